@@ -1,0 +1,132 @@
+"""
+The error tree and the exit codes; every sentence a person sees when something is wrong starts here.
+
+* CrawlerError
+  x UsageError                 2   wrong words on the command line
+    + ConfigurationError       2   every problem of a configuration at once
+    + EmptySelection           2   a selection that matches nothing
+  x CredentialsRefused         5   every account's credentials were refused
+  x Ambiguous                  7   several answers where one was asked for
+  x UnknownKnowledge           8   unknown or stale knowledge
+  x ClockWentBackwards        70   the clock stands before the last recorded observation
+  x DatabaseUnavailable       74   cannot be opened, read or written
+    + SchemaMismatch          74   the program is older or newer than the schema
+    + FenceLost               74   another process took over this run's lock
+  x LockTaken                 75   another run holds the lock
+
+Foreign exceptions (aiohttp's, SQLAlchemy's, pydantic's) are mapped to this tree once, at the edge where they arise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller; the same for every command."""
+
+    DONE = 0
+    NO = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    NOTHING_OBSERVED = 4
+    CREDENTIALS = 5
+    UNDELIVERED = 6
+    AMBIGUOUS = 7
+    UNKNOWN = 8
+    INTERNAL = 70
+    DATABASE = 74
+    LOCKED = 75
+
+
+#: One line per exit code, as `--help` and the README print them.
+EXIT_CODE_HELP: dict[ExitCode, str] = {
+    ExitCode.DONE: "done (run: every target ok or denied, at least one ok)",
+    ExitCode.NO: "a question answered no",
+    ExitCode.USAGE: "wrong usage or configuration, or a selection that matches nothing",
+    ExitCode.INCOMPLETE: "run incomplete: some target failed, skipped or held",
+    ExitCode.NOTHING_OBSERVED: "run observed nothing",
+    ExitCode.CREDENTIALS: "credentials refused for every account",
+    ExitCode.UNDELIVERED: "run complete, but a report stays undeliverable",
+    ExitCode.AMBIGUOUS: "ambiguous",
+    ExitCode.UNKNOWN: "unknown or stale knowledge",
+    ExitCode.INTERNAL: "internal error",
+    ExitCode.DATABASE: "database unavailable",
+    ExitCode.LOCKED: "another run holds the lock",
+}
+
+
+class CrawlerError(Exception):
+    """Something went wrong inside crawler."""
+
+    exit_code: ExitCode = ExitCode.INTERNAL
+
+    def __init__(self, message: str | None = None) -> None:
+        """Take *message*, or the class's own docstring when there is none."""
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class UsageError(CrawlerError):
+    """The command was called with words it does not know."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigurationError(UsageError):
+    """The configuration has problems."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        """Take the *source* (a file's name or "environment") and one sentence per problem."""
+        self.source = source
+        self.problems = tuple(problems)
+        count = f"{len(self.problems)} problems" if len(self.problems) != 1 else "1 problem"
+        super().__init__("\n  ".join([f"{source}: {count}", *self.problems]))
+
+
+class EmptySelection(UsageError):
+    """The selection matches nothing."""
+
+
+class CredentialsRefused(CrawlerError):
+    """The credentials of every account were refused."""
+
+    exit_code = ExitCode.CREDENTIALS
+
+
+class Ambiguous(CrawlerError):
+    """Several answers fit where one was asked for."""
+
+    exit_code = ExitCode.AMBIGUOUS
+
+
+class UnknownKnowledge(CrawlerError):
+    """What was asked is unknown, or known too long ago."""
+
+    exit_code = ExitCode.UNKNOWN
+
+
+class ClockWentBackwards(CrawlerError):
+    """The clock stands before the last recorded observation."""
+
+    exit_code = ExitCode.INTERNAL
+
+
+class DatabaseUnavailable(CrawlerError):
+    """The database cannot be used."""
+
+    exit_code = ExitCode.DATABASE
+
+
+class SchemaMismatch(DatabaseUnavailable):
+    """The database's schema is not the one this program knows."""
+
+
+class FenceLost(DatabaseUnavailable):
+    """Another process took over the lock of this run; nothing more is written."""
+
+
+class LockTaken(CrawlerError):
+    """Another run holds the lock."""
+
+    exit_code = ExitCode.LOCKED

@@ -1,0 +1,1 @@
+"""HTTP: signing, retries, the throttle, discovery and the fetcher. Async lives here."""

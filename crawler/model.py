@@ -1,0 +1,304 @@
+"""
+The nouns: targets, replies, snapshots, changes, verdicts. Values only: nothing here does I/O or knows a clock.
+
+Times are aware UTC datetimes everywhere; a naive one is refused at the edges. Attributes of an image are a mapping
+from the field names of the JSON shapes (`image_name`, `gpu`, `os_type`, …) to JSON values; a field that the cloud did
+not state is absent, never None.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
+Event = Literal["appeared", "returned", "withdrawn", "modified", "target_added", "target_retired"]
+#: Why an observation is not good. The first four come from the cloud's answer, the others from our own decisions.
+FailureClass = Literal[
+    "transient", "denied", "credential", "defect", "deadline", "circuit", "account_stopped", "interrupted"
+]
+RunStatus = Literal["running", "complete", "incomplete", "failed", "interrupted"]
+
+IMAGE_EVENTS: tuple[Event, ...] = ("appeared", "returned", "withdrawn", "modified")
+EVENTS: tuple[Event, ...] = (*IMAGE_EVENTS, "target_added", "target_retired")
+OUTCOMES: tuple[Outcome, ...] = ("ok", "held", "denied", "failed", "skipped")
+
+#: Open ends in the database; far enough, and still a datetime in every time zone.
+END_OF_TIME = datetime(9000, 1, 1, tzinfo=UTC)
+
+#: The project name that stands for "send no ProjectId".
+DEFAULT_PROJECT = "default"
+DEFAULT_VARIANT = "default"
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """One place to ask: account × project × region × zone × kind × variant."""
+
+    account: str
+    project: str
+    region: str
+    zone: str
+    kind: str
+    variant: str = DEFAULT_VARIANT
+
+    def __str__(self) -> str:
+        """Read as `prod/org-x/hk/hk-02/uk8s-image/default`."""
+        return "/".join((self.account, self.project, self.region, self.zone, self.kind, self.variant))
+
+    def as_dict(self) -> dict[str, str]:
+        """Give the JSON shape `{"account", "project", "region", "zone", "kind", "variant"}`."""
+        return {
+            "account": self.account,
+            "project": self.project,
+            "region": self.region,
+            "zone": self.zone,
+            "kind": self.kind,
+            "variant": self.variant,
+        }
+
+
+class ImageKey(NamedTuple):
+    """What identifies an image inside one target."""
+
+    image_set: str
+    image_id: str
+
+
+# --- the catalog -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Project:
+    """One row of GetProjectList; `project_id` is `default` where no ProjectId is sent."""
+
+    project_id: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """One row of GetRegion: a zone in its region, with the numeric id when the cloud states one."""
+
+    region: str
+    zone: str
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """The projects and places one account can see, sorted and without duplicates."""
+
+    projects: tuple[Project, ...]
+    places: tuple[Place, ...]
+
+    def digest(self) -> str:
+        """Give a stable hash, to tell whether a catalog differs from the last."""
+        return digest_of([[list(_astuple(p)) for p in self.projects], [list(_astuple(p)) for p in self.places]])
+
+
+def _astuple(value: Project | Place) -> tuple[Any, ...]:
+    if isinstance(value, Project):
+        return (value.project_id, value.name)
+    return (value.region, value.zone, value.number)
+
+
+# --- from fetch: a reply, or why there is none -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A RetCode 0 answer of one target, before it is understood."""
+
+    target: Target
+    #: The raw body; kept as evidence when it differs.
+    body: bytes
+    body_hash: bytes
+    #: The decoded JSON object; None when `unchanged` (decoding was skipped).
+    document: Mapping[str, Any] | None
+    #: The body equals the last good one of this target, by hash.
+    unchanged: bool
+    received_at: datetime
+    request_uuid: str = ""
+    #: The answer to a second question, asked because the first no longer listed images.
+    is_reask: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a target has no good reply in this run."""
+
+    target: Target
+    #: `failed` or `skipped`; a `denied` class becomes the outcome `denied` where the target never was open.
+    outcome: Literal["denied", "failed", "skipped"]
+    failure_class: FailureClass
+    message: str
+    at: datetime
+    ret_code: int | None = None
+    request_uuid: str = ""
+    is_reask: bool = False
+
+
+# --- parse, diff, guard ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The complete set of images that one good reply lists."""
+
+    images: Mapping[ImageKey, Attributes]
+    #: Records known to belong to another zone: they open nothing and close nothing.
+    foreign: frozenset[ImageKey] = frozenset()
+    #: What was not understood, one sentence each; goes to the run's notices.
+    notices: tuple[str, ...] = ()
+    #: The one numeric ZoneId all records agree on; None when they do not, or state none.
+    zone_number: int | None = None
+
+    def digest(self) -> str:
+        """Give the hash of the canonical snapshot (order, duplicates and key case do not count)."""
+        rows = [[key.image_set, key.image_id, attributes] for key, attributes in sorted(self.images.items())]
+        return digest_of([rows, sorted(self.foreign)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenHold:
+    """Withdrawals at one target that wait for confirmation."""
+
+    hold_id: int
+    keys: frozenset[ImageKey]
+    held_at: datetime
+    not_before: datetime | None
+    #: Later good observations that still listed none of `keys`.
+    confirmations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the history holds for one target before an observation."""
+
+    #: Open images with their last known attributes, those on hold included.
+    images: Mapping[ImageKey, Attributes]
+    #: Of the images that are not open, those seen before and withdrawn.
+    withdrawn_before: frozenset[ImageKey] = frozenset()
+    holds: tuple[OpenHold, ...] = ()
+    #: When the target was last observed well (a lower bound); None before the baseline.
+    last_good_at: datetime | None = None
+    #: No good observation yet: this one is the baseline.
+    is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """How a snapshot differs from what was known, before anything is believed."""
+
+    new: tuple[ImageKey, ...]
+    absent: tuple[ImageKey, ...]
+    #: `{key: {field: [before, after]}}`, known → different known only.
+    modified: Mapping[ImageKey, Mapping[str, list[Any]]]
+    #: Images whose open interval learns a field it did not know.
+    filled: tuple[ImageKey, ...]
+    #: Last known attributes with those of the snapshot on top, for every listed image.
+    merged: Mapping[ImageKey, Attributes]
+    #: The one other image of the same set and normalised name, where there is exactly one.
+    counterparts: Mapping[ImageKey, ImageKey]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that happened at a target, in `(not_before, observed_at]`."""
+
+    event: Event
+    key: ImageKey | None
+    image_name: str
+    observed_at: datetime
+    not_before: datetime | None
+    fields: Mapping[str, list[Any]] = field(default_factory=dict)
+    counterpart: str | None = None
+    #: All attributes after the change, for the interval it opens; empty for a withdrawal.
+    attributes: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one good observation of a target means: what to write, and what not to believe yet."""
+
+    outcome: Literal["ok", "held"]
+    changes: tuple[Change, ...] = ()
+    #: First good observation: images to open without a change.
+    baseline: Mapping[ImageKey, Attributes] | None = None
+    #: Open intervals that learn a field in place.
+    filled: Mapping[ImageKey, Attributes] = field(default_factory=dict)
+    #: Withdrawals to put on a new hold.
+    hold: frozenset[ImageKey] = frozenset()
+    #: Holds this observation confirms once more, and that go on.
+    confirmed: tuple[int, ...] = ()
+    #: Holds whose withdrawals are among `changes`.
+    completed: tuple[int, ...] = ()
+    #: Holds that a listed image proved wrong.
+    dissolved: tuple[int, ...] = ()
+    #: The guard wants the target asked again before this verdict stands.
+    ask_again: bool = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing to write about images or holds."""
+        return not (
+            self.changes
+            or self.filled
+            or self.hold
+            or self.confirmed
+            or self.completed
+            or self.dissolved
+            or self.baseline is not None
+        )
+
+
+# --- shared pure helpers ---------------------------------------------------------------------------------------------
+
+
+def canonical_json(value: Any) -> str:
+    """Write *value* as JSON with sorted keys and no spaces, so that equal values give equal text."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def digest_of(value: Any) -> str:
+    """Give the SHA-256 hex digest of *value*'s canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_EOL_MARKER = re.compile(r"[\s\-_]*(?:「\s*eol\s*」|【\s*eol\s*】|\[\s*eol\s*\]|\(\s*eol\s*\)|<\s*eol\s*>|(?<=[\s\-_])eol)\s*$")
+_SPACES = re.compile(r"\s+")
+
+
+def normalise_name(name: str) -> str:
+    """
+    Give the form in which two image names are the same name.
+
+    NFKC, case folded, spaces collapsed, a trailing EOL marker (`「EOL」`, as the vendor adds it to retired systems) removed,
+    nothing else: "UBuntu 20.04" and "Ubuntu 20.04" are one name, "CentOS 7.6" and "CentOS 7.6 64位" are two.
+    """
+    folded = _SPACES.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
+    return _EOL_MARKER.sub("", folded) or folded
+
+
+def require_aware(moment: datetime) -> datetime:
+    """Return *moment* in UTC; raise ValueError when it has no time zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"time without a time zone: {moment.isoformat()}")
+    return moment.astimezone(UTC)
+
+
+def iso_utc(moment: datetime | None) -> str | None:
+    """Write *moment* as ISO 8601 in UTC with `Z`, milliseconds only where there are any; None stays None."""
+    if moment is None:
+        return None
+    text = require_aware(moment).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,191 @@
+"""
+What the readers of the history get: plain typed rows, and their JSON form.
+
+`as_dict()` gives exactly the shapes that scripts depend on: the target flattened into the row, times in UTC with `Z`,
+absent values as null. Fields may be added, never renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from crawler.model import Event, Outcome, RunStatus, Target, iso_utc
+
+#: Why a row's state is `unknown`.
+Reason = Literal["held", "denied", "failed", "skipped", "retired", "deselected", "stale", "never_observed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRow:
+    """One image at one target as of a moment, with the state of knowledge."""
+
+    target: Target
+    image_set: str
+    image_id: str
+    #: Last known attributes by JSON field name (`image_name`, `gpu`, …, `extra`).
+    attributes: Mapping[str, Any]
+    valid_from: datetime
+    baseline: bool
+    superseded_by: str | None
+    state: Literal["present", "unknown"]
+    reason: Reason | None
+    observed_at: datetime | None
+
+    @property
+    def image_name(self) -> str:
+        """Give the image's name, empty when the cloud never stated one."""
+        return str(self.attributes.get("image_name") or "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `images`."""
+        get = self.attributes.get
+        return {
+            **self.target.as_dict(),
+            "image_set": self.image_set,
+            "image_id": self.image_id,
+            "image_name": get("image_name"),
+            "gpu": get("gpu"),
+            "os_type": get("os_type"),
+            "os_name": get("os_name"),
+            "features": get("features"),
+            "gpu_types": get("gpu_types"),
+            "software": get("software"),
+            "size_gb": get("size_gb"),
+            "zone_id": get("zone_id"),
+            "extra": get("extra", {}),
+            "valid_from": iso_utc(self.valid_from),
+            "baseline": self.baseline,
+            "superseded_by": self.superseded_by,
+            "state": self.state,
+            "reason": self.reason,
+            "observed_at": iso_utc(self.observed_at),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRow:
+    """One recorded change."""
+
+    id: int
+    run: int
+    target: Target
+    event: Event
+    image_set: str | None
+    image_id: str | None
+    image_name: str | None
+    fields: Mapping[str, list[Any]]
+    counterpart: str | None
+    not_before: datetime | None
+    observed_at: datetime
+    recorded_at: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `changes`."""
+        return {
+            **self.target.as_dict(),
+            "id": self.id,
+            "run": self.run,
+            "event": self.event,
+            "image_set": self.image_set,
+            "image_id": self.image_id,
+            "image_name": self.image_name,
+            "fields": dict(self.fields),
+            "counterpart": self.counterpart,
+            "not_before": iso_utc(self.not_before),
+            "observed_at": iso_utc(self.observed_at),
+            "recorded_at": iso_utc(self.recorded_at),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusRow:
+    """The freshness and outcome of one target."""
+
+    target: Target
+    #: The last outcome; `retired` or `deselected` where the target is asked no more; None when never asked.
+    outcome: Outcome | Literal["retired", "deselected"] | None
+    #: Since when the outcome is so (UTC).
+    since: datetime | None
+    last_ok_at: datetime | None
+    images: int
+    message: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `status`."""
+        return {
+            **self.target.as_dict(),
+            "outcome": self.outcome,
+            "since": iso_utc(self.since),
+            "last_ok_at": iso_utc(self.last_ok_at),
+            "images": self.images,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRow:
+    """One target that was failed, skipped, held or denied in a run, and why."""
+
+    target: Target
+    outcome: Outcome
+    failure_class: str | None
+    ret_code: int | None
+    message: str
+    request_uuid: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give one element of `failures` in the summary of a run."""
+        return {
+            "target": self.target.as_dict(),
+            "outcome": self.outcome,
+            "class": self.failure_class,
+            "ret_code": self.ret_code,
+            "message": self.message,
+            "request_uuid": self.request_uuid,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """What one run did: the row of `runs`, and the summary that `run --json` prints."""
+
+    run: int
+    status: RunStatus
+    started_at: datetime
+    finished_at: datetime | None
+    #: total, ok, held, denied, failed, skipped
+    targets: Mapping[str, int]
+    #: targets, images
+    baseline: Mapping[str, int]
+    #: by event
+    changes: Mapping[str, int]
+    #: sent, retried, throttled
+    requests: Mapping[str, int]
+    failures: tuple[FailureRow, ...] = ()
+    notices: tuple[str, ...] = ()
+    #: queued, sent, failed
+    reports: Mapping[str, int] = field(default_factory=lambda: {"queued": 0, "sent": 0, "failed": 0})
+    accounts: tuple[str, ...] = ()
+    #: Restricted on the command line.
+    restricted: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `run --json` and `runs`."""
+        return {
+            "run": self.run,
+            "status": self.status,
+            "started_at": iso_utc(self.started_at),
+            "finished_at": iso_utc(self.finished_at),
+            "targets": dict(self.targets),
+            "baseline": dict(self.baseline),
+            "changes": dict(self.changes),
+            "requests": dict(self.requests),
+            "failures": [failure.as_dict() for failure in self.failures if failure.outcome in ("failed", "skipped")],
+            "notices": list(self.notices),
+            "reports": dict(self.reports),
+            "accounts": list(self.accounts),
+            "restricted": self.restricted,
+        }

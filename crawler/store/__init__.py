@@ -1,0 +1,1 @@
+"""The history in SQL: engine, tables, writer, readers, locks and views. Synchronous."""

@@ -1,0 +1,61 @@
+"""Column types: UTC instants as integer microseconds, and canonical JSON text."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from crawler.model import canonical_json
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+#: A 64-bit key that SQLite accepts as its rowid.
+BigKey = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def to_micros(moment: datetime) -> int:
+    """Give *moment* as microseconds since 1970 UTC; raise ValueError when it is naive."""
+    if moment.tzinfo is None:
+        raise ValueError(f"time without a time zone: {moment.isoformat()}")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Give the aware UTC datetime *micros* microseconds after 1970."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as integer microseconds since 1970, so that no sentinel overflows in a time zone."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Refuse naive times."""
+        return None if value is None else to_micros(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Give aware UTC times."""
+        return None if value is None else from_micros(int(value))
+
+
+class CanonicalJSON(TypeDecorator[Any]):
+    """A JSON value as canonical text: the same value is the same text on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Write with sorted keys and no spaces."""
+        return None if value is None else canonical_json(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Read it back."""
+        return None if value is None else json.loads(value)
