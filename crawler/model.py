@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
@@ -99,6 +99,15 @@ class Catalog:
 
     projects: tuple[Project, ...]
     places: tuple[Place, ...]
+    #: Where the configuration names the places itself: exactly these pairs, instead of every project in every place.
+    assigned: tuple[tuple[Project, Place], ...] = ()
+
+    def pairs(self) -> Iterator[tuple[Project, Place]]:
+        """Yield every project with every place it can be asked in."""
+        if self.assigned:
+            yield from self.assigned
+        else:
+            yield from ((project, place) for project in self.projects for place in self.places)
 
     def digest(self) -> str:
         """Give a stable hash, to tell whether a catalog differs from the last."""
@@ -157,6 +166,8 @@ class Snapshot:
     images: Mapping[ImageKey, Attributes]
     #: Records known to belong to another zone: they open nothing and close nothing.
     foreign: frozenset[ImageKey] = frozenset()
+    #: Records without a readable id: an absence beside them is not believed at once.
+    unreadable: int = 0
     #: What was not understood, one sentence each; goes to the run's notices.
     notices: tuple[str, ...] = ()
     #: The one numeric ZoneId all records agree on; None when they do not, or state none.
@@ -274,7 +285,9 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-_EOL_MARKER = re.compile(r"[\s\-_]*(?:「\s*eol\s*」|【\s*eol\s*】|\[\s*eol\s*\]|\(\s*eol\s*\)|<\s*eol\s*>|(?<=[\s\-_])eol)\s*$")
+_EOL_MARKER = re.compile(
+    r"[\s\-_]*(?:「\s*eol\s*」|【\s*eol\s*】|\[\s*eol\s*\]|\(\s*eol\s*\)|<\s*eol\s*>|(?<=[\s\-_])eol)\s*$"
+)
 _SPACES = re.compile(r"\s+")
 
 
@@ -282,8 +295,8 @@ def normalise_name(name: str) -> str:
     """
     Give the form in which two image names are the same name.
 
-    NFKC, case folded, spaces collapsed, a trailing EOL marker (`「EOL」`, as the vendor adds it to retired systems) removed,
-    nothing else: "UBuntu 20.04" and "Ubuntu 20.04" are one name, "CentOS 7.6" and "CentOS 7.6 64位" are two.
+    NFKC, case folded, spaces collapsed, a trailing EOL marker (`「EOL」`, as the vendor adds it to retired systems)
+    removed, nothing else: "UBuntu 20.04" and "Ubuntu 20.04" are one name, "CentOS 7.6" and "CentOS 7.6 64位" are two.
     """
     folded = _SPACES.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
     return _EOL_MARKER.sub("", folded) or folded

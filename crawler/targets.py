@@ -1,8 +1,8 @@
 """
 Catalog and selection in, targets out; and what a discovery means for the targets already known.
 
-Pure: the same catalog, selection and knowledge give the same targets. A discovery never ends anything by itself: it counts, and only three
-good discoveries in a row without a target (nine, when the list shrank by half or more) retire it.
+Pure: the same catalog, selection and knowledge give the same targets. A discovery never ends anything by itself: it
+counts, and only three good discoveries in a row without a target (nine, when the list shrank by half or more) retire it.
 """
 
 from __future__ import annotations
@@ -92,8 +92,7 @@ def expand(catalog: Catalog, selection: Selection) -> dict[Target, str]:
     """Give every target the *selection* covers in *catalog*, sorted, each with its project's name."""
     targets = {
         Target(selection.account, project.project_id, place.region, place.zone, kind, variant): project.name
-        for project in catalog.projects
-        for place in catalog.places
+        for project, place in catalog.pairs()
         for kind in selection.kinds
         for variant in selection.variants
     }
@@ -112,8 +111,8 @@ def reconcile(
     """
     Compare this run's *catalog* with the targets *known* before.
 
-    *previous* is the last good catalog (None: the account's first). *is_good* is false when *catalog* is a fallback: then
-    nothing is counted as missing. *restricted_to* narrows the run from the command line: a restricted run counts,
+    *previous* is the last good catalog (None: the account's first). *is_good* is false when *catalog* is a fallback:
+    then nothing is counted as missing. *restricted_to* narrows the run from the command line: a restricted run counts,
     retires and deselects nothing.
     """
     listed = expand(catalog, selection)
@@ -160,7 +159,9 @@ def reconcile(
         new=new,
         added=tuple(added) if previous is not None else (),
         missing=missing,
-        found=tuple(t for t in listed if t in scope and t in by_target and by_target[t].missing_count) if counts else (),
+        found=tuple(t for t in listed if t in scope and t in by_target and by_target[t].missing_count)
+        if counts
+        else (),
         retired=tuple(retired),
         deselected=tuple(deselected),
         revived=tuple(revived),
@@ -187,17 +188,37 @@ def interleave(targets: Sequence[Target]) -> list[Target]:
     return result
 
 
-def places_catalog(places: Iterable[tuple[str, str, str | None]]) -> Catalog:
-    """Make a catalog of configured places `(region, zone, project)`, for accounts whose discovery is refused."""
-    rows = list(places)
+def configured_projects(globs: Iterable[str]) -> tuple[Project, ...]:
+    """Give the project ids among the configured *globs*, or `default` where there are none: for a refused list."""
+    names = sorted({glob for glob in globs if not _WILDCARD & set(glob)})
+    return tuple(Project(name) for name in names) or (Project(DEFAULT_PROJECT),)
+
+
+def configured_catalog(places: Iterable[tuple[str, str, str | None]], projects: tuple[Project, ...]) -> Catalog:
+    """Make a catalog of configured places `(region, zone, project)`; a place without a project is in all *projects*."""
+    assigned = {
+        (owner, Place(region, zone))
+        for region, zone, project in places
+        for owner in ((Project(project),) if project else projects)
+    }
     return Catalog(
-        projects=tuple(sorted({Project(project or DEFAULT_PROJECT) for _, _, project in rows})),
-        places=tuple(sorted({Place(region, zone) for region, zone, _ in rows}, key=lambda p: (p.region, p.zone))),
+        projects=tuple(sorted({project for project, _ in assigned})),
+        places=tuple(sorted({place for _, place in assigned}, key=lambda place: (place.region, place.zone))),
+        assigned=tuple(sorted(assigned, key=lambda pair: (pair[0], pair[1].region, pair[1].zone))),
     )
 
 
+_WILDCARD = frozenset("*?[")
+
+
 def _has_shrunk(previous: Catalog, present: Catalog) -> bool:
-    return _by_half(len(previous.projects), len(present.projects)) or _by_half(len(previous.places), len(present.places))
+    return any(
+        _by_half(before, after)
+        for before, after in (
+            (len(previous.projects), len(present.projects)),
+            (len(previous.places), len(present.places)),
+        )
+    )
 
 
 def _by_half(before: int, after: int) -> bool:

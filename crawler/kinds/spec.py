@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-#: How a field's value is read. `flag_inverted` is a boolean stored as its opposite; `names` is a list compared as a set.
-FieldType = Literal["text", "flag", "flag_inverted", "integer", "number", "names"]
+#: How a field's value is read. `flag_inverted` is a boolean stored as its opposite, `names` a list compared as a set.
+FieldType = Literal["text", "flag", "flag_inverted", "integer", "names"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,8 @@ class Kind:
     action: str
     #: Canonical set names, each with the other spellings seen for it; case does not matter.
     sets: Mapping[str, tuple[str, ...]]
-    #: A top-level key that ends so (case-blind) is a set even when it is not listed above.
-    set_suffixes: tuple[str, ...]
+    #: A top-level key that contains this (lower case) is a set even when it is not listed above.
+    set_marker: str
     id_keys: tuple[str, ...]
     fields: tuple[Field, ...]
     #: Request parameters of this kind that a variant may set, with the API's spelling.

@@ -19,7 +19,7 @@ UK8S_IMAGE = Kind(
         "CustomImageSet": ("CustomIImageSet",),
         "CustomPHostImageSet": ("PHostCustomIImageSet", "PHostCustomImageSet", "CustomPHostIImageSet"),
     },
-    set_suffixes=("imageset", "imagesetnew"),
+    set_marker="imageset",
     id_keys=("ImageId",),
     fields=(
         Field(name="image_name", keys=("ImageName",)),

@@ -1,0 +1,110 @@
+"""
+Previous and present snapshot in, differences out: what is new, absent, modified or learned.
+
+Nothing is believed here yet. A field that an answer does not state keeps its last known value and is no change; a value
+learned later fills the open interval; only a known value that became a different known value is a modification. Lists
+are compared as sets (the reader has sorted them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from crawler.model import Attributes, Differences, ImageKey, Known, Snapshot, normalise_name
+
+
+def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = ()) -> Differences:
+    """Compare what was *known* of a target with its new *snapshot*; fields in *uncompared* never make a change."""
+    listed = _with_known_spelling(known.images, snapshot.images)
+    foreign = snapshot.foreign
+    new = tuple(sorted(key for key in listed if key not in known.images))
+    absent = tuple(sorted(key for key in known.images if key not in listed and key not in foreign))
+    modified: dict[ImageKey, dict[str, list[Any]]] = {}
+    filled: list[ImageKey] = []
+    merged: dict[ImageKey, Attributes] = {}
+
+    for key in sorted(listed):
+        before = known.images.get(key)
+        if before is None:
+            merged[key] = listed[key]
+            continue
+        after, fields, learned = _merge(before, listed[key], uncompared)
+        merged[key] = after
+        if fields:
+            modified[key] = fields
+        elif learned:
+            filled.append(key)
+
+    return Differences(
+        new=new,
+        absent=absent,
+        modified=modified,
+        filled=tuple(filled),
+        merged=merged,
+        counterparts=_counterparts(known.images, merged),
+    )
+
+
+def _merge(
+    before: Attributes, stated: Attributes, uncompared: Collection[str]
+) -> tuple[Attributes, dict[str, list[Any]], bool]:
+    """Put what was *stated* on top of what was known *before*; give both merged, what differs, and if any is new."""
+    after: dict[str, Any] = dict(before)
+    fields: dict[str, list[Any]] = {}
+    learned = False
+    for name, value in stated.items():
+        if name == "extra":
+            extra, extra_fields, extra_learned = _merge_extra(before.get("extra", {}), value)
+            after["extra"] = extra
+            fields.update(extra_fields)
+            learned = learned or extra_learned
+        elif name not in before:
+            after[name] = value
+            learned = True
+        elif value != before[name] and name not in uncompared:
+            fields[name] = [before[name], value]
+            after[name] = value
+    return after, fields, learned
+
+
+def _merge_extra(before: Attributes, stated: Attributes) -> tuple[Attributes, dict[str, list[Any]], bool]:
+    """Merge the fields nobody declared, by name without case; they are reported as `extra.Name`."""
+    spelling = {name.casefold(): name for name in before}
+    renamed = {spelling.get(name.casefold(), name): value for name, value in stated.items()}
+    after, fields, learned = _merge(before, renamed, ())
+    return after, {f"extra.{name}": change for name, change in fields.items()}, learned
+
+
+def _with_known_spelling(
+    known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, Attributes]
+) -> Mapping[ImageKey, Attributes]:
+    """Give *listed* with the set names that the history uses, where an unknown set came back in another case."""
+    spelling = {key.image_set.casefold(): key.image_set for key in known}
+    if all(spelling.get(key.image_set.casefold(), key.image_set) == key.image_set for key in listed):
+        return listed
+    return {
+        ImageKey(spelling.get(key.image_set.casefold(), key.image_set), key.image_id): attributes
+        for key, attributes in listed.items()
+    }
+
+
+def _counterparts(
+    before: Mapping[ImageKey, Attributes], after: Mapping[ImageKey, Attributes]
+) -> dict[ImageKey, ImageKey]:
+    """
+    Pair images of the same set and normalised name where exactly two are, or were until now, open at the target.
+
+    This is how UCloud ships updates: a new id under the old name (hk-02, 2024-01-12: `uimage-vareox` became
+    `uimage-rccvz4l9itr`; UCloudDoc-Team/uk8s@87b6f62 administercluster/custom_image.md).
+    """
+    groups: dict[tuple[str, str], list[ImageKey]] = {}
+    for key in sorted(before.keys() | after.keys()):
+        name = (after.get(key) or before.get(key) or {}).get("image_name")
+        if isinstance(name, str) and name:
+            groups.setdefault((key.image_set, normalise_name(name)), []).append(key)
+    pairs: dict[ImageKey, ImageKey] = {}
+    for members in groups.values():
+        if len(members) == 2:
+            pairs[members[0]], pairs[members[1]] = members[1], members[0]
+    return pairs
