@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, MetaData, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, MetaData, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from crawler.store.types import BigKey, CanonicalJSON, UTCDateTime
@@ -156,7 +156,17 @@ class Run(Base):
     """One execution of the crawl. `finished_at` NULL: it still runs, or died and the next run will mark it."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index(None, "scope_id", "finished_at"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index(None, "scope_id", "finished_at"),
+        # the few that still run, or died
+        Index(
+            "ix_runs_unfinished",
+            "id",
+            sqlite_where=text("finished_at IS NULL"),
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     status: Mapped[str] = mapped_column(comment="running | complete | incomplete | failed | interrupted")
@@ -308,6 +318,9 @@ class Hold(Base):
     resolved_at: Mapped[datetime] = mapped_column(comment="END_OF_TIME while open")
     resolved_run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
     resolved_by: Mapped[str | None] = mapped_column(comment="who accepted or rejected it by hand")
+    before_payload_id: Mapped[int | None] = mapped_column(
+        ForeignKey("payloads.id"), comment="the answer before it, which still listed them"
+    )
     payload_id: Mapped[int | None] = mapped_column(ForeignKey("payloads.id"), comment="the answer that was not believed")
 
 
