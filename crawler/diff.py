@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from crawler.model import Attributes, Differences, ImageKey, Known, Snapshot, normalise_name
+from crawler.model import Attributes, Differences, ImageKey, Known, Snapshot, fold_keys, normalise_name
 
 
 def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = ()) -> Differences:
@@ -62,7 +62,7 @@ def _merge(
         elif name not in before:
             after[name] = value
             learned = True
-        elif value != before[name] and name not in uncompared:
+        elif name not in uncompared and fold_keys(value) != fold_keys(before[name]):
             fields[name] = [before[name], value]
             after[name] = value
     return after, fields, learned

@@ -285,6 +285,15 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def fold_keys(value: Any) -> Any:
+    """Give *value* with every key case folded, at any depth: two values that differ in key case alone fold to one."""
+    if isinstance(value, Mapping):
+        return {str(key).casefold(): fold_keys(inner) for key, inner in sorted(value.items(), key=str)}
+    if isinstance(value, list):
+        return sorted((fold_keys(inner) for inner in value), key=canonical_json)
+    return value
+
+
 _EOL_MARKER = re.compile(
     r"[\s\-_]*(?:「\s*eol\s*」|【\s*eol\s*】|\[\s*eol\s*\]|\(\s*eol\s*\)|<\s*eol\s*>|(?<=[\s\-_])eol)\s*$"
 )

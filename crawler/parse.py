@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crawler.kinds import Field, Kind
-from crawler.model import Attributes, ImageKey, Snapshot, canonical_json
+from crawler.model import Attributes, ImageKey, Snapshot, canonical_json, fold_keys
 
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
@@ -189,12 +189,18 @@ def _read_names(value: Any) -> list[str] | None:
 def _merge_duplicate(first: Attributes, second: Attributes) -> Attributes:
     """Join two records of one id; where they disagree the smaller value wins, so that their order does not count."""
     merged = dict(first)
-    for name, value in second.items():
+    spelling = {name.casefold(): name for name in first}
+    for stated, value in second.items():
+        name = spelling.get(stated.casefold(), stated)
         if name == "extra" and "extra" in merged:
             merged[name] = _merge_duplicate(merged[name], value)
-        elif name not in merged or canonical_json(value) < canonical_json(merged[name]):
+        elif name not in merged or _rank(value) < _rank(merged[name]):
             merged[name] = value
     return merged
+
+
+def _rank(value: Any) -> str:
+    return canonical_json(fold_keys(value))
 
 
 def clean_text(text: str) -> str:

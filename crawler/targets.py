@@ -2,7 +2,8 @@
 Catalog and selection in, targets out; and what a discovery means for the targets already known.
 
 Pure: the same catalog, selection and knowledge give the same targets. A discovery never ends anything by itself: it
-counts, and only three good discoveries in a row without a target (nine, when the list shrank by half or more) retire it.
+counts, and only three good discoveries in a row without a target (nine, when the list shrank by half or more) retire
+it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""The comparison of two snapshots."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.diff import compare
+from crawler.kinds import UK8S_IMAGE
+from crawler.model import Attributes, Differences, ImageKey, Known, Snapshot
+from crawler.parse import parse
+from tests.support.answers import documents, image_key, known_images, shuffled
+
+
+def read(document: dict[str, Any]) -> Snapshot:
+    return parse(document, UK8S_IMAGE, "hk-02", {})
+
+
+def differences(before: dict[str, Attributes], after: dict[str, Attributes]) -> Differences:
+    known = Known(images={image_key(name): value for name, value in before.items()})
+    return compare(
+        known, Snapshot(images={image_key(name): value for name, value in after.items()}), uncompared={"zone_id"}
+    )
+
+
+def apply(known: Known, found: Differences) -> dict[ImageKey, Attributes]:
+    """Apply differences to what was known, as the store does."""
+    images = {key: value for key, value in known.images.items() if key not in found.absent}
+    for key in (*found.new, *found.modified, *found.filled):
+        images[key] = found.merged[key]
+    return images
+
+
+def test_new_absent_modified_filled() -> None:
+    """Each kind of difference is told apart."""
+    found = differences(
+        {"gone": {}, "same": {"gpu": True}, "changed": {"gpu": True, "os_name": "a"}, "learns": {"gpu": True}},
+        {"new": {}, "same": {"gpu": True}, "changed": {"gpu": False}, "learns": {"gpu": True, "size_gb": 40}},
+    )
+    assert found.new == (image_key("new"),)
+    assert found.absent == (image_key("gone"),)
+    assert found.modified == {image_key("changed"): {"gpu": [True, False]}}
+    assert found.filled == (image_key("learns"),)
+    assert found.merged[image_key("changed")] == {"gpu": False, "os_name": "a"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fields"),
+    [
+        ({"gpu": True}, {}, {}),  # missing keeps the last known value
+        ({}, {"gpu": True}, {}),  # learned later is no change
+        ({"zone_id": 1}, {"zone_id": 2}, {}),  # not compared
+        ({"features": []}, {"features": ["x"]}, {"features": [[], ["x"]]}),
+        ({"extra": {"Arch": "x86"}}, {"extra": {"arch": "arm"}}, {"extra.Arch": ["x86", "arm"]}),
+        ({"extra": {"Arch": "x86"}}, {"extra": {"Tag": 1}}, {}),
+    ],
+)
+def test_only_known_to_different_known_is_a_modification(
+    before: Attributes, after: Attributes, fields: dict[str, Any]
+) -> None:
+    """A missing field is unknown; a value learned later is no change; undeclared fields compare without case."""
+    found = differences({"a": before}, {"a": after})
+    assert found.modified.get(image_key("a"), {}) == fields
+
+
+def test_counterpart_is_the_one_other_image_of_the_name() -> None:
+    """A re-issue pairs the old and the new id, whatever the spelling of the name."""
+    found = differences(
+        {"uimage-vareox": {"image_name": "UBuntu 20.04"}}, {"new": {"image_name": "Ubuntu  20.04「EOL」"}}
+    )
+    assert found.counterparts[image_key("uimage-vareox")] == image_key("new")
+    assert found.counterparts[image_key("new")] == image_key("uimage-vareox")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"a": "X"}, {"b": "Y"}),  # other names
+        ({"a": "X", "b": "X"}, {"c": "X"}),  # several went
+        ({"a": "X"}, {"b": "X", "c": "X"}),  # several came
+        ({"a": ""}, {"b": ""}),  # names that were never stated are not one name
+    ],
+)
+def test_no_counterpart_when_there_is_none_or_several(before: dict[str, str], after: dict[str, str]) -> None:
+    """Without exactly one other image of the name there is no counterpart."""
+    named = [{image_id: {"image_name": name} for image_id, name in side.items()} for side in (before, after)]
+    assert differences(*named).counterparts == {}
+
+
+def test_same_name_in_another_set_is_no_counterpart() -> None:
+    """The counterpart is of the same set."""
+    known = known_images(("a", "X"))
+    found = compare(known, Snapshot(images={image_key("b", "CustomImageSet"): {"image_name": "X"}}))
+    assert found.counterparts == {}
+
+
+def test_foreign_image_is_not_absent() -> None:
+    """A record that turned out to be another zone's closes nothing."""
+    found = compare(known_images(("a", "X")), Snapshot(images={}, foreign=frozenset({image_key("a")})))
+    assert found.absent == ()
+
+
+@given(documents, documents)
+def test_applying_the_differences_gives_the_new_snapshot(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """apply(previous, compare(previous, present)) lists exactly the present images, with every stated value."""
+    known = Known(images=read(first).images)
+    present = read(second)
+    applied = apply(known, compare(known, present, uncompared={"zone_id"}))
+    assert applied.keys() == present.images.keys()
+    for key, stated in present.images.items():
+        for name, value in stated.items():
+            if name == "extra":
+                assert value.items() <= applied[key]["extra"].items()
+            elif name != "zone_id":
+                assert applied[key][name] == value
+
+
+@given(documents, st.integers())
+def test_saying_the_same_otherwise_is_no_difference(document: dict[str, Any], seed: int) -> None:
+    """Shuffled lists, records and keys, duplicates and key case give no difference at all."""
+    known = Known(images=read(document).images)
+    found = compare(known, read(shuffled(document, random.Random(seed))), uncompared={"zone_id"})
+    assert (found.new, found.absent, found.modified, found.filled) == ((), (), {}, ())

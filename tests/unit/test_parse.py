@@ -1,0 +1,168 @@
+"""The tolerant reader: everything the reference says an answer may look like."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.kinds import UK8S_IMAGE
+from crawler.model import ImageKey, Snapshot, canonical_json, fold_keys
+from crawler.parse import parse
+from tests.support.answers import answer, documents, image_key, shuffled
+
+
+def read(document: dict[str, Any], zone: str = "hk-02", zone_of: dict[int, str] | None = None) -> Snapshot:
+    return parse(document, UK8S_IMAGE, zone, zone_of or {})
+
+
+@pytest.mark.parametrize(
+    ("spelling", "canonical"),
+    [
+        ("ImageSet", "ImageSet"),
+        ("ImageSetnew", "ImageSetnew"),  # in the example of the page since 2020, in no table
+        ("PHostImageSet", "PHostImageSet"),
+        ("CustomImageSet", "CustomImageSet"),
+        ("CustomIImageSet", "CustomImageSet"),  # the example's double I
+        ("CustomPHostImageSet", "CustomPHostImageSet"),
+        ("PHostCustomIImageSet", "CustomPHostImageSet"),
+        ("imageset", "ImageSet"),  # key case does not matter
+        ("FutureImageSet", "FutureImageSet"),  # unknown sets keep their own name
+        ("Images", "Images"),  # no set by name, but its records have an ImageId
+    ],
+)
+def test_set_names(spelling: str, canonical: str) -> None:
+    """Every spelling of a set is read under its canonical name; unknown sets keep their own."""
+    snapshot = read({"RetCode": 0, spelling: [{"ImageId": "uimage-vareox"}]})
+    assert list(snapshot.images) == [ImageKey(canonical, "uimage-vareox")]
+    assert bool(snapshot.notices) == (canonical not in UK8S_IMAGE.sets)
+
+
+@pytest.mark.parametrize("empty", [None, [], {}, ""])
+def test_empty_sets(empty: Any) -> None:
+    """A set that is missing, null or empty lists nothing, and is no problem."""
+    assert read({"RetCode": 0, "ImageSet": empty}) == Snapshot(images={})
+    assert read({"RetCode": 0}) == Snapshot(images={})
+
+
+def test_record_of_2020() -> None:
+    """The four fields of the first page are read; NotSupportGPU true means no GPU."""
+    record = {"ImageId": "uimage-yjoh5a", "ImageName": "Anolis 8.6", "NotSupportGPU": True, "ZoneId": 3002}
+    snapshot = read(answer(record))
+    assert snapshot.images == {image_key("uimage-yjoh5a"): {"image_name": "Anolis 8.6", "gpu": False, "zone_id": 3002}}
+    assert snapshot.zone_number == 3002
+    assert snapshot.notices == ()
+
+
+def test_record_of_2026() -> None:
+    """The ten fields of the present page are read, lists as sorted sets."""
+    record = {
+        "ImageId": "uimage-x7zezb1gcv5",
+        "ImageName": "Ubuntu 20.04",
+        "NotSupportGPU": "false",
+        "ZoneId": "3002",
+        "OsType": "Linux",
+        "OsName": "Ubuntu 20.04 64位",
+        "Features": ["NetEnhanced", "CloudInit", "NetEnhanced"],
+        "SupportedGPUTypes": [],
+        "IntegratedSoftware": "CUDA 12.4",
+        "ImageSize": "40",
+    }
+    assert read(answer(record)).images[image_key("uimage-x7zezb1gcv5")] == {
+        "image_name": "Ubuntu 20.04",
+        "gpu": True,
+        "zone_id": 3002,
+        "os_type": "Linux",
+        "os_name": "Ubuntu 20.04 64位",
+        "features": ["CloudInit", "NetEnhanced"],
+        "gpu_types": [],
+        "software": "CUDA 12.4",
+        "size_gb": 40,
+    }
+
+
+def test_bare_ids() -> None:
+    """Elements that are bare id strings are images whose fields are unknown."""
+    assert read(answer("uimage-a", "uimage-b")).images == {image_key("uimage-a"): {}, image_key("uimage-b"): {}}
+
+
+@pytest.mark.parametrize("missing", [None, "", "maybe", 7, []])
+def test_unreadable_gpu_flag_is_unknown(missing: Any) -> None:
+    """A GPU flag that is absent or makes no sense stays unknown; it never reads as support."""
+    assert "gpu" not in read(answer({"ImageId": "uimage-a", "NotSupportGPU": missing})).images[image_key("uimage-a")]
+
+
+def test_unknown_fields_are_kept_and_named() -> None:
+    """A field nobody declared is kept under extra and named in the notices."""
+    snapshot = read(answer({"ImageId": "uimage-a", "Arch": "arm64"}, Quota=5))
+    assert snapshot.images[image_key("uimage-a")] == {"extra": {"Arch": "arm64"}}
+    assert any("Arch" in notice for notice in snapshot.notices)
+    assert any("Quota" in notice for notice in snapshot.notices)
+
+
+@pytest.mark.parametrize("record", [{}, {"ImageName": "x"}, {"ImageId": None}, {"ImageId": " "}, 5, None, [], ""])
+def test_record_without_an_id_is_counted(record: Any) -> None:
+    """A record whose id cannot be read is counted and named, and the others are kept."""
+    snapshot = read(answer(record, "uimage-b"))
+    assert list(snapshot.images) == [image_key("uimage-b")]
+    assert snapshot.unreadable == 1
+    assert snapshot.notices
+
+
+def test_foreign_records_are_left_out() -> None:
+    """A record whose ZoneId is known to be another zone's opens nothing; one of an unknown number is kept."""
+    zone_of = {3002: "hk-02", 4001: "cn-bj2-02"}
+    rows = [{"ImageId": "own", "ZoneId": 3002}, {"ImageId": "other", "ZoneId": 4001}, {"ImageId": "new", "ZoneId": 9}]
+    snapshot = read(answer(*rows), zone_of=zone_of)
+    assert set(snapshot.images) == {image_key("own"), image_key("new")}
+    assert snapshot.foreign == {image_key("other")}
+    assert snapshot.zone_number is None
+    assert any("1 records belong to another zone" in notice for notice in snapshot.notices)
+
+
+def test_what_no_database_stores_is_replaced() -> None:
+    """NUL, lone surrogates, NaN and numbers beyond 64 bits never reach the store."""
+    record = {
+        "ImageId": "a\x00b",
+        "ImageName": "x\ud800y",
+        "ZoneId": 2**70,
+        "ImageSize": float("inf"),
+        "Deep": {"k\x00": [float("nan"), "z\x00", 1]},
+    }
+    snapshot = read(answer(record))
+    text = canonical_json(list(snapshot.images.values()))
+    assert list(snapshot.images) == [image_key("a\ufffdb")]
+    assert "\\u0000" not in text
+    assert "NaN" not in text
+    text.encode("utf-8")
+    assert "zone_id" not in snapshot.images[image_key("a\ufffdb")]
+
+
+@given(documents, st.integers())
+def test_order_duplicates_and_key_case_do_not_count(document: dict[str, Any], seed: int) -> None:
+    """The same answer with lists, records and keys shuffled, repeated or recased gives the same images."""
+    again = shuffled(document, random.Random(seed))
+    first, second = read(document), read(again)
+    fold = {ImageKey(key.image_set.casefold(), key.image_id): fold_keys(value) for key, value in first.images.items()}
+    assert fold == {
+        ImageKey(key.image_set.casefold(), key.image_id): fold_keys(value) for key, value in second.images.items()
+    }
+
+
+_text = st.text(alphabet="aZ0 \x00\ud800\udc00é「", max_size=8)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_text, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["ImageSet", "x", "PHostImageSet", "", "ImageId"]), _json, max_size=4))
+def test_any_object_is_read_without_an_exception(document: dict[str, Any]) -> None:
+    """No JSON object makes the reader fail, and what it gives can be written as UTF-8."""
+    snapshot = read(document)
+    canonical_json([[*key, value] for key, value in snapshot.images.items()]).encode("utf-8")
+    assert snapshot.digest() == read(document).digest()

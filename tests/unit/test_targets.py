@@ -1,0 +1,152 @@
+"""Catalog, selection and knowledge in; targets out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from crawler.model import Catalog, Place, Project, Target
+from crawler.targets import (
+    KnownTarget,
+    Reconciliation,
+    Selection,
+    configured_catalog,
+    configured_projects,
+    expand,
+    interleave,
+    reconcile,
+)
+
+ALL = Selection(account="prod")
+
+
+def catalog(zones: list[str], projects: tuple[str, ...] = ("org-a",)) -> Catalog:
+    return Catalog(
+        projects=tuple(Project(project, f"name of {project}") for project in projects),
+        places=tuple(Place(zone.rsplit("-", 1)[0], zone) for zone in zones),
+    )
+
+
+def target(zone: str, project: str = "org-a") -> Target:
+    return Target("prod", project, zone.rsplit("-", 1)[0], zone, "uk8s-image")
+
+
+def known(zone: str, **more: object) -> KnownTarget:
+    entry = KnownTarget(target=target(zone), target_id=1, project_name="name of org-a", ever_ok=True)
+    return replace(entry, **more)  # type: ignore[arg-type] # keyword fields of KnownTarget
+
+
+def reconciled(listed: list[str], *entries: KnownTarget, **more: object) -> Reconciliation:
+    options: dict[str, object] = {"previous": catalog(["hk-01", "hk-02"]), "is_good": True} | more
+    return reconcile(catalog(listed), options.pop("selection", ALL), entries, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("selection", "zones"),
+    [
+        (ALL, {"cn-bj2-02", "hk-01", "hk-02"}),
+        (replace(ALL, zones=("hk-*",)), {"hk-01", "hk-02"}),
+        (replace(ALL, regions=("cn-*",)), {"cn-bj2-02"}),
+        (replace(ALL, projects=("name of org-?",)), {"cn-bj2-02", "hk-01", "hk-02"}),  # a glob over the name
+        (replace(ALL, projects=("org-b",)), set()),
+    ],
+)
+def test_expand_applies_the_globs(selection: Selection, zones: set[str]) -> None:
+    """Projects match by id or name, regions and zones by id."""
+    targets = expand(catalog(["hk-01", "hk-02", "cn-bj2-02"]), selection)
+    assert {t.zone for t in targets} == zones
+    assert list(targets) == sorted(targets)
+
+
+def test_expand_multiplies_kinds_and_variants() -> None:
+    """Every variant is a target of its own."""
+    targets = expand(catalog(["hk-02"]), replace(ALL, variants=("default", "g-v100")))
+    assert [t.variant for t in targets] == ["default", "g-v100"]
+
+
+def test_first_discovery_adds_without_a_change() -> None:
+    """An account without an earlier catalog gets its targets silently."""
+    result = reconciled(["hk-01"], previous=None)
+    assert result.new == {target("hk-01"): "name of org-a"}
+    assert result.added == ()
+
+
+def test_new_target_of_a_known_account_is_added() -> None:
+    """A target that is new to an account with an earlier catalog is told."""
+    assert reconciled(["hk-01", "hk-02"], known("hk-01")).added == (target("hk-02"),)
+
+
+def test_missing_target_is_asked_and_retired_at_the_third_good_discovery() -> None:
+    """A target missing from discovery is asked until the third good discovery without it."""
+    for count, is_retired in [(0, False), (1, False), (2, True)]:
+        entry = known("hk-02", missing_count=count, missing_needed=3 if count else 0)
+        result = reconciled(["hk-01"], known("hk-01"), entry, previous=catalog(["hk-01", "hk-02", "hk-03"]))
+        assert (target("hk-02") in result.retired) == is_retired
+        assert (target("hk-02") in result.asked) == (not is_retired)
+        if not is_retired:
+            assert result.missing == {target("hk-02"): (count + 1, 3)}
+
+
+def test_shrunken_discovery_needs_nine() -> None:
+    """A list that shrank by half or more needs nine discoveries, and keeps needing them once it is the last catalog."""
+    shrunken = reconciled(["hk-01"], known("hk-02"), previous=catalog(["hk-01", "hk-02"]))
+    assert shrunken.missing == {target("hk-02"): (1, 9)}
+    assert shrunken.notices
+    later = reconciled(["hk-01"], known("hk-02", missing_count=7, missing_needed=9), previous=catalog(["hk-01"]))
+    assert later.missing == {target("hk-02"): (8, 9)}
+    last = reconciled(["hk-01"], known("hk-02", missing_count=8, missing_needed=9), previous=catalog(["hk-01"]))
+    assert last.retired == (target("hk-02"),)
+
+
+def test_fallback_catalog_counts_nothing() -> None:
+    """A discovery that failed neither counts nor retires, and everything is asked on."""
+    entry = known("hk-02", missing_count=2, missing_needed=3)
+    result = reconciled(["hk-01"], entry, is_good=False)
+    assert result.retired == ()
+    assert target("hk-02") in result.asked
+
+
+def test_restricted_run_retires_deselects_and_counts_nothing() -> None:
+    """A run narrowed on the command line asks its part and draws no conclusion about the rest."""
+    entries = (known("hk-01"), known("hk-02", missing_count=2, missing_needed=3), known("cn-x-01"))
+    only = replace(ALL, zones=("hk-01",))
+    result = reconciled(["hk-01"], *entries, restricted_to=only, selection=replace(ALL, regions=("hk",)))
+    assert result.asked == (target("hk-01"),)
+    assert (result.retired, result.deselected, result.found) == ((), (), ())
+
+
+def test_deselected_target_is_noted_once() -> None:
+    """A target the configuration no longer selects is deselected, once."""
+    selection = replace(ALL, zones=("hk-01",))
+    assert reconciled(["hk-01", "hk-02"], known("hk-02"), selection=selection).deselected == (target("hk-02"),)
+    again = reconciled(["hk-01", "hk-02"], known("hk-02", absence="deselected"), selection=selection)
+    assert again.deselected == ()
+
+
+def test_retired_target_that_comes_back_is_added_and_revived() -> None:
+    """A retired target that discovery lists again is asked, revived and told; a deselected one is only revived."""
+    back = reconciled(["hk-01", "hk-02"], known("hk-02", absence="retired"))
+    assert (back.revived, target("hk-02") in back.added) == ((target("hk-02"),), True)
+    silent = reconciled(["hk-02"], known("hk-02", absence="deselected"))
+    assert (silent.revived, silent.added) == ((target("hk-02"),), ())
+
+
+def test_found_again_resets_the_count() -> None:
+    """A listed target that had been missing is noted, so that its count starts anew."""
+    assert reconciled(["hk-02"], known("hk-02", missing_count=2, missing_needed=3)).found == (target("hk-02"),)
+
+
+def test_interleave_takes_the_regions_in_turn() -> None:
+    """No region's targets come in one block, and the order inside a region is kept."""
+    order = interleave([target("hk-01"), target("hk-02"), target("cn-01"), target("cn-02"), target("sg-01")])
+    assert [t.zone for t in order] == ["hk-01", "cn-01", "sg-01", "hk-02", "cn-02"]
+
+
+def test_configured_places_are_asked_exactly() -> None:
+    """Configured places are asked with their own project, or with every configured one."""
+    projects = configured_projects(["org-*", "org-x"])
+    assert projects == (Project("org-x"),)
+    assert configured_projects(["*"]) == (Project("default"),)
+    made = configured_catalog([("hk", "hk-02", "org-y"), ("sg", "sg-01", None)], projects)
+    assert {(t.project, t.zone) for t in expand(made, ALL)} == {("org-y", "hk-02"), ("org-x", "sg-01")}
