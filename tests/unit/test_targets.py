@@ -81,7 +81,7 @@ def test_missing_target_is_asked_and_retired_at_the_third_good_discovery() -> No
     """A target missing from discovery is asked until the third good discovery without it."""
     for count, is_retired in [(0, False), (1, False), (2, True)]:
         entry = known("hk-02", missing_count=count, missing_needed=3 if count else 0)
-        result = reconciled(["hk-01"], known("hk-01"), entry, previous=catalog(["hk-01", "hk-02", "hk-03"]))
+        result = reconciled(["hk-01", "hk-03"], entry, previous=catalog(["hk-01", "hk-02", "hk-03"]))
         assert (target("hk-02") in result.retired) == is_retired
         assert (target("hk-02") in result.asked) == (not is_retired)
         if not is_retired:
