@@ -1,0 +1,1 @@
+"""Answers computed from the rows of the history. Pure: rows in, answers out."""

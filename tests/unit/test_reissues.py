@@ -1,0 +1,69 @@
+"""Chains of re-issues."""
+
+from __future__ import annotations
+
+from crawler.model import Event, Target
+from crawler.questions.reissues import fold_reissues
+from crawler.records import ChangeRow
+from tests.support.answers import EARLIER, NOON
+
+HK = Target("prod", "org-a", "hk", "hk-02", "uk8s-image")
+
+
+def change(number: int, event: Event, image_id: str, counterpart: str | None = None, target: Target = HK) -> ChangeRow:
+    return ChangeRow(
+        id=number,
+        run=number,
+        target=target,
+        event=event,
+        image_set="ImageSet",
+        image_id=image_id,
+        image_name="Ubuntu 20.04",
+        fields={},
+        counterpart=counterpart,
+        not_before=EARLIER,
+        observed_at=NOON,
+        recorded_at=NOON,
+    )
+
+
+def test_two_reissues_make_one_chain() -> None:
+    """hk-02's Ubuntu 20.04 as UCloud published it: two re-issues of one name are one chain of three ids."""
+    chains, rest = fold_reissues(
+        [
+            change(1, "withdrawn", "uimage-vareox", "uimage-rccvz4l9itr"),
+            change(2, "appeared", "uimage-rccvz4l9itr", "uimage-vareox"),
+            change(3, "withdrawn", "uimage-rccvz4l9itr", "uimage-x7zezb1gcv5"),
+            change(4, "appeared", "uimage-x7zezb1gcv5", "uimage-rccvz4l9itr"),
+            change(5, "withdrawn", "uimage-yjoh5a"),
+        ]
+    )
+    assert [chain.image_ids for chain in chains] == [("uimage-vareox", "uimage-rccvz4l9itr", "uimage-x7zezb1gcv5")]
+    assert [row.id for row in chains[0].withdrawals] == [1, 3]
+    assert [row.id for row in rest] == [5]
+
+
+def test_successor_that_came_earlier() -> None:
+    """A withdrawal whose successor appeared before the range is a re-issue all the same."""
+    chains, rest = fold_reissues([change(9, "withdrawn", "a", "b")])
+    assert [chain.image_ids for chain in chains] == [("a", "b")]
+    assert rest == []
+
+
+def test_new_id_beside_the_old_one_is_an_arrival() -> None:
+    """While both ids are open nothing was re-issued yet."""
+    chains, rest = fold_reissues([change(1, "appeared", "b", "a")])
+    assert (chains, [row.id for row in rest]) == ([], [1])
+
+
+def test_targets_do_not_mix() -> None:
+    """The same ids at two targets are two chains, and going back and forth does not loop."""
+    other = Target("prod", "org-b", "hk", "hk-02", "uk8s-image")
+    chains, _ = fold_reissues(
+        [
+            change(1, "withdrawn", "a", "b"),
+            change(2, "withdrawn", "a", "b", other),
+            change(3, "withdrawn", "b", "a"),
+        ]
+    )
+    assert [chain.image_ids for chain in chains] == [("a", "b", "a"), ("a", "b")]
