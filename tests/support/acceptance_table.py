@@ -1,0 +1,122 @@
+"""
+A pytest plugin: the dated table of acceptance lines that `./dev prove` prints.
+
+A test calls the fixture `proven(line, measured)` once per line of the promise it checks; the row passes when the test
+does. A test of the lane that proves nothing by name has a row too, under its own name, so that a failure before the
+first measurement is not lost. Works with and without pytest-xdist: rows travel in the reports' `user_properties`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Proven = Callable[[str, str], None]
+
+_PROPERTY = "proven"
+_VERDICTS = {"passed": "pass", "failed": "FAIL", "skipped": "skip"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the promise, how it went and what was measured."""
+
+    verdict: str
+    line: str
+    measured: str
+
+
+@pytest.fixture
+def proven(request: pytest.FixtureRequest) -> Proven:
+    """Give the function that notes what was measured for a line; best called before the assertion that judges it."""
+
+    def note(line: str, measured: str) -> None:
+        request.node.user_properties.append((_PROPERTY, [line, measured]))
+
+    return note
+
+
+class _Table:
+    """Collects the rows of the session and prints them at its end."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the rows of a test that was called, or could not be."""
+        if report.when == "call" or (report.when == "setup" and report.outcome != "passed"):
+            self.rows += rows_of(report)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table, when the session has one."""
+        if self.rows:
+            terminalreporter.section("acceptance")
+            width = min(shutil.get_terminal_size((120, 24)).columns, 140)
+            for text in render(self.rows, width=width, heading=heading()):
+                terminalreporter.write_line(text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the table once per session."""
+    config.pluginmanager.register(_Table(), "acceptance-table")
+
+
+def rows_of(report: pytest.TestReport) -> list[Row]:
+    """Give the rows a report carries; a test of the `prove` lane without any is a row by its own name."""
+    verdict = _VERDICTS[report.outcome]
+    noted: list[Any] = [value for name, value in report.user_properties if name == _PROPERTY]
+    if not noted and "prove" in report.keywords:
+        return [Row(verdict=verdict, line=report.nodeid, measured="")]
+    return [Row(verdict=verdict, line=str(line), measured=str(measured)) for line, measured in noted]
+
+
+def render(rows: list[Row], *, width: int, heading: str) -> list[str]:
+    """Lay the rows out in *width* columns, the failures last, where they are seen."""
+    ordered = sorted(rows, key=lambda row: row.verdict == "FAIL")
+    left = min(max(len(row.line) for row in ordered), (width - 8) // 2)
+    right = max(width - 8 - left, 20)
+    lines = [heading]
+    for row in ordered:
+        claim = textwrap.wrap(row.line, left) or [""]
+        figures = textwrap.wrap(row.measured, right) or [""]
+        height = max(len(claim), len(figures))
+        claim += [""] * (height - len(claim))
+        figures += [""] * (height - len(figures))
+        for index, (one, other) in enumerate(zip(claim, figures, strict=True)):
+            lines.append(f"{row.verdict if index == 0 else '':4}  {one:{left}}  {other}".rstrip())
+    passed = sum(row.verdict == "pass" for row in rows)
+    lines.append(f"{passed} of {len(rows)} lines hold")
+    return lines
+
+
+def heading() -> str:
+    """Say when, on what and of which commit the table was made."""
+    now = datetime.now(UTC)
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {platform.python_implementation()}"
+    return f"{now:%Y-%m-%d %H:%M} UTC · {machine} {platform.python_version()} · commit {_commit()}"
+
+
+def _commit() -> str:
+    """Give the short hash of the checkout, with + when files differ from it."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--exclude=*", "--dirty=+"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
