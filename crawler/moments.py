@@ -1,0 +1,116 @@
+"""
+Times and durations as people write and read them: ISO 8601, dates and ages in; one configured time zone out.
+
+Pure: the present and the zone are arguments. Everything inside the program is aware UTC (`model.py`); this is the edge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from crawler.errors import UsageError
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_HOW = "use 2026-06-01, 2026-06-01T12:00+08:00, or an age such as 90m, 7d, 2w"
+#: What a column shows where there is no time.
+NO_TIME = "-"
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `90m`, `26h`, `7d`, `2w` or `1d12h`; raise ValueError saying what is wrong."""
+    stripped = text.strip().lower()
+    if not _DURATION.fullmatch(stripped):
+        raise ValueError("is no duration; write a number and s, m, h, d or w, such as 90m, 26h, 7d, 2w")
+    try:
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(stripped)))
+    except OverflowError:
+        raise ValueError("is longer than any history") from None
+
+
+def show_duration(duration: timedelta) -> str:
+    """Write *duration* in the largest units that fit, as `parse_duration` reads it: `1d2h`, `90s`."""
+    seconds = int(duration.total_seconds())
+    parts = []
+    for unit in ("d", "h", "m", "s"):
+        count, seconds = divmod(seconds, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def parse_moment(text: str, *, now: datetime, zone: tzinfo) -> datetime:
+    """
+    Read an ISO 8601 time, a date (its first instant) or an age before *now*; give it in UTC.
+
+    A time without an offset is meant in *zone*; where clocks are put back it is the earlier of the two. Raises
+    UsageError, in one sentence, for what is no time at all, and for a time that *zone* skipped.
+    """
+    stripped = text.strip()
+    words: dict[str, Callable[[], datetime]] = {
+        "now": lambda: now,
+        "today": lambda: _midnight(now.astimezone(zone).date(), zone),
+        "yesterday": lambda: _midnight(now.astimezone(zone).date() - timedelta(days=1), zone),
+    }
+    try:
+        if stripped.lower() in words:
+            return words[stripped.lower()]().astimezone(UTC)
+        if _DURATION.fullmatch(stripped.lower()):
+            return (now - parse_duration(stripped)).astimezone(UTC)
+        return _parse_iso(stripped, zone)
+    except OverflowError:
+        raise UsageError(f"{stripped!r} is too far away to be a time") from None
+    except ValueError as exc:
+        raise UsageError(f"{stripped!r} is no time: {_reason(stripped, exc)}") from None
+
+
+def _parse_iso(text: str, zone: tzinfo) -> datetime:
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        return _midnight(date.fromisoformat(text), zone).astimezone(UTC)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        return moment.astimezone(UTC)
+    aware = moment.replace(tzinfo=zone)
+    if aware.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
+        raise ValueError(f"the clocks of {zone_name(zone)} skipped it; add an offset, as in {text}Z")
+    return aware.astimezone(UTC)
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    # Where the clocks skip midnight, the round trip gives the first instant that exists.
+    return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
+
+
+def _reason(text: str, exc: ValueError) -> str:
+    message = str(exc)
+    if message.startswith(("Invalid isoformat", "month must", "Inconsistent", "Isoformat", "Invalid ")):
+        looks_iso = re.match(r"\d{4}-\d{2}", text)
+        return message if message.startswith("month must") and looks_iso else _HOW
+    return message
+
+
+def zone_name(zone: tzinfo) -> str:
+    """Give the name of *zone* as headers and mails show it: `Asia/Shanghai`, `UTC`."""
+    return str(getattr(zone, "key", None) or zone)
+
+
+def show_moment(moment: datetime | None, zone: tzinfo) -> str:
+    """Write *moment* in *zone*, to the second, without the zone: the header names it once."""
+    if moment is None:
+        return NO_TIME
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def show_short(moment: datetime | None, zone: tzinfo) -> str:
+    """Write *moment* in *zone* as `11-23 19:00`, for narrow screens on which the year is plain."""
+    if moment is None:
+        return NO_TIME
+    return moment.astimezone(zone).strftime("%m-%d %H:%M")
+
+
+def titled(title: str, zone: tzinfo) -> str:
+    """Give the heading of a column of times, the zone named: `SINCE (Asia/Shanghai)`."""
+    return f"{title} ({zone_name(zone)})"

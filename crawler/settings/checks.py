@@ -1,0 +1,129 @@
+"""
+What one key alone cannot show: names used twice, unknown kinds, parameters no kind has, what is unwise though allowed.
+
+These look at the raw tables, not at the validated models, so that they speak even when another key is wrong.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from crawler.kinds import KINDS
+from crawler.model import DEFAULT_VARIANT
+from crawler.settings.schema import split_url
+from crawler.settings.sources import Findings, Location, path_of
+from crawler.settings.suggest import did_you_mean
+
+
+def check(document: dict[str, Any], findings: Findings) -> None:
+    """Note every problem and warning that needs more than one key to see."""
+    _unique(document, "accounts", (), findings)
+    _unique(document, "reports", (), findings)
+    for location, account in _rows(document, "accounts", ()):
+        _unique(account, "variants", location, findings)
+        kinds = _kinds(account, location, findings)
+        for at, variant in _rows(account, "variants", location):
+            _variant(variant, kinds, at, findings)
+        _endpoint(account, location, findings)
+    _mail(document, findings)
+
+
+def expand_kinds(globs: list[str]) -> list[str]:
+    """Give the kinds that *globs* cover, in the order of the globs."""
+    return list(dict.fromkeys(kind for glob in globs for kind in sorted(KINDS) if fnmatchcase(kind, glob)))
+
+
+def parameter_text(value: Any) -> str | None:
+    """Give a variant's parameter as the API takes it; None when it is no single value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    return None
+
+
+def _rows(table: dict[str, Any], key: str, location: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
+    rows = table.get(key)
+    for index, row in enumerate(rows if isinstance(rows, list) else []):
+        if isinstance(row, dict):
+            yield (*location, key, index), row
+
+
+def _unique(table: dict[str, Any], key: str, location: Location, findings: Findings) -> None:
+    seen: dict[str, str] = {}
+    for at, row in _rows(table, key, location):
+        name = row.get("name")
+        if not isinstance(name, str):
+            continue
+        if name in seen:
+            findings.problem((*at, "name"), f"{name!r} is used already by {seen[name]}")
+        seen.setdefault(name, path_of(at))
+
+
+def _kinds(account: dict[str, Any], location: Location, findings: Findings) -> list[str]:
+    globs = account.get("kinds", ["uk8s-image"])
+    if not isinstance(globs, list):
+        return sorted(KINDS)
+    texts = [glob for glob in globs if isinstance(glob, str)]
+    for index, glob in enumerate(globs):
+        if isinstance(glob, str) and glob.strip() and not expand_kinds([glob]):
+            known = f"; known: {', '.join(sorted(KINDS))}"
+            findings.problem(
+                (*location, "kinds", index), f"{glob!r} is no known kind{did_you_mean(glob, KINDS) or known}"
+            )
+    return expand_kinds(texts) or sorted(KINDS)
+
+
+def _variant(variant: dict[str, Any], kinds: list[str], location: Location, findings: Findings) -> None:
+    known = sorted({parameter for kind in kinds for parameter in KINDS[kind].parameters})
+    parameters = {key: value for key, value in variant.items() if key != "name"}
+    if variant.get("name") == DEFAULT_VARIANT:
+        findings.problem((*location, "name"), f"{DEFAULT_VARIANT!r} is always there and adds no parameters")
+    elif not parameters:
+        findings.problem(location, f"sets no parameter; {', '.join(kinds)} takes {', '.join(known)}")
+    for key, value in parameters.items():
+        if key not in known:
+            hint = did_you_mean(key, known) or f"; it takes {', '.join(known)}"
+            findings.problem((*location, key), f"is no parameter of {', '.join(kinds)}{hint}")
+        elif not parameter_text(value):
+            findings.problem((*location, key), "must be one value that is not empty")
+
+
+def _endpoint(account: dict[str, Any], location: Location, findings: Findings) -> None:
+    endpoint = account.get("endpoint")
+    if not isinstance(endpoint, str):
+        return
+    try:
+        parts = split_url(endpoint)
+    except ValueError:
+        return
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        at = path_of((*location, "endpoint"))
+        findings.warnings.append(
+            f"{at}: {parts.hostname} is asked over http, so answers can be read and changed on the way"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _mail(document: dict[str, Any], findings: Findings) -> None:
+    smtp = document.get("smtp")
+    if isinstance(smtp, dict):
+        if "password" in smtp and "username" not in smtp:
+            findings.problem(("smtp", "username"), "is missing, although there is a password")
+        if "username" in smtp and "password" not in smtp:
+            findings.problem(("smtp", "password"), "is missing, although there is a username (or give password_file)")
+        if "password" in smtp and smtp.get("security") == "none" and not _is_loopback(str(smtp.get("host"))):
+            findings.warnings.append("smtp.security: the password is sent in the clear")
+    elif any(row.get("channel", "email") == "email" for _, row in _rows(document, "reports", ())):
+        findings.problem(("smtp",), "is missing, although a report goes by email")

@@ -1,0 +1,265 @@
+"""
+The shape of `crawler.toml`: which keys there are, their types, defaults and bounds, one pydantic model per table.
+
+Strict, and nothing extra: a key that is not here is a typing mistake. What takes more than one key to see is in
+`checks.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from crawler.moments import parse_duration
+from crawler.settings.sources import Expanded
+from crawler.settings.suggest import did_you_mean
+from crawler.settings.values import DEFAULT_DATABASE, DEFAULT_ENDPOINT, DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _from_environment(value: Any) -> Any:
+    """Let `port = "${PORT}"` be a number: texts from the environment have no other type."""
+    if not isinstance(value, Expanded):
+        return value
+    for read in (int, float):
+        try:
+            return read(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+def _nonempty(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    if _has_controls(text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def _has_controls(text: str) -> bool:
+    return any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
+
+
+def _name(text: str) -> str:
+    _nonempty(text)
+    if "/" in text:
+        raise ValueError("must not contain /, which separates the parts of a target")
+    if text != text.strip():
+        raise ValueError("must not begin or end with a space")
+    return text
+
+
+def _duration(text: str) -> str:
+    if parse_duration(text) <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return text
+
+
+def _zone(name: str) -> str:
+    known = available_timezones()
+    if name not in known:
+        raise ValueError(f"is no known time zone{did_you_mean(name, known)}")
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError) as exc:
+        raise ValueError("is no usable time zone") from exc
+    return name
+
+
+def split_url(text: str) -> SplitResult:
+    """Take an http(s) address apart; raise ValueError saying what is wrong with it."""
+    try:
+        parts = urlsplit(text)
+        port_ok = parts.port is None or parts.port > 0
+    except ValueError:
+        raise ValueError("is no URL: use one such as https://api.ucloud.cn/") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok:
+        raise ValueError("must be an http or https URL such as https://api.ucloud.cn/")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not carry a user or password")
+    if parts.query or parts.fragment:
+        raise ValueError("must not carry a query or fragment")
+    return parts
+
+
+def _endpoint(text: str) -> str:
+    if _has_controls(text) or " " in text:
+        raise ValueError("must not contain spaces or control characters")
+    parts = split_url(text)
+    return parts._replace(path=parts.path or "/").geturl()
+
+
+def _header(value: str) -> str:
+    if _has_controls(value):
+        raise ValueError("must not contain control characters")
+    if not value.isascii():
+        raise ValueError("must be ASCII")
+    return value.strip()
+
+
+def _header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("is no header name")
+    return name
+
+
+def _address(text: str) -> str:
+    _nonempty(text)
+    local, at, domain = text.rpartition("@")
+    if not (at and local and domain) or (" " in text.strip() and "<" not in text):
+        raise ValueError("must be a mail address")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_nonempty)]
+Name = Annotated[str, AfterValidator(_name)]
+Duration = Annotated[str, AfterValidator(_duration)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Address = Annotated[str, AfterValidator(_address)]
+Globs = Annotated[list[Text], Field(min_length=1)]
+Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_finite), Field(gt=0)]
+Count = Annotated[int, BeforeValidator(_from_environment), Field(ge=1)]
+Headers = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header)]]
+
+
+class Table(BaseModel):
+    """What every table has in common."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class LimitsTable(Table):
+    """`[limits]` and `[accounts.limits]`."""
+
+    rate: Number = 10.0
+    period_seconds: Number = 1.0
+    concurrency: Annotated[Count, Field(le=1000)] = 16
+    attempts: Annotated[Count, Field(le=100)] = 4
+    timeout_seconds: Number = 65.0
+    run_deadline_seconds: Number = 600.0
+
+
+class GuardTable(Table):
+    """`[guard]`."""
+
+    ratio: Annotated[Number, Field(le=1)] = 0.5
+    min_images: Count = 2
+    confirmations: Count = 2
+
+
+class PlaceTable(Table):
+    """`[[accounts.places]]`."""
+
+    region: Name
+    zone: Name
+    project: Name | None = None
+
+
+class VariantTable(BaseModel):
+    """`[[accounts.variants]]`: a name, and request parameters of the account's kinds."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    name: Name
+
+
+class AccountTable(Table):
+    """`[[accounts]]`, once secrets are read and a profile is resolved."""
+
+    name: Name
+    endpoint: Endpoint = DEFAULT_ENDPOINT
+    profile: Text | None = None
+    public_key: Text
+    private_key: Text
+    projects: Globs = ["*"]
+    regions: Globs = ["*"]
+    zones: Globs = ["*"]
+    kinds: Globs = ["uk8s-image"]
+    headers: Headers = {}
+    variants: list[VariantTable] = []
+    places: list[PlaceTable] = []
+    limits: LimitsTable = LimitsTable()
+
+
+class SmtpTable(Table):
+    """`[smtp]`."""
+
+    host: Text
+    port: Annotated[Count, Field(le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: Text | None = None
+    password: Text | None = None
+    sender: Annotated[Address, Field(alias="from")]
+
+
+class ReportTable(Table):
+    """`[[reports]]`."""
+
+    name: Name
+    channel: Literal["email"] = "email"
+    to: Annotated[list[Address], Field(min_length=1)]
+    when: Literal["every-run"] = "every-run"
+
+
+class FileTable(Table):
+    """The whole file."""
+
+    database: Text = DEFAULT_DATABASE
+    timezone: Zone = DEFAULT_TIMEZONE
+    stale_after: Duration = DEFAULT_STALE_AFTER
+    accounts: list[AccountTable] = []
+    limits: LimitsTable = LimitsTable()
+    guard: GuardTable = GuardTable()
+    smtp: SmtpTable | None = None
+    reports: list[ReportTable] = []
+
+
+#: Keys that hold a secret, or may: each may be given as `<key>_file`, and no message shows their values.
+SECRET_KEYS = frozenset({"database", "public_key", "private_key", "password", "headers"})
+
+_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): FileTable,
+    ("accounts",): AccountTable,
+    ("accounts", "variants"): VariantTable,
+    ("accounts", "places"): PlaceTable,
+    ("accounts", "limits"): LimitsTable,
+    ("limits",): LimitsTable,
+    ("guard",): GuardTable,
+    ("smtp",): SmtpTable,
+    ("reports",): ReportTable,
+}
+
+
+def keys_of(table: tuple[str, ...]) -> list[str]:
+    """Give the keys that *table* may have, `…_file` variants included."""
+    model = _MODELS.get(table)
+    if model is None:
+        return []
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return [*names, *(f"{name}_file" for name in names if name in SECRET_KEYS - {"headers"})]
+
+
+def tables() -> list[tuple[str, ...]]:
+    """Give the paths of all tables."""
+    return list(_MODELS)
+
+
+def model_of(table: tuple[str, ...]) -> type[BaseModel]:
+    """Give the model of *table*."""
+    return _MODELS[table]

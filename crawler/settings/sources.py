@@ -1,0 +1,217 @@
+"""
+Where settings come from: the file's place, `${VAR}` references, secret files, and the UCloud CLI's own files.
+
+What goes wrong is collected as `Problem`s, never raised: one look at a configuration reports all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Location = tuple[str | int, ...]
+
+FILE_NAME = "crawler.toml"
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<inside>[^}]*)\}|\$\{")
+_VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
+_LARGEST_SECRET = 64 * 1024
+
+
+class Expanded(str):
+    """A text that came (partly) from the environment: it may stand for a number, and no message shows it."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class Findings:
+    """Problems and warnings met so far, each with the key it belongs to."""
+
+    problems: list[tuple[Location, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def problem(self, location: Location, sentence: str) -> None:
+        """Note what is wrong with the value at *location*."""
+        self.problems.append((location, sentence))
+
+    def covers(self, location: Location) -> bool:
+        """Tell whether a problem at *location*, or above it, is noted already."""
+        return any(location[: len(known)] == known for known, _ in self.problems if known)
+
+    def sentences(self) -> list[str]:
+        """Give every problem once, each with its key's path."""
+        return list(dict.fromkeys(f"{path_of(at)}: {text}" if at else text for at, text in self.problems))
+
+
+def path_of(location: Location) -> str:
+    """Write a key's path as `accounts[0].limits.rate`."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def candidates(environ: Mapping[str, str], cwd: Path, platform: str = sys.platform) -> list[Path]:
+    """Give the places a configuration is looked for without being named, in order."""
+    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    folders = []
+    if environ.get("XDG_CONFIG_HOME"):
+        folders.append(Path(environ["XDG_CONFIG_HOME"]))
+    elif platform == "darwin":
+        folders.append(home / "Library" / "Application Support")
+    if home / ".config" not in folders and not environ.get("XDG_CONFIG_HOME"):
+        folders.append(home / ".config")
+    return [cwd / FILE_NAME, *(folder / "crawler" / FILE_NAME for folder in folders)]
+
+
+# --- ${VAR} ----------------------------------------------------------------------------------------------------------
+
+
+def expand_text(text: str, environ: Mapping[str, str], complain: Callable[[str], None]) -> str:
+    """Replace `${VAR}` and `${VAR:-default}` in *text*; `$${` is a literal `${`. What cannot be replaced stays."""
+    if "${" not in text:
+        return text
+    from_environment = False
+
+    def replacement(match: re.Match[str]) -> str:
+        nonlocal from_environment
+        if match.group() == "$${":
+            return "${"
+        inside = match.group("inside")
+        variable = _VARIABLE.fullmatch(inside) if inside is not None else None
+        if variable is None:
+            complain("a reference is written ${NAME} or ${NAME:-default}; a literal ${ is written $${")
+            return match.group()
+        from_environment = True
+        name, default = variable["name"], variable["default"]
+        value = environ.get(name)
+        if default is not None:
+            return value or default
+        if value is None:
+            complain(f"the environment variable {name} is not set (give a default with ${{{name}:-…}})")
+            return match.group()
+        return value
+
+    expanded = _REFERENCE.sub(replacement, text)
+    return Expanded(expanded) if from_environment else expanded
+
+
+def expand_all(value: Any, environ: Mapping[str, str], findings: Findings, location: Location = ()) -> Any:
+    """Expand every text inside *value*, noting what cannot be."""
+    if isinstance(value, str):
+        return expand_text(value, environ, lambda sentence: findings.problem(location, sentence))
+    if isinstance(value, dict):
+        return {key: expand_all(item, environ, findings, (*location, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [expand_all(item, environ, findings, (*location, index)) for index, item in enumerate(value)]
+    return value
+
+
+# --- secrets in files ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretFiles:
+    """Reads `…_file` settings: relative to the configuration's folder, bare names in systemd's credentials first."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    findings: Findings
+
+    def inline(self, table: dict[str, Any], key: str, location: Location) -> None:
+        """Turn `<key>_file` of *table* into `<key>`."""
+        file_key = f"{key}_file"
+        if file_key not in table:
+            return
+        name = table.pop(file_key)
+        at = (*location, file_key)
+        if key in table:
+            self.findings.problem(at, f"give either {key} or {file_key}, not both")
+            return
+        # A placeholder, so that a file that cannot be read is one problem and not also a missing key.
+        table[key] = Expanded("unreadable")
+        if not isinstance(name, str) or not name.strip():
+            self.findings.problem(at, "must name a file")
+        elif not self.findings.covers(at):
+            table[key] = Expanded(self._read(name, at))
+
+    def _read(self, name: str, at: Location) -> str:
+        path = self._path(name)
+        try:
+            with path.open("rb") as file:
+                body = file.read(_LARGEST_SECRET + 1)
+            mode = path.stat().st_mode
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "not a usable path"
+            self.findings.problem(at, f"{path} cannot be read: {reason}")
+            return "unreadable"
+        if mode & 0o004:
+            self.findings.warnings.append(f"{path_of(at)}: {path} is readable by everyone; chmod 600 it")
+        try:
+            text = body.decode("utf-8-sig").strip()
+        except UnicodeDecodeError:
+            text = ""
+        if not text or len(body) > _LARGEST_SECRET or "\n" in text:
+            self.findings.problem(at, f"{path} does not hold one line of text")
+            return "unreadable"
+        return text
+
+    def _path(self, name: str) -> Path:
+        credentials = self.environ.get("CREDENTIALS_DIRECTORY")
+        if credentials and "/" not in name and (Path(credentials) / name).exists():
+            return Path(credentials) / name
+        return self.folder / in_home(name, self.environ)
+
+
+def in_home(name: str, environ: Mapping[str, str]) -> Path:
+    """Give *name* as a path, with a leading `~/` replaced by the home folder."""
+    if name.startswith("~/"):
+        return Path(environ.get("HOME") or Path.home()) / name[2:]
+    return Path(name)
+
+
+# --- the UCloud CLI's files ------------------------------------------------------------------------------------------
+
+
+def read_profile(name: str, environ: Mapping[str, str], complain: Callable[[str], None]) -> dict[str, str]:
+    """
+    Read profile *name* from `~/.ucloud/credential.json` and `config.json`: what of keys, base URL and project is there.
+
+    Both files are arrays of objects with a `profile`; an object alone (the CLI before 0.1.8) is the profile `default`.
+    """
+    home = Path(environ.get("HOME") or Path.home())
+    found: dict[str, str] = {}
+    names: set[str] = set()
+    for file_name in ("credential.json", "config.json"):
+        path = home / ".ucloud" / file_name
+        try:
+            document = json.loads(path.read_text(encoding="utf-8-sig"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as exc:
+            complain(f"{path} cannot be read: {exc.strerror if isinstance(exc, OSError) else 'not JSON'}")
+            return {}
+        for entry in document if isinstance(document, list) else [document]:
+            if not isinstance(entry, dict):
+                continue
+            names.add(str(entry.get("profile") or "default"))
+            if str(entry.get("profile") or "default") == name:
+                found |= {key: value for key, value in entry.items() if isinstance(value, str) and value}
+    if not (found.get("public_key") and found.get("private_key")):
+        known = f"; it knows {', '.join(sorted(names))}" if names else ""
+        complain(f"the UCloud CLI has no keys for a profile {name!r} in {home / '.ucloud'}{known}")
+        return {}
+    return found
+
+
+def plain_project(project: str) -> str:
+    """Give the id in `org-x/My project`, as the UCloud CLI may write it; the gateway answers 292 to the long form."""
+    return project.split("/", 1)[0]

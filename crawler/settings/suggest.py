@@ -1,0 +1,20 @@
+"""The nearest valid word to a mistyped one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """Give up to *limit* of *known* that look like *word*, best first; case does not count."""
+    folded: dict[str, str] = {}
+    for candidate in sorted(known):
+        folded.setdefault(candidate.casefold(), candidate)
+    return [folded[match] for match in get_close_matches(word.casefold(), folded, n=limit, cutoff=0.6)]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Give `; did you mean X?`, or nothing when nothing is near."""
+    found = nearest(word, known, limit=1)
+    return f"; did you mean {found[0]}?" if found else ""
