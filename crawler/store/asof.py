@@ -1,0 +1,215 @@
+"""
+When each target was last looked at, and how that went: the knowledge behind every answer.
+
+A run observed a target when it finished and its scope holds the target; the exception row that covers the run says what
+went wrong, and without one all was well. Nothing here scans `runs`: each scope is asked for its newest run at or before
+the moment through the index `(scope_id, finished_at)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from sqlalchemy import Connection, Select, select
+from sqlalchemy.orm import aliased
+
+from crawler.model import END_OF_TIME, Outcome
+from crawler.store.statements import PORTION, portions
+from crawler.store.tables import Absence, Run, RunException, ScopeTarget, TargetRow
+from crawler.store.tables import Scope as ScopeRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRun:
+    """A finished run."""
+
+    run_id: int
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A span of runs in which a target's outcome was not `ok`: `[from_run_id, to_run_id)`."""
+
+    exception_id: int
+    from_run_id: int
+    to_run_id: int
+    outcome: Outcome
+    failure_class: str | None
+    ret_code: int | None
+    message: str
+    request_uuid: str
+    since: datetime
+    last_good_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What is known of one target at a moment: the last run that looked, and how it went."""
+
+    last_run: LastRun
+    #: The newest span of trouble that began by then; it may be over.
+    trouble: Trouble | None
+
+    @property
+    def current_trouble(self) -> Trouble | None:
+        """Give the span of trouble that covers the last run; None when that run went well."""
+        if self.trouble is None or self.trouble.to_run_id <= self.last_run.run_id:
+            return None
+        return self.trouble
+
+    @property
+    def outcome(self) -> Outcome:
+        """Give the outcome of the last run."""
+        return self.current_trouble.outcome if self.current_trouble else "ok"
+
+    @property
+    def observed_at(self) -> datetime | None:
+        """Give the end of the last run that observed the target well; `held` is a good observation too."""
+        trouble = self.current_trouble
+        if trouble is None or trouble.outcome == "held":
+            return self.last_run.finished_at
+        return trouble.last_good_at
+
+
+def observations(conn: Connection, target_ids: Collection[int], at: datetime | None = None) -> dict[int, Observation]:
+    """Give the last observation at or before *at* (None: ever) of every target that has one."""
+    runs = last_runs(conn, target_ids, at)
+    troubles = _troubles(conn, {target_id: run.run_id for target_id, run in runs.items()})
+    return {target_id: Observation(last_run=run, trouble=troubles.get(target_id)) for target_id, run in runs.items()}
+
+
+def last_runs(conn: Connection, target_ids: Collection[int], at: datetime | None = None) -> dict[int, LastRun]:
+    """Give the last finished run at or before *at* (None: ever) that had each target in its scope."""
+    rows: Iterable[Any]
+    if len(target_ids) <= PORTION:
+        rows = conn.execute(newest_run_per_scope(at or END_OF_TIME, sorted(target_ids)))
+    else:
+        rows = conn.execute(newest_run_per_scope(at or END_OF_TIME))
+    newest_first = sorted(rows, key=lambda row: (row.finished_at, row.id), reverse=True)
+
+    # Most targets are in the newest scope or two, so scopes are opened a few at a time, the newest first.
+    wanted = set(target_ids)
+    found: dict[int, LastRun] = {}
+    position, size = 0, 1
+    while wanted and position < len(newest_first):
+        chosen = newest_first[position : position + size]
+        position, size = position + size, min(size * 4, PORTION)
+        members = _members(conn, [row.scope_id for row in chosen], wanted)
+        for row in chosen:
+            hits = wanted & members.get(row.scope_id, set())
+            wanted -= hits
+            run = LastRun(run_id=row.id, started_at=row.started_at, finished_at=row.finished_at)
+            found.update(dict.fromkeys(hits, run))
+    return found
+
+
+def newest_run_per_scope(at: datetime, target_ids: Sequence[int] | None = None) -> Select[Any]:
+    """Select each scope's newest run finished at or before *at*; if given, of scopes that hold any of *target_ids*."""
+    inner = aliased(Run)
+    newest = (
+        select(inner.id)
+        .where(inner.scope_id == ScopeRow.id, inner.finished_at <= at)
+        .order_by(inner.finished_at.desc(), inner.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    statement: Select[Any] = (
+        select(Run.scope_id, Run.id, Run.started_at, Run.finished_at).select_from(ScopeRow).join(Run, Run.id == newest)
+    )
+    if target_ids is not None:
+        scopes = select(ScopeTarget.scope_id).where(ScopeTarget.target_id.in_(target_ids))
+        statement = statement.where(ScopeRow.id.in_(scopes))
+    return statement
+
+
+def _members(conn: Connection, scope_ids: Sequence[int], wanted: Collection[int]) -> dict[int, set[int]]:
+    """Give which targets are in each scope; of the *wanted* ones at least."""
+    statement = select(ScopeTarget.scope_id, ScopeTarget.target_id).where(ScopeTarget.scope_id.in_(scope_ids))
+    if len(wanted) <= PORTION:
+        statement = statement.where(ScopeTarget.target_id.in_(sorted(wanted)))
+    members: dict[int, set[int]] = {}
+    for scope_id, target_id in conn.execute(statement):
+        members.setdefault(scope_id, set()).add(target_id)
+    return members
+
+
+def newest_trouble(run_id: int, target_ids: Sequence[int]) -> Select[Any]:
+    """Select each target's newest span of trouble that began in *run_id* or before."""
+    inner = aliased(RunException)
+    newest = (
+        select(inner.id)
+        .where(inner.target_id == TargetRow.id, inner.from_run_id <= run_id)
+        .order_by(inner.from_run_id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    statement: Select[Any] = (
+        select(
+            RunException.target_id,
+            RunException.id,
+            RunException.from_run_id,
+            RunException.to_run_id,
+            RunException.outcome,
+            RunException.failure_class,
+            RunException.ret_code,
+            RunException.message,
+            RunException.request_uuid,
+            RunException.since,
+            RunException.last_good_at,
+        )
+        .select_from(TargetRow)
+        .join(RunException, RunException.id == newest)
+        .where(TargetRow.id.in_(target_ids))
+    )
+    return statement  # noqa: RET504 - the annotation keeps the row's type out of the signature
+
+
+def _troubles(conn: Connection, run_of: Mapping[int, int]) -> dict[int, Trouble]:
+    """Give the newest trouble of each target up to its own run `{target: run}`."""
+    targets_of: dict[int, list[int]] = {}
+    for target_id, run_id in run_of.items():
+        targets_of.setdefault(run_id, []).append(target_id)
+    troubles: dict[int, Trouble] = {}
+    for run_id, target_ids in targets_of.items():
+        troubles.update(troubles_at(conn, run_id, target_ids))
+    return troubles
+
+
+def troubles_at(conn: Connection, run_id: int, target_ids: Iterable[int]) -> dict[int, Trouble]:
+    """Give the newest span of trouble of each target that began in *run_id* or before."""
+    troubles: dict[int, Trouble] = {}
+    for portion in portions(sorted(target_ids)):
+        for row in conn.execute(newest_trouble(run_id, portion)):
+            troubles[row.target_id] = Trouble(
+                exception_id=row.id,
+                from_run_id=row.from_run_id,
+                to_run_id=row.to_run_id,
+                outcome=cast("Outcome", row.outcome),
+                failure_class=row.failure_class,
+                ret_code=row.ret_code,
+                message=row.message,
+                request_uuid=row.request_uuid,
+                since=row.since,
+                last_good_at=row.last_good_at,
+            )
+    return troubles
+
+
+def absences(
+    conn: Connection, target_ids: Iterable[int], at: datetime
+) -> dict[int, tuple[Literal["retired", "deselected"], datetime]]:
+    """Give the targets that were retired or deselected at *at*: the reason, and since when."""
+    found: dict[int, tuple[Literal["retired", "deselected"], datetime]] = {}
+    for portion in portions(target_ids):
+        for target_id, reason, valid_from in conn.execute(
+            select(Absence.target_id, Absence.reason, Absence.valid_from).where(
+                Absence.target_id.in_(portion), Absence.valid_to > at, Absence.valid_from <= at
+            )
+        ):
+            found[target_id] = (cast("Literal['retired', 'deselected']", reason), valid_from)
+    return found

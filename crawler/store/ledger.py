@@ -1,0 +1,262 @@
+"""
+The ledger of runs: begin, plan, finish, and what to do about a run that died.
+
+A run is the observation of the targets in its scope. Scopes are sets of target ids, stored once; while a run is going
+on, a bitmap over its scope marks the targets already recorded, so that a killed run still counts for exactly those.
+Every function takes a connection inside `begin(engine, fence)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from crawler.errors import ClockWentBackwards
+from crawler.model import RunStatus, Target, digest_of, iso_utc
+from crawler.store import asof
+from crawler.store.statements import insert_missing, portions
+from crawler.store.tables import OPEN_RUN, Account, Hold, Run, Scope, ScopeTarget, Setting, TargetRow
+
+#: What a run counts; columns of `runs`.
+COUNTERS = (
+    *("ok", "held", "denied", "failed", "skipped", "baseline_targets", "baseline_images"),
+    *("appeared", "returned", "withdrawn", "modified", "target_added", "target_retired"),
+    *("sent", "retried", "throttled"),
+)
+
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTarget:
+    """A target of this run, with what the Recorder needs to know of its past."""
+
+    target: Target
+    target_id: int
+    account_id: int
+    #: It was observed well at least once: it is, or was, open to this key.
+    ever_ok: bool
+    #: Of the last body that was fully believed; an equal one needs no decoding.
+    body_hash: bytes | None
+    #: End of the last run that observed it well.
+    last_good_at: datetime | None
+    #: Start of that run, where it is the last run; None where that has to be looked up.
+    last_good_started_at: datetime | None = None
+    snapshot_digest: str | None = None
+    payload_id: int | None = None
+    written_at: datetime | None = None
+    #: The span of trouble that still lasts.
+    trouble: asof.Trouble | None = None
+    has_hold: bool = False
+
+
+# --- scopes and their bitmaps ----------------------------------------------------------------------------------------
+
+
+def positions(target_ids: Iterable[int]) -> dict[int, int]:
+    """Give each target's bit in the `reached` bitmap of the scope that holds exactly *target_ids*."""
+    return {target_id: bit for bit, target_id in enumerate(sorted(target_ids))}
+
+
+def _marked(bitmap: bytes | None, target_ids: Sequence[int]) -> list[int]:
+    """Give those of the sorted *target_ids* whose bit is set."""
+    bits = bitmap or b""
+    return [
+        target_id
+        for bit, target_id in enumerate(target_ids)
+        if bit >> 3 < len(bits) and bits[bit >> 3] >> (bit & 7) & 1
+    ]
+
+
+def _scope_of(conn: Connection, target_ids: Collection[int]) -> int:
+    """Give the id of the scope that holds exactly *target_ids*, storing it when it is new."""
+    ordered = sorted(set(target_ids))
+    digest = digest_of(ordered)
+    statement = select(Scope.id).where(Scope.digest == digest)
+    scope_id = conn.execute(statement).scalar()
+    if scope_id is not None:
+        return scope_id
+    insert_missing(conn, Scope, [{"digest": digest, "size": len(ordered)}])
+    scope_id = conn.execute(statement).scalar_one()
+    insert_missing(conn, ScopeTarget, [{"scope_id": scope_id, "target_id": target_id} for target_id in ordered])
+    return scope_id
+
+
+def _members(conn: Connection, scope_id: int | None) -> list[int]:
+    statement = select(ScopeTarget.target_id).where(ScopeTarget.scope_id == scope_id).order_by(ScopeTarget.target_id)
+    return list(conn.execute(statement).scalars())
+
+
+# --- begin, plan, finish ---------------------------------------------------------------------------------------------
+
+
+def begin_run(
+    conn: Connection,
+    *,
+    started_at: datetime,
+    account_ids: Iterable[int],
+    target_ids: Collection[int],
+    restricted: bool = False,
+) -> int:
+    """Add a run over *target_ids* and give its id."""
+    row = {"status": "running", "started_at": started_at, "accounts": sorted(account_ids), "restricted": restricted}
+    counters = dict.fromkeys(COUNTERS, 0)
+    statement = insert(Run).values(**row, **counters, scope_id=_scope_of(conn, target_ids)).returning(Run.id)
+    return conn.execute(statement).scalar_one()
+
+
+def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
+    """Give the targets of a run with their past, the oldest good observation first (never observed ones lead)."""
+    seen = asof.observations(conn, target_ids)
+    with_holds: set[int] = set()
+    planned: list[PlannedTarget] = []
+    for portion in portions(sorted(target_ids)):
+        with_holds.update(
+            conn.execute(select(Hold.target_id).where(Hold.target_id.in_(portion), Hold.status == "open")).scalars()
+        )
+        for row in conn.execute(_planned_columns().where(TargetRow.id.in_(portion))):
+            observation = seen.get(row.id)
+            trouble = observation.current_trouble if observation else None
+            is_good = observation is not None and (trouble is None or trouble.outcome == "held")
+            planned.append(
+                PlannedTarget(
+                    target=Target(row.name, row.project, row.region, row.zone, row.kind, row.variant),
+                    target_id=row.id,
+                    account_id=row.account_id,
+                    ever_ok=row.baseline_run_id is not None,
+                    body_hash=row.body_hash,
+                    last_good_at=observation.observed_at if observation else None,
+                    last_good_started_at=observation.last_run.started_at if observation and is_good else None,
+                    snapshot_digest=row.snapshot_digest,
+                    payload_id=row.payload_id,
+                    written_at=row.written_at,
+                    trouble=trouble if trouble and trouble.to_run_id == OPEN_RUN else None,
+                    has_hold=row.id in with_holds,
+                )
+            )
+    return sorted(planned, key=lambda target: (target.last_good_at or _BEGINNING, target.target))
+
+
+def _planned_columns() -> Any:
+    return select(
+        Account.name,
+        TargetRow.id,
+        TargetRow.account_id,
+        TargetRow.project,
+        TargetRow.region,
+        TargetRow.zone,
+        TargetRow.kind,
+        TargetRow.variant,
+        TargetRow.baseline_run_id,
+        TargetRow.body_hash,
+        TargetRow.snapshot_digest,
+        TargetRow.payload_id,
+        TargetRow.written_at,
+    ).join(Account, Account.id == TargetRow.account_id)
+
+
+def finish_run(
+    conn: Connection,
+    run_id: int,
+    status: RunStatus,
+    finished_at: datetime,
+    counters: Mapping[str, int] | None = None,
+    notices: Sequence[str] = (),
+) -> datetime:
+    """
+    Finish a run and give the time it is finished at: *finished_at*, never before anything the run recorded.
+
+    A run that did not get to every target of its scope counts only for those it got to, like one that was killed.
+    """
+    run = conn.execute(_unfinished_columns().where(Run.id == run_id)).one()
+    end: datetime = max(finished_at, run.started_at, run.reached_at or run.started_at)
+    _close(conn, run, status, end, {**(counters or {}), "notices": list(notices) or None})
+    return end
+
+
+def _close(conn: Connection, run: Any, status: RunStatus, end: datetime, values: Mapping[str, Any]) -> None:
+    scope_id = run.scope_id
+    if sum(byte.bit_count() for byte in run.reached or b"") != run.size:
+        reached = _marked(run.reached, _members(conn, scope_id))
+        scope_id = _scope_of(conn, reached) if reached else None
+    conn.execute(
+        update(Run)
+        .where(Run.id == run.id)
+        .values(**values, status=status, finished_at=end, scope_id=scope_id, reached=None, reached_at=None)
+    )
+
+
+def _unfinished_columns() -> Any:
+    return select(
+        Run.id, Run.scope_id, Run.started_at, Run.reached, Run.reached_at, Run.accounts, Scope.size
+    ).outerjoin(Scope, Scope.id == Run.scope_id)
+
+
+def save_setting(conn: Connection, name: str, value: str) -> None:
+    """Keep a setting that the views need, when it differs."""
+    stored = conn.execute(select(Setting.value).where(Setting.name == name)).scalar()
+    if stored != value:
+        conn.execute(delete(Setting).where(Setting.name == name))
+        conn.execute(insert(Setting).values(name=name, value=value))
+
+
+# --- after a death ---------------------------------------------------------------------------------------------------
+
+
+def recover(conn: Connection, account_ids: Iterable[int], now: datetime) -> list[int]:
+    """
+    Mark the dead runs of these accounts `interrupted` and give their ids; their locks are ours, so nobody runs them.
+
+    A dead run counts for the targets it had recorded, and ends when it recorded the last of them. Raises
+    ClockWentBackwards when *now* is before the last recorded instant of any of the accounts.
+    """
+    accounts = set(account_ids)
+    _refuse_backwards_clock(conn, accounts, now)
+    recovered: list[int] = []
+    dead = conn.execute(_unfinished_columns().where(Run.finished_at.is_(None)).order_by(Run.id)).all()
+    for run in dead:
+        if accounts.intersection(run.accounts):
+            _close(conn, run, "interrupted", run.reached_at or run.started_at, {})
+            recovered.append(run.id)
+    return recovered
+
+
+def _refuse_backwards_clock(conn: Connection, accounts: set[int], now: datetime) -> None:
+    last = last_instant(conn, accounts)
+    if last is not None and now < last:
+        raise ClockWentBackwards(
+            f"the clock says {iso_utc(now)}, but the last run recorded something at {iso_utc(last)}; "
+            "set the clock right, or wait until it has passed that moment"
+        )
+
+
+def last_instant(conn: Connection, account_ids: Collection[int]) -> datetime | None:
+    """Give the latest moment that any run of these accounts recorded; other machines' accounts have other clocks."""
+    missing = set(
+        conn.execute(
+            select(TargetRow.account_id).where(TargetRow.account_id.in_(sorted(account_ids))).distinct()
+        ).scalars()
+    )
+    latest: datetime | None = None
+    before = OPEN_RUN
+    # Backwards from the newest run, a page at a time: the newest run of every account is near the end.
+    while missing:
+        page = conn.execute(
+            select(Run.id, Run.accounts, Run.started_at, Run.finished_at, Run.reached_at)
+            .where(Run.id < before)
+            .order_by(Run.id.desc())
+            .limit(20)
+        ).all()
+        if not page:
+            break
+        for run in page:
+            if missing.intersection(run.accounts):
+                instant = max(run.started_at, run.finished_at or run.started_at, run.reached_at or run.started_at)
+                latest = instant if latest is None else max(latest, instant)
+                missing.difference_update(run.accounts)
+        before = page[-1].id
+    return latest

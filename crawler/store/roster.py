@@ -1,0 +1,252 @@
+"""
+Who can be asked: accounts, variants, catalogs and targets, and what a discovery did to them.
+
+Every function takes a connection inside `begin(engine, fence)`; nothing here begins or ends a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from crawler.errors import ConfigurationError
+from crawler.model import END_OF_TIME, Catalog, Event, Place, Project, Target
+from crawler.store.statements import insert_missing
+from crawler.store.tables import Absence, Account, CatalogRow, ChangeLog, Run, TargetRow, Variant, ZoneNumber
+from crawler.targets import KnownTarget, Reconciliation
+
+
+def account_ids(conn: Connection, endpoints: Mapping[str, str]) -> dict[str, int]:
+    """Give the id of every account `{name: endpoint}`; new ones are added, a moved endpoint is noted."""
+    statement = select(Account.name, Account.id, Account.endpoint).where(Account.name.in_(sorted(endpoints)))
+    known = {name: (key, endpoint) for name, key, endpoint in conn.execute(statement)}
+    fresh = [{"name": name, "endpoint": endpoints[name], "fence": 0} for name in sorted(endpoints) if name not in known]
+    if fresh:
+        insert_missing(conn, Account, fresh)
+        known = {name: (key, endpoint) for name, key, endpoint in conn.execute(statement)}
+    for name, (key, endpoint) in known.items():
+        if endpoint != endpoints[name]:
+            conn.execute(update(Account).where(Account.id == key).values(endpoint=endpoints[name]))
+    return {name: key for name, (key, _) in known.items()}
+
+
+def check_variants(
+    conn: Connection, account_id: int, variants: Mapping[str, Mapping[str, Any]], *, source: str = "configuration"
+) -> None:
+    """
+    Remember the parameters of every variant `{name: parameters}` of an account.
+
+    Raises ConfigurationError when the parameters under a used name changed: its history would mix two questions.
+    """
+    rows = conn.execute(select(Variant.name, Variant.parameters).where(Variant.account_id == account_id))
+    known = {row.name: row.parameters for row in rows}
+    problems = [
+        f"variant {name!r} was used with {known[name] or 'no parameters'} and now has {dict(parameters) or 'none'}: "
+        "give the new parameters a new name"
+        for name, parameters in variants.items()
+        if name in known and known[name] != dict(parameters)
+    ]
+    if problems:
+        raise ConfigurationError(source, problems)
+    insert_missing(
+        conn,
+        Variant,
+        [
+            {"account_id": account_id, "name": name, "parameters": dict(parameters)}
+            for name, parameters in sorted(variants.items())
+            if name not in known
+        ],
+    )
+
+
+def last_catalog(conn: Connection, account_id: int) -> Catalog | None:
+    """Give the last good catalog of an account; None when there never was one."""
+    row = conn.execute(
+        select(CatalogRow.projects, CatalogRow.places)
+        .where(CatalogRow.account_id == account_id)
+        .order_by(CatalogRow.id.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    return Catalog(
+        projects=tuple(Project(*project) for project in row.projects),
+        places=tuple(Place(*place) for place in row.places),
+    )
+
+
+def save_catalog(conn: Connection, account_id: int, catalog: Catalog, now: datetime) -> bool:
+    """Keep a good *catalog* when it differs from the last; tell whether it did."""
+    digest = catalog.digest()
+    last = conn.execute(
+        select(CatalogRow.digest).where(CatalogRow.account_id == account_id).order_by(CatalogRow.id.desc()).limit(1)
+    ).scalar()
+    if last == digest:
+        return False
+    conn.execute(
+        insert(CatalogRow).values(
+            account_id=account_id,
+            recorded_at=now,
+            digest=digest,
+            projects=[[project.project_id, project.name] for project in catalog.projects],
+            places=[[place.region, place.zone, place.number] for place in catalog.places],
+        )
+    )
+    return True
+
+
+def zone_numbers(conn: Connection, account_id: int) -> dict[int, str]:
+    """Give the confirmed numeric ZoneIds of an account, as `{number: zone}`."""
+    rows = conn.execute(select(ZoneNumber.number, ZoneNumber.zone).where(ZoneNumber.account_id == account_id))
+    return {row.number: row.zone for row in rows}
+
+
+def known_targets(conn: Connection, account_id: int) -> list[KnownTarget]:
+    """Give every target of an account that the history has heard of."""
+    absences = {
+        target_id: cast("Literal['retired', 'deselected']", reason)
+        for target_id, reason in conn.execute(
+            select(Absence.target_id, Absence.reason)
+            .join(TargetRow, TargetRow.id == Absence.target_id)
+            .where(TargetRow.account_id == account_id, Absence.valid_to == END_OF_TIME)
+        )
+    }
+    rows = conn.execute(
+        select(
+            Account.name,
+            TargetRow.project,
+            TargetRow.region,
+            TargetRow.zone,
+            TargetRow.kind,
+            TargetRow.variant,
+            TargetRow.id,
+            TargetRow.project_name,
+            TargetRow.baseline_run_id,
+            TargetRow.missing_count,
+            TargetRow.missing_needed,
+        )
+        .join(Account, Account.id == TargetRow.account_id)
+        .where(TargetRow.account_id == account_id)
+    )
+    return [
+        KnownTarget(
+            target=Target(*names),
+            target_id=target_id,
+            project_name=project_name,
+            ever_ok=baseline_run_id is not None,
+            missing_count=missing_count,
+            missing_needed=missing_needed,
+            absence=absences.get(target_id),
+        )
+        for *names, target_id, project_name, baseline_run_id, missing_count, missing_needed in rows
+    ]
+
+
+def add_targets(conn: Connection, account_id: int, new: Mapping[Target, str]) -> dict[Target, int]:
+    """Add *new* targets, each with its project's name, and give their ids; existing ones are left alone."""
+    if not new:
+        return {}
+    insert_missing(
+        conn,
+        TargetRow,
+        [
+            {
+                "account_id": account_id,
+                "project": target.project,
+                "project_name": name,
+                "region": target.region,
+                "zone": target.zone,
+                "kind": target.kind,
+                "variant": target.variant,
+                "missing_count": 0,
+                "missing_needed": 0,
+            }
+            for target, name in sorted(new.items())
+        ],
+    )
+    ids = {known.target: known.target_id for known in known_targets(conn, account_id)}
+    return {target: ids[target] for target in new}
+
+
+def apply_reconciliation(conn: Connection, account_id: int, rec: Reconciliation, run_id: int, now: datetime) -> None:
+    """
+    Write what a discovery means for the targets: missing counts, absences, `target_added` and `target_retired`.
+
+    New targets are added where `add_targets` did not do it before the run began. An unchanged discovery writes nothing.
+    """
+    if not (
+        rec.new or rec.added or rec.missing or rec.found or rec.retired or rec.deselected or rec.revived or rec.renamed
+    ):
+        return
+    add_targets(conn, account_id, rec.new)
+    known = {entry.target: entry for entry in known_targets(conn, account_id)}
+    ids = {target: entry.target_id for target, entry in known.items()}
+
+    counts = dict.fromkeys((*rec.found, *rec.retired), (0, 0)) | dict(rec.missing)
+    _count_missing(
+        conn,
+        {
+            ids[target]: count
+            for target, count in counts.items()
+            if count != (known[target].missing_count, known[target].missing_needed)
+        },
+    )
+    _end_absences(conn, [ids[t] for t in (*rec.revived, *rec.retired) if known[t].absence is not None], now)
+    _begin_absences(conn, [ids[target] for target in rec.retired], "retired", now)
+    _begin_absences(conn, [ids[target] for target in rec.deselected], "deselected", now)
+    _log(conn, "target_added", [ids[target] for target in rec.added], run_id, now)
+    _log(conn, "target_retired", [ids[target] for target in rec.retired], run_id, now)
+    for project, name in rec.renamed.items():
+        conn.execute(
+            update(TargetRow)
+            .where(TargetRow.account_id == account_id, TargetRow.project == project)
+            .values(project_name=name)
+        )
+
+
+def _count_missing(conn: Connection, counts: Mapping[int, tuple[int, int]]) -> None:
+    if counts:
+        conn.execute(
+            update(TargetRow)
+            .where(TargetRow.id == bindparam("target"))
+            .values(missing_count=bindparam("count"), missing_needed=bindparam("needed")),
+            [{"target": key, "count": count, "needed": needed} for key, (count, needed) in sorted(counts.items())],
+        )
+
+
+def _end_absences(conn: Connection, target_ids: Iterable[int], now: datetime) -> None:
+    rows = [{"target": target_id} for target_id in target_ids]
+    if rows:
+        conn.execute(
+            update(Absence)
+            .where(Absence.target_id == bindparam("target"), Absence.valid_to == END_OF_TIME)
+            .values(valid_to=now),
+            rows,
+        )
+
+
+def _begin_absences(conn: Connection, target_ids: Iterable[int], reason: str, now: datetime) -> None:
+    rows = [
+        {"target_id": target_id, "reason": reason, "valid_from": now, "valid_to": END_OF_TIME}
+        for target_id in target_ids
+    ]
+    if rows:
+        conn.execute(insert(Absence), rows)
+
+
+def _log(conn: Connection, event: Event, target_ids: Collection[int], run_id: int, now: datetime) -> None:
+    """Write one change of a target as such for each of *target_ids*, and count them in the run."""
+    if not target_ids:
+        return
+    conn.execute(
+        insert(ChangeLog),
+        [
+            {"run_id": run_id, "target_id": target_id, "event": event, "observed_at": now, "recorded_at": now}
+            for target_id in target_ids
+        ],
+    )
+    counter = Run.__table__.c[event]
+    conn.execute(update(Run).where(Run.id == run_id).values({event: counter + len(target_ids)}))
