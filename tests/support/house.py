@@ -1,0 +1,21 @@
+"""Where the checkout is and which files belong to it; for the tests that read the repository itself."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def tracked_files() -> tuple[Path, ...]:
+    """Give the files git knows, relative to the checkout, without the ones deleted and not yet committed."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return tuple(Path(name) for name in sorted(listed.stdout.split("\0")) if name and (ROOT / name).is_file())
+
+
+def text_of(path: Path) -> str:
+    """Read a tracked file as text; bytes that are no UTF-8 become replacement characters."""
+    return (ROOT / path).read_text(encoding="utf-8", errors="replace")
