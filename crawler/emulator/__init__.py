@@ -1,1 +1,48 @@
-"""A stand-in for the API that needs no cloud: the actions, a scripted timeline, faults."""
+"""
+A stand-in for the UCloud API that needs no cloud: the actions, a scripted timeline, faults.
+
+Part of the product: the demo runs on it, people try their configuration against it (`crawler emulate`), and the
+tests speak to it over real sockets. `timeline.py` documents the file format, `server.py` is the server.
+"""
+
+from __future__ import annotations
+
+from crawler.emulator.builtin import BUILTIN, demo, demo_path, image_history, region_history
+from crawler.emulator.exchange import LoggedRequest
+from crawler.emulator.reading import load_timeline, parse_timeline
+from crawler.emulator.server import EmulatorOptions, EmulatorServer
+from crawler.emulator.threads import run_in_thread
+from crawler.emulator.timeline import (
+    EXAMPLE_PRIVATE_KEY,
+    EXAMPLE_PUBLIC_KEY,
+    QUIRKS,
+    EmulatedAccount,
+    Fault,
+    ProjectRow,
+    Timeline,
+    World,
+    Zone,
+)
+
+__all__ = [
+    "BUILTIN",
+    "EXAMPLE_PRIVATE_KEY",
+    "EXAMPLE_PUBLIC_KEY",
+    "QUIRKS",
+    "EmulatedAccount",
+    "EmulatorOptions",
+    "EmulatorServer",
+    "Fault",
+    "LoggedRequest",
+    "ProjectRow",
+    "Timeline",
+    "World",
+    "Zone",
+    "demo",
+    "demo_path",
+    "image_history",
+    "load_timeline",
+    "parse_timeline",
+    "region_history",
+    "run_in_thread",
+]

@@ -1,0 +1,296 @@
+"""
+The server: aiohttp around the gateway and the answers, with scripted faults and a request log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from aiohttp import web
+
+from crawler.emulator.answers import Answers, Refusal, refusal_body
+from crawler.emulator.exchange import Exchange, LoggedRequest
+from crawler.emulator.gateway import Gateway, decode
+from crawler.emulator.timeline import EmulatedAccount, Fault, Timeline, World
+
+_HTML = (
+    b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
+    b"<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
+_JSON_TYPE = "application/json; charset=utf-8"
+_HTML_TYPE = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatorOptions:
+    """Where the server listens, and how it behaves apart from the timeline."""
+
+    host: str = "127.0.0.1"
+    #: 0 takes a free one.
+    port: int = 0
+    #: Instead of the timeline's.
+    accounts: tuple[EmulatedAccount, ...] = ()
+    #: Accepted requests per account and period; more answer 153. None: no limit.
+    rate: float | None = None
+    period_seconds: float = 1.0
+    #: Added to every answer.
+    latency_ms: float = 0.0
+    keep_log: bool = True
+    ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
+
+
+class EmulatorServer:
+    """
+    The emulated API on a socket: `async with EmulatorServer(timeline) as server`, then `server.url`.
+
+    `step` may be read and set, and the log read, from any thread.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        options: EmulatorOptions | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.options = options or EmulatorOptions()
+        self.timeline = timeline
+        self.url = ""
+        #: TCP connections accepted since the start.
+        self.connections_opened = 0
+        self.log: list[LoggedRequest] = []
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._gateway = Gateway(
+            self.options.accounts or timeline.accounts,
+            rate=self.options.rate,
+            period_seconds=self.options.period_seconds,
+        )
+        self._requests = 0
+        self._step = 0
+        self._closing = asyncio.Event()
+        self._web: web.Server | None = None
+        self._listener: asyncio.Server | None = None
+        self.step = 1
+
+    @property
+    def accounts(self) -> tuple[EmulatedAccount, ...]:
+        """The accounts that may ask."""
+        return self._gateway.accounts
+
+    @property
+    def world(self) -> World:
+        """What the cloud shows now."""
+        return self._answers.world
+
+    @property
+    def step(self) -> int:
+        """The step the cloud is at, from 1; setting it starts that step anew (attempts count from 1 again)."""
+        return self._step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._answers = Answers(self.timeline.world(step))
+        self._attempts: Counter[tuple[str, ...]] = Counter()
+        self._step = step
+
+    def advance(self) -> int:
+        """Go to the next step, or stay at the last; give the step's number."""
+        if self._step < len(self.timeline.worlds):
+            self.step = self._step + 1
+        return self._step
+
+    def play(self, timeline: Timeline) -> None:
+        """Show another *timeline* from its first step on; the accounts stay as they are."""
+        self.timeline = timeline
+        self.step = 1
+
+    async def __aenter__(self) -> EmulatorServer:
+        """Listen, and know the URL."""
+        loop = asyncio.get_running_loop()
+        self._closing = asyncio.Event()
+        self._web = web.Server(self._handle, access_log=None, handler_cancellation=True)
+        self._listener = await loop.create_server(
+            self._accept, self.options.host, self.options.port, ssl=self.options.ssl_context, backlog=1024
+        )
+        host, port = self._listener.sockets[0].getsockname()[:2]
+        scheme = "https" if self.options.ssl_context else "http"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the socket, end what hangs, and wait until nothing is left."""
+        self._closing.set()
+        if self._listener is not None:
+            self._listener.close()
+        if self._web is not None:
+            await self._web.shutdown(timeout=1.0)
+        if self._listener is not None:
+            await self._listener.wait_closed()
+        self._listener = self._web = None
+
+    def _accept(self) -> asyncio.Protocol:
+        self.connections_opened += 1
+        assert self._web is not None  # noqa: S101 - only called while listening
+        return self._web()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        arrived = self._monotonic()
+        self._requests += 1
+        headers = request.headers
+        body = await request.read() if request.can_read_body else b""
+        params = decode(request.rel_url.raw_query_string, body, headers.get("Content-Type", ""))
+        exchange = Exchange(
+            arrived=arrived,
+            step=self._step,
+            action=str(params.get("Action", "")),
+            request_uuid=f"e3a1c0de-0000-4000-8000-{self._requests:012x}",
+            user_agent=headers.get("User-Agent", ""),
+            params=params,
+        )
+        if self.options.latency_ms:
+            await self._sleep(self.options.latency_ms / 1000)
+        try:
+            account, flat = self._gateway.admit(
+                params,
+                channel_key=headers.get("channel-key"),
+                authorization=headers.get("Authorization"),
+                now=arrived,
+            )
+        except Refusal as refusal:
+            known = self._gateway.account_of(params)
+            exchange.account = "" if known is None else known.name
+            return self._refuse(exchange, refusal)
+        exchange.account, exchange.params = account.name, flat
+        return await self._perform(request, exchange, account, self._answers)
+
+    async def _perform(
+        self, request: web.BaseRequest, exchange: Exchange, account: EmulatedAccount, answers: Answers
+    ) -> web.StreamResponse:
+        params = exchange.params
+        if answers.world.faults:
+            fault = self._fault(exchange, account, answers)
+            if fault is not None:
+                if fault.latency_ms:
+                    await self._sleep(fault.latency_ms / 1000)
+                if fault.effect != "delay":
+                    return await self._fail(request, exchange, fault, account, answers)
+        else:
+            exchange.attempt = self._count(exchange, account)
+        try:
+            body = answers.body(exchange.action, account, params)
+        except Refusal as refusal:
+            return self._refuse(exchange, refusal)
+        return self._respond(exchange, body, ret_code=0)
+
+    def _count(self, exchange: Exchange, account: EmulatedAccount) -> int:
+        params = exchange.params
+        key = (
+            account.public_key,
+            exchange.action,
+            *(params.get(name, "") for name in ("ProjectId", "Region", "Zone", "ProductType", "MachineType")),
+            *(params.get(name, "") for name in ("GPUType", "K8sVersion")),
+        )
+        self._attempts[key] += 1
+        return self._attempts[key]
+
+    def _fault(self, exchange: Exchange, account: EmulatedAccount, answers: Answers) -> Fault | None:
+        params = exchange.params
+        attempt = exchange.attempt = self._count(exchange, account)
+        about_project = exchange.action == "DescribeUK8SImage"
+        project = answers.project_of(params) if about_project else params.get("ProjectId", "")
+        for fault in answers.world.faults:
+            if (not fault.attempts or attempt in fault.attempts) and fault.hits(
+                account=account.name,
+                action=exchange.action,
+                project=project,
+                region=params.get("Region", ""),
+                zone=params.get("Zone", ""),
+            ):
+                return fault
+        return None
+
+    def _refuse(self, exchange: Exchange, refusal: Refusal) -> web.Response:
+        return self._respond(
+            exchange, refusal_body(exchange.action, refusal.ret_code, refusal.message), ret_code=refusal.ret_code
+        )
+
+    async def _fail(
+        self,
+        request: web.BaseRequest,
+        exchange: Exchange,
+        fault: Fault,
+        account: EmulatedAccount,
+        answers: Answers,
+    ) -> web.StreamResponse:
+        extra = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
+        if fault.effect == "ret_code" and fault.ret_code is not None:
+            body = refusal_body(exchange.action, fault.ret_code, fault.message)
+            return self._respond(exchange, body, ret_code=fault.ret_code, status=fault.status, extra=extra)
+        if fault.effect == "images" and fault.images is not None:
+            return self._respond(exchange, answers.lie(fault.images), ret_code=0)
+        if fault.effect == "cut":
+            return await self._cut(request, exchange, account, answers)
+        if fault.effect in ("drop", "hang"):
+            self._write_log(exchange, None, 0)
+            if fault.effect == "hang":
+                # Ends with the client (the task is cancelled then) or with the server.
+                await self._closing.wait()
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        body, content_type = {
+            "status": (_HTML.replace(b"502 Bad Gateway", str(fault.status).encode()), _HTML_TYPE),
+            "html": (_HTML, _HTML_TYPE),
+            "body": (fault.body.encode(), "text/plain; charset=utf-8"),
+        }.get(fault.effect, (b"", _JSON_TYPE))
+        return self._respond(exchange, body, ret_code=None, status=fault.status, extra=extra, content_type=content_type)
+
+    async def _cut(
+        self, request: web.BaseRequest, exchange: Exchange, account: EmulatedAccount, answers: Answers
+    ) -> web.StreamResponse:
+        try:
+            body = answers.body(exchange.action, account, exchange.params)
+        except Refusal as refusal:
+            body = refusal_body(exchange.action, refusal.ret_code, refusal.message)
+        response = web.StreamResponse(headers=self._headers(exchange, _JSON_TYPE))
+        response.content_length = len(body)
+        self._write_log(exchange, None, 200)
+        await response.prepare(request)
+        await response.write(body[: len(body) // 2])
+        if request.transport is not None:
+            request.transport.close()
+        return response
+
+    def _respond(
+        self,
+        exchange: Exchange,
+        body: bytes,
+        *,
+        ret_code: int | None,
+        status: int = 200,
+        extra: Mapping[str, str] | None = None,
+        content_type: str = _JSON_TYPE,
+    ) -> web.Response:
+        self._write_log(exchange, ret_code, status)
+        headers = self._headers(exchange, content_type)
+        if extra:
+            headers.update(extra)
+        return web.Response(body=body, status=status, headers=headers)
+
+    @staticmethod
+    def _headers(exchange: Exchange, content_type: str) -> dict[str, str]:
+        return {"Content-Type": content_type, "X-UCLOUD-REQUEST-UUID": exchange.request_uuid}
+
+    def _write_log(self, exchange: Exchange, ret_code: int | None, status: int) -> None:
+        if self.options.keep_log:
+            self.log.append(exchange.logged(ret_code, status))

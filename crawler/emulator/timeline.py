@@ -1,0 +1,200 @@
+"""
+A timeline: what the emulated cloud shows, step by step. This page documents the format; `reading.py` checks a file.
+
+A timeline is one JSON object. The top level is the world before the first step; each step starts from the one before,
+changes what it names, and what it changed stays. Only `zones` is required, here or in the first step.
+
+    {
+      "about": "free text", "sources": ["free text"],
+      "schema": "2026",              which generation answers: "2020" (four fields, no filters) or "2026"
+      "zones": [                     GetRegion, one row per zone; an empty list is an empty answer
+        {"region": "hk", "zone": "hk-02",              all that follows may be left out
+         "zone_id": 3002, "region_name": "香港", "default": true, "bit_maps": "0111",
+         "region_id": 3002}],                          the zone_id when it is left out
+      "projects": [                  GetProjectList; left out: one made-up default project
+        {"project_id": "org-a", "name": "Default", "default": true}],
+      "accounts": [                  who may ask; left out: the key pair of the vendor's own documentation
+        {"name": "prod", "public_key": "…", "private_key": "…",
+         "projects": ["org-*"], "zones": ["hk-*"],     globs: what is open to it; others answer 292 and 293
+         "sub_account": true,                          must send a ProjectId: 299 without
+         "may_list_projects": false,                   GetProjectList answers 299
+         "channel_key": "…"}],                         must be in the header `channel-key`; 174 without, and 174
+                                                       for an account without one that sends the header
+      "images": {                    by zone; sets and records are sent as they are written, whatever they hold
+        "hk-02": {"ImageSet": [
+          {"ImageId": "uimage-a", "ImageName": "CentOS 7.6", "NotSupportGPU": false, "ZoneId": 3002}]},
+        "org-a/hk-02": {…}},         PROJECT/ZONE: what this project sees instead
+      "quirks": ["string-ret-code"], traps for readers: QUIRKS below
+      "faults": [{…}],               see below; these hold for every step, or for those in their "steps"
+      "steps": [
+        {"title": "baseline"},
+        {"title": "a re-issue",
+         "images": {"th-bkk-01": {}},                  replaces what these zones list
+         "remove": {"hk-02": ["uimage-a"]},            then takes records out, by ImageId
+         "add": {"hk-02": {"ImageSet": [{…}]}},        then appends records
+         "schema": "2020", "zones": […], "projects": […], "quirks": […],      each replaces
+         "faults": [{…}]}]                             these hold for this step alone
+    }
+
+A record may carry `"_when": {"MachineType": "G", "GPUType": ["V100", "A*"]}`: it is listed only to requests whose
+parameters each fit one of the globs. MachineType is "O" when it is not sent; the others are judged only when sent.
+`_when` itself is never sent, and the 2020 schema ignores it.
+
+A fault names whom it hits and what happens. Whom: the globs `account`, `action`, `project`, `region`, `zone` (default
+"*"), and `steps` and `attempts`, each a number, a list or "2-4". Attempts are counted per target (action, account,
+place and parameters) since the step began, from 1; requests refused by the gateway or the rate do not count. What:
+exactly one of these, or `latency_ms` alone.
+
+    "ret_code": 150, "message": "…"  a refusal, with HTTP 200 unless "status" says otherwise
+    "status": 503                    an HTTP error page; "retry_after": 2 adds the header (to "ret_code" too)
+    "drop": true                     the connection is closed without an answer
+    "cut": true                      the connection is closed in the middle of the body
+    "hang": true                     no answer until the client gives up
+    "empty": true                    HTTP 200 and no body
+    "html": true                     HTTP 200 and a proxy's error page
+    "body": "any text"               HTTP 200 and this text
+    "images": {"ImageSet": []}       RetCode 0 and these sets instead of the real ones: an answer that lies
+    "latency_ms": 250                this much later; alone it only delays
+
+The first fault that fits is used, a step's own before those of the top level. Steps count from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+Schema = Literal["2020", "2026"]
+Sets = Mapping[str, Any]
+
+SCHEMAS: tuple[Schema, ...] = ("2020", "2026")
+
+#: The ways in which an answer may differ from the documentation's table; most were seen in its examples or clients.
+QUIRKS: dict[str, str] = {
+    "string-ret-code": 'RetCode is a text: "0"',
+    "lower-case-keys": "every key is in lower case",
+    "upper-case-keys": "every key is in upper case",
+    "null-sets": "an empty set is null",
+    "omit-empty-sets": "an empty set is left out",
+    "duplicate-records": "every record is sent twice",
+    "shuffled-records": "records come in another order each time",
+    "bare-custom-ids": "custom sets hold ids instead of records",
+    "double-i-sets": "custom sets are spelled as in the documentation's example (CustomIImageSet)",
+    "set-new": "the records of ImageSet come as ImageSetnew",
+    "text-values": 'booleans and numbers inside records are texts: "true", "3002"',
+    "unknown-set": "there is a set nobody has heard of (EdgeImageSet)",
+    "unknown-field": "every record has a field nobody has heard of (BootMode)",
+    "no-zone-id": "records state no ZoneId",
+    "message-on-success": "there is a Message although RetCode is 0",
+}
+
+#: The key pair that the vendor's documentation signs its examples with; it opens nothing but this emulator.
+EXAMPLE_PUBLIC_KEY = "ucloudsomeone@example.com1296235120854146120"
+EXAMPLE_PRIVATE_KEY = "46f09bb9fab4f12dfc160dae12273d5332b5debe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zone:
+    """One row of GetRegion."""
+
+    region: str
+    zone: str
+    zone_id: int | None = None
+    region_name: str = ""
+    region_id: int | None = None
+    default: bool = False
+    bit_maps: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectRow:
+    """One row of GetProjectList."""
+
+    project_id: str
+    name: str = ""
+    default: bool = False
+
+
+#: Who owns the images when a timeline names no project.
+EXAMPLE_PROJECT = ProjectRow(project_id="org-example", name="Default", default=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatedAccount:
+    """Who may ask, and what is open to them."""
+
+    name: str = "default"
+    public_key: str = EXAMPLE_PUBLIC_KEY
+    private_key: str = field(default=EXAMPLE_PRIVATE_KEY, repr=False)
+    projects: tuple[str, ...] = ("*",)
+    zones: tuple[str, ...] = ("*",)
+    sub_account: bool = False
+    may_list_projects: bool = True
+    channel_key: str | None = field(default=None, repr=False)
+
+
+FaultEffect = Literal["delay", "ret_code", "status", "drop", "cut", "hang", "empty", "html", "body", "images"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Whom a scripted fault hits, and what happens to them."""
+
+    account: str = "*"
+    action: str = "*"
+    project: str = "*"
+    region: str = "*"
+    zone: str = "*"
+    #: Empty: every step, every attempt.
+    steps: frozenset[int] = frozenset()
+    attempts: frozenset[int] = frozenset()
+
+    effect: FaultEffect = "delay"
+    ret_code: int | None = None
+    message: str | None = None
+    status: int = 200
+    retry_after: str | None = None
+    body: str = ""
+    images: Sets | None = None
+    latency_ms: float = 0.0
+
+    def hits(self, *, account: str, action: str, project: str, region: str, zone: str) -> bool:
+        """Tell whether the fault's globs fit a request, whatever its attempt number."""
+        return (
+            fnmatchcase(zone, self.zone)
+            and fnmatchcase(region, self.region)
+            and fnmatchcase(action, self.action)
+            and fnmatchcase(project, self.project)
+            and fnmatchcase(account, self.account)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What the cloud shows during one step."""
+
+    title: str = ""
+    schema: Schema = "2026"
+    zones: tuple[Zone, ...] = ()
+    projects: tuple[ProjectRow, ...] = (EXAMPLE_PROJECT,)
+    #: Keys are ZONE or PROJECT/ZONE.
+    images: Mapping[str, Sets] = field(default_factory=dict)
+    quirks: frozenset[str] = frozenset()
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """The worlds in their order, and who may look at them."""
+
+    worlds: tuple[World, ...]
+    accounts: tuple[EmulatedAccount, ...] = (EmulatedAccount(),)
+    about: str = ""
+
+    def world(self, step: int) -> World:
+        """Give the world of *step*, counted from 1; raise ValueError when there is no such step."""
+        if not 1 <= step <= len(self.worlds):
+            raise ValueError(f"step {step} does not exist: the timeline has steps 1 to {len(self.worlds)}")
+        return self.worlds[step - 1]
