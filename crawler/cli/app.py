@@ -1,0 +1,269 @@
+"""
+The group `crawler` and the table of its commands; a command's module is imported when it is called, never for `--help`.
+
+Also the one place where errors become sentences and exit codes: a command raises, or returns its `ExitCode`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, MutableMapping, Sequence
+from importlib import import_module, util
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from click.shell_completion import CompletionItem, shell_complete
+
+from crawler import __version__
+from crawler.cli.context import CliContext
+from crawler.cli.logs import set_up_logging
+from crawler.cli.output import silence_stdout
+from crawler.cli.safe import visible
+from crawler.errors import EXIT_CODE_HELP, CrawlerError, ExitCode
+
+
+class Entry(NamedTuple):
+    """Where a command lives, and its line in the help."""
+
+    module: str
+    attribute: str
+    help: str
+    topic: str
+
+
+_CRAWL, _ASK, _OPERATE, _TRY = "Crawl", "Ask the history", "Set up and operate", "Try it"
+
+#: Every command, in the order of the help.
+COMMANDS: dict[str, Entry] = {
+    "run": Entry("crawler.cli.run", "run", "One scheduled run: discover, ask, compare, record.", _CRAWL),
+    "images": Entry("crawler.cli.images", "images", "What is, or was, available, with the state of knowledge.", _ASK),
+    "changes": Entry("crawler.cli.changes", "changes", "What changed, oldest first.", _ASK),
+    "status": Entry("crawler.cli.status", "status", "Freshness and outcome of every target.", _ASK),
+    "runs": Entry("crawler.cli.runs", "runs", "The ledger of runs; `runs show N` tells one.", _ASK),
+    "init": Entry("crawler.cli.init", "init", "Write a starter crawler.toml from the environment.", _OPERATE),
+    "config": Entry("crawler.cli.config", "config", "Check the configuration, or show it.", _OPERATE),
+    "db": Entry("crawler.cli.db", "db", "Look after the database.", _OPERATE),
+    "completion": Entry("crawler.cli.completion", "completion", "Print the shell's completion script.", _OPERATE),
+    "demo": Entry("crawler.cli.demo", "demo", "See it work in a minute, offline.", _TRY),
+    "emulate": Entry("crawler.cli.emulate", "emulate", "Serve an emulated cloud on this machine.", _TRY),
+}
+
+_WIDTH = max(len(str(int(code))) for code in EXIT_CODE_HELP)
+EPILOGUE = "\b\nExit codes:\n" + "\n".join(f"  {int(code):>{_WIDTH}}  {text}" for code, text in EXIT_CODE_HELP.items())
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are a table of names; each is imported when called."""
+
+    entries: dict[str, Entry] = COMMANDS
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names in the order of the table."""
+        return list(self.entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; give None where there is none of that name, or its module is not installed."""
+        entry = self.entries.get(cmd_name)
+        if entry is None or util.find_spec(entry.module) is None:
+            return None
+        command: click.Command = getattr(import_module(entry.module), entry.attribute)
+        _accept_globals(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may be meant."""
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is not None:
+            return name, command, args[1:]
+        if name in self.entries:
+            raise click.UsageError(f"{name!r} is not part of this installation.", ctx)
+        if name.startswith("-"):
+            raise click.NoSuchOption(name, ctx=ctx)
+        from crawler.settings.suggest import did_you_mean
+
+        raise click.UsageError(f"No such command {name!r}{did_you_mean(name, self.entries)}", ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table by topic, importing nothing."""
+        topics: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in self.entries.items():
+            topics.setdefault(entry.topic, []).append((name, entry.help))
+        for topic, rows in topics.items():
+            with formatter.section(topic):
+                formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names from the table, importing nothing."""
+        names = [
+            CompletionItem(name, help=entry.help) for name, entry in self.entries.items() if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line; leave the process with the exit code, unless *standalone_mode* is off."""
+        context = extra.setdefault("obj", CliContext())
+        words = list(sys.argv[1:] if args is None else args)
+        name = prog_name or "crawler"
+        instruction = os.environ.get(complete_var or "_CRAWLER_COMPLETE")
+        if instruction:
+            sys.exit(shell_complete(self, {}, name, complete_var or "_CRAWLER_COMPLETE", instruction))
+        extra.pop("windows_expand_args", None)
+
+        def call() -> Any:
+            with self.make_context(name, words, **extra) as ctx:
+                return self.invoke(ctx)
+
+        if not standalone_mode:
+            return call()
+        sys.exit(guarded(call, context))
+
+
+def guarded(call: Callable[[], Any], context: CliContext) -> int:
+    """Call; turn what it returns or raises into an exit code, and errors into one sentence each on stderr."""
+    try:
+        code = call()
+        sys.stdout.flush()
+    except click.exceptions.Exit as exc:
+        code = exc.exit_code
+    except click.ClickException as exc:
+        _show_usage(exc, context)
+        code = ExitCode.USAGE
+    except CrawlerError as exc:
+        context.say(f"Error: {exc}", level="error")
+        code = exc.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        context.say("Interrupted.", level="error")
+        code = 130
+    except BrokenPipeError:
+        silence_stdout()
+        code = ExitCode.DONE
+    except Exception as exc:  # noqa: BLE001 - the last line of defence: one sentence, never a traceback unasked
+        code = _internal(exc, context)
+    return int(code) if isinstance(code, int) else int(ExitCode.DONE)
+
+
+def _show_usage(exc: click.ClickException, context: CliContext) -> None:
+    if context.log_format == "json":
+        context.say(exc.format_message(), level="error")
+        return
+    exc.show(file=sys.stderr)
+
+
+def _internal(exc: Exception, context: CliContext) -> ExitCode:
+    if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        context.say(f"Error: the output cannot be written: {exc.strerror}", level="error")
+        silence_stdout()
+        return ExitCode.INTERNAL
+    first = visible(next(iter(str(exc).splitlines()), ""))
+    how = "" if context.verbosity >= 2 else "; -vv shows where"
+    context.say(f"Error: internal error ({type(exc).__name__}: {first}){how}", level="error")
+    if context.verbosity >= 2:
+        context.say("".join(traceback.format_exception(exc)).rstrip(), level="error")
+    return ExitCode.INTERNAL
+
+
+# --- global options --------------------------------------------------------------------------------------------------
+
+
+def _config(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.ensure_object(CliContext).config_path = value
+
+
+def _database(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.ensure_object(CliContext).database = value
+
+
+def _louder(ctx: click.Context, _: click.Parameter, value: int) -> None:
+    ctx.ensure_object(CliContext).verbosity += value
+    _logging(ctx)
+
+
+def _quieter(ctx: click.Context, _: click.Parameter, value: int) -> None:
+    ctx.ensure_object(CliContext).verbosity -= value
+    _logging(ctx)
+
+
+def _log_format(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.ensure_object(CliContext).log_format = "json" if value == "json" else "text"
+        _logging(ctx)
+
+
+def _logging(ctx: click.Context) -> None:
+    if not ctx.resilient_parsing:
+        context = ctx.ensure_object(CliContext)
+        set_up_logging(context.verbosity, context.log_format)
+
+
+def global_options(*, hidden: bool = False) -> list[click.Option]:
+    """Make the global options; hidden copies let them stand after the command as well."""
+    common: MutableMapping[str, Any] = {"expose_value": False, "is_eager": True, "hidden": hidden}
+    return [
+        click.Option(
+            ["--config"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            callback=_config,
+            help="The configuration [default: $CRAWLER_CONFIG, ./crawler.toml, the user's configuration folder].",
+            **common,
+        ),
+        click.Option(
+            ["--database"],
+            metavar="URL-OR-PATH",
+            callback=_database,
+            help="The history's database, instead of the configuration's.",
+            **common,
+        ),
+        click.Option(["-v", "--verbose"], count=True, callback=_louder, help="Say more; -vv says all.", **common),
+        click.Option(["-q", "--quiet"], count=True, callback=_quieter, help="Say less; -qq only errors.", **common),
+        click.Option(
+            ["--log-format"],
+            type=click.Choice(["text", "json"]),
+            callback=_log_format,
+            help="How to talk on stderr [default: text].",
+            **common,
+        ),
+    ]
+
+
+def _accept_globals(command: click.Command) -> None:
+    """Let the global options stand after *command* too, where it has no option of that name itself."""
+    taken = {name for parameter in command.params for name in parameter.opts}
+    command.params.extend(option for option in global_options(hidden=True) if not taken.intersection(option.opts))
+    if isinstance(command, click.Group):
+        for child in command.commands.values():
+            _accept_globals(child)
+
+
+@click.group(
+    cls=LazyGroup,
+    params=global_options(),
+    epilog=EPILOGUE,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, "--version", prog_name="crawler", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """
+    Keep the availability history of node images on clouds that speak the UCloud API.
+
+    Results go to stdout, talk goes to stderr. Try `crawler demo`; begin with `crawler init`, then `crawler run`.
+    """
+    ctx.ensure_object(CliContext)
+    _logging(ctx)

@@ -1,0 +1,39 @@
+"""`crawler config`: whether the configuration is right, and what it comes to."""
+
+from __future__ import annotations
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.output import json_line, write_out
+
+
+@click.group()
+def config() -> None:
+    """Check the configuration, or show it."""
+
+
+@config.command()
+@pass_cli
+def validate(context: CliContext) -> None:
+    """Check the configuration; every problem is listed at once."""
+    settings = context.settings()
+    source = settings.source or "the environment"
+    accounts = ", ".join(account.name for account in settings.accounts)
+    count = "1 account" if len(settings.accounts) == 1 else f"{len(settings.accounts)} accounts"
+    write_out([f"{source} is fine: {count} ({accounts}), database {settings.database_shown}\n"])
+
+
+@config.command()
+@click.option("-o", "--format", "fmt", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
+@pass_cli
+def show(context: CliContext, fmt: str) -> None:
+    """Show the configuration that counts, defaults and references filled in, secrets masked."""
+    from crawler.settings.show import as_document, as_toml
+
+    settings = context.settings()
+    document = as_document(settings)
+    if fmt == "json":
+        write_out([json_line(document), "\n"])
+        return
+    write_out([f"# from {settings.source or 'the environment'}\n", as_toml(document)])

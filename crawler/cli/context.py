@@ -1,0 +1,94 @@
+"""
+What every command gets: the global options, the clock, and the settings and history they lead to, loaded on demand.
+
+The clock and the environment enter the program here and in `settings`, nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crawler.cli.logs import LogFormat, log_line
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from crawler.settings import Settings
+
+
+def utc_now() -> datetime:
+    """Read the clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class CliContext:
+    """The global options of one invocation, and what follows from them."""
+
+    config_path: Path | None = None
+    database: str | None = None
+    #: -1 for each -q, +1 for each -v.
+    verbosity: int = 0
+    log_format: LogFormat = "text"
+    clock: Callable[[], datetime] = utc_now
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _loaded: dict[bool, Settings] = field(default_factory=dict, repr=False)
+
+    def settings(self) -> Settings:
+        """Give all settings, for commands that crawl; raise ConfigurationError with every problem."""
+        return self._load(need_accounts=True)
+
+    def history_settings(self) -> Settings:
+        """Give what readers of the history need, even where the accounts' secrets are out of reach."""
+        return self._loaded.get(True) or self._load(need_accounts=False)
+
+    def _load(self, *, need_accounts: bool) -> Settings:
+        if need_accounts not in self._loaded:
+            from crawler.settings import load
+
+            settings = load(self.config_path, self.database, self.environ, need_accounts=need_accounts)
+            self._loaded[need_accounts] = settings
+            for warning in settings.warnings:
+                self.say(f"Warning: {warning}", level="warning")
+        return self._loaded[need_accounts]
+
+    def moment(self, text: str) -> datetime:
+        """Read a time as people write it (ISO 8601, date, age); naive times are in the configured zone."""
+        from crawler.moments import parse_moment
+
+        return parse_moment(text, now=self.clock(), zone=self.history_settings().timezone)
+
+    @contextmanager
+    def history(self) -> Iterator[Connection]:
+        """Open the history for reading; raise DatabaseUnavailable or SchemaMismatch where that cannot be."""
+        from crawler.store.engine import open_engine, read
+
+        engine = open_engine(self.history_settings().database, read_only=True)
+        try:
+            with read(engine) as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    def say(self, message: str, *, level: str = "info") -> None:
+        """Talk to the person on stderr; with -q only warnings and errors are heard, with -qq errors."""
+        heard = {"error": True, "warning": self.verbosity > -2, "info": self.verbosity > -1}
+        if not heard.get(level, True):
+            return
+        text = message if self.log_format == "text" else log_line(level, message, at=self.clock())
+        try:
+            click.echo(text, file=sys.stderr)
+        except OSError:  # nobody listens; the exit code still tells
+            return
+
+
+pass_cli = click.make_pass_decorator(CliContext, ensure=True)

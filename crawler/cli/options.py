@@ -1,0 +1,138 @@
+"""Options that several commands share: what to select, how to write it, and times as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from crawler.cli.context import CliContext
+from crawler.cli.output import FORMATS
+from crawler.errors import UsageError
+
+if TYPE_CHECKING:
+    from crawler.store.reader import Filters
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+TARGET_PARTS = ("account", "project", "region", "zone", "kind", "variant")
+IMAGE_PARTS = ("image_set", "name", "image_id")
+_HELP = {
+    "account": "Accounts by name.",
+    "project": "Projects by id or name.",
+    "region": "Regions, such as cn-bj2.",
+    "zone": "Zones, such as cn-bj2-04.",
+    "kind": "Kinds, such as uk8s-image.",
+    "variant": "Variants by name.",
+    "image_set": "Image sets, such as ImageSet.",
+    "name": "Image names; case and spacing do not matter.",
+    "image_id": "Image ids, such as uimage-vareox.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected:
+    """What the command line selects: globs by part; an empty tuple selects everything."""
+
+    account: tuple[str, ...] = ()
+    project: tuple[str, ...] = ()
+    region: tuple[str, ...] = ()
+    zone: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    variant: tuple[str, ...] = ()
+    image_set: tuple[str, ...] = ()
+    name: tuple[str, ...] = ()
+    image_id: tuple[str, ...] = ()
+
+    @property
+    def is_all(self) -> bool:
+        """Tell whether nothing is left out."""
+        return not any(asdict(self).values())
+
+    def given(self) -> dict[str, tuple[str, ...]]:
+        """Give only the parts that select something."""
+        return {part: globs for part, globs in asdict(self).items() if globs}
+
+    def filters(self) -> Filters:
+        """Give the same as the store takes it."""
+        from crawler.store.reader import Filters
+
+        return Filters(**asdict(self))
+
+
+def _selecting(parts: tuple[str, ...]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_selection(*args: Any, **kwargs: Any) -> Any:
+            before = kwargs.pop("selected", None) or Selected()
+            chosen = {part: tuple(kwargs.pop(f"select_{part}")) for part in parts}
+            return command(*args, selected=Selected(**(asdict(before) | chosen)), **kwargs)
+
+        decorated: Any = with_selection
+        for part in reversed(parts):
+            decorated = click.option(
+                f"--{part.replace('_', '-')}",
+                f"select_{part}",
+                multiple=True,
+                metavar="GLOB",
+                help=f"{_HELP[part]} Repeatable.",
+            )(decorated)
+        result: Command = decorated
+        return result
+
+    return decorate
+
+
+def target_options(command: Command) -> Command:
+    """Add `--account --project --region --zone --kind --variant`; the command gets `selected: Selected`."""
+    return _selecting(TARGET_PARTS)(command)
+
+
+def image_options(command: Command) -> Command:
+    """Add `--image-set --name --image-id`, beside `target_options`; the command gets `selected: Selected`."""
+    return _selecting(IMAGE_PARTS)(command)
+
+
+def format_option(command: Command) -> Command:
+    """Add `-o/--format`; the command gets `fmt`."""
+    return click.option(
+        "-o",
+        "--format",
+        "fmt",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        envvar="CRAWLER_FORMAT",
+        show_envvar=True,
+        help="json is one array, jsonl one object a line; in csv a cell like =… gets a leading apostrophe.",
+    )(command)
+
+
+def reader_options(command: Command) -> Command:
+    """Add all options that readers share; the command gets `fmt` and `selected: Selected`."""
+    return format_option(_selecting((*TARGET_PARTS, *IMAGE_PARTS))(command))
+
+
+class Moment(click.ParamType[datetime]):
+    """A time: ISO 8601 (naive: the configured zone), a date, or an age such as 90m, 7d, 2w."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Give it in UTC, or fail with one sentence."""
+        if isinstance(value, datetime):
+            return value
+        context = (ctx.find_object(CliContext) if ctx else None) or CliContext()
+        try:
+            return context.moment(str(value))
+        except UsageError as exc:
+            if type(exc) is not UsageError:
+                raise
+            self.fail(str(exc), param, ctx)
+
+
+MOMENT = Moment()

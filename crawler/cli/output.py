@@ -1,0 +1,238 @@
+"""
+Rows to stdout: a table for eyes, one JSON array, JSON lines, or CSV. Streaming, so no number of rows is too large.
+
+On a terminal a table is rich's, paged when it is long; in a pipe it is aligned text, whole. Texts from the cloud are
+made harmless in tables and CSV; JSON carries them exactly.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from itertools import chain, islice
+from typing import Any, Literal
+
+from crawler.cli.safe import cell_of_sheet, json_text, visible
+from crawler.moments import NO_TIME, show_moment, titled
+
+Format = Literal["table", "json", "jsonl", "csv"]
+FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
+Row = Mapping[str, Any]
+
+#: Rows looked at before a piped table's widths are set; later rows only widen their own line.
+_SAMPLE = 2_000
+_STYLES = {
+    "present": "green", "ok": "green", "complete": "green", "appeared": "green", "returned": "green",
+    "unknown": "yellow", "held": "yellow", "skipped": "yellow", "incomplete": "yellow", "modified": "yellow",
+    "interrupted": "yellow", "failed": "red", "withdrawn": "red",
+    "denied": "dim", "retired": "dim", "deselected": "dim",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: which value of the row, under which heading, shown how."""
+
+    #: A key of the row; dots lead inward (`targets.ok`).
+    key: str
+    title: str
+    kind: Literal["text", "time", "count"] = "text"
+    #: On a terminal, left out when every row says the same.
+    optional: bool = False
+    #: Computes the cell from the whole row instead.
+    cell: Callable[[Row], object] | None = None
+
+
+def emit(
+    rows: Iterable[Row],
+    columns: Sequence[Column],
+    fmt: str,
+    *,
+    zone: tzinfo = UTC,
+    fields: Sequence[str] | None = None,
+) -> int:
+    """
+    Write *rows* to stdout as *fmt* and give their number; a reader that went away ends it quietly.
+
+    *columns* are the table's; *fields* (default: the first row's keys) are the CSV's, written even when there are no
+    rows. Times in tables are in *zone*, which the headings name.
+    """
+    counted = _Counted(rows)
+    if fmt == "json":
+        write_out(_json_array(counted))
+    elif fmt == "jsonl":
+        write_out(json_line(row) + "\n" for row in counted)
+    elif fmt == "csv":
+        write_out(_csv(counted, fields))
+    elif sys.stdout.isatty():
+        _terminal(list(counted), columns, zone)
+    else:
+        write_out(_aligned(counted, columns, zone))
+    return counted.count
+
+
+class _Counted:
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.rows:
+            self.count += 1
+            yield row
+
+
+# --- the formats -----------------------------------------------------------------------------------------------------
+
+
+def json_line(value: Any) -> str:
+    """Write *value* as JSON on one line, in the order of its keys, harmless to a terminal."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    return json_text(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), separators=(", ", ": ")))
+
+
+def _json_array(rows: Iterable[Row]) -> Iterator[str]:
+    separator = "[\n"
+    for row in rows:
+        yield f"{separator}{json_line(row)}"
+        separator = ",\n"
+    yield "[]\n" if separator == "[\n" else "\n]\n"
+
+
+def _csv(rows: Iterable[Row], fields: Sequence[str] | None) -> Iterator[str]:
+    iterator = iter(rows)
+    first = next(iterator, None)
+    names = list(fields or first or ())
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    if names:
+        writer.writerow(names)
+    for row in chain([] if first is None else [first], iterator):
+        writer.writerow([_sheet_value(_value(row, name)) for name in names])
+        if buffer.tell() > 1 << 16:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _sheet_value(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    return cell_of_sheet(value if isinstance(value, str) else json_line(value))
+
+
+def _value(row: Row, path: str) -> Any:
+    value: Any = row
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _cell(row: Row, column: Column, zone: tzinfo) -> str:
+    value = column.cell(row) if column.cell else _value(row, column.key)
+    if column.kind == "time":
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return show_moment(moment if isinstance(moment, datetime) else None, zone)
+    if value is None:
+        return NO_TIME
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return visible(", ".join(map(str, value))) or NO_TIME
+    return visible(str(value)) or NO_TIME
+
+
+def _headings(columns: Sequence[Column], zone: tzinfo) -> list[str]:
+    return [titled(column.title, zone) if column.kind == "time" else column.title for column in columns]
+
+
+def _aligned(rows: Iterable[Row], columns: Sequence[Column], zone: tzinfo) -> Iterator[str]:
+    from rich.cells import cell_len
+
+    cells = ([_cell(row, column, zone) for column in columns] for row in rows)
+    sample = list(islice(cells, _SAMPLE))
+    if not sample:
+        return
+    headings = _headings(columns, zone)
+    widths = [max(map(cell_len, values)) for values in zip(headings, *sample, strict=True)]
+    right = [column.kind == "count" for column in columns]
+    for line in chain([headings], sample, cells):
+        padded = [
+            (" " * (width - cell_len(text)) + text) if is_right else (text + " " * (width - cell_len(text)))
+            for text, width, is_right in zip(line, widths, right, strict=True)
+        ]
+        yield "  ".join(padded).rstrip() + "\n"
+
+
+def _terminal(rows: list[Row], columns: Sequence[Column], zone: tzinfo) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        return
+    cells = [[_cell(row, column, zone) for column in columns] for row in rows]
+    shown = [
+        index
+        for index, column in enumerate(columns)
+        if not column.optional or len(rows) == 1 or len({line[index] for line in cells}) > 1
+    ]
+    headings = _headings(columns, zone)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for index in shown:
+        justify: Literal["right", "left"] = "right" if columns[index].kind == "count" else "left"
+        table.add_column(Text(headings[index]), overflow="fold", justify=justify)
+    for line in cells:
+        table.add_row(*(Text(line[index], style=_STYLES.get(line[index], "")) for index in shown))
+    console = Console(file=sys.stdout, highlight=False)
+    if len(rows) + 1 < shutil.get_terminal_size().lines:
+        console.print(table)
+        return
+    import click
+
+    with console.capture() as capture:
+        console.print(table)
+    click.echo_via_pager(capture.get(), color=True)
+
+
+# --- stdout ----------------------------------------------------------------------------------------------------------
+
+
+def write_out(chunks: Iterable[str]) -> None:
+    """Write to stdout; when its reader went away (`| head`) the rest is dropped and the command goes on."""
+    _forgiving_stdout()
+    try:
+        for chunk in chunks:
+            sys.stdout.write(chunk)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+
+
+def _forgiving_stdout() -> None:
+    """Let a terminal that lacks a character show its escape instead of ending the program."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def silence_stdout() -> None:
+    """Point stdout at nothing, so that flushing at exit does not complain."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)

@@ -1,0 +1,81 @@
+"""Settings as a document for people: the keys of `crawler.toml`, what counts for each, secrets masked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from crawler.model import DEFAULT_VARIANT
+from crawler.moments import show_duration, zone_name
+from crawler.settings.values import MASK, AccountSettings, Limits, Settings
+
+
+def as_document(settings: Settings) -> dict[str, Any]:
+    """Give the settings as the tables of a file; keys, passwords and headers are masked."""
+    document: dict[str, Any] = {
+        "database": settings.database_shown,
+        "timezone": zone_name(settings.timezone),
+        "stale_after": show_duration(settings.stale_after),
+        "limits": asdict(settings.limits),
+        "guard": asdict(settings.guard),
+    }
+    if settings.smtp:
+        smtp = settings.smtp
+        document["smtp"] = {"host": smtp.host, "port": smtp.port, "security": smtp.security, "from": smtp.sender}
+        if smtp.username is not None:
+            document["smtp"] |= {"username": smtp.username, "password": MASK}
+    document["accounts"] = [_account(account, settings.limits) for account in settings.accounts]
+    document["reports"] = [{**asdict(report), "to": list(report.to)} for report in settings.reports]
+    return document
+
+
+def _account(account: AccountSettings, limits: Limits) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "name": account.name,
+        "endpoint": account.endpoint,
+        "public_key": MASK,
+        "private_key": MASK,
+        "projects": list(account.projects),
+        "regions": list(account.regions),
+        "zones": list(account.zones),
+        "kinds": list(account.kinds),
+    }
+    if account.headers:
+        table["headers"] = dict.fromkeys(account.headers, MASK)
+    if account.limits != limits:
+        own, common = asdict(account.limits), asdict(limits)
+        table["limits"] = {key: value for key, value in own.items() if value != common[key]}
+    table["variants"] = [
+        {"name": name, **parameters} for name, parameters in account.variants.items() if name != DEFAULT_VARIANT
+    ]
+    table["places"] = [
+        {key: value for key, value in place._asdict().items() if value is not None} for place in account.places
+    ]
+    return table
+
+
+def as_toml(document: dict[str, Any], path: str = "") -> str:
+    """Write *document* as TOML: plain values first, then tables, then arrays of tables."""
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in document.items() if not _is_table(value)]
+    for key, value in document.items():
+        inner = f"{path}.{_key(key)}" if path else _key(key)
+        if isinstance(value, dict):
+            lines += ["", f"[{inner}]", as_toml(value, inner).rstrip("\n")]
+        elif _is_table(value):
+            for row in value:
+                lines += ["", f"[[{inner}]]", as_toml(row, inner).rstrip("\n")]
+    return "\n".join(lines) + "\n"
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and all(isinstance(item, dict) for item in value))
+
+
+def _key(key: str) -> str:
+    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else _value(key)
+
+
+def _value(value: Any) -> str:
+    """Write a text, number, flag or list of texts; a JSON string is a TOML string but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
