@@ -1,0 +1,82 @@
+"""
+Where a database is: a path or a URL in, a checked address out.
+
+Imports no database library, so that a run can look at its lock before it loads one; and shows no password, so that an
+address may stand in any message.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from crawler.errors import UsageError
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://(.*)$", re.DOTALL)
+_SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
+_POSTGRESQL = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+_USERINFO = re.compile(r"(://[^/?#@:]*:)(.*)@")
+_SECRET_OPTION = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One database: a SQLite file's path, or a PostgreSQL URL for SQLAlchemy."""
+
+    #: The SQLite file, as written; None for PostgreSQL.
+    path: Path | None
+    #: The PostgreSQL URL with its driver; empty for SQLite. It may hold a password: print `str(address)` instead.
+    url: str = ""
+
+    def __str__(self) -> str:
+        """Read as the path, or as the URL without its password."""
+        return (
+            str(self.path) if self.path is not None else masked(self.url.replace("postgresql+psycopg", "postgresql", 1))
+        )
+
+    def __repr__(self) -> str:
+        """Show no password either."""
+        return f"Address({self!s})"
+
+
+def parse_address(url_or_path: str | Path) -> Address:
+    """Give the address that *url_or_path* names; raise UsageError for another kind of database than the two."""
+    text = str(url_or_path).strip()
+    if not text:
+        raise UsageError("The database has no address: give a path, or a URL such as sqlite:///crawler.db.")
+    match = None if isinstance(url_or_path, Path) else _SCHEME.match(text)
+    if match is None:
+        return Address(_file(text))
+    scheme, rest = match[1].lower(), match[2]
+    if scheme in _SQLITE:
+        return Address(_sqlite_path(text, rest))
+    if scheme in _POSTGRESQL:
+        return Address(None, f"postgresql+psycopg://{rest}")
+    raise UsageError(
+        f'{masked(text)}: crawler has no use for "{match[1]}": give sqlite:///file.db, postgresql://… or a path.'
+    )
+
+
+def masked(url: str) -> str:
+    """Give *url* with its passwords replaced by stars."""
+    return _SECRET_OPTION.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
+
+
+def _sqlite_path(text: str, rest: str) -> Path:
+    if "?" in rest:
+        raise UsageError(f"{text}: a SQLite URL takes no options after the question mark.")
+    if rest and not rest.startswith("/"):
+        raise UsageError(
+            f"{text}: a SQLite URL has three slashes before a relative path and four before an absolute one."
+        )
+    return _file(unquote(rest[1:]))
+
+
+def _file(path: str) -> Path:
+    if path in ("", ":memory:"):
+        raise UsageError("A database in memory keeps no history: give the path of a file.")
+    if "\0" in path:
+        raise UsageError("The path of the database holds a NUL character.")
+    return Path(path).expanduser()

@@ -1,0 +1,210 @@
+"""
+The one door to the database: opens SQLite and PostgreSQL, begins every transaction, and turns foreign errors into ours.
+
+SQLite keeps its rollback journal (not WAL), so that a file at rest can be read with read permission on file and folder
+alone. pysqlite's own transaction control is switched off: a write transaction is `BEGIN IMMEDIATE`, which waits for its
+turn at the start instead of failing in the middle, and makes DDL transactional.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError
+
+from crawler.errors import DatabaseUnavailable, UsageError
+from crawler.store.address import Address, parse_address
+from crawler.store.foreign_errors import mapped_errors
+
+__all__ = ["Fence", "address_of", "begin", "is_sqlite", "mapped_errors", "open_engine", "opened", "read"]
+
+#: How long a statement waits for another process's transaction.
+BUSY_SECONDS = 30
+CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 120
+IDLE_WRITER_SECONDS = 300
+
+_BEGIN_OPTION = "crawler_begin"
+_ADDRESS_OPTION = "crawler_address"
+
+
+class Fence(Protocol):
+    """Proof that the lock is still held; every write transaction shows it first."""
+
+    def check(self, connection: Connection, /) -> None:
+        """Raise FenceLost when the lock is not ours any more."""
+
+
+def open_engine(url_or_path: str | Path, *, read_only: bool = False, application_name: str = "crawler") -> Engine:
+    """
+    Open the database at *url_or_path*; nothing is connected or created before the first transaction.
+
+    Raises UsageError for an address of no known kind, DatabaseUnavailable when the driver is missing.
+    """
+    address = parse_address(url_or_path)
+    if address.path is not None:
+        return _sqlite_engine(address, read_only=read_only)
+    return _postgresql_engine(address, read_only=read_only, application_name=application_name)
+
+
+@contextmanager
+def opened(url_or_path: str | Path, *, read_only: bool = False) -> Iterator[Engine]:
+    """Open the database for a `with` block and close every connection after it."""
+    engine = open_engine(url_or_path, read_only=read_only)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def begin(engine: Engine, fence: Fence | None = None) -> Iterator[Connection]:
+    """Begin a write transaction, show it the *fence*, commit at the end; raise DatabaseUnavailable, FenceLost."""
+    with mapped_errors(engine), engine.begin() as connection:
+        if fence is not None:
+            fence.check(connection)
+        yield connection
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """Begin a read transaction, in which every statement sees the same moment; raise DatabaseUnavailable."""
+    with mapped_errors(engine), engine.connect() as connection:
+        if is_sqlite(engine):
+            yield connection.execution_options(**{_BEGIN_OPTION: "BEGIN"})
+        else:
+            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def is_sqlite(bind: Engine | Connection) -> bool:
+    """Tell whether *bind* is a SQLite file."""
+    return bind.dialect.name == "sqlite"
+
+
+def address_of(engine: Engine) -> Address:
+    """Give the address *engine* was opened with; its text shows no password."""
+    address = engine.get_execution_options()[_ADDRESS_OPTION]
+    assert isinstance(address, Address)  # noqa: S101 - set by open_engine
+    return address
+
+
+# --- SQLite ----------------------------------------------------------------------------------------------------------
+
+
+def _sqlite_engine(address: Address, *, read_only: bool) -> Engine:
+    assert address.path is not None  # noqa: S101 - a SQLite address has a path
+    path = address.path.absolute()
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        creator=lambda: _connect_sqlite(path, read_only=read_only),
+        execution_options={_ADDRESS_OPTION: address},
+    )
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        default = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, default))
+
+    return engine
+
+
+def _connect_sqlite(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    if not path.parent.is_dir():
+        raise DatabaseUnavailable(f"The folder {path.parent} of the database does not exist.")
+    if read_only:
+        return _connect_reader(path)
+    connection = _raw_sqlite(path, "rwc")
+    # FULL: in rollback mode the cheaper NORMAL can leave a damaged file after a power cut; a run commits a few dozen
+    # times at most, so the extra fsync costs nothing that anyone could notice.
+    _pragmas(connection, "journal_mode = DELETE", "synchronous = FULL", "foreign_keys = ON")
+    return connection
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
+    for attempt in (1, 2):
+        connection = _raw_sqlite(path, "ro")
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.Error as exc:
+            connection.close()
+            # A writer was killed in the middle: its journal must be rolled back, which takes write permission.
+            if attempt == 1 and _needs_rollback(exc, path) and os.access(path, os.W_OK):
+                with closing(_raw_sqlite(path, "rw")) as writer:
+                    writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+                continue
+            raise
+        return connection
+    raise AssertionError("unreachable")
+
+
+def _needs_rollback(exc: sqlite3.Error, path: Path) -> bool:
+    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and Path(f"{path}-journal").exists()
+
+
+def _raw_sqlite(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,  # the pool hands a connection to one thread at a time
+    )
+
+
+def _pragmas(connection: sqlite3.Connection, *pragmas: str) -> None:
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+
+def _postgresql_engine(address: Address, *, read_only: bool, application_name: str) -> Engine:
+    try:
+        engine = create_engine(
+            address.url,
+            pool_pre_ping=True,
+            execution_options={_ADDRESS_OPTION: address},
+            connect_args={
+                "application_name": application_name[:63],
+                "connect_timeout": CONNECT_SECONDS,
+                "keepalives_idle": 30,
+                "keepalives_interval": 10,
+                "keepalives_count": 3,
+            },
+        )
+    except ImportError as exc:
+        raise DatabaseUnavailable(
+            "PostgreSQL needs the driver psycopg: install it with `pip install 'ucloud-image-crawler[postgresql]'`."
+        ) from exc
+    except (ArgumentError, ValueError) as exc:
+        raise UsageError(f"{address}: this is no complete PostgreSQL URL (postgresql://user@host:5432/name).") from exc
+    settings = {
+        "lock_timeout": f"{BUSY_SECONDS}s",
+        "statement_timeout": f"{STATEMENT_SECONDS}s",
+        "idle_in_transaction_session_timeout": "0" if read_only else f"{IDLE_WRITER_SECONDS}s",
+    }
+
+    @event.listens_for(engine, "connect")
+    def _set_timeouts(connection: Any, record: object) -> None:
+        # Not as a start-up option: connection poolers refuse those.
+        with connection.cursor() as cursor:
+            for name, value in settings.items():
+                cursor.execute(f"SET {name} = '{value}'")
+        connection.commit()
+
+    return engine

@@ -1,0 +1,72 @@
+"""
+How Alembic reaches the database: over the connection `crawler.store.migrate` hands in, or `alembic -x database=URL`.
+
+When the newest revision is reached the views are made anew, always those of this program. A migration that alters a
+table drops them first (the template has the line): SQLite could not rename a table under a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+from alembic import context
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+from crawler.store.engine import begin, opened
+from crawler.store.migrate import SCHEMA_HEAD
+from crawler.store.tables import Base
+from crawler.store.types import BigKey, CanonicalJSON, UTCDateTime
+from crawler.store.views import create_views, drop_views
+
+
+def render_item(kind: str, item: Any, autogen_context: object) -> str | Literal[False]:
+    """Write our column types into a generated migration by what they are in the database."""
+    if kind == "type" and item is BigKey:
+        return 'sa.BigInteger().with_variant(sa.Integer(), "sqlite")'
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return "sa.BigInteger()"
+    if kind == "type" and isinstance(item, CanonicalJSON):
+        return "sa.Text()"
+    return False
+
+
+def is_ours(name: str | None, kind: str, parents: object) -> bool:
+    """Leave other people's tables in the same database alone."""
+    return kind != "table" or name in Base.metadata.tables
+
+
+def make_views(ctx: Any, step: object, heads: Collection[str], run_args: object) -> None:
+    """Make the views when a step has reached the newest revision."""
+    if SCHEMA_HEAD in heads:
+        for statement in (*drop_views(), *create_views(ctx.connection.dialect.name)):
+            ctx.connection.exec_driver_sql(statement)
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations over *connection*, inside its transaction."""
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=True,
+        render_item=render_item,
+        include_name=is_ours,
+        compare_type=True,
+        on_version_apply=make_views,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    raise CommandError("Migrations need a connection; --sql is not supported.")
+handed_in = context.config.attributes.get("connection")
+if handed_in is not None:
+    migrate(handed_in)
+else:
+    url = context.get_x_argument(as_dictionary=True).get("database")
+    if not isinstance(url, str):
+        raise CommandError("Say which database: alembic -x database=URL …, or use `crawler db upgrade`.")
+    with opened(url) as engine, begin(engine) as own:
+        migrate(own)

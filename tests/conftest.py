@@ -1,0 +1,86 @@
+"""
+Fixtures every room shares: real databases, and no network beyond this machine.
+
+`database_url` gives a migrated database of the test's own, once on SQLite and once on PostgreSQL; `engine` opens it.
+`sqlite_url` and `postgres_url` give one of them; the `empty_…` fixtures give one without a schema.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from crawler.store.engine import opened
+from crawler.store.migrate import upgrade
+from tests.support.databases import PostgresServer, open_files, postgres_server
+from tests.support.network_guard import no_network
+
+BOTH = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _offline() -> Iterator[None]:
+    with no_network():
+        yield
+
+
+@pytest.fixture(scope="session")
+def _postgres_server() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "crawler.db"
+    with opened(path) as engine:
+        upgrade(engine)
+    return path
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> Iterator[str]:
+    path = tmp_path / "database" / "crawler.db"
+    path.parent.mkdir()
+    yield f"sqlite:///{path}"
+    assert open_files(path) == [], "connections leaked"
+
+
+@pytest.fixture
+def sqlite_url(empty_sqlite_url: str, _sqlite_template: Path) -> str:
+    shutil.copyfile(_sqlite_template, empty_sqlite_url.removeprefix("sqlite:///"))
+    return empty_sqlite_url
+
+
+@pytest.fixture
+def empty_postgres_url(_postgres_server: PostgresServer) -> Iterator[str]:
+    with _postgres_server.database(empty=True) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(_postgres_server: PostgresServer) -> Iterator[str]:
+    with _postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture(params=BOTH)
+def database_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture(params=BOTH)
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue("empty_sqlite_url" if request.param == "sqlite" else "empty_postgres_url")
+    return url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    with opened(database_url) as opened_engine:
+        yield opened_engine
