@@ -7,7 +7,6 @@ problem.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +20,9 @@ from crawler.errors import ConfigurationError
 from crawler.model import DEFAULT_VARIANT
 from crawler.moments import parse_duration
 from crawler.settings import checks
+from crawler.settings.accounts import resolve_accounts, warn_open_file
 from crawler.settings.complaints import describe
+from crawler.settings.database import database_url
 from crawler.settings.schema import AccountTable, FileTable, LimitsTable, SmtpTable
 from crawler.settings.sources import (
     Findings,
@@ -30,10 +31,9 @@ from crawler.settings.sources import (
     candidates,
     expand_all,
     in_home,
-    plain_project,
-    read_profile,
 )
 from crawler.settings.values import (
+    DEFAULT_DATABASE,
     AccountSettings,
     GuardSettings,
     Limits,
@@ -42,10 +42,8 @@ from crawler.settings.values import (
     Secret,
     Settings,
     SmtpSettings,
-    hide_password,
 )
 
-_SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
 _CRAWL_ONLY = ("accounts", "limits", "guard", "smtp", "reports")
 
@@ -124,24 +122,33 @@ def _build(
     if database is not None:
         raw = {key: value for key, value in raw.items() if key not in ("database", "database_file")}
     if path is not None:
-        _warn_open_file(raw, path, findings)
+        warn_open_file(raw, path, findings)
     document = expand_all(raw, environ, findings)
     secrets = SecretFiles(folder=folder, environ=environ, findings=findings)
     secrets.inline(document, "database", ())
     if need_accounts:
-        _resolve_accounts(document, secrets, environ, findings, path)
+        resolve_accounts(document, secrets, environ, findings, path)
         if isinstance(document.get("smtp"), dict):
             secrets.inline(document["smtp"], "password", ("smtp",))
         checks.check(document, findings)
     model = _validate(document, findings)
-    url = _database_url(database, cwd, "--database", environ, findings) if database is not None else None
-    if url is None and isinstance(document.get("database", ""), str):
-        shown = str(document.get("database") or FileTable.model_fields["database"].default)
-        if not findings.covers(("database",)):
-            url = _database_url(shown, folder, "database", environ, findings)
-    if findings.problems or model is None or url is None:
+    url = ""
+    if database is not None:
+        url = _database(database, cwd, ("--database",), environ, findings)
+    elif not findings.covers(("database",)):
+        named = document.get("database", DEFAULT_DATABASE)
+        url = _database(str(named), folder, ("database",), environ, findings)
+    if findings.problems or model is None:
         raise ConfigurationError(str(path or "environment"), findings.sentences()) from None
     return _freeze(model, url, path, tuple(dict.fromkeys(findings.warnings)))
+
+
+def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str], findings: Findings) -> str:
+    try:
+        return database_url(text, folder, environ)
+    except ValueError as exc:
+        findings.problem(at, str(exc))
+        return ""
 
 
 def _validate(document: dict[str, Any], findings: Findings) -> FileTable | None:
@@ -152,127 +159,6 @@ def _validate(document: dict[str, Any], findings: Findings) -> FileTable | None:
             if not findings.covers(location):
                 findings.problem(location, sentence)
         return None
-
-
-# --- accounts --------------------------------------------------------------------------------------------------------
-
-
-def _resolve_accounts(
-    document: dict[str, Any],
-    secrets: SecretFiles,
-    environ: Mapping[str, str],
-    findings: Findings,
-    path: Path | None,
-) -> None:
-    if "accounts" not in document:
-        account = _environment_account(environ, findings, path)
-        document["accounts"] = [account] if account else []
-        return
-    accounts = document["accounts"]
-    if accounts == []:
-        findings.problem(("accounts",), "is empty: there is nothing to ask")
-    for index, account in enumerate(accounts if isinstance(accounts, list) else []):
-        if isinstance(account, dict):
-            _resolve_account(account, ("accounts", index), secrets, environ, findings)
-
-
-def _resolve_account(
-    account: dict[str, Any], at: Location, secrets: SecretFiles, environ: Mapping[str, str], findings: Findings
-) -> None:
-    secrets.inline(account, "public_key", at)
-    secrets.inline(account, "private_key", at)
-    headers = account.get("headers")
-    if isinstance(headers, dict):
-        for name in [name.removesuffix("_file") for name in headers if name.endswith("_file")]:
-            secrets.inline(headers, name, (*at, "headers"))
-    profile = account.get("profile")
-    if not isinstance(profile, str):
-        for key in ("public_key", "private_key"):
-            if key not in account:
-                findings.problem((*at, key), f"is missing (or give {key}_file, or a profile of the UCloud CLI)")
-        return
-    both = [key for key in ("public_key", "private_key") if key in account]
-    if both:
-        findings.problem((*at, "profile"), f"gives the keys, so {' and '.join(both)} must go (or the profile)")
-        return
-    found = read_profile(profile, environ, lambda sentence: findings.problem((*at, "profile"), sentence))
-    # Placeholders keep a profile that cannot be read from also being two missing keys.
-    account["public_key"] = found.get("public_key", "unreadable")
-    account["private_key"] = found.get("private_key", "unreadable")
-    if found.get("base_url"):
-        account.setdefault("endpoint", found["base_url"])
-    if found.get("project_id"):
-        account.setdefault("projects", [plain_project(found["project_id"])])
-
-
-def _environment_account(environ: Mapping[str, str], findings: Findings, path: Path | None) -> dict[str, Any] | None:
-    names = ("UCLOUD_PUBLIC_KEY", "UCLOUD_PRIVATE_KEY")
-    absent = [name for name in names if not environ.get(name)]
-    if absent:
-        where = f"[[accounts]] to {path.name}" if path else "a crawler.toml (crawler init writes one)"
-        state = "are not set" if len(absent) == 2 else f"is set without {absent[0]}"
-        lead = " and ".join(names) if len(absent) == 2 else next(name for name in names if name not in absent)
-        findings.problem((), f"there is no account: add {where}; {lead} {state} in the environment")
-        return None
-    account: dict[str, Any] = {
-        "name": "default",
-        "public_key": environ["UCLOUD_PUBLIC_KEY"].strip(),
-        "private_key": environ["UCLOUD_PRIVATE_KEY"].strip(),
-    }
-    if environ.get("UCLOUD_BASE_URL"):
-        account["endpoint"] = environ["UCLOUD_BASE_URL"]
-    if environ.get("UCLOUD_PROJECT_ID"):
-        account["projects"] = [plain_project(environ["UCLOUD_PROJECT_ID"])]
-    return account
-
-
-def _warn_open_file(raw: dict[str, Any], path: Path, findings: Findings) -> None:
-    """Warn when the file itself holds a secret, not a reference to one, and everyone may read it."""
-    tables: list[tuple[Any, str]] = [(raw.get("smtp"), "password")]
-    accounts = raw.get("accounts")
-    tables += [(account, "private_key") for account in (accounts if isinstance(accounts, list) else [])]
-    literal = any(
-        isinstance(table, dict) and isinstance(table.get(key), str) and "${" not in table[key] for table, key in tables
-    )
-    try:
-        if literal and path.stat().st_mode & 0o004:
-            findings.warnings.append(f"{path} holds a secret and is readable by everyone; chmod 600 it")
-    except OSError:
-        return
-
-
-# --- the database ----------------------------------------------------------------------------------------------------
-
-
-def _database_url(text: str, folder: Path, key: str, environ: Mapping[str, str], findings: Findings) -> str | None:
-    """Give *text*, a URL or a path relative to *folder*, as a URL whose path is absolute."""
-    location: Location = (key,)
-    scheme = _SCHEME.match(text)
-    name = scheme.group(1).lower() if scheme else "sqlite"
-    if name in ("postgresql", "postgres", "postgresql+psycopg"):
-        if any(char.isspace() for char in text):
-            findings.problem(location, "must not contain spaces")
-            return None
-        return text
-    if name not in ("sqlite", "sqlite+pysqlite"):
-        findings.problem(location, f"{hide_password(text)!r} is neither a path nor a sqlite:// or postgresql:// URL")
-        return None
-    file, mark, query = text[scheme.end() :].partition("?") if scheme else (text, "", "")
-    if scheme and file and not file.startswith("/"):
-        findings.problem(location, f"{text!r} needs three slashes: sqlite:///{file}")
-        return None
-    file = file[1:] if scheme else file
-    if not file.strip() or file == ":memory:":
-        findings.problem(location, "must name a file: a history in memory would be forgotten at once")
-        return None
-    absolute = Path(folder, in_home(file, environ)).absolute()
-    if "?" in str(absolute) or any(ord(char) < 32 for char in file):
-        findings.problem(location, "must not contain ? or control characters in its path")
-        return None
-    if absolute.is_dir():
-        findings.problem(location, f"{absolute} is a folder")
-        return None
-    return f"sqlite:///{absolute}{mark}{query}"
 
 
 # --- models to values ------------------------------------------------------------------------------------------------

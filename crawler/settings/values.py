@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from crawler.model import DEFAULT_VARIANT
+from crawler.store.address import parse_address
 from crawler.targets import Selection
 
 DEFAULT_ENDPOINT = "https://api.ucloud.cn/"
@@ -172,10 +173,4 @@ class Settings:
     @property
     def database_shown(self) -> str:
         """Give the database's address without its password, for people."""
-        return hide_password(self.database)
-
-
-def hide_password(url: str) -> str:
-    """Replace the password in *url*, in its authority or its query, by asterisks."""
-    hidden = re.sub(r"^([A-Za-z][\w+.-]*://[^/?#]*?:)[^/?#]*(@)", rf"\1{MASK}\2", url)
-    return re.sub(r"([?&]\w*(?:password|passwd|secret)\w*=)[^&#]*", rf"\1{MASK}", hidden, flags=re.IGNORECASE)
+        return str(parse_address(self.database))
