@@ -108,7 +108,7 @@ def last_runs(conn: Connection, target_ids: Collection[int], at: datetime | None
     return found
 
 
-def newest_run_per_scope(at: datetime, target_ids: Sequence[int] | None = None) -> Select[Any]:
+def newest_run_per_scope(at: datetime, target_ids: Sequence[int] | None = None) -> Select[*tuple[Any, ...]]:
     """Select each scope's newest run finished at or before *at*; if given, of scopes that hold any of *target_ids*."""
     inner = aliased(Run)
     newest = (
@@ -118,7 +118,7 @@ def newest_run_per_scope(at: datetime, target_ids: Sequence[int] | None = None) 
         .limit(1)
         .scalar_subquery()
     )
-    statement: Select[Any] = (
+    statement: Select[*tuple[Any, ...]] = (
         select(Run.scope_id, Run.id, Run.started_at, Run.finished_at).select_from(ScopeRow).join(Run, Run.id == newest)
     )
     if target_ids is not None:
@@ -138,7 +138,7 @@ def _members(conn: Connection, scope_ids: Sequence[int], wanted: Collection[int]
     return members
 
 
-def newest_trouble(run_id: int, target_ids: Sequence[int]) -> Select[Any]:
+def newest_trouble(run_id: int, target_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
     """Select each target's newest span of trouble that began in *run_id* or before."""
     inner = aliased(RunException)
     newest = (
@@ -148,7 +148,7 @@ def newest_trouble(run_id: int, target_ids: Sequence[int]) -> Select[Any]:
         .limit(1)
         .scalar_subquery()
     )
-    statement: Select[Any] = (
+    return (
         select(
             RunException.target_id,
             RunException.id,
@@ -166,7 +166,6 @@ def newest_trouble(run_id: int, target_ids: Sequence[int]) -> Select[Any]:
         .join(RunException, RunException.id == newest)
         .where(TargetRow.id.in_(target_ids))
     )
-    return statement  # noqa: RET504 - the annotation keeps the row's type out of the signature
 
 
 def _troubles(conn: Connection, run_of: Mapping[int, int]) -> dict[int, Trouble]:

@@ -1,0 +1,349 @@
+"""
+What was decided about some targets, written down: one transaction's worth of rows, each kind with one statement.
+
+The caller has begun the transaction. Targets that answered as before do not come here at all, unless their outcome
+changed: what is written follows the changes, not the number of targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, update
+
+from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Reply, Verdict
+from crawler.store.evidence import store_payloads, store_versions, version_digest
+from crawler.store.ledger import PlannedTarget
+from crawler.store.state import TargetState
+from crawler.store.tables import OPEN_RUN, ChangeLog, Hold, HoldImage, Interval, RunException, TargetRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setback:
+    """Why an outcome is not `ok`; lasts from run to run while outcome, class and RetCode stay the same."""
+
+    outcome: Outcome
+    message: str
+    at: datetime
+    failure_class: str | None = None
+    ret_code: int | None = None
+    request_uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """A good answer that differs from the last one."""
+
+    reply: Reply
+    #: Of the canonical snapshot and of what was not understood in it.
+    digest: str
+    verdict: Verdict
+    state: TargetState
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What one target's observation means: its outcome, and what there is to write."""
+
+    planned: PlannedTarget
+    #: None: the outcome is `ok`.
+    setback: Setback | None = None
+    news: News | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """Give the outcome of the observation."""
+        return self.setback.outcome if self.setback else "ok"
+
+
+def write(conn: Connection, run_id: int, decisions: Sequence[Decision], clock: Callable[[], datetime]) -> None:
+    """Write everything the *decisions* say."""
+    _write_setbacks(conn, run_id, decisions)
+    news = [(decision.planned, decision.news) for decision in decisions if decision.news is not None]
+    if not news:
+        return
+    payloads = store_payloads(conn, (item.reply for _, item in news))
+    _write_intervals(conn, run_id, news)
+    _write_holds(conn, run_id, news, payloads)
+    _write_targets(conn, run_id, news, payloads)
+    # Last, so that `recorded_at` is as near as can be to the moment others can see the rows.
+    _write_changes(conn, run_id, news, payloads, clock)
+
+
+def _each(conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Execute *statement* once with all *rows*, or not at all."""
+    if rows:
+        conn.execute(statement, rows)
+
+
+# --- outcomes other than ok, run-length ------------------------------------------------------------------------------
+
+
+def _write_setbacks(conn: Connection, run_id: int, decisions: Iterable[Decision]) -> None:
+    """End the spans of trouble that are over, begin the new ones; one that goes on costs nothing."""
+    ended: list[int] = []
+    begun: list[dict[str, Any]] = []
+    for decision in decisions:
+        before, setback, planned = decision.planned.trouble, decision.setback, decision.planned
+        if before is not None:
+            if setback is not None and _is_same(decision):
+                continue
+            ended.append(before.exception_id)
+        if setback is not None:
+            begun.append(
+                {
+                    "target_id": planned.target_id,
+                    "from_run_id": run_id,
+                    "to_run_id": OPEN_RUN,
+                    "outcome": setback.outcome,
+                    "failure_class": setback.failure_class,
+                    "ret_code": setback.ret_code,
+                    "message": setback.message,
+                    "request_uuid": setback.request_uuid,
+                    "since": setback.at,
+                    "last_good_at": planned.last_good_at,
+                }
+            )
+    _each(
+        conn,
+        update(RunException).where(RunException.id == bindparam("ended")).values(to_run_id=run_id),
+        [{"ended": exception_id} for exception_id in ended],
+    )
+    _each(conn, insert(RunException), begun)
+
+
+def _is_same(decision: Decision) -> bool:
+    before, setback = decision.planned.trouble, decision.setback
+    return (
+        before is not None
+        and setback is not None
+        and (before.outcome, before.failure_class, before.ret_code)
+        == (setback.outcome, setback.failure_class, setback.ret_code)
+    )
+
+
+# --- the history -----------------------------------------------------------------------------------------------------
+
+Item = tuple[PlannedTarget, News]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opening:
+    """An interval to open."""
+
+    target_id: int
+    version: str
+    valid_from: datetime
+    present_since: datetime
+    baseline: bool
+
+
+def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item]) -> None:
+    """Open, close and fill intervals; a modification closes one and opens the next with the same `present_since`."""
+    versions: dict[str, tuple[ImageKey, Attributes]] = {}
+    opened: list[_Opening] = []
+    closed: list[dict[str, Any]] = []
+    filled: list[tuple[int, str]] = []
+
+    def version(key: ImageKey, attributes: Attributes) -> str:
+        digest = version_digest(key, attributes)
+        versions[digest] = (key, attributes)
+        return digest
+
+    for planned, item in news:
+        for key, attributes in (item.verdict.baseline or {}).items():
+            opened.append(
+                _Opening(
+                    target_id=planned.target_id,
+                    version=version(key, attributes),
+                    valid_from=item.observed_at,
+                    present_since=item.observed_at,
+                    baseline=True,
+                )
+            )
+        ended: set[ImageKey] = set()
+        for key, change in _image_changes(item.verdict):
+            present_since = change.observed_at
+            if change.event in ("withdrawn", "modified"):
+                interval = item.state.intervals[key]
+                present_since = interval.present_since
+                closed.append({"interval": interval.interval_id, "ended": change.observed_at})
+                ended.add(key)
+            if change.event != "withdrawn":
+                opened.append(
+                    _Opening(
+                        target_id=planned.target_id,
+                        version=version(key, change.attributes),
+                        valid_from=change.observed_at,
+                        present_since=present_since,
+                        baseline=False,
+                    )
+                )
+        filled.extend(
+            (item.state.intervals[key].interval_id, version(key, attributes))
+            for key, attributes in item.verdict.filled.items()
+            if key not in ended
+        )
+
+    ids = store_versions(conn, versions)
+    statement = update(Interval).where(Interval.id == bindparam("interval"))
+    _each(conn, statement.values(valid_to=bindparam("ended"), closed_run_id=run_id), closed)
+    _each(
+        conn,
+        statement.values(version_id=bindparam("version")),
+        [{"interval": interval_id, "version": ids[digest]} for interval_id, digest in filled],
+    )
+    _each(
+        conn,
+        insert(Interval),
+        [
+            {
+                "target_id": opening.target_id,
+                "version_id": ids[opening.version],
+                "valid_from": opening.valid_from,
+                "valid_to": END_OF_TIME,
+                "present_since": opening.present_since,
+                "baseline": opening.baseline,
+                "opened_run_id": run_id,
+            }
+            for opening in opened
+        ],
+    )
+
+
+def _image_changes(verdict: Verdict) -> Iterator[tuple[ImageKey, Change]]:
+    for change in verdict.changes:
+        if change.key is not None:
+            yield change.key, change
+
+
+def _write_changes(
+    conn: Connection, run_id: int, news: Iterable[Item], payloads: Mapping[bytes, int], clock: Callable[[], datetime]
+) -> None:
+    """Log the changes, each with the two answers behind it."""
+    rows: list[dict[str, Any]] = []
+    for planned, item in news:
+        # A withdrawal that waited on a hold shows the answers of that time, not those that confirmed it.
+        held = {
+            key: item.state.holds[hold.hold_id]
+            for hold in item.state.known.holds
+            if hold.hold_id in item.verdict.completed
+            for key in hold.keys
+        }
+        for key, change in _image_changes(item.verdict):
+            before, after = planned.payload_id, payloads[item.reply.body_hash]
+            if change.event == "withdrawn" and key in held:
+                before, after = held[key].before_payload_id, held[key].payload_id or after
+            rows.append(
+                {
+                    "run_id": run_id,
+                    "target_id": planned.target_id,
+                    "event": change.event,
+                    "image_set": key.image_set,
+                    "image_id": key.image_id,
+                    "image_name": change.image_name,
+                    "fields": dict(change.fields) or None,
+                    "counterpart": change.counterpart,
+                    "not_before": change.not_before,
+                    "observed_at": change.observed_at,
+                    "before_payload_id": before,
+                    "after_payload_id": after,
+                }
+            )
+    if rows:
+        _each(conn, insert(ChangeLog).values(recorded_at=bindparam("recorded_at")), _stamped(rows, clock()))
+
+
+def _stamped(rows: Sequence[dict[str, Any]], recorded_at: datetime) -> list[dict[str, Any]]:
+    # Never before the answer itself, should the clock have been set back meanwhile.
+    return [{**row, "recorded_at": max(recorded_at, row["observed_at"])} for row in rows]
+
+
+# --- holds -----------------------------------------------------------------------------------------------------------
+
+
+def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: Mapping[bytes, int]) -> None:
+    """Open new holds; count confirmations; resolve those that were confirmed or proved wrong."""
+    new: dict[int, Item] = {planned.target_id: (planned, item) for planned, item in news if item.verdict.hold}
+    if new:
+        rows = [
+            {
+                "target_id": target_id,
+                "run_id": run_id,
+                "held_at": item.observed_at,
+                "not_before": item.state.known.last_good_at,
+                "confirmations": 0,
+                "status": "open",
+                "resolved_at": END_OF_TIME,
+                "before_payload_id": planned.payload_id,
+                "payload_id": payloads[item.reply.body_hash],
+            }
+            for target_id, (planned, item) in new.items()
+        ]
+        # At most one new hold per target, so the target names it.
+        added = conn.execute(insert(Hold).returning(Hold.id, Hold.target_id), rows).all()
+        conn.execute(
+            insert(HoldImage),
+            [
+                {"hold_id": hold_id, "image_set": key.image_set, "image_id": key.image_id}
+                for hold_id, target_id in added
+                for key in sorted(new[target_id][1].verdict.hold)
+            ],
+        )
+    statement = update(Hold).where(Hold.id == bindparam("hold"))
+    _each(
+        conn,
+        statement.values(confirmations=Hold.confirmations + 1),
+        [{"hold": hold_id} for _, item in news for hold_id in (*item.verdict.confirmed, *item.verdict.completed)],
+    )
+    resolved = [
+        {"hold": hold_id, "outcome": outcome, "ended": item.observed_at}
+        for _, item in news
+        for outcome, hold_ids in (("confirmed", item.verdict.completed), ("dissolved", item.verdict.dissolved))
+        for hold_id in hold_ids
+    ]
+    _each(
+        conn,
+        statement.values(status=bindparam("outcome"), resolved_at=bindparam("ended"), resolved_run_id=run_id),
+        resolved,
+    )
+
+
+# --- what the next run compares with ---------------------------------------------------------------------------------
+
+
+def _write_targets(conn: Connection, run_id: int, news: Iterable[Item], payloads: Mapping[bytes, int]) -> None:
+    """Remember the answer; only one that was believed whole may spare the next run its decoding."""
+    rows = [
+        {
+            "target": planned.target_id,
+            "hash": item.reply.body_hash if _is_believed(item) else None,
+            "digest": item.digest if _is_believed(item) else None,
+            "payload": payloads[item.reply.body_hash],
+            "written": item.observed_at,
+        }
+        for planned, item in news
+    ]
+    _each(
+        conn,
+        update(TargetRow)
+        .where(TargetRow.id == bindparam("target"))
+        .values(
+            body_hash=bindparam("hash"),
+            snapshot_digest=bindparam("digest"),
+            payload_id=bindparam("payload"),
+            written_at=bindparam("written"),
+            baseline_run_id=func.coalesce(TargetRow.baseline_run_id, run_id),
+        ),
+        rows,
+    )
+
+
+def _is_believed(item: News) -> bool:
+    """Tell whether nothing of the answer waits on a hold: such an answer has to be judged again each time."""
+    lasting = {hold.hold_id for hold in item.state.known.holds} - {*item.verdict.completed, *item.verdict.dissolved}
+    return item.verdict.outcome == "ok" and not lasting

@@ -1,0 +1,191 @@
+"""
+What the history holds for some targets, as the comparison wants it: open images, open holds, what was here before.
+
+Read for the targets whose answer differs, many at once: a handful of statements per call, whatever their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from crawler.model import END_OF_TIME, Attributes, ImageKey, Known, OpenHold
+from crawler.store.ledger import PlannedTarget
+from crawler.store.statements import portions
+from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenInterval:
+    """An interval that lasts."""
+
+    interval_id: int
+    version_id: int
+    present_since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldEvidence:
+    """The two answers behind a hold: the last that listed the images, and the one that did not."""
+
+    before_payload_id: int | None
+    payload_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """What is known of a target, and where that stands in the tables."""
+
+    known: Known
+    intervals: Mapping[ImageKey, OpenInterval]
+    holds: Mapping[int, HoldEvidence]
+
+
+def load(
+    conn: Connection, wanted: Sequence[PlannedTarget], listed: Mapping[int, Collection[ImageKey]]
+) -> dict[int, TargetState]:
+    """Give the state of the *wanted* targets by id; *listed* are the images in the answer of each."""
+    seen = [planned for planned in wanted if planned.ever_ok]
+    open_images = _open_images(conn, [planned.target_id for planned in seen])
+    new = {
+        planned.target_id: {key for key in listed[planned.target_id] if key not in open_images[planned.target_id]}
+        for planned in seen
+    }
+    before = _seen_before(conn, new)
+    holds = _open_holds(conn, [planned.target_id for planned in seen if planned.has_hold])
+    good = _last_good(conn, seen)
+    states: dict[int, TargetState] = {}
+    for planned in wanted:
+        images = open_images.get(planned.target_id, {})
+        target_holds = holds.get(planned.target_id, [])
+        states[planned.target_id] = TargetState(
+            known=Known(
+                images={key: attributes for key, (_, attributes) in images.items()},
+                withdrawn_before=frozenset(before.get(planned.target_id, ())),
+                holds=tuple(hold for hold, _ in target_holds),
+                last_good_at=good.get(planned.target_id),
+                is_new=not planned.ever_ok,
+            ),
+            intervals={key: interval for key, (interval, _) in images.items()},
+            holds={hold.hold_id: evidence for hold, evidence in target_holds},
+        )
+    return states
+
+
+def _open_images(
+    conn: Connection, target_ids: Collection[int]
+) -> dict[int, dict[ImageKey, tuple[OpenInterval, Attributes]]]:
+    """Give the open images of each target with their last known attributes."""
+    intervals: list[tuple[int, OpenInterval]] = []
+    for portion in portions(target_ids):
+        rows = conn.execute(
+            select(Interval.target_id, Interval.id, Interval.version_id, Interval.present_since).where(
+                Interval.target_id.in_(portion), Interval.valid_to == END_OF_TIME
+            )
+        )
+        intervals.extend(
+            (target_id, OpenInterval(interval_id=interval_id, version_id=version_id, present_since=present_since))
+            for target_id, interval_id, version_id, present_since in rows
+        )
+    versions = versions_of(conn, {interval.version_id for _, interval in intervals})
+    images: dict[int, dict[ImageKey, tuple[OpenInterval, Attributes]]] = {target_id: {} for target_id in target_ids}
+    for target_id, interval in intervals:
+        key, attributes = versions[interval.version_id]
+        images[target_id][key] = (interval, attributes)
+    return images
+
+
+def versions_of(conn: Connection, version_ids: Collection[int]) -> dict[int, tuple[ImageKey, Attributes]]:
+    """Give the key and the attributes of image versions; many targets share one, so each is read once."""
+    versions: dict[int, tuple[ImageKey, Attributes]] = {}
+    for portion in portions(sorted(version_ids)):
+        rows = conn.execute(
+            select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.attributes).where(
+                ImageVersion.id.in_(portion)
+            )
+        )
+        for version_id, image_set, image_id, attributes in rows:
+            versions[version_id] = (ImageKey(image_set, image_id), attributes)
+    return versions
+
+
+def _seen_before(conn: Connection, keys: Mapping[int, Collection[ImageKey]]) -> dict[int, set[ImageKey]]:
+    """Give which of each target's *keys*, none of them open, the target has listed before."""
+    target_ids = [target_id for target_id, wanted in keys.items() if wanted]
+    versions: dict[int, ImageKey] = {}
+    for image_ids in portions(sorted({key.image_id for wanted in keys.values() for key in wanted})):
+        # An id that no target ever listed has no version, which is nearly always the end of it.
+        rows = conn.execute(
+            select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id).where(
+                ImageVersion.image_id.in_(image_ids)
+            )
+        )
+        versions.update((version_id, ImageKey(image_set, image_id)) for version_id, image_set, image_id in rows)
+    found: dict[int, set[ImageKey]] = {}
+    for version_ids in portions(sorted(versions)):
+        for portion in portions(target_ids):
+            listed = select(Interval.target_id, Interval.version_id).where(
+                Interval.version_id.in_(version_ids), Interval.target_id.in_(portion)
+            )
+            for target_id, version_id in conn.execute(listed):
+                if (key := versions[version_id]) in keys[target_id]:
+                    found.setdefault(target_id, set()).add(key)
+    return found
+
+
+def _open_holds(conn: Connection, target_ids: Iterable[int]) -> dict[int, list[tuple[OpenHold, HoldEvidence]]]:
+    """Give the open holds of each target, oldest first."""
+    holds: dict[int, list[tuple[OpenHold, HoldEvidence]]] = {}
+    for portion in portions(target_ids):
+        rows = conn.execute(
+            select(Hold).where(Hold.target_id.in_(portion), Hold.status == "open").order_by(Hold.id)
+        ).all()
+        keys: dict[int, set[ImageKey]] = {row.id: set() for row in rows}
+        for ids in portions(keys):
+            images = select(HoldImage.hold_id, HoldImage.image_set, HoldImage.image_id).where(
+                HoldImage.hold_id.in_(ids)
+            )
+            for hold_id, image_set, image_id in conn.execute(images):
+                keys[hold_id].add(ImageKey(image_set, image_id))
+        for row in rows:
+            hold = OpenHold(
+                hold_id=row.id,
+                keys=frozenset(keys[row.id]),
+                held_at=row.held_at,
+                not_before=row.not_before,
+                confirmations=row.confirmations,
+            )
+            evidence = HoldEvidence(before_payload_id=row.before_payload_id, payload_id=row.payload_id)
+            holds.setdefault(row.target_id, []).append((hold, evidence))
+    return holds
+
+
+def _last_good(conn: Connection, planned: Iterable[PlannedTarget]) -> dict[int, datetime]:
+    """
+    Give a lower bound of each target's last good observation, from which a change is dated `not_before`.
+
+    Unchanged answers leave no time of their own behind, so it is the start of the last run that observed the target
+    well, or the last answer that wrote something, whichever is later.
+    """
+    good: dict[int, datetime] = {}
+    unknown: dict[datetime, list[int]] = {}
+    for target in planned:
+        moments = [moment for moment in (target.last_good_started_at, target.written_at) if moment is not None]
+        if moments:
+            good[target.target_id] = max(moments)
+        if target.last_good_started_at is None and target.last_good_at is not None:
+            unknown.setdefault(target.last_good_at, []).append(target.target_id)
+    for finished_at, target_ids in unknown.items():
+        for portion in portions(target_ids):
+            rows = conn.execute(
+                select(ScopeTarget.target_id, func.max(Run.started_at))
+                .join(Run, Run.scope_id == ScopeTarget.scope_id)
+                .where(ScopeTarget.target_id.in_(portion), Run.finished_at == finished_at)
+                .group_by(ScopeTarget.target_id)
+            )
+            for target_id, started_at in rows:
+                good[target_id] = max(started_at, good.get(target_id, started_at))
+    return good
