@@ -1,0 +1,130 @@
+"""One HTTP answer and what it says: a document, or a refusal with its class and a sentence for people. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from crawler.fetch.retry import THROTTLED, AnswerClass, classify_ret_code, explain
+
+#: How much of a page that is no JSON is shown.
+EXCERPT_CHARACTERS = 120
+MESSAGE_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back for one attempt, whatever it says."""
+
+    status: int
+    body: bytes
+    body_hash: bytes
+    request_uuid: str
+    retry_after_seconds: float | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why an attempt gave no document."""
+
+    failure_class: AnswerClass
+    message: str
+    ret_code: int | None = None
+    request_uuid: str = ""
+    #: RetCode 153 or HTTP 429: one request too many.
+    is_throttled: bool = False
+    #: Nothing was answered at all: refused, reset, cut, timed out.
+    is_network: bool = False
+    retry_after_seconds: float | None = None
+
+
+def read_answer(answer: Answer, action: str) -> Mapping[str, Any] | Refusal:
+    """Give the JSON object of a good *answer* to *action* (HTTP 200, RetCode 0), or the refusal that it is."""
+    document = _decode(answer.body)
+    ret_code = _ret_code(document)
+    if answer.status == HTTPStatus.OK and document is not None and ret_code == 0:
+        return document
+    is_throttled = answer.status == HTTPStatus.TOO_MANY_REQUESTS or ret_code == THROTTLED
+    return Refusal(
+        failure_class=_class(answer.status, ret_code, is_throttled),
+        message=_message(answer, document, ret_code, action),
+        ret_code=ret_code,
+        request_uuid=answer.request_uuid,
+        is_throttled=is_throttled,
+        retry_after_seconds=answer.retry_after_seconds,
+    )
+
+
+def field_of(row: Mapping[str, Any], name: str) -> Any:
+    """Give the value of *name* in a JSON object, whose keys may differ in case; None when it is missing."""
+    if name in row:
+        return row[name]
+    folded = name.casefold()
+    return next((value for key, value in row.items() if key.casefold() == folded), None)
+
+
+def integer(value: object) -> int | None:
+    """Read an integer that may arrive as text; None when it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def printable(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
+    """Give *text* on one line, without control characters, bidirectional marks or broken surrogates, cut to *limit*."""
+    line = "".join(char if char.isprintable() else " " for char in text[: limit * 4])
+    line = " ".join(line.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _decode(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _ret_code(document: dict[str, Any] | None) -> int | None:
+    return None if document is None else integer(field_of(document, "RetCode"))
+
+
+def _class(status: int, ret_code: int | None, is_throttled: bool) -> AnswerClass:
+    if is_throttled or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "transient"
+    if ret_code is not None and ret_code != 0:
+        return classify_ret_code(ret_code)
+    return "transient" if status == HTTPStatus.OK else "defect"
+
+
+def _message(answer: Answer, document: dict[str, Any] | None, ret_code: int | None, action: str) -> str:
+    prefix = "" if answer.status == HTTPStatus.OK else f"HTTP {answer.status}{_phrase(answer.status)}: "
+    if document is None:
+        excerpt = _first_line(answer.body)
+        return f"{prefix}the answer is not a JSON object: {excerpt}" if excerpt else f"{prefix}the answer is empty"
+    stated = field_of(document, "Message")
+    text = printable(stated) if isinstance(stated, str) else ""
+    if ret_code is None:
+        return f"{prefix}the answer states no RetCode{': ' + text if text else ''}"
+    meaning = explain(ret_code, action)
+    return f"{prefix}{text or 'no message'} (RetCode {ret_code}{': ' + meaning if meaning else ''})"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        return ""
+
+
+def _first_line(body: bytes) -> str:
+    lines = body[:4096].decode("utf-8", "replace").splitlines()
+    return next((line for line in (printable(line, EXCERPT_CHARACTERS) for line in lines) if line), "")

@@ -1,0 +1,187 @@
+"""
+One API call: a signed form goes out, an answer or a NetworkFailure comes back. The only file that knows aiohttp.
+
+Every attempt pays one slot of the account's throttle; retries are none of this file's business. Connections are kept
+alive and bounded by the concurrency, certificates are verified, cookies and redirects are ignored, and an answer has a
+greatest size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from crawler.errors import CrawlerError
+from crawler.fetch.answers import Answer, Refusal, printable
+from crawler.fetch.brake import Brake
+from crawler.fetch.limits import PacedThrottler
+from crawler.fetch.options import Endpoint, FetchCounts, FetchOptions, Timing
+from crawler.fetch.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
+from crawler.fetch.signing import signed_form
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+#: Shorter than the idle times-out of common gateways, so that they rarely close a connection under a request.
+KEEPALIVE_SECONDS = 15.0
+
+
+class NetworkFailure(CrawlerError):
+    """No complete answer came back."""
+
+    failure_class: AnswerClass = "transient"
+
+    def refusal(self) -> Refusal:
+        """Give the failure as the refusal that the rest of the room speaks of."""
+        return Refusal(failure_class=self.failure_class, message=str(self), is_network=True)
+
+
+class BadEndpoint(NetworkFailure):
+    """The endpoint is no address that can be called."""
+
+    failure_class: AnswerClass = "defect"
+
+    def refusal(self) -> Refusal:
+        """Give the failure as a refusal; no network was involved."""
+        return Refusal(failure_class=self.failure_class, message=str(self))
+
+
+class ApiClient:
+    """Calls one endpoint for one account; an async context manager that owns the connections."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: FetchOptions,
+        *,
+        timing: Timing,
+        throttle: PacedThrottler | None = None,
+    ) -> None:
+        self.options = options
+        self.timing = timing
+        self.throttle = throttle or PacedThrottler(
+            options.rate, options.period_seconds, monotonic=timing.monotonic, sleep=timing.sleep
+        )
+        self._endpoint = endpoint
+        self._session: aiohttp.ClientSession | None = None
+        self._sent = 0
+        self._retried = 0
+        self._throttled = 0
+
+    async def __aenter__(self) -> Self:
+        """Open the session; connections are made when they are needed."""
+        trust = ssl.create_default_context(cafile=self._endpoint.ca_file) if self._endpoint.ca_file else True
+        headers = {name: value for name, value in self._endpoint.headers.items() if value}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self.options.concurrency, keepalive_timeout=KEEPALIVE_SECONDS, ssl=trust, ttl_dns_cache=60
+            ),
+            headers={
+                **headers,
+                "User-Agent": self._endpoint.user_agent,
+                "Content-Type": "application/x-www-form-urlencoded",
+            },
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # The brake times each call; a second clock would only disagree with it.
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @property
+    def counts(self) -> FetchCounts:
+        """Give what this client has sent so far, discovery included."""
+        return FetchCounts(sent=self._sent, retried=self._retried, throttled=self._throttled)
+
+    def form(self, action: str, params: Mapping[str, object] | None = None) -> bytes:
+        """Give the signed body of *action* with *params*; it may be sent any number of times."""
+        named = {**(params or {}), "Action": action}
+        return signed_form(named, self._endpoint.public_key, self._endpoint.private_key)
+
+    async def attempt(self, form: bytes, brake: Brake, *, is_retry: bool = False) -> Answer:
+        """Send *form* once, when the throttle lets it; raise NetworkFailure, or CallCut when the run ends meanwhile."""
+        timeout_seconds = self.options.timeout_seconds
+        try:
+            async with brake.call(lambda: self.throttle.acquire_by(brake.deadline), timeout_seconds):
+                self._sent += 1
+                self._retried += is_retry
+                return await self._post(form)
+        except TimeoutError as exc:
+            raise NetworkFailure(f"no complete answer within {timeout_seconds:g} s") from exc
+
+    def heeded(self, refusal: Refusal) -> Refusal:
+        """Slow the account down when *refusal* says so; give it back without the account's secrets."""
+        if refusal.is_throttled:
+            self._throttled += 1
+            self.throttle.throttled()
+            if refusal.retry_after_seconds and refusal.retry_after_seconds <= LONGEST_RETRY_AFTER_SECONDS:
+                self.throttle.pause(refusal.retry_after_seconds)
+        return replace(refusal, message=self._endpoint.redact(refusal.message))
+
+    async def _post(self, form: bytes) -> Answer:
+        if self._session is None:
+            raise RuntimeError("the client is used outside its context")
+        now = self.timing.clock()
+        with mapped_errors():
+            async with self._session.post(
+                self._endpoint.url,
+                data=form,
+                headers={"U-Timestamp-Ms": str(int(now.timestamp() * 1000))},
+                allow_redirects=False,
+            ) as response:
+                body = await _read(response)
+                received_at = self.timing.clock()
+                return Answer(
+                    status=response.status,
+                    body=body,
+                    body_hash=hashlib.blake2b(body, digest_size=16).digest(),
+                    request_uuid=printable(response.headers.get("X-UCLOUD-REQUEST-UUID", ""), 100),
+                    retry_after_seconds=retry_after_seconds(response.headers.get("Retry-After"), received_at),
+                    received_at=received_at,
+                )
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    chunks = [await response.content.readany()]
+    size = len(chunks[0])
+    while chunk := await response.content.readany():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            response.close()
+            raise NetworkFailure(f"the answer is longer than {MAX_BODY_BYTES // 2**20} MB")
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Turn whatever aiohttp and the socket raise into a NetworkFailure with a sentence; the one place that does."""
+    try:
+        yield
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as exc:
+        raise BadEndpoint(f"the endpoint is no web address: {printable(str(exc), 200)}") from exc
+    except aiohttp.ClientConnectorDNSError as exc:
+        raise NetworkFailure(f"the name of {exc.host} cannot be resolved") from exc
+    except aiohttp.ClientConnectorCertificateError as exc:
+        reason = printable(str(exc.certificate_error), 200)
+        raise NetworkFailure(f"the certificate of {exc.host} is not trusted: {reason}") from exc
+    except aiohttp.ServerDisconnectedError as exc:
+        raise NetworkFailure("the connection was closed before the answer") from exc
+    except aiohttp.ClientPayloadError as exc:
+        raise NetworkFailure("the answer was cut") from exc
+    except (aiohttp.ClientError, HttpProcessingError, OSError, EOFError) as exc:
+        text = printable(str(exc), 200)
+        raise NetworkFailure(f"{type(exc).__name__}{': ' + text if text else ''}") from exc

@@ -1,0 +1,151 @@
+"""The catalog of one account: `GetRegion`, then `GetProjectList`, one after the other and read tolerantly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crawler.fetch.answers import Refusal, field_of, integer, printable, read_answer
+from crawler.fetch.api import ApiClient, NetworkFailure
+from crawler.fetch.brake import Brake, CallCut
+from crawler.fetch.limits import RetryBudget
+from crawler.fetch.retry import decide
+from crawler.model import Place, Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """What an account told about its projects and places; None where it told nothing that can be used."""
+
+    projects: tuple[Project, ...] | None = None
+    places: tuple[Place, ...] | None = None
+    #: Why this is no good discovery, one sentence each.
+    problems: tuple[str, ...] = ()
+    #: The refusal that stops the account.
+    credential: Refusal | None = None
+    #: `GetProjectList` is not open to this key, as is usual for sub-accounts: `refusal` says how. Not among `problems`.
+    projects_refused: bool = False
+    refusal: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Both lists came, and neither was empty."""
+        return self.projects is not None and self.places is not None
+
+
+async def discover(
+    client: ApiClient,
+    *,
+    deadline: float | None = None,
+    stop: asyncio.Event | None = None,
+    budget: RetryBudget | None = None,
+) -> Discovery:
+    """
+    Ask for the regions, then for the projects; refused credentials end it after one request.
+
+    When the first question gets no answer at all the second is not asked: the endpoint is not there.
+    """
+    brake = Brake(monotonic=client.timing.monotonic, deadline=deadline, stop=stop)
+    problems: tuple[str, ...]
+    async with brake.watched():
+        regions = await _ask(client, "GetRegion", brake, budget)
+        if isinstance(regions, Refusal):
+            problems = (f"GetRegion: {regions.message}",)
+            if regions.failure_class == "credential":
+                return Discovery(problems=problems, credential=regions)
+            if regions.is_network or brake.cut_reason() is not None:
+                return Discovery(problems=problems)
+            places = None
+        else:
+            places, problems = _places(regions)
+        listed = await _ask(client, "GetProjectList", brake, budget)
+    if isinstance(listed, Refusal):
+        if listed.failure_class == "denied":
+            return Discovery(places=places, problems=problems, projects_refused=True, refusal=listed.message)
+        return Discovery(
+            places=places,
+            problems=(*problems, f"GetProjectList: {listed.message}"),
+            credential=listed if listed.failure_class == "credential" else None,
+        )
+    projects, more = _projects(listed)
+    return Discovery(projects=projects, places=places, problems=(*problems, *more))
+
+
+async def _ask(client: ApiClient, action: str, brake: Brake, budget: RetryBudget | None) -> Mapping[str, Any] | Refusal:
+    form = client.form(action)
+    attempts = throttled = 0
+    while True:
+        try:
+            answer = await client.attempt(form, brake, is_retry=attempts + throttled > 0)
+            result = read_answer(answer, action)
+        except NetworkFailure as failure:
+            result = failure.refusal()
+        except CallCut as cut:
+            return Refusal(failure_class="transient", message=f"not asked: {cut}")
+        if not isinstance(result, Refusal):
+            return result
+        refusal = client.heeded(result)
+        attempts += not refusal.is_throttled
+        wait_seconds = decide(
+            client.options.retry_policy,
+            refusal.failure_class,
+            attempts_made=attempts,
+            throttled_before=throttled,
+            is_throttled=refusal.is_throttled,
+            retry_after_seconds=refusal.retry_after_seconds,
+            uniform=client.timing.uniform,
+        ).wait_seconds
+        throttled += refusal.is_throttled
+        if wait_seconds is None or wait_seconds >= brake.remaining_seconds():
+            return refusal
+        if budget is not None and not refusal.is_throttled and not budget.take():
+            return refusal
+        try:
+            await brake.wait(client.timing.sleep(wait_seconds))
+        except CallCut:
+            return refusal
+
+
+def _rows(document: Mapping[str, Any], action: str, name: str) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
+    rows = field_of(document, name)
+    if not isinstance(rows, list):
+        return [], (f"{action}: the answer holds no list {name}",)
+    if not rows:
+        return [], (f"{action}: the list {name} is empty",)
+    good = [row for row in rows if isinstance(row, Mapping)]
+    return good, () if good else (f"{action}: no row of {name} is an object",)
+
+
+def _places(document: Mapping[str, Any]) -> tuple[tuple[Place, ...] | None, tuple[str, ...]]:
+    rows, problems = _rows(document, "GetRegion", "Regions")
+    numbers: dict[tuple[str, str], int | None] = {}
+    for row in rows:
+        place = (_text(row, "Region"), _text(row, "Zone"))
+        number = integer(field_of(row, "RegionId"))
+        if not all(place):
+            continue
+        # A zone listed twice under two numbers has none that can be relied on.
+        numbers[place] = number if numbers.get(place, number) == number else None
+    if rows and not numbers:
+        problems = ("GetRegion: no row names both a region and a zone",)
+    places = tuple(Place(region, zone, numbers[region, zone]) for region, zone in sorted(numbers))
+    return places or None, problems
+
+
+def _projects(document: Mapping[str, Any]) -> tuple[tuple[Project, ...] | None, tuple[str, ...]]:
+    rows, problems = _rows(document, "GetProjectList", "ProjectSet")
+    names: dict[str, str] = {}
+    for row in rows:
+        project_id = _text(row, "ProjectId")
+        if project_id:
+            names.setdefault(project_id, _text(row, "ProjectName"))
+    if rows and not names:
+        problems = ("GetProjectList: no row names a project",)
+    return tuple(Project(project_id, names[project_id]) for project_id in sorted(names)) or None, problems
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = field_of(row, name)
+    return printable(value) if isinstance(value, str) else ""

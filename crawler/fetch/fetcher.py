@@ -1,0 +1,301 @@
+"""
+Asks every target of one account: a few workers, lanes per region, retries that wait without occupying a worker.
+
+Every ask ends in exactly one call of the sink, with a Reply or a Failure, also when the deadline comes, the run is
+stopped or something breaks. What a good reply means is none of this file's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Literal
+
+from crawler.fetch.answers import Answer, Refusal, read_answer
+from crawler.fetch.api import ApiClient, NetworkFailure
+from crawler.fetch.brake import SENTENCES, Brake, CallCut, CutReason
+from crawler.fetch.lanes import Ask, Entry, Lanes, lane_of
+from crawler.fetch.limits import RetryBudget
+from crawler.fetch.options import FetchCounts
+from crawler.fetch.retry import decide
+from crawler.model import Failure, Reply, Target
+
+logger = logging.getLogger(__name__)
+
+Sink = Callable[[Reply | Failure], Awaitable[None]]
+
+#: Why an ask was not asked (again).
+SKIPPED = SENTENCES | {"circuit": "its region does not answer"}
+
+
+class Fetcher:
+    """Asks the targets of one account through its client."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        sink: Sink,
+        budget: RetryBudget,
+        deadline: float | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> None:
+        self._client = client
+        self._timing = client.timing
+        self._policy = client.options.retry_policy
+        self._sink = sink
+        self._budget = budget
+        self._brake = Brake(monotonic=client.timing.monotonic, deadline=deadline, stop=stop)
+        self._lanes = Lanes(client.options.concurrency)
+        self._asks: dict[Target, Ask] = {}
+        self._stopped_by: Refusal | None = None
+        #: Entries whose worker was cancelled under them.
+        self._stray: list[Entry] = []
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at = 0.0
+        self._is_running = False
+
+    @property
+    def counts(self) -> FetchCounts:
+        """Give what the account's client has sent so far, discovery included."""
+        return self._client.counts
+
+    async def run(self, asks: Iterable[Ask]) -> FetchCounts:
+        """Ask everything in *asks*, and what `ask_again` adds meanwhile; give what this call sent."""
+        for ask in asks:
+            self._asks[ask.target] = ask
+            self._lanes.add(Entry(ask))
+        return await self._run()
+
+    def ask_again(self, target: Target) -> None:
+        """Ask *target* once more, next: in the run under way, or in `run_again`. Call it from the event loop."""
+        self._lanes.add(Entry(self._asks[target], is_reask=True))
+        self._wake()
+
+    async def run_again(self, targets: Iterable[Target] = ()) -> FetchCounts:
+        """Ask *targets* once more, and what `ask_again` has queued; give what this call sent."""
+        for target in targets:
+            self.ask_again(target)
+        return await self._run()
+
+    async def _run(self) -> FetchCounts:
+        if self._is_running:
+            raise RuntimeError("the fetcher is running already: use ask_again")
+        self._is_running = True
+        before = self.counts
+        try:
+            async with self._brake.watched(self._wake_all):
+                await self._work_together()
+        finally:
+            self._is_running = False
+            await self._end_rest()
+        return self.counts - before
+
+    async def _work_together(self) -> None:
+        workers = [asyncio.create_task(self._work()) for _ in range(self._client.options.concurrency)]
+        try:
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            tasks = [*workers, self._alarm] if self._alarm is not None else workers
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            self._alarm = None
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _work(self) -> None:
+        while (entry := await self._next()) is not None:
+            try:
+                result = await self._attempt(entry)
+            except BaseException:
+                self._stray.append(entry)
+                raise
+            if result is not None:
+                await self._end(entry, result)
+
+    async def _end(self, entry: Entry, result: Reply | Failure) -> None:
+        try:
+            await self._sink(result)
+        finally:
+            self._lanes.finish(entry)
+            # The last one done wakes those who waited for a retry of it.
+            if not self._lanes.unfinished:
+                self._wake_all()
+
+    # --- whose turn it is ---------------------------------------------------------------------------------------------
+
+    async def _next(self) -> Entry | None:
+        while self._lanes.unfinished and self._brake.cut_reason() is None:
+            entry = self._lanes.pick(self._timing.monotonic())
+            if entry is not None:
+                self._wake()
+                return entry
+            self._set_alarm()
+            change = asyncio.get_running_loop().create_future()
+            self._idle.append(change)
+            await change
+        self._wake_all()
+        return None
+
+    def _wake(self) -> None:
+        """Wake one idle worker; when it finds work it wakes the next."""
+        while self._idle:
+            change = self._idle.popleft()
+            if not change.done():
+                change.set_result(None)
+                return
+
+    def _wake_all(self) -> None:
+        while self._idle:
+            self._wake()
+
+    def _set_alarm(self) -> None:
+        now = self._timing.monotonic()
+        due = self._lanes.next_due(now)
+        if due is None:
+            return
+        due = min(due, now + self._brake.remaining_seconds())
+        if self._alarm is not None:
+            if self._alarm_at <= due:
+                return
+            self._alarm.cancel()
+        self._alarm_at = due
+        self._alarm = asyncio.create_task(self._ring(due - now))
+
+    async def _ring(self, seconds: float) -> None:
+        await self._timing.sleep(max(0.0, seconds))
+        self._alarm = None
+        self._wake()
+
+    # --- one attempt --------------------------------------------------------------------------------------------------
+
+    async def _attempt(self, entry: Entry) -> Reply | Failure | None:
+        """Try *entry* once; give what it ended in, or None when it is to be tried again."""
+        if lane_of(entry).circuit.is_dead:
+            self._lanes.released(entry)
+            return self._without_answer(entry, "circuit")
+        ask = entry.ask
+        if entry.form is None:
+            entry.form = self._client.form(ask.action, ask.params)
+        try:
+            answer = await self._client.attempt(entry.form, self._brake, is_retry=entry.was_tried)
+        except CallCut as cut:
+            self._lanes.released(entry)
+            return self._without_answer(entry, cut.reason)
+        except NetworkFailure as failure:
+            return self._refused(entry, self._unanswered(entry, failure.refusal()))
+        self._lanes.answered(entry)
+        self._wake()
+        if answer.status == HTTPStatus.OK and answer.body_hash == ask.known_hash:
+            return self._reply(entry, answer, None)
+        document = read_answer(answer, ask.action)
+        if isinstance(document, Refusal):
+            return self._refused(entry, document)
+        return self._reply(entry, answer, document)
+
+    def _unanswered(self, entry: Entry, refusal: Refusal) -> Refusal:
+        if not refusal.is_network:
+            self._lanes.released(entry)
+        elif self._lanes.unanswered(entry, self._timing.monotonic()):
+            lane = lane_of(entry)
+            logger.warning("%s/%s does not answer: left alone for a while", entry.ask.target.account, lane.region)
+        self._wake()
+        return refusal
+
+    def _reply(self, entry: Entry, answer: Answer, document: Mapping[str, Any] | None) -> Reply:
+        lane_of(entry).good += 1
+        return Reply(
+            target=entry.ask.target,
+            body=answer.body,
+            body_hash=answer.body_hash,
+            document=document,
+            unchanged=document is None,
+            received_at=answer.received_at,
+            request_uuid=answer.request_uuid,
+            is_reask=entry.is_reask,
+        )
+
+    def _refused(self, entry: Entry, refusal: Refusal) -> Failure | None:
+        """Queue *entry* for another attempt and give None, or give the failure that it ends in."""
+        refusal = self._client.heeded(refusal)
+        if refusal.failure_class == "credential" and self._stopped_by is None:
+            self._stopped_by = refusal
+            self._brake.pull("account_stopped")
+            self._wake_all()
+        throttled_before = entry.throttled
+        if refusal.is_throttled:
+            entry.throttled += 1
+        else:
+            entry.attempts += 1
+            entry.last = refusal
+        wait_seconds = decide(
+            self._policy,
+            refusal.failure_class,
+            attempts_made=entry.attempts,
+            throttled_before=throttled_before,
+            is_throttled=refusal.is_throttled,
+            retry_after_seconds=refusal.retry_after_seconds,
+            uniform=self._timing.uniform,
+        ).wait_seconds
+        if wait_seconds is None:
+            return self._failure(entry, refusal)
+        if wait_seconds >= self._brake.remaining_seconds():
+            return self._without_answer(entry, "deadline")
+        if not refusal.is_throttled and not self._budget.take():
+            return self._failure(entry, refusal, "no further attempt: the run's retry budget is spent")
+        self._lanes.delay(entry, self._timing.monotonic() + wait_seconds)
+        self._wake()
+        return None
+
+    # --- how asks end without a reply ---------------------------------------------------------------------------------
+
+    def _failure(self, entry: Entry, refusal: Refusal, note: str = "") -> Failure:
+        target = entry.ask.target
+        logger.debug("%s: %s", target, refusal.message)
+        return Failure(
+            target=target,
+            outcome="failed",
+            failure_class=refusal.failure_class,
+            message=f"{refusal.message}; {note}" if note else refusal.message,
+            at=self._timing.clock(),
+            ret_code=refusal.ret_code,
+            request_uuid=refusal.request_uuid,
+            is_reask=entry.is_reask,
+        )
+
+    def _without_answer(self, entry: Entry, reason: CutReason | Literal["circuit"]) -> Failure:
+        """Give the end of an entry that is asked no more: what its last attempt said, or why there was none."""
+        sentence = SKIPPED[reason]
+        if entry.last is not None:
+            return self._failure(entry, entry.last, f"no further attempt: {sentence}")
+        if reason == "account_stopped" and self._stopped_by is not None:
+            sentence = f"{sentence}: {self._stopped_by.message}"
+        return Failure(
+            target=entry.ask.target,
+            outcome="skipped",
+            failure_class=reason,
+            message=f"not asked: {sentence}",
+            at=self._timing.clock(),
+            is_reask=entry.is_reask,
+        )
+
+    async def _end_rest(self) -> None:
+        """End every entry that is left when the workers are gone, however they went."""
+        reason = self._brake.cut_reason() or "interrupted"
+        errors: list[Exception] = []
+        for entry in [*self._stray, *self._lanes.drain()]:
+            try:
+                await self._end(entry, self._without_answer(entry, reason))
+            except Exception as exc:  # noqa: BLE001 - the others must end too; the first is raised below
+                errors.append(exc)
+        self._stray.clear()
+        for lane in self._lanes.all():
+            logger.info("%s: %d of %d targets answered", lane.region, lane.good, lane.targets)
+        if errors:
+            raise errors[0]

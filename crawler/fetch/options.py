@@ -1,0 +1,91 @@
+"""The values that configure this room: where to ask and as whom, how fast, and what time it is."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from crawler import __version__
+from crawler.fetch.retry import RetryPolicy
+
+USER_AGENT = f"crawler/{__version__} (image inventory)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where one account is asked, and with which keys; nothing secret shows in its repr."""
+
+    url: str
+    public_key: str = field(repr=False)
+    private_key: str = field(repr=False)
+    #: Sent with every request, such as `channel-key`; those with an empty value are not sent.
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user_agent: str = USER_AGENT
+    #: Certificates to trust instead of the system's.
+    ca_file: str | None = None
+
+    def redact(self, text: str) -> str:
+        """Remove the keys and the values of extra headers from *text*, should the other side have echoed them."""
+        for secret in (self.private_key, self.public_key, *self.headers.values()):
+            if len(secret) > 3:
+                text = text.replace(secret, "[redacted]")
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchOptions:
+    """How one account is asked."""
+
+    #: Requests per period.
+    rate: float = 10
+    period_seconds: float = 1.0
+    #: Calls in flight, and connections.
+    concurrency: int = 16
+    #: Tries per target, the first included.
+    attempts: int = 4
+    #: The longest wait for one answer; the gateway itself gives up after 60 s.
+    timeout_seconds: float = 65.0
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """Give the policy that these options mean."""
+        return RetryPolicy(attempts=self.attempts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Time and chance, as arguments: the wall clock (aware UTC), the monotonic one, sleeping, and jitter."""
+
+    clock: Callable[[], datetime]
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    uniform: Callable[[float, float], float] = random.uniform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchCounts:
+    """Requests of one account: all attempts, those after the first of their question, and those refused as too many."""
+
+    sent: int = 0
+    retried: int = 0
+    throttled: int = 0
+
+    def __add__(self, other: FetchCounts) -> FetchCounts:
+        """Add two counts."""
+        return FetchCounts(
+            sent=self.sent + other.sent,
+            retried=self.retried + other.retried,
+            throttled=self.throttled + other.throttled,
+        )
+
+    def __sub__(self, other: FetchCounts) -> FetchCounts:
+        """Give what was counted since *other*."""
+        return FetchCounts(
+            sent=self.sent - other.sent,
+            retried=self.retried - other.retried,
+            throttled=self.throttled - other.throttled,
+        )

@@ -1,0 +1,152 @@
+"""
+A small real API server for tests of the fetch room: it logs what arrives and answers what a function says.
+
+`python -m tests.support.api_server` serves in a process of its own: it prints its port and, when stdin closes, when
+each request arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One request as the server saw it."""
+
+    at: float
+    params: Mapping[str, str]
+    headers: Mapping[str, str]
+    peer: str
+
+    @property
+    def action(self) -> str:
+        return self.params.get("Action", "")
+
+    @property
+    def zone(self) -> str:
+        return self.params.get("Zone", "")
+
+    @property
+    def region(self) -> str:
+        return self.params.get("Region", "")
+
+
+Responder = Callable[[Arrival], Awaitable[web.StreamResponse] | web.StreamResponse | Mapping[str, Any]]
+
+
+@dataclass
+class ApiServer:
+    """Serves on loopback while its context is open."""
+
+    respond: Responder
+    log: list[Arrival] = field(default_factory=list)
+    url: str = ""
+    in_flight: int = 0
+    most_in_flight: int = 0
+    _runner: web.ServerRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start serving on a free port."""
+        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}/"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop serving."""
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    @property
+    def connections(self) -> int:
+        return len({arrival.peer for arrival in self.log})
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.text()
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        arrival = Arrival(
+            at=time.monotonic(), params=dict(parse_qsl(body)), headers=dict(request.headers), peer=str(peer)
+        )
+        self.log.append(arrival)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            answer = self.respond(arrival)
+            if isinstance(answer, Mapping):
+                return answer_json(answer)
+            return answer if isinstance(answer, web.StreamResponse) else await answer
+        finally:
+            self.in_flight -= 1
+
+
+def answer_json(document: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Give *document* as the API answers it."""
+    return web.Response(
+        status=status,
+        text=json.dumps(document),
+        content_type="application/json",
+        headers={"X-UCLOUD-REQUEST-UUID": "uuid-1", **(headers or {})},
+    )
+
+
+def images(arrival: Arrival) -> Mapping[str, Any]:
+    """Answer DescribeUK8SImage with one image named after the zone."""
+    row = {"ImageId": f"uimage-{arrival.zone}", "ImageName": "Ubuntu", "NotSupportGPU": False, "ZoneId": 1}
+    return {"RetCode": 0, "Action": "DescribeUK8SImageResponse", "ImageSet": [row], "Message": ""}
+
+
+class ArrivalRecorder(asyncio.Protocol):
+    """The cheapest HTTP server: notes when a request is complete, and answers RetCode 0."""
+
+    BODY = (
+        b'{"RetCode":0,"Action":"DescribeUK8SImageResponse","ImageSet":[{"ImageId":"uimage-1","ImageName":"Ubuntu"}]}'
+    )
+    ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+    def __init__(self, arrivals: list[float]) -> None:
+        self._arrivals = arrivals
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, found, rest = self._buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = next(
+            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+        )
+        if len(rest) >= length:
+            self._buffer = rest[length:]
+            self._arrivals.append(time.monotonic())
+            self._transport.write(self.ANSWER)
+
+
+async def _serve_alone() -> None:
+    arrivals: list[float] = []
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: ArrivalRecorder(arrivals), "127.0.0.1", 0)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await loop.run_in_executor(None, sys.stdin.read)
+    sys.stdout.write(json.dumps(arrivals))
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve_alone())
