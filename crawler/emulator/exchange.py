@@ -24,7 +24,7 @@ class LoggedRequest(NamedTuple):
     attempt: int
     #: None where the answer had none (a fault of HTTP or of the connection).
     ret_code: int | None
-    #: 0 where the connection was closed without one.
+    #: 0 where there was none: the connection was closed, or the client gave up.
     status: int
     request_uuid: str
     user_agent: str
@@ -44,6 +44,7 @@ class Exchange:
     params: dict[str, Any]
     account: str = ""
     attempt: int = 0
+    is_logged: bool = False
 
     def logged(self, ret_code: int | None, status: int) -> LoggedRequest:
         """Give the line of the log, without keys and signatures."""

@@ -133,7 +133,7 @@ class EmulatorServer:
         if self._listener is not None:
             self._listener.close()
         if self._web is not None:
-            await self._web.shutdown(timeout=1.0)
+            await self._web.shutdown(timeout=0.1)
         if self._listener is not None:
             await self._listener.wait_closed()
         self._listener = self._web = None
@@ -157,40 +157,45 @@ class EmulatorServer:
             user_agent=headers.get("User-Agent", ""),
             params=params,
         )
-        if self.options.latency_ms:
-            await self._sleep(self.options.latency_ms / 1000)
+        try:
+            return await self._perform(request, exchange)
+        except asyncio.CancelledError:
+            # The client gave up, or the server closes: the request was made all the same.
+            if not exchange.is_logged:
+                self._write_log(exchange, None, 0)
+            raise
+
+    async def _perform(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        answers = self._answers
         try:
             account, flat = self._gateway.admit(
-                params,
-                channel_key=headers.get("channel-key"),
-                authorization=headers.get("Authorization"),
-                now=arrived,
+                exchange.params,
+                channel_key=request.headers.get("channel-key"),
+                authorization=request.headers.get("Authorization"),
+                now=exchange.arrived,
             )
         except Refusal as refusal:
-            known = self._gateway.account_of(params)
+            known = self._gateway.account_of(exchange.params)
             exchange.account = "" if known is None else known.name
+            await self._delay(self.options.latency_ms)
             return self._refuse(exchange, refusal)
         exchange.account, exchange.params = account.name, flat
-        return await self._perform(request, exchange, account, self._answers)
-
-    async def _perform(
-        self, request: web.BaseRequest, exchange: Exchange, account: EmulatedAccount, answers: Answers
-    ) -> web.StreamResponse:
-        params = exchange.params
-        if answers.world.faults:
-            fault = self._fault(exchange, account, answers)
-            if fault is not None:
-                if fault.latency_ms:
-                    await self._sleep(fault.latency_ms / 1000)
-                if fault.effect != "delay":
-                    return await self._fail(request, exchange, fault, account, answers)
-        else:
-            exchange.attempt = self._count(exchange, account)
+        exchange.attempt = self._count(exchange, account)
+        fault = self._fault(exchange, answers) if answers.world.faults else None
+        await self._delay(self.options.latency_ms)
+        if fault is not None:
+            await self._delay(fault.latency_ms)
+            if fault.effect != "delay":
+                return await self._fail(request, exchange, fault, account, answers)
         try:
-            body = answers.body(exchange.action, account, params)
+            body = answers.body(exchange.action, account, flat)
         except Refusal as refusal:
             return self._refuse(exchange, refusal)
         return self._respond(exchange, body, ret_code=0)
+
+    async def _delay(self, milliseconds: float) -> None:
+        if milliseconds:
+            await self._sleep(milliseconds / 1000)
 
     def _count(self, exchange: Exchange, account: EmulatedAccount) -> int:
         params = exchange.params
@@ -203,14 +208,13 @@ class EmulatorServer:
         self._attempts[key] += 1
         return self._attempts[key]
 
-    def _fault(self, exchange: Exchange, account: EmulatedAccount, answers: Answers) -> Fault | None:
-        params = exchange.params
-        attempt = exchange.attempt = self._count(exchange, account)
+    def _fault(self, exchange: Exchange, answers: Answers) -> Fault | None:
+        params, attempt = exchange.params, exchange.attempt
         about_project = exchange.action == "DescribeUK8SImage"
         project = answers.project_of(params) if about_project else params.get("ProjectId", "")
         for fault in answers.world.faults:
             if (not fault.attempts or attempt in fault.attempts) and fault.hits(
-                account=account.name,
+                account=exchange.account,
                 action=exchange.action,
                 project=project,
                 region=params.get("Region", ""),
@@ -292,5 +296,6 @@ class EmulatorServer:
         return {"Content-Type": content_type, "X-UCLOUD-REQUEST-UUID": exchange.request_uuid}
 
     def _write_log(self, exchange: Exchange, ret_code: int | None, status: int) -> None:
+        exchange.is_logged = True
         if self.options.keep_log:
             self.log.append(exchange.logged(ret_code, status))
