@@ -133,8 +133,12 @@ def _introduce(server: EmulatorServer) -> None:
 def _position(server: EmulatorServer) -> str:
     world = server.world
     title = f": {world.title}" if world.title else ""
-    count = "1 project" if len(world.projects) == 1 else f"{len(world.projects)} projects"
-    return f"step {server.step} of {len(server.timeline.worlds)}, {len(world.zones)} zones, {count}{title}"
+    zones, projects = _count(len(world.zones), "zone"), _count(len(world.projects), "project")
+    return f"step {server.step} of {len(server.timeline.worlds)}, {zones}, {projects}{title}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _timeline(source: str) -> Timeline:
