@@ -1,0 +1,48 @@
+"""
+The locks of a run: all its accounts or none, never taken over from a living holder, never left behind by a dead one.
+
+SQLite has one lock per database (`lock_file`), PostgreSQL one per account (`lock_postgresql`); the driver of the second
+is loaded only where it is needed, so that a run that is too early leaves in no time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crawler.store.address import parse_address
+from crawler.store.lock_file import take_file_lock
+
+if TYPE_CHECKING:
+    from crawler.store.engine import Fence
+
+__all__ = ["take_locks"]
+
+
+def take_locks(
+    url_or_path: str | Path,
+    accounts: Sequence[str] | None,
+    *,
+    clock: Callable[[], datetime],
+    wait_seconds: float = 0,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> AbstractContextManager[Fence]:
+    """
+    Hold the locks of *accounts* (None: of the whole database) for a `with` block, which gets the fence to write behind.
+
+    Raises LockTaken with a sentence that says who still holds one of them after *wait_seconds*; then none is held.
+    Raises DatabaseUnavailable where locks cannot be had at all, SchemaMismatch where PostgreSQL is not upgraded yet.
+    """
+    address = parse_address(url_or_path)
+    if address.path is not None:
+        return take_file_lock(address.path, clock=clock, wait_seconds=wait_seconds, sleep=sleep, monotonic=monotonic)
+    from crawler.store.lock_postgresql import take_session_locks
+
+    return take_session_locks(
+        url_or_path, accounts, clock=clock, wait_seconds=wait_seconds, sleep=sleep, monotonic=monotonic
+    )

@@ -1,0 +1,166 @@
+"""
+The locks on PostgreSQL: a session advisory lock per account, and a fence behind which its holder writes.
+
+The locks live in the session of one connection of their own, so a dead holder's vanish with it. A holder whose session
+was cut off does not know it; therefore every taker raises the fence of its accounts, and every write transaction looks
+first whether the fence is still ours and the session still holds its locks. Whoever takes the whole database keeps the
+holders of all accounts out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
+from crawler.model import iso_utc
+from crawler.store.engine import address_of, begin, mapped_errors, open_engine
+from crawler.store.migrate import ensure_schema
+from crawler.store.tables import Account
+
+_POLL_SECONDS = 0.5
+_APPLICATION = "crawler"
+
+#: Sessions with an advisory lock of this database on :key.
+_HOLDER = text(
+    """
+    SELECT s.application_name, l.pid FROM pg_locks AS l LEFT JOIN pg_stat_activity AS s ON s.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND ((CAST(CAST(l.classid AS bigint) AS bit(64)) << 32) | CAST(CAST(l.objid AS bigint) AS bit(64)))
+        = CAST(CAST(:key AS bigint) AS bit(64))
+    LIMIT 1
+    """
+)
+_HELD = text(
+    """
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = :pid
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+)
+#: For the session of the locks: it is idle by design, and the server shall notice soon when its client is gone.
+_SETTINGS = text(
+    """
+    SELECT set_config(name, CASE WHEN name = 'idle_session_timeout' THEN '0' ELSE '20' END, false) FROM pg_settings
+    WHERE name IN ('idle_session_timeout', 'tcp_keepalives_idle', 'tcp_keepalives_interval')
+    """
+)
+
+
+class SessionFence:
+    """Proof that the session still holds its locks and nobody raised the fence since."""
+
+    def __init__(self, pid: int, locks: int, fences: Mapping[int, int]) -> None:
+        self._pid = pid
+        self._locks = locks
+        self._fences = dict(fences)
+
+    def check(self, connection: Connection, /) -> None:
+        """Raise FenceLost when another holder came after us, or the session with our locks is gone."""
+        if self._fences:
+            # FOR SHARE: whoever raises the fence now waits for the end of this transaction.
+            statement = select(Account.id, Account.fence).where(Account.id.in_(list(self._fences)))
+            rows = connection.execute(statement.order_by(Account.id).with_for_update(read=True))
+            if {row.id: row.fence for row in rows} != self._fences:
+                raise FenceLost("Another run took the lock after this one lost it; nothing more is written.")
+        if connection.execute(_HELD, {"pid": self._pid}).scalar_one() < self._locks:
+            raise FenceLost("The database session that held this run's lock is gone; nothing more is written.")
+
+
+@contextmanager
+def take_session_locks(
+    url: str | Path,
+    accounts: Sequence[str] | None,
+    *,
+    clock: Callable[[], datetime],
+    wait_seconds: float = 0,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Iterator[SessionFence]:
+    """Hold the advisory locks of *accounts* (None: of the whole database) for a `with` block; see `lock.take_locks`."""
+    names = None if accounts is None else sorted(set(accounts))
+    engine = open_engine(url, application_name=_APPLICATION)
+    try:
+        if names is not None:
+            ensure_schema(engine, may_upgrade=False)
+        with mapped_errors(engine):
+            session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            deadline = monotonic() + wait_seconds
+            while (blocked := _try_all(session, engine, names)) is not None:
+                left = deadline - monotonic()
+                if left <= 0:
+                    raise LockTaken(blocked)
+                sleep(min(_POLL_SECONDS, left))
+            pid = _introduce(session, engine, clock())
+            yield SessionFence(pid, 1 + len(names or ()), _raise_fences(engine, names))
+        finally:
+            with contextlib.suppress(DatabaseUnavailable), mapped_errors(engine):
+                session.execute(text("SELECT pg_advisory_unlock_all()"))
+            session.close()
+    finally:
+        engine.dispose()
+
+
+def _try_all(session: Connection, engine: Engine, names: Sequence[str] | None) -> str | None:
+    """Take every lock and give None, or take none and say who holds the first that is taken."""
+    wanted = [("pg_try_advisory_lock" if names is None else "pg_try_advisory_lock_shared", _key("database"))]
+    wanted += [("pg_try_advisory_lock", _key(f"account {name}")) for name in names or ()]
+    what = [f"the database {address_of(engine)}", *(f'the account "{name}"' for name in names or ())]
+    with mapped_errors(engine):
+        for (function, key), name in zip(wanted, what, strict=True):
+            if not session.execute(text(f"SELECT {function}(:key)"), {"key": key}).scalar_one():
+                holder = session.execute(_HOLDER, {"key": key}).first()
+                session.execute(text("SELECT pg_advisory_unlock_all()"))
+                return f"Another run holds the lock of {name}{_described(*holder) if holder else ''}."
+    return None
+
+
+def _introduce(session: Connection, engine: Engine, now: datetime) -> int:
+    """Write who we are where those who find the lock taken can read it; give the session's number."""
+    name = f"{_APPLICATION} {os.getpid()}@{socket.gethostname()[:24]} {iso_utc(now.replace(microsecond=0))}"
+    with mapped_errors(engine):
+        session.execute(_SETTINGS).all()
+        session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
+        pid: int = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    return pid
+
+
+def _described(name: str | None, pid: int) -> str:
+    """Say who a holder is by its session's name, which other database users may not be shown."""
+    parts = (name or "").split(" ")
+    if len(parts) == 3 and parts[0] == _APPLICATION and "@" in parts[1]:
+        process, _, host = parts[1].partition("@")
+        return f": process {process} on {host} since {parts[2]}"
+    return f": database session {pid}"
+
+
+def _raise_fences(engine: Engine, names: Sequence[str] | None) -> dict[int, int]:
+    """Raise the fence of every locked account, adding those that are new, and give them by account id."""
+    with begin(engine) as connection:
+        statement = update(Account).values(fence=Account.fence + 1).returning(Account.id, Account.fence)
+        if names is None:
+            if not inspect(connection).has_table(Account.__tablename__):
+                return {}
+        elif names:
+            rows = [{"name": name, "endpoint": "", "fence": 0} for name in names]
+            connection.execute(insert(Account).on_conflict_do_nothing(index_elements=[Account.name]), rows)
+            statement = statement.where(Account.name.in_(names))
+        else:
+            return {}
+        return {row.id: row.fence for row in connection.execute(statement)}
+
+
+def _key(name: str) -> int:
+    """Give the number of an advisory lock; it must never change, or two versions would not see each other's locks."""
+    return int.from_bytes(hashlib.blake2b(f"crawler {name}".encode(), digest_size=8).digest(), "big", signed=True)

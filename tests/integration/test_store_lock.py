@@ -1,0 +1,274 @@
+"""One run per account at a time: locks are all or none, a living holder keeps them, a dead one leaves none behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken, SchemaMismatch
+from crawler.store import lock_file
+from crawler.store.engine import begin, opened, read
+from crawler.store.lock import take_locks
+from crawler.store.lock_file import network_file_system, take_file_lock
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+#: A second process: it takes the locks, says so, and holds them until its stdin closes or it is killed.
+HOLDER = """
+import sys
+from datetime import UTC, datetime
+from crawler.errors import LockTaken
+from crawler.store.lock import take_locks
+accounts = None if sys.argv[2] == "*" else sys.argv[2].split(",")
+try:
+    with take_locks(sys.argv[1], accounts, clock=lambda: datetime(2026, 11, 23, 12, 0, tzinfo=UTC)):
+        print("taken", flush=True)
+        sys.stdin.read()
+except LockTaken as exc:
+    print(exc, flush=True)
+"""
+
+
+def clock() -> datetime:
+    """Give the one moment of these tests."""
+    return NOW
+
+
+@contextmanager
+def holder(url: str, accounts: str = "prod") -> Iterator[subprocess.Popen[str]]:
+    """Run the second process; its first line of output is already read into `.said`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url, accounts],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "taken\n"
+        yield process
+    finally:
+        process.communicate("")
+
+
+def refused(url: str, accounts: list[str] | None) -> str:
+    """Give the sentence with which the locks are refused."""
+    with pytest.raises(LockTaken) as caught, take_locks(url, accounts, clock=clock):
+        pass
+    return str(caught.value)
+
+
+def test_second_run_is_told_who_holds_the_lock(database_url: str) -> None:
+    """While one process holds the lock another is refused, with the holder's pid and since when."""
+    with holder(database_url) as process:
+        sentence = refused(database_url, ["prod"])
+
+        assert sentence.startswith("Another run holds the lock of ")
+        assert f"process {process.pid} on {os.uname().nodename[:24]}" in sentence
+        assert "since 2026-11-23T12:00:00Z" in sentence
+    with take_locks(database_url, ["prod"], clock=clock):
+        pass
+
+
+def test_dead_holder_needs_no_manual_step(database_url: str) -> None:
+    """After `kill -9` of the holder the lock can be taken at once."""
+    with holder(database_url) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with (
+            take_locks(database_url, ["prod"], clock=clock, wait_seconds=5) as fence,
+            opened(database_url) as engine,
+            begin(engine, fence) as connection,
+        ):
+            connection.execute(text("INSERT INTO settings (name, value) VALUES ('written', 'yes')"))
+
+
+def test_lock_is_refused_inside_one_process_too(database_url: str) -> None:
+    """Two takers in one process exclude each other like two processes."""
+    with take_locks(database_url, ["prod"], clock=clock):
+        refused(database_url, ["prod"])
+
+
+def test_waiting_takes_the_lock_when_it_comes_free(database_url: str) -> None:
+    """With a wait the taker looks again until the holder is gone; the waits add up to no more than allowed."""
+    waited: list[float] = []
+    with holder(database_url) as process:
+
+        def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) == 3:
+                process.communicate("")
+
+        with take_locks(
+            database_url, ["prod"], clock=clock, wait_seconds=10, sleep=sleep, monotonic=lambda: sum(waited)
+        ):
+            assert len(waited) >= 3
+
+
+def test_waiting_ends(database_url: str) -> None:
+    """A taker gives up after exactly the seconds it may wait."""
+    waited: list[float] = []
+    with (
+        holder(database_url),
+        pytest.raises(LockTaken),
+        take_locks(
+            database_url, ["prod"], clock=clock, wait_seconds=1.2, sleep=waited.append, monotonic=lambda: sum(waited)
+        ),
+    ):
+        pass
+
+    assert sum(waited) == pytest.approx(1.2)
+
+
+def test_accounts_share_a_postgresql_database(postgres_url: str) -> None:
+    """Workers for different accounts run side by side; one of several taken accounts refuses all."""
+    with holder(postgres_url, "prod"):
+        with take_locks(postgres_url, ["test"], clock=clock):
+            pass
+        assert 'the account "prod"' in refused(postgres_url, ["dev", "prod"])
+        with take_locks(postgres_url, ["dev"], clock=clock):
+            pass
+
+
+def test_whole_database_keeps_every_account_out(postgres_url: str) -> None:
+    """What changes the whole database waits for all accounts, and all accounts for it."""
+    with holder(postgres_url, "prod"):
+        assert "holds the lock of the database postgresql://" in refused(postgres_url, None)
+    with holder(postgres_url, "*"):
+        assert "holds the lock of the database postgresql://" in refused(postgres_url, ["prod"])
+
+
+def test_lost_session_cannot_write(postgres_url: str) -> None:
+    """A holder whose session was cut off is refused at its next write transaction, though nobody came after it."""
+    with opened(postgres_url) as engine, take_locks(postgres_url, ["prod"], clock=clock) as fence:
+        with begin(engine, fence) as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+                    " (SELECT oid FROM pg_database WHERE datname = current_database())"
+                )
+            )
+        with pytest.raises(FenceLost, match="session that held this run's lock is gone"), begin(engine, fence):
+            pass
+
+
+def test_raised_fence_keeps_the_old_holder_out(postgres_url: str) -> None:
+    """When another run took the lock meanwhile, the earlier holder cannot write."""
+    with opened(postgres_url) as engine, take_locks(postgres_url, ["prod"], clock=clock) as fence:
+        with begin(engine) as connection:
+            connection.execute(text("UPDATE accounts SET fence = fence + 1 WHERE name = 'prod'"))
+
+        with pytest.raises(FenceLost, match="Another run took the lock"), begin(engine, fence):
+            pass
+
+
+def test_each_taker_raises_the_fence(postgres_url: str) -> None:
+    """A new account gets its row with the lock, and each taker a higher fence than the one before."""
+    seen = []
+    for _ in range(2):
+        with take_locks(postgres_url, ["new"], clock=clock), opened(postgres_url) as engine, read(engine) as connection:
+            seen.append(connection.execute(text("SELECT fence FROM accounts WHERE name = 'new'")).scalar_one())
+
+    assert seen == [1, 2]
+
+
+def test_postgresql_without_schema_names_the_command(empty_postgres_url: str) -> None:
+    """Locks of accounts need the schema; the lock of the whole database, which makes it, does not."""
+    with pytest.raises(SchemaMismatch, match="crawler db upgrade"):
+        take_locks(empty_postgres_url, ["prod"], clock=clock).__enter__()
+    with (
+        take_locks(empty_postgres_url, None, clock=clock) as fence,
+        opened(empty_postgres_url) as engine,
+        begin(engine, fence) as connection,
+    ):
+        connection.execute(text("SELECT 1"))
+
+
+def test_replaced_lock_file_stops_the_holder(sqlite_url: str) -> None:
+    """A holder whose lock file was deleted, or made anew by another, writes nothing more."""
+    path = Path(sqlite_url.removeprefix("sqlite:///") + ".lock")
+    with opened(sqlite_url) as engine, take_locks(sqlite_url, ["prod"], clock=clock) as fence:
+        path.unlink()
+        with pytest.raises(FenceLost, match="is gone"), begin(engine, fence):
+            pass
+        path.write_text("")
+        with pytest.raises(FenceLost, match="was replaced"), begin(engine, fence):
+            pass
+
+
+def test_stale_content_is_harmless(sqlite_url: str) -> None:
+    """Whatever a dead holder or anybody else left in the lock file, it can be taken, and named when taken."""
+    path = Path(sqlite_url.removeprefix("sqlite:///") + ".lock")
+    path.write_bytes(b"\xff\x00 no note")
+
+    with take_locks(sqlite_url, ["prod"], clock=clock):
+        path.write_text("[]")
+
+        assert refused(sqlite_url, ["prod"]).endswith("crawler.db.")
+
+
+def test_all_names_of_a_file_share_its_lock(sqlite_url: str, tmp_path: Path) -> None:
+    """A symbolic link to the database leads to the same lock."""
+    link = tmp_path / "link.db"
+    link.symlink_to(sqlite_url.removeprefix("sqlite:///"))
+
+    with take_locks(sqlite_url, ["prod"], clock=clock):
+        refused(str(link), ["prod"])
+
+
+def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where locks may hold on one machine only, the database is refused by the file system's name."""
+    mounts = (
+        "/dev/sda / ext4 rw 0 0\nserver:/x /mnt/my\\040share nfs4 rw 0 0\n/dev/sdb /mnt/my\\040share/disk xfs rw 0 0\n"
+    )
+
+    assert network_file_system(Path("/mnt/my share/crawler.db"), mounts) == "nfs4"
+    assert network_file_system(Path("/mnt/my share/disk/crawler.db"), mounts) is None
+    assert network_file_system(Path("/mnt/my share2/crawler.db"), mounts) is None
+    monkeypatch.setattr(lock_file, "_mounts", lambda: f"server:/x {tmp_path} nfs rw 0 0")
+    with pytest.raises(DatabaseUnavailable, match=r"network file system \(nfs\)"):
+        take_file_lock(tmp_path / "crawler.db", clock=clock).__enter__()
+
+
+def test_file_system_that_gives_a_lock_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that a second taker gets as well is no lock: the run is refused instead of running unprotected."""
+    monkeypatch.setattr("fcntl.flock", lambda descriptor, operation: None)
+
+    with pytest.raises(DatabaseUnavailable, match="no working file locks"):
+        take_file_lock(tmp_path / "crawler.db", clock=clock).__enter__()
+
+
+def test_missing_folder_is_said(tmp_path: Path) -> None:
+    """A database in a folder that does not exist gives one sentence."""
+    with pytest.raises(DatabaseUnavailable, match=r"folder .* does not exist"):
+        take_file_lock(tmp_path / "nowhere" / "crawler.db", clock=clock).__enter__()
+
+
+def test_refusal_loads_neither_database_nor_network_library(sqlite_url: str) -> None:
+    """A run that finds the lock taken leaves before SQLAlchemy, aiohttp and pydantic are loaded."""
+    program = f"""
+import sys
+from datetime import UTC, datetime
+from crawler.errors import LockTaken
+from crawler.store.lock import take_locks
+try:
+    take_locks({sqlite_url!r}, ["prod"], clock=lambda: datetime.now(UTC)).__enter__()
+except LockTaken:
+    heavy = [m for m in sys.modules if m.split(".")[0] in ("sqlalchemy", "aiohttp", "asyncio", "pydantic", "alembic")]
+    print("refused", heavy)
+"""
+    with holder(sqlite_url):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+
+    assert done.stdout == "refused []\n"
