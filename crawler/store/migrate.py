@@ -58,7 +58,7 @@ def ensure_schema(engine: Engine, *, may_upgrade: bool) -> SchemaState:
     if state.name != "ahead" and may_upgrade and is_sqlite(engine):
         upgrade(engine)
         return state
-    raise SchemaMismatch(_mismatch(engine, state))
+    raise SchemaMismatch(mismatch(engine, state))
 
 
 def upgrade(engine: Engine) -> Path | None:
@@ -69,7 +69,7 @@ def upgrade(engine: Engine) -> Path | None:
     """
     state = schema_state(engine)
     if state.name == "ahead":
-        raise SchemaMismatch(_mismatch(engine, state))
+        raise SchemaMismatch(mismatch(engine, state))
     if state.name == "current":
         return None
     copy: Path | None = None
@@ -104,7 +104,10 @@ def _state(connection: Connection, engine: Engine) -> SchemaState:
     return SchemaState("behind" if found in REVISIONS else "ahead", found)
 
 
-def _mismatch(engine: Engine, state: SchemaState) -> str:
+def mismatch(engine: Engine, state: SchemaState) -> str | None:
+    """Say what is wrong with a database in *state* and what to do; None when nothing is."""
+    if state.name == "current":
+        return None
     where = f"The database {address_of(engine)}"
     if state.name == "ahead":
         return (

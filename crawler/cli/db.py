@@ -1,0 +1,73 @@
+"""`crawler db`: what state the database is in, and bringing its schema up to date."""
+
+from __future__ import annotations
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import format_option
+from crawler.cli.output import Column, emit, write_out
+from crawler.errors import ExitCode
+
+_COLUMNS = (
+    Column("database", "DATABASE"),
+    Column("schema", "SCHEMA"),
+    Column("state", "STATE"),
+    Column("runs", "RUNS", "count"),
+    Column("targets", "TARGETS", "count"),
+    Column("intervals", "INTERVALS", "count"),
+    Column("changes", "CHANGES", "count"),
+    Column("size_bytes", "BYTES", "count"),
+    Column("last_finished_at", "LAST RUN", "time"),
+)
+
+
+@click.group()
+def db() -> None:
+    """Look after the database."""
+
+
+@db.command()
+@click.option(
+    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
+)
+@pass_cli
+def upgrade(context: CliContext, wait_seconds: float) -> None:
+    """Make the schema, or bring it to this program's; a SQLite file is copied first."""
+    from crawler.store.lock import take_locks
+
+    url = context.history_settings().database
+    with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds):
+        from crawler.store.engine import address_of, opened
+        from crawler.store.migrate import SCHEMA_HEAD, schema_state
+        from crawler.store.migrate import upgrade as upgrade_schema
+
+        with opened(url) as engine:
+            before = schema_state(engine)
+            copy = upgrade_schema(engine)
+            where = address_of(engine)
+    if before.name == "current":
+        write_out([f"{where} has the schema {SCHEMA_HEAD} already\n"])
+        return
+    done = "upgraded to" if before.found else "made with"
+    write_out([f"{where} {done} the schema {SCHEMA_HEAD}\n", f"copy of before: {copy}\n" if copy else ""])
+
+
+@db.command(short_help="Tell where it is, its schema, and how much it holds.")
+@format_option
+@pass_cli
+def status(context: CliContext, fmt: str) -> ExitCode:
+    """Tell where the database is, whether its schema is this program's, and how much it holds."""
+    from crawler.store.engine import opened
+    from crawler.store.inventory import inventory
+    from crawler.store.migrate import mismatch
+
+    settings = context.history_settings()
+    with opened(settings.database, read_only=True) as engine:
+        found = inventory(engine)
+        complaint = mismatch(engine, found.state)
+    emit([found.as_dict()], _COLUMNS, fmt, zone=settings.timezone)
+    if complaint is None:
+        return ExitCode.DONE
+    context.say(f"Warning: {complaint}", level="warning")
+    return ExitCode.DATABASE
