@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,6 +13,7 @@ import pytest
 
 from crawler.emulator import EmulatorOptions, EmulatorServer, run_in_thread
 from tests.support.by_hand import ask, images, post
+from tests.support.tls import make_tls
 from tests.support.worlds import make_record, make_timeline, sign
 
 HK = {"Action": "DescribeUK8SImage", "Region": "hk", "Zone": "hk-02"}
@@ -230,6 +233,25 @@ async def test_idle_connections_do_not_hold_up_the_end() -> None:
 
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
         await asyncio.open_connection(host, int(port))
+
+
+@pytest.mark.asyncio
+async def test_tls_is_served_and_ends_as_well(tmp_path: Path) -> None:
+    """With a TLS context the URL is https, the answers are the same, and a dropped connection is still one."""
+    context, certificate = make_tls(tmp_path)
+    trust = ssl.create_default_context(cafile=certificate)
+    script = world({"attempts": 2, "drop": True})
+    async with (
+        EmulatorServer(script, EmulatorOptions(ssl_context=context)) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        assert server.url.startswith("https://127.0.0.1:")
+        async with session.post(server.url, data=sign(HK), ssl=trust) as response:
+            answer = await response.json()
+        with pytest.raises(aiohttp.ClientError):
+            await session.post(server.url, data=sign(HK), ssl=trust)
+
+    assert answer["RetCode"] == 0
 
 
 def test_thread_serves_callers_without_a_loop() -> None:
