@@ -71,9 +71,11 @@ class CliContext:
     def history(self) -> Iterator[Connection]:
         """Open the history for reading; raise DatabaseUnavailable or SchemaMismatch where that cannot be."""
         from crawler.store.engine import open_engine, read
+        from crawler.store.migrate import ensure_schema
 
         engine = open_engine(self.history_settings().database, read_only=True)
         try:
+            ensure_schema(engine, may_upgrade=False)
             with read(engine) as connection:
                 yield connection
         finally:

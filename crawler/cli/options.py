@@ -53,6 +53,11 @@ class Selected:
         """Tell whether nothing is left out."""
         return not any(asdict(self).values())
 
+    @property
+    def selects_images(self) -> bool:
+        """Tell whether images are selected, not only targets."""
+        return bool(self.image_set or self.name or self.image_id)
+
     def given(self) -> dict[str, tuple[str, ...]]:
         """Give only the parts that select something."""
         return {part: globs for part, globs in asdict(self).items() if globs}

@@ -1,0 +1,90 @@
+"""`crawler changes`: the change log, oldest first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import MOMENT, Selected, reader_options
+from crawler.cli.output import Column, Row, emit
+from crawler.cli.selection import check_selection, explain_empty
+from crawler.errors import UsageError
+from crawler.model import EVENTS
+from crawler.moments import NO_TIME
+
+FIELDS = (
+    "account", "project", "region", "zone", "kind", "variant", "id", "run", "event", "image_set", "image_id",
+    "image_name", "fields", "counterpart", "not_before", "observed_at", "recorded_at",
+)  # fmt: skip
+
+
+def _what(row: Row) -> str:
+    parts = [f"{name}: {_value(before)} → {_value(after)}" for name, (before, after) in row["fields"].items()]
+    if row["counterpart"]:
+        parts.append(f"{'replaced by' if row['event'] == 'withdrawn' else 'replaces'} {row['counterpart']}")
+    return "; ".join(parts)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or NO_TIME
+    return NO_TIME if value is None else str(value)
+
+
+COLUMNS = (
+    Column("id", "ID", kind="count"),
+    Column("account", "ACCOUNT", optional=True),
+    Column("project", "PROJECT", optional=True),
+    Column("zone", "ZONE"),
+    Column("kind", "KIND", optional=True),
+    Column("variant", "VARIANT", optional=True),
+    Column("event", "EVENT"),
+    Column("image_set", "SET", optional=True),
+    Column("image_name", "NAME"),
+    Column("image_id", "IMAGE ID"),
+    Column("fields", "WHAT", cell=_what),
+    Column("not_before", "AFTER", kind="time"),
+    Column("observed_at", "OBSERVED", kind="time"),
+)
+
+
+@click.command()
+@click.option(
+    "--since", type=MOMENT, metavar="TIME", help="Recorded at or after: 2026-06-01, 2026-06-01T12:00, 7d, 90m."
+)
+@click.option("--until", type=MOMENT, metavar="TIME", help="Recorded before this time.")
+@click.option("--event", "events", type=click.Choice(EVENTS), multiple=True, help="Only these events. Repeatable.")
+@reader_options
+@pass_cli
+def changes(
+    context: CliContext,
+    since: datetime | None,
+    until: datetime | None,
+    events: tuple[str, ...],
+    fmt: str,
+    selected: Selected,
+) -> None:
+    """
+    Show what changed, oldest first.
+
+    A change happened after AFTER, the previous good observation, and by OBSERVED. --since and --until go by the
+    time it was recorded, so that nothing is missed by asking again from where the last answer ended.
+    """
+    from crawler.store import reader
+
+    if since and until and since > until:
+        raise UsageError("--since is later than --until, so nothing lies between them.")
+    settings = context.history_settings()
+    with context.history() as conn:
+        check_selection(conn, selected)
+        rows = reader.changes(conn, since, until, events, selected.filters())
+        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
+        if not count:
+            what = f"{' or '.join(events)} changes" if events else "changes"
+            what += " in that time" if since or until else ""
+            context.say(explain_empty(conn, selected, what=what, zone=settings.timezone))

@@ -1,0 +1,68 @@
+"""`crawler images`: what is, or was, available, with the state of knowledge."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import MOMENT, Selected, reader_options
+from crawler.cli.output import Column, Row, emit
+from crawler.cli.selection import check_selection, explain_empty
+
+FIELDS = (
+    "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "gpu", "os_type",
+    "os_name", "features", "gpu_types", "software", "size_gb", "zone_id", "extra", "valid_from", "baseline",
+    "superseded_by", "state", "reason", "observed_at",
+)  # fmt: skip
+
+
+def _state(row: Row) -> str:
+    return f"{row['state']} ({row['reason']})" if row["reason"] else str(row["state"])
+
+
+COLUMNS = (
+    Column("account", "ACCOUNT", optional=True),
+    Column("project", "PROJECT", optional=True),
+    Column("zone", "ZONE"),
+    Column("kind", "KIND", optional=True),
+    Column("variant", "VARIANT", optional=True),
+    Column("image_set", "SET", optional=True),
+    Column("image_name", "NAME"),
+    Column("image_id", "IMAGE ID"),
+    Column("gpu", "GPU"),
+    Column("state", "STATE", cell=_state),
+    Column("superseded_by", "SUPERSEDED BY", optional=True),
+    Column("valid_from", "SINCE", kind="time"),
+    Column("observed_at", "OBSERVED", kind="time"),
+)
+
+
+@click.command()
+@click.option("--at", type=MOMENT, metavar="TIME", help="As of a past moment: 2026-06-01, 2026-06-01T12:00, 7d, 90m.")
+@click.option("--retired", is_flag=True, help="Also images of targets that are retired or deselected.")
+@reader_options
+@pass_cli
+def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> None:
+    """
+    Show what is available now, or was at a moment, and how well that is known.
+
+    State `unknown` means that the target was not observed well: the reason follows. Such images are never left out.
+    """
+    from crawler.store import reader
+
+    settings = context.history_settings()
+    with context.history() as conn:
+        check_selection(conn, selected)
+        rows = reader.images(
+            conn,
+            at,
+            selected.filters(),
+            now=context.clock(),
+            stale_after=settings.stale_after,
+            include_retired=retired,
+        )
+        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
+        if not count:
+            context.say(explain_empty(conn, selected, what="images", at=at, zone=settings.timezone))

@@ -1,0 +1,178 @@
+"""`crawler init`: a starter configuration from what the environment and one look at the cloud tell."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.safe import visible
+from crawler.cli.starter import Starter, render
+from crawler.errors import CredentialsRefused, UsageError
+
+if TYPE_CHECKING:
+    from crawler.fetch import Discovery
+    from crawler.settings import AccountSettings, Settings
+
+#: A look at the cloud is not worth more of a person's patience.
+PATIENCE_SECONDS = 60.0
+_KEYS = ("UCLOUD_PUBLIC_KEY", "UCLOUD_PRIVATE_KEY")
+
+
+@click.command()
+@click.option("--endpoint", metavar="URL", help="The brand's API [default: $UCLOUD_BASE_URL, or UCloud's].")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write [default: --config, or ./crawler.toml].",
+)
+@click.option(
+    "--header",
+    "headers",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="An extra header of every request, such as channel-key=…; ${NAME} and values that stand in the environment "
+    "are written as references. Repeatable.",
+)
+@pass_cli
+def init(context: CliContext, endpoint: str | None, path: Path | None, headers: tuple[str, ...]) -> None:
+    """
+    Write a commented starter crawler.toml.
+
+    The keys come from UCLOUD_PUBLIC_KEY and UCLOUD_PRIVATE_KEY, or from the UCloud CLI's profile `default`; they are
+    tried with one look at the cloud's regions and projects, and never written. An existing file is never overwritten.
+    """
+    path = path or context.config_path or Path("crawler.toml")
+    _refuse_existing(path)
+    starter = _from_environment(context.environ, endpoint, _parse_headers(headers, context.environ))
+    settings = _checked(starter, path, context.environ)
+    has_keys = starter.profile is not None or all(context.environ.get(name) for name in _KEYS)
+    if has_keys:
+        starter = _ask_cloud(context, starter, settings)
+    else:
+        context.say(f"{' and '.join(_KEYS)} are not set: the cloud is not asked, and the file is a template.")
+    _write(path, render(starter))
+    context.say(f"Wrote {path}.")
+    if not has_keys:
+        context.say(f"Next: export {' '.join(f'{name}=…' for name in _KEYS)}; crawler run")
+    else:
+        context.say("Next: crawler run" if str(path) == "crawler.toml" else f"Next: crawler --config {path} run")
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{path} exists already and is left as it is; --file names another.")
+    if not path.parent.is_dir():
+        raise UsageError(f"The folder {path.parent} does not exist.")
+
+
+def _from_environment(environ: Mapping[str, str], endpoint: str | None, headers: Mapping[str, str]) -> Starter:
+    from crawler.settings.sources import plain_project, read_profile
+    from crawler.settings.values import DEFAULT_ENDPOINT, DEFAULT_TIMEZONE
+
+    found: dict[str, str] = {}
+    if not any(environ.get(name) for name in _KEYS):
+        found = read_profile("default", environ, lambda _: None)
+    project = environ.get("UCLOUD_PROJECT_ID") or found.get("project_id") or ""
+    return Starter(
+        endpoint=endpoint or environ.get("UCLOUD_BASE_URL") or found.get("base_url") or DEFAULT_ENDPOINT,
+        profile="default" if found else None,
+        project_id=plain_project(project),
+        headers=headers,
+        timezone=DEFAULT_TIMEZONE,
+    )
+
+
+def _parse_headers(words: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
+    """Read `NAME=VALUE`; a value that stands in the environment under UCLOUD_… or CRAWLER_… becomes a reference."""
+    names = {value: name for name, value in environ.items() if value and name.startswith(("UCLOUD_", "CRAWLER_"))}
+    headers = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (equals and name.strip()):
+            raise click.BadParameter(f"{name!r} is not NAME=VALUE", param_hint="--header")
+        is_reference = value.startswith("${") and value.endswith("}")
+        literal = value if is_reference else value.replace("${", "$${")
+        headers[name.strip()] = f"${{{names[value]}}}" if value in names else literal
+    return headers
+
+
+def _checked(starter: Starter, path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read the text as a run would; raise ConfigurationError for an endpoint or header that would not do."""
+    from crawler.settings import loads
+
+    stand_ins = dict.fromkeys(_KEYS, "unset") if starter.profile is None else {}
+    return loads(render(starter), stand_ins | {k: v for k, v in environ.items() if v}, path=path.absolute())
+
+
+# --- one look at the cloud -------------------------------------------------------------------------------------------
+
+
+def _ask_cloud(context: CliContext, starter: Starter, settings: Settings) -> Starter:
+    """Complete *starter* with what the cloud tells; raise CredentialsRefused when it does not know the keys."""
+    for warning in settings.warnings:
+        context.say(f"Warning: {warning}", level="warning")
+    discovery = asyncio.run(_discover(context, settings.accounts[0]))
+    if discovery.credential is not None:
+        refusal = discovery.credential
+        raise CredentialsRefused(
+            f"{starter.endpoint} refused the credentials, so nothing is written. {visible(refusal.message)}"
+            f"{_advice(refusal.ret_code, starter)}"
+        )
+    for problem in discovery.problems:
+        context.say(f"Warning: {visible(problem)}", level="warning")
+    told = replace(starter, projects=discovery.projects, places=discovery.places)
+    if discovery.projects_refused:
+        known = starter.project_id or "default, which sends no ProjectId"
+        context.say(
+            f"The account may not list its projects ({visible(discovery.refusal)}): the file asks {known}. "
+            "Name the project ids under `projects`."
+        )
+    zones = f"{len(told.places)} zones" if told.places is not None else "regions unknown"
+    projects = f"{len(told.projects)} projects" if told.projects is not None else "projects unknown"
+    context.say(f"{starter.endpoint}: {zones}, {projects}.")
+    return told
+
+
+async def _discover(context: CliContext, account: AccountSettings) -> Discovery:
+    from crawler.fetch import ApiClient, Endpoint, FetchOptions, Timing, discover
+
+    timing = Timing(clock=context.clock)
+    endpoint = Endpoint(
+        url=account.endpoint,
+        public_key=account.public_key,
+        private_key=account.private_key.reveal(),
+        headers=account.headers,
+    )
+    options = FetchOptions(attempts=2, timeout_seconds=PATIENCE_SECONDS / 2)
+    async with ApiClient(endpoint, options, timing=timing) as client:
+        return await discover(client, deadline=timing.monotonic() + PATIENCE_SECONDS)
+
+
+def _advice(ret_code: int | None, starter: Starter) -> str:
+    if ret_code != 174:
+        return ""
+    if starter.headers:
+        return f"\nCheck the value of {', '.join(starter.headers)}, and the public key."
+    return (
+        "\nIf this brand shares its domain with others, it wants to know the channel: "
+        "crawler init --header channel-key=… (ask the provider for the value); otherwise the public key is wrong."
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already and is left as it is.") from None
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be written: {exc.strerror}.") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,113 @@
+"""`crawler runs`: the ledger of runs, and one run in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import format_option
+from crawler.cli.output import Column, Row, emit, json_line, write_out
+from crawler.cli.safe import visible
+from crawler.errors import EmptySelection
+from crawler.moments import show_moment, zone_name
+
+if TYPE_CHECKING:
+    from crawler.records import RunSummary
+
+FIELDS = (
+    "run", "status", "started_at", "finished_at", "targets.total", "targets.ok", "targets.held", "targets.denied",
+    "targets.failed", "targets.skipped", "baseline.targets", "baseline.images", "changes.appeared", "changes.returned",
+    "changes.withdrawn", "changes.modified", "changes.target_added", "changes.target_retired", "requests.sent",
+    "requests.retried", "requests.throttled", "reports.queued", "reports.sent", "reports.failed", "restricted",
+    "accounts", "notices",
+)  # fmt: skip
+
+
+def _changes(row: Row) -> int:
+    return sum(row["changes"].values())
+
+
+COLUMNS = (
+    Column("run", "RUN", kind="count"),
+    Column("status", "STATUS"),
+    Column("started_at", "STARTED", kind="time"),
+    Column("finished_at", "FINISHED", kind="time"),
+    Column("targets.total", "TARGETS", kind="count"),
+    Column("targets.ok", "OK", kind="count"),
+    Column("targets.held", "HELD", kind="count"),
+    Column("targets.denied", "DENIED", kind="count"),
+    Column("targets.failed", "FAILED", kind="count"),
+    Column("targets.skipped", "SKIPPED", kind="count"),
+    Column("baseline.images", "BASELINE", kind="count"),
+    Column("changes", "CHANGES", kind="count", cell=_changes),
+    Column("requests.sent", "REQUESTS", kind="count"),
+)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N [default: all].")
+@format_option
+@click.pass_context
+def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
+    """List the runs, oldest first; `crawler runs show N` tells one in full."""
+    if ctx.invoked_subcommand is not None:
+        return
+    context = ctx.ensure_object(CliContext)
+    from crawler.store import reader
+
+    zone = context.history_settings().timezone
+    with context.history() as conn:
+        rows = reader.runs(conn, limit)
+        if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=FIELDS):
+            context.say("Nothing is recorded yet: `crawler run` makes the first run.")
+
+
+@runs.command()
+@click.argument("number", metavar="N", type=click.IntRange(min=1))
+@format_option
+@pass_cli
+def show(context: CliContext, number: int, fmt: str) -> None:
+    """Tell run N in full: its counts, what failed and why, and its notices."""
+    from crawler.store import reader
+
+    zone = context.history_settings().timezone
+    with context.history() as conn:
+        summary = reader.run(conn, number)
+    if summary is None:
+        raise EmptySelection(f"There is no run {number}.")
+    if fmt == "table":
+        write_out(line + "\n" for line in describe(summary, zone))
+    elif fmt == "csv":
+        emit([summary.as_dict()], COLUMNS, fmt, fields=FIELDS)
+    else:
+        write_out([json_line(summary.as_dict()), "\n"])
+
+
+def describe(summary: RunSummary, zone: tzinfo) -> Iterator[str]:
+    """Tell a run in lines of text, its troubles last."""
+    restricted = ", restricted on the command line" if summary.restricted else ""
+    yield f"run       {summary.run}, {summary.status}{restricted}"
+    yield (
+        f"time      {show_moment(summary.started_at, zone)} to {show_moment(summary.finished_at, zone)}"
+        f" ({zone_name(zone)})"
+    )
+    if summary.accounts:
+        yield f"accounts  {visible(', '.join(summary.accounts))}"
+    yield f"targets   {_counts(summary.targets)}"
+    yield f"baseline  {_counts(summary.baseline)}"
+    yield f"changes   {_counts(summary.changes)}"
+    yield f"requests  {_counts(summary.requests)}"
+    for notice in summary.notices:
+        yield f"notice    {visible(notice)}"
+    for failure in summary.failures:
+        code = f" RetCode {failure.ret_code}" if failure.ret_code is not None else ""
+        request = f" [{failure.request_uuid}]" if failure.request_uuid else ""
+        yield visible(f"{failure.outcome:9} {failure.target}:{code} {failure.message}{request}")
+
+
+def _counts(counts: Row) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())

@@ -1,0 +1,55 @@
+"""`crawler status`: freshness and outcome of every target."""
+
+from __future__ import annotations
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import Selected, reader_options
+from crawler.cli.output import Column, emit
+from crawler.cli.selection import check_selection, explain_empty
+
+FIELDS = (
+    "account", "project", "region", "zone", "kind", "variant", "outcome", "since", "last_ok_at", "images", "message",
+)  # fmt: skip
+COLUMNS = (
+    Column("account", "ACCOUNT", optional=True),
+    Column("project", "PROJECT", optional=True),
+    Column("region", "REGION", optional=True),
+    Column("zone", "ZONE"),
+    Column("kind", "KIND", optional=True),
+    Column("variant", "VARIANT", optional=True),
+    Column("outcome", "OUTCOME"),
+    Column("since", "SINCE", kind="time"),
+    Column("last_ok_at", "LAST OK", kind="time"),
+    Column("images", "IMAGES", kind="count"),
+    Column("message", "MESSAGE"),
+)
+
+
+@click.command()
+@click.option("--retired", is_flag=True, help="Also targets that are retired or deselected.")
+@reader_options
+@pass_cli
+def status(context: CliContext, retired: bool, fmt: str, selected: Selected) -> None:
+    """
+    Show of every target how its last observation went, since when it is so, and how many images are open there.
+
+    Options about images select the targets where such images are open.
+    """
+    from crawler.store import reader
+
+    settings = context.history_settings()
+    filters = selected.filters()
+    now = context.clock()
+    with context.history() as conn:
+        check_selection(conn, selected)
+        rows = iter(reader.status(conn, filters, now=now, include_retired=retired))
+        if selected.selects_images:
+            found = reader.images(
+                conn, None, filters, now=now, stale_after=settings.stale_after, include_retired=retired
+            )
+            having = {image.target for image in found}
+            rows = (row for row in rows if row.target in having)
+        if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
+            context.say(explain_empty(conn, selected, what="targets", zone=settings.timezone))
