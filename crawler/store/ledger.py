@@ -62,7 +62,7 @@ def positions(target_ids: Iterable[int]) -> dict[int, int]:
     return {target_id: bit for bit, target_id in enumerate(sorted(target_ids))}
 
 
-def _marked(bitmap: bytes | None, target_ids: Sequence[int]) -> list[int]:
+def marked(bitmap: bytes | None, target_ids: Sequence[int]) -> list[int]:
     """Give those of the sorted *target_ids* whose bit is set."""
     bits = bitmap or b""
     return [
@@ -181,7 +181,7 @@ def finish_run(
 def _close(conn: Connection, run: Any, status: RunStatus, end: datetime, values: Mapping[str, Any]) -> None:
     scope_id = run.scope_id
     if sum(byte.bit_count() for byte in run.reached or b"") != run.size:
-        reached = _marked(run.reached, _members(conn, scope_id))
+        reached = marked(run.reached, _members(conn, scope_id))
         scope_id = _scope_of(conn, reached) if reached else None
     conn.execute(
         update(Run)

@@ -1,0 +1,205 @@
+"""
+What is, or was, available: the images of some targets at a moment, each with the state of knowledge.
+
+The answer says how well that moment was observed: a row whose state is unknown is given, never left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Select, select
+
+from crawler.model import Attributes, ImageKey, require_aware
+from crawler.records import ImageRow, Reason
+from crawler.store import asof
+from crawler.store.asof import Observation
+from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, chosen_targets, version_ids
+from crawler.store.statements import portions
+from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval
+
+#: Targets whose images are read together; bounds the memory of an answer over everything.
+TARGETS_AT_ONCE = 200
+#: Versions remembered between portions of targets; projects of a zone list the same images.
+VERSIONS_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Version:
+    key: ImageKey
+    name: str
+    name_key: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Valid:
+    """An interval that is valid at the moment."""
+
+    version: _Version
+    valid_from: datetime
+    present_since: datetime
+    baseline: bool
+
+
+def images(
+    conn: Connection,
+    at: datetime | None,
+    filters: Filters = EVERYTHING,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+    include_retired: bool = False,
+) -> Iterator[ImageRow]:
+    """
+    Give the images available at *at* (None: *now*), with the state of knowledge at that moment.
+
+    Rows come by target, then set, name and id. Targets that were retired or deselected then are left out unless
+    *include_retired*. Raises ValueError for a time without a time zone.
+    """
+    moment = require_aware(now if at is None else at)
+    chosen = chosen_targets(conn, filters)
+    narrowed = version_ids(conn, filters, cheaply=len(chosen) <= TARGETS_AT_ONCE)
+    target_ids = [choice.target_id for choice in chosen]
+    absent = asof.absences(conn, target_ids, moment)
+    if not include_retired:
+        chosen = [choice for choice in chosen if choice.target_id not in absent]
+    seen = asof.observations(conn, [choice.target_id for choice in chosen], moment)
+    versions: dict[int, _Version] = {}
+    for portion in portions(chosen, TARGETS_AT_ONCE):
+        ids = [choice.target_id for choice in portion]
+        valid = _valid_intervals(conn, ids, moment, narrowed, versions)
+        held = _held_images(conn, ids, moment)
+        for choice in portion:
+            target_id = choice.target_id
+            reason = _reason(seen.get(target_id), absent.get(target_id, (None,))[0], moment, stale_after)
+            intervals = valid.get(target_id, [])
+            yield from _rows(choice, intervals, filters, reason, held.get(target_id, frozenset()), seen.get(target_id))
+        if len(versions) > VERSIONS_AT_ONCE:
+            versions.clear()
+
+
+def _reason(
+    observation: Observation | None,
+    absence: Literal["retired", "deselected"] | None,
+    moment: datetime,
+    stale_after: timedelta,
+) -> Reason | None:
+    """Tell why a target's images are unknown at *moment*; None: they are known. Holds come in per image."""
+    if absence is not None:
+        return absence
+    if observation is None:
+        return "never_observed"
+    outcome = observation.outcome
+    if outcome in ("denied", "failed", "skipped"):
+        return outcome
+    observed_at = observation.observed_at
+    if observed_at is None:
+        return "never_observed"
+    return "stale" if moment - observed_at > stale_after else None
+
+
+def _rows(
+    choice: ChosenTarget,
+    intervals: Sequence[_Valid],
+    filters: Filters,
+    reason: Reason | None,
+    held: Collection[ImageKey],
+    observation: Observation | None,
+) -> Iterator[ImageRow]:
+    newer = _newest_by_name(intervals)
+    for valid in sorted(intervals, key=lambda v: (v.version.key.image_set, v.version.name, v.version.key.image_id)):
+        version = valid.version
+        if not filters.wants_image(version.key.image_set, version.key.image_id, version.name):
+            continue
+        # Being asked no more outweighs a hold; a hold says more than the outcome of the whole target.
+        why = "held" if version.key in held and reason not in ("retired", "deselected") else reason
+        successor = newer.get((version.key.image_set, version.name_key))
+        yield ImageRow(
+            target=choice.target,
+            image_set=version.key.image_set,
+            image_id=version.key.image_id,
+            attributes=version.attributes,
+            valid_from=valid.valid_from,
+            baseline=valid.baseline,
+            superseded_by=successor[1] if successor and successor[0] > valid.present_since else None,
+            state="unknown" if why else "present",
+            reason=why,
+            observed_at=observation.observed_at if observation else None,
+        )
+
+
+def _newest_by_name(intervals: Iterable[_Valid]) -> dict[tuple[str, str], tuple[datetime, str | None]]:
+    """Give the image of each set and name that came last, and when; None for its id when several came together."""
+    newest: dict[tuple[str, str], tuple[datetime, str | None]] = {}
+    for valid in intervals:
+        if not valid.version.name_key:
+            continue
+        name = (valid.version.key.image_set, valid.version.name_key)
+        last = newest.get(name)
+        if last is None or valid.present_since > last[0]:
+            newest[name] = (valid.present_since, valid.version.key.image_id)
+        elif valid.present_since == last[0]:
+            newest[name] = (last[0], None)
+    return newest
+
+
+def valid_at(moment: datetime, target_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
+    """Select the intervals of some targets that are valid at *moment*."""
+    return select(
+        Interval.target_id, Interval.version_id, Interval.valid_from, Interval.present_since, Interval.baseline
+    ).where(Interval.target_id.in_(target_ids), Interval.valid_to > moment, Interval.valid_from <= moment)
+
+
+def _valid_intervals(
+    conn: Connection,
+    target_ids: Sequence[int],
+    moment: datetime,
+    narrowed: Sequence[int] | None,
+    versions: dict[int, _Version],
+) -> dict[int, list[_Valid]]:
+    statement = valid_at(moment, target_ids)
+    if narrowed is not None:
+        statement = statement.where(Interval.version_id.in_(narrowed))
+    rows = conn.execute(statement).all()
+    _load_versions(conn, {row.version_id for row in rows} - versions.keys(), versions)
+    valid: dict[int, list[_Valid]] = {}
+    for target_id, version_id, valid_from, present_since, baseline in rows:
+        valid.setdefault(target_id, []).append(
+            _Valid(version=versions[version_id], valid_from=valid_from, present_since=present_since, baseline=baseline)
+        )
+    return valid
+
+
+def _load_versions(conn: Connection, wanted: Collection[int], versions: dict[int, _Version]) -> None:
+    for portion in portions(sorted(wanted)):
+        rows = conn.execute(
+            select(
+                ImageVersion.id,
+                ImageVersion.image_set,
+                ImageVersion.image_id,
+                ImageVersion.image_name,
+                ImageVersion.name_key,
+                ImageVersion.attributes,
+            ).where(ImageVersion.id.in_(portion))
+        )
+        for version_id, image_set, image_id, name, name_key, attributes in rows:
+            versions[version_id] = _Version(
+                key=ImageKey(image_set, image_id), name=name, name_key=name_key, attributes=attributes
+            )
+
+
+def _held_images(conn: Connection, target_ids: Sequence[int], moment: datetime) -> dict[int, set[ImageKey]]:
+    """Give the images of each target that were on hold at *moment*."""
+    held: dict[int, set[ImageKey]] = {}
+    rows = conn.execute(
+        select(Hold.target_id, HoldImage.image_set, HoldImage.image_id)
+        .join(HoldImage, HoldImage.hold_id == Hold.id)
+        .where(Hold.target_id.in_(target_ids), Hold.held_at <= moment, Hold.resolved_at > moment)
+    )
+    for target_id, image_set, image_id in rows:
+        held.setdefault(target_id, set()).add(ImageKey(image_set, image_id))
+    return held

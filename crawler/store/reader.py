@@ -1,0 +1,250 @@
+"""
+The readers: what is, or was, available, what changed, how fresh the targets are, what the runs did.
+
+Every function takes a connection inside `read(engine)`, so that all statements of an answer see the same moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from sqlalchemy import Connection, Select, func, select
+
+from crawler.model import END_OF_TIME, IMAGE_EVENTS, Event, Outcome, RunStatus, require_aware
+from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
+from crawler.store import asof, ledger
+from crawler.store.asof import Observation
+from crawler.store.available import images
+from crawler.store.selection import (
+    EVERYTHING,
+    ChosenTarget,
+    Filters,
+    chosen_targets,
+    is_glob,
+    targets_by_id,
+)
+from crawler.store.statements import PORTION, portions
+from crawler.store.tables import (
+    Account,
+    ChangeLog,
+    Interval,
+    Run,
+    Scope,
+    ScopeTarget,
+)
+
+__all__ = ["EVERYTHING", "Filters", "changes", "images", "run", "runs", "status"]
+
+# --- the change log --------------------------------------------------------------------------------------------------
+
+
+def changes(
+    conn: Connection,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    events: Collection[str] = (),
+    filters: Filters = EVERYTHING,
+) -> Iterator[ChangeRow]:
+    """Give the changes recorded in `[since, until)`, oldest first; raise ValueError for a time without a time zone."""
+    target_ids = None
+    if not filters.is_all_targets:
+        target_ids = {choice.target_id for choice in chosen_targets(conn, filters)}
+    statement = _changes_between(since, until, events, filters)
+    if target_ids is not None and len(target_ids) <= PORTION:
+        statement = statement.where(ChangeLog.target_id.in_(sorted(target_ids)))
+    result = conn.execute(statement.execution_options(yield_per=1000))
+    targets: dict[int, Any] = {}
+    for rows in result.partitions():
+        targets.update(targets_by_id(conn, {row.target_id for row in rows} - targets.keys()))
+        for row in rows:
+            if target_ids is not None and row.target_id not in target_ids:
+                continue
+            if not filters.wants_image(row.image_set, row.image_id, row.image_name):
+                continue
+            yield ChangeRow(
+                id=row.id,
+                run=row.run_id,
+                target=targets[row.target_id],
+                event=cast("Event", row.event),
+                image_set=row.image_set,
+                image_id=row.image_id,
+                image_name=row.image_name,
+                fields=row.fields or {},
+                counterpart=row.counterpart,
+                not_before=row.not_before,
+                observed_at=row.observed_at,
+                recorded_at=row.recorded_at,
+            )
+
+
+def _changes_between(
+    since: datetime | None, until: datetime | None, events: Collection[str], filters: Filters
+) -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = select(
+        ChangeLog.id,
+        ChangeLog.run_id,
+        ChangeLog.target_id,
+        ChangeLog.event,
+        ChangeLog.image_set,
+        ChangeLog.image_id,
+        ChangeLog.image_name,
+        ChangeLog.fields,
+        ChangeLog.counterpart,
+        ChangeLog.not_before,
+        ChangeLog.observed_at,
+        ChangeLog.recorded_at,
+    ).order_by(ChangeLog.recorded_at, ChangeLog.id)
+    if since is not None:
+        statement = statement.where(ChangeLog.recorded_at >= require_aware(since))
+    if until is not None:
+        statement = statement.where(ChangeLog.recorded_at < require_aware(until))
+    if events:
+        statement = statement.where(ChangeLog.event.in_(sorted(events)))
+    if filters.image_id and not any(map(is_glob, filters.image_id)):
+        statement = statement.where(ChangeLog.image_id.in_(filters.image_id))
+    return statement
+
+
+# --- freshness -------------------------------------------------------------------------------------------------------
+
+
+def status(
+    conn: Connection, filters: Filters = EVERYTHING, *, now: datetime, include_retired: bool = True
+) -> list[StatusRow]:
+    """Give the freshness and the last outcome of every target."""
+    chosen = chosen_targets(conn, filters)
+    target_ids = [choice.target_id for choice in chosen]
+    absent = asof.absences(conn, target_ids, require_aware(now))
+    seen = asof.observations(conn, target_ids)
+    counts = _open_counts(conn, target_ids)
+    began = _ends_of(conn, {first for choice in chosen if (first := _first_ok(choice, seen.get(choice.target_id)))})
+    rows: list[StatusRow] = []
+    for choice in chosen:
+        observation, absence = seen.get(choice.target_id), absent.get(choice.target_id)
+        if absence is not None and not include_retired:
+            continue
+        trouble = observation.current_trouble if observation else None
+        outcome: Outcome | Literal["retired", "deselected"] | None = observation.outcome if observation else None
+        since = trouble.since if trouble else began.get(_first_ok(choice, observation) or 0)
+        if absence is not None:
+            outcome, since = absence
+        rows.append(
+            StatusRow(
+                target=choice.target,
+                outcome=outcome,
+                since=since,
+                last_ok_at=observation.observed_at if observation else None,
+                images=counts.get(choice.target_id, 0),
+                message=trouble.message if trouble else "",
+            )
+        )
+    return rows
+
+
+def _first_ok(choice: ChosenTarget, observation: Observation | None) -> int | None:
+    """Give the first run since which all has been well: the one that ended the last trouble, or the baseline."""
+    if observation is None or observation.current_trouble is not None:
+        return None
+    return observation.trouble.to_run_id if observation.trouble else choice.baseline_run_id
+
+
+def _ends_of(conn: Connection, run_ids: Collection[int]) -> dict[int, datetime]:
+    ends: dict[int, datetime] = {}
+    for portion in portions(sorted(run_ids)):
+        for run_id, finished_at in conn.execute(select(Run.id, Run.finished_at).where(Run.id.in_(portion))):
+            if finished_at is not None:
+                ends[run_id] = finished_at
+    return ends
+
+
+def _open_counts(conn: Connection, target_ids: Sequence[int]) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for portion in portions(target_ids):
+        rows = conn.execute(
+            select(Interval.target_id, func.count())
+            .where(Interval.target_id.in_(portion), Interval.valid_to == END_OF_TIME)
+            .group_by(Interval.target_id)
+        )
+        counts.update((target_id, count) for target_id, count in rows)
+    return counts
+
+
+# --- the ledger ------------------------------------------------------------------------------------------------------
+
+
+def runs(conn: Connection, limit: int | None = None) -> Iterator[RunSummary]:
+    """Give the newest *limit* runs (None: all), oldest first, without their failures."""
+    names = _account_names(conn)
+    if limit is None:
+        for row in conn.execute(_run_columns().order_by(Run.id).execution_options(yield_per=1000)):
+            yield _summary(row, names)
+        return
+    newest = conn.execute(_run_columns().order_by(Run.id.desc()).limit(limit)).all()
+    for row in reversed(newest):
+        yield _summary(row, names)
+
+
+def run(conn: Connection, run_id: int) -> RunSummary | None:
+    """Give one run with every target that was not `ok` in it; None when there is no such run."""
+    row = conn.execute(_run_columns().where(Run.id == run_id)).first()
+    return None if row is None else _summary(row, _account_names(conn), _failures(conn, row))
+
+
+def _run_columns() -> Select[*tuple[Any, ...]]:
+    columns: Select[*tuple[Any, ...]] = select(*Run.__table__.c, Scope.size)
+    return columns.outerjoin(Scope, Scope.id == Run.scope_id)
+
+
+def _account_names(conn: Connection) -> dict[int, str]:
+    return {row.id: row.name for row in conn.execute(select(Account.id, Account.name))}
+
+
+def _summary(row: Any, names: Mapping[int, str], failures: tuple[FailureRow, ...] = ()) -> RunSummary:
+    counts = row._mapping  # noqa: SLF001 - the public name of a row's columns, for all its underscore
+    return RunSummary(
+        run=row.id,
+        status=cast("RunStatus", row.status),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        targets={"total": row.size or 0}
+        | {name: counts[name] for name in ("ok", "held", "denied", "failed", "skipped")},
+        baseline={"targets": row.baseline_targets, "images": row.baseline_images},
+        changes={event: counts[event] for event in (*IMAGE_EVENTS, "target_added", "target_retired")},
+        requests={name: counts[name] for name in ("sent", "retried", "throttled")},
+        failures=failures,
+        notices=tuple(row.notices or ()),
+        accounts=tuple(names.get(account_id, str(account_id)) for account_id in row.accounts),
+        restricted=row.restricted,
+    )
+
+
+def _failures(conn: Connection, row: Any) -> tuple[FailureRow, ...]:
+    """Give the targets in the run's scope that a span of trouble covers."""
+    if not (row.held or row.denied or row.failed or row.skipped):
+        return ()
+    members = list(
+        conn.execute(
+            select(ScopeTarget.target_id).where(ScopeTarget.scope_id == row.scope_id).order_by(ScopeTarget.target_id)
+        ).scalars()
+    )
+    if row.finished_at is None:
+        members = ledger.marked(row.reached, members)
+    troubles = {
+        target_id: trouble
+        for target_id, trouble in asof.troubles_at(conn, row.id, members).items()
+        if trouble.to_run_id > row.id
+    }
+    targets = targets_by_id(conn, troubles)
+    return tuple(
+        FailureRow(
+            target=targets[target_id],
+            outcome=trouble.outcome,
+            failure_class=trouble.failure_class,
+            ret_code=trouble.ret_code,
+            message=trouble.message,
+            request_uuid=trouble.request_uuid,
+        )
+        for target_id, trouble in sorted(troubles.items(), key=lambda item: targets[item[0]])
+    )

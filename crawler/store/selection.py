@@ -1,0 +1,158 @@
+"""What a reader wants to see: globs over targets and images, as SQL where they name something exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, or_, select
+
+from crawler.model import Target, normalise_name
+from crawler.store.statements import PORTION, portions
+from crawler.store.tables import Account, ImageVersion, TargetRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Globs; an empty tuple wants everything. A project is matched by its id or its name."""
+
+    account: tuple[str, ...] = ()
+    project: tuple[str, ...] = ()
+    region: tuple[str, ...] = ()
+    zone: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    variant: tuple[str, ...] = ()
+    image_set: tuple[str, ...] = ()
+    name: tuple[str, ...] = ()
+    image_id: tuple[str, ...] = ()
+
+    @property
+    def is_all_targets(self) -> bool:
+        """Tell whether no target is left out."""
+        return not (self.account or self.project or self.region or self.zone or self.kind or self.variant)
+
+    def wants_image(self, image_set: str | None, image_id: str | None, image_name: str | None) -> bool:
+        """Tell whether an image is wanted; None (a change of a target as such) fits no filter of images."""
+        return (
+            _fits(image_set, self.image_set)
+            and _fits(image_id, self.image_id)
+            and (not self.name or any(name_fits(image_name or "", wanted) for wanted in self.name))
+        )
+
+
+#: Wants everything.
+EVERYTHING = Filters()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenTarget:
+    """A target that the filters want."""
+
+    target: Target
+    target_id: int
+    baseline_run_id: int | None
+
+
+def name_fits(name: str, wanted: str) -> bool:
+    """Tell whether an image's *name* is the *wanted* one: the same when normalised, or fitting it as a glob."""
+    key = normalise_name(name)
+    if key and key == normalise_name(wanted):
+        return True
+    glob = wanted.casefold()
+    return fnmatchcase(name.casefold(), glob) or fnmatchcase(key, glob)
+
+
+def is_glob(text: str) -> bool:
+    """Tell whether *text* may fit anything but itself."""
+    return any(character in text for character in "*?[")
+
+
+def _fits(value: str | None, wanted: Collection[str]) -> bool:
+    return not wanted or (value is not None and any(value == glob or fnmatchcase(value, glob) for glob in wanted))
+
+
+def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
+    """Give the targets that *filters* want, sorted."""
+    columns = (Account.name, TargetRow.project, TargetRow.region, TargetRow.zone, TargetRow.kind, TargetRow.variant)
+    statement = select(*columns, TargetRow.id, TargetRow.project_name, TargetRow.baseline_run_id).join(
+        Account, Account.id == TargetRow.account_id
+    )
+    wanted = (filters.account, filters.project, filters.region, filters.zone, filters.kind, filters.variant)
+    for column, globs in zip(columns, wanted, strict=True):
+        if globs and not any(map(is_glob, globs)):
+            exact: ColumnElement[bool] = column.in_(globs)
+            statement = statement.where(
+                or_(exact, TargetRow.project_name.in_(globs)) if column is TargetRow.project else exact
+            )
+    chosen = [
+        ChosenTarget(target=Target(*names), target_id=target_id, baseline_run_id=baseline_run_id)
+        for *names, target_id, project_name, baseline_run_id in conn.execute(statement)
+        if _wants(names, project_name, wanted)
+    ]
+    return sorted(chosen, key=lambda choice: choice.target)
+
+
+def _wants(names: list[Any], project_name: str, wanted: tuple[tuple[str, ...], ...]) -> bool:
+    return all(
+        not globs or _fits(value, globs) or (position == 1 and bool(project_name) and _fits(project_name, globs))
+        for position, (value, globs) in enumerate(zip(names, wanted, strict=True))
+    )
+
+
+def targets_by_id(conn: Connection, target_ids: Iterable[int]) -> dict[int, Target]:
+    """Give the targets with these ids."""
+    statement = select(
+        TargetRow.id,
+        Account.name,
+        TargetRow.project,
+        TargetRow.region,
+        TargetRow.zone,
+        TargetRow.kind,
+        TargetRow.variant,
+    ).join(Account, Account.id == TargetRow.account_id)
+    return {
+        target_id: Target(*names)
+        for portion in portions(target_ids)
+        for target_id, *names in conn.execute(statement.where(TargetRow.id.in_(portion)))
+    }
+
+
+def version_ids(conn: Connection, filters: Filters, *, cheaply: bool) -> list[int] | None:
+    """
+    Give the versions of every wanted image, and of all images of the same names (they may supersede it).
+
+    None: there is no short list of them, so all images of a target have to be looked at. With *cheaply*, names that are
+    globs are not looked up, which takes reading every version once.
+    """
+    names, ids = filters.name, filters.image_id
+    if not names and not ids:
+        return None
+    conditions: list[ColumnElement[bool]] = []
+    if any(map(is_glob, names or ids)):
+        if cheaply:
+            return None
+        rows = conn.execute(select(ImageVersion.name_key, ImageVersion.image_id, ImageVersion.image_name).distinct())
+        any_set = replace(filters, image_set=())
+        fitting = [row for row in rows if any_set.wants_image(None, row.image_id, row.image_name)]
+    elif names:
+        fitting = []
+        conditions.append(ImageVersion.name_key.in_(sorted({normalise_name(name) for name in names})))
+    else:
+        fitting = list(
+            conn.execute(
+                select(ImageVersion.name_key, ImageVersion.image_id).where(ImageVersion.image_id.in_(ids)).distinct()
+            )
+        )
+    keys, image_ids = {row.name_key for row in fitting if row.name_key}, {row.image_id for row in fitting}
+    if len(keys) > PORTION or len(image_ids) > PORTION:
+        return None
+    if keys:
+        conditions.append(ImageVersion.name_key.in_(sorted(keys)))
+    if image_ids:
+        conditions.append(ImageVersion.image_id.in_(sorted(image_ids)))
+    if not conditions:
+        return []
+    found = conn.execute(select(ImageVersion.id).where(or_(*conditions)).limit(PORTION + 1)).scalars().all()
+    return list(found) if len(found) <= PORTION else None
