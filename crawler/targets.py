@@ -38,8 +38,8 @@ class Selection:
             (matches(target.project, self.projects) or (bool(project_name) and matches(project_name, self.projects)))
             and matches(target.region, self.regions)
             and matches(target.zone, self.zones)
-            and target.kind in self.kinds
-            and target.variant in self.variants
+            and matches(target.kind, self.kinds)
+            and matches(target.variant, self.variants)
         )
 
 
@@ -169,6 +169,21 @@ def reconcile(
         renamed=_renamed(listed, by_target),
         notices=_shrink_notices(selection.account, previous, catalog) if is_good and previous is not None else (),
     )
+
+
+def request_parameters(target: Target, variant: Mapping[str, str]) -> dict[str, str]:
+    """Give the request parameters that ask for *target*, with those of its *variant*; `default` sends no ProjectId."""
+    project = {} if target.project == DEFAULT_PROJECT else {"ProjectId": target.project}
+    return {"Region": target.region, "Zone": target.zone, **project, **variant}
+
+
+def unique_numbers(catalog: Catalog) -> dict[str, int]:
+    """Give the numeric id of each zone whose number the *catalog* gives to no other zone."""
+    zones: dict[int, set[str]] = {}
+    for place in catalog.places:
+        if place.number is not None:
+            zones.setdefault(place.number, set()).add(place.zone)
+    return {next(iter(names)): number for number, names in zones.items() if len(names) == 1}
 
 
 def interleave(targets: Sequence[Target]) -> list[Target]:

@@ -33,6 +33,12 @@ def account_ids(conn: Connection, endpoints: Mapping[str, str]) -> dict[str, int
     return {name: key for name, (key, _) in known.items()}
 
 
+def find_accounts(conn: Connection, names: Iterable[str]) -> dict[str, int]:
+    """Give the ids of those of the *names* that the history has heard of; writes nothing."""
+    statement = select(Account.name, Account.id).where(Account.name.in_(sorted(names)))
+    return {name: key for name, key in conn.execute(statement)}
+
+
 def check_variants(
     conn: Connection, account_id: int, variants: Mapping[str, Mapping[str, Any]], *, source: str = "configuration"
 ) -> None:

@@ -39,7 +39,9 @@ _optional_fields = {
     "BrandNewField": st.sampled_from([1, "x", ["b", "a"], {"k": [2, 1]}]),
 }
 records = st.builds(
-    lambda image_id, fields: {"ImageId": image_id, **fields}, _ids, st.fixed_dictionaries({}, optional=_optional_fields)
+    lambda image_id, fields: {"ImageId": image_id, **fields},
+    _ids,
+    st.fixed_dictionaries({}, optional=_optional_fields),  # type: ignore[arg-type] # strategies of several types
 )
 elements = records | _ids
 documents = st.builds(
@@ -72,7 +74,8 @@ def image_key(image_id: str, image_set: str = "ImageSet") -> ImageKey:
 def known_images(*rows: tuple[str, str], **more: Any) -> Known:
     """Give a target's history with images `(id, name)` of `ImageSet` open, last observed well at EARLIER."""
     images = {image_key(image_id): {"image_name": name} for image_id, name in rows}
-    return Known(images=images, **{"last_good_at": EARLIER, **more})
+    options: dict[str, Any] = {"last_good_at": EARLIER, **more}
+    return Known(images=images, **options)
 
 
 def answer(*rows: tuple[str, str] | dict[str, Any] | str, **envelope: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ def read(document: dict[str, Any]) -> Snapshot:
     return parse(document, UK8S_IMAGE, "hk-02", {})
 
 
-def differences(before: dict[str, Attributes], after: dict[str, Attributes]) -> Differences:
+def differences(before: Mapping[str, Attributes], after: Mapping[str, Attributes]) -> Differences:
     known = Known(images={image_key(name): value for name, value in before.items()})
     return compare(
         known, Snapshot(images={image_key(name): value for name, value in after.items()}), uncompared={"zone_id"}
@@ -87,8 +88,8 @@ def test_counterpart_is_the_one_other_image_of_the_name() -> None:
 )
 def test_no_counterpart_when_there_is_none_or_several(before: dict[str, str], after: dict[str, str]) -> None:
     """Without exactly one other image of the name there is no counterpart."""
-    named = [{image_id: {"image_name": name} for image_id, name in side.items()} for side in (before, after)]
-    assert differences(*named).counterparts == {}
+    first, second = ({key: {"image_name": name} for key, name in side.items()} for side in (before, after))
+    assert differences(first, second).counterparts == {}
 
 
 def test_same_name_in_another_set_is_no_counterpart() -> None:

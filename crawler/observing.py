@@ -1,0 +1,209 @@
+"""
+Asking and recording at the same time: the loop asks, one thread records, a bounded queue lies between.
+
+Each account is asked by its own fetcher and waits for nobody else's. A target that the guard wants asked again goes
+back to its fetcher at once; an account is done when all its answers are judged and none is to be asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from crawler.errors import CrawlerError
+from crawler.fetch import ApiClient, Ask, Fetcher, RetryBudget
+from crawler.kinds import KINDS
+from crawler.model import Failure, Reply, Target
+from crawler.settings import AccountSettings
+from crawler.store.ledger import PlannedTarget
+from crawler.store.writer import Recorder
+from crawler.targets import interleave, request_parameters
+
+#: Targets written in one transaction.
+BATCH = 250
+#: The longest a decided target waits for its transaction.
+COMMIT_SECONDS = 30.0
+
+Item = Reply | Failure
+
+
+class Progress(Protocol):
+    """Told of every target that has ended, for a person who waits."""
+
+    def __call__(self, target: Target, done: int, total: int, /) -> None:
+        """Take the target, how many have ended, and of how many."""
+
+
+class InThread(Protocol):
+    """Runs a call in the database thread."""
+
+    def __call__(self, work: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+        """Give what *work* returns."""
+
+
+class Observing:
+    """One run's asking and recording."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        targets: Mapping[Target, PlannedTarget],
+        accounts: Mapping[str, AccountSettings],
+        clients: Mapping[str, ApiClient],
+        in_thread: InThread,
+        *,
+        progress: Progress | None = None,
+    ) -> None:
+        """Take the *targets* in the order of asking, and one client per account."""
+        self._recorder = recorder
+        self._targets = targets
+        self._accounts = accounts
+        self._clients = clients
+        self._in_thread = in_thread
+        self._progress = progress
+        #: Accounts whose credentials were refused while asking.
+        self.refused: set[str] = set()
+        self._queue: asyncio.Queue[Item | None] = asyncio.Queue(2 * BATCH)
+        self._fetchers: dict[str, Fetcher] = {}
+        self._unjudged = dict.fromkeys(accounts, 0)
+        self._again: dict[str, set[Target]] = {name: set() for name in accounts}
+        self._judged = asyncio.Condition()
+        self._is_broken = False
+        self._done = 0
+
+    async def run(
+        self, *, deadlines: Mapping[str, float], stop: asyncio.Event | None, refused: Mapping[str, str]
+    ) -> None:
+        """
+        Ask and record every target; the targets of *refused* accounts are skipped, with the reason given there.
+
+        Raises DatabaseUnavailable when an answer cannot be written; the asking is over then.
+        """
+        budget = RetryBudget(len(self._targets))
+        self._fetchers = {
+            name: Fetcher(client, sink=self._sink, budget=budget, deadline=deadlines[name], stop=stop)
+            for name, client in self._clients.items()
+        }
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._record())
+                group.create_task(self._ask_all(refused))
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    async def _ask_all(self, refused: Mapping[str, str]) -> None:
+        by_account: dict[str, list[Target]] = {name: [] for name in self._accounts}
+        for target in interleave(list(self._targets)):
+            by_account[target.account].append(target)
+        async with asyncio.TaskGroup() as group:
+            for name, targets in by_account.items():
+                if name in refused:
+                    group.create_task(self._skip(name, targets, refused[name]))
+                elif targets:
+                    group.create_task(self._ask(name, targets))
+        await self._queue.put(None)
+
+    async def _ask(self, name: str, targets: Sequence[Target]) -> None:
+        fetcher = self._fetchers[name]
+        await fetcher.run([self._question(target) for target in targets])
+        while await self._wants_more(name):
+            await fetcher.run_again()
+
+    async def _wants_more(self, name: str) -> bool:
+        """Wait until every answer of the account is judged; tell whether any target is to be asked again."""
+        async with self._judged:
+            await self._judged.wait_for(lambda: self._unjudged[name] == 0)
+        return bool(self._again[name])
+
+    async def _skip(self, name: str, targets: Sequence[Target], reason: str) -> None:
+        for target in targets:
+            await self._sink(
+                Failure(
+                    target=target,
+                    outcome="skipped",
+                    failure_class="account_stopped",
+                    message=f"not asked: the account's credentials were refused: {reason}",
+                    at=self._clients[name].timing.clock(),
+                )
+            )
+
+    def _question(self, target: Target) -> Ask:
+        variant = self._accounts[target.account].variants.get(target.variant, {})
+        return Ask(
+            target=target,
+            action=KINDS[target.kind].action,
+            params=request_parameters(target, variant),
+            known_hash=self._targets[target].body_hash,
+        )
+
+    async def _sink(self, item: Item) -> None:
+        """Take one answer from a fetcher; waits while the database is behind."""
+        if self._is_broken:
+            return
+        if isinstance(item, Failure) and item.failure_class == "credential":
+            self.refused.add(item.target.account)
+        self._unjudged[item.target.account] += 1
+        await self._queue.put(item)
+
+    # --- recording ---------------------------------------------------------------------------------------------------
+
+    async def _record(self) -> None:
+        try:
+            is_open = True
+            while is_open:
+                items, is_open = await self._next_items()
+                if items:
+                    await self._judge(items)
+                if self._recorder.pending >= BATCH or not items:
+                    await self._in_thread(self._recorder.commit)
+            await self._in_thread(self._recorder.settle)
+            await self._in_thread(self._recorder.commit)
+        finally:
+            self._is_broken = True
+
+    async def _next_items(self) -> tuple[list[Item], bool]:
+        """Wait for an answer and take what else is there; give none when it is time to commit, and False at the end."""
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                item = await self._queue.get()
+        except TimeoutError:
+            return [], True
+        items: list[Item] = []
+        while item is not None:
+            items.append(item)
+            if len(items) == BATCH or self._queue.empty():
+                return items, True
+            item = self._queue.get_nowait()
+        return items, False
+
+    async def _judge(self, items: list[Item]) -> None:
+        again: list[Target] = await self._in_thread(self._recorder.judge, items)
+        for item in items:
+            self._again[item.target.account].discard(item.target)
+        for target in again:
+            self._again[target.account].add(target)
+            self._fetchers[target.account].ask_again(target)
+        self._tell(items, again)
+        async with self._judged:
+            for item in items:
+                self._unjudged[item.target.account] -= 1
+            self._judged.notify_all()
+
+    def _tell(self, items: Sequence[Item], again: Sequence[Target]) -> None:
+        waiting = set(again)
+        for item in items:
+            if item.target not in waiting:
+                self._done += 1
+                if self._progress is not None:
+                    self._progress(item.target, self._done, len(self._targets))
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Give the error that tells most: ours before foreign ones."""
+    flat: list[BaseException] = []
+    for error in errors.exceptions:
+        flat.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((error for error in flat if isinstance(error, CrawlerError)), flat[0])

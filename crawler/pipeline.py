@@ -1,0 +1,407 @@
+"""
+The order of the steps of a run, and nothing else: open, survey, plan, observe, finish.
+
+The event loop asks; one database thread reads the previous state, decides and writes (`observing`). What an answer means
+is thought in pure rooms (`judging`). The caller holds the locks (`store.lock`) and owns clock, sleep and randomness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ParamSpec, TypeVar
+
+from sqlalchemy import Engine
+
+from crawler.errors import DatabaseUnavailable, EmptySelection, ExitCode
+from crawler.fetch import ApiClient, Discovery, Endpoint, FetchOptions, Timing, discover
+from crawler.guard import GuardPolicy
+from crawler.judging import PureJudge
+from crawler.model import Catalog, RunStatus, Target
+from crawler.observing import Observing, Progress
+from crawler.records import RunSummary
+from crawler.settings import AccountSettings, Settings
+from crawler.store import ledger, reader, roster
+from crawler.store.engine import Fence, begin, read
+from crawler.store.migrate import schema_state
+from crawler.store.writer import Recorder
+from crawler.targets import (
+    KnownTarget,
+    Reconciliation,
+    Selection,
+    configured_catalog,
+    configured_projects,
+    reconcile,
+    unique_numbers,
+)
+
+Connect = Callable[[AccountSettings, Timing], ApiClient]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run did, and the exit code that says so."""
+
+    summary: RunSummary
+    exit_code: ExitCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the database knows of one account before the run."""
+
+    account_id: int
+    catalog: Catalog | None
+    targets: tuple[KnownTarget, ...]
+    zone_numbers: Mapping[int, str]
+
+
+NO_PAST = Past(account_id=0, catalog=None, targets=(), zone_numbers={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What there is to ask in one account: discovery's answer, or what stands in for it."""
+
+    catalog: Catalog | None
+    #: False for a fallback: then nothing counts as missing.
+    is_good: bool
+    notices: tuple[str, ...] = ()
+    #: Why the account is not asked at all.
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run that has begun."""
+
+    run_id: int
+    targets: Mapping[Target, ledger.PlannedTarget]
+    unlisted: frozenset[Target]
+    notices: tuple[str, ...]
+
+
+def connect(account: AccountSettings, timing: Timing) -> ApiClient:
+    """Give the client of *account*."""
+    limits = account.limits
+    return ApiClient(
+        Endpoint(
+            url=account.endpoint,
+            public_key=account.public_key,
+            private_key=account.private_key.reveal(),
+            headers=account.headers,
+        ),
+        FetchOptions(
+            rate=limits.rate,
+            period_seconds=limits.period_seconds,
+            concurrency=limits.concurrency,
+            attempts=limits.attempts,
+            timeout_seconds=limits.timeout_seconds,
+        ),
+        timing=timing,
+    )
+
+
+async def crawl(
+    settings: Settings,
+    engine: Engine,
+    fence: Fence,
+    *,
+    timing: Timing,
+    stop: asyncio.Event | None = None,
+    restriction: Selection | None = None,
+    progress: Progress | None = None,
+    connect: Connect = connect,
+) -> RunResult:
+    """
+    Observe every selected target of every account once, and record what was seen.
+
+    *stop*, once set, ends the run cleanly: what was answered is recorded, the rest is skipped. *restriction* narrows
+    the run. Raises EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
+    """
+    started_at = timing.clock()
+    started = timing.monotonic()
+    accounts = {account.name: account for account in settings.accounts}
+    async with AsyncExitStack() as stack:
+        thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="database"))
+
+        async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+            return await asyncio.get_running_loop().run_in_executor(thread, lambda: work(*args, **kwargs))
+
+        past = await in_thread(_open, settings, engine, fence, started_at)
+        clients = {
+            name: await stack.enter_async_context(connect(account, timing)) for name, account in accounts.items()
+        }
+        deadlines = {name: started + account.limits.run_deadline_seconds for name, account in accounts.items()}
+        surveys = await _survey_all(accounts, clients, past, deadlines, stop)
+        plan = await in_thread(_begin, settings, engine, fence, past, surveys, restriction, started_at)
+        recorder = Recorder(
+            engine,
+            fence,
+            plan.run_id,
+            plan.targets,
+            PureJudge(_guard_policy(settings)),
+            timing.clock,
+            unlisted=plan.unlisted,
+            zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},
+            catalog_numbers=_catalog_numbers(past, surveys),
+        )
+        observing = Observing(recorder, plan.targets, accounts, clients, in_thread, progress=progress)
+        await observing.run(
+            deadlines=deadlines,
+            stop=stop,
+            refused={name: survey.refused for name, survey in surveys.items() if survey.refused},
+        )
+        summary = await in_thread(_finish, engine, fence, plan, recorder, surveys, clients, timing)
+    refused = {name for name, survey in surveys.items() if survey.refused} | observing.refused
+    return RunResult(summary=summary, exit_code=_exit_code(summary, all_refused=refused == accounts.keys()))
+
+
+def _guard_policy(settings: Settings) -> GuardPolicy:
+    chosen = settings.guard
+    return GuardPolicy(ratio=chosen.ratio, min_images=chosen.min_images, confirmations=chosen.confirmations)
+
+
+async def preview(
+    settings: Settings,
+    engine: Engine,
+    *,
+    timing: Timing,
+    restriction: Selection | None = None,
+    offline: bool = False,
+    connect: Connect = connect,
+) -> tuple[list[Target], list[str]]:
+    """
+    Give the targets a run would ask now, and the notices.
+
+    Asks no more than discovery, and nothing at all when *offline*: then the last catalog speaks. Writes nothing.
+    """
+    accounts = {account.name: account for account in settings.accounts}
+    past = dict.fromkeys(accounts, NO_PAST)
+    if schema_state(engine).name == "current":
+        with read(engine) as conn:
+            known = roster.find_accounts(conn, accounts)
+            for name, account_id in known.items():
+                past[name] = Past(
+                    account_id=account_id,
+                    catalog=roster.last_catalog(conn, account_id),
+                    targets=tuple(roster.known_targets(conn, account_id)),
+                    zone_numbers={},
+                )
+    if offline:
+        surveys = {
+            name: Survey(catalog=past[name].catalog, is_good=False, notices=(f"{name}: from the last catalog",))
+            for name in accounts
+        }
+    else:
+        async with AsyncExitStack() as stack:
+            clients = {
+                name: await stack.enter_async_context(connect(account, timing)) for name, account in accounts.items()
+            }
+            deadlines = {
+                name: timing.monotonic() + account.limits.run_deadline_seconds for name, account in accounts.items()
+            }
+            surveys = await _survey_all(accounts, clients, past, deadlines, None)
+    found = _reconcile_all(settings, past, surveys, restriction)
+    notices = [notice for survey in surveys.values() for notice in survey.notices]
+    return sorted(target for rec in found.values() for target in rec.asked), notices
+
+
+# --- open: what the database knows ---------------------------------------------------------------------------------
+
+
+def _open(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> dict[str, Past]:
+    with begin(engine, fence) as conn:
+        ids = roster.account_ids(conn, {account.name: account.endpoint for account in settings.accounts})
+        ledger.recover(conn, ids.values(), now)
+        ledger.save_setting(conn, "stale_after_seconds", str(int(settings.stale_after.total_seconds())))
+        for account in settings.accounts:
+            source = str(settings.source or "configuration")
+            roster.check_variants(conn, ids[account.name], account.variants, source=source)
+        return {
+            name: Past(
+                account_id=account_id,
+                catalog=roster.last_catalog(conn, account_id),
+                targets=tuple(roster.known_targets(conn, account_id)),
+                zone_numbers=roster.zone_numbers(conn, account_id),
+            )
+            for name, account_id in ids.items()
+        }
+
+
+# --- survey: what there is to ask ----------------------------------------------------------------------------------
+
+
+async def _survey_all(
+    accounts: Mapping[str, AccountSettings],
+    clients: Mapping[str, ApiClient],
+    past: Mapping[str, Past],
+    deadlines: Mapping[str, float],
+    stop: asyncio.Event | None,
+) -> dict[str, Survey]:
+    found = await asyncio.gather(*(discover(clients[name], deadline=deadlines[name], stop=stop) for name in accounts))
+    return {
+        name: _survey(account, discovery, past[name].catalog)
+        for (name, account), discovery in zip(accounts.items(), found, strict=True)
+    }
+
+
+def _survey(account: AccountSettings, discovery: Discovery, last: Catalog | None) -> Survey:
+    """Take what discovery gave, or the last catalog, or the configured places; and say which."""
+    problems = tuple(f"{account.name}: {problem}" for problem in discovery.problems)
+    if discovery.credential is not None:
+        return Survey(catalog=last, is_good=False, notices=problems, refused=discovery.credential.message)
+    projects, is_good = discovery.projects, True
+    if projects is None and (discovery.projects_refused or account.project_ids):
+        projects, is_good = configured_projects(account.projects), discovery.projects_refused
+        if not account.project_ids:
+            problems += (
+                f"{account.name}: the list of projects is not open to this key; asking without a ProjectId "
+                "(name the project ids under `projects` where the default one is not meant)",
+            )
+    if discovery.places is not None and projects is not None:
+        return Survey(catalog=Catalog(projects=projects, places=discovery.places), is_good=is_good, notices=problems)
+    if last is not None:
+        return Survey(
+            catalog=last, is_good=False, notices=(*problems, f"{account.name}: asking what the last good catalog lists")
+        )
+    if account.places:
+        places = [(place.region, place.zone, place.project) for place in account.places]
+        catalog = configured_catalog(places, projects or configured_projects(account.projects))
+        return Survey(
+            catalog=catalog, is_good=False, notices=(*problems, f"{account.name}: asking the configured places")
+        )
+    return Survey(
+        catalog=None, is_good=False, notices=(*problems, f"{account.name}: no catalog, so there is nothing to ask")
+    )
+
+
+# --- plan: the targets of the run ----------------------------------------------------------------------------------
+
+
+def _reconcile_all(
+    settings: Settings, past: Mapping[str, Past], surveys: Mapping[str, Survey], restriction: Selection | None
+) -> dict[str, Reconciliation]:
+    """Give what each account's catalog means; raise EmptySelection when there are catalogs and none has a target."""
+    found = {}
+    for account in settings.accounts:
+        survey, known = surveys[account.name], past[account.name]
+        found[account.name] = reconcile(
+            survey.catalog or Catalog(projects=(), places=()),
+            account.selection(),
+            known.targets,
+            previous=known.catalog,
+            is_good=survey.is_good,
+            restricted_to=restriction,
+        )
+    if not any(rec.asked for rec in found.values()) and all(survey.catalog for survey in surveys.values()):
+        narrowed = "on the command line " if restriction else "of the configuration "
+        raise EmptySelection(
+            f"The selection {narrowed}matches none of the targets in the catalog; "
+            "`crawler run --dry-run` without restrictions lists them."
+        )
+    return found
+
+
+def _begin(
+    settings: Settings,
+    engine: Engine,
+    fence: Fence,
+    past: Mapping[str, Past],
+    surveys: Mapping[str, Survey],
+    restriction: Selection | None,
+    now: datetime,
+) -> Plan:
+    found = _reconcile_all(settings, past, surveys, restriction)
+    with begin(engine, fence) as conn:
+        target_ids: set[int] = set()
+        for name, rec in found.items():
+            known = {entry.target: entry.target_id for entry in past[name].targets}
+            known |= roster.add_targets(conn, past[name].account_id, rec.new)
+            target_ids.update(known[target] for target in rec.asked)
+        run_id = ledger.begin_run(
+            conn,
+            started_at=now,
+            account_ids=[entry.account_id for entry in past.values()],
+            target_ids=target_ids,
+            restricted=restriction is not None,
+        )
+        for name, rec in found.items():
+            roster.apply_reconciliation(conn, past[name].account_id, rec, run_id, now)
+            survey = surveys[name]
+            if survey.is_good and survey.catalog is not None:
+                roster.save_catalog(conn, past[name].account_id, survey.catalog, now)
+        planned = ledger.plan(conn, target_ids)
+    return Plan(
+        run_id=run_id,
+        targets={entry.target: entry for entry in planned},
+        unlisted=frozenset().union(*(rec.unlisted for rec in found.values())),
+        notices=tuple(notice for rec in found.values() for notice in rec.notices),
+    )
+
+
+def _catalog_numbers(past: Mapping[str, Past], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str]]:
+    return {
+        past[name].account_id: {number: zone for zone, number in unique_numbers(survey.catalog).items()}
+        for name, survey in surveys.items()
+        if survey.catalog is not None
+    }
+
+
+# --- finish --------------------------------------------------------------------------------------------------------
+
+
+def _finish(
+    engine: Engine,
+    fence: Fence,
+    plan: Plan,
+    recorder: Recorder,
+    surveys: Mapping[str, Survey],
+    clients: Mapping[str, ApiClient],
+    timing: Timing,
+) -> RunSummary:
+    counters = recorder.counters
+    for client in clients.values():
+        for name, count in (
+            ("sent", client.counts.sent),
+            ("retried", client.counts.retried),
+            ("throttled", client.counts.throttled),
+        ):
+            counters[name] = counters.get(name, 0) + count
+    notices = [notice for survey in surveys.values() for notice in survey.notices]
+    with begin(engine, fence) as conn:
+        ledger.finish_run(
+            conn,
+            plan.run_id,
+            _status(counters, has_gaps=any(survey.catalog is None or survey.refused for survey in surveys.values())),
+            timing.clock(),
+            counters,
+            [*notices, *plan.notices, *recorder.notices],
+        )
+    with read(engine) as conn:
+        summary = reader.run(conn, plan.run_id)
+    if summary is None:
+        raise DatabaseUnavailable(f"Run {plan.run_id} was finished and is not there any more.")
+    return summary
+
+
+def _status(counters: Mapping[str, int], *, has_gaps: bool) -> RunStatus:
+    if not counters["ok"] + counters["held"]:
+        return "failed"
+    troubled = counters["held"] + counters["failed"] + counters["skipped"]
+    return "incomplete" if troubled or has_gaps else "complete"
+
+
+def _exit_code(summary: RunSummary, *, all_refused: bool) -> ExitCode:
+    if all_refused:
+        return ExitCode.CREDENTIALS
+    if summary.status == "failed":
+        return ExitCode.NOTHING_OBSERVED
+    return ExitCode.INCOMPLETE if summary.status == "incomplete" else ExitCode.DONE
