@@ -32,14 +32,10 @@ def parse_duration(text: str) -> timedelta:
 
 
 def show_duration(duration: timedelta) -> str:
-    """Write *duration* in the largest units that fit, as `parse_duration` reads it: `1d2h`, `90s`."""
-    seconds = int(duration.total_seconds())
-    parts = []
-    for unit in ("d", "h", "m", "s"):
-        count, seconds = divmod(seconds, _UNITS[unit])
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
+    """Write *duration* in the largest unit that says it exactly, as `parse_duration` reads it: `26h`, `90s`, `2w`."""
+    seconds = duration.total_seconds()
+    unit = next((unit for unit in ("w", "d", "h", "m") if seconds and seconds % _UNITS[unit] == 0), "s")
+    return f"{seconds / _UNITS[unit]:g}{unit}"
 
 
 def parse_moment(text: str, *, now: datetime, zone: tzinfo) -> datetime:

@@ -13,7 +13,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.safe import visible
-from crawler.cli.starter import Starter, render
+from crawler.cli.starter import Starter, count, render
 from crawler.errors import CredentialsRefused, UsageError
 
 if TYPE_CHECKING:
@@ -128,16 +128,26 @@ def _ask_cloud(context: CliContext, starter: Starter, settings: Settings) -> Sta
         )
     for problem in discovery.problems:
         context.say(f"Warning: {visible(problem)}", level="warning")
-    told = replace(starter, projects=discovery.projects, places=discovery.places)
+    told = replace(
+        starter,
+        projects=discovery.projects,
+        places=discovery.places,
+        projects_refused=discovery.projects_refused,
+    )
     if discovery.projects_refused:
         known = starter.project_id or "default, which sends no ProjectId"
         context.say(
             f"The account may not list its projects ({visible(discovery.refusal)}): the file asks {known}. "
             "Name the project ids under `projects`."
         )
-    zones = f"{len(told.places)} zones" if told.places is not None else "regions unknown"
-    projects = f"{len(told.projects)} projects" if told.projects is not None else "projects unknown"
-    context.say(f"{starter.endpoint}: {zones}, {projects}.")
+    found = [count(told.places, "zone")] if told.places is not None else []
+    found += [count(told.projects, "project")] if told.projects is not None else []
+    if found:
+        context.say(f"{starter.endpoint} lists {' and '.join(found)}.")
+    else:
+        context.say(
+            "The cloud told nothing, so the file is a template: check its endpoint, and that it can be reached."
+        )
     return told
 
 

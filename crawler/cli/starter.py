@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crawler.model import DEFAULT_PROJECT, Place, Project
@@ -28,13 +28,15 @@ class Starter:
     #: None: not told by the cloud.
     projects: tuple[Project, ...] | None = None
     places: tuple[Place, ...] | None = None
+    #: The cloud answered that this key may not list projects.
+    projects_refused: bool = False
 
     @property
     def watched_projects(self) -> list[str]:
-        """Give the globs of projects: the configured one, all that are listed, or no ProjectId at all."""
+        """Give the globs of projects: the configured one, no ProjectId where they may not be listed, or all."""
         if self.project_id:
             return [self.project_id]
-        return ["*"] if self.projects is not None else [DEFAULT_PROJECT]
+        return [DEFAULT_PROJECT] if self.projects_refused else ["*"]
 
 
 def render(starter: Starter) -> str:
@@ -82,8 +84,8 @@ def _projects(starter: Starter) -> list[str]:
     lines = ["", '# Globs over ids and names; "default" sends no ProjectId.']
     if starter.projects is not None:
         named = [f"{p.project_id} ({p.name})" if p.name else p.project_id for p in starter.projects]
-        lines += _comment(f"{_count(named, 'project')}: {_listed(named)}")
-    else:
+        lines += _comment(f"{count(named, 'project')}: {_listed(named)}")
+    elif starter.projects_refused:
         lines += _comment("The account may not list its projects: name the ids to watch.")
     return [*lines, f"projects = {_texts(starter.watched_projects)}"]
 
@@ -105,9 +107,9 @@ def _places(starter: Starter) -> list[str]:
     zones = sorted({place.zone for place in starter.places})
     return [
         "",
-        *_comment(f"{_count(regions, 'region')}: {_listed(regions)}"),
+        *_comment(f"{count(regions, 'region')}: {_listed(regions)}"),
         'regions = ["*"]',
-        *_comment(f"{_count(zones, 'zone')}: {_listed(zones)}"),
+        *_comment(f"{count(zones, 'zone')}: {_listed(zones)}"),
         'zones = ["*"]',
         "",
     ]
@@ -120,7 +122,8 @@ def _headers(starter: Starter) -> list[str]:
     return ["", "# Sent with every request.", f"headers = {{ {pairs} }}"]
 
 
-def _count(items: list[str], noun: str) -> str:
+def count(items: Sequence[object], noun: str) -> str:
+    """Say how many, as in `24 zones`."""
     return f"{len(items)} {noun}" if len(items) == 1 else f"{len(items)} {noun}s"
 
 
