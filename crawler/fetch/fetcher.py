@@ -245,6 +245,8 @@ class Fetcher:
         ).wait_seconds
         if wait_seconds is None:
             return self._failure(entry, refusal)
+        if lane_of(entry).circuit.is_dead:
+            return self._without_answer(entry, "circuit")
         if wait_seconds >= self._brake.remaining_seconds():
             return self._without_answer(entry, "deadline")
         if not refusal.is_throttled and not self._budget.take():
