@@ -72,7 +72,7 @@ VIEW_COLUMNS: dict[str, dict[str, str]] = {
         **_instant("valid_from", "since when it is so, with exactly these attributes"),
         **_instant("present_since", "since when it has been there without a break, whatever its attributes"),
         "baseline": "true: it was there before anyone looked",
-        "superseded_by": "id of the newer image of the same set and name, while both are open",
+        "superseded_by": "id of the newest image of the same set and name here, where that is another one",
         **_STATE,
     },
     "image_history": {
@@ -271,11 +271,15 @@ _ON_HOLD = """EXISTS (
     SELECT 1 FROM holds AS h JOIN hold_images AS hi ON hi.hold_id = h.id
     WHERE h.target_id = t.id AND h.status = 'open' AND hi.image_set = v.image_set AND hi.image_id = v.image_id
   )"""
+#: Of the images of the same set and name at the target, the one that came last, where one did and it is not this one.
 _SUPERSEDED = f"""(
-    SELECT CASE WHEN count(*) = 1 AND max(n.present_since) > i.present_since THEN max(w.image_id) END
-    FROM intervals AS n JOIN image_versions AS w ON w.id = n.version_id
-    WHERE n.target_id = i.target_id AND n.valid_to = {_END} AND w.image_set = v.image_set
-      AND w.name_key = v.name_key AND w.name_key <> '' AND w.image_id <> v.image_id
+    SELECT CASE WHEN count(*) = 1 THEN max(y.image_id) END
+    FROM (
+      SELECT w.image_id, rank() OVER (ORDER BY n.present_since DESC) AS place
+      FROM intervals AS n JOIN image_versions AS w ON w.id = n.version_id
+      WHERE n.target_id = i.target_id AND n.valid_to = {_END} AND n.present_since > i.present_since
+        AND w.image_set = v.image_set AND w.name_key = v.name_key AND w.name_key <> ''
+    ) AS y WHERE y.place = 1
   )"""
 #: Intervals with their target, and what is known of the target now: its last finished run and that run's exception.
 _INTERVALS = f"""FROM targets AS t
