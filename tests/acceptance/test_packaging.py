@@ -120,14 +120,14 @@ def test_every_command(installed: Installed) -> None:
     """Every command and sub-command of the help can be loaded: its own help is printed."""
     script = """
 import click
-from crawler.cli.app import app
+from crawler.cli.app import cli
 def walk(command, words):
     yield words
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
             yield from walk(command.get_command(context, name), [*words, name])
-for words in walk(app, []):
+for words in walk(cli, []):
     print(*words)
 """
     commands = installed.run("python", "-c", script).splitlines()
