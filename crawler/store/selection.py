@@ -38,7 +38,9 @@ class Filters:
         return (
             _fits(image_set, self.image_set)
             and _fits(image_id, self.image_id)
-            and (not self.name or any(name_fits(image_name or "", wanted) for wanted in self.name))
+            and (
+                not self.name or (image_name is not None and any(name_fits(image_name, wanted) for wanted in self.name))
+            )
         )
 
 

@@ -1,0 +1,127 @@
+"""What a run costs the database: writes follow the changes, not the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from tests.support.diary import Diary, Refusal, target
+
+TARGETS = [target(f"hk-{n // 40:02}", project=f"org-{n % 40}") for n in range(400)]
+IMAGES = {f"uimage-{n}": f"Image {n}" for n in range(20)}
+BATCH = 100
+
+
+@dataclass
+class Tally:
+    """The statements that reached the database."""
+
+    statements: list[tuple[str, int]] = field(default_factory=list)
+    transactions: int = 0
+
+    def rows(self, verb: str, table: str) -> int:
+        """Count the rows written by statements that begin with *verb* and name *table*."""
+        return sum(rows for sql, rows in self.statements if sql.startswith(f"{verb} {table} "))
+
+    def count(self, *verbs: str) -> int:
+        """Count the statements that begin with one of *verbs*."""
+        return sum(sql.startswith(verbs) for sql, _ in self.statements)
+
+
+@contextmanager
+def tallied(engine: Engine) -> Iterator[Tally]:
+    """Count what happens on *engine* within the block."""
+    tally = Tally()
+
+    def note(conn: Any, cursor: Any, sql: str, params: Any, context: Any, many: bool) -> None:
+        if sql.startswith(("BEGIN", "COMMIT")):
+            return
+        tally.statements.append((sql, len(params) if many else 1))
+
+    def begun(conn: Any) -> None:
+        tally.transactions += 1
+
+    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "begin", begun)
+    try:
+        yield tally
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "begin", begun)
+
+
+def crawl(diary: Diary, answers: Any) -> None:
+    """Play a run as the pipeline does: judged one by one as they arrive, written in batches."""
+    diary.now += timedelta(minutes=15)
+    run_id, recorder = diary.start(list(answers))
+    for position in range(0, len(answers), BATCH):
+        recorder.judge([diary.item(where, answers[where]) for where in list(answers)[position : position + BATCH]])
+        recorder.commit()
+    diary.finish(run_id, recorder)
+
+
+def test_unchanged_run(engine: Engine) -> None:
+    """An unchanged run is one inserted row, an update per batch, and no statement per target or image."""
+    diary = Diary(engine)
+    answers = dict.fromkeys(TARGETS, IMAGES)
+    crawl(diary, answers)
+    crawl(diary, answers)
+    with tallied(engine) as tally:
+        crawl(diary, answers)
+
+    batches = len(TARGETS) // BATCH
+    assert tally.count("INSERT", "DELETE") == tally.rows("INSERT", "INTO runs") == 1
+    assert tally.count("UPDATE") == tally.rows("UPDATE", "runs") == batches + 1
+    # the diary looks its targets up once more than a run does
+    assert tally.transactions <= len(TARGETS) / 100 + 3
+    assert tally.count("SELECT") <= 20
+
+
+def test_lasting_failures(engine: Engine) -> None:
+    """Targets that stay denied or failed cost as little as unchanged ones."""
+    diary = Diary(engine)
+    answers = dict.fromkeys(TARGETS, Refusal())
+    crawl(diary, answers)
+    with tallied(engine) as tally:
+        crawl(diary, answers)
+
+    assert tally.count("INSERT", "DELETE") == 1
+    assert tally.count("UPDATE") == len(TARGETS) // BATCH + 1
+
+
+def test_shuffled_run(engine: Engine) -> None:
+    """A cloud that shuffles every answer is read again each time, and writes nothing more for it."""
+    diary = Diary(engine)
+    crawl(diary, dict.fromkeys(TARGETS, IMAGES))
+    shuffled = dict(reversed(IMAGES.items()))
+    with tallied(engine) as tally:
+        crawl(diary, dict.fromkeys(TARGETS, shuffled))
+
+    assert tally.count("INSERT", "DELETE") == 1
+    assert tally.count("UPDATE") == len(TARGETS) // BATCH + 1
+
+
+def test_changed_run(engine: Engine) -> None:
+    """Writes follow the changes: rows for what changed, in a number of statements that follows the batches."""
+    diary = Diary(engine)
+    answers: dict[Any, Any] = dict.fromkeys(TARGETS, IMAGES)
+    crawl(diary, answers)
+    for where in TARGETS[::10]:
+        answers[where] = {**IMAGES, "uimage-new": "New", "uimage-0": "Another name"}
+    with tallied(engine) as tally:
+        crawl(diary, answers)
+
+    assert tally.rows("INSERT", "INTO changes") == 80
+    assert tally.rows("INSERT", "INTO intervals") == 80
+    assert tally.rows("UPDATE", "intervals") == 40
+    assert tally.rows("UPDATE", "targets") == 40
+    assert tally.rows("INSERT", "INTO image_versions") == 2
+    assert tally.rows("INSERT", "INTO payloads") == 1
+    batches = len(TARGETS) // BATCH
+    assert tally.count("INSERT", "UPDATE", "DELETE") <= 8 * batches
+    assert tally.count("SELECT") <= 14 * batches + 20

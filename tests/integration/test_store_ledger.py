@@ -1,0 +1,318 @@
+"""The ledger of runs and the roster of targets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from crawler.errors import ClockWentBackwards, ConfigurationError
+from crawler.model import Catalog, Place, Project
+from crawler.records import RunSummary
+from crawler.store import asof, ledger, reader, roster
+from crawler.store.engine import begin, read
+from crawler.store.tables import Absence, CatalogRow, Run, Scope, Setting, TargetRow, Variant
+from crawler.targets import Reconciliation, Selection, reconcile
+from tests.support.diary import PERIOD, START, Diary, Refusal, target
+
+HOME = target()
+AWAY = target("cn-bj2-04")
+STALE = timedelta(hours=26)
+CATALOG = Catalog(
+    projects=(Project("org-x", "X"),),
+    places=(Place("cn-bj2", "cn-bj2-04", 8100), Place("hk", "hk-02", 3002)),
+)
+ONE_PLACE = Catalog(projects=CATALOG.projects, places=CATALOG.places[:1])
+ONE = {"uimage-a": "CentOS 7.6"}
+
+
+def count(engine: Engine, table: Any) -> int:
+    with read(engine) as conn:
+        return len(conn.execute(select(table)).all())
+
+
+def shown(engine: Engine, run_id: int) -> RunSummary:
+    with read(engine) as conn:
+        summary = reader.run(conn, run_id)
+    assert summary is not None
+    return summary
+
+
+def zones(diary: Diary, at: datetime, **more: Any) -> dict[str, str]:
+    with read(diary.engine) as conn:
+        rows = reader.images(conn, at, now=at, stale_after=STALE, **more)
+        return {row.target.zone: row.reason or row.state for row in rows}
+
+
+def discover(diary: Diary, catalog: Catalog, previous: Catalog | None, **more: Any) -> Reconciliation:
+    """Play what a run does with one discovery, from targets to the end of the run."""
+    diary.now += PERIOD
+    with begin(diary.engine) as conn:
+        rec = reconcile(
+            catalog,
+            Selection(account="prod", **more),
+            roster.known_targets(conn, diary.account_id),
+            previous=previous,
+            is_good=True,
+        )
+        roster.save_catalog(conn, diary.account_id, catalog, diary.now)
+        roster.add_targets(conn, diary.account_id, rec.new)
+        ids = {known.target: known.target_id for known in roster.known_targets(conn, diary.account_id)}
+        run_id = ledger.begin_run(
+            conn,
+            started_at=diary.now,
+            account_ids=[diary.account_id],
+            target_ids=[ids[where] for where in rec.asked],
+        )
+        roster.apply_reconciliation(conn, diary.account_id, rec, run_id, diary.now)
+        ledger.finish_run(conn, run_id, "failed", diary.tick())
+    return rec
+
+
+def test_accounts(engine: Engine) -> None:
+    """An account is its name: a moved endpoint keeps the id."""
+    with begin(engine) as conn:
+        first = roster.account_ids(conn, {"prod": "http://a/", "test": "http://b/"})
+        again = roster.account_ids(conn, {"prod": "http://c/"})
+
+    assert again == {"prod": first["prod"]}
+    assert first["prod"] != first["test"]
+
+
+def test_variants(engine: Engine) -> None:
+    """A variant keeps its parameters; other ones under a used name are a configuration error that names it."""
+    with begin(engine) as conn:
+        account_id = roster.account_ids(conn, {"prod": "http://a/"})["prod"]
+        roster.check_variants(conn, account_id, {"default": {}, "gpu": {"MachineType": "G"}})
+        roster.check_variants(conn, account_id, {"gpu": {"MachineType": "G"}, "cpu": {"MachineType": "N"}})
+        with pytest.raises(ConfigurationError, match="variant 'gpu'"):
+            roster.check_variants(conn, account_id, {"gpu": {"MachineType": "O"}})
+    assert count(engine, Variant) == 3
+
+
+def test_catalog(engine: Engine) -> None:
+    """A catalog comes back as it was kept, and is kept only when it differs."""
+    diary = Diary(engine)
+    with begin(engine) as conn:
+        assert roster.last_catalog(conn, diary.account_id) is None
+        assert roster.save_catalog(conn, diary.account_id, CATALOG, START)
+        assert not roster.save_catalog(conn, diary.account_id, CATALOG, START)
+        assert roster.last_catalog(conn, diary.account_id) == CATALOG
+    assert count(engine, CatalogRow) == 1
+
+
+def test_scopes_are_shared(engine: Engine) -> None:
+    """Runs over the same targets share one scope."""
+    diary = Diary(engine)
+    for answers in ({HOME: ONE, AWAY: ONE}, {AWAY: ONE, HOME: ONE}, {HOME: ONE}):
+        diary.run(answers)
+
+    assert count(engine, Scope) == 2
+
+
+def test_plan_order(engine: Engine) -> None:
+    """Targets are planned oldest good observation first; one never observed well leads."""
+    diary = Diary(engine)
+    third = target("hk-01")
+    diary.run({HOME: ONE, AWAY: ONE})
+    diary.run({HOME: ONE, AWAY: Refusal()})
+    ids = diary.ids([HOME, AWAY, third])
+    with read(engine) as conn:
+        planned = ledger.plan(conn, list(ids.values()))
+
+    assert [entry.target for entry in planned] == [third, AWAY, HOME]
+    assert [entry.ever_ok for entry in planned] == [False, True, True]
+    assert [bool(entry.body_hash) for entry in planned] == [False, True, True]
+
+
+def test_killed_run(engine: Engine) -> None:
+    """A killed run counts for exactly the targets it had recorded, and the others keep their last observation."""
+    diary = Diary(engine)
+    targets = [target(f"hk-{n:02}") for n in range(20)]
+    diary.run(dict.fromkeys(targets, ONE))
+    first_end = diary.now
+    diary.now += PERIOD
+    run_id, recorder = diary.start(targets)
+    reached = targets[3:9]
+    recorder.judge([diary.item(where, ONE) for where in reached[:4]])
+    recorder.commit()
+    recorder.judge([diary.item(where, Refusal()) for where in reached[4:]])
+    recorder.commit()
+    died = diary.now
+    diary.now += PERIOD
+
+    with begin(engine) as conn:
+        assert ledger.recover(conn, [diary.account_id + 1], diary.now) == []
+        assert ledger.recover(conn, [diary.account_id], diary.now) == [run_id]
+        assert ledger.recover(conn, [diary.account_id], diary.now) == []
+    with read(engine) as conn:
+        seen = asof.last_runs(conn, list(diary.ids(targets).values()))
+    ids = diary.ids(targets)
+    assert {where for where in targets if seen[ids[where]].run_id == run_id} == set(reached)
+    assert {run.finished_at for run in seen.values()} == {first_end, died}
+    summary = shown(engine, run_id)
+    assert (summary.status, summary.targets["total"], summary.targets["ok"]) == ("interrupted", 6, 4)
+    assert [failure.target for failure in summary.failures] == reached[4:]
+
+
+def test_run_that_died_at_once(engine: Engine) -> None:
+    """A run that recorded nothing observed nothing."""
+    diary = Diary(engine)
+    run_id, _ = diary.start([HOME])
+    diary.now += PERIOD
+    diary.run({HOME: ONE})
+
+    dead = shown(engine, run_id)
+    assert (dead.status, dead.finished_at, dead.targets["total"]) == ("interrupted", dead.started_at, 0)
+
+
+def test_unfinished_business(engine: Engine) -> None:
+    """A run that ends before it got to all its targets counts for those it got to."""
+    diary = Diary(engine)
+    run_id, recorder = diary.start([HOME, AWAY])
+    recorder.judge([diary.item(HOME, ONE)])
+    recorder.commit()
+    diary.finish(run_id, recorder, "incomplete")
+
+    assert shown(engine, run_id).targets["total"] == 1
+    with read(engine) as conn:
+        rows = {row.target: row.outcome for row in reader.status(conn, now=diary.now)}
+    assert rows == {HOME: "ok", AWAY: None}
+
+
+def test_clock_that_went_backwards(engine: Engine) -> None:
+    """A clock before the last recorded moment of the account stops the run; other accounts do not matter."""
+    diary = Diary(engine)
+    diary.run({HOME: ONE})
+    with begin(engine) as conn:
+        other = roster.account_ids(conn, {"other": "http://b/"})["other"]
+        with pytest.raises(ClockWentBackwards, match="2026-06-01"):
+            ledger.recover(conn, [diary.account_id, other], START)
+        ledger.recover(conn, [other], START)
+        ledger.recover(conn, [diary.account_id], diary.now)
+
+
+def test_last_moment_of_an_account_that_rests(engine: Engine) -> None:
+    """The last moment of an account is found however many runs others did since."""
+    diary = Diary(engine)
+    diary.run({HOME: ONE})
+    end = diary.now
+    other = Diary(engine, account="other", now=diary.now)
+    for _ in range(25):
+        other.run({target(account="other"): ONE})
+    with read(engine) as conn:
+        assert ledger.last_instant(conn, [diary.account_id]) == end
+        assert ledger.last_instant(conn, [diary.account_id, other.account_id]) == other.now
+
+
+def test_settings(engine: Engine) -> None:
+    """A setting for the views is written when it differs."""
+    for value in ("1", "1", "2"):
+        with begin(engine) as conn:
+            ledger.save_setting(conn, "stale_after_seconds", value)
+    with read(engine) as conn:
+        assert [tuple(row) for row in conn.execute(select(Setting.name, Setting.value))] == [
+            ("stale_after_seconds", "2")
+        ]
+
+
+def test_retirement(engine: Engine) -> None:
+    """Three good discoveries without a target retire it with one change; its images stay, their state unknown."""
+    diary = Diary(engine)
+    discover(diary, CATALOG, None)
+    diary.run({HOME: ONE, AWAY: ONE})
+    present = diary.now
+    # Both places are half of two: the list shrank by half, so it takes nine.
+    for _ in range(8):
+        discover(diary, ONE_PLACE, CATALOG)
+    assert zones(diary, diary.now) == {"hk-02": "present", "cn-bj2-04": "present"}
+    discover(diary, ONE_PLACE, ONE_PLACE)
+    retired = diary.now
+
+    with read(engine) as conn:
+        changes = list(reader.changes(conn))
+        rows = {row.target: (row.outcome, row.since) for row in reader.status(conn, now=retired)}
+    assert [(change.event, change.target, change.image_id) for change in changes] == [("target_retired", HOME, None)]
+    assert rows[HOME] == ("retired", changes[0].recorded_at)
+    assert zones(diary, retired) == {"cn-bj2-04": "present"}
+    assert zones(diary, retired, include_retired=True)["hk-02"] == "retired"
+    assert zones(diary, present)["hk-02"] == "present"
+
+    discover(diary, CATALOG, ONE_PLACE)
+    with read(engine) as conn:
+        assert [change.event for change in reader.changes(conn)] == ["target_retired", "target_added"]
+    assert zones(diary, diary.now)["hk-02"] == "present"
+    assert count(engine, Absence) == 1
+
+
+def test_deselection(engine: Engine) -> None:
+    """A target that the configuration selects no more is deselected without a change, and comes back the same way."""
+    diary = Diary(engine)
+    discover(diary, CATALOG, None)
+    diary.run({HOME: ONE, AWAY: ONE})
+    discover(diary, CATALOG, CATALOG, zones=("cn-*",))
+    assert zones(diary, diary.now, include_retired=True) == {"cn-bj2-04": "present", "hk-02": "deselected"}
+    assert zones(diary, diary.now) == {"cn-bj2-04": "present"}
+    discover(diary, CATALOG, CATALOG)
+
+    assert zones(diary, diary.now) == {"cn-bj2-04": "present", "hk-02": "present"}
+    with read(engine) as conn:
+        assert list(reader.changes(conn)) == []
+
+
+def test_added_and_renamed(engine: Engine) -> None:
+    """Targets new to an account with a catalog give `target_added`; a project's new name is kept."""
+    diary = Diary(engine)
+    discover(diary, ONE_PLACE, None)
+    renamed = Catalog(projects=(Project("org-x", "New name"),), places=CATALOG.places)
+    discover(diary, renamed, ONE_PLACE)
+
+    with read(engine) as conn:
+        assert [(change.event, change.target) for change in reader.changes(conn)] == [("target_added", HOME)]
+        assert set(conn.execute(select(TargetRow.project_name)).scalars()) == {"New name"}
+        assert [run.changes["target_added"] for run in reader.runs(conn)] == [0, 1]
+
+
+def test_quiet_discovery_writes_nothing(engine: Engine) -> None:
+    """A discovery that says what is known changes no row."""
+    diary = Diary(engine)
+    discover(diary, CATALOG, None)
+    rec = discover(diary, CATALOG, CATALOG)
+
+    assert rec == Reconciliation(asked=(AWAY, HOME))
+
+
+def test_runs(engine: Engine) -> None:
+    """Runs are told oldest first, the newest few when limited, all of them when not."""
+    diary = Diary(engine)
+    ids = [diary.run({HOME: ONE}) for _ in range(5)]
+    with read(engine) as conn:
+        assert [summary.run for summary in reader.runs(conn)] == ids
+        assert [summary.run for summary in reader.runs(conn, limit=2)] == ids[-2:]
+        assert reader.run(conn, 99) is None
+        last = list(reader.runs(conn))[-1]
+    assert last.accounts == ("prod",)
+    assert last.targets == {"total": 1, "ok": 1, "held": 0, "denied": 0, "failed": 0, "skipped": 0}
+
+
+def test_naive_times_are_refused(engine: Engine) -> None:
+    """No time without a time zone gets into the ledger."""
+    with begin(engine) as conn, pytest.raises(Exception, match="time zone"):
+        ledger.begin_run(conn, started_at=datetime(2026, 1, 1), account_ids=[], target_ids=[])  # noqa: DTZ001
+
+
+def test_finish_is_never_before_what_was_recorded(engine: Engine) -> None:
+    """A run ends after everything it recorded, whatever the clock says by then."""
+    diary = Diary(engine)
+    run_id, recorder = diary.start([HOME])
+    recorder.judge([diary.item(HOME, ONE)])
+    recorder.commit()
+    with begin(engine) as conn:
+        end = ledger.finish_run(conn, run_id, "complete", datetime(2026, 1, 1, tzinfo=UTC), {"sent": 3}, ["a notice"])
+    with read(engine) as conn:
+        row = conn.execute(select(Run.finished_at, Run.sent, Run.notices, Run.reached, Run.status)).one()
+
+    assert tuple(row) == (end, 3, ["a notice"], None, "complete")
+    assert end > START
