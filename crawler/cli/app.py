@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "changes": Entry("crawler.cli.changes", "changes", "What changed, oldest first.", _ASK),
     "status": Entry("crawler.cli.status", "status", "Freshness and outcome of every target.", _ASK),
     "runs": Entry("crawler.cli.runs", "runs", "The ledger of runs; `runs show N` tells one.", _ASK),
+    "holds": Entry("crawler.cli.holds", "holds", "Withdrawals not believed yet: list, accept, reject.", _OPERATE),
     "init": Entry("crawler.cli.init", "init", "Write a starter crawler.toml from the environment.", _OPERATE),
     "config": Entry("crawler.cli.config", "config", "Check the configuration, or show it.", _OPERATE),
     "db": Entry("crawler.cli.db", "db", "Look after the database.", _OPERATE),
@@ -252,6 +253,7 @@ def _accept_globals(command: click.Command) -> None:
 
 
 @click.group(
+    "crawler",
     cls=LazyGroup,
     params=global_options(),
     epilog=EPILOGUE,

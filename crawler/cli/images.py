@@ -33,7 +33,7 @@ COLUMNS = (
     Column("image_id", "IMAGE ID"),
     Column("gpu", "GPU"),
     Column("state", "STATE", cell=_state),
-    Column("superseded_by", "SUPERSEDED BY", optional=True),
+    Column("superseded_by", "SUPERSEDED BY", sparse=True),
     Column("valid_from", "SINCE", kind="time"),
     Column("observed_at", "OBSERVED", kind="time"),
 )

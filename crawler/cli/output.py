@@ -46,6 +46,8 @@ class Column:
     kind: Literal["text", "time", "count"] = "text"
     #: On a terminal, left out when every row says the same.
     optional: bool = False
+    #: On a terminal, left out when no row says anything.
+    sparse: bool = False
     #: Computes the cell from the whole row instead.
     cell: Callable[[Row], object] | None = None
 
@@ -184,11 +186,7 @@ def _terminal(rows: list[Row], columns: Sequence[Column], zone: tzinfo) -> None:
     if not rows:
         return
     cells = [[_cell(row, column, zone) for column in columns] for row in rows]
-    shown = [
-        index
-        for index, column in enumerate(columns)
-        if not column.optional or len(rows) == 1 or len({line[index] for line in cells}) > 1
-    ]
+    shown = [index for index, column in enumerate(columns) if _is_shown(column, {line[index] for line in cells})]
     headings = _headings(columns, zone)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for index in shown:
@@ -205,6 +203,10 @@ def _terminal(rows: list[Row], columns: Sequence[Column], zone: tzinfo) -> None:
     with console.capture() as capture:
         console.print(table)
     click.echo_via_pager(capture.get(), color=True)
+
+
+def _is_shown(column: Column, said: set[str]) -> bool:
+    return not ((column.optional and len(said) == 1) or (column.sparse and said == {NO_TIME}))
 
 
 # --- stdout ----------------------------------------------------------------------------------------------------------

@@ -61,8 +61,12 @@ def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
 
     zone = context.history_settings().timezone
     with context.history() as conn:
-        rows = reader.runs(conn, limit)
-        if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=FIELDS):
+        # The list does not look up failures; an empty `failures` would say that there were none.
+        rows = (
+            {name: value for name, value in row.as_dict().items() if name != "failures"}
+            for row in reader.runs(conn, limit)
+        )
+        if not emit(rows, COLUMNS, fmt, zone=zone, fields=FIELDS):
             context.say("Nothing is recorded yet: `crawler run` makes the first run.")
 
 

@@ -50,7 +50,7 @@ def explain_empty(conn: Connection, selected: Selected, *, what: str, at: dateti
     if selected.is_all:
         return f"There are no {what}."
     parts = " and ".join(f"--{part.replace('_', '-')} {' '.join(globs)}" for part, globs in selected.given().items())
-    return f"There are no {what} that fit {parts}; each is known, but not with the others, or not at that time."
+    return f"No {what} fit {parts}; the history knows these words, but from other times or places."
 
 
 def _fits(part: str, word: str, glob: str) -> bool:

@@ -23,7 +23,7 @@ COLUMNS = (
     Column("since", "SINCE", kind="time"),
     Column("last_ok_at", "LAST OK", kind="time"),
     Column("images", "IMAGES", kind="count"),
-    Column("message", "MESSAGE"),
+    Column("message", "MESSAGE", sparse=True),
 )
 
 
