@@ -35,7 +35,8 @@ def show_duration(duration: timedelta) -> str:
     """Write *duration* in the largest unit that says it exactly, as `parse_duration` reads it: `26h`, `90s`, `2w`."""
     seconds = duration.total_seconds()
     unit = next((unit for unit in ("w", "d", "h", "m") if seconds and seconds % _UNITS[unit] == 0), "s")
-    return f"{seconds / _UNITS[unit]:g}{unit}"
+    number = f"{seconds / _UNITS[unit]:.6f}".rstrip("0").rstrip(".")
+    return f"{number}{unit}"
 
 
 def parse_moment(text: str, *, now: datetime, zone: tzinfo) -> datetime:

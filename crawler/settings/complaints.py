@@ -89,6 +89,7 @@ def _shown(value: Any, location: Location) -> str:
         return f"{str(value).lower()} "
     if isinstance(value, int | float):
         return f"{value} "
-    if isinstance(value, str) and len(value) <= 80:
+    # A URL may carry a password, wherever it stands.
+    if isinstance(value, str) and len(value) <= 80 and not ("://" in value and "@" in value):
         return f"{value!r} "
     return ""

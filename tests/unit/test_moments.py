@@ -1,0 +1,106 @@
+"""Times and durations as people write and read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.errors import UsageError
+from crawler.moments import parse_duration, parse_moment, show_duration, show_moment, titled
+
+NOW = datetime(2026, 11, 23, 11, 0, tzinfo=UTC)
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90m", timedelta(minutes=90)),
+        ("26h", timedelta(hours=26)),
+        ("7d", timedelta(days=7)),
+        ("2w", timedelta(weeks=2)),
+        ("1d12h", timedelta(hours=36)),
+        ("1.5h", timedelta(minutes=90)),
+    ],
+)
+def test_duration(text: str, expected: timedelta) -> None:
+    """A duration is numbers with units, added up."""
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "7", "7 days", "-7d", "d", "7x", "9" * 400 + "w"])
+def test_no_duration(text: str) -> None:
+    """What is no duration is refused."""
+    with pytest.raises(ValueError, match=r"duration|longer"):
+        parse_duration(text)
+
+
+@given(st.integers(min_value=0, max_value=10_000_000))
+def test_duration_round_trip(seconds: int) -> None:
+    """A shown duration reads back as the same."""
+    assert parse_duration(show_duration(timedelta(seconds=seconds))) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-06-01", "2026-05-31T16:00:00+00:00"),  # midnight in Shanghai
+        ("2026-06-01T12:00", "2026-06-01T04:00:00+00:00"),
+        ("2026-06-01 12:00:30", "2026-06-01T04:00:30+00:00"),
+        ("2026-06-01T12:00Z", "2026-06-01T12:00:00+00:00"),
+        ("2026-06-01T12:00+02:00", "2026-06-01T10:00:00+00:00"),
+        ("90m", "2026-11-23T09:30:00+00:00"),
+        ("7d", "2026-11-16T11:00:00+00:00"),
+        ("2w", "2026-11-09T11:00:00+00:00"),
+        ("now", "2026-11-23T11:00:00+00:00"),
+        ("today", "2026-11-22T16:00:00+00:00"),
+        ("yesterday", "2026-11-21T16:00:00+00:00"),
+    ],
+)
+def test_moment(text: str, expected: str) -> None:
+    """Times without an offset are in the configured zone, ages count back from now."""
+    assert parse_moment(text, now=NOW, zone=SHANGHAI).isoformat() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2026-02-30", "day is out of range for month"),
+        ("2026-13-01", "month must be in 1..12"),
+        ("2026-06-01T25:00", "hour must be in 0..23"),
+        ("soon", "use 2026-06-01"),
+        ("", "use 2026-06-01"),
+        ("9999w" * 400, "too far away"),
+        ("0001-01-01T00:00+14:00", "too far away"),
+    ],
+)
+def test_impossible_moment(text: str, said: str) -> None:
+    """What cannot be a time is refused in one sentence that says why."""
+    with pytest.raises(UsageError, match=said) as caught:
+        parse_moment(text, now=NOW, zone=SHANGHAI)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_skipped_hour() -> None:
+    """A time that the clocks skipped is refused, and the way out is named."""
+    with pytest.raises(UsageError, match="the clocks of Europe/Berlin skipped it; add an offset"):
+        parse_moment("2026-03-29T02:30", now=NOW, zone=BERLIN)
+
+
+def test_repeated_hour() -> None:
+    """Of a time that came twice the earlier is meant."""
+    assert parse_moment("2026-10-25T02:30", now=NOW, zone=BERLIN) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+
+
+def test_show() -> None:
+    """Times are shown in the configured zone, which the heading names."""
+    assert show_moment(NOW, SHANGHAI) == "2026-11-23 19:00:00"
+    assert show_moment(None, SHANGHAI) == "-"
+    assert titled("SINCE", SHANGHAI) == "SINCE (Asia/Shanghai)"
+    assert titled("SINCE", UTC) == "SINCE (UTC)"

@@ -1,0 +1,82 @@
+"""`config/crawler.example.toml` is complete and true."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.settings import load
+from crawler.settings.schema import keys_of, model_of, tables
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "config" / "crawler.example.toml"
+KEYS = {"UCLOUD_PUBLIC_KEY": "p", "UCLOUD_PRIVATE_KEY": "k"}
+#: Settings that have no default, or whose value in the example only shows the form.
+NO_DEFAULT = {
+    ("accounts", "name"), ("accounts", "public_key"), ("accounts", "private_key"), ("accounts", "profile"),
+    ("accounts.variants", "name"), ("accounts.places", "region"), ("accounts.places", "zone"),
+    ("accounts.places", "project"), ("smtp", "host"), ("smtp", "username"), ("smtp", "password"), ("smtp", "from"),
+    ("reports", "name"), ("reports", "to"),
+}  # fmt: skip
+SETTING = re.compile(r"^(?:\[\[?(?P<table>[\w.]+)\]\]?|(?P<key>[\w-]+) = (?P<value>.+))$")
+
+
+def named() -> dict[str, dict[str, Any]]:
+    """Give every setting that the example names, commented out or not, by table."""
+    found: dict[str, dict[str, Any]] = {"": {}}
+    table = ""
+    for line in EXAMPLE.read_text(encoding="utf-8").splitlines():
+        match = SETTING.match(line.removeprefix("#"))
+        if match is None:
+            continue
+        if match["table"]:
+            table = match["table"]
+            found.setdefault(table, {})
+        else:
+            found[table][match["key"]] = tomllib.loads(f"value = {match['value']}")["value"]
+    return found
+
+
+def test_loads() -> None:
+    """The example is a valid configuration once the keys are in the environment, and it warns of nothing."""
+    settings = load(EXAMPLE, None, KEYS)
+
+    assert [account.name for account in settings.accounts] == ["prod"]
+    assert settings.warnings == ()
+
+
+def test_loads_with_everything_on(tmp_path: Path) -> None:
+    """What is commented out is valid as well, but for the alternatives to keys."""
+    text = re.sub(r"^#(?=[\w-]+ = |\[)", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = re.sub(r"^(\w+_file|profile) = .*$", "", text, flags=re.MULTILINE)
+    path = tmp_path / "crawler.toml"
+    path.write_text(text, encoding="utf-8")
+    settings = load(path, None, {**KEYS, "SMTP_PASSWORD": "s"})
+
+    assert settings.accounts[0].places[0].zone == "hk-02"
+    assert settings.accounts[0].variants["g-v100"] == {"GPUType": "V100", "MachineType": "G"}
+    assert settings.reports[0].name == "sre"
+
+
+@pytest.mark.parametrize("table", tables(), ids=lambda table: ".".join(table) or "top")
+def test_names_every_setting(table: tuple[str, ...]) -> None:
+    """Every setting of the schema is named in its table, and no other."""
+    keys = set(named()[".".join(table)])
+    children = {path[len(table)] for path in tables() if path[: len(table)] == table and len(path) == len(table) + 1}
+    extra = {"MachineType", "GPUType"} if table == ("accounts", "variants") else set()
+
+    assert keys == (set(keys_of(table)) - children) | extra
+
+
+@pytest.mark.parametrize("table", tables(), ids=lambda table: ".".join(table) or "top")
+def test_defaults_agree(table: tuple[str, ...]) -> None:
+    """Every default in the example is the program's."""
+    name = ".".join(table)
+    defaults = {field.alias or key: field.default for key, field in model_of(table).model_fields.items()}
+    shown = {key: value for key, value in named()[name].items() if (name, key) not in NO_DEFAULT and key in defaults}
+
+    assert shown == {key: defaults[key] for key in shown}
+    assert {key for key in shown if defaults[key] is None} == set()
