@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import ROOT, tracked_files
+from tests.support.house import ROOT, text_of, tracked_files
 
 pytestmark = pytest.mark.slow
 
@@ -154,8 +154,18 @@ def test_init(installed: Installed) -> None:
 
 
 def test_demo(installed: Installed) -> None:
-    """The demo's data travel inside: it runs from an unrelated folder and leaves no file there but its database."""
+    """The demo runs from an unrelated folder, leaves nothing there but its database, and tells what the README shows."""
     before = set(installed.cwd.iterdir())
 
-    assert "hk-02" in installed.run("crawler", "demo")
-    assert {path.suffix for path in set(installed.cwd.iterdir()) - before} <= {".db"}
+    told = installed.run("crawler", "demo")
+
+    assert {path.suffix for path in set(installed.cwd.iterdir()) - before} <= {".db", ".lock"}
+    (shown,) = re.findall(r"<!-- demo:begin -->\n```\n(.*?)```", text_of(Path("README.md")), re.DOTALL)
+    assert timeless(told) == timeless(shown)
+
+
+def timeless(screen: str) -> list[str]:
+    """Take from the demo's screen what differs from run to run: times, and the way to the program after `Try`."""
+    story = screen.split("\nTry ")[0]
+    spans = re.compile(r" +\d\d? [A-Z][a-z]{2} \d\d:\d\d and .*")
+    return [re.sub(r"\d\d-\d\d \d\d:\d\d|\d\d:\d\d", "TIME", spans.sub(" SPAN", line)) for line in story.splitlines()]

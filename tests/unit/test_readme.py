@@ -22,7 +22,7 @@ from tests.support.house import ROOT, text_of, tracked_files
 README = text_of(Path("README.md"))
 #: Lines that would install somebody else's package, which has the name of our command.
 FOREIGN_INSTALL = re.compile(
-    r"(?:pipx?3?|uv tool|uv pip|uv) (?:install|add|run --with)(?: +-\S+)* +[\"']?crawler(?![\w./-])|uvx crawler\b"
+    r"(?:(?:pipx?3?|uv tool|uv pip|uv) (?:install|add|run --with)|uvx)(?: +-\S+)* +[\"']?crawler(?![\w./-])"
 )
 
 
