@@ -154,7 +154,7 @@ def test_init(installed: Installed) -> None:
 
 
 def test_demo(installed: Installed) -> None:
-    """The demo runs from an unrelated folder, leaves nothing there but its database, and tells what the README shows."""
+    """The demo runs anywhere, leaves nothing there but its database, and tells what the README shows."""
     before = set(installed.cwd.iterdir())
 
     told = installed.run("crawler", "demo")
