@@ -42,7 +42,7 @@ def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = (
         modified=modified,
         filled=tuple(filled),
         merged=merged,
-        counterparts=_counterparts(known.images, merged),
+        counterparts=counterparts(known.images, merged),
     )
 
 
@@ -89,7 +89,7 @@ def _with_known_spelling(
     }
 
 
-def _counterparts(
+def counterparts(
     before: Mapping[ImageKey, Attributes], after: Mapping[ImageKey, Attributes]
 ) -> dict[ImageKey, ImageKey]:
     """

@@ -149,6 +149,44 @@ class FailureRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRow:
+    """Withdrawals at one target that wait, or waited, for confirmation."""
+
+    id: int
+    #: The run of the first held answer.
+    run: int
+    target: Target
+    #: open, confirmed, dissolved, accepted, rejected
+    status: str
+    #: `(image_set, image_id, image_name)` of every image it is about.
+    images: tuple[tuple[str, str, str], ...]
+    held_at: datetime
+    not_before: datetime | None
+    confirmations: int
+    resolved_at: datetime | None
+    #: Who accepted or rejected it by hand.
+    resolved_by: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `holds list`."""
+        return {
+            **self.target.as_dict(),
+            "id": self.id,
+            "run": self.run,
+            "status": self.status,
+            "images": [
+                {"image_set": image_set, "image_id": image_id, "image_name": name}
+                for image_set, image_id, name in self.images
+            ],
+            "held_at": iso_utc(self.held_at),
+            "not_before": iso_utc(self.not_before),
+            "confirmations": self.confirmations,
+            "resolved_at": iso_utc(self.resolved_at),
+            "resolved_by": self.resolved_by,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """What one run did: the row of `runs`, and the summary that `run --json` prints."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +27,7 @@ SET_NAMES = (
 NAMES = ("CentOS 7.6", "Ubuntu 20.04", "UBuntu 20.04", "Anolis 8.6", "Ubuntu 20.04 「EOL」", "高内核CentOS 7.6 64位")
 
 _ids = st.sampled_from([f"uimage-{n:06d}" for n in range(12)])
-_optional_fields = {
+_optional_fields: dict[str, st.SearchStrategy[Any]] = {
     "ImageName": st.sampled_from(NAMES) | st.none(),
     "NotSupportGPU": st.booleans() | st.sampled_from(["true", "False"]) | st.none(),
     "ZoneId": st.sampled_from([3002, "3002"]),
@@ -41,13 +42,16 @@ _optional_fields = {
 records = st.builds(
     lambda image_id, fields: {"ImageId": image_id, **fields},
     _ids,
-    st.fixed_dictionaries({}, optional=_optional_fields),  # type: ignore[arg-type] # strategies of several types
+    st.fixed_dictionaries({}, optional=_optional_fields),
 )
 elements = records | _ids
 documents = st.builds(
     lambda sets: {"RetCode": 0, "Action": "DescribeUK8SImageResponse", **sets},
     st.dictionaries(st.sampled_from(SET_NAMES), st.lists(elements, max_size=6) | st.none(), max_size=4),
 )
+
+
+_RECASINGS: tuple[Callable[[str], str], ...] = (str, str.lower, str.upper, str.swapcase)
 
 
 def shuffled(document: Any, rng: random.Random) -> Any:
@@ -59,7 +63,7 @@ def shuffled(document: Any, rng: random.Random) -> Any:
         rng.shuffle(items)
         return items
     if isinstance(document, dict):
-        recase = rng.choice([str, str.lower, str.upper, str.swapcase])
+        recase = rng.choice(_RECASINGS)
         pairs = [(recase(key), shuffled(value, rng)) for key, value in document.items()]
         rng.shuffle(pairs)
         return dict(pairs)

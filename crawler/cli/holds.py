@@ -1,0 +1,128 @@
+"""`crawler holds`: withdrawals that are not believed yet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import Selected, reader_options
+from crawler.cli.output import Column, Row, emit
+from crawler.cli.selection import check_selection
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+FIELDS = (
+    "account", "project", "region", "zone", "kind", "variant", "id", "run", "status", "images", "held_at",
+    "not_before", "confirmations", "resolved_at", "resolved_by",
+)  # fmt: skip
+
+
+def _images(row: Row) -> str:
+    return ", ".join(f"{image['image_name'] or '?'} {image['image_id']}" for image in row["images"])
+
+
+COLUMNS = (
+    Column("id", "HOLD"),
+    Column("account", "ACCOUNT", optional=True),
+    Column("project", "PROJECT", optional=True),
+    Column("zone", "ZONE"),
+    Column("variant", "VARIANT", optional=True),
+    Column("status", "STATUS"),
+    Column("held_at", "HELD", kind="time"),
+    Column("confirmations", "CONFIRMED", kind="count"),
+    Column("images", "IMAGES", cell=_images),
+    Column("resolved_by", "BY", optional=True),
+)
+
+
+@click.group()
+def holds() -> None:
+    """
+    Withdrawals that are not believed yet, and a person's word for or against them.
+
+    An answer that suddenly lacks most of a zone's images is held: the next good answers confirm it or prove it wrong.
+    """
+
+
+@holds.command("list")
+@click.option("--all", "include_resolved", is_flag=True, help="Also those that are resolved, and how.")
+@reader_options
+@pass_cli
+def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: Selected) -> None:
+    """List the open holds: where, which images, since when, how often confirmed."""
+    from crawler.store.holds import holds as rows_of
+
+    settings = context.history_settings()
+    with context.history() as conn:
+        check_selection(conn, selected)
+        rows = rows_of(conn, selected.filters(), include_resolved=include_resolved)
+        if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
+            context.say("Nothing is on hold." if not include_resolved else "Nothing was ever on hold here.")
+
+
+@holds.command()
+@click.argument("hold_ids", type=int, nargs=-1, required=True, metavar="HOLD…")
+@pass_cli
+def accept(context: CliContext, hold_ids: tuple[int, ...]) -> None:
+    """Believe the withdrawals now: they are recorded, dated to the first answer that lacked the images."""
+    from crawler.store.holds import accept as accept_holds
+
+    who, now = _who(), context.clock()
+    count = _write(context, lambda conn: accept_holds(conn, _once(hold_ids), who=who, now=now))
+    _log("accepted", hold_ids, who, now)
+    context.say(f"Accepted by {who}: {count} withdrawals recorded.")
+
+
+@holds.command()
+@click.argument("hold_ids", type=int, nargs=-1, required=True, metavar="HOLD…")
+@pass_cli
+def reject(context: CliContext, hold_ids: tuple[int, ...]) -> None:
+    """Declare the held answers wrong: the images count as present, and the next answer is judged afresh."""
+    from crawler.store.holds import reject as reject_holds
+
+    who, now = _who(), context.clock()
+    _write(context, lambda conn: reject_holds(conn, _once(hold_ids), who=who, now=now))
+    _log("rejected", hold_ids, who, now)
+    context.say(f"Rejected by {who}: the images count as present.")
+
+
+def _once(hold_ids: tuple[int, ...]) -> list[int]:
+    return list(dict.fromkeys(hold_ids))
+
+
+def _who() -> str:
+    """Give the name of the user that runs the command."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's nameless user
+        return f"uid {os.getuid()}"
+
+
+def _write(context: CliContext, work: Callable[[Connection], T]) -> T:
+    """Do *work* in one transaction, under the lock of the whole database."""
+    from crawler.store.engine import begin, opened
+    from crawler.store.lock import take_locks
+    from crawler.store.migrate import ensure_schema
+
+    database = context.history_settings().database
+    with take_locks(database, None, clock=context.clock) as fence, opened(database) as engine:
+        ensure_schema(engine, may_upgrade=False)
+        with begin(engine, fence) as conn:
+            return work(conn)
+
+
+def _log(verb: str, hold_ids: tuple[int, ...], who: str, now: datetime) -> None:
+    logger.info("holds %s %s by %s at %s", ", ".join(map(str, hold_ids)), verb, who, now.isoformat())

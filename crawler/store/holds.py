@@ -1,0 +1,159 @@
+"""
+Holds by hand: which withdrawals wait for confirmation, and a person's word for or against them.
+
+The guard opens and resolves holds by itself (`batch`); what is here overrides it. Every function takes a connection;
+those that write want one inside `begin(engine, fence)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
+
+from crawler.diff import counterparts
+from crawler.errors import UsageError
+from crawler.model import END_OF_TIME, Attributes, ImageKey
+from crawler.records import HoldRow
+from crawler.store.selection import EVERYTHING, Filters, chosen_targets
+from crawler.store.state import versions_of
+from crawler.store.statements import portions
+from crawler.store.tables import ChangeLog, Hold, HoldImage, ImageVersion, Interval
+
+
+def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: bool = False) -> list[HoldRow]:
+    """Give the open holds at the targets that *filters* want, oldest first; with *include_resolved* all there were."""
+    targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
+    statement: Select[Any] = select(Hold).order_by(Hold.held_at, Hold.id)
+    if not include_resolved:
+        statement = statement.where(Hold.status == "open")
+    rows = [row for row in conn.execute(statement) if row.target_id in targets]
+    images = _images(conn, [row.id for row in rows])
+    return [
+        HoldRow(
+            id=row.id,
+            run=row.run_id,
+            target=targets[row.target_id],
+            status=row.status,
+            images=images.get(row.id, ()),
+            held_at=row.held_at,
+            not_before=row.not_before,
+            confirmations=row.confirmations,
+            resolved_at=None if row.resolved_at == END_OF_TIME else row.resolved_at,
+            resolved_by=row.resolved_by,
+        )
+        for row in rows
+        if any(filters.wants_image(*image) for image in images.get(row.id, ()))
+    ]
+
+
+def accept(conn: Connection, hold_ids: Sequence[int], *, who: str, now: datetime) -> int:
+    """
+    Believe the withdrawals of *hold_ids* now and give how many were written, dated to the first held answer.
+
+    Raises UsageError when one of them is not an open hold; then nothing is written.
+    """
+    written = 0
+    for hold in _open_holds(conn, hold_ids):
+        written += _withdraw(conn, hold, now)
+    _resolve(conn, hold_ids, "accepted", who, now)
+    return written
+
+
+def reject(conn: Connection, hold_ids: Sequence[int], *, who: str, now: datetime) -> None:
+    """
+    Declare the held answers of *hold_ids* wrong: the images count as present, and a later answer is judged afresh.
+
+    Raises UsageError when one of them is not an open hold; then nothing is written.
+    """
+    _open_holds(conn, hold_ids)
+    _resolve(conn, hold_ids, "rejected", who, now)
+
+
+def _images(conn: Connection, hold_ids: Sequence[int]) -> dict[int, tuple[tuple[str, str, str], ...]]:
+    """Give the images of each hold with the last name the target had for them."""
+    named: dict[int, dict[tuple[str, str], str]] = {}
+    for portion in portions(hold_ids):
+        rows = conn.execute(
+            select(HoldImage.hold_id, HoldImage.image_set, HoldImage.image_id, ImageVersion.image_name)
+            .join(Hold, Hold.id == HoldImage.hold_id)
+            .outerjoin(
+                ImageVersion,
+                (ImageVersion.image_id == HoldImage.image_id) & (ImageVersion.image_set == HoldImage.image_set),
+            )
+            .outerjoin(Interval, (Interval.version_id == ImageVersion.id) & (Interval.target_id == Hold.target_id))
+            .where(HoldImage.hold_id.in_(portion))
+            .order_by(HoldImage.hold_id, HoldImage.image_set, HoldImage.image_id, Interval.valid_from)
+        )
+        for hold_id, image_set, image_id, name in rows:
+            named.setdefault(hold_id, {})[image_set, image_id] = name or ""
+    return {hold_id: tuple((*key, name) for key, name in images.items()) for hold_id, images in named.items()}
+
+
+def _open_holds(conn: Connection, hold_ids: Sequence[int]) -> list[Any]:
+    rows = {row.id: row for row in conn.execute(select(Hold).where(Hold.id.in_(hold_ids)))}
+    problems = [
+        f"there is no hold {hold_id}" if hold_id not in rows else f"hold {hold_id} is {rows[hold_id].status} already"
+        for hold_id in hold_ids
+        if hold_id not in rows or rows[hold_id].status != "open"
+    ]
+    if problems:
+        raise UsageError(f"Nothing was changed: {'; '.join(problems)}. `crawler holds list` shows the open ones.")
+    return [rows[hold_id] for hold_id in hold_ids]
+
+
+def _withdraw(conn: Connection, hold: Any, now: datetime) -> int:
+    """Close the intervals of a hold's images that are still open, and log the changes."""
+    keys = {
+        ImageKey(image_set, image_id)
+        for image_set, image_id in conn.execute(
+            select(HoldImage.image_set, HoldImage.image_id).where(HoldImage.hold_id == hold.id)
+        )
+    }
+    intervals, images = _open_images(conn, hold.target_id)
+    others = counterparts(images, {})
+    rows = [
+        {
+            "run_id": hold.run_id,
+            "target_id": hold.target_id,
+            "event": "withdrawn",
+            "image_set": key.image_set,
+            "image_id": key.image_id,
+            "image_name": str(images[key].get("image_name") or ""),
+            "counterpart": others[key].image_id if key in others else None,
+            "not_before": hold.not_before,
+            "observed_at": hold.held_at,
+            "recorded_at": now,
+            "before_payload_id": hold.before_payload_id,
+            "after_payload_id": hold.payload_id,
+        }
+        for key in sorted(keys & images.keys())
+    ]
+    if rows:
+        conn.execute(
+            update(Interval)
+            .where(Interval.id == bindparam("interval"))
+            .values(valid_to=hold.held_at, closed_run_id=hold.run_id),
+            [{"interval": intervals[key]} for key in sorted(keys & images.keys())],
+        )
+        conn.execute(insert(ChangeLog), rows)
+    return len(rows)
+
+
+def _open_images(conn: Connection, target_id: int) -> tuple[dict[ImageKey, int], dict[ImageKey, Attributes]]:
+    rows = conn.execute(
+        select(Interval.id, Interval.version_id).where(
+            Interval.target_id == target_id, Interval.valid_to == END_OF_TIME
+        )
+    ).all()
+    versions = versions_of(conn, {row.version_id for row in rows})
+    intervals = {versions[row.version_id][0]: row.id for row in rows}
+    return intervals, {versions[row.version_id][0]: versions[row.version_id][1] for row in rows}
+
+
+def _resolve(
+    conn: Connection, hold_ids: Sequence[int], status: Literal["accepted", "rejected"], who: str, now: datetime
+) -> None:
+    conn.execute(update(Hold).where(Hold.id.in_(hold_ids)).values(status=status, resolved_at=now, resolved_by=who))

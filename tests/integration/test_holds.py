@@ -1,0 +1,128 @@
+"""Holds by hand: listed, accepted, rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine
+
+from crawler.cli.app import cli
+from crawler.emulator import EmulatorServer, run_in_thread
+from crawler.errors import UsageError
+from crawler.records import ChangeRow, HoldRow
+from crawler.settings import Settings
+from crawler.store import holds, reader
+from crawler.store.engine import begin, read
+from tests.support.answers import NOON
+from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.worlds import make_timeline
+
+IMAGES = {"a": "CentOS 7.6", "b": "Ubuntu 20.04", "c": "Anolis 8.6"}
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def cloud() -> Iterator[EmulatorServer]:
+    timeline = make_timeline(zones={"hk-02": IMAGES}, steps=[{"remove": {"hk-02": ["a", "b"]}}])
+    with run_in_thread(timeline) as server:
+        yield server
+
+
+@pytest.fixture
+def held(engine: Engine, database_url: str, cloud: EmulatorServer) -> Settings:
+    """A history in which hk-02 suddenly lacked a and b at the second of two runs."""
+    settings = settings_for(database_url, account_at(cloud.url))
+    crawl_once(engine, settings, NOON)
+    cloud.step = 2
+    crawl_once(engine, settings, NOON + HOUR)
+    return settings
+
+
+def all_holds(engine: Engine) -> list[HoldRow]:
+    with read(engine) as conn:
+        return holds.holds(conn, include_resolved=True)
+
+
+def withdrawals(engine: Engine) -> list[ChangeRow]:
+    with read(engine) as conn:
+        return list(reader.changes(conn, events=["withdrawn"]))
+
+
+def states(engine: Engine, settings: Settings) -> dict[str, tuple[str, str | None]]:
+    with read(engine) as conn:
+        rows = reader.images(conn, None, now=NOON + 3 * HOUR, stale_after=settings.stale_after)
+        return {row.image_id: (row.state, row.reason) for row in rows}
+
+
+def test_a_hold_is_listed_with_its_images(engine: Engine, held: Settings) -> None:
+    """The list tells where, which images by name, since when, and how often confirmed."""
+    (hold,) = all_holds(engine)
+    assert (hold.target.zone, hold.run, hold.status, hold.confirmations) == ("hk-02", 2, "open", 0)
+    assert hold.images == (("ImageSet", "a", "CentOS 7.6"), ("ImageSet", "b", "Ubuntu 20.04"))
+    assert hold.not_before is not None
+    assert hold.not_before < hold.held_at
+    assert states(engine, held)["a"] == ("unknown", "held")
+
+
+def test_accept_writes_the_withdrawals_with_the_first_date(engine: Engine, held: Settings) -> None:
+    """An accepted hold is recorded at once, dated to the first held answer, and the next run adds nothing."""
+    (hold,) = all_holds(engine)
+    with begin(engine) as conn:
+        assert holds.accept(conn, [hold.id], who="ops", now=NOON + 2 * HOUR) == 2
+
+    rows = withdrawals(engine)
+    assert {row.image_id for row in rows} == {"a", "b"}
+    assert {(row.not_before, row.observed_at, row.recorded_at) for row in rows} == {
+        (hold.not_before, hold.held_at, NOON + 2 * HOUR)
+    }
+    assert states(engine, held) == {"c": ("present", None)}
+    (resolved,) = all_holds(engine)
+    assert (resolved.status, resolved.resolved_by, resolved.resolved_at) == ("accepted", "ops", NOON + 2 * HOUR)
+
+    result = crawl_once(engine, held, NOON + 3 * HOUR)
+    assert result.summary.targets["ok"] == 1
+    assert len(withdrawals(engine)) == 2
+
+
+def test_reject_keeps_the_images_and_judges_the_next_answer_afresh(engine: Engine, held: Settings) -> None:
+    """A rejected hold writes nothing; the next answer that lacks the images is held anew, with its own date."""
+    (first,) = all_holds(engine)
+    with begin(engine) as conn:
+        holds.reject(conn, [first.id], who="ops", now=NOON + 2 * HOUR)
+    assert states(engine, held)["a"] == ("present", None)
+
+    crawl_once(engine, held, NOON + 3 * HOUR)
+    again = all_holds(engine)
+    assert [hold.status for hold in again] == ["rejected", "open"]
+    assert again[1].held_at >= NOON + 3 * HOUR
+    assert withdrawals(engine) == []
+
+
+@pytest.mark.parametrize("verb", ["accept", "reject"])
+def test_what_is_no_open_hold_is_refused_whole(engine: Engine, held: Settings, verb: str) -> None:
+    """One wrong number among several changes nothing, and says what is wrong with it."""
+    (hold,) = all_holds(engine)
+    with begin(engine) as conn, pytest.raises(UsageError, match="there is no hold 77"):
+        getattr(holds, verb)(conn, [hold.id, 77], who="ops", now=NOON + 2 * HOUR)
+    assert all_holds(engine)[0].status == "open"
+
+
+def test_the_commands_list_accept_and_log(engine: Engine, held: Settings) -> None:
+    """`holds list`, `holds accept` and a second accept, as a person calls them."""
+    runner = CliRunner()
+
+    def call(*words: str) -> tuple[int, str]:
+        result = runner.invoke(cli, ["--database", held.database, *words])
+        return result.exit_code, result.output
+
+    code, output = call("holds", "list", "--zone", "hk-02")
+    assert (code, "CentOS 7.6 a, Ubuntu 20.04 b" in output) == (0, True)
+    code, output = call("holds", "accept", "1")
+    assert (code, "2 withdrawals recorded" in output) == (0, True)
+    code, output = call("holds", "accept", "1")
+    assert (code, "hold 1 is accepted already" in output) == (2, True)
+    assert "Nothing is on hold." in call("holds", "list")[1]
+    assert '"status": "accepted"' in call("holds", "list", "--all", "-o", "json")[1]

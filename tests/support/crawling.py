@@ -1,0 +1,49 @@
+"""Runs the real pipeline in the test's own process, against an emulated cloud and at a chosen time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine
+
+from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY
+from crawler.fetch import Timing
+from crawler.pipeline import RunResult, crawl
+from crawler.settings import AccountSettings, Limits, Secret, Settings
+from crawler.store.lock import take_locks
+
+#: So fast that no test waits for a throttle.
+QUICK = Limits(rate=5_000, attempts=2, timeout_seconds=5)
+
+
+def account_at(endpoint: str, name: str = "prod", **more: Any) -> AccountSettings:
+    """Give an account with the emulator's example keys at *endpoint*."""
+    return AccountSettings(
+        name=name,
+        endpoint=endpoint,
+        public_key=EXAMPLE_PUBLIC_KEY,
+        private_key=Secret(EXAMPLE_PRIVATE_KEY),
+        **{"limits": QUICK, **more},
+    )
+
+
+def settings_for(database_url: str, *accounts: AccountSettings, **more: Any) -> Settings:
+    """Give settings for *accounts* over the database at *database_url*."""
+    defaults: dict[str, Any] = {"timezone": ZoneInfo("Asia/Shanghai"), "stale_after": timedelta(hours=26)}
+    return Settings(database=database_url, accounts=accounts, **defaults | more)
+
+
+def crawl_once(engine: Engine, settings: Settings, at: datetime, **more: Any) -> RunResult:
+    """Run once; the clock reads *at* in the beginning and goes on from there."""
+    zero = time.monotonic()
+
+    def clock() -> datetime:
+        return at + timedelta(seconds=time.monotonic() - zero)
+
+    names = [account.name for account in settings.accounts]
+    with take_locks(settings.database, names, clock=clock) as fence:
+        return asyncio.run(crawl(settings, engine, fence, timing=Timing(clock=clock), **more))
