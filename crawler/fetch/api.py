@@ -31,6 +31,9 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 #: Shorter than the idle times-out of common gateways, so that they rarely close a connection under a request.
 KEEPALIVE_SECONDS = 15.0
 
+#: Every class that aiohttp, the socket and TLS below it may raise while a call is made.
+FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EOFError)
+
 
 class NetworkFailure(CrawlerError):
     """No complete answer came back."""
@@ -182,6 +185,6 @@ def mapped_errors() -> Iterator[None]:
         raise NetworkFailure("the connection was closed before the answer") from exc
     except aiohttp.ClientPayloadError as exc:
         raise NetworkFailure("the answer was cut") from exc
-    except (aiohttp.ClientError, HttpProcessingError, OSError, EOFError) as exc:
+    except FOREIGN_ERRORS as exc:
         text = printable(str(exc), 200)
         raise NetworkFailure(f"{type(exc).__name__}{': ' + text if text else ''}") from exc

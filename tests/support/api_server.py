@@ -85,9 +85,10 @@ class ApiServer:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             answer = self.respond(arrival)
-            if isinstance(answer, Mapping):
-                return answer_json(answer)
-            return answer if isinstance(answer, web.StreamResponse) else await answer
+            # A response of aiohttp is a mapping too, so it is asked first.
+            if isinstance(answer, web.StreamResponse):
+                return answer
+            return answer_json(answer) if isinstance(answer, Mapping) else await answer
         finally:
             self.in_flight -= 1
 

@@ -23,7 +23,7 @@ def lanes(workers: int = 16, **counts: int) -> Lanes:
 
 def pick_all(queue: Lanes, now: float = 0.0, limit: int = 100) -> list[Entry]:
     """Pick what may start now, as that many idle workers would."""
-    picked = []
+    picked: list[Entry] = []
     while len(picked) < limit and (found := queue.pick(now)) is not None:
         picked.append(found)
     return picked

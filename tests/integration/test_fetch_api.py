@@ -1,0 +1,296 @@
+"""One call against a real server: what goes out, and what each way of failing becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import client_exceptions, http_exceptions, web
+
+from crawler.fetch import Answer, ApiClient, Brake, CallCut, Endpoint, FetchOptions, NetworkFailure, Refusal, signature
+from crawler.fetch import api as api_module
+from crawler.fetch.api import mapped_errors
+from tests.support.api_server import ApiServer, Arrival, answer_json, images
+from tests.support.fake_time import START, FakeTime
+from tests.support.tls import make_tls
+
+pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+OK = {"RetCode": 0}
+
+
+def endpoint(url: str, **more: object) -> Endpoint:
+    return Endpoint(url=url, public_key="public-key", private_key="private-key", **more)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def client_of(
+    url: str, options: FetchOptions | None = None, time: FakeTime | None = None, **more: object
+) -> AsyncIterator[ApiClient]:
+    timing = (time or FakeTime()).timing()
+    async with ApiClient(endpoint(url, **more), options or FetchOptions(), timing=timing) as client:
+        yield client
+
+
+async def call(client: ApiClient, action: str = "GetRegion", brake: Brake | None = None, **params: object) -> Answer:
+    return await client.attempt(client.form(action, params), brake or Brake(monotonic=client.timing.monotonic))
+
+
+async def test_request() -> None:
+    """A signed form goes out with the time and the program's name; an extra header goes out unless it is empty."""
+    async with (
+        ApiServer(lambda _: OK) as server,
+        client_of(server.url, headers={"channel-key": "abc", "X-Empty": ""}) as client,
+    ):
+        answer = await call(client, "DescribeUK8SImage", Region="cn-bj2", Zone="cn-bj2-04", ProjectId=None)
+
+    sent = server.log[0]
+    unsigned = {"Action": "DescribeUK8SImage", "Region": "cn-bj2", "Zone": "cn-bj2-04", "PublicKey": "public-key"}
+    assert sent.params == {**unsigned, "Signature": signature(unsigned, "private-key")}
+    assert sent.headers["U-Timestamp-Ms"] == str(int(START.timestamp() * 1000))
+    assert sent.headers["User-Agent"].startswith("crawler/")
+    assert sent.headers["channel-key"] == "abc"
+    assert "X-Empty" not in sent.headers
+    assert (answer.status, answer.request_uuid, answer.received_at) == (200, "uuid-1", START)
+
+
+async def test_nothing_is_kept() -> None:
+    """Cookies are not sent back, and redirects are not followed."""
+
+    def respond(arrival: Arrival) -> web.Response:
+        headers = {"Set-Cookie": "session=1", "Location": "/elsewhere"}
+        return answer_json(OK, status=302, headers=headers)
+
+    async with ApiServer(respond) as server, client_of(server.url) as client:
+        answers = [await call(client) for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [302, 302]
+    assert len(server.log) == 2
+    assert "Cookie" not in server.log[1].headers
+
+
+async def test_connections() -> None:
+    """Many calls share as many connections as the concurrency, and no more."""
+    async with ApiServer(images) as server, client_of(server.url, FetchOptions(concurrency=3, rate=1e6)) as client:
+        await asyncio.gather(*(call(client) for _ in range(60)))
+
+    assert server.connections == 3
+    assert client.counts.sent == 60
+
+
+async def test_retry_after() -> None:
+    """The header is read, and a throttled answer with it stops the account for that long."""
+    time = FakeTime()
+
+    async with (
+        ApiServer(lambda _: answer_json({"RetCode": 153}, headers={"Retry-After": "30"})) as server,
+        client_of(server.url, time=time) as client,
+    ):
+        answer = await call(client)
+        refusal = Refusal(
+            failure_class="transient", message="x", is_throttled=True, retry_after_seconds=answer.retry_after_seconds
+        )
+        client.heeded(refusal)
+        await call(client)
+
+    assert time.now == pytest.approx(30.0)
+    assert client.throttle.rate == pytest.approx(5.5)  # halved, and one clean period since
+    assert client.counts.throttled == 1
+
+
+async def close_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+
+
+async def cut_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"RetCode"')
+    await writer.drain()
+    writer.close()
+
+
+async def speak_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+async def false_gzip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello")
+    await writer.drain()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("serve", "words"),
+    [
+        (close_at_once, "closed before the answer"),
+        (cut_the_body, "the answer was cut"),
+        (speak_nonsense, "ClientResponseError"),
+        (false_gzip, "cut|ClientPayloadError|Error"),
+    ],
+)
+async def test_broken_server(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], words: str
+) -> None:
+    """A server that closes, cuts or talks something else gives a network failure with a sentence."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, client_of(f"http://127.0.0.1:{port}/") as client:
+        with pytest.raises(NetworkFailure, match=words) as caught:
+            await call(client)
+
+    refusal = caught.value.refusal()
+    assert refusal.is_network
+    assert refusal.failure_class == "transient"
+
+
+async def test_nobody_there() -> None:
+    """A refused connection and a name that does not exist are network failures."""
+    async with client_of("http://127.0.0.1:9/") as client:
+        with pytest.raises(NetworkFailure, match="Cannot connect"):
+            await call(client)
+    async with client_of("http://nowhere.invalid/") as client:
+        with pytest.raises(NetworkFailure, match=r"the name of nowhere\.invalid cannot be resolved"):
+            await call(client)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://example.com/", "http://", "https://[/"])
+async def test_bad_endpoint(url: str) -> None:
+    """An endpoint that is no web address is a defect, and not retried."""
+    async with client_of(url) as client:
+        with pytest.raises(NetworkFailure, match="no web address") as caught:
+            await call(client)
+
+    assert caught.value.refusal().failure_class == "defect"
+
+
+async def test_certificates(tmp_path: Path) -> None:
+    """A certificate nobody vouches for is refused; one that was named is accepted."""
+    context, certificate = make_tls(tmp_path)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n{"RetCode":0}')
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server:
+        async with client_of(url) as client:
+            with pytest.raises(NetworkFailure, match=r"the certificate of 127\.0\.0\.1 is not trusted"):
+                await call(client)
+        async with client_of(url, ca_file=str(certificate)) as client:
+            assert (await call(client)).body == b'{"RetCode":0}'
+
+
+async def test_too_long() -> None:
+    """An endless answer is given up when it is longer than any answer should be."""
+
+    async def respond(_: Arrival) -> web.StreamResponse:
+        return web.Response(body=b"x" * (api_module.MAX_BODY_BYTES + 1))
+
+    async with ApiServer(respond) as server, client_of(server.url) as client:
+        with pytest.raises(NetworkFailure, match="longer than 32 MB"):
+            await call(client)
+
+
+async def hang(_: Arrival) -> web.StreamResponse:
+    await asyncio.sleep(60)
+    raise AssertionError("nobody waits that long")
+
+
+async def test_time_out() -> None:
+    """A call ends when its time is up."""
+    async with ApiServer(hang) as server, client_of(server.url, FetchOptions(timeout_seconds=0.05)) as client:
+        with pytest.raises(NetworkFailure, match=r"no complete answer within 0\.05 s"):
+            await call(client)
+
+
+async def test_deadline() -> None:
+    """A call in flight is cut at the deadline, and none starts after it."""
+    time = FakeTime()
+    async with ApiServer(hang) as server, client_of(server.url, time=time) as client:
+        brake = Brake(monotonic=time.monotonic, deadline=0.05)
+        with pytest.raises(CallCut, match="deadline"):
+            await call(client, brake=brake)
+        time.now = 0.05
+        with pytest.raises(CallCut, match="deadline"):
+            await call(client, brake=brake)
+
+    assert len(server.log) == 1
+
+
+async def test_stop() -> None:
+    """A stop cuts a call in flight after a short grace, and a call that waits for its slot at once."""
+    stop, arrived = asyncio.Event(), asyncio.Event()
+
+    async def respond(arrival: Arrival) -> web.StreamResponse:
+        arrived.set()
+        return await hang(arrival)
+
+    async with ApiServer(respond) as server, client_of(server.url, FetchOptions(rate=0.001)) as client:
+        never = asyncio.Event()
+        client.throttle._sleep = lambda _: never.wait()
+        brake = Brake(monotonic=client.timing.monotonic, stop=stop)
+        async with brake.watched():
+            calls = [asyncio.create_task(call(client, brake=brake)) for _ in range(3)]
+            await arrived.wait()
+            stop.set()
+            results = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [getattr(result, "reason", None) for result in results] == ["interrupted"] * 3
+    assert len(server.log) == 1
+    assert len(client.throttle._task_logs) == 1
+
+
+async def test_no_secrets() -> None:
+    """Neither key is in the repr of an endpoint, nor in a message that the other side echoes."""
+    secret = endpoint("http://127.0.0.1:9/", headers={"channel-key": "channel-secret"})
+    async with ApiClient(secret, FetchOptions(), timing=FakeTime().timing()) as client:
+        refusal = client.heeded(Refusal(failure_class="defect", message="private-key public-key channel-secret"))
+
+    assert refusal.message == "[redacted] [redacted] [redacted]"
+    assert "private-key" not in f"{secret!r}{client!r}"
+    assert "public-key" not in repr(secret)
+    assert "channel-secret" not in repr(secret)
+
+
+def foreign_classes() -> list[type[Exception]]:
+    """List what aiohttp's client may raise, and what the socket and TLS below it may."""
+    found = {
+        cls
+        for module in (client_exceptions, http_exceptions)
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and issubclass(cls, Exception) and cls.__module__.startswith("aiohttp")
+    }
+    # Web sockets only.
+    found.discard(client_exceptions.WSMessageTypeError)
+    return sorted(found | {OSError, TimeoutError, ssl.SSLError, EOFError, asyncio.IncompleteReadError}, key=str)
+
+
+@pytest.mark.parametrize("cls", foreign_classes(), ids=lambda cls: cls.__name__)
+async def test_every_foreign_exception_is_mapped(cls: type[Exception]) -> None:
+    """No exception class of aiohttp leaves this room as itself."""
+    assert issubclass(cls, api_module.FOREIGN_ERRORS)
+
+
+@pytest.mark.parametrize(
+    "error", [aiohttp.ClientPayloadError(), http_exceptions.BadHttpMessage("x"), OSError(5, "x"), EOFError()]
+)
+async def test_mapped(error: Exception) -> None:
+    """A foreign exception becomes a network failure and stays its cause."""
+    with pytest.raises(NetworkFailure) as caught, mapped_errors():
+        raise error
+
+    assert caught.value.__cause__ is error

@@ -1,0 +1,232 @@
+"""Discovery against a real server: what is read, what is tolerated, and what is told apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from crawler.fetch import ApiClient, Discovery, Endpoint, FetchOptions, RetryBudget, discover
+from crawler.model import Place, Project
+from tests.support.api_server import ApiServer, Arrival, answer_json
+from tests.support.fake_time import FakeTime
+
+pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+REGIONS = {
+    "RetCode": 0,
+    "Regions": [
+        {"Region": "hk", "Zone": "hk-02", "RegionId": 3002, "IsDefault": False},
+        {"Region": "cn-bj2", "Zone": "cn-bj2-04", "RegionId": 9001, "IsDefault": True},
+    ],
+}
+PROJECTS = {"RetCode": 0, "ProjectSet": [{"ProjectId": "org-1", "ProjectName": "Default", "IsDefault": True}]}
+
+
+async def discovered(
+    regions: Any = REGIONS,
+    projects: Any = PROJECTS,
+    *,
+    time: FakeTime | None = None,
+    deadline: float | None = None,
+    budget: RetryBudget | None = None,
+) -> tuple[Discovery, list[str]]:
+    """Discover against a server that answers so; give the discovery and the actions that arrived."""
+    time = time or FakeTime()
+
+    def respond(arrival: Arrival) -> Any:
+        answer = regions if arrival.action == "GetRegion" else projects
+        return answer(arrival) if callable(answer) else answer
+
+    async with ApiServer(respond) as server:
+        endpoint = Endpoint(url=server.url, public_key="public", private_key="private")
+        async with ApiClient(endpoint, FetchOptions(), timing=time.timing()) as client:
+            found = await discover(client, deadline=deadline, budget=budget)
+    return found, [arrival.action for arrival in server.log]
+
+
+async def test_good() -> None:
+    """Regions first, then projects; sorted, with the zone's number."""
+    found, actions = await discovered()
+
+    assert actions == ["GetRegion", "GetProjectList"]
+    assert found == Discovery(
+        projects=(Project("org-1", "Default"),), places=(Place("cn-bj2", "cn-bj2-04", 9001), Place("hk", "hk-02", 3002))
+    )
+    assert found.is_good
+
+
+async def test_tolerant() -> None:
+    """Key case, text for numbers, missing fields, repeated and useless rows do not matter."""
+    regions = {
+        "retcode": "0",
+        "regions": [
+            {"region": "hk", "zone": "hk-02", "regionid": "3002"},
+            {"Region": "hk", "Zone": "hk-02", "RegionId": 3002},
+            {"Region": "hk", "Zone": "hk-03"},
+            {"Region": "sg", "Zone": "sg-01", "RegionId": 1},
+            {"Region": "sg", "Zone": "sg-01", "RegionId": 2},
+            {"Region": "us-ca"},
+            {"Zone": "us-ws-01"},
+            {"Region": None, "Zone": 7},
+            "kr-seoul",
+        ],
+    }
+    projects = {
+        "RetCode": "0",
+        "ProjectSet": [{"ProjectId": "org-2"}, {"projectid": "org-1", "ProjectName": "a"}, {}, 5],
+    }
+
+    found, _ = await discovered(regions, projects)
+
+    assert found.places == (Place("hk", "hk-02", 3002), Place("hk", "hk-03"), Place("sg", "sg-01"))
+    assert found.projects == (Project("org-1", "a"), Project("org-2"))
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"RetCode": 0, "Regions": []}, "the list Regions is empty"),
+        ({"RetCode": 0}, "no list Regions"),
+        ({"RetCode": 0, "Regions": {}}, "no list Regions"),
+        ({"RetCode": 0, "Regions": ["hk"]}, "no row of Regions is an object"),
+        ({"RetCode": 0, "Regions": [{"Region": "hk"}]}, "no row names both"),
+    ],
+)
+async def test_empty(answer: Mapping[str, Any], words: str) -> None:
+    """A list that is empty or useless is a problem, and no catalog."""
+    found, _ = await discovered(answer)
+
+    assert found.places is None
+    assert found.projects is not None
+    assert not found.is_good
+    assert [words in problem for problem in found.problems] == [True]
+
+
+async def test_no_projects() -> None:
+    """An empty project list is a problem, not a refusal."""
+    found, _ = await discovered(projects={"RetCode": 0, "ProjectSet": []})
+
+    assert found.projects is None
+    assert not found.projects_refused
+    assert found.problems == ("GetProjectList: the list ProjectSet is empty",)
+
+
+@pytest.mark.parametrize("code", [230, 292, 299])
+async def test_refused_projects(code: int) -> None:
+    """A sub-account's refused project list is told apart and is asked for once."""
+    found, actions = await discovered(projects={"RetCode": code, "Message": "no permission"})
+
+    assert actions.count("GetProjectList") == 1
+    assert found.projects_refused
+    assert found.projects is None
+    assert "no permission" in found.refusal
+    assert found.places is not None
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize("code", [170, 171, 172, 174, 294, 295])
+async def test_credential(code: int) -> None:
+    """Refused credentials end the discovery after exactly one request, with the code explained."""
+    found, actions = await discovered({"RetCode": code, "Message": "no"})
+
+    assert actions == ["GetRegion"]
+    assert found.credential is not None
+    assert found.credential.ret_code == code
+    assert f"RetCode {code}: " in found.problems[0]
+
+
+async def test_credential_later() -> None:
+    """Credentials refused by the second question stop the account too."""
+    found, _ = await discovered(projects={"RetCode": 172})
+
+    assert found.credential is not None
+    assert found.places is not None
+
+
+async def test_transient() -> None:
+    """What passes is tried again, with waits that double and within the run's budget."""
+    time = FakeTime()
+    answers = iter([answer_json({}, status=502), {"RetCode": 110}, {"RetCode": 153}, {"RetCode": 150}, REGIONS])
+    budget = RetryBudget(0)
+
+    found, actions = await discovered(lambda _: next(answers), time=time, budget=budget)
+
+    assert found.is_good
+    assert actions == ["GetRegion"] * 5 + ["GetProjectList"]
+    assert [wait for wait in time.slept if wait in (0.5, 1.0, 2.0)] == [0.5, 1.0, 0.5, 2.0]
+    assert budget.remaining == 97
+
+
+async def test_gives_up() -> None:
+    """After its attempts a question is given up with the last answer's words; the next is still asked."""
+    found, actions = await discovered({"RetCode": 150, "Message": "restoring"})
+
+    assert actions == ["GetRegion"] * 4 + ["GetProjectList"]
+    assert found.places is None
+    assert "restoring (RetCode 150" in found.problems[0]
+
+
+async def test_budget_spent() -> None:
+    """Without retries left in the run there is one attempt."""
+    budget = RetryBudget(0)
+    budget.remaining = 0
+
+    _, actions = await discovered({"RetCode": 150}, budget=budget)
+
+    assert actions == ["GetRegion", "GetProjectList"]
+
+
+async def test_nobody_there() -> None:
+    """Without any answer the second question is not asked."""
+    endpoint = Endpoint(url="http://nowhere.invalid/", public_key="public", private_key="private")
+    async with ApiClient(endpoint, FetchOptions(), timing=FakeTime().timing()) as client:
+        found = await discover(client)
+
+    assert client.counts.sent == 4
+    assert client.counts.retried == 3
+    assert [problem.startswith("GetRegion: the name of nowhere.invalid") for problem in found.problems] == [True]
+
+
+async def test_deadline() -> None:
+    """No wait crosses the deadline, and nothing is asked after it."""
+    time = FakeTime()
+
+    found, actions = await discovered({"RetCode": 150}, time=time, deadline=1.2)
+    late, none = await discovered(time=time, deadline=0.1)
+
+    assert actions == ["GetRegion", "GetRegion", "GetProjectList"]
+    assert not found.is_good
+    assert time.now < 1.2
+    assert none == []
+    assert late.problems == ("GetRegion: not asked: the run's deadline came first",)
+
+
+async def test_stop() -> None:
+    """A stop ends a wait between attempts at once."""
+    stop, waiting = asyncio.Event(), asyncio.Event()
+    time = FakeTime()
+
+    async def sleep(_: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    def respond(_: Arrival) -> Mapping[str, Any]:
+        client.timing = timing  # from now on sleeping never ends
+        return {"RetCode": 150, "Message": "restoring"}
+
+    timing = time.timing()
+    timing = type(timing)(clock=timing.clock, monotonic=timing.monotonic, sleep=sleep, uniform=timing.uniform)
+    async with ApiServer(respond) as server:
+        endpoint = Endpoint(url=server.url, public_key="public", private_key="private")
+        async with ApiClient(endpoint, FetchOptions(), timing=time.timing()) as client:
+            task = asyncio.create_task(discover(client, stop=stop))
+            await waiting.wait()
+            stop.set()
+            found = await task
+
+    assert len(server.log) == 1
+    assert "restoring" in found.problems[0]
