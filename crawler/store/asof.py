@@ -3,17 +3,19 @@ When each target was last looked at, and how that went: the knowledge behind eve
 
 A run observed a target when it finished and its scope holds the target; the exception row that covers the run says what
 went wrong, and without one all was well. Nothing here scans `runs`: each scope is asked for its newest run at or before
-the moment through the index `(scope_id, finished_at)`.
+the moment through the index `(scope_id, finished_at)`. Statements are built once: building one costs more than running
+it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, bindparam, select
 from sqlalchemy.orm import aliased
 
 from crawler.model import END_OF_TIME, Outcome
@@ -85,65 +87,86 @@ def observations(conn: Connection, target_ids: Collection[int], at: datetime | N
 
 def last_runs(conn: Connection, target_ids: Collection[int], at: datetime | None = None) -> dict[int, LastRun]:
     """Give the last finished run at or before *at* (None: ever) that had each target in its scope."""
-    rows: Iterable[Any]
-    if len(target_ids) <= PORTION:
-        rows = conn.execute(newest_run_per_scope(at or END_OF_TIME, sorted(target_ids)))
-    else:
-        rows = conn.execute(newest_run_per_scope(at or END_OF_TIME))
-    newest_first = sorted(rows, key=lambda row: (row.finished_at, row.id), reverse=True)
-
-    # Most targets are in the newest scope or two, so scopes are opened a few at a time, the newest first.
     wanted = set(target_ids)
     found: dict[int, LastRun] = {}
-    position, size = 0, 1
-    while wanted and position < len(newest_first):
-        chosen = newest_first[position : position + size]
-        position, size = position + size, min(size * 4, PORTION)
+    # Most targets are in the newest scope or two, so scopes are opened a few at a time, the newest first.
+    for chosen in _scopes_newest_first(conn, sorted(wanted), at or END_OF_TIME):
         members = _members(conn, [row.scope_id for row in chosen], wanted)
         for row in chosen:
             hits = wanted & members.get(row.scope_id, set())
             wanted -= hits
             run = LastRun(run_id=row.id, started_at=row.started_at, finished_at=row.finished_at)
             found.update(dict.fromkeys(hits, run))
+        if not wanted:
+            break
     return found
 
 
-def newest_run_per_scope(at: datetime, target_ids: Sequence[int] | None = None) -> Select[*tuple[Any, ...]]:
-    """Select each scope's newest run finished at or before *at*; if given, of scopes that hold any of *target_ids*."""
+def _scopes_newest_first(conn: Connection, target_ids: Sequence[int], at: datetime) -> Iterator[Sequence[Any]]:
+    """Yield the scopes that may hold some of the targets, each with its newest run at *at*: two, then larger lots."""
+    is_few = len(target_ids) <= PORTION
+    statement = newest_run_per_scope(of_targets=is_few)
+    parameters = {"at": at} | ({"targets": target_ids} if is_few else {})
+    yield conn.execute(statement.limit(bindparam("count")), {**parameters, "count": 2}).all()
+    rest = conn.execute(statement, parameters).all()[2:]
+    size = 8
+    while rest:
+        yield rest[:size]
+        rest, size = rest[size:], min(size * 4, PORTION)
+
+
+@cache
+def newest_run_per_scope(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
+    """Select each scope's newest run finished at or before `:at`, newest first; of scopes that hold any `:targets`."""
     inner = aliased(Run)
     newest = (
         select(inner.id)
-        .where(inner.scope_id == ScopeRow.id, inner.finished_at <= at)
+        .where(inner.scope_id == ScopeRow.id, inner.finished_at <= bindparam("at"))
         .order_by(inner.finished_at.desc(), inner.id.desc())
         .limit(1)
         .scalar_subquery()
     )
     statement: Select[*tuple[Any, ...]] = (
-        select(Run.scope_id, Run.id, Run.started_at, Run.finished_at).select_from(ScopeRow).join(Run, Run.id == newest)
+        select(Run.scope_id, Run.id, Run.started_at, Run.finished_at)
+        .select_from(ScopeRow)
+        .join(Run, Run.id == newest)
+        .order_by(Run.finished_at.desc(), Run.id.desc())
     )
-    if target_ids is not None:
-        scopes = select(ScopeTarget.scope_id).where(ScopeTarget.target_id.in_(target_ids))
+    if of_targets:
+        scopes = select(ScopeTarget.scope_id).where(ScopeTarget.target_id.in_(bindparam("targets", expanding=True)))
         statement = statement.where(ScopeRow.id.in_(scopes))
     return statement
 
 
 def _members(conn: Connection, scope_ids: Sequence[int], wanted: Collection[int]) -> dict[int, set[int]]:
     """Give which targets are in each scope; of the *wanted* ones at least."""
-    statement = select(ScopeTarget.scope_id, ScopeTarget.target_id).where(ScopeTarget.scope_id.in_(scope_ids))
-    if len(wanted) <= PORTION:
-        statement = statement.where(ScopeTarget.target_id.in_(sorted(wanted)))
+    parameters = {"scopes": scope_ids}
+    is_few = len(wanted) <= PORTION
+    if is_few:
+        parameters["targets"] = sorted(wanted)
     members: dict[int, set[int]] = {}
-    for scope_id, target_id in conn.execute(statement):
+    for scope_id, target_id in conn.execute(_members_of_scopes(of_targets=is_few), parameters):
         members.setdefault(scope_id, set()).add(target_id)
     return members
 
 
-def newest_trouble(run_id: int, target_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
-    """Select each target's newest span of trouble that began in *run_id* or before."""
+@cache
+def _members_of_scopes(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
+    statement = select(ScopeTarget.scope_id, ScopeTarget.target_id).where(
+        ScopeTarget.scope_id.in_(bindparam("scopes", expanding=True))
+    )
+    if of_targets:
+        statement = statement.where(ScopeTarget.target_id.in_(bindparam("targets", expanding=True)))
+    return statement
+
+
+@cache
+def newest_trouble() -> Select[*tuple[Any, ...]]:
+    """Select the newest span of trouble of each of `:targets` that began in `:run` or before."""
     inner = aliased(RunException)
     newest = (
         select(inner.id)
-        .where(inner.target_id == TargetRow.id, inner.from_run_id <= run_id)
+        .where(inner.target_id == TargetRow.id, inner.from_run_id <= bindparam("run"))
         .order_by(inner.from_run_id.desc())
         .limit(1)
         .scalar_subquery()
@@ -164,7 +187,7 @@ def newest_trouble(run_id: int, target_ids: Sequence[int]) -> Select[*tuple[Any,
         )
         .select_from(TargetRow)
         .join(RunException, RunException.id == newest)
-        .where(TargetRow.id.in_(target_ids))
+        .where(TargetRow.id.in_(bindparam("targets", expanding=True)))
     )
 
 
@@ -183,7 +206,7 @@ def troubles_at(conn: Connection, run_id: int, target_ids: Iterable[int]) -> dic
     """Give the newest span of trouble of each target that began in *run_id* or before."""
     troubles: dict[int, Trouble] = {}
     for portion in portions(sorted(target_ids)):
-        for row in conn.execute(newest_trouble(run_id, portion)):
+        for row in conn.execute(newest_trouble(), {"run": run_id, "targets": portion}):
             troubles[row.target_id] = Trouble(
                 exception_id=row.id,
                 from_run_id=row.from_run_id,
@@ -205,10 +228,15 @@ def absences(
     """Give the targets that were retired or deselected at *at*: the reason, and since when."""
     found: dict[int, tuple[Literal["retired", "deselected"], datetime]] = {}
     for portion in portions(target_ids):
-        for target_id, reason, valid_from in conn.execute(
-            select(Absence.target_id, Absence.reason, Absence.valid_from).where(
-                Absence.target_id.in_(portion), Absence.valid_to > at, Absence.valid_from <= at
-            )
-        ):
+        for target_id, reason, valid_from in conn.execute(_absences_at(), {"targets": portion, "at": at}):
             found[target_id] = (cast("Literal['retired', 'deselected']", reason), valid_from)
     return found
+
+
+@cache
+def _absences_at() -> Select[*tuple[Any, ...]]:
+    return select(Absence.target_id, Absence.reason, Absence.valid_from).where(
+        Absence.target_id.in_(bindparam("targets", expanding=True)),
+        Absence.valid_to > bindparam("at"),
+        Absence.valid_from <= bindparam("at"),
+    )

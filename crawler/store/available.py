@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from crawler.model import Attributes, ImageKey, require_aware
 from crawler.records import ImageRow, Reason
@@ -147,11 +148,42 @@ def _newest_by_name(intervals: Iterable[_Valid]) -> dict[tuple[str, str], tuple[
     return newest
 
 
-def valid_at(moment: datetime, target_ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
-    """Select the intervals of some targets that are valid at *moment*."""
-    return select(
+@cache
+def valid_at(*, narrowed: bool) -> Select[*tuple[Any, ...]]:
+    """Select the intervals of `:targets` that are valid `:at` a moment; only of `:versions`, when *narrowed*."""
+    statement = select(
         Interval.target_id, Interval.version_id, Interval.valid_from, Interval.present_since, Interval.baseline
-    ).where(Interval.target_id.in_(target_ids), Interval.valid_to > moment, Interval.valid_from <= moment)
+    ).where(
+        Interval.target_id.in_(bindparam("targets", expanding=True)),
+        Interval.valid_to > bindparam("at"),
+        Interval.valid_from <= bindparam("at"),
+    )
+    return statement.where(Interval.version_id.in_(bindparam("versions", expanding=True))) if narrowed else statement
+
+
+@cache
+def _versions() -> Select[*tuple[Any, ...]]:
+    return select(
+        ImageVersion.id,
+        ImageVersion.image_set,
+        ImageVersion.image_id,
+        ImageVersion.image_name,
+        ImageVersion.name_key,
+        ImageVersion.attributes,
+    ).where(ImageVersion.id.in_(bindparam("versions", expanding=True)))
+
+
+@cache
+def _held_at() -> Select[*tuple[Any, ...]]:
+    return (
+        select(Hold.target_id, HoldImage.image_set, HoldImage.image_id)
+        .join(HoldImage, HoldImage.hold_id == Hold.id)
+        .where(
+            Hold.target_id.in_(bindparam("targets", expanding=True)),
+            Hold.held_at <= bindparam("at"),
+            Hold.resolved_at > bindparam("at"),
+        )
+    )
 
 
 def _valid_intervals(
@@ -161,10 +193,10 @@ def _valid_intervals(
     narrowed: Sequence[int] | None,
     versions: dict[int, _Version],
 ) -> dict[int, list[_Valid]]:
-    statement = valid_at(moment, target_ids)
+    parameters: dict[str, Any] = {"targets": target_ids, "at": moment}
     if narrowed is not None:
-        statement = statement.where(Interval.version_id.in_(narrowed))
-    rows = conn.execute(statement).all()
+        parameters["versions"] = narrowed
+    rows = conn.execute(valid_at(narrowed=narrowed is not None), parameters).all()
     _load_versions(conn, {row.version_id for row in rows} - versions.keys(), versions)
     valid: dict[int, list[_Valid]] = {}
     for target_id, version_id, valid_from, present_since, baseline in rows:
@@ -176,16 +208,7 @@ def _valid_intervals(
 
 def _load_versions(conn: Connection, wanted: Collection[int], versions: dict[int, _Version]) -> None:
     for portion in portions(sorted(wanted)):
-        rows = conn.execute(
-            select(
-                ImageVersion.id,
-                ImageVersion.image_set,
-                ImageVersion.image_id,
-                ImageVersion.image_name,
-                ImageVersion.name_key,
-                ImageVersion.attributes,
-            ).where(ImageVersion.id.in_(portion))
-        )
+        rows = conn.execute(_versions(), {"versions": portion})
         for version_id, image_set, image_id, name, name_key, attributes in rows:
             versions[version_id] = _Version(
                 key=ImageKey(image_set, image_id), name=name, name_key=name_key, attributes=attributes
@@ -195,11 +218,7 @@ def _load_versions(conn: Connection, wanted: Collection[int], versions: dict[int
 def _held_images(conn: Connection, target_ids: Sequence[int], moment: datetime) -> dict[int, set[ImageKey]]:
     """Give the images of each target that were on hold at *moment*."""
     held: dict[int, set[ImageKey]] = {}
-    rows = conn.execute(
-        select(Hold.target_id, HoldImage.image_set, HoldImage.image_id)
-        .join(HoldImage, HoldImage.hold_id == Hold.id)
-        .where(Hold.target_id.in_(target_ids), Hold.held_at <= moment, Hold.resolved_at > moment)
-    )
+    rows = conn.execute(_held_at(), {"targets": target_ids, "at": moment})
     for target_id, image_set, image_id in rows:
         held.setdefault(target_id, set()).add(ImageKey(image_set, image_id))
     return held

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, or_, select
 
 from crawler.model import Target, normalise_name
 from crawler.store.statements import PORTION, portions
@@ -77,23 +78,31 @@ def _fits(value: str | None, wanted: Collection[str]) -> bool:
 
 def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
     """Give the targets that *filters* want, sorted."""
-    columns = (Account.name, TargetRow.project, TargetRow.region, TargetRow.zone, TargetRow.kind, TargetRow.variant)
-    statement = select(*columns, TargetRow.id, TargetRow.project_name, TargetRow.baseline_run_id).join(
-        Account, Account.id == TargetRow.account_id
-    )
     wanted = (filters.account, filters.project, filters.region, filters.zone, filters.kind, filters.variant)
-    for column, globs in zip(columns, wanted, strict=True):
-        if globs and not any(map(is_glob, globs)):
-            exact: ColumnElement[bool] = column.in_(globs)
-            statement = statement.where(
-                or_(exact, TargetRow.project_name.in_(globs)) if column is TargetRow.project else exact
-            )
+    exact = tuple(bool(globs) and not any(map(is_glob, globs)) for globs in wanted)
+    parameters = {f"part{part}": wanted[part] for part, is_exact in enumerate(exact) if is_exact}
     chosen = [
         ChosenTarget(target=Target(*names), target_id=target_id, baseline_run_id=baseline_run_id)
-        for *names, target_id, project_name, baseline_run_id in conn.execute(statement)
+        for *names, target_id, project_name, baseline_run_id in conn.execute(_targets_with(exact), parameters)
         if _wants(names, project_name, wanted)
     ]
     return sorted(chosen, key=lambda choice: choice.target)
+
+
+@cache
+def _targets_with(exact: tuple[bool, ...]) -> Select[*tuple[Any, ...]]:
+    """Select targets, of the six parts of their name those *exact* ones in SQL, as `:part0` to `:part5`."""
+    columns = (Account.name, TargetRow.project, TargetRow.region, TargetRow.zone, TargetRow.kind, TargetRow.variant)
+    statement: Select[*tuple[Any, ...]] = select(
+        *columns, TargetRow.id, TargetRow.project_name, TargetRow.baseline_run_id
+    ).join(Account, Account.id == TargetRow.account_id)
+    for part, column in enumerate(columns):
+        if exact[part]:
+            values: BindParameter[Any] = bindparam(f"part{part}", expanding=True)
+            is_project = column is TargetRow.project
+            fits = or_(column.in_(values), TargetRow.project_name.in_(values)) if is_project else column.in_(values)
+            statement = statement.where(fits)
+    return statement
 
 
 def _wants(names: list[Any], project_name: str, wanted: tuple[tuple[str, ...], ...]) -> bool:
