@@ -25,7 +25,6 @@ from crawler.store.foreign_errors import mapped_errors
 
 __all__ = ["Fence", "address_of", "begin", "is_sqlite", "mapped_errors", "open_engine", "opened", "read"]
 
-#: How long a statement waits for another process's transaction.
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120
@@ -42,16 +41,25 @@ class Fence(Protocol):
         """Raise FenceLost when the lock is not ours any more."""
 
 
-def open_engine(url_or_path: str | Path, *, read_only: bool = False, application_name: str = "crawler") -> Engine:
+def open_engine(
+    url_or_path: str | Path,
+    *,
+    read_only: bool = False,
+    application_name: str = "crawler",
+    busy_seconds: float = BUSY_SECONDS,
+) -> Engine:
     """
     Open the database at *url_or_path*; nothing is connected or created before the first transaction.
 
-    Raises UsageError for an address of no known kind, DatabaseUnavailable when the driver is missing.
+    *busy_seconds*: how long a statement waits for another process's transaction. Raises UsageError for an address of no
+    known kind, DatabaseUnavailable when the driver is missing.
     """
     address = parse_address(url_or_path)
     if address.path is not None:
-        return _sqlite_engine(address, read_only=read_only)
-    return _postgresql_engine(address, read_only=read_only, application_name=application_name)
+        return _sqlite_engine(address, read_only=read_only, busy_seconds=busy_seconds)
+    return _postgresql_engine(
+        address, read_only=read_only, application_name=application_name, busy_seconds=busy_seconds
+    )
 
 
 @contextmanager
@@ -98,12 +106,12 @@ def address_of(engine: Engine) -> Address:
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
 
-def _sqlite_engine(address: Address, *, read_only: bool) -> Engine:
+def _sqlite_engine(address: Address, *, read_only: bool, busy_seconds: float) -> Engine:
     assert address.path is not None  # noqa: S101 - a SQLite address has a path
     path = address.path.absolute()
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        creator=lambda: _connect_sqlite(path, read_only=read_only),
+        creator=lambda: _connect_sqlite(path, read_only=read_only, busy_seconds=busy_seconds),
         execution_options={_ADDRESS_OPTION: address},
     )
 
@@ -115,30 +123,32 @@ def _sqlite_engine(address: Address, *, read_only: bool) -> Engine:
     return engine
 
 
-def _connect_sqlite(path: Path, *, read_only: bool) -> sqlite3.Connection:
+def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
     if not path.parent.is_dir():
         raise DatabaseUnavailable(f"The folder {path.parent} of the database does not exist.")
+    if path.is_dir():
+        raise DatabaseUnavailable(f"The database {path} is a folder.")
     if read_only:
-        return _connect_reader(path)
-    connection = _raw_sqlite(path, "rwc")
+        return _connect_reader(path, busy_seconds)
+    connection = _raw_sqlite(path, "rwc", busy_seconds)
     # FULL: in rollback mode the cheaper NORMAL can leave a damaged file after a power cut; a run commits a few dozen
     # times at most, so the extra fsync costs nothing that anyone could notice.
     _pragmas(connection, "journal_mode = DELETE", "synchronous = FULL", "foreign_keys = ON")
     return connection
 
 
-def _connect_reader(path: Path) -> sqlite3.Connection:
+def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
     if not path.exists():
         raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
     for attempt in (1, 2):
-        connection = _raw_sqlite(path, "ro")
+        connection = _raw_sqlite(path, "ro", busy_seconds)
         try:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.Error as exc:
             connection.close()
             # A writer was killed in the middle: its journal must be rolled back, which takes write permission.
             if attempt == 1 and _needs_rollback(exc, path) and os.access(path, os.W_OK):
-                with closing(_raw_sqlite(path, "rw")) as writer:
+                with closing(_raw_sqlite(path, "rw", busy_seconds)) as writer:
                     writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
                 continue
             raise
@@ -151,11 +161,11 @@ def _needs_rollback(exc: sqlite3.Error, path: Path) -> bool:
     return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and Path(f"{path}-journal").exists()
 
 
-def _raw_sqlite(path: Path, mode: str) -> sqlite3.Connection:
+def _raw_sqlite(path: Path, mode: str, busy_seconds: float) -> sqlite3.Connection:
     return sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=busy_seconds,
         isolation_level=None,
         check_same_thread=False,  # the pool hands a connection to one thread at a time
     )
@@ -173,7 +183,7 @@ def _pragmas(connection: sqlite3.Connection, *pragmas: str) -> None:
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
-def _postgresql_engine(address: Address, *, read_only: bool, application_name: str) -> Engine:
+def _postgresql_engine(address: Address, *, read_only: bool, application_name: str, busy_seconds: float) -> Engine:
     try:
         engine = create_engine(
             address.url,
@@ -194,7 +204,7 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
     except (ArgumentError, ValueError) as exc:
         raise UsageError(f"{address}: this is no complete PostgreSQL URL (postgresql://user@host:5432/name).") from exc
     settings = {
-        "lock_timeout": f"{BUSY_SECONDS}s",
+        "lock_timeout": f"{round(busy_seconds * 1000)}ms",
         "statement_timeout": f"{STATEMENT_SECONDS}s",
         "idle_in_transaction_session_timeout": "0" if read_only else f"{IDLE_WRITER_SECONDS}s",
     }

@@ -1,0 +1,75 @@
+"""Addresses of databases: paths and URLs in, one checked value out, never a password in a message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crawler.errors import UsageError
+from crawler.store.address import Address, masked, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("crawler.db", "crawler.db"),
+        ("/var/lib/crawler.db", "/var/lib/crawler.db"),
+        ("sqlite:///crawler.db", "crawler.db"),  # three slashes: relative
+        ("sqlite:////var/lib/crawler.db", "/var/lib/crawler.db"),  # four: absolute
+        ("sqlite+pysqlite:////a.db", "/a.db"),
+        ("SQLite:///a%3Fb%25.db", "a?b%.db"),  # escaped in URLs only
+        ("a?b%25.db", "a?b%25.db"),
+        ("~/x.db", str(Path.home() / "x.db")),
+    ],
+)
+def test_sqlite_addresses(text: str, path: str) -> None:
+    """A path and a SQLite URL name the same file."""
+    assert parse_address(text) == Address(Path(path))
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "PostgreSQL"])
+def test_postgresql_addresses_get_their_driver(scheme: str) -> None:
+    """Every way to write PostgreSQL leads to psycopg 3; the text form has no password and no driver."""
+    address = parse_address(f"{scheme}://me:s%40cret@db.example:5433/history?sslmode=require&password=other")
+
+    assert address.path is None
+    assert address.url == "postgresql+psycopg://me:s%40cret@db.example:5433/history?sslmode=require&password=other"
+    assert str(address) == "postgresql://me:***@db.example:5433/history?sslmode=require&password=***"
+    assert "cret" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("mysql://me:secret@x/y", 'mysql://me:\\*\\*\\*@x/y: crawler has no use for "mysql"'),
+        ("postgresql+asyncpg://x/y", "asyncpg"),
+        ("", "no address"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        (":memory:", "in memory"),
+        ("sqlite://crawler.db", "three slashes"),
+        ("sqlite:///crawler.db?mode=ro", "no options"),
+        ("a\0b", "NUL"),
+    ],
+)
+def test_other_addresses_are_refused(text: str, says: str) -> None:
+    """What is neither of the two databases is refused with one sentence, without its password."""
+    with pytest.raises(UsageError, match=says) as caught:
+        parse_address(text)
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:p:w@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:p@w@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("postgresql://h/d?sslpassword=x&a=1", "postgresql://h/d?sslpassword=***&a=1"),
+    ],
+)
+def test_passwords_are_masked(url: str, shown: str) -> None:
+    """A password is masked wherever a URL may hold it, even where its writer forgot to escape it."""
+    assert masked(url) == shown
