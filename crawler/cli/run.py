@@ -58,7 +58,7 @@ def run(
     """
     Discover, ask every target once, compare, and record what was seen.
 
-    With --account, --project, --region, … the run is restricted: it asks only these, and concludes nothing about the rest.
+    With --account, --project, --region, … the run is restricted: it asks only these and concludes nothing about others.
     Ctrl-C and SIGTERM end it cleanly: what was answered is recorded, the rest is skipped.
     """
     if offline and not dry_run:
