@@ -155,7 +155,7 @@ def test_other_files_are_no_databases(tmp_path: Path) -> None:
         with opened(tmp_path / "crawler.db", read_only=read_only) as engine:
             assert "is not a SQLite database" in complaint(engine, settings)
         with opened(tmp_path, read_only=read_only) as engine:
-            assert "cannot be opened" in complaint(engine, settings)
+            assert "is a folder" in complaint(engine, settings)
 
 
 def test_damaged_database_is_said(sqlite_url: str) -> None:

@@ -47,7 +47,8 @@ def behind(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> E
         connection.execute(
             text(
                 "INSERT INTO targets (id, account_id, project, project_name, region, zone, kind, variant,"
-                " missing_count, missing_needed) VALUES (1, 1, 'org-x', '', 'hk', 'hk-02', 'uk8s-image', 'default', 0, 0)"
+                " missing_count, missing_needed)"
+                " VALUES (1, 1, 'org-x', '', 'hk', 'hk-02', 'uk8s-image', 'default', 0, 0)"
             )
         )
         connection.execute(
