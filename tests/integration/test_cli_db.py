@@ -1,0 +1,66 @@
+"""`crawler db`: the state of the database, and its upgrade under the lock."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import text
+
+from crawler.store.engine import begin, opened
+from crawler.store.lock import take_locks
+from crawler.store.migrate import SCHEMA_HEAD
+from tests.support.command import call
+
+
+def test_upgrade_makes_the_schema_once(empty_database_url: str) -> None:
+    """An empty database gets its schema; a second call says that there is nothing to do."""
+    made = call("--database", empty_database_url, "db", "upgrade").stdout
+    again = call("--database", empty_database_url, "db", "upgrade").stdout
+
+    assert made.endswith(f" made with the schema {SCHEMA_HEAD}\n")
+    assert again.endswith(f" has the schema {SCHEMA_HEAD} already\n")
+
+
+def test_status_counts(database_url: str) -> None:
+    """A current database is described in one row, exit code 0."""
+    (row,) = json.loads(call("--database", database_url, "db", "status", "-o", "json").stdout)
+
+    assert {key: row[key] for key in ("state", "schema", "runs", "targets", "intervals", "changes")} == {
+        "state": "current",
+        "schema": SCHEMA_HEAD,
+        "runs": 0,
+        "targets": 0,
+        "intervals": 0,
+        "changes": 0,
+    }
+    assert row["size_bytes"] > 0
+
+
+def test_status_of_another_schema(database_url: str) -> None:
+    """A database of a newer program is shown, and exit code 74 with a sentence says that it cannot be used."""
+    with opened(database_url) as engine, begin(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '20991231_later'"))
+
+    shown = call("--database", database_url, "db", "status", "-o", "json", code=74)
+
+    (row,) = json.loads(shown.stdout)
+    assert (row["state"], row["schema"], row["runs"]) == ("ahead", "20991231_later", None)
+    assert "a newer crawler wrote it. Upgrade this program." in shown.stderr
+    assert "a newer crawler wrote it" in call("--database", database_url, "db", "upgrade", code=74).stderr
+
+
+def test_missing_database(tmp_path: Path) -> None:
+    """Looking at a database that is not there makes none."""
+    assert "There is no database at" in call("--database", tmp_path / "none.db", "db", "status", code=74).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_upgrade_waits_for_no_run_unless_told(database_url: str) -> None:
+    """While a run holds the lock the upgrade leaves with 75 and says who holds it."""
+    with take_locks(database_url, ["prod"], clock=lambda: datetime(2026, 11, 23, tzinfo=UTC)):
+        refused = call("--database", database_url, "db", "upgrade", "--wait", "0.1", code=75)
+
+    assert "Another run holds the lock" in refused.stderr
+    assert "since 2026-11-23T00:00:00Z" in refused.stderr
