@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """Give up to *limit* of *known* that look like *word*, best first; case does not count."""
-    folded: dict[str, str] = {}
+    folded: dict[str, list[str]] = {}
     for candidate in sorted(known):
-        folded.setdefault(candidate.casefold(), candidate)
-    return [folded[match] for match in get_close_matches(word.casefold(), folded, n=limit, cutoff=0.6)]
+        folded.setdefault(candidate.casefold(), []).append(candidate)
+    found: list[str] = []
+    for match in get_close_matches(word.casefold(), folded, n=limit, cutoff=0.6):
+        # Words that differ by case alone: the one written most alike comes first.
+        found += sorted(folded[match], key=lambda candidate: -SequenceMatcher(None, word, candidate).ratio())
+    return found[:limit]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

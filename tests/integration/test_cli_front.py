@@ -1,0 +1,246 @@
+"""The front door: help, lazy imports, global options, errors as sentences, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib import util
+from pathlib import Path
+
+import click
+import pytest
+
+from crawler import __version__
+from crawler.cli.app import COMMANDS, cli, guarded
+from crawler.cli.context import CliContext
+from crawler.errors import EXIT_CODE_HELP, Ambiguous, CrawlerError, CredentialsRefused, DatabaseUnavailable, LockTaken
+from tests.support.command import ROOT, call, keys, process
+
+HEAVY = {"aiohttp", "sqlalchemy", "alembic", "jinja2", "pydantic"}
+WRITTEN = [name for name, entry in COMMANDS.items() if util.find_spec(entry.module) is not None]
+
+
+def every_command() -> list[tuple[str, ...]]:
+    """Give the words of every command and subcommand."""
+    found: list[tuple[str, ...]] = []
+    for name in WRITTEN:
+        command = cli.get_command(click.Context(cli), name)
+        found.append((name,))
+        if isinstance(command, click.Group):
+            found += [(name, child) for child in command.commands]
+    return found
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("config", "--help"), ("completion", "bash"), ()])
+def test_light(words: tuple[str, ...]) -> None:
+    """Help and completion import no network, database, template or validation library."""
+    program = (
+        "import sys\nfrom crawler.cli import main\n"
+        f"sys.argv = ['crawler', *{words!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert HEAVY & set(done.stderr.split()) == set()
+    assert done.stdout or not words
+
+
+def test_help() -> None:
+    """The help names every command in a line, and every exit code."""
+    text = call("--help").stdout
+
+    assert [name for name, entry in COMMANDS.items() if f"  {name} " not in text or entry.help not in text] == []
+    assert [code for code, told in EXIT_CODE_HELP.items() if f"{int(code)}  {told}" not in text] == []
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_every_command_has_help(words: tuple[str, ...]) -> None:
+    """Every command says what it does, and every option of it too."""
+    assert len(call(*words, "--help").stdout.splitlines()) > 3
+
+    command: click.Command = cli
+    for word in words:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), word)
+        assert found is not None
+        command = found
+    assert command.help
+    options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    assert [option.name for option in options if not option.help and not isinstance(option.type, click.Choice)] == []
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_help_in_the_table(name: str) -> None:
+    """The table's line and the command agree that there is one."""
+    assert COMMANDS[name].help.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("imgaes",), "No such command 'imgaes'; did you mean images?"),
+        (("conifg", "show"), "did you mean config?"),
+        (("xyzzy",), "No such command 'xyzzy'\n"),
+        (("images", "--zoen", "x"), "--zone"),
+        (("--confg", "x"), "--config"),
+        (("images", "-o", "xml"), "'xml' is not one of"),
+        (("runs", "show", "one"), "not a valid integer"),
+        (("changes", "--event", "gone"), "'gone' is not one of"),
+    ],
+)
+def test_mistyped(words: tuple[str, ...], said: str) -> None:
+    """A mistyped word exits 2 and names what may be meant."""
+    assert said in call(*words, code=2).stderr
+
+
+def test_version() -> None:
+    """--version names the program and its version, also as a module."""
+    assert process("--version").stdout == f"crawler {__version__}\n"
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_global_options_anywhere(tmp_path: Path, after: bool) -> None:
+    """The global options stand before or after the command."""
+    path = tmp_path / "mine.toml"
+    path.write_text('timezone = "UTC"\n')
+    options = ("--config", path, "--database", tmp_path / "x.db")
+    command = ("config", "validate")
+    words = (*command, *options) if after else (*options, *command)
+
+    assert call(*words, environ=keys()).stdout == f"{path} is fine: 1 account (default), database {tmp_path}/x.db\n"
+
+
+def test_database_is_missing(tmp_path: Path) -> None:
+    """A database that is not there yet is exit 74 and a way forward."""
+    text = call("--database", tmp_path / "none.db", "images", code=74).stderr
+
+    assert text == f"Error: There is no database at {tmp_path}/none.db yet: `crawler run` makes it.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (CredentialsRefused("no"), 5),
+        (Ambiguous("no"), 7),
+        (DatabaseUnavailable("no"), 74),
+        (LockTaken("no"), 75),
+        (CrawlerError("no"), 70),
+        (click.UsageError("no"), 2),
+        (click.ClickException("no"), 2),
+        (click.exceptions.Exit(3), 3),
+        (KeyboardInterrupt(), 130),
+        (BrokenPipeError(), 0),
+        (ZeroDivisionError("secret\nsecond line"), 70),
+        (OSError(28, "No space left on device"), 70),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every error has its exit code, and no traceback is shown unasked."""
+
+    def fail() -> None:
+        raise error
+
+    assert guarded(fail, CliContext()) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_traceback_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unexpected error is one sentence; -vv shows where it was."""
+
+    def fail() -> None:
+        raise ZeroDivisionError("why")
+
+    guarded(fail, CliContext())
+    assert capsys.readouterr().err == "Error: internal error (ZeroDivisionError: why); -vv shows where\n"
+
+    guarded(fail, CliContext(verbosity=2))
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_log_format(tmp_path: Path) -> None:
+    """With --log-format json errors are JSON lines too."""
+    text = call("--log-format", "json", "--database", tmp_path / "none.db", "images", code=74).stderr
+    event = json.loads(text)
+
+    assert (event["level"], event["at"]) == ("error", "2026-11-23T11:00:00Z")
+    assert "There is no database" in event["message"]
+
+
+def test_quiet(tmp_path: Path) -> None:
+    """-q silences talk, -qq warnings as well; errors are always told."""
+    path = tmp_path / "crawler.toml"
+    path.write_text('[[accounts]]\nname = "a"\npublic_key = "p"\nprivate_key = "k"\nendpoint = "http://x.example/"\n')
+    path.chmod(0o600)
+
+    assert "Warning: accounts[0].endpoint" in call("--config", path, "config", "validate").stderr
+    assert "Warning" in call("--config", path, "-q", "config", "validate").stderr
+    assert call("--config", path, "-qq", "config", "validate").stderr == ""
+    assert "Error" in call("-qqq", "--database", tmp_path / "none.db", "images", code=74).stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(shell: str) -> None:
+    """Each shell gets its script."""
+    assert "_CRAWLER_COMPLETE" in call("completion", shell).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("crawler im", {"images"}),
+        ("crawler config ", {"validate", "show"}),
+        ("crawler images --im", {"--image-set", "--image-id"}),
+        ("crawler images -o ", {"table", "json", "jsonl", "csv"}),
+    ],
+)
+def test_completes(words: str, expected: set[str]) -> None:
+    """Commands, subcommands, options and values are completed."""
+    environ = {
+        "_CRAWLER_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    done = process(environ=environ)
+
+    assert {line.split(",")[1] for line in done.stdout.splitlines()} == expected
+
+
+def test_broken_pipe(tmp_path: Path) -> None:
+    """A reader that goes away ends the output quietly."""
+    (tmp_path / "crawler.toml").write_text('[[accounts]]\nname = "a"\npublic_key = "p"\nprivate_key = "k"\n')
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "crawler", "config", "show"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (done.returncode, "Broken" in done.stderr, "Traceback" in done.stderr) == (0, False, False)
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """Output that cannot be written is an error, not a silent success."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with full.open("w") as sink:
+        done = subprocess.run(
+            [sys.executable, "-m", "crawler", "completion", "bash"],
+            cwd=ROOT,
+            stdout=sink,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 70
+    assert done.stderr == "Error: the output cannot be written: No space left on device\n"

@@ -1,0 +1,197 @@
+"""`crawler init`: a starter configuration that works, from one look at the cloud, without a secret in it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, Timeline, run_in_thread
+from crawler.settings import load
+from tests.support.command import call, keys
+from tests.support.worlds import make_timeline
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def init(
+    timeline: Timeline, *words: str, environ: dict[str, str] | None = None, code: int = 0
+) -> tuple[str, list[str]]:
+    """Call init against a cloud; give what it said, and the actions it asked."""
+    with run_in_thread(timeline) as server:
+        result = call("init", *words, environ=keys(server.url) | (environ or {}), code=code)
+        return result.stderr, [entry.action for entry in server.log]
+
+
+def written(folder: Path) -> str:
+    """Give the file."""
+    return (folder / "crawler.toml").read_text(encoding="utf-8")
+
+
+def test_writes(folder: Path) -> None:
+    """The file is complete, names what the cloud listed, holds no key, and only its owner may read it."""
+    said, asked = init(make_timeline(zones=["hk-02", "sg-01"], projects=["org-a", "org-b"]))
+    text = written(folder)
+
+    assert asked == ["GetRegion", "GetProjectList"]
+    assert "lists 2 zones and 2 projects." in said
+    assert said.endswith("Wrote crawler.toml.\nNext: crawler run\n")
+    assert (folder / "crawler.toml").stat().st_mode & 0o777 == 0o600
+    assert [word for word in ("hk-02", "sg-01", "org-a", "org-b") if word not in text] == []
+    assert [key for key in (EXAMPLE_PUBLIC_KEY, EXAMPLE_PRIVATE_KEY) if key in text] == []
+    (account,) = load(Path("crawler.toml"), None, keys()).accounts
+    assert (account.projects, account.regions, account.zones) == (("*",), ("*",), ("*",))
+    assert account.endpoint.startswith("http://127.0.0.1:")
+    assert account.private_key.reveal() == EXAMPLE_PRIVATE_KEY
+
+
+def test_overwrites_nothing(folder: Path) -> None:
+    """A file that is there already stays as it is, and the cloud is not even asked."""
+    (folder / "crawler.toml").write_text("mine")
+    said, asked = init(make_timeline(), code=2)
+
+    assert "crawler.toml exists already" in said
+    assert (written(folder), asked) == ("mine", [])
+
+
+def test_other_file(folder: Path) -> None:
+    """--file names another file; the way to use it is told."""
+    said, _ = init(make_timeline(), "--file", "other.toml")
+
+    assert (folder / "other.toml").exists()
+    assert "Next: crawler --config other.toml run" in said
+    assert "does not exist" in init(make_timeline(), "--file", "no/where.toml", code=2)[0]
+
+
+def test_older_schema(folder: Path) -> None:
+    """A brand with the API of 2020 will do."""
+    init(make_timeline(schema=2020))
+
+    assert tomllib.loads(written(folder))["accounts"][0]["projects"] == ["*"]
+
+
+@pytest.mark.parametrize(("environ", "projects"), [({}, ["default"]), ({"UCLOUD_PROJECT_ID": "org-x/Mine"}, ["org-x"])])
+def test_projects_refused(folder: Path, environ: dict[str, str], projects: list[str]) -> None:
+    """A key that may not list projects gets the configured one, or none."""
+    faults = [{"action": "GetProjectList", "ret_code": 299}]
+    said, _ = init(make_timeline(faults=faults), environ=environ)
+
+    assert "may not list its projects" in said
+    assert tomllib.loads(written(folder))["accounts"][0]["projects"] == projects
+
+
+def channel() -> Timeline:
+    """Give a cloud that wants a channel-key."""
+    return make_timeline(
+        accounts=[
+            {
+                "name": "prod",
+                "public_key": EXAMPLE_PUBLIC_KEY,
+                "private_key": EXAMPLE_PRIVATE_KEY,
+                "channel_key": "the-channel",
+            }
+        ]
+    )
+
+
+def test_channel_key_is_missing(folder: Path) -> None:
+    """RetCode 174 says which option to try, exits 5 and writes nothing that would be in the way of the next try."""
+    said, asked = init(channel(), code=5)
+
+    assert "RetCode 174" in said
+    assert "crawler init --header channel-key=…" in said
+    assert asked == ["GetRegion"]
+    assert not (folder / "crawler.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("channel-key=the-channel", "${UCLOUD_CHANNEL_KEY}"),
+        ("channel-key=${UCLOUD_CHANNEL_KEY}", "${UCLOUD_CHANNEL_KEY}"),
+        ("channel-key=${OTHER:-the-channel}", "${OTHER:-the-channel}"),
+    ],
+)
+def test_channel_key_as_reference(folder: Path, word: str, shown: str) -> None:
+    """A header's value that stands in the environment is written as a reference."""
+    init(channel(), "--header", word, environ={"UCLOUD_CHANNEL_KEY": "the-channel"})
+
+    assert tomllib.loads(written(folder))["accounts"][0]["headers"] == {"channel-key": shown}
+
+
+def test_channel_key_as_value(folder: Path) -> None:
+    """A value that stands nowhere else is written, into a file that only its owner may read."""
+    init(channel(), "--header", "channel-key=the-channel")
+
+    assert tomllib.loads(written(folder))["accounts"][0]["headers"] == {"channel-key": "the-channel"}
+    assert load(Path("crawler.toml"), None, keys()).warnings == ()
+
+
+@pytest.mark.parametrize("word", ["channel-key", "=x", "bad name=x", "x=a\nb"])
+def test_bad_header(folder: Path, word: str) -> None:
+    """What is no header is refused before anything is asked."""
+    _, asked = init(channel(), "--header", word, code=2)
+
+    assert asked == []
+    assert not (folder / "crawler.toml").exists()
+
+
+def test_refused_keys(folder: Path) -> None:
+    """Wrong keys are told after one request, and nothing is written."""
+    said, asked = init(make_timeline(), code=5, environ={"UCLOUD_PRIVATE_KEY": "wrong-private-key"})
+
+    assert "refused the credentials, so nothing is written" in said
+    assert asked == ["GetRegion"]
+    assert "wrong-private-key" not in said
+
+
+def test_unreachable(folder: Path) -> None:
+    """A cloud that does not answer is told, and leaves a template to go on with."""
+    said = call("init", "--endpoint", "http://127.0.0.1:9/", environ=keys()).stderr
+
+    assert "Warning: GetRegion: " in said
+    assert "so the file is a template" in said
+    assert load(Path("crawler.toml"), None, keys()).accounts[0].projects == ("*",)
+
+
+def test_without_keys(folder: Path) -> None:
+    """Without keys the file is a template, and the variables to set are named."""
+    said = call("init").stderr
+
+    assert "Next: export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; crawler run" in said
+    assert load(Path("crawler.toml"), None, keys()).accounts[0].endpoint == "https://api.ucloud.cn/"
+
+
+def test_bad_endpoint(folder: Path) -> None:
+    """An endpoint that is none is refused, and nothing is written."""
+    said = call("init", "--endpoint", "api.ucloud.cn", environ=keys(), code=2).stderr
+
+    assert "must be an http or https URL" in said
+    assert not (folder / "crawler.toml").exists()
+
+
+def test_profile_of_the_cli(folder: Path) -> None:
+    """Where the environment has no keys, those of the UCloud CLI are used, by their profile's name."""
+    with run_in_thread(make_timeline()) as server:
+        (folder / ".ucloud").mkdir()
+        (folder / ".ucloud" / "credential.json").write_text(
+            f'[{{"profile": "default", "public_key": "{EXAMPLE_PUBLIC_KEY}", "private_key": "{EXAMPLE_PRIVATE_KEY}"}}]'
+        )
+        (folder / ".ucloud" / "config.json").write_text(f'[{{"profile": "default", "base_url": "{server.url}"}}]')
+        call("init", environ={"HOME": str(folder)})
+
+    assert tomllib.loads(written(folder))["accounts"][0]["profile"] == "default"
+
+
+def test_hostile_names(folder: Path) -> None:
+    """Names from the cloud cannot break out of the comment they stand in."""
+    evil = {"project_id": "org-a", "name": 'x\n[smtp]\nhost = "evil"\x1b[2J'}
+    init(make_timeline(projects=[evil]))
+
+    assert "smtp" not in tomllib.loads(written(folder))
+    assert "\x1b" not in written(folder)

@@ -1,0 +1,151 @@
+"""Rows to stdout: each format, and texts from a cloud that would rather do something else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.cli.output import Column, emit, json_line
+from crawler.cli.safe import cell_of_sheet, visible
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+COLUMNS = (
+    Column("name", "NAME"),
+    Column("count", "N", kind="count"),
+    Column("at", "AT", kind="time"),
+    Column("inner.flag", "FLAG"),
+)
+ROWS: list[dict[str, Any]] = [
+    {"name": "CentOS 7.6", "count": 3, "at": "2026-11-23T11:00:00Z", "inner": {"flag": True}},
+    {"name": "高内核CentOS", "count": 12, "at": None, "inner": {"flag": None}},
+]
+EVIL = "\x1b]0;title\x07=1+1\u202e\n\x9b31m"
+
+
+def written(
+    capsys: pytest.CaptureFixture[str], rows: Sequence[dict[str, Any]], fmt: str, fields: Sequence[str] | None = None
+) -> str:
+    """Emit *rows* and give what was written."""
+    assert emit(iter(rows), COLUMNS, fmt, zone=SHANGHAI, fields=fields) == len(rows)
+    return capsys.readouterr().out
+
+
+def test_table_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """A piped table is aligned by display width, whole, in the configured zone, which its heading names."""
+    assert written(capsys, ROWS, "table").splitlines() == [
+        "NAME           N  AT (Asia/Shanghai)   FLAG",
+        "CentOS 7.6     3  2026-11-23 19:00:00  yes",
+        "高内核CentOS  12  -                    -",
+    ]
+
+
+def test_table_is_not_truncated(capsys: pytest.CaptureFixture[str]) -> None:
+    """No cell is cut, whatever the width of the terminal that is not there."""
+    long = "x" * 500
+
+    assert long in written(capsys, [{**ROWS[0], "name": long}], "table")
+
+
+def test_long_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every row of a very long table is written, also those after the sample that sets the widths."""
+    rows = [{**ROWS[0], "name": f"row {number}"} for number in range(5_000)]
+
+    lines = written(capsys, rows, "table").splitlines()
+
+    assert len(lines) == 5_001
+    assert lines[-1].startswith("row 4999")
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """json is one array with the rows as they are."""
+    assert json.loads(written(capsys, ROWS, "json")) == ROWS
+
+
+def test_jsonl(capsys: pytest.CaptureFixture[str]) -> None:
+    """jsonl is one object a line."""
+    assert [json.loads(line) for line in written(capsys, ROWS, "jsonl").splitlines()] == ROWS
+
+
+def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    """csv has a header, empty cells for null, JSON for lists and tables."""
+    text = written(capsys, [{**ROWS[0], "list": ["a", "b"]}, ROWS[1]], "csv", ["name", "count", "inner.flag", "list"])
+
+    assert list(csv.reader(io.StringIO(text))) == [
+        ["name", "count", "inner.flag", "list"],
+        ["CentOS 7.6", "3", "true", '["a", "b"]'],
+        ["高内核CentOS", "12", "", ""],
+    ]
+
+
+@pytest.mark.parametrize(("fmt", "expected"), [("table", ""), ("json", "[]\n"), ("jsonl", ""), ("csv", "name,at\n")])
+def test_nothing(capsys: pytest.CaptureFixture[str], fmt: str, expected: str) -> None:
+    """No rows are an empty array, no lines, or a header alone."""
+    assert written(capsys, [], fmt, ["name", "at"]) == expected
+
+
+@pytest.mark.parametrize("fmt", ["table", "json", "jsonl", "csv"])
+def test_control_characters(capsys: pytest.CaptureFixture[str], fmt: str) -> None:
+    """No format lets a terminal see an escape sequence or a direction mark; JSON still carries the text exactly."""
+    text = written(capsys, [{**ROWS[0], "name": EVIL}], fmt)
+
+    assert [char for char in text if char in "\x1b\x07\x9b\u202e"] == []
+    if fmt in ("json", "jsonl"):
+        document = json.loads(text)
+        assert (document[0] if fmt == "json" else document)["name"] == EVIL
+    if fmt == "table":
+        assert len(text.splitlines()) == 2
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "\t", "\r"])
+def test_formulas(start: str) -> None:
+    """A spreadsheet is given no formula."""
+    assert cell_of_sheet(f"{start}cmd|' /C calc'!A0").startswith("'")
+
+
+def test_numbers_are_no_formulas(capsys: pytest.CaptureFixture[str]) -> None:
+    """A negative number stays a number."""
+    assert written(capsys, [{"name": "x", "count": -5}], "csv").splitlines()[1] == "x,-5"
+
+
+def test_surrogates() -> None:
+    """A lone surrogate, which no encoding can write, is shown by its escape."""
+    assert visible("a\ud800b") == "a\\ud800b"
+    assert json.loads(json_line({"a": "\ud800"})) == {"a": "\ud800"}
+
+
+@given(st.text())
+def test_visible(text: str) -> None:
+    """What is shown is printable and one line; printable text without hidden marks is shown as it is."""
+    shown = visible(text)
+
+    assert len(shown.splitlines()) <= 1
+    assert all(ord(char) >= 32 and not 127 <= ord(char) < 160 for char in shown)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=8))
+def test_json_round_trip(value: Any) -> None:
+    """JSON that is safe for a terminal is the same JSON."""
+    line = json_line({"value": value})
+
+    assert json.loads(line) == {"value": value}
+    assert len(line.splitlines()) == 1
+
+
+def test_terminal_without_the_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal that is not UTF-8, JSON is ASCII and a table shows escapes; nothing fails."""
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="latin-1"))
+    emit(ROWS, COLUMNS, "jsonl", zone=SHANGHAI)
+    emit(ROWS, COLUMNS, "table", zone=SHANGHAI)
+    lines = raw.getvalue().decode("latin-1").splitlines()
+
+    assert [json.loads(line) for line in lines[:2]] == ROWS
+    assert "\\u9ad8\\u5185\\u6838CentOS" in lines[-1]
