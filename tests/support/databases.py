@@ -54,10 +54,10 @@ class PostgresServer:
         self._execute(f"CREATE DATABASE {name} TEMPLATE {'template0' if empty else _TEMPLATE}")
         try:
             yield self._url(name)
-            leaked = self._scalar("SELECT count(*) FROM pg_stat_activity WHERE datname = :name", name=name)
-            assert leaked == 0, f"{leaked} connections leaked"
+            # the server itself waits some seconds for closed sessions to end, and refuses when one stays
+            self._execute(f"DROP DATABASE {name}")
         finally:
-            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+            self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def close(self) -> None:
         """Leave the server; the last one to leave stops it and removes its folder."""
