@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -18,8 +19,7 @@ from crawler.store.statements import portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenInterval:
+class OpenInterval(NamedTuple):
     """An interval that lasts."""
 
     interval_id: int
@@ -87,7 +87,7 @@ def _open_images(
             )
         )
         intervals.extend(
-            (target_id, OpenInterval(interval_id=interval_id, version_id=version_id, present_since=present_since))
+            (target_id, OpenInterval(interval_id, version_id, present_since))
             for target_id, interval_id, version_id, present_since in rows
         )
     versions = versions_of(conn, {interval.version_id for _, interval in intervals})

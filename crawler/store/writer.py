@@ -8,6 +8,7 @@ whole, together with the run's mark of who was reached. A target that answers as
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -35,6 +36,8 @@ from crawler.store.tables import Run, ZoneNumber
 
 #: Different notices of one run that are kept.
 MAX_NOTICES = 50
+#: Answers remembered as read: projects of a zone often get the same body, and more zones than this are nowhere.
+ANSWERS_AT_ONCE = 128
 
 
 class Judge(Protocol):
@@ -107,6 +110,7 @@ class Recorder:
         self._confirmed: list[tuple[int, int, str]] = []
         self._counters = dict.fromkeys((*OUTCOMES, "baseline_targets", "baseline_images", *IMAGE_EVENTS), 0)
         self._notices: dict[str, list[Target]] = {}
+        self._read_before: OrderedDict[object, tuple[Snapshot, str]] = OrderedDict()
 
     @property
     def pending(self) -> int:
@@ -164,13 +168,10 @@ class Recorder:
         if reply.unchanged and not planned.has_hold:
             self._decide(Decision(planned=planned))
             return None
-        if reply.document is None:
-            reply = replace(reply, document=json.loads(reply.body), unchanged=False)
-        snapshot = self._judge.read(reply, self._zone_numbers.get(planned.account_id, {}))
+        snapshot, digest = self._snapshot(planned, reply)
         self._confirm_zone_number(planned, snapshot)
         for notice in snapshot.notices:
             self._notices.setdefault(notice, []).append(planned.target)
-        digest = _digest(snapshot)
         # The same snapshot in another body (a cloud that shuffles its lists): nothing is written, not even the new
         # hash. Were it kept, a cloud that shuffles every time would cost an update per target per run; so this one
         # costs decoding and reading each time, until something really changes and the hash is written with it.
@@ -182,12 +183,28 @@ class Recorder:
         observed_at = max([require_aware(reply.received_at), *floor])
         return _Answer(
             planned=planned,
-            reply=reply,
+            reply=replace(reply, document=None),  # the largest part of it, and done with
             snapshot=snapshot,
             digest=digest,
             observed_at=observed_at,
             reasked=reply.is_reask,
         )
+
+    def _snapshot(self, planned: PlannedTarget, reply: Reply) -> tuple[Snapshot, str]:
+        """Read a reply, once for all targets of a zone that got the same body."""
+        numbers = self._zone_numbers.get(planned.account_id, {})
+        # Numbers are only ever added during a run, so their count says which were known.
+        same = (reply.body_hash, planned.account_id, reply.target.zone, reply.target.kind, len(numbers))
+        found = self._read_before.get(same)
+        if found is None:
+            if reply.document is None:
+                reply = replace(reply, document=json.loads(reply.body), unchanged=False)
+            snapshot = self._judge.read(reply, numbers)
+            found = self._read_before[same] = (snapshot, _digest(snapshot))
+            if len(self._read_before) > ANSWERS_AT_ONCE:
+                self._read_before.popitem(last=False)
+        self._read_before.move_to_end(same)
+        return found
 
     def _decide_answers(self, answers: Sequence[_Answer]) -> list[Target]:
         if not answers:
