@@ -94,11 +94,11 @@ def zone_name(zone: tzinfo) -> str:
     return str(getattr(zone, "key", None) or zone)
 
 
-def show_moment(moment: datetime | None, zone: tzinfo) -> str:
-    """Write *moment* in *zone*, to the second, without the zone: the header names it once."""
+def show_moment(moment: datetime | None, zone: tzinfo, *, seconds: bool = True) -> str:
+    """Write *moment* in *zone*, to the second or the minute, without the zone: the header names it once."""
     if moment is None:
         return NO_TIME
-    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
 
 
 def show_short(moment: datetime | None, zone: tzinfo) -> str:

@@ -45,9 +45,9 @@ COLUMNS = (
     Column("variant", "VARIANT", optional=True),
     Column("event", "EVENT"),
     Column("image_set", "SET", optional=True),
-    Column("image_name", "NAME"),
+    Column("image_name", "NAME", folds=True),
     Column("image_id", "IMAGE ID"),
-    Column("fields", "WHAT", cell=_what),
+    Column("fields", "WHAT", cell=_what, sparse=True, folds=True),
     Column("not_before", "AFTER", kind="time"),
     Column("observed_at", "OBSERVED", kind="time"),
 )

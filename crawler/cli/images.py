@@ -29,13 +29,13 @@ COLUMNS = (
     Column("kind", "KIND", optional=True),
     Column("variant", "VARIANT", optional=True),
     Column("image_set", "SET", optional=True),
-    Column("image_name", "NAME"),
+    Column("image_name", "NAME", folds=True),
     Column("image_id", "IMAGE ID"),
     Column("gpu", "GPU"),
     Column("state", "STATE", cell=_state),
     Column("superseded_by", "SUPERSEDED BY", sparse=True),
     Column("valid_from", "SINCE", kind="time"),
-    Column("observed_at", "OBSERVED", kind="time"),
+    Column("observed_at", "OBSERVED", kind="time", optional=True),
 )
 
 

@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +27,6 @@ Row = Mapping[str, Any]
 
 #: Rows looked at before a piped table's widths are set; later rows only widen their own line.
 _SAMPLE = 2_000
-_STYLES = {
-    "present": "green", "ok": "green", "complete": "green", "appeared": "green", "returned": "green",
-    "unknown": "yellow", "held": "yellow", "skipped": "yellow", "incomplete": "yellow", "modified": "yellow",
-    "interrupted": "yellow", "failed": "red", "withdrawn": "red",
-    "denied": "dim", "retired": "dim", "deselected": "dim",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +37,14 @@ class Column:
     key: str
     title: str
     kind: Literal["text", "time", "count"] = "text"
-    #: On a terminal, left out when every row says the same.
+    #: On a terminal, told once below the table when every row says the same.
     optional: bool = False
     #: On a terminal, left out when no row says anything.
     sparse: bool = False
+    #: Not for a terminal.
+    detail: bool = False
+    #: On a terminal, folded where the table would be too wide.
+    folds: bool = False
     #: Computes the cell from the whole row instead.
     cell: Callable[[Row], object] | None = None
 
@@ -74,7 +71,9 @@ def emit(
     elif fmt == "csv":
         write_out(_csv(counted, fields))
     elif sys.stdout.isatty():
-        _terminal(list(counted), columns, zone)
+        from crawler.cli.terminal import show_table
+
+        show_table(list(counted), columns, zone)
     else:
         write_out(_aligned(counted, columns, zone))
     return counted.count
@@ -142,11 +141,12 @@ def _value(row: Row, path: str) -> Any:
     return value
 
 
-def _cell(row: Row, column: Column, zone: tzinfo) -> str:
+def cell_text(row: Row, column: Column, zone: tzinfo, *, seconds: bool = True) -> str:
+    """Give what a table shows of *row* in *column*: harmless, times in *zone*."""
     value = column.cell(row) if column.cell else _value(row, column.key)
     if column.kind == "time":
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return show_moment(moment if isinstance(moment, datetime) else None, zone)
+        return show_moment(moment if isinstance(moment, datetime) else None, zone, seconds=seconds)
     if value is None:
         return NO_TIME
     if isinstance(value, bool):
@@ -163,7 +163,7 @@ def _headings(columns: Sequence[Column], zone: tzinfo) -> list[str]:
 def _aligned(rows: Iterable[Row], columns: Sequence[Column], zone: tzinfo) -> Iterator[str]:
     from rich.cells import cell_len
 
-    cells = ([_cell(row, column, zone) for column in columns] for row in rows)
+    cells = ([cell_text(row, column, zone) for column in columns] for row in rows)
     sample = list(islice(cells, _SAMPLE))
     if not sample:
         return
@@ -176,37 +176,6 @@ def _aligned(rows: Iterable[Row], columns: Sequence[Column], zone: tzinfo) -> It
             for text, width, is_right in zip(line, widths, right, strict=True)
         ]
         yield "  ".join(padded).rstrip() + "\n"
-
-
-def _terminal(rows: list[Row], columns: Sequence[Column], zone: tzinfo) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not rows:
-        return
-    cells = [[_cell(row, column, zone) for column in columns] for row in rows]
-    shown = [index for index, column in enumerate(columns) if _is_shown(column, {line[index] for line in cells})]
-    headings = _headings(columns, zone)
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for index in shown:
-        justify: Literal["right", "left"] = "right" if columns[index].kind == "count" else "left"
-        table.add_column(Text(headings[index]), overflow="fold", justify=justify)
-    for line in cells:
-        table.add_row(*(Text(line[index], style=_STYLES.get(line[index], "")) for index in shown))
-    console = Console(file=sys.stdout, highlight=False)
-    if len(rows) + 1 < shutil.get_terminal_size().lines:
-        console.print(table)
-        return
-    import click
-
-    with console.capture() as capture:
-        console.print(table)
-    click.echo_via_pager(capture.get(), color=True)
-
-
-def _is_shown(column: Column, said: set[str]) -> bool:
-    return not ((column.optional and len(said) == 1) or (column.sparse and said == {NO_TIME}))
 
 
 # --- stdout ----------------------------------------------------------------------------------------------------------

@@ -15,15 +15,15 @@ FIELDS = (
 COLUMNS = (
     Column("account", "ACCOUNT", optional=True),
     Column("project", "PROJECT", optional=True),
-    Column("region", "REGION", optional=True),
+    Column("region", "REGION", detail=True),
     Column("zone", "ZONE"),
     Column("kind", "KIND", optional=True),
     Column("variant", "VARIANT", optional=True),
     Column("outcome", "OUTCOME"),
     Column("since", "SINCE", kind="time"),
-    Column("last_ok_at", "LAST OK", kind="time"),
+    Column("last_ok_at", "LAST OK", kind="time", optional=True),
     Column("images", "IMAGES", kind="count"),
-    Column("message", "MESSAGE", sparse=True),
+    Column("message", "MESSAGE", sparse=True, folds=True),
 )
 
 

@@ -346,12 +346,23 @@ def on_terminal(recorded: Path, *words: str, rows: int = 50, columns: int = 100)
 
 @pytest.mark.parametrize("height", [50, 3], ids=["short", "paged"])
 def test_terminal(recorded: Path, height: int) -> None:
-    """On a terminal the table is styled, leaves out what is the same everywhere, cuts no id, and is paged when long."""
+    """On a terminal the table is styled, tells once what is the same everywhere, and is paged when it is long."""
     text = on_terminal(recorded, "images", "--zone", "hk-02", rows=height)
 
     assert "\x1b[" in text
-    assert "org-example" not in text
+    assert text.count("org-example") == 1
+    assert "Everywhere: account default, project org-example" in text
     assert "uimage-x7zezb1gcv5" in text
+    assert "Asia/Shanghai" in text
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_narrow_terminal(recorded: Path, columns: int) -> None:
+    """However narrow the terminal is, no id is cut or folded."""
+    text = on_terminal(recorded, "changes", columns=columns)
+
+    ids = ("uimage-vareox", "uimage-rccvz4l9itr", "uimage-x7zezb1gcv5", "uimage-yjoh5a")
+    assert [image_id for image_id in ids if image_id not in text] == []
 
 
 def test_clock_of_the_tests() -> None:
