@@ -80,6 +80,8 @@ def integer(value: object) -> int | None:
 
 def printable(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     """Give *text* on one line, without control characters, bidirectional marks or broken surrogates, cut to *limit*."""
+    if len(text) <= limit and text.isprintable() and " " not in text:
+        return text
     line = "".join(char if char.isprintable() else " " for char in text[: limit * 4])
     line = " ".join(line.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -117,11 +116,14 @@ class ApiClient:
     async def attempt(self, form: bytes, brake: Brake, *, is_retry: bool = False) -> Answer:
         """Send *form* once, when the throttle lets it; raise NetworkFailure, or CallCut when the run ends meanwhile."""
         timeout_seconds = self.options.timeout_seconds
+
+        async def post() -> Answer:
+            self._sent += 1
+            self._retried += is_retry
+            return await self._post(form)
+
         try:
-            async with brake.call(lambda: self.throttle.acquire_by(brake.deadline), timeout_seconds):
-                self._sent += 1
-                self._retried += is_retry
-                return await self._post(form)
+            return await brake.call(lambda: self.throttle.acquire_by(brake.deadline), post, timeout_seconds)
         except TimeoutError as exc:
             raise NetworkFailure(f"no complete answer within {timeout_seconds:g} s") from exc
 
@@ -137,24 +139,24 @@ class ApiClient:
     async def _post(self, form: bytes) -> Answer:
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
-        now = self.timing.clock()
-        with mapped_errors():
+        timestamp = str(int(self.timing.clock().timestamp() * 1000))
+        try:
             async with self._session.post(
-                self._endpoint.url,
-                data=form,
-                headers={"U-Timestamp-Ms": str(int(now.timestamp() * 1000))},
-                allow_redirects=False,
+                self._endpoint.url, data=form, headers={"U-Timestamp-Ms": timestamp}, allow_redirects=False
             ) as response:
                 body = await _read(response)
+                headers = response.headers
                 received_at = self.timing.clock()
-                return Answer(
-                    status=response.status,
-                    body=body,
-                    body_hash=hashlib.blake2b(body, digest_size=16).digest(),
-                    request_uuid=printable(response.headers.get("X-UCLOUD-REQUEST-UUID", ""), 100),
-                    retry_after_seconds=retry_after_seconds(response.headers.get("Retry-After"), received_at),
-                    received_at=received_at,
-                )
+        except FOREIGN_ERRORS as exc:
+            raise network_failure(exc) from exc
+        return Answer(
+            status=response.status,
+            body=body,
+            body_hash=hashlib.blake2b(body, digest_size=16).digest(),
+            request_uuid=printable(headers.get("X-UCLOUD-REQUEST-UUID", ""), 100),
+            retry_after_seconds=retry_after_seconds(headers.get("Retry-After"), received_at),
+            received_at=received_at,
+        )
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -169,22 +171,18 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-@contextmanager
-def mapped_errors() -> Iterator[None]:
-    """Turn whatever aiohttp and the socket raise into a NetworkFailure with a sentence; the one place that does."""
-    try:
-        yield
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as exc:
-        raise BadEndpoint(f"the endpoint is no web address: {printable(str(exc), 200)}") from exc
-    except aiohttp.ClientConnectorDNSError as exc:
-        raise NetworkFailure(f"the name of {exc.host} cannot be resolved") from exc
-    except aiohttp.ClientConnectorCertificateError as exc:
-        reason = printable(str(exc.certificate_error), 200)
-        raise NetworkFailure(f"the certificate of {exc.host} is not trusted: {reason}") from exc
-    except aiohttp.ServerDisconnectedError as exc:
-        raise NetworkFailure("the connection was closed before the answer") from exc
-    except aiohttp.ClientPayloadError as exc:
-        raise NetworkFailure("the answer was cut") from exc
-    except FOREIGN_ERRORS as exc:
-        text = printable(str(exc), 200)
-        raise NetworkFailure(f"{type(exc).__name__}{': ' + text if text else ''}") from exc
+def network_failure(exc: Exception) -> NetworkFailure:
+    """Say what one of `FOREIGN_ERRORS` means; the one place that does."""
+    text = printable(str(exc), 200)
+    match exc:
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return BadEndpoint(f"the endpoint is no web address: {text}")
+        case aiohttp.ClientConnectorDNSError():
+            return NetworkFailure(f"the name of {exc.host} cannot be resolved")
+        case aiohttp.ClientConnectorCertificateError():
+            return NetworkFailure(f"the certificate of {exc.host} is not trusted: {exc.certificate_error}")
+        case aiohttp.ServerDisconnectedError():
+            return NetworkFailure("the connection was closed before the answer")
+        case aiohttp.ClientPayloadError():
+            return NetworkFailure("the answer was cut")
+    return NetworkFailure(f"{type(exc).__name__}{': ' + text if text else ''}")

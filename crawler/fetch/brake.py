@@ -6,10 +6,11 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Literal, TypeVar
 
 from crawler.errors import CrawlerError
 
+T = TypeVar("T")
 CutReason = Literal["deadline", "interrupted", "account_stopped"]
 
 SENTENCES: dict[CutReason, str] = {
@@ -97,10 +98,11 @@ class Brake:
         finally:
             self._waiting.discard(scope)
 
-    @asynccontextmanager
-    async def call(self, slot: Callable[[], Awaitable[bool]], timeout_seconds: float) -> AsyncIterator[None]:
+    async def call(
+        self, slot: Callable[[], Awaitable[bool]], request: Callable[[], Awaitable[T]], timeout_seconds: float
+    ) -> T:
         """
-        Wait for a *slot*, then run the block for at most *timeout_seconds*.
+        Wait for a *slot*, then make the *request*, for at most *timeout_seconds*.
 
         Raises CallCut when the run ends before or meanwhile, TimeoutError when the time is up.
         """
@@ -118,7 +120,7 @@ class Brake:
                 ends_at_deadline = remaining <= timeout_seconds
                 scope.reschedule(asyncio.get_running_loop().time() + min(timeout_seconds, remaining))
                 self._in_flight.add(scope)
-                yield
+                return await request()
         except TimeoutError:
             if self.reason == "interrupted" or scope in self._waiting:
                 raise CallCut(self.reason or "deadline") from None

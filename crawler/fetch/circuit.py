@@ -40,7 +40,7 @@ class Circuit:
 
     def answered(self) -> None:
         """Note an answer."""
-        if not self.is_dead:
+        if self._failures and not self.is_dead:
             self.probe_at = None
             self._is_probing = False
             self._failures = self._failed_probes = 0

@@ -9,26 +9,27 @@ it, so a signed body can be made once and sent again.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 #: Never signed itself.
 SIGNATURE = "Signature"
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII)
+
 
 def signature(params: Mapping[str, object], private_key: str) -> str:
     """Give the signature of *params* in lower-case hex; raise TypeError or ValueError for a value no form can carry."""
-    flat = flatten(params)
-    text = "".join(f"{name}{flat[name]}" for name in sorted(flat))
-    return hashlib.sha1(f"{text}{private_key}".encode(), usedforsecurity=False).hexdigest()
+    return _sign(flatten(params), private_key)
 
 
 def signed_form(params: Mapping[str, object], public_key: str, private_key: str) -> bytes:
     """Give the urlencoded body of a request: *params* flattened, with the public key and the signature."""
     flat = flatten({**params, "PublicKey": public_key})
-    flat[SIGNATURE] = signature(flat, private_key)
-    return urlencode(flat).encode("ascii")
+    flat[SIGNATURE] = _sign(flat, private_key)
+    return "&".join([f"{_quote(name)}={_quote(text)}" for name, text in flat.items()]).encode("ascii")
 
 
 def flatten(params: Mapping[str, object]) -> dict[str, str]:
@@ -37,7 +38,25 @@ def flatten(params: Mapping[str, object]) -> dict[str, str]:
 
     Nothing is left of a None, nor of a `Signature` that is already there.
     """
-    return {name: text for name, text in _pairs("", params) if name != SIGNATURE}
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        if name == SIGNATURE:
+            continue
+        if isinstance(value, str):  # nearly all of them
+            flat[name] = value
+        else:
+            flat.update(_pairs(name, value))
+    return flat
+
+
+def _quote(text: str) -> str:
+    # Most names and values need no escaping, and looking costs a tenth of `quote_plus`.
+    return text if _PLAIN.fullmatch(text) else quote_plus(text)
+
+
+def _sign(flat: Mapping[str, str], private_key: str) -> str:
+    text = "".join([f"{name}{flat[name]}" for name in sorted(flat)])
+    return hashlib.sha1(f"{text}{private_key}".encode(), usedforsecurity=False).hexdigest()
 
 
 def _pairs(name: str, value: object) -> Iterator[tuple[str, str]]:
@@ -45,7 +64,7 @@ def _pairs(name: str, value: object) -> Iterator[tuple[str, str]]:
         return
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _pairs(f"{name}.{key}" if name else str(key), inner)
+            yield from _pairs(f"{name}.{key}", inner)
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
         for index, inner in enumerate(item for item in value if item is not None):
             yield from _pairs(f"{name}.{index}", inner)

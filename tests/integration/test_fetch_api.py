@@ -15,7 +15,7 @@ from aiohttp import client_exceptions, http_exceptions, web
 
 from crawler.fetch import Answer, ApiClient, Brake, CallCut, Endpoint, FetchOptions, NetworkFailure, Refusal, signature
 from crawler.fetch import api as api_module
-from crawler.fetch.api import mapped_errors
+from crawler.fetch.api import network_failure
 from tests.support.api_server import ApiServer, Arrival, answer_json, images
 from tests.support.fake_time import START, FakeTime
 from tests.support.tls import make_tls
@@ -286,11 +286,14 @@ async def test_every_foreign_exception_is_mapped(cls: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [aiohttp.ClientPayloadError(), http_exceptions.BadHttpMessage("x"), OSError(5, "x"), EOFError()]
+    ("error", "words"),
+    [
+        (aiohttp.ClientPayloadError("x"), "the answer was cut"),
+        (http_exceptions.BadHttpMessage("x"), "BadHttpMessage: 400, message: x"),
+        (OSError(5, "x"), "OSError: [Errno 5] x"),
+        (EOFError(), "EOFError"),
+    ],
 )
-async def test_mapped(error: Exception) -> None:
-    """A foreign exception becomes a network failure and stays its cause."""
-    with pytest.raises(NetworkFailure) as caught, mapped_errors():
-        raise error
-
-    assert caught.value.__cause__ is error
+async def test_foreign_exceptions_in_words(error: Exception, words: str) -> None:
+    """A foreign exception is told in a sentence, or at least by its name."""
+    assert str(network_failure(error)) == words
