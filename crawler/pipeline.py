@@ -1,8 +1,9 @@
 """
 The order of the steps of a run, and nothing else: open, survey, plan, observe, finish.
 
-The event loop asks; one database thread reads the previous state, decides and writes (`observing`). What an answer means
-is thought in pure rooms (`judging`). The caller holds the locks (`store.lock`) and owns clock, sleep and randomness.
+`surveying` tells what there is to ask; in `observing` the event loop asks and one database thread decides and writes;
+what an answer means is thought in pure rooms (`judging`). The caller holds the locks (`store.lock`) and owns the clock,
+the sleep and the randomness.
 """
 
 from __future__ import annotations
@@ -18,23 +19,22 @@ from typing import ParamSpec, TypeVar
 from sqlalchemy import Engine
 
 from crawler.errors import DatabaseUnavailable, EmptySelection, ExitCode
-from crawler.fetch import ApiClient, Discovery, Endpoint, FetchOptions, Timing, discover
+from crawler.fetch import ApiClient, Endpoint, FetchOptions, Timing
 from crawler.guard import GuardPolicy
 from crawler.judging import PureJudge
 from crawler.model import Catalog, RunStatus, Target
-from crawler.observing import Observing, Progress
+from crawler.observing import BATCH, Observing, Progress
 from crawler.records import RunSummary
 from crawler.settings import AccountSettings, Settings
 from crawler.store import ledger, reader, roster
 from crawler.store.engine import Fence, begin, read
 from crawler.store.migrate import schema_state
 from crawler.store.writer import Recorder
+from crawler.surveying import Survey, survey_all
 from crawler.targets import (
     KnownTarget,
     Reconciliation,
     Selection,
-    configured_catalog,
-    configured_projects,
     reconcile,
     unique_numbers,
 )
@@ -64,18 +64,6 @@ class Past:
 
 
 NO_PAST = Past(account_id=0, catalog=None, targets=(), zone_numbers={})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What there is to ask in one account: discovery's answer, or what stands in for it."""
-
-    catalog: Catalog | None
-    #: False for a fallback: then nothing counts as missing.
-    is_good: bool
-    notices: tuple[str, ...] = ()
-    #: Why the account is not asked at all.
-    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +107,13 @@ async def crawl(
     restriction: Selection | None = None,
     progress: Progress | None = None,
     connect: Connect = connect,
+    batch: int = BATCH,
 ) -> RunResult:
     """
     Observe every selected target of every account once, and record what was seen.
 
     *stop*, once set, ends the run cleanly: what was answered is recorded, the rest is skipped. *restriction* narrows
-    the run. Raises EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
+    the run. *batch* targets are written in one transaction. Raises EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
     """
     started_at = timing.clock()
     started = timing.monotonic()
@@ -140,7 +129,7 @@ async def crawl(
             name: await stack.enter_async_context(connect(account, timing)) for name, account in accounts.items()
         }
         deadlines = {name: started + account.limits.run_deadline_seconds for name, account in accounts.items()}
-        surveys = await _survey_all(accounts, clients, past, deadlines, stop)
+        surveys = await survey_all(accounts, clients, _last(past), deadlines, stop)
         plan = await in_thread(_begin, settings, engine, fence, past, surveys, restriction, started_at)
         recorder = Recorder(
             engine,
@@ -153,7 +142,7 @@ async def crawl(
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},
             catalog_numbers=_catalog_numbers(past, surveys),
         )
-        observing = Observing(recorder, plan.targets, accounts, clients, in_thread, progress=progress)
+        observing = Observing(recorder, plan.targets, accounts, clients, in_thread, progress=progress, batch=batch)
         await observing.run(
             deadlines=deadlines,
             stop=stop,
@@ -167,6 +156,10 @@ async def crawl(
 def _guard_policy(settings: Settings) -> GuardPolicy:
     chosen = settings.guard
     return GuardPolicy(ratio=chosen.ratio, min_images=chosen.min_images, confirmations=chosen.confirmations)
+
+
+def _last(past: Mapping[str, Past]) -> dict[str, Catalog | None]:
+    return {name: entry.catalog for name, entry in past.items()}
 
 
 async def preview(
@@ -208,7 +201,7 @@ async def preview(
             deadlines = {
                 name: timing.monotonic() + account.limits.run_deadline_seconds for name, account in accounts.items()
             }
-            surveys = await _survey_all(accounts, clients, past, deadlines, None)
+            surveys = await survey_all(accounts, clients, _last(past), deadlines, None)
     found = _reconcile_all(settings, past, surveys, restriction)
     notices = [notice for survey in surveys.values() for notice in survey.notices]
     return sorted(target for rec in found.values() for target in rec.asked), notices
@@ -234,53 +227,6 @@ def _open(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> di
             )
             for name, account_id in ids.items()
         }
-
-
-# --- survey: what there is to ask ----------------------------------------------------------------------------------
-
-
-async def _survey_all(
-    accounts: Mapping[str, AccountSettings],
-    clients: Mapping[str, ApiClient],
-    past: Mapping[str, Past],
-    deadlines: Mapping[str, float],
-    stop: asyncio.Event | None,
-) -> dict[str, Survey]:
-    found = await asyncio.gather(*(discover(clients[name], deadline=deadlines[name], stop=stop) for name in accounts))
-    return {
-        name: _survey(account, discovery, past[name].catalog)
-        for (name, account), discovery in zip(accounts.items(), found, strict=True)
-    }
-
-
-def _survey(account: AccountSettings, discovery: Discovery, last: Catalog | None) -> Survey:
-    """Take what discovery gave, or the last catalog, or the configured places; and say which."""
-    problems = tuple(f"{account.name}: {problem}" for problem in discovery.problems)
-    if discovery.credential is not None:
-        return Survey(catalog=last, is_good=False, notices=problems, refused=discovery.credential.message)
-    projects, is_good = discovery.projects, True
-    if projects is None and (discovery.projects_refused or account.project_ids):
-        projects, is_good = configured_projects(account.projects), discovery.projects_refused
-        if not account.project_ids:
-            problems += (
-                f"{account.name}: the list of projects is not open to this key; asking without a ProjectId "
-                "(name the project ids under `projects` where the default one is not meant)",
-            )
-    if discovery.places is not None and projects is not None:
-        return Survey(catalog=Catalog(projects=projects, places=discovery.places), is_good=is_good, notices=problems)
-    if last is not None:
-        return Survey(
-            catalog=last, is_good=False, notices=(*problems, f"{account.name}: asking what the last good catalog lists")
-        )
-    if account.places:
-        places = [(place.region, place.zone, place.project) for place in account.places]
-        catalog = configured_catalog(places, projects or configured_projects(account.projects))
-        return Survey(
-            catalog=catalog, is_good=False, notices=(*problems, f"{account.name}: asking the configured places")
-        )
-    return Survey(
-        catalog=None, is_good=False, notices=(*problems, f"{account.name}: no catalog, so there is nothing to ask")
-    )
 
 
 # --- plan: the targets of the run ----------------------------------------------------------------------------------

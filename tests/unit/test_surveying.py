@@ -1,0 +1,91 @@
+"""What stands in for a discovery that failed, and what it says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crawler.fetch import Discovery, Refusal
+from crawler.model import Catalog, Place, Project
+from crawler.settings import PlaceSettings
+from crawler.surveying import Survey, survey_of
+from tests.support.crawling import account_at
+
+HK, SG = Place("hk", "hk-02", 3002), Place("sg", "sg-01", 10005)
+LISTED = Catalog(projects=(Project("org-a", "Default"), Project("org-b", "Lab")), places=(HK, SG))
+#: As saved by an account whose list was refused from the beginning: ids without names.
+CONFIGURED = Catalog(projects=(Project("org-a"),), places=(HK,))
+
+
+def survey(discovery: Discovery, last: Catalog | None = None, **account: Any) -> Survey:
+    return survey_of(account_at("http://127.0.0.1:9/", **account), discovery, last)
+
+
+def test_good_discovery_is_the_catalog() -> None:
+    """Both lists came: they are the catalog, and nothing is said."""
+    result = survey(Discovery(projects=LISTED.projects, places=LISTED.places), CONFIGURED)
+    assert result == Survey(catalog=LISTED, is_good=True)
+
+
+@pytest.mark.parametrize(
+    "discovery",
+    [
+        Discovery(problems=("GetRegion: the list Regions is empty",)),
+        Discovery(projects=LISTED.projects, problems=("GetRegion: the list Regions is empty",)),
+        Discovery(places=LISTED.places, problems=("GetProjectList: the list ProjectSet is empty",)),
+    ],
+)
+def test_an_empty_list_falls_back_to_the_last_catalog_and_says_so(discovery: Discovery) -> None:
+    """An empty GetRegion or GetProjectList is no good discovery: the last catalog is asked, and it is told."""
+    result = survey(discovery, LISTED)
+    assert (result.catalog, result.is_good) == (LISTED, False)
+    assert "prod: asking what the last good catalog lists" in result.notices
+    assert any("is empty" in notice for notice in result.notices)
+
+
+def test_refused_credentials_stop_the_account_and_keep_its_targets() -> None:
+    """The targets of the last catalog are still the run's, to be skipped with the reason."""
+    refusal = Refusal(failure_class="credential", message="wrong signature (RetCode 171)", ret_code=171)
+    result = survey(Discovery(credential=refusal), LISTED)
+    assert (result.catalog, result.refused) == (LISTED, "wrong signature (RetCode 171)")
+
+
+def test_a_sub_account_asks_its_configured_projects() -> None:
+    """A refused list is normal for a sub-account: its configured ids make a good discovery, without a word."""
+    refused = Discovery(places=(HK,), projects_refused=True, refusal="no permission (RetCode 299)")
+    assert survey(refused, projects=("org-a",)) == Survey(catalog=CONFIGURED, is_good=True)
+    assert survey(refused, CONFIGURED, projects=("org-a",)) == Survey(catalog=CONFIGURED, is_good=True)
+
+
+def test_a_sub_account_without_configured_projects_sends_no_project() -> None:
+    """With neither a list nor ids, no ProjectId is sent, and it is told how to name one."""
+    result = survey(Discovery(places=(HK,), projects_refused=True, refusal="no permission"))
+    assert result.catalog == Catalog(projects=(Project("default"),), places=(HK,))
+    assert any("`projects`" in notice for notice in result.notices)
+
+
+def test_a_list_that_was_open_before_and_is_refused_now_retires_nothing() -> None:
+    """Losing the right to list projects is no discovery: those listed before are asked on, and it is told."""
+    result = survey(Discovery(places=(HK, SG), projects_refused=True, refusal="no permission"), LISTED)
+    assert (result.catalog, result.is_good) == (LISTED, False)
+    assert any("open to this key before" in notice for notice in result.notices)
+
+
+def test_configured_places_are_the_last_resort() -> None:
+    """Without discovery and without a past, the configured places are asked, exactly those."""
+    places = (PlaceSettings(region="hk", zone="hk-02", project="org-x"), PlaceSettings(region="sg", zone="sg-01"))
+    result = survey(Discovery(problems=("GetRegion: no answer",)), places=places, projects=("org-a",))
+    assert result.catalog is not None
+    assert [(project.project_id, place.zone) for project, place in result.catalog.pairs()] == [
+        ("org-a", "sg-01"),
+        ("org-x", "hk-02"),
+    ]
+    assert not result.is_good
+
+
+def test_nothing_at_all_is_said_to_be_nothing() -> None:
+    """With no catalog of any kind there is nothing to ask, and it is told."""
+    result = survey(Discovery(problems=("GetRegion: no answer",)))
+    assert result.catalog is None
+    assert "prod: no catalog, so there is nothing to ask" in result.notices
