@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import Selected, target_options
+from crawler.cli.output import json_line, write_out
 from crawler.cli.safe import visible
 from crawler.errors import EmptySelection, ExitCode, UsageError
 
@@ -74,7 +74,7 @@ def run(
     with take_locks(settings.database, names, clock=context.clock, wait_seconds=wait_seconds) as fence:
         result = _crawl(context, settings, fence, restriction)
     if as_json:
-        click.echo(json.dumps(result.summary.as_dict(), ensure_ascii=False))
+        write_out([json_line(result.summary.as_dict()), "\n"])
     if sys.stderr.isatty() or result.exit_code != ExitCode.DONE or context.verbosity > 0:
         context.say(told(result.summary), level="info" if result.exit_code == ExitCode.DONE else "warning")
     return result.exit_code
@@ -153,10 +153,9 @@ def _preview(
     for notice in notices:
         context.say(visible(notice), level="warning")
     if as_json:
-        click.echo(json.dumps([target.as_dict() for target in targets], ensure_ascii=False))
+        write_out([json_line([target.as_dict() for target in targets]), "\n"])
     else:
-        for target in targets:
-            click.echo(visible(str(target)))
+        write_out(f"{visible(str(target))}\n" for target in targets)
     return ExitCode.DONE
 
 
