@@ -54,17 +54,19 @@ class Observing:
         in_thread: InThread,
         *,
         progress: Progress | None = None,
+        batch: int = BATCH,
     ) -> None:
-        """Take the *targets* in the order of asking, and one client per account."""
+        """Take the *targets* in the order of asking, and a client per account; *batch* targets are written at once."""
         self._recorder = recorder
         self._targets = targets
         self._accounts = accounts
         self._clients = clients
         self._in_thread = in_thread
         self._progress = progress
+        self._batch = batch
         #: Accounts whose credentials were refused while asking.
         self.refused: set[str] = set()
-        self._queue: asyncio.Queue[Item | None] = asyncio.Queue(2 * BATCH)
+        self._queue: asyncio.Queue[Item | None] = asyncio.Queue(2 * batch)
         self._fetchers: dict[str, Fetcher] = {}
         self._unjudged = dict.fromkeys(accounts, 0)
         self._again: dict[str, set[Target]] = {name: set() for name in accounts}
@@ -157,7 +159,7 @@ class Observing:
                 items, is_open = await self._next_items()
                 if items:
                     await self._judge(items)
-                if self._recorder.pending >= BATCH or not items:
+                if self._recorder.pending >= self._batch or not items:
                     await self._in_thread(self._recorder.commit)
             await self._in_thread(self._recorder.settle)
             await self._in_thread(self._recorder.commit)
@@ -174,7 +176,7 @@ class Observing:
         items: list[Item] = []
         while item is not None:
             items.append(item)
-            if len(items) == BATCH or self._queue.empty():
+            if len(items) == self._batch or self._queue.empty():
                 return items, True
             item = self._queue.get_nowait()
         return items, False
