@@ -19,6 +19,8 @@ from crawler.cli.safe import visible
 from crawler.errors import EmptySelection, ExitCode, UsageError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from crawler.model import Target
     from crawler.observing import Progress
     from crawler.pipeline import RunResult
@@ -137,6 +139,8 @@ def _crawl(context: CliContext, settings: Settings, fence: Fence, restriction: S
 def _preview(
     context: CliContext, settings: Settings, restriction: Selection | None, *, offline: bool, as_json: bool
 ) -> ExitCode:
+    import asyncio
+
     from crawler.fetch import Timing
     from crawler.pipeline import preview
     from crawler.store.address import parse_address
@@ -162,6 +166,8 @@ def _preview(
 @contextmanager
 def _stopped_by_signals(stop: asyncio.Event, context: CliContext) -> Iterator[None]:
     """Set *stop* at the first Ctrl-C or SIGTERM; a second one ends the process as usual."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
 
     def first(number: signal.Signals) -> None:
