@@ -2,12 +2,13 @@
 A pytest plugin: the dated table of acceptance lines that `./dev prove` prints.
 
 A test calls the fixture `proven(line, measured)` once per line of the promise it checks; the row passes when the test
-does. A test of the lane that proves nothing by name has a row too, under its own name, so that a failure before the
-first measurement is not lost. Works with and without pytest-xdist: rows travel in the reports' `user_properties`.
+does. A test of the lane that notes nothing has a row too, with its own claim (its docstring), so that a failure before
+the first measurement is not lost. Works with and without pytest-xdist: rows travel in the reports' `user_properties`.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
 import shutil
@@ -24,6 +25,7 @@ import pytest
 Proven = Callable[[str, str], None]
 
 _PROPERTY = "proven"
+_CLAIM = "claim"
 _VERDICTS = {"passed": "pass", "failed": "FAIL", "skipped": "skip"}
 
 
@@ -71,12 +73,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Table(), "acceptance-table")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Note the claim of each test of the lane where its report will carry it."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("prove"):
+            claim = inspect.getdoc(item.function) or item.nodeid
+            case = f" [{item.callspec.id}]" if hasattr(item, "callspec") else ""
+            item.user_properties.append((_CLAIM, " ".join(claim.split("\n\n")[0].split()) + case))
+
+
 def rows_of(report: pytest.TestReport) -> list[Row]:
-    """Give the rows a report carries; a test of the `prove` lane without any is a row by its own name."""
+    """Give the rows a report carries; a test of the `prove` lane without any is a row by its own claim."""
     verdict = _VERDICTS[report.outcome]
     noted: list[Any] = [value for name, value in report.user_properties if name == _PROPERTY]
-    if not noted and "prove" in report.keywords:
-        return [Row(verdict=verdict, line=report.nodeid, measured="")]
+    if not noted:
+        return [
+            Row(verdict=verdict, line=str(text), measured="") for name, text in report.user_properties if name == _CLAIM
+        ]
     return [Row(verdict=verdict, line=str(line), measured=str(measured)) for line, measured in noted]
 
 
