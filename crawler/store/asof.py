@@ -91,7 +91,9 @@ def last_runs(conn: Connection, target_ids: Collection[int], at: datetime | None
     found: dict[int, LastRun] = {}
     # Most targets are in the newest scope or two, so scopes are opened a few at a time, the newest first.
     for chosen in _scopes_newest_first(conn, sorted(wanted), at or END_OF_TIME):
-        members = _members(conn, [row.scope_id for row in chosen], wanted)
+        scope_ids = [row.scope_id for row in chosen]
+        # Scopes are chosen by the target when there is but one.
+        members = _members(conn, scope_ids, wanted) if len(target_ids) > 1 else dict.fromkeys(scope_ids, set(wanted))
         for row in chosen:
             hits = wanted & members.get(row.scope_id, set())
             wanted -= hits

@@ -36,7 +36,7 @@ def account_ids(conn: Connection, endpoints: Mapping[str, str]) -> dict[str, int
 def find_accounts(conn: Connection, names: Iterable[str]) -> dict[str, int]:
     """Give the ids of those of the *names* that the history has heard of; writes nothing."""
     statement = select(Account.name, Account.id).where(Account.name.in_(sorted(names)))
-    return {name: key for name, key in conn.execute(statement)}
+    return {row.name: row.id for row in conn.execute(statement)}
 
 
 def check_variants(
