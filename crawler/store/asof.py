@@ -93,7 +93,7 @@ def last_runs(conn: Connection, target_ids: Collection[int], at: datetime | None
     for chosen in _scopes_newest_first(conn, sorted(wanted), at or END_OF_TIME):
         scope_ids = [row.scope_id for row in chosen]
         # Scopes are chosen by the target when there is but one.
-        members = _members(conn, scope_ids, wanted) if len(target_ids) > 1 else dict.fromkeys(scope_ids, set(wanted))
+        members = _members(conn, scope_ids, wanted) if len(target_ids) > 1 else {key: set(wanted) for key in scope_ids}
         for row in chosen:
             hits = wanted & members.get(row.scope_id, set())
             wanted -= hits
