@@ -112,6 +112,8 @@ def _restriction(selected: Selected) -> Selection | None:
 
 def _crawl(context: CliContext, settings: Settings, fence: Fence, restriction: Selection | None) -> RunResult:
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
+    import asyncio
+
     from crawler.fetch import Timing
     from crawler.pipeline import crawl
     from crawler.store.engine import opened
