@@ -62,7 +62,7 @@ def _merge(
         elif name not in before:
             after[name] = value
             learned = True
-        elif name not in uncompared and fold_keys(value) != fold_keys(before[name]):
+        elif value != before[name] and name not in uncompared and fold_keys(value) != fold_keys(before[name]):
             fields[name] = [before[name], value]
             after[name] = value
     return after, fields, learned

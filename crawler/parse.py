@@ -32,10 +32,12 @@ def parse(document: Mapping[str, Any], kind: Kind, zone: str, zone_of: Mapping[i
     numbers: set[int | None] = set()
     notices: dict[str, None] = {}
     unreadable = 0
+    by_key: dict[str, Field | None] = {spelling.casefold(): spec for spec in kind.fields for spelling in spec.keys}
+    by_key |= {spelling.casefold(): None for spelling in kind.id_keys}
 
     for set_name, records in _sets(document, kind, notices):
         for record in records:
-            read = _read_record(record, kind, notices)
+            read = _read_record(record, kind, by_key, notices)
             if read is None:
                 unreadable += 1
                 notices[f"{set_name}: a record without {kind.id_keys[0]}"] = None
@@ -100,8 +102,14 @@ def _find(record: Mapping[str, Any], spellings: tuple[str, ...]) -> Any:
     return None
 
 
-def _read_record(record: Any, kind: Kind, notices: dict[str, None]) -> tuple[str, Attributes] | None:
-    """Give a record's id and attributes; a bare string is an id without attributes; None when there is no id."""
+def _read_record(
+    record: Any, kind: Kind, by_key: Mapping[str, Field | None], notices: dict[str, None]
+) -> tuple[str, Attributes] | None:
+    """
+    Give a record's id and attributes; a bare string is an id without attributes; None when there is no id.
+
+    *by_key* gives the field of each folded spelling, None for the id's own.
+    """
     if isinstance(record, str):
         return (clean_text(record), {}) if record.strip() else None
     if not isinstance(record, Mapping):
@@ -110,16 +118,16 @@ def _read_record(record: Any, kind: Kind, notices: dict[str, None]) -> tuple[str
     if not isinstance(image_id, str | int) or isinstance(image_id, bool) or not str(image_id).strip():
         return None
 
-    by_key = {spelling.casefold(): spec for spec in kind.fields for spelling in spec.keys}
-    ids = {spelling.casefold() for spelling in kind.id_keys}
     attributes: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for raw_key in sorted(record, key=str):
         value, folded = record[raw_key], str(raw_key).casefold()
-        if value is None or folded in ids:
+        if value is None:
             continue
         spec = by_key.get(folded)
         if spec is None:
+            if folded in by_key:
+                continue
             kept = clean(value)
             if kept is not None:
                 extra[clean_text(str(raw_key))] = kept
