@@ -113,7 +113,8 @@ async def crawl(
     Observe every selected target of every account once, and record what was seen.
 
     *stop*, once set, ends the run cleanly: what was answered is recorded, the rest is skipped. *restriction* narrows
-    the run. *batch* targets are written in one transaction. Raises EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
+    the run, *batch* is how many targets are written in one transaction. Raises EmptySelection when nothing is selected,
+    ClockWentBackwards and DatabaseUnavailable.
     """
     started_at = timing.clock()
     started = timing.monotonic()
