@@ -28,6 +28,8 @@ class ImageRow:
     #: Last known attributes by JSON field name (`image_name`, `gpu`, …, `extra`).
     attributes: Mapping[str, Any]
     valid_from: datetime
+    #: Since when it is there without a break, whatever its attributes; of several images of one name the latest counts.
+    present_since: datetime
     baseline: bool
     superseded_by: str | None
     state: Literal["present", "unknown"]

@@ -125,6 +125,7 @@ def _rows(
             image_id=version.key.image_id,
             attributes=version.attributes,
             valid_from=valid.valid_from,
+            present_since=valid.present_since,
             baseline=valid.baseline,
             superseded_by=successor[1] if successor and successor[0] > valid.present_since else None,
             state="unknown" if why else "present",

@@ -118,6 +118,7 @@ def test_json_shapes() -> None:
         image_id="uimage-a",
         attributes={},
         valid_from=now,
+        present_since=now,
         baseline=True,
         superseded_by=None,
         state="present",
