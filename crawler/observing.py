@@ -80,7 +80,8 @@ class Observing:
         """
         Ask and record every target; the targets of *refused* accounts are skipped, with the reason given there.
 
-        Raises DatabaseUnavailable when an answer cannot be written; the asking is over then.
+        What was decided last is left to the Recorder's `finish`. Raises DatabaseUnavailable when an answer cannot be
+        written; the asking is over then.
         """
         budget = RetryBudget(len(self._targets))
         self._fetchers = {
@@ -159,10 +160,9 @@ class Observing:
                 items, is_open = await self._next_items()
                 if items:
                     await self._judge(items)
-                if self._recorder.pending >= self._batch or not items:
+                if self._recorder.pending >= self._batch or (is_open and not items):
                     await self._in_thread(self._recorder.commit)
             await self._in_thread(self._recorder.settle)
-            await self._in_thread(self._recorder.commit)
         finally:
             self._is_broken = True
 

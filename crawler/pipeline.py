@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 from sqlalchemy import Engine
 
 from crawler.errors import DatabaseUnavailable, EmptySelection, ExitCode
-from crawler.fetch import ApiClient, Endpoint, FetchOptions, Timing
+from crawler.fetch import ApiClient, Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.guard import GuardPolicy
 from crawler.judging import PureJudge
 from crawler.model import Catalog, RunStatus, Target
@@ -149,7 +149,7 @@ async def crawl(
             stop=stop,
             refused={name: survey.refused for name, survey in surveys.items() if survey.refused},
         )
-        summary = await in_thread(_finish, engine, fence, plan, recorder, surveys, clients, timing)
+        summary = await in_thread(_finish, engine, plan, recorder, surveys, clients)
     refused = {name for name, survey in surveys.items() if survey.refused} | observing.refused
     return RunResult(summary=summary, exit_code=_exit_code(summary, all_refused=refused == accounts.keys()))
 
@@ -283,7 +283,9 @@ def _begin(
         for name, rec in found.items():
             roster.apply_reconciliation(conn, past[name].account_id, rec, run_id, now)
             survey = surveys[name]
-            if survey.is_good and survey.catalog is not None:
+            # A restricted run leaves the catalog alone: saved here, a list that shrank would look normal to the next run.
+            is_first = past[name].catalog is None
+            if survey.is_good and survey.catalog is not None and (restriction is None or is_first):
                 roster.save_catalog(conn, past[name].account_id, survey.catalog, now)
         planned = ledger.plan(conn, target_ids)
     return Plan(
@@ -307,31 +309,18 @@ def _catalog_numbers(past: Mapping[str, Past], surveys: Mapping[str, Survey]) ->
 
 def _finish(
     engine: Engine,
-    fence: Fence,
     plan: Plan,
     recorder: Recorder,
     surveys: Mapping[str, Survey],
     clients: Mapping[str, ApiClient],
-    timing: Timing,
 ) -> RunSummary:
-    counters = recorder.counters
-    for client in clients.values():
-        for name, count in (
-            ("sent", client.counts.sent),
-            ("retried", client.counts.retried),
-            ("throttled", client.counts.throttled),
-        ):
-            counters[name] = counters.get(name, 0) + count
-    notices = [notice for survey in surveys.values() for notice in survey.notices]
-    with begin(engine, fence) as conn:
-        ledger.finish_run(
-            conn,
-            plan.run_id,
-            _status(counters, has_gaps=any(survey.catalog is None or survey.refused for survey in surveys.values())),
-            timing.clock(),
-            counters,
-            [*notices, *plan.notices, *recorder.notices],
-        )
+    sent = sum((client.counts for client in clients.values()), start=FetchCounts())
+    has_gaps = any(survey.catalog is None or survey.refused for survey in surveys.values())
+    recorder.finish(
+        lambda counters: _status(counters, has_gaps=has_gaps),
+        {"sent": sent.sent, "retried": sent.retried, "throttled": sent.throttled},
+        [*(notice for survey in surveys.values() for notice in survey.notices), *plan.notices],
+    )
     with read(engine) as conn:
         summary = reader.run(conn, plan.run_id)
     if summary is None:

@@ -166,22 +166,28 @@ def finish_run(
     finished_at: datetime,
     counters: Mapping[str, int] | None = None,
     notices: Sequence[str] = (),
+    *,
+    reached: bytes | None = None,
 ) -> datetime:
     """
     Finish a run and give the time it is finished at: *finished_at*, never before anything the run recorded.
 
     A run that did not get to every target of its scope counts only for those it got to, like one that was killed.
+    *reached* is the mark of who was reached, where a newer one than the run's is not written yet.
     """
     run = conn.execute(_unfinished_columns().where(Run.id == run_id)).one()
     end: datetime = max(finished_at, run.started_at, run.reached_at or run.started_at)
-    _close(conn, run, status, end, {**(counters or {}), "notices": list(notices) or None})
+    values = {**(counters or {}), "notices": list(notices) or None}
+    _close(conn, run, run.reached if reached is None else reached, status, end, values)
     return end
 
 
-def _close(conn: Connection, run: Any, status: RunStatus, end: datetime, values: Mapping[str, Any]) -> None:
+def _close(
+    conn: Connection, run: Any, mark: bytes | None, status: RunStatus, end: datetime, values: Mapping[str, Any]
+) -> None:
     scope_id = run.scope_id
-    if sum(byte.bit_count() for byte in run.reached or b"") != run.size:
-        reached = marked(run.reached, _members(conn, scope_id))
+    if sum(byte.bit_count() for byte in mark or b"") != run.size:
+        reached = marked(mark, _members(conn, scope_id))
         scope_id = _scope_of(conn, reached) if reached else None
     conn.execute(
         update(Run)
@@ -220,7 +226,7 @@ def recover(conn: Connection, account_ids: Iterable[int], now: datetime) -> list
     dead = conn.execute(_unfinished_columns().where(Run.finished_at.is_(None)).order_by(Run.id)).all()
     for run in dead:
         if accounts.intersection(run.accounts):
-            _close(conn, run, "interrupted", run.reached_at or run.started_at, {})
+            _close(conn, run, run.reached, "interrupted", run.reached_at or run.started_at, {})
             recovered.append(run.id)
     return recovered
 

@@ -153,8 +153,10 @@ def _raise_fences(engine: Engine, names: Sequence[str] | None) -> dict[int, int]
             if not inspect(connection).has_table(Account.__tablename__):
                 return {}
         elif names:
-            rows = [{"name": name, "endpoint": "", "fence": 0} for name in names]
-            connection.execute(insert(Account).on_conflict_do_nothing(index_elements=[Account.name]), rows)
+            known = set(connection.scalars(select(Account.name).where(Account.name.in_(names))))
+            rows = [{"name": name, "endpoint": "", "fence": 0} for name in names if name not in known]
+            if rows:
+                connection.execute(insert(Account).on_conflict_do_nothing(index_elements=[Account.name]), rows)
             statement = statement.where(Account.name.in_(names))
         else:
             return {}

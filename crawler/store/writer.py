@@ -2,7 +2,8 @@
 The Recorder: judges what the cloud answered against what the history holds, and writes what follows.
 
 Used by one thread. `judge` reads and decides, `commit` writes everything decided so far in one transaction, each target
-whole, together with the run's mark of who was reached. A target that answers as before costs one bit of that mark.
+whole, together with the run's mark of who was reached; `finish` is the last one and ends the run with it. A target that
+answers as before costs one bit of that mark.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from crawler.model import (
     Failure,
     Known,
     Reply,
+    RunStatus,
     Snapshot,
     Target,
     Verdict,
@@ -31,7 +33,7 @@ from crawler.model import (
 from crawler.store import batch, state
 from crawler.store.batch import Decision, News, Setback
 from crawler.store.engine import Fence, begin, read
-from crawler.store.ledger import PlannedTarget, positions
+from crawler.store.ledger import PlannedTarget, finish_run, positions
 from crawler.store.tables import Run, ZoneNumber
 
 #: Different notices of one run that are kept.
@@ -277,6 +279,41 @@ class Recorder:
         """Write everything pending, and the mark of who was reached, in one transaction; raises FenceLost."""
         if not self._pending:
             return
+
+        def mark(conn: Connection, reached: bytes, latest: datetime, counters: Mapping[str, int]) -> None:
+            conn.execute(
+                update(Run).where(Run.id == self._run_id).values(reached=reached, reached_at=latest, **counters)
+            )
+
+        self._write(mark)
+
+    def finish(
+        self,
+        status: Callable[[Mapping[str, int]], RunStatus],
+        counters: Mapping[str, int] | None = None,
+        notices: Sequence[str] = (),
+    ) -> None:
+        """
+        Write everything pending and finish the run, in one transaction; raises FenceLost.
+
+        *status* tells how the run went from its counters; *counters* are the caller's own, *notices* come before ours.
+        """
+
+        def end(conn: Connection, reached: bytes, latest: datetime, counted: Mapping[str, int]) -> None:
+            finish_run(
+                conn,
+                self._run_id,
+                status(counted),
+                latest,
+                {**counted, **(counters or {})},
+                [*notices, *self.notices],
+                reached=reached,
+            )
+
+        self._write(end)
+
+    def _write(self, close: Callable[[Connection, bytes, datetime, Mapping[str, int]], None]) -> None:
+        """Write everything pending, then let *close* write the mark, the newest moment and the counters."""
         reached, counters = bytearray(self._reached), dict(self._counters)
         latest = self._latest
         for decision in self._pending:
@@ -290,9 +327,7 @@ class Recorder:
             self._write_zone_numbers(conn)
             now = self._clock()
             latest = now if latest is None else max(now, latest)
-            conn.execute(
-                update(Run).where(Run.id == self._run_id).values(reached=bytes(reached), reached_at=latest, **counters)
-            )
+            close(conn, bytes(reached), latest, counters)
         self._reached, self._counters, self._latest = reached, counters, latest
         self._pending.clear()
         self._confirmed.clear()
