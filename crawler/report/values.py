@@ -1,0 +1,329 @@
+"""
+The words between this room and those who call it: subscriptions and facts in, digests out. Values only.
+
+Texts that came from the API are kept as they came; `render` is where they become harmless.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from crawler.model import Event, Target
+from crawler.records import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
+
+Language = Literal["en", "zh"]
+Urgency = Literal["pins"]
+DEFAULT_PATIENCE = timedelta(hours=1)
+
+
+# --- in: who wants to be told what -----------------------------------------------------------------------------------
+
+
+class Pin(NamedTuple):
+    """An image id that somebody depends on in a zone."""
+
+    zone: str
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """After every run, or at a time of day, or at that time on one weekday; in the subscription's time zone."""
+
+    #: None: after every run.
+    at: time | None = None
+    #: 0 is Monday; None: every day.
+    weekday: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What of the history a subscription is about: globs; an empty tuple wants everything."""
+
+    account: tuple[str, ...] = ()
+    #: Matched by id or name.
+    project: tuple[str, ...] = ()
+    region: tuple[str, ...] = ()
+    zone: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    name: tuple[str, ...] = ()
+    event: tuple[Event, ...] = ()
+    #: Only images that take a GPU (True) or that do not (False); what is unknown fits both.
+    gpu: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """One `[[reports]]`: what to watch, how to tell it, and when."""
+
+    name: str
+    timezone: ZoneInfo
+    language: Language = "en"
+    when: When = When()
+    watch: Watch = Watch()
+    pins: tuple[Pin, ...] = ()
+    #: What does not wait for `when`.
+    urgent: tuple[Urgency, ...] = ("pins",)
+    #: Whether there is a digest when there is no news.
+    empty: bool = False
+    #: How long a target may stay unobserved before that alone is news.
+    patience: timedelta = DEFAULT_PATIENCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a subscription has been told of conditions that last; kept for it between digests."""
+
+    #: The first digest, which says what is watched, was made.
+    introduced: bool = False
+    #: Conditions of pins, one text each.
+    pins: frozenset[str] = frozenset()
+    #: Targets of which a digest said, by itself, that they are not observed; as texts.
+    unobserved: frozenset[str] = frozenset()
+    #: Changes that an urgent mail told ahead of the digest they belong to; by id.
+    early: frozenset[int] = frozenset()
+
+    def as_json(self) -> str:
+        """Write it as JSON, to be kept; equal values give equal text."""
+        return json.dumps(
+            {
+                "introduced": self.introduced,
+                "pins": sorted(self.pins),
+                "unobserved": sorted(self.unobserved),
+                "early": sorted(self.early),
+            },
+            ensure_ascii=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Told:
+        """Read what `as_json` wrote; keys that are missing have their defaults, keys of a newer program are ignored."""
+        stored = json.loads(text)
+        return cls(
+            introduced=bool(stored.get("introduced")),
+            pins=frozenset(stored.get("pins", ())),
+            unobserved=frozenset(stored.get("unobserved", ())),
+            early=frozenset(stored.get("early", ())),
+        )
+
+
+# --- in: what happened -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestFacts:
+    """What the history says about a range of runs, unfiltered: the watch is applied here."""
+
+    #: The present, for "how long already".
+    now: datetime
+    #: The finished runs not told yet, oldest first, at least one; the last one with its failures (`reader.run`).
+    runs: tuple[RunSummary, ...]
+    #: The changes these runs recorded (and interrupted ones before them), oldest first.
+    changes: tuple[ChangeRow, ...] = ()
+    #: Every target, retired and deselected ones too (`reader.status`).
+    status: tuple[StatusRow, ...] = ()
+    #: Open holds (`holds.holds`).
+    holds: tuple[HoldRow, ...] = ()
+    #: What is open in the zones of the pins, retired targets included (`reader.images`); may be empty without pins.
+    images: tuple[ImageRow, ...] = ()
+    #: All `withdrawn` changes ever recorded in the zones of the pins, oldest first; may be empty without pins.
+    withdrawals: tuple[ChangeRow, ...] = ()
+    #: Whether an image takes a GPU, by (image set, image id) as last known; needed only for a watch with `gpu`.
+    gpu: Mapping[tuple[str, str], bool | None] = field(default_factory=dict)
+    #: Names of projects by (account, project id), to match and to show.
+    project_names: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+# --- out: the digest -------------------------------------------------------------------------------------------------
+
+#: What a line is about, most severe first.
+Topic = Literal["withdrawn", "reissued", "gpu_lost", "closed", "appeared", "returned", "modified", "opened", "flapped"]
+#: What is wrong with a pin, most severe first; `clear` says that what was told before is over.
+PinState = Literal[
+    "withdrawn", "reissued", "retired", "held", "unobserved", "deselected", "never_seen", "superseded", "clear"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """When something happened: in `(after, by]`; `after` None when nobody had looked before."""
+
+    after: datetime | None
+    by: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A zone in which a line's event happened."""
+
+    account: str
+    region: str
+    zone: str
+    #: The ids it happened to here, old to new where it is a re-issue.
+    image_ids: tuple[str, ...] = ()
+    #: The part of the zone's projects and variants concerned; empty when it is all of them.
+    projects: tuple[str, ...] = ()
+    project_count: int = 0
+    variants: tuple[str, ...] = ()
+    #: Nothing is listed in this zone any more.
+    is_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldChange:
+    """A field that changed; `values` is None where it changed differently on several images."""
+
+    field: str
+    values: tuple[Any, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One thing that happened, folded over the images and zones it happened to."""
+
+    topic: Topic
+    #: Names of the images, sorted; empty where the line is about zones or projects.
+    names: tuple[str, ...]
+    image_set: str
+    places: tuple[Place, ...]
+    #: Zones the subscription watches, for "9 of 14 zones".
+    zone_count: int
+    between: Between
+    fields: tuple[FieldChange, ...] = ()
+    #: How many images it concerns (over zones; ids count once per zone).
+    image_count: int = 1
+    #: Images that this one replaces while both are listed.
+    supersedes: tuple[str, ...] = ()
+    #: By how many runs in a row a withdrawal was seen before it was believed; 1 when at once.
+    confirmed_by: int = 1
+    #: `flapped`: whether the image is listed at the end.
+    is_present: bool = False
+    #: A whole project came or went, not a zone: its name.
+    project: str | None = None
+    change_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinLine:
+    """What is wrong with a pinned image, or that it is well again."""
+
+    pin: Pin
+    state: PinState
+    name: str
+    account: str
+    #: The id to use instead; None when there is none.
+    successor: str | None = None
+    #: From the pinned id to the successor, with the instant by which each had gone; the last one's is None.
+    chain: tuple[tuple[str, datetime | None], ...] = ()
+    between: Between | None = None
+    #: Why it is not observed, and when it was last.
+    message: str = ""
+    since: datetime | None = None
+    last_seen_at: datetime | None = None
+    #: Where only some of the zone's projects are concerned.
+    projects: tuple[str, ...] = ()
+    project_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Zones that are not observed, for one reason, since one time; or that are again."""
+
+    account: str
+    zones: tuple[str, ...]
+    since: datetime | None
+    last_seen_at: datetime | None
+    #: Images last listed there.
+    images: int
+    outcome: str
+    message: str
+    ret_code: int | None = None
+    failure_class: str | None = None
+    #: Where only some of a single zone's projects are concerned.
+    projects: tuple[str, ...] = ()
+    project_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Images that an answer no longer listed, which is not believed yet."""
+
+    account: str
+    zone: str
+    names: tuple[str, ...]
+    image_count: int
+    since: datetime
+    confirmations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How well was observed at the end of the range."""
+
+    observed: int
+    total: int
+    at: datetime
+    #: Zones told before that are still not observed.
+    still: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduction:
+    """What a subscription watches, for its first digest."""
+
+    accounts: tuple[str, ...]
+    zone_count: int
+    image_count: int
+    watch: Watch
+    pins: tuple[Pin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """Many changes condensed into one report, in no language yet; news first."""
+
+    #: `urgent`: only what could not wait for the digest.
+    kind: Literal["digest", "urgent"]
+    subscription: Subscription
+    accounts: tuple[str, ...]
+    first_run: int
+    last_run: int
+    #: Beginning of the first run and end of the last.
+    since: datetime
+    until: datetime
+    run_count: int
+    pins: tuple[PinLine, ...]
+    #: By severity.
+    lines: tuple[Line, ...]
+    gaps: tuple[Gap, ...]
+    recovered: tuple[Gap, ...]
+    held: tuple[Held, ...]
+    coverage: Coverage
+    introduction: Introduction | None
+    #: Every change the digest tells, oldest first: the full list.
+    changes: tuple[ChangeRow, ...]
+    #: What the subscription has been told once this digest exists.
+    told: Told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A digest in words."""
+
+    subject: str
+    text: str
+    html: str
+    #: The full list of changes, as bytes of a CSV file.
+    csv: bytes
+    #: Not every line stands in text and HTML, so the list belongs with them.
+    is_cut: bool
+
+
+def target_key(target: Target) -> str:
+    """Give the text under which `Told` remembers a target."""
+    return str(target)
