@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
 Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
@@ -309,6 +310,20 @@ def normalise_name(name: str) -> str:
     """
     folded = _SPACES.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
     return _EOL_MARKER.sub("", folded) or folded
+
+
+def name_fits(name: str, wanted: str) -> bool:
+    """Tell whether an image's *name* is the *wanted* one: the same when normalised, or fitting it as a glob."""
+    key = normalise_name(name)
+    if key and key == normalise_name(wanted):
+        return True
+    glob = wanted.casefold()
+    return fnmatchcase(name.casefold(), glob) or fnmatchcase(key, glob)
+
+
+def is_glob(text: str) -> bool:
+    """Tell whether *text* may fit anything but itself."""
+    return any(character in text for character in "*?[")
 
 
 def require_aware(moment: datetime) -> datetime:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from crawler.cli.options import Selected
 from crawler.errors import EmptySelection
+from crawler.model import name_fits
 from crawler.moments import show_moment, zone_name
 from crawler.settings.suggest import nearest
 
@@ -55,8 +56,6 @@ def explain_empty(conn: Connection, selected: Selected, *, what: str, at: dateti
 
 def _fits(part: str, word: str, glob: str) -> bool:
     if part == "name":
-        from crawler.store.selection import name_fits
-
         return name_fits(word, glob)
     return word == glob or fnmatchcase(word, glob)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, Select, func, select
 
-from crawler.model import END_OF_TIME, IMAGE_EVENTS, Event, Outcome, RunStatus, require_aware
+from crawler.model import END_OF_TIME, IMAGE_EVENTS, Event, Outcome, RunStatus, is_glob, require_aware
 from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
 from crawler.store import asof, ledger
 from crawler.store.asof import Observation
@@ -22,7 +22,6 @@ from crawler.store.selection import (
     ChosenTarget,
     Filters,
     chosen_targets,
-    is_glob,
     targets_by_id,
 )
 from crawler.store.statements import PORTION, portions

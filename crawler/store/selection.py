@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, or_, select
 
-from crawler.model import Target, normalise_name
+from crawler.model import Target, is_glob, name_fits, normalise_name
 from crawler.store.statements import PORTION, portions
 from crawler.store.tables import Account, ImageVersion, TargetRow
 
@@ -56,20 +56,6 @@ class ChosenTarget:
     target: Target
     target_id: int
     baseline_run_id: int | None
-
-
-def name_fits(name: str, wanted: str) -> bool:
-    """Tell whether an image's *name* is the *wanted* one: the same when normalised, or fitting it as a glob."""
-    key = normalise_name(name)
-    if key and key == normalise_name(wanted):
-        return True
-    glob = wanted.casefold()
-    return fnmatchcase(name.casefold(), glob) or fnmatchcase(key, glob)
-
-
-def is_glob(text: str) -> bool:
-    """Tell whether *text* may fit anything but itself."""
-    return any(character in text for character in "*?[")
 
 
 def _fits(value: str | None, wanted: Collection[str]) -> bool:
