@@ -59,6 +59,7 @@ class ImageRow:
             "zone_id": get("zone_id"),
             "extra": get("extra", {}),
             "valid_from": iso_utc(self.valid_from),
+            "present_since": iso_utc(self.present_since),
             "baseline": self.baseline,
             "superseded_by": self.superseded_by,
             "state": self.state,

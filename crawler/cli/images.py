@@ -13,8 +13,8 @@ from crawler.cli.selection import check_selection, explain_empty
 
 FIELDS = (
     "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "gpu", "os_type",
-    "os_name", "features", "gpu_types", "software", "size_gb", "zone_id", "extra", "valid_from", "baseline",
-    "superseded_by", "state", "reason", "observed_at",
+    "os_name", "features", "gpu_types", "software", "size_gb", "zone_id", "extra", "valid_from", "present_since",
+    "baseline", "superseded_by", "state", "reason", "observed_at",
 )  # fmt: skip
 
 
