@@ -76,12 +76,9 @@ class Reconciliation:
     revived: tuple[Target, ...] = ()
     #: Projects whose name differs from the stored one.
     renamed: Mapping[str, str] = field(default_factory=dict)
+    #: Asked although the last good discovery, this one or an earlier one, does not list them.
+    unlisted: frozenset[Target] = frozenset()
     notices: tuple[str, ...] = ()
-
-    @property
-    def unlisted(self) -> frozenset[Target]:
-        """Targets asked although the last good discovery does not list them."""
-        return frozenset(self.missing)
 
 
 def matches(value: str, globs: Iterable[str]) -> bool:
@@ -113,8 +110,8 @@ def reconcile(
     Compare this run's *catalog* with the targets *known* before.
 
     *previous* is the last good catalog (None: the account's first). *is_good* is false when *catalog* is a fallback:
-    then nothing is counted as missing. *restricted_to* narrows the run from the command line: a restricted run counts,
-    retires and deselects nothing.
+    then nothing is counted as missing. *restricted_to* narrows the run from the command line: a restricted run counts
+    nothing as missing, retires and deselects nothing.
     """
     listed = expand(catalog, selection)
     by_target = {entry.target: entry for entry in known}
@@ -136,8 +133,6 @@ def reconcile(
             continue
         if not counts:
             asked.append(entry.target)
-            if entry.missing_count:
-                missing[entry.target] = (entry.missing_count, entry.missing_needed)
             continue
         needed = entry.missing_needed or (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE)
         count = entry.missing_count + 1
@@ -160,13 +155,13 @@ def reconcile(
         new=new,
         added=tuple(added) if previous is not None else (),
         missing=missing,
-        found=tuple(t for t in listed if t in scope and t in by_target and by_target[t].missing_count)
-        if counts
-        else (),
+        # A restricted run resets counts too: with it, discoveries without the target are not in a row any more.
+        found=tuple(t for t in listed if t in by_target and by_target[t].missing_count) if is_good else (),
         retired=tuple(retired),
         deselected=tuple(deselected),
         revived=tuple(revived),
         renamed=_renamed(listed, by_target),
+        unlisted=frozenset(scope - (listed if is_good or previous is None else expand(previous, selection)).keys()),
         notices=_shrink_notices(selection.account, previous, catalog) if is_good and previous is not None else (),
     )
 

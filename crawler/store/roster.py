@@ -191,7 +191,7 @@ def apply_reconciliation(conn: Connection, account_id: int, rec: Reconciliation,
     known = {entry.target: entry for entry in known_targets(conn, account_id)}
     ids = {target: entry.target_id for target, entry in known.items()}
 
-    counts = dict.fromkeys((*rec.found, *rec.retired), (0, 0)) | dict(rec.missing)
+    counts = dict.fromkeys((*rec.found, *rec.retired, *rec.deselected), (0, 0)) | dict(rec.missing)
     _count_missing(
         conn,
         {

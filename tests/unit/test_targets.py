@@ -116,6 +116,32 @@ def test_restricted_run_retires_deselects_and_counts_nothing() -> None:
     assert (result.retired, result.deselected, result.found) == ((), (), ())
 
 
+def test_count_means_in_a_row() -> None:
+    """A restricted run that lists a missing target, asked or not, starts its count anew; a fallback does not."""
+    entry = known("hk-02", missing_count=2, missing_needed=3)
+    only = replace(ALL, zones=("hk-01",))
+    assert reconciled(["hk-01", "hk-02"], entry, restricted_to=only).found == (target("hk-02"),)
+    assert reconciled(["hk-01", "hk-02"], entry, is_good=False).found == ()
+
+
+@pytest.mark.parametrize(
+    ("listed", "options", "unlisted"),
+    [
+        (["hk-01"], {}, True),
+        (["hk-01"], {"restricted_to": ALL}, True),
+        (["hk-01"], {"is_good": False}, False),  # the last good one, `previous`, lists it
+        (["hk-01", "hk-02"], {"is_good": False, "previous": catalog(["hk-01"])}, True),
+        (["hk-01", "hk-02"], {}, False),
+    ],
+)
+def test_unlisted_is_what_the_last_good_discovery_lacks(
+    listed: list[str], options: dict[str, object], unlisted: bool
+) -> None:
+    """Whether a refusal is to be expected depends on the last good discovery, in restricted runs too."""
+    result = reconciled(listed, known("hk-01"), known("hk-02"), **options)
+    assert result.unlisted == ({target("hk-02")} if unlisted else set())
+
+
 def test_deselected_target_is_noted_once() -> None:
     """A target the configuration no longer selects is deselected, once."""
     selection = replace(ALL, zones=("hk-01",))
