@@ -1,8 +1,8 @@
 """
 Changes in, re-issues out: a new id under the old name, as UCloud ships updates, told as one thing.
 
-A withdrawal whose counterpart is known and the arrival of that counterpart are two changes in the log and one event to a
-reader; re-issues that follow one another make a chain (`uimage-vareox → uimage-rccvz4l9itr → uimage-x7zezb1gcv5`).
+A withdrawal whose counterpart is known and the arrival of that counterpart are two changes in the log and one event to
+a reader; re-issues that follow one another make a chain (`uimage-vareox → uimage-rccvz4l9itr → uimage-x7zezb1gcv5`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The tables of the history, as SQLAlchemy 2 models.
 
-A run is the observation: `runs` and `scopes` say who was looked at, `exceptions` says where that did not work (run-length:
+A run is the observation: `runs` and `scopes` say who was looked at, `exceptions` where that did not work (run-length:
 one row covers every run of its span), so an unchanged run adds one row here and nothing else. `intervals` is type 2
 history: one row per validity of one image version at one target. Open ends are sentinels in the tables, so that every
 span is half-open and indexable; outsiders read the views (`views.py`), which speak NULL.
@@ -114,7 +114,7 @@ class TargetRow(Base):
 
 
 class ZoneNumber(Base):
-    """A numeric ZoneId whose zone is known: unique in the catalog and confirmed by an answer whose records all agree."""
+    """A numeric ZoneId whose zone is known: unique in the catalog, and confirmed by an answer that agrees with itself."""
 
     __tablename__ = "zone_numbers"
 
@@ -302,7 +302,7 @@ class Payload(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True, comment="of the raw body")
     body: Mapped[bytes] = mapped_column(LargeBinary, comment="zlib")
     size: Mapped[int] = mapped_column(comment="bytes before compression")
-    request_uuid: Mapped[str] = mapped_column(default="", comment="X-UCLOUD-REQUEST-UUID of the first answer that was so")
+    request_uuid: Mapped[str] = mapped_column(default="", comment="X-UCLOUD-REQUEST-UUID of the first such answer")
     received_at: Mapped[datetime]
 
 
@@ -325,7 +325,7 @@ class Hold(Base):
     before_payload_id: Mapped[int | None] = mapped_column(
         ForeignKey("payloads.id"), comment="the answer before it, which still listed them"
     )
-    payload_id: Mapped[int | None] = mapped_column(ForeignKey("payloads.id"), comment="the answer that was not believed")
+    payload_id: Mapped[int | None] = mapped_column(ForeignKey("payloads.id"), comment="the answer not believed")
 
 
 class HoldImage(Base):

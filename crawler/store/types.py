@@ -32,7 +32,7 @@ def from_micros(micros: int) -> datetime:
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime, stored as integer microseconds since 1970, so that no sentinel overflows in a time zone."""
+    """An aware UTC datetime, stored as integer microseconds since 1970: no sentinel overflows in any time zone."""
 
     impl = BigInteger
     cache_ok = True

@@ -51,9 +51,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.LargeBinary(), nullable=False, comment="of the raw body"),
         sa.Column("body", sa.LargeBinary(), nullable=False, comment="zlib"),
         sa.Column("size", sa.Integer(), nullable=False, comment="bytes before compression"),
-        sa.Column(
-            "request_uuid", sa.Text(), nullable=False, comment="X-UCLOUD-REQUEST-UUID of the first answer that was so"
-        ),
+        sa.Column("request_uuid", sa.Text(), nullable=False, comment="X-UCLOUD-REQUEST-UUID of the first such answer"),
         sa.Column("received_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_payloads")),
         sa.UniqueConstraint("digest", name=op.f("uq_payloads_digest")),
@@ -271,7 +269,7 @@ def upgrade() -> None:
         sa.Column("resolved_run_id", KEY, nullable=True),
         sa.Column("resolved_by", sa.Text(), nullable=True, comment="who accepted or rejected it by hand"),
         sa.Column("before_payload_id", KEY, nullable=True, comment="the answer before it, which still listed them"),
-        sa.Column("payload_id", KEY, nullable=True, comment="the answer that was not believed"),
+        sa.Column("payload_id", KEY, nullable=True, comment="the answer not believed"),
         sa.ForeignKeyConstraint(
             ["before_payload_id"], ["payloads.id"], name=op.f("fk_holds_before_payload_id_payloads")
         ),

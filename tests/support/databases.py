@@ -85,6 +85,9 @@ def postgres_server() -> Iterator[PostgresServer]:
     # the library keeps its lock file and its sockets here, and looks only while it is imported
     (folder / "run" / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
+    if os.geteuid():
+        # platformdirs takes no XDG_RUNTIME_DIR that others may look into
+        (folder / "run").chmod(0o700)
     before = os.environ.get("XDG_RUNTIME_DIR")
     os.environ["XDG_RUNTIME_DIR"] = str(folder / "run")
     try:
