@@ -220,7 +220,7 @@ def told(summary: RunSummary) -> str:
         f"Run {summary.run} {summary.status} in {seconds:.0f} s: {outcomes or 'no targets'}; {news or 'no changes'}."
     ]
     lines += _grouped(
-        (f"{failure.outcome}: {failure.message}", failure.target)
+        (f"{failure.outcome}: {failure.message}", failure.target, failure.request_uuid)
         for failure in summary.failures
         if failure.outcome in ("failed", "skipped", "held")
     )
@@ -228,15 +228,17 @@ def told(summary: RunSummary) -> str:
     return "\n".join(visible(line) for line in lines)
 
 
-def _grouped(failures: Iterator[tuple[str, Target]]) -> list[str]:
-    """Give a line for each reason, with the first target and how many more there are."""
-    by_reason: dict[str, list[Target]] = {}
-    for reason, target in failures:
-        by_reason.setdefault(reason, []).append(target)
+def _grouped(failures: Iterator[tuple[str, Target, str]]) -> list[str]:
+    """Give a line for each reason, with the first target, its request's id and how many more targets there are."""
+    by_reason: dict[str, list[tuple[Target, str]]] = {}
+    for reason, target, request_uuid in failures:
+        by_reason.setdefault(reason, []).append((target, request_uuid))
     lines = []
-    for reason, targets in list(by_reason.items())[:TOLD_FAILURES]:
-        more = f" and {len(targets) - 1} more" if len(targets) > 1 else ""
-        lines.append(f"  {targets[0]}{more}: {reason}")
+    for reason, asked in list(by_reason.items())[:TOLD_FAILURES]:
+        (target, request_uuid), *others = asked
+        more = f" and {len(others)} more" if others else ""
+        request = f" [{request_uuid}]" if request_uuid else ""
+        lines.append(f"  {target}{more}: {reason}{request}")
     if len(by_reason) > TOLD_FAILURES:
         lines.append(f"  and {len(by_reason) - TOLD_FAILURES} more reasons: crawler status")
     return lines

@@ -52,7 +52,7 @@ async def discover(
     async with brake.watched():
         regions = await _ask(client, "GetRegion", brake, budget)
         if isinstance(regions, Refusal):
-            problems = (f"GetRegion: {regions.message}",)
+            problems = (_told("GetRegion", regions),)
             if regions.failure_class == "credential":
                 return Discovery(problems=problems, credential=regions)
             if regions.is_network or brake.cut_reason() is not None:
@@ -66,11 +66,17 @@ async def discover(
             return Discovery(places=places, problems=problems, projects_refused=True, refusal=listed.message)
         return Discovery(
             places=places,
-            problems=(*problems, f"GetProjectList: {listed.message}"),
+            problems=(*problems, _told("GetProjectList", listed)),
             credential=listed if listed.failure_class == "credential" else None,
         )
     projects, more = _projects(listed)
     return Discovery(projects=projects, places=places, problems=(*problems, *more))
+
+
+def _told(action: str, refusal: Refusal) -> str:
+    """Tell a refusal with the id by which the provider finds the request."""
+    request = f" [{refusal.request_uuid}]" if refusal.request_uuid else ""
+    return f"{action}: {refusal.message}{request}"
 
 
 async def _ask(client: ApiClient, action: str, brake: Brake, budget: RetryBudget | None) -> Mapping[str, Any] | Refusal:
