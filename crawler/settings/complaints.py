@@ -21,6 +21,7 @@ _KINDS_OF_VALUE = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
+    "bool_type": "must be true or false",
     "list_type": 'must be a list, as in ["*"]',
     "dict_type": "must be a table",
     "model_type": "must be a table",
@@ -70,6 +71,9 @@ def _unknown_key(location: Location) -> str:
     table = tuple(str(part) for part in location[:-1] if isinstance(part, str))
     elsewhere = [path for path in tables() if path != table and key in keys_of(path)]
     hint = did_you_mean(key, keys_of(table))
+    inside = [path for path in elsewhere if table and path[:-1] == table]
+    if hint and inside:
+        hint += f" (or {' or '.join(_header(path) for path in inside)} for it)"
     if not hint and elsewhere:
         hint = f"; it belongs in {' or '.join(_header(path) for path in elsewhere)}"
     return f"is no setting{hint or '; known here: ' + ', '.join(keys_of(table))}"

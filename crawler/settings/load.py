@@ -23,6 +23,7 @@ from crawler.settings import checks
 from crawler.settings.accounts import resolve_accounts, warn_open_file
 from crawler.settings.complaints import describe
 from crawler.settings.database import database_url
+from crawler.settings.reports import freeze_report, resolve_reports
 from crawler.settings.schema import AccountTable, FileTable, LimitsTable, SmtpTable
 from crawler.settings.sources import (
     Findings,
@@ -38,7 +39,6 @@ from crawler.settings.values import (
     GuardSettings,
     Limits,
     PlaceSettings,
-    ReportSettings,
     Secret,
     Settings,
     SmtpSettings,
@@ -130,6 +130,7 @@ def _build(
         resolve_accounts(document, secrets, environ, findings, path)
         if isinstance(document.get("smtp"), dict):
             secrets.inline(document["smtp"], "password", ("smtp",))
+        resolve_reports(document, folder, environ, findings)
         checks.check(document, findings)
     model = _validate(document, findings)
     url = ""
@@ -174,10 +175,7 @@ def _freeze(model: FileTable, url: str, path: Path | None, warnings: tuple[str, 
         limits=limits,
         guard=GuardSettings(**model.guard.model_dump()),
         smtp=_smtp(model.smtp) if model.smtp else None,
-        reports=tuple(
-            ReportSettings(name=report.name, channel=report.channel, to=tuple(report.to), when=report.when)
-            for report in model.reports
-        ),
+        reports=tuple(freeze_report(report, model.timezone) for report in model.reports),
         source=path,
         warnings=warnings,
     )

@@ -11,13 +11,17 @@ import math
 import re
 import unicodedata
 from datetime import timedelta
+from email.utils import getaddresses
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from crawler.model import Event
 from crawler.moments import parse_duration
+from crawler.report.pins import parse_pin
+from crawler.report.schedule import parse_when
 from crawler.settings.sources import Expanded
 from crawler.settings.suggest import did_you_mean
 from crawler.settings.values import DEFAULT_DATABASE, DEFAULT_ENDPOINT, DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE
@@ -120,10 +124,33 @@ def _header_name(name: str) -> str:
 
 def _address(text: str) -> str:
     _nonempty(text)
-    local, at, domain = text.rpartition("@")
-    if not (at and local and domain) or (" " in text.strip() and "<" not in text):
+    found = getaddresses([text])
+    local, at, domain = found[0][1].rpartition("@")
+    if len(found) != 1 or not (at and local and domain) or (" " in text.strip() and "<" not in text):
         raise ValueError("must be a mail address")
+    if not found[0][1].isascii():
+        raise ValueError("must be ASCII but for the name before it (a domain has an xn-- form)")
+    return text.strip()
+
+
+def _schedule(text: str) -> str:
+    parse_when(text)
     return text
+
+
+def _patience(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+def _pin(text: str) -> str:
+    parse_pin(text)
+    return text
+
+
+def _listed(value: Any) -> Any:
+    """Let one text stand for a list of one."""
+    return [value] if isinstance(value, str) else value
 
 
 Text = Annotated[str, AfterValidator(_nonempty)]
@@ -133,6 +160,10 @@ Zone = Annotated[str, AfterValidator(_zone)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Address = Annotated[str, AfterValidator(_address)]
 Globs = Annotated[list[Text], Field(min_length=1)]
+GlobOrGlobs = Annotated[list[Text], BeforeValidator(_listed)]
+Schedule = Annotated[str, AfterValidator(_schedule)]
+Patience = Annotated[str, AfterValidator(_patience)]
+PinText = Annotated[str, AfterValidator(_pin)]
 Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_finite), Field(gt=0)]
 Count = Annotated[int, BeforeValidator(_from_environment), Field(ge=1)]
 Headers = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header)]]
@@ -208,13 +239,35 @@ class SmtpTable(Table):
     sender: Annotated[Address, Field(alias="from")]
 
 
+class FiltersTable(Table):
+    """`[reports.filters]`."""
+
+    account: GlobOrGlobs = []
+    project: GlobOrGlobs = []
+    region: GlobOrGlobs = []
+    zone: GlobOrGlobs = []
+    kind: GlobOrGlobs = []
+    name: GlobOrGlobs = []
+    gpu: bool | None = None
+    event: Annotated[list[Event], BeforeValidator(_listed)] = []
+
+
 class ReportTable(Table):
     """`[[reports]]`."""
 
     name: Name
     channel: Literal["email"] = "email"
     to: Annotated[list[Address], Field(min_length=1)]
-    when: Literal["every-run"] = "every-run"
+    when: Schedule = "every-run"
+    timezone: Zone | None = None
+    language: Literal["en", "zh"] = "en"
+    empty: bool = False
+    patience: Patience = "1h"
+    alert_after: Duration = "1h"
+    urgent: list[Literal["pins"]] = ["pins"]
+    pins: list[PinText] = []
+    pins_file: Text | None = None
+    filters: FiltersTable = FiltersTable()
 
 
 class FileTable(Table):
@@ -243,6 +296,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("guard",): GuardTable,
     ("smtp",): SmtpTable,
     ("reports",): ReportTable,
+    ("reports", "filters"): FiltersTable,
 }
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from crawler.model import DEFAULT_VARIANT
 from crawler.moments import show_duration, zone_name
-from crawler.settings.values import MASK, AccountSettings, Limits, Settings
+from crawler.report.schedule import show_when
+from crawler.settings.values import MASK, AccountSettings, Limits, ReportSettings, Settings
 
 
 def as_document(settings: Settings) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def as_document(settings: Settings) -> dict[str, Any]:
         if smtp.username is not None:
             document["smtp"] |= {"username": smtp.username, "password": MASK}
     document["accounts"] = [_account(account, settings.limits) for account in settings.accounts]
-    document["reports"] = [{**asdict(report), "to": list(report.to)} for report in settings.reports]
+    document["reports"] = [_report(report) for report in settings.reports]
     return document
 
 
@@ -53,6 +54,29 @@ def _account(account: AccountSettings, limits: Limits) -> dict[str, Any]:
         {key: value for key, value in place._asdict().items() if value is not None} for place in account.places
     ]
     return table
+
+
+def _report(report: ReportSettings) -> dict[str, Any]:
+    subscription = report.subscription
+    table: dict[str, Any] = {
+        "name": report.name,
+        "channel": report.channel,
+        "to": list(report.to),
+        "when": show_when(subscription.when),
+        "timezone": zone_name(subscription.timezone),
+        "language": subscription.language,
+        "empty": subscription.empty,
+        "patience": show_duration(subscription.patience),
+        "alert_after": show_duration(report.alert_after),
+        "urgent": list(subscription.urgent),
+        "pins": [" ".join(pin) for pin in subscription.pins],
+    }
+    filters = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(subscription.watch).items()
+        if value not in ((), None)
+    }
+    return {**table, "filters": filters} if filters else table
 
 
 def as_toml(document: dict[str, Any], path: str = "") -> str:

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from crawler.model import DEFAULT_VARIANT
+from crawler.report.values import Subscription
 from crawler.store.address import parse_address
 from crawler.targets import Selection
 
@@ -143,12 +144,19 @@ class SmtpSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSettings:
-    """Whom to tell, how, and when."""
+    """Whom to tell, how, and of what."""
 
-    name: str
     channel: Literal["email"] = "email"
     to: tuple[str, ...]
-    when: Literal["every-run"] = "every-run"
+    #: How long a digest may stay undelivered before a run says so with its exit code.
+    alert_after: timedelta = timedelta(hours=1)
+    #: What to watch, and when to tell it.
+    subscription: Subscription
+
+    @property
+    def name(self) -> str:
+        """Give the subscription's name."""
+        return self.subscription.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crawler.errors import ConfigurationError, ExitCode
+from crawler.report.values import When
 from crawler.settings import Limits, Secret, Settings, load
 
 KEYS = {"UCLOUD_PUBLIC_KEY": "public-of-test", "UCLOUD_PRIVATE_KEY": "private-of-test"}
@@ -120,8 +121,8 @@ def test_example_of_the_design(tmp_path: Path) -> None:
         "starttls",
         Secret("mail-secret"),
     )
-    assert [(report.name, report.channel, report.to, report.when) for report in settings.reports] == [
-        ("sre", "email", ("sre@example.com",), "every-run")
+    assert [(report.name, report.channel, report.to, report.subscription.when) for report in settings.reports] == [
+        ("sre", "email", ("sre@example.com",), When())
     ]
     assert settings.warnings == ()
 

@@ -19,7 +19,8 @@ NO_DEFAULT = {
     ("accounts", "name"), ("accounts", "public_key"), ("accounts", "private_key"), ("accounts", "profile"),
     ("accounts.variants", "name"), ("accounts.places", "region"), ("accounts.places", "zone"),
     ("accounts.places", "project"), ("smtp", "host"), ("smtp", "username"), ("smtp", "password"), ("smtp", "from"),
-    ("reports", "name"), ("reports", "to"),
+    ("reports", "name"), ("reports", "to"), ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"),
+    ("reports.filters", "gpu"),
 }  # fmt: skip
 SETTING = re.compile(r"^(?:\[\[?(?P<table>[\w.]+)\]\]?|(?P<key>[\w-]+) = (?P<value>.+))$")
 
@@ -58,7 +59,7 @@ def test_loads_with_everything_on(tmp_path: Path) -> None:
 
     assert settings.accounts[0].places[0].zone == "hk-02"
     assert settings.accounts[0].variants["g-v100"] == {"GPUType": "V100", "MachineType": "G"}
-    assert settings.reports[0].name == "sre"
+    assert (settings.reports[0].name, len(settings.reports[0].subscription.pins)) == ("sre", 2)
 
 
 @pytest.mark.parametrize("table", tables(), ids=lambda table: ".".join(table) or "top")

@@ -1,0 +1,109 @@
+"""
+The reports of a file: pins read from files of their own, filters checked against the accounts, tables made values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from crawler.kinds import KINDS
+from crawler.moments import parse_duration
+from crawler.report.pins import parse_pin, pin_lines
+from crawler.report.schedule import parse_when
+from crawler.report.values import Subscription, Watch
+from crawler.settings.schema import ReportTable
+from crawler.settings.sources import Findings, Location, in_home
+from crawler.settings.suggest import did_you_mean
+from crawler.settings.values import ReportSettings
+
+_LARGEST_FILE = 1024 * 1024
+
+
+def resolve_reports(document: dict[str, Any], folder: Path, environ: Mapping[str, str], findings: Findings) -> None:
+    """Add what each `pins_file` holds to the `pins` of its report, and check the filters against the accounts."""
+    reports = document.get("reports")
+    for index, report in enumerate(reports if isinstance(reports, list) else []):
+        if isinstance(report, dict):
+            _read_pins(report, ("reports", index), folder, environ, findings)
+            _check_filters(report, ("reports", index), document, findings)
+
+
+def _read_pins(
+    report: dict[str, Any], at: Location, folder: Path, environ: Mapping[str, str], findings: Findings
+) -> None:
+    name = report.get("pins_file")
+    if not isinstance(name, str) or not name.strip():
+        return  # the schema says so
+    path = folder / in_home(name, environ)
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_FILE + 1).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        findings.problem((*at, "pins_file"), f"{path} is not UTF-8 text")
+        return
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "not a usable path"
+        findings.problem((*at, "pins_file"), f"{path} cannot be read: {reason}")
+        return
+    if len(text) > _LARGEST_FILE:
+        findings.problem((*at, "pins_file"), f"{path} is larger than 1 MB")
+        return
+    found = []
+    for number, line in pin_lines(text):
+        try:
+            parse_pin(line)
+        except ValueError as exc:
+            findings.problem((*at, "pins_file"), f"{path}, line {number}: {line[:80]!r} {exc}")
+        else:
+            found.append(line)
+    if isinstance(report.get("pins", []), list):
+        report["pins"] = [*report.get("pins", []), *found]
+
+
+def _check_filters(report: dict[str, Any], at: Location, document: dict[str, Any], findings: Findings) -> None:
+    filters = report.get("filters")
+    if not isinstance(filters, dict):
+        return
+    accounts = document.get("accounts")
+    rows = accounts if isinstance(accounts, list) else []
+    names = {row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)}
+    for key, known, what in (("account", names, "of the accounts"), ("kind", set(KINDS), "of the known kinds")):
+        globs = filters.get(key)
+        for glob in [globs] if isinstance(globs, str) else globs if isinstance(globs, list) else []:
+            if isinstance(glob, str) and glob.strip() and not any(fnmatchcase(name, glob) for name in known):
+                hint = did_you_mean(glob, known) or f"; there is {', '.join(sorted(known))}"
+                findings.problem((*at, "filters", key), f"{glob!r} fits none {what}{hint}")
+
+
+def freeze_report(table: ReportTable, timezone: str) -> ReportSettings:
+    """Give the values of one report; *timezone* is the file's, for a report without one."""
+    filters = table.filters
+    return ReportSettings(
+        channel=table.channel,
+        to=tuple(dict.fromkeys(table.to)),
+        alert_after=parse_duration(table.alert_after),
+        subscription=Subscription(
+            name=table.name,
+            timezone=ZoneInfo(table.timezone or timezone),
+            language=table.language,
+            when=parse_when(table.when),
+            watch=Watch(
+                account=tuple(filters.account),
+                project=tuple(filters.project),
+                region=tuple(filters.region),
+                zone=tuple(filters.zone),
+                kind=tuple(filters.kind),
+                name=tuple(filters.name),
+                event=tuple(filters.event),
+                gpu=filters.gpu,
+            ),
+            pins=tuple(dict.fromkeys(map(parse_pin, table.pins))),
+            urgent=tuple(dict.fromkeys(table.urgent)),
+            empty=table.empty,
+            patience=parse_duration(table.patience),
+        ),
+    )
