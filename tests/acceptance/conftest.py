@@ -1,4 +1,4 @@
-"""A `driver`: one user with a configuration file, once over SQLite and once over PostgreSQL; `light` is SQLite alone."""
+"""A `driver`: one user with a configuration file, over SQLite and over PostgreSQL; `light` is SQLite alone."""
 
 from __future__ import annotations
 
