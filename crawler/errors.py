@@ -2,6 +2,7 @@
 The error tree and the exit codes; every sentence a person sees when something is wrong starts here.
 
 * CrawlerError
+  x NoAnswer                   1   what was asked for is not there, and that is known
   x UsageError                 2   wrong words on the command line
     + ConfigurationError       2   every problem of a configuration at once
     + EmptySelection           2   a selection that matches nothing
@@ -65,6 +66,12 @@ class CrawlerError(Exception):
     def __init__(self, message: str | None = None) -> None:
         """Take *message*, or the class's own docstring when there is none."""
         super().__init__(message or (self.__doc__ or "").strip())
+
+
+class NoAnswer(CrawlerError):
+    """What was asked for is not there."""
+
+    exit_code = ExitCode.NO
 
 
 class UsageError(CrawlerError):

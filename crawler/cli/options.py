@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -141,3 +141,23 @@ class Moment(click.ParamType[datetime]):
 
 
 MOMENT = Moment()
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time, such as 90m, 26h or 7d."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Give it, or fail with one sentence."""
+        if isinstance(value, timedelta):
+            return value
+        from crawler.moments import parse_duration
+
+        try:
+            return parse_duration(str(value))
+        except ValueError as exc:
+            self.fail(f"{str(value)!r} {exc}", param, ctx)
+
+
+DURATION = Duration()

@@ -27,10 +27,18 @@ def keys(url: str = "") -> dict[str, str]:
     return environ | ({"UCLOUD_BASE_URL": url} if url else {})
 
 
-def call(*words: object, environ: Mapping[str, str] | None = None, now: datetime = NOW, code: int | None = 0) -> Result:
+def call(
+    *words: object,
+    environ: Mapping[str, str] | None = None,
+    now: datetime = NOW,
+    code: int | None = 0,
+    stdin: str | None = None,
+) -> Result:
     """Call `crawler` with *words* and expect the exit *code* (None: any)."""
     context = CliContext(clock=lambda: now, environ={"HOME": "/nonexistent", **(environ or {})})
-    result = CliRunner(env={"CRAWLER_FORMAT": None}).invoke(cli, [str(word) for word in words], obj=context)
+    result = CliRunner(env={"CRAWLER_FORMAT": None}).invoke(
+        cli, [str(word) for word in words], obj=context, input=stdin
+    )
     assert code is None or result.exit_code == code, (words, result.exit_code, result.output, result.exception)
     return result
 

@@ -1,0 +1,211 @@
+"""`crawler resolve`: the one image id to use now, for a person, Packer and Terraform."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import DURATION, Selected, target_options
+from crawler.cli.output import write_out
+from crawler.cli.selection import check_selection
+from crawler.errors import EmptySelection, UnknownKnowledge, UsageError
+from crawler.model import iso_utc
+
+if TYPE_CHECKING:
+    from crawler.questions.resolve import Resolved
+
+#: What Terraform's query may say; the options of the same name win.
+_TARGET_KEYS = ("account", "project", "region", "zone", "kind", "variant")
+_KEYS = (*_TARGET_KEYS, "name", "image_set", "gpu", "max_age")
+#: How long a query on standard input is waited for: it is due at once, and a pipe that nobody feeds must not hang.
+_WAIT_SECONDS = 10.0
+#: … and where the options already say everything.
+_SHORT_WAIT_SECONDS = 0.5
+
+
+@click.command()
+@target_options
+@click.option(
+    "--name", metavar="NAME", help="The image's name; case and spacing do not matter. A glob may fit one name."
+)
+@click.option("--image-set", metavar="GLOB", help="The image set [default: ImageSet].")
+@click.option("--gpu", is_flag=True, help="Only images that support GPU.")
+@click.option(
+    "--max-age",
+    type=DURATION,
+    metavar="AGE",
+    help="Refuse (8) when the last good observation is older [default: stale_after of the configuration].",
+)
+@click.option(
+    "-o",
+    "--format",
+    "fmt",
+    type=click.Choice(["id", "json", "packer", "terraform"]),
+    default="id",
+    show_default=True,
+    help="packer: a JSON var file; terraform: the `external` data source's protocol.",
+)
+@pass_cli
+def resolve(
+    context: CliContext,
+    selected: Selected,
+    name: str | None,
+    image_set: str | None,
+    gpu: bool,
+    max_age: timedelta | None,
+    fmt: str,
+) -> None:
+    """
+    Print the id of the image to use now, by --zone and --name.
+
+    Of several open images of the name it is the one that appeared last. Nothing is printed that the last good
+    observation did not list: exit 1 when there is none, 7 when several fit, 8 when the knowledge is too old or missing.
+    """
+    query: Mapping[str, str] = {}
+    if fmt == "terraform":
+        query = read_query(sys.stdin, _SHORT_WAIT_SECONDS if selected.zone and name else _WAIT_SECONDS)
+    selected = _with_query(selected, query)
+    name = name or query.get("name")
+    gpu = gpu or _is_true(query.get("gpu", "false"))
+    if max_age is None and "max_age" in query:
+        max_age = _duration(query["max_age"])
+    if not selected.zone or not name:
+        missing = " and ".join(word for word, value in (("--zone", selected.zone), ("--name", name)) if not value)
+        raise UsageError(f"{missing} is missing: `crawler resolve --zone hk-02 --name 'Ubuntu 20.04'`.")
+    found = _answer(context, selected, name, image_set or query.get("image_set") or "ImageSet", gpu, max_age)
+    write_out([_SHAPES[fmt](found)])
+
+
+def _answer(
+    context: CliContext, selected: Selected, name: str, image_set: str, gpu: bool, max_age: timedelta | None
+) -> Resolved:
+    from crawler.questions.resolve import resolve as choose
+    from crawler.store import reader
+    from crawler.store.vocabulary import first_run_at
+
+    settings, now = context.history_settings(), context.clock()
+    given = replace(selected, variant=selected.variant or ("default",))
+    with context.history() as conn:
+        if first_run_at(conn) is None:
+            raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
+        check_selection(conn, selected)
+        status = reader.status(conn, given.filters(), now=now)
+        if not status:
+            variants = sorted({row.target.variant for row in reader.status(conn, selected.filters(), now=now)})
+            hint = f" It is asked with the variant {', '.join(variants)}." if variants else ""
+            words = " ".join(f"--{part} {' '.join(globs)}" for part, globs in given.given().items())
+            raise EmptySelection(f"No target fits {words}.{hint}")
+        images = reader.images(
+            conn,
+            None,
+            replace(given, image_set=(image_set,)).filters(),
+            now=now,
+            stale_after=settings.stale_after,
+            include_retired=True,
+        )
+        found = choose(status, images, name, gpu=gpu, now=now, max_age=max_age or settings.stale_after)
+    (last,) = (row for row in status if row.target == found.target)
+    if last.outcome not in ("ok", "held"):
+        context.say(
+            f"Warning: {last.target.zone} was not observed well since {iso_utc(found.observed_at)}: {last.message}",
+            level="warning",
+        )
+    return found
+
+
+# --- the formats -----------------------------------------------------------------------------------------------------
+
+
+def _flat(found: Resolved) -> str:
+    """Write strings only, as Terraform's protocol and Packer's variables want them."""
+    return json.dumps({key: str(value) for key, value in found.as_dict().items()}, ensure_ascii=False) + "\n"
+
+
+_SHAPES: dict[str, Callable[[Resolved], str]] = {
+    "id": lambda found: f"{found.image_id}\n",
+    "json": lambda found: json.dumps(found.as_dict(), ensure_ascii=False) + "\n",
+    "packer": _flat,
+    "terraform": _flat,
+}
+
+
+# --- Terraform's query -----------------------------------------------------------------------------------------------
+
+
+def read_query(stdin: IO[str] | None, seconds: float) -> dict[str, str]:
+    """
+    Read the query that Terraform writes to standard input; none from a terminal, a closed or an empty one.
+
+    Waits at most *seconds* for it. Raises UsageError, in one sentence, for what is no query.
+    """
+    if stdin is None or stdin.closed or stdin.isatty():
+        return {}
+    try:
+        text = _read(stdin, seconds)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"The query on standard input cannot be read: {exc}.") from exc
+    if not text.strip():
+        return {}
+    try:
+        query = json.loads(text)
+    except ValueError:
+        raise UsageError("The query on standard input is no JSON.") from None
+    if not isinstance(query, dict) or not all(isinstance(value, str) for value in query.values()):
+        raise UsageError("The query on standard input must be a JSON object whose values are strings.")
+    unknown = sorted(query.keys() - set(_KEYS))
+    if unknown:
+        from crawler.settings.suggest import did_you_mean
+
+        told = ", ".join(f"{key!r}{did_you_mean(key, _KEYS).replace(';', ',').rstrip('?')}" for key in unknown)
+        raise UsageError(f"The query has keys that mean nothing here: {told}. Known: {', '.join(_KEYS)}.")
+    return {key: value for key, value in query.items() if value}
+
+
+def _read(stdin: IO[str], seconds: float) -> str:
+    """Read to the end, or until nothing came for *seconds*."""
+    try:
+        descriptor = stdin.fileno()
+    except (io.UnsupportedOperation, ValueError):
+        return stdin.read()
+    pieces: list[bytes] = []
+    deadline = time.monotonic() + seconds
+    while select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        piece = os.read(descriptor, 1 << 16)
+        if not piece:
+            break
+        pieces.append(piece)
+    return b"".join(pieces).decode("utf-8")
+
+
+def _with_query(selected: Selected, query: Mapping[str, str]) -> Selected:
+    parts: dict[str, Any] = {
+        part: (query[part],) for part in _TARGET_KEYS if part in query and not getattr(selected, part)
+    }
+    return replace(selected, **parts)
+
+
+def _is_true(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.strip().lower() not in words:
+        raise UsageError(f'gpu is {text!r} in the query; write "true" or "false".')
+    return words[text.strip().lower()]
+
+
+def _duration(text: str) -> timedelta:
+    from crawler.moments import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise UsageError(f"max_age: {text!r} {exc}.") from None

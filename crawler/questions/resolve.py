@@ -1,0 +1,186 @@
+"""
+The one image id to use now: of the images that the last good observation listed under a name, the one that came last.
+
+Rather no answer than a doubtful one: never an id on hold, never from knowledge that is too old, never one of several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from crawler.errors import Ambiguous, CrawlerError, NoAnswer, UnknownKnowledge
+from crawler.model import Target, iso_utc, name_fits, normalise_name
+from crawler.moments import show_duration
+from crawler.records import ImageRow, StatusRow
+
+#: Parts of a target in the order in which a person is asked to choose.
+_PARTS = ("project", "account", "variant", "kind", "region")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """The image to use, where, and when that was seen last."""
+
+    image_id: str
+    image_name: str
+    target: Target
+    observed_at: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `resolve`."""
+        return {
+            "image_id": self.image_id,
+            "image_name": self.image_name,
+            "region": self.target.region,
+            "zone": self.target.zone,
+            "observed_at": iso_utc(self.observed_at),
+        }
+
+
+def resolve(
+    status: Sequence[StatusRow],
+    images: Iterable[ImageRow],
+    name: str,
+    *,
+    gpu: bool = False,
+    now: datetime,
+    max_age: timedelta,
+) -> Resolved:
+    """
+    Give the image called *name* to use now, of the *images* open at the targets whose *status* is given.
+
+    With *gpu*, only images that support GPU. Raises NoAnswer when none is listed, Ambiguous when nothing tells which,
+    UnknownKnowledge when the last good observation is older than *max_age* or cannot tell.
+    """
+    zones = sorted({row.target.zone for row in status})
+    if len(zones) > 1:
+        raise Ambiguous(f"Several zones fit: {', '.join(zones)}; ids differ per zone, so give one with --zone.")
+    at_target: dict[Target, list[ImageRow]] = {}
+    for image in images:
+        at_target.setdefault(image.target, []).append(image)
+    answers: dict[Target, ImageRow] = {}
+    refusals: dict[Target, CrawlerError] = {}
+    for row in [row for row in status if not _is_absent(row)] or status:
+        try:
+            answers[row.target] = _at_target(row, at_target.get(row.target, []), name, gpu, now, max_age)
+        except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:
+            refusals[row.target] = exc
+    _refuse_several(answers, name)
+    if answers:
+        _refuse_doubt(answers, refusals, at_target, name)
+        best = max(answers.values(), key=lambda image: image.observed_at or image.valid_from)
+        assert best.observed_at is not None  # noqa: S101 - what was never observed well gives no answer
+        return Resolved(
+            image_id=best.image_id, image_name=best.image_name, target=best.target, observed_at=best.observed_at
+        )
+    for kind in (Ambiguous, UnknownKnowledge, NoAnswer):
+        of_kind = [exc for exc in refusals.values() if type(exc) is kind]
+        if of_kind:
+            raise of_kind[0]
+    raise UnknownKnowledge(f"No target was ever asked that could tell about {name!r}.")
+
+
+def _at_target(
+    status: StatusRow, images: Sequence[ImageRow], name: str, gpu: bool, now: datetime, max_age: timedelta
+) -> ImageRow:
+    zone = status.target.zone
+    if _is_absent(status):
+        raise UnknownKnowledge(f"{zone} is asked no more: it is {status.outcome} since {_time(status.since)}.")
+    if status.last_ok_at is None:
+        why = f": {status.message}" if status.message else ""
+        raise UnknownKnowledge(f"{zone} was never observed well{why}.")
+    if now - status.last_ok_at > max_age:
+        raise UnknownKnowledge(
+            f"{zone} was last observed well at {_time(status.last_ok_at)}, "
+            f"longer ago than {show_duration(max_age)}; run `crawler run`, or allow more with --max-age."
+        )
+    called = _called(images, name, zone)
+    fitting = [image for image in called if not gpu or image.attributes.get("gpu") is True]
+    if not fitting:
+        raise _none(called, images, name, zone, status.last_ok_at)
+    return _last(fitting, name, zone)
+
+
+def _is_absent(status: StatusRow) -> bool:
+    return status.outcome in ("retired", "deselected")
+
+
+def _called(images: Sequence[ImageRow], name: str, zone: str) -> list[ImageRow]:
+    """Give the images of that name, or fitting it as a glob where none has it."""
+    key = normalise_name(name)
+    exact = [image for image in images if normalise_name(image.image_name) == key]
+    if exact:
+        return exact
+    fitting = [image for image in images if name_fits(image.image_name, name)]
+    names = {normalise_name(image.image_name): image.image_name for image in fitting}
+    if len(names) > 1:
+        raise Ambiguous(f"{name!r} fits several image names in {zone}: {', '.join(sorted(names.values()))}; give one.")
+    return fitting
+
+
+def _none(
+    called: Sequence[ImageRow], images: Sequence[ImageRow], name: str, zone: str, observed_at: datetime
+) -> CrawlerError:
+    if any("gpu" not in image.attributes for image in called):
+        return UnknownKnowledge(f"The cloud does not state whether {name!r} in {zone} supports GPU.")
+    if called:
+        ids = ", ".join(sorted({image.image_id for image in called}))
+        return NoAnswer(f"No image called {name!r} in {zone} supports GPU ({ids} does not).")
+    by_fold = {image.image_name.casefold(): image.image_name for image in images if image.image_name}
+    near = [by_fold[match] for match in get_close_matches(name.casefold(), by_fold)]
+    hint = f"; the nearest: {', '.join(near)}" if near else ""
+    return NoAnswer(f"No image called {name!r} was listed in {zone} at {_time(observed_at)}{hint}.")
+
+
+def _last(fitting: Sequence[ImageRow], name: str, zone: str) -> ImageRow:
+    came = max(image.present_since for image in fitting)
+    newest = {image.image_id: image for image in fitting if image.present_since == came}
+    if len(newest) > 1:
+        raise Ambiguous(
+            f"{len(newest)} images called {name!r} came to {zone} at the same time: {', '.join(sorted(newest))}; "
+            "nothing tells which to use."
+        )
+    (image,) = newest.values()
+    if image.reason == "held":
+        raise UnknownKnowledge(
+            f"{image.image_id} ({image.image_name}) was not listed by the last good observation of {zone}; its "
+            "withdrawal is not believed yet (`crawler holds list`)."
+        )
+    return image
+
+
+def _refuse_several(answers: Mapping[Target, ImageRow], name: str) -> None:
+    if len({image.image_id for image in answers.values()}) <= 1:
+        return
+    part = next(part for part in _PARTS if len({getattr(target, part) for target in answers}) > 1)
+    told = sorted({f"{getattr(target, part)}: {image.image_id}" for target, image in answers.items()})
+    raise Ambiguous(f"{name!r} has several ids ({', '.join(told)}); choose with --{part}.")
+
+
+def _refuse_doubt(
+    answers: Mapping[Target, ImageRow],
+    refusals: Mapping[Target, CrawlerError],
+    at_target: Mapping[Target, Sequence[ImageRow]],
+    name: str,
+) -> None:
+    """Refuse where another target may have another id: several there, or last known otherwise and unknown now."""
+    (chosen,) = {image.image_id for image in answers.values()}
+    for target, exc in refusals.items():
+        called = [image for image in at_target.get(target, ()) if name_fits(image.image_name, name)]
+        came = max((image.present_since for image in called), default=None)
+        last = {image.image_id for image in called if image.present_since == came}
+        if last - {chosen} and not isinstance(exc, NoAnswer):
+            part = next((part for part in _PARTS if getattr(target, part) not in _values(answers, part)), "project")
+            raise type(exc)(f"{str(exc).rstrip('.')} ({part} {getattr(target, part)}); choose with --{part}.")
+
+
+def _values(answers: Mapping[Target, ImageRow], part: str) -> set[str]:
+    return {getattr(target, part) for target in answers}
+
+
+def _time(moment: datetime | None) -> str:
+    return iso_utc(moment.replace(microsecond=0)) or "" if moment else "an unknown time"

@@ -1,0 +1,224 @@
+"""`crawler resolve` at the command line: for a person, for Packer, for Terraform; never an id that was not listed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from click.testing import Result
+from sqlalchemy import Engine
+
+from crawler.errors import CrawlerError
+from crawler.questions.resolve import resolve
+from crawler.store import reader
+from crawler.store.engine import read
+from tests.support.command import ROOT, call
+from tests.support.diary import START, Answer, Diary, Refusal, target
+
+HERE, THERE = target("hk-02"), target("hk-02", project="org-y")
+NAMES = ("Ubuntu 20.04", "CentOS 7.6")
+
+
+@pytest.fixture
+def url(database_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give a history in which a new Ubuntu came beside the old one, in one of two projects."""
+    monkeypatch.chdir(tmp_path)
+    diary = Diary(engine)
+    both: Answer = {"uimage-a": "Ubuntu 20.04", "uimage-c": "CentOS 7.6"}
+    diary.run({HERE: both, THERE: both, target("hk-01"): both})
+    diary.run({HERE: {**both, "uimage-b": "ubuntu 20.04"}, THERE: both})
+    return database_url
+
+
+NOW = START + timedelta(hours=1)
+
+
+def ask(url: str, *words: object, code: int | None = 0, **more: Any) -> Result:
+    return call("--database", url, "resolve", *words, code=code, now=NOW, **more)
+
+
+def test_formats(url: str) -> None:
+    """The id alone, the JSON of the contract, and flat strings for Packer and Terraform."""
+    words = ("--zone", "hk-02", "--project", "org-x", "--name", "UBUNTU 20.04")
+    document = json.loads(ask(url, *words, "-o", "json").stdout)
+
+    assert ask(url, *words).stdout == "uimage-b\n"
+    assert list(document) == ["image_id", "image_name", "region", "zone", "observed_at"]
+    assert (document["image_id"], document["region"], document["zone"]) == ("uimage-b", "hk", "hk-02")
+    for shape in ("packer", "terraform"):
+        flat = json.loads(ask(url, *words, "-o", shape).stdout)
+        assert flat == document
+        assert all(isinstance(value, str) for value in flat.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ("--zone", "hk-02", "--name", "Debian"),
+            1,
+            "No image called 'Debian' was listed in hk-02 at 2026-06-01T00:30",
+        ),
+        (("--zone", "hk-01", "--name", "Ubuntu 20.4"), 1, "; the nearest: Ubuntu 20.04."),
+        (("--zone", "hk-01", "--name", "CentOS 7.6", "--gpu"), 8, "does not state whether"),
+        (("--zone", "hk-2", "--name", "x"), 2, "The history knows no zone 'hk-2'; the nearest: hk-02"),
+        (("--zone", "hk-01", "--project", "org-y", "--name", "x"), 2, "No target fits --project org-y --zone hk-01"),
+        (("--zone", "hk-01", "--variant", "default", "--name", ""), 2, "--name is missing"),
+        (("--name", "x"), 2, "--zone is missing"),
+        ((), 2, "--zone and --name is missing"),
+        (
+            ("--zone", "hk-02", "--name", "Ubuntu 20.04"),
+            7,
+            "(org-x: uimage-b, org-y: uimage-a); choose with --project.",
+        ),
+        (("--zone", "hk-0*", "--name", "CentOS 7.6"), 7, "Several zones fit: hk-01, hk-02"),
+        (("--zone", "hk-02", "--name", "CentOS 7.6", "--max-age", "10m"), 8, "longer ago than 10m"),
+        (("--zone", "hk-02", "--name", "CentOS 7.6", "--max-age", "soon"), 2, "'soon' is no duration"),
+        (("--zone", "hk-01", "--name", "CentOS 7.6", "--image-set", "PHost*"), 1, "No image called"),
+    ],
+)
+def test_refusals(url: str, words: tuple[str, ...], code: int, said: str) -> None:
+    """A refusal prints nothing, says one sentence, and has the exit code of its reason."""
+    result = ask(url, *words, code=code)
+
+    assert result.stdout == ""
+    assert said in result.stderr
+    assert [line for line in result.stderr.splitlines() if line.startswith("Error: ")] == [
+        result.stderr.splitlines()[-1]
+    ]
+
+
+def test_nothing_recorded(sqlite_url: str) -> None:
+    """A history without a run knows nothing yet."""
+    assert "Nothing is recorded yet" in ask(sqlite_url, "--zone", "hk-02", "--name", "x", code=8).stderr
+
+
+def test_only_another_variant(engine: Engine, database_url: str) -> None:
+    """A zone that is asked with another variant only says which."""
+    Diary(engine).run({replace(HERE, variant="g-v100"): {"uimage-a": "Ubuntu 20.04"}})
+    words = ("--zone", "hk-02", "--name", "Ubuntu 20.04")
+
+    assert "It is asked with the variant g-v100." in ask(database_url, *words, code=2).stderr
+    assert ask(database_url, *words, "--variant", "g-*").stdout == "uimage-a\n"
+
+
+def test_failed_since(engine: Engine, database_url: str) -> None:
+    """An answer from before a failure is given with a warning."""
+    diary = Diary(engine)
+    diary.run({HERE: {"uimage-a": "Ubuntu 20.04"}})
+    diary.run({HERE: Refusal(message="backend error")})
+    result = ask(database_url, "--zone", "hk-02", "--name", "Ubuntu 20.04")
+
+    assert result.stdout == "uimage-a\n"
+    assert result.stderr == "Warning: hk-02 was not observed well since 2026-06-01T00:15:03Z: backend error\n"
+
+
+QUERY = {"zone": "hk-02", "project": "org-x", "name": "Ubuntu 20.04"}
+
+
+def test_terraform_query(url: str) -> None:
+    """Terraform's query says what the options do not; options win."""
+
+    def answer(query: dict[str, str], *words: object) -> Any:
+        return json.loads(ask(url, "-o", "terraform", *words, stdin=json.dumps(query)).stdout)["image_id"]
+
+    assert answer(QUERY) == "uimage-b"
+    assert answer(QUERY, "--project", "org-y") == "uimage-a"
+    assert answer({**QUERY, "gpu": "false", "max_age": "2h", "image_set": "ImageSet"}) == "uimage-b"
+    assert answer({}, "--zone", "hk-01", "--name", "Ubuntu 20.04") == "uimage-a"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("", 2, "--zone and --name is missing"),
+        ("{", 2, "The query on standard input is no JSON."),
+        ("[]", 2, "must be a JSON object whose values are strings"),
+        ('{"zone": 1}', 2, "must be a JSON object whose values are strings"),
+        ('{"zon": "hk-02"}', 2, "'zon', did you mean zone. Known: account, project,"),
+        (json.dumps({**QUERY, "gpu": "maybe"}), 2, "gpu is 'maybe' in the query"),
+        (json.dumps({**QUERY, "max_age": "old"}), 2, "max_age: 'old' is no duration"),
+        (json.dumps({**QUERY, "name": "Debian"}), 1, "No image called 'Debian'"),
+        (json.dumps({**QUERY, "max_age": "1m"}), 8, "longer ago than 1m"),
+        (json.dumps({**QUERY, "project": "*"}), 7, "choose with --project"),
+    ],
+)
+def test_terraform_refusals(url: str, text: str, code: int, said: str) -> None:
+    """A refusal is one sentence on stderr, which Terraform shows, and nothing on stdout."""
+    result = ask(url, "-o", "terraform", stdin=text, code=code)
+
+    assert result.stdout == ""
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_other_formats_read_no_query(url: str) -> None:
+    """Only Terraform's protocol looks at standard input."""
+    words = ("--zone", "hk-01", "--name", "Ubuntu 20.04")
+
+    assert ask(url, *words, stdin='{"name": "CentOS 7.6"}').stdout == "uimage-a\n"
+
+
+def test_a_pipe_that_nobody_feeds(sqlite_url: str) -> None:
+    """Where the options say everything, a pipe without data is not waited for; a terminal never is."""
+    with_all = ("--zone", "hk-02", "--name", "x")
+    reading, writing = os.pipe()
+    ours, theirs = pty.openpty()
+    try:
+        for stdin, words in ((reading, with_all), (theirs, with_all), (theirs, ())):
+            result = subprocess.run(
+                [sys.executable, "-m", "crawler", "--database", sqlite_url, "resolve", "-o", "terraform", *words],
+                env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+                stdin=stdin,
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            assert (result.returncode, result.stdout) == (8 if words else 2, "")
+    finally:
+        for descriptor in (reading, writing, ours, theirs):
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_never_an_id_that_was_not_listed(engine: Engine, seed: int) -> None:
+    """Whatever happens, what is printed was listed by the last good answer, which is not older than --max-age."""
+    rng = random.Random(seed)
+    diary = Diary(engine)
+    ids = [f"uimage-{letter}" for letter in "abcdef"]
+    listed: dict[str, str] = {}
+    good_at = None
+    answered = 0
+    for _ in range(60):
+        diary.now += timedelta(minutes=rng.choice([15, 15, 15, 600]))
+        answer: Answer = Refusal()
+        if rng.random() < 0.75:
+            answer = {image_id: rng.choice(NAMES) for image_id in rng.sample(ids, rng.choice([0, 1, 3, 4]))}
+        again = {HERE: dict(answer)} if not isinstance(answer, Refusal) else None
+        diary.run({HERE: answer}, again=again)
+        if not isinstance(answer, Refusal):
+            listed, good_at = dict(answer), diary.now
+        now = diary.now + timedelta(minutes=rng.choice([0, 30]))
+        max_age = timedelta(minutes=rng.choice([20, 700]))
+        with read(engine) as conn:
+            status = reader.status(conn, now=now)
+            images = list(reader.images(conn, None, now=now, stale_after=timedelta(hours=1), include_retired=True))
+        for name in NAMES:
+            try:
+                found = resolve(status, images, name, now=now, max_age=max_age)
+            except CrawlerError:
+                continue
+            answered += 1
+            assert listed[found.image_id] == name
+            assert good_at is not None
+            assert found.observed_at == good_at >= now - max_age
+    assert answered > 10
