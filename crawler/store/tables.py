@@ -4,7 +4,8 @@ The tables of the history, as SQLAlchemy 2 models.
 A run is the observation: `runs` and `scopes` say who was looked at, `exceptions` where that did not work (run-length:
 one row covers every run of its span), so an unchanged run adds one row here and nothing else. `intervals` is type 2
 history: one row per validity of one image version at one target. Open ends are sentinels in the tables, so that every
-span is half-open and indexable; outsiders read the views (`views.py`), which speak NULL.
+span is half-open and indexable; outsiders read the views (`views.py`), which speak NULL. What is to be told of it is in
+`outbox_tables`; all tables can be imported from here.
 """
 
 from __future__ import annotations
@@ -12,28 +13,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, MetaData, Text, UniqueConstraint, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-from crawler.store.types import BigKey, CanonicalJSON, UTCDateTime
+from crawler.store.base import Base as Base
+from crawler.store.outbox_tables import Delivery as Delivery
+from crawler.store.outbox_tables import DigestRow as DigestRow
+from crawler.store.outbox_tables import Recipient as Recipient
+from crawler.store.outbox_tables import SubscriptionRow as SubscriptionRow
+from crawler.store.types import BigKey
 
 #: `to_run_id` of an exception that still lasts.
 OPEN_RUN = 2**62
-
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class Base(DeclarativeBase):
-    """The common base; carries the naming convention from the first migration on."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime: UTCDateTime, dict[str, Any]: CanonicalJSON, list[Any]: CanonicalJSON, str: Text}
 
 
 class Setting(Base):
@@ -114,7 +105,7 @@ class TargetRow(Base):
 
 
 class ZoneNumber(Base):
-    """A numeric ZoneId whose zone is known: unique in the catalog, and confirmed by an answer that agrees with itself."""
+    """A numeric ZoneId whose zone is known: unique in the catalog, confirmed by an answer that agrees with itself."""
 
     __tablename__ = "zone_numbers"
 
@@ -267,7 +258,7 @@ class Interval(Base):
 
 
 class ChangeLog(Base):
-    """What diff found; append-only."""
+    """What diff found; append-only, but for the mark of the run that reports it."""
 
     __tablename__ = "changes"
     __table_args__ = (
@@ -275,6 +266,8 @@ class ChangeLog(Base):
         Index(None, "target_id", "recorded_at"),
         Index(None, "run_id"),
         Index(None, "image_id"),
+        # what reports tell of a run, and what no run has taken up yet
+        Index(None, "reported_run_id"),
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -291,6 +284,9 @@ class ChangeLog(Base):
     recorded_at: Mapped[datetime]
     before_payload_id: Mapped[int | None] = mapped_column(ForeignKey("payloads.id"))
     after_payload_id: Mapped[int | None] = mapped_column(ForeignKey("payloads.id"))
+    reported_run_id: Mapped[int | None] = mapped_column(
+        ForeignKey("runs.id"), comment="run whose reports tell it; NULL until a run of its account finishes"
+    )
 
 
 class Payload(Base):

@@ -149,6 +149,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "number", name=op.f("pk_zone_numbers")),
     )
     op.create_table(
+        "subscriptions",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("told", sa.Text(), nullable=False, comment="what it was told of conditions that last, as JSON"),
+        sa.Column("told_run_id", KEY, nullable=True, comment="last run that its last whole digest covers"),
+        sa.Column("due_at", INSTANT, nullable=True, comment="when a whole digest was last found due"),
+        sa.Column(
+            "version",
+            KEY,
+            nullable=False,
+            comment="raised by each change of the row, so that of two writers one notices",
+        ),
+        sa.Column(
+            "sender", JSON_TEXT, nullable=True, comment="ids of the accounts whose locks the present sender holds"
+        ),
+        sa.Column("sender_until", INSTANT, nullable=True, comment="when the present sender has surely ended"),
+        sa.ForeignKeyConstraint(["told_run_id"], ["runs.id"], name=op.f("fk_subscriptions_told_run_id_runs")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_subscriptions")),
+        sa.UniqueConstraint("name", name=op.f("uq_subscriptions_name")),
+    )
+    op.create_table(
         "targets",
         sa.Column("id", KEY, nullable=False),
         sa.Column("account_id", KEY, nullable=False),
@@ -216,20 +237,50 @@ def upgrade() -> None:
         sa.Column("recorded_at", INSTANT, nullable=False),
         sa.Column("before_payload_id", KEY, nullable=True),
         sa.Column("after_payload_id", KEY, nullable=True),
+        sa.Column(
+            "reported_run_id",
+            KEY,
+            nullable=True,
+            comment="run whose reports tell it; NULL until a run of its account finishes",
+        ),
         sa.ForeignKeyConstraint(
             ["after_payload_id"], ["payloads.id"], name=op.f("fk_changes_after_payload_id_payloads")
         ),
         sa.ForeignKeyConstraint(
             ["before_payload_id"], ["payloads.id"], name=op.f("fk_changes_before_payload_id_payloads")
         ),
+        sa.ForeignKeyConstraint(["reported_run_id"], ["runs.id"], name=op.f("fk_changes_reported_run_id_runs")),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_changes_run_id_runs")),
         sa.ForeignKeyConstraint(["target_id"], ["targets.id"], name=op.f("fk_changes_target_id_targets")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_changes")),
     )
     op.create_index(op.f("ix_changes_image_id"), "changes", ["image_id"], unique=False)
     op.create_index(op.f("ix_changes_recorded_at_id"), "changes", ["recorded_at", "id"], unique=False)
+    op.create_index(op.f("ix_changes_reported_run_id"), "changes", ["reported_run_id"], unique=False)
     op.create_index(op.f("ix_changes_run_id"), "changes", ["run_id"], unique=False)
     op.create_index(op.f("ix_changes_target_id_recorded_at"), "changes", ["target_id", "recorded_at"], unique=False)
+    op.create_table(
+        "digests",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("subscription_id", KEY, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False, comment="digest | urgent | again"),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("first_run_id", KEY, nullable=False),
+        sa.Column("last_run_id", KEY, nullable=False),
+        sa.Column("queued_at", INSTANT, nullable=False, comment="since when its oldest news waits to be told"),
+        sa.Column("made_at", INSTANT, nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=True, comment="zlib; NULL once nobody waits for it any more"),
+        sa.ForeignKeyConstraint(["first_run_id"], ["runs.id"], name=op.f("fk_digests_first_run_id_runs")),
+        sa.ForeignKeyConstraint(["last_run_id"], ["runs.id"], name=op.f("fk_digests_last_run_id_runs")),
+        sa.ForeignKeyConstraint(
+            ["subscription_id"], ["subscriptions.id"], name=op.f("fk_digests_subscription_id_subscriptions")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_digests")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_digests_subscription_id_id"), "digests", ["subscription_id", "id"], unique=False)
     op.create_table(
         "exceptions",
         sa.Column("id", KEY, nullable=False),
@@ -321,6 +372,29 @@ def upgrade() -> None:
         op.f("ix_scope_targets_scope_id_target_id"), "scope_targets", ["scope_id", "target_id"], unique=False
     )
     op.create_table(
+        "deliveries",
+        sa.Column("subscription_id", KEY, nullable=False),
+        sa.Column("run_id", KEY, nullable=False),
+        sa.Column("queued_at", INSTANT, nullable=False),
+        sa.Column("settled_at", INSTANT, nullable=True, comment="when a digest told it, or there was nothing to tell"),
+        sa.Column("digest_id", KEY, nullable=True, comment="the digest that tells it"),
+        sa.ForeignKeyConstraint(["digest_id"], ["digests.id"], name=op.f("fk_deliveries_digest_id_digests")),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_deliveries_run_id_runs")),
+        sa.ForeignKeyConstraint(
+            ["subscription_id"], ["subscriptions.id"], name=op.f("fk_deliveries_subscription_id_subscriptions")
+        ),
+        sa.PrimaryKeyConstraint("subscription_id", "run_id", name=op.f("pk_deliveries")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_deliveries_waiting",
+        "deliveries",
+        ["subscription_id"],
+        unique=False,
+        sqlite_where=sa.text("settled_at IS NULL"),
+        postgresql_where=sa.text("settled_at IS NULL"),
+    )
+    op.create_table(
         "hold_images",
         sa.Column("hold_id", KEY, nullable=False),
         sa.Column("image_set", sa.Text(), nullable=False),
@@ -328,6 +402,33 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["hold_id"], ["holds.id"], name=op.f("fk_hold_images_hold_id_holds")),
         sa.PrimaryKeyConstraint("hold_id", "image_set", "image_id", name=op.f("pk_hold_images")),
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "recipients",
+        sa.Column("digest_id", KEY, nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False, comment="waiting | sent | skipped"),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", INSTANT, nullable=False, comment="not tried before"),
+        sa.Column(
+            "refused",
+            sa.Text(),
+            nullable=True,
+            comment="what the last try said no to: channel | recipient | message; NULL: it may work the next time",
+        ),
+        sa.Column("trouble", sa.Text(), nullable=False, comment="how the last try failed"),
+        sa.Column("ended_at", INSTANT, nullable=True, comment="when it was sent or skipped"),
+        sa.ForeignKeyConstraint(["digest_id"], ["digests.id"], name=op.f("fk_recipients_digest_id_digests")),
+        sa.PrimaryKeyConstraint("digest_id", "address", name=op.f("pk_recipients")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_recipients_waiting",
+        "recipients",
+        ["digest_id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
     )
 
 
