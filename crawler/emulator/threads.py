@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from crawler.emulator.server import EmulatorOptions, EmulatorServer
@@ -12,9 +12,14 @@ from crawler.emulator.timeline import Timeline
 
 
 @contextmanager
-def run_in_thread(timeline: Timeline, options: EmulatorOptions | None = None) -> Iterator[EmulatorServer]:
+def run_in_thread(
+    timeline: Timeline,
+    options: EmulatorOptions | None = None,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Iterator[EmulatorServer]:
     """Run a server in a thread with its own event loop, for callers that have none; it is gone when the block ends."""
-    server = EmulatorServer(timeline, options)
+    server = EmulatorServer(timeline, options, sleep=sleep)
     started = threading.Event()
     failures: list[BaseException] = []
     ends: list[Callable[[], object]] = []
