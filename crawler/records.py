@@ -230,3 +230,57 @@ class RunSummary:
             "accounts": list(self.accounts),
             "restricted": self.restricted,
         }
+
+
+# --- what the questions of `crawler.questions` are answered from -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """How well one target was known at a moment."""
+
+    #: Why its images were unknown; None: they were known.
+    reason: Reason | None
+    #: Since when they were unknown.
+    since: datetime | None
+    #: The end of the last run that observed the target well, at or before the moment.
+    observed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A half-open span `[unknown_from, unknown_to)` in which nobody knew; None for an end that has not come."""
+
+    unknown_from: datetime
+    unknown_to: datetime | None
+    reason: Reason
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give one element of `gaps`."""
+        return {
+            "unknown_from": iso_utc(self.unknown_from),
+            "unknown_to": iso_utc(self.unknown_to),
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """One version of an image at one target, for as long as it was there unchanged."""
+
+    target: Target
+    image_set: str
+    image_id: str
+    attributes: Mapping[str, Any]
+    valid_from: datetime
+    #: None while it lasts.
+    valid_to: datetime | None
+    #: Start of the unbroken presence of the image that this version is part of.
+    present_since: datetime
+    #: It was there before anyone looked.
+    baseline: bool
+
+    @property
+    def image_name(self) -> str:
+        """Give the image's name, empty when the cloud never stated one."""
+        return str(self.attributes.get("image_name") or "")

@@ -22,7 +22,8 @@ from tests.support.command import NOW, ROOT, call, keys, process, rows
 TARGET = ["account", "project", "region", "zone", "kind", "variant"]
 IMAGE = [
     *TARGET, "image_set", "image_id", "image_name", "gpu", "os_type", "os_name", "features", "gpu_types", "software",
-    "size_gb", "zone_id", "extra", "valid_from", "present_since", "baseline", "superseded_by", "state", "reason", "observed_at",
+    "size_gb", "zone_id", "extra", "valid_from", "present_since", "baseline", "superseded_by", "state", "reason",
+    "observed_at",
 ]  # fmt: skip
 CHANGE = [
     *TARGET, "id", "run", "event", "image_set", "image_id", "image_name", "fields", "counterpart", "not_before",

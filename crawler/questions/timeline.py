@@ -1,0 +1,208 @@
+"""
+What happened to an image, everywhere and from the first day: its intervals, with the times in which nobody looked.
+
+A gap is the time for which `images --at` answers `unknown`: from the end of the first run that did not observe the
+target well to the end of the next that did, from `stale_after` past a good run when none followed, while withdrawals
+wait on a hold, and while the target is not asked at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from crawler.model import END_OF_TIME, ImageKey, Target, iso_utc
+from crawler.records import ChangeRow, Gap, Reason, Stay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """When one target was not known, by cause; each list is in order and without overlaps."""
+
+    #: Retired or deselected.
+    absences: Sequence[Gap] = ()
+    #: Denied, failed or skipped.
+    troubles: Sequence[Gap] = ()
+    #: Nobody looked for longer than `stale_after`.
+    silences: Sequence[Gap] = ()
+
+    def gaps(self, holds: Sequence[Gap] = ()) -> list[Gap]:
+        """Give the gaps of an image that was on *holds* here: each moment once, with the reason that readers give."""
+        return overlay(self.absences, holds, self.troubles, self.silences)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """One interval of an image at one target, with what is not known about it."""
+
+    target: Target
+    image_set: str
+    image_id: str
+    image_name: str
+    valid_from: datetime
+    #: None while it is open.
+    valid_to: datetime | None
+    #: It came after this, the last good observation before it; None for a baseline, which came at any time before.
+    not_before: datetime | None
+    #: Of an open interval, the state of knowledge now.
+    state: Literal["present", "unknown"] | None
+    reason: Reason | None
+    baseline: bool
+    present_since: datetime
+    #: What ended it, after `ended_not_before` and by `valid_to`.
+    ended_by: Literal["withdrawn", "modified"] | None
+    ended_not_before: datetime | None
+    #: The image whose place this one took, and the one that took its place.
+    replaces: str | None
+    replaced_by: str | None
+    #: What a modification changed when this interval began: `{name: [before, after]}`.
+    fields: Mapping[str, list[Any]]
+    #: Times within the interval in which nobody knew.
+    gaps: tuple[Gap, ...]
+    #: The same between the image's interval before and this one.
+    gaps_before: tuple[Gap, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `history`."""
+        return {
+            **self.target.as_dict(),
+            "image_set": self.image_set,
+            "image_id": self.image_id,
+            "image_name": self.image_name or None,
+            "valid_from": iso_utc(self.valid_from),
+            "valid_to": iso_utc(self.valid_to),
+            "not_before": iso_utc(self.not_before),
+            "reason": self.reason,
+            "state": self.state,
+            "baseline": self.baseline,
+            "present_since": iso_utc(self.present_since),
+            "ended_by": self.ended_by,
+            "ended_not_before": iso_utc(self.ended_not_before),
+            "replaces": self.replaces,
+            "replaced_by": self.replaced_by,
+            "fields": dict(self.fields),
+            "gaps": [gap.as_dict() for gap in self.gaps],
+            "gaps_before": [gap.as_dict() for gap in self.gaps_before],
+        }
+
+
+def timeline(
+    stays: Iterable[Stay],
+    changes: Iterable[ChangeRow],
+    coverage: Mapping[Target, Coverage],
+    holds: Mapping[tuple[Target, ImageKey], Sequence[Gap]],
+    *,
+    now: datetime,
+) -> list[HistoryRow]:
+    """Tell every interval in *stays* by target, set, name, id and time, with its gaps up to *now*."""
+    begun: dict[tuple[Target, str, str, datetime], ChangeRow] = {}
+    ended: dict[tuple[Target, str, str, datetime], ChangeRow] = {}
+    for change in changes:
+        where = (change.target, change.image_set or "", change.image_id or "", change.observed_at)
+        if change.event in ("appeared", "returned", "modified"):
+            begun[where] = change
+        if change.event in ("withdrawn", "modified"):
+            ended[where] = change
+    by_image: dict[tuple[Target, ImageKey], list[Stay]] = {}
+    for stay in stays:
+        by_image.setdefault((stay.target, ImageKey(stay.image_set, stay.image_id)), []).append(stay)
+
+    rows: list[HistoryRow] = []
+    for (target, key), members in by_image.items():
+        known = [gap for gap in coverage.get(target, Coverage()).gaps(holds.get((target, key), ())) if _began(gap, now)]
+        before: datetime | None = None
+        for stay in sorted(members, key=lambda stay: stay.valid_from):
+            start = begun.get((target, *key, stay.valid_from))
+            end = ended.get((target, *key, stay.valid_to)) if stay.valid_to else None
+            reason = next((gap.reason for gap in known if _covers(gap, now)), None) if stay.valid_to is None else None
+            rows.append(
+                HistoryRow(
+                    target=target,
+                    image_set=key.image_set,
+                    image_id=key.image_id,
+                    image_name=stay.image_name,
+                    valid_from=stay.valid_from,
+                    valid_to=stay.valid_to,
+                    not_before=start.not_before if start else None,
+                    state=None if stay.valid_to else "unknown" if reason else "present",
+                    reason=reason,
+                    baseline=stay.baseline,
+                    present_since=stay.present_since,
+                    ended_by=None if end is None else "modified" if end.event == "modified" else "withdrawn",
+                    ended_not_before=end.not_before if end else None,
+                    replaces=start.counterpart if start else None,
+                    replaced_by=end.counterpart if end else None,
+                    fields=start.fields if start else {},
+                    gaps=tuple(clip(known, stay.valid_from, stay.valid_to)),
+                    gaps_before=tuple(clip(known, before, stay.valid_from)) if before else (),
+                )
+            )
+            before = stay.valid_to
+    return sorted(
+        rows, key=lambda row: (row.target, row.image_set, row.image_name.casefold(), row.image_id, row.valid_from)
+    )
+
+
+def _began(gap: Gap, now: datetime) -> bool:
+    return gap.unknown_from <= now
+
+
+def _covers(gap: Gap, moment: datetime) -> bool:
+    return gap.unknown_from <= moment < (gap.unknown_to or END_OF_TIME)
+
+
+def chain(image_id: str, successors_of: Callable[[str], Iterable[str]]) -> list[str]:
+    """Give *image_id* and the ids that came in its place one after the other, as far as there is exactly one each."""
+    ids = [image_id]
+    while len(following := set(successors_of(ids[-1])) - set(ids)) == 1:
+        ids += following
+    return ids
+
+
+# --- spans of time ---------------------------------------------------------------------------------------------------
+
+
+def overlay(*layers: Sequence[Gap]) -> list[Gap]:
+    """Lay the *layers* over each other, the first on top: every moment that any covers, once, in order."""
+    spans: list[Gap] = []
+    for layer in layers:
+        spans = sorted([*spans, *_uncovered(layer, spans)], key=lambda gap: gap.unknown_from)
+    joined: list[Gap] = []
+    for gap in spans:
+        last = joined[-1] if joined else None
+        if last and last.reason == gap.reason and last.unknown_to == gap.unknown_from:
+            joined[-1] = Gap(unknown_from=last.unknown_from, unknown_to=gap.unknown_to, reason=gap.reason)
+        else:
+            joined.append(gap)
+    return joined
+
+
+def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:
+    """Give the parts of *gaps* that lie in `[begin, end)`; an end of None has not come."""
+    parts = []
+    for gap in gaps:
+        first = max(gap.unknown_from, begin)
+        last = min(gap.unknown_to or END_OF_TIME, end or END_OF_TIME)
+        if first < last:
+            parts.append(Gap(unknown_from=first, unknown_to=None if last == END_OF_TIME else last, reason=gap.reason))
+    return parts
+
+
+def _uncovered(layer: Iterable[Gap], cover: Sequence[Gap]) -> list[Gap]:
+    """Give the parts of *layer* that *cover*, in order and without overlaps, leaves free."""
+    free: list[Gap] = []
+    position = 0
+    for gap in sorted(layer, key=lambda gap: gap.unknown_from):
+        begin, end = gap.unknown_from, gap.unknown_to or END_OF_TIME
+        while position < len(cover) and (cover[position].unknown_to or END_OF_TIME) <= begin:
+            position += 1
+        for above in cover[position:]:
+            if above.unknown_from >= end:
+                break
+            free += clip([gap], begin, above.unknown_from) if above.unknown_from > begin else []
+            begin = max(begin, above.unknown_to or END_OF_TIME)
+        if begin < end:
+            free += clip([gap], begin, None)
+    return free

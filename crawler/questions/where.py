@@ -1,0 +1,277 @@
+"""
+One image name over all zones: where it is present and since when, where it was, where nobody knows; a roll-out told.
+
+An image keeps its name while its id changes: re-issued ids of one set and normalised name belong together, and their
+stays are one presence as long as one id took the place of the other in the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from crawler.model import END_OF_TIME, ImageKey, Target, iso_utc, normalise_name
+from crawler.records import Gap, Knowledge, Reason, Stay
+
+WhereState = Literal["present", "withdrawn", "never", "unknown"]
+STATES: tuple[WhereState, ...] = ("present", "withdrawn", "unknown", "never")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhereRow:
+    """One image name at one target."""
+
+    target: Target
+    #: None where the name was never listed.
+    image_set: str | None
+    image_name: str
+    #: The open id that came last; the last known one where none is open; None where none ever was.
+    image_id: str | None
+    state: WhereState
+    #: Since when the state is so: the start of the unbroken presence, the withdrawal, or when it became unknown.
+    since: datetime | None
+    #: The other ids this name had here, oldest first.
+    previous_ids: tuple[str, ...]
+    reason: Reason | None
+    #: As last known: when the unbroken presence of the name began, and of the id; None where it is not open.
+    present_since: datetime | None
+    id_since: datetime | None
+    #: When the name was first seen here; with `baseline` it was there before anyone looked.
+    first_seen_at: datetime | None
+    baseline: bool
+    #: How much later than at the first target of all; None where that cannot be said.
+    lag: timedelta | None
+    #: Other ids that are open beside `image_id`, oldest first.
+    also_open: tuple[str, ...]
+    #: What took the place of `image_id` at another target and never came here.
+    newer_elsewhere: str | None
+    observed_at: datetime | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `where`."""
+        return {
+            **self.target.as_dict(),
+            "image_set": self.image_set,
+            "image_name": self.image_name,
+            "image_id": self.image_id,
+            "state": self.state,
+            "since": iso_utc(self.since),
+            "previous_ids": list(self.previous_ids),
+            "reason": self.reason,
+            "present_since": iso_utc(self.present_since),
+            "id_since": iso_utc(self.id_since),
+            "first_seen_at": iso_utc(self.first_seen_at),
+            "baseline": self.baseline,
+            "lag_seconds": None if self.lag is None else self.lag.total_seconds(),
+            "also_open": list(self.also_open),
+            "newer_elsewhere": self.newer_elsewhere,
+            "observed_at": iso_utc(self.observed_at),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Id:
+    """One id of a name at one target: all its stays, as one presence each while unbroken."""
+
+    image_id: str
+    first_from: datetime
+    #: Start of its last unbroken presence.
+    since: datetime
+    #: None while it is open.
+    valid_to: datetime | None
+    baseline: bool
+
+
+class _Group(NamedTuple):
+    """The ids of one name in one set."""
+
+    image_set: str
+    name_key: str
+
+
+def where(
+    stays: Iterable[Stay],
+    knowledge: Mapping[Target, Knowledge],
+    holds: Mapping[tuple[Target, ImageKey], Sequence[Gap]],
+    *,
+    at: datetime,
+) -> list[WhereRow]:
+    """
+    Tell of every name in *stays* how it stands at every target of *knowledge* at the moment *at*.
+
+    *stays* are those that began by then, open when they were open then. A target that was not known then is unknown,
+    whatever was seen there before; that is told beside it.
+    """
+    found: dict[Target, dict[_Group, list[Stay]]] = {}
+    names: dict[str, tuple[datetime, str]] = {}
+    for stay in stays:
+        group = _Group(stay.image_set, normalise_name(stay.image_name))
+        found.setdefault(stay.target, {}).setdefault(group, []).append(stay)
+        # The spelling seen first; of several seen at once the one that sorts first.
+        names[group.name_key] = min(names.get(group.name_key, (END_OF_TIME, "")), (stay.valid_from, stay.image_name))
+    ids = {target: {group: _ids(members) for group, members in groups.items()} for target, groups in found.items()}
+    firsts = _first_seen(ids)
+    newer = _successors(ids)
+
+    rows: list[WhereRow] = []
+    for target, known in knowledge.items():
+        here = ids.get(target, {})
+        for name_key in names:
+            groups = sorted(group for group in here if group.name_key == name_key)
+            rows += [
+                _row(
+                    target,
+                    group,
+                    here[group],
+                    found[target][group],
+                    _with_hold(known, here[group], holds, target, group, at),
+                    firsts[group],
+                    newer,
+                )
+                for group in groups
+            ] or [_absent(target, names[name_key][1], known)]
+    return sorted(rows, key=lambda row: (row.image_name.casefold(), row.target, row.image_set or ""))
+
+
+def _ids(members: Sequence[Stay]) -> list[_Id]:
+    """Join the stays of each id, oldest id first."""
+    by_id: dict[str, list[Stay]] = {}
+    for stay in sorted(members, key=lambda stay: stay.valid_from):
+        by_id.setdefault(stay.image_id, []).append(stay)
+    joined = [
+        _Id(
+            image_id=image_id,
+            first_from=own[0].valid_from,
+            since=_unbroken_since((stay.valid_from, stay.valid_to) for stay in own),
+            valid_to=own[-1].valid_to,
+            baseline=own[0].baseline,
+        )
+        for image_id, own in by_id.items()
+    ]
+    return sorted(joined, key=lambda entry: (entry.since, entry.image_id))
+
+
+def _unbroken_since(spans: Iterable[tuple[datetime, datetime | None]]) -> datetime:
+    """Give when the last presence began that goes on without a break through the *spans*."""
+    begin, reached = END_OF_TIME, None
+    for valid_from, valid_to in sorted(spans, key=lambda span: span[0]):
+        if reached is None or valid_from > reached:
+            begin, reached = valid_from, valid_to or END_OF_TIME
+        else:
+            reached = max(reached, valid_to or END_OF_TIME)
+    return begin
+
+
+def _with_hold(
+    known: Knowledge,
+    ids: Sequence[_Id],
+    holds: Mapping[tuple[Target, ImageKey], Sequence[Gap]],
+    target: Target,
+    group: _Group,
+    at: datetime,
+) -> Knowledge:
+    """Give what is *known* of a target for the images of a *group*: a hold on all that are open makes them unknown."""
+    if known.reason in ("retired", "deselected"):
+        return known
+    held_since: list[datetime] = []
+    opened = [entry.image_id for entry in ids if entry.valid_to is None]
+    for image_id in opened:
+        spans = holds.get((target, ImageKey(group.image_set, image_id)), ())
+        held_since += [gap.unknown_from for gap in spans if gap.unknown_from <= at < (gap.unknown_to or END_OF_TIME)][
+            :1
+        ]
+    if not opened or len(held_since) < len(opened):
+        return known
+    return Knowledge(reason="held", since=max(held_since), observed_at=known.observed_at)
+
+
+def _row(
+    target: Target,
+    group: _Group,
+    ids: Sequence[_Id],
+    stays: Sequence[Stay],
+    known: Knowledge,
+    first: tuple[datetime, bool],
+    newer: Mapping[tuple[_Group, str], str],
+) -> WhereRow:
+    opened = [entry for entry in ids if entry.valid_to is None]
+    current = (opened or sorted(ids, key=lambda entry: (entry.valid_to or END_OF_TIME, entry.since)))[-1]
+    own_first = min(ids, key=lambda entry: entry.first_from)
+    present_since = None
+    if opened:
+        present_since = _unbroken_since((stay.valid_from, stay.valid_to) for stay in stays)
+    state: WhereState = "unknown" if known.reason else "present" if opened else "withdrawn"
+    seen_here = {entry.image_id for entry in ids}
+    elsewhere = newer.get((group, current.image_id))
+    since = {"unknown": known.since, "present": present_since, "withdrawn": current.valid_to, "never": None}
+    return WhereRow(
+        target=target,
+        image_set=group.image_set,
+        image_name=max(stays, key=lambda stay: (stay.valid_from, stay.image_name)).image_name,
+        image_id=current.image_id,
+        state=state,
+        since=since[state],
+        previous_ids=tuple(
+            entry.image_id
+            for entry in sorted(ids, key=lambda entry: (entry.first_from, entry.image_id))
+            if entry is not current
+        ),
+        reason=known.reason,
+        present_since=present_since,
+        id_since=current.since if opened else None,
+        first_seen_at=own_first.first_from,
+        baseline=own_first.baseline,
+        lag=None if own_first.baseline else own_first.first_from - first[0],
+        also_open=tuple(entry.image_id for entry in opened if entry is not current),
+        newer_elsewhere=elsewhere if opened and elsewhere not in seen_here else None,
+        observed_at=known.observed_at,
+    )
+
+
+def _absent(target: Target, image_name: str, known: Knowledge) -> WhereRow:
+    return WhereRow(
+        target=target,
+        image_set=None,
+        image_name=image_name,
+        image_id=None,
+        state="unknown" if known.reason else "never",
+        since=known.since,
+        previous_ids=(),
+        reason=known.reason,
+        present_since=None,
+        id_since=None,
+        first_seen_at=None,
+        baseline=False,
+        lag=None,
+        also_open=(),
+        newer_elsewhere=None,
+        observed_at=known.observed_at,
+    )
+
+
+def _first_seen(ids: Mapping[Target, Mapping[_Group, Sequence[_Id]]]) -> dict[_Group, tuple[datetime, bool]]:
+    """Give when each name was first seen anywhere, and whether it was there before anyone looked."""
+    firsts: dict[_Group, tuple[datetime, bool]] = {}
+    for groups in ids.values():
+        for group, entries in groups.items():
+            for entry in entries:
+                first = (entry.first_from, entry.baseline)
+                firsts[group] = min(firsts.get(group, first), first)
+    return firsts
+
+
+def _successors(ids: Mapping[Target, Mapping[_Group, Sequence[_Id]]]) -> dict[tuple[_Group, str], str]:
+    """Give for each id the newest id that came after it at some target; two that came at once follow each other not."""
+    newer: dict[tuple[_Group, str], tuple[datetime, str]] = {}
+    for groups in ids.values():
+        for group, entries in groups.items():
+            last = entries[-1]
+            if last.valid_to is not None:
+                continue
+            for entry in entries[:-1]:
+                if entry.since < last.since:
+                    place = (group, entry.image_id)
+                    newer[place] = max(newer.get(place, (last.since, last.image_id)), (last.since, last.image_id))
+    return {place: image_id for place, (_, image_id) in newer.items()}
