@@ -1,0 +1,384 @@
+"""
+The oracle: what a perfect observer could know, kept as plain lists and worked out anew for every question.
+
+It hears what every call brought and follows the contract's own words, with none of the product's code: which targets a
+run must ask, what each observation means, which changes it has to record. `answers.py` tells what it knows of a moment.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from tests.simulation.cloud import Said
+from tests.simulation.model import Key, Spot, Stated
+
+Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
+Wish = Mapping[str, Sequence[str]]
+"""Globs by `project`, `region`, `zone`; what is not named is not narrowed."""
+
+
+@dataclass
+class Span:
+    """One version of an image at a target."""
+
+    key: Key
+    stated: dict[str, Any]
+    valid_from: datetime
+    #: Start of the unbroken presence.
+    since: datetime
+    is_baseline: bool
+    valid_to: datetime | None = None
+
+
+@dataclass
+class Doubt:
+    """A hold."""
+
+    keys: frozenset[Key]
+    held_at: datetime
+    floor: tuple[datetime, datetime] | None
+    confirmations: int = 0
+    ended_at: datetime | None = None
+    status: str = "open"
+
+
+@dataclass
+class Away:
+    """A time in which a target was not asked."""
+
+    reason: Literal["retired", "deselected"]
+    start: datetime
+    end: datetime | None = None
+
+
+@dataclass
+class Past:
+    """Everything known of one target."""
+
+    spans: list[Span] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+    aways: list[Away] = field(default_factory=list)
+    #: End of the run and outcome, in the order of the runs.
+    observations: list[tuple[datetime, Outcome]] = field(default_factory=list)
+    #: Of the last good observation: start of its run, and the time of its answer.
+    good: tuple[datetime, datetime] | None = None
+    missing: int = 0
+    needed: int = 0
+
+    @property
+    def open_spans(self) -> dict[Key, Span]:
+        """The images that count as there."""
+        return {span.key: span for span in self.spans if span.valid_to is None}
+
+    @property
+    def open_doubts(self) -> list[Doubt]:
+        """The holds that wait."""
+        return [doubt for doubt in self.doubts if doubt.status == "open"]
+
+    @property
+    def away(self) -> Away | None:
+        """Why the target is not asked now."""
+        return self.aways[-1] if self.aways and self.aways[-1].end is None else None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A change that has to be recorded."""
+
+    spot: Spot
+    event: str
+    observed_at: datetime
+    key: Key | None = None
+    name: str | None = None
+    fields: Mapping[str, list[Any]] = field(default_factory=dict)
+    counterpart: str | None = None
+    #: `not_before` lies between these: the start of the last good observation's run, and its answer.
+    floor: tuple[datetime, datetime] | None = None
+
+
+Floor = tuple[datetime, datetime] | None
+#: Projects, and places as region and zone.
+Catalog = tuple[frozenset[str], frozenset[tuple[str, str]]]
+#: The projects of a key that may not list them.
+_NO_LIST = frozenset({"default"})
+
+
+class Oracle:
+    """Hears everything, forgets nothing."""
+
+    def __init__(self, *, confirmations: int = 2, min_images: int = 2, ratio: float = 0.5) -> None:
+        self.pasts: dict[Spot, Past] = {}
+        self.changes: list[Expected] = []
+        self._guard = (confirmations, min_images, ratio)
+        #: Projects and places of the last good discovery that counted.
+        self._catalog: Catalog | None = None
+        self._unlisted: frozenset[Spot] = frozenset()
+        #: Targets of a run that died, and when it died; the next run makes observations of them.
+        self._dead: tuple[datetime, dict[Spot, Outcome]] | None = None
+
+    # --- catalog and targets (3.3) -----------------------------------------------------------------------------------
+
+    def started(self) -> None:
+        """A run begins: what a dead one had recorded counts from now on."""
+        if self._dead is not None:
+            at, outcomes = self._dead
+            self._dead = None
+            self._observe(outcomes, at)
+
+    def planned(
+        self, log: Iterable[Said], at: datetime, *, wish: Wish, restriction: Wish | None
+    ) -> tuple[frozenset[Spot], bool]:
+        """Take what discovery heard; give the targets to ask, and whether the account may ask at all."""
+        projects, places, is_refused = _heard(log)
+        is_good = projects is not None and places is not None
+        catalog: Catalog | None = (projects, places) if projects is not None and places is not None else self._catalog
+        if projects == _NO_LIST and self._catalog is not None and self._catalog[0] != _NO_LIST:
+            # The list was open before: a refusal now is no discovery, and the known projects are asked on.
+            is_good = False
+            catalog = (self._catalog[0], places or self._catalog[1])
+        listed = _spots(catalog, wish)
+        wanted = listed | {spot for spot, past in self.pasts.items() if _fits(spot, wish) and not _is_retired(past)}
+        final = {spot for spot in wanted if spot not in self._retiring(listed, catalog, is_good, restriction)}
+        asked = frozenset(spot for spot in final if restriction is None or _fits(spot, restriction))
+        if not asked and catalog is not None:
+            return asked, not is_refused  # an empty selection: the run does not begin
+        if is_good:
+            for spot in listed & self.pasts.keys():
+                self.pasts[spot].missing = self.pasts[spot].needed = 0
+        if restriction is None:
+            self._count(listed, catalog, at, wish=wish, is_good=is_good)
+        for spot in sorted(asked):
+            self._take_up(spot, at)
+        self._unlisted = asked - (listed if is_good else _spots(self._catalog or catalog, wish))
+        if is_good and (restriction is None or self._catalog is None):
+            self._catalog = catalog
+        return asked, not is_refused
+
+    def _retiring(
+        self, listed: Collection[Spot], catalog: Catalog | None, is_good: bool, restriction: Wish | None
+    ) -> frozenset[Spot]:
+        if not is_good or restriction is not None:
+            return frozenset()
+        return frozenset(
+            spot
+            for spot, past in self.pasts.items()
+            if spot not in listed and past.missing + 1 >= (past.needed or self._patience(catalog))
+        )
+
+    def _patience(self, catalog: Catalog | None) -> int:
+        """Three good discoveries; nine when this one lists half of the last, or less, of anything."""
+        before, now = self._catalog, catalog
+        if before is None or now is None:
+            return 3
+        return 9 if any(len(now[i]) < len(before[i]) and len(now[i]) * 2 <= len(before[i]) for i in (0, 1)) else 3
+
+    def _count(
+        self, listed: Collection[Spot], catalog: Catalog | None, at: datetime, *, wish: Wish, is_good: bool
+    ) -> None:
+        for spot, past in self.pasts.items():
+            if spot in listed:
+                continue
+            if not _fits(spot, wish):
+                if past.away is None:
+                    past.aways.append(Away("deselected", at))
+                    past.missing = past.needed = 0
+                continue
+            if not is_good or _is_retired(past):
+                continue
+            past.needed = past.needed or self._patience(catalog)
+            past.missing += 1
+            if past.missing >= past.needed:
+                past.missing = past.needed = 0
+                if past.away is not None:
+                    past.away.end = at
+                past.aways.append(Away("retired", at))
+                self.changes.append(Expected(spot, "target_retired", at))
+
+    def _take_up(self, spot: Spot, at: datetime) -> None:
+        """A target is asked: it may be new, or back."""
+        past = self.pasts.get(spot)
+        is_back = past is not None and _is_retired(past)
+        if past is None:
+            self.pasts[spot] = Past()
+        elif past.away is not None:
+            past.away.end = at
+        if (past is None or is_back) and self._catalog is not None:
+            self.changes.append(Expected(spot, "target_added", at))
+
+    # --- observations (3.4, 3.5) -------------------------------------------------------------------------------------
+
+    def observed(
+        self, answers: Mapping[Spot, Sequence[Said]], reached: Collection[Spot], started_at: datetime
+    ) -> dict[Spot, Outcome]:
+        """Take what the calls of a run brought; give the outcome of every target it got to."""
+        return {spot: self._outcome(spot, answers.get(spot, ()), started_at) for spot in sorted(reached)}
+
+    def finished(self, outcomes: Mapping[Spot, Outcome], at: datetime) -> None:
+        """The run has ended at *at*."""
+        self._observe(outcomes, at)
+
+    def died(self, outcomes: dict[Spot, Outcome], at: datetime) -> None:
+        """The run was killed; it had last written something at *at*."""
+        self._dead = (at, outcomes)
+
+    def _observe(self, outcomes: Mapping[Spot, Outcome], at: datetime) -> None:
+        for spot, outcome in outcomes.items():
+            self.pasts[spot].observations.append((at, outcome))
+
+    def wants_second_look(self, spot: Spot, said: Said) -> bool:
+        """Tell whether the target has to be asked again after this answer."""
+        past = self.pasts[spot]
+        return past.good is not None and bool(self._doubtful(past, said))
+
+    def sees_through(self, spot: Spot, said: Said) -> bool:
+        """Tell whether the contract lets nobody be deceived by this answer, should it be a lie."""
+        past = self.pasts.get(spot)
+        if past is None or past.good is None:
+            return True
+        missed = (past.open_spans.keys() & said.offered) - said.listed.keys()
+        return not past.open_doubts and missed <= self._doubtful(past, said)
+
+    def _outcome(self, spot: Spot, said: Sequence[Said], started_at: datetime) -> Outcome:
+        good = [answer for answer in said if answer.meaning == "good"]
+        tried = [answer for answer in said if answer.meaning != "throttled"]
+        past = self.pasts[spot]
+        if good:
+            return self._learn(spot, past, good[-1], started_at)
+        if not tried:
+            return "skipped"
+        is_expected = past.good is None or spot in self._unlisted
+        return "denied" if tried[-1].meaning == "denied" and is_expected else "failed"
+
+    def _learn(self, spot: Spot, past: Past, said: Said, started_at: datetime) -> Outcome:
+        at, floor = said.at, past.good
+        past.good = (started_at, at)
+        if floor is None:
+            past.spans += [Span(key, dict(stated), at, at, is_baseline=True) for key, stated in said.listed.items()]
+            return "ok"
+        for doubt in past.open_doubts:
+            if doubt.keys & said.listed.keys():
+                doubt.status, doubt.ended_at = "dissolved", at
+        present = past.open_spans
+        waiting = {key for doubt in past.open_doubts for key in doubt.keys}
+        held = self._doubtful(past, said)
+        partner = _counterparts(present, said.listed)
+        for doubt in past.open_doubts:
+            doubt.confirmations += 1
+            if doubt.confirmations >= self._guard[0]:
+                doubt.status, doubt.ended_at = "confirmed", at
+                for key in sorted(doubt.keys & present.keys()):
+                    self._withdraw(spot, present[key], doubt.held_at, doubt.floor, partner)
+        for key in sorted(present.keys() - said.listed.keys() - waiting - held):
+            self._withdraw(spot, present[key], at, floor, partner)
+        for key, stated in said.listed.items():
+            if key in present:
+                self._update(spot, past, present[key], stated, at, floor)
+            else:
+                event = "returned" if any(span.key == key for span in past.spans) else "appeared"
+                past.spans.append(Span(key, dict(stated), at, at, is_baseline=False))
+                self._change(spot, event, key, stated, at, floor, partner)
+        if held:
+            past.doubts.append(Doubt(held, at, floor))
+        return "held" if past.open_doubts else "ok"
+
+    def _doubtful(self, past: Past, said: Said) -> frozenset[Key]:
+        """Give what this answer no longer lists and is not believed about."""
+        confirmations, min_images, ratio = self._guard
+        present, listed = past.open_spans, said.listed.keys()
+        waiting = {key for doubt in past.open_doubts if not doubt.keys & listed for key in doubt.keys}
+        had = present.keys() - waiting
+        partner = _counterparts(present, said.listed)
+        lost = frozenset(key for key in had - listed if partner.get(key) not in listed)
+        is_much = lost == had or (len(lost) >= min_images and len(lost) >= ratio * len(had))
+        return lost if confirmations and (is_much or said.is_garbled) else frozenset()
+
+    def _withdraw(self, spot: Spot, span: Span, at: datetime, floor: Floor, partner: Mapping[Key, Key]) -> None:
+        span.valid_to = at
+        self._change(spot, "withdrawn", span.key, span.stated, at, floor, partner)
+
+    def _change(
+        self, spot: Spot, event: str, key: Key, stated: Stated, at: datetime, floor: Floor, partner: Mapping[Key, Key]
+    ) -> None:
+        other = partner.get(key)
+        name = str(stated.get("image_name", ""))
+        self.changes.append(
+            Expected(spot, event, at, key, name, counterpart=other.image_id if other else None, floor=floor)
+        )
+
+    def _update(self, spot: Spot, past: Past, span: Span, stated: Stated, at: datetime, floor: Floor) -> None:
+        """Only known → different known is a change; what is learned is filled in; what is not stated stays."""
+        known = span.stated
+        fields = {
+            name: [known[name], value]
+            for name, value in stated.items()
+            if name in known and known[name] != value and name != "zone_id"
+        }
+        merged = {**stated, **known, **{name: value for name, (_, value) in fields.items()}}
+        if not fields:
+            span.stated = merged
+            return
+        span.valid_to = at
+        past.spans.append(Span(span.key, merged, at, span.since, is_baseline=False))
+        name = str(merged.get("image_name", ""))
+        self.changes.append(Expected(spot, "modified", at, span.key, name, fields=fields, floor=floor))
+
+
+def normalised(name: str) -> str:
+    """Give a name without what does not count: NFKC, case, spaces, a trailing EOL marker."""
+    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return re.sub(r"\s*「eol」$", "", plain)
+
+
+def _counterparts(present: Mapping[Key, Span], listed: Mapping[Key, Stated]) -> dict[Key, Key]:
+    """Pair each image with the one other of its set and name that is there, or was until now."""
+    names: dict[Key, str] = {}
+    for key in present.keys() | listed.keys():
+        known = present[key].stated if key in present else {}
+        name = listed.get(key, {}).get("image_name", known.get("image_name"))
+        if name:
+            names[key] = normalised(str(name))
+    pairs = {}
+    for key, name in names.items():
+        others = [o for o, n in names.items() if n == name and o != key and o.image_set == key.image_set]
+        if len(others) == 1:
+            pairs[key] = others[0]
+    return pairs
+
+
+def _heard(log: Iterable[Said]) -> tuple[frozenset[str] | None, frozenset[tuple[str, str]] | None, bool]:
+    """Give projects and places as discovery heard them (None: no list, or an empty one), and whether it was refused."""
+    projects: frozenset[str] | None = None
+    places: frozenset[tuple[str, str]] | None = None
+    is_refused = False
+    for said in log:
+        rows = [{str(name).lower(): value for name, value in row.items()} for row in said.rows]
+        if said.question.action == "DescribeUK8SImage":
+            continue
+        is_refused = is_refused or said.meaning == "credential"
+        if said.question.action == "GetRegion" and rows:
+            places = frozenset((row["region"], row["zone"]) for row in rows)
+        elif said.question.action == "GetProjectList" and (rows or said.meaning == "denied"):
+            projects = frozenset(row["projectid"] for row in rows) or _NO_LIST
+    return projects, places, is_refused
+
+
+def _spots(catalog: Catalog | None, wish: Wish) -> frozenset[Spot]:
+    """Give every project in every place, as far as the configuration wants it."""
+    projects, places = catalog or (frozenset(), frozenset())
+    spots = (Spot(project, region, zone) for project in projects for region, zone in places)
+    return frozenset(spot for spot in spots if _fits(spot, wish))
+
+
+def _is_retired(past: Past) -> bool:
+    return past.away is not None and past.away.reason == "retired"
+
+
+def _fits(spot: Spot, wish: Wish) -> bool:
+    parts = {"project": spot.project, "region": spot.region, "zone": spot.zone}
+    return all(any(fnmatchcase(parts[name], glob) for glob in globs) for name, globs in wish.items())

@@ -1,0 +1,344 @@
+"""
+Runs the real pipeline over a model cloud, plan by plan; the oracle and the truth judge what it wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from crawler.errors import EmptySelection
+from crawler.fetch import Endpoint, FetchOptions, Timing
+from crawler.model import Target
+from crawler.pipeline import RunResult, crawl
+from crawler.records import ChangeRow, RunSummary
+from crawler.settings import AccountSettings, Limits
+from crawler.store import holds, reader
+from crawler.store.engine import read
+from crawler.targets import Selection
+from tests.simulation.answers import oracle_rows, product_rows
+from tests.simulation.checks import Tally, Truth, as_plain, by_spot, check_summary, plain, spot_of
+from tests.simulation.cloud import Cloud, ModelClient, Said, Witness
+from tests.simulation.model import Key, Model, Spot
+from tests.simulation.oracle import Oracle, Wish
+from tests.simulation.time_travel import TimeTravel
+from tests.simulation.world import Plan
+from tests.support.crawling import account_at, settings_for
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+STALE_AFTER = timedelta(hours=26)
+LIMITS = Limits(rate=200, concurrency=8)
+
+
+class Killed(Exception):
+    """The process died here."""
+
+
+@dataclass
+class Ledger:
+    """Stands where the lock's fence stands: sees every write transaction begin, and may end the process there."""
+
+    clock: Any
+    dies_at: int | None
+    #: Targets that had ended when each transaction began, and when that was.
+    written: list[tuple[datetime, frozenset[Spot]]] = field(default_factory=list)
+    told: set[Spot] = field(default_factory=set)
+
+    def check(self, _connection: Connection, /) -> None:
+        """Note a transaction, or die before it does anything."""
+        if self.dies_at == len(self.written) + 1:
+            raise Killed
+        self.written.append((self.clock(), frozenset(self.told)))
+
+    def progress(self, target: Target, _done: int, _total: int, /) -> None:
+        """Note that a target has ended."""
+        self.told.add(spot_of(target))
+
+
+class Simulation:
+    """One model cloud, one database, and what is known between them."""
+
+    def __init__(self, engine: Engine, model: Model | None = None, *, seed: int = 0, **settings: Any) -> None:
+        self.engine = engine
+        self.model = model or Model()
+        self.oracle = Oracle()
+        self.tally = Tally()
+        self.trace: list[str] = []
+        #: Moments at which something began, ended or was answered.
+        self.moments: list[datetime] = [START]
+        self._rng = random.Random(f"wire {seed}")
+        self._loop = TimeTravel()
+        self._settings = settings_for("sqlite://", account_at("http://cloud.invalid/"), **settings)
+        self._checked_changes = 0
+        self._truth = Truth()
+
+    def close(self) -> None:
+        """Close the loop."""
+        self._loop.close()
+
+    def clock(self) -> datetime:
+        """Give the time."""
+        return START + timedelta(seconds=self._loop.time())
+
+    # --- a run -------------------------------------------------------------------------------------------------------
+
+    def run(self, plan: Plan | None = None) -> RunSummary | None:
+        """Let time pass and run once; check everything that can be known of the run. None: it did not end."""
+        plan = plan or Plan()
+        self._loop.advance(plan.gap_seconds)
+        plan = self._without_perfect_lies(plan)
+        cloud = Cloud(self.model, self._rng, plan.faults, plan.lies)
+        ledger = Ledger(self.clock, plan.dies_at)
+        started_at = self.clock()
+        self.trace.append(f"{started_at:%m-%d %H:%M} {'; '.join(plan.notes)} {_told(plan)}".rstrip())
+        result = self._crawl(plan, cloud, ledger)
+        self.moments += [started_at, *(at for at, _ in ledger.written), *(said.at for said in cloud.log)]
+        if isinstance(result, RunResult):
+            self.moments.append(result.summary.finished_at or started_at)
+        self._judge(plan, cloud.log, ledger, started_at, result)
+        self.tally.runs += 1
+        return result.summary if isinstance(result, RunResult) else None
+
+    def _without_perfect_lies(self, plan: Plan) -> Plan:
+        """Leave out the lies that nobody could see through, such as one image missing from a good answer."""
+        faults = list(plan.faults)
+        for fault in plan.faults:
+            lie = plan.lies.get(id(fault))
+            if lie is None:
+                continue
+            for spot in list(self.oracle.pasts):
+                offered = self.model.offers(spot.project, spot.zone)
+                said = Said(
+                    question=None,  # type: ignore[arg-type]
+                    at=START,
+                    meaning="good",
+                    listed=self.model.states(lie.records),
+                    is_garbled=lie.garbled is not None,
+                    offered=frozenset(offered),
+                )
+                if spot.zone == fault.zone and fault in faults and not self.oracle.sees_through(spot, said):
+                    faults.remove(fault)
+        return replace(plan, faults=tuple(faults))
+
+    def _crawl(self, plan: Plan, cloud: Cloud, ledger: Ledger) -> RunResult | BaseException:
+        limits = replace(LIMITS, run_deadline_seconds=plan.deadline_seconds)
+        wish = {f"{part}s": tuple(globs) for part, globs in plan.wish.items()}
+        account = replace(self._settings.accounts[0], limits=limits, **wish)  # type: ignore[arg-type]
+        settings = replace(self._settings, accounts=(account,))
+        timing = Timing(clock=self.clock, monotonic=self._loop.time, sleep=asyncio.sleep, uniform=self._rng.uniform)
+
+        async def go() -> RunResult:
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            task = asyncio.current_task()
+            assert task is not None
+            timers = [
+                loop.call_later(seconds, action)
+                for seconds, action in (
+                    (plan.stopped_after, stop.set),
+                    (plan.cancelled_after, task.cancel),
+                    *((seconds, self._meanwhile(event, cloud)) for seconds, event in plan.meanwhile),
+                )
+                if seconds is not None
+            ]
+            try:
+                return await crawl(
+                    settings,
+                    self.engine,
+                    ledger,
+                    timing=timing,
+                    stop=stop,
+                    restriction=_restriction(plan.restriction),
+                    progress=ledger.progress,
+                    connect=lambda account, timing: _connect(account, timing, cloud),
+                    batch=plan.batch,
+                )
+            finally:
+                for timer in timers:
+                    timer.cancel()
+
+        try:
+            return self._loop.run_until_complete(go())
+        except (Killed, asyncio.CancelledError, EmptySelection) as end:
+            return end
+
+    def _meanwhile(self, event: Any, cloud: Cloud) -> Any:
+        def happen() -> None:
+            self.trace.append(f"      meanwhile: {event()}")
+            cloud.changed()
+
+        return happen
+
+    # --- what it has to have written ---------------------------------------------------------------------------------
+
+    def _judge(
+        self,
+        plan: Plan,
+        log: Sequence[Said],
+        ledger: Ledger,
+        started_at: datetime,
+        result: RunResult | BaseException,
+    ) -> None:
+        written = ledger.written
+        if not written:
+            return
+        self.oracle.started()
+        answers = by_spot(log)
+        if len(written) == 1 and not isinstance(result, EmptySelection):
+            assert not answers, "asked before the run was begun"
+            return
+        discovery = [said for said in log if said.question.action != "DescribeUK8SImage"]
+        asked, may_ask = self.oracle.planned(discovery, started_at, wish=plan.wish, restriction=plan.restriction)
+        if isinstance(result, EmptySelection):
+            assert not asked, f"the selection was said to be empty, and is {sorted(asked)}"
+            self.trace.append("      -> empty selection")
+            return
+        assert answers.keys() <= asked, f"asked without need: {sorted(answers.keys() - asked)}"
+        assert may_ask or not answers, "asked although the credentials were refused"
+        summary = self._summary(result)
+        reached = asked if isinstance(result, RunResult) else written[-1][1]
+        assert reached <= asked, f"not to be asked: {sorted(reached - asked)}"
+        is_stopped = any(said.meaning == "credential" for said in log)
+        may_be_cut = is_stopped or plan.is_troubled or not isinstance(result, RunResult)
+        self._check_second_looks(answers, reached, may_be_cut=may_be_cut)
+        outcomes = self.oracle.observed(answers, reached, started_at)
+        self.tally.outcomes.update(outcomes.values())
+        self.trace.append(f"      -> {dict(Counter(outcomes.values()))} {'' if summary else repr(result)}")
+        if summary is None:
+            self.tally.deaths += 1
+            self.oracle.died(outcomes, written[-1][0] if len(written) > 2 else started_at)
+        else:
+            assert summary.finished_at is not None
+            self.oracle.finished(outcomes, summary.finished_at)
+            check_summary(summary, outcomes)
+        recorded = self._check_changes(started_at)
+        self._truth.check({spot: answers.get(spot, []) for spot in reached}, recorded, self.tally)
+
+    def _summary(self, result: RunResult | BaseException) -> RunSummary | None:
+        """Give the summary of a run that ended, also when its process was cancelled after that."""
+        if isinstance(result, RunResult):
+            return result.summary
+        with read(self.engine) as conn:
+            last = next(iter(reader.runs(conn, 1)))
+            return reader.run(conn, last.run) if last.finished_at is not None else None
+
+    def _check_second_looks(
+        self, answers: Mapping[Spot, Sequence[Said]], reached: Collection[Spot], *, may_be_cut: bool
+    ) -> None:
+        """A target is asked again exactly when its answer lacks too much."""
+        for spot in reached:
+            said = answers.get(spot, ())
+            first = next((place for place, answer in enumerate(said) if answer.meaning == "good"), None)
+            if first is None:
+                continue
+            is_wanted = self.oracle.wants_second_look(spot, said[first])
+            is_done = len(said) > first + 1
+            assert is_done <= is_wanted, f"{spot} was asked again without need"
+            assert is_done or not is_wanted or may_be_cut, f"{spot} was not asked again"
+
+    def _check_changes(self, started_at: datetime) -> list[ChangeRow]:
+        """Compare what the run recorded with what had to be recorded."""
+        expected = self.oracle.changes[self._checked_changes :]
+        self._checked_changes = len(self.oracle.changes)
+        with read(self.engine) as conn:
+            recorded = list(reader.changes(conn, since=started_at))
+        mine = Counter(map(as_plain, recorded))
+        theirs = Counter(plain(change) for change in expected)
+        assert mine == theirs, f"recorded without cause: {list(mine - theirs)}; not recorded: {list(theirs - mine)}"
+        floors = {plain(change): change.floor for change in expected}
+        for row in recorded:
+            floor = floors[as_plain(row)]
+            assert (row.not_before is None) == (floor is None), f"not_before of {row}"
+            assert floor is None or (row.not_before is not None and floor[0] <= row.not_before <= floor[1]), f"{row}"
+            assert row.recorded_at >= row.observed_at
+            self.tally.changes[row.event] += 1
+            self.trace.append(f"      {row.event} {row.target.project}/{row.target.zone} {row.image_id or ''}")
+        return recorded
+
+    def check_holds(self) -> None:
+        """Compare every hold there was: where, of what, since when, how it ended."""
+        with read(self.engine) as conn:
+            rows = holds.holds(conn, include_resolved=True)
+        mine = Counter(
+            (spot_of(row.target), frozenset(Key(*image[:2]) for image in row.images), row.held_at, row.status)
+            for row in rows
+        )
+        theirs = Counter(
+            (spot, doubt.keys, doubt.held_at, doubt.status)
+            for spot, past in self.oracle.pasts.items()
+            for doubt in past.doubts
+        )
+        assert mine == theirs, _difference(self.clock(), mine, theirs)
+        self.tally.holds.update(row.status for row in rows)
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+
+    def ask(self, at: datetime, *, include_retired: bool = True) -> int:
+        """Ask the product and the oracle what was available at *at*; give the number of rows, which agree."""
+        with read(self.engine) as conn:
+            rows = list(
+                reader.images(conn, at, now=self.clock(), stale_after=STALE_AFTER, include_retired=include_retired)
+            )
+        mine = product_rows(rows)
+        theirs = oracle_rows(self.oracle, at, stale_after=STALE_AFTER, include_retired=include_retired)
+        assert len(rows) == len(mine), "a row came twice"
+        assert mine == theirs, _difference(at, mine, theirs)
+        self.tally.questions += 1
+        self.tally.rows += len(rows)
+        self.tally.reasons.update(row.reason or "present" for row in rows)
+        return len(rows)
+
+    def ask_anything(self, rng: random.Random) -> None:
+        """Ask about a random moment: anywhere, at a boundary, right beside one, before the beginning, in the future."""
+        moment = rng.choice(self.moments)
+        match rng.randrange(8):
+            case 0:
+                moment += timedelta(microseconds=rng.choice((-1, 1)))
+            case 1:
+                moment += timedelta(seconds=rng.uniform(-100_000, 100_000))
+            case 2:
+                moment = rng.choice(self.moments[-20:])
+            case 3:
+                moment = START - timedelta(days=rng.randrange(3)) if rng.random() < 0.2 else self.clock()
+        self.ask(moment, include_retired=rng.random() < 0.7)
+
+
+def _connect(account: AccountSettings, timing: Timing, cloud: Cloud) -> Witness:
+    limits = account.limits
+    endpoint = Endpoint(url=account.endpoint, public_key=account.public_key, private_key=account.private_key.reveal())
+    options = FetchOptions(
+        rate=limits.rate,
+        concurrency=limits.concurrency,
+        attempts=limits.attempts,
+        timeout_seconds=limits.timeout_seconds,
+    )
+    return ModelClient(endpoint, options, timing=timing).observed_by(cloud)
+
+
+def _restriction(wish: Wish | None) -> Selection | None:
+    if wish is None:
+        return None
+    return Selection(account="", **{f"{part}s": tuple(globs) for part, globs in wish.items()})
+
+
+def _difference(at: datetime, mine: Collection[Any], theirs: Collection[Any]) -> str:
+    only_mine = "\n  ".join(sorted(map(str, set(mine) - set(theirs))))
+    only_theirs = "\n  ".join(sorted(map(str, set(theirs) - set(mine))))
+    return f"at {at.isoformat()}\n the product says\n  {only_mine}\n the oracle says\n  {only_theirs}"
+
+
+def _told(plan: Plan) -> str:
+    parts = [
+        f"{fault.effect}{fault.ret_code or ''} {fault.action} {fault.project}/{fault.zone}" for fault in plan.faults
+    ]
+    for name in ("restriction", "dies_at", "cancelled_after", "stopped_after"):
+        if getattr(plan, name) is not None:
+            parts.append(f"{name}={getattr(plan, name)}")
+    return f"[{'; '.join(parts)}]" if parts else ""

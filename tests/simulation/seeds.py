@@ -1,0 +1,142 @@
+"""Plays seeds, one or a thousand: a fresh database for each, a trace and a command to replay for the one that fails."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import shutil
+import tempfile
+import traceback
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from crawler.store.engine import opened
+from crawler.store.migrate import upgrade
+from tests.simulation.checks import Tally
+from tests.simulation.run import Simulation
+from tests.simulation.world import Weather
+
+#: Lines of the trace that a failure shows.
+TOLD_LINES = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Game:
+    """How a seed is played."""
+
+    runs: int = 50
+    questions: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """How it went."""
+
+    seed: int
+    tally: Tally
+    trace: tuple[str, ...] = ()
+    #: Empty: all as it should be.
+    failure: str = ""
+
+
+def play(engine: Engine, seed: int, game: Game) -> Played:
+    """Play *seed* over an empty migrated database: runs, with questions between them and at the end."""
+    weather = Weather(seed)
+    simulation = Simulation(engine, weather.model, seed=seed)
+    rng = random.Random(f"questions {seed}")
+    failure = ""
+    try:
+        for number in range(game.runs - 1):
+            simulation.run(weather.next_plan())
+            if number % 10 == 9:
+                for _ in range(game.questions // 10):
+                    simulation.ask_anything(rng)
+        simulation.run()
+        for _ in range(game.questions - simulation.tally.questions):
+            simulation.ask_anything(rng)
+        simulation.check_holds()
+    except Exception as exc:  # noqa: BLE001 - told with the trace
+        failure = "".join(traceback.format_exception(exc)[-6:])
+    finally:
+        simulation.close()
+    return Played(seed=seed, tally=simulation.tally, trace=tuple(simulation.trace), failure=failure)
+
+
+@functools.cache
+def template() -> Path:
+    """Give a migrated SQLite file of this process, in memory where the system has a place for that."""
+    room = Path("/dev/shm")
+    folder = tempfile.mkdtemp(prefix="crawler-simulation-", dir=room if os.access(room, os.W_OK) else None)
+    path = Path(folder) / "template.db"
+    with opened(path) as engine:
+        upgrade(engine)
+    return path
+
+
+def forget_template() -> None:
+    """Remove what `template` made, where it did."""
+    if template.cache_info().currsize:
+        shutil.rmtree(template().parent, ignore_errors=True)
+        template.cache_clear()
+
+
+@contextmanager
+def fresh_database() -> Iterator[Engine]:
+    """Give an empty migrated database for a `with` block."""
+    path = template().with_name("seed.db")
+    shutil.copyfile(template(), path)
+    with opened(path) as engine:
+        yield engine
+
+
+def play_seed(seed: int, game: Game) -> Played:
+    """Play one seed over a database of its own."""
+    with fresh_database() as engine:
+        return play(engine, seed, game)
+
+
+def play_seeds(seeds: Iterable[int], game: Game) -> list[Played]:
+    """Play seeds one after the other, and stop at the first that fails."""
+    played: list[Played] = []
+    try:
+        for seed in seeds:
+            played.append(play_seed(seed, game))
+            if played[-1].failure:
+                break
+    finally:
+        forget_template()
+    return played
+
+
+def play_on_all_cores(seeds: range, game: Game) -> list[Played]:
+    """Play seeds on every core."""
+    jobs = os.cpu_count() or 1
+    portions = [seeds[start : start + 10] for start in range(0, len(seeds), 10)]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        return [one for many in pool.map(play_seeds, portions, [game] * len(portions)) for one in many]
+
+
+def told(played: Iterable[Played], game: Game) -> str:
+    """Tell every failure: how to play it again, what happened, what was wrong; empty when there is none."""
+    return "\n\n".join(
+        f"replay: python -m tests.simulation --seed {one.seed} --runs {game.runs} --questions {game.questions}\n"
+        + "\n".join(one.trace[-TOLD_LINES:])
+        + f"\n{one.failure}"
+        for one in played
+        if one.failure
+    )
+
+
+def total(played: Iterable[Played]) -> Tally:
+    """Add everything up."""
+    tally = Tally()
+    for one in played:
+        tally.add(one.tally)
+    return tally
