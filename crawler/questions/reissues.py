@@ -1,14 +1,14 @@
 """
 Changes in, re-issues out: a new id under the old name, as UCloud ships updates, told as one thing.
 
-A withdrawal whose counterpart is known and the arrival of that counterpart are two changes in the log and one event to
-a reader; re-issues that follow one another make a chain (`uimage-vareox → uimage-rccvz4l9itr → uimage-x7zezb1gcv5`).
+A withdrawal whose counterpart is known and the arrival of that counterpart are two changes in the log and one event to a
+reader; re-issues that follow one another make a chain (`uimage-vareox → uimage-rccvz4l9itr → uimage-x7zezb1gcv5`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crawler.model import Target
 from crawler.records import ChangeRow
@@ -25,45 +25,44 @@ class Chain:
     image_ids: tuple[str, ...]
     #: The withdrawal of each id but the last, in order; they say when.
     withdrawals: tuple[ChangeRow, ...]
+    #: The arrivals among the changes of every id but the first.
+    arrivals: tuple[ChangeRow, ...] = ()
 
 
 def fold_reissues(changes: Iterable[ChangeRow]) -> tuple[list[Chain], list[ChangeRow]]:
     """Fold *changes*, oldest first, into chains of re-issues and the changes that are none of them."""
     rows = list(changes)
     chains: list[Chain] = []
+    #: Where the chain that ends with an id stands.
+    ends: dict[tuple[Target, str, str], int] = {}
     consumed: set[int] = set()
     arrivals = {
-        (row.target, row.image_set, row.image_id): row.id for row in rows if row.event in ("appeared", "returned")
+        (row.target, row.image_set, row.image_id): row for row in rows if row.event in ("appeared", "returned")
     }
     for row in rows:
         if row.event != "withdrawn" or not row.counterpart or not row.image_id or row.image_set is None:
             continue
-        consumed.add(row.id)
         arrival = arrivals.get((row.target, row.image_set, row.counterpart))
-        if arrival is not None:
-            consumed.add(arrival)
-        _extend(chains, row, row.image_id, row.counterpart, row.image_set)
+        came = () if arrival is None or arrival.id in consumed else (arrival,)
+        consumed.update(change.id for change in (row, *came))
+        index = ends.pop((row.target, row.image_set, row.image_id), None)
+        chain = _begun(row, row.image_id, row.image_set) if index is None else chains[index]
+        chain = replace(
+            chain,
+            image_name=row.image_name or chain.image_name,
+            image_ids=(*chain.image_ids, row.counterpart),
+            withdrawals=(*chain.withdrawals, row),
+            arrivals=(*chain.arrivals, *came),
+        )
+        if index is None:
+            index = len(chains)
+            chains.append(chain)
+        chains[index] = chain
+        ends[row.target, row.image_set, row.counterpart] = index
     return chains, [row for row in rows if row.id not in consumed]
 
 
-def _extend(chains: list[Chain], row: ChangeRow, old: str, new: str, image_set: str) -> None:
-    """Add one re-issue to the chain that ends with the old id, or begin a chain."""
-    for index, chain in enumerate(chains):
-        if (chain.target, chain.image_set, chain.image_ids[-1]) == (row.target, image_set, old):
-            chains[index] = Chain(
-                target=chain.target,
-                image_set=image_set,
-                image_name=row.image_name or chain.image_name,
-                image_ids=(*chain.image_ids, new),
-                withdrawals=(*chain.withdrawals, row),
-            )
-            return
-    chains.append(
-        Chain(
-            target=row.target,
-            image_set=image_set,
-            image_name=row.image_name or "",
-            image_ids=(old, new),
-            withdrawals=(row,),
-        )
+def _begun(row: ChangeRow, image_id: str, image_set: str) -> Chain:
+    return Chain(
+        target=row.target, image_set=image_set, image_name=row.image_name or "", image_ids=(image_id,), withdrawals=()
     )
