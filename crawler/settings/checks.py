@@ -125,5 +125,7 @@ def _mail(document: dict[str, Any], findings: Findings) -> None:
             findings.problem(("smtp", "password"), "is missing, although there is a username (or give password_file)")
         if "password" in smtp and smtp.get("security") == "none" and not _is_loopback(str(smtp.get("host"))):
             findings.warnings.append("smtp.security: the password is sent in the clear")
+        if smtp.get("verify") is False and not _is_loopback(str(smtp.get("host"))):
+            findings.warnings.append("smtp.verify: whoever stands in between can read the mails and the password")
     elif any(row.get("channel", "email") == "email" for _, row in _rows(document, "reports", ())):
         findings.problem(("smtp",), "is missing, although a report goes by email")

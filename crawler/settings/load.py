@@ -130,6 +130,7 @@ def _build(
         resolve_accounts(document, secrets, environ, findings, path)
         if isinstance(document.get("smtp"), dict):
             secrets.inline(document["smtp"], "password", ("smtp",))
+            _find_certificates(document["smtp"], folder, environ, findings)
         resolve_reports(document, folder, environ, findings)
         checks.check(document, findings)
     model = _validate(document, findings)
@@ -150,6 +151,22 @@ def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str],
     except ValueError as exc:
         findings.problem(at, str(exc))
         return ""
+
+
+def _find_certificates(smtp: dict[str, Any], folder: Path, environ: Mapping[str, str], findings: Findings) -> None:
+    name = smtp.get("ca_file")
+    if not isinstance(name, str) or not name.strip():
+        return  # the schema says so
+    path = folder / in_home(name, environ)
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "not a usable path"
+        findings.problem(("smtp", "ca_file"), f"{path} cannot be read: {reason}")
+        return
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        findings.problem(("smtp", "ca_file"), f"{path} holds no certificate in PEM form")
+    smtp["ca_file"] = str(path)
 
 
 def _validate(document: dict[str, Any], findings: Findings) -> FileTable | None:
@@ -176,6 +193,7 @@ def _freeze(model: FileTable, url: str, path: Path | None, warnings: tuple[str, 
         guard=GuardSettings(**model.guard.model_dump()),
         smtp=_smtp(model.smtp) if model.smtp else None,
         reports=tuple(freeze_report(report, model.timezone) for report in model.reports),
+        report_deadline_seconds=model.report_deadline_seconds,
         source=path,
         warnings=warnings,
     )
@@ -214,4 +232,7 @@ def _smtp(table: SmtpTable) -> SmtpSettings:
         username=table.username,
         password=Secret(str(table.password)) if table.password is not None else None,
         sender=table.sender,
+        timeout_seconds=table.timeout_seconds,
+        ca_file=Path(table.ca_file) if table.ca_file is not None else None,
+        verify=table.verify,
     )

@@ -237,6 +237,9 @@ class SmtpTable(Table):
     username: Text | None = None
     password: Text | None = None
     sender: Annotated[Address, Field(alias="from")]
+    timeout_seconds: Number = 30.0
+    ca_file: Text | None = None
+    verify: bool = True
 
 
 class FiltersTable(Table):
@@ -276,6 +279,7 @@ class FileTable(Table):
     database: Text = DEFAULT_DATABASE
     timezone: Zone = DEFAULT_TIMEZONE
     stale_after: Duration = DEFAULT_STALE_AFTER
+    report_deadline_seconds: Number = 120.0
     accounts: list[AccountTable] = []
     limits: LimitsTable = LimitsTable()
     guard: GuardTable = GuardTable()

@@ -18,6 +18,7 @@ def as_document(settings: Settings) -> dict[str, Any]:
         "database": settings.database_shown,
         "timezone": zone_name(settings.timezone),
         "stale_after": show_duration(settings.stale_after),
+        "report_deadline_seconds": settings.report_deadline_seconds,
         "limits": asdict(settings.limits),
         "guard": asdict(settings.guard),
     }
@@ -26,6 +27,9 @@ def as_document(settings: Settings) -> dict[str, Any]:
         document["smtp"] = {"host": smtp.host, "port": smtp.port, "security": smtp.security, "from": smtp.sender}
         if smtp.username is not None:
             document["smtp"] |= {"username": smtp.username, "password": MASK}
+        document["smtp"] |= {"timeout_seconds": smtp.timeout_seconds, "verify": smtp.verify}
+        if smtp.ca_file is not None:
+            document["smtp"]["ca_file"] = str(smtp.ca_file)
     document["accounts"] = [_account(account, settings.limits) for account in settings.accounts]
     document["reports"] = [_report(report) for report in settings.reports]
     return document

@@ -140,6 +140,12 @@ class SmtpSettings:
     username: str | None = None
     password: Secret | None = None
     sender: str
+    #: The longest wait for an answer of the server.
+    timeout_seconds: float = 30.0
+    #: Certificates to trust instead of the system's.
+    ca_file: Path | None = None
+    #: Whether the server's certificate has to be good.
+    verify: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +179,8 @@ class Settings:
     guard: GuardSettings = field(default_factory=GuardSettings)
     smtp: SmtpSettings | None = None
     reports: tuple[ReportSettings, ...] = ()
+    #: How long sending reports may take after a run.
+    report_deadline_seconds: float = 120.0
     #: The file they came from; None: defaults and environment alone.
     source: Path | None = None
     #: What is allowed but unwise, one sentence each.
