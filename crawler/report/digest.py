@@ -1,10 +1,19 @@
 """
 From facts to a digest: what a subscription was not told yet, folded and ordered, in no language. Pure.
+
+A digest is worth making when it has news: a pin in trouble, a change, zones unobserved for longer than the patience or
+observed again. The first one of a subscription is always made, to say what it watches and to prove the way.
 """
 
 from __future__ import annotations
 
-from crawler.report.values import Digest, DigestFacts, Subscription, Told
+from dataclasses import replace
+
+from crawler.report.folding import fold
+from crawler.report.gaps import look
+from crawler.report.pinned import PinNews, look_at_pins
+from crawler.report.values import Coverage, Digest, DigestFacts, Introduction, Subscription, Told
+from crawler.report.watching import Territory, wants_change
 
 
 def build_digest(
@@ -15,4 +24,82 @@ def build_digest(
 
     With *urgent_only* it is what does not wait for the digest: conditions of pins not *told* before.
     """
-    raise NotImplementedError
+    territory = Territory(subscription.watch, facts)
+    pins = look_at_pins(subscription, facts, told, territory)
+    if urgent_only:
+        if not pins.lines or "pins" not in subscription.urgent:
+            return None
+        return _urgent(subscription, facts, told, territory, pins)
+    wanted = [row for row in facts.changes if row.id not in told.early and wants_change(subscription.watch, row, facts)]
+    by_pins = {change_id for line in pins.lines for change_id in line.change_ids}
+    lines = fold((row for row in wanted if row.id not in by_pins), territory, facts.runs)
+    sight = look(subscription, facts, told, territory)
+    is_news = bool(pins.lines or lines or sight.is_news)
+    if not (is_news or subscription.empty or not told.introduced):
+        return None
+    ids = {row.id for row in wanted} | by_pins
+    return replace(
+        _frame(subscription, facts, territory, pins, sight.coverage),
+        lines=lines,
+        gaps=sight.gaps,
+        recovered=sight.recovered,
+        held=sight.held,
+        introduction=None if told.introduced else _introduction(subscription, territory),
+        changes=tuple(row for row in facts.changes if row.id in ids and row.id not in told.early),
+        told=Told(
+            introduced=True,
+            pins=pins.told,
+            unobserved=sight.told,
+            early=told.early - {row.id for row in facts.changes},
+        ),
+    )
+
+
+def _urgent(subscription: Subscription, facts: DigestFacts, told: Told, territory: Territory, pins: PinNews) -> Digest:
+    early = {change_id for line in pins.lines for change_id in line.change_ids}
+    coverage = look(subscription, facts, told, territory).coverage
+    return replace(
+        _frame(subscription, facts, territory, pins, coverage),
+        kind="urgent",
+        changes=tuple(row for row in facts.changes if row.id in early),
+        told=replace(told, pins=pins.told, early=told.early | early),
+    )
+
+
+def _frame(
+    subscription: Subscription, facts: DigestFacts, territory: Territory, pins: PinNews, coverage: Coverage
+) -> Digest:
+    """Give a digest with nothing in it but what every one has."""
+    first, last = facts.runs[0], facts.runs[-1]
+    accounts = {zone.account for zone in territory.zones} | {line.account for line in pins.lines if line.account}
+    return Digest(
+        kind="digest",
+        subscription=subscription,
+        accounts=tuple(sorted(accounts or {name for run in facts.runs for name in run.accounts})),
+        first_run=first.run,
+        last_run=last.run,
+        since=first.started_at,
+        until=last.finished_at or last.started_at,
+        run_count=len(facts.runs),
+        pins=pins.lines,
+        lines=(),
+        gaps=(),
+        recovered=(),
+        held=(),
+        coverage=coverage,
+        introduction=None,
+        changes=(),
+        told=Told(),
+    )
+
+
+def _introduction(subscription: Subscription, territory: Territory) -> Introduction:
+    watch = subscription.watch
+    is_whole = not watch.name and watch.gpu is None
+    return Introduction(
+        accounts=tuple(sorted({zone.account for zone in territory.zones})),
+        zone_count=len(territory.zones),
+        image_count=sum(map(territory.image_count, territory.zones)) if is_whole else None,
+        watch=watch,
+        pins=subscription.pins,
+    )

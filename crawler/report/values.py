@@ -164,8 +164,9 @@ class Place:
     account: str
     region: str
     zone: str
-    #: The ids it happened to here, old to new where it is a re-issue.
+    #: The ids it happened to here; of a chain of re-issues old to new.
     image_ids: tuple[str, ...] = ()
+    is_chain: bool = False
     #: The part of the zone's projects and variants concerned; empty when it is all of them.
     projects: tuple[str, ...] = ()
     project_count: int = 0
@@ -199,12 +200,13 @@ class Line:
     image_count: int = 1
     #: Images that this one replaces while both are listed.
     supersedes: tuple[str, ...] = ()
-    #: By how many runs in a row a withdrawal was seen before it was believed; 1 when at once.
+    #: How many runs saw a withdrawal until it was believed; 1 when at once, 0 when later and nobody counted.
     confirmed_by: int = 1
     #: `flapped`: whether the image is listed at the end.
     is_present: bool = False
-    #: A whole project came or went, not a zone: its name.
+    #: A whole project or variant came or went, not a zone: its name.
     project: str | None = None
+    variant: str | None = None
     change_ids: tuple[int, ...] = ()
 
 
@@ -228,6 +230,8 @@ class PinLine:
     #: Where only some of the zone's projects are concerned.
     projects: tuple[str, ...] = ()
     project_count: int = 0
+    #: The changes of the range that it tells.
+    change_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +282,8 @@ class Introduction:
 
     accounts: tuple[str, ...]
     zone_count: int
-    image_count: int
+    #: None where the watch is about some images only.
+    image_count: int | None
     watch: Watch
     pins: tuple[Pin, ...]
 

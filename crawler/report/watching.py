@@ -1,5 +1,5 @@
 """
-What a subscription watches, laid over the history: which targets and changes it wants, and which zones those make. Pure.
+What a subscription watches, laid over the history: the targets and changes it wants, and the zones they make. Pure.
 """
 
 from __future__ import annotations

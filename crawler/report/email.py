@@ -1,0 +1,191 @@
+"""
+The channel `email`: SMTP by aiosmtplib, encrypted and checked by default, one connection per letter.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import aiosmtplib
+
+from crawler.report.channels import Letter, Refusal, Scope, TransportError, one_line
+from crawler.report.message import compose
+from crawler.report.values import Digest
+
+#: Lines of seven bits that no server has to touch; the same bytes each time.
+_POLICY = SMTP_POLICY.clone(cte_type="7bit")
+#: How long a server may take to say goodbye.
+_QUIT_SECONDS = 2.0
+_SERVICE_CLOSING = 421
+_TOO_LARGE = 552
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpOptions:
+    """A mail server and how to speak to it."""
+
+    host: str
+    port: int = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    #: The address in From, which is the envelope's too.
+    sender: str
+    timeout_seconds: float = 30.0
+    #: Certificates to trust instead of the system's.
+    ca_file: Path | None = None
+    verify: bool = True
+
+
+class EmailChannel:
+    """Sends digests by mail."""
+
+    def __init__(self, options: SmtpOptions) -> None:
+        """Take the server; nothing is connected before the first session."""
+        self._options = options
+
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime) -> Letter:
+        """Give the mail that tells *digest*."""
+        message = compose(digest, sender=self._options.sender, to=to, at=at)
+        return Letter(content=as_bytes(message), message_id=str(message["Message-ID"]), subject=str(message["Subject"]))
+
+    def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
+        """Give the bare addresses."""
+        return tuple(dict.fromkeys(parseaddr(text)[1] for text in to))
+
+    def session(self) -> AbstractAsyncContextManager[SmtpSession]:
+        """Connect, encrypt, log in; raises TransportError."""
+        return _session(self._options)
+
+
+def as_bytes(message: EmailMessage) -> bytes:
+    """Give *message* as it goes over the wire."""
+    return message.as_bytes(policy=_POLICY)
+
+
+class SmtpSession:
+    """A connection over which letters can go."""
+
+    def __init__(self, client: aiosmtplib.SMTP, options: SmtpOptions) -> None:
+        """Take a client that is connected."""
+        self._client = client
+        self._options = options
+
+    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
+        """Hand a letter over and give those of *to* that were refused; raises TransportError."""
+        sender = parseaddr(self._options.sender)[1]
+        try:
+            refused, _ = await self._client.sendmail(sender, list(to), content)
+        except aiosmtplib.SMTPRecipientsRefused as exc:
+            return {one.recipient: self._refusal(one.code, one.message) for one in exc.recipients}
+        except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
+            self._fail(exc)
+        return {address: self._refusal(answer.code, answer.message) for address, answer in refused.items()}
+
+    def _refusal(self, code: int, message: str) -> Refusal:
+        scope: Scope = "channel" if code == _SERVICE_CLOSING else "recipient"
+        return Refusal(scope=scope, permanent=code >= 500, message=_said(self._options, code, message))
+
+    def _fail(self, exc: Exception) -> NoReturn:
+        raise _mapped(exc, self._options) from exc
+
+
+@asynccontextmanager
+async def _session(options: SmtpOptions) -> AsyncIterator[SmtpSession]:
+    client: aiosmtplib.SMTP | None = None
+    try:
+        try:
+            client = aiosmtplib.SMTP(
+                hostname=options.host,
+                port=options.port,
+                timeout=options.timeout_seconds,
+                use_tls=options.security == "tls",
+                start_tls=options.security == "starttls",
+                username=options.username,
+                password=options.password,
+                tls_context=_tls(options),
+            )
+            await client.connect()
+        except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
+            raise _mapped(exc, options) from exc
+        yield SmtpSession(client, options)
+        with suppress(aiosmtplib.SMTPException, OSError):
+            await client.quit(timeout=min(_QUIT_SECONDS, options.timeout_seconds))
+    finally:
+        if client is not None:
+            client.close()
+
+
+def _tls(options: SmtpOptions) -> ssl.SSLContext | None:
+    if options.security == "none":
+        return None
+    context = ssl.create_default_context(cafile=options.ca_file)
+    if not options.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def _mapped(exc: Exception, options: SmtpOptions) -> TransportError:
+    """Turn an error of the library into ours: whether it may work the next time, and what it is about."""
+    where = f"{options.host}:{options.port}"
+    if isinstance(exc, aiosmtplib.SMTPResponseException):
+        said = _said(options, exc.code, exc.message)
+        permanent = exc.code >= 500
+        if isinstance(exc, aiosmtplib.SMTPAuthenticationError):
+            return TransportError(f"{where} refused the login: {said}", permanent=permanent)
+        if isinstance(exc, aiosmtplib.SMTPSenderRefused) and exc.code != _TOO_LARGE:
+            return TransportError(f"{where} refused the sender {exc.sender}: {said}", permanent=permanent)
+        about_message = isinstance(exc, aiosmtplib.SMTPDataError | aiosmtplib.SMTPSenderRefused)
+        if about_message and exc.code != _SERVICE_CLOSING:
+            return TransportError(f"{where} refused the message: {said}", permanent=permanent, scope="message")
+        return TransportError(f"{where} answered {said}", permanent=permanent)
+    if (reason := _bad_certificate(exc)) is not None:
+        return TransportError(f"the certificate of {where} is not trusted: {reason}", permanent=True)
+    said = _clean(options, str(exc) or type(exc).__name__)
+    if isinstance(exc, TimeoutError):
+        return TransportError(f"{where} did not answer in {options.timeout_seconds:g} s: {said}")
+    if isinstance(exc, OSError):
+        return TransportError(f"{where} cannot be reached, or hung up: {said}")
+    # What is left is something the server does not offer (encryption, login) or an address it cannot be given.
+    return TransportError(f"{where}: {said}", permanent=True)
+
+
+def _bad_certificate(exc: BaseException) -> str | None:
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return one_line(cause.verify_message or str(cause))
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _said(options: SmtpOptions, code: int, message: str) -> str:
+    return f"{code} {_clean(options, message)}"
+
+
+def _clean(options: SmtpOptions, text: str) -> str:
+    """Give what the server said without what we told it in confidence, should it repeat that."""
+    line = one_line(text)
+    if options.password:
+        user, secret = (options.username or "").encode(), options.password.encode()
+        forms = [
+            options.password,
+            *(base64.b64encode(form).decode() for form in (secret, b"\0" + user + b"\0" + secret)),
+        ]
+        for form in forms:
+            line = line.replace(form, "********")
+    return line

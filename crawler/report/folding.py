@@ -1,0 +1,271 @@
+"""
+Many changes in, few lines out: the same event of the same image over many zones is one line with its zones. Pure.
+
+First what happened to each image at each target is told as one thing (a re-issue, a flap, a withdrawal). Then these
+are gathered: the projects of a zone into one place, the zones of an image into one line, and the images of which the
+same fields changed into one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crawler.model import Target, normalise_name
+from crawler.questions.reissues import Chain, fold_reissues
+from crawler.records import ChangeRow, RunSummary
+from crawler.report.closing import opened_and_closed
+from crawler.report.values import Between, FieldChange, Line, Place, Topic
+from crawler.report.watching import Territory, Zone, zone_of
+
+#: Most severe first.
+TOPICS: tuple[Topic, ...] = (
+    "withdrawn", "reissued", "gpu_lost", "closed", "appeared", "returned", "modified", "opened", "flapped"
+)  # fmt: skip
+_ARRIVALS = ("appeared", "returned")
+
+
+def fold(changes: Iterable[ChangeRow], territory: Territory, runs: Sequence[RunSummary]) -> tuple[Line, ...]:
+    """Give the lines that tell *changes*, by severity."""
+    rows = sorted(changes, key=lambda row: (row.observed_at, row.id))
+    presence = [row for row in rows if row.image_id is not None and row.event != "modified"]
+    things = [*_presence(presence), *_modifications(row for row in rows if row.event == "modified")]
+    lines = [
+        *_lines(things, territory, runs),
+        *opened_and_closed([row for row in rows if row.image_id is None], territory),
+    ]
+    return tuple(sorted(lines, key=_order))
+
+
+def between(rows: Iterable[ChangeRow]) -> Between:
+    """Give the span in which all of *rows* happened."""
+    rows = list(rows)
+    starts = [row.not_before for row in rows]
+    return Between(
+        after=None if None in starts else min(start for start in starts if start is not None),
+        by=max(row.observed_at for row in rows),
+    )
+
+
+def _order(line: Line) -> tuple[int, int, str, str, tuple[str, ...]]:
+    first = line.places[0]
+    return (TOPICS.index(line.topic), -len(line.places), first.account, first.zone, line.names)
+
+
+# --- what happened to one image at one target ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """What happened to one image at one target."""
+
+    topic: Topic
+    target: Target
+    image_set: str
+    name: str
+    image_ids: tuple[str, ...]
+    #: All that it tells.
+    rows: tuple[ChangeRow, ...]
+    #: Those that say when.
+    dated: tuple[ChangeRow, ...]
+    supersedes: str | None = None
+    is_present: bool = False
+    fields: tuple[tuple[str, Any, Any], ...] = ()
+
+
+def _presence(rows: Sequence[ChangeRow]) -> list[Thing]:
+    """Tell comings and goings: flaps first, then re-issues, then what is left."""
+    by_image: dict[tuple[Target, str, str], list[ChangeRow]] = {}
+    for row in rows:
+        by_image.setdefault((row.target, row.image_set or "", row.image_id or ""), []).append(row)
+    back = [own for own in by_image.values() if own[0].event == "withdrawn" and own[-1].event in _ARRIVALS]
+    flapped = {row.id for own in back for row in own}
+    chains, rest = fold_reissues(row for row in rows if row.id not in flapped)
+    left: dict[tuple[Target, str, str], list[ChangeRow]] = {}
+    for row in rest:
+        left.setdefault((row.target, row.image_set or "", row.image_id or ""), []).append(row)
+    things = [_flap(own, is_present=True) for own in back]
+    for chain in chains:
+        gone = left.pop((chain.target, chain.image_set, chain.image_ids[-1]), None)
+        things.append(_chain(chain, gone or ()))
+    things += [_net(own) for own in left.values()]
+    return things
+
+
+def _chain(chain: Chain, gone: Sequence[ChangeRow]) -> Thing:
+    """Tell a chain of re-issues, whose last id may be *gone* as well by now, or be the first one again."""
+    is_round = chain.image_ids[0] == chain.image_ids[-1]
+    is_gone = bool(gone) and gone[-1].event == "withdrawn"
+    rows = (*chain.withdrawals, *chain.arrivals, *gone)
+    return Thing(
+        topic="withdrawn" if is_gone else "flapped" if is_round else "reissued",
+        target=chain.target,
+        image_set=chain.image_set,
+        name=chain.image_name,
+        image_ids=chain.image_ids,
+        rows=rows,
+        dated=tuple(gone[-1:]) if is_gone else chain.withdrawals,
+        is_present=not is_gone,
+    )
+
+
+def _net(own: Sequence[ChangeRow]) -> Thing:
+    """Tell what the changes of one image come to: gone, there, or a flap when it is as it was."""
+    first, last = own[0], own[-1]
+    if (first.event in _ARRIVALS) != (last.event in _ARRIVALS):
+        return _flap(own, is_present=last.event in _ARRIVALS)
+    topic: Topic = "withdrawn"
+    if first.event == "returned":
+        topic = "returned"
+    elif first.event == "appeared":
+        topic = "appeared"
+    return Thing(
+        topic=topic,
+        target=last.target,
+        image_set=last.image_set or "",
+        name=last.image_name or "",
+        image_ids=(last.image_id or "",),
+        rows=tuple(own),
+        dated=(last,),
+        supersedes=last.counterpart if topic == "appeared" else None,
+        is_present=topic != "withdrawn",
+    )
+
+
+def _flap(own: Sequence[ChangeRow], *, is_present: bool) -> Thing:
+    last = own[-1]
+    return Thing(
+        topic="flapped",
+        target=last.target,
+        image_set=last.image_set or "",
+        name=last.image_name or "",
+        image_ids=(last.image_id or "",),
+        rows=tuple(own),
+        dated=tuple(own),
+        is_present=is_present,
+    )
+
+
+def _modifications(rows: Iterable[ChangeRow]) -> list[Thing]:
+    """Tell modifications, each field from what it was first to what it is last."""
+    by_image: dict[tuple[Target, str, str], list[ChangeRow]] = {}
+    for row in rows:
+        by_image.setdefault((row.target, row.image_set or "", row.image_id or ""), []).append(row)
+    things = []
+    for own in by_image.values():
+        net: dict[str, list[Any]] = {}
+        for row in own:
+            for name, (before, after) in row.fields.items():
+                net[name] = [net.get(name, [before])[0], after]
+        changed = tuple((name, *values) for name, values in sorted(net.items()) if values[0] != values[1])
+        lost = any(name == "gpu" and before is True and after is False for name, before, after in changed)
+        last = own[-1]
+        things.append(
+            Thing(
+                topic="gpu_lost" if lost else "modified" if changed else "flapped",
+                target=last.target,
+                image_set=last.image_set or "",
+                name=last.image_name or "",
+                image_ids=(last.image_id or "",),
+                rows=tuple(own),
+                dated=tuple(own),
+                is_present=True,
+                fields=changed or tuple((name, *values) for name, values in sorted(net.items())),
+            )
+        )
+    return things
+
+
+# --- over projects, zones and images ---------------------------------------------------------------------------------
+
+
+def _lines(things: Iterable[Thing], territory: Territory, runs: Sequence[RunSummary]) -> list[Line]:
+    gathered: dict[tuple[object, ...], list[Thing]] = {}
+    for thing in things:
+        gathered.setdefault(_likeness(thing), []).append(thing)
+    return [_line(alike, territory, runs) for alike in gathered.values()]
+
+
+def _likeness(thing: Thing) -> tuple[object, ...]:
+    """Give what two things must share to stand in one line."""
+    fields = tuple(name for name, _, _ in thing.fields)
+    if thing.fields and thing.topic != "flapped":
+        return (thing.topic, thing.image_set, fields)
+    name = normalise_name(thing.name) or thing.image_ids[0]
+    return (thing.topic, thing.image_set, name, thing.is_present, fields)
+
+
+def _line(alike: Sequence[Thing], territory: Territory, runs: Sequence[RunSummary]) -> Line:
+    where: dict[tuple[Zone, tuple[str, ...]], list[Thing]] = {}
+    for thing in alike:
+        where.setdefault((zone_of(thing.target), thing.image_ids), []).append(thing)
+    dated = [row for thing in alike for row in thing.dated]
+    supersedes = {thing.supersedes for thing in alike if thing.supersedes}
+    topic = alike[0].topic
+    return Line(
+        topic=topic,
+        names=tuple(sorted({thing.name for thing in alike if thing.name})) if alike[0].fields else _one_name(alike),
+        image_set=alike[0].image_set,
+        places=_places(where, territory, is_chain=topic in ("reissued", "withdrawn", "flapped")),
+        zone_count=len(territory.zones),
+        between=between(dated),
+        fields=_fields(alike),
+        image_count=len(where),
+        supersedes=tuple(sorted(supersedes)) if len(supersedes) == 1 else (),
+        confirmed_by=min(_confirmations(row, runs) for row in dated) if topic == "withdrawn" else 1,
+        is_present=alike[0].is_present,
+        change_ids=tuple(sorted(row.id for thing in alike for row in thing.rows)),
+    )
+
+
+def _one_name(alike: Sequence[Thing]) -> tuple[str, ...]:
+    """Give the spelling that most have, of names that are the same when normalised."""
+    names = [thing.name for thing in alike if thing.name]
+    return (max(sorted(set(names)), key=names.count),) if names else ()
+
+
+def _places(
+    where: dict[tuple[Zone, tuple[str, ...]], list[Thing]], territory: Territory, *, is_chain: bool
+) -> tuple[Place, ...]:
+    """Give the places in order of zone; ids of one zone stand together, but each chain stands alone."""
+    places: dict[tuple[object, ...], Place] = {}
+    for (zone, image_ids), things in sorted(where.items(), key=lambda item: item[0]):
+        part = territory.part(zone, (thing.target for thing in things))
+        place = Place(
+            account=zone.account,
+            region=zone.region,
+            zone=zone.zone,
+            image_ids=image_ids,
+            projects=part.projects,
+            project_count=part.project_count,
+            variants=part.variants,
+            is_chain=is_chain and len(image_ids) > 1,
+            is_empty=territory.is_empty(zone),
+        )
+        alone = image_ids if place.is_chain else ()
+        key = (zone, part, alone)
+        if key in places:
+            place = replace(place, image_ids=(*places[key].image_ids, *image_ids))
+        places[key] = place
+    return tuple(places.values())
+
+
+def _fields(alike: Sequence[Thing]) -> tuple[FieldChange, ...]:
+    """Give the changed fields, with their values where they are the same for all."""
+    first = alike[0].fields
+    same: Callable[[int], bool] = lambda index: all(thing.fields[index] == first[index] for thing in alike)  # noqa: E731
+    return tuple(
+        FieldChange(field=name, values=(before, after) if same(index) else None)
+        for index, (name, before, after) in enumerate(first)
+    )
+
+
+def _confirmations(row: ChangeRow, runs: Sequence[RunSummary]) -> int:
+    """Give how many runs saw a withdrawal until it was believed: 1 at once, 0 later but more than *runs* tell."""
+    recorded = next((run for run in runs if run.run == row.run), None)
+    if recorded is None or row.observed_at >= recorded.started_at:
+        return 1
+    if row.observed_at < runs[0].started_at:
+        return 0
+    return sum(run.run <= row.run and (run.finished_at or run.started_at) >= row.observed_at for run in runs)

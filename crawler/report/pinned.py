@@ -1,0 +1,242 @@
+"""
+What is wrong with pinned images: the state of every pin, what to use instead, and what of it is news. Pure.
+
+A condition is one state of one pin at one target, with one successor: it is told once, and told to be over once. While
+a target is not observed nothing is known to be over, so what was told before stays told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from crawler.model import Target, normalise_name
+from crawler.records import ChangeRow, ImageRow, StatusRow
+from crawler.report.folding import between
+from crawler.report.values import Between, DigestFacts, Pin, PinLine, PinState, Subscription, Told, target_key
+from crawler.report.watching import Territory, zone_of
+
+#: Most severe first.
+STATES: tuple[PinState, ...] = (
+    "withdrawn", "reissued", "retired", "held", "unobserved", "deselected", "never_seen", "superseded", "clear"
+)  # fmt: skip
+_BLIND = ("unobserved", "retired", "deselected")
+_REASONS: Mapping[str, PinState] = {"held": "held", "retired": "retired", "deselected": "deselected"}
+Chain = tuple[tuple[str, datetime | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinNews:
+    """What to tell of the pins now."""
+
+    lines: tuple[PinLine, ...]
+    #: `Told.pins` once they are told.
+    told: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Condition:
+    """The state of a pin at one target; `state` None: all is well."""
+
+    pin: Pin
+    target: Target | None
+    state: PinState | None
+    name: str = ""
+    successor: str | None = None
+    chain: Chain = ()
+    withdrawal: ChangeRow | None = None
+    message: str = ""
+    since: datetime | None = None
+    last_seen_at: datetime | None = None
+
+    @property
+    def place(self) -> str:
+        """Give what the keys of this pin at this target begin with."""
+        return f"{target_key(self.target) if self.target else self.pin.zone} {self.pin.image_id} "
+
+    @property
+    def key(self) -> str:
+        """Give the text under which the condition is remembered."""
+        return f"{self.place}{self.state} {self.successor or ''}".rstrip()
+
+
+def look_at_pins(subscription: Subscription, facts: DigestFacts, told: Told, territory: Territory) -> PinNews:
+    """Give the conditions of the pins that were not told yet, and those that were and are over."""
+    past = _Past(facts)
+    news: list[_Condition] = []
+    kept: set[str] = set()
+    for pin in subscription.pins:
+        for condition in _conditions(pin, past, facts):
+            known = {key for key in told.pins if key.startswith(condition.place)}
+            if condition.state is None:
+                if known:
+                    news.append(_clear(condition))
+                continue
+            if condition.state in _BLIND:
+                kept |= known
+            if condition.key in known:
+                kept.add(condition.key)
+            elif _is_ripe(condition, subscription, facts):
+                kept.add(condition.key)
+                news.append(condition)
+            elif condition.state == "unobserved":
+                kept |= known
+    lines = _gathered(news, territory, facts)
+    return PinNews(
+        lines=tuple(sorted(lines, key=lambda line: (STATES.index(line.state), line.account, line.pin))),
+        told=frozenset(kept),
+    )
+
+
+def _clear(condition: _Condition) -> _Condition:
+    return _Condition(
+        pin=condition.pin,
+        target=condition.target,
+        state="clear",
+        name=condition.name,
+        last_seen_at=condition.last_seen_at,
+    )
+
+
+def _is_ripe(condition: _Condition, subscription: Subscription, facts: DigestFacts) -> bool:
+    if condition.state != "unobserved" or condition.since is None:
+        return True
+    return facts.now - condition.since >= subscription.patience
+
+
+# --- the state of a pin ----------------------------------------------------------------------------------------------
+
+
+class _Past:
+    """The facts about pinned zones, by what they are looked up with."""
+
+    def __init__(self, facts: DigestFacts) -> None:
+        self.images: dict[tuple[Target, str], ImageRow] = {(row.target, row.image_id): row for row in facts.images}
+        self.withdrawals: dict[tuple[Target, str], ChangeRow] = {
+            (row.target, row.image_id): row for row in facts.withdrawals if row.image_id
+        }
+        self.by_zone: dict[str, list[StatusRow]] = {}
+        for row in facts.status:
+            self.by_zone.setdefault(row.target.zone, []).append(row)
+        self.named: dict[tuple[Target, str, str], list[ImageRow]] = {}
+        for image in facts.images:
+            key = (image.target, image.image_set, normalise_name(image.image_name))
+            self.named.setdefault(key, []).append(image)
+
+    def follow(self, target: Target, image_id: str) -> tuple[Chain, str | None]:
+        """Give the way from *image_id* to what is there instead of it now, and that; None when nothing is."""
+        chain: list[tuple[str, datetime | None]] = []
+        current: str | None = image_id
+        last: ChangeRow | None = None
+        while current is not None and current not in {step for step, _ in chain}:
+            image = self.images.get((target, current))
+            if image is not None:
+                chain.append((current, None))
+                current = image.superseded_by
+                continue
+            last = self.withdrawals.get((target, current))
+            chain.append((current, last.observed_at if last else None))
+            current = last.counterpart if last else None
+            if last is not None and current is None:
+                current = self._namesake(target, last)
+        end, gone_by = chain[-1]
+        return tuple(chain), end if end != image_id and gone_by is None else None
+
+    def _namesake(self, target: Target, gone: ChangeRow) -> str | None:
+        """Give the one image under the name of a withdrawn one that came after it went."""
+        named = self.named.get((target, gone.image_set or "", normalise_name(gone.image_name or "")), [])
+        return named[0].image_id if gone.image_name and len(named) == 1 else None
+
+
+def _conditions(pin: Pin, past: _Past, facts: DigestFacts) -> Iterable[_Condition]:
+    """Give the condition of *pin* at every target of its zone that ever listed it, or the one that none did."""
+    rows = past.by_zone.get(pin.zone, [])
+    found = [condition for row in rows if (condition := _condition(pin, row, past)) is not None]
+    if found:
+        return found
+    if any(row.last_ok_at is None and row.outcome in ("failed", "skipped", None) for row in rows):
+        return []  # nobody has looked yet
+    return [_Condition(pin=pin, target=None, state="never_seen")]
+
+
+def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
+    image = past.images.get((row.target, pin.image_id))
+    withdrawal = past.withdrawals.get((row.target, pin.image_id))
+    if image is None and withdrawal is None:
+        return None
+    chain, successor = past.follow(row.target, pin.image_id)
+    state: PinState | None = "reissued" if successor else "withdrawn"
+    name = withdrawal.image_name or "" if withdrawal else ""
+    if image is not None:
+        withdrawal, name = None, image.image_name
+        state = "superseded" if successor else None
+        if image.state == "unknown":
+            state = _REASONS.get(image.reason or "", "unobserved")
+            chain, successor = (), None
+    blind = state in (*_BLIND, "held")
+    return _Condition(
+        pin=pin,
+        target=row.target,
+        state=state,
+        name=name,
+        successor=successor,
+        chain=chain if successor or len(chain) > 1 else (),
+        withdrawal=withdrawal,
+        message=row.message if blind else "",
+        since=row.since if blind else None,
+        last_seen_at=row.last_ok_at,
+    )
+
+
+# --- over projects ---------------------------------------------------------------------------------------------------
+
+
+def _gathered(news: Iterable[_Condition], territory: Territory, facts: DigestFacts) -> Iterable[PinLine]:
+    """Fold what is the same in several projects of a zone into one line."""
+    groups: dict[tuple[object, ...], list[_Condition]] = {}
+    for condition in news:
+        account = condition.target.account if condition.target else ""
+        likeness = (condition.pin, account, condition.state, tuple(step for step, _ in condition.chain))
+        groups.setdefault(likeness, []).append(condition)
+    ids = _ids_of(facts.changes)
+    return [_line(alike, territory, ids) for alike in groups.values()]
+
+
+def _ids_of(changes: Iterable[ChangeRow]) -> dict[tuple[Target, str], list[int]]:
+    """Give the changes of the range that are about an image, by target and image id."""
+    found: dict[tuple[Target, str], list[int]] = {}
+    for row in changes:
+        if row.image_id and row.event != "modified":
+            found.setdefault((row.target, row.image_id), []).append(row.id)
+    return found
+
+
+def _line(alike: list[_Condition], territory: Territory, ids: Mapping[tuple[Target, str], list[int]]) -> PinLine:
+    first = alike[0]
+    targets = [condition.target for condition in alike if condition.target]
+    part = territory.part(zone_of(targets[0]), targets) if targets else None
+    gone = [condition.withdrawal for condition in alike if condition.withdrawal]
+    when: Between | None = between(gone) if gone else None
+    covered = {
+        change_id
+        for target in targets
+        if first.state not in _BLIND
+        for image_id in (first.pin.image_id, *(step for step, _ in first.chain))
+        for change_id in ids.get((target, image_id), ())
+    }
+    return PinLine(
+        pin=first.pin,
+        state=first.state or "clear",
+        name=first.name,
+        account=targets[0].account if targets else "",
+        successor=first.successor,
+        chain=first.chain,
+        between=when,
+        message=first.message,
+        since=min((condition.since for condition in alike if condition.since), default=None),
+        last_seen_at=max((condition.last_seen_at for condition in alike if condition.last_seen_at), default=None),
+        projects=part.projects if part else (),
+        project_count=part.project_count if part else 0,
+        change_ids=tuple(sorted(covered)),
+    )
