@@ -28,9 +28,14 @@ _SQLITE: dict[int, str] = {
     sqlite3.SQLITE_IOERR: "{where} cannot be read or written ({text}).",
     sqlite3.SQLITE_NOMEM: "There is not enough memory to use {where}.",
 }
-_INTERRUPTED_WRITER = (
-    "{where} was left in the middle of a write by a killed process; one command of a user who may write it repairs it."
-)
+#: Where the general code would blame the user's rights.
+_SQLITE_EXACTLY: dict[int, str] = {
+    sqlite3.SQLITE_READONLY_DBMOVED: "{where} was moved or deleted while it was in use.",
+    sqlite3.SQLITE_READONLY_ROLLBACK: (
+        "{where} was left in the middle of a write by a killed process; one command of a user who may write it "
+        "repairs it."
+    ),
+}
 
 _POSTGRESQL: dict[str, str] = {
     "25006": "{where} is read-only.",
@@ -75,9 +80,7 @@ def _map_sqlite(origin: sqlite3.Error, where: str) -> CrawlerError | None:
     code = getattr(origin, "sqlite_errorcode", None)
     if code is None:
         return None  # the Python module's own complaint: a mistake of ours
-    if code == sqlite3.SQLITE_READONLY_ROLLBACK:
-        return DatabaseUnavailable(_INTERRUPTED_WRITER.format(where=where))
-    sentence = _SQLITE.get(code & 0xFF)
+    sentence = _SQLITE_EXACTLY.get(code) or _SQLITE.get(code & 0xFF)
     if sentence is None:
         return None
     return DatabaseUnavailable(sentence.format(where=where, text=_first_line(origin)))

@@ -16,7 +16,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -83,7 +83,8 @@ def take_file_lock(
             fence.check()
             yield fence
         finally:
-            os.ftruncate(descriptor, 0)
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -156,9 +157,11 @@ def _mounts() -> str:
 
 
 def _note(descriptor: int, now: datetime) -> None:
+    """Say who we are, where there is room; the lock holds without it, and what the disk lacks the database will say."""
     text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": iso_utc(now)})
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
 
 
 def _holder(descriptor: int) -> str:

@@ -105,8 +105,9 @@ def take_session_locks(
             pid = _introduce(session, engine, clock())
             yield SessionFence(pid, 1 + len(names or ()), _raise_fences(engine, names))
         finally:
-            with contextlib.suppress(DatabaseUnavailable), mapped_errors(engine):
-                session.execute(text("SELECT pg_advisory_unlock_all()"))
+            if not session.invalidated:  # else its locks are gone, and so is the way to the server
+                with contextlib.suppress(DatabaseUnavailable), mapped_errors(engine):
+                    session.execute(text("SELECT pg_advisory_unlock_all()"))
             session.close()
     finally:
         engine.dispose()

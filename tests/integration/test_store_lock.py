@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -131,6 +132,26 @@ def test_waiting_ends(database_url: str) -> None:
     assert sum(waited) == pytest.approx(1.2)
 
 
+def test_session_that_ends_while_it_waits_is_said(postgres_url: str) -> None:
+    """A taker whose own session is ended while it waits for the lock gives one sentence."""
+
+    def end_every_session(_: float) -> None:
+        with opened(postgres_url) as engine, engine.begin() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+
+    with (
+        holder(postgres_url),
+        pytest.raises(DatabaseUnavailable, match="went away"),
+        take_locks(postgres_url, ["prod"], clock=clock, wait_seconds=10, sleep=end_every_session),
+    ):
+        pass
+
+
 def test_accounts_share_a_postgresql_database(postgres_url: str) -> None:
     """Workers for different accounts run side by side; one of several taken accounts refuses all."""
     with holder(postgres_url, "prod"):
@@ -215,6 +236,20 @@ def test_stale_content_is_harmless(sqlite_url: str) -> None:
     with take_locks(sqlite_url, ["prod"], clock=clock):
         path.write_text("[]")
 
+        assert refused(sqlite_url, ["prod"]).endswith("crawler.db.")
+
+
+def test_note_that_cannot_be_written_costs_nothing(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note for people is a courtesy: on a full disk the lock holds without it."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+
+    with take_locks(sqlite_url, ["prod"], clock=clock):
         assert refused(sqlite_url, ["prod"]).endswith("crawler.db.")
 
 
