@@ -261,9 +261,7 @@ def refused_under(course: Course, name: str, hook: str = "", under: tuple[str, .
     return ended.stderr
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_locks_that_do_not_work_are_refused(course: Course) -> None:
-    """Where the operating system gives no file locks, or gives one twice, a run refuses to start (proxy: a hook)."""
+def check_locks_that_do_not_work(course: Course) -> None:
     none = "import errno, fcntl\ndef flock(*_): raise OSError(errno.ENOLCK, 'No locks available')\nfcntl.flock = flock"
     twice = "import fcntl\nfcntl.flock = lambda *_: None"
 
@@ -271,9 +269,7 @@ def test_locks_that_do_not_work_are_refused(course: Course) -> None:
     assert "has no working file locks (it was given twice)" in refused_under(course, "twice", twice)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_network_file_system_is_refused(course: Course, proven: Proven) -> None:
-    """On what the system calls a network file system a real run refuses to start (proxy: a made-up list of mounts)."""
+def check_network_file_system(course: Course) -> None:
     mounts = course.folder / "mounts"
     mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/share {course.folder} nfs4 rw 0 0\n")
     shell = f'mount --bind {mounts} /proc/$$/mounts && exec "$0" "$@"'
@@ -286,6 +282,25 @@ def test_network_file_system_is_refused(course: Course, proven: Proven) -> None:
 
     assert "lies on a network file system (nfs4)" in said
     assert os.fspath(course.folder) in said
-    proven(
-        "A network file system's missing locks are refused (proxy on one machine)", "ENOLCK, lock given twice, nfs4: 74"
-    )
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_locks_that_do_not_work_are_refused(course: Course) -> None:
+    """Where the operating system gives no file locks, or gives one twice, a run refuses to start (proxy: a hook)."""
+    check_locks_that_do_not_work(course)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_network_file_system_is_refused(course: Course) -> None:
+    """On what the system calls a network file system a real run refuses to start (proxy: a made-up list of mounts)."""
+    check_network_file_system(course)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_missing_locks_are_refused(course: Course, proven: Proven) -> None:
+    """Missing locks are detected and refused; one machine has no network file system, so these are stand-ins."""
+    line = "A network file system's missing locks are refused, not ignored (proxy)"
+    proven(line, "a lock call that fails (ENOLCK), a lock given twice, mounts that say nfs4: exit 74, nothing asked")
+    check_locks_that_do_not_work(course)
+    check_network_file_system(course)

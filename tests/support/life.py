@@ -100,7 +100,7 @@ class Life:
 
     def recover(self, last: int) -> None:
         """Look at what was left of the run after number *last*, and let the next run come."""
-        self.examine(last)
+        self.stages[self.examine(last)] += 1
         following = self.crawl("command")
         assert following.code in (0, 3), following.stderr
 
@@ -110,8 +110,12 @@ class Life:
             last: int = connection.execute(text("SELECT coalesce(max(id), 0) FROM runs")).scalar_one()
         return last
 
-    def examine(self, last: int) -> None:
-        """Check what a killed run left: no damage, and each target as before it or as after it, as the ledger says."""
+    def examine(self, last: int) -> str:
+        """
+        Check what a killed run left: no damage, and each target as before it or as after it, as the ledger says.
+
+        Give what the run was at.
+        """
         with opened(self.url, read_only=True) as reader:
             assert complaints(reader) == []
             dead = unfinished(reader)
@@ -123,7 +127,6 @@ class Life:
         else:
             began = self.last_run() > last
             reached, stage = frozenset(found if began else ()), "finished" if began else "not begun"
-        self.stages[stage] += 1
         after = histories(self.reference)
         expected = {
             place: (after if place in reached else self.before)
@@ -133,6 +136,7 @@ class Life:
         }
         actual = {place: history.observed() for place, history in found.items()}
         assert differences(self.settled(actual), self.settled(expected)) == []
+        return stage
 
     def compare(self) -> None:
         """Check that both lives say the same and no run is left without an end."""

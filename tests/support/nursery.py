@@ -51,6 +51,8 @@ def main(weight: str) -> None:
     if weight == "heavy":
         import crawler.pipeline  # noqa: F401
 
+        "".encode("utf-8-sig")  # loads the codec, for those who run as a user that cannot read Python's own files
+
     _say({"loaded": sorted(sys.modules)})
     for line in sys.stdin:
         _carry_out(json.loads(line)["runs"])

@@ -210,13 +210,13 @@ def until(condition: Callable[[], object], *, seconds: float = 30) -> None:
         time.sleep(0.005)
 
 
-def write_config(path: Path, *, database: str, endpoint: str, name: str = "prod", **limits: float) -> Path:
+def write_config(path: Path, *, database: str, endpoint: str, **limits: float) -> Path:
     """Write a configuration of one account with the emulator's keys, quick and without retries unless told so."""
     chosen = {"rate": 5000, "attempts": 1, "timeout_seconds": 30, **limits}
     lines = [
         f"database = {json.dumps(database)}",
         "[[accounts]]",
-        f"name = {json.dumps(name)}",
+        'name = "prod"',
         f"endpoint = {json.dumps(endpoint)}",
         f"public_key = {json.dumps(EXAMPLE_PUBLIC_KEY)}",
         f"private_key = {json.dumps(EXAMPLE_PRIVATE_KEY)}",
