@@ -165,7 +165,7 @@ def _last(past: Mapping[str, Past]) -> dict[str, Catalog | None]:
 
 async def preview(
     settings: Settings,
-    engine: Engine,
+    engine: Engine | None,
     *,
     timing: Timing,
     restriction: Selection | None = None,
@@ -176,10 +176,11 @@ async def preview(
     Give the targets a run would ask now, and the notices.
 
     Asks no more than discovery, and nothing at all when *offline*: then the last catalog speaks. Writes nothing.
+    *engine* is None where there is no history yet.
     """
     accounts = {account.name: account for account in settings.accounts}
     past = dict.fromkeys(accounts, NO_PAST)
-    if schema_state(engine).name == "current":
+    if engine is not None and schema_state(engine).name == "current":
         with read(engine) as conn:
             known = roster.find_accounts(conn, accounts)
             for name, account_id in known.items():
@@ -283,7 +284,7 @@ def _begin(
         for name, rec in found.items():
             roster.apply_reconciliation(conn, past[name].account_id, rec, run_id, now)
             survey = surveys[name]
-            # A restricted run leaves the catalog alone: saved here, a list that shrank would look normal to the next run.
+            # A restricted run leaves the catalog alone: a list that shrank would look normal to the next run.
             is_first = past[name].catalog is None
             if survey.is_good and survey.catalog is not None and (restriction is None or is_first):
                 roster.save_catalog(conn, past[name].account_id, survey.catalog, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -150,8 +150,8 @@ def _preview(
     path = parse_address(settings.database).path
     if path is not None and not path.exists() and offline:
         raise EmptySelection("There is no history yet to take the catalog from; leave out --offline to ask the cloud.")
-    database = settings.database if path is None or path.exists() else "sqlite://"
-    with opened(database, read_only=True) as engine:
+    has_history = path is None or path.exists()
+    with opened(settings.database, read_only=True) if has_history else nullcontext() as engine:
         targets, notices = asyncio.run(
             preview(settings, engine, timing=Timing(clock=context.clock), restriction=restriction, offline=offline)
         )
