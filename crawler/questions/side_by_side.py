@@ -58,7 +58,7 @@ def _image(row: ImageRow | None) -> dict[str, Any] | None:
     return {name: whole[name] for name in shown}
 
 
-def side_byside(
+def side_by_side(
     first: Iterable[ImageRow],
     second: Iterable[ImageRow],
     known_first: Mapping[Target, Knowledge],

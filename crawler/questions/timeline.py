@@ -135,7 +135,10 @@ def timeline(
                     replaces=start.counterpart if start else None,
                     replaced_by=end.counterpart if end else None,
                     fields=start.fields if start else {},
-                    gaps=tuple(clip(known, stay.valid_from, stay.valid_to)),
+                    # One that began before was ended by the very answer that began the interval.
+                    gaps=tuple(
+                        clip((g for g in known if g.unknown_from >= stay.valid_from), stay.valid_from, stay.valid_to)
+                    ),
                     gaps_before=tuple(clip(known, before, stay.valid_from)) if before else (),
                 )
             )

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, select
 
-from crawler.model import Attributes, ImageKey, require_aware
-from crawler.records import ImageRow, Reason
+from crawler.model import Attributes, ImageKey, Target, require_aware
+from crawler.records import ImageRow, Knowledge, Reason
 from crawler.store import asof
 from crawler.store.asof import Observation
 from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, chosen_targets, version_ids
@@ -81,6 +81,33 @@ def images(
             yield from _rows(choice, intervals, filters, reason, held.get(target_id, frozenset()), seen.get(target_id))
         if len(versions) > VERSIONS_AT_ONCE:
             versions.clear()
+
+
+def knowledge(
+    conn: Connection,
+    chosen: Collection[ChosenTarget],
+    moment: datetime,
+    stale_after: timedelta,
+    *,
+    include_retired: bool = False,
+) -> dict[Target, Knowledge]:
+    """Give how well each target was known at *moment*; absent ones are left out unless *include_retired*."""
+    target_ids = [choice.target_id for choice in chosen]
+    absent = asof.absences(conn, target_ids, moment)
+    seen = asof.observations(conn, target_ids, moment)
+    known: dict[Target, Knowledge] = {}
+    for choice in chosen:
+        observation, absence = seen.get(choice.target_id), absent.get(choice.target_id)
+        if absence is not None and not include_retired:
+            continue
+        reason = _reason(observation, absence[0] if absence else None, moment, stale_after)
+        observed_at = observation.observed_at if observation else None
+        trouble = observation.current_trouble if observation else None
+        since = absence[1] if absence else trouble.since if trouble else None
+        if reason == "stale" and observed_at is not None:
+            since = observed_at + stale_after
+        known[choice.target] = Knowledge(reason=reason, since=since if reason else None, observed_at=observed_at)
+    return known
 
 
 def _reason(

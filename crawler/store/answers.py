@@ -1,0 +1,280 @@
+"""
+The questions that need more than one reading: rows fetched here, answers made by `crawler.questions`.
+
+Every function takes a connection inside `read(engine)`, so that all statements of an answer see the same moment. An
+image is found over all targets through the index `(version_id, target_id)` of its intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import Connection, Select, bindparam, select
+
+from crawler.model import END_OF_TIME, Event, ImageKey, Target, is_glob, name_fits, normalise_name, require_aware
+from crawler.questions.comparing import DiffRow, differences
+from crawler.questions.side_by_side import CompareRow, side_by_side
+from crawler.questions.timeline import HistoryRow, timeline
+from crawler.questions.where import WhereRow, where
+from crawler.records import ChangeRow, Gap, Knowledge, Stay
+from crawler.store import coverage
+from crawler.store.available import images, knowledge
+from crawler.store.selection import EVERYTHING, Filters, chosen_targets
+from crawler.store.statements import PORTION, portions
+from crawler.store.tables import ChangeLog, ImageVersion, Interval
+
+# --- one image, everywhere -------------------------------------------------------------------------------------------
+
+
+def image_ids(conn: Connection, wanted: str) -> list[str]:
+    """Give the ids that *wanted* means: the id itself, or those of a name, or of names and ids that fit a glob."""
+    versions = select(ImageVersion.image_id).distinct()
+    exact = conn.scalars(versions.where(ImageVersion.image_id == wanted)).all()
+    if not exact and normalise_name(wanted):
+        exact = conn.scalars(versions.where(ImageVersion.name_key == normalise_name(wanted))).all()
+    if exact or not is_glob(wanted):
+        return sorted(exact)
+    every = conn.execute(select(ImageVersion.image_id, ImageVersion.image_name).distinct())
+    return sorted({image_id for image_id, name in every if name_fits(name, wanted) or name_fits(image_id, wanted)})
+
+
+def image_names(conn: Connection, wanted: str) -> list[str]:
+    """Give the normalised names that *wanted* means: the name itself, those that fit a glob, or those of an id."""
+    keys = select(ImageVersion.name_key).distinct().where(ImageVersion.name_key != "")
+    exact = conn.scalars(keys.where(ImageVersion.name_key == normalise_name(wanted))).all()
+    if not exact:
+        exact = conn.scalars(keys.where(ImageVersion.image_id == wanted)).all()
+    if exact or not is_glob(wanted):
+        return sorted(exact)
+    every = conn.execute(select(ImageVersion.name_key, ImageVersion.image_name).distinct())
+    return sorted({key for key, name in every if key and name_fits(name, wanted)})
+
+
+def history(
+    conn: Connection,
+    ids: Collection[str],
+    filters: Filters = EVERYTHING,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+) -> list[HistoryRow]:
+    """Tell every interval of the images *ids* in every target that *filters* want, with the gaps of knowledge."""
+    targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
+    versions = _versions_where(conn, ImageVersion.image_id, ids)
+    stays = [
+        (target_id, stay)
+        for target_id, stay in _stays(conn, versions, targets)
+        if filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
+    ]
+    if not stays:
+        return []
+    found = {target_id for target_id, _ in stays}
+    known = coverage.coverage(
+        conn,
+        found,
+        since=min(stay.valid_from for _, stay in stays),
+        now=require_aware(now),
+        stale_after=stale_after,
+    )
+    return timeline(
+        (stay for _, stay in stays),
+        image_changes(conn, ids, targets),
+        {targets[target_id]: own for target_id, own in known.items()},
+        _holds(conn, found, targets),
+        now=now,
+    )
+
+
+def where_is(
+    conn: Connection,
+    names: Collection[str],
+    at: datetime | None,
+    filters: Filters = EVERYTHING,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+    include_retired: bool = False,
+) -> list[WhereRow]:
+    """Tell how each of the normalised *names* stood at *at* (None: *now*) at every target that *filters* want."""
+    moment = require_aware(now if at is None else at)
+    chosen = chosen_targets(conn, filters)
+    targets = {choice.target_id: choice.target for choice in chosen}
+    known = knowledge(conn, chosen, moment, stale_after, include_retired=include_retired)
+    versions = _versions_where(conn, ImageVersion.name_key, names)
+    stays = [
+        _as_of(stay, moment)
+        for _, stay in _stays(conn, versions, targets)
+        if stay.valid_from <= moment and filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
+    ]
+    here = {target_id for target_id, target in targets.items() if target in known}
+    return where(stays, known, _holds(conn, here, targets), at=moment)
+
+
+def _as_of(stay: Stay, moment: datetime) -> Stay:
+    return replace(stay, valid_to=None) if stay.valid_to is not None and stay.valid_to > moment else stay
+
+
+def image_changes(conn: Connection, ids: Collection[str], targets: dict[int, Target]) -> Iterator[ChangeRow]:
+    """Give the changes of the images *ids* at *targets*, in the order in which they were written."""
+    for portion in portions(sorted(ids)):
+        statement = select(ChangeLog).where(ChangeLog.image_id.in_(portion)).order_by(ChangeLog.id)
+        for row in conn.execute(statement.with_only_columns(*ChangeLog.__table__.c)):
+            if row.target_id in targets:
+                yield ChangeRow(
+                    id=row.id,
+                    run=row.run_id,
+                    target=targets[row.target_id],
+                    event=cast("Event", row.event),
+                    image_set=row.image_set,
+                    image_id=row.image_id,
+                    image_name=row.image_name,
+                    fields=row.fields or {},
+                    counterpart=row.counterpart,
+                    not_before=row.not_before,
+                    observed_at=row.observed_at,
+                    recorded_at=row.recorded_at,
+                )
+
+
+def _versions_where(conn: Connection, column: Any, values: Collection[str]) -> dict[int, Any]:
+    """Give the versions whose *column* has one of the *values*, by id."""
+    columns = (ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.attributes)
+    return {
+        row.id: row
+        for portion in portions(sorted(values))
+        for row in conn.execute(select(*columns).where(column.in_(portion)))
+    }
+
+
+def _stays(conn: Connection, versions: dict[int, Any], targets: dict[int, Target]) -> Iterator[tuple[int, Stay]]:
+    """Give the intervals of *versions* at *targets*, each with the id of its target."""
+    is_few = len(targets) <= PORTION
+    for portion in portions(sorted(versions)):
+        parameters: dict[str, Any] = {"versions": portion} | ({"targets": sorted(targets)} if is_few else {})
+        for row in conn.execute(intervals_of(at_targets=is_few), parameters):
+            if row.target_id not in targets:
+                continue
+            version = versions[row.version_id]
+            yield (
+                row.target_id,
+                Stay(
+                    target=targets[row.target_id],
+                    image_set=version.image_set,
+                    image_id=version.image_id,
+                    attributes=version.attributes,
+                    valid_from=row.valid_from,
+                    valid_to=None if row.valid_to == END_OF_TIME else row.valid_to,
+                    present_since=row.present_since,
+                    baseline=row.baseline,
+                ),
+            )
+
+
+@cache
+def intervals_of(*, at_targets: bool) -> Select[*tuple[Any, ...]]:
+    """Select the intervals of `:versions`; only those at `:targets`, when they are few enough to be named."""
+    statement = select(
+        Interval.target_id,
+        Interval.version_id,
+        Interval.valid_from,
+        Interval.valid_to,
+        Interval.present_since,
+        Interval.baseline,
+    ).where(Interval.version_id.in_(bindparam("versions", expanding=True)))
+    return statement.where(Interval.target_id.in_(bindparam("targets", expanding=True))) if at_targets else statement
+
+
+def _holds(
+    conn: Connection, target_ids: Collection[int], targets: dict[int, Target]
+) -> dict[tuple[Target, ImageKey], Sequence[Gap]]:
+    return {(targets[target_id], key): gaps for (target_id, key), gaps in coverage.holds(conn, target_ids).items()}
+
+
+# --- two moments, two zones ------------------------------------------------------------------------------------------
+
+
+def moments_apart(
+    conn: Connection,
+    first: datetime,
+    second: datetime,
+    filters: Filters = EVERYTHING,
+    *,
+    stale_after: timedelta,
+) -> tuple[Iterator[DiffRow], dict[Target, tuple[Knowledge | None, Knowledge | None]]]:
+    """
+    Compare what was available at *first* and at *second*; give the rows, and how well each target was known then.
+
+    Targets that were retired or deselected at both moments are left out.
+    """
+    chosen = chosen_targets(conn, filters)
+    known = [knowledge(conn, chosen, require_aware(at), stale_after, include_retired=True) for at in (first, second)]
+    gone = {"retired", "deselected"}
+    asked = {target for side in known for target, own in side.items() if own.reason not in gone}
+    related = _related_ids(conn, filters)
+    narrowed = replace(filters, name=(), image_id=related or ())
+    rows = [
+        (
+            row
+            for row in images(conn, at, narrowed, now=at, stale_after=stale_after, include_retired=True)
+            if row.target in asked
+        )
+        for at in (first, second)
+    ]
+    found = differences(rows[0], rows[1], known[0], known[1]) if related != () else iter(())
+    wanted = (row for row in found if _wants(filters, row))
+    return wanted, {target: (known[0].get(target), known[1].get(target)) for target in sorted(asked)}
+
+
+def _wants(filters: Filters, row: DiffRow) -> bool:
+    """Tell whether an image is wanted under the name it had at either moment."""
+    names = {row.image_name, *map(str, row.fields.get("image_name", ()))}
+    return any(filters.wants_image(row.image_set, row.image_id, name) for name in names)
+
+
+def _related_ids(conn: Connection, filters: Filters) -> tuple[str, ...] | None:
+    """
+    Give the ids that an answer about the wanted images has to look at: theirs, and those that ever shared their names.
+
+    None: there are too many to name, or all are wanted.
+    """
+    if not filters.name and not filters.image_id:
+        return None
+    every = conn.execute(select(ImageVersion.image_id, ImageVersion.image_name, ImageVersion.name_key).distinct()).all()
+    any_set = replace(filters, image_set=())
+    ids = {row.image_id for row in every if any_set.wants_image(None, row.image_id, row.image_name)}
+    keys = {row.name_key for row in every if row.image_id in ids and row.name_key}
+    ids |= {row.image_id for row in every if row.name_key in keys}
+    return tuple(sorted(ids)) if len(ids) <= PORTION else None
+
+
+def zones_apart(
+    conn: Connection,
+    first: Iterable[str],
+    second: Iterable[str],
+    at: datetime | None,
+    filters: Filters = EVERYTHING,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+) -> tuple[list[CompareRow], tuple[dict[Target, Knowledge], dict[Target, Knowledge]]]:
+    """Compare the zones *first* and *second* as of *at* (None: *now*); give the rows, and how well each was known."""
+    moment = require_aware(now if at is None else at)
+    sides = [replace(filters, zone=tuple(zones)) for zones in (first, second)]
+    known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]
+    rows = [images(conn, moment, replace(side, image_id=()), now=moment, stale_after=stale_after) for side in sides]
+    every = side_by_side(rows[0], rows[1], known[0], known[1])
+    wanted = [
+        row
+        for row in every
+        if not filters.image_id
+        or any(
+            filters.wants_image(side.image_set, side.image_id, side.image_name)
+            for side in (row.first, row.second)
+            if side
+        )
+    ]
+    return wanted, (known[0], known[1])
