@@ -87,12 +87,18 @@ class Fetcher:
             raise RuntimeError("the fetcher is running already: use ask_again")
         self._is_running = True
         before = self.counts
+        is_complete = False
         try:
             async with self._brake.watched(self._wake_all):
                 await self._work_together()
+            is_complete = self._brake.cut_reason() is None
         finally:
             self._is_running = False
-            await self._end_rest()
+            # Of a complete run only what was asked again while its last workers went home is left: for `run_again`.
+            if not is_complete:
+                await self._end_rest()
+            for lane in self._lanes.all():
+                logger.info("%s: %d of %d targets answered", lane.region, lane.good, lane.targets)
         return self.counts - before
 
     async def _work_together(self) -> None:
@@ -297,7 +303,5 @@ class Fetcher:
             except Exception as exc:  # noqa: BLE001 - the others must end too; the first is raised below
                 errors.append(exc)
         self._stray.clear()
-        for lane in self._lanes.all():
-            logger.info("%s: %d of %d targets answered", lane.region, lane.good, lane.targets)
         if errors:
             raise errors[0]

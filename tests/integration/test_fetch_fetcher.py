@@ -416,6 +416,30 @@ async def test_run_again() -> None:
     ]
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_ask_again_while_the_run_ends(turns: int) -> None:
+    """A re-ask that comes while the last workers go home is made: in this run, or in the next `run_again`."""
+    asked = asks(hk=1)
+    async with bench(concurrency=2) as it:
+        fetcher = it.fetcher()
+        loop = asyncio.get_running_loop()
+
+        def later(left: int) -> None:
+            if left:
+                loop.call_soon(later, left - 1)
+            else:
+                fetcher.ask_again(asked[0].target)
+
+        it.results.on_result = lambda result: None if result.is_reask else later(turns)
+        await fetcher.run(asked)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await fetcher.run_again()
+
+    assert it.results.failures == []
+    assert [reply.is_reask for reply in it.results.replies] == [False, True]
+
+
 async def test_one_run_at_a_time() -> None:
     """A second run on the same fetcher is our own mistake and is refused."""
     arrived = asyncio.Event()
