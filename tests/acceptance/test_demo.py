@@ -1,0 +1,93 @@
+"""`crawler demo`: one screen of real history, and commands that work when they are typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from crawler.emulator.builtin import published_images
+from crawler.store.engine import opened, read
+from crawler.store.reader import changes
+from tests.support.acceptance_table import Proven
+from tests.support.command import process, rows
+
+PUBLISHED = {row[3] for snapshot in published_images()["snapshots"] for row in snapshot["rows"]}
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str], float]:
+    """Play the demo once, as a process in an empty folder without any configuration."""
+    folder = tmp_path_factory.mktemp("demo")
+    begun = time.monotonic()
+    done = process("demo", cwd=folder)
+    return folder, done, time.monotonic() - begun
+
+
+Played = tuple[Path, subprocess.CompletedProcess[str], float]
+
+
+def test_one_screen(played: Played, proven: Proven) -> None:
+    """Exit 0, at most 25 lines of at most 120 columns, with real ids in them."""
+    folder, done, seconds = played
+    lines = done.stdout.splitlines()
+    ids = set(re.findall(r"uimage-\w+", done.stdout))
+    proven(
+        "crawler demo: one screen of at most 25 lines with real ids, exit 0, in under 20 s",
+        f"{len(lines)} lines, {len(ids & PUBLISHED)} published ids, exit {done.returncode}, {seconds:.1f} s",
+    )
+
+    assert done.returncode == 0
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 120
+    assert "uimage-vareox" in ids
+    assert ids & PUBLISHED
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in folder.iterdir() if path.suffix == ".db"] == ["crawler-demo.db"]
+
+
+def test_screen_tells_the_history(played: Played) -> None:
+    """Every id on the screen is in the history it made, and the screen's changes are those of the log."""
+    folder, done, _ = played
+    with opened(folder / "crawler-demo.db", read_only=True) as engine, read(engine) as conn:
+        log = list(changes(conn))
+    on_screen = set(re.findall(r"uimage-\w+", done.stdout))
+    everything = {row["image_id"] for row in rows("--database", folder / "crawler-demo.db", "images", "--at", "0s")}
+
+    assert on_screen <= everything | {row.image_id for row in log}
+    assert {row.image_id for row in log if row.event == "withdrawn"} <= on_screen
+
+
+def test_printed_commands(played: Played) -> None:
+    """The commands it prints work, typed as they stand, and each of them shows something."""
+    folder, done, _ = played
+    printed = [
+        line.split(maxsplit=1)[1] if line.startswith("Try") else line.strip() for line in done.stdout.splitlines()
+    ]
+    commands = [line for line in printed if "--database" in line]
+    assert len(commands) >= 3
+
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert Path(program).name == "crawler"
+        answer = process(*words, cwd=folder)
+        assert answer.returncode == 0, (command, answer.stderr)
+        assert len(answer.stdout.splitlines()) >= 2, command
+
+
+def test_again(played: Played) -> None:
+    """A second demo replaces its own database and tells the same; one that is named and there is left alone."""
+    folder, done, _ = played
+    again = process("demo", cwd=folder)
+    assert again.returncode == 0
+    assert re.findall(r"uimage-\w+", again.stdout) == re.findall(r"uimage-\w+", done.stdout)
+
+    mine = folder / "mine.db"
+    mine.write_bytes(b"precious")
+    assert process("demo", "--keep-in", "mine.db", cwd=folder).returncode == 2
+    assert mine.read_bytes() == b"precious"
+    mine.unlink()

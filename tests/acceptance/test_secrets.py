@@ -1,0 +1,158 @@
+"""A key pair planted as canaries is in no output, log, database or other file, whatever goes wrong."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from crawler.emulator import EmulatorServer, run_in_thread
+from crawler.store.engine import opened, read
+from crawler.store.tables import Base, Payload
+from tests.acceptance.test_failures import FAULTS
+from tests.support.acceptance_table import Proven
+from tests.support.driving import Driver, account
+from tests.support.worlds import make_timeline
+
+PRIVATE = "canaryprivate8c1f2e7d4b"
+CHANNEL = "canarychannel55d0a9"
+PASSWORD = "canarypassword77e1"
+CANARIES = (PRIVATE, CHANNEL, PASSWORD)
+PUBLIC = "canarypublic3b9a"
+
+CREDENTIAL_CODES = (170, 171, 172, 174, 294, 295)
+ECHO = {"ret_code": 8010, "message": "you sent {'PublicKey': '…'} and this is a very long sentence " * 20}
+
+
+@pytest.fixture
+def cloud() -> Iterator[EmulatorServer]:
+    """A cloud that knows the canaries: fine at first, then every fault, then every way of refusing the key."""
+    zones = {zone: {f"uimage-{zone}": "Ubuntu 20.04"} for zone in (*FAULTS, "z-echo", "z-ok")}
+    faults: list[dict[str, Any]] = [{"zone": zone, **fault} for zone, (fault, *_) in FAULTS.items()]
+    steps: list[dict[str, Any]] = [{"faults": [*faults, {"zone": "z-echo", **ECHO}]}]
+    steps += [{"faults": [{"ret_code": code}]} for code in CREDENTIAL_CODES]
+    steps += [{"faults": [{"ret_code": code, "action": "Describe*"}]} for code in CREDENTIAL_CODES]
+    steps += [{"faults": [{effect: True, "action": "GetRegion"}]} for effect in ("drop", "html", "cut", "empty")]
+    known = {"name": "canary", "public_key": PUBLIC, "private_key": PRIVATE, "channel_key": CHANNEL}
+    with run_in_thread(make_timeline(zones=zones, accounts=[known], steps=steps)) as server:
+        yield server
+
+
+def canary_account(url: str, **more: Any) -> dict[str, Any]:
+    return account(url, public_key=PUBLIC, private_key=PRIVATE, headers={"channel-key": CHANNEL}, **more)
+
+
+def stored(database: str) -> Iterator[bytes]:
+    """Give everything a database holds: every cell as text, and every kept answer as it came."""
+    with opened(database, read_only=True) as engine, read(engine) as conn:
+        for table in Base.metadata.sorted_tables:
+            for row in conn.execute(select(table)):
+                yield repr(tuple(row)).encode()
+        for body in conn.execute(select(Payload.body)).scalars():
+            yield zlib.decompress(body)
+
+
+def files(folder: Path, *, but: str) -> Iterator[bytes]:
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != but:
+            yield path.read_bytes()
+
+
+def hits(texts: Iterator[bytes] | list[bytes]) -> tuple[int, list[str]]:
+    """Give how many bytes were looked at, and which canaries were in them."""
+    size, found = 0, []
+    for text in texts:
+        size += len(text)
+        found += [canary for canary in CANARIES if canary.encode() in text]
+    return size, found
+
+
+def test_runs(driver: Driver, cloud: EmulatorServer, proven: Proven) -> None:
+    """After a run per fault, at the highest verbosity: no canary in stdout, stderr, logs or the database."""
+    driver.configure(canary_account(cloud.url), limits={"attempts": 1, "timeout_seconds": 0.5})
+    said: list[bytes] = []
+    codes = []
+    for step in range(1, len(cloud.timeline.worlds) + 1):
+        cloud.step = step
+        ran = driver.run("-vv", code=None)
+        codes.append(ran.code)
+        said += [ran.result.stdout_bytes, ran.result.stderr_bytes]
+    for words in (("status",), ("runs",), ("runs", "show", "2"), ("config", "show"), ("config", "validate")):
+        result = driver.call(*words, "-vv", code=None)
+        said += [result.stdout_bytes, result.stderr_bytes]
+    talked, in_talk = hits(said)
+    kept, in_database = hits(stored(driver.database))
+    on_disk, in_files = hits(files(driver.folder, but=driver.config.name))
+    proven(
+        "a canary private key is in no output, log or database after runs with every fault",
+        f"{len(codes)} runs, exit codes {sorted(set(codes))}; {talked} bytes said, {kept} stored, {on_disk} on disk: "
+        f"{len(in_talk + in_database + in_files)} hits",
+    )
+
+    assert {0, 3, 5} <= set(codes)
+    assert (in_talk, in_database, in_files) == ([], [], [])
+    assert min(talked, kept) > 10_000
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_processes(light: Driver, cloud: EmulatorServer, log_format: str) -> None:
+    """In a process of its own, with Python's own debugging switched on, nothing more is told."""
+    light.configure(canary_account(cloud.url), limits={"attempts": 2, "timeout_seconds": 0.5})
+    said: list[bytes] = []
+    for step in (1, 2, 3):
+        cloud.step = step
+        done = light.process(
+            "-vv", "--log-format", log_format, "run", environ={"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1"}
+        )
+        assert done.returncode in (0, 3, 5)
+        said += [done.stdout.encode(), done.stderr.encode()]
+
+    assert hits(said)[1] == []
+    assert sum(map(len, said)) > 1_000
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"private_key": [PRIVATE]},
+        {"private_kee": PRIVATE},
+        {"private_key": f"{PRIVATE} with spaces\n"},
+        {"headers": {"channel-key": f"{CHANNEL}\n"}},
+        {"headers": [CHANNEL]},
+        {"endpoint": f"ftp://user:{PASSWORD}@example.com/"},
+    ],
+)
+def test_broken_configuration(light: Driver, broken: dict[str, Any]) -> None:
+    """A configuration that is wrong about a secret says what is wrong, and not the secret."""
+    light.configure({**canary_account("http://127.0.0.1:9/"), **broken})
+    said = [light.call("-vv", *words, code=None) for words in (("run",), ("config", "validate"), ("config", "show"))]
+
+    assert hits([text for result in said for text in (result.stdout_bytes, result.stderr_bytes)])[1] == []
+    assert [result.exit_code for result in said if result.exit_code == 70] == []
+
+
+def test_internal_error(light: Driver, cloud: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a bug's traceback, asked for with -vv, shows no canary."""
+
+    def bug(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("crawler.judging.PureJudge.read", bug)
+    result = light.configure(canary_account(cloud.url)).call("-vv", "run", code=70)
+
+    assert "a bug" in result.stderr
+    assert "Traceback" in result.stderr
+    assert hits([result.stdout_bytes, result.stderr_bytes])[1] == []
+
+
+def test_database_password(light: Driver, cloud: EmulatorServer) -> None:
+    """A database's password is in no sentence about the database."""
+    light.database = f"postgresql://crawler:{PASSWORD}@127.0.0.1:9/crawler"
+    light.configure(canary_account(cloud.url))
+    results = [light.call("-vv", *words, code=74) for words in (("run",), ("images",), ("db", "status"))]
+
+    assert hits([text for result in results for text in (result.stdout_bytes, result.stderr_bytes)])[1] == []
