@@ -4,7 +4,10 @@ The channel `email`: SMTP by aiosmtplib, encrypted and checked by default, one c
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -28,6 +31,8 @@ _POLICY = SMTP_POLICY.clone(cte_type="7bit")
 _QUIT_SECONDS = 2.0
 _SERVICE_CLOSING = 421
 _TOO_LARGE = 552
+#: What is shorter is no secret, and replacing it would garble every sentence.
+_SECRET_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,7 @@ class SmtpSession:
 @asynccontextmanager
 async def _session(options: SmtpOptions) -> AsyncIterator[SmtpSession]:
     client: aiosmtplib.SMTP | None = None
+    transport: asyncio.BaseTransport | None = None
     try:
         try:
             client = aiosmtplib.SMTP(
@@ -113,17 +119,28 @@ async def _session(options: SmtpOptions) -> AsyncIterator[SmtpSession]:
                 start_tls=options.security == "starttls",
                 username=options.username,
                 password=options.password,
+                local_hostname=_own_name(),
                 tls_context=_tls(options),
             )
             await client.connect()
         except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
             raise _mapped(exc, options) from exc
+        transport = client.transport
         yield SmtpSession(client, options)
         with suppress(aiosmtplib.SMTPException, OSError):
             await client.quit(timeout=min(_QUIT_SECONDS, options.timeout_seconds))
     finally:
         if client is not None:
             client.close()
+        # All is said: an encrypted connection would wait for the other side to close it, longer than we live.
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+
+def _own_name() -> str:
+    """Give what this machine calls itself without asking a name server, which would cost a minute when it is down."""
+    name = socket.gethostname()
+    return name if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name) else "localhost"
 
 
 def _tls(options: SmtpOptions) -> ssl.SSLContext | None:
@@ -180,12 +197,12 @@ def _said(options: SmtpOptions, code: int, message: str) -> str:
 def _clean(options: SmtpOptions, text: str) -> str:
     """Give what the server said without what we told it in confidence, should it repeat that."""
     line = one_line(text)
-    if options.password:
+    if options.password and len(options.password) >= _SECRET_LENGTH:
         user, secret = (options.username or "").encode(), options.password.encode()
         forms = [
             options.password,
             *(base64.b64encode(form).decode() for form in (secret, b"\0" + user + b"\0" + secret)),
         ]
-        for form in forms:
+        for form in sorted(forms, key=len, reverse=True):  # one may be part of another
             line = line.replace(form, "********")
     return line

@@ -22,7 +22,7 @@ def read(tmp_path: Path, text: str) -> Settings:
 
 
 def test_certificates_are_checked_by_default(tmp_path: Path) -> None:
-    """STARTTLS with the system's certificates and bounded waits are the default; switching the check off is warned of."""
+    """STARTTLS with the system's certificates and bounded waits are the default; no check, a warning."""
     careful, careless = read(tmp_path, ACCOUNT + SMTP), read(tmp_path, ACCOUNT + SMTP + "verify = false\n")
 
     assert careful.smtp == SmtpSettings(host="mail.example.com", sender="a@b.c", port=587, security="starttls")
