@@ -31,11 +31,17 @@ from tests.support.lives import (
 )
 from tests.support.processes import Ended, Gate, Nursery, Order, Process, write_config
 
+SLOW_RATE = 100
 #: Steps of a cycle in which something may wait for confirmation.
 WAITING = (3, 4, 5, 6)
 #: Forked with four targets per transaction; forked as the command line; the command line started from nothing.
 Way = Literal["batches", "command", "process"]
 WAYS: tuple[Way, ...] = ("batches", "command", "process")
+
+
+def agree(complaints: list[str]) -> None:
+    """Fail with the *complaints*, when there are any."""
+    assert not complaints, "\n".join(complaints)
 
 
 @dataclass
@@ -49,16 +55,18 @@ class Life:
     engine: Engine
     reference: Engine
     config: Path
+    #: The same, but sending so slowly that most of a run's time goes into asking and recording.
+    slow_config: Path
     reference_config: Path
     before: dict[Place, TargetHistory] = field(default_factory=dict)
     #: What the killed runs were at.
     stages: Counter[str] = field(default_factory=Counter)
     kills: int = 0
 
-    def undisturbed(self, way: Way = "batches") -> Ended:
+    def undisturbed(self, way: Way = "batches", *, config: Path | None = None) -> Ended:
         """Advance the cloud by a step and crawl it in both lives."""
         self.advance()
-        ended = self.crawl(way)
+        ended = self.crawl(way, config=config)
         self.compare()
         return ended
 
@@ -74,6 +82,7 @@ class Life:
         *,
         kill_after: float | None = None,
         kill_at: int | None = None,
+        kill_after_commits: int | None = None,
         config: Path | None = None,
     ) -> Ended:
         """Crawl once, and kill the run when told so."""
@@ -81,16 +90,32 @@ class Life:
         folder = self.folder / "run"
         if way == "process":
             return Process(folder, *words).end(kill_after=kill_after)
-        batch = 4 if way == "batches" else None
         return self.heavy.run(
-            Order(words=words, folder=str(folder), batch=batch, kill_after=kill_after, kill_at=kill_at)
+            Order(
+                words=words,
+                folder=str(folder),
+                batch=4 if way == "batches" else None,
+                kill_after=kill_after,
+                kill_at=kill_at,
+                kill_after_commits=kill_after_commits,
+            )
         )
 
-    def killed(self, way: Way, *, kill_after: float | None = None, kill_at: int | None = None) -> Ended:
+    def killed(
+        self,
+        way: Way,
+        *,
+        kill_after: float | None = None,
+        kill_at: int | None = None,
+        kill_after_commits: int | None = None,
+        config: Path | None = None,
+    ) -> Ended:
         """Advance, crawl, kill; look at what is left; let the next run come, and compare. Give how the first ended."""
         self.advance()
         last = self.last_run()
-        ended = self.crawl(way, kill_after=kill_after, kill_at=kill_at)
+        ended = self.crawl(
+            way, kill_after=kill_after, kill_at=kill_at, kill_after_commits=kill_after_commits, config=config
+        )
         assert ended.was_killed or ended.code in (0, 3), ended.stderr
         if ended.was_killed:
             self.kills += 1
@@ -117,7 +142,7 @@ class Life:
         Give what the run was at.
         """
         with opened(self.url, read_only=True) as reader:
-            assert complaints(reader) == []
+            agree(complaints(reader))
             dead = unfinished(reader)
             found = histories(reader)
         assert len(dead) <= 1
@@ -135,15 +160,15 @@ class Life:
             for place in found
         }
         actual = {place: history.observed() for place, history in found.items()}
-        assert differences(self.settled(actual), self.settled(expected)) == []
+        agree(differences(self.settled(actual), self.settled(expected)))
         return stage
 
     def compare(self) -> None:
         """Check that both lives say the same and no run is left without an end."""
-        assert complaints(self.engine) == []
+        agree(complaints(self.engine))
         assert unfinished(self.engine) == []
         mine, theirs = self.settled(histories(self.engine)), self.settled(histories(self.reference))
-        assert differences(mine, theirs) == []
+        agree(differences(mine, theirs))
 
     def settled(self, found: dict[Place, TargetHistory]) -> dict[Place, TargetHistory]:
         """Leave out what waits for confirmation, of which the disturbed life has had more by now."""
@@ -185,6 +210,7 @@ def live(
             engine,
             reference_engine,
             write_config(folder / "crawler.toml", database=url, endpoint=cloud.url),
+            write_config(folder / "slow.toml", database=url, endpoint=cloud.url, rate=SLOW_RATE),
             write_config(folder / "reference.toml", database=f"sqlite:///{reference}", endpoint=cloud.url),
         )
         for config in (life.config, life.reference_config):

@@ -192,18 +192,29 @@ def _crawl_in_batches(order: dict[str, Any]) -> int:
 
 
 def _count_statements(order: dict[str, Any], statements: list[int]) -> None:
-    """Count what is sent to the database, and die right before number *kill_at* (a commit counts)."""
+    """
+    Count what is sent to the database, and die when it is time.
+
+    That is right before statement *kill_at* (a commit counts), or before the first one after *kill_after_commits*.
+    """
     if "sqlalchemy" not in sys.modules:
         return
     from sqlalchemy import Engine, event
 
+    commits = 0
+
     def count(*_: object) -> None:
         statements[0] += 1
-        if statements[0] == order.get("kill_at"):
+        if statements[0] == order.get("kill_at") or commits == order.get("kill_after_commits"):
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def commit(*_: object) -> None:
+        nonlocal commits
+        count()
+        commits += 1
+
     event.listen(Engine, "before_cursor_execute", count)
-    event.listen(Engine, "commit", count)
+    event.listen(Engine, "commit", commit)
 
 
 def _limit(order: dict[str, Any]) -> None:

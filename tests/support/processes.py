@@ -44,6 +44,8 @@ class Order:
     kill_after: float | None = None
     #: `kill -9` right before this statement to the database.
     kill_at: int | None = None
+    #: `kill -9` right before the first statement after so many commits.
+    kill_after_commits: int | None = None
     #: No file may grow beyond so many bytes.
     largest_file: int | None = None
     #: Run as this user.
