@@ -43,6 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "images": Entry("crawler.cli.images", "images", "What is, or was, available, with the state of knowledge.", _ASK),
     "changes": Entry("crawler.cli.changes", "changes", "What changed, oldest first.", _ASK),
     "resolve": Entry("crawler.cli.resolve", "resolve", "The image id to use now, for scripts.", _ASK),
+    "check": Entry("crawler.cli.check", "check", "A policy gate: required images, pinned ids.", _ASK),
     "status": Entry("crawler.cli.status", "status", "Freshness and outcome of every target.", _ASK),
     "runs": Entry("crawler.cli.runs", "runs", "The ledger of runs; `runs show N` tells one.", _ASK),
     "holds": Entry("crawler.cli.holds", "holds", "Withdrawals not believed yet: list, accept, reject.", _OPERATE),

@@ -59,7 +59,11 @@ class ChosenTarget:
 
 
 def _fits(value: str | None, wanted: Collection[str]) -> bool:
-    return not wanted or (value is not None and any(value == glob or fnmatchcase(value, glob) for glob in wanted))
+    return (
+        not wanted
+        or value in wanted
+        or (value is not None and any(is_glob(glob) and fnmatchcase(value, glob) for glob in wanted))
+    )
 
 
 def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:

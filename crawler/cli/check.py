@@ -1,0 +1,138 @@
+"""`crawler check`: a policy gate over required images and pinned ids; unknown never passes silently."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import Selected, format_option, target_options
+from crawler.cli.output import Column, emit
+from crawler.cli.selection import check_selection
+from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
+from crawler.questions.rules import OUTCOMES, CheckRow, Pin, Require, exit_code
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from crawler.settings import Settings
+
+FIELDS = ("rule", "zone", "image_id", "outcome", "successor", "detail", "source")
+COLUMNS = (
+    Column("rule", "RULE", folds=True),
+    Column("zone", "ZONE"),
+    Column("image_id", "IMAGE ID"),
+    Column("outcome", "OUTCOME"),
+    Column("successor", "SUCCESSOR", sparse=True),
+    Column("detail", "DETAIL", folds=True),
+    Column("source", "SOURCE", detail=True),
+)
+_KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="RULES.toml|IDS...")
+@target_options
+@format_option
+@pass_cli
+def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Selected) -> ExitCode:
+    """
+    Check required images and pinned ids: exit 0 when all are ok or superseded, 1 when one is not, 8 when nobody knows.
+
+    RULES.toml holds [[require]] tables (name, zones, gpu, kind) and [[pinned]] tables (ids, zone). Any other file, or -
+    for standard input, holds ids in use: lines of `zone id` or `id`, a Terraform state or a Packer manifest.
+    """
+    texts = [(name, _read(name)) for name in files or _stdin_only()]
+    settings = context.history_settings()
+    with context.history() as conn:
+        rules = _rules(conn, texts)
+        check_selection(conn, selected)
+        rows = judged(conn, rules, selected, settings, context.clock())
+    emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
+    counts = Counter(row.outcome for row in rows)
+    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+    context.say(f"{len(rules)} {'rule' if len(rules) == 1 else 'rules'}: {told or 'no zone to check'}.")
+    return exit_code(rows)
+
+
+def _stdin_only() -> tuple[str, ...]:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("Nothing to check: give a RULES.toml, a file of ids in use, or - and ids on standard input.")
+    return ("-",)
+
+
+def _read(name: str) -> str:
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+    except OSError as exc:
+        raise UsageError(f"{name} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} is no text in UTF-8.") from None
+
+
+def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require | Pin]:
+    """Read all files; raise their problems all together."""
+    from crawler.cli.rules import read_rules
+    from crawler.questions.pins import read_pins
+    from crawler.store.vocabulary import first_run_at, known_words
+
+    if first_run_at(conn) is None:
+        raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
+    known = {part: known_words(conn, part) for part in _KNOWN_PARTS}
+    rules: list[Require | Pin] = []
+    complaints: list[CrawlerError] = []
+    for name, text in texts:
+        source = "stdin" if name == "-" else name
+        try:
+            rules += read_rules(text, source, known) if name.endswith(".toml") else read_pins(text, source)
+        except UsageError as exc:
+            complaints.append(exc)
+    if len(complaints) == 1:
+        raise complaints[0]
+    if complaints:
+        raise ConfigurationError("rules", [str(complaint) for complaint in complaints])
+    return rules
+
+
+def judged(
+    conn: Connection, rules: Sequence[Require | Pin], selected: Selected, settings: Settings, now: datetime
+) -> list[CheckRow]:
+    """Judge *rules* at the targets that *selected* wants, by what the history knows *now*."""
+    from crawler.questions.check import Check
+    from crawler.store import reader, sightings
+    from crawler.store.vocabulary import known_words
+
+    filters = selected.filters()
+    status = reader.status(conn, filters, now=now)
+    left_out = known_words(conn, "zone") - {row.target.zone for row in status}
+    rules = [_by_project_id(conn, rule) for rule in rules if isinstance(rule, Require) or rule.zone not in left_out]
+    images = reader.images(conn, None, filters, now=now, stale_after=settings.stale_after, include_retired=True)
+    gate = Check(rules, status, images, now=now, stale_after=settings.stale_after)
+    past = gate.past(known_words(conn, "name"))
+    listed = list(sightings.targets_listing(conn, past.name_keys))
+    wanted = past.image_ids
+    while wanted:
+        gone = reader.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(sorted(wanted))))
+        more = gate.learn(sightings.stays_of(conn, wanted), gone, listed)
+        wanted = more.image_ids if more else frozenset()
+    if not past.image_ids:
+        gate.learn((), (), listed)
+    return list(gate.judge())
+
+
+def _by_project_id(conn: Connection, rule: Require | Pin) -> Require | Pin:
+    """Give *rule* with the ids of its projects, which people also call by name."""
+    from crawler.store.selection import Filters, chosen_targets
+
+    globs = rule.scope.project
+    if not globs:
+        return rule
+    ids = {choice.target.project for choice in chosen_targets(conn, Filters(project=globs))}
+    return replace(rule, scope=replace(rule.scope, project=tuple(sorted(ids)) or globs))

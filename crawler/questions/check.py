@@ -1,0 +1,226 @@
+"""
+A policy gate: are the required images there, and the pinned ids still good? What nobody knows never passes silently.
+
+Two steps, because most rules need no past: `Check(…)` takes what is open now and says what it has to know of the past
+(`past`, then `learn`); `judge` gives the rows. Everything is found in indexes made once, so the work grows with the
+rules and with the images, not with their product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+
+from crawler.model import Target
+from crawler.questions.rules import CheckRow, Pin, Require
+from crawler.questions.standing import Index, Past, Verdict, pinned_at, required_at, zones_of
+from crawler.records import ChangeRow, ImageRow, StatusRow, Stay
+
+
+class Check:
+    """Judges rules against the open *images* at the targets whose *status* is given, absent ones included."""
+
+    def __init__(
+        self,
+        rules: Sequence[Require | Pin],
+        status: Iterable[StatusRow],
+        images: Iterable[ImageRow],
+        *,
+        now: datetime,
+        stale_after: timedelta,
+    ) -> None:
+        self.rules = rules
+        self._index = Index(status, images, now, stale_after)
+        self._zones: dict[tuple[str, ...], list[str]] = {}
+        self._keys: dict[str, Collection[str]] = {}
+        self._asked: set[str] = set()
+
+    def past(self, names: Iterable[str] = ()) -> Past:
+        """
+        Give what the rules need to know of the past.
+
+        *names*: every image name ever recorded, for globs that fit nothing that is open.
+        """
+        for name in names:
+            self._index.key_of(name)
+        self._keys.clear()
+        self._asked = {rule.image_id for rule in self.rules if isinstance(rule, Pin)}
+        missing: set[str] = set()
+        for rule in self.rules:
+            if isinstance(rule, Require):
+                keys = self._keys_of(rule)
+                if any(not self._is_listed(keys, target) for _, target in self._targets(rule)):
+                    missing.update(keys)
+        return Past(image_ids=frozenset(self._asked), name_keys=frozenset(missing))
+
+    def learn(
+        self, stays: Iterable[Stay], withdrawals: Iterable[ChangeRow], listed: Iterable[tuple[Target, str]] = ()
+    ) -> Past | None:
+        """
+        Take the past that was asked for; give what has to be known besides (re-issues of re-issues), or None.
+
+        *stays* and *withdrawals* of the images asked for, and the targets that *listed* each name asked for.
+        """
+        changes = list(withdrawals)
+        self._index.learn(stays, changes, listed)
+        more = {change.counterpart for change in changes if change.counterpart} - self._asked
+        more = {image_id for image_id in more if image_id not in self._index.open_by_id}
+        self._asked |= more
+        return Past(image_ids=frozenset(more), name_keys=frozenset()) if more else None
+
+    def judge(self) -> Iterator[CheckRow]:
+        """Give the rows, rule by rule, zone by zone."""
+        for rule in self.rules:
+            yield from self._required(rule) if isinstance(rule, Require) else self._pinned(rule)
+
+    # --- required names ----------------------------------------------------------------------------------------------
+
+    def _required(self, rule: Require) -> Iterator[CheckRow]:
+        keys = self._keys_of(rule)
+        by_zone: dict[str, list[Target]] = {}
+        for zone, target in self._targets(rule):
+            by_zone.setdefault(zone, []).append(target)
+        for zone in self._zones_of(rule):
+            targets = by_zone.get(zone)
+            if targets:
+                yield from _rows(rule, zone, targets, lambda target: required_at(self._index, rule, keys, target))
+            elif any(not self._is_out(target) for target in self._index.zones[zone]):
+                yield _not_asked(rule, zone)
+
+    def _targets(self, rule: Require) -> Iterator[tuple[str, Target]]:
+        """Give the zones of a rule with their targets; places out of reach only where the rule names their zone."""
+        for zone in self._zones_of(rule):
+            wanted = [target for target in self._index.zones[zone] if rule.scope.wants(target)]
+            reached = [target for target in wanted if not self._is_out(target)]
+            for target in reached or (wanted if zone in rule.zones else []):
+                yield zone, target
+
+    def _zones_of(self, rule: Require) -> list[str]:
+        zones = self._zones.get(rule.zones)
+        if zones is None:
+            known = self._index.zones
+            zones = sorted(z for z in known if any(z == glob or fnmatchcase(z, glob) for glob in rule.zones))
+            self._zones[rule.zones] = zones
+        return zones
+
+    def _keys_of(self, rule: Require) -> Collection[str]:
+        keys = self._keys.get(rule.name)
+        if keys is None:
+            keys = self._keys[rule.name] = self._index.fitting_keys(rule.name)
+        return keys
+
+    def _is_listed(self, keys: Collection[str], target: Target) -> bool:
+        return any(target in self._index.open_by_key.get(key, ()) for key in keys)
+
+    def _is_out(self, target: Target) -> bool:
+        return self._index.is_absent(target) or self._index.is_closed(target)
+
+    # --- pinned ids --------------------------------------------------------------------------------------------------
+
+    def _pinned(self, pin: Pin) -> Iterator[CheckRow]:
+        index = self._index
+        lives = {
+            zone: [target for target in targets if pin.scope.wants(target)]
+            for zone, targets in zones_of(index, pin.image_id).items()
+        }
+        lives = {zone: targets for zone, targets in lives.items() if targets}
+        if pin.zone is None and not lives:
+            yield self._nowhere(pin)
+            return
+        for zone in [pin.zone] if pin.zone is not None else sorted(lives):
+            if zone not in index.zones:
+                yield CheckRow(
+                    rule=pin.label,
+                    zone=zone,
+                    image_id=pin.image_id,
+                    outcome="unknown",
+                    detail=f"the history knows no zone {zone}",
+                    source=pin.source,
+                )
+                continue
+            wanted = [target for target in index.zones[zone] if pin.scope.wants(target)]
+            if not wanted:
+                yield _not_asked(pin, zone)
+                continue
+            # an image of one project only says nothing about the others
+            targets = lives.get(zone) or wanted
+            targets = [target for target in targets if not self._is_out(target)] or targets
+            elsewhere = sorted(lives.keys() - {zone})
+            for row in _rows(pin, zone, targets, lambda target: pinned_at(index, pin, target)):
+                yield (
+                    _with_detail(row, f"it lives in {', '.join(elsewhere)}")
+                    if (row.outcome == "never-seen" and elsewhere)
+                    else row
+                )
+
+    def _nowhere(self, pin: Pin) -> CheckRow:
+        """Judge a bare id that was never seen anywhere: surely so only where every place is known."""
+        asked = [t for t in self._index.status if pin.scope.wants(t) and not self._is_out(t)]
+        doubts = [(t, verdict) for t in asked if (verdict := self._index.ignorance(t)) is not None]
+        detail = "was never listed anywhere"
+        if not asked:
+            return CheckRow(
+                rule=pin.label, zone=None, image_id=pin.image_id, outcome="not-asked",
+                detail="no target that the rule is about is asked", source=pin.source,
+            )  # fmt: skip
+        if doubts:
+            zones = sorted({target.zone for target, _ in doubts})
+            detail += f"; not known in {', '.join(zones[:5])}{' …' if len(zones) > 5 else ''}"
+        return CheckRow(
+            rule=pin.label, zone=None, image_id=pin.image_id, outcome="never-seen", detail=detail, source=pin.source
+        )
+
+
+def _rows(
+    rule: Require | Pin, zone: str, targets: Sequence[Target], judge: Callable[[Target], Verdict]
+) -> Iterator[CheckRow]:
+    """Judge a rule at the targets of one zone; those that agree share a row."""
+    groups: dict[tuple[str, str | None, str | None], tuple[Verdict, list[Target]]] = {}
+    for target in targets:
+        verdict = judge(target)
+        key = (verdict.outcome, verdict.image_id, verdict.successor)
+        groups.setdefault(key, (verdict, []))[1].append(target)
+    for verdict, where in groups.values():
+        row = CheckRow(
+            rule=rule.label,
+            zone=zone,
+            image_id=verdict.image_id,
+            outcome=verdict.outcome,
+            successor=verdict.successor,
+            detail=verdict.detail,
+            source=rule.source,
+        )
+        yield row if len(groups) == 1 else _with_detail(row, _told(where, targets))
+
+
+def _with_detail(row: CheckRow, more: str) -> CheckRow:
+    detail = f"{row.detail}; {more}" if row.detail else more
+    return CheckRow(
+        rule=row.rule, zone=row.zone, image_id=row.image_id, outcome=row.outcome,
+        successor=row.successor, detail=detail, source=row.source,
+    )  # fmt: skip
+
+
+def _told(where: Sequence[Target], among: Sequence[Target]) -> str:
+    """Name the targets of a group by the part in which the targets of the zone differ."""
+    for part in ("project", "variant", "account", "kind"):
+        if len({getattr(target, part) for target in among}) > 1:
+            values = sorted({getattr(target, part) for target in where})
+            more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+            return f"{part} {', '.join(values[:3])}{more}"
+    return ""
+
+
+def _not_asked(rule: Require | Pin, zone: str) -> CheckRow:
+    scope = rule.scope
+    parts = (("variant", scope.variant), ("project", scope.project), ("account", scope.account), ("kind", scope.kind))
+    told = " and ".join(f"{part} {', '.join(globs)}" for part, globs in parts if globs)
+    return CheckRow(
+        rule=rule.label,
+        zone=zone,
+        image_id=rule.image_id if isinstance(rule, Pin) else None,
+        outcome="not-asked",
+        detail=f"{zone} is not asked with {told}",
+        source=rule.source,
+    )

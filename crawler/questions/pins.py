@@ -1,0 +1,129 @@
+"""
+Image ids in use, read from what other tools write: lines of text, a Terraform state, a Packer manifest.
+
+Tolerant of versions: any JSON is searched for `image_id` fields, each with the zone that the same object or one around
+it names; what is only looked up (Terraform's data sources) is not in use.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from crawler.errors import ConfigurationError, EmptySelection
+from crawler.questions.rules import Pin, Scope
+
+_ZONE_KEYS = ("availability_zone", "zone")
+_SEPARATOR = re.compile(r"[\s,;]+")
+_IMAGE_ID = re.compile(r"u?image-\w+|bsi-\w+", re.IGNORECASE)
+
+
+def read_pins(text: str, source: str) -> list[Pin]:
+    """
+    Give the ids in *text*, each once per place; *source* names it for people.
+
+    Raises ConfigurationError with every line that is none, EmptySelection when no id is found at all.
+    """
+    stripped = text.strip().removeprefix("\ufeff")
+    if stripped.startswith(("{", "[")):
+        try:
+            document = json.loads(stripped)
+        except ValueError as exc:
+            raise ConfigurationError(source, [f"is no JSON: {exc}"]) from None
+        found = list(_from_json(document, source))
+    else:
+        found = _from_lines(text, source)
+    if not found:
+        raise EmptySelection(f"{source} holds no image id: there is nothing to check.")
+    return _once(found)
+
+
+def _once(pins: list[Pin]) -> list[Pin]:
+    """Fold pins of one id in one place; the source of the first says how many more there are."""
+    folded: dict[Pin, list[Pin]] = {}
+    for pin in pins:
+        folded.setdefault(replace(pin, source=""), []).append(pin)
+    return [
+        replace(same[0], source=f"{same[0].source} and {len(same) - 1} more" if len(same) > 1 else same[0].source)
+        for same in folded.values()
+    ]
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+def _from_lines(text: str, source: str) -> list[Pin]:
+    pins: list[Pin] = []
+    problems: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = [word for word in _SEPARATOR.split(line.partition("#")[0].strip().removeprefix("\ufeff")) if word]
+        if not words:
+            continue
+        if len(words) > 2:
+            problems.append(f"line {number}: {line.strip()[:60]!r} is neither an image id nor a zone and an image id")
+            continue
+        image_id, zone = words[-1], words[0] if len(words) == 2 else None
+        if zone is not None and _IMAGE_ID.fullmatch(zone) and not _IMAGE_ID.fullmatch(image_id):
+            image_id, zone = zone, image_id
+        pins.append(Pin(image_id=image_id, zone=zone, source=f"{source}, line {number}"))
+    if problems:
+        raise ConfigurationError(source, problems)
+    return pins
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def _from_json(document: Any, source: str) -> Iterator[Pin]:
+    if isinstance(document, Mapping) and isinstance(document.get("builds"), list):
+        yield from _from_packer(document["builds"], source)
+        return
+    if isinstance(document, list) and all(isinstance(element, str) for element in document):
+        yield from (Pin(image_id=image_id, source=source) for image_id in document if image_id)
+        return
+    yield from _search(document, zone=None, name=source, source=source)
+
+
+def _from_packer(builds: list[Any], source: str) -> Iterator[Pin]:
+    """Read `region:id` pairs, separated by commas; of three parts the first is the project."""
+    for number, build in enumerate(builds, start=1):
+        artifact = build.get("artifact_id") if isinstance(build, Mapping) else None
+        if not isinstance(artifact, str):
+            continue
+        name = build.get("name") or f"build {number}"
+        for part in filter(None, (part.strip() for part in artifact.split(","))):
+            *places, image_id = part.split(":")
+            if image_id:
+                scope = Scope(region=tuple(places[-1:]), project=tuple(places[-2:-1]))
+                yield Pin(image_id=image_id, scope=scope, source=f"{source}, {name}")
+
+
+def _search(value: Any, *, zone: str | None, name: str, source: str) -> Iterator[Pin]:
+    if isinstance(value, list):
+        for element in value:
+            yield from _search(element, zone=zone, name=name, source=source)
+        return
+    if not isinstance(value, Mapping) or value.get("mode") == "data":
+        return
+    zone = next((value[key] for key in _ZONE_KEYS if isinstance(value.get(key), str) and value[key]), zone)
+    name = _resource(value, source) or name
+    image_id = value.get("image_id")
+    if isinstance(image_id, str) and image_id:
+        yield Pin(image_id=image_id, zone=zone, source=name)
+    for inner in value.values():
+        if isinstance(inner, Mapping | list):
+            yield from _search(inner, zone=zone, name=name, source=source)
+
+
+def _resource(value: Mapping[str, Any], source: str) -> str | None:
+    """Give the address of a Terraform resource, when *value* is one."""
+    if isinstance(value.get("address"), str):
+        return f"{source}, {value['address']}"
+    kind, name = value.get("type"), value.get("name")
+    if isinstance(kind, str) and isinstance(name, str) and ("instances" in value or "values" in value):
+        module = f"{value['module']}." if isinstance(value.get("module"), str) else ""
+        return f"{source}, {module}{kind}.{name}"
+    return None

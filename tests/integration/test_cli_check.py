@@ -1,0 +1,223 @@
+"""`crawler check` at the command line: a gate with an exit code for each reason, which reads what other tools write."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from tests.support.command import call, rows
+from tests.support.diary import PERIOD, START, Diary, Images, Refusal, target
+
+FIELDS = ["rule", "zone", "image_id", "outcome", "successor", "detail", "source"]
+HK, SG, TH = target("hk-02"), target("sg-01"), target("th-01")
+
+
+def listing(**names: str) -> Images:
+    return {f"uimage-{letter}": name for letter, name in names.items()}
+
+
+@pytest.fixture
+def story(database_url: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Diary]:
+    """Give a history in which every outcome happened."""
+    monkeypatch.chdir(tmp_path)
+    diary = Diary(engine)
+    gpu: dict[str, Any] = {"ImageName": "CUDA", "NotSupportGPU": False}
+    base = {**listing(a="Ubuntu", b="Debian", c="Rocky", d="SUSE", e="Alpine", f="Arch"), "uimage-g": gpu}
+    diary.run({HK: base, SG: listing(a="Ubuntu"), TH: listing(z="Ubuntu")})
+    diary.run({HK: {**base, "uimage-a2": "ubuntu"}, SG: listing(a="Ubuntu"), TH: Refusal(message="down")})
+    without = {key: value for key, value in base.items() if key not in ("uimage-b", "uimage-d")}
+    lost = {**without, "uimage-a2": "ubuntu", "uimage-b2": "Debian", "uimage-g": {**gpu, "NotSupportGPU": True}}
+    diary.run({HK: lost, SG: listing(a="Ubuntu"), TH: Refusal(message="down")})
+    return database_url, diary
+
+
+RULES = """
+[[require]]
+name = "ubuntu"
+zones = ["hk-*", "sg-01", "th-01"]
+
+[[require]]
+name = "SUSE"
+zones = ["hk-02", "sg-01"]
+
+[[require]]
+name = "CUDA"
+zones = "hk-02"
+gpu = true
+
+[[require]]
+name = "CUDA"
+zones = ["hk-02"]
+variant = "g-v100"
+
+[[pinned]]
+zone = "hk-02"
+ids = ["uimage-a", "uimage-a2", "uimage-b", "uimage-d", "uimage-g", "uimage-no"]
+
+[[pinned]]
+id = "uimage-a"
+"""
+EXPECTED = [
+    ("require ubuntu", "hk-02", "uimage-a2", "ok", None),
+    ("require ubuntu", "sg-01", "uimage-a", "ok", None),
+    ("require ubuntu", "th-01", None, "unknown", None),
+    ("require SUSE", "hk-02", None, "missing", None),
+    ("require SUSE", "sg-01", None, "never-seen", None),
+    ("require CUDA (gpu)", "hk-02", "uimage-g", "gpu-lost", None),
+    ("require CUDA", "hk-02", None, "not-asked", None),
+    ("pinned uimage-a", "hk-02", "uimage-a", "superseded", "uimage-a2"),
+    ("pinned uimage-a2", "hk-02", "uimage-a2", "ok", None),
+    ("pinned uimage-b", "hk-02", "uimage-b", "re-issued", "uimage-b2"),
+    ("pinned uimage-d", "hk-02", "uimage-d", "missing", None),
+    ("pinned uimage-g", "hk-02", "uimage-g", "gpu-lost", None),
+    ("pinned uimage-no", "hk-02", "uimage-no", "never-seen", None),
+    ("pinned uimage-a", "hk-02", "uimage-a", "superseded", "uimage-a2"),
+    ("pinned uimage-a", "sg-01", "uimage-a", "ok", None),
+]
+
+
+def test_every_outcome(story: tuple[str, Diary]) -> None:
+    """A rules file with every sort of rule has a row per rule and zone, with the outcome and the successor."""
+    url, diary = story
+    Path("rules.toml").write_text(RULES)
+    found = rows("--database", url, "check", "rules.toml", now=diary.now, code=1)
+
+    assert [list(row) for row in found] == [FIELDS] * len(found)
+    assert [(r["rule"], r["zone"], r["image_id"], r["outcome"], r["successor"]) for r in found] == EXPECTED
+    result = call("--database", url, "check", "rules.toml", now=diary.now, code=1)
+    assert "11 rules: 4 ok, 2 superseded, 1 re-issued, 2 missing, 2 never-seen, 2 gpu-lost, 1 not-asked, 1 unk" in (
+        result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "later", "code", "outcomes"),
+    [
+        ("hk-02 uimage-a2", 0, 0, ["ok"]),
+        ("uimage-a", 0, 0, ["superseded", "ok"]),
+        ("hk-02 uimage-b\nhk-02 uimage-a", 0, 1, ["re-issued", "superseded"]),
+        ("uimage-z", 0, 8, ["unknown"]),
+        ("uimage-z\nhk-02 uimage-d", 0, 1, ["unknown", "missing"]),
+        ("hk-02 uimage-a2", 27, 8, ["stale"]),
+        ("sg-02 uimage-a", 0, 8, ["unknown"]),
+    ],
+)
+def test_exit_codes(story: tuple[str, Diary], ids: str, later: int, code: int, outcomes: list[str]) -> None:
+    """0 when all are ok or superseded, else 1, or 8 when nobody knows."""
+    url, diary = story
+    found = rows("--database", url, "check", "-", stdin=ids, now=diary.now + timedelta(hours=later), code=code)
+
+    assert [row["outcome"] for row in found] == outcomes
+
+
+def test_what_tools_write(story: tuple[str, Diary]) -> None:
+    """A Terraform state by name, a Packer manifest, and ids on standard input are judged together with rules."""
+    url, diary = story
+    attributes = {"availability_zone": "hk-02", "image_id": "uimage-b"}
+    state = {
+        "version": 4,
+        "resources": [{"type": "ucloud_instance", "name": "web", "instances": [{"attributes": attributes}]}],
+    }
+    Path("terraform.tfstate").write_text(json.dumps(state))
+    Path("manifest.json").write_text(json.dumps({"builds": [{"artifact_id": "sg:uimage-a"}]}))
+    Path("rules.toml").write_text('[[pinned]]\nid = "uimage-c"\n')
+    files = ("terraform.tfstate", "manifest.json", "-", "rules.toml")
+    found = rows("--database", url, "check", *files, stdin="uimage-a2\n", now=diary.now, code=1)
+
+    assert [(row["zone"], row["image_id"], row["outcome"], row["source"]) for row in found] == [
+        ("hk-02", "uimage-b", "re-issued", "terraform.tfstate, ucloud_instance.web"),
+        ("sg-01", "uimage-a", "ok", "manifest.json, build 1"),
+        ("hk-02", "uimage-a2", "ok", "stdin, line 1"),
+        ("hk-02", "uimage-c", "ok", "rules.toml, pinned[1]"),
+    ]
+    assert rows("--database", url, "check", stdin="uimage-a2\n", now=diary.now) == [found[2]]
+
+
+def test_selection(story: tuple[str, Diary]) -> None:
+    """Options narrow the gate to some targets; rules about others are left out."""
+    url, diary = story
+    Path("rules.toml").write_text(RULES)
+    words = ("--database", url, "check", "rules.toml", "--zone", "sg-*")
+
+    assert [(row["rule"], row["outcome"]) for row in rows(*words, now=diary.now, code=1)] == [
+        ("require ubuntu", "ok"),
+        ("require SUSE", "never-seen"),
+        ("pinned uimage-a", "ok"),
+    ]
+    assert "knows no zone 'mars'" in call(*words, "--zone", "mars", now=diary.now, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[[require]]\nname = "x"\nzones = ["hk-2"]\n',
+            "require[1]: the history knows no zone 'hk-2'; did you mean hk-02?",
+        ),
+        ("[[require]]\n", "require[1].name: is missing"),
+        ("nonsense", "is no TOML"),
+        (None, "rules.toml cannot be read: No such file or directory."),
+    ],
+)
+def test_bad_rules(story: tuple[str, Diary], text: str | None, said: str) -> None:
+    """Malformed rules are wrong usage, each problem with its place."""
+    url, diary = story
+    if text is not None:
+        Path("rules.toml").write_text(text)
+    result = call("--database", url, "check", "rules.toml", now=diary.now, code=2)
+
+    assert result.stdout == ""
+    assert said in result.stderr
+
+
+def test_problems_of_several_files(story: tuple[str, Diary]) -> None:
+    """What is wrong in several files is told at once."""
+    url, diary = story
+    Path("rules.toml").write_text("[[require]]\n")
+    stderr = call("--database", url, "check", "rules.toml", "-", stdin="a b c", now=diary.now, code=2).stderr
+
+    assert "require[1].name: is missing" in stderr
+    assert "line 1: 'a b c' is neither" in stderr
+
+
+def test_no_ids(story: tuple[str, Diary]) -> None:
+    """Nothing to check is an error, so that an unread format never passes."""
+    assert "stdin holds no image id" in call("--database", story[0], "check", "-", stdin="{}", code=2).stderr
+
+
+def test_nothing_recorded(sqlite_url: str) -> None:
+    """A history without a run knows nothing yet."""
+    assert "Nothing is recorded yet" in call("--database", sqlite_url, "check", "-", stdin="uimage-a", code=8).stderr
+
+
+def test_number_of_statements(
+    engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of statements does not follow the number of rules."""
+    monkeypatch.chdir(tmp_path)
+    diary = Diary(engine)
+    zones = [target(f"hk-{number:02}") for number in range(10)]
+    diary.run({zone: {f"uimage-{n}": f"Image {n}" for n in range(40)} for zone in zones})
+    diary.run({zone: {f"uimage-{n}": f"Image {n}" for n in range(5, 40)} for zone in zones}, at=START + 9 * PERIOD)
+    Path("few.txt").write_text("uimage-1\nhk-01 uimage-30\n")
+    Path("many.txt").write_text("".join(f"uimage-{n}\nhk-0{n % 10} uimage-{n}\n" for n in range(40)))
+    counts = []
+    for name in ("few.txt", "many.txt"):
+        statements: list[str] = []
+        listener = statements.append
+
+        def note(conn: Any, cursor: Any, sql: str, *_: Any, listener: Any = listener) -> None:
+            listener(sql)
+
+        event.listen(type(engine), "before_cursor_execute", note)
+        try:
+            call("--database", database_url, "check", name, now=diary.now, code=1)
+        finally:
+            event.remove(type(engine), "before_cursor_execute", note)
+        counts.append(len(statements))
+    assert counts[1] == counts[0] <= 40

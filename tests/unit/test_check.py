@@ -1,0 +1,297 @@
+"""The policy gate: every outcome, the exit code of each, and work that grows with the sum and not the product."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from crawler.errors import ExitCode
+from crawler.model import Target
+from crawler.questions.check import Check
+from crawler.questions.rules import OUTCOMES, CheckOutcome, CheckRow, Pin, Require, Scope, exit_code
+from crawler.records import ChangeRow, ImageRow, StatusRow, Stay
+from tests.support.facts import HK, NOON, hours, image, status, target
+
+STALE = timedelta(hours=26)
+UBUNTU = "Ubuntu 20.04"
+OTHER = target(project="org-b")
+
+
+def stay(
+    image_id: str, name: str = "Ubuntu 20.04", where: Target = HK, *, until: float | None = 10, **more: Any
+) -> Stay:
+    attributes = {"image_name": name, "gpu": True, **more}
+    return Stay(
+        target=where,
+        image_set="ImageSet",
+        image_id=image_id,
+        attributes=attributes,
+        valid_from=hours(200),
+        valid_to=None if until is None else hours(until),
+        present_since=hours(200),
+        baseline=True,
+    )
+
+
+def withdrawn(image_id: str, counterpart: str | None = None, where: Target = HK, number: int = 1) -> ChangeRow:
+    return ChangeRow(
+        id=number,
+        run=1,
+        target=where,
+        event="withdrawn",
+        image_set="ImageSet",
+        image_id=image_id,
+        image_name="Ubuntu 20.04",
+        fields={},
+        counterpart=counterpart,
+        not_before=hours(11),
+        observed_at=hours(10),
+        recorded_at=hours(10),
+    )
+
+
+def judge(
+    rules: Sequence[Require | Pin],
+    states: Sequence[StatusRow],
+    images: Sequence[ImageRow] = (),
+    stays: Sequence[Stay] = (),
+    changes: Sequence[ChangeRow] = (),
+) -> list[CheckRow]:
+    gate = Check(rules, states, images, now=NOON, stale_after=STALE)
+    past = gate.past()
+    keys = {(s.target, s.image_name.casefold()) for s in stays if s.image_name.casefold() in past.name_keys}
+    wanted = past.image_ids
+    while wanted:
+        known = [s for s in stays if s.image_id in wanted]
+        more = gate.learn(known, [c for c in changes if c.image_id in wanted], keys)
+        wanted = more.image_ids if more else frozenset()
+    gate.learn((), (), keys)
+    return list(gate.judge())
+
+
+def one(*arguments: Any) -> tuple[str, str | None, str | None]:
+    (row,) = judge(*arguments)
+    return row.outcome, row.image_id, row.successor
+
+
+REQUIRE = Require(name="ubuntu 20.04", zones=("hk-02",))
+GPU = Require(name="Ubuntu*", zones=("hk-*",), gpu=True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "state", "images", "stays", "expected"),
+    [
+        (REQUIRE, status(), [image("uimage-a"), image("uimage-b", came=1)], [], ("ok", "uimage-b", None)),
+        (REQUIRE, status(), [image("uimage-a", "Debian")], [], ("never-seen", None, None)),
+        (REQUIRE, status(), [], [stay("uimage-a")], ("missing", None, None)),
+        (REQUIRE, status(outcome="failed"), [image("uimage-a", reason="failed")], [], ("unknown", None, None)),
+        (REQUIRE, status(outcome="denied", last_ok=None), [], [], ("unknown", None, None)),
+        (REQUIRE, status(outcome="retired"), [image("uimage-a", reason="retired")], [], ("unknown", None, None)),
+        (REQUIRE, status(last_ok=27), [image("uimage-a", reason="stale")], [], ("stale", None, None)),
+        (REQUIRE, status(outcome="held"), [image("uimage-a", reason="held")], [], ("unknown", "uimage-a", None)),
+        (
+            REQUIRE,
+            status(outcome="held"),
+            [image("uimage-a", reason="held", came=1), image("uimage-b")],
+            [],
+            ("ok", "uimage-b", None),
+        ),
+        (GPU, status(), [image("uimage-a"), image("uimage-b", came=1, gpu=False)], [], ("ok", "uimage-a", None)),
+        (GPU, status(), [image("uimage-b", gpu=False)], [], ("gpu-lost", "uimage-b", None)),
+        (GPU, status(), [image("uimage-b", gpu=None)], [], ("unknown", "uimage-b", None)),
+    ],
+)
+def test_required(rule: Require, state: StatusRow, images: Any, stays: Any, expected: Any) -> None:
+    """A required name is there (the newest id), was there, never was, lost its GPU support, or nobody knows."""
+    assert one([rule], [state], images, stays) == expected
+
+
+PIN = Pin(image_id="uimage-a", zone="hk-02")
+NO_GPU, NEEDS_GPU = replace(PIN, gpu=False), replace(PIN, gpu=True)
+WAS = stay("uimage-a")
+GONE = withdrawn("uimage-a")
+
+
+@pytest.mark.parametrize(
+    ("pin", "state", "images", "stays", "changes", "expected"),
+    [
+        (PIN, status(), [image("uimage-a")], [], [], ("ok", None)),
+        (PIN, status(), [image("uimage-a", superseded_by="uimage-b")], [], [], ("superseded", "uimage-b")),
+        (PIN, status(), [], [], [], ("never-seen", None)),
+        (PIN, status(), [], [stay("uimage-a")], [withdrawn("uimage-a")], ("missing", None)),
+        (PIN, status(), [image("uimage-b", came=5)], [WAS], [GONE], ("re-issued", "uimage-b")),
+        (PIN, status(), [image("uimage-b"), image("uimage-c")], [stay("uimage-a")], [], ("missing", None)),
+        (PIN, status(outcome="failed"), [], [stay("uimage-a")], [withdrawn("uimage-a", "uimage-b")], ("unknown", None)),
+        (PIN, status(last_ok=27), [image("uimage-a", reason="stale")], [], [], ("stale", None)),
+        (PIN, status(outcome="held"), [image("uimage-a", reason="held")], [], [], ("unknown", None)),
+        (PIN, status(outcome="retired"), [image("uimage-a", reason="retired")], [], [], ("unknown", None)),
+        (PIN, status(), [image("uimage-a", gpu=False)], [stay("uimage-a")], [], ("gpu-lost", None)),
+        (PIN, status(), [image("uimage-a", gpu=False)], [stay("uimage-a", gpu=False)], [], ("ok", None)),
+        (NO_GPU, status(), [image("uimage-a", gpu=False)], [WAS], [], ("ok", None)),
+        (NEEDS_GPU, status(), [image("uimage-a", gpu=None)], [], [], ("unknown", None)),
+        (Pin(image_id="uimage-a", zone="hk-03"), status(), [image("uimage-a")], [], [], ("unknown", None)),
+    ],
+)  # fmt: skip
+def test_pinned(pin: Pin, state: StatusRow, images: Any, stays: Any, changes: Any, expected: Any) -> None:
+    """A pinned id is there, superseded, re-issued, gone, never was there, lost its GPU support, or nobody knows."""
+    outcome, image_id, successor = one([pin], [state], images, stays, changes)
+
+    assert (outcome, successor) == expected
+    assert image_id == "uimage-a"
+
+
+def test_chain_of_reissues() -> None:
+    """The successor of an id that was re-issued again and again is the one that is open now, whatever it is called."""
+    stays = [stay("uimage-a"), stay("uimage-b"), stay("uimage-c", until=None)]
+    changes = [withdrawn("uimage-a", "uimage-b", number=1), withdrawn("uimage-b", "uimage-c", number=2)]
+
+    renamed = [image("uimage-c", "Ubuntu 20.04 LTS")]
+    assert one([PIN], [status()], renamed, stays, changes) == ("re-issued", "uimage-a", "uimage-c")
+
+
+def test_a_circle_of_reissues_ends() -> None:
+    """Ids that replaced each other and are all gone are missing."""
+    stays = [stay("uimage-a"), stay("uimage-b")]
+    changes = [withdrawn("uimage-a", "uimage-b", number=1), withdrawn("uimage-b", "uimage-a", number=2)]
+
+    assert one([PIN], [status()], [], stays, changes)[0] == "missing"
+
+
+def test_bare_ids() -> None:
+    """A bare id is judged in every zone it lives, or lived, in; nowhere seen, it has one row without a zone."""
+    elsewhere = target("hk-01")
+    states = [status(), status(elsewhere), status(target("hk-03"))]
+    found = judge(
+        [Pin(image_id="uimage-a"), Pin(image_id="uimage-z")],
+        states,
+        [image("uimage-a")],
+        [stay("uimage-a", until=None), stay("uimage-a", where=elsewhere)],
+    )
+
+    assert [(row.zone, row.outcome) for row in found] == [
+        ("hk-01", "missing"),
+        ("hk-02", "ok"),
+        (None, "never-seen"),
+    ]
+
+
+def test_an_id_of_another_zone() -> None:
+    """An id is judged in the zone it is used in; where it lives instead is told."""
+    (row,) = judge([PIN], [status(), status(target("hk-01"))], [image("uimage-a", where=target("hk-01"))])
+
+    assert (row.zone, row.outcome) == ("hk-02", "never-seen")
+    assert "it lives in hk-01" in row.detail
+
+
+def test_projects() -> None:
+    """Projects that agree share a row; those that differ are told apart; an id of one project is no other's matter."""
+    states = [status(), status(OTHER), status(target(project="org-c"), "denied", last_ok=None)]
+    both = [image("uimage-a"), image("uimage-a", where=OTHER)]
+
+    assert one([REQUIRE], states, both) == ("ok", "uimage-a", None)
+    assert one([PIN], states, [image("uimage-a")]) == ("ok", "uimage-a", None)
+    ours, theirs = judge([REQUIRE], states, [image("uimage-a")])
+    assert (ours.outcome, theirs.outcome, theirs.detail) == ("ok", "never-seen", "was never listed here; project org-b")
+
+
+def test_not_asked() -> None:
+    """A rule about a variant that nobody asks for is not asked."""
+    scope = Scope(variant=("g-v100",))
+
+    assert one([Require(name="x", zones=("hk-02",), scope=scope)], [status()]) == ("not-asked", None, None)
+    assert one([Pin(image_id="x", zone="hk-02", scope=scope)], [status()]) == ("not-asked", "x", None)
+    assert one([Pin(image_id="x", scope=scope)], [status()]) == ("not-asked", "x", None)
+
+
+def test_places_out_of_reach() -> None:
+    """A glob over zones leaves out those that are retired or never were open; a zone called by name is unknown."""
+    closed, retired = target("hk-01"), target("hk-03")
+    states = [status(), status(closed, "denied", last_ok=None), status(retired, "retired")]
+    wide = Require(name="Ubuntu 20.04", zones=("hk-*",))
+
+    assert [row.zone for row in judge([wide], states, [image("uimage-a")])] == ["hk-02"]
+    named = Require(name="Ubuntu 20.04", zones=("hk-01", "hk-03"))
+    assert {row.outcome for row in judge([named], states)} == {"unknown"}
+
+
+def test_globs_of_names_know_the_past() -> None:
+    """A glob that fits nothing that is open is compared with every name ever recorded."""
+    gate = Check([Require(name="Deb*")], [status()], [], now=NOON, stale_after=STALE)
+
+    assert "debian 12" in gate.past(["Debian 12", "CentOS"]).name_keys
+    gate.learn((), (), [(HK, "debian 12")])
+    assert [row.outcome for row in gate.judge()] == ["missing"]
+
+
+EXITS: dict[CheckOutcome, ExitCode] = {
+    "ok": ExitCode.DONE,
+    "superseded": ExitCode.DONE,
+    "re-issued": ExitCode.NO,
+    "missing": ExitCode.NO,
+    "never-seen": ExitCode.NO,
+    "gpu-lost": ExitCode.NO,
+    "not-asked": ExitCode.UNKNOWN,
+    "unknown": ExitCode.UNKNOWN,
+    "stale": ExitCode.UNKNOWN,
+}
+
+
+def test_exit_codes() -> None:
+    """0 when all are ok or superseded, else 1, or 8 when nothing worse than not knowing is among them."""
+
+    def row(outcome: CheckOutcome) -> CheckRow:
+        return CheckRow(rule="r", zone=None, image_id=None, outcome=outcome)
+
+    assert set(EXITS) == set(OUTCOMES)
+    for outcome, code in EXITS.items():
+        assert exit_code([row("ok"), row(outcome), row("superseded")]) == code
+        assert exit_code([row("stale"), row(outcome)]) == (ExitCode.NO if code == ExitCode.NO else ExitCode.UNKNOWN)
+    assert exit_code([]) == ExitCode.DONE
+
+
+class Counted(UserDict[str, Any]):
+    """Attributes that count how often somebody looks."""
+
+    looks = 0
+
+    def __getitem__(self, key: str) -> Any:
+        """Look."""
+        Counted.looks += 1
+        return super().__getitem__(key)
+
+
+def many(rules: int, images: int) -> tuple[list[Require | Pin], list[StatusRow], list[ImageRow]]:
+    """Make so many rules of every sort over so many images in fifty zones."""
+    places = [target(f"hk-{number:02}") for number in range(50)]
+    rows = [
+        image(f"uimage-{number}", f"Image {number // 50}", places[number % 50], came=number + 1)
+        for number in range(images)
+    ]
+    asked: list[Require | Pin] = []
+    for number in range(rules):
+        match number % 4:
+            case 0:
+                asked.append(Require(name=f"Image {number % 100}", zones=(f"hk-{number % 50:02}",), gpu=True))
+            case 1:
+                asked.append(Require(name=f"IMAGE {number % 100}?", zones=(f"hk-{number % 50:02}",)))
+            case 2:
+                asked.append(Pin(image_id=f"uimage-{number}", zone=f"hk-{number % 50:02}"))
+            case _:
+                asked.append(Pin(image_id=f"uimage-{number}"))
+    return asked, [status(place) for place in places], rows
+
+
+def test_no_rule_looks_at_every_image() -> None:
+    """1,000 rules over 5,000 images look into an image a few times per image and rule, not once per pair."""
+    rules, states, rows = many(1_000, 5_000)
+    counted = [replace(row, attributes=Counted(row.attributes)) for row in rows]
+    Counted.looks = 0
+    found = judge(rules, states, counted)
+
+    assert len(found) >= 1_000
+    assert Counted.looks <= 4 * (len(rules) + len(rows))

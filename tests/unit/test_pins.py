@@ -1,0 +1,229 @@
+"""Ids in use, from text, Terraform states and Packer manifests; rules from TOML with every problem at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from crawler.cli.rules import read_rules
+from crawler.errors import ConfigurationError, EmptySelection
+from crawler.questions.pins import read_pins
+from crawler.questions.rules import Pin, Require, Scope
+
+
+def pairs(text: str | dict[str, Any] | list[Any]) -> list[tuple[str | None, str]]:
+    document = text if isinstance(text, str) else json.dumps(text)
+    return [(pin.zone, pin.image_id) for pin in read_pins(document, "stdin")]
+
+
+def test_lines() -> None:
+    """One id a line, or a zone and an id; comments, empty lines, commas and the order do not matter."""
+    text = "\ufeffuimage-a\n\n# ours\nhk-02 uimage-b  # web\nhk-02,uimage-c\r\n\tuimage-d\thk-03\nodd-id\n"
+
+    assert pairs(text) == [
+        (None, "uimage-a"),
+        ("hk-02", "uimage-b"),
+        ("hk-02", "uimage-c"),
+        ("hk-03", "uimage-d"),
+        (None, "odd-id"),
+    ]
+    assert [pin.source for pin in read_pins("uimage-a\nuimage-a\n", "ids.txt")] == ["ids.txt, line 1 and 1 more"]
+
+
+def test_every_bad_line() -> None:
+    """Every line that is none is told at once."""
+    with pytest.raises(ConfigurationError) as refusal:
+        read_pins("uimage-a b c\nuimage-b\nx y z", "ids.txt")
+
+    assert [problem.partition(":")[0] for problem in refusal.value.problems] == ["line 1", "line 3"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n# nothing\n", "{}", "[]", '{"builds": []}', '{"resources": [{"mode": "data"}]}']
+)
+def test_nothing_to_check(text: str) -> None:
+    """A source without any id is an error, not a silent success."""
+    with pytest.raises(EmptySelection, match="stdin holds no image id"):
+        read_pins(text, "stdin")
+
+
+def test_broken_json() -> None:
+    """What looks like JSON and is none is said with the place."""
+    with pytest.raises(ConfigurationError, match=r"is no JSON: .*line 1 column"):
+        read_pins('{"resources": [', "state.json")
+
+
+STATE: dict[str, Any] = {
+    "version": 4,
+    "terraform_version": "1.9.0",
+    "resources": [
+        {
+            "mode": "managed",
+            "type": "ucloud_instance",
+            "name": "web",
+            "instances": [
+                {"index_key": 0, "attributes": {"availability_zone": "hk-02", "image_id": "uimage-a", "tags": None}},
+                {"index_key": 1, "attributes": {"availability_zone": "hk-02", "image_id": "uimage-a"}},
+                {"index_key": 2, "attributes": {"zone": "hk-01", "image_id": "uimage-b"}},
+            ],
+        },
+        {
+            "module": "module.k8s",
+            "mode": "managed",
+            "type": "ucloud_uk8s_node",
+            "name": "pool",
+            "instances": [{"attributes": {"availability_zone": "cn-bj2-02", "nodes": [{"image_id": "uimage-c"}]}}],
+        },
+        {
+            "mode": "data",
+            "type": "ucloud_images",
+            "name": "all",
+            "instances": [{"attributes": {"images": [{"image_id": "uimage-x"}]}}],
+        },
+        {"mode": "managed", "type": "ucloud_disk", "name": "d", "instances": [{"attributes": {"image_id": ""}}]},
+    ],
+}
+
+
+def test_terraform_state() -> None:
+    """A Terraform state gives the ids of its resources with their zones, once each, and says whose they are."""
+    pins = read_pins(json.dumps(STATE), "terraform.tfstate")
+
+    assert [(pin.zone, pin.image_id, pin.source) for pin in pins] == [
+        ("hk-02", "uimage-a", "terraform.tfstate, ucloud_instance.web and 1 more"),
+        ("hk-01", "uimage-b", "terraform.tfstate, ucloud_instance.web"),
+        ("cn-bj2-02", "uimage-c", "terraform.tfstate, module.k8s.ucloud_uk8s_node.pool"),
+    ]
+
+
+def test_terraform_show() -> None:
+    """`terraform show -json`, and what else nests resources, is read as well."""
+    inner = {"address": "m.x.y", "mode": "managed", "values": {"zone": "hk-02", "image_id": "uimage-a"}}
+
+    assert pairs({"values": {"root_module": {"child_modules": [{"resources": [inner]}]}}}) == [("hk-02", "uimage-a")]
+    assert pairs([{"zone": "hk-02", "image_id": "uimage-a"}, {"image_id": "uimage-b"}]) == [
+        ("hk-02", "uimage-a"),
+        (None, "uimage-b"),
+    ]
+    assert pairs(["uimage-a"]) == [(None, "uimage-a")]
+
+
+def test_packer_manifest() -> None:
+    """A Packer manifest gives the ids of its builds with their regions."""
+    builds = [
+        {"name": "base", "builder_type": "ucloud-uhost", "artifact_id": "cn-bj2:uimage-a,hk:uimage-b"},
+        {"artifact_id": "org-x:cn-sh2:uimage-c"},
+        {"artifact_id": None},
+    ]
+    pins = read_pins(json.dumps({"builds": builds, "last_run_uuid": "u"}), "manifest.json")
+
+    assert pins == [
+        Pin(image_id="uimage-a", scope=Scope(region=("cn-bj2",)), source="manifest.json, base"),
+        Pin(image_id="uimage-b", scope=Scope(region=("hk",)), source="manifest.json, base"),
+        Pin(image_id="uimage-c", scope=Scope(region=("cn-sh2",), project=("org-x",)), source="manifest.json, build 2"),
+    ]
+
+
+KNOWN = {
+    "zone": {"hk-02", "hk-01"},
+    "kind": {"uk8s-image"},
+    "account": {"prod"},
+    "project": {"org-x"},
+    "region": {"hk"},
+}
+
+
+def test_rules() -> None:
+    """Required names and pinned ids, a word or a list of words, in the scope that a rule gives itself."""
+    text = """
+        [[require]]
+        name = "Ubuntu 20.04"
+        zones = ["hk-*"]
+        gpu = true
+        kind = "uk8s-image"
+
+        [[require]]
+        name = "CentOS*"
+        variant = ["g-*"]
+        projects = "org-x"
+
+        [[pinned]]
+        zone = "hk-02"
+        ids = ["uimage-a", "uimage-b"]
+
+        [[pinned]]
+        image_id = "uimage-c"
+        gpu = true
+    """
+
+    assert read_rules(text, "r", KNOWN) == [
+        Require(
+            name="Ubuntu 20.04",
+            zones=("hk-*",),
+            gpu=True,
+            scope=Scope(kind=("uk8s-image",), variant=("default",)),
+            source="r, require[1]",
+        ),
+        Require(name="CentOS*", scope=Scope(variant=("g-*",), project=("org-x",)), source="r, require[2]"),
+        Pin(image_id="uimage-a", zone="hk-02", source="r, pinned[1]"),
+        Pin(image_id="uimage-b", zone="hk-02", source="r, pinned[1]"),
+        Pin(image_id="uimage-c", gpu=True, source="r, pinned[2]"),
+    ]
+
+
+def test_every_problem_of_the_rules() -> None:
+    """Malformed rules are told all at once, each with its place and what is near."""
+    text = """
+        require_ = 1
+        pinned = [{ id = "a", ids = ["b"], zones = ["hk-2"] }, { zone = "hk-*", ids = [] }, {}]
+        [[require]]
+        nam = "x"
+        zones = ["hk-2", "cn-*"]
+        gpu = "yes"
+        [[require]]
+        name = 3
+        kind = "uhost"
+        projects = [1]
+        colour = "red"
+    """
+    with pytest.raises(ConfigurationError) as refusal:
+        read_rules(text, "rules.toml", KNOWN)
+
+    assert sorted(refusal.value.problems) == sorted(
+        [
+            "require_: is no table of rules; did you mean require?",
+            "pinned[1].ids: says the same as ids; keep one",
+            "pinned[1]: the history knows no zone 'hk-2'; did you mean hk-02?",
+            'pinned[2].ids: must be a text or a list of texts, as in ["hk-02"]',
+            "pinned[2].zones: 'hk-*' is a glob; a pin names one",
+            "pinned[3].ids: is missing",
+            "require[1].nam: is no key of a rule; did you mean name?",
+            "require[1]: the history knows no zone 'hk-2'; did you mean hk-02?",
+            "require[1]: the history knows no zone 'cn-*'",
+            "require[1].gpu: must be true or false",
+            "require[1].name: is missing",
+            "require[2].name: must be a text in quotes",
+            "require[2]: the history knows no kind 'uhost'",
+            'require[2].projects: must be a text or a list of texts, as in ["hk-02"]',
+            "require[2].colour: is no key of a rule; "
+            "known: name, zones, gpu, accounts, projects, regions, kind, variant",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no rule; write [[require]] or [[pinned]]"),
+        ("[require]\nname = 'x'", "must be a list of tables, as in [[require]]"),
+        ("[[require]\n", "is no TOML: "),
+    ],
+)
+def test_no_rules(text: str, said: str) -> None:
+    """A file that holds no rule says what it should hold."""
+    with pytest.raises(ConfigurationError) as refusal:
+        read_rules(text, "rules.toml", KNOWN)
+
+    assert said in str(refusal.value)
