@@ -21,7 +21,7 @@ from crawler.questions.resolve import resolve
 from crawler.store import reader
 from crawler.store.engine import read
 from tests.support.command import ROOT, call
-from tests.support.diary import START, Answer, Diary, Refusal, target
+from tests.support.diary import START, Answer, Diary, Images, Refusal, target
 
 HERE, THERE = target("hk-02"), target("hk-02", project="org-y")
 NAMES = ("Ubuntu 20.04", "CentOS 7.6")
@@ -32,7 +32,7 @@ def url(database_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.Mo
     """Give a history in which a new Ubuntu came beside the old one, in one of two projects."""
     monkeypatch.chdir(tmp_path)
     diary = Diary(engine)
-    both: Answer = {"uimage-a": "Ubuntu 20.04", "uimage-c": "CentOS 7.6"}
+    both: Images = {"uimage-a": "Ubuntu 20.04", "uimage-c": "CentOS 7.6"}
     diary.run({HERE: both, THERE: both, target("hk-01"): both})
     diary.run({HERE: {**both, "uimage-b": "ubuntu 20.04"}, THERE: both})
     return database_url
