@@ -1,12 +1,118 @@
 """
-A digest in words: subject, text, HTML, CSV. Pure.
+A digest rendered: subject, text, HTML, and the full list as CSV. Pure, and the same every time.
+
+Text and HTML are laid out from one view, so they say the same. The HTML carries its style in the elements, where
+Outlook and Gmail look for it; what only newer programs know (dark mode, narrow screens) stays in one style element.
+Nothing in it is fetched from anywhere.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from collections.abc import Callable
+from functools import cache
+
+import css_inline
+import jinja2
+
+from crawler.report.plain import cell, padded, width
+from crawler.report.rows import Limits, Row
 from crawler.report.values import Digest, Rendered
+from crawler.report.view import Section, View, view
+from crawler.report.words.phrases import flat
+
+#: Mail programs cut what is longer: Gmail does at 102 kB.
+LARGEST_HTML = 90_000
+#: From plenty to little; the first that fits is taken.
+_LIMITS = (
+    Limits(), Limits(rows=80), Limits(rows=40, details=8, items=20), Limits(rows=15, details=4, items=10),
+    Limits(rows=5, details=2, items=5),
+)  # fmt: skip
+#: A column of the text part gives way to the next line when it gets wider than this.
+_WIDEST = 34
+_INDENT = "  "
 
 
-def render(digest: Digest) -> Rendered:
-    """Give *digest* in its subscription's language."""
-    raise NotImplementedError
+def render(digest: Digest, *, largest: int = LARGEST_HTML) -> Rendered:
+    """Give *digest* in its subscription's language, cut to what mail programs show when its HTML gets *largest*."""
+    seen, html = view(digest, _LIMITS[0]), ""
+    for limits in _LIMITS:
+        seen = view(digest, limits)
+        html = as_html(seen)
+        if len(html.encode()) <= largest:
+            break
+    return Rendered(subject=seen.subject, text=as_text(seen), html=html, csv=as_csv(digest), is_cut=seen.is_cut)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("crawler.report"),
+        autoescape=jinja2.select_autoescape(("html.j2",), ("txt.j2",), default=True),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+# --- HTML ------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _inliner() -> Callable[[str], str]:
+    return css_inline.CSSInliner(keep_at_rules=True, load_remote_stylesheets=False).inline
+
+
+def as_html(seen: View) -> str:
+    """Give *seen* as a whole HTML document."""
+    return _inliner()(_environment().get_template("mail.html.j2").render(view=seen))
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def as_text(seen: View) -> str:
+    """Give *seen* as plain text, in columns."""
+    sections = [(section, _laid_out(section)) for section in seen.sections]
+    return _environment().get_template("mail.txt.j2").render(view=seen, sections=sections)
+
+
+def _laid_out(section: Section) -> list[str]:
+    """Give the lines of a section: where, name and what in columns, then when; details below."""
+    cells = [(row.where, row.name, flat(row.what)) for row in section.rows]
+    widths = [min(_WIDEST, max(width(row[column]) for row in cells)) for column in range(3)]
+    lines: list[str] = []
+    for row, texts in zip(section.rows, cells, strict=True):
+        lines.append(_row_line(row, texts, widths))
+        indent = " " * widths[0] + _INDENT if widths[0] else ""
+        lines += [indent + flat(more) for more in row.more]
+    return lines
+
+
+def _row_line(row: Row, texts: tuple[str, str, str], widths: list[int]) -> str:
+    columns = [padded(text, wide) for text, wide in zip(texts, widths, strict=True) if wide]
+    return _INDENT.join([*columns, row.tail]).rstrip()
+
+
+# --- CSV -------------------------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    "id", "run", "account", "project", "region", "zone", "kind", "variant", "event", "image_set", "image_id",
+    "image_name", "counterpart", "fields", "not_before", "observed_at", "recorded_at",
+)  # fmt: skip
+
+
+def as_csv(digest: Digest) -> bytes:
+    """Give every change of *digest* as a CSV file that spreadsheets open as it is; times are UTC."""
+    file = io.StringIO(newline="")
+    table = csv.writer(file)
+    table.writerow(COLUMNS)
+    for change in digest.changes:
+        row = change.as_dict()
+        row["fields"] = json.dumps(row["fields"], ensure_ascii=False) if row["fields"] else ""
+        table.writerow([cell(str(row[name])) if row[name] is not None else "" for name in COLUMNS])
+    # The mark tells spreadsheets that it is UTF-8; what is no text at all became a replacement character already.
+    return file.getvalue().encode("utf-8-sig")

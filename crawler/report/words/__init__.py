@@ -1,0 +1,14 @@
+"""
+The languages: every phrase of a mail, once per language. A phrase that one of them lacks is a type error.
+
+`phrases.py` says which there are and how they are filled in; `english.py` and `chinese.py` are what readers read.
+"""
+
+from __future__ import annotations
+
+from crawler.report.values import Language
+from crawler.report.words.chinese import CHINESE
+from crawler.report.words.english import ENGLISH
+from crawler.report.words.phrases import Words
+
+WORDS: dict[Language, Words] = {"en": ENGLISH, "zh": CHINESE}

@@ -1,0 +1,226 @@
+"""
+Which phrases a mail is made of, and how they are filled in. Pure.
+
+A phrase is a text with `{names}` in it; `Counted` has one for one and one for many. Filled in, it is a row of spans, so
+that an id stays recognisable as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from string import Formatter
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from crawler.report.values import Between, PinState, Topic
+
+SpanKind = Literal["text", "id", "strong"]
+
+
+class Span(NamedTuple):
+    """A piece of a line."""
+
+    text: str
+    kind: SpanKind = "text"
+
+
+Spans = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A phrase about `{n}` things."""
+
+    one: str
+    many: str
+
+    def pick(self, n: int) -> str:
+        """Give the phrase for *n* things, not filled in."""
+        return self.one if n == 1 else self.many
+
+    def of(self, n: int) -> str:
+        """Give the phrase for *n* things."""
+        return self.pick(n).format(n=n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """Every phrase of one language."""
+
+    #: Time of day; day and time; day, year and time.
+    time: str = "%H:%M"
+    day: str
+    day_of_year: str
+    #: Separate the items of a list, and the parts of the subject.
+    comma: str
+    semicolon: str
+    colon: str
+    #: Before what is counted after a sentence of the subject.
+    also: str
+    #: Between what is counted there.
+    subject_comma: str
+    #: Around the title of a section in the text part.
+    title_marks: tuple[str, str]
+    brackets: tuple[str, str]
+
+    # when
+    between: str
+    by: str
+    #: In place of a time and notes that are those of the row above.
+    same: str
+    since: str
+    gone_by: str
+
+    # sections
+    pins: str
+    pins_clear: str
+    topics: Mapping[Topic, str]
+    held: str
+    gaps: str
+    gaps_note: str
+    recovered: str
+    introduction: str
+
+    # pins
+    pin: Mapping[PinState, str]
+    pin_no_successor: str
+    pin_subject: Mapping[PinState, str]
+    more_pins: Counted
+
+    # what happened
+    single: Mapping[Topic, str]
+    counted: Mapping[Topic, Counted]
+    some_zones: str
+    some_projects: str
+    only_variants: str
+    images: Counted
+    zones: Counted
+    projects: Counted
+    whole_project: str
+    whole_variant: str
+    no_name: str
+    other_set: str
+    supersedes: str
+    is_empty: str
+    confirmed: Counted
+    confirmed_later: str
+    images_unknown: Counted
+    flapped_present: str
+    flapped_gone: str
+    flapped_field: str
+    field: str
+    fields: Mapping[str, str]
+    field_differs: str
+    yes: str
+    no: str
+    nothing: str
+    more: str
+    more_attached: str
+
+    # how well it is known
+    held_row: Counted
+    held_note: str
+    gap_images: Counted
+    #: A RetCode with the provider's words, and alone.
+    refusal: str
+    refusal_bare: str
+    #: What RetCodes mean, where the message does not say it in this language.
+    explain: Mapping[int, str]
+    classes: Mapping[str, str]
+    recovered_row: str
+    unseen: Counted
+    seen_again: Counted
+    observed: str
+    still: str
+    span: str
+    no_news: str
+    no_changes: str
+
+    # who is told
+    first: str
+    watching: str
+    watching_some: str
+    watched: Mapping[str, str]
+    pinned: Counted
+    sender: str
+    urgent_note: str
+    accounts: Counted
+
+
+def spans(template: str, /, **values: str | Span | Spans) -> Spans:
+    """Fill in *template*, keeping what is an id one."""
+    found: list[Span] = []
+    for literal, name, _, _ in Formatter().parse(template):
+        if literal:
+            found.append(Span(literal))
+        if name is not None:
+            value = values[name]
+            if isinstance(value, str):
+                found.append(Span(value))
+            elif isinstance(value, Span):
+                found.append(value)
+            else:
+                found.extend(value)
+    return tuple(found)
+
+
+def flat(pieces: Spans) -> str:
+    """Give *pieces* as bare text."""
+    return "".join(piece.text for piece in pieces)
+
+
+def joined(separator: str, items: Sequence[Spans]) -> Spans:
+    """Give *items* with *separator* between them."""
+    found: list[Span] = []
+    for index, item in enumerate(items):
+        found += [Span(separator)] * bool(index) + list(item)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dates:
+    """Writes instants in a language and a time zone, short where the day is plain from *now*."""
+
+    words: Words
+    zone: ZoneInfo
+    now: datetime
+
+    def at(self, moment: datetime) -> str:
+        """Give *moment*: the time alone on the day of the digest."""
+        local = moment.astimezone(self.zone)
+        return local.strftime(self.words.time) if self._is_today(local) else self.full(moment)
+
+    def full(self, moment: datetime) -> str:
+        """Give *moment* with its day, and the year where it is another."""
+        local = moment.astimezone(self.zone)
+        same_year = local.year == self.now.astimezone(self.zone).year
+        return f"{_day(local, self.words.day if same_year else self.words.day_of_year)} {local:{self.words.time}}"
+
+    def between(self, span: Between) -> str:
+        """Give *span*, the day once where both ends share it."""
+        if span.after is None:
+            return self.words.by.format(by=self.full(span.by))
+        first, last = span.after.astimezone(self.zone), span.by.astimezone(self.zone)
+        by = last.strftime(self.words.time) if first.date() == last.date() else self.full(span.by)
+        return self.words.between.format(after=self.full(span.after), by=by)
+
+    def zone_name(self) -> str:
+        """Give the zone with its offset: `Asia/Shanghai (UTC+8)`."""
+        offset = self.now.astimezone(self.zone).strftime("%z")
+        hours = f"UTC{offset[0]}{int(offset[1:3])}" + (f":{offset[3:5]}" if offset[3:5] != "00" else "")
+        name = str(self.zone.key)
+        left, right = self.words.brackets
+        return name if name == "UTC" else f"{name}{left}{hours}{right}"
+
+    def _is_today(self, local: datetime) -> bool:
+        return local.date() == self.now.astimezone(self.zone).date()
+
+
+def _day(local: datetime, template: str) -> str:
+    # Month names are spelled out here: strftime would give them in the language of the machine.
+    return template.format(day=local.day, month=local.month, year=local.year, name=_MONTHS[local.month - 1])
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
