@@ -88,7 +88,8 @@ class Cloud:
 
     def changed(self) -> None:
         """Note that the model is not what it was."""
-        self._answers = Answers(self.model.emulated(self._faults))
+        self.world = self.model.emulated(self._faults)
+        self._answers = Answers(self.world)
 
     async def call(self, question: Question, client: ApiClient) -> tuple[Answer, Said]:
         """Answer one call, sooner or later; raises NetworkFailure."""
@@ -130,6 +131,11 @@ class Cloud:
             is_garbled=lie is not None and lie.garbled is not None,
             offered=frozenset(truth),
         )
+
+    def lie_about(self, question: Question) -> Lie | None:
+        """Give the lie that all answers to *question* tell."""
+        fault = self._fault(question)
+        return self._lies.get(id(fault)) if fault else None
 
     def _fault(self, question: Question) -> Fault | None:
         attempt = self._attempts[question]
@@ -208,7 +214,8 @@ class Witness(ApiClient):
         return answer
 
     def _said(self, question: Question, answer: Answer) -> Said:
-        return self.cloud.understood(question, answer.status, answer.body, answer.received_at)
+        lie = self.cloud.lie_about(question)
+        return self.cloud.understood(question, answer.status, answer.body, answer.received_at, lie)
 
 
 class ModelClient(Witness):

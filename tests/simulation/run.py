@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,7 +34,6 @@ from tests.support.crawling import account_at, settings_for
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STALE_AFTER = timedelta(hours=26)
-LIMITS = Limits(rate=200, concurrency=8)
 
 
 class Killed(Exception):
@@ -65,7 +64,7 @@ class Ledger:
 class Simulation:
     """One model cloud, one database, and what is known between them."""
 
-    def __init__(self, engine: Engine, model: Model | None = None, *, seed: int = 0, **settings: Any) -> None:
+    def __init__(self, engine: Engine, model: Model | None = None, *, seed: int = 0) -> None:
         self.engine = engine
         self.model = model or Model()
         self.oracle = Oracle()
@@ -74,8 +73,7 @@ class Simulation:
         #: Moments at which something began, ended or was answered.
         self.moments: list[datetime] = [START]
         self._rng = random.Random(f"wire {seed}")
-        self._loop = TimeTravel()
-        self._settings = settings_for("sqlite://", account_at("http://cloud.invalid/"), **settings)
+        self._loop = TimeTravel(random.Random(f"database {seed}"))
         self._checked_changes = 0
         self._truth = Truth()
 
@@ -87,12 +85,32 @@ class Simulation:
         """Give the time."""
         return START + timedelta(seconds=self._loop.time())
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._loop.advance(seconds)
+
+    def timing(self) -> Timing:
+        """Give time as the pipeline takes it."""
+        return Timing(clock=self.clock, monotonic=self._loop.time, sleep=asyncio.sleep, uniform=self._rng.uniform)
+
+    def account(self) -> AccountSettings:
+        """Give the account as the configuration has it, before a plan narrows it."""
+        return account_at("http://cloud.invalid/", limits=Limits(rate=200, concurrency=8))
+
+    def client(self, account: AccountSettings, timing: Timing, cloud: Cloud) -> Witness:
+        """Give a client whose transport is the model."""
+        return ModelClient(*client_options(account), timing=timing).observed_by(cloud)
+
+    def play(self, crawling: Coroutine[Any, Any, RunResult], cloud: Cloud) -> RunResult:
+        """Run to the end."""
+        return self._loop.run_until_complete(crawling)
+
     # --- a run -------------------------------------------------------------------------------------------------------
 
     def run(self, plan: Plan | None = None) -> RunSummary | None:
         """Let time pass and run once; check everything that can be known of the run. None: it did not end."""
         plan = plan or Plan()
-        self._loop.advance(plan.gap_seconds)
+        self.advance(plan.gap_seconds)
         plan = self._without_perfect_lies(plan)
         cloud = Cloud(self.model, self._rng, plan.faults, plan.lies)
         ledger = Ledger(self.clock, plan.dies_at)
@@ -101,6 +119,7 @@ class Simulation:
         result = self._crawl(plan, cloud, ledger)
         self.moments += [started_at, *(at for at, _ in ledger.written), *(said.at for said in cloud.log)]
         if isinstance(result, RunResult):
+            started_at = result.summary.started_at
             self.moments.append(result.summary.finished_at or started_at)
         self._judge(plan, cloud.log, ledger, started_at, result)
         self.tally.runs += 1
@@ -128,11 +147,13 @@ class Simulation:
         return replace(plan, faults=tuple(faults))
 
     def _crawl(self, plan: Plan, cloud: Cloud, ledger: Ledger) -> RunResult | BaseException:
-        limits = replace(LIMITS, run_deadline_seconds=plan.deadline_seconds)
-        wish = {f"{part}s": tuple(globs) for part, globs in plan.wish.items()}
-        account = replace(self._settings.accounts[0], limits=limits, **wish)  # type: ignore[arg-type]
-        settings = replace(self._settings, accounts=(account,))
-        timing = Timing(clock=self.clock, monotonic=self._loop.time, sleep=asyncio.sleep, uniform=self._rng.uniform)
+        base = self.account()
+        account = replace(
+            base,
+            limits=replace(base.limits, run_deadline_seconds=plan.deadline_seconds),
+            **{f"{part}s": tuple(globs) for part, globs in plan.wish.items()},  # type: ignore[arg-type]
+        )
+        settings = settings_for("sqlite://", account, stale_after=STALE_AFTER)
 
         async def go() -> RunResult:
             stop = asyncio.Event()
@@ -153,11 +174,11 @@ class Simulation:
                     settings,
                     self.engine,
                     ledger,
-                    timing=timing,
+                    timing=self.timing(),
                     stop=stop,
                     restriction=_restriction(plan.restriction),
                     progress=ledger.progress,
-                    connect=lambda account, timing: _connect(account, timing, cloud),
+                    connect=lambda account, timing: self.client(account, timing, cloud),
                     batch=plan.batch,
                 )
             finally:
@@ -165,7 +186,7 @@ class Simulation:
                     timer.cancel()
 
         try:
-            return self._loop.run_until_complete(go())
+            return self.play(go(), cloud)
         except (Killed, asyncio.CancelledError, EmptySelection) as end:
             return end
 
@@ -310,7 +331,8 @@ class Simulation:
         self.ask(moment, include_retired=rng.random() < 0.7)
 
 
-def _connect(account: AccountSettings, timing: Timing, cloud: Cloud) -> Witness:
+def client_options(account: AccountSettings) -> tuple[Endpoint, FetchOptions]:
+    """Give what a client of *account* is made of."""
     limits = account.limits
     endpoint = Endpoint(url=account.endpoint, public_key=account.public_key, private_key=account.private_key.reveal())
     options = FetchOptions(
@@ -319,7 +341,7 @@ def _connect(account: AccountSettings, timing: Timing, cloud: Cloud) -> Witness:
         attempts=limits.attempts,
         timeout_seconds=limits.timeout_seconds,
     )
-    return ModelClient(endpoint, options, timing=timing).observed_by(cloud)
+    return endpoint, options
 
 
 def _restriction(wish: Wish | None) -> Selection | None:

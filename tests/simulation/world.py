@@ -225,7 +225,7 @@ class Weather:
         plan = Plan(gap_seconds=rng.choice((QUARTER, QUARTER, QUARTER, 3600.0, 90_000.0, 260_000.0)))
         faults = [*self._refusals(), *self._faults()]
         plan.lies = self._lies(faults)
-        plan.batch = rng.choice((1, 2, 3, 250))
+        plan.batch = rng.choice((1, 3, 250, 250, 250))
         if rng.random() < 0.03:
             zones = sorted(model.zones)
             self.wish = {} if self.wish else {"zone": tuple(rng.sample(zones, max(1, len(zones) - 1)))}
