@@ -284,3 +284,77 @@ class Stay:
     def image_name(self) -> str:
         """Give the image's name, empty when the cloud never stated one."""
         return str(self.attributes.get("image_name") or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientRecord:
+    """Whom a digest goes to, and how that went."""
+
+    address: str
+    #: waiting, sent, skipped
+    state: str
+    attempts: int
+    #: Not tried before; None once it has ended.
+    next_at: datetime | None
+    #: What the last try said no to (channel, recipient, message); None: it may work the next time.
+    refused: str | None
+    trouble: str
+    ended_at: datetime | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give one element of `recipients`."""
+        return {
+            "address": self.address,
+            "state": self.state,
+            "attempts": self.attempts,
+            "next_at": iso_utc(self.next_at),
+            "refused": self.refused,
+            "trouble": self.trouble,
+            "ended_at": iso_utc(self.ended_at),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestRecord:
+    """A digest on its way, or what waits to become one (`id` None)."""
+
+    id: int | None
+    report: str
+    #: digest, urgent, again
+    kind: str
+    channel: str | None
+    first_run: int
+    last_run: int
+    subject: str
+    message_id: str | None
+    #: Since when the oldest of its news waits.
+    queued_at: datetime
+    made_at: datetime | None
+    recipients: tuple[RecipientRecord, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """Give how far it is: queued, waiting, refused, sent, skipped."""
+        states = {recipient.state for recipient in self.recipients}
+        if not self.recipients:
+            return "queued"
+        if "waiting" in states:
+            return "refused" if any(one.refused for one in self.recipients if one.state == "waiting") else "waiting"
+        return "sent" if "sent" in states else "skipped"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `report list`."""
+        return {
+            "id": self.id,
+            "report": self.report,
+            "kind": self.kind,
+            "state": self.state,
+            "channel": self.channel,
+            "first_run": self.first_run,
+            "last_run": self.last_run,
+            "subject": self.subject,
+            "message_id": self.message_id,
+            "queued_at": iso_utc(self.queued_at),
+            "made_at": iso_utc(self.made_at),
+            "recipients": [recipient.as_dict() for recipient in self.recipients],
+        }

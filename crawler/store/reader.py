@@ -45,12 +45,20 @@ def changes(
     until: datetime | None = None,
     events: Collection[str] = (),
     filters: Filters = EVERYTHING,
+    *,
+    reported_by: Collection[int] | None = None,
 ) -> Iterator[ChangeRow]:
-    """Give the changes recorded in `[since, until)`, oldest first; raise ValueError for a time without a time zone."""
+    """
+    Give the changes recorded in `[since, until)`, oldest first; raise ValueError for a time without a time zone.
+
+    With *reported_by* only those that the reports of these runs tell.
+    """
     target_ids = None
     if not filters.is_all_targets:
         target_ids = {choice.target_id for choice in chosen_targets(conn, filters)}
     statement = _changes_between(since, until, events, filters)
+    if reported_by is not None:
+        statement = statement.where(ChangeLog.reported_run_id.in_(sorted(reported_by)))
     if target_ids is not None and len(target_ids) <= PORTION:
         statement = statement.where(ChangeLog.target_id.in_(sorted(target_ids)))
     result = conn.execute(statement.execution_options(yield_per=1000))
@@ -173,9 +181,14 @@ def _open_counts(conn: Connection, target_ids: Sequence[int]) -> dict[int, int]:
 # --- the ledger ------------------------------------------------------------------------------------------------------
 
 
-def runs(conn: Connection, limit: int | None = None) -> Iterator[RunSummary]:
-    """Give the newest *limit* runs (None: all), oldest first, without their failures."""
+def runs(conn: Connection, limit: int | None = None, *, ids: Collection[int] | None = None) -> Iterator[RunSummary]:
+    """Give the newest *limit* runs (None: all), or those with these *ids*, oldest first, without their failures."""
     names = _account_names(conn)
+    if ids is not None:
+        for portion in portions(sorted(ids)):
+            for row in conn.execute(_run_columns().where(Run.id.in_(portion)).order_by(Run.id)):
+                yield _summary(row, names)
+        return
     if limit is None:
         for row in conn.execute(_run_columns().order_by(Run.id).execution_options(yield_per=1000)):
             yield _summary(row, names)

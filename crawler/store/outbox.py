@@ -1,0 +1,303 @@
+"""
+The outbox: which subscription has not been told what yet, and the digests on their way.
+
+`take_up` belongs to the transaction that finishes a run: from then on it is certain that its changes are told. What is
+waiting is composed by the caller and kept with `add_digest` before it is first sent; `record` says how a try went. Two
+senders of one subscription (PostgreSQL, one worker per account) are kept apart by `claim`. Functions that write want a
+connection inside `begin(engine, fence)`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, exists, func, insert, select, update
+
+from crawler.store.statements import insert_missing, portions
+from crawler.store.tables import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow, TargetRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribed:
+    """What the outbox knows of one subscription."""
+
+    subscription_id: int
+    name: str
+    #: What it has been told of conditions that last, as the report room writes it.
+    told: str
+    #: The last run that its last whole digest covers.
+    told_run_id: int | None
+    #: When a whole digest was last found due.
+    due_at: datetime | None
+    version: int
+    #: The accounts whose locks the present sender holds; empty when nobody sends.
+    sender: frozenset[int]
+    sender_until: datetime | None
+    #: Runs it has to be told of, oldest first.
+    runs: tuple[int, ...]
+    #: Since when the oldest of them waits.
+    queued_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A recipient that a digest has not reached yet."""
+
+    digest_id: int
+    address: str
+    channel: str
+    attempts: int
+    next_at: datetime
+    #: What the last try said no to; None when it may work the next time.
+    refused: str | None
+    trouble: str
+    #: Since when the oldest news of the digest waits.
+    queued_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setback:
+    """How a try failed for one recipient, and when the next one is."""
+
+    attempts: int
+    next_at: datetime
+    refused: str | None
+    trouble: str
+
+
+# --- queueing --------------------------------------------------------------------------------------------------------
+
+
+def take_up(
+    conn: Connection, run_id: int, account_ids: Collection[int], subscriptions: Collection[str], now: datetime
+) -> int:
+    """
+    Let *run_id* report every change of its accounts that no run reports yet, and give how many these are.
+
+    Those are its own, the ones of interrupted runs before it, and what was written by hand since. When there are any,
+    each of *subscriptions* (by name) has a delivery for this run.
+    """
+    _subscribe(conn, subscriptions)
+    ours = select(TargetRow.id).where(TargetRow.account_id.in_(sorted(account_ids)))
+    unreported = ChangeLog.reported_run_id.is_(None) & ChangeLog.target_id.in_(ours)
+    count = conn.execute(select(func.count()).select_from(ChangeLog).where(unreported)).scalar_one()
+    if not count:
+        return 0
+    conn.execute(update(ChangeLog).where(unreported).values(reported_run_id=run_id))
+    ids = conn.execute(select(SubscriptionRow.id).where(SubscriptionRow.name.in_(sorted(subscriptions)))).scalars()
+    rows = [{"subscription_id": key, "run_id": run_id, "queued_at": now} for key in sorted(ids)]
+    if rows:
+        conn.execute(insert(Delivery), rows)
+    return count
+
+
+def _subscribe(conn: Connection, names: Collection[str]) -> None:
+    if not names:
+        return
+    known = set(
+        conn.execute(select(SubscriptionRow.name).where(SubscriptionRow.name.in_(sorted(names)))).scalars().all()
+    )
+    insert_missing(conn, SubscriptionRow, [{"name": name} for name in sorted(set(names) - known)])
+
+
+# --- what a subscription is to be told -------------------------------------------------------------------------------
+
+
+def subscribed(conn: Connection, name: str) -> Subscribed | None:
+    """Give the state of a subscription; None where no run has known it yet."""
+    row = conn.execute(select(SubscriptionRow).where(SubscriptionRow.name == name)).first()
+    if row is None:
+        return None
+    waiting = conn.execute(
+        select(Delivery.run_id, Delivery.queued_at)
+        .where(Delivery.subscription_id == row.id, Delivery.settled_at.is_(None))
+        .order_by(Delivery.run_id)
+    ).all()
+    return Subscribed(
+        subscription_id=row.id,
+        name=row.name,
+        told=row.told,
+        told_run_id=row.told_run_id,
+        due_at=row.due_at,
+        version=row.version,
+        sender=frozenset(row.sender or ()),
+        sender_until=row.sender_until,
+        runs=tuple(delivery.run_id for delivery in waiting),
+        queued_at=min((delivery.queued_at for delivery in waiting), default=None),
+    )
+
+
+def finished_runs(conn: Connection, *, after: int | None, among: Collection[int]) -> list[int]:
+    """Give the ids of the runs *among*, and of all that finished whole since the run *after* (None: no others)."""
+    found = set(among)
+    if after is not None:
+        found.update(
+            conn.execute(
+                select(Run.id).where(Run.id > after, Run.finished_at.is_not(None), Run.status != "interrupted")
+            ).scalars()
+        )
+    return sorted(found)
+
+
+def last_finished_run(conn: Connection) -> int | None:
+    """Give the newest run that finished whole."""
+    statement = select(Run.id).where(Run.finished_at.is_not(None), Run.status != "interrupted")
+    return conn.execute(statement.order_by(Run.id.desc()).limit(1)).scalar()
+
+
+def first_run_since(conn: Connection, moment: datetime) -> int | None:
+    """Give the oldest run that finished whole at or after *moment*."""
+    statement = select(func.min(Run.id)).where(Run.finished_at >= moment, Run.status != "interrupted")
+    return conn.execute(statement).scalar()
+
+
+# --- who sends -------------------------------------------------------------------------------------------------------
+
+
+def claim(conn: Connection, state: Subscribed, *, sender: Collection[int], until: datetime) -> bool:
+    """Become the one who sends for a subscription; False when it has changed since *state* was read."""
+    found = conn.execute(
+        update(SubscriptionRow)
+        .where(SubscriptionRow.id == state.subscription_id, SubscriptionRow.version == state.version)
+        .values(version=state.version + 1, sender=sorted(sender), sender_until=until)
+    )
+    return found.rowcount == 1
+
+
+def release(conn: Connection, subscription_id: int) -> None:
+    """Let others send for a subscription."""
+    conn.execute(
+        update(SubscriptionRow)
+        .where(SubscriptionRow.id == subscription_id)
+        .values(version=SubscriptionRow.version + 1, sender=None, sender_until=None)
+    )
+
+
+# --- digests ---------------------------------------------------------------------------------------------------------
+
+
+def add_digest(
+    conn: Connection,
+    subscription_id: int,
+    *,
+    kind: str,
+    channel: str,
+    runs: tuple[int, int],
+    message_id: str,
+    subject: str,
+    content: bytes,
+    recipients: Iterable[str],
+    queued_at: datetime,
+    now: datetime,
+) -> int:
+    """Keep a composed digest that covers *runs* (first and last) for its recipients, and give its id."""
+    values = {
+        "subscription_id": subscription_id,
+        "kind": kind,
+        "channel": channel,
+        "first_run_id": runs[0],
+        "last_run_id": runs[1],
+        "queued_at": queued_at,
+        "made_at": now,
+        "message_id": message_id,
+        "subject": subject,
+        "content": zlib.compress(content),
+    }
+    digest_id: int = conn.execute(insert(DigestRow).values(values).returning(DigestRow.id)).scalar_one()
+    rows = [{"digest_id": digest_id, "address": one, "state": "waiting", "next_at": now} for one in recipients]
+    conn.execute(insert(Recipient), rows)
+    return digest_id
+
+
+def settle(
+    conn: Connection, state: Subscribed, *, digest_id: int | None, now: datetime, covering: int | None = None
+) -> None:
+    """
+    Note that everything *state* has waiting is told by a digest, or that there was nothing to tell in it.
+
+    *covering* is the last run of the range, for subscriptions that are told by the clock.
+    """
+    for portion in portions(state.runs):
+        conn.execute(
+            update(Delivery)
+            .where(Delivery.subscription_id == state.subscription_id, Delivery.run_id.in_(portion))
+            .values(settled_at=now, digest_id=digest_id)
+        )
+    if covering is not None:
+        conn.execute(
+            update(SubscriptionRow)
+            .where(SubscriptionRow.id == state.subscription_id)
+            .values(due_at=now, told_run_id=covering)
+        )
+
+
+def remember(conn: Connection, subscription_id: int, told: str) -> None:
+    """Keep what a subscription has been told of conditions that last."""
+    conn.execute(update(SubscriptionRow).where(SubscriptionRow.id == subscription_id).values(told=told))
+
+
+def waiting(conn: Connection, subscription_id: int) -> list[Waiting]:
+    """Give the recipients that digests of a subscription have not reached, the oldest digest first."""
+    rows = conn.execute(
+        select(
+            Recipient.digest_id,
+            Recipient.address,
+            DigestRow.channel,
+            Recipient.attempts,
+            Recipient.next_at,
+            Recipient.refused,
+            Recipient.trouble,
+            DigestRow.queued_at,
+        )
+        .join(DigestRow, DigestRow.id == Recipient.digest_id)
+        .where(DigestRow.subscription_id == subscription_id, Recipient.state == "waiting")
+        .order_by(Recipient.digest_id, Recipient.address)
+    )
+    return [Waiting(**dict(row._mapping)) for row in rows]  # noqa: SLF001 - the public name of a row's columns
+
+
+def content_of(conn: Connection, digest_id: int) -> bytes | None:
+    """Give a digest as it was composed; None once nobody waits for it any more."""
+    stored = conn.execute(select(DigestRow.content).where(DigestRow.id == digest_id)).scalar()
+    return None if stored is None else zlib.decompress(stored)
+
+
+def record(
+    conn: Connection, digest_id: int, *, sent: Collection[str], setbacks: Mapping[str, Setback], now: datetime
+) -> None:
+    """Note how a try to send a digest went, for each recipient it was sent to."""
+    if sent:
+        _end(conn, digest_id, sent, "sent", now)
+    for address, setback in setbacks.items():
+        conn.execute(
+            update(Recipient)
+            .where(Recipient.digest_id == digest_id, Recipient.address == address)
+            .values(
+                attempts=setback.attempts,
+                next_at=setback.next_at,
+                refused=setback.refused,
+                trouble=setback.trouble,
+            )
+        )
+
+
+def skip(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
+    """Give up on recipients of a digest."""
+    _end(conn, digest_id, addresses, "skipped", now)
+
+
+def _end(conn: Connection, digest_id: int, addresses: Collection[str], state: str, now: datetime) -> None:
+    conn.execute(
+        update(Recipient)
+        .where(
+            Recipient.digest_id == digest_id,
+            Recipient.address.in_(sorted(addresses)),
+            Recipient.state == "waiting",
+        )
+        .values(state=state, ended_at=now)
+    )
+    open_still = exists().where(Recipient.digest_id == DigestRow.id, Recipient.state == "waiting")
+    conn.execute(update(DigestRow).where(DigestRow.id == digest_id, ~open_still).values(content=None))

@@ -1,0 +1,130 @@
+"""
+What reports need to know of the history beyond what readers ask, and what is on its way to whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, exists, select
+
+from crawler.records import DigestRecord, RecipientRecord
+from crawler.store.statements import portions
+from crawler.store.tables import Account, Delivery, DigestRow, ImageVersion, Recipient, SubscriptionRow, TargetRow
+
+
+def gpu_of(conn: Connection, images: Iterable[tuple[str, str]]) -> dict[tuple[str, str], bool | None]:
+    """Give for each (image set, image id) whether it takes a GPU, as last known."""
+    wanted = set(images)
+    found: dict[tuple[str, str], bool | None] = {}
+    for portion in portions(sorted({image_id for _, image_id in wanted})):
+        rows = conn.execute(
+            select(ImageVersion.image_set, ImageVersion.image_id, ImageVersion.gpu)
+            .where(ImageVersion.image_id.in_(portion), ImageVersion.gpu.is_not(None))
+            .order_by(ImageVersion.id)
+        )
+        found.update(
+            {(row.image_set, row.image_id): row.gpu for row in rows if (row.image_set, row.image_id) in wanted}
+        )
+    return found
+
+
+def project_names(conn: Connection) -> dict[tuple[str, str], str]:
+    """Give the last known names of projects by (account, project id)."""
+    rows = conn.execute(
+        select(Account.name, TargetRow.project, TargetRow.project_name)
+        .join(Account, Account.id == TargetRow.account_id)
+        .where(TargetRow.project_name != "")
+        .distinct()
+    )
+    return {(row.name, row.project): row.project_name for row in rows}
+
+
+def digests(
+    conn: Connection, *, include_ended: bool = False, names: Collection[str] = (), ids: Collection[int] | None = None
+) -> list[DigestRecord]:
+    """
+    Give the digests that wait for somebody, oldest first, and what no digest tells yet.
+
+    With *include_ended* all there were. *names* are the subscriptions wanted, *ids* the digests.
+    """
+    statement = (
+        select(DigestRow, SubscriptionRow.name)
+        .join(SubscriptionRow, SubscriptionRow.id == DigestRow.subscription_id)
+        .order_by(DigestRow.id)
+    )
+    if ids is not None:
+        statement = statement.where(DigestRow.id.in_(sorted(ids)))
+    elif not include_ended:
+        statement = statement.where(exists().where(Recipient.digest_id == DigestRow.id, Recipient.state == "waiting"))
+    if names:
+        statement = statement.where(SubscriptionRow.name.in_(sorted(names)))
+    rows = conn.execute(statement).all()
+    recipients = _recipients(conn, [row.id for row in rows])
+    found = [
+        DigestRecord(
+            id=row.id,
+            report=row.name,
+            kind=row.kind,
+            channel=row.channel,
+            first_run=row.first_run_id,
+            last_run=row.last_run_id,
+            subject=row.subject,
+            message_id=row.message_id,
+            queued_at=row.queued_at,
+            made_at=row.made_at,
+            recipients=recipients.get(row.id, ()),
+        )
+        for row in rows
+    ]
+    return found if ids is not None else found + _not_composed(conn, names)
+
+
+def _recipients(conn: Connection, digest_ids: Collection[int]) -> Mapping[int, tuple[RecipientRecord, ...]]:
+    found: dict[int, list[RecipientRecord]] = {}
+    for portion in portions(digest_ids):
+        for row in conn.execute(
+            select(Recipient).where(Recipient.digest_id.in_(portion)).order_by(Recipient.digest_id, Recipient.address)
+        ):
+            record = RecipientRecord(
+                address=row.address,
+                state=row.state,
+                attempts=row.attempts,
+                next_at=row.next_at if row.state == "waiting" else None,
+                refused=row.refused,
+                trouble=row.trouble,
+                ended_at=row.ended_at,
+            )
+            found.setdefault(row.digest_id, []).append(record)
+    return {digest_id: tuple(records) for digest_id, records in found.items()}
+
+
+def _not_composed(conn: Connection, names: Collection[str]) -> list[DigestRecord]:
+    """Give one record for each subscription that has something waiting that is in no digest yet."""
+    statement = (
+        select(SubscriptionRow.name, Delivery.run_id, Delivery.queued_at)
+        .join(SubscriptionRow, SubscriptionRow.id == Delivery.subscription_id)
+        .where(Delivery.settled_at.is_(None))
+        .order_by(SubscriptionRow.name, Delivery.run_id)
+    )
+    if names:
+        statement = statement.where(SubscriptionRow.name.in_(sorted(names)))
+    by_name: dict[str, list[tuple[int, datetime]]] = {}
+    for row in conn.execute(statement):
+        by_name.setdefault(row.name, []).append((row.run_id, row.queued_at))
+    return [
+        DigestRecord(
+            id=None,
+            report=name,
+            kind="digest",
+            channel=None,
+            first_run=runs[0][0],
+            last_run=runs[-1][0],
+            subject="",
+            message_id=None,
+            queued_at=min(queued_at for _, queued_at in runs),
+            made_at=None,
+        )
+        for name, runs in by_name.items()
+    ]
