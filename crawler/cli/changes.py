@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -22,10 +23,15 @@ FIELDS = (
 
 
 def _what(row: Row) -> str:
-    parts = [f"{name}: {_value(before)} → {_value(after)}" for name, (before, after) in row["fields"].items()]
+    parts = [told_fields(row["fields"])] if row["fields"] else []
     if row["counterpart"]:
         parts.append(f"{'replaced by' if row['event'] == 'withdrawn' else 'replaces'} {row['counterpart']}")
     return "; ".join(parts)
+
+
+def told_fields(fields: Mapping[str, Any]) -> str:
+    """Tell what a modification changed: `gpu: no → yes; os_name: - → CentOS`."""
+    return "; ".join(f"{name}: {_value(before)} → {_value(after)}" for name, (before, after) in fields.items())
 
 
 def _value(value: Any) -> str:

@@ -122,6 +122,12 @@ def reader_options(command: Command) -> Command:
     return format_option(_selecting((*TARGET_PARTS, *IMAGE_PARTS))(command))
 
 
+def reader_options_without(*parts: str) -> Callable[[Command], Command]:
+    """Add the options that readers share, but those that select *parts*."""
+    kept = tuple(part for part in (*TARGET_PARTS, *IMAGE_PARTS) if part not in parts)
+    return lambda command: format_option(_selecting(kept)(command))
+
+
 class Moment(click.ParamType[datetime]):
     """A time: ISO 8601 (naive: the configured zone), a date, or an age such as 90m, 7d, 2w."""
 

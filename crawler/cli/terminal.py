@@ -27,8 +27,9 @@ _NARROW = 20
 _STYLES = {
     "present": "green", "ok": "green", "complete": "green", "appeared": "green", "returned": "green",
     "unknown": "yellow", "held": "yellow", "skipped": "yellow", "incomplete": "yellow", "modified": "yellow",
-    "interrupted": "yellow", "failed": "red", "withdrawn": "red",
-    "denied": "dim", "retired": "dim", "deselected": "dim",
+    "interrupted": "yellow", "failed": "red", "withdrawn": "red", "same": "green", "differs": "yellow",
+    "only_first": "yellow", "only_second": "yellow", "re-issued": "yellow", "gap": "yellow",
+    "denied": "dim", "retired": "dim", "deselected": "dim", "never": "dim",
 }  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def timeline(
     *,
     now: datetime,
 ) -> list[HistoryRow]:
-    """Tell every interval in *stays* by target, set, name, id and time, with its gaps up to *now*."""
+    """Tell every interval in *stays* by target and set, the image that came first first, with its gaps up to *now*."""
     begun: dict[tuple[Target, str, str, datetime], ChangeRow] = {}
     ended: dict[tuple[Target, str, str, datetime], ChangeRow] = {}
     for change in changes:
@@ -143,8 +143,16 @@ def timeline(
                 )
             )
             before = stay.valid_to
+    first = {place: min(stay.valid_from for stay in members) for place, members in by_image.items()}
     return sorted(
-        rows, key=lambda row: (row.target, row.image_set, row.image_name.casefold(), row.image_id, row.valid_from)
+        rows,
+        key=lambda row: (
+            row.target,
+            row.image_set,
+            first[row.target, ImageKey(row.image_set, row.image_id)],
+            row.image_id,
+            row.valid_from,
+        ),
     )
 
 

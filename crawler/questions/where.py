@@ -92,6 +92,7 @@ class _Group(NamedTuple):
 
 
 def where(
+    names: Mapping[str, str],
     stays: Iterable[Stay],
     knowledge: Mapping[Target, Knowledge],
     holds: Mapping[tuple[Target, ImageKey], Sequence[Gap]],
@@ -99,18 +100,15 @@ def where(
     at: datetime,
 ) -> list[WhereRow]:
     """
-    Tell of every name in *stays* how it stands at every target of *knowledge* at the moment *at*.
+    Tell how each of the *names* (a spelling by normalised name) stands at every target of *knowledge* at *at*.
 
-    *stays* are those that began by then, open when they were open then. A target that was not known then is unknown,
-    whatever was seen there before; that is told beside it.
+    *stays* are those of the names that began by then, open when they were open then. A target that was not known then
+    is unknown, whatever was seen there before; that is told beside it.
     """
     found: dict[Target, dict[_Group, list[Stay]]] = {}
-    names: dict[str, tuple[datetime, str]] = {}
     for stay in stays:
         group = _Group(stay.image_set, normalise_name(stay.image_name))
         found.setdefault(stay.target, {}).setdefault(group, []).append(stay)
-        # The spelling seen first; of several seen at once the one that sorts first.
-        names[group.name_key] = min(names.get(group.name_key, (END_OF_TIME, "")), (stay.valid_from, stay.image_name))
     ids = {target: {group: _ids(members) for group, members in groups.items()} for target, groups in found.items()}
     firsts = _first_seen(ids)
     newer = _successors(ids)
@@ -118,7 +116,7 @@ def where(
     rows: list[WhereRow] = []
     for target, known in knowledge.items():
         here = ids.get(target, {})
-        for name_key in names:
+        for name_key, spelling in names.items():
             groups = sorted(group for group in here if group.name_key == name_key)
             rows += [
                 _row(
@@ -131,8 +129,8 @@ def where(
                     newer,
                 )
                 for group in groups
-            ] or [_absent(target, names[name_key][1], known)]
-    return sorted(rows, key=lambda row: (row.image_name.casefold(), row.target, row.image_set or ""))
+            ] or [_absent(target, spelling, known)]
+    return sorted(rows, key=lambda row: (normalise_name(row.image_name), row.target, row.image_set or ""))
 
 
 def _ids(members: Sequence[Stay]) -> list[_Id]:

@@ -7,7 +7,8 @@ image is found over all targets through the index `(version_id, target_id)` of i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -111,33 +112,58 @@ def where_is(
         if stay.valid_from <= moment and filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
     ]
     here = {target_id for target_id, target in targets.items() if target in known}
-    return where(stays, known, _holds(conn, here, targets), at=moment)
+    return where(_spellings(names, versions.values()), stays, known, _holds(conn, here, targets), at=moment)
+
+
+def _spellings(names: Iterable[str], versions: Iterable[Any]) -> dict[str, str]:
+    """Give the spelling that most versions use for each normalised name."""
+    counts = Counter(str(version.attributes.get("image_name") or "") for version in versions)
+    spellings = dict.fromkeys(sorted(names), "")
+    for spelling, _ in counts.most_common():
+        key = normalise_name(spelling)
+        spellings[key] = spellings.get(key) or spelling
+    return spellings
 
 
 def _as_of(stay: Stay, moment: datetime) -> Stay:
     return replace(stay, valid_to=None) if stay.valid_to is not None and stay.valid_to > moment else stay
 
 
-def image_changes(conn: Connection, ids: Collection[str], targets: dict[int, Target]) -> Iterator[ChangeRow]:
+def image_changes(conn: Connection, ids: Collection[str], targets: Mapping[int, Target]) -> Iterator[ChangeRow]:
     """Give the changes of the images *ids* at *targets*, in the order in which they were written."""
     for portion in portions(sorted(ids)):
-        statement = select(ChangeLog).where(ChangeLog.image_id.in_(portion)).order_by(ChangeLog.id)
-        for row in conn.execute(statement.with_only_columns(*ChangeLog.__table__.c)):
+        statement = select(*ChangeLog.__table__.c).where(ChangeLog.image_id.in_(portion)).order_by(ChangeLog.id)
+        for row in conn.execute(statement):
             if row.target_id in targets:
-                yield ChangeRow(
-                    id=row.id,
-                    run=row.run_id,
-                    target=targets[row.target_id],
-                    event=cast("Event", row.event),
-                    image_set=row.image_set,
-                    image_id=row.image_id,
-                    image_name=row.image_name,
-                    fields=row.fields or {},
-                    counterpart=row.counterpart,
-                    not_before=row.not_before,
-                    observed_at=row.observed_at,
-                    recorded_at=row.recorded_at,
-                )
+                yield change_row(row, targets[row.target_id])
+
+
+def change_row(row: Any, target: Target) -> ChangeRow:
+    """Give a row of the change log as readers get it."""
+    return ChangeRow(
+        id=row.id,
+        run=row.run_id,
+        target=target,
+        event=cast("Event", row.event),
+        image_set=row.image_set,
+        image_id=row.image_id,
+        image_name=row.image_name,
+        fields=row.fields or {},
+        counterpart=row.counterpart,
+        not_before=row.not_before,
+        observed_at=row.observed_at,
+        recorded_at=row.recorded_at,
+    )
+
+
+def successors(conn: Connection, image_id: str) -> set[str]:
+    """Give the images that took the place of *image_id* where it was withdrawn."""
+    statement = (
+        select(ChangeLog.counterpart)
+        .distinct()
+        .where(ChangeLog.image_id == image_id, ChangeLog.event == "withdrawn", ChangeLog.counterpart.is_not(None))
+    )
+    return {found for found in conn.scalars(statement) if found}
 
 
 def _versions_where(conn: Connection, column: Any, values: Collection[str]) -> dict[int, Any]:

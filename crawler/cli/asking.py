@@ -1,0 +1,85 @@
+"""What the questions about images share: words the history does not know, moments that nobody observed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+
+from crawler.cli.safe import visible
+from crawler.errors import EmptySelection, UnknownKnowledge
+from crawler.moments import show_moment, zone_name
+from crawler.settings.suggest import nearest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from crawler.records import Knowledge
+
+_NOTHING_YET = "Nothing is recorded yet: `crawler run` asks the cloud and records what it says."
+#: Words of a list that are told before the rest is only counted.
+_FEW = 6
+
+
+def unheard_image(conn: Connection, wanted: str, *, by_id: bool) -> EmptySelection | UnknownKnowledge:
+    """Make the error for an image that the history never heard of, with the nearest names, and ids when *by_id*."""
+    from crawler.store.vocabulary import first_run_at, known_words
+
+    if first_run_at(conn) is None:
+        return UnknownKnowledge(_NOTHING_YET)
+    known = known_words(conn, "name") | (known_words(conn, "image_id") if by_id else set())
+    near = nearest(wanted, known) or sorted(word for word in known if wanted.strip().casefold() in word.casefold())
+    hint = f"; the nearest: {', '.join(near[:3])}" if near else "; `crawler images` lists what it knows"
+    what = "image id or name" if by_id else "image name"
+    return EmptySelection(visible(f"The history knows no {what} {wanted!r}{hint}."))
+
+
+def require_zone(conn: Connection, zone: str) -> None:
+    """Raise EmptySelection, with the nearest words, when the history never heard of *zone*."""
+    from crawler.store.vocabulary import first_run_at, known_words
+
+    known = known_words(conn, "zone")
+    if zone in known:
+        return
+    if first_run_at(conn) is None:
+        raise UnknownKnowledge(_NOTHING_YET)
+    near = nearest(zone, known) or (sorted(known) if len(known) <= _FEW else [])
+    hint = f"; the nearest: {', '.join(near)}" if near else "; `crawler status` lists the zones"
+    raise EmptySelection(visible(f"The history knows no zone {zone!r}{hint}."))
+
+
+def require_observed(conn: Connection, known: Iterable[Knowledge | None], at: datetime, zone: tzinfo) -> None:
+    """Raise UnknownKnowledge when nobody had observed any of the targets by *at*."""
+    from crawler.store.vocabulary import first_run_at
+
+    if any(own is not None and own.observed_at is not None for own in known):
+        return
+    first = first_run_at(conn)
+    if first is None:
+        raise UnknownKnowledge(_NOTHING_YET)
+    moment = f"{show_moment(at, zone)} ({zone_name(zone)})"
+    if at < first:
+        raise UnknownKnowledge(
+            f"Nobody had looked by {moment}: the first run ended at {show_moment(first, zone)}; ask for a later time."
+        )
+    raise UnknownKnowledge(f"None of these targets had been observed well by {moment}; `crawler status` tells why.")
+
+
+def few(words: Collection[str], limit: int = _FEW) -> str:
+    """List *words*, or the first of them and how many more there are."""
+    shown = sorted(words)
+    rest = len(shown) - limit
+    return visible(", ".join(shown if rest <= 1 else [*shown[:limit], f"and {rest} more"]))
+
+
+def reasons(unknown: Mapping[str, Collection[str]]) -> str:
+    """Tell zones by the reason why they are unknown: `kr-seoul-01 (failed), hk-01, hk-02 (stale)`."""
+    return ", ".join(f"{few(zones)} ({reason})" for reason, zones in sorted(unknown.items()) if zones)
+
+
+def show_lag(lag: timedelta) -> str:
+    """Write how much later something came: `+3d 4h`, `+15m`, `+0`."""
+    minutes = round(lag.total_seconds() / 60)
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [f"{number}{unit}" for number, unit in ((days, "d"), (hours, "h"), (rest, "m")) if number]
+    return f"+{' '.join(parts[:2]) or '0'}"

@@ -1,0 +1,90 @@
+"""`crawler compare`: two zones side by side by image name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import click
+
+from crawler.cli.asking import require_observed, require_zone
+from crawler.cli.changes import told_fields
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import MOMENT, Selected, reader_options_without
+from crawler.cli.output import Column, Row, emit
+from crawler.cli.safe import visible
+from crawler.cli.selection import check_selection, explain_empty
+from crawler.moments import NO_TIME
+
+FIELDS = (
+    "image_set", "image_name", "result", "first", "second", "fields", "reason", "kind", "variant", "projects",
+)  # fmt: skip
+
+
+def _what(row: Row) -> str:
+    return f"not known ({row['reason']})" if row["reason"] else told_fields(row["fields"])
+
+
+def _projects(row: Row) -> str:
+    return row["projects"][0] if len(row["projects"]) == 1 else f"{len(row['projects'])} projects"
+
+
+def _id(row: Row, side: str) -> str:
+    return row[side]["image_id"] if row[side] else NO_TIME
+
+
+def _columns(first: str, second: str) -> tuple[Column, ...]:
+    return (
+        Column("projects", "PROJECT", optional=True, cell=_projects),
+        Column("kind", "KIND", optional=True),
+        Column("variant", "VARIANT", optional=True),
+        Column("image_set", "SET", optional=True),
+        Column("image_name", "NAME", folds=True),
+        Column("result", "RESULT"),
+        Column("first.image_id", visible(first), cell=lambda row: _id(row, "first")),
+        Column("second.image_id", visible(second), cell=lambda row: _id(row, "second")),
+        Column("fields", "WHAT", sparse=True, folds=True, cell=_what),
+    )
+
+
+@click.command()
+@click.argument("first", metavar="ZONE1")
+@click.argument("second", metavar="ZONE2")
+@click.option("--at", type=MOMENT, metavar="TIME", help="As of a past moment: 2026-06-01, 2026-06-01T12:00, 7d, 90m.")
+@reader_options_without("region", "zone")
+@pass_cli
+def compare(context: CliContext, first: str, second: str, at: datetime | None, fmt: str, selected: Selected) -> None:
+    """
+    Show two zones side by side by image name, as ids differ per zone.
+
+    RESULT is only_first, only_second, differs (WHAT says in which fields), same, or unknown where a zone was not
+    observed well: what is not known is no difference. Of several open images of a name the newest is compared.
+    """
+    from crawler.store import answers
+
+    settings, now = context.history_settings(), context.clock()
+    with context.history() as conn:
+        check_selection(conn, selected)
+        for zone in (first, second):
+            require_zone(conn, zone)
+        rows, known = answers.zones_apart(
+            conn, [first], [second], at, selected.filters(), now=now, stale_after=settings.stale_after
+        )
+        for side in known:
+            require_observed(conn, side.values(), at or now, settings.timezone)
+        shown: list[dict[str, Any]] = [row.as_dict() for row in rows]
+        if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=FIELDS):
+            what = f"images in {first} or {second}"
+            context.say(explain_empty(conn, selected, what=what, at=at, zone=settings.timezone))
+    counts = Counter[str](row.result for row in rows)
+    words = {
+        "same": "same",
+        "differs": "different",
+        "only_first": f"only in {first}",
+        "only_second": f"only in {second}",
+        "unknown": "unknown",
+    }
+    if rows and fmt == "table":
+        told = ", ".join(f"{counts[result]} {word}" for result, word in words.items() if counts[result])
+        context.say(visible(f"{told}."))

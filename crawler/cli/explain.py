@@ -1,0 +1,134 @@
+"""`crawler explain`: the two answers behind a change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import format_option
+from crawler.cli.output import Column, emit, json_line, write_out
+from crawler.cli.safe import visible
+from crawler.errors import EmptySelection
+from crawler.moments import show_moment, zone_name
+
+if TYPE_CHECKING:
+    from crawler.questions.evidence import Answer, Explanation
+    from crawler.records import RunSummary
+
+FIELDS = ("image_set", "image_id", "field", "before", "after")
+COLUMNS = (
+    Column("record", "RECORD", cell=lambda row: row["record"] or " "),
+    Column("field", "FIELD"),
+    Column("before", "BEFORE", folds=True),
+    Column("differs", "", cell=lambda row: row["differs"] or " "),
+    Column("after", "AFTER", folds=True),
+)
+
+
+@click.command()
+@click.argument("number", metavar="CHANGE", type=click.IntRange(min=1))
+@format_option
+@pass_cli
+def explain(context: CliContext, number: int, fmt: str) -> None:
+    """
+    Show the two raw answers behind a change: the records in which they differ side by side, the runs, the request ids.
+
+    CHANGE is an `id` of `crawler changes`. In json and jsonl both answers are there whole; in csv a line is one field
+    of one record.
+    """
+    from crawler.store import explain as store
+
+    zone = context.history_settings().timezone
+    with context.history() as conn:
+        found = store.explain(conn, number)
+        last = store.change_count(conn)
+    if found is None:
+        known = f"they go from 1 to {last}" if last else "none is recorded yet"
+        raise EmptySelection(f"There is no change {number}: {known}; `crawler changes` lists them.")
+    if fmt == "table":
+        write_out(line + "\n" for line in describe(found, zone))
+        emit(_side_by_side(found), COLUMNS, fmt, zone=zone)
+    elif fmt == "csv":
+        emit(_fields(found), [Column(name, name.upper()) for name in FIELDS], fmt, fields=FIELDS)
+    else:
+        write_out([json_line(found.as_dict()), "\n"])
+
+
+def _fields(found: Explanation) -> Iterator[dict[str, Any]]:
+    from crawler.questions.evidence import MISSING
+
+    for pair in found.records():
+        for name, before, after in pair.fields():
+            yield {
+                "image_set": pair.image_set,
+                "image_id": pair.image_id,
+                "field": name,
+                "before": None if before == MISSING else before,
+                "after": None if after == MISSING else after,
+            }
+
+
+def describe(found: Explanation, zone: tzinfo) -> Iterator[str]:
+    """Tell a change and its evidence in lines of text."""
+    change = found.change
+    about = f" {change.image_id} ({change.image_name or 'no name'}, {change.image_set})" if change.image_id else ""
+    yield visible(f"change    {change.id}, {change.event}{about}")
+    yield visible(f"target    {change.target}")
+    if change.counterpart:
+        yield visible(f"re-issue  {'as' if change.event == 'withdrawn' else 'of'} {change.counterpart}")
+    after = f"after {show_moment(change.not_before, zone)} and " if change.not_before else ""
+    yield (
+        f"happened  {after}by {show_moment(change.observed_at, zone)}, "
+        f"written {show_moment(change.recorded_at, zone)} ({zone_name(zone)})"
+    )
+    yield ""
+    for title, run, answer in (
+        ("before", found.seen_run, found.before),
+        ("after", found.observed_run, found.after),
+    ):
+        yield f"{title:10}{_run(run, zone)}"
+        yield f"          {_answer(answer, zone)}"
+    if found.written_run and (found.observed_run is None or found.written_run.run != found.observed_run.run):
+        yield f"written   {_run(found.written_run, zone)}"
+    yield ""
+    if change.image_id is None:
+        yield "It comes from what the cloud said exists, not from an answer about images."
+    elif not found.records():
+        yield "Both answers list the same records."
+
+
+def _answer(answer: Answer | None, zone: tzinfo) -> str:
+    if answer is None:
+        return "no answer was kept"
+    request = f"request {visible(answer.request_uuid)}" if answer.request_uuid else "no request id"
+    return f"{request}, {len(answer.body)} bytes, first received {show_moment(answer.received_at, zone)}"
+
+
+def _run(run: RunSummary | None, zone: tzinfo) -> str:
+    return "no run" if run is None else f"run {run.run}, {run.status}, from {show_moment(run.started_at, zone)}"
+
+
+def _side_by_side(found: Explanation) -> Iterator[dict[str, str]]:
+    """Give the records in which the answers differ, field by field."""
+    for pair in found.records():
+        record = f"{pair.image_set} {pair.image_id}"
+        for name, before, after in pair.fields():
+            one, other = _text(before, pair.before), _text(after, pair.after)
+            yield {
+                "record": record,
+                "field": name,
+                "before": one,
+                "differs": "" if one == other else "→",
+                "after": other,
+            }
+            record = ""
+
+
+def _text(value: Any, record: object) -> str:
+    from crawler.questions.evidence import field_text
+
+    return "not listed" if record is None else field_text(value)

@@ -1,0 +1,112 @@
+"""`crawler history`: every interval of an image in every target, with the gaps of knowledge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crawler.cli.asking import unheard_image
+from crawler.cli.changes import told_fields
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import Selected, reader_options
+from crawler.cli.output import Column, Row, emit
+from crawler.cli.safe import visible
+from crawler.cli.selection import check_selection, explain_empty
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import Connection
+
+    from crawler.questions.timeline import HistoryRow
+
+FIELDS = (
+    "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "valid_from",
+    "valid_to", "not_before", "reason", "state", "baseline", "present_since", "ended_by", "ended_not_before",
+    "replaces", "replaced_by", "fields", "gaps", "gaps_before",
+)  # fmt: skip
+
+
+def _state(row: Row) -> str:
+    return f"unknown ({row['reason']})" if row["reason"] else str(row["state"] or row["ended_by"] or "ended")
+
+
+def _what(row: Row) -> str:
+    parts = ["baseline"] if row["baseline"] else []
+    parts += [told_fields(row["fields"])] if row["fields"] else []
+    parts += [f"replaces {row['replaces']}"] if row["replaces"] else []
+    parts += [f"replaced by {row['replaced_by']}"] if row["replaced_by"] else []
+    return "; ".join(parts)
+
+
+COLUMNS = (
+    Column("account", "ACCOUNT", optional=True),
+    Column("project", "PROJECT", optional=True),
+    Column("zone", "ZONE"),
+    Column("kind", "KIND", optional=True),
+    Column("variant", "VARIANT", optional=True),
+    Column("image_set", "SET", optional=True),
+    Column("image_name", "NAME", optional=True, folds=True),
+    Column("image_id", "IMAGE ID"),
+    Column("not_before", "AFTER", kind="time", detail=True),
+    Column("valid_from", "FROM", kind="time"),
+    Column("valid_to", "TO", kind="time"),
+    Column("state", "STATE", cell=_state),
+    Column("what", "WHAT", sparse=True, folds=True, cell=_what),
+)
+
+
+@click.command()
+@click.argument("image", metavar="ID-OR-NAME")
+@reader_options
+@pass_cli
+def history(context: CliContext, image: str, fmt: str, selected: Selected) -> None:
+    """
+    Show every interval of an image in every target, and when nobody knew.
+
+    Say an image id, a name (then all ids it had), or a glob. An interval was seen to begin at FROM and to end at TO; it
+    lasts where TO is empty; a baseline was there before anyone looked. A line `gap` is a time for which the cloud gave
+    no good answer, or gave one that is not believed yet: whether the image was there then is not known.
+    """
+    from crawler.store import answers
+
+    settings, now = context.history_settings(), context.clock()
+    with context.history() as conn:
+        check_selection(conn, selected)
+        ids = answers.image_ids(conn, image)
+        if not ids:
+            raise unheard_image(conn, image, by_id=True)
+        rows = answers.history(conn, ids, selected.filters(), now=now, stale_after=settings.stale_after)
+        shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
+        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
+            context.say(explain_empty(conn, selected, what=f"intervals of {image}", zone=settings.timezone))
+        elif ids == [image] and fmt == "table":
+            _say_chain(context, conn, rows, image)
+
+
+def _with_gaps(rows: Iterable[HistoryRow]) -> Iterator[dict[str, Any]]:
+    """Give each interval as a line, the gaps before and within it as lines of their own."""
+    for row in rows:
+        line = row.as_dict()
+        yield from (_gap(line, gap) for gap in line["gaps_before"])
+        yield line
+        yield from (_gap(line, gap) for gap in line["gaps"])
+
+
+def _gap(line: Row, gap: Row) -> dict[str, Any]:
+    times = {"not_before": None, "valid_from": gap["unknown_from"], "valid_to": gap["unknown_to"]}
+    nothing = {"baseline": False, "fields": {}, "replaces": None, "replaced_by": None, "reason": None}
+    return {**line, **times, **nothing, "state": f"gap ({gap['reason']})"}
+
+
+def _say_chain(context: CliContext, conn: Connection, rows: Iterable[HistoryRow], image: str) -> None:
+    """Tell which ids came in the place of an id that was withdrawn."""
+    from crawler.questions.timeline import chain
+    from crawler.store import answers
+
+    ids = chain(image, lambda image_id: answers.successors(conn, image_id))
+    names = {row.image_name for row in rows if row.image_name}
+    if len(ids) > 1:
+        more = f"; `crawler history '{names.pop()}'` shows them all" if len(names) == 1 else ""
+        context.say(visible(f"{' → '.join(ids)}{more}."))

@@ -1,0 +1,137 @@
+"""`crawler where`: one image name over all zones; a roll-out at a glance."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crawler.cli.asking import few, reasons, require_observed, show_lag, unheard_image
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import MOMENT, Selected, reader_options
+from crawler.cli.output import Column, Row, emit
+from crawler.cli.safe import visible
+from crawler.cli.selection import check_selection, explain_empty
+from crawler.model import normalise_name
+from crawler.moments import NO_TIME, show_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from crawler.questions.rollout import Rollout
+    from crawler.questions.where import WhereRow
+
+FIELDS = (
+    "account", "project", "region", "zone", "kind", "variant", "image_set", "image_name", "image_id", "state", "since",
+    "previous_ids", "reason", "present_since", "id_since", "first_seen_at", "baseline", "lag_seconds", "also_open",
+    "newer_elsewhere", "observed_at",
+)  # fmt: skip
+
+
+def _state(row: Row) -> str:
+    return f"{row['state']} ({row['reason']})" if row["reason"] else str(row["state"])
+
+
+def _note(row: Row) -> str:
+    parts = [f"was {' → '.join(row['previous_ids'])}"] if row["previous_ids"] else []
+    if row["also_open"]:
+        parts = [f"older {', '.join(row['also_open'])} still there"]
+    if row["newer_elsewhere"]:
+        parts.append(f"{row['newer_elsewhere']} elsewhere")
+    return "; ".join(parts)
+
+
+COLUMNS = (
+    Column("account", "ACCOUNT", optional=True),
+    Column("image_name", "NAME", optional=True, folds=True),
+    Column("image_set", "SET", detail=True),
+    Column("zone", "ZONE"),
+    Column("projects", "PROJECT", optional=True),
+    Column("kind", "KIND", optional=True),
+    Column("variant", "VARIANT", optional=True),
+    Column("state", "STATE", cell=_state),
+    Column("since", "SINCE", kind="time"),
+    Column("image_id", "IMAGE ID"),
+    Column("lag", "LAG", sparse=True),
+    Column("note", "IDS", sparse=True, folds=True, cell=_note),
+)
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.option("--at", type=MOMENT, metavar="TIME", help="As of a past moment: 2026-06-01, 2026-06-01T12:00, 7d, 90m.")
+@click.option("--retired", is_flag=True, help="Also targets that are retired or deselected.")
+@reader_options
+@pass_cli
+def where(context: CliContext, name: str, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> None:
+    """
+    Show where an image NAME is: present since when, withdrawn, unknown, or never offered.
+
+    NAME may be a glob, or the id of an image that has the name. The ids under which a name was issued again belong
+    together: SINCE is the start of the unbroken presence, IDS tells the ids before. LAG is how much later than in the
+    first zone the name was seen, where that is known. Projects of a zone that are told the same share a line.
+    """
+    from crawler.questions.rollout import rollouts
+    from crawler.store import answers
+
+    settings, now = context.history_settings(), context.clock()
+    with context.history() as conn:
+        check_selection(conn, selected)
+        names = answers.image_names(conn, name)
+        if not names:
+            raise unheard_image(conn, name, by_id=False)
+        rows = answers.where_is(
+            conn,
+            names,
+            at,
+            selected.filters(),
+            now=now,
+            stale_after=settings.stale_after,
+            include_retired=retired,
+        )
+        known = {row.target: row for row in rows}
+        if rows and not any(row.observed_at for row in known.values()):
+            require_observed(conn, [], at or now, settings.timezone)
+        shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
+        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
+            context.say(explain_empty(conn, selected, what="targets", at=at, zone=settings.timezone))
+    for rollout in rollouts(rows) if fmt == "table" else ():
+        for line in _summary(rollout, rows, settings.timezone):
+            context.say(line)
+
+
+def _glances(rows: Sequence[WhereRow]) -> Iterator[dict[str, Any]]:
+    from crawler.questions.rollout import at_a_glance, rollouts
+
+    spelling = {normalise_name(rollout.image_name): rollout.image_name for rollout in rollouts(rows)}
+    for glance in at_a_glance(rows):
+        projects = glance.projects[0] if len(glance.projects) == 1 else f"{len(glance.projects)} projects"
+        lag = NO_TIME if glance.row.lag is None else show_lag(glance.row.lag)
+        name = spelling[normalise_name(glance.row.image_name)]
+        yield {**glance.row.as_dict(), "image_name": name, "projects": projects, "lag": lag}
+
+
+def _summary(rollout: Rollout, rows: Sequence[WhereRow], zone: tzinfo) -> Iterator[str]:
+    """Sum up one name: zones by state, who still has an older id, which region got it when."""
+    total = sum(map(len, rollout.zones.values()))
+    parts = [f"present in {len(rollout.zones['present'])} of {total} zones"]
+    own = [row for row in rows if normalise_name(row.image_name) == normalise_name(rollout.image_name)]
+    why: dict[str, set[str]] = {}
+    for row in own:
+        if row.reason and row.target.zone in rollout.zones["unknown"]:
+            why.setdefault(row.reason, set()).add(row.target.zone)
+    if rollout.zones["unknown"]:
+        parts.append(f"unknown in {len(rollout.zones['unknown'])}: {reasons(why)}")
+    if rollout.zones["withdrawn"]:
+        parts.append(f"withdrawn in {len(rollout.zones['withdrawn'])}: {few(rollout.zones['withdrawn'])}")
+    if rollout.zones["never"]:
+        parts.append(f"never offered in {len(rollout.zones['never'])}")
+    yield visible(f"{rollout.image_name}: {'; '.join(parts)}.")
+    older = {row.target.zone for row in own if row.also_open or row.newer_elsewhere}
+    if older:
+        yield f"An older id is still there in {few(older)}."
+    if rollout.regions:
+        (region, first, _), *later = rollout.regions
+        behind = "".join(f", {name} {show_lag(lag)}" for name, _, lag in later)
+        yield visible(f"First seen in {region} at {show_moment(first, zone)}{behind}.")

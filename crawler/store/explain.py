@@ -1,0 +1,69 @@
+"""What stands behind a change: the two answers that were kept, and the runs that got and wrote them."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, select
+
+from crawler.questions.evidence import Answer, Explanation
+from crawler.records import RunSummary
+from crawler.store import reader
+from crawler.store.answers import change_row
+from crawler.store.selection import targets_by_id
+from crawler.store.tables import ChangeLog, Payload, Run, ScopeTarget
+
+
+def explain(conn: Connection, change_id: int) -> Explanation | None:
+    """Give the evidence for one change; None when there is no such change."""
+    row = conn.execute(select(*ChangeLog.__table__.c).where(ChangeLog.id == change_id)).first()
+    if row is None:
+        return None
+    return Explanation(
+        change=change_row(row, targets_by_id(conn, [row.target_id])[row.target_id]),
+        before=_answer(conn, row.before_payload_id),
+        after=_answer(conn, row.after_payload_id),
+        seen_run=_run_of(conn, row.target_id, row.not_before),
+        observed_run=_run_of(conn, row.target_id, row.observed_at) if row.after_payload_id else None,
+        written_run=reader.run(conn, row.run_id),
+    )
+
+
+def change_count(conn: Connection) -> int:
+    """Give how many changes there are, which is the number of the last."""
+    return conn.scalar(select(func.max(ChangeLog.id))) or 0
+
+
+def _answer(conn: Connection, payload_id: int | None) -> Answer | None:
+    if payload_id is None:
+        return None
+    row = conn.execute(
+        select(Payload.body, Payload.request_uuid, Payload.received_at).where(Payload.id == payload_id)
+    ).one()
+    return Answer(body=zlib.decompress(row.body), request_uuid=row.request_uuid, received_at=row.received_at)
+
+
+def _run_of(conn: Connection, target_id: int, moment: datetime | None) -> RunSummary | None:
+    """Give the run that looked at the target at *moment*: the first of its scopes' runs that ended then or later."""
+    if moment is None:
+        return None
+    run_id = conn.scalar(run_ending_from(), {"target": target_id, "moment": moment})
+    return reader.run(conn, run_id) if run_id else None
+
+
+@cache
+def run_ending_from() -> Select[*tuple[Any, ...]]:
+    """Select the first run that ended at or after `:moment` and looked at `:target`; a seek per scope."""
+    first = (
+        select(Run.id)
+        .where(Run.scope_id == ScopeTarget.scope_id, Run.finished_at >= bindparam("moment"))
+        .order_by(Run.finished_at, Run.id)
+        .limit(1)
+        .correlate(ScopeTarget)
+        .scalar_subquery()
+    )
+    scopes = select(first.label("run_id")).where(ScopeTarget.target_id == bindparam("target")).subquery()
+    return select(Run.id).join(scopes, scopes.c.run_id == Run.id).order_by(Run.finished_at, Run.id).limit(1)
