@@ -55,6 +55,7 @@ COMMANDS: dict[str, Entry] = {
     "init": Entry("crawler.cli.init", "init", "Write a starter crawler.toml from the environment.", _OPERATE),
     "config": Entry("crawler.cli.config", "config", "Check the configuration, or show it.", _OPERATE),
     "db": Entry("crawler.cli.db", "db", "Look after the database.", _OPERATE),
+    "account": Entry("crawler.cli.db_care", "account", "Give an account of the history another name.", _OPERATE),
     "completion": Entry("crawler.cli.completion", "completion", "Print the shell's completion script.", _OPERATE),
     "demo": Entry("crawler.cli.demo", "demo", "See it work in a minute, offline.", _TRY),
     "emulate": Entry("crawler.cli.emulate", "emulate", "Serve an emulated cloud on this machine.", _TRY),

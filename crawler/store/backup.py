@@ -1,4 +1,4 @@
-"""Copies of a SQLite file, made before its schema is upgraded: whole, beside the original, the last two kept."""
+"""Copies of a SQLite file, always whole: those made before its schema is upgraded, and those people ask for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from crawler.errors import DatabaseUnavailable
+from crawler.errors import DatabaseUnavailable, UsageError
 from crawler.store.foreign_errors import mapped_errors
 
 COPIES_KEPT = 2
@@ -26,7 +26,7 @@ def back_up(path: Path, *, label: str, free: Callable[[Path], int] = free_bytes)
     """
     Copy the SQLite file at *path* to `<path>.<label>.bak` and give that path; older copies beyond the last two go.
 
-    A copy cut short never takes the name of a whole one. Raises DatabaseUnavailable without room or permission.
+    Raises DatabaseUnavailable without room or permission.
     """
     path = path.absolute()
     needed, available = path.stat().st_size * _SIZES_NEEDED, free(path.parent)
@@ -36,6 +36,37 @@ def back_up(path: Path, *, label: str, free: Callable[[Path], int] = free_bytes)
             f"{_megabytes(available)}. Nothing was changed."
         )
     copy = path.with_name(f"{path.name}.{label}.bak")
+    try:
+        _copy_whole(path, copy)
+        for old in _copies(path)[COPIES_KEPT:]:
+            old.unlink()
+    except OSError as exc:
+        raise DatabaseUnavailable(f"{path} could not be copied to {copy} before its upgrade: {exc.strerror}.") from exc
+    return copy
+
+
+def copy_to(path: Path, copy: Path) -> Path:
+    """
+    Copy the SQLite file at *path*, whole as of one moment, to *copy*, which must not exist; give that path.
+
+    Runs may go on meanwhile. Raises DatabaseUnavailable where it cannot be written; then nothing is left behind.
+    """
+    copy = copy.absolute()
+    if copy.exists():
+        raise UsageError(f"{copy} exists already; name a file that does not.")
+    if not copy.parent.is_dir():
+        raise UsageError(f"{copy.parent} is no folder.")
+    if not path.exists():
+        raise DatabaseUnavailable(f"There is no database at {path} to copy.")
+    try:
+        _copy_whole(path, copy)
+    except OSError as exc:
+        raise DatabaseUnavailable(f"{path} could not be copied to {copy}: {exc.strerror}.") from exc
+    return copy
+
+
+def _copy_whole(path: Path, copy: Path) -> None:
+    """Copy by SQLite's own means; a copy cut short never takes the name of a whole one."""
     unfinished = copy.with_name(f"{copy.name}.part")
     try:
         unfinished.unlink(missing_ok=True)
@@ -44,13 +75,8 @@ def back_up(path: Path, *, label: str, free: Callable[[Path], int] = free_bytes)
         shutil.copymode(path, unfinished)
         _flush(unfinished)
         unfinished.replace(copy)
-        for old in _copies(path)[COPIES_KEPT:]:
-            old.unlink()
-    except OSError as exc:
-        raise DatabaseUnavailable(f"{path} could not be copied to {copy} before its upgrade: {exc.strerror}.") from exc
     finally:
         unfinished.unlink(missing_ok=True)
-    return copy
 
 
 def _copies(path: Path) -> list[Path]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, select, text
 
 from crawler.model import iso_utc
 from crawler.store.engine import address_of, is_sqlite, read
 from crawler.store.migrate import SCHEMA_HEAD, SchemaState, schema_state
-from crawler.store.tables import ChangeLog, Interval, Run, TargetRow
+from crawler.store.tables import Base, ChangeLog, Interval, Run, TargetRow
 
 _COUNTED = {"runs": Run, "targets": TargetRow, "intervals": Interval, "changes": ChangeLog}
 
@@ -38,6 +38,30 @@ class Inventory:
             "size_bytes": self.size_bytes,
             "last_finished_at": iso_utc(self.last_finished_at),
         }
+
+
+def tables(conn: Connection) -> list[dict[str, Any]]:
+    """Give the rows of every table, and its bytes with its indexes where the database can tell."""
+    sizes = _sizes(conn)
+    return [
+        {
+            "table": table.name,
+            "rows": conn.execute(select(func.count()).select_from(table)).scalar_one(),
+            "size_bytes": sizes.get(table.name),
+        }
+        for table in sorted(Base.metadata.tables.values(), key=lambda table: table.name)
+    ]
+
+
+def _sizes(conn: Connection) -> dict[str, int]:
+    if is_sqlite(conn):
+        built_with = {option for (option,) in conn.exec_driver_sql("PRAGMA compile_options")}
+        if "ENABLE_DBSTAT_VTAB" not in built_with:
+            return {}
+        statement = "SELECT m.tbl_name, sum(s.pgsize) FROM dbstat s JOIN sqlite_schema m ON m.name = s.name GROUP BY 1"
+    else:
+        statement = "SELECT relname, pg_total_relation_size(relid) FROM pg_stat_user_tables"
+    return {name: int(size) for name, size in conn.exec_driver_sql(statement)}
 
 
 def inventory(engine: Engine) -> Inventory:

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from crawler.errors import ConfigurationError
+from crawler.errors import ConfigurationError, UsageError
 from crawler.model import END_OF_TIME, Catalog, Event, Place, Project, Target
 from crawler.store.statements import insert_missing
 from crawler.store.tables import Absence, Account, CatalogRow, ChangeLog, Run, TargetRow, Variant, ZoneNumber
@@ -37,6 +37,18 @@ def find_accounts(conn: Connection, names: Iterable[str]) -> dict[str, int]:
     """Give the ids of those of the *names* that the history has heard of; writes nothing."""
     statement = select(Account.name, Account.id).where(Account.name.in_(sorted(names)))
     return {row.name: row.id for row in conn.execute(statement)}
+
+
+def rename_account(conn: Connection, old: str, new: str) -> None:
+    """Call the account *old* by the name *new*; raise UsageError when there is none, or the new name is taken."""
+    names = set(conn.execute(select(Account.name)).scalars())
+    if old not in names:
+        raise UsageError(f"The history has no account {old!r}; it has {', '.join(sorted(names)) or 'none'}.")
+    if new in names:
+        raise UsageError(f"The history has an account {new!r} already; two histories do not become one.")
+    if not new.strip() or "/" in new or not new.isprintable():
+        raise UsageError(f"{new!r} cannot name an account: it must be printable and without a slash.")
+    conn.execute(update(Account).where(Account.name == old).values(name=new))
 
 
 def check_variants(

@@ -1,0 +1,140 @@
+"""`crawler db prune|backup|check|stats` and `crawler account rename`: looking after a history over the years."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import format_option
+from crawler.cli.output import Column, emit, write_out
+from crawler.cli.safe import visible
+from crawler.errors import ExitCode, UsageError
+
+_WAIT = click.option(
+    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
+)
+_STATS = (
+    Column("table", "TABLE"),
+    Column("rows", "ROWS", "count"),
+    Column("size_bytes", "BYTES", "count", optional=True),
+)
+
+
+@click.command()
+@click.option(
+    "--keep", required=True, metavar="AGE", help="What to keep: 2y, 90d, 26w. Answers within it stay the same."
+)
+@_WAIT
+@pass_cli
+def prune(context: CliContext, keep: str, wait_seconds: float) -> None:
+    """
+    Forget what ended before the kept window, and give back the room.
+
+    Closed intervals, changes, resolved holds and old evidence go; old runs are folded to one a day. Questions about the
+    time before the window are refused from then on: nobody can tell any more.
+    """
+    from crawler.store.engine import opened
+    from crawler.store.lock import take_locks
+    from crawler.store.migrate import ensure_schema
+    from crawler.store.retention import prune as forget
+
+    now = context.clock()
+    url = context.history_settings().database
+    with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
+        ensure_schema(engine, may_upgrade=False)
+        gone = forget(engine, fence, before=now - _age(keep), now=now).as_dict()
+    told = ", ".join(f"{count} {name}" for name, count in gone.items() if count)
+    write_out([f"Forgotten: {told or 'nothing'}\n"])
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@pass_cli
+def backup(context: CliContext, file: Path | None) -> None:
+    """Copy the SQLite database, whole as of one moment, to FILE; a run may go on meanwhile."""
+    from crawler.store.address import parse_address
+    from crawler.store.backup import copy_to
+
+    path = parse_address(context.history_settings().database).path
+    if path is None:
+        raise UsageError(
+            "A PostgreSQL database is copied with its own pg_dump; `crawler db copy --to` moves a history."
+        )
+    copy = copy_to(path, file or path.with_name(f"{path.name}.{context.clock():%Y%m%dT%H%M%SZ}.bak"))
+    write_out([f"{copy}\n"])
+
+
+@click.command()
+@pass_cli
+def check(context: CliContext) -> ExitCode:
+    """
+    Check the file and what must always be true of a history; exit code 1 when anything is wrong.
+
+    No image is listed twice at a time, no change is without a run, and no withdrawal without a good observation.
+    """
+    from crawler.store.integrity import findings
+
+    with context.history() as conn:
+        found = findings(conn)
+    for sentence in found:
+        write_out([f"{visible(sentence)}\n"])
+    if found:
+        return ExitCode.NO
+    context.say("Nothing is wrong.")
+    return ExitCode.DONE
+
+
+@click.command()
+@format_option
+@pass_cli
+def stats(context: CliContext, fmt: str) -> None:
+    """Tell how many rows each table holds, and how large it is where the database tells."""
+    from crawler.store.inventory import tables
+
+    settings = context.history_settings()
+    with context.history() as conn:
+        rows: list[dict[str, Any]] = tables(conn)
+    emit(rows, _STATS, fmt, zone=settings.timezone)
+
+
+@click.group()
+def account() -> None:
+    """Look after the accounts of the history."""
+
+
+@account.command()
+@click.argument("old")
+@click.argument("new")
+@_WAIT
+@pass_cli
+def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None:
+    """Give an account another name; its history goes on under it. Change the name in the configuration, too."""
+    from crawler.store.engine import begin, opened
+    from crawler.store.lock import take_locks
+    from crawler.store.migrate import ensure_schema
+    from crawler.store.roster import rename_account
+
+    url = context.history_settings().database
+    with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
+        ensure_schema(engine, may_upgrade=False)
+        with begin(engine, fence) as conn:
+            rename_account(conn, old, new)
+    context.say(f"The account {visible(old)} is called {visible(new)} now; the configuration has to say so as well.")
+
+
+def _age(text: str) -> timedelta:
+    """Read `2y` beside the ages that every command takes; a year is 365 days."""
+    from crawler.moments import parse_duration
+
+    years = text.strip().lower().removesuffix("y")
+    try:
+        age = timedelta(days=365 * float(years)) if text.strip().lower().endswith("y") else parse_duration(text)
+    except (ValueError, OverflowError):
+        raise UsageError(f"--keep {text!r} is no age; write 2y, 26w, 90d or 36h.") from None
+    if not timedelta(0) < age < timedelta(days=365 * 100):
+        raise UsageError(f"--keep {text!r} is no age that a history has.")
+    return age

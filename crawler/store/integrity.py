@@ -1,0 +1,141 @@
+"""
+What must always be true of a history, as questions to the database: each finding is one sentence, none is good.
+
+The checks are statements that any reader could run; they change nothing and need no lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select
+
+from crawler.model import END_OF_TIME, Target
+from crawler.store.engine import is_sqlite
+from crawler.store.selection import targets_by_id
+from crawler.store.tables import (
+    ChangeLog,
+    Hold,
+    HoldImage,
+    ImageVersion,
+    Interval,
+    Run,
+    RunException,
+    ScopeTarget,
+)
+
+Rows = Select[*tuple[Any, ...]]
+
+#: Examples given of each kind of finding.
+EXAMPLES = 5
+
+
+def findings(conn: Connection) -> list[str]:
+    """Give what is wrong with the history, one sentence each."""
+    found = list(_file(conn)) if is_sqlite(conn) else []
+    for sentence, statement in _invariants():
+        rows = conn.execute(statement.limit(EXAMPLES + 1)).all()
+        if not rows:
+            continue
+        targets = targets_by_id(conn, {row.target_id for row in rows if row.target_id is not None})
+        examples = "; ".join(_example(row, targets.get(row.target_id)) for row in rows[:EXAMPLES])
+        found.append(f"{sentence}: {examples}{' …' if len(rows) > EXAMPLES else ''}")
+    return found
+
+
+def _example(row: Any, target: Target | None) -> str:
+    return f"{target} {row.what}" if target else str(row.what)
+
+
+def _file(conn: Connection) -> Iterator[str]:
+    """Ask SQLite about its own file, and about references to rows that are not there."""
+    for (line,) in conn.exec_driver_sql(f"PRAGMA integrity_check({EXAMPLES})"):
+        if line != "ok":
+            yield f"the file is damaged: {line}"
+    broken = conn.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(EXAMPLES)
+    for table, rowid, parent, _ in broken:
+        yield f"{table} row {rowid} refers to a row of {parent} that is not there"
+
+
+def _invariants() -> Iterator[tuple[str, Rows]]:
+    checks: tuple[tuple[str, Callable[[], Rows]], ...] = (
+        ("one image is listed twice at the same time", _overlaps),
+        ("an interval ends before it begins", _reversed),
+        ("an interval ended without a change that says so", _silent_ends),
+        ("a withdrawal was recorded by a run that did not observe the target well", _unseen_withdrawals),
+        ("a hold is open for an image that is not", _empty_holds),
+        ("a run ended before it began", _reversed_runs),
+    )
+    for sentence, build in checks:
+        yield sentence, build()
+
+
+def _overlaps() -> Rows:
+    image = (Interval.target_id, ImageVersion.image_set, ImageVersion.image_id)
+    before = func.max(Interval.valid_to).over(
+        partition_by=image, order_by=(Interval.valid_from, Interval.id), rows=(None, -1)
+    )
+    rows = (
+        select(Interval.target_id, ImageVersion.image_id.label("what"), Interval.valid_from, before.label("before"))
+        .join(ImageVersion, ImageVersion.id == Interval.version_id)
+        .subquery()
+    )
+    return select(rows.c.target_id, rows.c.what).where(rows.c.valid_from < rows.c.before)
+
+
+def _reversed() -> Rows:
+    return _intervals().where(Interval.valid_to <= Interval.valid_from)
+
+
+def _intervals() -> Rows:
+    return select(Interval.target_id, ImageVersion.image_id.label("what")).join(
+        ImageVersion, ImageVersion.id == Interval.version_id
+    )
+
+
+def _silent_ends() -> Rows:
+    told = exists().where(
+        ChangeLog.target_id == Interval.target_id,
+        ChangeLog.image_id == ImageVersion.image_id,
+        ChangeLog.observed_at == Interval.valid_to,
+        ChangeLog.event.in_(("withdrawn", "modified")),
+    )
+    return _intervals().where(Interval.valid_to != END_OF_TIME, ~told)
+
+
+def _unseen_withdrawals() -> Rows:
+    in_scope = exists().where(ScopeTarget.scope_id == Run.scope_id, ScopeTarget.target_id == ChangeLog.target_id)
+    in_trouble: ColumnElement[bool] = exists().where(
+        RunException.target_id == ChangeLog.target_id,
+        RunException.from_run_id <= ChangeLog.run_id,
+        RunException.to_run_id > ChangeLog.run_id,
+        RunException.outcome != "held",
+    )
+    return (
+        select(ChangeLog.target_id, ChangeLog.image_id.label("what"))
+        .join(Run, Run.id == ChangeLog.run_id)
+        .where(ChangeLog.event == "withdrawn", Run.finished_at.is_not(None), or_(~in_scope, in_trouble))
+    )
+
+
+def _empty_holds() -> Rows:
+    is_open = exists().where(
+        Interval.target_id == Hold.target_id,
+        Interval.valid_to == END_OF_TIME,
+        ImageVersion.id == Interval.version_id,
+        ImageVersion.image_set == HoldImage.image_set,
+        ImageVersion.image_id == HoldImage.image_id,
+    )
+    return (
+        select(Hold.target_id, HoldImage.image_id.label("what"))
+        .join(HoldImage, HoldImage.hold_id == Hold.id)
+        .where(Hold.status == "open", ~is_open)
+    )
+
+
+def _reversed_runs() -> Rows:
+    # No target: the run's number says which.
+    return select(func.nullif(Run.id, Run.id).label("target_id"), Run.id.label("what")).where(
+        Run.finished_at < Run.started_at
+    )

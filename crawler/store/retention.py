@@ -1,0 +1,271 @@
+"""
+Forgetting on purpose: what lies before the kept window goes, and every answer about the window stays the same.
+
+Closed intervals, changes, resolved holds and absences that ended before the window go together, then what nobody refers
+to any more (versions, payloads, scopes). Of the runs before it, those that something kept refers to stay, and one a day
+of each scope. From then on the history begins at the window; readers refuse to answer about the time before it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Engine, Table, delete, func, select
+
+from crawler.errors import UnknownKnowledge, UsageError
+from crawler.model import iso_utc, require_aware
+from crawler.store import asof
+from crawler.store.engine import Fence, begin, is_sqlite, mapped_errors
+from crawler.store.ledger import save_setting
+from crawler.store.statements import portions
+from crawler.store.tables import (
+    OPEN_RUN,
+    Absence,
+    Base,
+    CatalogRow,
+    ChangeLog,
+    Hold,
+    HoldImage,
+    ImageVersion,
+    Interval,
+    Payload,
+    Run,
+    RunException,
+    Scope,
+    ScopeTarget,
+    Setting,
+    TargetRow,
+)
+
+#: The setting that says from when on the history is whole.
+BEGINS_AT = "history_begins_at"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """How many rows of each kind went."""
+
+    intervals: int = 0
+    changes: int = 0
+    holds: int = 0
+    exceptions: int = 0
+    runs: int = 0
+    versions: int = 0
+    payloads: int = 0
+    scopes: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Give the counts by name."""
+        return asdict(self)
+
+
+def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetime) -> Pruned:
+    """
+    Forget what lies *before* a moment, in one transaction, and give back the room.
+
+    Raises UsageError when *before* is not in the past; then nothing is changed.
+    """
+    before = require_aware(before)
+    if before >= now:
+        raise UsageError(f"Nothing was pruned: {iso_utc(before)} is not in the past.")
+    with begin(engine, fence) as conn:
+        began = begins_at(conn)
+        if began is not None and began >= before:
+            before = began
+        pruned = _prune(conn, before)
+        save_setting(conn, BEGINS_AT, before.isoformat())
+    _give_back(engine)
+    return pruned
+
+
+def begins_at(conn: Connection) -> datetime | None:
+    """Give from when on the history is whole; None when nothing was ever pruned."""
+    text = conn.execute(select(Setting.value).where(Setting.name == BEGINS_AT)).scalar()
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def require_kept(conn: Connection, moment: datetime) -> None:
+    """Raise UnknownKnowledge when *moment* lies before the kept history."""
+    began = begins_at(conn)
+    if began is not None and moment < began:
+        raise UnknownKnowledge(
+            f"Nobody can tell any more what was there at {iso_utc(moment)}: "
+            f"the history before {iso_utc(began)} was pruned."
+        )
+
+
+def _prune(conn: Connection, before: datetime) -> Pruned:
+    intervals = _delete(conn, delete(Interval).where(Interval.valid_to <= before))
+    changes = _delete(conn, delete(ChangeLog).where(ChangeLog.recorded_at < before))
+    resolved = list(conn.execute(select(Hold.id).where(Hold.resolved_at <= before)).scalars())
+    for portion in portions(resolved):
+        conn.execute(delete(HoldImage).where(HoldImage.hold_id.in_(portion)))
+        conn.execute(delete(Hold).where(Hold.id.in_(portion)))
+    conn.execute(delete(Absence).where(Absence.valid_to <= before))
+    _prune_catalogs(conn, before)
+    exceptions, runs = _prune_runs(conn, before)
+    used = select(Interval.version_id)
+    versions = _delete(conn, delete(ImageVersion).where(ImageVersion.id.not_in(used)))
+    payloads = _delete(conn, delete(Payload).where(*(Payload.id.not_in(used) for used in _references(Payload))))
+    unused = select(Scope.id).where(Scope.id.not_in(select(Run.scope_id).where(Run.scope_id.is_not(None))))
+    scopes = list(conn.execute(unused).scalars())
+    for portion in portions(scopes):
+        conn.execute(delete(ScopeTarget).where(ScopeTarget.scope_id.in_(portion)))
+        conn.execute(delete(Scope).where(Scope.id.in_(portion)))
+    return Pruned(
+        intervals=intervals,
+        changes=changes,
+        holds=len(resolved),
+        exceptions=exceptions,
+        runs=runs,
+        versions=versions,
+        payloads=payloads,
+        scopes=len(scopes),
+    )
+
+
+def _delete(conn: Connection, statement: Any) -> int:
+    return int(conn.execute(statement).rowcount)
+
+
+def _references(to: type[Base]) -> Iterator[Any]:
+    """Give, for every column of the schema that refers to *to*, a query of the ids it refers to."""
+    for column in _referring(to):
+        yield select(column).where(column.is_not(None))
+
+
+def _referring(to: type[Base]) -> Iterator[Column[Any]]:
+    for table in Base.metadata.sorted_tables:
+        for column in table.columns:
+            if any(_table_of(key) is to.__table__ for key in column.foreign_keys):
+                yield column
+
+
+def _table_of(key: Any) -> Table:
+    table: Table = key.column.table
+    return table
+
+
+def _prune_catalogs(conn: Connection, before: datetime) -> None:
+    """Forget catalogs that a later one had replaced before the window."""
+    newest = select(func.max(CatalogRow.id)).where(CatalogRow.recorded_at <= before).group_by(CatalogRow.account_id)
+    conn.execute(delete(CatalogRow).where(CatalogRow.recorded_at < before, CatalogRow.id.not_in(newest)))
+
+
+# --- runs and their outcomes -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """An exception row: the runs `[first, end)` of one target."""
+
+    exception_id: int
+    target_id: int
+    first: int
+    end: int
+
+
+def _prune_runs(conn: Connection, before: datetime) -> tuple[int, int]:
+    """
+    Fold the runs before the window, and forget the spans of trouble that no kept run lies in.
+
+    A span goes only when no run that stays lies in it, or a run that failed would look like one that went well; and a
+    span that stays keeps the runs at its ends, which may lie in further spans: so both sets grow until they agree.
+    """
+    old = {
+        row.id: row
+        for row in conn.execute(
+            select(Run.id, Run.scope_id, Run.finished_at).where(Run.finished_at.is_not(None), Run.finished_at <= before)
+        )
+    }
+    kept = _needed_runs(conn, old.values(), before) & old.keys()
+    spans = [
+        _Span(row.id, row.target_id, row.from_run_id, row.to_run_id)
+        for row in conn.execute(
+            select(RunException.id, RunException.target_id, RunException.from_run_id, RunException.to_run_id).where(
+                RunException.to_run_id <= max(old, default=0)
+            )
+        )
+    ]
+    staying = _last_spans(conn, spans, before)
+    pending = [span for span in spans if span.exception_id not in staying]
+    kept |= _ends(span for span in spans if span.exception_id in staying) & old.keys()
+    while True:
+        ordered = sorted(kept)
+        covering = [span for span in pending if _holds_any(ordered, span)]
+        if not covering:
+            break
+        kept |= _ends(covering) & old.keys()
+        going = {span.exception_id for span in covering}
+        pending = [span for span in pending if span.exception_id not in going]
+    for portion in portions(span.exception_id for span in pending):
+        conn.execute(delete(RunException).where(RunException.id.in_(portion)))
+    gone = sorted(old.keys() - kept)
+    for portion in portions(gone):
+        conn.execute(delete(Run).where(Run.id.in_(portion)))
+    return len(pending), len(gone)
+
+
+def _needed_runs(conn: Connection, old: Collection[Any], before: datetime) -> set[int]:
+    """Give the runs that something refers to, the last of each scope by *before*, and one a day of each scope."""
+    needed: set[int] = set()
+    for column in _referring(Run):
+        if column.table is not RunException.__table__:
+            needed.update(conn.execute(select(column).where(column.is_not(None)).distinct()).scalars())
+    # Spans of trouble that reach into the window, whose ends readers look up.
+    reaching = select(RunException.from_run_id, RunException.to_run_id).where(
+        RunException.to_run_id > max((row.id for row in old), default=0)
+    )
+    for first, end in conn.execute(reaching):
+        needed.update(run for run in (first, end) if run != OPEN_RUN)
+    needed.update(conn.execute(select(func.max(Run.id)).group_by(Run.scope_id)).scalars())
+    needed.update(row.id for row in conn.execute(asof.newest_run_per_scope(of_targets=False), {"at": before}))
+    last_of_day: dict[tuple[int | None, Any], Any] = {}
+    for row in old:
+        day = (row.scope_id, row.finished_at.date())
+        if day not in last_of_day or last_of_day[day].finished_at <= row.finished_at:
+            last_of_day[day] = row
+    return needed | {row.id for row in last_of_day.values()}
+
+
+def _last_spans(conn: Connection, spans: Iterable[_Span], before: datetime) -> set[int]:
+    """Give the newest span of each target by its last run before the window: it may tell since when all is well."""
+    by_target: dict[int, list[_Span]] = {}
+    for span in spans:
+        by_target.setdefault(span.target_id, []).append(span)
+    last = asof.last_runs(conn, list(conn.execute(select(TargetRow.id)).scalars()), before)
+    newest = (
+        max(
+            (span for span in own if target_id in last and span.first <= last[target_id].run_id), default=None, key=_age
+        )
+        for target_id, own in by_target.items()
+    )
+    return {span.exception_id for span in newest if span is not None}
+
+
+def _age(span: _Span) -> int:
+    return span.first
+
+
+def _ends(spans: Iterable[_Span]) -> set[int]:
+    return {run for span in spans for run in (span.first, span.end)}
+
+
+def _holds_any(ordered: list[int], span: _Span) -> bool:
+    position = bisect_left(ordered, span.first)
+    return position < len(ordered) and ordered[position] < span.end
+
+
+def _give_back(engine: Engine) -> None:
+    """Let the file shrink; PostgreSQL's own housekeeping reuses the room, and learns the new sizes here."""
+    with mapped_errors(engine), engine.connect() as connection:
+        if is_sqlite(engine):
+            raw = connection.connection.driver_connection
+            assert raw is not None  # noqa: S101 - a checked-out connection has one
+            raw.execute("VACUUM")
+            return
+        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM (ANALYZE)")

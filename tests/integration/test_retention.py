@@ -1,0 +1,206 @@
+"""Pruning: what lies before the kept window goes, and every answer about the window stays the same."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, func, select
+
+from crawler.cli.app import cli
+from crawler.emulator import Timeline, run_in_thread
+from crawler.errors import UnknownKnowledge, UsageError
+from crawler.settings import Settings
+from crawler.store import reader
+from crawler.store.engine import opened, read
+from crawler.store.integrity import findings
+from crawler.store.migrate import upgrade
+from crawler.store.retention import prune
+from crawler.store.tables import Base, Interval, Payload, Run
+from tests.support.acceptance_table import Proven
+from tests.support.answers import NOON
+from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.worlds import make_timeline
+
+ZONES = ("hk-02", "sg-01", "sg-02")
+RUNS = 24
+EVERY = timedelta(hours=5)
+
+
+def eventful(seed: int) -> Timeline:
+    """Make a cloud in which images come and go at random, and zones fail, empty out and recover."""
+    rng = random.Random(seed)
+    images: dict[str, dict[str, str]] = {zone: {f"{zone}-{n}": f"Ubuntu {n}" for n in range(6)} for zone in ZONES}
+    steps, faults = [], []
+    for step in range(2, RUNS + 1):
+        changed: dict[str, Any] = {}
+        for zone in ZONES:
+            if rng.random() < 0.4:
+                name = rng.randrange(8)
+                images[zone].pop(rng.choice([*images[zone], "none"]), None)
+                images[zone][f"{zone}-{rng.randrange(12)}"] = f"Ubuntu {name}"
+                changed[zone] = dict(images[zone])
+            if rng.random() < 0.15:
+                faults.append({"zone": zone, "steps": step, "ret_code": rng.choice([150, 230])})
+            elif rng.random() < 0.1:
+                faults.append({"zone": zone, "steps": step, "images": {"ImageSet": []}})
+        steps.append({"images": {zone: _sets(zone, now) for zone, now in changed.items()}})
+    return make_timeline(zones=images, steps=steps, faults=faults)
+
+
+def _sets(zone: str, images: dict[str, str]) -> dict[str, Any]:
+    return {"ImageSet": [{"ImageId": key, "ImageName": name, "ZoneId": 1} for key, name in sorted(images.items())]}
+
+
+def live(engine: Engine, database_url: str) -> Settings:
+    """Run for five days over the eventful cloud, which is gone afterwards."""
+    with run_in_thread(eventful(7)) as cloud:
+        settings = settings_for(database_url, account_at(cloud.url))
+        for step in range(1, RUNS + 1):
+            cloud.step = step
+            crawl_once(engine, settings, NOON + EVERY * step)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The history on SQLite, lived once."""
+    path = tmp_path_factory.mktemp("lived") / "crawler.db"
+    with opened(path) as engine:
+        upgrade(engine)
+        live(engine, f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def history(lived: Path, sqlite_url: str) -> Settings:
+    """A copy of the history, for this test alone."""
+    shutil.copyfile(lived, sqlite_url.removeprefix("sqlite:///"))
+    return settings_for(sqlite_url, account_at("http://127.0.0.1:9/"))
+
+
+@pytest.fixture
+def file(history: Settings) -> Iterator[Engine]:
+    """The copy, opened."""
+    with opened(history.database) as engine:
+        yield engine
+
+
+def answers(engine: Engine, settings: Settings, moments: list[datetime]) -> list[list[dict[str, Any]]]:
+    with read(engine) as conn:
+        return [
+            [row.as_dict() for row in reader.images(conn, at, now=at, stale_after=settings.stale_after)]
+            for at in moments
+        ]
+
+
+def moments_in(begin: datetime, end: datetime, count: int) -> list[datetime]:
+    rng = random.Random(11)
+    seconds = (end - begin).total_seconds()
+    return [begin, *(begin + timedelta(seconds=rng.uniform(0, seconds)) for _ in range(count - 1))]
+
+
+def counts(engine: Engine, *tables: type[Base]) -> list[int]:
+    with read(engine) as conn:
+        return [conn.execute(select(func.count()).select_from(table)).scalar_one() for table in tables]
+
+
+def prune_and_compare(engine: Engine, settings: Settings, count: int) -> int:
+    """Prune the older two thirds, a piece at a time, and count the answers that stayed equal."""
+    end = NOON + EVERY * RUNS + timedelta(hours=1)
+    equal = 0
+    for part in (0.2, 0.45, 0.66):
+        before = NOON + EVERY * RUNS * part
+        moments = moments_in(before, end, count // 3 + 1)
+        expected = answers(engine, settings, moments)
+        with read(engine) as conn:
+            status = reader.status(conn, now=end)
+        prune(engine, None, before=before, now=end)
+        assert answers(engine, settings, moments) == expected
+        with read(engine) as conn:
+            assert reader.status(conn, now=end) == status
+            assert findings(conn) == []
+        equal += len(moments)
+    return equal
+
+
+def test_answers_about_the_window_stay_the_same(engine: Engine, database_url: str) -> None:
+    """Whatever is pruned, every as-of answer inside the kept window, and the status, are what they were."""
+    settings = live(engine, database_url)
+    before = counts(engine, Run, Interval, Payload)
+    prune_and_compare(engine, settings, 300)
+    assert all(after < count for after, count in zip(counts(engine, Run, Interval, Payload), before, strict=True))
+
+
+@pytest.mark.prove
+def test_ten_thousand_answers_stay_the_same(engine: Engine, database_url: str, proven: Proven) -> None:
+    """10,000 as-of answers inside the kept window are equal before and after pruning."""
+    equal = prune_and_compare(engine, live(engine, database_url), 10_000)
+    proven("prune: 10,000 as-of answers equal", f"{equal:,} equal on {engine.dialect.name}")
+
+
+def test_a_run_that_failed_never_looks_like_one_that_went_well(file: Engine, history: Settings) -> None:
+    """The runs that stay keep their outcomes: what is forgotten is a run with all it said, never its trouble alone."""
+    with read(file) as conn:
+        before = {row.run: reader.run(conn, row.run) for row in reader.runs(conn)}
+    prune(file, None, before=NOON + EVERY * 20, now=NOON + EVERY * RUNS)
+    with read(file) as conn:
+        kept = list(reader.runs(conn))
+        assert len(kept) < len(before)
+        for row in kept:
+            assert reader.run(conn, row.run) == before[row.run]
+
+
+def test_the_time_before_the_window_is_not_answered(file: Engine, history: Settings) -> None:
+    """What was pruned cannot be told any more, and is not made up: the question is refused."""
+    begin = NOON + EVERY * 20
+    prune(file, None, before=begin, now=NOON + EVERY * RUNS)
+    with pytest.raises(UnknownKnowledge, match="was pruned"):
+        answers(file, history, [begin - timedelta(seconds=1)])
+    prune(file, None, before=begin - timedelta(days=1), now=NOON + EVERY * RUNS)
+    with pytest.raises(UnknownKnowledge, match="was pruned"):
+        answers(file, history, [begin - timedelta(seconds=1)])
+
+
+def test_the_next_run_goes_on_as_before(file: Engine, history: Settings) -> None:
+    """After pruning everything but the present, a run over unchanged answers finds no change."""
+    now = NOON + EVERY * RUNS + timedelta(minutes=5)
+    prune(file, None, before=now - timedelta(minutes=1), now=now)
+    with run_in_thread(eventful(7)) as cloud:
+        cloud.step = RUNS
+        result = crawl_once(file, replace(history, accounts=(account_at(cloud.url),)), now)
+    assert sum(result.summary.changes.values()) == 0
+    assert result.summary.baseline["targets"] == 0
+
+
+def test_the_future_is_not_pruned(file: Engine, history: Settings) -> None:
+    """A window that begins in the future is refused."""
+    with pytest.raises(UsageError, match="not in the past"):
+        prune(file, None, before=NOON + EVERY * 99, now=NOON + EVERY * RUNS)
+
+
+def test_commands(file: Engine, history: Settings) -> None:
+    """`db prune`, `db check`, `db stats` and `account rename`, as a person calls them."""
+
+    def call(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(cli, ["--database", history.database, *words])
+        return result.exit_code, result.output
+
+    assert call("db", "check") == (0, "Nothing is wrong.\n")
+    assert call("db", "prune", "--keep", "soon")[0] == 2
+    code, output = call("db", "prune", "--keep", "100y")
+    assert code == 2, output
+    code, output = call("db", "prune", "--keep", "99y")
+    assert (code, output) == (0, "Forgotten: nothing\n")
+    assert '"table": "runs", "rows": 24' in call("db", "stats", "-o", "json")[1]
+    assert call("account", "rename", "nobody", "x")[0] == 2
+    assert call("account", "rename", "prod", "a/b")[0] == 2
+    assert call("account", "rename", "prod", "main")[0] == 0
+    assert '"account": "main"' in call("status", "-o", "json")[1]
