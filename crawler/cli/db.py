@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.db_copy import copy
 from crawler.cli.options import format_option
 from crawler.cli.output import Column, emit, write_out
 from crawler.errors import ExitCode
@@ -71,3 +72,6 @@ def status(context: CliContext, fmt: str) -> ExitCode:
         return ExitCode.DONE
     context.say(f"Warning: {complaint}", level="warning")
     return ExitCode.DATABASE
+
+
+db.add_command(copy)

@@ -1,0 +1,52 @@
+"""`crawler db copy`: a whole history from one database to another."""
+
+from __future__ import annotations
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import format_option
+from crawler.cli.output import Column, emit
+from crawler.errors import UsageError
+
+_COLUMNS = (Column("table", "TABLE"), Column("rows", "ROWS", "count"), Column("digest", "DIGEST"))
+
+
+@click.command(short_help="Move the whole history to another database.")
+@click.option("--to", "to", required=True, metavar="URL-OR-PATH", help="An empty database: SQLite or PostgreSQL.")
+@click.option(
+    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
+)
+@format_option
+@pass_cli
+def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
+    """
+    Copy every row to an empty database, SQLite to PostgreSQL or back, and compare what arrived.
+
+    No run works on either of them meanwhile. A copy that is cut short leaves nothing behind; begin it again.
+    """
+    from crawler.store.address import parse_address
+    from crawler.store.lock import take_locks
+
+    settings = context.history_settings()
+    source, target = parse_address(settings.database), parse_address(to)
+    if (source.path and target.path and source.path.absolute() == target.path.absolute()) or (
+        source.url and source.url == target.url
+    ):
+        raise UsageError(f"{target} is the database itself; name another one with --to.")
+    if source.path is not None and not source.path.exists():
+        raise UsageError(f"There is no database at {source} to copy.")
+    with (
+        take_locks(settings.database, None, clock=context.clock, wait_seconds=wait_seconds),
+        take_locks(to, None, clock=context.clock, wait_seconds=wait_seconds) as fence,
+    ):
+        from crawler.store.copying import copy_history
+        from crawler.store.engine import opened
+
+        with opened(settings.database, read_only=True) as reading, opened(to) as writing:
+            copied = copy_history(reading, writing, fence=fence)
+    emit([table.as_dict() for table in copied], _COLUMNS, fmt)
+    context.say(
+        f"{sum(table.rows for table in copied)} rows copied from {source} to {target} and compared. "
+        f"Now set `database` to it, and run `crawler images` there."
+    )

@@ -1,0 +1,227 @@
+"""`crawler db copy`: the same history in the other kind of database, whole or not at all."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, select, text
+
+from crawler.errors import CrawlerError, DatabaseUnavailable
+from crawler.store import copying, reader
+from crawler.store.copying import copy_history
+from crawler.store.engine import begin, opened, read
+from crawler.store.lock import take_locks
+from crawler.store.tables import Base, Payload, Run
+from tests.support.command import NOW, call, rows
+from tests.support.diary import START, Answer, Diary, Refusal, target
+from tests.support.facts import NOON
+
+TARGETS = [target(f"hk-{zone:02}", project=f"org-{project}") for zone in (1, 2) for project in (1, 2)]
+STALE = timedelta(hours=3)
+
+
+def live(engine: Engine, seed: int = 1, runs: int = 40) -> Diary:
+    """Play a history with everything in it: changes, failures, holds, a killed run, an odd name."""
+    rng = random.Random(seed)
+    diary = Diary(engine)
+    names = {f"uimage-{n}": rng.choice(["Ubuntu 20.04", "高内核CentOS 7.6 64位", "Ünïcode 🐧", ""]) for n in range(8)}
+    for number in range(runs):
+        diary.now += timedelta(minutes=rng.choice([15, 15, 200]))
+        answers: dict[Any, Answer] = {}
+        for where in rng.sample(TARGETS, rng.choice([2, 4, 4])):
+            listed = {image_id: names[image_id] for image_id in rng.sample(sorted(names), rng.choice([0, 5, 7, 8]))}
+            answers[where] = Refusal(message="don't 'quote' \\ this") if rng.random() < 0.2 else listed
+        diary.run(answers, finish=number != runs - 1)
+    return diary
+
+
+def told(engine: Engine, moments: list[datetime]) -> Any:
+    """Give everything the readers say, at many moments."""
+    with read(engine) as conn:
+        past = [list(reader.images(conn, at, now=NOON, stale_after=STALE, include_retired=True)) for at in moments]
+        summaries = [reader.run(conn, summary.run) for summary in reader.runs(conn)]
+        return past, list(reader.changes(conn)), reader.status(conn, now=NOON), summaries
+
+
+def moments_of(diary: Diary, count: int) -> list[datetime]:
+    rng = random.Random(3)
+    length = (diary.now - START).total_seconds()
+    return [START + timedelta(seconds=rng.uniform(-60, length + 600)) for _ in range(count)]
+
+
+def test_there_and_back(sqlite_url: str, postgres_url: str, tmp_path: Path) -> None:
+    """From SQLite to PostgreSQL and back: every reader says the same at every moment, and every row is the same."""
+    back = f"sqlite:///{tmp_path / 'back.db'}"
+    with opened(sqlite_url) as engine:
+        diary = live(engine)
+        moments = moments_of(diary, 100)
+        expected = told(engine, moments)
+    first = rows("--database", sqlite_url, "db", "copy", "--to", postgres_url)
+    second = rows("--database", postgres_url, "db", "copy", "--to", back)
+
+    assert {row["table"] for row in first} == {table.name for table in Base.metadata.sorted_tables}
+    for url in (postgres_url, back):
+        with opened(url) as engine:
+            assert told(engine, moments) == expected
+    # the second copy raised the fence of PostgreSQL's accounts when it took the lock
+    assert {row["table"] for row, other in zip(first, second, strict=True) if row != other} == {"accounts"}
+    assert sum(row["rows"] for row in first) > 500
+
+
+@pytest.mark.prove
+def test_at_a_thousand_moments(sqlite_url: str, postgres_url: str, proven: Any) -> None:
+    """A longer history answers alike at 1,000 random moments after the copy."""
+    with opened(sqlite_url) as source, opened(postgres_url) as goal:
+        diary = live(source, seed=2, runs=200)
+        copy_history(source, goal)
+        moments = moments_of(diary, 1_000)
+        alike = told(source, moments) == told(goal, moments)
+    proven("db copy: equal answers afterwards", "SQLite → PostgreSQL, 1,000 random moments, every reader")
+    assert alike
+
+
+def test_life_goes_on(sqlite_url: str, postgres_url: str) -> None:
+    """After the copy the numbers of new rows continue where the source's would have, deleted ones included."""
+    with opened(sqlite_url) as source, opened(postgres_url) as goal:
+        live(source)
+        with begin(source) as conn:
+            conn.execute(insert(Run).values(id=5_000, status="failed", started_at=NOON, finished_at=NOON, accounts=[]))
+            conn.execute(text("DELETE FROM runs WHERE id = 5000"))
+        copy_history(source, goal)
+        for engine in (source, goal):
+            diary = Diary(engine, now=NOON)
+            assert diary.run({TARGETS[0]: {"uimage-new": "New"}}) == 5_001
+            with read(engine) as conn:
+                assert "uimage-new" in {
+                    row.image_id for row in reader.images(conn, None, now=diary.now, stale_after=STALE)
+                }
+
+
+def test_numbers_of_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    """Numbers that PostgreSQL gave and took back are not given again by SQLite either, where it keeps count."""
+    with opened(postgres_url) as source, opened(tmp_path / "goal.db") as goal:
+        live(source, runs=3)
+        with begin(source) as conn:
+            conn.execute(text("SELECT setval(pg_get_serial_sequence('runs', 'id'), 900)"))
+        copy_history(source, goal)
+        assert Diary(goal, now=NOON).run({TARGETS[0]: {}}) == 901
+
+
+def test_not_into_another_history(sqlite_url: str, postgres_url: str) -> None:
+    """A database that holds anything is refused, and keeps what it holds."""
+    with opened(sqlite_url) as source, opened(postgres_url) as goal:
+        live(source, runs=3)
+        live(goal, runs=4)
+    stderr = call("--database", sqlite_url, "db", "copy", "--to", postgres_url, code=2).stderr
+
+    assert "is not empty: it has rows in " in stderr
+    with opened(postgres_url) as goal, read(goal) as conn:
+        assert len(list(reader.runs(conn))) == 4
+
+
+def test_not_onto_itself(sqlite_url: str, postgres_url: str) -> None:
+    """The database itself is no target."""
+    for url in (sqlite_url, postgres_url):
+        assert "is the database itself" in call("--database", url, "db", "copy", "--to", url, code=2).stderr
+
+
+def test_not_from_nothing(tmp_path: Path, postgres_url: str, empty_postgres_url: str) -> None:
+    """A source that is not there, or has no schema, is said."""
+    missing = tmp_path / "missing.db"
+
+    assert "There is no database at" in call("--database", missing, "db", "copy", "--to", postgres_url, code=2).stderr
+    call("--database", empty_postgres_url, "db", "copy", "--to", tmp_path / "b.db", code=74)
+
+
+def test_into_an_empty_database(sqlite_url: str, empty_postgres_url: str) -> None:
+    """A target without a schema gets one."""
+    with opened(sqlite_url) as source:
+        live(source, runs=2)
+    call("--database", sqlite_url, "db", "copy", "--to", empty_postgres_url)
+
+    assert len(rows("--database", empty_postgres_url, "runs")) == 2
+
+
+def test_locks_both(sqlite_url: str, postgres_url: str, tmp_path: Path) -> None:
+    """While a run works on either of them nothing is copied."""
+    for busy in (sqlite_url, postgres_url):
+        with take_locks(busy, None, clock=lambda: NOW):
+            call("--database", sqlite_url, "db", "copy", "--to", postgres_url, code=75)
+    call("--database", sqlite_url, "db", "copy", "--to", postgres_url)
+
+
+@contextmanager
+def failing_after(engine: Engine, table: str) -> Iterator[None]:
+    """Let the database itself refuse rows of one table."""
+    with begin(engine) as conn:
+        if engine.dialect.name == "sqlite":
+            refuse = "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            conn.execute(text(f"CREATE TRIGGER refuse BEFORE INSERT ON {table} {refuse}"))
+        else:
+            conn.execute(text(f"ALTER TABLE {table} ADD CONSTRAINT refuse CHECK (false)"))
+    yield
+    with begin(engine) as conn:
+        if engine.dialect.name == "sqlite":
+            conn.execute(text("DROP TRIGGER refuse"))
+        else:
+            conn.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT refuse"))
+
+
+@pytest.mark.parametrize("to", ["sqlite", "postgresql"])
+def test_cut_short(to: str, sqlite_url: str, postgres_url: str) -> None:
+    """A copy that fails in the middle leaves nothing behind, and can be begun again."""
+    source_url, goal_url = (postgres_url, sqlite_url) if to == "sqlite" else (sqlite_url, postgres_url)
+    with opened(source_url) as source, opened(goal_url) as goal:
+        live(source, runs=5)
+        with failing_after(goal, "changes"), pytest.raises(Exception, match=r"refuse"):
+            copy_history(source, goal)
+        with read(goal) as conn:
+            assert [table.name for table in Base.metadata.sorted_tables if conn.execute(select(table)).first()] == []
+        assert sum(table.rows for table in copy_history(source, goal)) > 20
+
+
+@pytest.mark.parametrize("to", ["sqlite", "postgresql"])
+def test_what_arrives_is_compared(to: str, sqlite_url: str, postgres_url: str) -> None:
+    """A row that did not arrive as it was sent ends the copy, and nothing is kept."""
+    source_url, goal_url = (postgres_url, sqlite_url) if to == "sqlite" else (sqlite_url, postgres_url)
+    with opened(source_url) as source, opened(goal_url) as goal:
+        live(source, runs=5)
+        with begin(goal) as conn:
+            if to == "sqlite":
+                meddle = "BEGIN UPDATE payloads SET size = size + 1 WHERE id = new.id; END"
+                conn.execute(text(f"CREATE TRIGGER meddle AFTER INSERT ON payloads {meddle}"))
+            else:
+                conn.execute(
+                    text(
+                        "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS"
+                        " 'BEGIN NEW.size = NEW.size + 1; RETURN NEW; END'"
+                    )
+                )
+                conn.execute(
+                    text("CREATE TRIGGER meddle BEFORE INSERT ON payloads FOR EACH ROW EXECUTE FUNCTION meddle()")
+                )
+        with pytest.raises(DatabaseUnavailable, match=r"rows of payloads, \d+ arrived .* or not the same"):
+            copy_history(source, goal)
+        with read(goal) as conn:
+            assert conn.execute(select(Payload.id)).first() is None
+
+
+def test_portions(sqlite_url: str, postgres_url: str) -> None:
+    """A table goes over in portions, however long it is."""
+    heard: list[tuple[str, int]] = []
+    with opened(sqlite_url) as source, opened(postgres_url) as goal:
+        count = copying.ROWS_AT_ONCE * 2 + 1
+        with begin(source) as conn:
+            row = {"body": b"\0x", "size": 1, "received_at": NOON}
+            conn.execute(insert(Payload), [{**row, "digest": number.to_bytes(16)} for number in range(count)])
+        copied = copy_history(source, goal, progress=lambda name, rows: heard.append((name, rows)))
+
+    assert [rows for name, rows in heard if name == "payloads"] == [2_000, 4_000, 4_001]
+    assert next(table.rows for table in copied if table.name == "payloads") == count
+    assert issubclass(DatabaseUnavailable, CrawlerError)
