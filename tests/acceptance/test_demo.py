@@ -19,16 +19,19 @@ from tests.support.command import process, rows
 PUBLISHED = {row[3] for snapshot in published_images()["snapshots"] for row in snapshot["rows"]}
 
 
-@pytest.fixture(scope="session")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str], float]:
-    """Play the demo once, as a process in an empty folder without any configuration."""
-    folder = tmp_path_factory.mktemp("demo")
+Played = tuple[Path, subprocess.CompletedProcess[str], float]
+
+
+def play(folder: Path) -> Played:
+    """Play the demo as a process in an empty folder without any configuration."""
     begun = time.monotonic()
     done = process("demo", cwd=folder)
     return folder, done, time.monotonic() - begun
 
 
-Played = tuple[Path, subprocess.CompletedProcess[str], float]
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return play(tmp_path_factory.mktemp("demo"))
 
 
 def test_one_screen(played: Played, proven: Proven) -> None:

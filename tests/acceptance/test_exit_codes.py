@@ -157,7 +157,7 @@ def test_html_page(driver: Driver) -> None:
 def test_html_everywhere(light: Driver) -> None:
     """A portal in front of everything ends with 4; nothing is withdrawn and nothing retired."""
     with run_in_thread(faulty({"html": True})) as cloud:
-        light.configure(account(cloud.url)).run()
+        light.configure(account(cloud.url), limits={"attempts": 1}).run()
         cloud.step = 2
         runs = [light.run(code=4) for _ in range(4)]
 
