@@ -4,12 +4,13 @@ Targets that come and go: a zone that closes is one line, not one per project; s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from crawler.model import Target
 from crawler.records import ChangeRow
 from crawler.report.values import Between, Line, Place, Topic
-from crawler.report.watching import Territory, Zone, zone_of
+from crawler.report.watching import Territory, Zone, is_live, zone_of
 
 _WAYS: tuple[tuple[str, Callable[[Target], str]], ...] = (
     ("zone", lambda target: target.zone),
@@ -36,12 +37,13 @@ def opened_and_closed(rows: Sequence[ChangeRow], territory: Territory) -> list[L
 
 
 def _lines(topic: Topic, group: dict[Target, list[ChangeRow]], territory: Territory, *, is_open: bool) -> list[Line]:
-    """Cover the targets of *group* with as few zones, projects and variants as a greedy look finds."""
+    """Cover the targets of *group* with as few zones, whole projects and whole variants as a greedy look finds."""
     left = set(group)
+    everything = {target for target, row in territory.watched.items() if is_live(row)} | left
     zones: list[Target] = []
     lines = []
     while left:
-        way, members = _largest(left)
+        way, members = _largest(left, everything)
         left -= members
         if way == "zone":
             zones += members
@@ -52,13 +54,24 @@ def _lines(topic: Topic, group: dict[Target, list[ChangeRow]], territory: Territ
     return lines
 
 
-def _largest(left: set[Target]) -> tuple[str, set[Target]]:
-    candidates: dict[tuple[int, str, str], set[Target]] = {}
-    for rank, (_, value_of) in enumerate(_WAYS):
+def _largest(left: set[Target], everything: set[Target]) -> tuple[str, set[Target]]:
+    """Give the zone, the whole project or the whole variant that covers most of *left*."""
+    best: tuple[str, set[Target]] = ("zone", set())
+    for way, value_of in _WAYS:
+        covers: dict[tuple[str, str], set[Target]] = {}
         for target in left:
-            candidates.setdefault((rank, target.account, value_of(target)), set()).add(target)
-    best = min(candidates, key=lambda key: (-len(candidates[key]), key))
-    return _WAYS[best[0]][0], candidates[best]
+            covers.setdefault((target.account, value_of(target)), set()).add(target)
+        if way != "zone":
+            sizes = Counter((target.account, value_of(target)) for target in everything)
+            accounts = Counter(account for account, _ in sizes)
+            # A project is told as one when all of it is concerned, and there are others to tell it from.
+            covers = {
+                key: members for key, members in covers.items() if len(members) == sizes[key] and accounts[key[0]] > 1
+            }
+        for _, members in sorted(covers.items()):
+            if len(members) > len(best[1]):
+                best = (way, members)
+    return best
 
 
 def _line(

@@ -74,17 +74,27 @@ class Thing:
     fields: tuple[tuple[str, Any, Any], ...] = ()
 
 
+def _image(row: ChangeRow) -> tuple[Target, str, str]:
+    return row.target, row.image_set or "", row.image_id or ""
+
+
 def _presence(rows: Sequence[ChangeRow]) -> list[Thing]:
     """Tell comings and goings: flaps first, then re-issues, then what is left."""
     by_image: dict[tuple[Target, str, str], list[ChangeRow]] = {}
     for row in rows:
-        by_image.setdefault((row.target, row.image_set or "", row.image_id or ""), []).append(row)
+        by_image.setdefault(_image(row), []).append(row)
     back = [own for own in by_image.values() if own[0].event == "withdrawn" and own[-1].event in _ARRIVALS]
     flapped = {row.id for own in back for row in own}
-    chains, rest = fold_reissues(row for row in rows if row.id not in flapped)
+    is_back = {_image(own[0]) for own in back}
+    chains, rest = fold_reissues(
+        # What gave way to an image that had only been away is no re-issue.
+        replace(row, counterpart=None) if (row.target, row.image_set or "", row.counterpart or "") in is_back else row
+        for row in rows
+        if row.id not in flapped
+    )
     left: dict[tuple[Target, str, str], list[ChangeRow]] = {}
     for row in rest:
-        left.setdefault((row.target, row.image_set or "", row.image_id or ""), []).append(row)
+        left.setdefault(_image(row), []).append(row)
     things = [_flap(own, is_present=True) for own in back]
     for chain in chains:
         gone = left.pop((chain.target, chain.image_set, chain.image_ids[-1]), None)
@@ -151,7 +161,7 @@ def _modifications(rows: Iterable[ChangeRow]) -> list[Thing]:
     """Tell modifications, each field from what it was first to what it is last."""
     by_image: dict[tuple[Target, str, str], list[ChangeRow]] = {}
     for row in rows:
-        by_image.setdefault((row.target, row.image_set or "", row.image_id or ""), []).append(row)
+        by_image.setdefault(_image(row), []).append(row)
     things = []
     for own in by_image.values():
         net: dict[str, list[Any]] = {}

@@ -63,7 +63,7 @@ def _environment() -> jinja2.Environment:
 
 @cache
 def _inliner() -> Callable[[str], str]:
-    return css_inline.CSSInliner(keep_at_rules=True, load_remote_stylesheets=False).inline
+    return css_inline.CSSInliner(load_remote_stylesheets=False).inline
 
 
 def as_html(seen: View) -> str:
