@@ -33,6 +33,10 @@ RANDOM_MOMENTS = 25
 SEED = 20261123
 
 
+#: Where the kind of database makes no difference.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 @dataclass
 class Scene:
     """A cloud one zone of which answers only when the gate is open, and a configuration over a database."""
@@ -124,6 +128,7 @@ def test_answered_targets_are_recorded(scene: Scene, number: signal.Signals) -> 
     assert run["finished_at"] is not None
 
 
+@on_sqlite
 def test_targets_that_wait_for_their_turn_are_skipped(scene: Scene) -> None:
     """A run that sends slowly ends at once too: what has not been asked yet is skipped."""
     process = scene.start(rate=2)
@@ -139,6 +144,7 @@ def test_targets_that_wait_for_their_turn_are_skipped(scene: Scene) -> None:
     assert run["skipped"] > 0
 
 
+@on_sqlite
 def test_nothing_observed(scene: Scene) -> None:
     """A run that is stopped before any target answered exits 4."""
     scene.cloud.step = 3
@@ -152,6 +158,7 @@ def test_nothing_observed(scene: Scene) -> None:
     assert seconds < LONGEST_SECONDS
 
 
+@on_sqlite
 def test_stopped_during_discovery(scene: Scene) -> None:
     """A run that is stopped while it asks for the regions exits 4; with an earlier catalog its targets are skipped."""
     for known_targets in (0, TARGETS):

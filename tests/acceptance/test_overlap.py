@@ -35,6 +35,9 @@ ZONES = ("hk-01", "hk-02")
 ASKED = 2 + len(ZONES)
 
 
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
 @dataclass(frozen=True)
 class Course:
     """A cloud behind a gate, a database, and a configuration that joins them."""
@@ -284,20 +287,20 @@ def check_network_file_system(course: Course) -> None:
     assert os.fspath(course.folder) in said
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_locks_that_do_not_work_are_refused(course: Course) -> None:
     """Where the operating system gives no file locks, or gives one twice, a run refuses to start (proxy: a hook)."""
     check_locks_that_do_not_work(course)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_network_file_system_is_refused(course: Course) -> None:
     """On what the system calls a network file system a real run refuses to start (proxy: a made-up list of mounts)."""
     check_network_file_system(course)
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_sqlite
 def test_missing_locks_are_refused(course: Course, proven: Proven) -> None:
     """Missing locks are detected and refused; one machine has no network file system, so these are stand-ins."""
     line = "A network file system's missing locks are refused, not ignored (proxy)"
