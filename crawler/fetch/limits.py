@@ -99,7 +99,9 @@ class PacedThrottler(Throttler):
         self.flush()
         self._regain(now)
         due = max(self._due, self._paused_until)
-        allowed = _whole(self._rate)
+        # The configured rate is the hard bound; a halved one is kept by the pace alone, for a log that holds what the
+        # old rate let through would stop everything until half of it has left.
+        allowed = _whole(self._configured)
         if len(self._task_logs) >= allowed:
             due = max(due, self._task_logs[-allowed] + self.period)
         return due

@@ -223,6 +223,19 @@ async def test_halved_rate_is_kept() -> None:
     assert most_in([moment for moment in times if moment <= halved_at + 1], 1.0) <= 50
 
 
+async def test_halving_is_no_silence() -> None:
+    """After a refusal sending goes on at once, at half the pace: a silence would waste what the provider does allow."""
+    time = FakeTime()
+    throttle = throttler(time, 100)
+    last = (await passed(throttle, time, 300))[-1]
+    throttle.throttled()
+
+    times = await passed(throttle, time, 40)
+
+    gaps = [after - before for before, after in pairwise([last, *times])]
+    assert max(gaps) == pytest.approx(1 / 50, rel=0.02)
+
+
 @pytest.mark.parametrize(("rate", "period"), [(0, 1), (-1, 1), (1, 0)])
 async def test_senseless(rate: float, period: float) -> None:
     """A rate or a period that lets nothing through is refused."""
