@@ -83,7 +83,7 @@ def _environment_account(environ: Mapping[str, str], findings: Findings, path: P
 
 def warn_open_file(raw: dict[str, Any], path: Path, findings: Findings) -> None:
     """Warn when the file itself holds a secret, not a reference to one, and everyone may read it."""
-    tables: list[tuple[Any, str]] = [(raw.get("smtp"), "password")]
+    tables: list[tuple[Any, str]] = [(raw.get("smtp"), "password"), (raw, "ping")]
     accounts = raw.get("accounts")
     tables += [(account, "private_key") for account in (accounts if isinstance(accounts, list) else [])]
     literal = any(

@@ -45,7 +45,7 @@ from crawler.settings.values import (
 )
 
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
-_CRAWL_ONLY = ("accounts", "limits", "guard", "smtp", "reports")
+_CRAWL_ONLY = ("accounts", "limits", "guard", "smtp", "reports", "ping", "ping_file", "metrics")
 
 
 def load(
@@ -131,6 +131,7 @@ def _build(
         if isinstance(document.get("smtp"), dict):
             secrets.inline(document["smtp"], "password", ("smtp",))
             _find_certificates(document["smtp"], folder, environ, findings)
+        secrets.inline(document, "ping", ())
         resolve_reports(document, folder, environ, findings)
         checks.check(document, findings)
     model = _validate(document, findings)
@@ -142,7 +143,7 @@ def _build(
         url = _database(str(named), folder, ("database",), environ, findings)
     if findings.problems or model is None:
         raise ConfigurationError(str(path or "environment"), findings.sentences()) from None
-    return _freeze(model, url, path, tuple(dict.fromkeys(findings.warnings)))
+    return _freeze(model, url, folder, path, environ, tuple(dict.fromkeys(findings.warnings)))
 
 
 def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str], findings: Findings) -> str:
@@ -182,7 +183,9 @@ def _validate(document: dict[str, Any], findings: Findings) -> FileTable | None:
 # --- models to values ------------------------------------------------------------------------------------------------
 
 
-def _freeze(model: FileTable, url: str, path: Path | None, warnings: tuple[str, ...]) -> Settings:
+def _freeze(
+    model: FileTable, url: str, folder: Path, path: Path | None, environ: Mapping[str, str], warnings: tuple[str, ...]
+) -> Settings:
     limits = Limits(**model.limits.model_dump())
     return Settings(
         database=url,
@@ -194,6 +197,8 @@ def _freeze(model: FileTable, url: str, path: Path | None, warnings: tuple[str, 
         smtp=_smtp(model.smtp) if model.smtp else None,
         reports=tuple(freeze_report(report, model.timezone) for report in model.reports),
         report_deadline_seconds=model.report_deadline_seconds,
+        ping=Secret(str(model.ping)) if model.ping is not None else None,
+        metrics_textfile=folder / in_home(model.metrics.textfile, environ) if model.metrics.textfile else None,
         source=path,
         warnings=warnings,
     )

@@ -108,6 +108,18 @@ def _endpoint(text: str) -> str:
     return parts._replace(path=parts.path or "/").geturl()
 
 
+def _ping(text: str) -> str:
+    if _has_controls(text) or " " in text or not text.isascii():
+        raise ValueError("must be ASCII without spaces or control characters")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError("is no URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+        raise ValueError("must be an http or https URL such as https://hc-ping.com/<uuid>")
+    return text
+
+
 def _header(value: str) -> str:
     if _has_controls(value):
         raise ValueError("must not contain control characters")
@@ -159,6 +171,7 @@ Duration = Annotated[str, AfterValidator(_duration)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Address = Annotated[str, AfterValidator(_address)]
+Ping = Annotated[str, AfterValidator(_ping)]
 Globs = Annotated[list[Text], Field(min_length=1)]
 GlobOrGlobs = Annotated[list[Text], BeforeValidator(_listed)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
@@ -242,6 +255,12 @@ class SmtpTable(Table):
     verify: bool = True
 
 
+class MetricsTable(Table):
+    """`[metrics]`."""
+
+    textfile: Text | None = None
+
+
 class FiltersTable(Table):
     """`[reports.filters]`."""
 
@@ -280,15 +299,17 @@ class FileTable(Table):
     timezone: Zone = DEFAULT_TIMEZONE
     stale_after: Duration = DEFAULT_STALE_AFTER
     report_deadline_seconds: Number = 120.0
+    ping: Ping | None = None
     accounts: list[AccountTable] = []
     limits: LimitsTable = LimitsTable()
     guard: GuardTable = GuardTable()
+    metrics: MetricsTable = MetricsTable()
     smtp: SmtpTable | None = None
     reports: list[ReportTable] = []
 
 
 #: Keys that hold a secret, or may: each may be given as `<key>_file`, and no message shows their values.
-SECRET_KEYS = frozenset({"database", "public_key", "private_key", "password", "headers"})
+SECRET_KEYS = frozenset({"database", "ping", "public_key", "private_key", "password", "headers"})
 
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): FileTable,
@@ -298,6 +319,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("accounts", "limits"): LimitsTable,
     ("limits",): LimitsTable,
     ("guard",): GuardTable,
+    ("metrics",): MetricsTable,
     ("smtp",): SmtpTable,
     ("reports",): ReportTable,
     ("reports", "filters"): FiltersTable,

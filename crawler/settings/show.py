@@ -22,6 +22,10 @@ def as_document(settings: Settings) -> dict[str, Any]:
         "limits": asdict(settings.limits),
         "guard": asdict(settings.guard),
     }
+    if settings.ping is not None:
+        document["ping"] = MASK
+    if settings.metrics_textfile is not None:
+        document["metrics"] = {"textfile": str(settings.metrics_textfile)}
     if settings.smtp:
         smtp = settings.smtp
         document["smtp"] = {"host": smtp.host, "port": smtp.port, "security": smtp.security, "from": smtp.sender}

@@ -181,6 +181,10 @@ class Settings:
     reports: tuple[ReportSettings, ...] = ()
     #: How long sending reports may take after a run.
     report_deadline_seconds: float = 120.0
+    #: Told of the start and the end of every run, as healthchecks.io understands it.
+    ping: Secret | None = None
+    #: Where node_exporter's textfile collector finds the metrics of the last run.
+    metrics_textfile: Path | None = None
     #: The file they came from; None: defaults and environment alone.
     source: Path | None = None
     #: What is allowed but unwise, one sentence each.

@@ -19,7 +19,7 @@ NO_DEFAULT = {
     ("accounts", "name"), ("accounts", "public_key"), ("accounts", "private_key"), ("accounts", "profile"),
     ("accounts.variants", "name"), ("accounts.places", "region"), ("accounts.places", "zone"),
     ("accounts.places", "project"), ("smtp", "host"), ("smtp", "username"), ("smtp", "password"), ("smtp", "from"),
-    ("smtp", "ca_file"),
+    ("smtp", "ca_file"), ("", "ping"), ("metrics", "textfile"),
     ("reports", "name"), ("reports", "to"), ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"),
     ("reports.filters", "gpu"),
 }  # fmt: skip
