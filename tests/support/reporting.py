@@ -100,7 +100,8 @@ class Story:
     def image(self, image_id: str, name: str = "Ubuntu 22.04", *, where: Target | str = "zone-01", **more: Any) -> None:
         """Add an image that is open."""
         defaults: dict[str, Any] = {
-            "image_set": "ImageSet", "attributes": {"image_name": name}, "valid_from": at(1), "baseline": True,
+            "image_set": "ImageSet", "attributes": {"image_name": name}, "valid_from": at(1),
+            "present_since": at(1), "baseline": True,
             "superseded_by": None, "state": "present", "reason": None, "observed_at": at(2),
         }  # fmt: skip
         place = where if isinstance(where, Target) else target(where)

@@ -1,0 +1,252 @@
+"""Pinned images: every condition, first and at once, and each of them once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from crawler.report.digest import build_digest
+from crawler.report.pins import parse_pin, pin_lines
+from crawler.report.values import PinLine, Told, Watch
+from tests.support.reporting import Story, at, subscribe, target
+
+KNOWN = Told(introduced=True)
+PIN = "zone-01 uimage-a"
+
+
+def pin_line(story: Story, **more: Any) -> PinLine:
+    digest = build_digest(subscribe(pins=[PIN], **more), story.facts(), KNOWN)
+    assert digest is not None
+    (line,) = digest.pins
+    return line
+
+
+def withdrawn(story: Story) -> None:
+    story.change("withdrawn", "uimage-a")
+
+
+def reissued(story: Story) -> None:
+    story.change("withdrawn", "uimage-a", counterpart="uimage-b")
+    story.image("uimage-b")
+
+
+def superseded(story: Story) -> None:
+    story.image("uimage-a", superseded_by="uimage-b")
+    story.image("uimage-b")
+
+
+def held(story: Story) -> None:
+    story.image("uimage-a", state="unknown", reason="held")
+    story.set(target("zone-01"), outcome="held", since=at(2))
+
+
+def retired(story: Story) -> None:
+    story.image("uimage-a", state="unknown", reason="retired")
+    story.set(target("zone-01"), outcome="retired", since=at(2))
+
+
+def unobserved(story: Story) -> None:
+    story.image("uimage-a", state="unknown", reason="failed")
+    story.set(target("zone-01"), outcome="failed", since=at(1), last_ok_at=at(0), message="no route")
+
+
+def deselected(story: Story) -> None:
+    story.image("uimage-a", state="unknown", reason="deselected")
+    story.set(target("zone-01"), outcome="deselected", since=at(2))
+
+
+def never_seen(story: Story) -> None:
+    story.image("uimage-b")
+
+
+CONDITIONS = [
+    (withdrawn, None),
+    (reissued, "uimage-b"),
+    (superseded, "uimage-b"),
+    (held, None),
+    (retired, None),
+    (unobserved, None),
+    (deselected, None),
+    (never_seen, None),
+]
+
+
+@pytest.mark.parametrize(("condition", "successor"), CONDITIONS, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize("urgent_only", [False, True], ids=["digest", "urgent"])
+def test_conditions(condition: Any, successor: str | None, urgent_only: bool) -> None:
+    """Each condition of a pin is told whatever the filters, at once if need be, and only once."""
+    story = Story()
+    condition(story)
+    subscription = subscribe(pins=[PIN], watch=Watch(zone=("elsewhere",)))
+    digest = build_digest(subscription, story.facts(), KNOWN, urgent_only=urgent_only)
+
+    assert digest is not None
+    assert [(line.state, line.successor) for line in digest.pins] == [(condition.__name__, successor)]
+    assert digest.kind == ("urgent" if urgent_only else "digest")
+    assert build_digest(subscription, story.facts(3), digest.told, urgent_only=urgent_only) is None
+
+
+def test_all_is_well() -> None:
+    """A pin that is listed is no news."""
+    story = Story()
+    story.image("uimage-a")
+
+    assert build_digest(subscribe(pins=[PIN]), story.facts(), KNOWN) is None
+
+
+def test_not_urgent() -> None:
+    """A subscription that wants nothing at once is told with its digest."""
+    story = Story()
+    withdrawn(story)
+    subscription = subscribe(pins=[PIN], urgent=())
+
+    assert build_digest(subscription, story.facts(), KNOWN, urgent_only=True) is None
+    assert build_digest(subscription, story.facts(), KNOWN) is not None
+
+
+def test_told_at_once_and_not_again() -> None:
+    """What an urgent mail told is left out of the digest that follows; everything else of its run is in it."""
+    story = Story()
+    reissued(story)
+    story.change("appeared", "uimage-b")
+    story.change("appeared", "uimage-c", "CentOS 7.9", where="zone-02")
+    subscription = subscribe(pins=[PIN])
+    urgent = build_digest(subscription, story.facts(), KNOWN, urgent_only=True)
+    assert urgent is not None
+    digest = build_digest(subscription, story.facts(2, 3), urgent.told)
+    assert digest is not None
+
+    assert ([row.id for row in urgent.changes], urgent.lines) == ([1, 2], ())
+    assert ([row.id for row in digest.changes], digest.pins) == ([3], ())
+    assert digest.told.early == frozenset()
+    assert build_digest(subscription, story.facts(3), digest.told) is None
+
+
+def test_chain_to_the_image_of_today() -> None:
+    """The way from the pinned id to what is listed now is told in full, however long ago it began."""
+    story = Story()
+    for run, (old, new) in enumerate([("a", "b"), ("b", "c"), ("c", "d")], start=2):
+        story.change("withdrawn", f"uimage-{old}", run=run, counterpart=f"uimage-{new}")
+    story.image("uimage-d", superseded_by="uimage-e")
+    story.image("uimage-e")
+    digest = build_digest(subscribe(pins=[PIN]), story.facts(9), KNOWN)
+
+    assert digest is not None
+    (line,) = digest.pins
+    assert line.chain == (
+        ("uimage-a", at(2)), ("uimage-b", at(3)), ("uimage-c", at(4)), ("uimage-d", None), ("uimage-e", None)
+    )  # fmt: skip
+    assert (line.successor, digest.changes) == ("uimage-e", ())
+
+
+def test_new_advice_is_news() -> None:
+    """When the image that was recommended goes too, the pin is told again, with the one to use now."""
+    story = Story()
+    reissued(story)
+    first = build_digest(subscribe(pins=[PIN]), story.facts(2), KNOWN)
+    assert first is not None
+    story.images.clear()
+    story.change("withdrawn", "uimage-b", run=3, counterpart="uimage-c")
+    story.image("uimage-c")
+    second = build_digest(subscribe(pins=[PIN]), story.facts(3), first.told)
+
+    assert second is not None
+    assert [line.successor for line in second.pins] == ["uimage-c"]
+    assert second.lines == ()
+
+
+def test_namesake_is_a_successor() -> None:
+    """An image that came under the same name later is what to use, though the withdrawal named no counterpart."""
+    story = Story()
+    story.change("withdrawn", "uimage-a", "Ubuntu 22.04")
+    story.image("uimage-z", "ubuntu  22.04")
+
+    assert (pin_line(story).state, pin_line(story).successor) == ("reissued", "uimage-z")
+
+
+def test_circle() -> None:
+    """Ids that replaced one another in a circle end the chain instead of the program."""
+    story = Story()
+    story.change("withdrawn", "uimage-a", run=2, counterpart="uimage-b")
+    story.change("withdrawn", "uimage-b", run=2, counterpart="uimage-a")
+
+    assert pin_line(story).state == "withdrawn"
+
+
+def test_patience_with_pins() -> None:
+    """A zone that has just begun to fail says nothing about a pin yet."""
+    story = Story()
+    unobserved(story)
+    facts = story.facts(now=at(1) + timedelta(minutes=59))
+
+    assert build_digest(subscribe(pins=[PIN]), facts, KNOWN, urgent_only=True) is None
+
+
+def test_over_once() -> None:
+    """When what was told is over, that is told, once; a gap in between ends nothing and repeats nothing."""
+    subscription = subscribe(pins=[PIN])
+    story = Story()
+    superseded(story)
+    first = build_digest(subscription, story.facts(2), KNOWN, urgent_only=True)
+    assert first is not None
+    story.images.clear()
+    unobserved(story)
+    young = replace(story.facts(3), now=at(1) + timedelta(minutes=5))
+    assert build_digest(subscription, young, first.told, urgent_only=True) is None
+    second = build_digest(subscription, story.facts(3), first.told, urgent_only=True)
+    assert second is not None
+    story.images.clear()
+    story.set(target("zone-01"))
+    superseded(story)
+    assert build_digest(subscription, story.facts(4), second.told, urgent_only=True) is None
+    story.images.clear()
+    story.image("uimage-a")
+    third = build_digest(subscription, story.facts(5), second.told, urgent_only=True)
+    assert third is not None
+
+    assert [digest.pins[0].state for digest in (first, second, third)] == ["superseded", "unobserved", "clear"]
+    assert build_digest(subscription, story.facts(6), third.told, urgent_only=True) is None
+
+
+def test_projects() -> None:
+    """A pin that went for some projects of its zone says for which; for others it is news when it goes there."""
+    story = Story(zones=1, projects=("org-a", "org-b"))
+    story.change("withdrawn", "uimage-a", where=target("zone-01", "org-a"))
+    story.image("uimage-a", where=target("zone-01", "org-b"))
+    first = build_digest(subscribe(pins=[PIN]), story.facts(2), KNOWN)
+    story.images.clear()
+    story.change("withdrawn", "uimage-a", where=target("zone-01", "org-b"), run=3)
+    second = build_digest(subscribe(pins=[PIN]), story.facts(3), first.told if first else KNOWN)
+
+    assert [digest.pins[0].projects for digest in (first, second) if digest] == [("org-a",), ("org-b",)]
+
+
+def test_nobody_has_looked() -> None:
+    """A pin in a zone that was never observed yet is no news."""
+    story = Story()
+    story.set(target("zone-01"), outcome="failed", last_ok_at=None, since=at(2))
+
+    assert build_digest(subscribe(pins=[PIN]), story.facts(), KNOWN) is None
+
+
+def test_told_is_kept_as_text() -> None:
+    """What was told survives being written down, and a version that knew less or more."""
+    told = Told(introduced=True, pins=frozenset({"a b"}), unobserved=frozenset({"x/y", "ü"}), early=frozenset({3, 1}))
+
+    assert Told.from_json(told.as_json()) == told
+    assert Told.from_json("{}") == Told()
+    assert Told.from_json('{"introduced": true, "later": 1}') == KNOWN
+
+
+def test_pin_files() -> None:
+    """A file of pins has a pair a line; comments and empty lines are passed over, and numbers stay right."""
+    assert list(pin_lines("# a\n\nhk-02 uimage-a # b\r\n  cn-1\tuimage-b\n")) == [
+        (3, "hk-02 uimage-a"), (4, "cn-1\tuimage-b")
+    ]  # fmt: skip
+    assert parse_pin("  cn-1 \t uimage-b ") == ("cn-1", "uimage-b")
+    for wrong in ("", "uimage-a", "a b c", "hk-* uimage-a", "a/b"):
+        with pytest.raises(ValueError, match="must be a zone and an image id"):
+            parse_pin(wrong)
