@@ -1,0 +1,79 @@
+"""The evidence behind a change: the two answers as they came, and the runs that got and wrote them."""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import Engine
+
+from crawler.questions.evidence import Explanation
+from crawler.store import reader
+from crawler.store.engine import read
+from crawler.store.explain import change_count, explain
+from tests.support.diary import Diary, Refusal, target
+
+HOME, AWAY = target("hk-02"), target("hk-03")
+IMAGES = {"uimage-a": "CentOS 7.6", "uimage-b": "Ubuntu 20.04", "uimage-d": "Debian 12"}
+
+
+def behind(engine: Engine, image_id: str) -> Explanation:
+    with read(engine) as conn:
+        (change,) = [row for row in reader.changes(conn) if row.image_id == image_id and row.target == HOME]
+        found = explain(conn, change.id)
+    assert found is not None
+    assert found.change == change
+    return found
+
+
+def test_reissue(engine: Engine) -> None:
+    """Both answers are there as they came, with the records that differ, the change's own first."""
+    diary = Diary(engine)
+    diary.run({HOME: IMAGES, AWAY: IMAGES})
+    seen = diary.run({HOME: IMAGES, AWAY: IMAGES})
+    diary.run({HOME: Refusal(), AWAY: IMAGES})
+    diary.run({AWAY: IMAGES})
+    renewed = {"uimage-a": "CentOS 7.9", "uimage-c": "Ubuntu 20.04", "uimage-d": "Debian 12"}
+    run = diary.run({HOME: renewed, AWAY: IMAGES})
+    diary.run({HOME: renewed, AWAY: IMAGES})
+    found = behind(engine, "uimage-b")
+
+    assert found.before is not None
+    assert found.after is not None
+    assert [record["ImageId"] for record in found.before.document()["ImageSet"]] == list(IMAGES)
+    assert [record["ImageId"] for record in found.after.document()["ImageSet"]] == list(renewed)
+    assert found.after.request_uuid == "uuid-1"
+    assert [(pair.image_id, pair.before is None, pair.after is None) for pair in found.records()] == [
+        ("uimage-b", False, True),
+        ("uimage-c", True, False),
+        ("uimage-a", False, False),
+    ]
+    assert [r and r.run for r in (found.seen_run, found.observed_run, found.written_run)] == [seen, run, run]
+    told = json.loads(json.dumps(found.as_dict()))
+    assert told["runs"]["seen"]["run"] == seen
+    assert told["before"]["request_uuid"] == "uuid-1"
+
+
+def test_after_a_hold(engine: Engine) -> None:
+    """A withdrawal that waited on a hold shows the answer that was not believed, and the run that confirmed it."""
+    diary = Diary(engine)
+    seen = diary.run({HOME: IMAGES})
+    held = diary.run({HOME: {}})
+    diary.run({HOME: {}})
+    written = diary.run({HOME: {}})
+    found = behind(engine, "uimage-d")
+
+    assert [r and r.run for r in (found.seen_run, found.observed_run, found.written_run)] == [seen, held, written]
+    assert {pair.image_id for pair in found.records()} == set(IMAGES)
+    assert found.records()[0].image_id == "uimage-d"
+
+
+def test_no_such_change(engine: Engine) -> None:
+    """A number that no change has gives nothing; the last one is known."""
+    diary = Diary(engine)
+    with read(engine) as conn:
+        assert change_count(conn) == 0
+    diary.run({HOME: IMAGES})
+    diary.run({HOME: {**IMAGES, "uimage-e": "SUSE"}})
+    with read(engine) as conn:
+        assert change_count(conn) == 1
+        assert explain(conn, 2) is None

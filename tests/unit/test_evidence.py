@@ -1,0 +1,55 @@
+"""Two raw answers side by side, in the cloud's own words."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from crawler.kinds import UK8S_IMAGE
+from crawler.questions.evidence import MISSING, Answer, differing_records, field_text
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def answer(document: Any) -> Answer:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return Answer(body=body, request_uuid="uuid-1", received_at=NOW)
+
+
+def test_only_what_differs() -> None:
+    """Records that both answers list alike are left out, whatever their order, key case and the spelling of the set."""
+    same = {"ImageId": "uimage-a", "Features": ["x", "y"]}
+    before = {"RetCode": 0, "CustomImageSet": [same, {"ImageId": "uimage-b", "ImageName": "Ubuntu"}]}
+    after = {
+        "RetCode": 0,
+        "CustomIImageSet": [
+            {"ImageID": "uimage-b", "ImageName": "SUSE"},
+            {"imageid": "uimage-a", "Features": ["y", "x"]},
+        ],
+        "ImageSet": {"ImageId": "uimage-c"},
+    }
+    pairs = differing_records(answer(before), answer(after), UK8S_IMAGE)
+
+    assert [(pair.image_set, pair.image_id, pair.before is None, pair.after is None) for pair in pairs] == [
+        ("CustomImageSet", "uimage-b", False, False),
+        ("ImageSet", "uimage-c", True, False),
+    ]
+    assert list(pairs[0].fields()) == [("ImageName", "Ubuntu", "SUSE"), ("ImageId", "uimage-b", "uimage-b")]
+    assert list(pairs[1].fields()) == [("ImageId", MISSING, "uimage-c")]
+
+
+def test_answers_that_say_nothing() -> None:
+    """An answer that was not kept, is no JSON, or holds no records lists nothing."""
+    listed = answer({"ImageSet": [{"ImageId": "uimage-a"}, "junk", {"NoId": 1}, {"ImageId": None}]})
+
+    for nothing in (None, answer(b"<html>"), answer([]), answer({"ImageSet": None, "Count": 3})):
+        (pair,) = differing_records(nothing, listed, UK8S_IMAGE)
+        assert (pair.image_id, pair.before) == ("uimage-a", None)
+
+
+def test_json() -> None:
+    """In JSON an answer is there whole; one that is no JSON as its text."""
+    assert answer({"RetCode": 0}).as_dict()["document"] == {"RetCode": 0}
+    assert answer(b"\xff<html>").as_dict()["document"] == "\ufffd<html>"
+    assert [field_text(value) for value in ("x", True, ["a"], None)] == ["x", "true", '["a"]', "null"]
