@@ -54,6 +54,8 @@ COMMANDS: dict[str, Entry] = {
     "holds": Entry("crawler.cli.holds", "holds", "Withdrawals not believed yet: list, accept, reject.", _OPERATE),
     "init": Entry("crawler.cli.init", "init", "Write a starter crawler.toml from the environment.", _OPERATE),
     "config": Entry("crawler.cli.config", "config", "Check the configuration, or show it.", _OPERATE),
+    "doctor": Entry("crawler.cli.doctor", "doctor", "What is wrong with this installation, and how to fix it.", _OPERATE),
+    "schedule": Entry("crawler.cli.schedule", "schedule", "Ready files for cron, systemd and Kubernetes.", _OPERATE),
     "db": Entry("crawler.cli.db", "db", "Look after the database.", _OPERATE),
     "account": Entry("crawler.cli.db_care", "account", "Give an account of the history another name.", _OPERATE),
     "completion": Entry("crawler.cli.completion", "completion", "Print the shell's completion script.", _OPERATE),

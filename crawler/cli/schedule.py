@@ -1,0 +1,137 @@
+"""`crawler schedule`: ready files for cron, systemd and Kubernetes, for this installation and configuration."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.output import write_out
+from crawler.errors import UsageError
+
+if TYPE_CHECKING:
+    from crawler.ops.schedule import Installation
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _every(command: F) -> F:
+    return click.option(
+        "--every",
+        "minutes",
+        type=click.IntRange(1, 1440),
+        default=15,
+        show_default=True,
+        metavar="MINUTES",
+        help="How often to run.",
+    )(command)
+
+
+@click.group()
+def schedule() -> None:
+    """Print ready files that run the crawler on a schedule."""
+
+
+@schedule.command()
+@_every
+@pass_cli
+def cron(context: CliContext, minutes: int) -> None:
+    """Print a crontab: `crawler schedule cron | crontab -`, or add its last line to yours."""
+    from crawler.ops.schedule import cron as render
+
+    installation = _installation(context, minutes)
+    write_out([render(installation)])
+
+
+@schedule.command()
+@_every
+@click.option(
+    "--write",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="FOLDER",
+    help="Write crawler.service and crawler.timer there (/etc/systemd/system), instead of printing them.",
+)
+@pass_cli
+def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
+    """Print a hardened service and its timer."""
+    from crawler.ops.schedule import systemd_service, systemd_timer
+
+    installation = _installation(context, minutes)
+    files = {"crawler.service": systemd_service(installation), "crawler.timer": systemd_timer(installation)}
+    if folder is None:
+        write_out(f"# --- {name} ---\n{text}\n" for name, text in files.items())
+        return
+    for name, text in files.items():
+        try:
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError as exc:
+            raise UsageError(f"{folder / name} cannot be written: {exc.strerror}.") from None
+        context.say(f"Wrote {folder / name}.")
+    context.say("Next: systemctl daemon-reload && systemctl enable --now crawler.timer")
+
+
+@schedule.command()
+@_every
+@click.option("--image", metavar="IMAGE", help="The container image that has the program [default: crawler:VERSION].")
+@pass_cli
+def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
+    """Print a CronJob that never runs twice at once, and never runs a failed run again."""
+    from crawler.ops.schedule import kubernetes as render
+
+    write_out([render(_installation(context, minutes, image))])
+
+
+def _installation(context: CliContext, minutes: int, image: str | None = None) -> Installation:
+    from crawler import __version__
+    from crawler.ops.schedule import Installation
+    from crawler.settings.needs import Needs, needs_of
+    from crawler.store.address import parse_address
+
+    settings = context.settings()
+    source = settings.source
+    environment_keys = ("UCLOUD_PUBLIC_KEY", "UCLOUD_PRIVATE_KEY", "UCLOUD_BASE_URL", "UCLOUD_PROJECT_ID")
+    from_environment = tuple(name for name in environment_keys if context.environ.get(name))
+    needs = needs_of(source) if source else Needs()
+    if not any(_names_accounts(source)):
+        needs = Needs(credentials=needs.credentials, files=needs.files, variables=from_environment + needs.variables)
+    path = parse_address(settings.database).path
+    textfile = settings.metrics_textfile
+    folders = [str(item.absolute().parent) for item in (path, textfile) if item is not None]
+    program = _program()
+    if source is None and path is not None:
+        program = (*program, "--database", str(path))
+    deadlines = [account.limits.run_deadline_seconds for account in settings.accounts]
+    return Installation(
+        program=program,
+        config=str(source.absolute()) if source else None,
+        database=str(path) if path is not None else None,
+        user=getpass.getuser(),
+        folders=tuple(dict.fromkeys(folders)),
+        credentials=tuple((name, str(file)) for name, file in needs.credentials),
+        variables=tuple(dict.fromkeys(needs.variables)),
+        deadline_seconds=max(deadlines) + settings.report_deadline_seconds,
+        minutes=minutes,
+        image=image or f"crawler:{__version__}",
+    )
+
+
+def _names_accounts(source: Path | None) -> list[bool]:
+    import tomllib
+
+    return [True] if source and "accounts" in tomllib.loads(source.read_bytes().decode("utf-8-sig")) else []
+
+
+def _program() -> tuple[str, ...]:
+    """Give the words that start this very program from anywhere."""
+    started = Path(sys.argv[0])
+    if started.name == "crawler" and started.is_file() and os.access(started, os.X_OK):
+        return (str(started.absolute()),)
+    beside = Path(sys.executable).with_name("crawler")
+    return (str(beside),) if beside.is_file() else (sys.executable, "-m", "crawler")

@@ -1,0 +1,1 @@
+"""What an operator expects around the run: scheduling files, conditions told once, metrics, pings, a doctor."""

@@ -1,0 +1,94 @@
+"""`crawler schedule` prints files for the installation and configuration at hand."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.acceptance.conftest import light as light
+from tests.support.command import call, keys
+from tests.support.driving import Driver, account
+
+CLOUD = account("http://127.0.0.1:9/")
+
+
+def with_files(light: Driver, **more: Any) -> Driver:
+    """Configure with secrets in files: one under a bare name, one with a path."""
+    for name in ("private.key", "public.key"):
+        (light.folder / name).write_text("somekey12345\n")
+        (light.folder / name).chmod(0o600)
+    named = {key: value for key, value in CLOUD.items() if not key.endswith("_key")}
+    files = {"private_key_file": "private.key", "public_key_file": "./public.key"}
+    return light.configure({**named, **files}, **more)
+
+
+def test_cron_line(light: Driver) -> None:
+    """The line's program and configuration exist, under absolute names."""
+    line = with_files(light).call("schedule", "cron", "--every", "5").stdout.splitlines()[-1]
+    *rhythm, program, option, config, word = shlex.split(line)
+
+    assert rhythm == ["*/5", "*", "*", "*", "*"]
+    assert Path(program).is_file()
+    assert (option, Path(config), word) == ("--config", light.config, "run")
+
+
+def test_environment_alone(tmp_path: Path) -> None:
+    """Without a configuration the variables in use are named, and the database's absolute path is on the line."""
+    text = call("--database", tmp_path / "crawler.db", "schedule", "cron", environ=keys()).stdout
+
+    assert "#UCLOUD_PRIVATE_KEY=\n" in text
+    assert text.splitlines()[-1].endswith(f" --database {tmp_path / 'crawler.db'} run")
+
+
+def test_references(light: Driver) -> None:
+    """Variables that the configuration refers to without a default are named."""
+    light.configure({**CLOUD, "private_key": "${MY_KEY}", "public_key": "${MY_PUBLIC:-abc}"})
+    text = light.call("schedule", "cron", MY_KEY="secretvalue").stdout
+
+    assert "#MY_KEY=\n" in text
+    assert "MY_PUBLIC" not in text
+    assert "secretvalue" not in text
+
+
+def test_credentials(light: Driver) -> None:
+    """A secret file under a bare name becomes a credential; one with a path is left to the program."""
+    text = with_files(light).call("schedule", "systemd").stdout
+
+    assert f"LoadCredential=private.key:{light.folder / 'private.key'}\n" in text
+    assert "public.key" not in text
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze (package systemd) is missing")
+def test_systemd_accepts_the_units(light: Driver, tmp_path: Path) -> None:
+    """`systemd-analyze verify` has nothing to say about the service and the timer as they are written."""
+    folder = tmp_path / "units"
+    folder.mkdir()
+    with_files(light).call("schedule", "systemd", "--write", folder)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", folder / "crawler.service", folder / "crawler.timer"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    ours = [line for line in done.stderr.splitlines() if "crawler" in line]
+    assert ours == []
+    assert done.returncode == 0, done.stderr
+
+
+def test_manifest(light: Driver) -> None:
+    """The CronJob has the time limit of the configuration, and finds the secrets where the program looks."""
+    text = with_files(light, limits={"run_deadline_seconds": 300}).call("schedule", "kubernetes").stdout
+    job = yaml.safe_load(text)["spec"]["jobTemplate"]["spec"]
+    container = job["template"]["spec"]["containers"][0]
+
+    assert job["activeDeadlineSeconds"] == 300 + 120 + 120
+    assert container["env"] == [{"name": "CREDENTIALS_DIRECTORY", "value": "/run/secrets/crawler"}]
+    assert container["command"][-3:] == ["--database", "/var/lib/crawler/crawler.db", "run"]
