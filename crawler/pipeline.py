@@ -1,8 +1,9 @@
 """
-The order of the steps of a run, and nothing else: open, survey, plan, observe, finish.
+The order of the steps of a run, and nothing else: open, survey, plan, observe, finish; then, report.
 
 `surveying` tells what there is to ask; in `observing` the event loop asks and one database thread decides and writes;
-what an answer means is thought in pure rooms (`judging`). The caller holds the locks (`store.lock`) and owns the clock,
+what an answer means is thought in pure rooms (`judging`). What is to be told is queued when the run finishes, and
+`reporting` sends it. The caller holds the locks (`store.lock`) and owns the clock,
 the sleep and the randomness.
 """
 
@@ -12,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 
@@ -26,7 +27,7 @@ from crawler.model import Catalog, RunStatus, Target
 from crawler.observing import BATCH, Observing, Progress
 from crawler.records import RunSummary
 from crawler.settings import AccountSettings, Settings
-from crawler.store import ledger, reader, roster
+from crawler.store import ledger, outbox, reader, roster
 from crawler.store.engine import Fence, begin, read
 from crawler.store.migrate import schema_state
 from crawler.store.writer import Recorder
@@ -51,6 +52,8 @@ class RunResult:
 
     summary: RunSummary
     exit_code: ExitCode
+    #: What went wrong with its reports, one sentence each.
+    report_problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +152,41 @@ async def crawl(
             stop=stop,
             refused={name: survey.refused for name, survey in surveys.items() if survey.refused},
         )
-        summary = await in_thread(_finish, engine, plan, recorder, surveys, clients)
+        summary = await in_thread(_finish, settings, engine, past, plan, recorder, surveys, clients)
     refused = {name for name, survey in surveys.items() if survey.refused} | observing.refused
     return RunResult(summary=summary, exit_code=_exit_code(summary, all_refused=refused == accounts.keys()))
+
+
+async def report(
+    settings: Settings,
+    engine: Engine,
+    fence: Fence,
+    result: RunResult,
+    *,
+    timing: Timing,
+    stop: asyncio.Event | None = None,
+    send: bool = True,
+) -> RunResult:
+    """
+    Tell the subscriptions what is new after the run of *result*, and give the result with how that went.
+
+    Without *send* everything goes on waiting. *stop*, once set, leaves the rest for the next run. Raises
+    DatabaseUnavailable; a report that cannot be delivered is no error but an exit code, once it is overdue.
+    """
+    if not settings.reports:
+        return result
+    from crawler.reporting.passes import send_reports, waiting_reports
+
+    if not send:
+        queued = waiting_reports(settings, engine, timing.clock, run_id=result.summary.run)
+        return replace(result, summary=replace(result.summary, reports={"queued": queued, "sent": 0, "failed": 0}))
+    done = await send_reports(settings, engine, fence, timing=timing, stop=stop, run_id=result.summary.run)
+    is_overdue = done.overdue and result.exit_code == ExitCode.DONE
+    return RunResult(
+        summary=replace(result.summary, reports=done.as_dict()),
+        exit_code=ExitCode.UNDELIVERED if is_overdue else result.exit_code,
+        report_problems=tuple(done.problems),
+    )
 
 
 def _guard_policy(settings: Settings) -> GuardPolicy:
@@ -309,7 +344,9 @@ def _catalog_numbers(past: Mapping[str, Past], surveys: Mapping[str, Survey]) ->
 
 
 def _finish(
+    settings: Settings,
     engine: Engine,
+    past: Mapping[str, Past],
     plan: Plan,
     recorder: Recorder,
     surveys: Mapping[str, Survey],
@@ -321,6 +358,13 @@ def _finish(
         lambda counters: _status(counters, has_gaps=has_gaps),
         {"sent": sent.sent, "retried": sent.retried, "throttled": sent.throttled},
         [*(notice for survey in surveys.values() for notice in survey.notices), *plan.notices],
+        afterwards=lambda conn, finished_at: outbox.take_up(
+            conn,
+            plan.run_id,
+            [entry.account_id for entry in past.values()],
+            [report.name for report in settings.reports],
+            finished_at,
+        ),
     )
     with read(engine) as conn:
         summary = reader.run(conn, plan.run_id)

@@ -36,7 +36,7 @@ TOLD_FAILURES = 8
 @click.option("--json", "as_json", is_flag=True, help="Print the summary of the run as one JSON object.")
 @click.option("--dry-run", is_flag=True, help="Print the targets after discovery, and ask and record nothing more.")
 @click.option("--offline", is_flag=True, help="With --dry-run: take the catalog from the database, ask nothing at all.")
-@click.option("--no-report", is_flag=True, help="Send no reports after the run.")
+@click.option("--no-report", is_flag=True, help="Send no reports after the run; they go on waiting.")
 @click.option(
     "--wait",
     "wait_seconds",
@@ -73,11 +73,13 @@ def run(
 
     names = [account.name for account in settings.accounts]
     with take_locks(settings.database, names, clock=context.clock, wait_seconds=wait_seconds) as fence:
-        result = _crawl(context, settings, fence, restriction)
+        result = _crawl(context, settings, fence, restriction, send=not no_report)
     if as_json:
         write_out([json_line(result.summary.as_dict()), "\n"])
     if sys.stderr.isatty() or result.exit_code != ExitCode.DONE or context.verbosity > 0:
         context.say(told(result.summary), level="info" if result.exit_code == ExitCode.DONE else "warning")
+    for problem in result.report_problems:
+        context.say(visible(f"Warning: {problem}"), level="warning")
     return result.exit_code
 
 
@@ -110,27 +112,32 @@ def _restriction(selected: Selected) -> Selection | None:
     )
 
 
-def _crawl(context: CliContext, settings: Settings, fence: Fence, restriction: Selection | None) -> RunResult:
+def _crawl(
+    context: CliContext, settings: Settings, fence: Fence, restriction: Selection | None, *, send: bool
+) -> RunResult:
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
     import asyncio
 
     from crawler.fetch import Timing
-    from crawler.pipeline import crawl
+    from crawler.pipeline import crawl, report
     from crawler.store.engine import opened
     from crawler.store.migrate import ensure_schema
 
     async def go() -> RunResult:
         stop = asyncio.Event()
-        with _stopped_by_signals(stop, context), _progress() as progress:
-            return await crawl(
-                settings,
-                engine,
-                fence,
-                timing=Timing(clock=context.clock),
-                stop=stop,
-                restriction=restriction,
-                progress=progress,
-            )
+        timing = Timing(clock=context.clock)
+        with _stopped_by_signals(stop, context):
+            with _progress() as progress:
+                result = await crawl(
+                    settings,
+                    engine,
+                    fence,
+                    timing=timing,
+                    stop=stop,
+                    restriction=restriction,
+                    progress=progress,
+                )
+            return await report(settings, engine, fence, result, timing=timing, stop=stop, send=send)
 
     with opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)

@@ -284,6 +284,13 @@ def record(
         )
 
 
+def is_complete(conn: Connection, digest_id: int) -> bool:
+    """Tell whether nobody waits for a digest any more."""
+    return conn.execute(
+        select(~exists().where(Recipient.digest_id == digest_id, Recipient.state == "waiting"))
+    ).scalar_one()
+
+
 def skip(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
     """Give up on recipients of a digest."""
     _end(conn, digest_id, addresses, "skipped", now)
@@ -301,3 +308,15 @@ def _end(conn: Connection, digest_id: int, addresses: Collection[str], state: st
     )
     open_still = exists().where(Recipient.digest_id == DigestRow.id, Recipient.state == "waiting")
     conn.execute(update(DigestRow).where(DigestRow.id == digest_id, ~open_still).values(content=None))
+
+
+def longest_waits(conn: Connection, names: Collection[str]) -> dict[str, datetime]:
+    """Give for each of these subscriptions since when its oldest news waits that was tried to be told and was not."""
+    rows = conn.execute(
+        select(SubscriptionRow.name, func.min(DigestRow.queued_at))
+        .join(DigestRow, DigestRow.subscription_id == SubscriptionRow.id)
+        .join(Recipient, Recipient.digest_id == DigestRow.id)
+        .where(SubscriptionRow.name.in_(sorted(names)), Recipient.state == "waiting", Recipient.attempts > 0)
+        .group_by(SubscriptionRow.name)
+    )
+    return {row[0]: row[1] for row in rows}

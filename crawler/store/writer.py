@@ -292,15 +292,18 @@ class Recorder:
         status: Callable[[Mapping[str, int]], RunStatus],
         counters: Mapping[str, int] | None = None,
         notices: Sequence[str] = (),
+        *,
+        afterwards: Callable[[Connection, datetime], object] | None = None,
     ) -> None:
         """
         Write everything pending and finish the run, in one transaction; raises FenceLost.
 
         *status* tells how the run went from its counters; *counters* are the caller's own, *notices* come before ours.
+        *afterwards* gets the transaction and the end of the run, for what has to be there when the run is.
         """
 
         def end(conn: Connection, reached: bytes, latest: datetime, counted: Mapping[str, int]) -> None:
-            finish_run(
+            finished_at = finish_run(
                 conn,
                 self._run_id,
                 status(counted),
@@ -309,6 +312,8 @@ class Recorder:
                 [*notices, *self.notices],
                 reached=reached,
             )
+            if afterwards is not None:
+                afterwards(conn, finished_at)
 
         self._write(end)
 

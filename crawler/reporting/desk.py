@@ -1,0 +1,229 @@
+"""
+The desk: everything about reports that needs the database, one short transaction at a time. Used by one thread.
+
+For each report it looks what there is to do (`open`), makes what is new one digest and keeps it (`compose`), notes how
+sending went (`record`), and lets go (`close`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine
+
+from crawler.report.channels import Channel, Refusal
+from crawler.report.values import Digest
+from crawler.reporting.news import NO_NEWS, News, look_for_news
+from crawler.settings import ReportSettings
+from crawler.store import outbox
+from crawler.store.engine import Fence, begin, is_sqlite, read
+from crawler.store.outbox import Setback, Subscribed, Waiting
+
+#: After the first failure the next run tries again; then the pause doubles from here …
+FIRST_PAUSE = timedelta(minutes=5)
+#: … to this.
+LONGEST_PAUSE = timedelta(hours=4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one pass over the reports is about, and what it may do."""
+
+    #: The run whose end it follows; None: the last one.
+    run_id: int | None
+    #: The accounts whose locks are held.
+    account_ids: frozenset[int]
+    #: When it has surely ended.
+    until: datetime
+    stale_after: timedelta
+    #: Whatever waits goes now: no schedule, no pause between tries.
+    is_hurried: bool = False
+    #: Only these digests, which exist already; None: what is new is composed, too.
+    only: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What there is to do for one report."""
+
+    report: ReportSettings
+    state: Subscribed
+    #: Who waits for digests that exist, the oldest first.
+    waiting: tuple[Waiting, ...]
+    #: What is new; None when that is nothing.
+    digest: Digest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """A digest that is kept and can be sent."""
+
+    digest_id: int
+    content: bytes
+    waiting: tuple[Waiting, ...]
+
+
+def next_try(attempts: int, now: datetime) -> datetime:
+    """Give when to try again after *attempts* failures: with the next run, then after pauses that double."""
+    if attempts < 2:
+        return now
+    return now + min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(attempts - 2, 16)))
+
+
+class Desk:
+    """Looks, composes and keeps, within the *bounds* of one pass."""
+
+    def __init__(self, engine: Engine, fence: Fence, clock: Callable[[], datetime], bounds: Bounds) -> None:
+        """Take the database and its lock."""
+        self._engine = engine
+        self._fence = fence
+        self._clock = clock
+        self._bounds = bounds
+        #: Reports with news that are not made into a digest yet, because it is not time.
+        self.for_later: set[str] = set()
+
+    def now(self) -> datetime:
+        """Read the clock."""
+        return self._clock()
+
+    # --- what there is to do -----------------------------------------------------------------------------------------
+
+    def open(self, report: ReportSettings, addresses: Sequence[str]) -> Job | None:
+        """
+        Look what there is to do for *report*, and become its sender; None when that is nothing, or another sends.
+
+        Recipients that are not among the configured *addresses* any more are given up.
+        """
+        now = self._clock()
+        with read(self._engine) as conn:
+            state = outbox.subscribed(conn, report.name)
+            if state is None:
+                return None
+            waiting = outbox.waiting(conn, state.subscription_id)
+            news = self._news(conn, report, state, now)
+        if news.is_for_later:
+            self.for_later.add(report.name)
+        strangers = [row for row in waiting if row.address not in addresses]
+        job = Job(
+            report=report,
+            state=state,
+            waiting=tuple(row for row in waiting if row.address in addresses and self._is_meant(row)),
+            digest=news.digest,
+        )
+        settles = news.is_range_over and (bool(state.runs) or report.subscription.when.at is not None)
+        is_ready = any(self.is_ready(row, now) for row in job.waiting)
+        if not (strangers or settles or is_ready or job.digest is not None) or self._is_taken(state, now):
+            return None
+        with begin(self._engine, self._fence) as conn:
+            if not outbox.claim(conn, state, sender=self._bounds.account_ids, until=self._bounds.until):
+                return None
+            for row in strangers:
+                outbox.skip(conn, row.digest_id, [row.address], now)
+            if settles:
+                self._settle(conn, job, None, now)
+            if not is_ready and job.digest is None:
+                outbox.release(conn, state.subscription_id)
+                return None
+        return job
+
+    def is_ready(self, row: Waiting, now: datetime) -> bool:
+        """Tell whether a recipient is to be tried now."""
+        return self._bounds.is_hurried or row.next_at <= now
+
+    def _is_meant(self, row: Waiting) -> bool:
+        return self._bounds.only is None or row.digest_id in self._bounds.only
+
+    def _is_taken(self, state: Subscribed, now: datetime) -> bool:
+        """Tell whether another process is sending: one that holds none of our locks, and has not surely ended."""
+        if not state.sender or state.sender_until is None or is_sqlite(self._engine):
+            return False
+        return state.sender_until > now and not state.sender & self._bounds.account_ids
+
+    def _news(self, conn: Connection, report: ReportSettings, state: Subscribed, now: datetime) -> News:
+        if self._bounds.only is not None:
+            return NO_NEWS
+        return look_for_news(
+            conn,
+            report.subscription,
+            state,
+            run_id=self._bounds.run_id,
+            now=now,
+            stale_after=self._bounds.stale_after,
+            is_hurried=self._bounds.is_hurried,
+        )
+
+    # --- what is new -------------------------------------------------------------------------------------------------
+
+    def compose(self, job: Job, channel: Channel) -> Composed:
+        """Make one digest of all that is new, and keep it before anybody sends it."""
+        digest = job.digest
+        if digest is None:
+            raise ValueError(f"{job.report.name}: there is nothing to compose")
+        now = self._clock()
+        letter = channel.compose(digest, job.report.to, now)
+        addresses = channel.addresses(job.report.to)
+        with begin(self._engine, self._fence) as conn:
+            digest_id = outbox.add_digest(
+                conn,
+                job.state.subscription_id,
+                kind=digest.kind,
+                channel=job.report.channel,
+                runs=(digest.first_run, digest.last_run),
+                message_id=letter.message_id,
+                subject=letter.subject,
+                content=letter.content,
+                recipients=addresses,
+                queued_at=job.state.queued_at or now,
+                now=now,
+            )
+            outbox.remember(conn, job.state.subscription_id, digest.told.as_json())
+            if digest.kind == "digest":
+                self._settle(conn, job, digest_id, now)
+            rows = [row for row in outbox.waiting(conn, job.state.subscription_id) if row.digest_id == digest_id]
+        return Composed(digest_id=digest_id, content=letter.content, waiting=tuple(rows))
+
+    def _settle(self, conn: Connection, job: Job, digest_id: int | None, now: datetime) -> None:
+        is_by_the_clock = job.report.subscription.when.at is not None
+        last = self._bounds.run_id or outbox.last_finished_run(conn)
+        outbox.settle(conn, job.state, digest_id=digest_id, now=now, covering=last if is_by_the_clock else None)
+
+    # --- how it went -------------------------------------------------------------------------------------------------
+
+    def content_of(self, digest_id: int) -> bytes | None:
+        """Give a digest as it was composed."""
+        with read(self._engine) as conn:
+            return outbox.content_of(conn, digest_id)
+
+    def record(self, digest_id: int, rows: Sequence[Waiting], refusals: Mapping[str, Refusal]) -> bool:
+        """Note for each of *rows* how sending a digest to it went; tell whether everybody has it now."""
+        now = self._clock()
+        setbacks = {
+            row.address: Setback(
+                attempts=row.attempts + 1,
+                next_at=next_try(row.attempts + 1, now),
+                refused=refusals[row.address].scope if refusals[row.address].permanent else None,
+                trouble=refusals[row.address].message,
+            )
+            for row in rows
+            if row.address in refusals
+        }
+        sent = [row.address for row in rows if row.address not in refusals]
+        with begin(self._engine, self._fence) as conn:
+            outbox.record(conn, digest_id, sent=sent, setbacks=setbacks, now=now)
+            return not setbacks and outbox.is_complete(conn, digest_id)
+
+    def close(self, job: Job) -> None:
+        """Let others send for this report."""
+        with begin(self._engine, self._fence) as conn:
+            outbox.release(conn, job.state.subscription_id)
+
+    def overdue(self, reports: Sequence[ReportSettings]) -> list[str]:
+        """Give the names of the reports that somebody has been waiting for too long, in spite of tries."""
+        now = self._clock()
+        with read(self._engine) as conn:
+            since = outbox.longest_waits(conn, [report.name for report in reports])
+        return [
+            report.name for report in reports if report.name in since and now - since[report.name] > report.alert_after
+        ]

@@ -1,0 +1,76 @@
+"""
+Whether a subscription has news, and what: the schedule, what waits, and what the history says. Reads only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from crawler.report.digest import build_digest
+from crawler.report.schedule import is_due
+from crawler.report.values import Digest, Subscription, Told
+from crawler.reporting.facts import gather
+from crawler.store import outbox, reader
+from crawler.store.outbox import Subscribed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What a subscription is to be told now."""
+
+    digest: Digest | None = None
+    #: Nothing of what waits is worth a digest, and the schedule wanted to know now: it is told, by silence.
+    is_range_over: bool = False
+    #: There is news of this run that the schedule wants told later.
+    is_for_later: bool = False
+
+
+NO_NEWS = News()
+
+
+def look_for_news(
+    conn: Connection,
+    subscription: Subscription,
+    state: Subscribed,
+    *,
+    run_id: int | None,
+    now: datetime,
+    stale_after: timedelta,
+    is_hurried: bool = False,
+) -> News:
+    """
+    Give what is new for *subscription* after *run_id* (None: the last run).
+
+    When its time has come, or is not waited for (*is_hurried*), that is everything; before that only what is urgent.
+    """
+    last = run_id or outbox.last_finished_run(conn)
+    if last is None:
+        return NO_NEWS
+    told = Told.from_json(state.told)
+    has_schedule = subscription.when.at is not None
+    if is_hurried or is_due(subscription.when, subscription.timezone, last=state.due_at, now=now):
+        if _is_quiet(conn, subscription, state, told, last):
+            return News(is_range_over=True)
+        runs = outbox.finished_runs(conn, after=state.told_run_id if has_schedule else None, among={*state.runs, last})
+        facts = gather(conn, subscription, runs, now=now, stale_after=stale_after)
+        digest = build_digest(subscription, facts, told)
+        return News(digest=digest, is_range_over=digest is None)
+    has_urgent = bool(subscription.pins) and "pins" in subscription.urgent
+    if not has_urgent and last not in state.runs:
+        return NO_NEWS
+    facts = gather(conn, subscription, sorted({*state.runs, last}), now=now, stale_after=stale_after)
+    return News(
+        digest=build_digest(subscription, facts, told, urgent_only=True) if has_urgent else None,
+        is_for_later=last in state.runs and build_digest(subscription, facts, told) is not None,
+    )
+
+
+def _is_quiet(conn: Connection, subscription: Subscription, state: Subscribed, told: Told, last: int) -> bool:
+    """Tell cheaply that there is nothing to tell: no change, and no condition that could have begun or ended."""
+    if state.runs or subscription.pins or subscription.empty or told.pins or told.unobserved or not told.introduced:
+        return False
+    (run,) = reader.runs(conn, ids=[last])
+    return not (run.targets["failed"] + run.targets["skipped"] or run.restricted)

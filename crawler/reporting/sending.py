@@ -1,0 +1,202 @@
+"""
+Sending: what waits is handed to the channels, report by report.
+
+Digests that somebody still waits for go first, then what is new becomes one digest. A recipient that a digest does not
+reach gets no newer one before it, and blocks nobody else; a way that is dead is tried once per pass. What is accepted
+is noted before the connection is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Protocol, TypeVar
+
+from crawler.errors import DatabaseUnavailable
+from crawler.report.channels import Channel, Refusal, Session, TransportError
+from crawler.reporting.desk import Desk, Job
+from crawler.settings import ReportSettings
+from crawler.store.outbox import Waiting
+
+#: How long a letter in hand may take once the sender is to stop.
+GRACE_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """Runs a function on the thread that uses the database."""
+
+    def __call__(self, work: Callable[..., T], /, *args: Any) -> Awaitable[T]:
+        """Give what it gives."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Reported:
+    """What a pass over the reports did."""
+
+    #: Reports with news, whether they went out at once or wait for something.
+    queued: int = 0
+    #: Digests that everybody has now.
+    sent: int = 0
+    #: Digests that did not get to somebody, or could not be made.
+    failed: int = 0
+    #: What went wrong, one sentence each.
+    problems: list[str] = field(default_factory=list)
+    #: Reports that somebody has been waiting for too long.
+    overdue: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, int]:
+        """Give the `reports` of a run's summary."""
+        return {"queued": self.queued, "sent": self.sent, "failed": self.failed}
+
+
+class Sending:
+    """One pass over the reports; the caller holds the locks."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        channels: Mapping[str, Channel],
+        in_thread: InThread,
+        *,
+        monotonic: Callable[[], float],
+        deadline: float,
+        stop: asyncio.Event | None = None,
+    ) -> None:
+        """Take the *deadline* on the *monotonic* clock, and what ends the pass early."""
+        self._desk = desk
+        self._channels = channels
+        self._in_thread = in_thread
+        self._monotonic = monotonic
+        self._deadline = deadline
+        self._stop = stop or asyncio.Event()
+        self._dead: set[str] = set()
+        self._done = Reported()
+
+    async def run(self, reports: Sequence[ReportSettings]) -> Reported:
+        """Tell everybody what there is to tell; what cannot be told now waits for the next pass."""
+        by_channel: dict[str, list[ReportSettings]] = {}
+        for report in reports:
+            by_channel.setdefault(report.channel, []).append(report)
+        # A way that is slow or dead holds up no other.
+        await asyncio.gather(*(self._tell_all(own) for own in by_channel.values()))
+        self._done.queued += len(self._desk.for_later)
+        self._done.overdue = await self._in_thread(self._desk.overdue, reports)
+        return self._done
+
+    async def _tell_all(self, reports: Sequence[ReportSettings]) -> None:
+        for report in reports:
+            try:
+                await self._tell(report)
+            except DatabaseUnavailable:
+                raise
+            except Exception as exc:  # one report that cannot be made keeps no other from its readers
+                logger.debug("report %s", report.name, exc_info=exc)
+                self._fail(report.name, f"could not be made ({type(exc).__name__}: {exc})")
+
+    async def _tell(self, report: ReportSettings) -> None:
+        channel = self._channels[report.channel]
+        addresses = channel.addresses(report.to)
+        job = await self._in_thread(self._desk.open, report, addresses)
+        if job is None:
+            return
+        try:
+            blocked = await self._send_backlog(job)
+            if job.digest is None:
+                return
+            self._done.queued += 1
+            # Where nobody could be reached, what is new goes on waiting, and becomes one digest with what comes.
+            if self._may_send(report.channel) and not blocked.issuperset(addresses):
+                new = await self._in_thread(self._desk.compose, job, channel)
+                rows = [row for row in new.waiting if row.address not in blocked]
+                await self._send(report, new.digest_id, new.content, rows)
+        finally:
+            await self._in_thread(self._desk.close, job)
+
+    async def _send_backlog(self, job: Job) -> set[str]:
+        """Try again what was not received, and give the addresses that are still not reached."""
+        blocked: set[str] = set()
+        now = self._desk.now()
+        for digest_id, group in groupby(job.waiting, key=lambda row: row.digest_id):
+            ready: list[Waiting] = []
+            for row in group:
+                if row.address in blocked:
+                    continue
+                if self._desk.is_ready(row, now):
+                    ready.append(row)
+                elif row.refused != "message":
+                    blocked.add(row.address)
+            if ready:
+                content = await self._in_thread(self._desk.content_of, digest_id)
+                if content is not None:
+                    blocked |= await self._send(job.report, digest_id, content, ready)
+        return blocked
+
+    def _may_send(self, channel: str) -> bool:
+        return channel not in self._dead and not self._stop.is_set() and self._monotonic() < self._deadline
+
+    async def _send(self, report: ReportSettings, digest_id: int, content: bytes, rows: Sequence[Waiting]) -> set[str]:
+        """Send a digest to *rows*, note how that went, and give those that have to wait with what is newer."""
+        addresses = [row.address for row in rows]
+        if not self._may_send(report.channel):
+            return set(addresses)
+        async with AsyncExitStack() as stack:
+            try:
+                refusals = await self._hand_over(stack, self._channels[report.channel], content, addresses)
+            except TransportError as exc:
+                refusals = dict.fromkeys(addresses, exc.refusal)
+            is_complete = await self._in_thread(self._desk.record, digest_id, rows, refusals)
+        if is_complete:
+            self._done.sent += 1
+        if refusals:
+            self._fail(report.name, _told(refusals))
+        if any(refusal.scope == "channel" for refusal in refusals.values()):
+            self._dead.add(report.channel)
+        return {address for address, refusal in refusals.items() if refusal.scope != "message" or not refusal.permanent}
+
+    async def _hand_over(
+        self, stack: AsyncExitStack, channel: Channel, content: bytes, addresses: Sequence[str]
+    ) -> Mapping[str, Refusal]:
+        """Send within what is left of the time; the connection stays open until *stack* is left."""
+
+        async def send() -> Mapping[str, Refusal]:
+            session: Session = await stack.enter_async_context(channel.session())
+            return await session.send(content, addresses)
+
+        sending = asyncio.create_task(send())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            left = max(0.0, self._deadline - self._monotonic())
+            await asyncio.wait({sending, stopped}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done() and self._stop.is_set():
+                await asyncio.wait({sending}, timeout=GRACE_SECONDS)
+            if sending.done():
+                return sending.result()
+            raise TransportError("the time for sending reports was over")
+        finally:
+            for task in (sending, stopped):
+                task.cancel()
+            await asyncio.gather(sending, stopped, return_exceptions=True)
+
+    def _fail(self, name: str, what: str) -> None:
+        self._done.failed += 1
+        self._done.problems.append(f"report {name}: {what}")
+        logger.warning("report %s: %s", name, what)
+
+
+def _told(refusals: Mapping[str, Refusal]) -> str:
+    """Say who did not get a digest and why, each reason once."""
+    by_reason: dict[Refusal, list[str]] = {}
+    for address, refusal in refusals.items():
+        by_reason.setdefault(refusal, []).append(address)
+    return "; ".join(
+        f"{'refused' if refusal.permanent else 'not delivered'} to {', '.join(addresses)}: {refusal.message}"
+        for refusal, addresses in by_reason.items()
+    )
