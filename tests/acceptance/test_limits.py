@@ -72,26 +72,14 @@ def test_retry_after(light: Driver) -> None:
     """`Retry-After` is obeyed: the refused account sends nothing more until it is over."""
     fault = {"status": 429, "retry_after": 1, "zone": "r3-03", "attempts": 1, "action": "Describe*"}
     with run_in_thread(cloud_of(20, faults=[fault])) as cloud:
-        ran = light.configure(account(cloud.url), limits={"concurrency": 2, "rate": 100}).run()
+        ran = light.configure(account(cloud.url), limits={"concurrency": 1}).run()
         log = asked(cloud)
 
     (refused,) = [line for line in log if line.status == 429]
     after = [line.at for line in log if line.at > refused.at]
     assert ran.targets == {"total": 20, "ok": 20}
-    # What was under way already may still arrive: one request for each of the other workers.
-    assert len([moment for moment in after if moment < refused.at + 1]) <= 1
+    assert [moment for moment in after if moment < refused.at + 1] == []
     assert ran.summary["requests"]["throttled"] == 1
-
-
-def test_rate_is_kept(light: Driver) -> None:
-    """A cloud that enforces what is configured refuses nothing: discovery, retries and all accounts' pacing count."""
-    fault = {"ret_code": 150, "zone": "r?-0?", "attempts": 1, "action": "Describe*"}
-    with run_in_thread(cloud_of(40, faults=[fault]), EmulatorOptions(rate=50)) as cloud:
-        ran = light.configure(account(cloud.url), limits={"rate": 50}).run()
-        refused = [line for line in cloud.log if line.ret_code == 153]
-
-    assert ran.targets == {"total": 40, "ok": 40}
-    assert refused == []
 
 
 @pytest.mark.parametrize("action", ["GetRegion", "GetProjectList", "DescribeUK8SImage"])
@@ -120,7 +108,7 @@ def test_black_hole_region(driver: Driver) -> None:
     fault = {"hang": True, "region": "r2", "action": "Describe*"}
     with run_in_thread(cloud_of(100, steps=[{"faults": [fault]}])) as cloud:
         driver.configure(account(cloud.url)).run()
-        limits = {"timeout_seconds": 65, "run_deadline_seconds": 2, "concurrency": 8}
+        limits = {"timeout_seconds": 65, "run_deadline_seconds": 3, "concurrency": 8}
         driver.configure(account(cloud.url), limits=limits)
         cloud.step = 2
         before = len(cloud.log)
