@@ -63,7 +63,7 @@ LINES: dict[str, list[Scenario]] = {
     "a wrong key ends with 5 after one request": [
         *with_each(
             codes.test_wrong_key,
-            ({"private_key": "not-the-private-key-0000"}, 171),
+            ({"private_key": "not-the-key"}, 171),
             ({"public_key": "somebody-else-0000000000"}, 172),
             ({"headers": {"channel-key": "not-asked-for"}}, 174),
         ),
