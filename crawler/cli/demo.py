@@ -45,9 +45,9 @@ def demo(context: CliContext, path: Path) -> None:
     program, file = _program(), os.path.relpath(path)
     click.echo()
     for lead, command in (
-        ("Try   ", f"{program} --database {file} images --zone hk-02 --at 12h"),
-        ("      ", f"{program} --database {file} changes --event withdrawn"),
-        ("      ", f"{program} --database {file} status --zone 'kr-*'"),
+        ("Try   ", f"{program} --database {file} history uimage-vareox"),
+        ("      ", f"{program} --database {file} where 'Ubuntu 20.04'"),
+        ("      ", f"{program} --database {file} diff 20h now"),
         ("Yours ", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init && {program} run"),
     ):
         click.echo(f"{lead}{command}")

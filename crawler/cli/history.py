@@ -15,7 +15,7 @@ from crawler.cli.safe import visible
 from crawler.cli.selection import check_selection, explain_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -35,9 +35,9 @@ def _state(row: Row) -> str:
 def _what(row: Row) -> str:
     parts = ["baseline"] if row["baseline"] else []
     parts += [told_fields(row["fields"])] if row["fields"] else []
-    parts += [f"replaces {row['replaces']}"] if row["replaces"] else []
-    parts += [f"replaced by {row['replaced_by']}"] if row["replaced_by"] else []
-    return "; ".join(parts)
+    parts += [f"← {row['replaces']}"] if row["replaces"] else []
+    parts += [f"→ {row['replaced_by']}"] if row["replaced_by"] else []
+    return " ".join(parts)
 
 
 COLUMNS = (
@@ -66,8 +66,9 @@ def history(context: CliContext, image: str, fmt: str, selected: Selected) -> No
     Show every interval of an image in every target, and when nobody knew.
 
     Say an image id, a name (then all ids it had), or a glob. An interval was seen to begin at FROM and to end at TO; it
-    lasts where TO is empty; a baseline was there before anyone looked. A line `gap` is a time for which the cloud gave
-    no good answer, or gave one that is not believed yet: whether the image was there then is not known.
+    lasts where TO is empty. A baseline was there before anyone looked; → names the id that took the place. A line `gap`
+    is a time for which the cloud gave no good answer, or gave one that is not believed yet: whether the image was there
+    then is not known.
     """
     from crawler.store import answers
 
@@ -85,10 +86,13 @@ def history(context: CliContext, image: str, fmt: str, selected: Selected) -> No
             _say_chain(context, conn, rows, image)
 
 
-def _with_gaps(rows: Iterable[HistoryRow]) -> Iterator[dict[str, Any]]:
+def _with_gaps(rows: Sequence[HistoryRow]) -> Iterator[dict[str, Any]]:
     """Give each interval as a line, the gaps before and within it as lines of their own."""
+    successors = {(row.target, row.replaced_by) for row in rows}
     for row in rows:
         line = row.as_dict()
+        if (row.target, row.image_id) in successors:
+            line["replaces"] = None  # the line of the other says it
         yield from (_gap(line, gap) for gap in line["gaps_before"])
         yield line
         yield from (_gap(line, gap) for gap in line["gaps"])

@@ -249,7 +249,7 @@ def test_diff_table(database: Database) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_diff_exit_code(database: Database, words: tuple[str, ...], code: int) -> None:
-    """With --exit-code 1 says that they differ, 8 that no known difference is not the whole truth; without, all is 0."""
+    """With --exit-code 1 says that they differ, 8 that nothing known does, but not all is known; without it is 0."""
     call(*database, "diff", *words, now=LATER)
     call(*database, "diff", *words, "--exit-code", now=LATER, code=code)
 
