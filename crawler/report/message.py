@@ -49,11 +49,12 @@ def compose(
     message["List-Id"] = f"<{_label(digest.subscription.name)}.crawler.{_domain(sender)}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    message["Content-Language"] = "zh-CN" if digest.subscription.language == "zh" else "en"
     message.set_content(rendered.text)
     message.add_alternative(rendered.html, subtype="html")
     if rendered.is_cut:
         message.add_attachment(rendered.csv, maintype="text", subtype="csv", filename=ATTACHMENT)
+    # Last, because a message that becomes a multipart passes what is called content-… on to its part.
+    message["Content-Language"] = "zh-CN" if digest.subscription.language == "zh" else "en"
     for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
         part.set_boundary(f"=_{identity[1:].partition('@')[0]}.{number}")
     return message

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-NAME_LIMIT = 80
+NAME_LIMIT = 64
 MESSAGE_LIMIT = 200
 #: Stands where a character cannot be shown as itself.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"

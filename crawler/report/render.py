@@ -33,6 +33,8 @@ _LIMITS = (
 #: A column of the text part gives way to the next line when it gets wider than this.
 _WIDEST = 34
 _INDENT = "  "
+#: Longer lines of the text part are broken, where they can be.
+LONGEST_LINE = 118
 
 
 def render(digest: Digest, *, largest: int = LARGEST_HTML) -> Rendered:
@@ -86,15 +88,27 @@ def _laid_out(section: Section) -> list[str]:
     widths = [min(_WIDEST, max(width(row[column]) for row in cells)) for column in range(3)]
     lines: list[str] = []
     for row, texts in zip(section.rows, cells, strict=True):
-        lines.append(_row_line(row, texts, widths))
         indent = " " * widths[0] + _INDENT if widths[0] else ""
-        lines += [indent + flat(more) for more in row.more]
+        lines += _broken(_row_line(row, texts, widths), indent)
+        lines += [line for more in row.more for line in _broken(indent + flat(more), indent)]
     return lines
 
 
 def _row_line(row: Row, texts: tuple[str, str, str], widths: list[int]) -> str:
     columns = [padded(text, wide) for text, wide in zip(texts, widths, strict=True) if wide]
     return _INDENT.join([*columns, row.tail]).rstrip()
+
+
+def _broken(line: str, indent: str) -> list[str]:
+    """Break *line* where it gets too long, at a space if there is one; what follows stands below its beginning."""
+    lines: list[str] = []
+    while width(line) > LONGEST_LINE:
+        fits = next(index for index in range(len(line), 0, -1) if width(line[:index]) <= LONGEST_LINE)
+        at = line.rfind(" ", len(indent) + 1, fits + 1)
+        at = fits if at < 0 else at
+        lines.append(line[:at].rstrip())
+        line = indent + line[at:].lstrip()
+    return [*lines, line]
 
 
 # --- CSV -------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ def subject(digest: Digest, writer: Writer) -> str:
     back = sum(len(gap.zones) for gap in digest.recovered)
     counts += [words.unseen.of(unseen)] * bool(unseen) + [words.seen_again.of(back)] * bool(back)
     counted = words.subject_comma.join(counts)
-    line = f"{sentence}{words.semicolon}{words.also}{counted}" if sentence and counted else sentence or counted
+    also = f"{words.also} " if words.also and counted[:1].isdigit() else words.also
+    line = f"{sentence}{words.semicolon}{also}{counted}" if sentence and counted else sentence or counted
     if digest.introduction is not None and not digest.pins:
         line = words.first + words.colon + (line or words.zones.of(digest.coverage.total))
     line = line or words.no_news.format(n=digest.coverage.observed, total=digest.coverage.total)

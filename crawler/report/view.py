@@ -71,10 +71,12 @@ def _sections(digest: Digest, pen: Writer) -> Iterable[Section]:
     words = pen.words
     clear = tuple(line for line in digest.pins if line.state == "clear")
     trouble = tuple(line for line in digest.pins if line.state != "clear")
-    yield from _section(pen, words.pins, "alarm", [pen.pin(line) for line in trouble])
+    yield from _section(pen, words.pins, "alarm", _with_same(pen, [pen.pin(line) for line in trouble]))
     yield from _section(pen, words.pins_clear, "good", [pen.pin(line) for line in clear])
     for topic, lines in groupby(digest.lines, key=lambda line: line.topic):
-        yield from _section(pen, words.topics[topic], _TONES[topic], [pen.line(line) for line in lines])
+        yield from _section(
+            pen, words.topics[topic], _TONES[topic], _with_same(pen, [pen.line(line) for line in lines])
+        )
     yield from _section(pen, words.held, "warn", [pen.held(held) for held in digest.held])
     yield from _section(pen, words.gaps, "warn", [pen.gap(gap) for gap in digest.gaps], words.gaps_note)
     yield from _section(pen, words.recovered, "good", [pen.recovered(gap) for gap in digest.recovered])
@@ -87,7 +89,7 @@ def _section(pen: Writer, title: str, tone: Tone, rows: Sequence[Row], note: str
     """Give one section, or none without rows; what goes beyond the limit is counted."""
     if not rows:
         return
-    shown = tuple(_with_same(rows[: pen.limits.rows], pen.words.same))
+    shown = tuple(rows[: pen.limits.rows])
     rest = ""
     if len(shown) < len(rows):
         pen.is_cut = True
@@ -95,12 +97,13 @@ def _section(pen: Writer, title: str, tone: Tone, rows: Sequence[Row], note: str
     yield Section(title=title, tone=tone, rows=shown, note=note, rest=rest)
 
 
-def _with_same(rows: Sequence[Row], same: str) -> Iterable[Row]:
+def _with_same(pen: Writer, rows: Sequence[Row]) -> list[Row]:
     """Say once what happened at the same time in rows that follow one another."""
-    before = ""
-    for row in rows:
-        yield replace(row, tail=same) if row.tail and row.tail == before else row
-        before = row.tail
+    tails = ["", *(row.tail for row in rows)]
+    return [
+        replace(row, tail=pen.words.same) if row.tail and row.tail == before else row
+        for before, row in zip(tails, rows, strict=False)
+    ]
 
 
 # --- what is watched -------------------------------------------------------------------------------------------------

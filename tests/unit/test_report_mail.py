@@ -1,0 +1,256 @@
+"""The mail: both parts say the same, headers hold, and nothing that came from the API is ever more than text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import string
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from crawler.report.digest import build_digest
+from crawler.report.message import message_id
+from crawler.report.render import LARGEST_HTML, render
+from crawler.report.values import Told
+from crawler.report.words import WORDS
+from crawler.report.words.phrases import Counted
+from tests.support.eventful import NOW, SENDER, digest_of, eventful, mail
+from tests.support.mails import ATTRIBUTES, ELEMENTS, content, parsed, part, read_html
+from tests.support.reporting import Story, at, subscribe, target
+
+KNOWN = Told(introduced=True)
+
+
+# --- both parts ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_parts_are_equal(language: str) -> None:
+    """Text and HTML, read back by the standard library, say the same in the same order."""
+    message = parsed(mail(digest_of(eventful(), language=language)))
+    html = read_html(part(message, "html"))
+
+    assert content("".join(html.text)) == content(part(message, "plain"))
+    assert (html.unbalanced, html.open) == ([], [])
+
+
+def test_nothing_is_fetched() -> None:
+    """The HTML refers to nothing: no image, link, script, font or import, and no element beyond the plain few."""
+    html = render(digest_of(eventful())).html
+    reader = read_html(html)
+
+    assert reader.elements <= ELEMENTS
+    assert reader.attributes <= ATTRIBUTES
+    assert not re.search(r"url\(|@import|@font-face|https?:|//[a-z]", html)
+
+
+def test_style_survives() -> None:
+    """The style stands in the elements; dark mode and narrow screens stay in one style element in the head."""
+    html = render(digest_of(eventful())).html
+    head, _, body = html.partition("</head>")
+
+    assert re.findall(r"@media ([^{]*) {", head) == [
+        "only screen and (max-width: 600px)", "(prefers-color-scheme: dark)"
+    ]  # fmt: skip
+    assert '<meta name="color-scheme" content="light dark">' in head
+    assert "<style" not in body
+    assert all("style=" in cell for cell in re.findall(r"<td[^>]*>", re.sub(r"<!--.*?-->", "", body)))
+    assert "<!--[if mso]>" in body
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_lines_of_the_demo(language: str) -> None:
+    """A mail about a pinned re-issue, a withdrawal and a blind zone reads as it should."""
+    story = Story(zones=["hk-02", "kr-seoul-01"])
+    story.change("withdrawn", "uimage-vareox", "Ubuntu 20.04", where="hk-02", run=2, counterpart="uimage-rccvz4l9itr")
+    story.change("appeared", "uimage-rccvz4l9itr", "Ubuntu 20.04", where="hk-02", run=2)
+    story.change("withdrawn", "uimage-yjoh5a", "Anolis 8.6", where="hk-02", run=3)
+    story.image("uimage-rccvz4l9itr", "Ubuntu 20.04", where="hk-02")
+    message = "service unavailable (RetCode 150: the service is unavailable)"
+    story.set(target("kr-seoul-01"), outcome="failed", since=at(3), last_ok_at=at(2), message=message)
+    rendered = render(digest_of(story, 1, 2, 3, told=KNOWN, pins=["hk-02 uimage-vareox"], language=language))
+
+    assert (rendered.subject, rendered.text) == EXPECTED[language]
+
+
+EXPECTED = {
+    "en": (
+        "Pinned image gone in hk-02, use uimage-rccvz4l9itr; 1 withdrawn, 1 zone unseen [prod]",
+        """\
+PINNED, ACT NOW
+hk-02  Ubuntu 20.04  uimage-vareox is gone. Use uimage-rccvz4l9itr  between 22 Nov 19:00 and 20:00
+       uimage-vareox (gone by 20:00) → uimage-rccvz4l9itr
+
+WITHDRAWN, NO SUCCESSOR
+hk-02  Anolis 8.6  uimage-yjoh5a  between 22 Nov 20:00 and 21:00
+
+NOT OBSERVED (nothing above or below speaks for these)
+kr-seoul-01  since 20:00  RetCode 150 "service unavailable" (the service is unavailable)  3 images unknown
+
+Observed 1 of 2 zones at 21:01. 22 Nov 19:00 to 22 Nov 21:01, Asia/Shanghai (UTC+8).
+Report sre of crawler.
+""",
+    ),
+    "zh": (
+        "hk-02 在用镜像已下架，请改用 uimage-rccvz4l9itr；另下架 1 个，1 个可用区未观测到 [prod]",
+        """\
+【在用镜像，请处理】
+hk-02  Ubuntu 20.04  uimage-vareox 已下架，请改用 uimage-rccvz4l9itr  11-22 19:00 至 20:00 之间
+       uimage-vareox（20:00 前下架） → uimage-rccvz4l9itr
+
+【已下架，无替代镜像】
+hk-02  Anolis 8.6  uimage-yjoh5a  11-22 20:00 至 21:00 之间
+
+【未观测到】（本邮件对以下可用区不作任何判断）
+kr-seoul-01  自 20:00 起  RetCode 150“service unavailable”（服务暂不可用，正在恢复）  3 个镜像状态未知
+
+21:01 观测到 1/2 个可用区。统计区间 11-22 19:00 至 11-22 21:01，Asia/Shanghai（UTC+8）。
+crawler 订阅：sre。
+""",
+    ),
+}
+
+
+def test_many_zones_are_counted() -> None:
+    """An image that came to 9 of 14 zones is one row that says so, and one subject."""
+    story = Story(zones=14)
+    for number in range(1, 10):
+        story.change("appeared", f"uimage-{number}", where=f"zone-{number:02}")
+    rendered = render(digest_of(story, 2, told=KNOWN, pins=[]))
+
+    assert rendered.subject == "Ubuntu 22.04 appeared in 9 of 14 zones [prod]"
+    assert rendered.text.startswith("NEW\n9 of 14 zones  Ubuntu 22.04  between 22 Nov 19:00 and 20:00\n")
+
+
+@pytest.mark.parametrize(
+    ("language", "subject", "first_line"),
+    [
+        ("en", "No news, 3 of 3 zones observed [prod]", "Nothing changed."),
+        ("zh", "无变化，观测到 3/3 个可用区 [prod]", "没有变化。"),
+    ],
+)
+def test_no_news(language: str, subject: str, first_line: str) -> None:
+    """An empty digest says how well was observed."""
+    rendered = render(digest_of(Story(zones=3), 2, told=KNOWN, pins=[], empty=True, language=language))
+
+    assert (rendered.subject, rendered.text.splitlines()[0]) == (subject, first_line)
+
+
+def test_languages_are_complete() -> None:
+    """Both languages have every phrase, with the same places to fill in."""
+
+    def places(value: Any) -> Any:
+        if isinstance(value, Counted):
+            return places(value.many)
+        if isinstance(value, str):
+            return {name for _, name, _, _ in string.Formatter().parse(value) if name}
+        return {key: places(item) for key, item in value.items()} if hasattr(value, "items") else None
+
+    english, chinese = WORDS["en"], WORDS["zh"]
+    aside = {"day", "day_of_year", "explain", "classes", "pin"}
+    for phrase in fields(english):
+        if phrase.name not in aside:
+            assert places(getattr(english, phrase.name)) == places(getattr(chinese, phrase.name)), phrase.name
+    assert english.pin.keys() == chinese.pin.keys() == english.pin_subject.keys()
+
+
+# --- headers ---------------------------------------------------------------------------------------------------------
+
+
+def test_headers() -> None:
+    """A mail says that a machine wrote it, to which list it belongs, and what it answers to."""
+    message = parsed(mail(digest_of(eventful(), name="sre"), to=["sre@example.com", "值班 <oncall@example.com>"]))
+
+    assert message["From"] == SENDER
+    assert message["To"] == "sre@example.com, 值班 <oncall@example.com>"
+    assert message["Date"].datetime == NOW
+    assert (message["Auto-Submitted"], message["List-Id"]) == ("auto-generated", "<sre.crawler.example.com>")
+    assert message["In-Reply-To"] == message["References"]
+    assert message.get_content_type() == "multipart/alternative"
+
+
+def test_equal_bytes() -> None:
+    """Composed again, a digest is the same mail, byte for byte; each range, subscription and kind has its own id."""
+    story = eventful()
+    assert mail(digest_of(story)) == mail(digest_of(story))
+
+    urgent = build_digest(subscribe(pins=["zone-01 uimage-a"]), story.facts(2, 3), KNOWN, urgent_only=True)
+    assert urgent is not None
+    digests = [digest_of(story), digest_of(story, 2), digest_of(story, 3), digest_of(story, name="other"), urgent]
+    ids = [message_id(digest, sender=SENDER) for digest in digests]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"<[\w.]+@example\.com>", identity) for identity in ids)
+
+
+def test_threads() -> None:
+    """All mails of a subscription share a thread, and no other's does."""
+    roots = [
+        parsed(mail(digest))["References"]
+        for digest in (digest_of(eventful(), 2), digest_of(eventful(), 3), digest_of(eventful(), name="other"))
+    ]
+
+    assert (roots[0] == roots[1], roots[0] == roots[2]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("sre", "sre"),
+        ("a-b", "a-b"),
+        ("On Call", r"on-call-\w{8}"),
+        ("值班", r"report-\w{8}"),
+        ("x\u202ey>", r"x-y-\w{8}"),
+    ],
+)
+def test_list_ids(name: str, label: str) -> None:
+    """Every name of a subscription makes a List-Id that is one, and names do not meet in it."""
+    message = parsed(mail(digest_of(eventful(), name=name)))
+
+    assert re.fullmatch(rf"<{label}\.crawler\.example\.com>", message["List-Id"])
+
+
+def test_odd_senders() -> None:
+    """A sender without a usable domain still gives identifiers that are some."""
+    assert message_id(digest_of(eventful()), sender="crawler@[127.0.0.1]").endswith("@crawler.invalid>")
+    assert message_id(digest_of(eventful()), sender="root@localhost").endswith("@localhost>")
+
+
+# --- size ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_size(language: str) -> None:
+    """However much happens, the HTML stays below what Gmail cuts; the full list is attached then."""
+    story = Story(zones=60)
+    for number in range(2_000):
+        event = "withdrawn" if number % 2 else "appeared"
+        story.change(event, f"uimage-{number}", f"Image {number}", where=f"zone-{number % 60 + 1:02}")
+    digest = digest_of(story, 2, told=KNOWN, pins=[], language=language)
+    message = parsed(mail(digest))
+    (attached,) = message.iter_attachments()
+
+    assert len(render(digest).html.encode()) <= LARGEST_HTML
+    assert attached.get_filename() == "changes.csv"
+    rows = list(csv.DictReader(io.StringIO(attached.get_payload(decode=True).decode("utf-8-sig"))))  # type: ignore[union-attr]
+    assert [int(row["id"]) for row in rows] == [row.id for row in story.changes]
+    assert "changes.csv" in part(message, "plain")
+    assert content("".join(read_html(part(message, "html")).text)) == content(part(message, "plain"))
+
+
+def test_nothing_is_attached_to_a_whole_mail() -> None:
+    """A mail that shows everything has no attachment."""
+    assert list(parsed(mail(digest_of(eventful()))).iter_attachments()) == []
+
+
+def test_times_say_their_zone() -> None:
+    """Times are in the subscription's zone, which the mail names with its offset; days of other years with the year."""
+    story = Story()
+    story.change("withdrawn", not_before=at(2) - timedelta(days=400))
+    text = render(digest_of(story, 2, told=KNOWN, pins=[])).text
+
+    assert "between 18 Oct 2025 20:00 and 22 Nov 20:00" in text
+    assert "Asia/Shanghai (UTC+8)" in text
