@@ -107,6 +107,7 @@ def judged(
     """Judge *rules* at the targets that *selected* wants, by what the history knows *now*."""
     from crawler.questions.check import Check
     from crawler.store import reader, sightings
+    from crawler.store.statements import portions
     from crawler.store.vocabulary import known_words
 
     filters = selected.filters()
@@ -119,7 +120,11 @@ def judged(
     listed = list(sightings.targets_listing(conn, past.name_keys))
     wanted = past.image_ids
     while wanted:
-        gone = reader.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(sorted(wanted))))
+        gone = (
+            change
+            for ids in portions(sorted(wanted))
+            for change in reader.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
+        )
         more = gate.learn(sightings.stays_of(conn, wanted), gone, listed)
         wanted = more.image_ids if more else frozenset()
     if not past.image_ids:

@@ -18,6 +18,7 @@ from crawler.model import Attributes, ImageKey, Target, require_aware
 from crawler.records import ImageRow, Knowledge, Reason
 from crawler.store import asof
 from crawler.store.asof import Observation
+from crawler.store.retention import require_kept
 from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, chosen_targets, version_ids
 from crawler.store.statements import portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval
@@ -28,7 +29,8 @@ TARGETS_AT_ONCE = 200
 VERSIONS_AT_ONCE = 20_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Made by the hundred for one answer; a frozen dataclass would take three times as long to make.
+@dataclass(slots=True)
 class _Version:
     key: ImageKey
     name: str
@@ -36,7 +38,7 @@ class _Version:
     attributes: Attributes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Valid:
     """An interval that is valid at the moment."""
 
@@ -62,6 +64,7 @@ def images(
     *include_retired*. Raises ValueError for a time without a time zone.
     """
     moment = require_aware(now if at is None else at)
+    require_kept(conn, moment)
     chosen = chosen_targets(conn, filters)
     narrowed = version_ids(conn, filters, cheaply=len(chosen) <= TARGETS_AT_ONCE)
     target_ids = [choice.target_id for choice in chosen]
@@ -139,17 +142,21 @@ def _rows(
     observation: Observation | None,
 ) -> Iterator[ImageRow]:
     newer = _newest_by_name(intervals)
-    for valid in sorted(intervals, key=lambda v: (v.version.key.image_set, v.version.name, v.version.key.image_id)):
+    wants_all = filters.is_all_images
+    observed_at = observation.observed_at if observation else None
+    is_absent = reason in ("retired", "deselected")
+    for valid in sorted(intervals, key=_order):
         version = valid.version
-        if not filters.wants_image(version.key.image_set, version.key.image_id, version.name):
+        key = version.key
+        if not wants_all and not filters.wants_image(key.image_set, key.image_id, version.name):
             continue
         # Being asked no more outweighs a hold; a hold says more than the outcome of the whole target.
-        why = "held" if version.key in held and reason not in ("retired", "deselected") else reason
-        successor = newer.get((version.key.image_set, version.name_key))
+        why = "held" if key in held and not is_absent else reason
+        successor = newer.get((key.image_set, version.name_key))
         yield ImageRow(
             target=choice.target,
-            image_set=version.key.image_set,
-            image_id=version.key.image_id,
+            image_set=key.image_set,
+            image_id=key.image_id,
             attributes=version.attributes,
             valid_from=valid.valid_from,
             present_since=valid.present_since,
@@ -157,20 +164,26 @@ def _rows(
             superseded_by=successor[1] if successor and successor[0] > valid.present_since else None,
             state="unknown" if why else "present",
             reason=why,
-            observed_at=observation.observed_at if observation else None,
+            observed_at=observed_at,
         )
+
+
+def _order(valid: _Valid) -> tuple[str, str, str]:
+    version = valid.version
+    return (version.key.image_set, version.name, version.key.image_id)
 
 
 def _newest_by_name(intervals: Iterable[_Valid]) -> dict[tuple[str, str], tuple[datetime, str | None]]:
     """Give the image of each set and name that came last, and when; None for its id when several came together."""
     newest: dict[tuple[str, str], tuple[datetime, str | None]] = {}
     for valid in intervals:
-        if not valid.version.name_key:
+        version = valid.version
+        if not version.name_key:
             continue
-        name = (valid.version.key.image_set, valid.version.name_key)
+        name = (version.key.image_set, version.name_key)
         last = newest.get(name)
         if last is None or valid.present_since > last[0]:
-            newest[name] = (valid.present_since, valid.version.key.image_id)
+            newest[name] = (valid.present_since, version.key.image_id)
         elif valid.present_since == last[0]:
             newest[name] = (last[0], None)
     return newest
@@ -228,9 +241,7 @@ def _valid_intervals(
     _load_versions(conn, {row.version_id for row in rows} - versions.keys(), versions)
     valid: dict[int, list[_Valid]] = {}
     for target_id, version_id, valid_from, present_since, baseline in rows:
-        valid.setdefault(target_id, []).append(
-            _Valid(version=versions[version_id], valid_from=valid_from, present_since=present_since, baseline=baseline)
-        )
+        valid.setdefault(target_id, []).append(_Valid(versions[version_id], valid_from, present_since, baseline))
     return valid
 
 
@@ -238,9 +249,7 @@ def _load_versions(conn: Connection, wanted: Collection[int], versions: dict[int
     for portion in portions(sorted(wanted)):
         rows = conn.execute(_versions(), {"versions": portion})
         for version_id, image_set, image_id, name, name_key, attributes in rows:
-            versions[version_id] = _Version(
-                key=ImageKey(image_set, image_id), name=name, name_key=name_key, attributes=attributes
-            )
+            versions[version_id] = _Version(ImageKey(image_set, image_id), name, name_key, attributes)
 
 
 def _held_images(conn: Connection, target_ids: Sequence[int], moment: datetime) -> dict[int, set[ImageKey]]:

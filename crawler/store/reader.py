@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, Select, func, select
 
-from crawler.model import END_OF_TIME, IMAGE_EVENTS, Event, Outcome, RunStatus, is_glob, require_aware
+from crawler.model import END_OF_TIME, IMAGE_EVENTS, Outcome, RunStatus, is_glob, require_aware
 from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
 from crawler.store import asof, ledger
 from crawler.store.asof import Observation
 from crawler.store.available import images
+from crawler.store.engine import is_sqlite
 from crawler.store.selection import (
     EVERYTHING,
     ChosenTarget,
@@ -35,6 +37,9 @@ from crawler.store.tables import (
 )
 
 __all__ = ["EVERYTHING", "Filters", "changes", "images", "run", "runs", "status"]
+
+#: Changes read together; bounds the memory of an answer over everything.
+ROWS_AT_ONCE = 1_000
 
 # --- the change log --------------------------------------------------------------------------------------------------
 
@@ -61,34 +66,37 @@ def changes(
         statement = statement.where(ChangeLog.reported_run_id.in_(sorted(reported_by)))
     if target_ids is not None and len(target_ids) <= PORTION:
         statement = statement.where(ChangeLog.target_id.in_(sorted(target_ids)))
-    result = conn.execute(statement.execution_options(yield_per=1000))
+    # SQLite streams by itself; on PostgreSQL it takes a cursor on the server
+    options: dict[str, Any] = {} if is_sqlite(conn) else {"yield_per": ROWS_AT_ONCE}
+    result = conn.execute(statement.execution_options(**options))
     targets: dict[int, Any] = {}
-    for rows in result.partitions():
-        targets.update(targets_by_id(conn, {row.target_id for row in rows} - targets.keys()))
-        for row in rows:
-            if target_ids is not None and row.target_id not in target_ids:
+    wants_all = filters.is_all_images
+    for rows in result.partitions(ROWS_AT_ONCE):
+        targets.update(targets_by_id(conn, {row[2] for row in rows} - targets.keys()))
+        for number, run_id, target_id, event, image_set, image_id, name, fields, counterpart, *times in rows:
+            if target_ids is not None and target_id not in target_ids:
                 continue
-            if not filters.wants_image(row.image_set, row.image_id, row.image_name):
+            if not wants_all and not filters.wants_image(image_set, image_id, name):
                 continue
+            not_before, observed_at, recorded_at = times
             yield ChangeRow(
-                id=row.id,
-                run=row.run_id,
-                target=targets[row.target_id],
-                event=cast("Event", row.event),
-                image_set=row.image_set,
-                image_id=row.image_id,
-                image_name=row.image_name,
-                fields=row.fields or {},
-                counterpart=row.counterpart,
-                not_before=row.not_before,
-                observed_at=row.observed_at,
-                recorded_at=row.recorded_at,
+                id=number,
+                run=run_id,
+                target=targets[target_id],
+                event=event,
+                image_set=image_set,
+                image_id=image_id,
+                image_name=name,
+                fields=fields or {},
+                counterpart=counterpart,
+                not_before=not_before,
+                observed_at=observed_at,
+                recorded_at=recorded_at,
             )
 
 
-def _changes_between(
-    since: datetime | None, until: datetime | None, events: Collection[str], filters: Filters
-) -> Select[*tuple[Any, ...]]:
+@cache
+def _all_changes() -> Select[*tuple[Any, ...]]:
     statement: Select[*tuple[Any, ...]] = select(
         ChangeLog.id,
         ChangeLog.run_id,
@@ -102,7 +110,14 @@ def _changes_between(
         ChangeLog.not_before,
         ChangeLog.observed_at,
         ChangeLog.recorded_at,
-    ).order_by(ChangeLog.recorded_at, ChangeLog.id)
+    )
+    return statement.order_by(ChangeLog.recorded_at, ChangeLog.id)
+
+
+def _changes_between(
+    since: datetime | None, until: datetime | None, events: Collection[str], filters: Filters
+) -> Select[*tuple[Any, ...]]:
+    statement = _all_changes()
     if since is not None:
         statement = statement.where(ChangeLog.recorded_at >= require_aware(since))
     if until is not None:

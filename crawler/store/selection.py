@@ -34,6 +34,11 @@ class Filters:
         """Tell whether no target is left out."""
         return not (self.account or self.project or self.region or self.zone or self.kind or self.variant)
 
+    @property
+    def is_all_images(self) -> bool:
+        """Tell whether no image is left out."""
+        return not (self.image_set or self.name or self.image_id)
+
     def wants_image(self, image_set: str | None, image_id: str | None, image_name: str | None) -> bool:
         """Tell whether an image is wanted; None (a change of a target as such) fits no filter of images."""
         return (
@@ -73,7 +78,7 @@ def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
     parameters = {f"part{part}": wanted[part] for part, is_exact in enumerate(exact) if is_exact}
     chosen = [
         ChosenTarget(target=Target(*names), target_id=target_id, baseline_run_id=baseline_run_id)
-        for *names, target_id, project_name, baseline_run_id in conn.execute(_targets_with(exact), parameters)
+        for *names, target_id, project_name, baseline_run_id in conn.execute(_targets_with(exact), parameters).all()
         if _wants(names, project_name, wanted)
     ]
     return sorted(chosen, key=lambda choice: choice.target)
@@ -104,20 +109,20 @@ def _wants(names: list[Any], project_name: str, wanted: tuple[tuple[str, ...], .
 
 def targets_by_id(conn: Connection, target_ids: Iterable[int]) -> dict[int, Target]:
     """Give the targets with these ids."""
-    statement = select(
-        TargetRow.id,
-        Account.name,
-        TargetRow.project,
-        TargetRow.region,
-        TargetRow.zone,
-        TargetRow.kind,
-        TargetRow.variant,
-    ).join(Account, Account.id == TargetRow.account_id)
     return {
         target_id: Target(*names)
         for portion in portions(target_ids)
-        for target_id, *names in conn.execute(statement.where(TargetRow.id.in_(portion)))
+        for target_id, *names in conn.execute(_targets_of(), {"targets": portion}).all()
     }
+
+
+@cache
+def _targets_of() -> Select[*tuple[Any, ...]]:
+    columns = (TargetRow.project, TargetRow.region, TargetRow.zone, TargetRow.kind, TargetRow.variant)
+    statement: Select[*tuple[Any, ...]] = select(TargetRow.id, Account.name, *columns)
+    return statement.join(Account, Account.id == TargetRow.account_id).where(
+        TargetRow.id.in_(bindparam("targets", expanding=True))
+    )
 
 
 def version_ids(conn: Connection, filters: Filters, *, cheaply: bool) -> list[int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,9 +42,13 @@ class UTCDateTime(TypeDecorator[datetime]):
         """Refuse naive times."""
         return None if value is None else to_micros(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Give aware UTC times."""
-        return None if value is None else from_micros(int(value))
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        """Give aware UTC times; called for every value that is read, so it is one short function."""
+
+        def read(value: Any) -> datetime | None:
+            return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+        return read
 
 
 class CanonicalJSON(TypeDecorator[Any]):
@@ -56,6 +61,11 @@ class CanonicalJSON(TypeDecorator[Any]):
         """Write with sorted keys and no spaces."""
         return None if value is None else canonical_json(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Read it back."""
-        return None if value is None else json.loads(value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """Read it back; called for every value that is read."""
+        decode = json.JSONDecoder().decode
+
+        def read(value: Any) -> Any:
+            return None if value is None else decode(value)
+
+        return read
