@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
@@ -24,9 +24,13 @@ from crawler.questions.where import WhereRow, where
 from crawler.records import ChangeRow, Gap, Knowledge, Stay
 from crawler.store import coverage
 from crawler.store.available import images, knowledge
+from crawler.store.retention import begins_at, require_kept
 from crawler.store.selection import EVERYTHING, Filters, chosen_targets
 from crawler.store.statements import PORTION, portions
 from crawler.store.tables import ChangeLog, ImageVersion, Interval
+
+#: Earlier than any observation.
+START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 # --- one image, everywhere -------------------------------------------------------------------------------------------
 
@@ -77,7 +81,8 @@ def history(
     known = coverage.coverage(
         conn,
         found,
-        since=min(stay.valid_from for _, stay in stays),
+        # of the time before the kept history only the intervals that lasted are left
+        since=max(min(stay.valid_from for _, stay in stays), begins_at(conn) or START_OF_TIME),
         now=require_aware(now),
         stale_after=stale_after,
     )
@@ -102,6 +107,7 @@ def where_is(
 ) -> list[WhereRow]:
     """Tell how each of the normalised *names* stood at *at* (None: *now*) at every target that *filters* want."""
     moment = require_aware(now if at is None else at)
+    require_kept(conn, moment)
     chosen = chosen_targets(conn, filters)
     targets = {choice.target_id: choice.target for choice in chosen}
     known = knowledge(conn, chosen, moment, stale_after, include_retired=include_retired)
@@ -236,6 +242,8 @@ def moments_apart(
 
     Targets that were retired or deselected at both moments are left out.
     """
+    for at in (first, second):
+        require_kept(conn, require_aware(at))
     chosen = chosen_targets(conn, filters)
     known = [knowledge(conn, chosen, require_aware(at), stale_after, include_retired=True) for at in (first, second)]
     gone = {"retired", "deselected"}
@@ -289,6 +297,7 @@ def zones_apart(
 ) -> tuple[list[CompareRow], tuple[dict[Target, Knowledge], dict[Target, Knowledge]]]:
     """Compare the zones *first* and *second* as of *at* (None: *now*); give the rows, and how well each was known."""
     moment = require_aware(now if at is None else at)
+    require_kept(conn, moment)
     sides = [replace(filters, zone=tuple(zones)) for zones in (first, second)]
     known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]
     rows = [images(conn, moment, replace(side, image_id=()), now=moment, stale_after=stale_after) for side in sides]

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert
 
+from crawler.errors import UnknownKnowledge
 from crawler.model import END_OF_TIME, Target, normalise_name
 from crawler.questions.timeline import HistoryRow
 from crawler.records import Gap, ImageRow
 from crawler.store import answers, coverage, reader
 from crawler.store.engine import begin, opened, read
 from crawler.store.reader import Filters
+from crawler.store.retention import prune
 from crawler.store.tables import Absence
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
 
@@ -180,6 +182,27 @@ def test_diff_agrees_with_both_moments(engine: Engine, seed: int) -> None:
         for moment in chosen[:20]:
             rows = list(answers.moments_apart(conn, moment, moment, stale_after=STALE)[0])
             assert {row.event for row in rows} <= {"unknown"}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_after_pruning(engine: Engine, seed: int) -> None:
+    """What was pruned is refused; the answers about the kept time stay right."""
+    runs = random_history(engine, seed)
+    kept_from, now = runs[15][1] + timedelta(seconds=1), runs[-1][1] + timedelta(hours=1)
+    prune(engine, None, before=kept_from, now=now)
+    with read(engine) as conn:
+        rows = answers.history(conn, answers.image_ids(conn, "*"), now=now, stale_after=STALE)
+        for moment in between(runs):
+            if moment < kept_from:
+                with pytest.raises(UnknownKnowledge, match="pruned"):
+                    answers.where_is(conn, ["ubuntu 20.04"], moment, now=now, stale_after=STALE)
+                with pytest.raises(UnknownKnowledge, match="pruned"):
+                    answers.moments_apart(conn, now, moment, stale_after=STALE)
+                with pytest.raises(UnknownKnowledge, match="pruned"):
+                    answers.zones_apart(conn, ["hk-01"], ["hk-02"], moment, now=now, stale_after=STALE)
+            elif moment <= now:
+                expected = {(row.target, row.image_id): row.reason for row in available(conn, moment)}
+                assert open_at(rows, moment) == expected, moment
 
 
 def test_what_was_there_before_anyone_looked_has_not_appeared(engine: Engine) -> None:
