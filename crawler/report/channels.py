@@ -70,8 +70,12 @@ class Session(Protocol):
 class Channel(Protocol):
     """One way to reach people."""
 
-    def compose(self, digest: Digest, to: Sequence[str], at: datetime) -> Letter:
-        """Give the letter that tells *digest* to the recipients as they are configured."""
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
+        """
+        Give the letter that tells *digest* to the recipients as they are configured.
+
+        *copy*: it is told again on purpose, and must not be taken for a duplicate; differs from copy to copy.
+        """
 
     def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
         """Give what tells the configured recipients apart, each once; `send` takes these."""

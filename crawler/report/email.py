@@ -59,9 +59,12 @@ class EmailChannel:
         """Take the server; nothing is connected before the first session."""
         self._options = options
 
-    def compose(self, digest: Digest, to: Sequence[str], at: datetime) -> Letter:
-        """Give the mail that tells *digest*."""
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
+        """Give the mail that tells *digest*; a *copy* has a Message-ID of its own."""
         message = compose(digest, sender=self._options.sender, to=to, at=at)
+        if copy:
+            identity = str(message["Message-ID"]).replace("@", f".{copy}@", 1)
+            message.replace_header("Message-ID", identity)
         return Letter(content=as_bytes(message), message_id=str(message["Message-ID"]), subject=str(message["Subject"]))
 
     def addresses(self, to: Sequence[str]) -> tuple[str, ...]:

@@ -68,6 +68,18 @@ def look_for_news(
     )
 
 
+def digest_since(
+    conn: Connection, subscription: Subscription, since: datetime, *, now: datetime, stale_after: timedelta
+) -> Digest | None:
+    """Give a digest of everything recorded *since* a moment, whether it was told or not; None when that is nothing."""
+    last, first = outbox.last_finished_run(conn), outbox.first_run_since(conn, since)
+    if last is None:
+        return None
+    runs = outbox.finished_runs(conn, after=None if first is None else first - 1, among={last})
+    facts = gather(conn, subscription, runs, now=now, stale_after=stale_after, since=since)
+    return build_digest(subscription, facts, Told(introduced=True))
+
+
 def _is_quiet(conn: Connection, subscription: Subscription, state: Subscribed, told: Told, last: int) -> bool:
     """Tell cheaply that there is nothing to tell: no change, and no condition that could have begun or ended."""
     if state.runs or subscription.pins or subscription.empty or told.pins or told.unobserved or not told.introduced:

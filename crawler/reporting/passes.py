@@ -11,16 +11,17 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from crawler.fetch import Timing
+from crawler.report.values import Digest
 from crawler.reporting.channels import channels_of
 from crawler.reporting.desk import Bounds, Desk
-from crawler.reporting.news import look_for_news
+from crawler.reporting.news import digest_since, look_for_news
 from crawler.reporting.sending import Reported, Sending
-from crawler.settings import Settings
+from crawler.settings import ReportSettings, Settings
 from crawler.store import outbox, roster
-from crawler.store.engine import Fence, read
+from crawler.store.engine import Fence, begin, read
 
 #: After its deadline a sender ends its last letter, and has surely ended then.
 MARGIN = timedelta(minutes=1)
@@ -38,20 +39,22 @@ async def send_reports(
     run_id: int | None = None,
     is_hurried: bool = False,
     only: Collection[int] | None = None,
+    holds_all: bool = False,
 ) -> Reported:
     """
     Send what waits, and what is new after *run_id* (None: the last run); say how that went.
 
     With *is_hurried* nothing waits for its schedule or its next try. With *only* just these digests are tried, and
-    nothing new is made.
+    nothing new is made. *holds_all*: the locks are those of the whole database, not of the configured accounts alone.
     """
     now = timing.clock()
     seconds = settings.report_deadline_seconds
     with read(engine) as conn:
-        accounts = roster.find_accounts(conn, [account.name for account in settings.accounts])
+        names = None if holds_all else [account.name for account in settings.accounts]
+        account_ids = roster.find_accounts(conn, names).values()
     bounds = Bounds(
         run_id=run_id,
-        account_ids=frozenset(accounts.values()),
+        account_ids=frozenset(account_ids),
         until=now + timedelta(seconds=seconds) + MARGIN,
         stale_after=settings.stale_after,
         is_hurried=is_hurried,
@@ -71,6 +74,59 @@ async def send_reports(
             stop=stop,
         )
         return await sending.run(settings.reports)
+
+
+def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, *, since: datetime) -> list[int]:
+    """
+    Compose for each report a digest of what was recorded since a moment, told or not; give the ids of the digests.
+
+    What the reports have been told stays as it is. They are sent by `send_reports(…, only=ids)`.
+    """
+    channels = channels_of(settings)
+    ids: list[int] = []
+    for report in settings.reports:
+        with read(engine) as conn:
+            state = outbox.subscribed(conn, report.name)
+            digest = digest_since(conn, report.subscription, since, now=now, stale_after=settings.stale_after)
+        if digest is None or state is None:
+            continue
+        channel = channels[report.channel]
+        letter = channel.compose(digest, report.to, now, copy=f"{int(now.timestamp())}")
+        with begin(engine, fence) as conn:
+            digest_id = outbox.add_digest(
+                conn,
+                state.subscription_id,
+                kind="again",
+                channel=report.channel,
+                runs=(digest.first_run, digest.last_run),
+                message_id=letter.message_id,
+                subject=letter.subject,
+                content=letter.content,
+                recipients=channel.addresses(report.to),
+                queued_at=now,
+                now=now,
+            )
+        ids.append(digest_id)
+    return ids
+
+
+def preview(
+    settings: Settings, conn: Connection, now: datetime, *, since: datetime | None = None
+) -> list[tuple[ReportSettings, Digest]]:
+    """Give what each report would be told now, or of everything *since* a moment; those with nothing are left out."""
+    found = []
+    for report in settings.reports:
+        subscription = report.subscription
+        if since is not None:
+            digest = digest_since(conn, subscription, since, now=now, stale_after=settings.stale_after)
+        else:
+            state = outbox.subscribed(conn, report.name) or outbox.stranger(report.name)
+            digest = look_for_news(
+                conn, subscription, state, run_id=None, now=now, stale_after=settings.stale_after, is_hurried=True
+            ).digest
+        if digest is not None:
+            found.append((report, digest))
+    return found
 
 
 def waiting_reports(settings: Settings, engine: Engine, clock: Callable[[], datetime], *, run_id: int) -> int:

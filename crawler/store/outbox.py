@@ -130,6 +130,22 @@ def subscribed(conn: Connection, name: str) -> Subscribed | None:
     )
 
 
+def stranger(name: str) -> Subscribed:
+    """Give the state of a subscription that no run has known yet."""
+    return Subscribed(
+        subscription_id=0,
+        name=name,
+        told="{}",
+        told_run_id=None,
+        due_at=None,
+        version=0,
+        sender=frozenset(),
+        sender_until=None,
+        runs=(),
+        queued_at=None,
+    )
+
+
 def finished_runs(conn: Connection, *, after: int | None, among: Collection[int]) -> list[int]:
     """Give the ids of the runs *among*, and of all that finished whole since the run *after* (None: no others)."""
     found = set(among)
@@ -294,6 +310,20 @@ def is_complete(conn: Connection, digest_id: int) -> bool:
 def skip(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
     """Give up on recipients of a digest."""
     _end(conn, digest_id, addresses, "skipped", now)
+
+
+def skip_all(conn: Connection, name: str, now: datetime) -> int:
+    """Give up on everything that waits for a subscription, composed or not, and give how many digests that was."""
+    state = subscribed(conn, name)
+    if state is None:
+        return 0
+    given_up: dict[int, list[str]] = {}
+    for row in waiting(conn, state.subscription_id):
+        given_up.setdefault(row.digest_id, []).append(row.address)
+    for digest_id, addresses in given_up.items():
+        skip(conn, digest_id, addresses, now)
+    settle(conn, state, digest_id=None, now=now)
+    return len(given_up) + bool(state.runs)
 
 
 def _end(conn: Connection, digest_id: int, addresses: Collection[str], state: str, now: datetime) -> None:

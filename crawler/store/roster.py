@@ -33,9 +33,11 @@ def account_ids(conn: Connection, endpoints: Mapping[str, str]) -> dict[str, int
     return {name: key for name, (key, _) in known.items()}
 
 
-def find_accounts(conn: Connection, names: Iterable[str]) -> dict[str, int]:
-    """Give the ids of those of the *names* that the history has heard of; writes nothing."""
-    statement = select(Account.name, Account.id).where(Account.name.in_(sorted(names)))
+def find_accounts(conn: Connection, names: Iterable[str] | None) -> dict[str, int]:
+    """Give the ids of those of the *names* (None: of all) that the history has heard of; writes nothing."""
+    statement = select(Account.name, Account.id)
+    if names is not None:
+        statement = statement.where(Account.name.in_(sorted(names)))
     return {row.name: row.id for row in conn.execute(statement)}
 
 

@@ -1,0 +1,275 @@
+"""`crawler report`: what the reports would say, what is on its way, and giving it a push."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import MOMENT, format_option
+from crawler.cli.output import Column, Row, emit, write_out
+from crawler.cli.safe import visible
+from crawler.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from crawler.reporting.sending import Reported
+    from crawler.settings import Settings
+    from crawler.store.engine import Fence
+
+T = TypeVar("T")
+
+FIELDS = (
+    "id", "report", "kind", "state", "channel", "first_run", "last_run", "subject", "message_id", "queued_at",
+    "made_at", "recipients",
+)  # fmt: skip
+
+
+def _runs(row: Row) -> str:
+    first, last = row["first_run"], row["last_run"]
+    return f"{first}" if first == last else f"{first}\u2013{last}"
+
+
+def _recipients(row: Row) -> str:
+    return ", ".join(
+        one["address"] if one["state"] == "waiting" else f"{one['address']} ({one['state']})"
+        for one in row["recipients"]
+    )
+
+
+def _trouble(row: Row) -> str:
+    return "; ".join(dict.fromkeys(one["trouble"] for one in row["recipients"] if one["trouble"]))
+
+
+COLUMNS = (
+    Column("id", "DIGEST"),
+    Column("report", "REPORT"),
+    Column("kind", "KIND", optional=True),
+    Column("state", "STATE"),
+    Column("runs", "RUNS", cell=_runs),
+    Column("queued_at", "SINCE", kind="time"),
+    Column("recipients", "TO", cell=_recipients, folds=True),
+    Column("subject", "SUBJECT", folds=True),
+    Column("trouble", "TROUBLE", cell=_trouble, sparse=True, folds=True),
+)
+
+_since = click.option("--since", type=MOMENT, help="Everything recorded since then, told before or not.")
+_names = click.argument("names", nargs=-1, metavar="[REPORT]\u2026")
+
+
+@click.group()
+def report() -> None:
+    """
+    What the reports would say, what is on its way to whom, and giving it a push.
+
+    `crawler run` queues and sends reports by itself; each change is told once to each report.
+    """
+
+
+@report.command()
+@_names
+@_since
+@click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the HTML there.")
+@click.option("--eml", "eml_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the whole mail there.")
+@pass_cli
+def preview(
+    context: CliContext, names: tuple[str, ...], since: datetime | None, html_file: Path | None, eml_file: Path | None
+) -> None:
+    """Show what the next digest would say; nothing is sent, and nothing counts as told."""
+    from crawler.report.render import render
+    from crawler.reporting.channels import channels_of
+    from crawler.reporting.passes import preview as preview_digests
+
+    settings = _chosen(context.settings(), names)
+    if (html_file or eml_file) and len(settings.reports) > 1:
+        raise UsageError(f"Name one report to write to a file: {_all_names(settings)}.")
+    now = context.clock()
+    with context.history() as conn:
+        found = preview_digests(settings, conn, now, since=since)
+    if not found:
+        context.say("There is nothing to tell." if since else "There is nothing to tell now; --since 7d shows more.")
+    for chosen, digest in found:
+        rendered = render(digest)
+        if html_file is not None:
+            _write(html_file, rendered.html.encode())
+        if eml_file is not None:
+            _write(eml_file, channels_of(settings)[chosen.channel].compose(digest, chosen.to, now).content)
+        if html_file is None and eml_file is None:
+            head = [f"To: {', '.join(chosen.to)}", f"Subject: {rendered.subject}", ""]
+            lines = [*head, *rendered.text.splitlines(), ""]
+            write_out(f"{visible(line)}\n" for line in lines)
+
+
+@report.command()
+@_names
+@_since
+@pass_cli
+def send(context: CliContext, names: tuple[str, ...], since: datetime | None) -> ExitCode:
+    """Send what waits now, whatever the schedule; with --since tell again what was told before."""
+    settings = _chosen(context.settings(), names)
+
+    def work(engine: Engine, fence: Fence) -> Reported:
+        from crawler.reporting.passes import tell_again
+
+        if since is None:
+            return _send(context, settings, engine, fence)
+        ids = tell_again(settings, engine, fence, context.clock(), since=since)
+        return _send(context, settings, engine, fence, only=ids)
+
+    return _tell(context, _locked(context, settings, work))
+
+
+@report.command("list")
+@click.option("--all", "include_ended", is_flag=True, help="Also digests that everybody has, or that were skipped.")
+@_names
+@format_option
+@pass_cli
+def list_digests(context: CliContext, include_ended: bool, names: tuple[str, ...], fmt: str) -> None:
+    """List what waits to be told, to whom, since when and why; with --all what was told, too."""
+    from crawler.store.telling import digests
+
+    zone = context.history_settings().timezone
+    with context.history() as conn:
+        rows = digests(conn, include_ended=include_ended, names=names)
+    if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=FIELDS):
+        context.say("Nothing was ever told." if include_ended else "Nothing waits to be told.")
+
+
+@report.command()
+@click.argument("digests", nargs=-1, metavar="[DIGEST|REPORT]\u2026")
+@pass_cli
+def retry(context: CliContext, digests: tuple[str, ...]) -> ExitCode:
+    """Try again now to send digests that somebody still waits for: these, or all."""
+    settings = context.settings()
+
+    def work(engine: Engine, fence: Fence) -> Reported:
+        from crawler.store.engine import read
+
+        with read(engine) as conn:
+            ids = _waiting_ids(conn, digests)
+        return _send(context, settings, engine, fence, only=ids)
+
+    return _tell(context, _locked(context, settings, work))
+
+
+@report.command()
+@click.argument("digests", nargs=-1, required=True, metavar="DIGEST|REPORT\u2026")
+@pass_cli
+def skip(context: CliContext, digests: tuple[str, ...]) -> None:
+    """Give up on digests that cannot be delivered, or on everything that waits for a report."""
+
+    def work(engine: Engine, fence: Fence) -> int:
+        from crawler.store import outbox
+        from crawler.store.engine import begin
+
+        now, count = context.clock(), 0
+        with begin(engine, fence) as conn:
+            ids = _waiting_ids(conn, digests)
+            for record in _records(conn, ids):
+                outbox.skip(conn, record.id or 0, [one.address for one in record.recipients], now)
+                count += 1
+            for name in digests:
+                if name.isdecimal():
+                    continue
+                if outbox.subscribed(conn, name) is None:
+                    raise UsageError(f"Nothing was skipped: there is no report {name!r} in the history.")
+                count += outbox.skip_all(conn, name, now)
+        return count
+
+    count = _locked(context, context.history_settings(), work)
+    context.say(f"Skipped: {count}.")
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+
+
+# --- which -----------------------------------------------------------------------------------------------------------
+
+
+def _chosen(settings: Settings, names: Sequence[str]) -> Settings:
+    """Keep the reports that were named; raise UsageError for one there is not, and when there are none at all."""
+    if not settings.reports:
+        raise UsageError("The configuration has no [[reports]].")
+    unknown = [name for name in names if name not in {report.name for report in settings.reports}]
+    if unknown:
+        raise UsageError(f"There is no report {unknown[0]!r}; the configuration has {_all_names(settings)}.")
+    return replace(settings, reports=tuple(one for one in settings.reports if not names or one.name in names))
+
+
+def _all_names(settings: Settings) -> str:
+    return ", ".join(report.name for report in settings.reports)
+
+
+def _waiting_ids(conn: Connection, words: Sequence[str]) -> set[int]:
+    """Give the waiting digests that *words* (ids, and names of reports) mean; without any, all of them."""
+    from crawler.store.telling import digests
+
+    waiting = [row for row in digests(conn) if row.id is not None]
+    if not words:
+        return {row.id for row in waiting if row.id is not None}
+    found: set[int] = set()
+    for word in words:
+        meant = {row.id for row in waiting if row.id is not None and word in (str(row.id), row.report)}
+        if not meant and word.isdecimal():
+            raise UsageError(f"Nobody waits for a digest {word}. `crawler report list` shows what waits.")
+        found |= meant
+    return found
+
+
+def _records(conn: Connection, ids: set[int]) -> list[Any]:
+    from crawler.store.telling import digests
+
+    return list(digests(conn, ids=ids))
+
+
+# --- under the lock --------------------------------------------------------------------------------------------------
+
+
+def _locked(context: CliContext, settings: Settings, work: Callable[[Engine, Fence], T]) -> T:
+    """Do *work* under the lock of the whole database."""
+    from crawler.store.engine import opened
+    from crawler.store.lock import take_locks
+    from crawler.store.migrate import ensure_schema
+
+    database = settings.database
+    with take_locks(database, None, clock=context.clock) as fence, opened(database) as engine:
+        ensure_schema(engine, may_upgrade=False)
+        return work(engine, fence)
+
+
+def _send(
+    context: CliContext,
+    settings: Settings,
+    engine: Engine,
+    fence: Fence,
+    *,
+    only: Sequence[int] | set[int] | None = None,
+) -> Reported:
+    import asyncio
+
+    from crawler.fetch import Timing
+    from crawler.reporting.passes import send_reports
+
+    timing = Timing(clock=context.clock)
+    return asyncio.run(send_reports(settings, engine, fence, timing=timing, is_hurried=True, only=only, holds_all=True))
+
+
+def _tell(context: CliContext, done: Reported) -> ExitCode:
+    """Say how sending went; a digest that did not get through is an exit code."""
+    for problem in done.problems:
+        context.say(visible(f"Warning: {problem}"), level="warning")
+    if not done.sent and not done.failed:
+        context.say("There is nothing to send.")
+    else:
+        context.say(f"{done.sent} sent, {done.failed} failed.")
+    return ExitCode.UNDELIVERED if done.failed else ExitCode.DONE

@@ -1,0 +1,304 @@
+"""Reports from the run to the mailbox: each change once, quietly, and in spite of a mail server that fails."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from crawler.emulator import EmulatorServer, run_in_thread
+from tests.support.driving import Driver, Ran, account
+from tests.support.smtp import HANG_UP, Mail, MailServer, mail_server
+from tests.support.worlds import make_timeline
+
+TABLES = ("subscriptions", "deliveries", "digests", "recipients")
+#: Each step brings one more image into hk-01.
+STEPS = 8
+SRE, OPS = "sre@example.com", "ops@example.com"
+
+
+@dataclass
+class Office:
+    """A crawler, its cloud, and a mail server."""
+
+    driver: Driver
+    cloud: EmulatorServer
+    server: MailServer
+    reports: list[dict[str, Any]] = field(default_factory=list)
+
+    def configure(self, *reports: dict[str, Any], **more: Any) -> Office:
+        """Write the configuration with these *reports*."""
+        smtp = {"host": "127.0.0.1", "port": self.server.port, "security": "none", "from": "crawler@example.com"}
+        self.driver.configure(
+            account(self.cloud.url), smtp=smtp | {"timeout_seconds": 5}, reports=list(reports), **more
+        )
+        return self
+
+    def run(self, step: int, *words: object, code: int = 0) -> Ran:
+        """Run once at this step of the cloud's story, and move the clock by an hour."""
+        self.cloud.step = step
+        return self.driver.run(*words, code=code)
+
+    def told(self, address: str = SRE) -> Counter[str]:
+        """Count how often each new image was told to *address*."""
+        return told(self.server.for_address(address))
+
+    def counts(self) -> tuple[int, ...]:
+        """Count the rows of the outbox."""
+        rows = self.driver.row_counts()
+        return tuple(rows[table] for table in TABLES)
+
+
+def told(mails: list[Mail]) -> Counter[str]:
+    """Count how often each of the story's new images stands in *mails*, by mail."""
+    return Counter(f"uimage-{n}" for mail in mails for n in range(2, STEPS + 1) if f"uimage-{n}" in mail.text)
+
+
+def sre(**more: Any) -> dict[str, Any]:
+    """Give a report to one person."""
+    return {"name": "sre", "to": [SRE], **more}
+
+
+@pytest.fixture
+def office(tmp_path: Path, database_url: str) -> Iterator[Office]:
+    timeline = make_timeline(
+        zones={"hk-01": {"uimage-a": "CentOS 7.6", "uimage-b": "Anolis 8.6"}, "hk-02": {"uimage-c": "CentOS 7.6"}},
+        steps=[{"add": {"hk-01": {f"uimage-{n}": f"Image {n}"}}} for n in range(2, STEPS + 1)],
+    )
+    with run_in_thread(timeline) as cloud, mail_server() as server:
+        yield Office(Driver(tmp_path, database_url), cloud, server).configure(sre())
+
+
+def test_each_change_once_and_nothing_without_news(office: Office) -> None:
+    """The first digest introduces the report, each change is told once, and a quiet run sends and writes nothing."""
+    first = office.run(1)
+    quiet = office.run(1)
+    rows = office.counts()
+    news = office.run(2)
+    again = office.run(2)
+
+    assert [ran.summary["reports"] for ran in (first, quiet, news, again)] == [
+        {"queued": 1, "sent": 1, "failed": 0},
+        {"queued": 0, "sent": 0, "failed": 0},
+        {"queued": 1, "sent": 1, "failed": 0},
+        {"queued": 0, "sent": 0, "failed": 0},
+    ]
+    assert rows == (1, 0, 1, 1)
+    assert office.counts() == (1, 1, 2, 2)
+    assert office.told() == {"uimage-2": 1}
+    assert len({mail.message_id for mail in office.server.mails}) == 2
+
+
+def test_empty(office: Office) -> None:
+    """With `empty = true` there is a mail without news, too, and it says how well was observed."""
+    office.configure(sre(empty=True))
+    office.run(1)
+    office.run(1)
+
+    assert len(office.server.mails) == 2
+    assert "Observed 2 of 2 zones" in office.server.mails[1].text
+
+
+def test_no_report(office: Office) -> None:
+    """`--no-report` queues and sends nothing; what waited is one digest later."""
+    office.run(1)
+    kept = [office.run(step, "--no-report").summary["reports"] for step in (2, 3)]
+    office.run(3)
+
+    assert kept == [{"queued": 1, "sent": 0, "failed": 0}] * 2
+    assert len(office.server.mails) == 2
+    assert office.told() == {"uimage-2": 1, "uimage-3": 1}
+
+
+def test_a_dead_server(office: Office) -> None:
+    """Tries go on with the next run and then after pauses; untried ranges merge; exit 6 comes after `alert_after`."""
+    office.configure(sre(alert_after="2h"))
+    office.run(1)
+    office.server.behave = lambda stage, value: "421 not today" if stage == "mail" else None
+    failed = office.run(2)
+    second = office.run(3)
+    third = office.run(4)
+    late = office.run(5, code=6)
+    tries = office.server.connections
+    office.server.behave = lambda stage, value: None
+    back = office.run(5)
+
+    assert failed.summary["reports"] == {"queued": 1, "sent": 0, "failed": 1}
+    assert "report sre: not delivered to sre@example.com: " in failed.result.stderr
+    assert "421 not today" in failed.result.stderr
+    assert second.summary["reports"]["failed"] == third.summary["reports"]["failed"] == 1
+    assert late.summary["status"] == "complete"
+    assert tries == 5
+    assert back.summary["reports"] == {"queued": 1, "sent": 2, "failed": 0}
+    assert len(office.server.mails) == 3
+    assert office.told() == {f"uimage-{n}": 1 for n in range(2, 6)}
+    assert told(office.server.mails[2:]) == {f"uimage-{n}": 1 for n in range(3, 6)}
+
+
+def test_a_retry_is_the_same_mail(office: Office) -> None:
+    """What was accepted without an answer is sent again byte for byte, with the same Message-ID."""
+    office.run(1)
+    office.server.behave = lambda stage, value: f"250 {HANG_UP}" if stage == "data" else None
+    office.run(2)
+    office.server.behave = lambda stage, value: None
+    office.run(2)
+
+    first, second = office.server.mails[1:]
+    assert first == second
+    assert office.told() == {"uimage-2": 2}
+
+
+def test_pauses_between_tries(office: Office) -> None:
+    """The second try comes with the next run, whenever that is; from the third on there are pauses."""
+    office.server.behave = lambda stage, value: "451 busy" if stage == "mail" else None
+    connections = []
+    for minutes in (1, 1, 1, 1, 5, 1):
+        office.run(1)
+        connections.append(office.server.connections)
+        office.driver.now += timedelta(minutes=minutes) - timedelta(hours=1)
+
+    assert connections == [1, 2, 2, 2, 2, 3]
+
+
+def test_one_recipient_blocks_nobody(office: Office) -> None:
+    """A recipient refused for good is said aloud, gets everything in order once that works, and blocks no other."""
+    office.configure(sre(to=[SRE, OPS]))
+    office.run(1)
+    office.server.behave = lambda stage, value: "550 no such user" if (stage, value) == ("rcpt", OPS) else None
+    refused = office.run(2)
+    for step in (3, 4):
+        office.run(step, code=0 if step == 3 else 6)
+    listed = json.loads(office.driver.call("report", "list", "-o", "json").stdout)
+    assert (office.told(), office.told(OPS)) == ({f"uimage-{n}": 1 for n in (2, 3, 4)}, {})
+    office.server.behave = lambda stage, value: None
+    office.driver.now += timedelta(hours=5)
+    office.run(4)
+
+    assert "report sre: refused to ops@example.com: 550 no such user" in refused.result.stderr
+    assert [row["state"] for row in listed] == ["refused", "waiting", "waiting"]
+    assert [one["state"] for one in listed[0]["recipients"]] == ["waiting", "sent"]
+    mails = office.server.for_address(OPS)
+    assert [[*told([mail])] for mail in mails] == [[], ["uimage-2"], ["uimage-3"], ["uimage-4"]]
+    assert office.told() == {f"uimage-{n}": 1 for n in (2, 3, 4)}
+
+
+def test_a_refused_message_blocks_no_other(office: Office) -> None:
+    """A mail that the server does not want is said aloud and tried again in peace; newer ones pass it."""
+    office.run(1)
+    office.server.behave = lambda stage, value: "554 spam" if stage == "data" and "uimage-2" in value.text else None
+    refused = office.run(2)
+    office.run(3)
+    office.run(3, code=6)
+    assert office.told() == {"uimage-3": 1}
+    office.driver.call("report", "retry", code=6)
+    office.server.behave = lambda stage, value: None
+    office.driver.call("report", "retry")
+
+    assert "refused to sre@example.com: " in refused.result.stderr
+    assert office.told() == {"uimage-2": 1, "uimage-3": 1}
+
+
+def test_a_dead_report_blocks_no_other(office: Office) -> None:
+    """Reports are told by themselves: what keeps one from its readers keeps no other."""
+    office.configure(sre(), {"name": "ops", "to": [OPS]})
+    office.server.behave = lambda stage, value: "452 full" if (stage, value) == ("rcpt", SRE) else None
+    ran = office.run(1)
+
+    assert ran.summary["reports"] == {"queued": 2, "sent": 1, "failed": 1}
+    assert len(office.server.for_address(OPS)) == 1
+
+
+def test_recipients_that_left(office: Office) -> None:
+    """A recipient who is not configured any more is given up; a new one gets what is new."""
+    office.configure(sre(to=[SRE, OPS]))
+    office.server.behave = lambda stage, value: "452 full" if (stage, value) == ("rcpt", OPS) else None
+    office.run(1)
+    office.configure(sre(to=[SRE, "new@example.com"]))
+    office.run(2)
+
+    assert not office.server.for_address(OPS)
+    assert [*told(office.server.for_address("new@example.com"))] == ["uimage-2"]
+    assert office.driver.rows("report", "list") == []
+
+
+def test_daily(office: Office) -> None:
+    """A daily digest is due at the first run after its time, in its zone, and tells what gathered."""
+    office.configure(sre(when="daily 09:00", timezone="Asia/Shanghai"))
+    zone = ZoneInfo("Asia/Shanghai")
+    office.driver.now = datetime(2026, 11, 23, 8, 30, tzinfo=zone)
+    for step in (1, 2, 3, 4):  # 08:30 introduces; 09:30 is due; 10:30 and 11:30 are not
+        office.run(step)
+    assert [[*told([mail])] for mail in office.server.mails] == [[], ["uimage-2"]]
+    office.driver.now = datetime(2026, 11, 24, 9, 1, tzinfo=zone)
+    office.run(4)
+    office.run(5)
+
+    assert [[*told([mail])] for mail in office.server.mails[2:]] == [["uimage-3", "uimage-4"]]
+
+
+def test_pins_are_told_at_once_and_once(office: Office) -> None:
+    """A pinned image in trouble is told at once whatever the schedule says, and not again while it lasts."""
+    office.configure(sre(when="weekly mon 09:00", pins=["hk-01 uimage-2"]))
+    for step in (2, 1, 1, 2, 2):
+        office.run(step)
+
+    introduction, gone, back = (str(mail.message["Subject"]) for mail in office.server.mails)
+    assert "hk-01" in gone
+    assert "uimage-2" in office.server.mails[1].text
+    assert [row["kind"] for row in office.driver.rows("report", "list", "--all")] == [
+        "digest", "urgent", "urgent", "digest"
+    ], (introduction, gone, back)  # fmt: skip
+    assert [row["state"] for row in office.driver.rows("report", "list")] == ["queued"]
+
+
+def test_what_people_see(office: Office, tmp_path: Path) -> None:
+    """`preview` touches nothing, `send --since` tells again under another Message-ID, `skip` gives up."""
+    office.run(1)
+    office.run(2, "--no-report")
+    rows = office.counts()
+    page, mail = tmp_path / "digest.html", tmp_path / "digest.eml"
+    text = office.driver.call("report", "preview").stdout
+    office.driver.call("report", "preview", "--html", page, "--eml", mail)
+
+    assert "uimage-2" in text
+    assert text.startswith(f"To: {SRE}\nSubject: ")
+    assert "uimage-2" in page.read_text()
+    assert mail.read_bytes().startswith(b"Subject: ")
+    assert office.counts() == rows
+    assert [row["state"] for row in office.driver.rows("report", "list")] == ["queued"]
+    office.driver.call("report", "send")
+    office.driver.call("report", "send", "--since", "7d")
+    assert office.told() == {"uimage-2": 2}
+    assert len({mail.message_id for mail in office.server.mails}) == 3
+    assert [row["kind"] for row in office.driver.rows("report", "list", "--all")] == ["digest", "digest", "again"]
+
+    office.server.behave = lambda stage, value: "451 busy" if stage == "mail" else None
+    office.run(3)
+    office.driver.call("report", "skip", "99", code=2)
+    office.driver.call("report", "skip", "4")
+    assert office.driver.rows("report", "list") == []
+    office.run(4, "--no-report")
+    office.driver.call("report", "skip", "sre")
+    office.server.behave = lambda stage, value: None
+    office.run(4)
+    assert office.told() == {"uimage-2": 2}
+
+
+def test_both_parts_say_the_same(office: Office) -> None:
+    """The mail is read by the standard library, and its HTML names every image, zone and time that its text names."""
+    office.run(1)
+    office.run(2)
+    message = office.server.mails[1].message
+    html = message.get_body(("html",))
+
+    assert not message.defects
+    assert html is not None
+    page: str = html.get_content()
+    assert [word for word in ("hk-01", "uimage-2", "Image 2", "19:00", "20:00", "2 of 2") if word not in page] == []
