@@ -22,6 +22,7 @@ TOP_LEVEL = {
     "config",
     "crawler",
     "dev",
+    "docs",
     "migrations",
     "pyproject.toml",
     "tests",
