@@ -6,98 +6,16 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from crawler.fetch import ApiClient, Ask, Endpoint, Fetcher, FetchOptions, RetryBudget
-from crawler.model import Failure, Reply, Target
-from tests.support.api_server import ApiServer, Arrival, answer_json, images
-from tests.support.fake_time import FakeTime
+from crawler.model import Failure, Reply
+from tests.support.api_server import Arrival, answer_json, images
+from tests.support.fetch_bench import ask, asks, bench, drop, hang
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
-
-
-def ask(region: str, number: int = 0, **more: Any) -> Ask:
-    target = Target("prod", "org-x", region, f"{region}-{number:02}", "uk8s-image")
-    params = {"Region": target.region, "Zone": target.zone, "ProjectId": target.project}
-    return Ask(target=target, action="DescribeUK8SImage", params=params, **more)
-
-
-def asks(**counts: int) -> list[Ask]:
-    return [ask(region, number) for region, count in counts.items() for number in range(count)]
-
-
-class Results:
-    """A sink that remembers."""
-
-    def __init__(self) -> None:
-        self.all: list[Reply | Failure] = []
-        self.on_result: Callable[[Reply | Failure], None] = lambda _: None
-
-    async def sink(self, result: Reply | Failure) -> None:
-        self.all.append(result)
-        self.on_result(result)
-
-    @property
-    def replies(self) -> list[Reply]:
-        return [result for result in self.all if isinstance(result, Reply)]
-
-    @property
-    def failures(self) -> list[Failure]:
-        return [result for result in self.all if isinstance(result, Failure)]
-
-    @property
-    def classes(self) -> Counter[str]:
-        return Counter(f"{failure.outcome} {failure.failure_class}" for failure in self.failures)
-
-    def each_once(self, asked: Iterable[Ask]) -> bool:
-        return Counter(result.target for result in self.all) == Counter(one.target for one in asked)
-
-
-class Bench:
-    """A fetcher, its server and what came of it."""
-
-    def __init__(self, server: ApiServer, client: ApiClient, time: FakeTime) -> None:
-        self.server = server
-        self.client = client
-        self.time = time
-        self.results = Results()
-        self.budget = RetryBudget(0)
-        self.stop = asyncio.Event()
-
-    def fetcher(self, deadline: float | None = None) -> Fetcher:
-        return Fetcher(self.client, sink=self.results.sink, budget=self.budget, deadline=deadline, stop=self.stop)
-
-    def actions(self) -> Counter[str]:
-        return Counter(arrival.zone for arrival in self.server.log)
-
-
-@asynccontextmanager
-async def bench(respond: Callable[[Arrival], Any] = images, **options: Any) -> AsyncIterator[Bench]:
-    time = FakeTime()
-    async with ApiServer(respond) as server:
-        endpoint = Endpoint(url=server.url, public_key="public", private_key="private")
-        fast = FetchOptions(**{"rate": float("inf"), **options})
-        async with ApiClient(endpoint, fast, timing=time.timing()) as client:
-            yield Bench(server, client, time)
-
-
-async def hang(_: Arrival) -> web.StreamResponse:
-    await asyncio.sleep(60)
-    raise AssertionError("nobody waits that long")
-
-
-async def drop(_: Arrival) -> web.StreamResponse:
-    """Close the connection without an answer."""
-    task = asyncio.current_task()
-    assert task is not None
-    task.cancel()
-    await asyncio.sleep(0)
-    raise AssertionError("cancelled")
 
 
 async def test_replies() -> None:
@@ -223,111 +141,6 @@ async def test_credentials() -> None:
     assert asked_before <= 4
     assert it.results.classes == {"failed credential": asked_before, "skipped account_stopped": 50 - asked_before}
     assert "Signature VerifyAC Error" in it.results.failures[-1].message
-
-
-async def test_deadline() -> None:
-    """Nothing starts after the deadline, and a call in flight is cut at it."""
-
-    def respond(arrival: Arrival) -> Any:
-        return hang(arrival) if arrival.region == "sg" else images(arrival)
-
-    asked = asks(hk=200, sg=2)
-    async with bench(respond, rate=100) as it:
-        await it.fetcher(deadline=1.0).run(asked)
-
-    assert it.results.each_once(asked)
-    assert 90 <= len(it.results.replies) <= 100
-    assert set(it.results.classes) == {"skipped deadline"}
-    assert it.time.now <= 1.0
-
-
-async def test_deadline_after_a_try() -> None:
-    """A target that was tried says what its last attempt said, not that the time was up."""
-    async with bench(
-        lambda _: answer_json({"RetCode": 150, "Message": "restoring"}, headers={"Retry-After": "30"})
-    ) as it:
-        await it.fetcher(deadline=10.0).run(asks(hk=1))
-
-    assert it.results.classes == {"failed transient": 1}
-    assert "restoring" in it.results.failures[0].message
-    assert "deadline" in it.results.failures[0].message
-    assert len(it.server.log) == 1
-
-
-async def test_stop() -> None:
-    """A stop from outside ends the run: calls in flight get a short grace, the rest is skipped as interrupted."""
-
-    def respond(arrival: Arrival) -> Any:
-        if len(it.server.log) == 10:
-            it.stop.set()
-        return hang(arrival) if len(it.server.log) >= 10 else images(arrival)
-
-    asked = asks(hk=50, sg=50)
-    async with bench(respond) as it:
-        async with asyncio.timeout(5):
-            await it.fetcher().run(asked)
-            await it.fetcher().run([])
-
-    assert it.results.each_once(asked)
-    assert len(it.results.replies) == 9
-    assert it.results.classes == {"skipped interrupted": 91}
-
-
-async def test_stopped_before() -> None:
-    """A run that is stopped before it starts asks nothing."""
-    asked = asks(hk=5)
-    async with bench() as it:
-        it.stop.set()
-        await it.fetcher().run(asked)
-
-    assert it.server.log == []
-    assert it.results.classes == {"skipped interrupted": 5}
-
-
-async def test_cancelled() -> None:
-    """A cancelled run still ends every ask, and is cancelled."""
-    asked = asks(hk=50)
-    arrived = asyncio.Event()
-
-    def respond(arrival: Arrival) -> Any:
-        arrived.set()
-        return hang(arrival)
-
-    async with bench(respond) as it:
-        run = asyncio.create_task(it.fetcher().run(asked))
-        await arrived.wait()
-        run.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await run
-
-    assert it.results.each_once(asked)
-    assert it.results.classes == {"skipped interrupted": 50}
-
-
-async def test_broken_sink() -> None:
-    """An error of the sink ends the run with that error, after every ask had its call."""
-    asked = asks(hk=50)
-
-    def refuse(result: Reply | Failure) -> None:
-        if result.target.zone == "hk-05":
-            raise RuntimeError("the writer is gone")
-
-    async with bench() as it:
-        it.results.on_result = refuse
-        with pytest.raises(RuntimeError, match="the writer is gone"):
-            await it.fetcher().run(asked)
-
-    assert it.results.each_once(asked)
-
-
-async def test_broken_ask() -> None:
-    """A request that cannot be made is our own error: it is raised, and every ask still ends."""
-    asked = [*asks(hk=5), Ask(target=Target("prod", "p", "hk", "x", "k"), action="A", params={"Bad": object()})]
-    async with bench() as it:
-        with pytest.raises(TypeError, match="no form parameter"):
-            await it.fetcher().run(asked)
-
-    assert it.results.each_once(asked)
 
 
 async def test_dead_region() -> None:

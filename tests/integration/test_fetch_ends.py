@@ -1,0 +1,120 @@
+"""How the fetcher ends early: deadline, stop, cancellation, broken sinks; every ask still ends once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from crawler.fetch import Ask
+from crawler.model import Failure, Reply, Target
+from tests.support.api_server import Arrival, answer_json, images
+from tests.support.fetch_bench import asks, bench, hang
+
+pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+
+async def test_deadline() -> None:
+    """Nothing starts after the deadline, and a call in flight is cut at it."""
+
+    def respond(arrival: Arrival) -> Any:
+        return hang(arrival) if arrival.region == "sg" else images(arrival)
+
+    asked = asks(hk=200, sg=2)
+    async with bench(respond, rate=100) as it:
+        await it.fetcher(deadline=1.0).run(asked)
+
+    assert it.results.each_once(asked)
+    assert 90 <= len(it.results.replies) <= 100
+    assert set(it.results.classes) == {"skipped deadline"}
+    assert it.time.now <= 1.0
+
+
+async def test_deadline_after_a_try() -> None:
+    """A target that was tried says what its last attempt said, not that the time was up."""
+    async with bench(
+        lambda _: answer_json({"RetCode": 150, "Message": "restoring"}, headers={"Retry-After": "30"})
+    ) as it:
+        await it.fetcher(deadline=10.0).run(asks(hk=1))
+
+    assert it.results.classes == {"failed transient": 1}
+    assert "restoring" in it.results.failures[0].message
+    assert "deadline" in it.results.failures[0].message
+    assert len(it.server.log) == 1
+
+
+async def test_stop() -> None:
+    """A stop from outside ends the run: calls in flight get a short grace, the rest is skipped as interrupted."""
+
+    def respond(arrival: Arrival) -> Any:
+        if len(it.server.log) == 10:
+            it.stop.set()
+        return hang(arrival) if len(it.server.log) >= 10 else images(arrival)
+
+    asked = asks(hk=50, sg=50)
+    async with bench(respond) as it:
+        async with asyncio.timeout(5):
+            await it.fetcher().run(asked)
+            await it.fetcher().run([])
+
+    assert it.results.each_once(asked)
+    assert len(it.results.replies) == 9
+    assert it.results.classes == {"skipped interrupted": 91}
+
+
+async def test_stopped_before() -> None:
+    """A run that is stopped before it starts asks nothing."""
+    asked = asks(hk=5)
+    async with bench() as it:
+        it.stop.set()
+        await it.fetcher().run(asked)
+
+    assert it.server.log == []
+    assert it.results.classes == {"skipped interrupted": 5}
+
+
+async def test_cancelled() -> None:
+    """A cancelled run still ends every ask, and is cancelled."""
+    asked = asks(hk=50)
+    arrived = asyncio.Event()
+
+    def respond(arrival: Arrival) -> Any:
+        arrived.set()
+        return hang(arrival)
+
+    async with bench(respond) as it:
+        run = asyncio.create_task(it.fetcher().run(asked))
+        await arrived.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    assert it.results.each_once(asked)
+    assert it.results.classes == {"skipped interrupted": 50}
+
+
+async def test_broken_sink() -> None:
+    """An error of the sink ends the run with that error, after every ask had its call."""
+    asked = asks(hk=50)
+
+    def refuse(result: Reply | Failure) -> None:
+        if result.target.zone == "hk-05":
+            raise RuntimeError("the writer is gone")
+
+    async with bench() as it:
+        it.results.on_result = refuse
+        with pytest.raises(RuntimeError, match="the writer is gone"):
+            await it.fetcher().run(asked)
+
+    assert it.results.each_once(asked)
+
+
+async def test_broken_ask() -> None:
+    """A request that cannot be made is our own error: it is raised, and every ask still ends."""
+    asked = [*asks(hk=5), Ask(target=Target("prod", "p", "hk", "x", "k"), action="A", params={"Bad": object()})]
+    async with bench() as it:
+        with pytest.raises(TypeError, match="no form parameter"):
+            await it.fetcher().run(asked)
+
+    assert it.results.each_once(asked)
