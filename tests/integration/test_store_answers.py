@@ -79,7 +79,7 @@ def moments(runs: Runs) -> Iterator[datetime]:
     last = runs[-1][1]
     for first, end in runs:
         yield from (first, end, end + timedelta(seconds=1), first - timedelta(seconds=1), first + timedelta(seconds=2))
-    for _ in range(40):
+    for _ in range(25):
         yield START + timedelta(seconds=rng.uniform(0, (last - START).total_seconds()))
     yield last + timedelta(hours=2)
     yield last + timedelta(days=2)
@@ -110,7 +110,7 @@ def open_at(rows: list[HistoryRow], at: datetime) -> dict[tuple[Target, str], st
     }
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_history_agrees_with_every_moment(engine: Engine, seed: int) -> None:
     """At any moment the history of all images, with its gaps, says what `images` says for that moment."""
     runs = random_history(engine, seed)
@@ -126,7 +126,7 @@ def test_history_agrees_with_every_moment(engine: Engine, seed: int) -> None:
     assert len({gap.reason for row in rows for gap in row.gaps}) > 3, "too tame a history"
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_where_agrees_with_every_moment(engine: Engine, seed: int) -> None:
     """At any moment a name is where `images` lists it, and unknown where its target is."""
     runs = random_history(engine, seed)
@@ -155,7 +155,7 @@ def test_where_agrees_with_every_moment(engine: Engine, seed: int) -> None:
                     assert told.since == told.present_since
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_diff_agrees_with_both_moments(engine: Engine, seed: int) -> None:
     """Between any two moments the differences are those between what was known at both; turned round, they swap."""
     runs = random_history(engine, seed)
@@ -163,7 +163,7 @@ def test_diff_agrees_with_both_moments(engine: Engine, seed: int) -> None:
     chosen = list(moments(runs))
     turned = {"appeared": "withdrawn", "withdrawn": "appeared", "modified": "modified", "unknown": "unknown"}
     with read(engine) as conn:
-        for _ in range(60):
+        for _ in range(30):
             first, second = rng.choice(chosen), rng.choice(chosen)
             rows = list(answers.moments_apart(conn, first, second, stale_after=STALE)[0])
             back = list(answers.moments_apart(conn, second, first, stale_after=STALE)[0])
