@@ -1,0 +1,99 @@
+"""When a digest is due, in a named time zone, over the days on which clocks change."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.report.schedule import is_due, latest_slot, parse_when, show_when
+from crawler.report.values import When
+
+SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("every-run", When()),
+        ("daily 09:00", When(at=time(9))),
+        ("daily 9:05", When(at=time(9, 5))),
+        ("Weekly  MON 23:59", When(at=time(23, 59), weekday=0)),
+        ("weekly sun 00:00", When(at=time(0), weekday=6)),
+    ],
+)
+def test_read_and_written(text: str, when: When) -> None:
+    """The three forms are read, and written as they are read."""
+    assert parse_when(text) == when
+    assert parse_when(show_when(when)) == when
+
+
+@pytest.mark.parametrize(
+    "text", ["", "daily", "daily 24:00", "daily 9", "weekly 09:00", "weekly monday 09:00", "hourly"]
+)
+def test_nonsense(text: str) -> None:
+    """Anything else is refused with what is right."""
+    with pytest.raises(ValueError, match='"every-run", "daily 09:00" or "weekly mon 09:00"'):
+        parse_when(text)
+
+
+def due(text: str, last: str, now: str, zone: ZoneInfo = SHANGHAI) -> bool:
+    """Tell whether it is due, all times local."""
+    moments = [datetime.fromisoformat(moment).replace(tzinfo=zone) for moment in (last, now)]
+    return is_due(parse_when(text), zone, last=moments[0], now=moments[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "now", "expected"),
+    [
+        ("every-run", "2026-11-23T09:00", "2026-11-23T09:00", True),
+        ("daily 09:00", "2026-11-23T08:50", "2026-11-23T08:59", False),
+        ("daily 09:00", "2026-11-23T08:50", "2026-11-23T09:00", True),
+        ("daily 09:00", "2026-11-23T09:00", "2026-11-23T23:59", False),
+        ("daily 09:00", "2026-11-20T10:00", "2026-11-23T08:00", True),
+        ("weekly mon 09:00", "2026-11-16T09:00", "2026-11-22T23:00", False),
+        ("weekly mon 09:00", "2026-11-16T09:00", "2026-11-23T09:10", True),
+        ("weekly tue 00:00", "2026-11-18T09:00", "2026-11-23T23:59", False),
+    ],
+)
+def test_due(text: str, last: str, now: str, expected: bool) -> None:
+    """A digest is due when its time has come since the last one, however late the run is."""
+    assert due(text, last, now) is expected
+
+
+def test_first_is_due_at_once() -> None:
+    """A subscription that never was told anything need not wait: the way is to be proven."""
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+
+    assert is_due(parse_when("weekly sun 03:00"), SHANGHAI, last=None, now=now)
+
+
+def test_clocks_that_change() -> None:
+    """A time that the clocks skip falls an hour later; of one that they repeat, the first counts, once."""
+    skipped = latest_slot(parse_when("daily 02:30"), BERLIN, datetime(2026, 3, 29, 12, tzinfo=UTC))
+    repeated = latest_slot(parse_when("daily 02:30"), BERLIN, datetime(2026, 10, 25, 12, tzinfo=UTC))
+
+    assert skipped == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    assert repeated == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+
+
+@given(
+    st.sampled_from(["daily 02:30", "daily 00:00", "weekly mon 02:30", "weekly sun 23:59"]),
+    st.sampled_from([SHANGHAI, BERLIN, ZoneInfo("America/Sao_Paulo"), ZoneInfo("UTC")]),
+    st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC)),  # noqa: DTZ001
+)
+def test_once_per_slot(text: str, zone: ZoneInfo, begin: datetime) -> None:
+    """Runs every 15 minutes over two weeks find it due once per slot, and never when none has passed."""
+    when = parse_when(text)
+    last, found = begin, []
+    for step in range(1, 2 * 7 * 96 + 1):
+        now = begin + timedelta(minutes=15 * step)
+        if is_due(when, zone, last=last, now=now):
+            found.append(latest_slot(when, zone, now))
+            last = now
+
+    assert found == sorted(set(found))
+    assert abs(len(found) - (14 if when.weekday is None else 2)) <= 1
