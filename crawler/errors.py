@@ -21,6 +21,7 @@ Foreign exceptions (aiohttp's, SQLAlchemy's, pydantic's) are mapped to this tree
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import IntEnum
 
 
@@ -137,3 +138,8 @@ class LockTaken(CrawlerError):
     """Another run holds the lock."""
 
     exit_code = ExitCode.LOCKED
+
+    def __init__(self, message: str | None = None, *, since: datetime | None = None) -> None:
+        """Take the sentence, and *since* when the holder has it, where that is known."""
+        super().__init__(message)
+        self.since = since

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 
@@ -54,6 +54,8 @@ class RunResult:
     exit_code: ExitCode
     #: What went wrong with its reports, one sentence each.
     report_problems: tuple[str, ...] = ()
+    #: Requests per second that each account's throttle allowed at the end.
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +113,14 @@ async def crawl(
     progress: Progress | None = None,
     connect: Connect = connect,
     batch: int = BATCH,
+    begun: Callable[[int], None] | None = None,
 ) -> RunResult:
     """
     Observe every selected target of every account once, and record what was seen.
 
     *stop*, once set, ends the run cleanly: what was answered is recorded, the rest is skipped. *restriction* narrows
-    the run, *batch* is how many targets are written in one transaction. Raises EmptySelection when nothing is selected,
-    ClockWentBackwards and DatabaseUnavailable.
+    the run, *batch* is how many targets are written in one transaction, *begun* is told the run's number. Raises
+    EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
     """
     started_at = timing.clock()
     started = timing.monotonic()
@@ -135,6 +138,8 @@ async def crawl(
         deadlines = {name: started + account.limits.run_deadline_seconds for name, account in accounts.items()}
         surveys = await survey_all(accounts, clients, _last(past), deadlines, stop)
         plan = await in_thread(_begin, settings, engine, fence, past, surveys, restriction, started_at)
+        if begun is not None:
+            begun(plan.run_id)
         recorder = Recorder(
             engine,
             fence,
@@ -154,7 +159,11 @@ async def crawl(
         )
         summary = await in_thread(_finish, settings, engine, past, plan, recorder, surveys, clients)
     refused = {name for name, survey in surveys.items() if survey.refused} | observing.refused
-    return RunResult(summary=summary, exit_code=_exit_code(summary, all_refused=refused == accounts.keys()))
+    return RunResult(
+        summary=summary,
+        exit_code=_exit_code(summary, all_refused=refused == accounts.keys()),
+        rates={name: client.throttle.rate / client.throttle.period for name, client in clients.items()},
+    )
 
 
 async def report(
@@ -182,7 +191,8 @@ async def report(
         return replace(result, summary=replace(result.summary, reports={"queued": queued, "sent": 0, "failed": 0}))
     done = await send_reports(settings, engine, fence, timing=timing, stop=stop, run_id=result.summary.run)
     is_overdue = done.overdue and result.exit_code == ExitCode.DONE
-    return RunResult(
+    return replace(
+        result,
         summary=replace(result.summary, reports=done.as_dict()),
         exit_code=ExitCode.UNDELIVERED if is_overdue else result.exit_code,
         report_problems=tuple(done.problems),

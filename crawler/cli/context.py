@@ -81,12 +81,12 @@ class CliContext:
         finally:
             engine.dispose()
 
-    def say(self, message: str, *, level: str = "info") -> None:
+    def say(self, message: str, *, level: str = "info", **fields: object) -> None:
         """Talk to the person on stderr; with -q only warnings and errors are heard, with -qq errors."""
         heard = {"error": True, "warning": self.verbosity > -2, "info": self.verbosity > -1}
         if not heard.get(level, True):
             return
-        text = message if self.log_format == "text" else log_line(level, message, at=self.clock())
+        text = message if self.log_format == "text" else log_line(level, message, at=self.clock(), **fields)
         try:
             click.echo(text, file=sys.stderr)
         except OSError:  # nobody listens; the exit code still tells

@@ -17,9 +17,19 @@ _LEVELS = {-2: logging.CRITICAL, -1: logging.ERROR, 0: logging.WARNING, 1: loggi
 _PLAIN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+#: The run this process makes, once it has a number. Not a context variable: the database thread speaks of it too.
+_process_run: list[int | None] = [None]
+
+
+def bind_run(run: int | None) -> None:
+    """Put the run's number into every JSON record from now on."""
+    _process_run[0] = run
+
+
 def log_line(level: str, message: str, *, at: datetime, **fields: Any) -> str:
-    """Write one log event as a JSON line."""
-    event = {"at": iso_utc(at), "level": level, "message": message, **fields}
+    """Write one log event as a JSON line; run and target stand in each, null where there is none."""
+    context = {"run": _process_run[0], "target": None}
+    event = {"at": iso_utc(at), "level": level, "message": message, **context, **fields}
     return json.dumps(event, default=str, ensure_ascii=True)
 
 
@@ -41,6 +51,7 @@ class _TextFormatter(logging.Formatter):
 
 def set_up_logging(verbosity: int, log_format: LogFormat) -> None:
     """Send the program's log to stderr; others' loggers speak from one level higher."""
+    bind_run(None)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     level = _LEVELS[max(-2, min(2, verbosity))]

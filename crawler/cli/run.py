@@ -12,24 +12,23 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.logs import bind_run
 from crawler.cli.options import Selected, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.safe import visible
-from crawler.errors import EmptySelection, ExitCode, UsageError
+from crawler.errors import CrawlerError, EmptySelection, ExitCode, LockTaken, UsageError
 
 if TYPE_CHECKING:
     import asyncio
+    from datetime import datetime
 
     from crawler.model import Target
     from crawler.observing import Progress
+    from crawler.ops.ping import Switch
     from crawler.pipeline import RunResult
-    from crawler.records import RunSummary
     from crawler.settings import Settings
     from crawler.store.engine import Fence
     from crawler.targets import Selection
-
-#: Reasons of failures that are told one by one; the rest are counted.
-TOLD_FAILURES = 8
 
 
 @click.command()
@@ -69,18 +68,99 @@ def run(
     if dry_run:
         return _preview(context, settings, restriction, offline=offline, as_json=as_json)
 
+    result, news = _locked(context, settings, restriction, wait_seconds=wait_seconds, send=not no_report)
+    if result is None:
+        return ExitCode.LOCKED
+    if as_json:
+        write_out([json_line(result.summary.as_dict()), "\n"])
+    _tell(context, result, news, is_restricted=not selected.is_all)
+    return result.exit_code
+
+
+def _locked(
+    context: CliContext,
+    settings: Settings,
+    restriction: Selection | None,
+    *,
+    wait_seconds: float,
+    send: bool,
+) -> tuple[RunResult | None, tuple[str, ...]]:
+    """Run with the locks held, between two pings; None where another run holds them and that is no news."""
     from crawler.store.lock import take_locks
 
     names = [account.name for account in settings.accounts]
-    with take_locks(settings.database, names, clock=context.clock, wait_seconds=wait_seconds) as fence:
-        result = _crawl(context, settings, fence, restriction, send=not no_report)
-    if as_json:
-        write_out([json_line(result.summary.as_dict()), "\n"])
-    if sys.stderr.isatty() or result.exit_code != ExitCode.DONE or context.verbosity > 0:
-        context.say(told(result.summary), level="info" if result.exit_code == ExitCode.DONE else "warning")
-    for problem in result.report_problems:
-        context.say(visible(f"Warning: {problem}"), level="warning")
-    return result.exit_code
+    is_whole = restriction is None and len(settings.accounts) == len(context.settings().accounts)
+    switch: Switch | None = None
+    try:
+        with take_locks(settings.database, names, clock=context.clock, wait_seconds=wait_seconds) as fence:
+            switch = _switch(settings, is_whole=is_whole)
+            switch.start()
+            result, news = _crawl(context, settings, fence, restriction, send=send, is_whole=is_whole)
+    except LockTaken as exc:
+        if _is_watched(context) or (_has_outlived(settings, exc, context.clock()) and _is_first(settings)):
+            raise
+        return None, ()
+    except BaseException as exc:
+        switch = switch or _switch(settings, is_whole=is_whole)
+        code = exc.exit_code if isinstance(exc, CrawlerError) else ExitCode.INTERNAL
+        error = str(exc) if isinstance(exc, CrawlerError) else type(exc).__name__
+        switch.end(is_done=False, body=json_line({"status": "failed", "exit_code": int(code), "error": error}))
+        raise
+    body = {**result.summary.as_dict(), "exit_code": int(result.exit_code)}
+    switch.end(is_done=result.exit_code == ExitCode.DONE, body=json_line(body))
+    return result, news
+
+
+def _switch(settings: Settings, *, is_whole: bool) -> Switch:
+    # Loads the standard library's HTTP client, which a run that is too early does without.
+    from crawler.ops.ping import Switch
+
+    return Switch(settings.ping.reveal() if settings.ping is not None and is_whole else None)
+
+
+def _is_watched(context: CliContext) -> bool:
+    """Tell whether a person watches; under cron nobody does, and what is said becomes a mail."""
+    return sys.stderr.isatty() or context.verbosity > 0
+
+
+def _has_outlived(settings: Settings, taken: LockTaken, now: datetime) -> bool:
+    """Tell whether the lock's holder should have ended by its own deadlines."""
+    from crawler.ops.schedule import GRACE_SECONDS
+
+    if taken.since is None:
+        return False
+    deadline = max(account.limits.run_deadline_seconds for account in settings.accounts)
+    return (now - taken.since).total_seconds() > deadline + settings.report_deadline_seconds + GRACE_SECONDS
+
+
+def _is_first(settings: Settings) -> bool:
+    from crawler.store.address import parse_address
+    from crawler.store.lock_file import first_to_tell
+
+    path = parse_address(settings.database).path
+    return path is None or first_to_tell(path)
+
+
+def _tell(context: CliContext, result: RunResult, news: tuple[str, ...], *, is_restricted: bool) -> None:
+    """Say to a person how the run went; where nobody watches only what is news."""
+    from crawler.ops.telling import told
+
+    is_done = result.exit_code == ExitCode.DONE
+    level = "info" if is_done else "warning"
+    if context.log_format == "json":
+        summary = {**result.summary.as_dict(), "exit_code": int(result.exit_code)}
+        context.say(f"run {result.summary.run} {result.summary.status}", level="warning", summary=summary)
+        news = tuple(text for text in news if not text.startswith("crawler run "))
+    elif _is_watched(context) or (is_restricted and not is_done):
+        lines = [told(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
+        context.say(_visible_lines("\n".join(lines)), level=level if not result.report_problems else "warning")
+        return
+    for text in news:
+        context.say(_visible_lines(text), level="warning")
+
+
+def _visible_lines(text: str) -> str:
+    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def _narrowed(settings: Settings, selected: Selected) -> Settings:
@@ -113,12 +193,19 @@ def _restriction(selected: Selected) -> Selection | None:
 
 
 def _crawl(
-    context: CliContext, settings: Settings, fence: Fence, restriction: Selection | None, *, send: bool
-) -> RunResult:
+    context: CliContext,
+    settings: Settings,
+    fence: Fence,
+    restriction: Selection | None,
+    *,
+    send: bool,
+    is_whole: bool,
+) -> tuple[RunResult, tuple[str, ...]]:
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
     import asyncio
 
     from crawler.fetch import Timing
+    from crawler.ops.after import after
     from crawler.pipeline import crawl, report
     from crawler.store.engine import opened
     from crawler.store.migrate import ensure_schema
@@ -136,12 +223,15 @@ def _crawl(
                     stop=stop,
                     restriction=restriction,
                     progress=progress,
+                    begun=bind_run,
                 )
             return await report(settings, engine, fence, result, timing=timing, stop=stop, send=send)
 
     with opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
-        return asyncio.run(go())
+        result = asyncio.run(go())
+        news = after(settings, engine, result, now=context.clock()) if is_whole else ()
+        return result, news
 
 
 def _preview(
@@ -210,42 +300,3 @@ def _progress() -> Iterator[Progress | None]:
             bar.update(task, completed=done, total=total, description=visible(target.zone))
 
         yield tell
-
-
-def told(summary: RunSummary) -> str:
-    """Tell a run to a person: one line, then why targets failed, then what was noticed."""
-    counts = summary.targets
-    outcomes = ", ".join(
-        f"{counts[name]} {name}" for name in ("ok", "held", "denied", "failed", "skipped") if counts[name]
-    )
-    news = ", ".join(f"{count} {event.replace('_', ' ')}" for event, count in summary.changes.items() if count)
-    if summary.baseline["targets"]:
-        baseline = f"baseline of {summary.baseline['images']} images at {summary.baseline['targets']} targets"
-        news = f"{baseline}; {news}" if news else baseline
-    seconds = (summary.finished_at - summary.started_at).total_seconds() if summary.finished_at else 0
-    lines = [
-        f"Run {summary.run} {summary.status} in {seconds:.0f} s: {outcomes or 'no targets'}; {news or 'no changes'}."
-    ]
-    lines += _grouped(
-        (f"{failure.outcome}: {failure.message}", failure.target, failure.request_uuid)
-        for failure in summary.failures
-        if failure.outcome in ("failed", "skipped", "held")
-    )
-    lines += [f"  note: {notice}" for notice in summary.notices]
-    return "\n".join(visible(line) for line in lines)
-
-
-def _grouped(failures: Iterator[tuple[str, Target, str]]) -> list[str]:
-    """Give a line for each reason, with the first target, its request's id and how many more targets there are."""
-    by_reason: dict[str, list[tuple[Target, str]]] = {}
-    for reason, target, request_uuid in failures:
-        by_reason.setdefault(reason, []).append((target, request_uuid))
-    lines = []
-    for reason, asked in list(by_reason.items())[:TOLD_FAILURES]:
-        (target, request_uuid), *others = asked
-        more = f" and {len(others)} more" if others else ""
-        request = f" [{request_uuid}]" if request_uuid else ""
-        lines.append(f"  {target}{more}: {reason}{request}")
-    if len(by_reason) > TOLD_FAILURES:
-        lines.append(f"  and {len(by_reason) - TOLD_FAILURES} more reasons: crawler status")
-    return lines

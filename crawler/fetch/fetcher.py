@@ -265,7 +265,7 @@ class Fetcher:
 
     def _failure(self, entry: Entry, refusal: Refusal, note: str = "") -> Failure:
         target = entry.ask.target
-        logger.debug("%s: %s", target, refusal.message)
+        logger.debug("%s: %s", target, refusal.message, extra={"target": str(target)})
         return Failure(
             target=target,
             outcome="failed",

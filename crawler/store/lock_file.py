@@ -74,7 +74,8 @@ def take_file_lock(
         while not _try(descriptor, path):
             left = deadline - monotonic()
             if left <= 0:
-                raise LockTaken(f"Another run holds the lock of {database}{_holder(descriptor)}.")
+                holder, since = _holder(descriptor)
+                raise LockTaken(f"Another run holds the lock of {database}{holder}.", since=since)
             sleep(min(_POLL_SECONDS, left))
         _prove(path, database)
         _note(descriptor, clock())
@@ -87,6 +88,24 @@ def take_file_lock(
                 os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def first_to_tell(database: Path) -> bool:
+    """Tell whether nobody complained of the present holder yet, and note in its file that somebody did now."""
+    try:
+        descriptor = os.open(_real(database).with_name(f"{_real(database).name}.lock"), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        note = json.loads(os.pread(descriptor, 4096, 0))
+        if note.get("told"):
+            return False
+        os.pwrite(descriptor, json.dumps({**note, "told": True}).encode(), 0)
+    except (OSError, ValueError, AttributeError):
+        return True
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def network_file_system(path: Path, mounts: str) -> str | None:
@@ -164,10 +183,11 @@ def _note(descriptor: int, now: datetime) -> None:
         os.pwrite(descriptor, text.encode(), 0)
 
 
-def _holder(descriptor: int) -> str:
-    """Say who holds the lock, as far as the file tells."""
+def _holder(descriptor: int) -> tuple[str, datetime | None]:
+    """Say who holds the lock and since when, as far as the file tells."""
     try:
         note = json.loads(os.pread(descriptor, 4096, 0))
-        return f": process {int(note['pid'])} on {note['host']} since {note['started']}"
+        text = f": process {int(note['pid'])} on {note['host']} since {note['started']}"
+        return text, datetime.fromisoformat(note["started"])
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return "", None

@@ -100,7 +100,7 @@ def take_session_locks(
             while (blocked := _try_all(session, engine, names)) is not None:
                 left = deadline - monotonic()
                 if left <= 0:
-                    raise LockTaken(blocked)
+                    raise blocked
                 sleep(min(_POLL_SECONDS, left))
             pid = _introduce(session, engine, clock())
             yield SessionFence(pid, 1 + len(names or ()), _raise_fences(engine, names))
@@ -113,7 +113,7 @@ def take_session_locks(
         engine.dispose()
 
 
-def _try_all(session: Connection, engine: Engine, names: Sequence[str] | None) -> str | None:
+def _try_all(session: Connection, engine: Engine, names: Sequence[str] | None) -> LockTaken | None:
     """Take every lock and give None, or take none and say who holds the first that is taken."""
     wanted = [("pg_try_advisory_lock" if names is None else "pg_try_advisory_lock_shared", _key("database"))]
     wanted += [("pg_try_advisory_lock", _key(f"account {name}")) for name in names or ()]
@@ -123,7 +123,8 @@ def _try_all(session: Connection, engine: Engine, names: Sequence[str] | None) -
             if not session.execute(text(f"SELECT {function}(:key)"), {"key": key}).scalar_one():
                 holder = session.execute(_HOLDER, {"key": key}).first()
                 session.execute(text("SELECT pg_advisory_unlock_all()"))
-                return f"Another run holds the lock of {name}{_described(*holder) if holder else ''}."
+                who, since = _described(*holder) if holder else ("", None)
+                return LockTaken(f"Another run holds the lock of {name}{who}.", since=since)
     return None
 
 
@@ -137,13 +138,14 @@ def _introduce(session: Connection, engine: Engine, now: datetime) -> int:
     return pid
 
 
-def _described(name: str | None, pid: int) -> str:
-    """Say who a holder is by its session's name, which other database users may not be shown."""
+def _described(name: str | None, pid: int) -> tuple[str, datetime | None]:
+    """Say who a holder is and since when by its session's name, which other database users may not be shown."""
     parts = (name or "").split(" ")
     if len(parts) == 3 and parts[0] == _APPLICATION and "@" in parts[1]:
         process, _, host = parts[1].partition("@")
-        return f": process {process} on {host} since {parts[2]}"
-    return f": database session {pid}"
+        with contextlib.suppress(ValueError):
+            return f": process {process} on {host} since {parts[2]}", datetime.fromisoformat(parts[2])
+    return f": database session {pid}", None
 
 
 def _raise_fences(engine: Engine, names: Sequence[str] | None) -> dict[int, int]:

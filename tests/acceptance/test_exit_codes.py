@@ -125,7 +125,7 @@ def test_open_yesterday(driver: Driver) -> None:
     with run_in_thread(faulty({"ret_code": 293, "zone": "sg-01"})) as cloud:
         driver.configure(account(cloud.url)).run()
         cloud.step = 2
-        runs = [driver.run(code=3), driver.run(code=3)]
+        runs = [driver.run("-v", code=3), driver.run("-v", code=3)]
 
     for ran in runs:
         assert ran.failures["sg-01"]["outcome"] == "failed"
@@ -206,7 +206,8 @@ def test_lock_taken(driver: Driver) -> None:
     with run_in_thread(WORLD) as cloud:
         driver.configure(account(cloud.url))
         with take_locks(driver.database, ["prod"], clock=lambda: NOW):
-            said = driver.call("run", code=75).stderr
+            assert driver.call("run", code=75).stderr == ""
+            said = driver.call("-v", "run", code=75).stderr
         assert cloud.log == []
         assert driver.run().targets["ok"] == len(ZONES)
     assert "Another run holds the lock" in said
