@@ -10,6 +10,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.errors import ExitCode
 
 FIELDS = (
     "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "gpu", "os_type",
@@ -44,13 +45,15 @@ COLUMNS = (
 @click.option("--retired", is_flag=True, help="Also images of targets that are retired or deselected.")
 @reader_options
 @pass_cli
-def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> None:
+def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> ExitCode:
     """
     Show what is available now, or was at a moment, and how well that is known.
 
-    State `unknown` means that the target was not observed well: the reason follows. Such images are never left out.
+    State `unknown` means that the target was not observed well: the reason follows. Such images are never left out. A
+    moment before anybody had looked leaves with exit code 8.
     """
     from crawler.store import reader
+    from crawler.store.vocabulary import first_run_at
 
     settings = context.history_settings()
     with context.history() as conn:
@@ -66,3 +69,7 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
         count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
         if not count:
             context.say(explain_empty(conn, selected, what="images", at=at, zone=settings.timezone))
+            first = first_run_at(conn)
+            if at is not None and first is not None and at < first:
+                return ExitCode.UNKNOWN
+    return ExitCode.DONE

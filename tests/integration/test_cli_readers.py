@@ -177,7 +177,6 @@ def test_all_unheard_of(database: Database) -> None:
     [
         (("images", "--image-id", "uimage-vareox"), "No images fit --image-id uimage-vareox"),
         (("images", "--zone", "sg-01", "--image-id", "uimage-puxm0l"), "No images fit --zone sg-01 and --image-id"),
-        (("images", "--at", "9d"), "Nothing was recorded by 2026-11-14 19:00:00: the first run ended at 2026-11-22 19"),
         (("changes", "--event", "returned"), "There are no returned changes."),
         (("changes", "--since", "2026-11-23T19:00:01"), "There are no changes in that time."),
     ],
@@ -188,6 +187,14 @@ def test_why_empty(database: Database, words: tuple[str, ...], said: str) -> Non
 
     assert result.stdout == "[]\n"
     assert said in result.stderr
+
+
+def test_before_anybody_looked(database: Database) -> None:
+    """A moment before the first run is not answered with "nothing": exit 8, an empty array, and the reason."""
+    result = call(*database, "images", "--at", "9d", "-o", "json", code=8)
+
+    assert result.stdout == "[]\n"
+    assert "Nothing was recorded by 2026-11-14 19:00:00: the first run ended at 2026-11-22 19" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["images", "changes", "status", "runs"])
