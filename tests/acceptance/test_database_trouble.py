@@ -249,16 +249,16 @@ def test_sessions_ended(heavy: Nursery, postgres_url: str, tmp_path: Path, empty
 
 
 @pytest.mark.prove
-def test_sessions_ended_40_times(
+def test_sessions_ended_30_times(
     heavy: Nursery, postgres_url: str, tmp_path: Path, empty: Path, proven: Proven
 ) -> None:
-    """At 40 random moments PostgreSQL ends a run's sessions, and never is a target half-written."""
-    gave_up, over = cut_off(heavy, tmp_path, postgres_url, empty, 40)
+    """At 30 random moments PostgreSQL ends a run's sessions, and never is a target half-written."""
+    gave_up, over = cut_off(heavy, tmp_path, postgres_url, empty, 30)
     proven(
         "Database gone away (PostgreSQL sessions ended at random moments): exit 74, whole targets, next run completes",
         f"{gave_up} runs gave up, {over} had not begun or were over",
     )
-    assert gave_up >= 10
+    assert gave_up >= 8
 
 
 class OwnServer:
