@@ -8,7 +8,9 @@ sent, the root of their thread.
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Sequence
 from datetime import datetime
 from email.headerregistry import Address
@@ -25,6 +27,8 @@ from crawler.report.values import Digest
 _POLICY = SMTP.clone(cte_type="7bit")
 _DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 ATTACHMENT = "changes.csv"
+#: A longer list is attached zipped: servers refuse mails of some ten million bytes.
+LARGEST_CSV = 1_000_000
 
 
 def compose(
@@ -51,8 +55,12 @@ def compose(
     message["X-Auto-Response-Suppress"] = "All"
     message.set_content(rendered.text)
     message.add_alternative(rendered.html, subtype="html")
-    if rendered.is_cut:
+    if rendered.is_cut and len(rendered.csv) <= LARGEST_CSV:
         message.add_attachment(rendered.csv, maintype="text", subtype="csv", filename=ATTACHMENT)
+    elif rendered.is_cut:
+        message.add_attachment(
+            _zipped(rendered.csv), maintype="application", subtype="zip", filename=f"{ATTACHMENT}.zip"
+        )
     # Last, because a message that becomes a multipart passes what is called content-… on to its part.
     message["Content-Language"] = "zh-CN" if digest.subscription.language == "zh" else "en"
     for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
@@ -72,6 +80,16 @@ def message_id(digest: Digest, *, sender: str) -> str:
         digest.until.isoformat(),
     ]
     return f"<crawler.{digest.last_run}.{digest_of(about)[:24]}@{_domain(sender)}>"
+
+
+def _zipped(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        # The date is the format's first, so that equal lists give equal bytes.
+        entry = zipfile.ZipInfo(ATTACHMENT)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(entry, content)
+    return file.getvalue()
 
 
 def _thread_root(digest: Digest, sender: str) -> str:

@@ -93,7 +93,7 @@ def _section(pen: Writer, title: str, tone: Tone, rows: Sequence[Row], note: str
     rest = ""
     if len(shown) < len(rows):
         pen.is_cut = True
-        rest = pen.words.more_attached.format(n=len(rows) - len(shown))
+        rest = pen.words.more.format(n=len(rows) - len(shown))
     yield Section(title=title, tone=tone, rows=shown, note=note, rest=rest)
 
 
@@ -148,6 +148,8 @@ def _footer(digest: Digest, pen: Writer) -> Iterable[str]:
     yield f"{observed}{'' if digest.subscription.language == 'zh' else ' '}{span}"
     if coverage.still:
         yield words.still.format(zones=pen.still(coverage.still))
+    if pen.is_cut:
+        yield words.attached
     if digest.kind == "urgent":
         yield words.urgent_note
     yield words.sender.format(name=pen.name(digest.subscription.name))

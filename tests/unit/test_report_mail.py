@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import string
+import zipfile
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any
@@ -239,6 +240,23 @@ def test_size(language: str) -> None:
     assert [int(row["id"]) for row in rows] == [row.id for row in story.changes]
     assert "changes.csv" in part(message, "plain")
     assert content("".join(read_html(part(message, "html")).text)) == content(part(message, "plain"))
+
+
+def test_long_lists_are_zipped() -> None:
+    """A list that servers would refuse for its size is attached zipped, the same bytes each time."""
+    story = Story(zones=60)
+    for number in range(8_000):
+        story.change("appeared", f"uimage-{number}", f"Image {number}", where=f"zone-{number % 60 + 1:02}")
+    digest = digest_of(story, 2, told=KNOWN, pins=[])
+    raw = mail(digest)
+    (attached,) = parsed(raw).iter_attachments()
+    content_of_zip = attached.get_payload(decode=True)
+    assert isinstance(content_of_zip, bytes)
+    with zipfile.ZipFile(io.BytesIO(content_of_zip)) as archive:
+        assert archive.read("changes.csv") == render(digest).csv
+
+    assert len(raw) < 500_000
+    assert raw == mail(digest)
 
 
 def test_nothing_is_attached_to_a_whole_mail() -> None:

@@ -117,7 +117,7 @@ class Words:
     no: str
     nothing: str
     more: str
-    more_attached: str
+    attached: str
 
     # how well it is known
     held_row: Counted
