@@ -43,21 +43,21 @@ class CliContext:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _loaded: dict[bool, Settings] = field(default_factory=dict, repr=False)
 
-    def settings(self) -> Settings:
+    def settings(self, *, quiet: bool = False) -> Settings:
         """Give all settings, for commands that crawl; raise ConfigurationError with every problem."""
-        return self._load(need_accounts=True)
+        return self._load(need_accounts=True, quiet=quiet)
 
     def history_settings(self) -> Settings:
         """Give what readers of the history need, even where the accounts' secrets are out of reach."""
         return self._loaded.get(True) or self._load(need_accounts=False)
 
-    def _load(self, *, need_accounts: bool) -> Settings:
+    def _load(self, *, need_accounts: bool, quiet: bool = False) -> Settings:
         if need_accounts not in self._loaded:
             from crawler.settings import load
 
             settings = load(self.config_path, self.database, self.environ, need_accounts=need_accounts)
             self._loaded[need_accounts] = settings
-            for warning in settings.warnings:
+            for warning in () if quiet else settings.warnings:
                 self.say(f"Warning: {warning}", level="warning")
         return self._loaded[need_accounts]
 

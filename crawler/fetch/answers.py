@@ -26,6 +26,8 @@ class Answer:
     request_uuid: str
     retry_after_seconds: float | None
     received_at: datetime
+    #: The server's own time, by its Date header.
+    served_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

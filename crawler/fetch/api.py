@@ -12,6 +12,8 @@ import hashlib
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 
@@ -156,7 +158,16 @@ class ApiClient:
             request_uuid=printable(headers.get("X-UCLOUD-REQUEST-UUID", ""), 100),
             retry_after_seconds=retry_after_seconds(headers.get("Retry-After"), received_at),
             received_at=received_at,
+            served_at=_date(headers.get("Date", "")),
         )
+
+
+def _date(header: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -51,6 +51,7 @@ def _resolve_account(
         findings.problem((*at, "profile"), f"gives the keys, so {' and '.join(both)} must go (or the profile)")
         return
     found = read_profile(profile, environ, lambda sentence: findings.problem((*at, "profile"), sentence))
+    _warn_open_profile(environ, findings)
     # Placeholders keep a profile that cannot be read from also being two missing keys.
     account["public_key"] = found.get("public_key", "unreadable")
     account["private_key"] = found.get("private_key", "unreadable")
@@ -58,6 +59,15 @@ def _resolve_account(
         account.setdefault("endpoint", found["base_url"])
     if found.get("project_id"):
         account.setdefault("projects", [plain_project(found["project_id"])])
+
+
+def _warn_open_profile(environ: Mapping[str, str], findings: Findings) -> None:
+    path = Path(environ.get("HOME") or Path.home()) / ".ucloud" / "credential.json"
+    try:
+        if path.stat().st_mode & 0o004:
+            findings.warnings.append(f"{path} is readable by everyone; chmod 600 it")
+    except OSError:
+        return
 
 
 def _environment_account(environ: Mapping[str, str], findings: Findings, path: Path | None) -> dict[str, Any] | None:

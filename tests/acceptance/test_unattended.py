@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ ZONES = {zone: {f"uimage-{zone}": "CentOS 7.6"} for zone in ("hk-02", "hk-03", "
 DOWN = {"zone": "sg-01", "ret_code": 8010, "message": "backend error"}
 REFUSED = {"zone": "sg-01", "ret_code": 160, "message": "Missing action"}
 #: All well, down for a while, down for another reason, well again.
-STEPS = [{"faults": [DOWN]}, {"faults": [REFUSED]}, {"faults": []}]
+STEPS: list[dict[str, Any]] = [{"faults": [DOWN]}, {"faults": [REFUSED]}, {"faults": []}]
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_silence(driver: Driver, cloud: EmulatorServer) -> None:
 
 def test_refused_account(light: Driver) -> None:
     """Keys that are refused are told once, and once more when they work."""
-    steps = [{"faults": [{"ret_code": 171}]}, {"faults": []}]
+    steps: list[dict[str, Any]] = [{"faults": [{"ret_code": 171}]}, {"faults": []}]
     with run_in_thread(make_timeline(zones=ZONES, steps=steps)) as cloud:
         light.configure(account(cloud.url))
         said = []

@@ -1,0 +1,55 @@
+"""`crawler doctor`: what is wrong with this installation, and how to fix it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.output import json_line, write_out
+from crawler.cli.safe import visible
+from crawler.errors import ConfigurationError, ExitCode
+
+if TYPE_CHECKING:
+    from crawler.ops.findings import Finding
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+@click.option("--test-mail", metavar="TO", help="Send a test mail to this address over the configured server.")
+@pass_cli
+def doctor(context: CliContext, as_json: bool, test_mail: str | None) -> ExitCode:
+    """
+    Look at everything a run needs, for real: files, keys, clock, cloud, database, mail.
+
+    Each check is ok, warn or fail, with the fix; exit 1 when one fails. Changes nothing.
+    """
+    from crawler.ops.findings import told, worst
+
+    findings = []
+    for finding in _examined(context, test_mail):
+        findings.append(finding)
+        if not as_json:
+            write_out(f"{visible(line)}\n" for line in told([finding]))
+    state = worst(findings)
+    if as_json:
+        write_out([json_line({"state": state, "findings": [finding.as_dict() for finding in findings]}), "\n"])
+    return ExitCode.NO if state == "fail" else ExitCode.DONE
+
+
+def _examined(context: CliContext, test_mail: str | None) -> Iterator[Finding]:
+    from crawler.ops.findings import fail
+
+    try:
+        settings = context.settings(quiet=True)
+    except ConfigurationError as exc:
+        for problem in exc.problems:
+            yield fail(
+                "configuration", problem, "correct it; config/crawler.example.toml has all settings", about=exc.source
+            )
+        return
+    from crawler.ops.doctor import examine
+
+    yield from examine(settings, clock=context.clock, environ=context.environ, test_mail=test_mail)

@@ -1,0 +1,336 @@
+"""
+What may be wrong with an installation, each looked at for real: files, the clock, the cloud, the database, the mail.
+
+Nothing is changed: the locks are taken for a moment, the cloud is asked what discovery asks, and a mail is sent only
+when somebody asked for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, make_msgid, parseaddr
+from pathlib import Path
+from zoneinfo import available_timezones
+
+from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken, SchemaMismatch
+from crawler.fetch import ApiClient, Brake, CallCut, Discovery, NetworkFailure, Timing, discover
+from crawler.model import Catalog
+from crawler.moments import show_duration, zone_name
+from crawler.ops.findings import Finding, fail, ok, warn
+from crawler.ops.schedule import GRACE_SECONDS
+from crawler.pipeline import connect
+from crawler.report.channels import TransportError
+from crawler.reporting.channels import channels_of
+from crawler.settings import AccountSettings, Settings
+from crawler.store import integrity, reader
+from crawler.store.address import parse_address
+from crawler.store.engine import opened, read
+from crawler.store.lock import take_locks
+from crawler.store.migrate import schema_state
+from crawler.targets import configured_catalog, configured_projects, reconcile
+
+#: The Date header tells whole seconds, and an answer takes its time.
+SKEW_WARN = timedelta(seconds=30)
+SKEW_FAIL = timedelta(minutes=5)
+#: A run needs little; an upgrade copies the database first.
+LEAST_FREE_BYTES = 64 * 1024 * 1024
+#: The longest look at one account.
+PATIENCE_SECONDS = 60.0
+
+Clock = Callable[[], datetime]
+
+
+def examine(
+    settings: Settings, *, clock: Clock, environ: Mapping[str, str], test_mail: str | None = None
+) -> Iterator[Finding]:
+    """Give the findings one by one, as they are made; raises nothing of what it looks for."""
+    yield from _files(settings)
+    yield _time_zone(settings, environ)
+    yield from asyncio.run(_accounts(settings, clock))
+    yield from _database(settings, clock)
+    yield from _mail(settings, clock, test_mail)
+    yield from _textfile(settings)
+
+
+# --- files and time --------------------------------------------------------------------------------------------------
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    """Sort the warnings of the configuration: open files are one check, the rest another."""
+    is_open = [warning for warning in settings.warnings if "readable by everyone" in warning]
+    other = [warning for warning in settings.warnings if warning not in is_open]
+    source = str(settings.source or "the environment")
+    if other:
+        for warning in other:
+            yield warn("configuration", warning, "change it, unless this is meant", about=source)
+    else:
+        count = len(settings.accounts)
+        yield ok("configuration", f"{count} {'account' if count == 1 else 'accounts'}", about=source)
+    for warning in is_open:
+        sentence, _, advice = warning.partition("; ")
+        yield warn("permissions", sentence, advice.replace(" it", " the file"))
+    if not is_open:
+        yield ok("permissions", "no secret is readable by everyone")
+
+
+def _time_zone(settings: Settings, environ: Mapping[str, str]) -> Finding:
+    configured = zone_name(settings.timezone)
+    machine = environ.get("TZ", "").removeprefix(":")
+    if machine and "/" in machine and not machine.startswith("/") and machine not in available_timezones():
+        return warn(
+            "time zone",
+            f"this machine's TZ={machine} is no known zone, so cron's clock is UTC",
+            "set TZ, or /etc/localtime, to a zone that exists",
+        )
+    there = f"; the machine's is {machine}" if machine and machine != configured else ""
+    return ok("time zone", f"times are shown in {configured}{there}")
+
+
+# --- the cloud -------------------------------------------------------------------------------------------------------
+
+
+async def _accounts(settings: Settings, clock: Clock) -> list[Finding]:
+    found = await asyncio.gather(*(_account(settings, account, clock) for account in settings.accounts))
+    return [finding for findings in found for finding in findings]
+
+
+async def _account(settings: Settings, account: AccountSettings, clock: Clock) -> list[Finding]:
+    timing = Timing(clock=clock)
+    deadline = timing.monotonic() + PATIENCE_SECONDS
+    try:
+        async with connect(account, timing) as client:
+            try:
+                findings = [await _endpoint(client, account, timing, deadline)]
+            except (NetworkFailure, CallCut) as exc:
+                return [
+                    fail(
+                        "endpoint",
+                        f"{account.endpoint}: {exc}",
+                        "check the address, the network, a proxy or firewall, and the certificates of this machine",
+                        about=account.name,
+                    )
+                ]
+            skew = findings.pop()
+            discovery = await discover(client, deadline=deadline)
+    except (OSError, ValueError) as exc:
+        return [fail("endpoint", str(exc), "check the configuration of the account", about=account.name)]
+    protocol = "over TLS, its certificate is good" if account.endpoint.startswith("https:") else "without TLS"
+    reached = ok("endpoint", f"{account.endpoint} answers {protocol}", about=account.name)
+    return [reached, skew, *_discovered(settings, account, discovery)]
+
+
+async def _endpoint(client: ApiClient, account: AccountSettings, timing: Timing, deadline: float) -> Finding:
+    """Ask once, and compare the clocks; raises NetworkFailure and CallCut."""
+    brake = Brake(monotonic=timing.monotonic, deadline=deadline)
+    async with brake.watched():
+        answer = await client.attempt(client.form("GetRegion"), brake)
+    if answer.served_at is None:
+        return ok("clock", "the answers carry no date to compare with", about=account.name)
+    skew = answer.received_at - answer.served_at
+    seconds = abs(round(skew.total_seconds()))
+    message = f"this machine's clock is {seconds} s {'ahead of' if skew > timedelta() else 'behind'} the cloud's"
+    fix = "let the machine follow a time server (timedatectl set-ntp true); observations are dated by its clock"
+    if abs(skew) > SKEW_FAIL:
+        return fail("clock", message, fix, about=account.name)
+    if abs(skew) > SKEW_WARN:
+        return warn("clock", message, fix, about=account.name)
+    return ok("clock", "this machine's clock agrees with the cloud's", about=account.name)
+
+
+def _discovered(settings: Settings, account: AccountSettings, discovery: Discovery) -> Iterator[Finding]:
+    name = account.name
+    if discovery.credential is not None:
+        fix = {
+            174: "check the public key, and whether this brand wants a channel-key header",
+            171: "check the private key: the signature does not fit",
+            294: "add this machine's address to the account's white-list",
+        }.get(discovery.credential.ret_code or 0, "check both keys of the account, and that they are not disabled")
+        yield fail("keys", discovery.credential.message, fix, about=name)
+        return
+    yield ok("keys", "a signed call was accepted", about=name)
+    for problem in discovery.problems:
+        yield warn("catalog", problem, "runs fall back to the last catalog, or the configured places", about=name)
+    if discovery.projects_refused and not account.project_ids:
+        yield warn(
+            "catalog",
+            f"the list of projects is not open to this key ({discovery.refusal})",
+            "name the project ids under `projects`, where the default project is not meant",
+            about=name,
+        )
+    if discovery.places is None:
+        if not account.places:
+            return
+        places = [(place.region, place.zone, place.project) for place in account.places]
+        catalog = configured_catalog(places, discovery.projects or configured_projects(account.projects))
+    else:
+        projects = discovery.projects or configured_projects(account.projects)
+        catalog = Catalog(projects=projects, places=discovery.places)
+    asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
+    zones = {target.zone for target in asked}
+    if not asked:
+        yield fail(
+            "catalog",
+            f"the selection matches none of {len(catalog.places)} zones",
+            "widen projects, regions, zones or kinds; `crawler config show` tells what counts",
+            about=name,
+        )
+        return
+    yield ok("catalog", f"{len(asked)} targets in {len(zones)} zones", about=name)
+    yield _rate(account, len(asked))
+
+
+def _rate(account: AccountSettings, targets: int) -> Finding:
+    limits = account.limits
+    seconds = targets * limits.period_seconds / limits.rate
+    each = f"{limits.rate:g} requests per {limits.period_seconds:g} s"
+    if seconds > limits.run_deadline_seconds:
+        return fail(
+            "rate",
+            f"at {each} asking {targets} targets takes {seconds:.0f} s, and the run ends after "
+            f"{limits.run_deadline_seconds:g} s",
+            "raise rate as far as the provider allows, or run_deadline_seconds, or select less",
+            about=account.name,
+        )
+    return ok("rate", f"at {each} a run takes at least {max(1, round(seconds))} s", about=account.name)
+
+
+# --- the database ----------------------------------------------------------------------------------------------------
+
+
+def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
+    path = parse_address(settings.database).path
+    shown = settings.database_shown
+    if path is not None:
+        yield from _disk(path)
+    yield _lock(settings, clock)
+    if path is not None and not path.exists():
+        yield ok("database", "there is no history yet: the first run makes it", about=shown)
+        return
+    try:
+        with opened(settings.database, read_only=True) as engine:
+            state = schema_state(engine)
+            upgrade = "crawler db upgrade"
+            if state.name == "ahead":
+                yield fail("schema", f"a newer program wrote {state.found}", "upgrade this program", about=shown)
+                return
+            if state.name != "current" and path is None:
+                what = "has no schema yet" if state.name == "empty" else f"has an older schema, {state.found}"
+                yield fail("schema", f"the database {what}", upgrade, about=shown)
+                return
+            if state.name != "current":
+                message = "the next run upgrades the schema, after a copy"
+                yield warn("schema", message, f"{upgrade}, to see that it works", about=shown)
+                return
+            yield ok("schema", f"{state.found}", about=shown)
+            with read(engine) as conn:
+                wrong = integrity.findings(conn)
+                last = list(reader.runs(conn, 1))
+            for sentence in wrong:
+                yield fail("integrity", sentence, "restore a backup; `crawler db check` lists all", about=shown)
+            if not wrong:
+                yield ok("integrity", "the file and the history are sound", about=shown)
+            for run in last:
+                if run.requests["throttled"]:
+                    yield warn(
+                        "rate",
+                        f"run {run.run} was told {run.requests['throttled']} times that it asks too much",
+                        "lower rate in [limits]: others may share the allowance",
+                    )
+    except (DatabaseUnavailable, sqlite3.DatabaseError) as exc:
+        yield fail(
+            "database", str(exc), "see that it exists, is reachable and readable; else restore a backup", about=shown
+        )
+
+
+def _disk(path: Path) -> Iterator[Finding]:
+    folder = path.parent
+    try:
+        free = shutil.disk_usage(folder).free
+        size = path.stat().st_size if path.exists() else 0
+    except OSError as exc:
+        yield fail("disk", f"{folder}: {exc.strerror}", "make the folder, or change `database`")
+        return
+    wanted = max(LEAST_FREE_BYTES, 2 * size)
+    text = f"{free / 2**20:.0f} MB free beside a database of {size / 2**20:.1f} MB"
+    if free < wanted:
+        fix = f"free {(wanted - free) / 2**20:.0f} MB: an upgrade copies the database first (crawler db prune)"
+        yield (fail if free < size or free < LEAST_FREE_BYTES / 8 else warn)("disk", text, fix, about=str(folder))
+    else:
+        yield ok("disk", text, about=str(folder))
+
+
+def _lock(settings: Settings, clock: Clock) -> Finding:
+    names = [account.name for account in settings.accounts]
+    try:
+        with take_locks(settings.database, names, clock=clock):
+            return ok("lock", "free: no run is at work")
+    except LockTaken as exc:
+        deadline = max(account.limits.run_deadline_seconds for account in settings.accounts)
+        limit = deadline + settings.report_deadline_seconds + GRACE_SECONDS
+        if exc.since is not None and (clock() - exc.since).total_seconds() > limit:
+            age = show_duration(timedelta(seconds=round((clock() - exc.since).total_seconds())))
+            return fail("lock", f"{exc} That is {age}, longer than any run may take.", "look at that process; end it")
+        return ok("lock", str(exc))
+    except SchemaMismatch as exc:
+        return warn("lock", f"not tried: {exc}", "crawler db upgrade")
+    except CrawlerError as exc:
+        return fail("lock", str(exc), "run the doctor as the user who runs the crawler, with its rights")
+
+
+# --- mail and metrics ------------------------------------------------------------------------------------------------
+
+
+def _mail(settings: Settings, clock: Clock, test_mail: str | None) -> Iterator[Finding]:
+    smtp = settings.smtp
+    if smtp is None:
+        if test_mail is not None:
+            yield fail("mail", "there is no [smtp] to send a test mail over", "add [smtp] to the configuration")
+        return
+    server = f"{smtp.host}:{smtp.port}"
+    how = "logs in" if smtp.username else "takes a connection"
+    try:
+        asyncio.run(_try_mail(settings, clock, test_mail))
+    except (TransportError, OSError, ValueError) as exc:
+        yield fail("mail", str(exc), "check [smtp]: host, port, security, username and password", about=server)
+        return
+    yield ok("mail", f"the server {how}, security {smtp.security}", about=server)
+    if test_mail is not None:
+        yield ok("test mail", f"handed over for {test_mail}; see whether it arrives", about=server)
+
+
+async def _try_mail(settings: Settings, clock: Clock, test_mail: str | None) -> None:
+    channel = channels_of(settings)["email"]
+    async with channel.session() as session:
+        if test_mail is None or settings.smtp is None:
+            return
+        sender = settings.smtp.sender
+        message = EmailMessage(policy=SMTP)
+        message["Subject"] = "Test mail of crawler doctor"
+        message["From"], message["To"] = sender, test_mail
+        message["Date"] = format_datetime(clock())
+        message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or "crawler.invalid")
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content("This mail came over the server that reports leave through. Nothing else is to be done.\n")
+        for refusal in (await session.send(message.as_bytes(), [parseaddr(test_mail)[1]])).values():
+            raise TransportError(refusal.message, permanent=refusal.permanent)
+
+
+def _textfile(settings: Settings) -> Iterator[Finding]:
+    path = settings.metrics_textfile
+    if path is None:
+        return
+    if not os.access(path.parent, os.W_OK):
+        why = "cannot be written to" if path.parent.is_dir() else "does not exist"
+        fix = "make the folder writable for the user who runs the crawler, or change textfile"
+        yield fail("metrics", f"the folder {path.parent} {why}", fix)
+    elif path.suffix != ".prom":
+        yield warn("metrics", f"{path.name} does not end in .prom, so node_exporter ignores it", "rename textfile")
+    else:
+        yield ok("metrics", f"written to {path}")

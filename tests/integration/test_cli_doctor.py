@@ -1,0 +1,339 @@
+"""`crawler doctor`: each finding is provoked for real."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from crawler.emulator import EmulatorServer, run_in_thread
+from crawler.store.engine import begin, opened
+from crawler.store.lock import take_locks
+from tests.acceptance.conftest import driver as driver
+from tests.acceptance.conftest import light as light
+from tests.support.driving import Driver, account
+from tests.support.smtp import mail_server
+from tests.support.worlds import make_timeline
+
+ZONES = {zone: {f"uimage-{zone}": "CentOS 7.6"} for zone in ("hk-02", "sg-01")}
+STEPS = [{"faults": [{"ret_code": code}]} for code in (171, 174, 294)]
+SMTP = {"host": "127.0.0.1", "security": "none", "from": "crawler@example.com", "timeout_seconds": 5}
+
+
+@pytest.fixture
+def cloud() -> Iterator[EmulatorServer]:
+    with run_in_thread(make_timeline(zones=ZONES, steps=STEPS)) as server:
+        yield server
+
+
+def examined(driver: Driver, *words: str, code: int | None = 0, **environ: str) -> dict[str, list[dict[str, Any]]]:
+    """Give the findings by check; the clock is the machine's own, since the cloud tells the time too."""
+    driver.now = datetime.now(UTC) if driver.now.year == 2026 and driver.now.minute == 0 else driver.now
+    document = json.loads(driver.call("doctor", "--json", *words, code=code, **environ).stdout)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for finding in document["findings"]:
+        assert bool(finding["fix"]) == (finding["state"] != "ok"), finding
+        found.setdefault(finding["check"], []).append(finding)
+    states = {finding["state"] for finding in document["findings"]}
+    assert document["state"] == next(state for state in ("fail", "warn", "ok") if state in states)
+    assert code is None or (document["state"] == "fail") == (code == 1)
+    return found
+
+
+def states(found: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+    return {check: ",".join(finding["state"] for finding in findings) for check, findings in found.items()}
+
+
+def test_all_is_well(driver: Driver, cloud: EmulatorServer) -> None:
+    """With nothing wrong every check is ok, on both databases, and the cloud saw two or three requests."""
+    found = examined(driver.configure(account(cloud.url)))
+
+    assert set(states(found).values()) == {"ok"}
+    assert {"configuration", "permissions", "time zone", "endpoint", "clock", "keys", "catalog", "rate"} <= set(found)
+    assert {"lock", "schema", "integrity"} <= set(found)
+    assert found["catalog"][0]["message"] == "2 targets in 2 zones"
+    assert len(cloud.log) == 3
+
+
+def test_text(light: Driver, cloud: EmulatorServer) -> None:
+    """For people it is a line per check, and the fix below what is wrong."""
+    light.now = datetime.now(UTC)
+    lines = light.configure(account(cloud.url, zones=["mars-*"])).call("doctor", code=1).stdout.splitlines()
+    index = next(index for index, line in enumerate(lines) if line.startswith("fail  catalog"))
+
+    assert lines[index + 1].strip().startswith("→ widen projects, regions, zones or kinds")
+
+
+def test_configuration(light: Driver) -> None:
+    """Every problem of the configuration is a finding."""
+    found = examined(light.configure(account("ftp://x/"), stale_after="soon"), code=1)
+
+    assert states(found) == {"configuration": "fail,fail"}
+
+
+def test_permissions(light: Driver, cloud: EmulatorServer) -> None:
+    """A configuration with a secret that everyone may read is a warning with the fix."""
+    light.configure(account(cloud.url)).config.chmod(0o644)
+    (finding,) = examined(light)["permissions"]
+
+    assert (finding["state"], finding["fix"]) == ("warn", "chmod 600 the file")
+    assert str(light.config) in finding["message"]
+
+
+def test_permissions_of_a_profile(light: Driver, cloud: EmulatorServer) -> None:
+    """So is the UCloud CLI's own file."""
+    folder = light.folder / ".ucloud"
+    folder.mkdir()
+    keys = {key: value for key, value in account(cloud.url).items() if key.endswith("_key")}
+    (folder / "credential.json").write_text(json.dumps([{"profile": "mine", **keys}]))
+    (folder / "credential.json").chmod(0o644)
+    light.configure({"name": "prod", "endpoint": cloud.url, "profile": "mine"})
+
+    assert states(examined(light, HOME=str(light.folder)))["permissions"] == "warn"
+
+
+def test_time_zone(light: Driver, cloud: EmulatorServer) -> None:
+    """A machine whose TZ does not exist lives in UTC without knowing."""
+    assert states(examined(light.configure(account(cloud.url)), TZ="Mars/Olympus"))["time zone"] == "warn"
+
+
+@pytest.mark.parametrize(("minutes", "state", "code"), [(-3, "warn", 0), (3, "warn", 0), (10, "fail", 1)])
+def test_clock(light: Driver, cloud: EmulatorServer, minutes: int, state: str, code: int) -> None:
+    """A clock that differs from the cloud's is a warning, then a failure."""
+    light.now = datetime.now(UTC) + timedelta(minutes=minutes, microseconds=1)
+    (finding,) = examined(light.configure(account(cloud.url)), code=None)["clock"]
+
+    assert finding["state"] == state
+    assert ("behind" if minutes < 0 else "ahead") in finding["message"]
+
+
+def test_endpoint(light: Driver) -> None:
+    """An endpoint that nobody serves is one failure; what needs it is not asked."""
+    found = examined(light.configure(account("http://127.0.0.1:9/")), code=1)
+
+    assert states(found)["endpoint"] == "fail"
+    assert not {"keys", "catalog", "clock"} & set(found)
+
+
+def test_certificate(light: Driver, tmp_path: Path) -> None:
+    """A certificate that is not trusted is told as such."""
+    import ssl
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    from tests.support.tls import make_tls
+
+    context, _ = make_tls(tmp_path)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    assert isinstance(server.socket, ssl.SSLSocket)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        url = f"https://127.0.0.1:{server.server_address[1]}/"
+        (finding,) = examined(light.configure(account(url)), code=1)["endpoint"]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+    assert "certificate" in finding["message"]
+
+
+@pytest.mark.parametrize(("step", "word"), [(2, "private key"), (3, "channel-key"), (4, "white-list")])
+def test_keys(light: Driver, cloud: EmulatorServer, step: int, word: str) -> None:
+    """Each way of refusing the keys has its own fix."""
+    cloud.step = step
+    (finding,) = examined(light.configure(account(cloud.url)), code=1)["keys"]
+
+    assert finding["state"] == "fail"
+    assert word in finding["fix"]
+
+
+def test_catalog_that_is_refused(light: Driver) -> None:
+    """A sub-account that may not list its projects is told to name them."""
+    with run_in_thread(make_timeline(zones=ZONES, faults=[{"action": "GetProjectList", "ret_code": 299}])) as cloud:
+        assert states(examined(light.configure(account(cloud.url))))["catalog"] == "warn,ok"
+        light.configure(account(cloud.url, projects=["org-example"]))
+        assert states(examined(light))["catalog"] == "ok"
+
+
+def test_catalog_that_is_empty(light: Driver) -> None:
+    """A list of regions that does not come is a warning."""
+    faults = [{"action": "GetRegion", "ret_code": 8010}]
+    with run_in_thread(make_timeline(zones=ZONES, faults=faults)) as cloud:
+        assert states(examined(light.configure(account(cloud.url), limits={"attempts": 1})))["catalog"] == "warn"
+
+
+def test_rate_too_low(light: Driver, cloud: EmulatorServer) -> None:
+    """A rate that cannot ask every target before the deadline is a failure, before the first run shows it."""
+    light.configure(account(cloud.url, variants=[{"name": f"v{n}", "GPUType": f"G{n}"} for n in range(60)]))
+    light.document["limits"] |= {"rate": 20, "run_deadline_seconds": 5}
+    light.configure(*light.document["accounts"], limits=light.document["limits"])
+    (finding,) = examined(light, code=1)["rate"]
+
+    assert finding["message"] == "at 20 requests per 1 s asking 122 targets takes 6 s, and the run ends after 5 s"
+
+
+def test_rate_too_high(light: Driver) -> None:
+    """A last run that was told to be slower is a warning."""
+    faults = [{"ret_code": 153, "zone": "sg-01", "attempts": [1]}]
+    with run_in_thread(make_timeline(zones=ZONES, faults=faults)) as cloud:
+        light.now = datetime.now(UTC)
+        light.configure(account(cloud.url)).run(code=None)
+        light.now = datetime.now(UTC)
+        assert states(examined(light))["rate"] == "ok,warn"
+
+
+# --- the database ----------------------------------------------------------------------------------------------------
+
+
+def test_no_history_yet(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
+    """Before the first run there is nothing wrong; a folder that is not there is."""
+    light.database = f"sqlite:///{tmp_path}/new.db"
+    assert states(examined(light.configure(account(cloud.url))))["database"] == "ok"
+    light.database = f"sqlite:///{tmp_path}/missing/new.db"
+    found = states(examined(light.configure(account(cloud.url)), code=1))
+
+    assert (found["disk"], found["lock"]) == ("fail", "fail")
+
+
+def test_schema_of_another_program(driver: Driver, cloud: EmulatorServer) -> None:
+    """A schema that a newer program wrote is a failure on both databases."""
+    with opened(driver.database) as engine, begin(engine) as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '20990101_later'"))
+
+    assert states(examined(driver.configure(account(cloud.url)), code=1))["schema"] == "fail"
+
+
+def test_empty_postgresql(light: Driver, cloud: EmulatorServer, empty_postgres_url: str) -> None:
+    """A PostgreSQL database without a schema has to be upgraded by hand."""
+    light.database = empty_postgres_url
+    (finding,) = examined(light.configure(account(cloud.url)), code=1)["schema"]
+
+    assert (finding["state"], finding["fix"]) == ("fail", "crawler db upgrade")
+
+
+def test_empty_sqlite(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
+    """A SQLite file without a schema is upgraded by the next run."""
+    sqlite3.connect(tmp_path / "empty.db").close()
+    light.database = f"sqlite:///{tmp_path}/empty.db"
+    (tmp_path / "empty.db").touch()
+
+    assert states(examined(light.configure(account(cloud.url))))["schema"] == "warn"
+
+
+def test_damage(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
+    """A file that is no database, and a history that contradicts itself, are failures."""
+    light.now = datetime.now(UTC)
+    light.configure(account(cloud.url)).run()
+    light.now = datetime.now(UTC) + timedelta(seconds=1)
+    with opened(light.database) as engine, begin(engine) as conn:
+        conn.execute(text("UPDATE intervals SET valid_to = valid_from - 1"))
+    assert "fail" in states(examined(light, code=1))["integrity"]
+    (tmp_path / "no.db").write_bytes(b"this is no database" * 1000)
+    light.database = f"sqlite:///{tmp_path}/no.db"
+
+    assert states(examined(light.configure(account(cloud.url)), code=1))["database"] == "fail"
+
+
+def test_disk(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
+    """A disk that has hardly any room left is a failure."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", small], capture_output=True, check=False
+    ).returncode
+    if mounted != 0:
+        pytest.skip("a small file system cannot be mounted here (needs root)")
+    try:
+        light.database = f"sqlite:///{small}/crawler.db"
+        (finding,) = examined(light.configure(account(cloud.url)), code=1)["disk"]
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+    assert finding["state"] == "fail"
+    assert finding["message"].startswith("3 MB free")
+
+
+def test_lock(light: Driver, cloud: EmulatorServer) -> None:
+    """A run at work is fine; one that outlived its own deadline is a failure."""
+    light.configure(account(cloud.url))
+    now = datetime.now(UTC)
+    for age, state, code in ((1, "ok", 0), (60, "fail", 1)):
+        since = now - timedelta(minutes=age)
+        with take_locks(light.database, ["prod"], clock=lambda since=since: since):  # type: ignore[misc]
+            assert states(examined(light, code=code))["lock"] == state
+
+
+# --- mail and metrics ------------------------------------------------------------------------------------------------
+
+
+def test_mail(light: Driver, cloud: EmulatorServer) -> None:
+    """The server is tried with a login; a mail goes only when one is asked for."""
+    with mail_server() as server:
+        light.configure(account(cloud.url), smtp={**SMTP, "port": server.port})
+        assert states(examined(light))["mail"] == "ok"
+        assert (server.connections, server.mails) == (1, [])
+        assert states(examined(light, "--test-mail", "Ops <ops@example.com>"))["test mail"] == "ok"
+        (mail,) = server.mails
+
+    assert mail.recipients == ("ops@example.com",)
+    assert mail.message["Subject"] == "Test mail of crawler doctor"
+
+
+def test_mail_server_that_is_not_there(light: Driver, cloud: EmulatorServer) -> None:
+    """A mail server that cannot be reached is a failure."""
+    assert states(examined(light.configure(account(cloud.url), smtp={**SMTP, "port": 9}), code=1))["mail"] == "fail"
+
+
+def test_mail_login(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
+    """A login that is refused is a failure, and the password is not in it; so is a certificate nobody trusts."""
+    from tests.support.tls import make_tls
+
+    context, certificate = make_tls(tmp_path)
+    smtp = {**SMTP, "security": "starttls", "username": "crawler", "ca_file": str(certificate)}
+    with mail_server(starttls=context, login=("crawler", "right-password")) as server:
+        found = []
+        for password, code in (("wrong-password", 1), ("right-password", 0)):
+            light.configure(account(cloud.url), smtp={**smtp, "password": password, "port": server.port})
+            found += examined(light, code=code)["mail"]
+        del smtp["ca_file"]
+        light.configure(account(cloud.url), smtp={**smtp, "password": "right-password", "port": server.port})
+        found += examined(light, code=1)["mail"]
+
+    assert [finding["state"] for finding in found] == ["fail", "ok", "fail"]
+    assert "refused the login" in found[0]["message"]
+    assert "certificate" in found[2]["message"]
+    assert "password" not in str([finding["message"] for finding in found])
+
+
+def test_mail_recipient(light: Driver, cloud: EmulatorServer) -> None:
+    """A test mail that is refused, or has no server, is a failure."""
+    light.configure(account(cloud.url))
+    assert states(examined(light, "--test-mail", "ops@example.com", code=1))["mail"] == "fail"
+    with mail_server() as server:
+        server.behave = lambda stage, _: "550 no such user" if stage == "rcpt" else None
+        light.configure(account(cloud.url), smtp={**SMTP, "port": server.port})
+        (finding,) = examined(light, "--test-mail", "ops@example.com", code=1)["mail"]
+
+    assert "550" in finding["message"]
+
+
+@pytest.mark.parametrize(
+    ("textfile", "state", "code"),
+    [("crawler.prom", "ok", 0), ("crawler.txt", "warn", 0), ("missing/crawler.prom", "fail", 1)],
+)
+def test_metrics(light: Driver, cloud: EmulatorServer, textfile: str, state: str, code: int) -> None:
+    """A metrics file that the collector would not find, or that cannot be written, is told."""
+    light.configure(account(cloud.url), metrics={"textfile": textfile})
+
+    assert states(examined(light, code=code))["metrics"] == state
