@@ -1,8 +1,8 @@
 """
 Changes in, re-issues out: a new id under the old name, as UCloud ships updates, told as one thing.
 
-A withdrawal whose counterpart is known and the arrival of that counterpart are two changes in the log and one event to a
-reader; re-issues that follow one another make a chain (`uimage-vareox → uimage-rccvz4l9itr → uimage-x7zezb1gcv5`).
+A withdrawal whose counterpart is known and the arrival of that counterpart are two changes in the log and one event to
+a reader; re-issues that follow one another make a chain (`uimage-vareox → uimage-rccvz4l9itr → uimage-x7zezb1gcv5`).
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ def fold_reissues(changes: Iterable[ChangeRow]) -> tuple[list[Chain], list[Chang
     #: Where the chain that ends with an id stands.
     ends: dict[tuple[Target, str, str], int] = {}
     consumed: set[int] = set()
-    arrivals = {
-        (row.target, row.image_set, row.image_id): row for row in rows if row.event in ("appeared", "returned")
-    }
+    arrivals = {(row.target, row.image_set, row.image_id): row for row in rows if row.event in ("appeared", "returned")}
     for row in rows:
         if row.event != "withdrawn" or not row.counterpart or not row.image_id or row.image_set is None:
             continue

@@ -1,5 +1,5 @@
 """
-Drives the product the way its users do: a configuration file, the real command line, an emulated cloud, a real database.
+Drives the product the way its users do: a configuration, the real command line, an emulated cloud, a real database.
 
 `Driver` is one user: `driver.run()` is one scheduled run an hour after the one before (in this process, with that
 clock), `driver.rows("images", …)` asks. `driver.process(…)` does the same in a process of its own.
