@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from crawler.store.statements import insert_missing, portions
 from crawler.store.tables import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow, TargetRow
@@ -324,6 +324,17 @@ def skip_all(conn: Connection, name: str, now: datetime) -> int:
         skip(conn, digest_id, addresses, now)
     settle(conn, state, digest_id=None, now=now)
     return len(given_up) + bool(state.runs)
+
+
+def forget(conn: Connection, before: datetime) -> None:
+    """Forget what was told before a moment; what waits stays, however old."""
+    conn.execute(delete(Delivery).where(Delivery.settled_at < before))
+    waits = exists().where(Recipient.digest_id == DigestRow.id, Recipient.state == "waiting")
+    is_told_here = exists().where(Delivery.digest_id == DigestRow.id)
+    ended = conn.execute(select(DigestRow.id).where(DigestRow.made_at < before, ~waits, ~is_told_here)).scalars().all()
+    for portion in portions(ended):
+        conn.execute(delete(Recipient).where(Recipient.digest_id.in_(portion)))
+        conn.execute(delete(DigestRow).where(DigestRow.id.in_(portion)))
 
 
 def _end(conn: Connection, digest_id: int, addresses: Collection[str], state: str, now: datetime) -> None:

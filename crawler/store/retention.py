@@ -18,7 +18,7 @@ from sqlalchemy import Column, Connection, Engine, Table, delete, func, select
 
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.model import iso_utc, require_aware
-from crawler.store import asof
+from crawler.store import asof, outbox
 from crawler.store.engine import Fence, begin, is_sqlite, mapped_errors
 from crawler.store.ledger import save_setting
 from crawler.store.statements import portions
@@ -107,6 +107,7 @@ def _prune(conn: Connection, before: datetime) -> Pruned:
         conn.execute(delete(Hold).where(Hold.id.in_(portion)))
     conn.execute(delete(Absence).where(Absence.valid_to <= before))
     _prune_catalogs(conn, before)
+    outbox.forget(conn, before)
     exceptions, runs = _prune_runs(conn, before)
     used = select(Interval.version_id)
     versions = _delete(conn, delete(ImageVersion).where(ImageVersion.id.not_in(used)))

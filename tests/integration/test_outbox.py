@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, select
 
 from crawler.model import Target
-from crawler.store import holds, ledger, outbox, reader, telling
+from crawler.store import holds, ledger, outbox, reader, retention, telling
 from crawler.store.engine import begin, read
 from crawler.store.outbox import Setback, Subscribed
 from crawler.store.tables import ChangeLog, Delivery, Recipient
@@ -203,6 +203,23 @@ def test_giving_up_a_subscription(engine: Engine) -> None:
         assert outbox.skip_all(conn, "unheard-of", diary.now) == 0
         left = conn.execute(select(Delivery.subscription_id).where(Delivery.settled_at.is_(None))).scalars().all()
     assert left == [state(engine, "ops").subscription_id] * 2
+
+
+def test_forgetting(engine: Engine) -> None:
+    """What was told before the kept window is forgotten with it; what somebody waits for stays."""
+    diary = Diary(engine)
+    for answer in (ONE, TWO):
+        run(diary, answer)
+    with begin(engine) as conn:
+        done = add(conn, state(engine), "a@b.c")
+        waits = add(conn, state(engine, "ops"), "a@b.c")
+        outbox.record(conn, done, sent=["a@b.c"], setbacks={}, now=diary.now)
+    diary.now += 10 * PERIOD
+    retention.prune(engine, None, before=diary.now - PERIOD, now=diary.now)
+
+    with read(engine) as conn:
+        assert [row.id for row in telling.digests(conn, include_ended=True)] == [waits]
+        assert conn.execute(select(Delivery.run_id)).all() == []
 
 
 @pytest.mark.parametrize("after", [None, 2])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,8 +15,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from crawler.emulator import EmulatorServer, run_in_thread
+from crawler.fetch import Timing
+from crawler.pipeline import crawl, report
+from crawler.reporting.desk import next_try
+from crawler.settings import load
+from crawler.store import outbox
+from crawler.store.engine import begin, opened
+from crawler.store.lock import take_locks
 from tests.support.driving import Driver, Ran, account
-from tests.support.smtp import HANG_UP, Mail, MailServer, mail_server
+from tests.support.smtp import HANG_UP, SILENCE, Mail, MailServer, mail_server
 from tests.support.worlds import make_timeline
 
 TABLES = ("subscriptions", "deliveries", "digests", "recipients")
@@ -302,3 +310,63 @@ def test_both_parts_say_the_same(office: Office) -> None:
     assert html is not None
     page: str = html.get_content()
     assert [word for word in ("hk-01", "uimage-2", "Image 2", "19:00", "20:00", "2 of 2") if word not in page] == []
+
+
+def test_another_sender_is_let_finish(office: Office) -> None:
+    """On PostgreSQL a subscription that another worker is sending for is left to it, until it has surely ended."""
+    office.run(1)
+    with opened(office.driver.database) as engine, begin(engine) as conn:
+        state = outbox.subscribed(conn, "sre")
+        assert state is not None
+        assert outbox.claim(conn, state, sender=[999], until=office.driver.now + timedelta(minutes=90))
+    first, second, third = (office.run(step).summary["reports"] for step in (2, 3, 3))
+
+    if office.driver.database.startswith("sqlite"):  # the lock of the whole database is ours, so nobody can be sending
+        assert [first["sent"], second["sent"], third["sent"]] == [1, 1, 0]
+    else:
+        assert [first["sent"], second["sent"], third["sent"]] == [0, 0, 1]
+    assert office.told() == {"uimage-2": 1, "uimage-3": 1}
+
+
+def test_sending_has_a_deadline(office: Office) -> None:
+    """A server that is silent costs a run no more than `report_deadline_seconds`; the mail waits for the next run."""
+    office.configure(sre(), report_deadline_seconds=0.2)
+    office.server.behave = lambda stage, value: SILENCE
+    slow = office.run(1)
+    office.server.behave = lambda stage, value: None
+    office.configure(sre())
+    office.run(1)
+
+    assert slow.summary["reports"] == {"queued": 1, "sent": 0, "failed": 1}
+    assert "the time for sending reports was over" in slow.result.stderr
+    assert len(office.server.mails) == 1
+
+
+@pytest.mark.asyncio
+async def test_stopping(tmp_path: Path, sqlite_url: str) -> None:
+    """Once it is to stop, a run sends nothing more; all of it waits."""
+    driver = Driver(tmp_path, sqlite_url)
+    stop = asyncio.Event()
+    stop.set()
+    with run_in_thread(make_timeline(zones={"hk-01": {"uimage-a": "CentOS 7.6"}})) as cloud, mail_server() as server:
+        office = Office(driver, cloud, server).configure(sre())
+        settings = load(driver.config, None, {"HOME": "/nonexistent"})
+        timing = Timing(clock=lambda: driver.now)
+        with opened(sqlite_url) as engine, take_locks(sqlite_url, ["prod"], clock=timing.clock) as fence:
+            result = await crawl(settings, engine, fence, timing=timing)
+            stopped = await report(settings, engine, fence, result, timing=timing, stop=stop)
+            sent = await report(settings, engine, fence, result, timing=timing)
+
+    assert office.server.connections == 1
+    assert (stopped.summary.reports, sent.summary.reports) == (
+        {"queued": 1, "sent": 0, "failed": 0},
+        {"queued": 1, "sent": 1, "failed": 0},
+    )
+
+
+def test_tries() -> None:
+    """The second try comes with the next run, then pauses double from five minutes to four hours."""
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    minutes = [(next_try(attempts, now) - now) / timedelta(minutes=1) for attempts in (1, 2, 3, 4, 7, 8, 1000)]
+
+    assert minutes == [0, 5, 10, 20, 160, 240, 240]
