@@ -26,7 +26,7 @@ from crawler.moments import show_duration, zone_name
 from crawler.ops.findings import Finding, fail, ok, warn
 from crawler.ops.schedule import GRACE_SECONDS
 from crawler.pipeline import connect
-from crawler.report.channels import TransportError
+from crawler.report.channels import Channel, TransportError
 from crawler.reporting.channels import channels_of
 from crawler.settings import AccountSettings, Settings
 from crawler.store import integrity, reader
@@ -43,6 +43,9 @@ SKEW_FAIL = timedelta(minutes=5)
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 #: The longest look at one account.
 PATIENCE_SECONDS = 60.0
+
+#: What a connection that was refused needs to close, before its loop ends.
+_CLOSING_SECONDS = 0.1
 
 Clock = Callable[[], datetime]
 
@@ -307,6 +310,14 @@ def _mail(settings: Settings, clock: Clock, test_mail: str | None) -> Iterator[F
 
 async def _try_mail(settings: Settings, clock: Clock, test_mail: str | None) -> None:
     channel = channels_of(settings)["email"]
+    try:
+        await _try_session(channel, settings, clock, test_mail)
+    except TransportError:
+        await asyncio.sleep(_CLOSING_SECONDS)
+        raise
+
+
+async def _try_session(channel: Channel, settings: Settings, clock: Clock, test_mail: str | None) -> None:
     async with channel.session() as session:
         if test_mail is None or settings.smtp is None:
             return

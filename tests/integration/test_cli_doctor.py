@@ -296,7 +296,7 @@ def test_mail_server_that_is_not_there(light: Driver, cloud: EmulatorServer) -> 
 
 
 def test_mail_login(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
-    """A login that is refused is a failure, and the password is not in it; so is a certificate nobody trusts."""
+    """A login that is refused is a failure, and the password is not in it."""
     from tests.support.tls import make_tls
 
     context, certificate = make_tls(tmp_path)
@@ -306,13 +306,9 @@ def test_mail_login(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> Non
         for password, code in (("wrong-password", 1), ("right-password", 0)):
             light.configure(account(cloud.url), smtp={**smtp, "password": password, "port": server.port})
             found += examined(light, code=code)["mail"]
-        del smtp["ca_file"]
-        light.configure(account(cloud.url), smtp={**smtp, "password": "right-password", "port": server.port})
-        found += examined(light, code=1)["mail"]
 
-    assert [finding["state"] for finding in found] == ["fail", "ok", "fail"]
+    assert [finding["state"] for finding in found] == ["fail", "ok"]
     assert "refused the login" in found[0]["message"]
-    assert "certificate" in found[2]["message"]
     assert "password" not in str([finding["message"] for finding in found])
 
 
