@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ from crawler.store.tables import Base, Payload
 from tests.acceptance.test_failures import FAULTS
 from tests.support.acceptance_table import Proven
 from tests.support.driving import Driver, account
+from tests.support.smtp import mail_server
+from tests.support.switch import dead_man_switch
+from tests.support.tls import make_tls
 from tests.support.worlds import make_timeline
 
 PRIVATE = "canaryprivate8c1f2e7d4b"
 CHANNEL = "canarychannel55d0a9"
 PASSWORD = "canarypassword77e1"
-CANARIES = (PRIVATE, CHANNEL, PASSWORD)
+MAIL_PASSWORD = "canarymail9e41c7"
+TOKEN = "canarytoken-40c8"
+CANARIES = (PRIVATE, CHANNEL, PASSWORD, MAIL_PASSWORD, TOKEN)
 PUBLIC = "canarypublic3b9a"
 
 CREDENTIAL_CODES = (170, 171, 172, 174, 294, 295)
@@ -105,6 +111,62 @@ def test_runs(driver: Driver, cloud: EmulatorServer, proven: Proven) -> None:
     assert min(talked, kept) > 10_000
 
 
+def test_operations(light: Driver, cloud: EmulatorServer, tmp_path: Path, proven: Proven) -> None:
+    """Nor is any in mails, metrics, pings, records, schedules or the doctor's findings, with every fault in between."""
+    context, certificate = make_tls(tmp_path)
+    textfile = light.folder / "crawler.prom"
+    report = {"name": "me", "to": ["me@example.com"], "filters": {"zone": ["*"]}, "pins": ["z-ok uimage-z-ok"]}
+    said: list[bytes] = []
+    codes = set()
+    with mail_server(starttls=context, login=("crawler", MAIL_PASSWORD)) as mails, dead_man_switch() as switch:
+        url = switch.url.replace("token-1", TOKEN)
+        smtp = {"host": "127.0.0.1", "port": mails.port, "from": "crawler@example.com", "username": "crawler"}
+        smtp |= {"password": MAIL_PASSWORD, "ca_file": str(certificate), "timeout_seconds": 5}
+        for step in range(1, len(cloud.timeline.worlds) + 1):
+            cloud.step = step
+            mails.behave = _refusing if step % 3 == 0 else lambda stage, value: None
+            switch.status = 500 if step % 2 else 200
+            limits = {"attempts": 1, "timeout_seconds": 0.5}
+            more = {"smtp": smtp, "reports": [report], "ping": url, "metrics": {"textfile": str(textfile)}}
+            light.configure(canary_account(cloud.url), limits=limits, **more)
+            for words in (("-vv", "--log-format", "json", "run", "--json"), ("-vv", "doctor")):
+                result = light.call(*words, code=None)
+                codes.add(result.exit_code)
+                said += [result.stdout_bytes, result.stderr_bytes]
+            light.now += timedelta(hours=1)
+        asked: tuple[tuple[str, ...], ...] = (
+            ("schedule", "cron"),
+            ("schedule", "systemd"),
+            ("schedule", "kubernetes"),
+            ("config", "show"),
+            ("config", "show", "-o", "json"),
+            ("report", "list", "--all"),
+            ("doctor", "--json", "--test-mail", "me@example.com"),
+        )
+        for question in asked:
+            result = light.call(*question, "-vv", code=None)
+            said += [result.stdout_bytes, result.stderr_bytes]
+    letters = [mail.content for mail in mails.seen]
+    bodies = [body.encode() for _, body in switch.calls]
+    on_disk, in_files = hits(files(light.folder, but=light.config.name))
+    sizes, found = zip(*(hits(texts) for texts in (said, letters, bodies, stored(light.database))), strict=True)
+    proven(
+        "canaries of keys, headers, mail password and ping token are in no byte written around runs with every fault",
+        f"exit codes {sorted(codes)}; {sum(sizes) + on_disk} bytes said, mailed, pinged, stored: "
+        f"{sum(map(len, found)) + len(in_files)} hits",
+    )
+
+    assert (list(found), in_files) == ([[], [], [], []], [])
+    assert letters
+    assert textfile.exists()
+    assert min(sizes) > 1_000
+    assert 70 not in codes
+
+
+def _refusing(stage: str, value: Any) -> str | None:
+    return f"550 you said {value!r} and crawler {MAIL_PASSWORD}" if stage == "rcpt" else None
+
+
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_processes(light: Driver, cloud: EmulatorServer, log_format: str) -> None:
     """In a process of its own, with Python's own debugging switched on, nothing more is told."""
@@ -131,6 +193,7 @@ def test_processes(light: Driver, cloud: EmulatorServer, log_format: str) -> Non
         {"headers": {"channel-key": f"{CHANNEL}\n"}},
         {"headers": [CHANNEL]},
         {"endpoint": f"ftp://user:{PASSWORD}@example.com/"},
+        {"ping": f"ftp://example.com/{TOKEN}"},
     ],
 )
 def test_broken_configuration(light: Driver, broken: dict[str, Any]) -> None:
