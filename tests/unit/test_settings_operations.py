@@ -1,0 +1,78 @@
+"""The settings of the dead man's switch and the metrics file, and what a scheduler has to bring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crawler.errors import ConfigurationError
+from crawler.settings import load
+from crawler.settings.needs import needs_of
+
+KEYS = {"UCLOUD_PUBLIC_KEY": "p", "UCLOUD_PRIVATE_KEY": "k"}
+
+
+def configured(folder: Path, text: str) -> Path:
+    path = folder / "crawler.toml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return path
+
+
+def test_ping_is_a_secret(tmp_path: Path) -> None:
+    """The address is taken from a file as well, and no repr shows it."""
+    (tmp_path / "ping.url").write_text("https://hc-ping.com/token-1\n")
+    (tmp_path / "ping.url").chmod(0o600)
+    settings = load(configured(tmp_path, 'ping_file = "ping.url"'), None, KEYS)
+
+    assert settings.ping is not None
+    assert settings.ping.reveal() == "https://hc-ping.com/token-1"
+    assert "token-1" not in repr(settings)
+
+
+@pytest.mark.parametrize("ping", ["hc-ping.com/token-1", "ftp://x/token-1", "https://", "https://x/ token-1"])
+def test_ping_that_is_none(tmp_path: Path, ping: str) -> None:
+    """What is no address is refused, without showing it."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(configured(tmp_path, f'ping = "{ping}"'), None, KEYS)
+
+    assert str(caught.value).count("\n") == 1
+    assert "token-1" not in str(caught.value)
+
+
+def test_textfile(tmp_path: Path) -> None:
+    """The metrics file is relative to the configuration; without one there are no metrics."""
+    path = configured(tmp_path, '[metrics]\ntextfile = "c/crawler.prom"')
+
+    assert load(path, None, KEYS).metrics_textfile == tmp_path / "c" / "crawler.prom"
+    assert load(configured(tmp_path, ""), None, KEYS).metrics_textfile is None
+
+
+def test_readers_need_no_ping(tmp_path: Path) -> None:
+    """Who reads the history needs neither the switch's secret nor the metrics."""
+    path = configured(tmp_path, 'ping = "${PING_URL}"')
+
+    assert load(path, None, {}, need_accounts=False).ping is None
+
+
+def test_needs(tmp_path: Path) -> None:
+    """Secret files and variables are found wherever they stand; literals, defaults and public files are none."""
+    path = configured(
+        tmp_path,
+        """
+        ping_file = "ping.url"
+        [[accounts]]
+        name = "a"
+        public_key = "${A_KEY}-${B_KEY:-b}-$${C_KEY}"
+        private_key_file = "/etc/crawler/private.key"
+        headers = { channel-key_file = "channel.key" }
+        [smtp]
+        ca_file = "ca.pem"
+        """,
+    )
+    needs = needs_of(path)
+
+    assert needs.credentials == (("ping.url", tmp_path / "ping.url"), ("channel.key", tmp_path / "channel.key"))
+    assert needs.files == (Path("/etc/crawler/private.key"),)
+    assert needs.variables == ("A_KEY",)
