@@ -26,13 +26,21 @@ def validate(context: CliContext) -> None:
 
 @config.command()
 @click.option("-o", "--format", "fmt", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
+@click.option("--origins", is_flag=True, help="Say of each value where it comes from, instead of the file's form.")
 @pass_cli
-def show(context: CliContext, fmt: str) -> None:
+def show(context: CliContext, fmt: str, origins: bool) -> None:
     """Show the configuration that counts, defaults and references filled in, secrets masked."""
     from crawler.settings.show import as_document, as_toml
 
     settings = context.settings()
     document = as_document(settings)
+    if origins:
+        from crawler.settings.origins import origins_of
+
+        found = origins_of(document, settings.source, database_given=context.database is not None)
+        lines = [f"{path:<40}  {origin}\n" for path, origin in found.items()]
+        write_out([json_line(found), "\n"] if fmt == "json" else lines)
+        return
     if fmt == "json":
         write_out([json_line(document), "\n"])
         return

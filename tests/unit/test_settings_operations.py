@@ -9,6 +9,8 @@ import pytest
 from crawler.errors import ConfigurationError
 from crawler.settings import load
 from crawler.settings.needs import needs_of
+from crawler.settings.origins import origins_of
+from crawler.settings.show import as_document
 
 KEYS = {"UCLOUD_PUBLIC_KEY": "p", "UCLOUD_PRIVATE_KEY": "k"}
 
@@ -76,3 +78,32 @@ def test_needs(tmp_path: Path) -> None:
     assert needs.credentials == (("ping.url", tmp_path / "ping.url"), ("channel.key", tmp_path / "channel.key"))
     assert needs.files == (Path("/etc/crawler/private.key"),)
     assert needs.variables == ("A_KEY",)
+
+
+def test_origins(tmp_path: Path) -> None:
+    """Each value in force says where it comes from, the secrets' files and variables included."""
+    path = configured(
+        tmp_path,
+        """
+        timezone = "UTC"
+        [[accounts]]
+        name = "a"
+        public_key = "${UCLOUD_PUBLIC_KEY}"
+        private_key_file = "private.key"
+        """,
+    )
+    (tmp_path / "private.key").write_text("k\n")
+    (tmp_path / "private.key").chmod(0o600)
+    found = origins_of(as_document(load(path, None, KEYS)), path)
+
+    assert (found["timezone"], found["stale_after"], found["limits.rate"]) == ("crawler.toml", "default", "default")
+    assert found["accounts[0].public_key"] == "crawler.toml, environment"
+    assert found["accounts[0].private_key"] == "file private.key"
+    assert origins_of(as_document(load(path, "x.db", KEYS)), path, database_given=True)["database"] == "--database"
+
+
+def test_origins_without_a_file(tmp_path: Path) -> None:
+    """Without a file the keys come from the environment, and the rest are defaults."""
+    found = origins_of(as_document(load(None, None, {**KEYS, "HOME": str(tmp_path)}, cwd=tmp_path)), None)
+
+    assert (found["accounts[0].private_key"], found["timezone"]) == ("environment", "default")
