@@ -23,6 +23,9 @@ from crawler.moments import parse_duration, zone_name
 from crawler.pipeline import crawl
 from crawler.questions.reissues import Chain, fold_reissues
 from crawler.records import ChangeRow, ImageRow, RunSummary, StatusRow
+from crawler.report.render import render
+from crawler.report.values import Pin, Rendered, Subscription
+from crawler.reporting.news import digest_since
 from crawler.settings import AccountSettings, Limits, Secret, Settings
 from crawler.settings.values import DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE
 from crawler.store import reader
@@ -31,6 +34,8 @@ from crawler.store.lock import take_locks
 from crawler.store.migrate import ensure_schema
 
 RUN_EVERY = timedelta(hours=6)
+#: What the demo's reader has in a node pool: the image that is re-issued twice.
+PINNED = Pin("hk-02", "uimage-vareox")
 #: Gentle enough to be honest about pacing, quick enough for a demo.
 LIMITS = Limits(rate=100, attempts=2)
 
@@ -73,6 +78,18 @@ def play(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None
                 asyncio.run(crawl(settings, engine, fence, timing=Timing(clock=moved)))
     with opened(url, read_only=True) as engine, read(engine) as conn:
         return screen(conn, now=clock(), stale_after=settings.stale_after, zone=zone)
+
+
+def mail(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None) -> Rendered:
+    """Give the mail that somebody gets who pinned hk-02's Ubuntu 20.04 before the five runs of `play`."""
+    now = clock()
+    subscription = Subscription(name="demo", timezone=zone or ZoneInfo(DEFAULT_TIMEZONE), pins=(PINNED,))
+    with opened(f"sqlite:///{database}", read_only=True) as engine, read(engine) as conn:
+        digest = digest_since(
+            conn, subscription, now - timedelta(days=2), now=now, stale_after=parse_duration(DEFAULT_STALE_AFTER)
+        )
+    assert digest is not None  # noqa: S101 - the five runs have news
+    return render(digest)
 
 
 def _moved_clock(begin: datetime) -> Callable[[], datetime]:

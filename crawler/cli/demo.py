@@ -30,9 +30,10 @@ def demo(context: CliContext, path: Path) -> None:
     Play five runs on a built-in cloud and show what they found.
 
     The cloud is emulated on a free port of this machine and replays what UCloud published: 24 zones, 71 node images,
-    two re-issues, one zone that emptied. Nothing leaves this machine. The database it makes is yours to query.
+    two re-issues, one zone that emptied. Nothing leaves this machine. The database it makes is yours to query; the mail
+    about it is shown as text, and written beside the database as HTML. -q leaves the mail out.
     """
-    from crawler.demo import play
+    from crawler.demo import mail, play
 
     path = path.absolute()
     if path.exists():
@@ -40,7 +41,12 @@ def demo(context: CliContext, path: Path) -> None:
             raise UsageError(f"{path} exists already; name a file that does not.")
         path.unlink()
     context.say("Playing five runs on the built-in cloud; a few seconds…")
-    for line in play(path, clock=context.clock):
+    screen = play(path, clock=context.clock)
+    letter, page = mail(path, clock=context.clock), path.with_suffix(".html")
+    page.write_text(letter.html, encoding="utf-8")
+    context.say(f"\nThe mail that somebody gets who pinned uimage-vareox; as it looks: {os.path.relpath(page)}\n")
+    context.say(f"Subject: {letter.subject}\n\n{letter.text}")
+    for line in screen:
         click.echo(line)
     program, file = _program(), os.path.relpath(path)
     click.echo()

@@ -50,7 +50,7 @@ def test_one_screen(played: Played, proven: Proven) -> None:
     assert "uimage-vareox" in ids
     assert ids & PUBLISHED
     assert "Traceback" not in done.stderr
-    assert [path.name for path in folder.iterdir() if path.suffix == ".db"] == ["crawler-demo.db"]
+    assert (folder / "crawler-demo.db").exists()
 
 
 def test_screen_tells_the_history(played: Played) -> None:
@@ -80,6 +80,19 @@ def test_printed_commands(played: Played) -> None:
         answer = process(*words, cwd=folder)
         assert answer.returncode == 0, (command, answer.stderr)
         assert len(answer.stdout.splitlines()) >= 2, command
+
+
+def test_mail(played: Played) -> None:
+    """The mail is shown as text before the screen, and written as a page beside the database; both tell the news."""
+    folder, done, _ = played
+    page = (folder / "crawler-demo.html").read_text(encoding="utf-8")
+    subject = "Pinned image gone in hk-02, use uimage-x7zezb1gcv5; 3 withdrawn, 1 zone unseen [demo]"
+
+    assert f"Subject: {subject}\n" in done.stderr
+    for image_id in ("uimage-vareox", "uimage-rccvz4l9itr", "uimage-x7zezb1gcv5", "uimage-yjoh5a", "uimage-qdhhdc"):
+        assert image_id in done.stderr
+        assert image_id in page
+    assert process("-q", "demo", "--keep-in", "quiet.db", cwd=folder).stderr == ""
 
 
 def test_again(played: Played) -> None:
