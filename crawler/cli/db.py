@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from crawler.cli import db_care
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.db_copy import copy
 from crawler.cli.options import format_option
@@ -26,6 +27,10 @@ _COLUMNS = (
 @click.group()
 def db() -> None:
     """Look after the database."""
+
+
+for _command in (db_care.prune, db_care.backup, db_care.check, db_care.stats):
+    db.add_command(_command)
 
 
 @db.command()
