@@ -15,11 +15,12 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, select, true
 from sqlalchemy.orm import aliased
 
 from crawler.model import END_OF_TIME, Outcome
-from crawler.store.statements import PORTION, portions
+from crawler.store.engine import is_sqlite
+from crawler.store.statements import PORTION, among, portions
 from crawler.store.tables import Absence, Run, RunException, ScopeTarget, TargetRow
 from crawler.store.tables import Scope as ScopeRow
 
@@ -107,10 +108,10 @@ def last_runs(conn: Connection, target_ids: Collection[int], at: datetime | None
 def _scopes_newest_first(conn: Connection, target_ids: Sequence[int], at: datetime) -> Iterator[Sequence[Any]]:
     """Yield the scopes that may hold some of the targets, each with its newest run at *at*: two, then larger lots."""
     is_few = len(target_ids) <= PORTION
-    statement = newest_run_per_scope(of_targets=is_few)
     parameters = {"at": at} | ({"targets": target_ids} if is_few else {})
-    yield conn.execute(statement.limit(bindparam("count")), {**parameters, "count": 2}).all()
-    rest = conn.execute(statement, parameters).all()[2:]
+    first = _newest_two_lateral() if is_few and not is_sqlite(conn) else _newest_two(of_targets=is_few)
+    yield conn.execute(first, parameters).all()
+    rest = conn.execute(newest_run_per_scope(of_targets=is_few), parameters).all()[2:]
     size = 8
     while rest:
         yield rest[:size]
@@ -135,9 +136,33 @@ def newest_run_per_scope(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
         .order_by(Run.finished_at.desc(), Run.id.desc())
     )
     if of_targets:
-        scopes = select(ScopeTarget.scope_id).where(ScopeTarget.target_id.in_(bindparam("targets", expanding=True)))
+        scopes = select(ScopeTarget.scope_id).where(among(ScopeTarget.target_id, "targets"))
         statement = statement.where(ScopeRow.id.in_(scopes))
     return statement
+
+
+@cache
+def _newest_two(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
+    return newest_run_per_scope(of_targets=of_targets).limit(2)
+
+
+@cache
+def _newest_two_lateral() -> Select[*tuple[Any, ...]]:
+    """Select the same; PostgreSQL finds and reads the run of a scope in one step, which SQLite has no words for."""
+    scopes = select(ScopeTarget.scope_id).where(among(ScopeTarget.target_id, "targets")).distinct().subquery()
+    newest = (
+        select(Run.scope_id, Run.id, Run.started_at, Run.finished_at)
+        .where(Run.scope_id == scopes.c.scope_id, Run.finished_at <= bindparam("at"))
+        .order_by(Run.finished_at.desc(), Run.id.desc())
+        .limit(1)
+        .lateral()
+    )
+    return (
+        select(newest.c.scope_id, newest.c.id, newest.c.started_at, newest.c.finished_at)
+        .select_from(scopes.join(newest, true()))
+        .order_by(newest.c.finished_at.desc(), newest.c.id.desc())
+        .limit(2)
+    )
 
 
 def _members(conn: Connection, scope_ids: Sequence[int], wanted: Collection[int]) -> dict[int, set[int]]:
@@ -154,11 +179,9 @@ def _members(conn: Connection, scope_ids: Sequence[int], wanted: Collection[int]
 
 @cache
 def _members_of_scopes(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
-    statement = select(ScopeTarget.scope_id, ScopeTarget.target_id).where(
-        ScopeTarget.scope_id.in_(bindparam("scopes", expanding=True))
-    )
+    statement = select(ScopeTarget.scope_id, ScopeTarget.target_id).where(among(ScopeTarget.scope_id, "scopes"))
     if of_targets:
-        statement = statement.where(ScopeTarget.target_id.in_(bindparam("targets", expanding=True)))
+        statement = statement.where(among(ScopeTarget.target_id, "targets"))
     return statement
 
 
@@ -189,7 +212,7 @@ def newest_trouble() -> Select[*tuple[Any, ...]]:
         )
         .select_from(TargetRow)
         .join(RunException, RunException.id == newest)
-        .where(TargetRow.id.in_(bindparam("targets", expanding=True)))
+        .where(among(TargetRow.id, "targets"))
     )
 
 
@@ -238,7 +261,7 @@ def absences(
 @cache
 def _absences_at() -> Select[*tuple[Any, ...]]:
     return select(Absence.target_id, Absence.reason, Absence.valid_from).where(
-        Absence.target_id.in_(bindparam("targets", expanding=True)),
+        among(Absence.target_id, "targets"),
         Absence.valid_to > bindparam("at"),
         Absence.valid_from <= bindparam("at"),
     )

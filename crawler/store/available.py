@@ -20,7 +20,7 @@ from crawler.store import asof
 from crawler.store.asof import Observation
 from crawler.store.retention import require_kept
 from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, chosen_targets, version_ids
-from crawler.store.statements import portions
+from crawler.store.statements import among, portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
@@ -195,11 +195,11 @@ def valid_at(*, narrowed: bool) -> Select[*tuple[Any, ...]]:
     statement = select(
         Interval.target_id, Interval.version_id, Interval.valid_from, Interval.present_since, Interval.baseline
     ).where(
-        Interval.target_id.in_(bindparam("targets", expanding=True)),
+        among(Interval.target_id, "targets"),
         Interval.valid_to > bindparam("at"),
         Interval.valid_from <= bindparam("at"),
     )
-    return statement.where(Interval.version_id.in_(bindparam("versions", expanding=True))) if narrowed else statement
+    return statement.where(among(Interval.version_id, "versions")) if narrowed else statement
 
 
 @cache
@@ -211,7 +211,7 @@ def _versions() -> Select[*tuple[Any, ...]]:
         ImageVersion.image_name,
         ImageVersion.name_key,
         ImageVersion.attributes,
-    ).where(ImageVersion.id.in_(bindparam("versions", expanding=True)))
+    ).where(among(ImageVersion.id, "versions"))
 
 
 @cache
@@ -220,7 +220,7 @@ def _held_at() -> Select[*tuple[Any, ...]]:
         select(Hold.target_id, HoldImage.image_set, HoldImage.image_id)
         .join(HoldImage, HoldImage.hold_id == Hold.id)
         .where(
-            Hold.target_id.in_(bindparam("targets", expanding=True)),
+            among(Hold.target_id, "targets"),
             Hold.held_at <= bindparam("at"),
             Hold.resolved_at > bindparam("at"),
         )

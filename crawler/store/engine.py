@@ -208,6 +208,10 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
         "statement_timeout": f"{STATEMENT_SECONDS}s",
         "idle_in_transaction_session_timeout": "0" if read_only else f"{IDLE_WRITER_SECONDS}s",
     }
+    if read_only:
+        # Every statement of the readers goes by index whatever its parameters; planning each anew takes longer than
+        # most of them run.
+        settings["plan_cache_mode"] = "force_generic_plan"
 
     @event.listens_for(engine, "connect")
     def _set_timeouts(connection: Any, record: object) -> None:

@@ -18,7 +18,6 @@ from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
 from crawler.store import asof, ledger
 from crawler.store.asof import Observation
 from crawler.store.available import images
-from crawler.store.engine import is_sqlite
 from crawler.store.selection import (
     EVERYTHING,
     ChosenTarget,
@@ -66,19 +65,19 @@ def changes(
         statement = statement.where(ChangeLog.reported_run_id.in_(sorted(reported_by)))
     if target_ids is not None and len(target_ids) <= PORTION:
         statement = statement.where(ChangeLog.target_id.in_(sorted(target_ids)))
-    # SQLite streams by itself; on PostgreSQL it takes a cursor on the server
-    options: dict[str, Any] = {} if is_sqlite(conn) else {"yield_per": ROWS_AT_ONCE}
-    result = conn.execute(statement.execution_options(**options))
     targets: dict[int, Any] = {}
     wants_all = filters.is_all_images
-    for rows in result.partitions(ROWS_AT_ONCE):
+    for rows in _in_portions(conn, statement):
         targets.update(targets_by_id(conn, {row[2] for row in rows} - targets.keys()))
-        for number, run_id, target_id, event, image_set, image_id, name, fields, counterpart, *times in rows:
+        for row in rows:
+            (
+                number, run_id, target_id, event, image_set, image_id, name, fields, counterpart,
+                not_before, observed_at, recorded_at,
+            ) = row  # fmt: skip
             if target_ids is not None and target_id not in target_ids:
                 continue
             if not wants_all and not filters.wants_image(image_set, image_id, name):
                 continue
-            not_before, observed_at, recorded_at = times
             yield ChangeRow(
                 id=number,
                 run=run_id,
@@ -93,6 +92,15 @@ def changes(
                 observed_at=observed_at,
                 recorded_at=recorded_at,
             )
+
+
+def _in_portions(conn: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
+    """Give the rows in portions; most answers are one, for which a cursor on the server would take longer to open."""
+    first = conn.execute(statement.limit(ROWS_AT_ONCE)).all()
+    yield first
+    if len(first) == ROWS_AT_ONCE:
+        rest = statement.offset(ROWS_AT_ONCE).execution_options(yield_per=ROWS_AT_ONCE)
+        yield from conn.execute(rest).partitions()
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, or_, select
 
 from crawler.model import Target, is_glob, name_fits, normalise_name
-from crawler.store.statements import PORTION, portions
+from crawler.store.statements import PORTION, among, portions
 from crawler.store.tables import Account, ImageVersion, TargetRow
 
 
@@ -120,9 +120,7 @@ def targets_by_id(conn: Connection, target_ids: Iterable[int]) -> dict[int, Targ
 def _targets_of() -> Select[*tuple[Any, ...]]:
     columns = (TargetRow.project, TargetRow.region, TargetRow.zone, TargetRow.kind, TargetRow.variant)
     statement: Select[*tuple[Any, ...]] = select(TargetRow.id, Account.name, *columns)
-    return statement.join(Account, Account.id == TargetRow.account_id).where(
-        TargetRow.id.in_(bindparam("targets", expanding=True))
-    )
+    return statement.join(Account, Account.id == TargetRow.account_id).where(among(TargetRow.id, "targets"))
 
 
 def version_ids(conn: Connection, filters: Filters, *, cheaply: bool) -> list[int] | None:

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, select
 
 from crawler.model import END_OF_TIME, Target
 from crawler.records import Stay
 from crawler.store.selection import targets_by_id
-from crawler.store.statements import portions
+from crawler.store.statements import among, portions
 from crawler.store.tables import ImageVersion, Interval
 
 
@@ -48,7 +48,7 @@ def _intervals_of() -> Select[*tuple[Any, ...]]:
     )
     return (
         statement.join(ImageVersion, ImageVersion.id == Interval.version_id)
-        .where(ImageVersion.image_id.in_(bindparam("images", expanding=True)))
+        .where(among(ImageVersion.image_id, "images"))
         .order_by(Interval.target_id, Interval.valid_from)
     )
 
@@ -68,6 +68,6 @@ def _listing() -> Select[*tuple[Any, ...]]:
     statement: Select[*tuple[Any, ...]] = select(Interval.target_id, ImageVersion.name_key)
     return (
         statement.join(ImageVersion, ImageVersion.id == Interval.version_id)
-        .where(ImageVersion.name_key.in_(bindparam("names", expanding=True)))
+        .where(among(ImageVersion.name_key, "names"))
         .distinct()
     )

@@ -1,4 +1,4 @@
-"""Small shared pieces of SQL: lists in portions, and inserts that leave existing rows alone."""
+"""Small shared pieces of SQL: lists as parameters, in portions, and inserts that leave existing rows alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Connection, any_, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from crawler.store.tables import Base
 
@@ -22,6 +25,37 @@ def portions(values: Iterable[T], size: int = PORTION) -> Iterator[list[T]]:
     iterator = iter(values)
     while portion := list(islice(iterator, size)):
         yield portion
+
+
+class among(FunctionElement[bool]):  # noqa: N801 - reads as a function, as SQLAlchemy's own do
+    """
+    Tell whether a column is one of the values of a list parameter: `among(Interval.target_id, "targets")`.
+
+    SQLite gets an IN list. PostgreSQL gets one array, so that the statement is the same for every number of values and
+    is planned once; a parameter per value costs more than looking it up.
+    """
+
+    name = "among"
+    type = Boolean()
+    inherit_cache = True
+    # else SQLite gets `(… IN …) = 1`, which no index serves
+    _is_implicitly_boolean = True
+
+    def __init__(self, values: Any, parameter: str) -> None:
+        super().__init__(values, bindparam(parameter, expanding=True, type_=values.type))
+
+
+@compiles(among)
+def _as_list(element: among, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = element.clauses
+    return compiler.process(column.in_(values), **options)
+
+
+@compiles(among, "postgresql")
+def _as_array(element: among, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = element.clauses
+    array: ColumnElement[Any] = bindparam(values.key, type_=ARRAY(values.type))
+    return compiler.process(column == any_(array), **options)
 
 
 def insert_missing(conn: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Integer, Text
@@ -32,6 +33,12 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+@lru_cache(maxsize=4096)
+def _read(micros: int | None) -> datetime | None:
+    """Give the same as `from_micros`; what is read together is often of one run, and so of one time."""
+    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
+
+
 class UTCDateTime(TypeDecorator[datetime]):
     """An aware UTC datetime, stored as integer microseconds since 1970: no sentinel overflows in any time zone."""
 
@@ -43,12 +50,8 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else to_micros(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
-        """Give aware UTC times; called for every value that is read, so it is one short function."""
-
-        def read(value: Any) -> datetime | None:
-            return None if value is None else _EPOCH + timedelta(microseconds=value)
-
-        return read
+        """Give aware UTC times; called for every value that is read."""
+        return _read
 
 
 class CanonicalJSON(TypeDecorator[Any]):
