@@ -227,8 +227,8 @@ class Simulation:
         reached = asked if isinstance(result, RunResult) else written[-1][1]
         assert reached <= asked, f"not to be asked: {sorted(reached - asked)}"
         is_stopped = any(said.meaning == "credential" for said in log)
-        may_be_cut = is_stopped or plan.is_troubled or not isinstance(result, RunResult)
-        self._check_second_looks(answers, reached, may_be_cut=may_be_cut)
+        if not is_stopped and not plan.is_troubled and isinstance(result, RunResult):
+            self._check_second_looks(answers)
         outcomes = self.oracle.observed(answers, reached, started_at)
         self.tally.outcomes.update(outcomes.values())
         self.trace.append(f"      -> {dict(Counter(outcomes.values()))} {'' if summary else repr(result)}")
@@ -239,7 +239,7 @@ class Simulation:
             assert summary.finished_at is not None
             self.oracle.finished(outcomes, summary.finished_at)
             check_summary(summary, outcomes)
-        recorded = self._check_changes(started_at)
+        recorded = self._check_changes(started_at, summary)
         self._truth.check({spot: answers.get(spot, []) for spot in reached}, recorded, self.tally)
 
     def _summary(self, result: RunResult | BaseException) -> RunSummary | None:
@@ -250,23 +250,23 @@ class Simulation:
             last = next(iter(reader.runs(conn, 1)))
             return reader.run(conn, last.run) if last.finished_at is not None else None
 
-    def _check_second_looks(
-        self, answers: Mapping[Spot, Sequence[Said]], reached: Collection[Spot], *, may_be_cut: bool
-    ) -> None:
-        """A target is asked again exactly when its answer lacks too much."""
-        for spot in reached:
-            said = answers.get(spot, ())
+    def _check_second_looks(self, answers: Mapping[Spot, Sequence[Said]]) -> None:
+        """A target is asked again exactly when its answer lacks too much, and its region answers at all."""
+        silent = {spot.region for spot, said in answers.items() if any(one.meaning == "transient" for one in said)}
+        for spot, said in answers.items():
             first = next((place for place, answer in enumerate(said) if answer.meaning == "good"), None)
             if first is None:
                 continue
             is_wanted = self.oracle.wants_second_look(spot, said[first])
             is_done = len(said) > first + 1
             assert is_done <= is_wanted, f"{spot} was asked again without need"
-            assert is_done or not is_wanted or may_be_cut, f"{spot} was not asked again"
+            assert is_done or not is_wanted or spot.region in silent, f"{spot} was not asked again"
 
-    def _check_changes(self, started_at: datetime) -> list[ChangeRow]:
+    def _check_changes(self, started_at: datetime, summary: RunSummary | None) -> list[ChangeRow]:
         """Compare what the run recorded with what had to be recorded."""
         expected = self.oracle.changes[self._checked_changes :]
+        if summary is not None and not expected and not any(summary.changes.values()):
+            return []
         self._checked_changes = len(self.oracle.changes)
         with read(self.engine) as conn:
             recorded = list(reader.changes(conn, since=started_at))
@@ -287,6 +287,7 @@ class Simulation:
         """Compare every hold there was: where, of what, since when, how it ended."""
         with read(self.engine) as conn:
             rows = holds.holds(conn, include_resolved=True)
+            assert len(list(reader.changes(conn))) == len(self.oracle.changes), "runs said less than they recorded"
         mine = Counter(
             (spot_of(row.target), frozenset(Key(*image[:2]) for image in row.images), row.held_at, row.status)
             for row in rows
@@ -317,7 +318,7 @@ class Simulation:
         return len(rows)
 
     def ask_anything(self, rng: random.Random) -> None:
-        """Ask about a random moment: anywhere, at a boundary, right beside one, before the beginning, in the future."""
+        """Ask about a random moment: anywhere, at a boundary, beside one, when it grows stale, before the beginning."""
         moment = rng.choice(self.moments)
         match rng.randrange(8):
             case 0:
@@ -327,6 +328,8 @@ class Simulation:
             case 2:
                 moment = rng.choice(self.moments[-20:])
             case 3:
+                moment += STALE_AFTER + timedelta(microseconds=rng.choice((-1, 0, 1)))
+            case 4:
                 moment = START - timedelta(days=rng.randrange(3)) if rng.random() < 0.2 else self.clock()
         self.ask(moment, include_retired=rng.random() < 0.7)
 
