@@ -159,7 +159,7 @@ def test_demo(installed: Installed) -> None:
 
     told = installed.run("crawler", "demo")
 
-    assert {path.suffix for path in set(installed.cwd.iterdir()) - before} <= {".db", ".lock"}
+    assert {path.suffix for path in set(installed.cwd.iterdir()) - before} <= {".db", ".html", ".lock"}
     (shown,) = re.findall(r"<!-- demo:begin -->\n```\n(.*?)```", text_of(Path("README.md")), re.DOTALL)
     assert timeless(told) == timeless(shown)
 

@@ -152,7 +152,6 @@ def test_full_record(history: History) -> None:
 @pytest.mark.parametrize(
     ("hours", "expected"),
     [
-        (-1, set()),
         (0, {("uimage-a", "present"), ("uimage-b", "present"), ("uimage-c", "present"), ("uimage-s", "present")}),
         (1, {("uimage-a", "present"), ("uimage-b2", "present"), ("uimage-c", "present"), ("uimage-s", "present"),
              ("uimage-f", "present")}),

@@ -176,7 +176,7 @@ def test_lost_session_cannot_write(postgres_url: str) -> None:
         with begin(engine, fence) as connection:
             connection.execute(
                 text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+                    "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory' AND database ="
                     " (SELECT oid FROM pg_database WHERE datname = current_database())"
                 )
             )
