@@ -173,7 +173,7 @@ def test_waiting_run_gets_in_after_the_other(course: Course) -> None:
 # --- fencing ---------------------------------------------------------------------------------------------------------
 
 TERMINATE = text(
-    "SELECT count(pg_terminate_backend(pid)) FROM (SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory'"
+    "SELECT count(pg_terminate_backend(pid, 10000)) FROM (SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory'"
     " AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS holders"
 )
 

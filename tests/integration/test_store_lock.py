@@ -139,7 +139,7 @@ def test_session_that_ends_while_it_waits_is_said(postgres_url: str) -> None:
         with opened(postgres_url) as engine, engine.begin() as connection:
             connection.execute(
                 text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
             )
