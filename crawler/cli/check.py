@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +15,10 @@ from crawler.cli.options import Selected, format_option, target_options
 from crawler.cli.output import Column, emit
 from crawler.cli.selection import check_selection
 from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
-from crawler.questions.rules import OUTCOMES, CheckRow, Pin, Require, exit_code
+from crawler.questions.rules import OUTCOMES, Pin, Require, exit_code
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-    from crawler.settings import Settings
 
 FIELDS = ("rule", "zone", "image_id", "outcome", "successor", "detail", "source")
 COLUMNS = (
@@ -49,12 +45,14 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Selec
     RULES.toml holds [[require]] tables (name, zones, gpu, kind) and [[pinned]] tables (ids, zone). Any other file, or -
     for standard input, holds ids in use: lines of `zone id` or `id`, a Terraform state or a Packer manifest.
     """
+    from crawler.store import gate
+
     texts = [(name, _read(name)) for name in files or _stdin_only()]
     settings = context.history_settings()
     with context.history() as conn:
         rules = _rules(conn, texts)
         check_selection(conn, selected)
-        rows = judged(conn, rules, selected, settings, context.clock())
+        rows = gate.check(conn, rules, selected.filters(), now=context.clock(), stale_after=settings.stale_after)
     emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
     counts = Counter(row.outcome for row in rows)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
@@ -99,45 +97,3 @@ def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require |
     if complaints:
         raise ConfigurationError("rules", [str(complaint) for complaint in complaints])
     return rules
-
-
-def judged(
-    conn: Connection, rules: Sequence[Require | Pin], selected: Selected, settings: Settings, now: datetime
-) -> list[CheckRow]:
-    """Judge *rules* at the targets that *selected* wants, by what the history knows *now*."""
-    from crawler.questions.check import Check
-    from crawler.store import reader, sightings
-    from crawler.store.statements import portions
-    from crawler.store.vocabulary import known_words
-
-    filters = selected.filters()
-    status = reader.status(conn, filters, now=now)
-    left_out = known_words(conn, "zone") - {row.target.zone for row in status}
-    rules = [_by_project_id(conn, rule) for rule in rules if isinstance(rule, Require) or rule.zone not in left_out]
-    images = reader.images(conn, None, filters, now=now, stale_after=settings.stale_after, include_retired=True)
-    gate = Check(rules, status, images, now=now, stale_after=settings.stale_after)
-    past = gate.past(known_words(conn, "name"))
-    listed = list(sightings.targets_listing(conn, past.name_keys))
-    wanted = past.image_ids
-    while wanted:
-        gone = (
-            change
-            for ids in portions(sorted(wanted))
-            for change in reader.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
-        )
-        more = gate.learn(sightings.stays_of(conn, wanted), gone, listed)
-        wanted = more.image_ids if more else frozenset()
-    if not past.image_ids:
-        gate.learn((), (), listed)
-    return list(gate.judge())
-
-
-def _by_project_id(conn: Connection, rule: Require | Pin) -> Require | Pin:
-    """Give *rule* with the ids of its projects, which people also call by name."""
-    from crawler.store.selection import Filters, chosen_targets
-
-    globs = rule.scope.project
-    if not globs:
-        return rule
-    ids = {choice.target.project for choice in chosen_targets(conn, Filters(project=globs))}
-    return replace(rule, scope=replace(rule.scope, project=tuple(sorted(ids)) or globs))

@@ -19,7 +19,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import DURATION, Selected, target_options
 from crawler.cli.output import write_out
 from crawler.cli.selection import check_selection
-from crawler.errors import EmptySelection, UnknownKnowledge, UsageError
+from crawler.errors import UnknownKnowledge, UsageError
 from crawler.model import iso_utc
 
 if TYPE_CHECKING:
@@ -90,32 +90,18 @@ def resolve(
 def _answer(
     context: CliContext, selected: Selected, name: str, image_set: str, gpu: bool, max_age: timedelta | None
 ) -> Resolved:
-    from crawler.questions.resolve import resolve as choose
-    from crawler.store import reader
+    from crawler.store import gate
     from crawler.store.vocabulary import first_run_at
 
     settings, now = context.history_settings(), context.clock()
-    given = replace(selected, variant=selected.variant or ("default",))
     with context.history() as conn:
         if first_run_at(conn) is None:
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
         check_selection(conn, selected)
-        status = reader.status(conn, given.filters(), now=now)
-        if not status:
-            variants = sorted({row.target.variant for row in reader.status(conn, selected.filters(), now=now)})
-            hint = f" It is asked with the variant {', '.join(variants)}." if variants else ""
-            words = " ".join(f"--{part} {' '.join(globs)}" for part, globs in given.given().items())
-            raise EmptySelection(f"No target fits {words}.{hint}")
-        images = reader.images(
-            conn,
-            None,
-            replace(given, image_set=(image_set,)).filters(),
-            now=now,
-            stale_after=settings.stale_after,
-            include_retired=True,
+        filters = replace(selected, image_set=(image_set,)).filters()
+        found, last = gate.resolve(
+            conn, name, filters, gpu=gpu, now=now, stale_after=settings.stale_after, max_age=max_age
         )
-        found = choose(status, images, name, gpu=gpu, now=now, max_age=max_age or settings.stale_after)
-    (last,) = (row for row in status if row.target == found.target)
     if last.outcome not in ("ok", "held"):
         context.say(
             f"Warning: {last.target.zone} was not observed well since {iso_utc(found.observed_at)}: {last.message}",

@@ -1,0 +1,257 @@
+"""
+The Python door to the past: `from crawler import History`.
+
+    from datetime import UTC, datetime
+    from crawler import History
+
+    with History("crawler.db") as history:
+        for image in history.images(at=datetime(2026, 6, 1, tzinfo=UTC), zone="hk-*"):
+            print(image.target.zone, image.image_id, image.state, image.observed_at)
+
+Answers are lists of plain records, with the meaning that the commands of the same names give them; `as_dict()` of a
+record is a row of their JSON, so `pandas.DataFrame(row.as_dict() for row in …)` is a table. Nothing is ever written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypedDict, Unpack
+
+from sqlalchemy import Connection, Engine, select
+
+from crawler.model import Event
+from crawler.questions.comparing import DiffRow
+from crawler.questions.resolve import Resolved
+from crawler.questions.rules import CheckRow, Pin, Require
+from crawler.questions.side_by_side import CompareRow
+from crawler.questions.timeline import HistoryRow
+from crawler.questions.where import WhereRow
+from crawler.records import ChangeRow, ImageRow, RunSummary, StatusRow
+from crawler.store import answers, gate, reader
+from crawler.store.engine import open_engine, opened, read
+from crawler.store.migrate import ensure_schema
+from crawler.store.selection import Filters
+from crawler.store.tables import Setting
+
+DEFAULT_STALE_AFTER = timedelta(hours=26)
+
+Words = str | Iterable[str]
+
+
+class _Place(TypedDict, total=False):
+    account: Words
+    project: Words
+    region: Words
+    kind: Words
+    variant: Words
+
+
+class Targets(_Place, total=False):
+    """Which targets: a glob or several for each part, as the options of the commands take them."""
+
+    zone: Words
+
+
+class Selection(Targets, total=False):
+    """Which images at which targets."""
+
+    image_set: Words
+    name: Words
+    image_id: Words
+
+
+def now_utc() -> datetime:
+    """Read the clock."""
+    return datetime.now(UTC)
+
+
+class History:
+    """
+    The history in one database, by URL or path.
+
+    Every call reads one moment of it. Usable as it is; in a `with` block its connection is kept between calls.
+    *stale_after*: from when on knowledge is stale, by default as the last run was configured. *clock* tells the
+    present. Calls raise DatabaseUnavailable or SchemaMismatch where there is no history to read, ValueError for a time
+    without a time zone.
+    """
+
+    def __init__(
+        self,
+        database: str | Path,
+        *,
+        stale_after: timedelta | None = None,
+        clock: Callable[[], datetime] = now_utc,
+    ) -> None:
+        self._database = database
+        self._stale_after = stale_after
+        self._clock = clock
+        self._engine: Engine | None = None
+
+    def __enter__(self) -> History:
+        """Keep the connection until the end of the block."""
+        self._engine = open_engine(self._database, read_only=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, if one is kept; the next call opens it anew."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    # --- what is, and was, available ---------------------------------------------------------------------------------
+
+    def images(
+        self, at: datetime | None = None, *, retired: bool = False, **selection: Unpack[Selection]
+    ) -> list[ImageRow]:
+        """Give what was available *at* a moment (None: now), with the state of knowledge."""
+        moment = _aware(at, "at")
+        with self._reading() as conn:
+            rows = reader.images(conn, moment, _filters(selection), **self._knowing(conn), include_retired=retired)
+            return list(rows)
+
+    def changes(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        events: Event | Collection[Event] = (),
+        **selection: Unpack[Selection],
+    ) -> list[ChangeRow]:
+        """Give the changes recorded in `[since, until)`, oldest first."""
+        begin, end = _aware(since, "since"), _aware(until, "until")
+        wanted = (events,) if isinstance(events, str) else events
+        with self._reading() as conn:
+            return list(reader.changes(conn, begin, end, wanted, _filters(selection)))
+
+    def history(self, image: str, **selection: Unpack[Selection]) -> list[HistoryRow]:
+        """Give every interval of an image, called by id, name or glob, in every target, with gaps of knowledge."""
+        with self._reading() as conn:
+            ids = answers.image_ids(conn, image)
+            return answers.history(conn, ids, _filters(selection), **self._knowing(conn)) if ids else []
+
+    def where(
+        self, name: str, at: datetime | None = None, *, retired: bool = False, **targets: Unpack[Targets]
+    ) -> list[WhereRow]:
+        """Give where an image name, or a glob, was present, withdrawn, unknown or never offered."""
+        moment = _aware(at, "at")
+        with self._reading() as conn:
+            names = answers.image_names(conn, name)
+            knowing = self._knowing(conn)
+            return answers.where_is(conn, names, moment, _filters(targets), **knowing, include_retired=retired)
+
+    def diff(self, first: datetime, second: datetime, **selection: Unpack[Selection]) -> list[DiffRow]:
+        """Give what differs between two moments; rows of the event `unknown` are what cannot be compared."""
+        begin, end = _aware(first, "first"), _aware(second, "second")
+        assert begin is not None  # noqa: S101 - given, so not None
+        assert end is not None  # noqa: S101
+        with self._reading() as conn:
+            stale_after = self._knowing(conn)["stale_after"]
+            rows, _ = answers.moments_apart(conn, begin, end, _filters(selection), stale_after=stale_after)
+            return list(rows)
+
+    def compare(
+        self, first: Words, second: Words, at: datetime | None = None, **selection: Unpack[Selection]
+    ) -> list[CompareRow]:
+        """Give two zones, or two sets of zones, side by side by image name."""
+        moment = _aware(at, "at")
+        with self._reading() as conn:
+            sides = (_words(first), _words(second))
+            rows, _ = answers.zones_apart(conn, *sides, moment, _filters(selection), **self._knowing(conn))
+            return rows
+
+    # --- for scripts -------------------------------------------------------------------------------------------------
+
+    def resolve(
+        self,
+        zone: str,
+        name: str,
+        *,
+        gpu: bool = False,
+        max_age: timedelta | None = None,
+        image_set: Words = "ImageSet",
+        **place: Unpack[_Place],
+    ) -> Resolved:
+        """
+        Give the image called *name* to use now in *zone*.
+
+        Raises NoAnswer, Ambiguous or UnknownKnowledge (all of `crawler.errors`) where there is not one sure answer.
+        """
+        filters = replace(_filters(place), zone=(zone,), image_set=_words(image_set))
+        with self._reading() as conn:
+            found, _ = gate.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
+            return found
+
+    def check(self, rules: Sequence[Require | Pin], **targets: Unpack[Targets]) -> list[CheckRow]:
+        """Judge required images and pinned ids (`crawler.questions.rules`)."""
+        with self._reading() as conn:
+            return gate.check(conn, rules, _filters(targets), **self._knowing(conn))
+
+    # --- how well it is known ----------------------------------------------------------------------------------------
+
+    def status(self, *, retired: bool = False, **targets: Unpack[Targets]) -> list[StatusRow]:
+        """Give the freshness and the last outcome of every target."""
+        with self._reading() as conn:
+            return reader.status(conn, _filters(targets), now=self._clock(), include_retired=retired)
+
+    def runs(self, limit: int | None = None) -> list[RunSummary]:
+        """Give the newest *limit* runs (None: all), oldest first, without their failures."""
+        with self._reading() as conn:
+            return list(reader.runs(conn, limit))
+
+    def run(self, number: int) -> RunSummary | None:
+        """Give one run with every target that was not `ok` in it; None when there is no such run."""
+        with self._reading() as conn:
+            return reader.run(conn, number)
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        if self._engine is None:
+            with opened(self._database, read_only=True) as engine:
+                ensure_schema(engine, may_upgrade=False)
+                with read(engine) as conn:
+                    yield conn
+            return
+        ensure_schema(self._engine, may_upgrade=False)
+        with read(self._engine) as conn:
+            yield conn
+
+    def _knowing(self, conn: Connection) -> dict[str, Any]:
+        """Give the present, and from when on knowledge is stale."""
+        stale_after = self._stale_after
+        if stale_after is None:
+            stored = conn.execute(select(Setting.value).where(Setting.name == "stale_after_seconds")).scalar()
+            stale_after = timedelta(seconds=float(stored)) if stored else DEFAULT_STALE_AFTER
+        return {"now": self._clock(), "stale_after": stale_after}
+
+
+def _words(words: Words) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else tuple(words)
+
+
+def _filters(selection: Mapping[str, Any]) -> Filters:
+    return Filters(**{part: _words(words) for part, words in selection.items()})
+
+
+def _aware(moment: datetime | None, name: str) -> datetime | None:
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{name} must be a datetime, not {type(moment).__name__}")
+    if moment.utcoffset() is None:
+        raise ValueError(
+            f"{name} has no time zone: {moment.isoformat()}; say which, as in datetime(2026, 6, 1, tzinfo=UTC)"
+        )
+    return moment

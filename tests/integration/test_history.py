@@ -1,0 +1,185 @@
+"""`from crawler import History`: the same answers as the commands', as plain records."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+import crawler
+from crawler import History
+from crawler.errors import DatabaseUnavailable, NoAnswer, SchemaMismatch
+from crawler.questions.rules import Pin
+from tests.support.command import ROOT, rows
+from tests.support.diary import START, Diary, Refusal, target
+
+HERE, THERE = target("hk-02"), target("sg-01", project="org-y")
+NOW = START + timedelta(hours=2)
+STALE = timedelta(hours=26)
+
+
+@pytest.fixture
+def url(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give a history with a re-issue and a failure in it."""
+    monkeypatch.chdir(tmp_path)
+    diary = Diary(engine)
+    diary.run({HERE: {"uimage-a": "Ubuntu", "uimage-c": "CentOS"}, THERE: {"uimage-c": "CentOS"}})
+    diary.run({HERE: {"uimage-b": "Ubuntu", "uimage-c": "CentOS"}, THERE: Refusal(message="down")})
+    return database_url
+
+
+Ask = Callable[[History], Any]
+PAST = START + timedelta(minutes=20)
+PAIRS: list[tuple[str, Ask, tuple[str, ...]]] = [
+    ("images", lambda h: h.images(), ("images",)),
+    ("images at", lambda h: h.images(at=PAST, zone="hk-*"), ("images", "--at", PAST.isoformat(), "--zone", "hk-*")),
+    ("images of", lambda h: h.images(name=["ubuntu", "x*"]), ("images", "--name", "ubuntu")),
+    ("changes", lambda h: h.changes(since=PAST, events=["withdrawn"]), ("changes", "--event", "withdrawn")),
+    ("changes of one event", lambda h: h.changes(events="appeared"), ("changes", "--event", "appeared")),
+    ("history", lambda h: h.history("uimage-a"), ("history", "uimage-a")),
+    ("where", lambda h: h.where("CENTOS", zone="*"), ("where", "centos")),
+    ("diff", lambda h: h.diff(PAST, NOW, zone="hk-02"), ("diff", PAST.isoformat(), "now", "--zone", "hk-02")),
+    ("compare", lambda h: h.compare("hk-02", "sg-01", PAST), ("compare", "hk-02", "sg-01", "--at", PAST.isoformat())),
+    ("status", lambda h: h.status(), ("status",)),
+]
+
+
+@pytest.mark.parametrize(("ask", "words"), [pair[1:] for pair in PAIRS], ids=[pair[0] for pair in PAIRS])
+def test_the_same_as_the_commands(url: str, ask: Ask, words: tuple[str, ...]) -> None:
+    """Each method gives, as dictionaries, the JSON rows of the command of its name."""
+    found = [row.as_dict() for row in ask(History(url, clock=lambda: NOW))]
+
+    assert found
+    assert found == rows("--database", url, *words, now=NOW)
+
+
+def test_runs(url: str) -> None:
+    """The ledger: newest last, one in full with its failures, None for a number that is none."""
+    history = History(url)
+
+    assert [run.run for run in history.runs()] == [1, 2]
+    assert [run.run for run in history.runs(limit=1)] == [2]
+    second = history.run(2)
+    assert second is not None
+    assert [failure.target for failure in second.failures] == [THERE]
+    assert history.run(3) is None
+
+
+def test_for_scripts(url: str) -> None:
+    """What `resolve` and `check` tell, with errors instead of exit codes."""
+    history = History(url, clock=lambda: NOW)
+
+    assert history.resolve("hk-02", "UBUNTU", account="prod").image_id == "uimage-b"
+    assert history.resolve(zone="sg-01", name="CentOS", max_age=timedelta(days=1)).target == THERE
+    with pytest.raises(NoAnswer):
+        history.resolve("hk-02", "Debian")
+    (row,) = history.check([Pin(image_id="uimage-a", zone="hk-02")], project="org-x")
+    assert (row.outcome, row.successor) == ("re-issued", "uimage-b")
+
+
+def test_with_and_without_a_block(url: str) -> None:
+    """In a block one connection serves all calls; without it, and after it, every call opens its own."""
+    with History(url, clock=lambda: NOW) as history:
+        first = history.images()
+        assert history.images() == first
+    assert history.images() == first
+    assert History(url, clock=lambda: NOW).images() == first
+    history.close()
+
+
+def test_a_path(sqlite_url: str) -> None:
+    """A SQLite file may be named by its path."""
+    path = sqlite_url.removeprefix("sqlite:///")
+
+    assert History(path).runs() == History(Path(path)).runs() == []
+
+
+def test_naive_times_are_refused(url: str) -> None:
+    """A time without a time zone is refused in words; any time zone will do."""
+    history = History(url, clock=lambda: NOW)
+    naive = datetime(2026, 6, 1, 12)  # noqa: DTZ001 - the mistake itself
+
+    asks: list[Callable[[], Any]] = [
+        lambda: history.images(at=naive),
+        lambda: history.changes(since=naive),
+        lambda: history.changes(until=naive),
+        lambda: history.where("x", naive),
+        lambda: history.diff(naive, NOW),
+        lambda: history.compare("a", "b", at=naive),
+    ]
+    for ask in asks:
+        with pytest.raises(ValueError, match=r"has no time zone: 2026-06-01T12:00:00; say which, as in datetime\("):
+            ask()
+    with pytest.raises(TypeError, match="at must be a datetime, not str"):
+        history.images(at="2026-06-01")  # type: ignore[arg-type]
+    shanghai = timezone(timedelta(hours=8))
+    assert history.images(at=PAST.astimezone(shanghai)) == history.images(at=PAST)
+
+
+def test_unknown_words_are_mistakes(url: str) -> None:
+    """A part that is none is a mistake at once; a word the history does not know selects nothing."""
+    with pytest.raises(TypeError):
+        History(url).images(zones="hk-02")  # type: ignore[call-arg]
+    assert History(url).images(zone="mars") == []
+    assert History(url).history("uimage-nowhere") == []
+    assert History(url).where("Nothing") == []
+
+
+def test_stale_after(engine: Engine, url: str) -> None:
+    """From when on knowledge is stale is what the last run was configured with, unless said otherwise."""
+
+    def reasons(stale_after: timedelta | None) -> set[str | None]:
+        later = History(url, clock=lambda: NOW + timedelta(hours=4), stale_after=stale_after)
+        return {row.reason for row in later.images(zone="hk-02")}
+
+    assert reasons(None) == {None}
+    assert reasons(timedelta(hours=3)) == {"stale"}
+    with engine.begin() as conn:
+        conn.exec_driver_sql("INSERT INTO settings (name, value) VALUES ('stale_after_seconds', '10800')")
+    assert reasons(None) == {"stale"}
+
+
+def test_nothing_to_read(tmp_path: Path, empty_postgres_url: str) -> None:
+    """A database that is not there, or has no schema, is said; none is made."""
+    with pytest.raises(DatabaseUnavailable, match="There is no database at"):
+        History(tmp_path / "none.db").images()
+    assert not (tmp_path / "none.db").exists()
+    with pytest.raises(SchemaMismatch):
+        History(empty_postgres_url).images()
+
+
+def test_rows_make_a_table(url: str) -> None:
+    """All rows of an answer have the same keys, so they make a data frame as they are."""
+    keys = {tuple(row.as_dict()) for row in History(url).images(retired=True)}
+
+    assert len(keys) == 1
+
+
+def test_loaded_on_demand() -> None:
+    """Importing the package loads no database library; asking for `History` does."""
+    script = (
+        "import sys, crawler; assert 'sqlalchemy' not in sys.modules; assert 'History' in crawler.__all__;"
+        "from crawler import History; assert 'sqlalchemy' in sys.modules; print(History.__name__)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert result.stdout == "History\n"
+    with pytest.raises(AttributeError, match="has no attribute 'Hist'"):
+        _ = crawler.Hist
+
+
+def test_readme(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's Python runs as it stands."""
+    (block,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert '"sqlite:///crawler.db"' in block
+    runnable = "\n".join(line for line in block.splitlines() if "pandas" not in line)
+    exec(compile(runnable.replace("sqlite:///crawler.db", url), "README.md", "exec"), {})
+
+    assert "hk-02 Ubuntu uimage-b present" in capsys.readouterr().out
