@@ -1,0 +1,145 @@
+"""
+What the channels over HTTP share: one address that is a secret, one POST per letter, and what its failure means.
+
+Such a report has one recipient, known by a name that gives nothing away (`webhook:hooks.example.com`). No redirect is
+followed, certificates are checked, and no sentence quotes the address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from crawler import __version__
+from crawler.report.channels import Letter, Scope, TransportError, one_line
+from crawler.report.message import message_id
+from crawler.report.rows import Limits
+from crawler.report.values import Digest
+from crawler.report.view import View, view
+from crawler.report.words import WORDS
+
+Clock = Callable[[], datetime]
+
+TIMEOUT_SECONDS = 30.0
+_LARGEST_ANSWER = 65_536
+#: Worth another try although the status is a 4xx.
+_PASSING = frozenset({408, 429})
+#: The other side has no objection to us, but to this very letter.
+_ABOUT_THE_LETTER = frozenset({413, 422})
+#: From plenty to little.
+LIMITS = (
+    Limits(), Limits(rows=80), Limits(rows=40, details=8, items=20), Limits(rows=15, details=4, items=10),
+    Limits(rows=5, details=2, items=5), Limits(rows=2, details=1, items=2), Limits(rows=1, details=1, items=1),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookOptions:
+    """Where letters go, and what signs them."""
+
+    #: What is told of the address: `webhook:hooks.example.com`.
+    name: str
+    url: str = field(repr=False)
+    secret: str | None = field(default=None, repr=False)
+    timeout_seconds: float = TIMEOUT_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the other side said."""
+
+    status: int
+    body: bytes
+
+    def document(self) -> Mapping[str, Any]:
+        """Give the body as the JSON object it should be; empty when it is none."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def identity_of(digest: Digest, copy: str) -> str:
+    """Give the Message-ID of *digest*, the same each time; a *copy* has one of its own."""
+    identity = message_id(digest, sender="")
+    return identity.replace("@", f".{copy}@", 1) if copy else identity
+
+
+def letter_of(document: Mapping[str, Any], *, ascii_only: bool = True) -> Letter:
+    """Give *document*, which has a `message_id` and a `subject`, as a letter."""
+    content = json.dumps(document, ensure_ascii=ascii_only, separators=(",", ":"))
+    return Letter(content=content.encode(), message_id=document["message_id"], subject=document["subject"])
+
+
+def view_of(digest: Digest, limits: Limits) -> View:
+    """Give *digest* in words, without the sentence about an attachment that there is none of."""
+    seen = view(digest, limits)
+    attached = WORDS[digest.subscription.language].attached
+    return replace(seen, footer=tuple(line for line in seen.footer if line != attached))
+
+
+@asynccontextmanager
+async def client(options: HookOptions) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open an HTTP client that checks certificates; nothing is connected before the first letter."""
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit=1)
+    timeout = aiohttp.ClientTimeout(total=options.timeout_seconds)
+    headers = {"User-Agent": f"crawler/{__version__}", "Content-Type": "application/json; charset=utf-8"}
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        yield session
+
+
+async def post(session: aiohttp.ClientSession, options: HookOptions, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Send *body* and give the answer, whatever it is; raises TransportError when there is none."""
+    try:
+        async with session.post(options.url, data=body, headers=headers, allow_redirects=False) as response:
+            said = bytearray()
+            async for chunk in response.content.iter_any():
+                said += chunk
+                if len(said) > _LARGEST_ANSWER:
+                    break
+            return Answer(status=response.status, body=bytes(said[:_LARGEST_ANSWER]))
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as exc:  # noqa: UP041 - one name per library
+        raise _mapped(exc, options) from None  # the error may hold the address
+
+
+def refuse(answer: Answer, options: HookOptions) -> None:
+    """Raise TransportError unless the status of *answer* is a 2xx."""
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
+    said = f"{options.name} answered HTTP {status} {phrase}".rstrip()
+    if 300 <= status < 400:
+        raise failure(f"{said}; redirects are not followed", permanent=True)
+    scope: Scope = "message" if status in _ABOUT_THE_LETTER else "recipient"
+    raise failure(said, permanent=400 <= status < 500 and status not in _PASSING, scope=scope)
+
+
+def failure(message: str, *, permanent: bool, scope: Scope = "recipient") -> TransportError:
+    """Give the error of one address; no other report goes there, so it is about the recipient, not the channel."""
+    return TransportError(message, permanent=permanent, scope=scope)
+
+
+def _mapped(exc: BaseException, options: HookOptions) -> TransportError:
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        cause = exc.certificate_error
+        reason = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else type(cause).__name__
+        return failure(f"the certificate of {options.name} is not trusted: {one_line(reason)}", permanent=True)
+    if isinstance(exc, TimeoutError):
+        return failure(f"{options.name} did not answer in {options.timeout_seconds:g} s", permanent=False)
+    if isinstance(exc, aiohttp.InvalidURL) or not isinstance(exc, aiohttp.ClientError | OSError):
+        return failure(f"{options.name} has a URL that cannot be used", permanent=True)
+    reason = getattr(exc, "strerror", None) or type(exc).__name__
+    return failure(f"{options.name} cannot be reached, or hung up: {one_line(str(reason))}", permanent=False)

@@ -1,0 +1,120 @@
+"""
+The channel `webhook`: a digest as JSON, in words and as data, POSTed with a signature.
+
+`X-Crawler-Signature` is `sha256=` and the HMAC-SHA256, in hexadecimal, of the `X-Crawler-Timestamp` (seconds since
+1970), a full stop and the body, keyed with the shared secret. `Idempotency-Key` is the Message-ID: a letter that came
+twice has it twice. Any 2xx means that it arrived.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+
+from crawler.model import iso_utc
+from crawler.report.channels import Letter, Refusal
+from crawler.report.hooks import LIMITS, Clock, HookOptions, client, identity_of, letter_of, post, refuse, view_of
+from crawler.report.render import as_text
+from crawler.report.values import Digest
+
+#: The full list of changes ends here; `changes_left_out` says how many more there were.
+MOST_CHANGES = 1000
+
+
+class WebhookChannel:
+    """Sends digests to one webhook."""
+
+    def __init__(self, options: HookOptions, clock: Clock) -> None:
+        """Take the address; *clock* dates the signatures."""
+        self._options = options
+        self._clock = clock
+
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
+        """Give the JSON document that tells *digest*."""
+        seen = view_of(digest, LIMITS[0])
+        coverage = digest.coverage
+        return letter_of(
+            {
+                "message_id": identity_of(digest, copy),
+                "report": digest.subscription.name,
+                "kind": digest.kind,
+                "at": iso_utc(at),
+                "language": digest.subscription.language,
+                "subject": seen.subject,
+                "text": as_text(seen),
+                "accounts": list(digest.accounts),
+                "first_run": digest.first_run,
+                "last_run": digest.last_run,
+                "since": iso_utc(digest.since),
+                "until": iso_utc(digest.until),
+                "observed": {"zones": coverage.observed, "of": coverage.total, "at": iso_utc(coverage.at)},
+                "pins": as_data(digest.pins),
+                "lines": as_data(digest.lines),
+                "gaps": as_data(digest.gaps),
+                "recovered": as_data(digest.recovered),
+                "held": as_data(digest.held),
+                "changes": [change.as_dict() for change in digest.changes[:MOST_CHANGES]],
+                "changes_left_out": max(0, len(digest.changes) - MOST_CHANGES),
+            }
+        )
+
+    def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
+        """Give the one name of the address."""
+        return (self._options.name,)
+
+    def session(self) -> AbstractAsyncContextManager[WebhookSession]:
+        """Open an HTTP client."""
+        return _session(self._options, self._clock)
+
+
+class WebhookSession:
+    """An HTTP client that knows where to."""
+
+    def __init__(self, http: aiohttp.ClientSession, options: HookOptions, clock: Clock) -> None:
+        """Take a client that is open."""
+        self._http = http
+        self._options = options
+        self._clock = clock
+
+    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
+        """Sign and POST a letter; raises TransportError when it did not arrive."""
+        timestamp = str(int(self._clock().timestamp()))
+        headers = {"Idempotency-Key": json.loads(content)["message_id"], "X-Crawler-Timestamp": timestamp}
+        if self._options.secret is not None:
+            headers["X-Crawler-Signature"] = signature(timestamp, content, self._options.secret)
+        refuse(await post(self._http, self._options, content, headers), self._options)
+        return {}
+
+
+def signature(timestamp: str, body: bytes, secret: str) -> str:
+    """Give the value of `X-Crawler-Signature`."""
+    return "sha256=" + hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def as_data(value: Any) -> Any:
+    """Give *value* as JSON holds it: values become objects, instants UTC texts."""
+    if isinstance(value, datetime):
+        return iso_utc(value)
+    if is_dataclass(value):
+        return {field.name: as_data(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return as_data(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(key): as_data(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_data(item) for item in value]
+    return value
+
+
+@asynccontextmanager
+async def _session(options: HookOptions, clock: Clock) -> AsyncIterator[WebhookSession]:
+    async with client(options) as http:
+        yield WebhookSession(http, options, clock)
