@@ -21,6 +21,10 @@ from crawler.report.values import Digest
 Scope = Literal["channel", "recipient", "message"]
 
 _LONGEST = 300
+#: Said where a report is configured, and where it is sent.
+APPRISE_MISSING = (
+    "the channel apprise needs a package that is not installed: pip install 'ucloud-image-crawler[apprise]'"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,114 @@
+"""
+The channel `apprise`: Slack, DingTalk, WeCom, Teams and the rest, by the package Apprise, which is an extra.
+
+Apprise tells whether a service took a message and not why it did not, so a failure is tried again; what it logs may
+hold the address and is not shown. Its calls block, so they are made in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from crawler.report.channels import APPRISE_MISSING, Letter, Refusal
+from crawler.report.hooks import LIMITS, HookOptions, failure, identity_of, letter_of, view_of
+from crawler.report.render import as_text
+from crawler.report.values import Digest
+from crawler.report.words import WORDS
+
+#: Longer texts are of no use in a chat.
+_LARGEST_TEXT = 8_000
+#: These would call people, or be markup, in one chat or another.
+_DEFUSED = str.maketrans({char: f"{char}\N{ZERO WIDTH SPACE}" for char in "@<"})
+
+
+class AppriseChannel:
+    """Sends digests to one service."""
+
+    def __init__(self, options: HookOptions) -> None:
+        """Take the service's Apprise URL."""
+        self._options = options
+
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
+        """Give title and text that tell *digest*."""
+        for limits in LIMITS:
+            seen = view_of(digest, limits)
+            text = as_text(seen)
+            if len(text.encode()) <= _LARGEST_TEXT:
+                break
+        return letter_of(
+            {
+                "message_id": identity_of(digest, copy),
+                "subject": seen.subject,
+                "text": text,
+                "more": WORDS[digest.subscription.language].more,
+            }
+        )
+
+    def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
+        """Give the one name of the service."""
+        return (self._options.name,)
+
+    def session(self) -> AbstractAsyncContextManager[AppriseSession]:
+        """Load Apprise and read the URL; raises TransportError."""
+        return _session(self._options)
+
+
+class AppriseSession:
+    """A service that Apprise knows."""
+
+    def __init__(self, service: Any, options: HookOptions) -> None:
+        """Take an `apprise.Apprise` with one service."""
+        self._service = service
+        self._options = options
+
+    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
+        """Hand a letter over; raises TransportError when the service did not take it."""
+        letter = json.loads(content)
+        try:
+            taken = await asyncio.to_thread(self._notify, letter)
+        except Exception as exc:  # noqa: BLE001 - whatever a plugin raises; its text may hold the address
+            raise failure(f"{self._options.name} failed ({type(exc).__name__})", permanent=False) from None
+        if not taken:
+            raise failure(f"{self._options.name} did not take the message", permanent=False)
+        return {}
+
+    def _notify(self, letter: Mapping[str, str]) -> bool:
+        title = letter["subject"].translate(_DEFUSED)
+        room = min(service.body_maxlen for service in self._service) - len(title) - 2
+        text = shortened(letter["text"].translate(_DEFUSED), room, letter["more"])
+        return bool(self._service.notify(title=title, body=text, body_format="text"))
+
+
+def shortened(text: str, room: int, more: str) -> str:
+    """Give as many lines of *text* as *room* has characters for; *more* counts the others."""
+    if len(text) <= room:
+        return text
+    lines = text.splitlines()
+    for kept in range(len(lines) - 1, -1, -1):
+        short = "\n".join([*lines[:kept], more.format(n=len(lines) - kept)])
+        if len(short) <= room:
+            return short
+    return text[: max(1, room)]
+
+
+@asynccontextmanager
+async def _session(options: HookOptions) -> AsyncIterator[AppriseSession]:
+    try:
+        library = await asyncio.to_thread(importlib.import_module, "apprise")
+    except ImportError:
+        raise failure(APPRISE_MISSING, permanent=True) from None
+    # Both tell their log addresses, tokens included.
+    for name in ("apprise", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    asset = library.AppriseAsset(app_id="crawler", app_desc="image crawler", secure_logging=True)
+    service = library.Apprise(asset=asset)
+    if not service.add(options.url):
+        raise failure(f"{options.name} is no service that Apprise knows, or its URL is not whole", permanent=True)
+    yield AppriseSession(service, options)
