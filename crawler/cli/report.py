@@ -89,6 +89,9 @@ def preview(
     settings = _chosen(context.settings(), names)
     if (html_file or eml_file) and len(settings.reports) > 1:
         raise UsageError(f"Name one report to write to a file: {_all_names(settings)}.")
+    other = next((report for report in settings.reports if report.channel != "email"), None)
+    if eml_file and other is not None:
+        raise UsageError(f"{other.name} goes by {other.channel}, so there is no mail to write.")
     now = context.clock()
     with context.history() as conn:
         found = preview_digests(settings, conn, now, since=since)
@@ -99,7 +102,7 @@ def preview(
         if html_file is not None:
             _write(html_file, rendered.html.encode())
         if eml_file is not None:
-            _write(eml_file, channels_of(settings)[chosen.channel].compose(digest, chosen.to, now).content)
+            _write(eml_file, channels_of(settings, context.clock)[chosen.way].compose(digest, chosen.to, now).content)
         if html_file is None and eml_file is None:
             head = [f"To: {', '.join(chosen.to)}", f"Subject: {rendered.subject}", ""]
             lines = [*head, *rendered.text.splitlines(), ""]

@@ -309,7 +309,7 @@ def _mail(settings: Settings, clock: Clock, test_mail: str | None) -> Iterator[F
 
 
 async def _try_mail(settings: Settings, clock: Clock, test_mail: str | None) -> None:
-    channel = channels_of(settings)["email"]
+    channel = channels_of(settings, clock)["email"]
     try:
         await _try_session(channel, settings, clock, test_mail)
     except TransportError:

@@ -4,17 +4,37 @@ The channels there are, and how each is made from the settings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
+from crawler.report.apprise import AppriseChannel
 from crawler.report.channels import Channel
 from crawler.report.email import EmailChannel, SmtpOptions
-from crawler.settings import Settings, SmtpSettings
+from crawler.report.feishu import FeishuChannel
+from crawler.report.hooks import HookOptions
+from crawler.report.webhook import WebhookChannel
+from crawler.settings import ReportSettings, Settings, SmtpSettings
+
+Clock = Callable[[], datetime]
 
 
-def channels_of(settings: Settings) -> dict[str, Channel]:
-    """Give the channels that the reports of *settings* go over, by name."""
+def channels_of(settings: Settings, clock: Clock) -> dict[str, Channel]:
+    """Give what the reports of *settings* go over, by `way`; *clock* dates signatures."""
     found: dict[str, Channel] = {}
     if settings.smtp is not None:
         found["email"] = EmailChannel(_smtp(settings.smtp))
+    for report in settings.reports:
+        if report.url is not None:
+            found[report.way] = _hook(report, report.url.reveal(), clock)
     return found
+
+
+def _hook(report: ReportSettings, url: str, clock: Clock) -> Channel:
+    secret = report.secret.reveal() if report.secret is not None else None
+    options = HookOptions(name=report.to[0], url=url, secret=secret)
+    if report.channel == "apprise":
+        return AppriseChannel(options)
+    return FeishuChannel(options, clock) if report.channel == "feishu" else WebhookChannel(options, clock)
 
 
 def _smtp(chosen: SmtpSettings) -> SmtpOptions:

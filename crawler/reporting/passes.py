@@ -67,7 +67,7 @@ async def send_reports(
 
         sending = Sending(
             Desk(engine, fence, timing.clock, bounds),
-            channels_of(settings),
+            channels_of(settings, timing.clock),
             in_thread,
             monotonic=timing.monotonic,
             deadline=timing.monotonic() + seconds,
@@ -82,7 +82,7 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
 
     What the reports have been told stays as it is. They are sent by `send_reports(…, only=ids)`.
     """
-    channels = channels_of(settings)
+    channels = channels_of(settings, lambda: now)
     ids: list[int] = []
     for report in settings.reports:
         with read(engine) as conn:
@@ -90,7 +90,7 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
             digest = digest_since(conn, report.subscription, since, now=now, stale_after=settings.stale_after)
         if digest is None or state is None:
             continue
-        channel = channels[report.channel]
+        channel = channels[report.way]
         letter = channel.compose(digest, report.to, now, copy=f"{int(now.timestamp())}")
         with begin(engine, fence) as conn:
             digest_id = outbox.add_digest(

@@ -82,11 +82,11 @@ class Sending:
 
     async def run(self, reports: Sequence[ReportSettings]) -> Reported:
         """Tell everybody what there is to tell; what cannot be told now waits for the next pass."""
-        by_channel: dict[str, list[ReportSettings]] = {}
+        by_way: dict[str, list[ReportSettings]] = {}
         for report in reports:
-            by_channel.setdefault(report.channel, []).append(report)
+            by_way.setdefault(report.way, []).append(report)
         # A way that is slow or dead holds up no other.
-        await asyncio.gather(*(self._tell_all(own) for own in by_channel.values()))
+        await asyncio.gather(*(self._tell_all(own) for own in by_way.values()))
         self._done.queued += len(self._desk.for_later)
         self._done.overdue = await self._in_thread(self._desk.overdue, reports)
         return self._done
@@ -102,7 +102,7 @@ class Sending:
                 self._fail(report.name, f"could not be made ({type(exc).__name__}: {exc})")
 
     async def _tell(self, report: ReportSettings) -> None:
-        channel = self._channels[report.channel]
+        channel = self._channels[report.way]
         addresses = channel.addresses(report.to)
         job = await self._in_thread(self._desk.open, report, addresses)
         if job is None:
@@ -113,7 +113,7 @@ class Sending:
                 return
             self._done.queued += 1
             # Where nobody could be reached, what is new goes on waiting, and becomes one digest with what comes.
-            if self._may_send(report.channel) and not blocked.issuperset(addresses):
+            if self._may_send(report.way) and not blocked.issuperset(addresses):
                 new = await self._in_thread(self._desk.compose, job, channel)
                 rows = [row for row in new.waiting if row.address not in blocked]
                 await self._send(report, new.digest_id, new.content, rows)
@@ -139,17 +139,17 @@ class Sending:
                     blocked |= await self._send(job.report, digest_id, content, ready)
         return blocked
 
-    def _may_send(self, channel: str) -> bool:
-        return channel not in self._dead and not self._stop.is_set() and self._monotonic() < self._deadline
+    def _may_send(self, way: str) -> bool:
+        return way not in self._dead and not self._stop.is_set() and self._monotonic() < self._deadline
 
     async def _send(self, report: ReportSettings, digest_id: int, content: bytes, rows: Sequence[Waiting]) -> set[str]:
         """Send a digest to *rows*, note how that went, and give those that have to wait with what is newer."""
         addresses = [row.address for row in rows]
-        if not self._may_send(report.channel):
+        if not self._may_send(report.way):
             return set(addresses)
         async with AsyncExitStack() as stack:
             try:
-                refusals = await self._hand_over(stack, self._channels[report.channel], content, addresses)
+                refusals = await self._hand_over(stack, self._channels[report.way], content, addresses)
             except TransportError as exc:
                 refusals = dict.fromkeys(addresses, exc.refusal)
             is_complete = await self._in_thread(self._desk.record, digest_id, rows, refusals)
@@ -158,7 +158,7 @@ class Sending:
         if refusals:
             self._fail(report.name, _told(refusals))
         if any(refusal.scope == "channel" for refusal in refusals.values()):
-            self._dead.add(report.channel)
+            self._dead.add(report.way)
         return {address for address, refusal in refusals.items() if refusal.scope != "message" or not refusal.permanent}
 
     async def _hand_over(

@@ -94,7 +94,8 @@ def _environment_account(environ: Mapping[str, str], findings: Findings, path: P
 def warn_open_file(raw: dict[str, Any], path: Path, findings: Findings) -> None:
     """Warn when the file itself holds a secret, not a reference to one, and everyone may read it."""
     tables: list[tuple[Any, str]] = [(raw.get("smtp"), "password"), (raw, "ping")]
-    accounts = raw.get("accounts")
+    accounts, reports = raw.get("accounts"), raw.get("reports")
+    tables += [(row, key) for row in (reports if isinstance(reports, list) else []) for key in ("url", "secret")]
     tables += [(account, "private_key") for account in (accounts if isinstance(accounts, list) else [])]
     literal = any(
         isinstance(table, dict) and isinstance(table.get(key), str) and "${" not in table[key] for table, key in tables

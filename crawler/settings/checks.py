@@ -6,16 +6,21 @@ These look at the raw tables, not at the validated models, so that they speak ev
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import urlsplit
 
 from crawler.kinds import KINDS
 from crawler.model import DEFAULT_VARIANT
+from crawler.report.channels import APPRISE_MISSING
 from crawler.settings.schema import split_url
 from crawler.settings.sources import Findings, Location, path_of
 from crawler.settings.suggest import did_you_mean
+
+_HTTP_CHANNELS = ("webhook", "feishu")
 
 
 def check(document: dict[str, Any], findings: Findings) -> None:
@@ -29,6 +34,8 @@ def check(document: dict[str, Any], findings: Findings) -> None:
             _variant(variant, kinds, at, findings)
         _endpoint(account, location, findings)
     _mail(document, findings)
+    for location, report in _rows(document, "reports", ()):
+        _report(report, location, findings)
 
 
 def expand_kinds(globs: list[str]) -> list[str]:
@@ -129,3 +136,50 @@ def _mail(document: dict[str, Any], findings: Findings) -> None:
             findings.warnings.append("smtp.verify: whoever stands in between can read the mails and the password")
     elif any(row.get("channel", "email") == "email" for _, row in _rows(document, "reports", ())):
         findings.problem(("smtp",), "is missing, although a report goes by email")
+
+
+def _report(report: dict[str, Any], location: Location, findings: Findings) -> None:
+    """Note where a report's address is not that of its channel."""
+    channel = report.get("channel", "email")
+    if channel == "email":
+        if "to" not in report:
+            findings.problem((*location, "to"), "is missing")
+        for key in ("url", "secret"):
+            if key in report:
+                findings.problem((*location, key), "is for the channels webhook, feishu and apprise; mail has `to`")
+        return
+    if channel not in (*_HTTP_CHANNELS, "apprise"):
+        return  # the schema says so
+    if "to" in report:
+        findings.problem((*location, "to"), f"is for the channel email; {channel} has `url`")
+    if "url" not in report:
+        findings.problem((*location, "url"), "is missing (or give url_file)")
+    if channel == "apprise":
+        _apprise(report, location, findings)
+        return
+    if channel == "webhook" and "secret" not in report:
+        findings.problem((*location, "secret"), "is missing: it signs what is sent (or give secret_file)")
+    if not findings.covers((*location, "url_file")):
+        _hook_url(report.get("url"), location, findings)
+
+
+def _apprise(report: dict[str, Any], location: Location, findings: Findings) -> None:
+    if "secret" in report:
+        findings.problem((*location, "secret"), "is for webhook and feishu; an Apprise URL holds its own")
+    if importlib.util.find_spec("apprise") is None:
+        findings.warnings.append(f"{path_of(location)}: {APPRISE_MISSING}")
+
+
+def _hook_url(url: Any, location: Location, findings: Findings) -> None:
+    at = (*location, "url")
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        host, scheme, _ = (parts.hostname or "", parts.scheme, parts.port) if parts else ("", "", None)
+    except ValueError:
+        host, scheme = "", ""
+    if not isinstance(url, str):
+        return  # missing, or the schema says so
+    if scheme not in ("http", "https") or not host or not url.isascii():
+        findings.problem(at, "must be an http or https URL, in ASCII")
+    elif scheme == "http" and not _is_loopback(host):
+        findings.warnings.append(f"{path_of(at)}: {host} is told over http, so reports and their address can be read")

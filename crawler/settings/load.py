@@ -132,7 +132,7 @@ def _build(
             secrets.inline(document["smtp"], "password", ("smtp",))
             _find_certificates(document["smtp"], folder, environ, findings)
         secrets.inline(document, "ping", ())
-        resolve_reports(document, folder, environ, findings)
+        resolve_reports(document, secrets, findings)
         checks.check(document, findings)
     model = _validate(document, findings)
     url = ""

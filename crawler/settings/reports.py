@@ -4,10 +4,9 @@ The reports of a file: pins read from files of their own, filters checked agains
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from crawler.kinds import KINDS
@@ -16,29 +15,29 @@ from crawler.report.pins import parse_pin, pin_lines
 from crawler.report.schedule import parse_when
 from crawler.report.values import Subscription, Watch
 from crawler.settings.schema import ReportTable
-from crawler.settings.sources import Findings, Location, in_home
+from crawler.settings.sources import Findings, Location, SecretFiles, in_home
 from crawler.settings.suggest import did_you_mean
-from crawler.settings.values import ReportSettings
+from crawler.settings.values import ReportSettings, Secret
 
 _LARGEST_FILE = 1024 * 1024
 
 
-def resolve_reports(document: dict[str, Any], folder: Path, environ: Mapping[str, str], findings: Findings) -> None:
-    """Add what each `pins_file` holds to the `pins` of its report, and check the filters against the accounts."""
+def resolve_reports(document: dict[str, Any], secrets: SecretFiles, findings: Findings) -> None:
+    """Read the files that reports name, pins and secrets, and check the filters against the accounts."""
     reports = document.get("reports")
     for index, report in enumerate(reports if isinstance(reports, list) else []):
         if isinstance(report, dict):
-            _read_pins(report, ("reports", index), folder, environ, findings)
+            secrets.inline(report, "url", ("reports", index))
+            secrets.inline(report, "secret", ("reports", index))
+            _read_pins(report, ("reports", index), secrets, findings)
             _check_filters(report, ("reports", index), document, findings)
 
 
-def _read_pins(
-    report: dict[str, Any], at: Location, folder: Path, environ: Mapping[str, str], findings: Findings
-) -> None:
+def _read_pins(report: dict[str, Any], at: Location, secrets: SecretFiles, findings: Findings) -> None:
     name = report.get("pins_file")
     if not isinstance(name, str) or not name.strip():
         return  # the schema says so
-    path = folder / in_home(name, environ)
+    path = secrets.folder / in_home(name, secrets.environ)
     try:
         with path.open("rb") as file:
             text = file.read(_LARGEST_FILE + 1).decode("utf-8-sig")
@@ -84,7 +83,9 @@ def freeze_report(table: ReportTable, timezone: str) -> ReportSettings:
     filters = table.filters
     return ReportSettings(
         channel=table.channel,
-        to=tuple(dict.fromkeys(table.to)),
+        to=tuple(dict.fromkeys(table.to)) if table.url is None else (_shown_address(table.channel, table.url),),
+        url=Secret(str(table.url)) if table.url is not None else None,
+        secret=Secret(str(table.secret)) if table.secret is not None else None,
         alert_after=parse_duration(table.alert_after),
         subscription=Subscription(
             name=table.name,
@@ -107,3 +108,8 @@ def freeze_report(table: ReportTable, timezone: str) -> ReportSettings:
             patience=parse_duration(table.patience),
         ),
     )
+
+
+def _shown_address(channel: str, url: str) -> str:
+    """Give the name of an address without its secret; an Apprise URL may have one in place of a host."""
+    return f"{channel}:{url.partition('://')[0].lower() if channel == 'apprise' else urlsplit(url).hostname}"

@@ -24,7 +24,13 @@ from crawler.report.pins import parse_pin
 from crawler.report.schedule import parse_when
 from crawler.settings.sources import Expanded
 from crawler.settings.suggest import did_you_mean
-from crawler.settings.values import DEFAULT_DATABASE, DEFAULT_ENDPOINT, DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE
+from crawler.settings.values import (
+    DEFAULT_DATABASE,
+    DEFAULT_ENDPOINT,
+    DEFAULT_STALE_AFTER,
+    DEFAULT_TIMEZONE,
+    ChannelName,
+)
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -120,6 +126,14 @@ def _ping(text: str) -> str:
     return text
 
 
+def _hook(text: str) -> str:
+    if _has_controls(text) or " " in text:
+        raise ValueError("must not contain spaces or control characters")
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://.", text):
+        raise ValueError("must be a URL")
+    return text
+
+
 def _header(value: str) -> str:
     if _has_controls(value):
         raise ValueError("must not contain control characters")
@@ -172,6 +186,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Address = Annotated[str, AfterValidator(_address)]
 Ping = Annotated[str, AfterValidator(_ping)]
+Hook = Annotated[str, AfterValidator(_hook)]
 Globs = Annotated[list[Text], Field(min_length=1)]
 GlobOrGlobs = Annotated[list[Text], BeforeValidator(_listed)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
@@ -278,8 +293,10 @@ class ReportTable(Table):
     """`[[reports]]`."""
 
     name: Name
-    channel: Literal["email"] = "email"
-    to: Annotated[list[Address], Field(min_length=1)]
+    channel: ChannelName = "email"
+    to: Annotated[list[Address], Field(min_length=1)] = []
+    url: Hook | None = None
+    secret: Text | None = None
     when: Schedule = "every-run"
     timezone: Zone | None = None
     language: Literal["en", "zh"] = "en"
@@ -309,7 +326,7 @@ class FileTable(Table):
 
 
 #: Keys that hold a secret, or may: each may be given as `<key>_file`, and no message shows their values.
-SECRET_KEYS = frozenset({"database", "ping", "public_key", "private_key", "password", "headers"})
+SECRET_KEYS = frozenset({"database", "ping", "public_key", "private_key", "password", "headers", "url", "secret"})
 
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): FileTable,

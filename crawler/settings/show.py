@@ -69,7 +69,7 @@ def _report(report: ReportSettings) -> dict[str, Any]:
     table: dict[str, Any] = {
         "name": report.name,
         "channel": report.channel,
-        "to": list(report.to),
+        **_address(report),
         "when": show_when(subscription.when),
         "timezone": zone_name(subscription.timezone),
         "language": subscription.language,
@@ -85,6 +85,12 @@ def _report(report: ReportSettings) -> dict[str, Any]:
         if value not in ((), None)
     }
     return {**table, "filters": filters} if filters else table
+
+
+def _address(report: ReportSettings) -> dict[str, Any]:
+    if report.channel == "email":
+        return {"to": list(report.to)}
+    return {"url": MASK, **({"secret": MASK} if report.secret is not None else {})}
 
 
 def as_toml(document: dict[str, Any], path: str = "") -> str:

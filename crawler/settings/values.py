@@ -24,6 +24,7 @@ DEFAULT_DATABASE = "sqlite:///crawler.db"
 DEFAULT_TIMEZONE = "Asia/Shanghai"
 DEFAULT_STALE_AFTER = "26h"
 MASK = "********"
+ChannelName = Literal["email", "webhook", "feishu", "apprise"]
 
 
 class Secret:
@@ -152,8 +153,12 @@ class SmtpSettings:
 class ReportSettings:
     """Whom to tell, how, and of what."""
 
-    channel: Literal["email"] = "email"
+    channel: ChannelName = "email"
+    #: Mail addresses; of another channel the one name of its address, which gives nothing away.
     to: tuple[str, ...]
+    #: Where the other channels send to, and what they sign with.
+    url: Secret | None = None
+    secret: Secret | None = None
     #: How long a digest may stay undelivered before a run says so with its exit code.
     alert_after: timedelta = timedelta(hours=1)
     #: What to watch, and when to tell it.
@@ -163,6 +168,11 @@ class ReportSettings:
     def name(self) -> str:
         """Give the subscription's name."""
         return self.subscription.name
+
+    @property
+    def way(self) -> str:
+        """Give the same for reports that share a way out: there is one mail server, and else an address for each."""
+        return self.channel if self.channel == "email" else f"{self.channel} {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
