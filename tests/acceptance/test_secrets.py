@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from crawler.store.tables import Base, Payload
 from tests.acceptance.test_failures import FAULTS
 from tests.support.acceptance_table import Proven
 from tests.support.driving import Driver, account
+from tests.support.hooks import Call, Reply, hook_server
 from tests.support.smtp import mail_server
 from tests.support.switch import dead_man_switch
 from tests.support.tls import make_tls
@@ -28,7 +29,9 @@ CHANNEL = "canarychannel55d0a9"
 PASSWORD = "canarypassword77e1"
 MAIL_PASSWORD = "canarymail9e41c7"
 TOKEN = "canarytoken-40c8"
-CANARIES = (PRIVATE, CHANNEL, PASSWORD, MAIL_PASSWORD, TOKEN)
+HOOK = "canaryhook-0b6d"
+HOOK_SECRET = "canarysign-77aa"
+CANARIES = (PRIVATE, CHANNEL, PASSWORD, MAIL_PASSWORD, TOKEN, HOOK, HOOK_SECRET)
 PUBLIC = "canarypublic3b9a"
 
 CREDENTIAL_CODES = (170, 171, 172, 174, 294, 295)
@@ -163,6 +166,49 @@ def test_operations(light: Driver, cloud: EmulatorServer, tmp_path: Path, proven
     assert 70 not in codes
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # a plugin of Apprise imports it
+def test_channels(light: Driver, cloud: EmulatorServer) -> None:
+    """Nor is the address or the secret of a webhook, robot or chat in any of it, whatever the other side answers."""
+    echo = f"no {HOOK}-51c2 and {HOOK_SECRET}"
+    answers = [
+        Reply(),
+        Reply(status=500, body=echo),
+        Reply(status=403, body=echo),
+        Reply(body=f'{{"code": 19024, "msg": "{echo}"}}'),
+        Reply(drop=True),
+        Reply(body='{"code": 0}'),
+    ]
+    said: list[bytes] = []
+    with hook_server() as hooks:
+        url = hooks.url.replace("secret-path", HOOK)
+        reports: list[dict[str, Any]] = [
+            {"name": "hook", "channel": "webhook", "url": url, "secret": HOOK_SECRET},
+            {"name": "chat", "channel": "feishu", "url": url, "secret": HOOK_SECRET},
+            {"name": "any", "channel": "apprise", "url": url.replace("http:", "json:")},
+            {"name": "nowhere", "channel": "apprise", "url": f"nosuch://{HOOK}"},
+        ]
+        light.configure(canary_account(cloud.url), limits={"attempts": 1, "timeout_seconds": 0.5}, reports=reports)
+        for answer in answers:
+            hooks.answer = _always(answer)
+            for words in (("-vv", "run", "--json"), ("-vvv", "report", "retry"), ("report", "list", "--all")):
+                result = light.call(*words, code=None)
+                said += [result.stdout_bytes, result.stderr_bytes]
+            light.now += timedelta(hours=1)
+        asked: tuple[tuple[str, ...], ...] = (("config", "show"), ("doctor",), ("schedule", "systemd"))
+        for question in asked:
+            result = light.call(*question, "-vv", code=None)
+            said += [result.stdout_bytes, result.stderr_bytes]
+    found = [hits(texts)[1] for texts in (said, stored(light.database), files(light.folder, but=light.config.name))]
+
+    assert found == [[], [], []]
+    assert len(hooks.calls) > len(reports)
+    assert all(HOOK in call.path for call in hooks.calls)
+
+
+def _always(reply: Reply) -> Callable[[Call], Reply]:
+    return lambda call: reply
+
+
 def _refusing(stage: str, value: Any) -> str | None:
     return f"550 you said {value!r} and crawler {MAIL_PASSWORD}" if stage == "rcpt" else None
 
@@ -194,6 +240,9 @@ def test_processes(light: Driver, cloud: EmulatorServer, log_format: str) -> Non
         {"headers": [CHANNEL]},
         {"endpoint": f"ftp://user:{PASSWORD}@example.com/"},
         {"ping": f"ftp://example.com/{TOKEN}"},
+        {"reports": [{"name": "r", "channel": "feishu", "url": f"ftp://example.com/{HOOK}"}]},
+        {"reports": [{"name": "r", "channel": "webhook", "url": [HOOK], "secret": [HOOK_SECRET]}]},
+        {"reports": [{"name": "r", "channel": "apprise", "url": HOOK, "secret": HOOK_SECRET}]},
     ],
 )
 def test_broken_configuration(light: Driver, broken: dict[str, Any]) -> None:
