@@ -2,7 +2,8 @@
 How Alembic reaches the database: over the connection `crawler.store.migrate` hands in, or `alembic -x database=URL`.
 
 When the newest revision is reached the views are made anew, always those of this program. A migration that alters a
-table drops them first (the template has the line): SQLite could not rename a table under a view.
+table drops them first (the template has the line): SQLite could not rename a table under a view. On PostgreSQL they get
+back the rights that other users had on them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from crawler.store.engine import begin, opened
+from crawler.store.grants import kept_grants
 from crawler.store.migrate import SCHEMA_HEAD
 from crawler.store.tables import Base
 from crawler.store.types import BigKey, CanonicalJSON, UTCDateTime
@@ -55,7 +57,7 @@ def migrate(connection: Connection) -> None:
         compare_type=True,
         on_version_apply=make_views,
     )
-    with context.begin_transaction():
+    with kept_grants(connection), context.begin_transaction():
         context.run_migrations()
 
 

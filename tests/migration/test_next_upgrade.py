@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -128,3 +129,40 @@ def test_migration_that_breaks_a_reference_is_undone(behind: Engine, tmp_path: P
 
     with read(behind) as connection:
         assert connection.execute(text("SELECT count(*) FROM targets")).scalar() == 1
+
+
+def test_rights_on_the_views_survive(behind: Engine) -> None:
+    """What other users may do with the views, and who owns them, is after an upgrade as it was before."""
+    if is_sqlite(behind):
+        pytest.skip("SQLite knows no users")
+    reader, owner = f"reader {os.getpid()}", f"owner_{os.getpid()}"
+    rights = text(
+        "SELECT table_name, grantee, privilege_type, is_grantable FROM information_schema.role_table_grants"
+        " WHERE table_name = ANY(:views) UNION ALL "
+        "SELECT table_name || '.' || column_name, grantee, privilege_type, is_grantable"
+        " FROM information_schema.role_column_grants WHERE table_name = ANY(:views) ORDER BY 1, 2, 3"
+    )
+    owners = text("SELECT relname, relowner FROM pg_class WHERE relname = ANY(:views) ORDER BY 1")
+    views = {"views": list(VIEWS)}
+    with begin(behind) as conn:
+        conn.exec_driver_sql(f'CREATE ROLE "{reader}" LOGIN')
+        conn.exec_driver_sql(f"CREATE ROLE {owner}")
+    try:
+        with begin(behind) as conn:
+            conn.exec_driver_sql(f'GRANT SELECT ON current_images, change_log TO "{reader}"')
+            conn.exec_driver_sql(f'GRANT SELECT ON image_history TO "{reader}" WITH GRANT OPTION')
+            conn.exec_driver_sql(f'GRANT SELECT (run, status) ON run_log TO "{reader}"')
+            conn.exec_driver_sql("GRANT SELECT ON coverage TO PUBLIC")
+            conn.exec_driver_sql(f"ALTER VIEW change_log OWNER TO {owner}")
+            before = [conn.execute(query, views).all() for query in (rights, owners)]
+        upgrade(behind)
+        with read(behind) as conn:
+            assert [conn.execute(query, views).all() for query in (rights, owners)] == before
+            conn.exec_driver_sql(f'SET LOCAL ROLE "{reader}"')
+            assert conn.execute(text("SELECT count(*) FROM current_images")).scalar() == 0
+            assert conn.execute(text("SELECT count(run) FROM run_log")).scalar() == 0
+    finally:
+        with begin(behind) as conn:
+            conn.exec_driver_sql(f"ALTER VIEW change_log OWNER TO {behind.url.username}")
+            conn.exec_driver_sql(f'DROP OWNED BY "{reader}", {owner}')
+            conn.exec_driver_sql(f'DROP ROLE "{reader}", {owner}')
