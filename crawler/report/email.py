@@ -120,15 +120,16 @@ async def _session(options: SmtpOptions) -> AsyncIterator[SmtpSession]:
                 timeout=options.timeout_seconds,
                 use_tls=options.security == "tls",
                 start_tls=options.security == "starttls",
-                username=options.username,
-                password=options.password,
                 local_hostname=_own_name(),
                 tls_context=_tls(options),
             )
             await client.connect()
+            # From here on the connection is ours to end, also when the login is refused.
+            transport = client.transport
+            if options.username is not None:
+                await client.login(options.username, options.password or "")
         except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
             raise _mapped(exc, options) from exc
-        transport = client.transport
         yield SmtpSession(client, options)
         with suppress(aiosmtplib.SMTPException, OSError):
             await client.quit(timeout=min(_QUIT_SECONDS, options.timeout_seconds))
