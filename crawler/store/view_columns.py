@@ -92,6 +92,15 @@ VIEW_COLUMNS: dict[str, dict[str, str]] = {
         "message": "the first message of this lasting failure",
         "request_uuid": "the request id of that answer",
     },
+    "unknown_spans": {
+        **_TARGET,
+        "image_set": "canonical name of the set; NULL: of the whole target",
+        "image_id": "the image that is on hold; NULL: all images of the target",
+        "reason": "`retired`, `deselected` (of targets), `held` (of images); failed runs are in `coverage`",
+        **_instant("unknown_from", "start of the span, included"),
+        **_instant("unknown_to", "end of the span, not included; NULL while it lasts"),
+        "is_open": "true: it lasts",
+    },
     "run_log": {
         "run": "number of the run",
         "status": "`running`, `complete`, `incomplete`, `failed`, `interrupted`",

@@ -36,6 +36,7 @@ def create_views(dialect: str) -> list[str]:
         "image_history": _image_history(speech),
         "change_log": _change_log(speech),
         "coverage": _coverage(speech),
+        "unknown_spans": _unknown_spans(speech),
         "run_log": _run_log(speech),
     }
     return [f"CREATE VIEW {name} AS\n{bodies[name]}" for name in VIEWS]
@@ -268,6 +269,31 @@ LEFT JOIN exceptions AS e ON e.id = (
     ORDER BY x.from_run_id DESC LIMIT 1
   ) AND e.to_run_id > r.id""",
     )
+
+
+def _unknown_spans(speech: _Speech) -> str:
+    def columns(begin: str, end: str, reason: str, image_set: str, image_id: str) -> list[str]:
+        return [
+            *_TARGET_COLUMNS,
+            f"{image_set} AS image_set",
+            f"{image_id} AS image_id",
+            f"{reason} AS reason",
+            *speech.moment(begin, "unknown_from"),
+            *speech.moment(f"NULLIF({end}, {_END})", "unknown_to"),
+            f"({end} = {_END}) AS is_open",
+        ]
+
+    source = "FROM targets AS t\nJOIN accounts AS a ON a.id = t.account_id\n"
+    nothing = "CAST(NULL AS text)"
+    absences = _select(
+        columns("b.valid_from", "b.valid_to", "b.reason", nothing, nothing),
+        f"{source}JOIN absences AS b ON b.target_id = t.id",
+    )
+    holds = _select(
+        columns("h.held_at", "h.resolved_at", "'held'", "hi.image_set", "hi.image_id"),
+        f"{source}JOIN holds AS h ON h.target_id = t.id\nJOIN hold_images AS hi ON hi.hold_id = h.id",
+    )
+    return f"{absences}\nUNION ALL\n{holds}"
 
 
 def _run_log(speech: _Speech) -> str:

@@ -300,6 +300,26 @@ def test_coverage_has_a_row_per_target_and_finished_run(story: Engine) -> None:
     assert failed["finished_at"] == moment(story, ago(1))
 
 
+def test_unknown_spans_tell_absences_and_holds(story: Engine) -> None:
+    """A target that was asked no more, and an image on hold, have a span each; one that lasts has no end."""
+    columns = "zone, image_set, image_id, reason, unknown_from, unknown_to, is_open"
+    told = {
+        (row["zone"], row["image_set"], row["image_id"], row["reason"]): (
+            row["unknown_from"],
+            row["unknown_to"],
+            bool(row["is_open"]),
+        )
+        for row in rows(story, f"SELECT {columns} FROM unknown_spans")
+    }
+
+    assert told == {
+        ("hk-retired", None, None, "retired"): (moment(story, ago(3)), None, True),
+        ("hk-deselected", None, None, "deselected"): (moment(story, ago(3)), None, True),
+        ("hk-good", None, None, "retired"): (moment(story, ago(30)), moment(story, ago(20)), False),
+        ("hk-held", "ImageSet", "uimage-1", "held"): (moment(story, ago(1.2)), None, True),
+    }
+
+
 def test_run_log_names_accounts_and_what_is_open(story: Engine) -> None:
     """A run tells the names of its accounts; one that still runs has no end."""
     told = rows(story, "SELECT run, status, is_open, finished_at, accounts, targets, notices FROM run_log ORDER BY run")
@@ -310,7 +330,7 @@ def test_run_log_names_accounts_and_what_is_open(story: Engine) -> None:
     assert (told[4]["finished_at"], told[2]["notices"]) == (None, '["ü"]')
 
 
-@pytest.mark.parametrize("view", ["current_images", "image_history", "coverage"])
+@pytest.mark.parametrize("view", ["current_images", "image_history", "coverage", "unknown_spans"])
 def test_zone_reaches_the_indexes(story: Engine, view: str) -> None:
     """A condition on the zone reads the targets and then goes by index: no other table is read from end to end."""
     if not is_sqlite(story):

@@ -1,0 +1,100 @@
+"""Datasette shows a history file: the public views and their queries, and none of the tables below them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from crawler.store.engine import opened
+from crawler.store.tables import Base
+from crawler.store.views import VIEWS
+from tests.support.diary import Diary, target
+from tests.support.house import ROOT, text_of
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Datasette's own libraries are not ours to mend
+
+CONFIG = Path("config/datasette.yaml")
+NAMES = ("now", "as-of", "withdrawn", "coverage-by-zone", "roll-out")
+
+
+@pytest.fixture
+def datasette(sqlite_url: str, tmp_path: Path) -> Any:
+    """Give Datasette over a history, as its own command would start it."""
+    from datasette.app import Datasette
+
+    # a copy: Datasette keeps its connections until the process ends
+    path = tmp_path / "crawler.db"
+    shutil.copyfile(sqlite_url.removeprefix("sqlite:///"), path)
+    with opened(path) as engine:
+        diary = Diary(engine)
+        diary.run({target(): {"uimage-a": "Ubuntu", "uimage-b": "Debian"}})
+        diary.run({target(): {"uimage-c": "Ubuntu", "uimage-b": "Debian"}})
+    path.chmod(0o444)
+    return Datasette([str(path)], metadata=yaml.safe_load((ROOT / CONFIG).read_text()))
+
+
+async def rows(datasette: Any, address: str) -> Any:
+    response = await datasette.client.get(address)
+    assert response.status_code == 200, (address, response.text)
+    return response.json()
+
+
+def test_the_readmes_queries() -> None:
+    """The canned queries are those of the README."""
+    queries = yaml.safe_load(text_of(CONFIG))["databases"]["crawler"]["queries"]
+    blocks = re.findall(r"^```sql\n(.*?)^```", text_of(Path("README.md")), re.MULTILINE | re.DOTALL)
+
+    assert tuple(queries) == NAMES
+    assert [query["sql"].strip() for query in queries.values()] == [block.strip() for block in blocks]
+
+
+@pytest.mark.asyncio
+async def test_views(datasette: Any) -> None:
+    """Every view has a page with rows and what it means; the tables are not shown."""
+    database = await rows(datasette, "/crawler.json")
+
+    assert {view["name"] for view in database["views"]} == set(VIEWS)
+    shown = {table["name"] for table in database["tables"] if not table["hidden"]}
+    assert shown & set(Base.metadata.tables) == set()
+    assert [table for table in shown if not table.startswith("sqlite_")] == []
+    for view in VIEWS:
+        response = await datasette.client.get(f"/crawler/{view}")
+        assert response.status_code == 200
+        assert yaml.safe_load(text_of(CONFIG))["databases"]["crawler"]["tables"][view]["description"] in (
+            response.text.replace("&#39;", "'")
+        )
+        found = await rows(datasette, f"/crawler/{view}.json?_shape=array")
+        assert found or view == "unknown_spans"
+
+
+@pytest.mark.asyncio
+async def test_filters(datasette: Any) -> None:
+    """A view can be filtered by its columns, as Datasette's pages do."""
+    found = await rows(datasette, "/crawler/change_log.json?_shape=array&event=withdrawn")
+
+    assert [(row["image_id"], row["counterpart"]) for row in found] == [("uimage-a", "uimage-c")]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("as-of.json?zone=hk-02&t=1780273200", [("uimage-b", "present"), ("uimage-a", "present")]),
+        ("as-of.json?zone=hk-02&t=1780272001", []),
+        ("withdrawn.json?since=0", [("uimage-a", None)]),
+        ("withdrawn.json?since=9000000000", []),
+        ("roll-out.json?name=Ubuntu", [(None, None)]),
+        ("coverage-by-zone.json?since=0", [(None, None)]),
+        ("now.json?zone=hk-02", []),
+    ],
+)
+async def test_queries(datasette: Any, query: str, expected: list[Any]) -> None:
+    """Every canned query answers, with its parameters from the form (texts, all of them)."""
+    found = await rows(datasette, f"/crawler/{query}&_shape=array")
+
+    assert [(row.get("image_id"), row.get("state")) for row in found] == expected
