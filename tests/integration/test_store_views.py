@@ -338,4 +338,4 @@ def test_zone_reaches_the_indexes(story: Engine, view: str) -> None:
     plan = [row["detail"] for row in rows(story, f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE zone = 'hk-good'")]
 
     scans = {line.split()[1] for line in plan if line.startswith("SCAN")}
-    assert scans <= {"t", "y", "(subquery-"} | {name for name in scans if name.startswith("(subquery")}, plan
+    assert scans <= {"t", "y", view} | {name for name in scans if name.startswith("(subquery")}, plan
