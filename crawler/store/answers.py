@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, select
 
 from crawler.model import END_OF_TIME, Event, ImageKey, Target, is_glob, name_fits, normalise_name, require_aware
 from crawler.questions.comparing import DiffRow, differences
@@ -26,7 +26,7 @@ from crawler.store import coverage
 from crawler.store.available import images, knowledge
 from crawler.store.retention import begins_at, require_kept
 from crawler.store.selection import EVERYTHING, Filters, chosen_targets
-from crawler.store.statements import PORTION, portions
+from crawler.store.statements import PORTION, among, portions
 from crawler.store.tables import ChangeLog, ImageVersion, Interval
 
 #: Earlier than any observation.
@@ -216,8 +216,8 @@ def intervals_of(*, at_targets: bool) -> Select[*tuple[Any, ...]]:
         Interval.valid_to,
         Interval.present_since,
         Interval.baseline,
-    ).where(Interval.version_id.in_(bindparam("versions", expanding=True)))
-    return statement.where(Interval.target_id.in_(bindparam("targets", expanding=True))) if at_targets else statement
+    ).where(among(Interval.version_id, "versions"))
+    return statement.where(among(Interval.target_id, "targets")) if at_targets else statement
 
 
 def _holds(

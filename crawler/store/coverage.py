@@ -22,7 +22,7 @@ from sqlalchemy.orm import aliased
 from crawler.model import END_OF_TIME, ImageKey
 from crawler.questions.timeline import Coverage
 from crawler.records import Gap, Reason
-from crawler.store.statements import portions
+from crawler.store.statements import among, portions
 from crawler.store.tables import Absence, Hold, HoldImage, Run, RunException, ScopeTarget
 from crawler.store.types import from_micros, to_micros
 
@@ -70,7 +70,7 @@ def _gap(begin: datetime, end: datetime | None, reason: str) -> Gap:
 def _absences() -> Select[*tuple[Any, ...]]:
     return (
         select(Absence.target_id, Absence.reason, Absence.valid_from, Absence.valid_to)
-        .where(Absence.target_id.in_(bindparam("targets", expanding=True)))
+        .where(among(Absence.target_id, "targets"))
         .order_by(Absence.target_id, Absence.valid_from)
     )
 
@@ -84,7 +84,7 @@ def _troubles() -> Select[*tuple[Any, ...]]:
         .join(first, first.id == RunException.from_run_id)
         .outerjoin(after, after.id == RunException.to_run_id)
         .where(
-            RunException.target_id.in_(bindparam("targets", expanding=True)),
+            among(RunException.target_id, "targets"),
             RunException.outcome != "held",
             first.finished_at.is_not(None),
         )
@@ -97,7 +97,7 @@ def _holds() -> Select[*tuple[Any, ...]]:
     return (
         select(Hold.target_id, HoldImage.image_set, HoldImage.image_id, Hold.held_at, Hold.resolved_at)
         .join(HoldImage, HoldImage.hold_id == Hold.id)
-        .where(Hold.target_id.in_(bindparam("targets", expanding=True)))
+        .where(among(Hold.target_id, "targets"))
         .order_by(Hold.held_at)
     )
 

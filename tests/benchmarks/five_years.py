@@ -301,7 +301,7 @@ def _holds(rng: random.Random, targets: int, late: dict[int, int], runs: int) ->
 
 def _absences(rng: random.Random, targets: int, late: dict[int, int], runs: int) -> Filling:
     """Let every other target have been away for a while."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for target in range(2, targets + 1, 2):
         run = rng.randrange(late.get((target - 1) // PROJECTS, 0) + 1, runs)
         reason = rng.choice(["retired", "deselected"])

@@ -189,7 +189,7 @@ def test_a_pipe_that_nobody_feeds(sqlite_url: str) -> None:
             os.close(descriptor)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_never_an_id_that_was_not_listed(engine: Engine, seed: int) -> None:
     """Whatever happens, what is printed was listed by the last good answer, which is not older than --max-age."""
     rng = random.Random(seed)
@@ -198,7 +198,7 @@ def test_never_an_id_that_was_not_listed(engine: Engine, seed: int) -> None:
     listed: dict[str, str] = {}
     good_at = None
     answered = 0
-    for _ in range(60):
+    for _ in range(40):
         diary.now += timedelta(minutes=rng.choice([15, 15, 15, 600]))
         answer: Answer = Refusal()
         if rng.random() < 0.75:
@@ -221,4 +221,4 @@ def test_never_an_id_that_was_not_listed(engine: Engine, seed: int) -> None:
             assert listed[found.image_id] == name
             assert good_at is not None
             assert found.observed_at == good_at >= now - max_age
-    assert answered > 10
+    assert answered > 5
