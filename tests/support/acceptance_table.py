@@ -2,13 +2,13 @@
 A pytest plugin: the dated table of acceptance lines that `./dev prove` prints.
 
 A test calls the fixture `proven(line, measured)` once per line of the promise it checks; the row passes when the test
-does. A test of the lane that notes nothing has a row too, with its own claim (its docstring), so that a failure before
-the first measurement is not lost. Works with and without pytest-xdist: rows travel in the reports' `user_properties`.
+does. Figures (`tests.support.figures`) are rows as well, each with its own verdict. A test of the lane that notes
+nothing has a row too, with its own claim (its docstring), so that a failure before the first measurement is not lost.
+Works with and without pytest-xdist: rows travel in the reports' `user_properties`.
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import platform
 import shutil
@@ -22,11 +22,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.figures import Figure, claim_of, figures_of, noted
+
 Proven = Callable[[str, str], None]
 
 _PROPERTY = "proven"
 _CLAIM = "claim"
 _VERDICTS = {"passed": "pass", "failed": "FAIL", "skipped": "skip"}
+_FIGURES = {"SHORT": "FAIL", "shown": "show"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +63,8 @@ class _Table:
             self.rows += rows_of(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the table, when the session has one."""
-        if self.rows:
+        """Print the table, when the session has one; `./dev bench` has its own."""
+        if self.rows and not terminalreporter.config.getoption("figures"):
             terminalreporter.section("acceptance")
             width = min(shutil.get_terminal_size((120, 24)).columns, 140)
             for text in render(self.rows, width=width, heading=heading()):
@@ -77,20 +80,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Note the claim of each test of the lane where its report will carry it."""
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("prove"):
-            claim = inspect.getdoc(item.function) or item.nodeid
             case = f" [{item.callspec.id}]" if hasattr(item, "callspec") else ""
-            item.user_properties.append((_CLAIM, " ".join(claim.split("\n\n")[0].split()) + case))
+            item.user_properties.append((_CLAIM, claim_of(item.function, item.nodeid) + case))
 
 
 def rows_of(report: pytest.TestReport) -> list[Row]:
     """Give the rows a report carries; a test of the `prove` lane without any is a row by its own claim."""
+    if noted(report.user_properties):
+        return [_row(figure) for figure in figures_of(report)]
     verdict = _VERDICTS[report.outcome]
-    noted: list[Any] = [value for name, value in report.user_properties if name == _PROPERTY]
-    if not noted:
+    lines: list[Any] = [value for name, value in report.user_properties if name == _PROPERTY]
+    if not lines:
         return [
             Row(verdict=verdict, line=str(text), measured="") for name, text in report.user_properties if name == _CLAIM
         ]
-    return [Row(verdict=verdict, line=str(line), measured=str(measured)) for line, measured in noted]
+    return [Row(verdict=verdict, line=str(line), measured=str(measured)) for line, measured in lines]
+
+
+def _row(figure: Figure) -> Row:
+    measured = " — ".join(text for text in (figure.value, figure.detail) if text)
+    return Row(verdict=_FIGURES.get(figure.verdict, figure.verdict), line=figure.line, measured=measured)
 
 
 def render(rows: list[Row], *, width: int, heading: str) -> list[str]:
@@ -108,7 +117,7 @@ def render(rows: list[Row], *, width: int, heading: str) -> list[str]:
         for index, (one, other) in enumerate(zip(claim, figures, strict=True)):
             lines.append(f"{row.verdict if index == 0 else '':4}  {one:{left}}  {other}".rstrip())
     passed = sum(row.verdict == "pass" for row in rows)
-    lines.append(f"{passed} of {len(rows)} lines hold")
+    lines.append(f"{passed} of {sum(row.verdict != 'show' for row in rows)} lines hold")
     return lines
 
 
@@ -116,10 +125,10 @@ def heading() -> str:
     """Say when, on what and of which commit the table was made."""
     now = datetime.now(UTC)
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {platform.python_implementation()}"
-    return f"{now:%Y-%m-%d %H:%M} UTC · {machine} {platform.python_version()} · commit {_commit()}"
+    return f"{now:%Y-%m-%d %H:%M} UTC · {machine} {platform.python_version()} · commit {commit()}"
 
 
-def _commit() -> str:
+def commit() -> str:
     """Give the short hash of the checkout, with + when files differ from it."""
     root = Path(__file__).resolve().parents[2]
     try:

@@ -1,15 +1,8 @@
-"""
-A small real API server for tests of the fetch room: it logs what arrives and answers what a function says.
-
-`python -m tests.support.api_server` serves in a process of its own: it prints its port and, when stdin closes, when
-each request arrived.
-"""
+"""A small real API server for tests of the fetch room: it logs what arrives and answers what a function says."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -107,47 +100,3 @@ def images(arrival: Arrival) -> Mapping[str, Any]:
     """Answer DescribeUK8SImage with one image named after the zone."""
     row = {"ImageId": f"uimage-{arrival.zone}", "ImageName": "Ubuntu", "NotSupportGPU": False, "ZoneId": 1}
     return {"RetCode": 0, "Action": "DescribeUK8SImageResponse", "ImageSet": [row], "Message": ""}
-
-
-class ArrivalRecorder(asyncio.Protocol):
-    """The cheapest HTTP server: notes when a request is complete, and answers RetCode 0."""
-
-    BODY = (
-        b'{"RetCode":0,"Action":"DescribeUK8SImageResponse","ImageSet":[{"ImageId":"uimage-1","ImageName":"Ubuntu"}]}'
-    )
-    ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
-
-    def __init__(self, arrivals: list[float]) -> None:
-        self._arrivals = arrivals
-        self._buffer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, found, rest = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            return
-        length = next(
-            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-        )
-        if len(rest) >= length:
-            self._buffer = rest[length:]
-            self._arrivals.append(time.monotonic())
-            self._transport.write(self.ANSWER)
-
-
-async def _serve_alone() -> None:
-    arrivals: list[float] = []
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: ArrivalRecorder(arrivals), "127.0.0.1", 0)
-    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
-    sys.stdout.flush()
-    await loop.run_in_executor(None, sys.stdin.read)
-    sys.stdout.write(json.dumps(arrivals))
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve_alone())
