@@ -26,7 +26,7 @@ def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = (
 
     for key in sorted(listed):
         before = known.images.get(key)
-        if before is None:
+        if before is None or before == listed[key]:
             merged[key] = listed[key]
             continue
         after, fields, learned = _merge(before, listed[key], uncompared)

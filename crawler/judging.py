@@ -9,7 +9,7 @@ from crawler.diff import compare
 from crawler.guard import GuardPolicy, judge
 from crawler.kinds import KINDS
 from crawler.model import Known, Reply, Snapshot, Verdict
-from crawler.parse import parse
+from crawler.parse import RecordReader, parse
 
 _UNCOMPARED = frozenset(spec.name for kind in KINDS.values() for spec in kind.fields if not spec.compared)
 
@@ -19,12 +19,14 @@ class PureJudge:
 
     def __init__(self, policy: GuardPolicy) -> None:
         self._policy = policy
+        self._readers = {name: RecordReader(kind) for name, kind in KINDS.items()}
 
     def read(self, reply: Reply, zone_numbers: Mapping[int, str], /) -> Snapshot:
         """Read the images *reply* lists; *zone_numbers* are the numeric ZoneIds whose zone is known."""
         if reply.document is None:
             raise ValueError(f"{reply.target}: an undecoded reply cannot be read")
-        return parse(reply.document, KINDS[reply.target.kind], reply.target.zone, zone_numbers)
+        reader = self._readers[reply.target.kind]
+        return parse(reply.document, reader.kind, reply.target.zone, zone_numbers, reader)
 
     def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
         """Decide what *snapshot* means for a target whose history is *known*."""

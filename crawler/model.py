@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
@@ -174,11 +175,6 @@ class Snapshot:
     #: The one numeric ZoneId all records agree on; None when they do not, or state none.
     zone_number: int | None = None
 
-    def digest(self) -> str:
-        """Give the hash of the canonical snapshot (order, duplicates and key case do not count)."""
-        rows = [[key.image_set, key.image_id, attributes] for key, attributes in sorted(self.images.items())]
-        return digest_of([rows, sorted(self.foreign)])
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenHold:
@@ -276,9 +272,12 @@ class Verdict:
 # --- shared pure helpers ---------------------------------------------------------------------------------------------
 
 
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
 def canonical_json(value: Any) -> str:
     """Write *value* as JSON with sorted keys and no spaces, so that equal values give equal text."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _CANONICAL.encode(value)
 
 
 def digest_of(value: Any) -> str:
@@ -301,6 +300,7 @@ _EOL_MARKER = re.compile(
 _SPACES = re.compile(r"\s+")
 
 
+@lru_cache(maxsize=4096)
 def normalise_name(name: str) -> str:
     """
     Give the form in which two image names are the same name.

@@ -9,11 +9,12 @@ make the store fail.
 
 from __future__ import annotations
 
+import marshal
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from crawler.kinds import Field, Kind
+from crawler.kinds import Field, FieldType, Kind
 from crawler.model import Attributes, ImageKey, Snapshot, canonical_json, fold_keys
 
 _TRUE = {"true", "1", "yes"}
@@ -21,28 +22,98 @@ _FALSE = {"false", "0", "no"}
 _LARGEST = 2**63
 
 
-def parse(document: Mapping[str, Any], kind: Kind, zone: str, zone_of: Mapping[int, str]) -> Snapshot:
+class Record(NamedTuple):
+    """What one record says. Its attributes may be shared with other snapshots, so nobody changes them."""
+
+    image_id: str
+    attributes: Attributes
+    notices: tuple[str, ...] = ()
+
+
+class RecordReader:
+    """Reads the records of one kind; one that was read before is not read again: projects share most images."""
+
+    def __init__(self, kind: Kind, *, at_once: int = 16_384) -> None:
+        """*at_once*: how many records are remembered before all are forgotten."""
+        self.kind = kind
+        self._at_once = at_once
+        self._read_before: dict[bytes, Record | None] = {}
+        #: The field of each spelling, as documented and case folded; None for the id's own.
+        self._fields: dict[str, Field | None] = {}
+        for spellings, spec in [(spec.keys, spec) for spec in kind.fields] + [(kind.id_keys, None)]:
+            self._fields |= dict.fromkeys([*spellings, *(spelling.casefold() for spelling in spellings)], spec)
+
+    def read(self, record: Any) -> Record | None:
+        """Read *record*; a bare string is an id without attributes; None when there is no id."""
+        try:
+            likeness = marshal.dumps(record, 2)  # only equal values have equal bytes in this version of the format
+        except ValueError:  # nested too deeply
+            return self._read(record)
+        if likeness in self._read_before:
+            return self._read_before[likeness]
+        if len(self._read_before) >= self._at_once:
+            self._read_before.clear()
+        read = self._read_before[likeness] = self._read(record)
+        return read
+
+    def _read(self, record: Any) -> Record | None:
+        if isinstance(record, str):
+            return Record(clean_text(record), {}) if record.strip() else None
+        if not isinstance(record, Mapping):
+            return None
+        image_id = _find(record, self.kind.id_keys)
+        if not isinstance(image_id, str | int) or isinstance(image_id, bool) or not str(image_id).strip():
+            return None
+
+        attributes: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        notices: list[str] = []
+        for key in sorted(record):
+            value = record[key]
+            if value is None:
+                continue
+            spelling = key if key in self._fields else key.casefold()
+            spec = self._fields.get(spelling)
+            if spec is not None:
+                read = _READERS[spec.type](value)
+                if read is not None:
+                    attributes[spec.name] = read
+                elif value not in ("", {}):
+                    notices.append(f"{spec.keys[0]} was not understood in at least one record")
+            elif spelling not in self._fields and (kept := clean(value)) is not None:
+                extra[clean_text(key)] = kept
+                notices.append(f"unknown field {clean_text(key)} of an image, kept in extra")
+        if extra:
+            attributes["extra"] = extra
+        return Record(clean_text(str(image_id)), attributes, tuple(notices))
+
+
+def parse(
+    document: Mapping[str, Any], kind: Kind, zone: str, zone_of: Mapping[int, str], reader: RecordReader | None = None
+) -> Snapshot:
     """
     Read the images that *document*, a RetCode 0 answer of *zone*, lists.
 
     *zone_of* maps the numeric ZoneIds whose zone is known; a record that states another zone's number is foreign.
+    *reader* is a reader of this *kind* that has read before; its records are shared.
     """
+    reader = reader or RecordReader(kind)
     images: dict[ImageKey, Attributes] = {}
     foreign: set[ImageKey] = set()
     numbers: set[int | None] = set()
     notices: dict[str, None] = {}
     unreadable = 0
-    by_key: dict[str, Field | None] = {spelling.casefold(): spec for spec in kind.fields for spelling in spec.keys}
-    by_key |= {spelling.casefold(): None for spelling in kind.id_keys}
 
     for set_name, records in _sets(document, kind, notices):
         for record in records:
-            read = _read_record(record, kind, by_key, notices)
+            read = reader.read(record)
             if read is None:
                 unreadable += 1
                 notices[f"{set_name}: a record without {kind.id_keys[0]}"] = None
                 continue
-            image_id, attributes = read
+            image_id, attributes, unclear = read
+            if unclear:
+                notices |= dict.fromkeys(unclear)
             key = ImageKey(set_name, image_id)
             number = attributes.get("zone_id")
             numbers.add(number)
@@ -95,68 +166,18 @@ def _looks_like_records(value: Any, kind: Kind) -> bool:
 
 
 def _find(record: Mapping[str, Any], spellings: tuple[str, ...]) -> Any:
-    wanted = {spelling.casefold() for spelling in spellings}
-    for key, value in record.items():
-        if str(key).casefold() in wanted and value is not None:
+    """Give the value of the first spelling that states one, as documented or in another case."""
+    for spelling in spellings:
+        if (value := record.get(spelling)) is not None:
             return value
+    wanted = {spelling.casefold() for spelling in spellings}
+    for key in sorted(record):
+        if key.casefold() in wanted and record[key] is not None:
+            return record[key]
     return None
 
 
-def _read_record(
-    record: Any, kind: Kind, by_key: Mapping[str, Field | None], notices: dict[str, None]
-) -> tuple[str, Attributes] | None:
-    """
-    Give a record's id and attributes; a bare string is an id without attributes; None when there is no id.
-
-    *by_key* gives the field of each folded spelling, None for the id's own.
-    """
-    if isinstance(record, str):
-        return (clean_text(record), {}) if record.strip() else None
-    if not isinstance(record, Mapping):
-        return None
-    image_id = _find(record, kind.id_keys)
-    if not isinstance(image_id, str | int) or isinstance(image_id, bool) or not str(image_id).strip():
-        return None
-
-    attributes: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
-    for raw_key in sorted(record, key=str):
-        value, folded = record[raw_key], str(raw_key).casefold()
-        if value is None:
-            continue
-        spec = by_key.get(folded)
-        if spec is None:
-            if folded in by_key:
-                continue
-            kept = clean(value)
-            if kept is not None:
-                extra[clean_text(str(raw_key))] = kept
-                notices[f"unknown field {clean_text(str(raw_key))} of an image, kept in extra"] = None
-            continue
-        read = _read_field(value, spec)
-        if read is None and value not in ("", {}):
-            notices[f"{spec.keys[0]} was not understood in at least one record"] = None
-        elif read is not None:
-            attributes[spec.name] = read
-    if extra:
-        attributes["extra"] = extra
-    return clean_text(str(image_id)), attributes
-
-
-def _read_field(value: Any, spec: Field) -> Any:
-    """Read one value as its type says; None when it is not stated or not understood."""
-    match spec.type:
-        case "text":
-            return _read_text(value)
-        case "flag":
-            return _read_flag(value)
-        case "flag_inverted":
-            flag = _read_flag(value)
-            return None if flag is None else not flag
-        case "integer":
-            return _read_integer(value)
-        case "names":
-            return _read_names(value)
+# --- values by type: None when nothing is stated, or it is not understood --------------------------------------------
 
 
 def _read_text(value: Any) -> Any:
@@ -170,6 +191,8 @@ def _read_text(value: Any) -> Any:
 
 
 def _read_flag(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
     text = str(value).strip().casefold()
     return True if text in _TRUE else False if text in _FALSE else None
 
@@ -191,7 +214,25 @@ def _read_names(value: Any) -> list[str] | None:
         return [clean_text(value)] if value.strip() else None
     if not isinstance(value, list):
         return None
-    return sorted({e if isinstance(e, str) else canonical_json(e) for e in map(clean, value) if e is not None})
+    kept = [clean(element) for element in value]
+    return sorted({e if isinstance(e, str) else canonical_json(e) for e in kept if e is not None})
+
+
+def _read_inverted(value: Any) -> bool | None:
+    flag = _read_flag(value)
+    return None if flag is None else not flag
+
+
+_READERS: dict[FieldType, Callable[[Any], Any]] = {
+    "text": _read_text,
+    "flag": _read_flag,
+    "flag_inverted": _read_inverted,
+    "integer": _read_integer,
+    "names": _read_names,
+}
+
+
+# --- duplicates, and what can be stored ------------------------------------------------------------------------------
 
 
 def _merge_duplicate(first: Attributes, second: Attributes) -> Attributes:

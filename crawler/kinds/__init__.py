@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crawler.kinds.spec import Field, Kind
+from crawler.kinds.spec import Field, FieldType, Kind
 from crawler.kinds.uk8s_image import UK8S_IMAGE
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (UK8S_IMAGE,)}
 
-__all__ = ["KINDS", "UK8S_IMAGE", "Field", "Kind"]
+__all__ = ["KINDS", "UK8S_IMAGE", "Field", "FieldType", "Kind"]

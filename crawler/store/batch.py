@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, update
 
 from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Reply, Verdict
-from crawler.store.evidence import store_payloads, store_versions, version_digest
+from crawler.store.evidence import store_payloads
 from crawler.store.ledger import PlannedTarget
 from crawler.store.state import TargetState
 from crawler.store.tables import OPEN_RUN, ChangeLog, Hold, HoldImage, Interval, RunException, TargetRow
+from crawler.store.versions import Versions, store_versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +61,16 @@ class Decision:
         return self.setback.outcome if self.setback else "ok"
 
 
-def write(conn: Connection, run_id: int, decisions: Sequence[Decision], clock: Callable[[], datetime]) -> None:
+def write(
+    conn: Connection, run_id: int, decisions: Sequence[Decision], versions: Versions, clock: Callable[[], datetime]
+) -> None:
     """Write everything the *decisions* say."""
     _write_setbacks(conn, run_id, decisions)
     news = [(decision.planned, decision.news) for decision in decisions if decision.news is not None]
     if not news:
         return
     payloads = store_payloads(conn, (item.reply for _, item in news))
-    _write_intervals(conn, run_id, news)
+    _write_intervals(conn, run_id, news, versions)
     _write_holds(conn, run_id, news, payloads)
     _write_targets(conn, run_id, news, payloads)
     # Last, so that `recorded_at` is as near as can be to the moment others can see the rows.
@@ -104,7 +107,8 @@ def _write_setbacks(conn: Connection, run_id: int, decisions: Iterable[Decision]
                     "ret_code": setback.ret_code,
                     "message": setback.message,
                     "request_uuid": setback.request_uuid,
-                    "since": setback.at,
+                    # Another RetCode begins another span; how long the outcome lasts goes on.
+                    "since": before.since if before and before.outcome == setback.outcome else setback.at,
                     "last_good_at": planned.last_good_at,
                 }
             )
@@ -142,16 +146,16 @@ class _Opening:
     baseline: bool
 
 
-def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item]) -> None:
+def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item], versions: Versions) -> None:
     """Open, close and fill intervals; a modification closes one and opens the next with the same `present_since`."""
-    versions: dict[str, tuple[ImageKey, Attributes]] = {}
+    wanted: dict[str, tuple[ImageKey, Attributes]] = {}
     opened: list[_Opening] = []
     closed: list[dict[str, Any]] = []
     filled: list[tuple[int, str]] = []
 
     def version(key: ImageKey, attributes: Attributes) -> str:
-        digest = version_digest(key, attributes)
-        versions[digest] = (key, attributes)
+        digest = versions.digest(key, attributes)
+        wanted[digest] = (key, attributes)
         return digest
 
     for planned, item in news:
@@ -189,7 +193,7 @@ def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item]) -> Non
             if key not in ended
         )
 
-    ids = store_versions(conn, versions)
+    ids = store_versions(conn, wanted)
     statement = update(Interval).where(Interval.id == bindparam("interval"))
     _each(conn, statement.values(valid_to=bindparam("ended"), closed_run_id=run_id), closed)
     _each(

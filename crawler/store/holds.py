@@ -18,9 +18,9 @@ from crawler.errors import UsageError
 from crawler.model import END_OF_TIME, Attributes, ImageKey
 from crawler.records import HoldRow
 from crawler.store.selection import EVERYTHING, Filters, chosen_targets
-from crawler.store.state import versions_of
 from crawler.store.statements import portions
 from crawler.store.tables import ChangeLog, Hold, HoldImage, ImageVersion, Interval
+from crawler.store.versions import Versions
 
 
 def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: bool = False) -> list[HoldRow]:
@@ -148,7 +148,7 @@ def _open_images(conn: Connection, target_id: int) -> tuple[dict[ImageKey, int],
             Interval.target_id == target_id, Interval.valid_to == END_OF_TIME
         )
     ).all()
-    versions = versions_of(conn, {row.version_id for row in rows})
+    versions = Versions().load(conn, {row.version_id for row in rows})
     intervals = {versions[row.version_id][0]: row.id for row in rows}
     return intervals, {versions[row.version_id][0]: versions[row.version_id][1] for row in rows}
 

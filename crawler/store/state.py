@@ -17,6 +17,7 @@ from crawler.model import END_OF_TIME, Attributes, ImageKey, Known, OpenHold
 from crawler.store.ledger import PlannedTarget
 from crawler.store.statements import portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
+from crawler.store.versions import Versions
 
 
 class OpenInterval(NamedTuple):
@@ -45,11 +46,14 @@ class TargetState:
 
 
 def load(
-    conn: Connection, wanted: Sequence[PlannedTarget], listed: Mapping[int, Collection[ImageKey]]
+    conn: Connection,
+    wanted: Sequence[PlannedTarget],
+    listed: Mapping[int, Collection[ImageKey]],
+    versions: Versions,
 ) -> dict[int, TargetState]:
     """Give the state of the *wanted* targets by id; *listed* are the images in the answer of each."""
     seen = [planned for planned in wanted if planned.ever_ok]
-    open_images = _open_images(conn, [planned.target_id for planned in seen])
+    open_images = _open_images(conn, [planned.target_id for planned in seen], versions)
     new = {
         planned.target_id: {key for key in listed[planned.target_id] if key not in open_images[planned.target_id]}
         for planned in seen
@@ -76,7 +80,7 @@ def load(
 
 
 def _open_images(
-    conn: Connection, target_ids: Collection[int]
+    conn: Connection, target_ids: Collection[int], versions: Versions
 ) -> dict[int, dict[ImageKey, tuple[OpenInterval, Attributes]]]:
     """Give the open images of each target with their last known attributes."""
     intervals: list[tuple[int, OpenInterval]] = []
@@ -90,26 +94,12 @@ def _open_images(
             (target_id, OpenInterval(interval_id, version_id, present_since))
             for target_id, interval_id, version_id, present_since in rows
         )
-    versions = versions_of(conn, {interval.version_id for _, interval in intervals})
+    stored = versions.load(conn, {interval.version_id for _, interval in intervals})
     images: dict[int, dict[ImageKey, tuple[OpenInterval, Attributes]]] = {target_id: {} for target_id in target_ids}
     for target_id, interval in intervals:
-        key, attributes = versions[interval.version_id]
+        key, attributes = stored[interval.version_id]
         images[target_id][key] = (interval, attributes)
     return images
-
-
-def versions_of(conn: Connection, version_ids: Collection[int]) -> dict[int, tuple[ImageKey, Attributes]]:
-    """Give the key and the attributes of image versions; many targets share one, so each is read once."""
-    versions: dict[int, tuple[ImageKey, Attributes]] = {}
-    for portion in portions(sorted(version_ids)):
-        rows = conn.execute(
-            select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.attributes).where(
-                ImageVersion.id.in_(portion)
-            )
-        )
-        for version_id, image_set, image_id, attributes in rows:
-            versions[version_id] = (ImageKey(image_set, image_id), attributes)
-    return versions
 
 
 def _seen_before(conn: Connection, keys: Mapping[int, Collection[ImageKey]]) -> dict[int, set[ImageKey]]:

@@ -35,6 +35,7 @@ from crawler.store.batch import Decision, News, Setback
 from crawler.store.engine import Fence, begin, read
 from crawler.store.ledger import PlannedTarget, finish_run, positions
 from crawler.store.tables import Run, ZoneNumber
+from crawler.store.versions import Versions
 
 #: Different notices of one run that are kept.
 MAX_NOTICES = 50
@@ -113,6 +114,7 @@ class Recorder:
         self._counters = dict.fromkeys((*OUTCOMES, "baseline_targets", "baseline_images", *IMAGE_EVENTS), 0)
         self._notices: dict[str, list[Target]] = {}
         self._read_before: OrderedDict[object, tuple[Snapshot, str]] = OrderedDict()
+        self._versions = Versions()
 
     @property
     def pending(self) -> int:
@@ -202,11 +204,21 @@ class Recorder:
             if reply.document is None:
                 reply = replace(reply, document=json.loads(reply.body), unchanged=False)
             snapshot = self._judge.read(reply, numbers)
-            found = self._read_before[same] = (snapshot, _digest(snapshot))
+            found = self._read_before[same] = (snapshot, self._digest(snapshot))
             if len(self._read_before) > ANSWERS_AT_ONCE:
                 self._read_before.popitem(last=False)
         self._read_before.move_to_end(same)
         return found
+
+    def _digest(self, snapshot: Snapshot) -> str:
+        """
+        Give the digest by which the next answer is compared: what the snapshot lists, and what was not understood.
+
+        Order, duplicates and key case do not count. A new oddity does: it makes a different answer, is looked at and
+        kept as evidence once, and no more after that.
+        """
+        versions = [self._versions.digest(key, attributes) for key, attributes in snapshot.images.items()]
+        return digest_of([sorted(versions), sorted(snapshot.foreign), sorted(snapshot.notices)])
 
     def _decide_answers(self, answers: Sequence[_Answer]) -> list[Target]:
         if not answers:
@@ -216,6 +228,7 @@ class Recorder:
                 conn,
                 [answer.planned for answer in answers],
                 {answer.planned.target_id: answer.snapshot.images.keys() for answer in answers},
+                self._versions,
             )
         again: list[Target] = []
         for answer in answers:
@@ -328,7 +341,7 @@ class Recorder:
             for moment in _moments(decision):
                 latest = moment if latest is None else max(latest, moment)
         with begin(self._engine, self._fence) as conn:
-            batch.write(conn, self._run_id, self._pending, self._clock)
+            batch.write(conn, self._run_id, self._pending, self._versions, self._clock)
             self._write_zone_numbers(conn)
             now = self._clock()
             latest = now if latest is None else max(now, latest)
@@ -347,15 +360,6 @@ class Recorder:
             {"account_id": account_id, "number": number, "zone": zone} for account_id, number, zone in self._confirmed
         ]
         conn.execute(insert(ZoneNumber), rows)
-
-
-def _digest(snapshot: Snapshot) -> str:
-    """
-    Give the digest by which the next answer is compared: the snapshot's, with what was not understood in it.
-
-    So a new oddity counts as a different answer, is looked at and kept as evidence once, and no more after that.
-    """
-    return digest_of([snapshot.digest(), sorted(snapshot.notices)]) if snapshot.notices else snapshot.digest()
 
 
 def _held(news: News) -> Setback:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crawler.kinds import UK8S_IMAGE
 from crawler.model import ImageKey, Snapshot, canonical_json, fold_keys
-from crawler.parse import parse
+from crawler.parse import RecordReader, parse
 from tests.support.answers import answer, documents, image_key, shuffled
 
 
@@ -165,4 +165,29 @@ def test_any_object_is_read_without_an_exception(document: dict[str, Any]) -> No
     """No JSON object makes the reader fail, and what it gives can be written as UTF-8."""
     snapshot = read(document)
     canonical_json([[*key, value] for key, value in snapshot.images.items()]).encode("utf-8")
-    assert snapshot.digest() == read(document).digest()
+    assert snapshot == read(document)
+
+
+def test_records_read_before() -> None:
+    """A reader that has read a record gives the same again, its notices too, and never takes one for another."""
+    reader = RecordReader(UK8S_IMAGE, at_once=2)
+    documents = [
+        {"ImageSet": [{"ImageId": "a", "Odd": 1, "ImageSize": "big"}, {"ImageId": "b", "Odd": True}]},
+        {"ImageSet": [{"ImageId": "a", "Odd": 1.0}, {"ImageId": "a", "Odd": 1, "ImageSize": "big"}, {"Odd": 1}]},
+        {"ImageSet": ["a", "b", " ", None, 5, {"ImageId": "c", "NotSupportGPU": False}]},
+    ]
+    for document in documents * 2:
+        shared = parse(document, UK8S_IMAGE, "hk-02", {}, reader)
+        alone = read(document)
+        assert shared == alone
+        assert canonical_json(list(shared.images.values())) == canonical_json(list(alone.images.values()))
+
+
+def test_records_of_two_targets_are_shared() -> None:
+    """Projects that list the same image hold one copy of what it says."""
+    reader = RecordReader(UK8S_IMAGE)
+    first, second = (
+        parse({"ImageSet": [{"ImageId": "a", "ImageName": "Ubuntu"}]}, UK8S_IMAGE, "hk-02", {}, reader).images
+        for _ in range(2)
+    )
+    assert first[ImageKey("ImageSet", "a")] is second[ImageKey("ImageSet", "a")]

@@ -1,0 +1,93 @@
+"""
+Image versions: one state of an image's attributes, stored once and pointed to by every target that lists exactly it.
+
+A version is found again by its digest. `Versions` remembers what a run has met, so that what many targets share is
+hashed, looked up and decoded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select
+
+from crawler.model import Attributes, ImageKey, digest_of, normalise_name
+from crawler.store.statements import insert_missing, portions
+from crawler.store.tables import ImageVersion
+
+
+class _Met(NamedTuple):
+    attributes: Attributes
+    digest: str
+
+
+class Versions:
+    """The versions that one run has met: those its answers state, and those the history holds."""
+
+    def __init__(self, *, at_once: int = 16_384) -> None:
+        """*at_once*: how many are remembered before all are forgotten."""
+        self._at_once = at_once
+        #: The last attributes met of each image; zones have ids of their own, and projects of a zone agree.
+        self._met: dict[ImageKey, _Met] = {}
+        self._stored: dict[int, tuple[ImageKey, Attributes]] = {}
+
+    def digest(self, key: ImageKey, attributes: Attributes) -> str:
+        """Give the digest by which a version is found again; *attributes* must not be changed after that."""
+        met = self._met.get(key)
+        if met is None or met.attributes is not attributes:
+            if len(self._met) >= self._at_once:
+                self._met.clear()
+            met = self._met[key] = _Met(attributes, digest_of([key.image_set, key.image_id, attributes]))
+        return met.digest
+
+    def load(self, conn: Connection, version_ids: Collection[int]) -> dict[int, tuple[ImageKey, Attributes]]:
+        """Give the key and the attributes of stored versions."""
+        found = {version_id: self._stored[version_id] for version_id in version_ids if version_id in self._stored}
+        unmet: dict[int, ImageKey] = {}
+        for portion in portions(sorted(set(version_ids) - found.keys())):
+            columns = select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.digest)
+            for version_id, image_set, image_id, digest in conn.execute(columns.where(ImageVersion.id.in_(portion))):
+                key = ImageKey(image_set, image_id)
+                met = self._met.get(key)
+                if met is not None and met.digest == digest:
+                    found[version_id] = (key, met.attributes)
+                else:
+                    unmet[version_id] = key
+        for portion in portions(unmet):
+            rows = conn.execute(select(ImageVersion.id, ImageVersion.attributes).where(ImageVersion.id.in_(portion)))
+            found.update((version_id, (unmet[version_id], attributes)) for version_id, attributes in rows)
+        if len(self._stored) + len(found) > self._at_once:
+            self._stored.clear()
+        self._stored.update(found)
+        return found
+
+
+def store_versions(conn: Connection, versions: Mapping[str, tuple[ImageKey, Attributes]]) -> dict[str, int]:
+    """Keep image versions `{digest: (key, attributes)}` and give their ids by digest."""
+    ids = _ids(conn, versions)
+    missing = sorted(versions.keys() - ids.keys())
+    insert_missing(conn, ImageVersion, [_row(digest, *versions[digest]) for digest in missing])
+    return ids | _ids(conn, missing)
+
+
+def _ids(conn: Connection, digests: Iterable[str]) -> dict[str, int]:
+    ids: dict[str, int] = {}
+    for portion in portions(digests):
+        rows = conn.execute(select(ImageVersion.digest, ImageVersion.id).where(ImageVersion.digest.in_(portion)))
+        ids.update((digest, version_id) for digest, version_id in rows)
+    return ids
+
+
+def _row(digest: str, key: ImageKey, attributes: Attributes) -> dict[str, Any]:
+    name = str(attributes.get("image_name") or "")
+    gpu = attributes.get("gpu")
+    return {
+        "digest": digest,
+        "image_set": key.image_set,
+        "image_id": key.image_id,
+        "image_name": name,
+        "name_key": normalise_name(name),
+        "gpu": gpu if isinstance(gpu, bool) else None,
+        "attributes": attributes,
+    }
