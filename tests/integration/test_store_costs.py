@@ -2,57 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 from tests.support.diary import Diary, Refusal, target
+from tests.support.tally import tallied
 
 TARGETS = [target(f"hk-{n // 40:02}", project=f"org-{n % 40}") for n in range(400)]
 IMAGES = {f"uimage-{n}": f"Image {n}" for n in range(20)}
 BATCH = 100
-
-
-@dataclass
-class Tally:
-    """The statements that reached the database."""
-
-    statements: list[tuple[str, int]] = field(default_factory=list)
-    transactions: int = 0
-
-    def rows(self, verb: str, table: str) -> int:
-        """Count the rows written by statements that begin with *verb* and name *table*."""
-        return sum(rows for sql, rows in self.statements if sql.startswith(f"{verb} {table} "))
-
-    def count(self, *verbs: str) -> int:
-        """Count the statements that begin with one of *verbs*."""
-        return sum(sql.startswith(verbs) for sql, _ in self.statements)
-
-
-@contextmanager
-def tallied(engine: Engine) -> Iterator[Tally]:
-    """Count what happens on *engine* within the block."""
-    tally = Tally()
-
-    def note(conn: Any, cursor: Any, sql: str, params: Any, context: Any, many: bool) -> None:
-        if sql.startswith(("BEGIN", "COMMIT")):
-            return
-        tally.statements.append((sql, len(params) if many else 1))
-
-    def begun(conn: Any) -> None:
-        tally.transactions += 1
-
-    event.listen(engine, "before_cursor_execute", note)
-    event.listen(engine, "begin", begun)
-    try:
-        yield tally
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-        event.remove(engine, "begin", begun)
 
 
 def crawl(diary: Diary, answers: Any) -> None:
