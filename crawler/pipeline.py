@@ -137,7 +137,7 @@ async def crawl(
         }
         deadlines = {name: started + account.limits.run_deadline_seconds for name, account in accounts.items()}
         surveys = await survey_all(accounts, clients, _last(past), deadlines, stop)
-        plan = await in_thread(_begin, settings, engine, fence, past, surveys, restriction, started_at)
+        plan = await in_thread(_begin, settings, engine, fence, past, surveys, restriction, started_at, timing.clock)
         if begun is not None:
             begun(plan.run_id)
         recorder = Recorder(
@@ -311,6 +311,7 @@ def _begin(
     surveys: Mapping[str, Survey],
     restriction: Selection | None,
     now: datetime,
+    clock: Callable[[], datetime],
 ) -> Plan:
     found = _reconcile_all(settings, past, surveys, restriction)
     with begin(engine, fence) as conn:
@@ -327,7 +328,7 @@ def _begin(
             restricted=restriction is not None,
         )
         for name, rec in found.items():
-            roster.apply_reconciliation(conn, past[name].account_id, rec, run_id, now)
+            roster.apply_reconciliation(conn, past[name].account_id, rec, run_id, now, recorded_at=clock())
             survey = surveys[name]
             # A restricted run leaves the catalog alone: a list that shrank would look normal to the next run.
             is_first = past[name].catalog is None

@@ -191,11 +191,21 @@ def add_targets(conn: Connection, account_id: int, new: Mapping[Target, str]) ->
     return {target: ids[target] for target in new}
 
 
-def apply_reconciliation(conn: Connection, account_id: int, rec: Reconciliation, run_id: int, now: datetime) -> None:
+def apply_reconciliation(
+    conn: Connection,
+    account_id: int,
+    rec: Reconciliation,
+    run_id: int,
+    now: datetime,
+    *,
+    recorded_at: datetime | None = None,
+) -> None:
     """
     Write what a discovery means for the targets: missing counts, absences, `target_added` and `target_retired`.
 
-    New targets are added where `add_targets` did not do it before the run began. An unchanged discovery writes nothing.
+    It counts from *now*, the start of the run; *recorded_at* is when it is written, by default the same, which is later
+    when discovery took its time. New targets are added where `add_targets` did not do it before the run began. An
+    unchanged discovery writes nothing.
     """
     if not (
         rec.new or rec.added or rec.missing or rec.found or rec.retired or rec.deselected or rec.revived or rec.renamed
@@ -217,8 +227,9 @@ def apply_reconciliation(conn: Connection, account_id: int, rec: Reconciliation,
     _end_absences(conn, [ids[t] for t in (*rec.revived, *rec.retired) if known[t].absence is not None], now)
     _begin_absences(conn, [ids[target] for target in rec.retired], "retired", now)
     _begin_absences(conn, [ids[target] for target in rec.deselected], "deselected", now)
-    _log(conn, "target_added", [ids[target] for target in rec.added], run_id, now)
-    _log(conn, "target_retired", [ids[target] for target in rec.retired], run_id, now)
+    written = max(recorded_at or now, now)
+    _log(conn, "target_added", [ids[target] for target in rec.added], run_id, now, written)
+    _log(conn, "target_retired", [ids[target] for target in rec.retired], run_id, now, written)
     for project, name in rec.renamed.items():
         conn.execute(
             update(TargetRow)
@@ -257,14 +268,22 @@ def _begin_absences(conn: Connection, target_ids: Iterable[int], reason: str, no
         conn.execute(insert(Absence), rows)
 
 
-def _log(conn: Connection, event: Event, target_ids: Collection[int], run_id: int, now: datetime) -> None:
+def _log(
+    conn: Connection, event: Event, target_ids: Collection[int], run_id: int, now: datetime, recorded_at: datetime
+) -> None:
     """Write one change of a target as such for each of *target_ids*, and count them in the run."""
     if not target_ids:
         return
     conn.execute(
         insert(ChangeLog),
         [
-            {"run_id": run_id, "target_id": target_id, "event": event, "observed_at": now, "recorded_at": now}
+            {
+                "run_id": run_id,
+                "target_id": target_id,
+                "event": event,
+                "observed_at": now,
+                "recorded_at": recorded_at,
+            }
             for target_id in target_ids
         ],
     )

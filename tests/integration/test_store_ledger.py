@@ -46,7 +46,9 @@ def zones(diary: Diary, at: datetime, **more: Any) -> dict[str, str]:
         return {row.target.zone: row.reason or row.state for row in rows}
 
 
-def discover(diary: Diary, catalog: Catalog, previous: Catalog | None, **more: Any) -> Reconciliation:
+def discover(
+    diary: Diary, catalog: Catalog, previous: Catalog | None, *, discovery: timedelta = timedelta(), **more: Any
+) -> Reconciliation:
     """Play what a run does with one discovery, from targets to the end of the run."""
     diary.now += PERIOD
     with begin(diary.engine) as conn:
@@ -66,7 +68,8 @@ def discover(diary: Diary, catalog: Catalog, previous: Catalog | None, **more: A
             account_ids=[diary.account_id],
             target_ids=[ids[where] for where in rec.asked],
         )
-        roster.apply_reconciliation(conn, diary.account_id, rec, run_id, diary.now)
+        written = diary.now + discovery
+        roster.apply_reconciliation(conn, diary.account_id, rec, run_id, diary.now, recorded_at=written)
         ledger.finish_run(conn, run_id, "failed", diary.tick())
     return rec
 
@@ -273,6 +276,18 @@ def test_added_and_renamed(engine: Engine) -> None:
         assert [(change.event, change.target) for change in reader.changes(conn)] == [("target_added", HOME)]
         assert set(conn.execute(select(TargetRow.project_name)).scalars()) == {"New name"}
         assert [run.changes["target_added"] for run in reader.runs(conn)] == [0, 1]
+
+
+def test_changes_of_targets_are_recorded_when_written(engine: Engine) -> None:
+    """A discovery that takes its time dates what it means to the start of the run; it is recorded when written."""
+    diary = Diary(engine)
+    discover(diary, ONE_PLACE, None)
+    discover(diary, CATALOG, ONE_PLACE, discovery=timedelta(minutes=2))
+
+    with read(engine) as conn:
+        (change,) = reader.changes(conn)
+        assert change.recorded_at - change.observed_at == timedelta(minutes=2)
+        assert list(reader.changes(conn, since=change.observed_at + timedelta(minutes=1))) == [change]
 
 
 def test_quiet_discovery_writes_nothing(engine: Engine) -> None:
