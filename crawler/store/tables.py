@@ -214,7 +214,7 @@ class RunException(Base):
     ret_code: Mapped[int | None] = mapped_column(BigKey)
     message: Mapped[str] = mapped_column(default="")
     request_uuid: Mapped[str] = mapped_column(default="")
-    since: Mapped[datetime] = mapped_column(comment="time of the first answer of the span")
+    since: Mapped[datetime] = mapped_column(comment="since when the outcome is so, whatever the RetCode")
     last_good_at: Mapped[datetime | None] = mapped_column(
         comment="end of the last run before the span that observed the target well"
     )

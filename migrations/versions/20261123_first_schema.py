@@ -292,7 +292,7 @@ def upgrade() -> None:
         sa.Column("ret_code", KEY, nullable=True),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("request_uuid", sa.Text(), nullable=False),
-        sa.Column("since", INSTANT, nullable=False, comment="time of the first answer of the span"),
+        sa.Column("since", INSTANT, nullable=False, comment="since when the outcome is so, whatever the RetCode"),
         sa.Column(
             "last_good_at",
             INSTANT,

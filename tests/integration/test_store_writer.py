@@ -300,6 +300,23 @@ def test_lasting_failure_is_one_row(engine: Engine) -> None:
     assert (healed.outcome, healed.since, healed.message) == ("ok", diary.now, "")
 
 
+def test_an_outcome_lasts_whatever_the_code(engine: Engine) -> None:
+    """A target that fails in changing ways has failed since the first of them; another outcome begins anew."""
+    diary = Diary(engine)
+    diary.run({HOME: FOUR})
+    diary.run({HOME: Refusal(ret_code=130)})
+    began = status(engine, diary.now).since
+    for code in (150, 130):
+        diary.run({HOME: Refusal(ret_code=code)})
+        assert status(engine, diary.now).since == began
+    diary.run({HOME: Refusal(outcome="skipped")})
+    skipped = status(engine, diary.now)
+
+    assert began is not None
+    assert skipped.since is not None
+    assert (skipped.outcome, skipped.since > began) == ("skipped", True)
+
+
 def test_failure_ends_nothing(engine: Engine) -> None:
     """A failed target keeps its images, their state unknown; before and after the gap it is present."""
     diary = Diary(engine)
