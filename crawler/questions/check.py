@@ -81,12 +81,21 @@ class Check:
         by_zone: dict[str, list[Target]] = {}
         for zone, target in self._targets(rule):
             by_zone.setdefault(zone, []).append(target)
+        is_judged = False
         for zone in self._zones_of(rule):
             targets = by_zone.get(zone)
             if targets:
+                is_judged = True
                 yield from _rows(rule, zone, targets, lambda target: required_at(self._index, rule, keys, target))
             elif any(not self._is_out(target) for target in self._index.zones[zone]):
+                is_judged = True
                 yield _not_asked(rule, zone)
+        if not is_judged:
+            # Silence would pass.
+            detail = "no zone that the rule is about is asked"
+            yield CheckRow(
+                rule=rule.label, zone=None, image_id=None, outcome="not-asked", detail=detail, source=rule.source
+            )
 
     def _targets(self, rule: Require) -> Iterator[tuple[str, Target]]:
         """Give the zones of a rule with their targets; places out of reach only where the rule names their zone."""

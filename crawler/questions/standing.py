@@ -169,19 +169,26 @@ def required_at(index: Index, rule: Require, keys: Collection[str], target: Targ
     present = [image for image in images if image.state == "present"]
     fitting = [image for image in present if not rule.gpu or image.attributes.get("gpu") is True]
     if fitting:
-        newest = max(fitting, key=lambda image: (image.present_since, image.image_id))
+        newest = _newest_of(fitting)
         return Verdict(outcome="ok", image_id=newest.image_id, detail=newest.image_name)
-    held = [image for image in images if image.state != "present" and (not rule.gpu or image.attributes.get("gpu"))]
-    if held:
-        return _on_hold(held[0])
-    if present:
-        newest = max(present, key=lambda image: (image.present_since, image.image_id))
+    held = [image for image in images if image.state != "present"]
+    # One on hold may be there; where it surely has no GPU, that does not help.
+    hopeful = [image for image in held if not rule.gpu or image.attributes.get("gpu") is not False]
+    if hopeful:
+        return _on_hold(_newest_of(hopeful))
+    if images:
+        newest = _newest_of(present or held)
         if any(image.attributes.get("gpu") is None for image in present):
             return Verdict(outcome="unknown", image_id=newest.image_id, detail="GPU support is not stated")
         return Verdict(outcome="gpu-lost", image_id=newest.image_id, detail=f"{newest.image_name} does not support GPU")
     if any(target in index.targets_by_key.get(key, ()) for key in keys):
         return Verdict(outcome="missing", detail="was listed before, is not any more")
     return Verdict(outcome="never-seen", detail="was never listed here")
+
+
+def _newest_of(images: Iterable[ImageRow]) -> ImageRow:
+    """Give the image that came last, one of them where several came together."""
+    return max(images, key=lambda image: (image.present_since, image.image_id))
 
 
 def _on_hold(image: ImageRow) -> Verdict:

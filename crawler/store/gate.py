@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 
 from sqlalchemy import Connection
 
@@ -61,8 +62,9 @@ def check(
 ) -> list[CheckRow]:
     """Judge *rules* at the targets that *filters* want, by what the history knows *now*."""
     status = reader.status(conn, filters, now=now)
-    left_out = known_words(conn, "zone") - {row.target.zone for row in status}
-    chosen = [_by_project_id(conn, rule) for rule in rules if isinstance(rule, Require) or rule.zone not in left_out]
+    zones = {row.target.zone for row in status}
+    left_out = known_words(conn, "zone") - zones
+    chosen = [_by_project_id(conn, rule) for rule in rules if not _is_about(rule, left_out) or _is_about(rule, zones)]
     images = reader.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
     gate = Check(chosen, status, images, now=now, stale_after=stale_after)
     past = gate.past(known_words(conn, "name"))
@@ -77,6 +79,13 @@ def check(
         more = gate.learn(sightings.stays_of(conn, wanted), gone)
         wanted = more.image_ids if more else frozenset()
     return list(gate.judge())
+
+
+def _is_about(rule: Require | Pin, zones: Collection[str]) -> bool:
+    """Tell whether *rule* names any of *zones*."""
+    if isinstance(rule, Pin):
+        return rule.zone in zones
+    return any(zone == glob or fnmatchcase(zone, glob) for zone in zones for glob in rule.zones)
 
 
 def _by_project_id(conn: Connection, rule: Require | Pin) -> Require | Pin:

@@ -104,6 +104,15 @@ GPU = Require(name="Ubuntu*", zones=("hk-*",), gpu=True)
         (GPU, status(), [image("uimage-a"), image("uimage-b", came=1, gpu=False)], [], ("ok", "uimage-a", None)),
         (GPU, status(), [image("uimage-b", gpu=False)], [], ("gpu-lost", "uimage-b", None)),
         (GPU, status(), [image("uimage-b", gpu=None)], [], ("unknown", "uimage-b", None)),
+        (GPU, status(), [image("uimage-b", reason="held", gpu=None)], [], ("unknown", "uimage-b", None)),
+        (GPU, status(), [image("uimage-b", reason="held", gpu=False)], [], ("gpu-lost", "uimage-b", None)),
+        (
+            GPU,
+            status(),
+            [image("uimage-a", reason="held"), image("uimage-b", gpu=False)],
+            [],
+            ("unknown", "uimage-a", None),
+        ),
     ],
 )
 def test_required(rule: Require, state: StatusRow, images: Any, stays: Any, expected: Any) -> None:
@@ -217,6 +226,16 @@ def test_places_out_of_reach() -> None:
     assert [row.zone for row in judge([wide], states, [image("uimage-a")])] == ["hk-02"]
     named = Require(name="Ubuntu 20.04", zones=("hk-01", "hk-03"))
     assert {row.outcome for row in judge([named], states)} == {"unknown"}
+
+
+def test_a_rule_that_is_judged_nowhere_does_not_pass() -> None:
+    """Where every zone that a glob fits is out of reach, or there is none, one row without a zone says so."""
+    states = [status(target("hk-01"), "denied", last_ok=None), status(target("hk-03"), "retired")]
+
+    for zones in (("hk-*",), ("sg-*",)):
+        (row,) = judge([Require(name="Ubuntu 20.04", zones=zones)], states)
+        assert (row.zone, row.image_id, row.outcome) == (None, None, "not-asked")
+        assert exit_code([row]) == ExitCode.UNKNOWN
 
 
 def test_globs_of_names_know_the_past() -> None:
