@@ -38,6 +38,8 @@ class DiffRow:
     #: Why a side is unknown.
     first_reason: Reason | None = None
     second_reason: Reason | None = None
+    #: The names it had, at either moment.
+    names: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `diff`."""
@@ -140,6 +142,7 @@ def _of_target(
             second=second,
             first_reason=first_reason,
             second_reason=second_reason,
+            names=tuple(images[key].image_name for images in (before, after) if key in images),
         )
 
 

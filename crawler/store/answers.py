@@ -265,8 +265,7 @@ def moments_apart(
 
 def _wants(filters: Filters, row: DiffRow) -> bool:
     """Tell whether an image is wanted under the name it had at either moment."""
-    names = {row.image_name, *map(str, row.fields.get("image_name", ()))}
-    return any(filters.wants_image(row.image_set, row.image_id, name) for name in names)
+    return any(filters.wants_image(row.image_set, row.image_id, name) for name in row.names)
 
 
 def _related_ids(conn: Connection, filters: Filters) -> tuple[str, ...] | None:

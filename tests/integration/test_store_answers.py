@@ -245,6 +245,9 @@ def test_diff_with_filters(engine: Engine) -> None:
     assert told(name=("ubuntu*",)) == {gone, new}
     assert told(image_id=("uimage-b",)) == {gone}
     assert told(image_id=("uimage-z",)) == told(name=("Windows",)) == told(zone=("hk-02",)) == set()
+    diary.run({home: Refusal()})
+    renamed = ("unknown", "uimage-a", None)
+    assert told(name=("CentOS 7.6",)) == told(name=("centos 7.9",)) == {renamed}, "whatever it is called on either side"
 
 
 def test_zones_apart(engine: Engine) -> None:
