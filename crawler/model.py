@@ -256,6 +256,11 @@ class Verdict:
     ask_again: bool = False
 
     @property
+    def keys(self) -> frozenset[ImageKey]:
+        """The images that something happened to."""
+        return frozenset([*(change.key for change in self.changes if change.key is not None), *self.filled])
+
+    @property
     def is_quiet(self) -> bool:
         """Nothing to write about images or holds."""
         return not (

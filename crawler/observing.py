@@ -22,6 +22,8 @@ from crawler.targets import interleave, request_parameters
 
 #: Targets written in one transaction.
 BATCH = 250
+#: Answers that wait to be judged; decoded ones are large, and a longer queue would gain nothing.
+QUEUE = 50
 #: The longest a decided target waits for its transaction.
 COMMIT_SECONDS = 30.0
 
@@ -66,7 +68,7 @@ class Observing:
         self._batch = batch
         #: Accounts whose credentials were refused while asking.
         self.refused: set[str] = set()
-        self._queue: asyncio.Queue[Item | None] = asyncio.Queue(2 * batch)
+        self._queue: asyncio.Queue[Item | None] = asyncio.Queue(QUEUE)
         self._fetchers: dict[str, Fetcher] = {}
         self._unjudged = dict.fromkeys(accounts, 0)
         self._again: dict[str, set[Target]] = {name: set() for name in accounts}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, update
 
@@ -18,6 +18,7 @@ from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Re
 from crawler.store.evidence import store_payloads
 from crawler.store.ledger import PlannedTarget
 from crawler.store.state import TargetState
+from crawler.store.statements import portions
 from crawler.store.tables import OPEN_RUN, ChangeLog, Hold, HoldImage, Interval, RunException, TargetRow
 from crawler.store.versions import Versions, store_versions
 
@@ -135,8 +136,7 @@ def _is_same(decision: Decision) -> bool:
 Item = tuple[PlannedTarget, News]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opening:
+class _Opening(NamedTuple):
     """An interval to open."""
 
     target_id: int
@@ -159,16 +159,9 @@ def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item], versio
         return digest
 
     for planned, item in news:
+        target_id, observed_at = planned.target_id, item.observed_at
         for key, attributes in (item.verdict.baseline or {}).items():
-            opened.append(
-                _Opening(
-                    target_id=planned.target_id,
-                    version=version(key, attributes),
-                    valid_from=item.observed_at,
-                    present_since=item.observed_at,
-                    baseline=True,
-                )
-            )
+            opened.append(_Opening(target_id, version(key, attributes), observed_at, observed_at, True))
         ended: set[ImageKey] = set()
         for key, change in _image_changes(item.verdict):
             present_since = change.observed_at
@@ -179,13 +172,7 @@ def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item], versio
                 ended.add(key)
             if change.event != "withdrawn":
                 opened.append(
-                    _Opening(
-                        target_id=planned.target_id,
-                        version=version(key, change.attributes),
-                        valid_from=change.observed_at,
-                        present_since=present_since,
-                        baseline=False,
-                    )
+                    _Opening(target_id, version(key, change.attributes), change.observed_at, present_since, False)
                 )
         filled.extend(
             (item.state.intervals[key].interval_id, version(key, attributes))
@@ -201,22 +188,22 @@ def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item], versio
         statement.values(version_id=bindparam("version")),
         [{"interval": interval_id, "version": ids[digest]} for interval_id, digest in filled],
     )
-    _each(
-        conn,
-        insert(Interval),
-        [
-            {
-                "target_id": opening.target_id,
-                "version_id": ids[opening.version],
-                "valid_from": opening.valid_from,
-                "valid_to": END_OF_TIME,
-                "present_since": opening.present_since,
-                "baseline": opening.baseline,
-                "opened_run_id": run_id,
-            }
-            for opening in opened
-        ],
-    )
+    # a first run opens all there is; a portion at a time takes less memory
+    for portion in portions(opened):
+        _each(
+            conn,
+            insert(Interval).values(valid_to=END_OF_TIME, opened_run_id=run_id),
+            [
+                {
+                    "target_id": opening.target_id,
+                    "version_id": ids[opening.version],
+                    "valid_from": opening.valid_from,
+                    "present_since": opening.present_since,
+                    "baseline": opening.baseline,
+                }
+                for opening in portion
+            ],
+        )
 
 
 def _image_changes(verdict: Verdict) -> Iterator[tuple[ImageKey, Change]]:

@@ -6,10 +6,10 @@ Read for the targets whose answer differs, many at once: a handful of statements
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -44,18 +44,23 @@ class TargetState:
     intervals: Mapping[ImageKey, OpenInterval]
     holds: Mapping[int, HoldEvidence]
 
+    def narrowed_to(self, keys: Iterable[ImageKey]) -> TargetState:
+        """Give what writing about these images takes: a judged target waits for its transaction without the rest."""
+        intervals = {key: self.intervals[key] for key in keys if key in self.intervals}
+        return TargetState(known=replace(self.known, images={}), intervals=intervals, holds=self.holds)
+
 
 def load(
     conn: Connection,
     wanted: Sequence[PlannedTarget],
-    listed: Mapping[int, Collection[ImageKey]],
+    listed: Mapping[int, Set[ImageKey]],
     versions: Versions,
 ) -> dict[int, TargetState]:
     """Give the state of the *wanted* targets by id; *listed* are the images in the answer of each."""
     seen = [planned for planned in wanted if planned.ever_ok]
     open_images = _open_images(conn, [planned.target_id for planned in seen], versions)
     new = {
-        planned.target_id: {key for key in listed[planned.target_id] if key not in open_images[planned.target_id]}
+        planned.target_id: listed[planned.target_id] - open_images[planned.target_id].attributes.keys()
         for planned in seen
     }
     before = _seen_before(conn, new)
@@ -63,42 +68,41 @@ def load(
     good = _last_good(conn, seen)
     states: dict[int, TargetState] = {}
     for planned in wanted:
-        images = open_images.get(planned.target_id, {})
+        images = open_images.get(planned.target_id) or _OpenImages({}, {})
         target_holds = holds.get(planned.target_id, [])
         states[planned.target_id] = TargetState(
             known=Known(
-                images={key: attributes for key, (_, attributes) in images.items()},
+                images=images.attributes,
                 withdrawn_before=frozenset(before.get(planned.target_id, ())),
                 holds=tuple(hold for hold, _ in target_holds),
                 last_good_at=good.get(planned.target_id),
                 is_new=not planned.ever_ok,
             ),
-            intervals={key: interval for key, (interval, _) in images.items()},
+            intervals=images.intervals,
             holds={hold.hold_id: evidence for hold, evidence in target_holds},
         )
     return states
 
 
-def _open_images(
-    conn: Connection, target_ids: Collection[int], versions: Versions
-) -> dict[int, dict[ImageKey, tuple[OpenInterval, Attributes]]]:
-    """Give the open images of each target with their last known attributes."""
-    intervals: list[tuple[int, OpenInterval]] = []
+class _OpenImages(NamedTuple):
+    """The open images of a target: what was last known of them, and where that stands."""
+
+    attributes: dict[ImageKey, Attributes]
+    intervals: dict[ImageKey, OpenInterval]
+
+
+def _open_images(conn: Connection, target_ids: Collection[int], versions: Versions) -> dict[int, _OpenImages]:
+    columns = select(Interval.target_id, Interval.id, Interval.version_id, Interval.present_since)
+    rows: list[Any] = []
     for portion in portions(target_ids):
-        rows = conn.execute(
-            select(Interval.target_id, Interval.id, Interval.version_id, Interval.present_since).where(
-                Interval.target_id.in_(portion), Interval.valid_to == END_OF_TIME
-            )
-        )
-        intervals.extend(
-            (target_id, OpenInterval(interval_id, version_id, present_since))
-            for target_id, interval_id, version_id, present_since in rows
-        )
-    stored = versions.load(conn, {interval.version_id for _, interval in intervals})
-    images: dict[int, dict[ImageKey, tuple[OpenInterval, Attributes]]] = {target_id: {} for target_id in target_ids}
-    for target_id, interval in intervals:
-        key, attributes = stored[interval.version_id]
-        images[target_id][key] = (interval, attributes)
+        rows += conn.execute(columns.where(Interval.target_id.in_(portion), Interval.valid_to == END_OF_TIME))
+    stored = versions.load(conn, {version_id for _, _, version_id, _ in rows})
+    images = {target_id: _OpenImages({}, {}) for target_id in target_ids}
+    for target_id, interval_id, version_id, present_since in rows:
+        key, attributes = stored[version_id]
+        found = images[target_id]
+        found.attributes[key] = attributes
+        found.intervals[key] = OpenInterval(interval_id, version_id, present_since)
     return images
 
 

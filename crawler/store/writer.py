@@ -240,14 +240,14 @@ class Recorder:
                 self._waiting[planned.target] = answer
                 again.append(planned.target)
                 continue
+            setback = _held(answer, verdict, target_state.known) if verdict.outcome == "held" else None
             news = News(
                 reply=answer.reply,
                 digest=answer.digest,
                 verdict=verdict,
-                state=target_state,
+                state=target_state.narrowed_to(verdict.keys),
                 observed_at=answer.observed_at,
             )
-            setback = _held(news) if verdict.outcome == "held" else None
             self._decide(Decision(planned=planned, setback=setback, news=news))
         return again
 
@@ -362,16 +362,13 @@ class Recorder:
         conn.execute(insert(ZoneNumber), rows)
 
 
-def _held(news: News) -> Setback:
-    known = news.state.known
-    waiting = set(news.verdict.hold).union(
-        *(hold.keys for hold in known.holds if hold.hold_id in news.verdict.confirmed)
-    )
+def _held(answer: _Answer, verdict: Verdict, known: Known) -> Setback:
+    waiting = set(verdict.hold).union(*(hold.keys for hold in known.holds if hold.hold_id in verdict.confirmed))
     return Setback(
         outcome="held",
         message=f"{len(waiting)} of {len(known.images)} images are not listed any more; waiting for confirmation",
-        request_uuid=news.reply.request_uuid,
-        at=news.observed_at,
+        request_uuid=answer.reply.request_uuid,
+        at=answer.observed_at,
     )
 
 
