@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -37,7 +38,14 @@ def settings_for(database_url: str, *accounts: AccountSettings, **more: Any) -> 
     return Settings(database=database_url, accounts=accounts, **defaults | more)
 
 
-def crawl_once(engine: Engine, settings: Settings, at: datetime, **more: Any) -> RunResult:
+def crawl_once(
+    engine: Engine,
+    settings: Settings,
+    at: datetime,
+    *,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    **more: Any,
+) -> RunResult:
     """Run once; the clock reads *at* in the beginning and goes on from there."""
     zero = time.monotonic()
 
@@ -45,5 +53,8 @@ def crawl_once(engine: Engine, settings: Settings, at: datetime, **more: Any) ->
         return at + timedelta(seconds=time.monotonic() - zero)
 
     names = [account.name for account in settings.accounts]
-    with take_locks(settings.database, names, clock=clock) as fence:
-        return asyncio.run(crawl(settings, engine, fence, timing=Timing(clock=clock), **more))
+    with (
+        take_locks(settings.database, names, clock=clock) as fence,
+        asyncio.Runner(loop_factory=loop_factory) as runner,
+    ):
+        return runner.run(crawl(settings, engine, fence, timing=Timing(clock=clock), **more))

@@ -1,0 +1,53 @@
+"""What a run loads and opens: no migrations where there is nothing to migrate, no more connections than allowed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from crawler.settings import Limits
+from crawler.store.engine import opened
+from crawler.store.lock import take_locks
+from tests.benchmarks.load_server import Offer, load_server
+from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.modules import HEAVY, modules_of
+from tests.support.processes import write_config
+
+
+def test_alembic_is_for_migrations(empty_sqlite_url: str, tmp_path: Path) -> None:
+    """The run that makes the schema loads Alembic, the next one does not; neither loads the templates of mails."""
+    config = tmp_path / "crawler.toml"
+    with load_server(Offer(projects=1, zones=1, images=2)) as server:
+        write_config(config, database=empty_sqlite_url, endpoint=server.url)
+        first = modules_of("--config", config, "run")
+        second = modules_of("--config", config, "run")
+
+    assert HEAVY & first == {"aiohttp", "sqlalchemy", "alembic", "pydantic"}
+    assert HEAVY & second == {"aiohttp", "sqlalchemy", "pydantic"}
+
+
+def test_run_that_is_too_early(sqlite_url: str, tmp_path: Path) -> None:
+    """The command that finds the lock taken leaves without network, database and migrations loaded."""
+    config = tmp_path / "crawler.toml"
+    write_config(config, database=sqlite_url, endpoint="http://127.0.0.1:9/")
+    with take_locks(sqlite_url, ["prod"], clock=lambda: datetime.now(UTC)):
+        loaded = modules_of("--config", config, "run", code=75)
+
+    assert {"aiohttp", "sqlalchemy", "alembic", "jinja2"} & loaded == set()
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 16])
+def test_connections(sqlite_url: str, concurrency: int) -> None:
+    """A run opens no more connections to its endpoint than it may have calls in flight, discovery included."""
+    offer = Offer(projects=4, zones=12, images=2)
+    limits = Limits(rate=5_000, attempts=2, timeout_seconds=30, concurrency=concurrency)
+    with load_server(offer) as server, opened(sqlite_url) as engine:
+        settings = settings_for(sqlite_url, account_at(server.url, limits=limits))
+        summary = crawl_once(engine, settings, datetime.now(UTC)).summary
+        seen = server.tally()
+
+    assert summary.targets["ok"] == offer.targets
+    assert seen.requests == offer.targets + 2
+    assert seen.connections <= concurrency
