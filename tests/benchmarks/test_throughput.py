@@ -11,19 +11,14 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
-from crawler.fetch import ApiClient, Endpoint, FetchOptions, Timing
-from crawler.settings import AccountSettings, Limits, Settings
 from crawler.store.engine import opened
 from tests.benchmarks.load_server import LoadServer, Offer, load_server
-from tests.benchmarks.peers import bare, questions, sdk, seconds_of, wrk
-from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.benchmarks.peers import bare, questions, sdk, wrk
+from tests.benchmarks.runs import CONCURRENCY, Runs
 from tests.support.figures import Figures
 from tests.support.tls import make_tls
 
@@ -34,57 +29,13 @@ OFFER = Offer(projects=10, zones=200)
 ROUNDS = 5
 #: Targets that the vendor's client asks in each round.
 SDK_TARGETS = 240
-CONCURRENCY = 16
-UNLIMITED = Limits(rate=1e9, attempts=2, timeout_seconds=30, concurrency=CONCURRENCY)
-
-
-@dataclass
-class Racing:
-    """Runs the product over the same history, each run a quarter of an hour after the one before."""
-
-    engine: Engine
-    url: str
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    #: Connections of each run, as its server counted.
-    connections: list[int] = field(default_factory=list)
-
-    def run(self, server: LoadServer, ca_file: Path | None = None) -> float:
-        """Give the seconds of a whole run that got every answer."""
-        self.at += timedelta(minutes=15)
-
-        def connect(account: AccountSettings, timing: Timing) -> ApiClient:
-            limits = account.limits
-            return ApiClient(
-                Endpoint(
-                    url=account.endpoint,
-                    public_key=account.public_key,
-                    private_key=account.private_key.reveal(),
-                    ca_file=str(ca_file) if ca_file else None,
-                ),
-                FetchOptions(rate=limits.rate, concurrency=limits.concurrency, attempts=limits.attempts),
-                timing=timing,
-            )
-
-        settings = self._settings(server)
-
-        def work() -> None:
-            summary = crawl_once(self.engine, settings, self.at, connect=connect).summary
-            assert summary.targets["ok"] == OFFER.targets
-
-        server.tally()
-        seconds = seconds_of(work)
-        self.connections.append(server.tally().connections)
-        return seconds
-
-    def _settings(self, server: LoadServer) -> Settings:
-        return settings_for(self.url, account_at(server.url, limits=UNLIMITED))
 
 
 @pytest.fixture
-def racing(sqlite_url: str) -> Iterator[Racing]:
+def runs(sqlite_url: str) -> Iterator[Runs]:
     """Give an empty history to run over."""
     with opened(sqlite_url) as engine:
-        yield Racing(engine, sqlite_url)
+        yield Runs(engine, sqlite_url, OFFER.targets)
 
 
 @contextmanager
@@ -109,16 +60,23 @@ def certificates(tmp_path: Path) -> Path | None:
     return tmp_path
 
 
-def test_throughput(racing: Racing, certificates: Path | None, tmp_path: Path, figures: Figures) -> None:
+def test_throughput(runs: Runs, certificates: Path | None, tmp_path: Path, figures: Figures) -> None:
     """An unchanged run is ≥ 0.75 × as fast as a bare aiohttp loop, ≥ 3.5 × as fast as the SDK, over TLS ≥ 5 ×."""
     asked = questions(OFFER)
     some = asked[:SDK_TARGETS]
     scale = len(asked) / len(some)
     rounds: dict[str, list[float]] = defaultdict(list)
+    connections: list[int] = []
+
+    def seconds(server: LoadServer, ca_file: Path | None = None) -> float:
+        took = runs.run(server, ca_file=ca_file)
+        connections.append(took.connections)
+        return took.seconds
+
     with plain_and_tls(certificates) as (server, tls):
-        first = racing.run(server)
+        first = seconds(server)
         for _ in range(ROUNDS):
-            ours = racing.run(server)
+            ours = seconds(server)
             rounds["ours"].append(ours)
             rounds["bare"].append(bare(server.url, asked) / ours)
             rounds["body"].append(bare(server.url, asked, decode=False) / ours)
@@ -126,15 +84,17 @@ def test_throughput(racing: Racing, certificates: Path | None, tmp_path: Path, f
                 rounds[f"sdk {threads}"].append(sdk(server.url, some, threads=threads) * scale / ours)
             if tls is not None:
                 ca_file = tmp_path / "certificate.pem"
-                over_tls = racing.run(tls, ca_file)
+                over_tls = seconds(tls, ca_file)
                 rounds["bare tls"].append(bare(tls.url, asked, ca_file=ca_file) / over_tls)
                 rounds["sdk tls"].append(sdk(tls.url, some, threads=32, ca_file=ca_file) * scale / over_tls)
             server.churn(OFFER.targets // 10)
-            rounds["churned"].append(racing.run(server))
+            rounds["churned"].append(seconds(server))
+            if tls is not None:
+                tls.churn(OFFER.targets // 10)
         ceiling = wrk(server.url, asked, tmp_path, least_bytes=len(OFFER.body("org-0", "r0000-01")))
 
     middle = {name: statistics.median(values) for name, values in rounds.items()}
-    per_second = {name: OFFER.targets / seconds for name, seconds in middle.items() if name in {"ours", "churned"}}
+    per_second = {name: OFFER.targets / taken for name, taken in middle.items() if name in {"ours", "churned"}}
     detail = f"{OFFER.targets} targets × {OFFER.images} images, medians of {ROUNDS} rounds: "
     detail += "; ".join(f"{name} {min(v):.2f}–{max(v):.2f}" for name, v in rounds.items() if name not in per_second)
     figures.at_least(ROW, "of the speed of a bare aiohttp loop", middle["bare"], 0.75, "×", detail=detail)
@@ -160,5 +120,5 @@ def test_throughput(racing: Racing, certificates: Path | None, tmp_path: Path, f
         ratio = per_second["ours"] / ceiling
         detail = f"a load generator in C, 2 threads, that decodes nothing; an unchanged run reaches {ratio:.2f} × of it"
         figures.shown(ROW, "requests a second of wrk, the ceiling", ceiling, detail=detail)
-    most = f"the most of {len(racing.connections)} runs, as the server counted"
-    figures.at_most("connections", "opened by a run to its endpoint", max(racing.connections), CONCURRENCY, detail=most)
+    most = f"the most of {len(connections)} runs, as the server counted"
+    figures.at_most("connections", "opened by a run to its endpoint", max(connections), CONCURRENCY, detail=most)

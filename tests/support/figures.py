@@ -153,10 +153,17 @@ def figures_of(report: pytest.TestReport) -> list[Figure]:
     if report.outcome == "passed" or is_judged:
         return found
     claim = next((str(value) for name, value in report.user_properties if name == "claim"), report.nodeid)
-    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr).rpartition("\n")[2]
+    reason = _reason(report)
     verdict: Verdict = "skip" if report.outcome == "skipped" else "FAIL"
     row = found[0].row if found else NOT_MEASURED
     return [*found, Figure(row=row, what=claim, verdict=verdict, detail=reason.removeprefix("Skipped: "))]
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2]
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr)[:300]
 
 
 # --- the plugin ------------------------------------------------------------------------------------------------------

