@@ -109,16 +109,16 @@ def test_throughput(runs: Runs, certificates: Path | None, tmp_path: Path, figur
         figures.at_least(ROW, what, middle["sdk tls"], 5, "×", case="TLS", detail="both verify the certificate")
         figures.shown(ROW, "of the speed of a bare aiohttp loop over TLS", middle["bare tls"], "×", minor=True)
     for threads, case in ((1, "alone"), (8, "in 8 threads")):
-        figures.shown(ROW, "as fast as the SDK", middle[f"sdk {threads}"], "×", case=case)
+        figures.shown(ROW, "as fast as the SDK", middle[f"sdk {threads}"], "×", case=case, minor=True)
     figures.shown(ROW, "targets a second", OFFER.targets / first, case="first run", detail="once")
     figures.shown(ROW, "targets a second", per_second["ours"], case="unchanged")
     tenth = "one image replaced in every tenth target"
     figures.shown(ROW, "targets a second", per_second["churned"], case="a tenth changed", detail=tenth)
     if ceiling is None:
-        figures.skip(ROW, "requests a second of wrk, the ceiling", "wrk is not installed")
+        figures.skip(ROW, "requests a second of wrk, the ceiling", "wrk is not installed", minor=True)
     else:
         ratio = per_second["ours"] / ceiling
         detail = f"a load generator in C, 2 threads, that decodes nothing; an unchanged run reaches {ratio:.2f} × of it"
-        figures.shown(ROW, "requests a second of wrk, the ceiling", ceiling, detail=detail)
+        figures.shown(ROW, "requests a second of wrk, the ceiling", ceiling, detail=detail, minor=True)
     most = f"the most of {len(connections)} runs, as the server counted"
     figures.at_most("connections", "opened by a run to its endpoint", max(connections), CONCURRENCY, detail=most)

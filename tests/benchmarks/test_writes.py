@@ -82,7 +82,7 @@ def test_growth(sqlite_url: str, figures: Figures) -> None:
         f"mean of {len(steps)} runs over {offer.targets} targets; a file grows by whole pages: {max(steps):,} bytes "
     )
     detail += f"in {sum(step > 0 for step in steps)} of them"
-    figures.at_most(UNCHANGED, "growth of the file", statistics.mean(steps), 300, "B", detail=detail)
+    figures.at_most(UNCHANGED, "growth of the file", statistics.mean(steps), 300, "B", detail=detail, minor=True)
 
 
 def test_changed_run(both: Engine, both_urls: str, figures: Figures) -> None:
@@ -112,7 +112,7 @@ def test_changed_run(both: Engine, both_urls: str, figures: Figures) -> None:
         figures.exactly(CHANGED, f"rows inserted into {table}", found, rows, case=name, minor=True)
     all_rows = rows_beyond_the_run(changed[-1])
     part = rows_beyond_the_run(tenth[0]) / all_rows
-    figures.exactly(CHANGED, "rows written when a tenth has changed, of all", part, 0.1, case=name)
+    figures.exactly(CHANGED, "rows written when a tenth has changed, of all", part, 0.1, case=name, minor=True)
     per_change = all_rows / (2 * SMALL.targets)
     figures.shown(CHANGED, "rows written per change", per_change, case=name, detail=by_table(changed[-1]), minor=True)
 
@@ -139,10 +139,9 @@ def note_counts(figures: Figures, tallies: list[Tally], targets: int, case: str)
     updated = max(tally.rows_of("UPDATE") for tally in tallies)
     begun = max(tally.transactions for tally in tallies)
     detail = by_table(tallies[-1])
-    where = {"case": case}
-    figures.exactly(UNCHANGED, "rows inserted", inserted, 1, detail=f"{targets:,} targets; {detail}", **where)
-    figures.at_most(UNCHANGED, "rows updated", updated, targets / 100, detail="N/100", **where)
-    figures.at_most(UNCHANGED, "transactions", begun, targets / 100 + 3, detail="N/100 + 3", **where)
+    figures.exactly(UNCHANGED, "rows inserted", inserted, 1, detail=f"{targets:,} targets; {detail}", case=case)
+    figures.at_most(UNCHANGED, "rows updated", updated, targets / 100, detail="N/100", case=case, minor=True)
+    figures.at_most(UNCHANGED, "transactions", begun, targets / 100 + 3, detail="N/100 + 3", case=case, minor=True)
 
 
 def by_table(tally: Tally) -> str:

@@ -1,4 +1,8 @@
-"""The figures of a session as a document, as a table for a terminal, as a file, and as the README's table."""
+"""
+The figures of a session as a document, as a table for a terminal, as a file, and as the README's table.
+
+`python -m tests.support.bench_report .bench/FILE.json` publishes a document that was saved before.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import os
 import platform
 import re
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -141,6 +146,11 @@ def in_place(text: str, lines: Sequence[str]) -> str:
     return f"{head}{BEGIN}\n{body}\n{END}{tail}"
 
 
+def main() -> None:
+    """Publish a saved document."""
+    sys.stdout.write(publish(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))) + "\n")
+
+
 # --- for the README --------------------------------------------------------------------------------------------------
 
 
@@ -169,3 +179,7 @@ def _case(figure: Figure) -> str:
     value = with_unit(number(figure.measured), figure.unit)
     short = " **short**" if figure.verdict == "SHORT" else ""
     return f"{figure.case}{' ' if figure.case else ''}{value}{short}"
+
+
+if __name__ == "__main__":
+    main()
