@@ -12,8 +12,8 @@ from crawler.store import holds, ledger, outbox, reader, retention, telling
 from crawler.store.engine import begin, read
 from crawler.store.outbox import Setback, Subscribed
 from crawler.store.tables import ChangeLog, Delivery, Recipient
-from tests.integration.test_store_costs import tallied
 from tests.support.diary import PERIOD, Diary, target
+from tests.support.tally import tallied
 
 HOME = target()
 ONE = {"uimage-a": "CentOS 7.6"}
