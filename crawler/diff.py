@@ -17,20 +17,14 @@ from crawler.model import Attributes, Differences, ImageKey, Known, Snapshot, fo
 def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = ()) -> Differences:
     """Compare what was *known* of a target with its new *snapshot*; fields in *uncompared* never make a change."""
     listed = _with_known_spelling(known.images, snapshot.images)
-    foreign = snapshot.foreign
-    new = tuple(sorted(key for key in listed if key not in known.images))
-    absent = tuple(sorted(key for key in known.images if key not in listed and key not in foreign))
+    new = tuple(sorted(listed.keys() - known.images.keys()))
+    absent = tuple(sorted(known.images.keys() - listed.keys() - snapshot.foreign))
     modified: dict[ImageKey, dict[str, list[Any]]] = {}
     filled: list[ImageKey] = []
-    merged: dict[ImageKey, Attributes] = {}
+    merged = dict(listed)
 
-    for key in sorted(listed):
-        before = known.images.get(key)
-        if before is None or before == listed[key]:
-            merged[key] = listed[key]
-            continue
-        after, fields, learned = _merge(before, listed[key], uncompared)
-        merged[key] = after
+    for key in sorted(key for key in listed.keys() & known.images.keys() if listed[key] != known.images[key]):
+        merged[key], fields, learned = _merge(known.images[key], listed[key], uncompared)
         if fields:
             modified[key] = fields
         elif learned:
@@ -99,8 +93,8 @@ def counterparts(
     `uimage-rccvz4l9itr`; UCloudDoc-Team/uk8s@87b6f62 administercluster/custom_image.md).
     """
     groups: dict[tuple[str, str], list[ImageKey]] = {}
-    for key in sorted(before.keys() | after.keys()):
-        name = (after.get(key) or before.get(key) or {}).get("image_name")
+    for key, attributes in (*after.items(), *((key, before[key]) for key in before if key not in after)):
+        name = (attributes or before.get(key) or {}).get("image_name")
         if isinstance(name, str) and name:
             groups.setdefault((key.image_set, normalise_name(name)), []).append(key)
     pairs: dict[ImageKey, ImageKey] = {}

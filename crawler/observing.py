@@ -23,7 +23,7 @@ from crawler.targets import interleave, request_parameters
 #: Targets written in one transaction.
 BATCH = 250
 #: Answers that wait to be judged; decoded ones are large, and a longer queue would gain nothing.
-QUEUE = 50
+QUEUE = 20
 #: The longest a decided target waits for its transaction.
 COMMIT_SECONDS = 30.0
 

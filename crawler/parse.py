@@ -12,6 +12,7 @@ from __future__ import annotations
 import marshal
 import math
 from collections.abc import Callable, Iterator, Mapping
+from sys import intern
 from typing import Any, NamedTuple
 
 from crawler.kinds import Field, FieldType, Kind
@@ -25,7 +26,7 @@ _LARGEST = 2**63
 class Record(NamedTuple):
     """What one record says. Its attributes may be shared with other snapshots, so nobody changes them."""
 
-    image_id: str
+    key: ImageKey
     attributes: Attributes
     notices: tuple[str, ...] = ()
 
@@ -43,22 +44,22 @@ class RecordReader:
         for spellings, spec in [(spec.keys, spec) for spec in kind.fields] + [(kind.id_keys, None)]:
             self._fields |= dict.fromkeys([*spellings, *(spelling.casefold() for spelling in spellings)], spec)
 
-    def read(self, record: Any) -> Record | None:
-        """Read *record*; a bare string is an id without attributes; None when there is no id."""
+    def read(self, image_set: str, record: Any) -> Record | None:
+        """Read a *record* of *image_set*; a bare string is an id without attributes; None when there is no id."""
         try:
-            likeness = marshal.dumps(record, 2)  # only equal values have equal bytes in this version of the format
+            likeness = marshal.dumps((image_set, record), 2)  # in this format only equal values have equal bytes
         except ValueError:  # nested too deeply
-            return self._read(record)
+            return self._read(image_set, record)
         if likeness in self._read_before:
             return self._read_before[likeness]
         if len(self._read_before) >= self._at_once:
             self._read_before.clear()
-        read = self._read_before[likeness] = self._read(record)
+        read = self._read_before[likeness] = self._read(image_set, record)
         return read
 
-    def _read(self, record: Any) -> Record | None:
+    def _read(self, image_set: str, record: Any) -> Record | None:
         if isinstance(record, str):
-            return Record(clean_text(record), {}) if record.strip() else None
+            return Record(ImageKey(image_set, clean_text(record)), {}) if record.strip() else None
         if not isinstance(record, Mapping):
             return None
         image_id = _find(record, self.kind.id_keys)
@@ -85,7 +86,7 @@ class RecordReader:
                 notices.append(f"unknown field {clean_text(key)} of an image, kept in extra")
         if extra:
             attributes["extra"] = extra
-        return Record(clean_text(str(image_id)), attributes, tuple(notices))
+        return Record(ImageKey(image_set, clean_text(str(image_id))), attributes, tuple(notices))
 
 
 def parse(
@@ -106,15 +107,14 @@ def parse(
 
     for set_name, records in _sets(document, kind, notices):
         for record in records:
-            read = reader.read(record)
+            read = reader.read(set_name, record)
             if read is None:
                 unreadable += 1
                 notices[f"{set_name}: a record without {kind.id_keys[0]}"] = None
                 continue
-            image_id, attributes, unclear = read
+            key, attributes, unclear = read
             if unclear:
                 notices |= dict.fromkeys(unclear)
-            key = ImageKey(set_name, image_id)
             number = attributes.get("zone_id")
             numbers.add(number)
             if number is not None and zone_of.get(number, zone) != zone:
@@ -182,7 +182,7 @@ def _find(record: Mapping[str, Any], spellings: tuple[str, ...]) -> Any:
 
 def _read_text(value: Any) -> Any:
     if isinstance(value, str):
-        return clean_text(value) or None
+        return intern(clean_text(value)) or None  # thousands of images have the same few names and systems
     if isinstance(value, list):
         return _read_names(value)
     if isinstance(value, bool | int | float):
@@ -215,7 +215,7 @@ def _read_names(value: Any) -> list[str] | None:
     if not isinstance(value, list):
         return None
     kept = [clean(element) for element in value]
-    return sorted({e if isinstance(e, str) else canonical_json(e) for e in kept if e is not None})
+    return sorted({intern(e if isinstance(e, str) else canonical_json(e)) for e in kept if e is not None})
 
 
 def _read_inverted(value: Any) -> bool | None:

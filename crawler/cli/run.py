@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -227,7 +228,7 @@ def _crawl(
                 )
             return await report(settings, engine, fence, result, timing=timing, stop=stop, send=send)
 
-    with opened(settings.database) as engine:
+    with _rare_collections(), opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
         result = asyncio.run(go())
         news = after(settings, engine, result, now=context.clock()) if is_whole else ()
@@ -259,6 +260,24 @@ def _preview(
     else:
         write_out(f"{visible(str(target))}\n" for target in targets)
     return ExitCode.DONE
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """
+    Keep the garbage collector from looking at everything again and again.
+
+    An answer of a hundred images is thousands of objects, none of them in a cycle. As configured by default the
+    collector takes a third of the time of a run in which much is new.
+    """
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
 
 
 @contextmanager

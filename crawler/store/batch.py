@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, update
 
-from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Reply, Verdict
-from crawler.store.evidence import store_payloads
+from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
+from crawler.store.evidence import Evidence, store_payloads
 from crawler.store.ledger import PlannedTarget
 from crawler.store.state import TargetState
 from crawler.store.statements import portions
@@ -39,7 +39,7 @@ class Setback:
 class News:
     """A good answer that differs from the last one."""
 
-    reply: Reply
+    evidence: Evidence
     #: Of the canonical snapshot and of what was not understood in it.
     digest: str
     verdict: Verdict
@@ -70,7 +70,7 @@ def write(
     news = [(decision.planned, decision.news) for decision in decisions if decision.news is not None]
     if not news:
         return
-    payloads = store_payloads(conn, (item.reply for _, item in news))
+    payloads = store_payloads(conn, (item.evidence for _, item in news))
     _write_intervals(conn, run_id, news, versions)
     _write_holds(conn, run_id, news, payloads)
     _write_targets(conn, run_id, news, payloads)
@@ -226,7 +226,7 @@ def _write_changes(
             for key in hold.keys
         }
         for key, change in _image_changes(item.verdict):
-            before, after = planned.payload_id, payloads[item.reply.body_hash]
+            before, after = planned.payload_id, payloads[item.evidence.digest]
             if change.event == "withdrawn" and key in held:
                 before, after = held[key].before_payload_id, held[key].payload_id or after
             rows.append(
@@ -271,7 +271,7 @@ def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: 
                 "status": "open",
                 "resolved_at": END_OF_TIME,
                 "before_payload_id": planned.payload_id,
-                "payload_id": payloads[item.reply.body_hash],
+                "payload_id": payloads[item.evidence.digest],
             }
             for target_id, (planned, item) in new.items()
         ]
@@ -312,9 +312,9 @@ def _write_targets(conn: Connection, run_id: int, news: Iterable[Item], payloads
     rows = [
         {
             "target": planned.target_id,
-            "hash": item.reply.body_hash if _is_believed(item) else None,
+            "hash": item.evidence.digest if _is_believed(item) else None,
             "digest": item.digest if _is_believed(item) else None,
-            "payload": payloads[item.reply.body_hash],
+            "payload": payloads[item.evidence.digest],
             "written": item.observed_at,
         }
         for planned, item in news

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, select
 
@@ -12,25 +14,34 @@ from crawler.store.statements import insert_missing, portions
 from crawler.store.tables import Payload
 
 
-def store_payloads(conn: Connection, replies: Iterable[Reply]) -> dict[bytes, int]:
-    """Keep the bodies of *replies* and give their ids by body hash; an equal body is kept once."""
-    by_hash = {reply.body_hash: reply for reply in replies}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A raw answer as it is kept, compressed from the start: many may wait for their transaction."""
+
+    digest: bytes
+    body: bytes
+    size: int
+    request_uuid: str
+    received_at: datetime
+
+    @classmethod
+    def of(cls, reply: Reply) -> Evidence:
+        """Give the evidence of *reply*."""
+        return cls(
+            digest=reply.body_hash,
+            body=zlib.compress(reply.body),
+            size=len(reply.body),
+            request_uuid=reply.request_uuid,
+            received_at=reply.received_at,
+        )
+
+
+def store_payloads(conn: Connection, answers: Iterable[Evidence]) -> dict[bytes, int]:
+    """Keep *answers* and give their ids by the hash of the body; an equal body is kept once."""
+    by_hash = {answer.digest: answer for answer in answers}
     ids = _payload_ids(conn, by_hash)
     missing = sorted(by_hash.keys() - ids.keys())
-    insert_missing(
-        conn,
-        Payload,
-        [
-            {
-                "digest": digest,
-                "body": zlib.compress(by_hash[digest].body),
-                "size": len(by_hash[digest].body),
-                "request_uuid": by_hash[digest].request_uuid,
-                "received_at": by_hash[digest].received_at,
-            }
-            for digest in missing
-        ],
-    )
+    insert_missing(conn, Payload, [asdict(by_hash[digest]) for digest in missing])
     return ids | _payload_ids(conn, missing)
 
 

@@ -33,6 +33,7 @@ from crawler.model import (
 from crawler.store import batch, state
 from crawler.store.batch import Decision, News, Setback
 from crawler.store.engine import Fence, begin, read
+from crawler.store.evidence import Evidence
 from crawler.store.ledger import PlannedTarget, finish_run, positions
 from crawler.store.tables import Run, ZoneNumber
 from crawler.store.versions import Versions
@@ -115,6 +116,8 @@ class Recorder:
         self._notices: dict[str, list[Target]] = {}
         self._read_before: OrderedDict[object, tuple[Snapshot, str]] = OrderedDict()
         self._versions = Versions()
+        #: Answers of what is pending, by the hash of the body.
+        self._packed: dict[bytes, Evidence] = {}
 
     @property
     def pending(self) -> int:
@@ -242,7 +245,7 @@ class Recorder:
                 continue
             setback = _held(answer, verdict, target_state.known) if verdict.outcome == "held" else None
             news = News(
-                reply=answer.reply,
+                evidence=self._evidence(answer.reply),
                 digest=answer.digest,
                 verdict=verdict,
                 state=target_state.narrowed_to(verdict.keys),
@@ -250,6 +253,12 @@ class Recorder:
             )
             self._decide(Decision(planned=planned, setback=setback, news=news))
         return again
+
+    def _evidence(self, reply: Reply) -> Evidence:
+        """Give a reply as it is kept; projects of a zone often got the same body, which is packed once."""
+        if reply.body_hash not in self._packed:
+            self._packed[reply.body_hash] = Evidence.of(reply)
+        return self._packed[reply.body_hash]
 
     def _setback(self, failure: Failure) -> Setback:
         """Give the outcome of a failure; a refusal is `denied` only where nothing else was to be expected."""
@@ -348,6 +357,7 @@ class Recorder:
             close(conn, bytes(reached), latest, counters)
         self._reached, self._counters, self._latest = reached, counters, latest
         self._pending.clear()
+        self._packed.clear()
         self._confirmed.clear()
 
     def _write_zone_numbers(self, conn: Connection) -> None:
