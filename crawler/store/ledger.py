@@ -138,7 +138,14 @@ def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
                     has_hold=row.id in with_holds,
                 )
             )
-    return sorted(planned, key=lambda target: (target.last_good_at or _BEGINNING, target.target))
+    return sorted(planned, key=_turn)
+
+
+def _turn(planned: PlannedTarget) -> tuple[datetime, tuple[str, ...]]:
+    """Order by what is known the longest, then by zone: its projects list much alike, which is read once."""
+    target = planned.target
+    place = (target.account, target.region, target.zone, target.kind, target.variant, target.project)
+    return planned.last_good_at or _BEGINNING, place
 
 
 def _planned_columns() -> Any:
