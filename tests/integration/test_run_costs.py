@@ -1,11 +1,12 @@
-"""What a run loads and opens: no migrations where there is nothing to migrate, no more connections than allowed."""
+"""What a whole run loads, opens and writes, by exact counts."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from crawler.settings import Limits
 from crawler.store.engine import opened
@@ -14,6 +15,7 @@ from tests.benchmarks.load_server import Offer, load_server
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.modules import HEAVY, modules_of
 from tests.support.processes import write_config
+from tests.support.tally import tallied
 
 
 def test_alembic_is_for_migrations(empty_sqlite_url: str, tmp_path: Path) -> None:
@@ -51,3 +53,19 @@ def test_connections(sqlite_url: str, concurrency: int) -> None:
     assert summary.targets["ok"] == offer.targets
     assert seen.requests == offer.targets + 2
     assert seen.connections <= concurrency
+
+
+def test_unchanged_run(engine: Engine, database_url: str) -> None:
+    """A whole run over 400 targets without changes inserts one row, updates four, in seven transactions, at most."""
+    offer = Offer(projects=10, zones=40, images=2)
+    now = datetime.now(UTC)
+    with load_server(offer) as server:
+        settings = settings_for(database_url, account_at(server.url))
+        crawl_once(engine, settings, now)
+        with tallied(engine) as tally:
+            summary = crawl_once(engine, settings, now + timedelta(minutes=15)).summary
+
+    assert (summary.targets["ok"], sum(summary.changes.values())) == (offer.targets, 0)
+    assert tally.rows_of("INSERT", "DELETE") == tally.rows("INSERT", "INTO runs") == 1
+    assert tally.rows_of("UPDATE") == tally.rows("UPDATE", "runs") <= offer.targets / 100
+    assert tally.transactions <= offer.targets / 100 + 3
