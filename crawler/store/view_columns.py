@@ -50,7 +50,7 @@ VIEW_COLUMNS: dict[str, dict[str, str]] = {
         **_instant("valid_from", "since when it is so, with exactly these attributes"),
         **_instant("present_since", "since when it has been there without a break, whatever its attributes"),
         "baseline": "true: it was there before anyone looked",
-        "superseded_by": "id of the newest image of the same set and name here, where that is another one",
+        "superseded_by": "id of the image of its set and name here that came last, after it; NULL: none or several",
         **_STATE,
     },
     "image_history": {

@@ -229,6 +229,29 @@ def test_superseded_images_name_the_newest(story: Engine) -> None:
     ]
 
 
+def test_newest_that_came_together_supersede_nothing(story: Engine) -> None:
+    """Where two of three images of a name came together after the first, neither is named; the reader says the same."""
+    with begin(story) as connection:
+        [since] = connection.scalars(
+            text(
+                "SELECT i.present_since FROM intervals AS i JOIN image_versions AS v ON v.id = i.version_id"
+                " WHERE i.target_id = 1 AND v.image_id = 'uimage-3'"
+            )
+        )
+        same = "SELECT id FROM image_versions WHERE image_id = 'uimage-2'"
+        connection.execute(
+            text(f"UPDATE intervals SET present_since = :since WHERE target_id = 1 AND version_id IN ({same})"),
+            {"since": since},
+        )
+    told = rows(story, "SELECT image_id, superseded_by FROM current_images WHERE zone = 'hk-good'")
+
+    assert {row["image_id"] for row in told} >= {"uimage-1", "uimage-2", "uimage-3"}
+    assert {row["superseded_by"] for row in told} == {None}
+    with read(story) as connection:
+        ours = images(connection, None, now=NOW, stale_after=STALE_AFTER)
+        assert {row.superseded_by for row in ours if row.target.zone == "hk-good"} == {None}
+
+
 def test_attributes_are_columns(story: Engine) -> None:
     """Every known field is a column of its own; lists and objects are JSON text, and what is not stated is NULL."""
     columns = "image_name, gpu, os_type, os_name, features, gpu_types, software, size_gb, zone_id, extra"
