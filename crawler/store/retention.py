@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Table, delete, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table, delete, exists, func, select
 
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.model import iso_utc, require_aware
@@ -76,7 +78,8 @@ def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetim
         began = begins_at(conn)
         if began is not None and began >= before:
             before = began
-        pruned = _prune(conn, before)
+        with references_indexed(conn):
+            pruned = _prune(conn, before)
         save_setting(conn, BEGINS_AT, before.isoformat())
     _give_back(engine)
     return pruned
@@ -84,8 +87,13 @@ def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetim
 
 def begins_at(conn: Connection) -> datetime | None:
     """Give from when on the history is whole; None when nothing was ever pruned."""
-    text = conn.execute(select(Setting.value).where(Setting.name == BEGINS_AT)).scalar()
+    text = conn.execute(_beginning()).scalar()
     return None if text is None else datetime.fromisoformat(text)
+
+
+@cache
+def _beginning() -> Select[str]:
+    return select(Setting.value).where(Setting.name == BEGINS_AT)
 
 
 def require_kept(conn: Connection, moment: datetime) -> None:
@@ -109,11 +117,9 @@ def _prune(conn: Connection, before: datetime) -> Pruned:
     _prune_catalogs(conn, before)
     outbox.forget(conn, before)
     exceptions, runs = _prune_runs(conn, before)
-    used = select(Interval.version_id)
-    versions = _delete(conn, delete(ImageVersion).where(ImageVersion.id.not_in(used)))
-    payloads = _delete(conn, delete(Payload).where(*(Payload.id.not_in(used) for used in _references(Payload))))
-    unused = select(Scope.id).where(Scope.id.not_in(select(Run.scope_id).where(Run.scope_id.is_not(None))))
-    scopes = list(conn.execute(unused).scalars())
+    versions = _delete(conn, delete(ImageVersion).where(*_unused(ImageVersion)))
+    payloads = _delete(conn, delete(Payload).where(*_unused(Payload)))
+    scopes = list(conn.execute(select(Scope.id).where(~exists().where(Run.scope_id == Scope.id))).scalars())
     for portion in portions(scopes):
         conn.execute(delete(ScopeTarget).where(ScopeTarget.scope_id.in_(portion)))
         conn.execute(delete(Scope).where(Scope.id.in_(portion)))
@@ -129,14 +135,35 @@ def _prune(conn: Connection, before: datetime) -> Pruned:
     )
 
 
+@contextmanager
+def references_indexed(conn: Connection) -> Iterator[None]:
+    """
+    Index every column that refers to runs or payloads for a `with` block inside a transaction.
+
+    The database looks for references to each row it deletes; without an index it would read all intervals for every run
+    that is folded. For good these indexes would cost every writer and a tenth of the file, for this alone.
+    """
+    made = []
+    for column in (column for to in (Run, Payload) for column in _referring(to) if not _is_indexed(column)):
+        made.append(f"prune_{column.table.name}_{column.name}")
+        conn.exec_driver_sql(f"CREATE INDEX {made[-1]} ON {column.table.name} ({column.name})")
+    yield
+    for name in made:
+        conn.exec_driver_sql(f"DROP INDEX {name}")
+
+
+def _is_indexed(column: Column[Any]) -> bool:
+    return any(index.columns[0] is column for index in column.table.indexes)
+
+
 def _delete(conn: Connection, statement: Any) -> int:
     return int(conn.execute(statement).rowcount)
 
 
-def _references(to: type[Base]) -> Iterator[Any]:
-    """Give, for every column of the schema that refers to *to*, a query of the ids it refers to."""
-    for column in _referring(to):
-        yield select(column).where(column.is_not(None))
+def _unused(table: type[ImageVersion] | type[Payload]) -> Iterator[ColumnElement[bool]]:
+    """Give the conditions that no row of the schema refers to a row of *table*; each is looked up in an index."""
+    for column in _referring(table):
+        yield ~exists().where(column == table.id)
 
 
 def _referring(to: type[Base]) -> Iterator[Column[Any]]:

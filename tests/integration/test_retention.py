@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, inspect, select
 
 from crawler.cli.app import cli
 from crawler.emulator import Timeline, run_in_thread
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.settings import Settings
 from crawler.store import reader
-from crawler.store.engine import opened, read
+from crawler.store.engine import begin, opened, read
 from crawler.store.integrity import findings
 from crawler.store.migrate import upgrade
-from crawler.store.retention import prune
+from crawler.store.retention import prune, references_indexed
 from crawler.store.tables import Base, Interval, Payload, Run
 from tests.support.acceptance_table import Proven
 from tests.support.answers import NOON
@@ -178,6 +178,30 @@ def test_the_next_run_goes_on_as_before(file: Engine, history: Settings) -> None
         result = crawl_once(file, replace(history, accounts=(account_at(cloud.url),)), now)
     assert sum(result.summary.changes.values()) == 0
     assert result.summary.baseline["targets"] == 0
+
+
+def test_references_are_indexed_while_rows_go(engine: Engine) -> None:
+    """Each column that refers to what is deleted by thousands is indexed meanwhile, and no index stays behind."""
+
+    def indexed(conn: Connection) -> set[tuple[str, str | None]]:
+        found = inspect(conn)
+        return {
+            (table, index["column_names"][0]) for table in Base.metadata.tables for index in found.get_indexes(table)
+        }
+
+    referring = {
+        (table.name, column.name)
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
+        for key in column.foreign_keys
+        if key.column.table.name in {"runs", "payloads", "image_versions"}
+    }
+    with begin(engine) as conn:
+        before = indexed(conn)
+        with references_indexed(conn):
+            assert referring <= indexed(conn)
+        assert indexed(conn) == before
+    assert not referring <= before
 
 
 def test_the_future_is_not_pruned(file: Engine, history: Settings) -> None:
