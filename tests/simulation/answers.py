@@ -8,8 +8,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from crawler.records import ImageRow
+from tests.simulation.expected_knowledge import (
+    away_at,
+    held_since,
+    last_good_at,
+    reason_at,
+    successor,
+    valid_at,
+)
 from tests.simulation.model import Key, Spot
-from tests.simulation.oracle import Oracle, Past, Span, normalised
+from tests.simulation.oracle import Oracle
 
 
 @dataclass(frozen=True)
@@ -39,63 +47,26 @@ def oracle_rows(
     rows: set[Row] = set()
     for spot in oracle.pasts if spots is None else spots:
         past = oracle.pasts[spot]
-        away = next((a.reason for a in past.aways if a.start <= at and (a.end is None or at < a.end)), None)
+        away = away_at(past, at)
         if away and not include_retired:
             continue
-        valid = [s for s in past.spans if s.valid_from <= at and (s.valid_to is None or at < s.valid_to)]
-        observed_at = max((end for end, outcome in past.observations if end <= at and outcome in _GOOD), default=None)
-        reason = away or _reason(past, at, observed_at, stale_after)
+        valid, reason, good_at = valid_at(past, at), reason_at(past, at, stale_after), last_good_at(past, at)
         for span in valid:
-            why = "held" if _is_held(past, span.key, at) and not away else reason
+            why = "held" if not away and held_since(past, span.key, at) else reason
             rows.add(
                 Row(
                     spot,
                     span.key,
                     "unknown" if why else "present",
                     why,
-                    observed_at,
+                    good_at,
                     span.valid_from,
                     span.is_baseline,
-                    _successor(span, valid),
+                    successor(span, valid),
                     _flat(span.stated),
                 )
             )
     return rows
-
-
-_GOOD = ("ok", "held")
-
-
-def _reason(past: Past, at: datetime, observed_at: datetime | None, stale_after: timedelta) -> str | None:
-    seen = [outcome for end, outcome in past.observations if end <= at]
-    if seen and seen[-1] not in _GOOD:
-        return seen[-1]
-    if observed_at is None:
-        return "never_observed"
-    return "stale" if at - observed_at > stale_after else None
-
-
-def _is_held(past: Past, key: Key, at: datetime) -> bool:
-    return any(
-        key in doubt.keys and doubt.held_at <= at and (doubt.ended_at is None or at < doubt.ended_at)
-        for doubt in past.doubts
-    )
-
-
-def _successor(span: Span, valid: Iterable[Span]) -> str | None:
-    """Give the newest of those that came later under the same name; None when several came together."""
-    name = span.stated.get("image_name")
-    if not name:
-        return None
-    later = [
-        other
-        for other in valid
-        if other.key.image_set == span.key.image_set
-        and normalised(str(other.stated.get("image_name", ""))) == normalised(str(name))
-        and other.since > span.since
-    ]
-    newest = [other for other in later if other.since == max(one.since for one in later)]
-    return newest[0].key.image_id if len(newest) == 1 else None
 
 
 def _flat(stated: Any) -> tuple[tuple[str, Any], ...]:

@@ -11,7 +11,7 @@ from crawler.model import Target
 from crawler.records import ChangeRow, RunSummary
 from tests.simulation.cloud import Said
 from tests.simulation.model import Key, Spot
-from tests.simulation.oracle import Expected, Outcome
+from tests.simulation.past import Expected, Outcome
 
 
 @dataclass
@@ -28,12 +28,14 @@ class Tally:
     deaths: int = 0
     holds: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    #: Of the readers: questions by reader, and what the answers said.
+    readers: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
         """Add another seed's."""
         for name in ("runs", "true_changes", "waited_for_confirmation", "questions", "rows", "deaths"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("outcomes", "changes", "holds", "reasons"):
+        for name in ("outcomes", "changes", "holds", "reasons", "readers"):
             getattr(self, name).update(getattr(other, name))
 
 

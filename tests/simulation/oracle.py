@@ -2,107 +2,23 @@
 The oracle: what a perfect observer could know, kept as plain lists and worked out anew for every question.
 
 It hears what every call brought and follows the contract's own words, with none of the product's code: which targets a
-run must ask, what each observation means, which changes it has to record. `answers.py` tells what it knows of a moment.
+run must ask, what each observation means, which changes it has to record. `answers.py` and `expected_*.py` tell what it
+answers when it is asked.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any, Literal
 
 from tests.simulation.cloud import Said
 from tests.simulation.model import Key, Spot, Stated
+from tests.simulation.past import Away, Doubt, Expected, Floor, Outcome, Past, Ran, Seen, Span, normalised
 
-Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
 Wish = Mapping[str, Sequence[str]]
 """Globs by `project`, `region`, `zone`; what is not named is not narrowed."""
 
-
-@dataclass
-class Span:
-    """One version of an image at a target."""
-
-    key: Key
-    stated: dict[str, Any]
-    valid_from: datetime
-    #: Start of the unbroken presence.
-    since: datetime
-    is_baseline: bool
-    valid_to: datetime | None = None
-
-
-@dataclass
-class Doubt:
-    """A hold."""
-
-    keys: frozenset[Key]
-    held_at: datetime
-    floor: tuple[datetime, datetime] | None
-    confirmations: int = 0
-    ended_at: datetime | None = None
-    status: str = "open"
-
-
-@dataclass
-class Away:
-    """A time in which a target was not asked."""
-
-    reason: Literal["retired", "deselected"]
-    start: datetime
-    end: datetime | None = None
-
-
-@dataclass
-class Past:
-    """Everything known of one target."""
-
-    spans: list[Span] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
-    aways: list[Away] = field(default_factory=list)
-    #: End of the run and outcome, in the order of the runs.
-    observations: list[tuple[datetime, Outcome]] = field(default_factory=list)
-    #: Of the last good observation: start of its run, and the time of its answer.
-    good: tuple[datetime, datetime] | None = None
-    missing: int = 0
-    needed: int = 0
-
-    @property
-    def open_spans(self) -> dict[Key, Span]:
-        """The images that count as there."""
-        return {span.key: span for span in self.spans if span.valid_to is None}
-
-    @property
-    def open_doubts(self) -> list[Doubt]:
-        """The holds that wait."""
-        return [doubt for doubt in self.doubts if doubt.status == "open"]
-
-    @property
-    def away(self) -> Away | None:
-        """Why the target is not asked now."""
-        return self.aways[-1] if self.aways and self.aways[-1].end is None else None
-
-
-@dataclass(frozen=True)
-class Expected:
-    """A change that has to be recorded."""
-
-    spot: Spot
-    event: str
-    observed_at: datetime
-    key: Key | None = None
-    name: str | None = None
-    fields: Mapping[str, list[Any]] = field(default_factory=dict)
-    counterpart: str | None = None
-    #: `not_before` lies between these: the start of the last good observation's run, and its answer.
-    floor: tuple[datetime, datetime] | None = None
-
-
-Floor = tuple[datetime, datetime] | None
 #: Projects, and places as region and zone.
 Catalog = tuple[frozenset[str], frozenset[tuple[str, str]]]
 #: The projects of a key that may not list them.
@@ -119,17 +35,15 @@ class Oracle:
         #: Projects and places of the last good discovery that counted.
         self._catalog: Catalog | None = None
         self._unlisted: frozenset[Spot] = frozenset()
-        #: Targets of a run that died, and when it died; the next run makes observations of them.
-        self._dead: tuple[datetime, dict[Spot, Outcome]] | None = None
+        self.runs: list[Ran] = []
 
     # --- catalog and targets (3.3) -----------------------------------------------------------------------------------
 
     def started(self) -> None:
         """A run begins: what a dead one had recorded counts from now on."""
-        if self._dead is not None:
-            at, outcomes = self._dead
-            self._dead = None
-            self._observe(outcomes, at)
+        for ran in self.runs[-1:]:
+            if ran.finished_at is None and ran.died_at is not None:
+                self.finished(ran, ran.died_at)
 
     def planned(
         self, log: Iterable[Said], at: datetime, *, wish: Wish, restriction: Wish | None
@@ -214,22 +128,33 @@ class Oracle:
     # --- observations (3.4, 3.5) -------------------------------------------------------------------------------------
 
     def observed(
-        self, answers: Mapping[Spot, Sequence[Said]], reached: Collection[Spot], started_at: datetime
-    ) -> dict[Spot, Outcome]:
-        """Take what the calls of a run brought; give the outcome of every target it got to."""
-        return {spot: self._outcome(spot, answers.get(spot, ()), started_at) for spot in sorted(reached)}
+        self,
+        answers: Mapping[Spot, Sequence[Said]],
+        reached: Collection[Spot],
+        started_at: datetime,
+        *,
+        planned: int,
+        is_restricted: bool,
+    ) -> Ran:
+        """Take what the calls of a run brought; give the run, with the outcome of every target it got to."""
+        new = [spot for spot in reached if self.pasts[spot].good is None]
+        outcomes = {spot: self._outcome(spot, answers.get(spot, ()), started_at) for spot in sorted(reached)}
+        ran = Ran(
+            number=len(self.runs) + 1,
+            started_at=started_at,
+            is_restricted=is_restricted,
+            planned=planned,
+            outcomes=outcomes,
+            baselines={spot: len(self.pasts[spot].spans) for spot in new if self.pasts[spot].good is not None},
+        )
+        self.runs.append(ran)
+        return ran
 
-    def finished(self, outcomes: Mapping[Spot, Outcome], at: datetime) -> None:
+    def finished(self, ran: Ran, at: datetime) -> None:
         """The run has ended at *at*."""
-        self._observe(outcomes, at)
-
-    def died(self, outcomes: dict[Spot, Outcome], at: datetime) -> None:
-        """The run was killed; it had last written something at *at*."""
-        self._dead = (at, outcomes)
-
-    def _observe(self, outcomes: Mapping[Spot, Outcome], at: datetime) -> None:
-        for spot, outcome in outcomes.items():
-            self.pasts[spot].observations.append((at, outcome))
+        ran.finished_at = at
+        for spot, outcome in ran.outcomes.items():
+            self.pasts[spot].observations.append(Seen(at, outcome, ran.started_at))
 
     def wants_second_look(self, spot: Spot, said: Said) -> bool:
         """Tell whether the target has to be asked again after this answer."""
@@ -327,12 +252,6 @@ class Oracle:
         past.spans.append(Span(span.key, merged, at, span.since, is_baseline=False))
         name = str(merged.get("image_name", ""))
         self.changes.append(Expected(spot, "modified", at, span.key, name, fields=fields, floor=floor))
-
-
-def normalised(name: str) -> str:
-    """Give a name without what does not count: NFKC, case, spaces, a trailing EOL marker."""
-    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    return re.sub(r"\s*「eol」$", "", plain)
 
 
 def _counterparts(present: Mapping[Key, Span], listed: Mapping[Key, Stated]) -> dict[Key, Key]:

@@ -8,15 +8,14 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from crawler.errors import EmptySelection
 from crawler.fetch import Endpoint, FetchOptions, Timing
-from crawler.model import Target
 from crawler.pipeline import RunResult, crawl
 from crawler.records import ChangeRow, RunSummary
 from crawler.settings import AccountSettings, Limits
@@ -26,39 +25,16 @@ from crawler.targets import Selection
 from tests.simulation.answers import oracle_rows, product_rows
 from tests.simulation.checks import Tally, Truth, as_plain, by_spot, check_summary, plain, spot_of
 from tests.simulation.cloud import Cloud, ModelClient, Said, Witness
+from tests.simulation.expected_knowledge import STALE_AFTER
+from tests.simulation.ledger import Killed, Ledger
 from tests.simulation.model import Key, Model, Spot
 from tests.simulation.oracle import Oracle, Wish
+from tests.simulation.past import Ran
 from tests.simulation.time_travel import TimeTravel
 from tests.simulation.world import Plan
 from tests.support.crawling import account_at, settings_for
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-STALE_AFTER = timedelta(hours=26)
-
-
-class Killed(Exception):
-    """The process died here."""
-
-
-@dataclass
-class Ledger:
-    """Stands where the lock's fence stands: sees every write transaction begin, and may end the process there."""
-
-    clock: Any
-    dies_at: int | None
-    #: Targets that had ended when each transaction began, and when that was.
-    written: list[tuple[datetime, frozenset[Spot]]] = field(default_factory=list)
-    told: set[Spot] = field(default_factory=set)
-
-    def check(self, _connection: Connection, /) -> None:
-        """Note a transaction, or die before it does anything."""
-        if self.dies_at == len(self.written) + 1:
-            raise Killed
-        self.written.append((self.clock(), frozenset(self.told)))
-
-    def progress(self, target: Target, _done: int, _total: int, /) -> None:
-        """Note that a target has ended."""
-        self.told.add(spot_of(target))
 
 
 class Simulation:
@@ -229,16 +205,22 @@ class Simulation:
         is_stopped = any(said.meaning == "credential" for said in log)
         if not is_stopped and not plan.is_troubled and isinstance(result, RunResult):
             self._check_second_looks(answers)
-        outcomes = self.oracle.observed(answers, reached, started_at)
+        ran = self.oracle.observed(
+            answers, reached, started_at, planned=len(asked), is_restricted=plan.restriction is not None
+        )
+        outcomes = ran.outcomes
         self.tally.outcomes.update(outcomes.values())
         self.trace.append(f"      -> {dict(Counter(outcomes.values()))} {'' if summary else repr(result)}")
         if summary is None:
             self.tally.deaths += 1
-            self.oracle.died(outcomes, written[-1][0] if len(written) > 2 else started_at)
+            ran.died_at = written[-1][0] if len(written) > 2 else started_at
         else:
             assert summary.finished_at is not None
-            self.oracle.finished(outcomes, summary.finished_at)
+            self.oracle.finished(ran, summary.finished_at)
             check_summary(summary, outcomes)
+            if not plan.is_troubled and not plan.faults:
+                ran.calls = tuple(said.meaning for said in log)
+        self._date(ran, ledger)
         recorded = self._check_changes(started_at, summary)
         self._truth.check({spot: answers.get(spot, []) for spot in reached}, recorded, self.tally)
 
@@ -261,6 +243,13 @@ class Simulation:
             is_done = len(said) > first + 1
             assert is_done <= is_wanted, f"{spot} was asked again without need"
             assert is_done or not is_wanted or spot.region in silent, f"{spot} was not asked again"
+
+    def _date(self, ran: Ran, ledger: Ledger) -> None:
+        """Note of what has to be recorded which run wrote it, and when."""
+        changes = self.oracle.changes
+        for place in range(self._checked_changes, len(changes)):
+            change = changes[place]
+            changes[place] = replace(change, run=ran.number, recorded_at=ledger.written_at(change))
 
     def _check_changes(self, started_at: datetime, summary: RunSummary | None) -> list[ChangeRow]:
         """Compare what the run recorded with what had to be recorded."""
