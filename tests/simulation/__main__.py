@@ -17,8 +17,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="begin with this seed")
     parser.add_argument("--runs", type=int, default=50, help="runs per seed (default: %(default)s)")
     parser.add_argument("--questions", type=int, default=10, help="questions per seed (default: %(default)s)")
+    parser.add_argument("--readers", type=int, default=0, help="questions to the other readers (default: %(default)s)")
     options = parser.parse_args()
-    game = Game(runs=options.runs, questions=options.questions)
+    game = Game(runs=options.runs, questions=options.questions, readers=options.readers)
     began = time.monotonic()
     if options.seed is not None:
         played = play_seeds([options.seed], game)

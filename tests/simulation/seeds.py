@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from crawler.store.engine import opened
 from crawler.store.migrate import upgrade
 from tests.simulation.checks import Tally
+from tests.simulation.readers import Readers
 from tests.simulation.run import Simulation
 from tests.simulation.world import Weather
 
@@ -33,6 +34,8 @@ class Game:
 
     runs: int = 50
     questions: int = 2
+    #: Questions to all the readers in turn, at random moments of the game.
+    readers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ def play(engine: Engine, seed: int, game: Game) -> Played:
     """Play *seed* over an empty migrated database: runs, with questions between them and at the end."""
     weather = Weather(seed)
     simulation = Simulation(engine, weather.model, seed=seed)
+    readers = Readers(simulation, random.Random(f"readers {seed}")) if game.readers else None
     rng = random.Random(f"questions {seed}")
     failure = ""
     try:
@@ -58,14 +62,20 @@ def play(engine: Engine, seed: int, game: Game) -> Played:
             if number % 10 == 9:
                 for _ in range(game.questions // 10):
                     simulation.ask_anything(rng)
+            if readers and (rng.random() < 0.3 or readers.is_odd_moment):
+                readers.ask_until(game.readers * number // game.runs)
         simulation.run()
         for _ in range(game.questions - simulation.tally.questions):
             simulation.ask_anything(rng)
+        if readers:
+            readers.ask_until(game.readers)
         simulation.check_holds()
     except Exception as exc:  # noqa: BLE001 - told with the trace
-        failure = "".join(traceback.format_exception(exc)[-6:])
+        failure = "".join(traceback.format_exception(exc)[-6:]) + (f"\n{readers.last}" if readers else "")
     finally:
         simulation.close()
+        if readers:
+            readers.close()
     return Played(seed=seed, tally=simulation.tally, trace=tuple(simulation.trace), failure=failure)
 
 
@@ -126,7 +136,9 @@ def play_on_all_cores(seeds: range, game: Game) -> list[Played]:
 def told(played: Iterable[Played], game: Game) -> str:
     """Tell every failure: how to play it again, what happened, what was wrong; empty when there is none."""
     return "\n\n".join(
-        f"replay: python -m tests.simulation --seed {one.seed} --runs {game.runs} --questions {game.questions}\n"
+        f"replay: python -m tests.simulation --seed {one.seed} --runs {game.runs} --questions {game.questions}"
+        + (f" --readers {game.readers}" if game.readers else "")
+        + "\n"
         + "\n".join(one.trace[-TOLD_LINES:])
         + f"\n{one.failure}"
         for one in played
