@@ -8,7 +8,7 @@ back to its fetcher at once; an account is done when all its answers are judged 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from crawler.errors import CrawlerError
@@ -18,7 +18,7 @@ from crawler.model import Failure, Reply, Target
 from crawler.settings import AccountSettings
 from crawler.store.ledger import PlannedTarget
 from crawler.store.writer import Recorder
-from crawler.targets import interleave, request_parameters
+from crawler.targets import request_parameters
 
 #: Targets written in one transaction.
 BATCH = 250
@@ -58,7 +58,11 @@ class Observing:
         progress: Progress | None = None,
         batch: int = BATCH,
     ) -> None:
-        """Take the *targets* in the order of asking, and a client per account; *batch* targets are written at once."""
+        """
+        Take the *targets* in the order of asking, and a client per account; *batch* targets are written at once.
+
+        The fetchers take the regions of an account in turn; the order counts inside each region.
+        """
         self._recorder = recorder
         self._targets = targets
         self._accounts = accounts
@@ -87,7 +91,14 @@ class Observing:
         """
         budget = RetryBudget(len(self._targets))
         self._fetchers = {
-            name: Fetcher(client, sink=self._sink, budget=budget, deadline=deadlines[name], stop=stop)
+            name: Fetcher(
+                client,
+                question=self._question,
+                sink=self._sink,
+                budget=budget,
+                deadline=deadlines[name],
+                stop=stop,
+            )
             for name, client in self._clients.items()
         }
         try:
@@ -100,20 +111,20 @@ class Observing:
     # --- asking ------------------------------------------------------------------------------------------------------
 
     async def _ask_all(self, refused: Mapping[str, str]) -> None:
-        by_account: dict[str, list[Target]] = {name: [] for name in self._accounts}
-        for target in interleave(list(self._targets)):
-            by_account[target.account].append(target)
         async with asyncio.TaskGroup() as group:
-            for name, targets in by_account.items():
+            for name in self._accounts:
                 if name in refused:
-                    group.create_task(self._skip(name, targets, refused[name]))
-                elif targets:
-                    group.create_task(self._ask(name, targets))
+                    group.create_task(self._skip(name, refused[name]))
+                else:
+                    group.create_task(self._ask(name))
         await self._queue.put(None)
 
-    async def _ask(self, name: str, targets: Sequence[Target]) -> None:
+    def _targets_of(self, name: str) -> Iterator[Target]:
+        return (target for target in self._targets if target.account == name)
+
+    async def _ask(self, name: str) -> None:
         fetcher = self._fetchers[name]
-        await fetcher.run([self._question(target) for target in targets])
+        await fetcher.run(self._targets_of(name))
         while await self._wants_more(name):
             await fetcher.run_again()
 
@@ -123,8 +134,8 @@ class Observing:
             await self._judged.wait_for(lambda: self._unjudged[name] == 0)
         return bool(self._again[name])
 
-    async def _skip(self, name: str, targets: Sequence[Target], reason: str) -> None:
-        for target in targets:
+    async def _skip(self, name: str, reason: str) -> None:
+        for target in self._targets_of(name):
             await self._sink(
                 Failure(
                     target=target,

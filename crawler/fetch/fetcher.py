@@ -1,8 +1,9 @@
 """
 Asks every target of one account: a few workers, lanes per region, retries that wait without occupying a worker.
 
-Every ask ends in exactly one call of the sink, with a Reply or a Failure, also when the deadline comes, the run is
-stopped or something breaks. What a good reply means is none of this file's business.
+What a target is asked is made when it is its turn. Every target ends in exactly one call of the sink, with a Reply or a
+Failure, also when the deadline comes, the run is stopped or something breaks. What a good reply means is none of this
+file's business.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from crawler.fetch.answers import Answer, Refusal, read_answer
 from crawler.fetch.api import ApiClient, NetworkFailure
 from crawler.fetch.brake import SENTENCES, Brake, CallCut, CutReason
-from crawler.fetch.lanes import Ask, Entry, Lanes, lane_of
+from crawler.fetch.lanes import Ask, Entry, Lanes
 from crawler.fetch.limits import RetryBudget
 from crawler.fetch.options import FetchCounts
 from crawler.fetch.retry import decide
@@ -38,19 +39,21 @@ class Fetcher:
         self,
         client: ApiClient,
         *,
+        question: Callable[[Target], Ask],
         sink: Sink,
         budget: RetryBudget,
         deadline: float | None = None,
         stop: asyncio.Event | None = None,
     ) -> None:
+        """Take what to ask of a target as *question*, and where every answer goes as *sink*."""
         self._client = client
         self._timing = client.timing
         self._policy = client.options.retry_policy
+        self._question = question
         self._sink = sink
         self._budget = budget
         self._brake = Brake(monotonic=client.timing.monotonic, deadline=deadline, stop=stop)
         self._lanes = Lanes(client.options.concurrency)
-        self._asks: dict[Target, Ask] = {}
         self._stopped_by: Refusal | None = None
         #: Entries whose worker was cancelled under them.
         self._stray: list[Entry] = []
@@ -64,16 +67,15 @@ class Fetcher:
         """Give what the account's client has sent so far, discovery included."""
         return self._client.counts
 
-    async def run(self, asks: Iterable[Ask]) -> FetchCounts:
-        """Ask everything in *asks*, and what `ask_again` adds meanwhile; give what this call sent."""
-        for ask in asks:
-            self._asks[ask.target] = ask
-            self._lanes.add(Entry(ask))
+    async def run(self, targets: Iterable[Target]) -> FetchCounts:
+        """Ask every one of *targets*, and what `ask_again` adds meanwhile; give what this call sent."""
+        for target in targets:
+            self._lanes.add(target)
         return await self._run()
 
     def ask_again(self, target: Target) -> None:
         """Ask *target* once more, next: in the run under way, or in `run_again`. Call it from the event loop."""
-        self._lanes.add(Entry(self._asks[target], is_reask=True))
+        self._lanes.add_again(target)
         self._wake()
 
     async def run_again(self, targets: Iterable[Target] = ()) -> FetchCounts:
@@ -183,14 +185,13 @@ class Fetcher:
 
     async def _attempt(self, entry: Entry) -> Reply | Failure | None:
         """Try *entry* once; give what it ended in, or None when it is to be tried again."""
-        if lane_of(entry).circuit.is_dead:
+        if entry.lane.circuit.is_dead:
             self._lanes.released(entry)
             return self._without_answer(entry, "circuit")
-        ask = entry.ask
-        if entry.form is None:
-            entry.form = self._client.form(ask.action, ask.params)
+        ask = entry.ask = entry.ask or self._question(entry.target)
+        form = entry.form = entry.form or self._client.form(ask.action, ask.params)
         try:
-            answer = await self._client.attempt(entry.form, self._brake, is_retry=entry.was_tried)
+            answer = await self._client.attempt(form, self._brake, is_retry=entry.was_tried)
         except CallCut as cut:
             self._lanes.released(entry)
             return self._without_answer(entry, cut.reason)
@@ -209,15 +210,15 @@ class Fetcher:
         if not refusal.is_network:
             self._lanes.released(entry)
         elif self._lanes.unanswered(entry, self._timing.monotonic()):
-            lane = lane_of(entry)
-            logger.warning("%s/%s does not answer: left alone for a while", entry.ask.target.account, lane.region)
+            lane = entry.lane
+            logger.warning("%s/%s does not answer: left alone for a while", entry.target.account, lane.region)
         self._wake()
         return refusal
 
     def _reply(self, entry: Entry, answer: Answer, document: Mapping[str, Any] | None) -> Reply:
-        lane_of(entry).good += 1
+        entry.lane.good += 1
         return Reply(
-            target=entry.ask.target,
+            target=entry.target,
             body=answer.body,
             body_hash=answer.body_hash,
             document=document,
@@ -251,7 +252,7 @@ class Fetcher:
         ).wait_seconds
         if wait_seconds is None:
             return self._failure(entry, refusal)
-        if lane_of(entry).circuit.is_dead:
+        if entry.lane.circuit.is_dead:
             return self._without_answer(entry, "circuit")
         if wait_seconds >= self._brake.remaining_seconds():
             return self._without_answer(entry, "deadline")
@@ -264,7 +265,7 @@ class Fetcher:
     # --- how asks end without a reply ---------------------------------------------------------------------------------
 
     def _failure(self, entry: Entry, refusal: Refusal, note: str = "") -> Failure:
-        target = entry.ask.target
+        target = entry.target
         logger.debug("%s: %s", target, refusal.message, extra={"target": str(target)})
         return Failure(
             target=target,
@@ -285,7 +286,7 @@ class Fetcher:
         if reason == "account_stopped" and self._stopped_by is not None:
             sentence = f"{sentence}: {self._stopped_by.message}"
         return Failure(
-            target=entry.ask.target,
+            target=entry.target,
             outcome="skipped",
             failure_class=reason,
             message=f"not asked: {sentence}",

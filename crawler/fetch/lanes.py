@@ -33,15 +33,17 @@ class Ask:
 
 
 class Entry:
-    """An ask on its way, with what has been tried."""
+    """A target on its way, with what has been tried; made when it is its turn, for most targets wait long."""
 
-    __slots__ = ("ask", "attempts", "form", "is_probe", "is_reask", "lane", "last", "throttled")
+    __slots__ = ("ask", "attempts", "form", "is_probe", "is_reask", "lane", "last", "target", "throttled")
 
-    def __init__(self, ask: Ask, *, is_reask: bool = False) -> None:
-        self.ask = ask
+    def __init__(self, target: Target, lane: Lane, *, is_reask: bool = False) -> None:
+        self.target = target
+        self.lane = lane
         self.is_reask = is_reask
+        #: What is sent for it, once it was prepared.
+        self.ask: Ask | None = None
         self.form: bytes | None = None
-        self.lane: Lane | None = None
         #: Attempts that were not throttled, and those that were.
         self.attempts = 0
         self.throttled = 0
@@ -55,50 +57,66 @@ class Entry:
 
 
 class Lane:
-    """One region's entries and its standing."""
+    """One region's targets and its standing."""
 
-    __slots__ = ("circuit", "good", "in_flight", "is_proven", "ready", "region", "targets", "unfinished", "window")
+    __slots__ = (
+        *("circuit", "fresh", "good", "in_flight", "is_proven"),
+        *("ready", "region", "targets", "unfinished", "window"),
+    )
 
     def __init__(self, region: str) -> None:
         self.region = region
-        self.ready: deque[Entry] = deque()
+        #: Targets not asked yet, and entries that go before them, the last one first.
+        self.fresh: deque[Target] = deque()
+        self.ready: list[Entry] = []
         self.circuit = Circuit()
         self.targets = 0
         #: Replies, for the log.
         self.good = 0
-        #: Entries not ended yet: ready, delayed or in flight.
+        #: Targets and entries not ended yet: fresh, ready, delayed or in flight.
         self.unfinished = 0
         self.in_flight = 0
         self.window = FIRST_WINDOW
         #: Answered, and never silent since.
         self.is_proven = False
 
+    @property
+    def has_work(self) -> bool:
+        """Something waits for a worker."""
+        return bool(self.ready or self.fresh)
+
+    def next(self) -> Entry:
+        """Take what is next."""
+        return self.ready.pop() if self.ready else Entry(self.fresh.popleft(), self)
+
 
 class Lanes:
-    """All entries of one account that wait for a worker."""
+    """All targets of one account that wait for a worker."""
 
     def __init__(self, workers: int) -> None:
         self.unfinished = 0
         self._workers = workers
         self._half = max(1, workers // 2)
         self._lanes: dict[str, Lane] = {}
+        #: Calls in flight in lanes that are not proven.
+        self._unproven = 0
         #: The lanes that have something ready, in turn.
         self._turns: deque[Lane] = deque()
         self._delayed: list[tuple[float, int, Entry]] = []
         self._serial = 0
 
-    def add(self, entry: Entry) -> None:
-        """Take a new entry; a re-ask goes to the front of its lane, and its lane is next."""
-        region = entry.ask.target.region
-        lane = self._lanes.get(region)
-        if lane is None:
-            lane = self._lanes[region] = Lane(region)
-        entry.lane = lane
-        lane.unfinished += 1
-        self.unfinished += 1
-        if not entry.is_reask:
-            lane.targets += 1
-        self._make_ready(lane, entry, first=entry.is_reask)
+    def add(self, target: Target) -> None:
+        """Take a new target; it is asked after those its lane has already."""
+        lane = self._enter(target)
+        lane.targets += 1
+        if not lane.has_work:
+            self._turns.append(lane)
+        lane.fresh.append(target)
+
+    def add_again(self, target: Target) -> None:
+        """Take a target to be asked once more: it goes to the front of its lane, and its lane is next."""
+        lane = self._enter(target)
+        self._put_first(Entry(target, lane, is_reask=True))
 
     def delay(self, entry: Entry, until: float) -> None:
         """Take back an entry that is to be tried again at *until*; meanwhile it occupies nobody."""
@@ -108,15 +126,14 @@ class Lanes:
     def pick(self, now: float) -> Entry | None:
         """Give the next entry that may start now; its lane counts one more in flight."""
         while self._delayed and self._delayed[0][0] <= now:
-            entry = heapq.heappop(self._delayed)[2]
-            self._make_ready(lane_of(entry), entry, first=True)
+            self._put_first(heapq.heappop(self._delayed)[2])
         for _ in range(len(self._turns)):
             lane = self._turns.popleft()
             if self._admits(lane, now):
-                entry = lane.ready.popleft()
-                if lane.ready:
+                entry = lane.next()
+                if lane.has_work:
                     self._turns.append(lane)
-                lane.in_flight += 1
+                self._count_flights(lane, 1)
                 entry.is_probe = not lane.circuit.is_dead and lane.circuit.begin()
                 return entry
             self._turns.append(lane)
@@ -130,43 +147,43 @@ class Lanes:
 
     def answered(self, entry: Entry) -> None:
         """Note that the entry's call was answered, whatever the answer said."""
-        lane = lane_of(entry)
-        lane.in_flight -= 1
+        lane = entry.lane
+        self._count_flights(lane, -1)
         lane.window = min(lane.window + 1, self._workers)
-        lane.is_proven = True
+        self._prove(lane, True)
         lane.circuit.answered()
 
     def unanswered(self, entry: Entry, now: float) -> bool:
         """Note that the entry's call got no answer; tell whether that opened the region's circuit."""
-        lane = lane_of(entry)
-        lane.in_flight -= 1
+        lane = entry.lane
+        self._count_flights(lane, -1)
         lane.window = 1
-        lane.is_proven = False
-        was_open = lane.circuit.failed(entry.ask.target, now, targets=lane.targets, is_probe=entry.is_probe)
+        self._prove(lane, False)
+        was_open = lane.circuit.failed(entry.target, now, targets=lane.targets, is_probe=entry.is_probe)
         if lane.circuit.is_dead:
             self._bring_forward(lane)
         return was_open
 
     def released(self, entry: Entry) -> None:
         """Note that the entry's call was cut, or never made."""
-        lane = lane_of(entry)
-        lane.in_flight -= 1
+        self._count_flights(entry.lane, -1)
         if entry.is_probe:
-            lane.circuit.released()
+            entry.lane.circuit.released()
 
     def finish(self, entry: Entry) -> None:
         """Note that the entry has ended."""
-        lane_of(entry).unfinished -= 1
+        entry.lane.unfinished -= 1
         self.unfinished -= 1
 
     def drain(self) -> Iterator[Entry]:
-        """Give every entry that is still waiting, and forget it; nothing is in flight any more."""
+        """Give everything that is still waiting, and forget it; nothing is in flight any more."""
         for lane in self._lanes.values():
             lane.in_flight = 0
+        self._unproven = 0
         while self._turns:
             lane = self._turns.popleft()
-            while lane.ready:
-                yield lane.ready.popleft()
+            while lane.has_work:
+                yield lane.next()
         while self._delayed:
             yield heapq.heappop(self._delayed)[2]
 
@@ -174,24 +191,39 @@ class Lanes:
         """Give every lane."""
         return self._lanes.values()
 
-    def _make_ready(self, lane: Lane, entry: Entry, *, first: bool) -> None:
-        if first:
-            if lane.ready:
-                self._turns.remove(lane)
-            lane.ready.appendleft(entry)
-            self._turns.appendleft(lane)
-        else:
-            if not lane.ready:
-                self._turns.append(lane)
-            lane.ready.append(entry)
+    def _enter(self, target: Target) -> Lane:
+        lane = self._lanes.get(target.region)
+        if lane is None:
+            lane = self._lanes[target.region] = Lane(target.region)
+        lane.unfinished += 1
+        self.unfinished += 1
+        return lane
+
+    def _put_first(self, entry: Entry) -> None:
+        lane = entry.lane
+        if lane.has_work:
+            self._turns.remove(lane)
+        lane.ready.append(entry)
+        self._turns.appendleft(lane)
+
+    def _count_flights(self, lane: Lane, more: int) -> None:
+        lane.in_flight += more
+        if not lane.is_proven:
+            self._unproven += more
+
+    def _prove(self, lane: Lane, is_proven: bool) -> None:
+        if lane.is_proven != is_proven:
+            lane.is_proven = is_proven
+            self._unproven += -lane.in_flight if is_proven else lane.in_flight
 
     def _bring_forward(self, lane: Lane) -> None:
         # Nobody waits for a region that was given up: its retries end now.
         mine = [entry for _, _, entry in self._delayed if entry.lane is lane]
         self._delayed = [item for item in self._delayed if item[2].lane is not lane]
         heapq.heapify(self._delayed)
-        for entry in mine:
-            self._make_ready(lane, entry, first=False)
+        if mine and not lane.has_work:
+            self._turns.append(lane)
+        lane.ready.extend(mine)
 
     def _admits(self, lane: Lane, now: float) -> bool:
         if lane.circuit.is_dead:
@@ -202,13 +234,4 @@ class Lanes:
             return True
         if lane.in_flight >= self._half:
             return False
-        return lane.is_proven or self._unproven_in_flight() < self._half
-
-    def _unproven_in_flight(self) -> int:
-        return sum(lane.in_flight for lane in self._lanes.values() if not lane.is_proven)
-
-
-def lane_of(entry: Entry) -> Lane:
-    """Give the lane that `add` put the entry in."""
-    assert entry.lane is not None, "entries enter through Lanes.add"  # noqa: S101 - narrows the type
-    return entry.lane
+        return lane.is_proven or self._unproven < self._half

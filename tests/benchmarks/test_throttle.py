@@ -60,12 +60,16 @@ def most_in(arrivals: Sequence[float], span: float) -> int:
     return max(bisect_left(arrivals, moment + span) - index for index, moment in enumerate(arrivals))
 
 
-def asks(count: int, regions: int = 20) -> Iterator[Ask]:
+def places(count: int, regions: int = 20) -> Iterator[Target]:
     """Make targets over a few regions."""
     for number in range(count):
-        target = Target("prod", "org-x", f"region-{number % regions}", f"zone-{number}", "uk8s-image")
-        params = {"Region": target.region, "Zone": target.zone, "ProjectId": target.project}
-        yield Ask(target=target, action="DescribeUK8SImage", params=params)
+        yield Target("prod", "org-x", f"region-{number % regions}", f"zone-{number}", "uk8s-image")
+
+
+def question(target: Target) -> Ask:
+    """Give what is asked of a target."""
+    params = {"Region": target.region, "Zone": target.zone, "ProjectId": target.project}
+    return Ask(target=target, action="DescribeUK8SImage", params=params)
 
 
 async def crawl(
@@ -80,7 +84,8 @@ async def crawl(
     endpoint = Endpoint(url=url, public_key="public", private_key="private")
     deadline = None if seconds is None else time.monotonic() + seconds
     async with ApiClient(endpoint, options, timing=TIMING) as client:
-        await Fetcher(client, sink=sink, budget=RetryBudget(budget), deadline=deadline).run(asks(targets))
+        fetcher = Fetcher(client, question=question, sink=sink, budget=RetryBudget(budget), deadline=deadline)
+        await fetcher.run(places(targets))
     return results
 
 

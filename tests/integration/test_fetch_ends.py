@@ -23,7 +23,7 @@ async def test_deadline() -> None:
 
     asked = asks(hk=200, sg=2)
     async with bench(respond, rate=100) as it:
-        await it.fetcher(deadline=1.0).run(asked)
+        await it.fetcher(deadline=1.0).run(it.targets(asked))
 
     assert it.results.each_once(asked)
     assert 90 <= len(it.results.replies) <= 100
@@ -36,7 +36,7 @@ async def test_deadline_after_a_try() -> None:
     async with bench(
         lambda _: answer_json({"RetCode": 150, "Message": "restoring"}, headers={"Retry-After": "30"})
     ) as it:
-        await it.fetcher(deadline=10.0).run(asks(hk=1))
+        await it.fetcher(deadline=10.0).run(it.targets(asks(hk=1)))
 
     assert it.results.classes == {"failed transient": 1}
     assert "restoring" in it.results.failures[0].message
@@ -55,7 +55,7 @@ async def test_stop() -> None:
     asked = asks(hk=50, sg=50)
     async with bench(respond) as it:
         async with asyncio.timeout(5):
-            await it.fetcher().run(asked)
+            await it.fetcher().run(it.targets(asked))
             await it.fetcher().run([])
 
     assert it.results.each_once(asked)
@@ -68,7 +68,7 @@ async def test_stopped_before() -> None:
     asked = asks(hk=5)
     async with bench() as it:
         it.stop.set()
-        await it.fetcher().run(asked)
+        await it.fetcher().run(it.targets(asked))
 
     assert it.server.log == []
     assert it.results.classes == {"skipped interrupted": 5}
@@ -84,7 +84,7 @@ async def test_cancelled() -> None:
         return hang(arrival)
 
     async with bench(respond) as it:
-        run = asyncio.create_task(it.fetcher().run(asked))
+        run = asyncio.create_task(it.fetcher().run(it.targets(asked)))
         await arrived.wait()
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -105,7 +105,7 @@ async def test_broken_sink() -> None:
     async with bench() as it:
         it.results.on_result = refuse
         with pytest.raises(RuntimeError, match="the writer is gone"):
-            await it.fetcher().run(asked)
+            await it.fetcher().run(it.targets(asked))
 
     assert it.results.each_once(asked)
 
@@ -115,6 +115,6 @@ async def test_broken_ask() -> None:
     asked = [*asks(hk=5), Ask(target=Target("prod", "p", "hk", "x", "k"), action="A", params={"Bad": object()})]
     async with bench() as it:
         with pytest.raises(TypeError, match="no form parameter"):
-            await it.fetcher().run(asked)
+            await it.fetcher().run(it.targets(asked))
 
     assert it.results.each_once(asked)

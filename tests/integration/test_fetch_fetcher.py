@@ -22,7 +22,7 @@ async def test_replies() -> None:
     """Every target is asked once and its reply says what came."""
     asked = asks(hk=30, sg=20)
     async with bench() as it:
-        counts = await it.fetcher().run(asked)
+        counts = await it.fetcher().run(it.targets(asked))
 
     first = it.results.replies[0]
     assert it.results.each_once(asked)
@@ -50,7 +50,7 @@ async def test_unchanged() -> None:
         return web.Response(status=500 if arrival.region == "sg" else 200, body=body)
 
     async with bench(respond) as it:
-        await it.fetcher().run([ask("hk", known_hash=known), ask("sg", known_hash=known)])
+        await it.fetcher().run(it.targets([ask("hk", known_hash=known), ask("sg", known_hash=known)]))
 
     assert [(reply.unchanged, reply.document) for reply in it.results.replies] == [(True, None)]
     assert it.results.classes == {"failed transient": 1}
@@ -61,7 +61,7 @@ async def test_classes() -> None:
     codes = {"a": 150, "b": 230, "c": 161, "d": 2001}
 
     async with bench(lambda arrival: {"RetCode": codes[arrival.region], "Message": "says so"}) as it:
-        counts = await it.fetcher().run(asks(a=1, b=1, c=1, d=1))
+        counts = await it.fetcher().run(it.targets(asks(a=1, b=1, c=1, d=1)))
 
     found = {failure.target.region: failure for failure in it.results.failures}
     assert {region: failure.failure_class for region, failure in found.items()} == {
@@ -88,7 +88,7 @@ async def test_recovers() -> None:
 
     asked = asks(hk=20, sg=5)
     async with bench(respond) as it:
-        await it.fetcher().run(asked)
+        await it.fetcher().run(it.targets(asked))
 
     assert it.results.each_once(asked)
     assert len(it.results.replies) == 25
@@ -98,7 +98,7 @@ async def test_budget() -> None:
     """The run's retries are shared by all its targets; without one left a failure stands."""
     async with bench(lambda _: {"RetCode": 150}) as it:
         it.budget.remaining = 10
-        counts = await it.fetcher().run(asks(hk=20))
+        counts = await it.fetcher().run(it.targets(asks(hk=20)))
 
     assert (counts.sent, counts.retried) == (30, 10)
     assert any("retry budget is spent" in failure.message for failure in it.results.failures)
@@ -113,7 +113,7 @@ async def test_throttled_costs_no_budget() -> None:
         return images(arrival) if seen[arrival.zone] > 7 else {"RetCode": 153}
 
     async with bench(respond, rate=1000) as it:
-        counts = await it.fetcher().run(asks(hk=10))
+        counts = await it.fetcher().run(it.targets(asks(hk=10)))
 
     assert len(it.results.replies) == 10
     assert (counts.sent, counts.retried, counts.throttled) == (80, 70, 70)
@@ -123,7 +123,7 @@ async def test_throttled_costs_no_budget() -> None:
 async def test_throttled_for_ever() -> None:
     """A target that is only ever throttled ends, too."""
     async with bench(lambda _: answer_json({}, status=429)) as it:
-        await it.fetcher().run(asks(hk=1))
+        await it.fetcher().run(it.targets(asks(hk=1)))
 
     assert it.results.classes == {"failed transient": 1}
     assert 50 <= len(it.server.log) <= 100
@@ -133,7 +133,7 @@ async def test_credentials() -> None:
     """Refused credentials stop the account: what was not asked is skipped and says why."""
     asked = asks(hk=50)
     async with bench(lambda _: {"RetCode": 171, "Message": "Signature VerifyAC Error"}, concurrency=4, rate=10) as it:
-        await it.fetcher().run(asked)
+        await it.fetcher().run(it.targets(asked))
 
     assert it.results.each_once(asked)
     # Those that were in flight together with the first.
@@ -148,7 +148,7 @@ async def test_dead_region() -> None:
     asked = asks(hk=40, dead=40, sg=40)
 
     async with bench(lambda arrival: drop(arrival) if arrival.region == "dead" else images(arrival)) as it:
-        await it.fetcher().run(asked)
+        await it.fetcher().run(it.targets(asked))
 
     dead = [failure for failure in it.results.failures if failure.target.region == "dead"]
     assert it.results.each_once(asked)
@@ -168,7 +168,7 @@ async def test_black_hole() -> None:
 
     async with bench(lambda arrival: images(arrival) if arrival.region == "hk" else hang(arrival)) as it:
         it.results.on_result = lambda _: answered.set() if len(it.results.replies) == 60 else None
-        run = asyncio.create_task(it.fetcher().run(asked))
+        run = asyncio.create_task(it.fetcher().run(it.targets(asked)))
         async with asyncio.timeout(5):
             await answered.wait()
             hanging = it.server.in_flight
@@ -191,7 +191,7 @@ async def test_region_comes_back() -> None:
         return images(arrival)
 
     async with bench(respond) as it:
-        await it.fetcher().run(asks(hk=40))
+        await it.fetcher().run(it.targets(asks(hk=40)))
 
     assert len(it.results.replies) == 40
 
@@ -206,7 +206,7 @@ async def test_ask_again_joins() -> None:
                 fetcher.ask_again(result.target)
 
         it.results.on_result = again
-        counts = await fetcher.run(asks(hk=10))
+        counts = await fetcher.run(it.targets(asks(hk=10)))
 
     order = [(result.target.zone, result.is_reask) for result in it.results.all]
     assert order[3:5] == [("hk-03", False), ("hk-03", True)]
@@ -218,7 +218,7 @@ async def test_run_again() -> None:
     asked = asks(hk=3, sg=1)
     async with bench(lambda arrival: {"RetCode": 161} if len(it.server.log) > 4 else images(arrival)) as it:
         fetcher = it.fetcher()
-        await fetcher.run(asked)
+        await fetcher.run(it.targets(asked))
         fetcher.ask_again(asked[0].target)
         counts = await fetcher.run_again([asked[3].target])
 
@@ -244,7 +244,7 @@ async def test_ask_again_while_the_run_ends(turns: int) -> None:
                 fetcher.ask_again(asked[0].target)
 
         it.results.on_result = lambda result: None if result.is_reask else later(turns)
-        await fetcher.run(asked)
+        await fetcher.run(it.targets(asked))
         for _ in range(turns):
             await asyncio.sleep(0)
         await fetcher.run_again()
@@ -263,7 +263,7 @@ async def test_one_run_at_a_time() -> None:
 
     async with bench(respond) as it:
         fetcher = it.fetcher()
-        run = asyncio.create_task(fetcher.run(asks(hk=1)))
+        run = asyncio.create_task(fetcher.run(it.targets(asks(hk=1))))
         await arrived.wait()
         with pytest.raises(RuntimeError, match="running already"):
             await fetcher.run([])
@@ -282,6 +282,6 @@ async def test_order() -> None:
         return images(arrival)
 
     async with bench(respond, concurrency=1) as it:
-        await it.fetcher().run(asks(hk=4))
+        await it.fetcher().run(it.targets(asks(hk=4)))
 
     assert [arrival.zone for arrival in it.server.log] == ["hk-00", "hk-01", "hk-01", "hk-02", "hk-03"]

@@ -65,9 +65,22 @@ class Bench:
         self.results = Results()
         self.budget = RetryBudget(0)
         self.stop = asyncio.Event()
+        self._asks: dict[Target, Ask] = {}
 
     def fetcher(self, deadline: float | None = None) -> Fetcher:
-        return Fetcher(self.client, sink=self.results.sink, budget=self.budget, deadline=deadline, stop=self.stop)
+        return Fetcher(
+            self.client,
+            question=self._asks.__getitem__,
+            sink=self.results.sink,
+            budget=self.budget,
+            deadline=deadline,
+            stop=self.stop,
+        )
+
+    def targets(self, asked: Iterable[Ask]) -> list[Target]:
+        """Give what the fetcher is to run over so that it asks this."""
+        self._asks |= {one.target: one for one in asked}
+        return [one.target for one in asked]
 
     def actions(self) -> Counter[str]:
         return Counter(arrival.zone for arrival in self.server.log)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
-from crawler.fetch.lanes import Ask, Entry, Lanes
+from crawler.fetch.lanes import Entry, Lanes
 from crawler.model import Target
 
 
-def entry(region: str, number: int = 0, *, is_reask: bool = False) -> Entry:
-    target = Target("prod", "org-x", region, f"{region}-{number}", "uk8s-image")
-    return Entry(Ask(target=target, action="A", params={}), is_reask=is_reask)
+def target(region: str, number: int = 0) -> Target:
+    return Target("prod", "org-x", region, f"{region}-{number}", "uk8s-image")
 
 
 def lanes(workers: int = 16, **counts: int) -> Lanes:
     result = Lanes(workers)
     for region, count in counts.items():
         for number in range(count):
-            result.add(entry(region, number))
+            result.add(target(region, number))
     return result
 
 
@@ -30,7 +29,7 @@ def pick_all(queue: Lanes, now: float = 0.0, limit: int = 100) -> list[Entry]:
 
 
 def regions(entries: list[Entry]) -> Counter[str]:
-    return Counter(item.ask.target.region for item in entries)
+    return Counter(item.target.region for item in entries)
 
 
 def test_slow_start() -> None:
@@ -51,7 +50,7 @@ def test_turns() -> None:
     """Regions take turns, in the order of asking inside each."""
     queue = lanes(16, a=3, b=3)
 
-    names = [found.ask.target.zone for found in pick_all(queue, limit=4)]
+    names = [found.target.zone for found in pick_all(queue, limit=4)]
 
     assert names == ["a-0", "b-0", "a-1", "b-1"]
 
@@ -61,7 +60,7 @@ def test_silent_regions_leave_workers() -> None:
     queue = lanes(16, a=50, b=50, c=50, d=50, e=50)
 
     first = pick_all(queue)
-    proven = next(item for item in first if item.ask.target.region == "e")
+    proven = next(item for item in first if item.target.region == "e")
     queue.answered(proven)
     queue.finish(proven)
     flying = regions([item for item in first if item is not proven] + pick_all(queue))
@@ -77,7 +76,7 @@ def test_half_of_the_workers() -> None:
     for _ in range(20):
         found = queue.pick(0.0)
         assert found is not None
-        if found.ask.target.region == "b":
+        if found.target.region == "b":
             kept = found
             continue
         queue.answered(found)
@@ -119,10 +118,11 @@ def test_delayed() -> None:
 def test_reask_is_next() -> None:
     """A re-ask goes before everything else that is ready."""
     queue = lanes(8, a=3, b=3)
-    again = entry("b", 9, is_reask=True)
-    queue.add(again)
+    queue.add_again(target("b", 9))
 
-    assert queue.pick(0.0) is again
+    found = queue.pick(0.0)
+    assert found is not None
+    assert (found.target, found.is_reask) == (target("b", 9), True)
 
 
 def test_circuit() -> None:
@@ -140,7 +140,7 @@ def test_circuit() -> None:
 
     # The one whose failure gave the region up was delayed after that; the others were brought forward.
     assert len(rest) == 29
-    assert all(item.lane is not None and item.lane.circuit.is_dead for item in rest)
+    assert all(item.lane.circuit.is_dead for item in rest)
 
 
 def test_drain() -> None:
