@@ -8,7 +8,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -35,12 +35,21 @@ class Selection:
     def wants(self, target: Target, project_name: str = "") -> bool:
         """Tell whether the selection covers *target*, whose project may also be matched by its name."""
         return (
-            (matches(target.project, self.projects) or (bool(project_name) and matches(project_name, self.projects)))
-            and matches(target.region, self.regions)
-            and matches(target.zone, self.zones)
+            self.wants_project(Project(target.project, project_name))
+            and self.wants_place(Place(target.region, target.zone))
             and matches(target.kind, self.kinds)
             and matches(target.variant, self.variants)
         )
+
+    def wants_project(self, project: Project) -> bool:
+        """Tell whether the selection covers *project*, by its id or its name."""
+        return matches(project.project_id, self.projects) or (
+            bool(project.name) and matches(project.name, self.projects)
+        )
+
+    def wants_place(self, place: Place) -> bool:
+        """Tell whether the selection covers *place*."""
+        return matches(place.region, self.regions) and matches(place.zone, self.zones)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +59,6 @@ class KnownTarget:
     target: Target
     target_id: int
     project_name: str = ""
-    ever_ok: bool = False
     missing_count: int = 0
     missing_needed: int = 0
     absence: Literal["retired", "deselected"] | None = None
@@ -86,21 +94,24 @@ def matches(value: str, globs: Iterable[str]) -> bool:
     return any(fnmatchcase(value, glob) for glob in globs)
 
 
-def expand(catalog: Catalog, selection: Selection) -> dict[Target, str]:
-    """Give every target the *selection* covers in *catalog*, sorted, each with its project's name."""
-    targets = {
-        Target(selection.account, project.project_id, place.region, place.zone, kind, variant): project.name
-        for project, place in catalog.pairs()
-        for kind in selection.kinds
-        for variant in selection.variants
-    }
-    return {target: name for target, name in sorted(targets.items()) if selection.wants(target, name)}
+def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str]]:
+    """Yield every target the *selection* covers in *catalog*, each once and with its project's name."""
+    projects = {project for project in catalog.projects if selection.wants_project(project)}
+    places = {place for place in catalog.places if selection.wants_place(place)}
+    questions = sorted({(kind, variant) for kind in selection.kinds for variant in selection.variants})
+    for project, place in catalog.pairs():
+        if project in projects and place in places:
+            for kind, variant in questions:
+                yield (
+                    Target(selection.account, project.project_id, place.region, place.zone, kind, variant),
+                    project.name,
+                )
 
 
 def reconcile(
     catalog: Catalog,
     selection: Selection,
-    known: Sequence[KnownTarget],
+    known: Iterable[KnownTarget],
     *,
     previous: Catalog | None,
     is_good: bool,
@@ -113,57 +124,93 @@ def reconcile(
     then nothing is counted as missing. *restricted_to* narrows the run from the command line: a restricted run counts
     nothing as missing, retires and deselects nothing.
     """
-    listed = expand(catalog, selection)
-    by_target = {entry.target: entry for entry in known}
+    draft = _Draft(restricted_to)
+    # What the catalog lists is taken out, so that the rest is what it lacks.
+    absent = {entry.target: entry for entry in known}
+    for target, name in expand(catalog, selection):
+        draft.take_listed(target, name, absent.pop(target, None))
     shrunken = previous is not None and _has_shrunk(previous, catalog)
     counts = is_good and restricted_to is None
+    patience = (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE) if counts else None
+    for entry in absent.values():
+        if selection.wants(entry.target, entry.project_name):
+            draft.take_absent(entry, patience)
+        elif entry.absence is None and restricted_to is None:
+            draft.deselected.append(entry.target)
 
-    asked: list[Target] = list(listed)
-    missing: dict[Target, tuple[int, int]] = {}
-    retired: list[Target] = []
-    deselected: list[Target] = []
-    for entry in known:
-        if entry.target in listed:
-            continue
-        if not selection.wants(entry.target, entry.project_name):
-            if entry.absence is None and restricted_to is None:
-                deselected.append(entry.target)
-            continue
-        if entry.absence == "retired":
-            continue
-        if not counts:
-            asked.append(entry.target)
-            continue
-        needed = entry.missing_needed or (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE)
-        count = entry.missing_count + 1
-        if count >= needed:
-            retired.append(entry.target)
-        else:
-            asked.append(entry.target)
-            missing[entry.target] = (count, needed)
-
-    if restricted_to is not None:
-        names = listed | {entry.target: entry.project_name for entry in known}
-        asked = [target for target in asked if restricted_to.wants(target, names[target])]
-    asked.sort()
-    scope = set(asked)
-    new = {target: name for target, name in listed.items() if target in scope and target not in by_target}
-    revived = [target for target in asked if target in by_target and by_target[target].absence is not None]
-    added = [t for t in asked if t in new or (t in by_target and by_target[t].absence == "retired")]
+    unlisted = draft.unlisted
+    if previous is not None and not is_good:
+        unlisted = set(draft.asked).difference(target for target, _ in expand(previous, selection))
+    added = sorted([*draft.new, *(entry.target for entry in draft.revived if entry.absence == "retired")])
     return Reconciliation(
-        asked=tuple(asked),
-        new=new,
+        asked=tuple(sorted(draft.asked)),
+        new=draft.new,
         added=tuple(added) if previous is not None else (),
-        missing=missing,
+        missing=draft.missing,
         # A restricted run resets counts too: with it, discoveries without the target are not in a row any more.
-        found=tuple(t for t in listed if t in by_target and by_target[t].missing_count) if is_good else (),
-        retired=tuple(retired),
-        deselected=tuple(deselected),
-        revived=tuple(revived),
-        renamed=_renamed(listed, by_target),
-        unlisted=frozenset(scope - (listed if is_good or previous is None else expand(previous, selection)).keys()),
+        found=tuple(draft.found) if is_good else (),
+        retired=tuple(draft.retired),
+        deselected=tuple(draft.deselected),
+        revived=tuple(entry.target for entry in draft.revived),
+        renamed=draft.renamed,
+        unlisted=frozenset(unlisted),
         notices=_shrink_notices(selection.account, previous, catalog) if is_good and previous is not None else (),
     )
+
+
+class _Draft:
+    """A reconciliation in the making."""
+
+    def __init__(self, restricted_to: Selection | None) -> None:
+        self._restricted_to = restricted_to
+        self.asked: list[Target] = []
+        self.new: dict[Target, str] = {}
+        self.missing: dict[Target, tuple[int, int]] = {}
+        self.found: list[Target] = []
+        self.retired: list[Target] = []
+        self.deselected: list[Target] = []
+        self.revived: list[KnownTarget] = []
+        self.renamed: dict[str, str] = {}
+        #: Asked although the catalog lacks them.
+        self.unlisted: set[Target] = set()
+
+    def take_listed(self, target: Target, project_name: str, entry: KnownTarget | None) -> None:
+        """Take a target that the catalog lists, with what is known of it."""
+        if entry is None:
+            if self._ask(target, project_name):
+                self.new[target] = project_name
+            return
+        if project_name and project_name != entry.project_name:
+            self.renamed[target.project] = project_name
+        if entry.missing_count:
+            self.found.append(entry.target)
+        self._ask_known(entry)
+
+    def take_absent(self, entry: KnownTarget, patience: int | None) -> None:
+        """Take a selected target that the catalog lacks; without *patience* it does not count as missing."""
+        if entry.absence == "retired":
+            return
+        if patience is not None:
+            count, needed = entry.missing_count + 1, entry.missing_needed or patience
+            if count >= needed:
+                self.retired.append(entry.target)
+                return
+            self.missing[entry.target] = (count, needed)
+        if self._ask_known(entry):
+            self.unlisted.add(entry.target)
+
+    def _ask_known(self, entry: KnownTarget) -> bool:
+        is_asked = self._ask(entry.target, entry.project_name)
+        if is_asked and entry.absence is not None:
+            self.revived.append(entry)
+        return is_asked
+
+    def _ask(self, target: Target, project_name: str) -> bool:
+        """Ask *target* unless it is outside the run's restriction; tell whether it is asked."""
+        if self._restricted_to is not None and not self._restricted_to.wants(target, project_name):
+            return False
+        self.asked.append(target)
+        return True
 
 
 def request_parameters(target: Target, variant: Mapping[str, str]) -> dict[str, str]:
@@ -181,24 +228,6 @@ def unique_numbers(catalog: Catalog) -> dict[str, int]:
     return {next(iter(names)): number for number, names in zones.items() if len(names) == 1}
 
 
-def interleave(targets: Sequence[Target]) -> list[Target]:
-    """Order *targets* region by region in turn, keeping the order inside each region."""
-    by_region: dict[tuple[str, str], list[Target]] = {}
-    for target in targets:
-        by_region.setdefault((target.account, target.region), []).append(target)
-    queues = [iter(queue) for queue in by_region.values()]
-    result: list[Target] = []
-    while queues:
-        remaining = []
-        for queue in queues:
-            head = next(queue, None)
-            if head is not None:
-                result.append(head)
-                remaining.append(queue)
-        queues = remaining
-    return result
-
-
 def configured_projects(globs: Iterable[str]) -> tuple[Project, ...]:
     """Give the project ids among the configured *globs*, or `default` where there are none: for a refused list."""
     names = sorted({glob for glob in globs if not _WILDCARD & set(glob)})
@@ -207,10 +236,11 @@ def configured_projects(globs: Iterable[str]) -> tuple[Project, ...]:
 
 def configured_catalog(places: Iterable[tuple[str, str, str | None]], projects: tuple[Project, ...]) -> Catalog:
     """Make a catalog of configured places `(region, zone, project)`; a place without a project is in all *projects*."""
+    names = {project.project_id: project.name for project in projects}
     assigned = {
         (owner, Place(region, zone))
         for region, zone, project in places
-        for owner in ((Project(project),) if project else projects)
+        for owner in ((Project(project, names.get(project, "")),) if project else projects)
     }
     return Catalog(
         projects=tuple(sorted({project for project, _ in assigned})),
@@ -248,11 +278,3 @@ def _shrink_notices(account: str, previous: Catalog, present: Catalog) -> tuple[
                 f"{PATIENCE_WHEN_SHRUNKEN} such discoveries in a row"
             )
     return tuple(notices)
-
-
-def _renamed(listed: Mapping[Target, str], known: Mapping[Target, KnownTarget]) -> dict[str, str]:
-    return {
-        target.project: name
-        for target, name in listed.items()
-        if name and target in known and known[target].project_name != name
-    }

@@ -6,15 +6,17 @@ Every function takes a connection inside `begin(engine, fence)`; nothing here be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal, cast
+from functools import cache
+from sys import intern
+from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from crawler.errors import ConfigurationError, UsageError
 from crawler.model import END_OF_TIME, Catalog, Event, Place, Project, Target
-from crawler.store.statements import insert_missing
+from crawler.store.statements import PAGED, TARGET_COLUMNS, insert_missing, shared_target
 from crawler.store.tables import Absence, Account, CatalogRow, ChangeLog, Run, TargetRow, Variant, ZoneNumber
 from crawler.targets import KnownTarget, Reconciliation
 
@@ -126,43 +128,42 @@ def zone_numbers(conn: Connection, account_id: int) -> dict[int, str]:
 
 def known_targets(conn: Connection, account_id: int) -> list[KnownTarget]:
     """Give every target of an account that the history has heard of."""
-    absences = {
-        target_id: cast("Literal['retired', 'deselected']", reason)
-        for target_id, reason in conn.execute(
-            select(Absence.target_id, Absence.reason)
-            .join(TargetRow, TargetRow.id == Absence.target_id)
-            .where(TargetRow.account_id == account_id, Absence.valid_to == END_OF_TIME)
-        )
-    }
-    rows = conn.execute(
-        select(
-            Account.name,
-            TargetRow.project,
-            TargetRow.region,
-            TargetRow.zone,
-            TargetRow.kind,
-            TargetRow.variant,
-            TargetRow.id,
-            TargetRow.project_name,
-            TargetRow.baseline_run_id,
-            TargetRow.missing_count,
-            TargetRow.missing_needed,
-        )
-        .join(Account, Account.id == TargetRow.account_id)
-        .where(TargetRow.account_id == account_id)
-    )
-    return [
-        KnownTarget(
-            target=Target(*names),
+    return list(_known_targets(conn, account_id))
+
+
+def _known_targets(conn: Connection, account_id: int) -> Iterator[KnownTarget]:
+    absences: dict[int, Literal["retired", "deselected"]] = {}
+    for target_id, reason in conn.execute(_lasting_absences(), {"account": account_id}):
+        absences[target_id] = reason
+    rows = conn.execute(_targets_of_account(), {"account": account_id}, execution_options=PAGED)
+    for *names, target_id, project_name, missing_count, missing_needed in rows:
+        yield KnownTarget(
+            target=shared_target(*names),
             target_id=target_id,
-            project_name=project_name,
-            ever_ok=baseline_run_id is not None,
+            project_name=intern(project_name),
             missing_count=missing_count,
             missing_needed=missing_needed,
             absence=absences.get(target_id),
         )
-        for *names, target_id, project_name, baseline_run_id, missing_count, missing_needed in rows
-    ]
+
+
+@cache
+def _lasting_absences() -> Select[*tuple[Any, ...]]:
+    return (
+        select(Absence.target_id, Absence.reason)
+        .join(TargetRow, TargetRow.id == Absence.target_id)
+        .where(TargetRow.account_id == bindparam("account"), Absence.valid_to == END_OF_TIME)
+    )
+
+
+@cache
+def _targets_of_account() -> Select[*tuple[Any, ...]]:
+    columns: tuple[Any, ...] = (TargetRow.id, TargetRow.project_name, TargetRow.missing_count, TargetRow.missing_needed)
+    return (
+        select(*TARGET_COLUMNS, *columns)
+        .join(Account, Account.id == TargetRow.account_id)
+        .where(TargetRow.account_id == bindparam("account"))
+    )
 
 
 def add_targets(conn: Connection, account_id: int, new: Mapping[Target, str]) -> dict[Target, int]:
@@ -172,11 +173,11 @@ def add_targets(conn: Connection, account_id: int, new: Mapping[Target, str]) ->
     insert_missing(
         conn,
         TargetRow,
-        [
+        (
             {
                 "account_id": account_id,
                 "project": target.project,
-                "project_name": name,
+                "project_name": new[target],
                 "region": target.region,
                 "zone": target.zone,
                 "kind": target.kind,
@@ -184,11 +185,10 @@ def add_targets(conn: Connection, account_id: int, new: Mapping[Target, str]) ->
                 "missing_count": 0,
                 "missing_needed": 0,
             }
-            for target, name in sorted(new.items())
-        ],
+            for target in sorted(new)
+        ),
     )
-    ids = {known.target: known.target_id for known in known_targets(conn, account_id)}
-    return {target: ids[target] for target in new}
+    return {known.target: known.target_id for known in _known_targets(conn, account_id) if known.target in new}
 
 
 def apply_reconciliation(
@@ -204,15 +204,18 @@ def apply_reconciliation(
     Write what a discovery means for the targets: missing counts, absences, `target_added` and `target_retired`.
 
     It counts from *now*, the start of the run; *recorded_at* is when it is written, by default the same, which is later
-    when discovery took its time. New targets are added where `add_targets` did not do it before the run began. An
-    unchanged discovery writes nothing.
+    when discovery took its time. New targets were added before the run began. An unchanged discovery writes nothing.
     """
-    if not (
-        rec.new or rec.added or rec.missing or rec.found or rec.retired or rec.deselected or rec.revived or rec.renamed
-    ):
+    for project, name in rec.renamed.items():
+        conn.execute(
+            update(TargetRow)
+            .where(TargetRow.account_id == account_id, TargetRow.project == project)
+            .values(project_name=name)
+        )
+    concerned = {*rec.added, *rec.missing, *rec.found, *rec.retired, *rec.deselected, *rec.revived}
+    if not concerned:
         return
-    add_targets(conn, account_id, rec.new)
-    known = {entry.target: entry for entry in known_targets(conn, account_id)}
+    known = {entry.target: entry for entry in _known_targets(conn, account_id) if entry.target in concerned}
     ids = {target: entry.target_id for target, entry in known.items()}
 
     counts = dict.fromkeys((*rec.found, *rec.retired, *rec.deselected), (0, 0)) | dict(rec.missing)
@@ -230,12 +233,6 @@ def apply_reconciliation(
     written = max(recorded_at or now, now)
     _log(conn, "target_added", [ids[target] for target in rec.added], run_id, now, written)
     _log(conn, "target_retired", [ids[target] for target in rec.retired], run_id, now, written)
-    for project, name in rec.renamed.items():
-        conn.execute(
-            update(TargetRow)
-            .where(TargetRow.account_id == account_id, TargetRow.project == project)
-            .values(project_name=name)
-        )
 
 
 def _count_missing(conn: Connection, counts: Mapping[int, tuple[int, int]]) -> None:

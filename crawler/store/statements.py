@@ -1,9 +1,10 @@
-"""Small shared pieces of SQL: lists as parameters, in portions, and inserts that leave existing rows alone."""
+"""Small shared pieces of SQL: lists in portions, large results in pages, and inserts that leave existing rows alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from sys import intern
 from typing import Any, TypeVar
 
 from sqlalchemy import ARRAY, Boolean, ColumnElement, Connection, any_, bindparam
@@ -12,12 +13,23 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from crawler.store.tables import Base
+from crawler.model import Target
+from crawler.store.tables import Account, Base, TargetRow
 
 T = TypeVar("T")
 
 #: Values in one IN list; far below every database's limit of parameters, and few enough to keep statements cached.
 PORTION = 500
+#: Rows in one INSERT of many.
+INSERTED = 5000
+#: Execution options for a result with a row per target: not all of it is in memory at once.
+PAGED = {"yield_per": 1000}
+
+#: What `shared_target` makes a target of.
+TARGET_COLUMNS = (
+    *(Account.name, TargetRow.project, TargetRow.region),
+    *(TargetRow.zone, TargetRow.kind, TargetRow.variant),
+)
 
 
 def portions(values: Iterable[T], size: int = PORTION) -> Iterator[list[T]]:
@@ -25,6 +37,11 @@ def portions(values: Iterable[T], size: int = PORTION) -> Iterator[list[T]]:
     iterator = iter(values)
     while portion := list(islice(iterator, size)):
         yield portion
+
+
+def shared_target(*names: str) -> Target:
+    """Give the target of these `TARGET_COLUMNS`; many targets share each of their names, in memory too."""
+    return Target(*map(intern, names))
 
 
 class among(FunctionElement[bool]):  # noqa: N801 - reads as a function, as SQLAlchemy's own do
@@ -58,17 +75,16 @@ def _as_array(element: among, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(column == any_(array), **options)
 
 
-def insert_missing(conn: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_missing(conn: Connection, table: type[Base], rows: Iterable[Mapping[str, Any]]) -> None:
     """
     Insert *rows* and leave alone those that exist already under a unique key.
 
     Rows that several writers may share (versions, payloads, scopes) go in through here, sorted by their key, so that
     two workers on one PostgreSQL neither collide nor wait for each other in a circle.
     """
-    if not rows:
-        return
     if conn.dialect.name == "postgresql":
         statement: Any = postgresql.insert(table).on_conflict_do_nothing()
     else:
         statement = sqlite.insert(table).on_conflict_do_nothing()
-    conn.execute(statement, [dict(row) for row in rows])
+    for portion in portions(rows, INSERTED):
+        conn.execute(statement, [dict(row) for row in portion])
