@@ -1,9 +1,9 @@
 """
-The order of the steps of a run, and nothing else: open, survey, plan, observe, finish; then, report.
+The order of the steps of a run, and nothing else: look back, survey, begin, observe, finish; then, report.
 
-`surveying` tells what there is to ask; in `observing` the event loop asks and one database thread decides and writes;
-what an answer means is thought in pure rooms (`judging`). What is to be told is queued when the run finishes, and
-`reporting` sends it. The caller holds the locks (`store.lock`) and owns the clock,
+`surveying` tells what there is to ask, `planning` what of it is asked; in `observing` the event loop asks and one
+database thread decides and writes; what an answer means is thought in pure rooms (`judging`). What is to be told is
+queued when the run finishes, and `reporting` sends it. The caller holds the locks (`store.lock`) and owns the clock,
 the sleep and the randomness.
 """
 
@@ -14,31 +14,25 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 
-from crawler.errors import DatabaseUnavailable, EmptySelection, ExitCode
+from crawler.errors import DatabaseUnavailable, ExitCode
 from crawler.fetch import ApiClient, Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.guard import GuardPolicy
 from crawler.judging import PureJudge
 from crawler.model import Catalog, RunStatus, Target
 from crawler.observing import BATCH, Observing, Progress
+from crawler.planning import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
 from crawler.records import RunSummary
 from crawler.settings import AccountSettings, Settings
-from crawler.store import ledger, outbox, reader, roster
-from crawler.store.engine import Fence, begin, read
+from crawler.store import outbox, reader, roster
+from crawler.store.engine import Fence, read
 from crawler.store.migrate import schema_state
 from crawler.store.writer import Recorder
 from crawler.surveying import Survey, survey_all
-from crawler.targets import (
-    KnownTarget,
-    Reconciliation,
-    Selection,
-    reconcile,
-    unique_numbers,
-)
+from crawler.targets import KnownTarget, Selection
 
 Connect = Callable[[AccountSettings, Timing], ApiClient]
 
@@ -56,29 +50,6 @@ class RunResult:
     report_problems: tuple[str, ...] = ()
     #: Requests per second that each account's throttle allowed at the end.
     rates: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
-    """What the database knows of one account before the run."""
-
-    account_id: int
-    catalog: Catalog | None
-    targets: tuple[KnownTarget, ...]
-    zone_numbers: Mapping[int, str]
-
-
-NO_PAST = Past(account_id=0, catalog=None, targets=(), zone_numbers={})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A run that has begun."""
-
-    run_id: int
-    targets: Mapping[Target, ledger.PlannedTarget]
-    unlisted: frozenset[Target]
-    notices: tuple[str, ...]
 
 
 def connect(account: AccountSettings, timing: Timing) -> ApiClient:
@@ -131,13 +102,13 @@ async def crawl(
         async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             return await asyncio.get_running_loop().run_in_executor(thread, lambda: work(*args, **kwargs))
 
-        past = await in_thread(_open, settings, engine, fence, started_at)
+        past = await in_thread(look_back, settings, engine, fence, started_at)
         clients = {
             name: await stack.enter_async_context(connect(account, timing)) for name, account in accounts.items()
         }
         deadlines = {name: started + account.limits.run_deadline_seconds for name, account in accounts.items()}
         surveys = await survey_all(accounts, clients, _last(past), deadlines, stop)
-        plan = await in_thread(_begin, settings, engine, fence, past, surveys, restriction, started_at, timing.clock)
+        plan = await in_thread(begin_run, settings, engine, fence, past, surveys, restriction, started_at, timing.clock)
         if begun is not None:
             begun(plan.run_id)
         recorder = Recorder(
@@ -149,7 +120,7 @@ async def crawl(
             timing.clock,
             unlisted=plan.unlisted,
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},
-            catalog_numbers=_catalog_numbers(past, surveys),
+            catalog_numbers=catalog_numbers(past, surveys),
         )
         observing = Observing(recorder, plan.targets, accounts, clients, in_thread, progress=progress, batch=batch)
         await observing.run(
@@ -225,16 +196,13 @@ async def preview(
     """
     accounts = {account.name: account for account in settings.accounts}
     past = dict.fromkeys(accounts, NO_PAST)
+    targets: dict[str, list[KnownTarget]] = {name: [] for name in accounts}
     if engine is not None and schema_state(engine).name == "current":
         with read(engine) as conn:
             known = roster.find_accounts(conn, accounts)
             for name, account_id in known.items():
-                past[name] = Past(
-                    account_id=account_id,
-                    catalog=roster.last_catalog(conn, account_id),
-                    targets=tuple(roster.known_targets(conn, account_id)),
-                    zone_numbers={},
-                )
+                past[name] = Past(account_id=account_id, catalog=roster.last_catalog(conn, account_id), zone_numbers={})
+                targets[name] = roster.known_targets(conn, account_id)
     if offline:
         surveys = {
             name: Survey(catalog=past[name].catalog, is_good=False, notices=(f"{name}: from the last catalog",))
@@ -249,106 +217,9 @@ async def preview(
                 name: timing.monotonic() + account.limits.run_deadline_seconds for name, account in accounts.items()
             }
             surveys = await survey_all(accounts, clients, _last(past), deadlines, None)
-    found = _reconcile_all(settings, past, surveys, restriction)
+    found = reconcile_all(settings, past, targets, surveys, restriction)
     notices = [notice for survey in surveys.values() for notice in survey.notices]
     return sorted(target for rec in found.values() for target in rec.asked), notices
-
-
-# --- open: what the database knows ---------------------------------------------------------------------------------
-
-
-def _open(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> dict[str, Past]:
-    with begin(engine, fence) as conn:
-        ids = roster.account_ids(conn, {account.name: account.endpoint for account in settings.accounts})
-        ledger.recover(conn, ids.values(), now)
-        ledger.save_setting(conn, "stale_after_seconds", str(int(settings.stale_after.total_seconds())))
-        for account in settings.accounts:
-            source = str(settings.source or "configuration")
-            roster.check_variants(conn, ids[account.name], account.variants, source=source)
-        return {
-            name: Past(
-                account_id=account_id,
-                catalog=roster.last_catalog(conn, account_id),
-                targets=tuple(roster.known_targets(conn, account_id)),
-                zone_numbers=roster.zone_numbers(conn, account_id),
-            )
-            for name, account_id in ids.items()
-        }
-
-
-# --- plan: the targets of the run ----------------------------------------------------------------------------------
-
-
-def _reconcile_all(
-    settings: Settings, past: Mapping[str, Past], surveys: Mapping[str, Survey], restriction: Selection | None
-) -> dict[str, Reconciliation]:
-    """Give what each account's catalog means; raise EmptySelection when there are catalogs and none has a target."""
-    found = {}
-    for account in settings.accounts:
-        survey, known = surveys[account.name], past[account.name]
-        found[account.name] = reconcile(
-            survey.catalog or Catalog(projects=(), places=()),
-            account.selection(),
-            known.targets,
-            previous=known.catalog,
-            is_good=survey.is_good,
-            restricted_to=restriction,
-        )
-    if not any(rec.asked for rec in found.values()) and all(survey.catalog for survey in surveys.values()):
-        narrowed = "on the command line " if restriction else "of the configuration "
-        raise EmptySelection(
-            f"The selection {narrowed}matches none of the targets in the catalog; "
-            "`crawler run --dry-run` without restrictions lists them."
-        )
-    return found
-
-
-def _begin(
-    settings: Settings,
-    engine: Engine,
-    fence: Fence,
-    past: Mapping[str, Past],
-    surveys: Mapping[str, Survey],
-    restriction: Selection | None,
-    now: datetime,
-    clock: Callable[[], datetime],
-) -> Plan:
-    found = _reconcile_all(settings, past, surveys, restriction)
-    with begin(engine, fence) as conn:
-        target_ids: set[int] = set()
-        for name, rec in found.items():
-            known = {entry.target: entry.target_id for entry in past[name].targets}
-            known |= roster.add_targets(conn, past[name].account_id, rec.new)
-            target_ids.update(known[target] for target in rec.asked)
-        run_id = ledger.begin_run(
-            conn,
-            started_at=now,
-            account_ids=[entry.account_id for entry in past.values()],
-            target_ids=target_ids,
-            restricted=restriction is not None,
-        )
-        for name, rec in found.items():
-            roster.apply_reconciliation(conn, past[name].account_id, rec, run_id, now, recorded_at=clock())
-            survey = surveys[name]
-            # A restricted run leaves the catalog alone: a list that shrank would look normal to the next run.
-            is_first = past[name].catalog is None
-            if survey.is_good and survey.catalog is not None and (restriction is None or is_first):
-                roster.save_catalog(conn, past[name].account_id, survey.catalog, now)
-        planned = ledger.plan(conn, target_ids)
-    return Plan(
-        run_id=run_id,
-        targets={entry.target: entry for entry in planned},
-        unlisted=frozenset().union(*(rec.unlisted for rec in found.values())),
-        notices=tuple(notice for rec in found.values() for notice in rec.notices),
-    )
-
-
-def _catalog_numbers(past: Mapping[str, Past], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str]]:
-    return {
-        past[name].account_id: {number: zone for zone, number in unique_numbers(survey.catalog).items()}
-        for name, survey in surveys.items()
-        if survey.catalog is not None
-    }
 
 
 # --- finish --------------------------------------------------------------------------------------------------------

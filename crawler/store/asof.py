@@ -81,7 +81,11 @@ class Observation:
 
 def observations(conn: Connection, target_ids: Collection[int], at: datetime | None = None) -> dict[int, Observation]:
     """Give the last observation at or before *at* (None: ever) of every target that has one."""
-    runs = last_runs(conn, target_ids, at)
+    return with_troubles(conn, last_runs(conn, target_ids, at))
+
+
+def with_troubles(conn: Connection, runs: Mapping[int, LastRun]) -> dict[int, Observation]:
+    """Give how the last run of each target `{target: run}` went."""
     troubles = _troubles(conn, {target_id: run.run_id for target_id, run in runs.items()})
     return {target_id: Observation(last_run=run, trouble=troubles.get(target_id)) for target_id, run in runs.items()}
 

@@ -8,17 +8,20 @@ Every function takes a connection inside `begin(engine, fence)`.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from crawler.errors import ClockWentBackwards
 from crawler.model import RunStatus, Target, digest_of, iso_utc
 from crawler.store import asof
-from crawler.store.statements import insert_missing, portions
+from crawler.store.statements import TARGET_COLUMNS, among, insert_missing, portions, shared_target
 from crawler.store.tables import OPEN_RUN, Account, Hold, Run, Scope, ScopeTarget, Setting, TargetRow
 
 #: What a run counts; columns of `runs`.
@@ -57,9 +60,25 @@ class PlannedTarget:
 # --- scopes and their bitmaps ----------------------------------------------------------------------------------------
 
 
-def positions(target_ids: Iterable[int]) -> dict[int, int]:
-    """Give each target's bit in the `reached` bitmap of the scope that holds exactly *target_ids*."""
-    return {target_id: bit for bit, target_id in enumerate(sorted(target_ids))}
+class Positions:
+    """Each target's bit in the `reached` bitmap of the scope that holds exactly these targets."""
+
+    __slots__ = ("_ordered",)
+
+    def __init__(self, target_ids: Iterable[int]) -> None:
+        self._ordered = array("q", sorted(target_ids))
+
+    def __getitem__(self, target_id: int) -> int:
+        """Give the bit of a target; raise KeyError when the scope does not hold it."""
+        bit = bisect_left(self._ordered, target_id)
+        if bit == len(self._ordered) or self._ordered[bit] != target_id:
+            raise KeyError(target_id)
+        return bit
+
+
+def positions(target_ids: Iterable[int]) -> Positions:
+    """Give each target's bit, eight bytes for each."""
+    return Positions(target_ids)
 
 
 def marked(bitmap: bytes | None, target_ids: Sequence[int]) -> list[int]:
@@ -82,7 +101,7 @@ def _scope_of(conn: Connection, target_ids: Collection[int]) -> int:
         return scope_id
     insert_missing(conn, Scope, [{"digest": digest, "size": len(ordered)}])
     scope_id = conn.execute(statement).scalar_one()
-    insert_missing(conn, ScopeTarget, [{"scope_id": scope_id, "target_id": target_id} for target_id in ordered])
+    insert_missing(conn, ScopeTarget, ({"scope_id": scope_id, "target_id": target_id} for target_id in ordered))
     return scope_id
 
 
@@ -111,34 +130,35 @@ def begin_run(
 
 def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
     """Give the targets of a run with their past, the oldest good observation first (never observed ones lead)."""
-    seen = asof.observations(conn, target_ids)
-    with_holds: set[int] = set()
+    runs = asof.last_runs(conn, target_ids)
     planned: list[PlannedTarget] = []
     for portion in portions(sorted(target_ids)):
-        with_holds.update(
-            conn.execute(select(Hold.target_id).where(Hold.target_id.in_(portion), Hold.status == "open")).scalars()
-        )
-        for row in conn.execute(_planned_columns().where(TargetRow.id.in_(portion))):
-            observation = seen.get(row.id)
+        seen = asof.with_troubles(conn, {target_id: runs[target_id] for target_id in portion if target_id in runs})
+        with_holds = set(conn.execute(_with_open_holds(), {"targets": portion}).scalars())
+        for *names, target_id, account_id, baseline_run_id, body_hash, digest, payload_id, written_at in conn.execute(
+            _planned_columns(), {"targets": portion}
+        ):
+            observation = seen.get(target_id)
             trouble = observation.current_trouble if observation else None
             is_good = observation is not None and (trouble is None or trouble.outcome == "held")
             planned.append(
                 PlannedTarget(
-                    target=Target(row.name, row.project, row.region, row.zone, row.kind, row.variant),
-                    target_id=row.id,
-                    account_id=row.account_id,
-                    ever_ok=row.baseline_run_id is not None,
-                    body_hash=row.body_hash,
+                    target=shared_target(*names),
+                    target_id=target_id,
+                    account_id=account_id,
+                    ever_ok=baseline_run_id is not None,
+                    body_hash=body_hash,
                     last_good_at=observation.observed_at if observation else None,
                     last_good_started_at=observation.last_run.started_at if observation and is_good else None,
-                    snapshot_digest=row.snapshot_digest,
-                    payload_id=row.payload_id,
-                    written_at=row.written_at,
+                    snapshot_digest=digest,
+                    payload_id=payload_id,
+                    written_at=written_at,
                     trouble=trouble if trouble and trouble.to_run_id == OPEN_RUN else None,
-                    has_hold=row.id in with_holds,
+                    has_hold=target_id in with_holds,
                 )
             )
-    return sorted(planned, key=_turn)
+    planned.sort(key=_turn)
+    return planned
 
 
 def _turn(planned: PlannedTarget) -> tuple[datetime, tuple[str, ...]]:
@@ -148,22 +168,27 @@ def _turn(planned: PlannedTarget) -> tuple[datetime, tuple[str, ...]]:
     return planned.last_good_at or _BEGINNING, place
 
 
-def _planned_columns() -> Any:
-    return select(
-        Account.name,
+@cache
+def _with_open_holds() -> Select[*tuple[Any, ...]]:
+    return select(Hold.target_id).where(among(Hold.target_id, "targets"), Hold.status == "open")
+
+
+@cache
+def _planned_columns() -> Select[*tuple[Any, ...]]:
+    columns: tuple[Any, ...] = (
         TargetRow.id,
         TargetRow.account_id,
-        TargetRow.project,
-        TargetRow.region,
-        TargetRow.zone,
-        TargetRow.kind,
-        TargetRow.variant,
         TargetRow.baseline_run_id,
         TargetRow.body_hash,
         TargetRow.snapshot_digest,
         TargetRow.payload_id,
         TargetRow.written_at,
-    ).join(Account, Account.id == TargetRow.account_id)
+    )
+    return (
+        select(*TARGET_COLUMNS, *columns)
+        .join(Account, Account.id == TargetRow.account_id)
+        .where(among(TargetRow.id, "targets"))
+    )
 
 
 def finish_run(

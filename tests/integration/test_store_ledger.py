@@ -130,6 +130,23 @@ def test_plan_order(engine: Engine) -> None:
     assert [bool(entry.body_hash) for entry in planned] == [False, True, True]
 
 
+def test_plan_keeps_zones_together(engine: Engine) -> None:
+    """Of targets observed equally long ago, the projects of a zone are asked next to each other."""
+    diary = Diary(engine)
+    targets = [target(zone, project=project) for project in ("org-a", "org-b") for zone in ("hk-01", "hk-02")]
+    diary.run(dict.fromkeys(targets, ONE))
+    ids = diary.ids(targets)
+    with read(engine) as conn:
+        planned = ledger.plan(conn, list(ids.values()))
+
+    assert [(entry.target.zone, entry.target.project) for entry in planned] == [
+        ("hk-01", "org-a"),
+        ("hk-01", "org-b"),
+        ("hk-02", "org-a"),
+        ("hk-02", "org-b"),
+    ]
+
+
 def test_killed_run(engine: Engine) -> None:
     """A killed run counts for exactly the targets it had recorded, and the others keep their last observation."""
     diary = Diary(engine)

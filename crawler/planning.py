@@ -1,0 +1,152 @@
+"""
+What a run begins with: what the database knows, and the targets that follow from it and from the surveys.
+
+One transaction looks back before anything is asked, one begins the run when discovery has spoken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from crawler.errors import EmptySelection
+from crawler.model import Catalog, Target
+from crawler.settings import Settings
+from crawler.store import ledger, roster
+from crawler.store.engine import Fence, begin
+from crawler.surveying import Survey
+from crawler.targets import KnownTarget, Reconciliation, Selection, reconcile, unique_numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the database knows of one account before the run."""
+
+    account_id: int
+    catalog: Catalog | None
+    zone_numbers: Mapping[int, str]
+
+
+NO_PAST = Past(account_id=0, catalog=None, zone_numbers={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run that has begun."""
+
+    run_id: int
+    targets: Mapping[Target, ledger.PlannedTarget]
+    unlisted: frozenset[Target]
+    notices: tuple[str, ...]
+
+
+def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> dict[str, Past]:
+    """Give what the database knows of each account; runs that died are marked, and settings that changed kept."""
+    with begin(engine, fence) as conn:
+        ids = roster.account_ids(conn, {account.name: account.endpoint for account in settings.accounts})
+        ledger.recover(conn, ids.values(), now)
+        ledger.save_setting(conn, "stale_after_seconds", str(int(settings.stale_after.total_seconds())))
+        for account in settings.accounts:
+            source = str(settings.source or "configuration")
+            roster.check_variants(conn, ids[account.name], account.variants, source=source)
+        return {
+            name: Past(
+                account_id=account_id,
+                catalog=roster.last_catalog(conn, account_id),
+                zone_numbers=roster.zone_numbers(conn, account_id),
+            )
+            for name, account_id in ids.items()
+        }
+
+
+def reconcile_all(
+    settings: Settings,
+    past: Mapping[str, Past],
+    targets: Mapping[str, Iterable[KnownTarget]],
+    surveys: Mapping[str, Survey],
+    restriction: Selection | None,
+) -> dict[str, Reconciliation]:
+    """Give what each account's catalog means; raise EmptySelection when there are catalogs and none has a target."""
+    found = {}
+    for account in settings.accounts:
+        survey = surveys[account.name]
+        found[account.name] = reconcile(
+            survey.catalog or Catalog(projects=(), places=()),
+            account.selection(),
+            targets[account.name],
+            previous=past[account.name].catalog,
+            is_good=survey.is_good,
+            restricted_to=restriction,
+        )
+    if not any(rec.asked for rec in found.values()) and all(survey.catalog for survey in surveys.values()):
+        narrowed = "on the command line " if restriction else "of the configuration "
+        raise EmptySelection(
+            f"The selection {narrowed}matches none of the targets in the catalog; "
+            "`crawler run --dry-run` without restrictions lists them."
+        )
+    return found
+
+
+def begin_run(
+    settings: Settings,
+    engine: Engine,
+    fence: Fence,
+    past: Mapping[str, Past],
+    surveys: Mapping[str, Survey],
+    restriction: Selection | None,
+    now: datetime,
+    clock: Callable[[], datetime],
+) -> Plan:
+    """Begin a run over the targets that the surveys and the restriction leave to ask, and give it with their past."""
+    with begin(engine, fence) as conn:
+        found, target_ids = _choose(conn, settings, past, surveys, restriction)
+        run_id = ledger.begin_run(
+            conn,
+            started_at=now,
+            account_ids=[entry.account_id for entry in past.values()],
+            target_ids=target_ids,
+            restricted=restriction is not None,
+        )
+        for name, rec in found.items():
+            roster.apply_reconciliation(conn, past[name].account_id, rec, run_id, now, recorded_at=clock())
+            survey = surveys[name]
+            # A restricted run leaves the catalog alone: a list that shrank would look normal to the next run.
+            is_first = past[name].catalog is None
+            if survey.is_good and survey.catalog is not None and (restriction is None or is_first):
+                roster.save_catalog(conn, past[name].account_id, survey.catalog, now)
+        unlisted = frozenset[Target]().union(*(rec.unlisted for rec in found.values()))
+        notices = tuple(notice for rec in found.values() for notice in rec.notices)
+        # Large, and done with: what is known of the targets takes its place.
+        found.clear()
+        planned = {entry.target: entry for entry in ledger.plan(conn, target_ids)}
+    return Plan(run_id=run_id, targets=planned, unlisted=unlisted, notices=notices)
+
+
+def _choose(
+    conn: Connection,
+    settings: Settings,
+    past: Mapping[str, Past],
+    surveys: Mapping[str, Survey],
+    restriction: Selection | None,
+) -> tuple[dict[str, Reconciliation], set[int]]:
+    """Give what the catalogs mean for the targets, and the ids of those to ask; the new ones among them are added."""
+    targets = {name: roster.known_targets(conn, entry.account_id) for name, entry in past.items()}
+    found = reconcile_all(settings, past, targets, surveys, restriction)
+    chosen: set[int] = set()
+    for name, rec in found.items():
+        ids = {entry.target: entry.target_id for entry in targets.pop(name)}
+        ids |= roster.add_targets(conn, past[name].account_id, rec.new)
+        chosen.update(ids[target] for target in rec.asked)
+    return found, chosen
+
+
+def catalog_numbers(past: Mapping[str, Past], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str]]:
+    """Give the numeric ZoneIds that the catalog of each account gives to one zone alone, as `{account id: {…}}`."""
+    return {
+        past[name].account_id: {number: zone for zone, number in unique_numbers(survey.catalog).items()}
+        for name, survey in surveys.items()
+        if survey.catalog is not None
+    }
