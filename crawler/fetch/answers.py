@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -26,8 +27,17 @@ class Answer:
     request_uuid: str
     retry_after_seconds: float | None
     received_at: datetime
-    #: The server's own time, by its Date header.
-    served_at: datetime | None = None
+    #: The Date header.
+    date: str = ""
+
+    @property
+    def served_at(self) -> datetime | None:
+        """Give the server's own time; None when it states none that makes sense."""
+        try:
+            moment = parsedate_to_datetime(self.date)
+        except ValueError:
+            return None
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

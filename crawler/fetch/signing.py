@@ -9,15 +9,16 @@ it, so a signed body can be made once and sent again.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from urllib.parse import quote_plus
 
 #: Never signed itself.
 SIGNATURE = "Signature"
 
-_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII)
+#: Quotes a name or a value; the same few come again with every request.
+_quoted = lru_cache(maxsize=1024)(quote_plus)
 
 
 def signature(params: Mapping[str, object], private_key: str) -> str:
@@ -28,8 +29,9 @@ def signature(params: Mapping[str, object], private_key: str) -> str:
 def signed_form(params: Mapping[str, object], public_key: str, private_key: str) -> bytes:
     """Give the urlencoded body of a request: *params* flattened, with the public key and the signature."""
     flat = flatten({**params, "PublicKey": public_key})
-    flat[SIGNATURE] = _sign(flat, private_key)
-    return "&".join([f"{_quote(name)}={_quote(text)}" for name, text in flat.items()]).encode("ascii")
+    signed = _sign(flat, private_key)
+    fields = [f"{_quoted(name)}={_quoted(text)}" for name, text in flat.items()]
+    return "&".join([*fields, f"{SIGNATURE}={signed}"]).encode("ascii")
 
 
 def flatten(params: Mapping[str, object]) -> dict[str, str]:
@@ -47,11 +49,6 @@ def flatten(params: Mapping[str, object]) -> dict[str, str]:
         else:
             flat.update(_pairs(name, value))
     return flat
-
-
-def _quote(text: str) -> str:
-    # Most names and values need no escaping, and looking costs a tenth of `quote_plus`.
-    return text if _PLAIN.fullmatch(text) else quote_plus(text)
 
 
 def _sign(flat: Mapping[str, str], private_key: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections import Counter
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from crawler.fetch.api import hash_of
 from crawler.model import Failure, Reply
 from tests.support.api_server import Arrival, answer_json, images
 from tests.support.fetch_bench import ask, asks, bench, drop, hang
@@ -28,7 +28,7 @@ async def test_replies() -> None:
     assert it.results.each_once(asked)
     assert (counts.sent, counts.retried, counts.throttled) == (50, 0, 0)
     assert first.document == json.loads(first.body)
-    assert first.body_hash == hashlib.blake2b(first.body, digest_size=16).digest()
+    assert first.body_hash == hash_of(first.body)
     assert (first.unchanged, first.is_reask, first.request_uuid) == (False, False, "uuid-1")
     assert it.server.most_in_flight <= 16
 
@@ -44,7 +44,7 @@ async def test_nothing_to_ask() -> None:
 async def test_unchanged() -> None:
     """A body that equals the last good one is not decoded; one that was an error then is no such body."""
     body = b'{"RetCode": 0, "not even": JSON'
-    known = hashlib.blake2b(body, digest_size=16).digest()
+    known = hash_of(body)
 
     def respond(arrival: Arrival) -> web.Response:
         return web.Response(status=500 if arrival.region == "sg" else 200, body=body)
