@@ -112,10 +112,10 @@ def begin_run(
         )
         for name, rec in found.items():
             roster.apply_reconciliation(conn, past[name].account_id, rec, run_id, now, recorded_at=clock())
-            survey = surveys[name]
+            survey, last = surveys[name], past[name].catalog
             # A restricted run leaves the catalog alone: a list that shrank would look normal to the next run.
-            is_first = past[name].catalog is None
-            if survey.is_good and survey.catalog is not None and (restriction is None or is_first):
+            is_kept = survey.is_good and (restriction is None or last is None)
+            if is_kept and survey.catalog is not None and survey.catalog != last:
                 roster.save_catalog(conn, past[name].account_id, survey.catalog, now)
         unlisted = frozenset[Target]().union(*(rec.unlisted for rec in found.values()))
         notices = tuple(notice for rec in found.values() for notice in rec.notices)

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, delete, insert, select, update
+from sqlalchemy.sql.dml import ReturningInsert
 
 from crawler.errors import ClockWentBackwards
 from crawler.model import RunStatus, Target, digest_of, iso_utc
@@ -95,14 +96,18 @@ def _scope_of(conn: Connection, target_ids: Collection[int]) -> int:
     """Give the id of the scope that holds exactly *target_ids*, storing it when it is new."""
     ordered = sorted(set(target_ids))
     digest = digest_of(ordered)
-    statement = select(Scope.id).where(Scope.digest == digest)
-    scope_id = conn.execute(statement).scalar()
+    scope_id: int | None = conn.execute(_scope_with(), {"digest": digest}).scalar()
     if scope_id is not None:
         return scope_id
     insert_missing(conn, Scope, [{"digest": digest, "size": len(ordered)}])
-    scope_id = conn.execute(statement).scalar_one()
-    insert_missing(conn, ScopeTarget, ({"scope_id": scope_id, "target_id": target_id} for target_id in ordered))
-    return scope_id
+    added: int = conn.execute(_scope_with(), {"digest": digest}).scalar_one()
+    insert_missing(conn, ScopeTarget, ({"scope_id": added, "target_id": target_id} for target_id in ordered))
+    return added
+
+
+@cache
+def _scope_with() -> Select[*tuple[Any, ...]]:
+    return select(Scope.id).where(Scope.digest == bindparam("digest"))
 
 
 def _members(conn: Connection, scope_id: int | None) -> list[int]:
@@ -124,8 +129,13 @@ def begin_run(
     """Add a run over *target_ids* and give its id."""
     row = {"status": "running", "started_at": started_at, "accounts": sorted(account_ids), "restricted": restricted}
     counters = dict.fromkeys(COUNTERS, 0)
-    statement = insert(Run).values(**row, **counters, scope_id=_scope_of(conn, target_ids)).returning(Run.id)
-    return conn.execute(statement).scalar_one()
+    values = {**row, **counters, "scope_id": _scope_of(conn, target_ids)}
+    return conn.execute(_insert_run(), values).scalar_one()
+
+
+@cache
+def _insert_run() -> ReturningInsert[int]:
+    return insert(Run).returning(Run.id)
 
 
 def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
@@ -207,7 +217,7 @@ def finish_run(
     A run that did not get to every target of its scope counts only for those it got to, like one that was killed.
     *reached* is the mark of who was reached, where a newer one than the run's is not written yet.
     """
-    run = conn.execute(_unfinished_columns().where(Run.id == run_id)).one()
+    run = conn.execute(_run_to_close(), {"run": run_id}).one()
     end: datetime = max(finished_at, run.started_at, run.reached_at or run.started_at)
     values = {**(counters or {}), "notices": list(notices) or None}
     _close(conn, run, run.reached if reached is None else reached, status, end, values)
@@ -221,25 +231,41 @@ def _close(
     if sum(byte.bit_count() for byte in mark or b"") != run.size:
         reached = marked(mark, _members(conn, scope_id))
         scope_id = _scope_of(conn, reached) if reached else None
-    conn.execute(
-        update(Run)
-        .where(Run.id == run.id)
-        .values(**values, status=status, finished_at=end, scope_id=scope_id, reached=None, reached_at=None)
-    )
+    ended = {"status": status, "finished_at": end, "scope_id": scope_id, "reached": None, "reached_at": None}
+    conn.execute(_update_run(), {**values, **ended, "run": run.id})
 
 
-def _unfinished_columns() -> Any:
-    return select(
-        Run.id, Run.scope_id, Run.started_at, Run.reached, Run.reached_at, Run.accounts, Scope.size
-    ).outerjoin(Scope, Scope.id == Run.scope_id)
+@cache
+def _update_run() -> Update:
+    return update(Run).where(Run.id == bindparam("run"))
+
+
+@cache
+def _unfinished_runs() -> Select[*tuple[Any, ...]]:
+    return _runs_to_close().where(Run.finished_at.is_(None)).order_by(Run.id)
+
+
+@cache
+def _run_to_close() -> Select[*tuple[Any, ...]]:
+    return _runs_to_close().where(Run.id == bindparam("run"))
+
+
+def _runs_to_close() -> Select[*tuple[Any, ...]]:
+    columns = (Run.id, Run.scope_id, Run.started_at, Run.reached, Run.reached_at, Run.accounts, Scope.size)
+    return select(*columns).outerjoin(Scope, Scope.id == Run.scope_id)
 
 
 def save_setting(conn: Connection, name: str, value: str) -> None:
     """Keep a setting that the views need, when it differs."""
-    stored = conn.execute(select(Setting.value).where(Setting.name == name)).scalar()
+    stored = conn.execute(_setting(), {"name": name}).scalar()
     if stored != value:
         conn.execute(delete(Setting).where(Setting.name == name))
         conn.execute(insert(Setting).values(name=name, value=value))
+
+
+@cache
+def _setting() -> Select[*tuple[Any, ...]]:
+    return select(Setting.value).where(Setting.name == bindparam("name"))
 
 
 # --- after a death ---------------------------------------------------------------------------------------------------
@@ -255,8 +281,7 @@ def recover(conn: Connection, account_ids: Iterable[int], now: datetime) -> list
     accounts = set(account_ids)
     _refuse_backwards_clock(conn, accounts, now)
     recovered: list[int] = []
-    dead = conn.execute(_unfinished_columns().where(Run.finished_at.is_(None)).order_by(Run.id)).all()
-    for run in dead:
+    for run in conn.execute(_unfinished_runs()).all():
         if accounts.intersection(run.accounts):
             _close(conn, run, run.reached, "interrupted", run.reached_at or run.started_at, {})
             recovered.append(run.id)
@@ -274,21 +299,12 @@ def _refuse_backwards_clock(conn: Connection, accounts: set[int], now: datetime)
 
 def last_instant(conn: Connection, account_ids: Collection[int]) -> datetime | None:
     """Give the latest moment that any run of these accounts recorded; other machines' accounts have other clocks."""
-    missing = set(
-        conn.execute(
-            select(TargetRow.account_id).where(TargetRow.account_id.in_(sorted(account_ids))).distinct()
-        ).scalars()
-    )
+    missing = set(conn.execute(_accounts_with_targets(), {"accounts": sorted(account_ids)}).scalars())
     latest: datetime | None = None
     before = OPEN_RUN
     # Backwards from the newest run, a page at a time: the newest run of every account is near the end.
     while missing:
-        page = conn.execute(
-            select(Run.id, Run.accounts, Run.started_at, Run.finished_at, Run.reached_at)
-            .where(Run.id < before)
-            .order_by(Run.id.desc())
-            .limit(20)
-        ).all()
+        page = conn.execute(_runs_before(), {"before": before}).all()
         if not page:
             break
         for run in page:
@@ -298,3 +314,14 @@ def last_instant(conn: Connection, account_ids: Collection[int]) -> datetime | N
                 missing.difference_update(run.accounts)
         before = page[-1].id
     return latest
+
+
+@cache
+def _accounts_with_targets() -> Select[*tuple[Any, ...]]:
+    return select(TargetRow.account_id).where(among(TargetRow.account_id, "accounts")).distinct()
+
+
+@cache
+def _runs_before() -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = select(Run.id, Run.accounts, Run.started_at, Run.finished_at, Run.reached_at)
+    return statement.where(Run.id < bindparam("before")).order_by(Run.id.desc()).limit(20)

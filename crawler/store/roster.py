@@ -16,23 +16,28 @@ from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from crawler.errors import ConfigurationError, UsageError
 from crawler.model import END_OF_TIME, Catalog, Event, Place, Project, Target
-from crawler.store.statements import PAGED, TARGET_COLUMNS, insert_missing, shared_target
+from crawler.store.statements import PAGED, TARGET_COLUMNS, among, insert_missing, shared_target
 from crawler.store.tables import Absence, Account, CatalogRow, ChangeLog, Run, TargetRow, Variant, ZoneNumber
 from crawler.targets import KnownTarget, Reconciliation
 
 
 def account_ids(conn: Connection, endpoints: Mapping[str, str]) -> dict[str, int]:
     """Give the id of every account `{name: endpoint}`; new ones are added, a moved endpoint is noted."""
-    statement = select(Account.name, Account.id, Account.endpoint).where(Account.name.in_(sorted(endpoints)))
-    known = {name: (key, endpoint) for name, key, endpoint in conn.execute(statement)}
+    named = {"names": sorted(endpoints)}
+    known = {name: (key, endpoint) for name, key, endpoint in conn.execute(_accounts_named(), named)}
     fresh = [{"name": name, "endpoint": endpoints[name], "fence": 0} for name in sorted(endpoints) if name not in known]
     if fresh:
         insert_missing(conn, Account, fresh)
-        known = {name: (key, endpoint) for name, key, endpoint in conn.execute(statement)}
+        known = {name: (key, endpoint) for name, key, endpoint in conn.execute(_accounts_named(), named)}
     for name, (key, endpoint) in known.items():
         if endpoint != endpoints[name]:
             conn.execute(update(Account).where(Account.id == key).values(endpoint=endpoints[name]))
     return {name: key for name, (key, _) in known.items()}
+
+
+@cache
+def _accounts_named() -> Select[*tuple[Any, ...]]:
+    return select(Account.name, Account.id, Account.endpoint).where(among(Account.name, "names"))
 
 
 def find_accounts(conn: Connection, names: Iterable[str] | None) -> dict[str, int]:
@@ -63,8 +68,7 @@ def check_variants(
 
     Raises ConfigurationError when the parameters under a used name changed: its history would mix two questions.
     """
-    rows = conn.execute(select(Variant.name, Variant.parameters).where(Variant.account_id == account_id))
-    known = {row.name: row.parameters for row in rows}
+    known = {row.name: row.parameters for row in conn.execute(_variants_of(), {"account": account_id})}
     problems = [
         f"variant {name!r} was used with {known[name] or 'no parameters'} and now has {dict(parameters) or 'none'}: "
         "give the new parameters a new name"
@@ -84,14 +88,14 @@ def check_variants(
     )
 
 
+@cache
+def _variants_of() -> Select[*tuple[Any, ...]]:
+    return select(Variant.name, Variant.parameters).where(Variant.account_id == bindparam("account"))
+
+
 def last_catalog(conn: Connection, account_id: int) -> Catalog | None:
     """Give the last good catalog of an account; None when there never was one."""
-    row = conn.execute(
-        select(CatalogRow.projects, CatalogRow.places)
-        .where(CatalogRow.account_id == account_id)
-        .order_by(CatalogRow.id.desc())
-        .limit(1)
-    ).first()
+    row = conn.execute(_last_catalog_of(), {"account": account_id}).first()
     if row is None:
         return None
     return Catalog(
@@ -100,13 +104,21 @@ def last_catalog(conn: Connection, account_id: int) -> Catalog | None:
     )
 
 
+@cache
+def _last_catalog_of() -> Select[*tuple[Any, ...]]:
+    return (
+        select(CatalogRow.projects, CatalogRow.places, CatalogRow.digest)
+        .where(CatalogRow.account_id == bindparam("account"))
+        .order_by(CatalogRow.id.desc())
+        .limit(1)
+    )
+
+
 def save_catalog(conn: Connection, account_id: int, catalog: Catalog, now: datetime) -> bool:
     """Keep a good *catalog* when it differs from the last; tell whether it did."""
     digest = catalog.digest()
-    last = conn.execute(
-        select(CatalogRow.digest).where(CatalogRow.account_id == account_id).order_by(CatalogRow.id.desc()).limit(1)
-    ).scalar()
-    if last == digest:
+    last = conn.execute(_last_catalog_of(), {"account": account_id}).first()
+    if last is not None and last.digest == digest:
         return False
     conn.execute(
         insert(CatalogRow).values(
@@ -122,8 +134,12 @@ def save_catalog(conn: Connection, account_id: int, catalog: Catalog, now: datet
 
 def zone_numbers(conn: Connection, account_id: int) -> dict[int, str]:
     """Give the confirmed numeric ZoneIds of an account, as `{number: zone}`."""
-    rows = conn.execute(select(ZoneNumber.number, ZoneNumber.zone).where(ZoneNumber.account_id == account_id))
-    return {row.number: row.zone for row in rows}
+    return {row.number: row.zone for row in conn.execute(_zone_numbers_of(), {"account": account_id})}
+
+
+@cache
+def _zone_numbers_of() -> Select[*tuple[Any, ...]]:
+    return select(ZoneNumber.number, ZoneNumber.zone).where(ZoneNumber.account_id == bindparam("account"))
 
 
 def known_targets(conn: Connection, account_id: int) -> list[KnownTarget]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import islice
 from sys import intern
 from typing import Any, TypeVar
@@ -82,9 +83,11 @@ def insert_missing(conn: Connection, table: type[Base], rows: Iterable[Mapping[s
     Rows that several writers may share (versions, payloads, scopes) go in through here, sorted by their key, so that
     two workers on one PostgreSQL neither collide nor wait for each other in a circle.
     """
-    if conn.dialect.name == "postgresql":
-        statement: Any = postgresql.insert(table).on_conflict_do_nothing()
-    else:
-        statement = sqlite.insert(table).on_conflict_do_nothing()
     for portion in portions(rows, INSERTED):
-        conn.execute(statement, [dict(row) for row in portion])
+        conn.execute(_insert_missing(table, conn.dialect.name), [dict(row) for row in portion])
+
+
+@cache
+def _insert_missing(table: type[Base], dialect: str) -> Any:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
