@@ -97,19 +97,18 @@ def test_throughput(runs: Runs, certificates: Path | None, tmp_path: Path, figur
     per_second = {name: OFFER.targets / taken for name, taken in middle.items() if name in {"ours", "churned"}}
     detail = f"{OFFER.targets} targets × {OFFER.images} images, medians of {ROUNDS} rounds: "
     detail += "; ".join(f"{name} {min(v):.2f}–{max(v):.2f}" for name, v in rounds.items() if name not in per_second)
-    figures.at_least(ROW, "of the speed of a bare aiohttp loop", middle["bare"], 0.75, "×", detail=detail)
-    body = "the same loop without the JSON"
-    figures.shown(ROW, "of the speed of a loop that only reads", middle["body"], "×", detail=body)
+    figures.at_least(ROW, "speed against a bare aiohttp loop", middle["bare"], 0.75, "×", detail=detail)
+    figures.shown(ROW, "speed against that loop without the JSON", middle["body"], "×")
     sdk_detail = f"its time for {SDK_TARGETS} targets scaled; `invoke`, one client per thread"
-    what = "as fast as the vendor's SDK in 32 threads"
+    what = "speed against the vendor's SDK in 32 threads"
     figures.at_least(ROW, what, middle["sdk 32"], 3.5, "×", case="HTTP", detail=sdk_detail)
     if tls is None:
         figures.skip(ROW, what, "openssl is not installed", case="TLS")
     else:
         figures.at_least(ROW, what, middle["sdk tls"], 5, "×", case="TLS", detail="both verify the certificate")
-        figures.shown(ROW, "of the speed of a bare aiohttp loop over TLS", middle["bare tls"], "×", minor=True)
+        figures.shown(ROW, "speed against a bare aiohttp loop over TLS", middle["bare tls"], "×", minor=True)
     for threads, case in ((1, "alone"), (8, "in 8 threads")):
-        figures.shown(ROW, "as fast as the SDK", middle[f"sdk {threads}"], "×", case=case, minor=True)
+        figures.shown(ROW, "speed against the SDK", middle[f"sdk {threads}"], "×", case=case, minor=True)
     figures.shown(ROW, "targets a second", OFFER.targets / first, case="first run", detail="once")
     figures.shown(ROW, "targets a second", per_second["ours"], case="unchanged")
     tenth = "one image replaced in every tenth target"
