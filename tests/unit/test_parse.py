@@ -171,12 +171,12 @@ def test_any_object_is_read_without_an_exception(document: dict[str, Any]) -> No
 def test_records_read_before() -> None:
     """A reader that has read a record gives the same again, its notices too, and never takes one for another."""
     reader = RecordReader(UK8S_IMAGE, at_once=2)
-    documents = [
+    bodies: list[dict[str, Any]] = [
         {"ImageSet": [{"ImageId": "a", "Odd": 1, "ImageSize": "big"}, {"ImageId": "b", "Odd": True}]},
         {"ImageSet": [{"ImageId": "a", "Odd": 1.0}, {"ImageId": "a", "Odd": 1, "ImageSize": "big"}, {"Odd": 1}]},
         {"ImageSet": ["a", "b", " ", None, 5, {"ImageId": "c", "NotSupportGPU": False}]},
     ]
-    for document in documents * 2:
+    for document in bodies * 2:
         shared = parse(document, UK8S_IMAGE, "hk-02", {}, reader)
         alone = read(document)
         assert shared == alone
