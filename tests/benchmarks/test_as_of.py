@@ -96,7 +96,7 @@ def test_as_of(history: tuple[Engine, Connection, Made], figures: Figures) -> No
             for at in asking.moments(0.02, 0.98)[:5]:
                 question(at)()
     scanned = {sql: tables for sql, params in asked if (tables := scans(conn, (sql, params)))}
-    case = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[engine.dialect.name]
+    case = engine.dialect.name
     where = f"{made.intervals:,} intervals, {made.runs:,} runs"
     detail = f"{len(asked)} statements; {where}; {scanned or 'none'}"
     for words, attribute, bar, expected in (

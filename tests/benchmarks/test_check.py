@@ -41,9 +41,8 @@ def test_check(both: Engine, both_urls: str, tmp_path: Path, figures: Figures) -
     path.write_text("".join(rules))
     best = min(_seconds(both_urls, path, diary) for _ in range(3))
 
-    case = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[both.dialect.name]
-    what = "1,000 rules × 5,000 images"
-    figures.at_most("check", what, best, SECONDS, "s", case=case, detail="the whole command; best of three")
+    detail = "the whole command; best of three"
+    figures.at_most("check", "1,000 rules × 5,000 images", best, SECONDS, "s", case=both.dialect.name, detail=detail)
 
 
 def _seconds(url: str, path: Path, diary: Diary) -> float:

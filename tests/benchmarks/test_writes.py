@@ -52,7 +52,7 @@ def test_unchanged_run(large: Large, tmp_path: Path, figures: Figures) -> None:
                 tallies.append(tally)
     grown = (payload_bytes(path) - payload) / (2 * ROUNDS)
 
-    note_counts(figures, tallies, targets, "SQLite")
+    note_counts(figures, tallies, targets, "sqlite")
     busy, waiting = (1000 * statistics.median(seconds) / targets for seconds in (alone, beside))
     detail = f"while nothing is asked, disk included; beside the asking {waiting:.2f} ms"
     figures.at_most(UNCHANGED, "time in the store per target", busy, 0.1, "ms", detail=detail)
@@ -88,7 +88,7 @@ def test_growth(sqlite_url: str, figures: Figures) -> None:
 
 def test_changed_run(both: Engine, both_urls: str, figures: Figures) -> None:
     """One image replaced in every target: ≤ 1 ms per change, and as many rows as there are changes."""
-    name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[both.dialect.name]
+    name = both.dialect.name
     unchanged: list[Tally] = []
     changed: list[Tally] = []
     tenth: list[Tally] = []
@@ -103,7 +103,7 @@ def test_changed_run(both: Engine, both_urls: str, figures: Figures) -> None:
             costs.append(1000 * (after - before) / (2 * SMALL.targets))
         server.churn(SMALL.targets // 10)
         counted_run(runs, server, tenth, changes=SMALL.targets // 5)
-    if name != "SQLite":
+    if name != "sqlite":
         note_counts(figures, unchanged, SMALL.targets, name)
     detail = f"beyond an unchanged run; {SMALL.targets} targets × {SMALL.images} images, one replaced in each, so "
     detail += f"{2 * SMALL.targets} changes; median of {ROUNDS} rounds, {min(costs):.2f}–{max(costs):.2f}"

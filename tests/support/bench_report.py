@@ -28,17 +28,20 @@ Document = dict[str, Any]
 PUBLISHED = Path("docs", "bench.json")
 #: What stands in the README around the table.
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+#: The load average up to which a machine is quiet.
+QUIET = 0.5
 _WIDTH = 140
 
 
-def document_of(figures: Sequence[Figure], *, seconds: float) -> Document:
-    """Give everything there is to tell, in the order of the promise."""
+def document_of(figures: Sequence[Figure], *, seconds: float, load: float = 0.0) -> Document:
+    """Give everything there is to tell, in the order of the promise; *load* is what the machine did before."""
     order = [*ROWS, NOT_MEASURED]
     now = datetime.now(UTC)
     return {
         "date": f"{now:%Y-%m-%dT%H:%M:%SZ}",
         "commit": commit(),
         "seconds": round(seconds),
+        "load": round(load, 2),
         "machine": machine(),
         "rows": [{**asdict(figure), "bar": figure.bar} for figure in sorted(figures, key=lambda f: order.index(f.row))],
     }
@@ -79,7 +82,8 @@ def heading(document: Document) -> str:
     """Say when, on what and of which commit the figures are."""
     made = document["machine"]
     on = f"{made['cpu']}, {made['cores']} cores, {made['os']}, {made['python']}"
-    return f"{document['date'][:16].replace('T', ' ')} UTC · {on} · commit {document['commit']}"
+    busy = f" · not alone: load {document['load']:g}" if document["load"] > QUIET else ""
+    return f"{document['date'][:16].replace('T', ' ')} UTC · {on} · commit {document['commit']}{busy}"
 
 
 # --- for a terminal --------------------------------------------------------------------------------------------------
@@ -170,7 +174,7 @@ def _lines(figures: Sequence[Figure]) -> Iterator[str]:
 
 def _bars(cases: Sequence[Figure]) -> str:
     bars = list(dict.fromkeys(figure.bar for figure in cases))
-    return ", ".join(bars)
+    return bars[0] if len(bars) == 1 else ", ".join(f"{figure.case} {figure.bar}" for figure in cases if figure.bar)
 
 
 def _case(figure: Figure) -> str:

@@ -10,6 +10,7 @@ under `.bench`; with `--publish` the README's table is made anew (`bench_report`
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
@@ -33,6 +34,8 @@ ROWS = (
     "other designs",
 )
 NOT_MEASURED = "not measured"
+#: Cases by the names that the code has for them.
+_CASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 _PROPERTY = "figure"
 
 
@@ -56,13 +59,13 @@ class Figure:
     def bar(self) -> str:
         """Give the bar in words; nothing where there is none."""
         if self.at_least == self.at_most is not None:
-            text = number(self.at_most)
+            text = f"{self.at_most:,g}"
         elif self.at_least is not None and self.at_most is not None:
-            text = f"{number(self.at_least)}–{number(self.at_most)}"
+            text = f"{self.at_least:,g}–{self.at_most:,g}"
         elif self.at_least is not None:
-            text = f"≥ {number(self.at_least)}"
+            text = f"≥ {self.at_least:,g}"
         elif self.at_most is not None:
-            text = f"≤ {number(self.at_most)}"
+            text = f"≤ {self.at_most:,g}"
         else:
             return ""
         return with_unit(text, self.unit)
@@ -112,8 +115,9 @@ class Figures:
     ) -> None:
         """Note a figure that must lie between two bars."""
         verdict: Verdict = "pass" if low <= measured <= high else "SHORT"
-        bars = {"at_least": low, "at_most": high}
-        self._note(row=row, what=what, measured=measured, unit=unit, verdict=verdict, **bars, **more)
+        self._note(
+            row=row, what=what, measured=measured, at_least=low, at_most=high, unit=unit, verdict=verdict, **more
+        )
 
     def exactly(self, row: str, what: str, measured: float, bar: float, unit: str = "", **more: Any) -> None:
         """Note a count that must be *bar*."""
@@ -127,11 +131,11 @@ class Figures:
         """Note that a figure is missing because this machine lacks what it takes."""
         self._note(row=row, what=what, verdict="skip", detail=reason, **more)
 
-    def _note(self, *, row: str, measured: float | None = None, **more: Any) -> None:
+    def _note(self, *, row: str, measured: float | None = None, case: str = "", **more: Any) -> None:
         assert row in ROWS, row
         # seven digits mean more than enough, and keep the file readable
         value = None if measured is None else float(f"{measured:.7g}")
-        figure = Figure(row=row, measured=value, **more)
+        figure = Figure(row=row, measured=value, case=_CASES.get(case, case), **more)
         self._noted.append((_PROPERTY, asdict(figure)))
 
 
@@ -175,6 +179,8 @@ class _Session:
     def __init__(self, config: pytest.Config) -> None:
         self._is_published = bool(config.getoption("publish"))
         self._begun = time.monotonic()
+        # what else this machine was doing
+        self._load = os.getloadavg()[0]
         self._found: list[Figure] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -188,7 +194,7 @@ class _Session:
 
         if not self._found:
             return
-        document = bench_report.document_of(self._found, seconds=time.monotonic() - self._begun)
+        document = bench_report.document_of(self._found, seconds=time.monotonic() - self._begun, load=self._load)
         terminalreporter.section("figures")
         for text in bench_report.table(document):
             terminalreporter.write_line(text)

@@ -129,14 +129,14 @@ def test_missed_bar(pytester: pytest.Pytester) -> None:
 def test_acceptance_rows(figures_noted: Figures, properties: Properties) -> None:
     """Each figure is a row of the acceptance table with its own verdict; shown ones are not counted."""
     figures_noted.at_most("memory", "peak", 200, 150, "MB", case="first run", detail="as a process")
-    figures_noted.at_most("memory", "peak", 100, 150, "MB", case="unchanged")
+    figures_noted.at_most("memory", "peak", 100, 150, "MB", case="sqlite")
     figures_noted.shown("memory", "libraries", 70, "MB")
     rows = acceptance_table.rows_of(report(properties, "failed", "memory"))
     lines = acceptance_table.render(rows, width=120, heading="now")
 
     assert [(row.verdict, row.line, row.measured) for row in rows] == [
         ("FAIL", "memory: peak (first run) ≤ 150 MB", "200 MB — as a process"),
-        ("pass", "memory: peak (unchanged) ≤ 150 MB", "100 MB"),
+        ("pass", "memory: peak (SQLite) ≤ 150 MB", "100 MB"),
         ("show", "memory: libraries", "70 MB"),
     ]
     assert lines[-1] == "1 of 2 lines hold"
@@ -175,6 +175,14 @@ def test_markdown() -> None:
         "| check: wrk |  | skip |",
         "| other designs: size |  | 1 |",
     ]
+
+
+def test_not_alone() -> None:
+    """Figures of a machine that had other work say so."""
+    quiet, busy = (bench_report.document_of([], seconds=1, load=load) for load in (0.3, 6.1))
+
+    assert "not alone" not in bench_report.heading(quiet)
+    assert bench_report.heading(busy).endswith(" · not alone: load 6.1")
 
 
 def test_publish(tmp_path: Path) -> None:
