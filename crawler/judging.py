@@ -9,7 +9,7 @@ from crawler.diff import compare
 from crawler.guard import GuardPolicy, judge
 from crawler.kinds import KINDS
 from crawler.model import Known, Reply, Snapshot, Verdict
-from crawler.parse import RecordReader, parse
+from crawler.parse import SetReader, parse
 
 _UNCOMPARED = frozenset(spec.name for kind in KINDS.values() for spec in kind.fields if not spec.compared)
 
@@ -19,7 +19,7 @@ class PureJudge:
 
     def __init__(self, policy: GuardPolicy) -> None:
         self._policy = policy
-        self._readers = {name: RecordReader(kind) for name, kind in KINDS.items()}
+        self._readers = {name: SetReader(kind) for name, kind in KINDS.items()}
 
     def read(self, reply: Reply, zone_numbers: Mapping[int, str], /) -> Snapshot:
         """Read the images *reply* lists; *zone_numbers* are the numeric ZoneIds whose zone is known."""

@@ -20,8 +20,9 @@ from crawler.store.ledger import PlannedTarget
 from crawler.store.writer import Recorder
 from crawler.targets import request_parameters
 
-#: Targets written in one transaction.
+#: Targets written in one transaction; fewer when they bring so many images that asking would have to wait for it.
 BATCH = 250
+IMAGES = 10_000
 #: Answers that wait to be judged; decoded ones are large, and a longer queue would gain nothing.
 QUEUE = 20
 #: The longest a decided target waits for its transaction.
@@ -173,7 +174,8 @@ class Observing:
                 items, is_open = await self._next_items()
                 if items:
                     await self._judge(items)
-                if self._recorder.pending >= self._batch or (is_open and not items):
+                is_full = self._recorder.pending >= self._batch or self._recorder.pending_images >= IMAGES
+                if is_full or (is_open and not items):
                     await self._in_thread(self._recorder.commit)
             await self._in_thread(self._recorder.settle)
         finally:

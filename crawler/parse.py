@@ -9,6 +9,7 @@ make the store fail.
 
 from __future__ import annotations
 
+import hashlib
 import marshal
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ from crawler.model import Attributes, ImageKey, Snapshot, canonical_json, fold_k
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
 _LARGEST = 2**63
+#: Records of a set; a smaller one is a project's own as a rule, and read as quickly as looked up.
+WORTH_REMEMBERING = 5
 
 
 class Record(NamedTuple):
@@ -31,31 +34,37 @@ class Record(NamedTuple):
     notices: tuple[str, ...] = ()
 
 
-class RecordReader:
-    """Reads the records of one kind; one that was read before is not read again: projects share most images."""
+class SetReader:
+    """Reads the image sets of one kind; one that was read before is not read again: projects of a zone share most."""
 
-    def __init__(self, kind: Kind, *, at_once: int = 16_384) -> None:
-        """*at_once*: how many records are remembered before all are forgotten."""
+    def __init__(self, kind: Kind, *, at_once: int = 256) -> None:
+        """*at_once*: how many sets are remembered before all are forgotten."""
         self.kind = kind
         self._at_once = at_once
-        self._read_before: dict[bytes, Record | None] = {}
+        self._read_before: dict[bytes, list[Record | None]] = {}
         #: The field of each spelling, as documented and case folded; None for the id's own.
         self._fields: dict[str, Field | None] = {}
         for spellings, spec in [(spec.keys, spec) for spec in kind.fields] + [(kind.id_keys, None)]:
             self._fields |= dict.fromkeys([*spellings, *(spelling.casefold() for spelling in spellings)], spec)
 
-    def read(self, image_set: str, record: Any) -> Record | None:
-        """Read a *record* of *image_set*; a bare string is an id without attributes; None when there is no id."""
+    def read(self, image_set: str, records: list[Any]) -> list[Record | None]:
+        """Read the *records* of *image_set*; a bare string is an id without attributes; None where there is no id."""
+        if len(records) < WORTH_REMEMBERING:
+            return self._read_all(image_set, records)
         try:
-            likeness = marshal.dumps((image_set, record), 2)  # in this format only equal values have equal bytes
+            written = marshal.dumps((image_set, records), 2)  # in this format only equal values have equal bytes
         except ValueError:  # nested too deeply
-            return self._read(image_set, record)
-        if likeness in self._read_before:
-            return self._read_before[likeness]
-        if len(self._read_before) >= self._at_once:
-            self._read_before.clear()
-        read = self._read_before[likeness] = self._read(image_set, record)
-        return read
+            return self._read_all(image_set, records)
+        likeness = hashlib.sha256(written).digest()
+        found = self._read_before.get(likeness)
+        if found is None:
+            if len(self._read_before) >= self._at_once:
+                self._read_before.clear()
+            found = self._read_before[likeness] = self._read_all(image_set, records)
+        return found
+
+    def _read_all(self, image_set: str, records: list[Any]) -> list[Record | None]:
+        return [self._read(image_set, record) for record in records]
 
     def _read(self, image_set: str, record: Any) -> Record | None:
         if isinstance(record, str):
@@ -90,15 +99,15 @@ class RecordReader:
 
 
 def parse(
-    document: Mapping[str, Any], kind: Kind, zone: str, zone_of: Mapping[int, str], reader: RecordReader | None = None
+    document: Mapping[str, Any], kind: Kind, zone: str, zone_of: Mapping[int, str], reader: SetReader | None = None
 ) -> Snapshot:
     """
     Read the images that *document*, a RetCode 0 answer of *zone*, lists.
 
     *zone_of* maps the numeric ZoneIds whose zone is known; a record that states another zone's number is foreign.
-    *reader* is a reader of this *kind* that has read before; its records are shared.
+    *reader* is a reader of this *kind* that has read before; what its sets say is shared.
     """
-    reader = reader or RecordReader(kind)
+    reader = reader or SetReader(kind)
     images: dict[ImageKey, Attributes] = {}
     foreign: set[ImageKey] = set()
     numbers: set[int | None] = set()
@@ -106,8 +115,7 @@ def parse(
     unreadable = 0
 
     for set_name, records in _sets(document, kind, notices):
-        for record in records:
-            read = reader.read(set_name, record)
+        for read in reader.read(set_name, records):
             if read is None:
                 unreadable += 1
                 notices[f"{set_name}: a record without {kind.id_keys[0]}"] = None

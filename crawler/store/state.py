@@ -24,7 +24,6 @@ class OpenInterval(NamedTuple):
     """An interval that lasts."""
 
     interval_id: int
-    version_id: int
     present_since: datetime
 
 
@@ -102,7 +101,7 @@ def _open_images(conn: Connection, target_ids: Collection[int], versions: Versio
         key, attributes = stored[version_id]
         found = images[target_id]
         found.attributes[key] = attributes
-        found.intervals[key] = OpenInterval(interval_id, version_id, present_since)
+        found.intervals[key] = OpenInterval(interval_id, present_since)
     return images
 
 

@@ -125,6 +125,11 @@ class Recorder:
         return len(self._pending)
 
     @property
+    def pending_images(self) -> int:
+        """Count the images that those targets open or change: what writing them takes follows that."""
+        return sum(len(item.news.verdict.baseline or item.news.verdict.changes) for item in self._pending if item.news)
+
+    @property
     def waiting(self) -> frozenset[Target]:
         """Give the targets that were to be asked again and have not answered yet."""
         return frozenset(self._waiting)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crawler.kinds import UK8S_IMAGE
 from crawler.model import ImageKey, Snapshot, canonical_json, fold_keys
-from crawler.parse import RecordReader, parse
+from crawler.parse import WORTH_REMEMBERING, SetReader, parse
 from tests.support.answers import answer, documents, image_key, shuffled
 
 
@@ -168,14 +168,15 @@ def test_any_object_is_read_without_an_exception(document: dict[str, Any]) -> No
     assert snapshot == read(document)
 
 
-def test_records_read_before() -> None:
-    """A reader that has read a record gives the same again, its notices too, and never takes one for another."""
-    reader = RecordReader(UK8S_IMAGE, at_once=2)
+def test_sets_read_before() -> None:
+    """A reader that has read a set gives the same again, its notices too, and never takes one for another."""
+    reader = SetReader(UK8S_IMAGE, at_once=2)
     bodies: list[dict[str, Any]] = [
         {"ImageSet": [{"ImageId": "a", "Odd": 1, "ImageSize": "big"}, {"ImageId": "b", "Odd": True}]},
         {"ImageSet": [{"ImageId": "a", "Odd": 1.0}, {"ImageId": "a", "Odd": 1, "ImageSize": "big"}, {"Odd": 1}]},
         {"ImageSet": ["a", "b", " ", None, 5, {"ImageId": "c", "NotSupportGPU": False}]},
     ]
+    bodies += [{"ImageSet": body["ImageSet"] * WORTH_REMEMBERING} for body in bodies]
     for document in bodies * 2:
         shared = parse(document, UK8S_IMAGE, "hk-02", {}, reader)
         alone = read(document)
@@ -185,9 +186,7 @@ def test_records_read_before() -> None:
 
 def test_records_of_two_targets_are_shared() -> None:
     """Projects that list the same image hold one copy of what it says."""
-    reader = RecordReader(UK8S_IMAGE)
-    first, second = (
-        parse({"ImageSet": [{"ImageId": "a", "ImageName": "Ubuntu"}]}, UK8S_IMAGE, "hk-02", {}, reader).images
-        for _ in range(2)
-    )
-    assert first[ImageKey("ImageSet", "a")] is second[ImageKey("ImageSet", "a")]
+    reader = SetReader(UK8S_IMAGE)
+    records = [{"ImageId": str(number), "ImageName": "Ubuntu"} for number in range(WORTH_REMEMBERING)]
+    first, second = (parse({"ImageSet": records}, UK8S_IMAGE, "hk-02", {}, reader).images for _ in range(2))
+    assert first[ImageKey("ImageSet", "0")] is second[ImageKey("ImageSet", "0")]
