@@ -226,7 +226,7 @@ def _write_changes(
             for key in hold.keys
         }
         for key, change in _image_changes(item.verdict):
-            before, after = planned.payload_id, payloads[item.evidence.digest]
+            before, after = item.state.last.payload_id, payloads[item.evidence.digest]
             if change.event == "withdrawn" and key in held:
                 before, after = held[key].before_payload_id, held[key].payload_id or after
             rows.append(
@@ -270,10 +270,10 @@ def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: 
                 "confirmations": 0,
                 "status": "open",
                 "resolved_at": END_OF_TIME,
-                "before_payload_id": planned.payload_id,
+                "before_payload_id": item.state.last.payload_id,
                 "payload_id": payloads[item.evidence.digest],
             }
-            for target_id, (planned, item) in new.items()
+            for target_id, (_, item) in new.items()
         ]
         # At most one new hold per target, so the target names it.
         added = conn.execute(insert(Hold).returning(Hold.id, Hold.target_id), rows).all()

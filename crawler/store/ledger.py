@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Update, bindparam, delete, insert, select, update
 from sqlalchemy.sql.dml import ReturningInsert
@@ -51,12 +51,17 @@ class PlannedTarget:
     last_good_at: datetime | None
     #: Start of that run, where it is the last run; None where that has to be looked up.
     last_good_started_at: datetime | None = None
-    snapshot_digest: str | None = None
-    payload_id: int | None = None
-    written_at: datetime | None = None
     #: The span of trouble that still lasts.
     trouble: asof.Trouble | None = None
     has_hold: bool = False
+
+
+class LastAnswer(NamedTuple):
+    """What is kept of the last answer of a target that wrote anything; looked up only where the next one differs."""
+
+    snapshot_digest: str | None
+    payload_id: int | None
+    written_at: datetime | None
 
 
 # --- scopes and their bitmaps ----------------------------------------------------------------------------------------
@@ -146,9 +151,8 @@ def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
     for portion in portions(sorted(target_ids)):
         seen = asof.with_troubles(conn, {target_id: runs[target_id] for target_id in portion if target_id in runs})
         with_holds = set(conn.execute(_with_open_holds(), {"targets": portion}).scalars())
-        for *names, target_id, account_id, baseline_run_id, body_hash, digest, payload_id, written_at in conn.execute(
-            _planned_columns(), {"targets": portion}
-        ):
+        rows = conn.execute(_planned_columns(), {"targets": portion})
+        for *names, target_id, account_id, baseline_run_id, body_hash in rows:
             observation = seen.get(target_id)
             trouble = observation.current_trouble if observation else None
             is_good = observation is not None and (trouble is None or trouble.outcome == "held")
@@ -161,9 +165,6 @@ def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
                     body_hash=body_hash,
                     last_good_at=observation.observed_at if observation else None,
                     last_good_started_at=observation.last_run.started_at if observation and is_good else None,
-                    snapshot_digest=digest,
-                    payload_id=payload_id,
-                    written_at=written_at,
                     trouble=trouble if trouble and trouble.to_run_id == OPEN_RUN else None,
                     has_hold=target_id in with_holds,
                 )
@@ -192,20 +193,27 @@ def _with_open_holds() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _planned_columns() -> Select[*tuple[Any, ...]]:
-    columns: tuple[Any, ...] = (
-        TargetRow.id,
-        TargetRow.account_id,
-        TargetRow.baseline_run_id,
-        TargetRow.body_hash,
-        TargetRow.snapshot_digest,
-        TargetRow.payload_id,
-        TargetRow.written_at,
-    )
+    columns: tuple[Any, ...] = (TargetRow.id, TargetRow.account_id, TargetRow.baseline_run_id, TargetRow.body_hash)
     return (
         select(*TARGET_COLUMNS, *columns)
         .join(Account, Account.id == TargetRow.account_id)
         .where(among(TargetRow.id, "targets"))
     )
+
+
+def last_answers(conn: Connection, target_ids: Iterable[int]) -> dict[int, LastAnswer]:
+    """Give what is kept of the last answer of each target."""
+    return {
+        target_id: LastAnswer(*kept)
+        for portion in portions(target_ids)
+        for target_id, *kept in conn.execute(_kept_of_answers(), {"targets": portion})
+    }
+
+
+@cache
+def _kept_of_answers() -> Select[*tuple[Any, ...]]:
+    columns: tuple[Any, ...] = (TargetRow.snapshot_digest, TargetRow.payload_id, TargetRow.written_at)
+    return select(TargetRow.id, *columns).where(among(TargetRow.id, "targets"))
 
 
 def finish_run(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from crawler.model import END_OF_TIME, Attributes, ImageKey, Known, OpenHold
-from crawler.store.ledger import PlannedTarget
+from crawler.store.ledger import LastAnswer, PlannedTarget
 from crawler.store.statements import portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
 from crawler.store.versions import Versions
@@ -42,20 +42,22 @@ class TargetState:
     known: Known
     intervals: Mapping[ImageKey, OpenInterval]
     holds: Mapping[int, HoldEvidence]
+    last: LastAnswer
 
     def narrowed_to(self, keys: Iterable[ImageKey]) -> TargetState:
         """Give what writing about these images takes: a judged target waits for its transaction without the rest."""
         intervals = {key: self.intervals[key] for key in keys if key in self.intervals}
-        return TargetState(known=replace(self.known, images={}), intervals=intervals, holds=self.holds)
+        return replace(self, known=replace(self.known, images={}), intervals=intervals)
 
 
 def load(
     conn: Connection,
     wanted: Sequence[PlannedTarget],
     listed: Mapping[int, Set[ImageKey]],
+    last: Mapping[int, LastAnswer],
     versions: Versions,
 ) -> dict[int, TargetState]:
-    """Give the state of the *wanted* targets by id; *listed* are the images in the answer of each."""
+    """Give the state of the *wanted* targets by id; *listed* are the images in the answer of each, *last* the last."""
     seen = [planned for planned in wanted if planned.ever_ok]
     open_images = _open_images(conn, [planned.target_id for planned in seen], versions)
     new = {
@@ -64,7 +66,7 @@ def load(
     }
     before = _seen_before(conn, new)
     holds = _open_holds(conn, [planned.target_id for planned in seen if planned.has_hold])
-    good = _last_good(conn, seen)
+    good = _last_good(conn, seen, last)
     states: dict[int, TargetState] = {}
     for planned in wanted:
         images = open_images.get(planned.target_id) or _OpenImages({}, {})
@@ -79,6 +81,7 @@ def load(
             ),
             intervals=images.intervals,
             holds={hold.hold_id: evidence for hold, evidence in target_holds},
+            last=last[planned.target_id],
         )
     return states
 
@@ -156,7 +159,9 @@ def _open_holds(conn: Connection, target_ids: Iterable[int]) -> dict[int, list[t
     return holds
 
 
-def _last_good(conn: Connection, planned: Iterable[PlannedTarget]) -> dict[int, datetime]:
+def _last_good(
+    conn: Connection, planned: Iterable[PlannedTarget], last: Mapping[int, LastAnswer]
+) -> dict[int, datetime]:
     """
     Give a lower bound of each target's last good observation, from which a change is dated `not_before`.
 
@@ -166,7 +171,8 @@ def _last_good(conn: Connection, planned: Iterable[PlannedTarget]) -> dict[int, 
     good: dict[int, datetime] = {}
     unknown: dict[datetime, list[int]] = {}
     for target in planned:
-        moments = [moment for moment in (target.last_good_started_at, target.written_at) if moment is not None]
+        written_at = last[target.target_id].written_at
+        moments = [moment for moment in (target.last_good_started_at, written_at) if moment is not None]
         if moments:
             good[target.target_id] = max(moments)
         if target.last_good_started_at is None and target.last_good_at is not None:

@@ -8,50 +8,28 @@ answers as before costs one bit of that mark.
 
 from __future__ import annotations
 
-import json
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Literal
 
-from sqlalchemy import Connection, Engine, delete, insert, update
+from sqlalchemy import Connection, Engine, update
 
 from crawler.model import (
     IMAGE_EVENTS,
     OUTCOMES,
     Failure,
-    Known,
     Reply,
     RunStatus,
-    Snapshot,
     Target,
-    Verdict,
-    digest_of,
     require_aware,
 )
 from crawler.store import batch, state
 from crawler.store.batch import Decision, News, Setback
 from crawler.store.engine import Fence, begin, read
-from crawler.store.evidence import Evidence
-from crawler.store.ledger import PlannedTarget, finish_run, positions
-from crawler.store.tables import Run, ZoneNumber
-from crawler.store.versions import Versions
-
-#: Different notices of one run that are kept.
-MAX_NOTICES = 50
-#: Answers remembered as read: projects of a zone often get the same body, and more zones than this are nowhere.
-ANSWERS_AT_ONCE = 128
-
-
-class Judge(Protocol):
-    """The thinking: what an answer says, and what it means."""
-
-    def read(self, reply: Reply, zone_numbers: Mapping[int, str], /) -> Snapshot:
-        """Read the images a reply lists; *zone_numbers* are the numeric ZoneIds whose zone is known."""
-
-    def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
-        """Decide what a snapshot means; with *reasked* false it may want the target asked again first."""
+from crawler.store.ledger import LastAnswer, PlannedTarget, finish_run, last_answers, positions
+from crawler.store.tables import Run
+from crawler.store.understanding import Judge, Understanding, Understood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +38,7 @@ class _Answer:
 
     planned: PlannedTarget
     reply: Reply
-    snapshot: Snapshot
-    digest: str
-    observed_at: datetime
+    understood: Understood
     reasked: bool
 
 
@@ -95,29 +71,14 @@ class Recorder:
         self._judge = judge
         self._clock = clock
         self._unlisted = frozenset(unlisted)
-        self._catalog_numbers = catalog_numbers or {}
-        # A number that the catalog now gives to another zone is not confirmed any more.
-        self._zone_numbers = {
-            account_id: {
-                number: zone
-                for number, zone in numbers.items()
-                if self._catalog_numbers.get(account_id, {}).get(number, zone) == zone
-            }
-            for account_id, numbers in (zone_numbers or {}).items()
-        }
+        self._understanding = Understanding(judge, confirmed=zone_numbers or {}, catalog=catalog_numbers or {})
         self._bits = positions(target.target_id for target in planned.values())
         self._reached = bytearray((len(planned) + 7) // 8)
         self._latest: datetime | None = None
-        self._judged: set[Target] = set()
+        self._judged = bytearray(len(self._reached))
         self._waiting: dict[Target, _Answer] = {}
         self._pending: list[Decision] = []
-        self._confirmed: list[tuple[int, int, str]] = []
         self._counters = dict.fromkeys((*OUTCOMES, "baseline_targets", "baseline_images", *IMAGE_EVENTS), 0)
-        self._notices: dict[str, list[Target]] = {}
-        self._read_before: OrderedDict[object, tuple[Snapshot, str]] = OrderedDict()
-        self._versions = Versions()
-        #: Answers of what is pending, by the hash of the body.
-        self._packed: dict[bytes, Evidence] = {}
 
     @property
     def pending(self) -> int:
@@ -142,13 +103,7 @@ class Recorder:
     @property
     def notices(self) -> list[str]:
         """Give what was not understood, each sentence once, with how many targets said so."""
-        lines = [
-            f"{targets[0]}: {notice}" + (f" (and {len(targets) - 1} more targets)" if len(targets) > 1 else "")
-            for notice, targets in self._notices.items()
-        ]
-        if len(lines) > MAX_NOTICES:
-            lines[MAX_NOTICES:] = [f"and {len(lines) - MAX_NOTICES} more kinds of notices"]
-        return lines
+        return self._understanding.notices
 
     # --- judging -----------------------------------------------------------------------------------------------------
 
@@ -156,16 +111,18 @@ class Recorder:
         """Decide what *items* mean, and give the targets to ask again at once."""
         answers: list[_Answer] = []
         for item in items:
+            planned = self._planned[item.target]
             first = self._waiting.pop(item.target, None) if item.is_reask else None
             if isinstance(item, Reply):
-                answer = self._read(item)
-                if answer is not None:
-                    answers.append(answer)
+                if item.unchanged and not planned.has_hold:
+                    self._decide(Decision(planned=planned))
+                else:
+                    answers.append(self._understood(planned, item))
             elif first is not None:
                 # There is no second answer to be had, so the first one has to do.
                 answers.append(replace(first, reasked=True))
             else:
-                self._decide(Decision(planned=self._planned[item.target], setback=self._setback(item)))
+                self._decide(Decision(planned=planned, setback=self._setback(item)))
         return self._decide_answers(answers)
 
     def settle(self) -> None:
@@ -174,96 +131,66 @@ class Recorder:
         self._waiting.clear()
         self._decide_answers(answers)
 
-    def _read(self, reply: Reply) -> _Answer | None:
-        """Give the answer to judge; None when it says what the last one said, and is decided by that."""
-        planned = self._planned[reply.target]
-        if reply.unchanged and not planned.has_hold:
-            self._decide(Decision(planned=planned))
-            return None
-        snapshot, digest = self._snapshot(planned, reply)
-        self._confirm_zone_number(planned, snapshot)
-        for notice in snapshot.notices:
-            self._notices.setdefault(notice, []).append(planned.target)
-        # The same snapshot in another body (a cloud that shuffles its lists): nothing is written, not even the new
-        # hash. Were it kept, a cloud that shuffles every time would cost an update per target per run; so this one
-        # costs decoding and reading each time, until something really changes and the hash is written with it.
-        if digest == planned.snapshot_digest and planned.body_hash is not None and not planned.has_hold:
-            self._decide(Decision(planned=planned))
-            return None
-        # Never before what the target's history holds already, should the clock have been set back within the run.
-        floor = [moment for moment in (planned.last_good_at, planned.written_at) if moment is not None]
-        observed_at = max([require_aware(reply.received_at), *floor])
-        return _Answer(
-            planned=planned,
-            reply=replace(reply, document=None),  # the largest part of it, and done with
-            snapshot=snapshot,
-            digest=digest,
-            observed_at=observed_at,
-            reasked=reply.is_reask,
-        )
-
-    def _snapshot(self, planned: PlannedTarget, reply: Reply) -> tuple[Snapshot, str]:
-        """Read a reply, once for all targets of a zone that got the same body."""
-        numbers = self._zone_numbers.get(planned.account_id, {})
-        # Numbers are only ever added during a run, so their count says which were known.
-        same = (reply.body_hash, planned.account_id, reply.target.zone, reply.target.kind, len(numbers))
-        found = self._read_before.get(same)
-        if found is None:
-            if reply.document is None:
-                reply = replace(reply, document=json.loads(reply.body), unchanged=False)
-            snapshot = self._judge.read(reply, numbers)
-            found = self._read_before[same] = (snapshot, self._digest(snapshot))
-            if len(self._read_before) > ANSWERS_AT_ONCE:
-                self._read_before.popitem(last=False)
-        self._read_before.move_to_end(same)
-        return found
-
-    def _digest(self, snapshot: Snapshot) -> str:
-        """
-        Give the digest by which the next answer is compared: what the snapshot lists, and what was not understood.
-
-        Order, duplicates and key case do not count. A new oddity does: it makes a different answer, is looked at and
-        kept as evidence once, and no more after that.
-        """
-        versions = [self._versions.digest(key, attributes) for key, attributes in snapshot.images.items()]
-        return digest_of([sorted(versions), sorted(snapshot.foreign), sorted(snapshot.notices)])
+    def _understood(self, planned: PlannedTarget, reply: Reply) -> _Answer:
+        understood = self._understanding.read(planned, reply)
+        reply = replace(reply, document=None)  # the largest part of it, and done with
+        return _Answer(planned=planned, reply=reply, understood=understood, reasked=reply.is_reask)
 
     def _decide_answers(self, answers: Sequence[_Answer]) -> list[Target]:
         if not answers:
             return []
         with read(self._engine) as conn:
+            last = last_answers(conn, sorted(answer.planned.target_id for answer in answers))
+            differing = [answer for answer in answers if not self._is_shuffled(answer, last[answer.planned.target_id])]
             states = state.load(
                 conn,
-                [answer.planned for answer in answers],
-                {answer.planned.target_id: answer.snapshot.images.keys() for answer in answers},
-                self._versions,
+                [answer.planned for answer in differing],
+                {answer.planned.target_id: answer.understood.snapshot.images.keys() for answer in differing},
+                last,
+                self._understanding.versions,
             )
-        again: list[Target] = []
-        for answer in answers:
-            planned, target_state = answer.planned, states[answer.planned.target_id]
-            verdict = self._judge.decide(
-                target_state.known, answer.snapshot, observed_at=answer.observed_at, reasked=answer.reasked
-            )
-            if verdict.ask_again and not answer.reasked:
-                self._waiting[planned.target] = answer
-                again.append(planned.target)
-                continue
-            setback = _held(answer, verdict, target_state.known) if verdict.outcome == "held" else None
-            news = News(
-                evidence=self._evidence(answer.reply),
-                digest=answer.digest,
-                verdict=verdict,
-                state=target_state.narrowed_to(verdict.keys),
-                observed_at=answer.observed_at,
-            )
-            self._decide(Decision(planned=planned, setback=setback, news=news))
-        return again
+        return [
+            answer.planned.target
+            for answer in differing
+            if self._decide_answer(answer, states[answer.planned.target_id]) == "ask again"
+        ]
 
-    def _evidence(self, reply: Reply) -> Evidence:
-        """Give a reply as it is kept; projects of a zone often got the same body, which is packed once."""
-        if reply.body_hash not in self._packed:
-            self._packed[reply.body_hash] = Evidence.of(reply)
-        return self._packed[reply.body_hash]
+    def _is_shuffled(self, answer: _Answer, last: LastAnswer) -> bool:
+        """
+        Tell whether an answer is the last snapshot in another body, and decide it so: a cloud that shuffles its lists.
+
+        Nothing is written, not even the new hash. Were it kept, a cloud that shuffles every time would cost an update
+        per target per run; so this one costs decoding and reading each time, until something really changes and the
+        hash is written with it.
+        """
+        planned = answer.planned
+        is_same = answer.understood.digest == last.snapshot_digest
+        if not is_same or planned.body_hash is None or planned.has_hold:
+            return False
+        self._decide(Decision(planned=planned))
+        return True
+
+    def _decide_answer(self, answer: _Answer, known: state.TargetState) -> Literal["decided", "ask again"]:
+        planned = answer.planned
+        # Never before what the target's history holds already, should the clock have been set back within the run.
+        floor = [moment for moment in (planned.last_good_at, known.last.written_at) if moment is not None]
+        observed_at = max([require_aware(answer.reply.received_at), *floor])
+        verdict = self._judge.decide(
+            known.known, answer.understood.snapshot, observed_at=observed_at, reasked=answer.reasked
+        )
+        if verdict.ask_again and not answer.reasked:
+            self._waiting[planned.target] = answer
+            return "ask again"
+        news = News(
+            evidence=self._understanding.evidence(answer.reply),
+            digest=answer.understood.digest,
+            verdict=verdict,
+            state=known.narrowed_to(verdict.keys),
+            observed_at=observed_at,
+        )
+        setback = _held(news, len(known.known.images)) if verdict.outcome == "held" else None
+        self._decide(Decision(planned=planned, setback=setback, news=news))
+        return "decided"
 
     def _setback(self, failure: Failure) -> Setback:
         """Give the outcome of a failure; a refusal is `denied` only where nothing else was to be expected."""
@@ -284,21 +211,16 @@ class Recorder:
         )
 
     def _decide(self, decision: Decision) -> None:
-        target = decision.planned.target
-        if target in self._judged:
-            raise ValueError(f"{target} was answered twice in one run")
-        self._judged.add(target)
+        byte, bit = self._bit(decision)
+        if self._judged[byte] & bit:
+            raise ValueError(f"{decision.planned.target} was answered twice in one run")
+        self._judged[byte] |= bit
         self._pending.append(decision)
 
-    def _confirm_zone_number(self, planned: PlannedTarget, snapshot: Snapshot) -> None:
-        """Learn a numeric ZoneId: the catalog gives it to this zone alone, and all records of this answer agree."""
-        number, zone = snapshot.zone_number, planned.target.zone
-        numbers = self._zone_numbers.setdefault(planned.account_id, {})
-        if number is None or number in numbers:
-            return
-        if self._catalog_numbers.get(planned.account_id, {}).get(number) == zone:
-            numbers[number] = zone
-            self._confirmed.append((planned.account_id, number, zone))
+    def _bit(self, decision: Decision) -> tuple[int, int]:
+        """Give where the target stands in a bitmap over the scope: the byte, and the bit in it."""
+        position = self._bits[decision.planned.target_id]
+        return position >> 3, 1 << (position & 7)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -349,41 +271,30 @@ class Recorder:
         reached, counters = bytearray(self._reached), dict(self._counters)
         latest = self._latest
         for decision in self._pending:
-            bit = self._bits[decision.planned.target_id]
-            reached[bit >> 3] |= 1 << (bit & 7)
+            byte, bit = self._bit(decision)
+            reached[byte] |= bit
             _count(counters, decision)
             for moment in _moments(decision):
                 latest = moment if latest is None else max(latest, moment)
         with begin(self._engine, self._fence) as conn:
-            batch.write(conn, self._run_id, self._pending, self._versions, self._clock)
-            self._write_zone_numbers(conn)
+            batch.write(conn, self._run_id, self._pending, self._understanding.versions, self._clock)
+            self._understanding.write(conn)
             now = self._clock()
             latest = now if latest is None else max(now, latest)
             close(conn, bytes(reached), latest, counters)
         self._reached, self._counters, self._latest = reached, counters, latest
         self._pending.clear()
-        self._packed.clear()
-        self._confirmed.clear()
-
-    def _write_zone_numbers(self, conn: Connection) -> None:
-        if not self._confirmed:
-            return
-        for account_id, number, _ in self._confirmed:
-            # One that belonged to another zone once, and that the catalog has moved.
-            conn.execute(delete(ZoneNumber).where(ZoneNumber.account_id == account_id, ZoneNumber.number == number))
-        rows: list[dict[str, Any]] = [
-            {"account_id": account_id, "number": number, "zone": zone} for account_id, number, zone in self._confirmed
-        ]
-        conn.execute(insert(ZoneNumber), rows)
+        self._understanding.written()
 
 
-def _held(answer: _Answer, verdict: Verdict, known: Known) -> Setback:
-    waiting = set(verdict.hold).union(*(hold.keys for hold in known.holds if hold.hold_id in verdict.confirmed))
+def _held(news: News, images: int) -> Setback:
+    holds = news.state.known.holds
+    waiting = set(news.verdict.hold).union(*(hold.keys for hold in holds if hold.hold_id in news.verdict.confirmed))
     return Setback(
         outcome="held",
-        message=f"{len(waiting)} of {len(known.images)} images are not listed any more; waiting for confirmation",
-        request_uuid=answer.reply.request_uuid,
-        at=answer.observed_at,
+        message=f"{len(waiting)} of {images} images are not listed any more; waiting for confirmation",
+        request_uuid=news.evidence.request_uuid,
+        at=news.observed_at,
     )
 
 

@@ -1,0 +1,151 @@
+"""
+What the replies of one run say: each body is read once, zone numbers are learned, oddities are noted.
+
+Nothing is decided here. The Recorder compares what was understood with the history.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, delete, insert
+
+from crawler.model import Known, Reply, Snapshot, Target, Verdict, digest_of
+from crawler.store.evidence import Evidence
+from crawler.store.ledger import PlannedTarget
+from crawler.store.tables import ZoneNumber
+from crawler.store.versions import Versions
+
+#: Different notices of one run that are kept.
+MAX_NOTICES = 50
+#: Answers remembered as read: projects of a zone often get the same body, and more zones than this are nowhere.
+ANSWERS_AT_ONCE = 128
+
+ZoneNumbers = Mapping[int, Mapping[int, str]]
+"""Numeric ZoneIds as `{account id: {number: zone}}`."""
+
+
+class Judge(Protocol):
+    """The thinking: what an answer says, and what it means."""
+
+    def read(self, reply: Reply, zone_numbers: Mapping[int, str], /) -> Snapshot:
+        """Read the images a reply lists; *zone_numbers* are the numeric ZoneIds whose zone is known."""
+
+    def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
+        """Decide what a snapshot means; with *reasked* false it may want the target asked again first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """What a body says, and the digest by which the next one is compared with it."""
+
+    snapshot: Snapshot
+    digest: str
+
+
+class Understanding:
+    """Reads the replies of one run."""
+
+    def __init__(self, judge: Judge, *, confirmed: ZoneNumbers, catalog: ZoneNumbers) -> None:
+        """*confirmed* are the zone numbers that answers have confirmed, *catalog* the unique ones of the catalog."""
+        self.versions = Versions()
+        self._judge = judge
+        self._catalog = catalog
+        # A number that the catalog now gives to another zone is not confirmed any more.
+        self._confirmed = {
+            account_id: {
+                number: zone
+                for number, zone in numbers.items()
+                if catalog.get(account_id, {}).get(number, zone) == zone
+            }
+            for account_id, numbers in confirmed.items()
+        }
+        #: Zone numbers that are confirmed and not written yet: account, number, zone.
+        self._learned: list[tuple[int, int, str]] = []
+        self._notices: dict[str, list[Target]] = {}
+        self._read_before: OrderedDict[object, Understood] = OrderedDict()
+        #: Answers of what is not written yet, by the hash of the body.
+        self._packed: dict[bytes, Evidence] = {}
+
+    @property
+    def notices(self) -> list[str]:
+        """Give what was not understood, each sentence once, with how many targets said so."""
+        lines = [
+            f"{targets[0]}: {notice}" + (f" (and {len(targets) - 1} more targets)" if len(targets) > 1 else "")
+            for notice, targets in self._notices.items()
+        ]
+        if len(lines) > MAX_NOTICES:
+            lines[MAX_NOTICES:] = [f"and {len(lines) - MAX_NOTICES} more kinds of notices"]
+        return lines
+
+    def read(self, planned: PlannedTarget, reply: Reply) -> Understood:
+        """Read what *reply* says of its target."""
+        understood = self._read(planned, reply)
+        self._confirm_zone_number(planned, understood.snapshot)
+        for notice in understood.snapshot.notices:
+            self._notices.setdefault(notice, []).append(planned.target)
+        return understood
+
+    def evidence(self, reply: Reply) -> Evidence:
+        """Give a reply as it is kept; projects of a zone often got the same body, which is packed once."""
+        if reply.body_hash not in self._packed:
+            self._packed[reply.body_hash] = Evidence.of(reply)
+        return self._packed[reply.body_hash]
+
+    def write(self, conn: Connection) -> None:
+        """Write the zone numbers that were learned."""
+        if not self._learned:
+            return
+        for account_id, number, _ in self._learned:
+            # One that belonged to another zone once, and that the catalog has moved.
+            conn.execute(delete(ZoneNumber).where(ZoneNumber.account_id == account_id, ZoneNumber.number == number))
+        rows: list[dict[str, Any]] = [
+            {"account_id": account_id, "number": number, "zone": zone} for account_id, number, zone in self._learned
+        ]
+        conn.execute(insert(ZoneNumber), rows)
+
+    def written(self) -> None:
+        """Let go of what is in the database now."""
+        self._learned.clear()
+        self._packed.clear()
+
+    def _read(self, planned: PlannedTarget, reply: Reply) -> Understood:
+        """Read a reply, once for all targets of a zone that got the same body."""
+        numbers = self._confirmed.get(planned.account_id, {})
+        # Numbers are only ever added during a run, so their count says which were known.
+        same = (reply.body_hash, planned.account_id, reply.target.zone, reply.target.kind, len(numbers))
+        found = self._read_before.get(same)
+        if found is None:
+            if reply.document is None:
+                reply = replace(reply, document=json.loads(reply.body), unchanged=False)
+            snapshot = self._judge.read(reply, numbers)
+            found = self._read_before[same] = Understood(snapshot=snapshot, digest=self._digest(snapshot))
+            if len(self._read_before) > ANSWERS_AT_ONCE:
+                self._read_before.popitem(last=False)
+        self._read_before.move_to_end(same)
+        return found
+
+    def _digest(self, snapshot: Snapshot) -> str:
+        """
+        Give the digest by which the next answer is compared: what the snapshot lists, and what was not understood.
+
+        Order, duplicates and key case do not count. A new oddity does: it makes a different answer, is looked at and
+        kept as evidence once, and no more after that.
+        """
+        versions = [self.versions.digest(key, attributes) for key, attributes in snapshot.images.items()]
+        return digest_of([sorted(versions), sorted(snapshot.foreign), sorted(snapshot.notices)])
+
+    def _confirm_zone_number(self, planned: PlannedTarget, snapshot: Snapshot) -> None:
+        """Learn a numeric ZoneId: the catalog gives it to this zone alone, and all records of this answer agree."""
+        number, zone = snapshot.zone_number, planned.target.zone
+        numbers = self._confirmed.setdefault(planned.account_id, {})
+        if number is None or number in numbers:
+            return
+        if self._catalog.get(planned.account_id, {}).get(number) == zone:
+            numbers[number] = zone
+            self._learned.append((planned.account_id, number, zone))
