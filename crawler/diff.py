@@ -8,7 +8,7 @@ are compared as sets (the reader has sorted them).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from crawler.model import Attributes, Differences, ImageKey, Known, Snapshot, fold_keys, normalise_name
@@ -23,7 +23,7 @@ def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = (
     filled: list[ImageKey] = []
     merged = dict(listed)
 
-    for key in sorted(key for key in listed.keys() & known.images.keys() if listed[key] != known.images[key]):
+    for key in sorted(_differing(known.images, listed)):
         merged[key], fields, learned = _merge(known.images[key], listed[key], uncompared)
         if fields:
             modified[key] = fields
@@ -38,6 +38,14 @@ def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = (
         merged=merged,
         counterparts=counterparts(known.images, merged),
     )
+
+
+def _differing(known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, Attributes]) -> Iterator[ImageKey]:
+    for key, stated in listed.items():
+        before = known.get(key, stated)
+        # what many targets share is one object, and not compared field by field
+        if before is not stated and before != stated:
+            yield key
 
 
 def _merge(

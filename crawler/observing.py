@@ -24,7 +24,7 @@ from crawler.targets import request_parameters
 BATCH = 250
 IMAGES = 10_000
 #: Answers that wait to be judged; decoded ones are large, and a longer queue would gain nothing.
-QUEUE = 20
+QUEUE = 40
 #: The longest a decided target waits for its transaction.
 COMMIT_SECONDS = 30.0
 

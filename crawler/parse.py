@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -34,6 +34,17 @@ class Record(NamedTuple):
     notices: tuple[str, ...] = ()
 
 
+class SetReading(NamedTuple):
+    """What the records of one image set say, in their order; None where there is no id."""
+
+    records: tuple[Record | None, ...]
+    #: All of them, duplicates joined.
+    images: Mapping[ImageKey, Attributes]
+    #: The numeric ZoneIds that they state, None among them where one states none.
+    numbers: frozenset[int | None]
+    notices: tuple[str, ...]
+
+
 class SetReader:
     """Reads the image sets of one kind; one that was read before is not read again: projects of a zone share most."""
 
@@ -41,14 +52,14 @@ class SetReader:
         """*at_once*: how many sets are remembered before all are forgotten."""
         self.kind = kind
         self._at_once = at_once
-        self._read_before: dict[bytes, list[Record | None]] = {}
+        self._read_before: dict[bytes, SetReading] = {}
         #: The field of each spelling, as documented and case folded; None for the id's own.
         self._fields: dict[str, Field | None] = {}
         for spellings, spec in [(spec.keys, spec) for spec in kind.fields] + [(kind.id_keys, None)]:
             self._fields |= dict.fromkeys([*spellings, *(spelling.casefold() for spelling in spellings)], spec)
 
-    def read(self, image_set: str, records: list[Any]) -> list[Record | None]:
-        """Read the *records* of *image_set*; a bare string is an id without attributes; None where there is no id."""
+    def read(self, image_set: str, records: list[Any]) -> SetReading:
+        """Read the *records* of *image_set*; a bare string is an id without attributes."""
         if len(records) < WORTH_REMEMBERING:
             return self._read_all(image_set, records)
         try:
@@ -63,8 +74,18 @@ class SetReader:
             found = self._read_before[likeness] = self._read_all(image_set, records)
         return found
 
-    def _read_all(self, image_set: str, records: list[Any]) -> list[Record | None]:
-        return [self._read(image_set, record) for record in records]
+    def _read_all(self, image_set: str, values: list[Any]) -> SetReading:
+        records = tuple(self._read(image_set, value) for value in values)
+        readable = [record for record in records if record is not None]
+        notices = dict.fromkeys(notice for record in readable for notice in record.notices)
+        if len(readable) < len(records):
+            notices[f"{image_set}: a record without {self.kind.id_keys[0]}"] = None
+        return SetReading(
+            records=records,
+            images=_joined({}, readable),
+            numbers=frozenset(record.attributes.get("zone_id") for record in readable),
+            notices=tuple(notices),
+        )
 
     def _read(self, image_set: str, record: Any) -> Record | None:
         if isinstance(record, str):
@@ -114,21 +135,20 @@ def parse(
     notices: dict[str, None] = {}
     unreadable = 0
 
+    def is_foreign(number: int | None) -> bool:
+        return number is not None and zone_of.get(number, zone) != zone
+
     for set_name, records in _sets(document, kind, notices):
-        for read in reader.read(set_name, records):
-            if read is None:
-                unreadable += 1
-                notices[f"{set_name}: a record without {kind.id_keys[0]}"] = None
-                continue
-            key, attributes, unclear = read
-            if unclear:
-                notices |= dict.fromkeys(unclear)
-            number = attributes.get("zone_id")
-            numbers.add(number)
-            if number is not None and zone_of.get(number, zone) != zone:
-                foreign.add(key)
-                continue
-            images[key] = _merge_duplicate(images[key], attributes) if key in images else attributes
+        read = reader.read(set_name, records)
+        notices |= dict.fromkeys(read.notices)
+        numbers |= read.numbers
+        unreadable += read.records.count(None)
+        if images.keys().isdisjoint(read.images) and not any(map(is_foreign, read.numbers)):
+            images |= read.images  # nearly always
+            continue
+        readable = [record for record in read.records if record is not None]
+        foreign |= {record.key for record in readable if is_foreign(record.attributes.get("zone_id"))}
+        images = _joined(images, (record for record in readable if not is_foreign(record.attributes.get("zone_id"))))
 
     foreign -= images.keys()
     if foreign:
@@ -241,6 +261,14 @@ _READERS: dict[FieldType, Callable[[Any], Any]] = {
 
 
 # --- duplicates, and what can be stored ------------------------------------------------------------------------------
+
+
+def _joined(images: Mapping[ImageKey, Attributes], records: Iterable[Record]) -> dict[ImageKey, Attributes]:
+    """Give *images* with those of *records*; an id that comes more than once is one image."""
+    joined = dict(images)
+    for key, attributes, _ in records:
+        joined[key] = _merge_duplicate(joined[key], attributes) if key in joined else attributes
+    return joined
 
 
 def _merge_duplicate(first: Attributes, second: Attributes) -> Attributes:

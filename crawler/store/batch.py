@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
 from crawler.store.evidence import Evidence, store_payloads
@@ -146,7 +146,7 @@ class _Opening(NamedTuple):
     baseline: bool
 
 
-def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item], versions: Versions) -> None:
+def _write_intervals(conn: Connection, run_id: int, news: Sequence[Item], versions: Versions) -> None:
     """Open, close and fill intervals; a modification closes one and opens the next with the same `present_since`."""
     wanted: dict[str, tuple[ImageKey, Attributes]] = {}
     opened: list[_Opening] = []
@@ -158,6 +158,7 @@ def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item], versio
         wanted[digest] = (key, attributes)
         return digest
 
+    intervals = _open_intervals(conn, news)
     for planned, item in news:
         target_id, observed_at = planned.target_id, item.observed_at
         for key, attributes in (item.verdict.baseline or {}).items():
@@ -166,7 +167,7 @@ def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item], versio
         for key, change in _image_changes(item.verdict):
             present_since = change.observed_at
             if change.event in ("withdrawn", "modified"):
-                interval = item.state.intervals[key]
+                interval = intervals[target_id, item.state.version_ids[key]]
                 present_since = interval.present_since
                 closed.append({"interval": interval.interval_id, "ended": change.observed_at})
                 ended.add(key)
@@ -175,7 +176,7 @@ def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item], versio
                     _Opening(target_id, version(key, change.attributes), change.observed_at, present_since, False)
                 )
         filled.extend(
-            (item.state.intervals[key].interval_id, version(key, attributes))
+            (intervals[target_id, item.state.version_ids[key]].interval_id, version(key, attributes))
             for key, attributes in item.verdict.filled.items()
             if key not in ended
         )
@@ -204,6 +205,36 @@ def _write_intervals(conn: Connection, run_id: int, news: Iterable[Item], versio
                 for opening in portion
             ],
         )
+
+
+class _OpenInterval(NamedTuple):
+    """An interval that lasts."""
+
+    interval_id: int
+    present_since: datetime
+
+
+def _open_intervals(conn: Connection, news: Iterable[Item]) -> dict[tuple[int, int], _OpenInterval]:
+    """Give the open intervals of the images that something happened to, by target and version."""
+    wanted = {planned.target_id: item.state.version_ids.values() for planned, item in news}
+    targets_of: dict[int, list[int]] = {}
+    for target_id, version_ids in wanted.items():
+        for version_id in version_ids:
+            targets_of.setdefault(version_id, []).append(target_id)
+    columns = select(Interval.target_id, Interval.version_id, Interval.id, Interval.present_since)
+    found: dict[tuple[int, int], _OpenInterval] = {}
+    for portion in portions(sorted(targets_of)):
+        target_ids = {target_id for version_id in portion for target_id in targets_of[version_id]}
+        rows = conn.execute(
+            columns.where(
+                Interval.version_id.in_(portion),
+                Interval.target_id.in_(sorted(target_ids)),
+                Interval.valid_to == END_OF_TIME,
+            )
+        )
+        for target_id, version_id, interval_id, present_since in rows:
+            found[target_id, version_id] = _OpenInterval(interval_id, present_since)
+    return found
 
 
 def _image_changes(verdict: Verdict) -> Iterator[tuple[ImageKey, Change]]:

@@ -9,22 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Text, cast, func, select
 
 from crawler.model import END_OF_TIME, Attributes, ImageKey, Known, OpenHold
 from crawler.store.ledger import LastAnswer, PlannedTarget
 from crawler.store.statements import portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
 from crawler.store.versions import Versions
-
-
-class OpenInterval(NamedTuple):
-    """An interval that lasts."""
-
-    interval_id: int
-    present_since: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +33,15 @@ class TargetState:
     """What is known of a target, and where that stands in the tables."""
 
     known: Known
-    intervals: Mapping[ImageKey, OpenInterval]
+    #: The version that the open interval of each image has.
+    version_ids: Mapping[ImageKey, int]
     holds: Mapping[int, HoldEvidence]
     last: LastAnswer
 
     def narrowed_to(self, keys: Iterable[ImageKey]) -> TargetState:
         """Give what writing about these images takes: a judged target waits for its transaction without the rest."""
-        intervals = {key: self.intervals[key] for key in keys if key in self.intervals}
-        return replace(self, known=replace(self.known, images={}), intervals=intervals)
+        version_ids = {key: self.version_ids[key] for key in keys if key in self.version_ids}
+        return replace(self, known=replace(self.known, images={}), version_ids=version_ids)
 
 
 def load(
@@ -79,7 +73,7 @@ def load(
                 last_good_at=good.get(planned.target_id),
                 is_new=not planned.ever_ok,
             ),
-            intervals=images.intervals,
+            version_ids=images.version_ids,
             holds={hold.hold_id: evidence for hold, evidence in target_holds},
             last=last[planned.target_id],
         )
@@ -87,24 +81,27 @@ def load(
 
 
 class _OpenImages(NamedTuple):
-    """The open images of a target: what was last known of them, and where that stands."""
+    """The open images of a target, with what was last known of them and the versions that say so."""
 
     attributes: dict[ImageKey, Attributes]
-    intervals: dict[ImageKey, OpenInterval]
+    version_ids: dict[ImageKey, int]
 
 
 def _open_images(conn: Connection, target_ids: Collection[int], versions: Versions) -> dict[int, _OpenImages]:
-    columns = select(Interval.target_id, Interval.id, Interval.version_id, Interval.present_since)
-    rows: list[Any] = []
+    # A row per target instead of one per image: of most images nothing but the version is looked at.
+    listed = func.aggregate_strings(cast(Interval.version_id, Text), " ")
+    columns = select(Interval.target_id, listed).group_by(Interval.target_id)
+    open_versions: dict[int, list[int]] = {}
     for portion in portions(target_ids):
-        rows += conn.execute(columns.where(Interval.target_id.in_(portion), Interval.valid_to == END_OF_TIME))
-    stored = versions.load(conn, {version_id for _, _, version_id, _ in rows})
+        rows = conn.execute(columns.where(Interval.target_id.in_(portion), Interval.valid_to == END_OF_TIME))
+        open_versions.update((target_id, [int(text) for text in texts.split()]) for target_id, texts in rows)
+    stored = versions.load(conn, [version_id for ids in open_versions.values() for version_id in ids])
     images = {target_id: _OpenImages({}, {}) for target_id in target_ids}
-    for target_id, interval_id, version_id, present_since in rows:
-        key, attributes = stored[version_id]
-        found = images[target_id]
-        found.attributes[key] = attributes
-        found.intervals[key] = OpenInterval(interval_id, present_since)
+    for target_id, version_ids in open_versions.items():
+        attributes, by_key = images[target_id]
+        for version_id in version_ids:
+            key, known = stored[version_id]
+            attributes[key], by_key[key] = known, version_id
     return images
 
 

@@ -137,8 +137,9 @@ class Understanding:
         Order, duplicates and key case do not count. A new oddity does: it makes a different answer, is looked at and
         kept as evidence once, and no more after that.
         """
-        versions = [self.versions.digest(key, attributes) for key, attributes in snapshot.images.items()]
-        return digest_of([sorted(versions), sorted(snapshot.foreign), sorted(snapshot.notices)])
+        return digest_of(
+            [sorted(self.versions.digests(snapshot.images)), sorted(snapshot.foreign), sorted(snapshot.notices)]
+        )
 
     def _confirm_zone_number(self, planned: PlannedTarget, snapshot: Snapshot) -> None:
         """Learn a numeric ZoneId: the catalog gives it to this zone alone, and all records of this answer agree."""

@@ -34,33 +34,42 @@ class Versions:
 
     def digest(self, key: ImageKey, attributes: Attributes) -> str:
         """Give the digest by which a version is found again; *attributes* must not be changed after that."""
-        met = self._met.get(key)
-        if met is None or met.attributes is not attributes:
-            if len(self._met) >= self._at_once:
-                self._met.clear()
-            met = self._met[key] = _Met(attributes, digest_of([key.image_set, key.image_id, attributes]))
-        return met.digest
+        return self.digests({key: attributes})[0]
 
-    def load(self, conn: Connection, version_ids: Collection[int]) -> dict[int, tuple[ImageKey, Attributes]]:
-        """Give the key and the attributes of stored versions."""
-        found = {version_id: self._stored[version_id] for version_id in version_ids if version_id in self._stored}
+    def digests(self, images: Mapping[ImageKey, Attributes]) -> list[str]:
+        """Give the digests of *images* in their order."""
+        found: list[str] = []
+        for key, attributes in images.items():
+            met = self._met.get(key)
+            if met is None or met.attributes is not attributes:
+                if len(self._met) >= self._at_once:
+                    self._met.clear()
+                met = self._met[key] = _Met(attributes, digest_of([key.image_set, key.image_id, attributes]))
+            found.append(met.digest)
+        return found
+
+    def load(self, conn: Connection, version_ids: Collection[int]) -> Mapping[int, tuple[ImageKey, Attributes]]:
+        """Give the key and the attributes of stored versions, and perhaps those of others."""
+        missing = sorted({version_id for version_id in version_ids if version_id not in self._stored})
+        if not missing:
+            return self._stored
+        if len(self._stored) + len(missing) > self._at_once:
+            missing = sorted(set(version_ids))
+            self._stored = {}
         unmet: dict[int, ImageKey] = {}
-        for portion in portions(sorted(set(version_ids) - found.keys())):
+        for portion in portions(missing):
             columns = select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.digest)
             for version_id, image_set, image_id, digest in conn.execute(columns.where(ImageVersion.id.in_(portion))):
                 key = ImageKey(image_set, image_id)
                 met = self._met.get(key)
                 if met is not None and met.digest == digest:
-                    found[version_id] = (key, met.attributes)
+                    self._stored[version_id] = (key, met.attributes)
                 else:
                     unmet[version_id] = key
         for portion in portions(unmet):
             rows = conn.execute(select(ImageVersion.id, ImageVersion.attributes).where(ImageVersion.id.in_(portion)))
-            found.update((version_id, (unmet[version_id], attributes)) for version_id, attributes in rows)
-        if len(self._stored) + len(found) > self._at_once:
-            self._stored.clear()
-        self._stored.update(found)
-        return found
+            self._stored.update((version_id, (unmet[version_id], attributes)) for version_id, attributes in rows)
+        return self._stored
 
 
 def store_versions(conn: Connection, versions: Mapping[str, tuple[ImageKey, Attributes]]) -> dict[str, int]:
