@@ -2,8 +2,9 @@
 The ledger of runs: begin, plan, finish, and what to do about a run that died.
 
 A run is the observation of the targets in its scope. Scopes are sets of target ids, stored once; while a run is going
-on, a bitmap over its scope marks the targets already recorded, so that a killed run still counts for exactly those.
-Every function takes a connection inside `begin(engine, fence)`.
+on, a bitmap over its scope marks the targets already recorded, so that a killed run still counts for exactly those. The
+mark is kept apart from the run, in a row that the next run takes over. Every function takes a connection inside
+`begin(engine, fence)`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from crawler.errors import ClockWentBackwards
 from crawler.model import RunStatus, Target, digest_of, iso_utc
 from crawler.store import asof
 from crawler.store.statements import TARGET_COLUMNS, among, insert_missing, portions, shared_target
-from crawler.store.tables import OPEN_RUN, Account, Hold, Run, Scope, ScopeTarget, Setting, TargetRow
+from crawler.store.tables import OPEN_RUN, Account, Hold, Mark, Run, Scope, ScopeTarget, Setting, TargetRow
 
 #: What a run counts; columns of `runs`.
 COUNTERS = (
@@ -68,7 +69,7 @@ class LastAnswer(NamedTuple):
 
 
 class Positions:
-    """Each target's bit in the `reached` bitmap of the scope that holds exactly these targets."""
+    """Each target's bit in a bitmap over the scope that holds exactly these targets."""
 
     __slots__ = ("_ordered",)
 
@@ -121,7 +122,7 @@ def _members(conn: Connection, scope_id: int | None) -> list[int]:
     return list(conn.execute(statement).scalars())
 
 
-# --- begin, plan, finish ---------------------------------------------------------------------------------------------
+# --- begin, plan, mark, finish ---------------------------------------------------------------------------------------
 
 
 def begin_run(
@@ -216,6 +217,24 @@ def _kept_of_answers() -> Select[*tuple[Any, ...]]:
     return select(TargetRow.id, *columns).where(among(TargetRow.id, "targets"))
 
 
+def mark(
+    conn: Connection, run_id: int, account_id: int, *, reached: bytes, at: datetime, counters: Mapping[str, int]
+) -> None:
+    """
+    Write down whom the run has *reached*, *at* what moment, and what it has counted.
+
+    The row of *account_id* is used, which is one of those whose locks the run holds, each time the same.
+    """
+    values = {"run_id": run_id, "reached_at": at, "counters": dict(counters), "reached": reached}
+    if not conn.execute(_update_mark(), {**values, "account": account_id}).rowcount:
+        conn.execute(insert(Mark), {**values, "account_id": account_id})
+
+
+@cache
+def _update_mark() -> Update:
+    return update(Mark).where(Mark.account_id == bindparam("account"))
+
+
 def finish_run(
     conn: Connection,
     run_id: int,
@@ -230,7 +249,7 @@ def finish_run(
     Finish a run and give the time it is finished at: *finished_at*, never before anything the run recorded.
 
     A run that did not get to every target of its scope counts only for those it got to, like one that was killed.
-    *reached* is the mark of who was reached, where a newer one than the run's is not written yet.
+    *reached* is the mark of who was reached, where a newer one than that in the database is not written yet.
     """
     run = conn.execute(_run_to_close(), {"run": run_id}).one()
     end: datetime = max(finished_at, run.started_at, run.reached_at or run.started_at)
@@ -240,14 +259,14 @@ def finish_run(
 
 
 def _close(
-    conn: Connection, run: Any, mark: bytes | None, status: RunStatus, end: datetime, values: Mapping[str, Any]
+    conn: Connection, run: Any, bitmap: bytes | None, status: RunStatus, end: datetime, values: Mapping[str, Any]
 ) -> None:
     scope_id = run.scope_id
-    if sum(byte.bit_count() for byte in mark or b"") != run.size:
-        reached = marked(mark, _members(conn, scope_id))
+    if sum(byte.bit_count() for byte in bitmap or b"") != run.size:
+        reached = marked(bitmap, _members(conn, scope_id))
         scope_id = _scope_of(conn, reached) if reached else None
-    ended = {"status": status, "finished_at": end, "scope_id": scope_id, "reached": None, "reached_at": None}
-    conn.execute(_update_run(), {**values, **ended, "run": run.id})
+    ended = {"status": status, "finished_at": end, "scope_id": scope_id}
+    conn.execute(_update_run(), {**(run.counters or {}), **values, **ended, "run": run.id})
 
 
 @cache
@@ -266,8 +285,9 @@ def _run_to_close() -> Select[*tuple[Any, ...]]:
 
 
 def _runs_to_close() -> Select[*tuple[Any, ...]]:
-    columns = (Run.id, Run.scope_id, Run.started_at, Run.reached, Run.reached_at, Run.accounts, Scope.size)
-    return select(*columns).outerjoin(Scope, Scope.id == Run.scope_id)
+    columns: tuple[Any, ...] = (Run.id, Run.scope_id, Run.started_at, Run.accounts, Scope.size)
+    statement = select(*columns, Mark.reached, Mark.reached_at, Mark.counters)
+    return statement.outerjoin(Scope, Scope.id == Run.scope_id).outerjoin(Mark, Mark.run_id == Run.id)
 
 
 def save_setting(conn: Connection, name: str, value: str) -> None:
@@ -338,5 +358,6 @@ def _accounts_with_targets() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _runs_before() -> Select[*tuple[Any, ...]]:
-    statement: Select[*tuple[Any, ...]] = select(Run.id, Run.accounts, Run.started_at, Run.finished_at, Run.reached_at)
+    columns: tuple[Any, ...] = (Run.id, Run.accounts, Run.started_at, Run.finished_at, Mark.reached_at)
+    statement = select(*columns).outerjoin(Mark, Mark.run_id == Run.id)
     return statement.where(Run.id < bindparam("before")).order_by(Run.id.desc()).limit(20)

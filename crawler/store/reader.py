@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, and_, func, select
 
 from crawler.model import END_OF_TIME, IMAGE_EVENTS, Outcome, RunStatus, is_glob, require_aware
 from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
@@ -30,6 +30,7 @@ from crawler.store.tables import (
     Account,
     ChangeLog,
     Interval,
+    Mark,
     Run,
     Scope,
     ScopeTarget,
@@ -228,8 +229,9 @@ def run(conn: Connection, run_id: int) -> RunSummary | None:
 
 
 def _run_columns() -> Select[*tuple[Any, ...]]:
-    columns: Select[*tuple[Any, ...]] = select(*Run.__table__.c, Scope.size)
-    return columns.outerjoin(Scope, Scope.id == Run.scope_id)
+    columns: Select[*tuple[Any, ...]] = select(*Run.__table__.c, Scope.size, Mark.reached, Mark.counters)
+    goes_on = and_(Mark.run_id == Run.id, Run.finished_at.is_(None))
+    return columns.outerjoin(Scope, Scope.id == Run.scope_id).outerjoin(Mark, goes_on)
 
 
 def _account_names(conn: Connection) -> dict[int, str]:
@@ -237,7 +239,7 @@ def _account_names(conn: Connection) -> dict[int, str]:
 
 
 def _summary(row: Any, names: Mapping[int, str], failures: tuple[FailureRow, ...] = ()) -> RunSummary:
-    counts = row._mapping  # noqa: SLF001 - the public name of a row's columns, for all its underscore
+    counts = _counts(row)
     return RunSummary(
         run=row.id,
         status=cast("RunStatus", row.status),
@@ -245,7 +247,7 @@ def _summary(row: Any, names: Mapping[int, str], failures: tuple[FailureRow, ...
         finished_at=row.finished_at,
         targets={"total": row.size or 0}
         | {name: counts[name] for name in ("ok", "held", "denied", "failed", "skipped")},
-        baseline={"targets": row.baseline_targets, "images": row.baseline_images},
+        baseline={name: counts[f"baseline_{name}"] for name in ("targets", "images")},
         changes={event: counts[event] for event in (*IMAGE_EVENTS, "target_added", "target_retired")},
         requests={name: counts[name] for name in ("sent", "retried", "throttled")},
         failures=failures,
@@ -255,9 +257,15 @@ def _summary(row: Any, names: Mapping[int, str], failures: tuple[FailureRow, ...
     )
 
 
+def _counts(row: Any) -> Mapping[str, Any]:
+    """Give what a run has counted, by column; while it goes on, its mark has the newest counts."""
+    return {**row._mapping, **(row.counters or {})}  # noqa: SLF001 - a public name, for all its underscore
+
+
 def _failures(conn: Connection, row: Any) -> tuple[FailureRow, ...]:
     """Give the targets in the run's scope that a span of trouble covers."""
-    if not (row.held or row.denied or row.failed or row.skipped):
+    counts = _counts(row)
+    if not any(counts[outcome] for outcome in ("held", "denied", "failed", "skipped")):
         return ()
     members = list(
         conn.execute(

@@ -170,11 +170,6 @@ class Run(Base):
     accounts: Mapped[list[Any]] = mapped_column(comment="ids of the accounts whose locks it held")
     restricted: Mapped[bool] = mapped_column(default=False, comment="narrowed on the command line")
     scope_id: Mapped[int | None] = mapped_column(ForeignKey("scopes.id"))
-    reached: Mapped[bytes | None] = mapped_column(
-        LargeBinary,
-        comment="while running: bitmap over the scope's sorted target ids of those recorded; NULL once finished",
-    )
-    reached_at: Mapped[datetime | None] = mapped_column(comment="while running: time of the last recorded batch")
     ok: Mapped[int] = mapped_column(default=0)
     held: Mapped[int] = mapped_column(default=0)
     denied: Mapped[int] = mapped_column(default=0)
@@ -192,6 +187,27 @@ class Run(Base):
     retried: Mapped[int] = mapped_column(default=0)
     throttled: Mapped[int] = mapped_column(default=0)
     notices: Mapped[list[Any] | None]
+
+
+class Mark(Base):
+    """
+    How far a run had got at its last recorded batch; it counts only while that run has no end.
+
+    The row belongs to an account whose lock the run holds, and serves one run after the other: a bitmap in the row of
+    each run, however soon it is removed, would leave hardly any room for others on its page.
+    """
+
+    __tablename__ = "marks"
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    run_id: Mapped[int] = mapped_column(
+        BigKey, unique=True, comment="no reference: the mark of a run that ended says nothing"
+    )
+    reached_at: Mapped[datetime] = mapped_column(comment="time of the last recorded batch")
+    counters: Mapped[dict[str, Any]] = mapped_column(comment="what was recorded so far, by the columns of `runs`")
+    reached: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="bitmap over the sorted target ids of the run's scope: those recorded"
+    )
 
 
 class RunException(Base):

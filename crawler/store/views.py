@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from crawler.model import END_OF_TIME, digest_of
+from crawler.model import END_OF_TIME, IMAGE_EVENTS, OUTCOMES, digest_of
 from crawler.store.types import to_micros
 from crawler.store.view_columns import VIEW_COLUMNS, VIEWS
 
@@ -26,6 +26,8 @@ __all__ = ["VIEWS", "VIEW_COLUMNS", "create_views", "drop_views", "views_digest"
 _END = to_micros(END_OF_TIME)
 #: `stale_after` where no run has stored the setting yet: 26 hours.
 _DEFAULT_STALE_SECONDS = 93600
+#: What the mark of a run counts while it goes on; then the run itself has it.
+_MARKED = (*OUTCOMES, "baseline_targets", "baseline_images", *IMAGE_EVENTS)
 
 
 def create_views(dialect: str) -> list[str]:
@@ -63,6 +65,7 @@ class _Speech:
     text_field: str
     number_field: str
     number: str
+    count: str
     account_names: str
 
     def field(self, name: str) -> str:
@@ -84,6 +87,7 @@ _SPEECH = {
         text_field="json_extract(v.attributes, '$.{field}')",
         number_field="json_extract(v.attributes, '$.{field}')",
         number="CAST({x} AS REAL)",
+        count="json_extract(m.counters, '$.{field}')",
         account_names=(
             "(SELECT json_group_array(a.name) FROM json_each(r.accounts) AS j JOIN accounts AS a ON a.id = j.value)"
         ),
@@ -98,6 +102,7 @@ _SPEECH = {
             " THEN CAST(CAST(v.attributes AS json) ->> '{field}' AS numeric) END)"
         ),
         number="CAST({x} AS double precision)",
+        count="CAST(CAST(m.counters AS json) ->> '{field}' AS integer)",
         account_names=(
             "(SELECT CAST(json_agg(a.name ORDER BY a.id) AS text)"
             " FROM json_array_elements_text(CAST(r.accounts AS json)) AS j(id)"
@@ -297,6 +302,11 @@ def _unknown_spans(speech: _Speech) -> str:
 
 
 def _run_log(speech: _Speech) -> str:
+    def counter(name: str) -> str:
+        if name not in _MARKED:
+            return f"r.{name}"
+        return f"COALESCE({speech.count.format(field=name)}, r.{name}) AS {name}"
+
     counters = list(VIEW_COLUMNS["run_log"])
     columns = [
         "r.id AS run",
@@ -307,6 +317,11 @@ def _run_log(speech: _Speech) -> str:
         f"{speech.account_names} AS accounts",
         "r.restricted",
         "COALESCE(s.size, 0) AS targets",
-        *(f"r.{name}" for name in counters[counters.index("ok") :]),
+        *map(counter, counters[counters.index("ok") :]),
     ]
-    return _select(columns, "FROM runs AS r\nLEFT JOIN scopes AS s ON s.id = r.scope_id")
+    return _select(
+        columns,
+        """FROM runs AS r
+LEFT JOIN scopes AS s ON s.id = r.scope_id
+LEFT JOIN marks AS m ON m.run_id = r.id AND r.finished_at IS NULL""",
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, Engine, update
+from sqlalchemy import Connection, Engine
 
 from crawler.model import (
     IMAGE_EVENTS,
@@ -24,11 +24,10 @@ from crawler.model import (
     Target,
     require_aware,
 )
-from crawler.store import batch, state
+from crawler.store import batch, ledger, state
 from crawler.store.batch import Decision, News, Setback
 from crawler.store.engine import Fence, begin, read
 from crawler.store.ledger import LastAnswer, PlannedTarget, finish_run, last_answers, positions
-from crawler.store.tables import Run
 from crawler.store.understanding import Judge, Understanding, Understood
 
 
@@ -73,6 +72,8 @@ class Recorder:
         self._unlisted = frozenset(unlisted)
         self._understanding = Understanding(judge, confirmed=zone_numbers or {}, catalog=catalog_numbers or {})
         self._bits = positions(target.target_id for target in planned.values())
+        #: The account that keeps the mark.
+        self._account_id = min((target.account_id for target in planned.values()), default=0)
         self._reached = bytearray((len(planned) + 7) // 8)
         self._latest: datetime | None = None
         self._judged = bytearray(len(self._reached))
@@ -230,9 +231,7 @@ class Recorder:
             return
 
         def mark(conn: Connection, reached: bytes, latest: datetime, counters: Mapping[str, int]) -> None:
-            conn.execute(
-                update(Run).where(Run.id == self._run_id).values(reached=reached, reached_at=latest, **counters)
-            )
+            ledger.mark(conn, self._run_id, self._account_id, reached=reached, at=latest, counters=counters)
 
         self._write(mark)
 

@@ -15,7 +15,7 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 INSTANT = sa.BigInteger()
 JSON_TEXT = sa.Text()
 #: `views_digest()` of the views that go with this schema.
-VIEWS = "b167562023c3b571"
+VIEWS = "984090ba32990f43"
 
 
 def upgrade() -> None:
@@ -83,6 +83,22 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_catalogs_account_id_id"), "catalogs", ["account_id", "id"], unique=False)
     op.create_table(
+        "marks",
+        sa.Column("account_id", KEY, autoincrement=False, nullable=False),
+        sa.Column("run_id", KEY, nullable=False, comment="no reference: the mark of a run that ended says nothing"),
+        sa.Column("reached_at", INSTANT, nullable=False, comment="time of the last recorded batch"),
+        sa.Column("counters", JSON_TEXT, nullable=False, comment="what was recorded so far, by the columns of `runs`"),
+        sa.Column(
+            "reached",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="bitmap over the sorted target ids of the run's scope: those recorded",
+        ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_marks_account_id_accounts")),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_marks")),
+        sa.UniqueConstraint("run_id", name=op.f("uq_marks_run_id")),
+    )
+    op.create_table(
         "runs",
         sa.Column("id", KEY, nullable=False),
         sa.Column(
@@ -93,13 +109,6 @@ def upgrade() -> None:
         sa.Column("accounts", JSON_TEXT, nullable=False, comment="ids of the accounts whose locks it held"),
         sa.Column("restricted", sa.Boolean(), nullable=False, comment="narrowed on the command line"),
         sa.Column("scope_id", KEY, nullable=True),
-        sa.Column(
-            "reached",
-            sa.LargeBinary(),
-            nullable=True,
-            comment="while running: bitmap over the scope's sorted target ids of those recorded; NULL once finished",
-        ),
-        sa.Column("reached_at", INSTANT, nullable=True, comment="while running: time of the last recorded batch"),
         sa.Column("ok", sa.Integer(), nullable=False),
         sa.Column("held", sa.Integer(), nullable=False),
         sa.Column("denied", sa.Integer(), nullable=False),

@@ -2,13 +2,12 @@
 Runs in which nothing changed: some through the product's own ledger and Recorder, years of them as equal rows.
 
 `QuietRuns` plays a run over a generated history as the pipeline does: begin, judge and commit in batches, finish.
-`repeat` writes rows like the last one a run left, in the same three steps (begun, marked, finished), because a page
-that once held the mark of who was reached is filled otherwise than one that never did.
+`repeat` writes rows like the last one a run left, in the same two steps (begun, finished), because a row that grows
+fills pages otherwise than one that came whole.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -86,52 +85,37 @@ def size(engine: Engine) -> int:
 # --- years of them ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """The last run's row as it is stored, and the mark it had before it was finished."""
-
-    columns: dict[str, Any]
-    mark: bytes
-
-
 def repeat(engine: Engine, count: int) -> datetime:
     """Add *count* runs like the last one, every quarter of an hour, and give the end of the last."""
-    template = _last(engine)
+    last = _last(engine)
     if is_sqlite(engine):
         with begin(engine) as conn:
-            _repeat_sqlite(conn, template, count)
+            _repeat_sqlite(conn, last, count)
     else:
         with engine.connect() as connection:
             # a transaction per step, as in the product: what one has overwritten, the next may reuse
             conn = connection.execution_options(isolation_level="AUTOCOMMIT")
             conn.exec_driver_sql("SET statement_timeout = 0")
-            conn.exec_driver_sql(_postgresql_block(template, count))
+            conn.exec_driver_sql(_postgresql_block(last, count))
     with read(engine) as conn:
         return conn.execute(select(Run.finished_at).order_by(Run.id.desc()).limit(1)).scalars().one() or END_OF_TIME
 
 
-def _last(engine: Engine) -> _Template:
+def _last(engine: Engine) -> dict[str, Any]:
     with read(engine) as conn:
-        row = conn.execute(text("SELECT * FROM runs ORDER BY id DESC LIMIT 1")).mappings().one()
-        size_of_scope = conn.execute(
-            text("SELECT size FROM scopes WHERE id = :scope"), {"scope": row["scope_id"]}
-        ).scalar_one()
-    return _Template(columns=dict(row), mark=bytes((size_of_scope + 7) // 8))
+        return dict(conn.execute(text("SELECT * FROM runs ORDER BY id DESC LIMIT 1")).mappings().one())
 
 
-def _repeat_sqlite(conn: Connection, template: _Template, count: int) -> None:
+def _repeat_sqlite(conn: Connection, last: dict[str, Any], count: int) -> None:
     raw: Any = conn.connection.driver_connection
-    last = template.columns
     names = list(last)
     begun = _begun(last)
     insert = f"INSERT INTO runs ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-    mark = "UPDATE runs SET reached = ?, reached_at = ?, ok = ?, sent = ? WHERE id = ?"
     rest = [name for name in names if name != "id"]
     finish = f"UPDATE runs SET {', '.join(f'{name} = ?' for name in rest)} WHERE id = ?"
     for number in range(1, count + 1):
         shifted = _shifted(last, number)
         raw.execute(insert, [{**shifted, **begun}[name] for name in names])
-        raw.execute(mark, (template.mark, shifted["finished_at"], last["ok"], last["sent"], shifted["id"]))
         raw.execute(finish, [*(shifted[name] for name in rest), shifted["id"]])
 
 
@@ -148,26 +132,23 @@ def _shifted(last: dict[str, Any], number: int) -> dict[str, Any]:
     return {**last, **moved, "id": last["id"] + number}
 
 
-def _postgresql_block(template: _Template, count: int) -> str:
-    names = list(template.columns)
+def _postgresql_block(last: dict[str, Any], count: int) -> str:
+    names = list(last)
     begun = {"status": "'running'", "finished_at": "NULL"}
     later = f"n * {_STEP}::bigint"
     shifted = {"id": "id + n", "started_at": f"started_at + {later}", "finished_at": f"finished_at + {later}"}
     first = ", ".join({**shifted, **begun}.get(name, name) for name in names)
     rest = [name for name in names if name != "id"]
     final = ", ".join(f"l.{shifted.get(name, name)}" for name in rest)
-    mark = f"decode('{template.mark.hex()}', 'hex')"
-    last = template.columns["id"]
+    number = last["id"]
     return f"""
     DO $$
     BEGIN
       FOR n IN 1..{count} LOOP
-        INSERT INTO runs ({", ".join(names)}) SELECT {first} FROM runs WHERE id = {last};
+        INSERT INTO runs ({", ".join(names)}) SELECT {first} FROM runs WHERE id = {number};
         COMMIT;
-        UPDATE runs SET reached = {mark}, reached_at = started_at WHERE id = {last} + n;
-        COMMIT;
-        UPDATE runs SET ({", ".join(rest)}) = (SELECT {final} FROM runs AS l WHERE l.id = {last})
-        WHERE id = {last} + n;
+        UPDATE runs SET ({", ".join(rest)}) = (SELECT {final} FROM runs AS l WHERE l.id = {number})
+        WHERE id = {number} + n;
         COMMIT;
       END LOOP;
     END $$

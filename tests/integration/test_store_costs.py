@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from crawler.store import ledger, roster
+from crawler.store.engine import begin, opened, read
 from tests.support.diary import Diary, Refusal, target
 from tests.support.tally import tallied
 
@@ -26,7 +28,7 @@ def crawl(diary: Diary, answers: Any) -> None:
 
 
 def test_unchanged_run(engine: Engine) -> None:
-    """An unchanged run is one inserted row, an update per batch, and no statement per target or image."""
+    """An unchanged run is one inserted row, an update per batch and one at the end, and no statement per target."""
     diary = Diary(engine)
     answers = dict.fromkeys(TARGETS, IMAGES)
     crawl(diary, answers)
@@ -36,10 +38,35 @@ def test_unchanged_run(engine: Engine) -> None:
 
     batches = len(TARGETS) // BATCH
     assert tally.count("INSERT", "DELETE") == tally.rows("INSERT", "INTO runs") == 1
-    assert tally.count("UPDATE") == tally.rows("UPDATE", "runs") == batches + 1
+    assert tally.count("UPDATE") == batches + 1
+    assert (tally.rows("UPDATE", "marks"), tally.rows("UPDATE", "runs")) == (batches, 1)
     # the diary looks its targets up once more than a run does
     assert tally.transactions <= len(TARGETS) / 100 + 3
     assert tally.count("SELECT") <= 20
+
+
+def test_growth_with_large_marks(sqlite_url: str) -> None:
+    """Unchanged runs grow the file by a small row each, also where the mark of such a run nearly fills a page."""
+    runs, reached = 40, bytes([255]) * 3_950
+    with opened(sqlite_url) as engine:
+        diary = Diary(engine)
+        everywhere = {target(f"hk-{n}"): "" for n in range(8 * len(reached))}
+        with begin(engine) as conn:
+            ids = roster.add_targets(conn, diary.account_id, everywhere).values()
+        sizes = []
+        for _ in range(runs + 1):
+            diary.now += timedelta(minutes=15)
+            counters = {"ok": len(ids)}
+            with begin(engine) as conn:
+                run_id = ledger.begin_run(conn, started_at=diary.now, account_ids=[diary.account_id], target_ids=ids)
+            with begin(engine) as conn:
+                ledger.mark(conn, run_id, diary.account_id, reached=reached, at=diary.now, counters=counters)
+            with begin(engine) as conn:
+                ledger.finish_run(conn, run_id, "complete", diary.now, {**counters, "sent": len(ids)})
+            with read(engine) as conn:
+                sizes.append(conn.exec_driver_sql("PRAGMA page_count").scalar_one() * 4096)
+
+    assert (sizes[-1] - sizes[0]) / runs <= 300
 
 
 def test_lasting_failures(engine: Engine) -> None:

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
 from crawler.errors import ClockWentBackwards, ConfigurationError
 from crawler.model import Catalog, Place, Project
 from crawler.records import RunSummary
 from crawler.store import asof, ledger, reader, roster
 from crawler.store.engine import begin, read
-from crawler.store.tables import Absence, CatalogRow, Run, Scope, Setting, TargetRow, Variant
+from crawler.store.tables import Absence, CatalogRow, Mark, Run, Scope, Setting, TargetRow, Variant
 from crawler.targets import Reconciliation, Selection, reconcile
 from tests.support.diary import PERIOD, START, Diary, Refusal, target
 
@@ -188,6 +188,64 @@ def test_run_that_died_at_once(engine: Engine) -> None:
     assert (dead.status, dead.finished_at, dead.targets["total"]) == ("interrupted", dead.started_at, 0)
 
 
+def test_run_that_died_before_its_first_mark(engine: Engine) -> None:
+    """The mark that an earlier run left is not taken for that of a run that died without one."""
+    diary = Diary(engine)
+    targets = [target(f"hk-{n:02}") for n in range(20)]
+    diary.run(dict.fromkeys(targets, ONE))
+    with read(engine) as conn:
+        (mark,) = conn.execute(select(Mark.run_id, Mark.reached, Mark.reached_at))
+    assert (mark.run_id, mark.reached, mark.reached_at > START) == (1, b"\xff\xff\x0f", True)
+    diary.now += PERIOD
+    began = diary.now
+    run_id, recorder = diary.start(targets)
+    recorder.judge([diary.item(where, ONE) for where in targets])
+    assert shown(engine, run_id).targets["ok"] == 0
+    diary.now += PERIOD
+    with begin(engine) as conn:
+        assert ledger.last_instant(conn, [diary.account_id]) == began
+        assert ledger.recover(conn, [diary.account_id], diary.now) == [run_id]
+
+    dead = shown(engine, run_id)
+    assert (dead.status, dead.finished_at, dead.targets["total"], dead.targets["ok"]) == ("interrupted", began, 0, 0)
+    with read(engine) as conn:
+        assert {run.run_id for run in asof.last_runs(conn, list(diary.ids(targets).values())).values()} == {1}
+
+
+def test_run_that_goes_on(engine: Engine) -> None:
+    """A run that goes on tells what it has recorded so far, to readers of the view as well."""
+    diary = Diary(engine)
+    diary.run({HOME: ONE, AWAY: Refusal()})
+    run_id, recorder = diary.start([HOME, AWAY])
+    recorder.judge([diary.item(AWAY, Refusal())])
+    recorder.commit()
+
+    summary = shown(engine, run_id)
+    assert (summary.targets["ok"], summary.targets["failed"]) == (0, 1)
+    assert [failure.target for failure in summary.failures] == [AWAY]
+    with read(engine) as conn:
+        told = conn.execute(text("SELECT run, ok, failed, appeared, sent FROM run_log ORDER BY run"))
+        assert [tuple(row) for row in told] == [(1, 1, 1, 0, 0), (run_id, 0, 1, 0, 0)]
+
+
+def test_runs_of_two_accounts_at_a_time(engine: Engine) -> None:
+    """Runs of different accounts go on at the same time, each with its own mark."""
+    first, second = Diary(engine), Diary(engine, account="other")
+    there = target(account="other")
+    run_id, recorder = first.start([HOME, AWAY])
+    other_id, other = second.start([there])
+    recorder.judge([first.item(HOME, ONE)])
+    other.judge([second.item(there, ONE)])
+    recorder.commit()
+    other.commit()
+    with begin(engine) as conn:
+        assert ledger.recover(conn, [first.account_id], first.now + PERIOD) == [run_id]
+    second.finish(other_id, other)
+
+    assert [shown(engine, run).targets["total"] for run in (run_id, other_id)] == [1, 1]
+    assert [shown(engine, run).status for run in (run_id, other_id)] == ["interrupted", "complete"]
+
+
 def test_unfinished_business(engine: Engine) -> None:
     """A run that ends before it got to all its targets counts for those it got to."""
     diary = Diary(engine)
@@ -344,7 +402,7 @@ def test_finish_is_never_before_what_was_recorded(engine: Engine) -> None:
     with begin(engine) as conn:
         end = ledger.finish_run(conn, run_id, "complete", datetime(2026, 1, 1, tzinfo=UTC), {"sent": 3}, ["a notice"])
     with read(engine) as conn:
-        row = conn.execute(select(Run.finished_at, Run.sent, Run.notices, Run.reached, Run.status)).one()
+        row = conn.execute(select(Run.finished_at, Run.sent, Run.notices, Run.status)).one()
 
-    assert tuple(row) == (end, 3, ["a notice"], None, "complete")
+    assert tuple(row) == (end, 3, ["a notice"], "complete")
     assert end > START

@@ -114,6 +114,10 @@ _HOLDS = """
     SELECT h.target_id, h.status, i.image_set, i.image_id FROM holds AS h
     JOIN hold_images AS i ON i.hold_id = h.id ORDER BY h.id, i.image_set, i.image_id
 """
+_UNFINISHED = """
+    SELECT r.id, r.scope_id, m.reached FROM runs AS r LEFT JOIN marks AS m ON m.run_id = r.id
+    WHERE r.finished_at IS NULL
+"""
 _OPEN = 10**15
 
 
@@ -177,7 +181,7 @@ def unfinished(engine: Engine) -> list[Unfinished]:
     with read(engine) as conn:
         places = {row["id"]: row["place"] for row in _rows(conn, _TARGETS)}
         found = []
-        for run in _rows(conn, "SELECT id, scope_id, reached FROM runs WHERE finished_at IS NULL"):
+        for run in _rows(conn, _UNFINISHED):
             scope = sorted(
                 conn.execute(
                     text("SELECT target_id FROM scope_targets WHERE scope_id = :scope"), {"scope": run["scope_id"]}
