@@ -82,9 +82,10 @@ def _with_known_spelling(
     known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, Attributes]
 ) -> Mapping[ImageKey, Attributes]:
     """Give *listed* with the set names that the history uses, where an unknown set came back in another case."""
-    spelling = {key.image_set.casefold(): key.image_set for key in known}
-    if all(spelling.get(key.image_set.casefold(), key.image_set) == key.image_set for key in listed):
+    known_sets = {key.image_set for key in known}
+    if {key.image_set for key in listed} <= known_sets:
         return listed
+    spelling = {name.casefold(): name for name in known_sets}
     return {
         ImageKey(spelling.get(key.image_set.casefold(), key.image_set), key.image_id): attributes
         for key, attributes in listed.items()

@@ -228,7 +228,7 @@ def _crawl(
                 )
             return await report(settings, engine, fence, result, timing=timing, stop=stop, send=send)
 
-    with _rare_collections(), opened(settings.database) as engine:
+    with rare_collections(), opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
         result = asyncio.run(go())
         news = after(settings, engine, result, now=context.clock()) if is_whole else ()
@@ -263,7 +263,7 @@ def _preview(
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
+def rare_collections() -> Iterator[None]:
     """
     Keep the garbage collector from looking at everything again and again.
 

@@ -18,7 +18,7 @@ from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Ve
 from crawler.store.evidence import Evidence, store_payloads
 from crawler.store.ledger import PlannedTarget
 from crawler.store.state import TargetState
-from crawler.store.statements import portions
+from crawler.store.statements import among, portions
 from crawler.store.tables import OPEN_RUN, ChangeLog, Hold, HoldImage, Interval, RunException, TargetRow
 from crawler.store.versions import Versions, store_versions
 
@@ -221,17 +221,13 @@ def _open_intervals(conn: Connection, news: Iterable[Item]) -> dict[tuple[int, i
     for target_id, version_ids in wanted.items():
         for version_id in version_ids:
             targets_of.setdefault(version_id, []).append(target_id)
-    columns = select(Interval.target_id, Interval.version_id, Interval.id, Interval.present_since)
+    columns = select(Interval.target_id, Interval.version_id, Interval.id, Interval.present_since).where(
+        among(Interval.version_id, "versions"), among(Interval.target_id, "targets"), Interval.valid_to == END_OF_TIME
+    )
     found: dict[tuple[int, int], _OpenInterval] = {}
     for portion in portions(sorted(targets_of)):
         target_ids = {target_id for version_id in portion for target_id in targets_of[version_id]}
-        rows = conn.execute(
-            columns.where(
-                Interval.version_id.in_(portion),
-                Interval.target_id.in_(sorted(target_ids)),
-                Interval.valid_to == END_OF_TIME,
-            )
-        )
+        rows = conn.execute(columns, {"versions": portion, "targets": sorted(target_ids)})
         for target_id, version_id, interval_id, present_since in rows:
             found[target_id, version_id] = _OpenInterval(interval_id, present_since)
     return found

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from crawler.model import Reply
-from crawler.store.statements import insert_missing, portions
+from crawler.store.statements import among, insert_missing, portions
 from crawler.store.tables import Payload
 
 
@@ -48,6 +48,7 @@ def store_payloads(conn: Connection, answers: Iterable[Evidence]) -> dict[bytes,
 def _payload_ids(conn: Connection, digests: Iterable[bytes]) -> dict[bytes, int]:
     ids: dict[bytes, int] = {}
     for portion in portions(digests):
-        rows = conn.execute(select(Payload.digest, Payload.id).where(Payload.digest.in_(portion)))
+        columns = select(Payload.digest, Payload.id).where(among(Payload.digest, "digests"))
+        rows = conn.execute(columns, {"digests": portion})
         ids.update((bytes(digest), payload_id) for digest, payload_id in rows)
     return ids

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Text, cast, func, select
 
 from crawler.model import END_OF_TIME, Attributes, ImageKey, Known, OpenHold
 from crawler.store.ledger import LastAnswer, PlannedTarget
-from crawler.store.statements import portions
+from crawler.store.statements import among, portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
 from crawler.store.versions import Versions
 
@@ -90,10 +90,14 @@ class _OpenImages(NamedTuple):
 def _open_images(conn: Connection, target_ids: Collection[int], versions: Versions) -> dict[int, _OpenImages]:
     # A row per target instead of one per image: of most images nothing but the version is looked at.
     listed = func.aggregate_strings(cast(Interval.version_id, Text), " ")
-    columns = select(Interval.target_id, listed).group_by(Interval.target_id)
+    columns = (
+        select(Interval.target_id, listed)
+        .where(among(Interval.target_id, "targets"), Interval.valid_to == END_OF_TIME)
+        .group_by(Interval.target_id)
+    )
     open_versions: dict[int, list[int]] = {}
     for portion in portions(target_ids):
-        rows = conn.execute(columns.where(Interval.target_id.in_(portion), Interval.valid_to == END_OF_TIME))
+        rows = conn.execute(columns, {"targets": portion})
         open_versions.update((target_id, [int(text) for text in texts.split()]) for target_id, texts in rows)
     stored = versions.load(conn, [version_id for ids in open_versions.values() for version_id in ids])
     images = {target_id: _OpenImages({}, {}) for target_id in target_ids}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from crawler.model import Attributes, ImageKey, digest_of, normalise_name
-from crawler.store.statements import insert_missing, portions
+from crawler.store.statements import among, insert_missing, portions
 from crawler.store.tables import ImageVersion
 
 
@@ -56,10 +56,11 @@ class Versions:
         if len(self._stored) + len(missing) > self._at_once:
             missing = sorted(set(version_ids))
             self._stored = {}
+        columns = select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.digest)
+        columns = columns.where(among(ImageVersion.id, "versions"))
         unmet: dict[int, ImageKey] = {}
         for portion in portions(missing):
-            columns = select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.digest)
-            for version_id, image_set, image_id, digest in conn.execute(columns.where(ImageVersion.id.in_(portion))):
+            for version_id, image_set, image_id, digest in conn.execute(columns, {"versions": portion}):
                 key = ImageKey(image_set, image_id)
                 met = self._met.get(key)
                 if met is not None and met.digest == digest:
@@ -67,7 +68,8 @@ class Versions:
                 else:
                     unmet[version_id] = key
         for portion in portions(unmet):
-            rows = conn.execute(select(ImageVersion.id, ImageVersion.attributes).where(ImageVersion.id.in_(portion)))
+            stated = select(ImageVersion.id, ImageVersion.attributes).where(among(ImageVersion.id, "versions"))
+            rows = conn.execute(stated, {"versions": portion})
             self._stored.update((version_id, (unmet[version_id], attributes)) for version_id, attributes in rows)
         return self._stored
 
@@ -83,7 +85,8 @@ def store_versions(conn: Connection, versions: Mapping[str, tuple[ImageKey, Attr
 def _ids(conn: Connection, digests: Iterable[str]) -> dict[str, int]:
     ids: dict[str, int] = {}
     for portion in portions(digests):
-        rows = conn.execute(select(ImageVersion.digest, ImageVersion.id).where(ImageVersion.digest.in_(portion)))
+        columns = select(ImageVersion.digest, ImageVersion.id).where(among(ImageVersion.digest, "digests"))
+        rows = conn.execute(columns, {"digests": portion})
         ids.update((digest, version_id) for digest, version_id in rows)
     return ids
 
