@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ def test_screen_tells_the_history(played: Played) -> None:
     with opened(folder / "crawler-demo.db", read_only=True) as engine, read(engine) as conn:
         log = list(changes(conn))
     on_screen = set(re.findall(r"uimage-\w+", done.stdout))
-    everything = {row["image_id"] for row in rows("--database", folder / "crawler-demo.db", "images", "--at", "0s")}
+    words = ("--database", folder / "crawler-demo.db", "images", "--at", "0s")
+    everything = {row["image_id"] for row in rows(*words, now=datetime.now(UTC))}
 
     assert on_screen <= everything | {row.image_id for row in log}
     assert {row.image_id for row in log if row.event == "withdrawn"} <= on_screen

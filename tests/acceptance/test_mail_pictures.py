@@ -99,4 +99,4 @@ def test_pictures_of_the_readme() -> None:
     """The README shows the pictures that `tests.support.pictures` makes."""
     shown = set(re.findall(r"docs/([\w.-]+\.png)", (ROOT / "README.md").read_text(encoding="utf-8")))
 
-    assert shown == set(PICTURES) == {path.name for path in (ROOT / "docs").iterdir()}
+    assert shown == set(PICTURES) == {path.name for path in (ROOT / "docs").glob("*.png")}
