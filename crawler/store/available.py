@@ -12,16 +12,17 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import CompoundSelect, Connection, Select, Text, bindparam, null, select, type_coerce, union_all
 
 from crawler.model import Attributes, ImageKey, Target, require_aware
 from crawler.records import ImageRow, Knowledge, Reason
 from crawler.store import asof
 from crawler.store.asof import Observation
-from crawler.store.retention import require_kept
+from crawler.store.retention import BEGINS_AT, read_beginning, refuse_before
 from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, chosen_targets, version_ids
 from crawler.store.statements import among, portions
-from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval
+from crawler.store.tables import Absence, Hold, HoldImage, ImageVersion, Interval, Setting
+from crawler.store.types import read_json
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
 TARGETS_AT_ONCE = 200
@@ -64,11 +65,11 @@ def images(
     *include_retired*. Raises ValueError for a time without a time zone.
     """
     moment = require_aware(now if at is None else at)
-    require_kept(conn, moment)
     chosen = chosen_targets(conn, filters)
     narrowed = version_ids(conn, filters, cheaply=len(chosen) <= TARGETS_AT_ONCE)
     target_ids = [choice.target_id for choice in chosen]
-    absent = asof.absences(conn, target_ids, moment)
+    began, absent, held = _doubts(conn, target_ids, moment)
+    refuse_before(began, moment)
     if not include_retired:
         chosen = [choice for choice in chosen if choice.target_id not in absent]
     seen = asof.observations(conn, [choice.target_id for choice in chosen], moment)
@@ -76,10 +77,9 @@ def images(
     for portion in portions(chosen, TARGETS_AT_ONCE):
         ids = [choice.target_id for choice in portion]
         valid = _valid_intervals(conn, ids, moment, narrowed, versions)
-        held = _held_images(conn, ids, moment)
         for choice in portion:
             target_id = choice.target_id
-            reason = _reason(seen.get(target_id), absent.get(target_id, (None,))[0], moment, stale_after)
+            reason = _reason(seen.get(target_id), absent.get(target_id), moment, stale_after)
             intervals = valid.get(target_id, [])
             yield from _rows(choice, intervals, filters, reason, held.get(target_id, frozenset()), seen.get(target_id))
         if len(versions) > VERSIONS_AT_ONCE:
@@ -192,31 +192,43 @@ def _newest_by_name(intervals: Iterable[_Valid]) -> dict[tuple[str, str], tuple[
 @cache
 def valid_at(*, narrowed: bool) -> Select[*tuple[Any, ...]]:
     """Select the intervals of `:targets` that are valid `:at` a moment; only of `:versions`, when *narrowed*."""
-    statement = select(
-        Interval.target_id, Interval.version_id, Interval.valid_from, Interval.present_since, Interval.baseline
-    ).where(
-        among(Interval.target_id, "targets"),
-        Interval.valid_to > bindparam("at"),
-        Interval.valid_from <= bindparam("at"),
+    statement = (
+        select(
+            Interval.target_id,
+            Interval.version_id,
+            Interval.valid_from,
+            Interval.present_since,
+            Interval.baseline,
+            ImageVersion.image_set,
+            ImageVersion.image_id,
+            ImageVersion.image_name,
+            ImageVersion.name_key,
+            # decoded once for all targets that list the version
+            type_coerce(ImageVersion.attributes, Text),
+        )
+        .join(ImageVersion, ImageVersion.id == Interval.version_id)
+        .where(
+            among(Interval.target_id, "targets"),
+            Interval.valid_to > bindparam("at"),
+            Interval.valid_from <= bindparam("at"),
+        )
     )
     return statement.where(among(Interval.version_id, "versions")) if narrowed else statement
 
 
 @cache
-def _versions() -> Select[*tuple[Any, ...]]:
-    return select(
-        ImageVersion.id,
-        ImageVersion.image_set,
-        ImageVersion.image_id,
-        ImageVersion.image_name,
-        ImageVersion.name_key,
-        ImageVersion.attributes,
-    ).where(among(ImageVersion.id, "versions"))
+def _doubts_at() -> CompoundSelect[*tuple[Any, ...]]:
+    """
+    Select, of `:targets` `:at` a moment, what was not asked, with the reason, and what was on hold, with set and id.
 
-
-@cache
-def _held_at() -> Select[*tuple[Any, ...]]:
-    return (
+    One more row, of no target, says when the kept history begins, if it does: one statement is quicker than three.
+    """
+    absent = select(Absence.target_id, Absence.reason, null()).where(
+        among(Absence.target_id, "targets"),
+        Absence.valid_to > bindparam("at"),
+        Absence.valid_from <= bindparam("at"),
+    )
+    held = (
         select(Hold.target_id, HoldImage.image_set, HoldImage.image_id)
         .join(HoldImage, HoldImage.hold_id == Hold.id)
         .where(
@@ -225,6 +237,8 @@ def _held_at() -> Select[*tuple[Any, ...]]:
             Hold.resolved_at > bindparam("at"),
         )
     )
+    began = select(null(), Setting.value, null()).where(Setting.name == BEGINS_AT)
+    return union_all(absent, held, began)
 
 
 def _valid_intervals(
@@ -237,25 +251,32 @@ def _valid_intervals(
     parameters: dict[str, Any] = {"targets": target_ids, "at": moment}
     if narrowed is not None:
         parameters["versions"] = narrowed
-    rows = conn.execute(valid_at(narrowed=narrowed is not None), parameters).all()
-    _load_versions(conn, {row.version_id for row in rows} - versions.keys(), versions)
     valid: dict[int, list[_Valid]] = {}
-    for target_id, version_id, valid_from, present_since, baseline in rows:
-        valid.setdefault(target_id, []).append(_Valid(versions[version_id], valid_from, present_since, baseline))
+    rows = conn.execute(valid_at(narrowed=narrowed is not None), parameters).all()
+    for (
+        target_id, version_id, valid_from, present_since, baseline, image_set, image_id, name, name_key, attributes,
+    ) in rows:  # fmt: skip
+        version = versions.get(version_id)
+        if version is None:
+            key = ImageKey(image_set, image_id)
+            version = versions[version_id] = _Version(key, name, name_key, read_json(attributes))
+        valid.setdefault(target_id, []).append(_Valid(version, valid_from, present_since, baseline))
     return valid
 
 
-def _load_versions(conn: Connection, wanted: Collection[int], versions: dict[int, _Version]) -> None:
-    for portion in portions(sorted(wanted)):
-        rows = conn.execute(_versions(), {"versions": portion})
-        for version_id, image_set, image_id, name, name_key, attributes in rows:
-            versions[version_id] = _Version(ImageKey(image_set, image_id), name, name_key, attributes)
-
-
-def _held_images(conn: Connection, target_ids: Sequence[int], moment: datetime) -> dict[int, set[ImageKey]]:
-    """Give the images of each target that were on hold at *moment*."""
+def _doubts(
+    conn: Connection, target_ids: Sequence[int], moment: datetime
+) -> tuple[datetime | None, dict[int, Literal["retired", "deselected"]], dict[int, set[ImageKey]]]:
+    """Give when the kept history begins, why targets were not asked at *moment*, and the images of each on hold."""
+    began: datetime | None = None
+    absent: dict[int, Literal["retired", "deselected"]] = {}
     held: dict[int, set[ImageKey]] = {}
-    rows = conn.execute(_held_at(), {"targets": target_ids, "at": moment})
-    for target_id, image_set, image_id in rows:
-        held.setdefault(target_id, set()).add(ImageKey(image_set, image_id))
-    return held
+    for portion in list(portions(target_ids)) or [[]]:
+        for target_id, first, image_id in conn.execute(_doubts_at(), {"targets": portion, "at": moment}):
+            if target_id is None:
+                began = read_beginning(first)
+            elif image_id is None:
+                absent[target_id] = first
+            else:
+                held.setdefault(target_id, set()).add(ImageKey(first, image_id))
+    return began, absent, held

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Select, and_, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from crawler.model import END_OF_TIME, IMAGE_EVENTS, Outcome, RunStatus, is_glob, require_aware
 from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
@@ -61,14 +61,14 @@ def changes(
     target_ids = None
     if not filters.is_all_targets:
         target_ids = {choice.target_id for choice in chosen_targets(conn, filters)}
-    statement = _changes_between(since, until, events, filters)
+    statement, parameters = _changes_between(since, until, events, filters)
     if reported_by is not None:
         statement = statement.where(ChangeLog.reported_run_id.in_(sorted(reported_by)))
     if target_ids is not None and len(target_ids) <= PORTION:
         statement = statement.where(ChangeLog.target_id.in_(sorted(target_ids)))
     targets: dict[int, Any] = {}
     wants_all = filters.is_all_images
-    for rows in _in_portions(conn, statement):
+    for rows in _in_portions(conn, statement, parameters):
         targets.update(targets_by_id(conn, {row[2] for row in rows} - targets.keys()))
         for row in rows:
             (
@@ -95,17 +95,20 @@ def changes(
             )
 
 
-def _in_portions(conn: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
+def _in_portions(
+    conn: Connection, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+) -> Iterator[Sequence[Any]]:
     """Give the rows in portions; most answers are one, for which a cursor on the server would take longer to open."""
-    first = conn.execute(statement.limit(ROWS_AT_ONCE)).all()
+    first = conn.execute(statement, parameters).all()
     yield first
     if len(first) == ROWS_AT_ONCE:
-        rest = statement.offset(ROWS_AT_ONCE).execution_options(yield_per=ROWS_AT_ONCE)
-        yield from conn.execute(rest).partitions()
+        rest = statement.limit(None).offset(ROWS_AT_ONCE).execution_options(yield_per=ROWS_AT_ONCE)
+        yield from conn.execute(rest, parameters).partitions()
 
 
 @cache
-def _all_changes() -> Select[*tuple[Any, ...]]:
+def _first_changes(*, has_since: bool, has_until: bool) -> Select[*tuple[Any, ...]]:
+    """Select the first portion of all changes, from `:since` on and before `:until` where these are wanted."""
     statement: Select[*tuple[Any, ...]] = select(
         ChangeLog.id,
         ChangeLog.run_id,
@@ -120,22 +123,24 @@ def _all_changes() -> Select[*tuple[Any, ...]]:
         ChangeLog.observed_at,
         ChangeLog.recorded_at,
     )
-    return statement.order_by(ChangeLog.recorded_at, ChangeLog.id)
+    if has_since:
+        statement = statement.where(ChangeLog.recorded_at >= bindparam("since"))
+    if has_until:
+        statement = statement.where(ChangeLog.recorded_at < bindparam("until"))
+    return statement.order_by(ChangeLog.recorded_at, ChangeLog.id).limit(ROWS_AT_ONCE)
 
 
 def _changes_between(
     since: datetime | None, until: datetime | None, events: Collection[str], filters: Filters
-) -> Select[*tuple[Any, ...]]:
-    statement = _all_changes()
-    if since is not None:
-        statement = statement.where(ChangeLog.recorded_at >= require_aware(since))
-    if until is not None:
-        statement = statement.where(ChangeLog.recorded_at < require_aware(until))
+) -> tuple[Select[*tuple[Any, ...]], dict[str, Any]]:
+    """Give the statement and its parameters."""
+    statement = _first_changes(has_since=since is not None, has_until=until is not None)
     if events:
         statement = statement.where(ChangeLog.event.in_(sorted(events)))
     if filters.image_id and not any(map(is_glob, filters.image_id)):
         statement = statement.where(ChangeLog.image_id.in_(filters.image_id))
-    return statement
+    moments = {"since": since, "until": until}
+    return statement, {name: require_aware(moment) for name, moment in moments.items() if moment is not None}
 
 
 # --- freshness -------------------------------------------------------------------------------------------------------

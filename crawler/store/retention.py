@@ -87,7 +87,11 @@ def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetim
 
 def begins_at(conn: Connection) -> datetime | None:
     """Give from when on the history is whole; None when nothing was ever pruned."""
-    text = conn.execute(_beginning()).scalar()
+    return read_beginning(conn.execute(_beginning()).scalar())
+
+
+def read_beginning(text: str | None) -> datetime | None:
+    """Give the setting's value as a time."""
     return None if text is None else datetime.fromisoformat(text)
 
 
@@ -98,7 +102,11 @@ def _beginning() -> Select[str]:
 
 def require_kept(conn: Connection, moment: datetime) -> None:
     """Raise UnknownKnowledge when *moment* lies before the kept history."""
-    began = begins_at(conn)
+    refuse_before(begins_at(conn), moment)
+
+
+def refuse_before(began: datetime | None, moment: datetime) -> None:
+    """Raise UnknownKnowledge when the kept history *began* after *moment*."""
     if began is not None and moment < began:
         raise UnknownKnowledge(
             f"Nobody can tell any more what was there at {iso_utc(moment)}: "
