@@ -2,7 +2,8 @@
 What the readers of the history get: plain typed rows, and their JSON form.
 
 `as_dict()` gives exactly the shapes that scripts depend on: the target flattened into the row, times in UTC with `Z`,
-absent values as null. Fields may be added, never renamed.
+absent values as null. Fields may be added, never renamed. What comes by the thousand is a tuple, which is made in half
+the time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from crawler.model import Event, Outcome, RunStatus, Target, iso_utc
 
@@ -18,8 +19,7 @@ from crawler.model import Event, Outcome, RunStatus, Target, iso_utc
 Reason = Literal["held", "denied", "failed", "skipped", "retired", "deselected", "stale", "never_observed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRow:
+class ImageRow(NamedTuple):
     """One image at one target as of a moment, with the state of knowledge."""
 
     target: Target
@@ -68,8 +68,7 @@ class ImageRow:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeRow:
+class ChangeRow(NamedTuple):
     """One recorded change."""
 
     id: int

@@ -88,7 +88,7 @@ def _presence(rows: Sequence[ChangeRow]) -> list[Thing]:
     is_back = {_image(own[0]) for own in back}
     chains, rest = fold_reissues(
         # What gave way to an image that had only been away is no re-issue.
-        replace(row, counterpart=None) if (row.target, row.image_set or "", row.counterpart or "") in is_back else row
+        row._replace(counterpart=None) if (row.target, row.image_set or "", row.counterpart or "") in is_back else row
         for row in rows
         if row.id not in flapped
     )

@@ -308,7 +308,7 @@ def many(rules: int, images: int) -> tuple[list[Require | Pin], list[StatusRow],
 def test_no_rule_looks_at_every_image() -> None:
     """1,000 rules over 5,000 images look into an image a few times per image and rule, not once per pair."""
     rules, states, rows = many(1_000, 5_000)
-    counted = [replace(row, attributes=Counted(row.attributes)) for row in rows]
+    counted = [row._replace(attributes=Counted(row.attributes)) for row in rows]
     Counted.looks = 0
     found = judge(rules, states, counted)
 
