@@ -8,7 +8,7 @@ are compared as sets (the reader has sorted them).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from crawler.model import Attributes, Differences, ImageKey, Known, Snapshot, fold_keys, normalise_name
@@ -36,7 +36,7 @@ def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = (
         modified=modified,
         filled=tuple(filled),
         merged=merged,
-        counterparts=counterparts(known.images, merged),
+        counterparts=counterparts(known.images, merged, of=(*new, *absent)),
     )
 
 
@@ -93,21 +93,32 @@ def _with_known_spelling(
 
 
 def counterparts(
-    before: Mapping[ImageKey, Attributes], after: Mapping[ImageKey, Attributes]
+    before: Mapping[ImageKey, Attributes], after: Mapping[ImageKey, Attributes], *, of: Iterable[ImageKey]
 ) -> dict[ImageKey, ImageKey]:
     """
-    Pair images of the same set and normalised name where exactly two are, or were until now, open at the target.
+    Give each image *of* these the other of its set and normalised name, where exactly two are, or were until now, open.
 
     This is how UCloud ships updates: a new id under the old name (hk-02, 2024-01-12: `uimage-vareox` became
     `uimage-rccvz4l9itr`; UCloudDoc-Team/uk8s@87b6f62 administercluster/custom_image.md).
     """
-    groups: dict[tuple[str, str], list[ImageKey]] = {}
-    for key, attributes in (*after.items(), *((key, before[key]) for key in before if key not in after)):
-        name = (attributes or before.get(key) or {}).get("image_name")
-        if isinstance(name, str) and name:
-            groups.setdefault((key.image_set, normalise_name(name)), []).append(key)
+
+    groups: dict[tuple[str, str], list[ImageKey]] = {
+        (key.image_set, name): [] for key in of if (name := _name_key(key, before, after))
+    }
+    sets = {image_set for image_set, _ in groups}
+    for key in (*after, *(before.keys() - after.keys())):
+        if key.image_set in sets:
+            members = groups.get((key.image_set, _name_key(key, before, after)))
+            if members is not None:
+                members.append(key)
     pairs: dict[ImageKey, ImageKey] = {}
     for members in groups.values():
         if len(members) == 2:
             pairs[members[0]], pairs[members[1]] = members[1], members[0]
     return pairs
+
+
+def _name_key(key: ImageKey, before: Mapping[ImageKey, Attributes], after: Mapping[ImageKey, Attributes]) -> str:
+    """Give the normalised name that an image has, or had; nothing where none was stated."""
+    name = (after.get(key) or before.get(key) or {}).get("image_name")
+    return normalise_name(name) if isinstance(name, str) else ""

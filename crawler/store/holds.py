@@ -113,7 +113,7 @@ def _withdraw(conn: Connection, hold: Any, now: datetime) -> int:
         )
     }
     intervals, images = _open_images(conn, hold.target_id)
-    others = counterparts(images, {})
+    others = counterparts(images, {}, of=keys)
     rows = [
         {
             "run_id": hold.run_id,
