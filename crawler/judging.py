@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from crawler.diff import compare
+from crawler.documents import members
 from crawler.guard import GuardPolicy, judge
 from crawler.kinds import KINDS
 from crawler.model import Known, Reply, Snapshot, Verdict
@@ -23,10 +24,11 @@ class PureJudge:
 
     def read(self, reply: Reply, zone_numbers: Mapping[int, str], /) -> Snapshot:
         """Read the images *reply* lists; *zone_numbers* are the numeric ZoneIds whose zone is known."""
-        if reply.document is None:
-            raise ValueError(f"{reply.target}: an undecoded reply cannot be read")
+        document = members(reply.body)
+        if document is None:
+            raise ValueError(f"{reply.target}: the body of a good reply is a JSON object")
         reader = self._readers[reply.target.kind]
-        return parse(reply.document, reader.kind, reply.target.zone, zone_numbers, reader)
+        return parse(document, reader.kind, reply.target.zone, zone_numbers, reader)
 
     def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
         """Decide what *snapshot* means for a target whose history is *known*."""

@@ -130,11 +130,9 @@ class Reply:
     """A RetCode 0 answer of one target, before it is understood."""
 
     target: Target
-    #: The raw body; kept as evidence when it differs.
+    #: The raw body, a JSON object; kept as evidence when it differs.
     body: bytes
     body_hash: bytes
-    #: The decoded JSON object; None when `unchanged` (decoding was skipped).
-    document: Mapping[str, Any] | None
     #: The body equals the last good one of this target, by hash.
     unchanged: bool
     received_at: datetime
@@ -215,7 +213,7 @@ class Differences:
     filled: tuple[ImageKey, ...]
     #: Last known attributes with those of the snapshot on top, for every listed image.
     merged: Mapping[ImageKey, Attributes]
-    #: The one other image of the same set and normalised name, where there is exactly one.
+    #: Of what is new or absent: the one other image of the same set and normalised name, where there is exactly one.
     counterparts: Mapping[ImageKey, ImageKey]
 
 

@@ -10,12 +10,12 @@ make the store fail.
 from __future__ import annotations
 
 import hashlib
-import marshal
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from sys import intern
 from typing import Any, NamedTuple
 
+from crawler.documents import Unread, read
 from crawler.kinds import Field, FieldType, Kind
 from crawler.model import Attributes, ImageKey, Snapshot, canonical_json, fold_keys
 
@@ -52,30 +52,28 @@ class SetReader:
         """*at_once*: how many sets are remembered before all are forgotten."""
         self.kind = kind
         self._at_once = at_once
-        self._read_before: dict[bytes, SetReading] = {}
+        self._read_before: dict[tuple[str, bytes], SetReading] = {}
         #: The field of each spelling, as documented and case folded; None for the id's own.
         self._fields: dict[str, Field | None] = {}
         for spellings, spec in [(spec.keys, spec) for spec in kind.fields] + [(kind.id_keys, None)]:
             self._fields |= dict.fromkeys([*spellings, *(spelling.casefold() for spelling in spellings)], spec)
 
-    def read(self, image_set: str, records: list[Any]) -> SetReading:
-        """Read the *records* of *image_set*; a bare string is an id without attributes."""
-        if len(records) < WORTH_REMEMBERING:
-            return self._read_all(image_set, records)
-        try:
-            written = marshal.dumps((image_set, records), 2)  # in this format only equal values have equal bytes
-        except ValueError:  # nested too deeply
-            return self._read_all(image_set, records)
-        likeness = hashlib.sha256(written).digest()
+    def read(self, image_set: str, value: Any) -> SetReading:
+        """Read the records of *image_set*, decoded or `Unread`; a bare string is an id without attributes."""
+        if not isinstance(value, Unread):
+            return self._read_all(image_set, value)
+        likeness = (image_set, hashlib.sha256(value).digest())
         found = self._read_before.get(likeness)
         if found is None:
-            if len(self._read_before) >= self._at_once:
-                self._read_before.clear()
-            found = self._read_before[likeness] = self._read_all(image_set, records)
+            found = self._read_all(image_set, read(value))
+            if len(found.records) >= WORTH_REMEMBERING:
+                if len(self._read_before) >= self._at_once:
+                    self._read_before.clear()
+                self._read_before[likeness] = found
         return found
 
-    def _read_all(self, image_set: str, values: list[Any]) -> SetReading:
-        records = tuple(self._read(image_set, value) for value in values)
+    def _read_all(self, image_set: str, value: Any) -> SetReading:
+        records = tuple(self._read(image_set, record) for record in _as_records(value))
         readable = [record for record in records if record is not None]
         notices = dict.fromkeys(notice for record in readable for notice in record.notices)
         if len(readable) < len(records):
@@ -123,7 +121,7 @@ def parse(
     document: Mapping[str, Any], kind: Kind, zone: str, zone_of: Mapping[int, str], reader: SetReader | None = None
 ) -> Snapshot:
     """
-    Read the images that *document*, a RetCode 0 answer of *zone*, lists.
+    Read the images that *document*, the members of a RetCode 0 answer of *zone*, lists.
 
     *zone_of* maps the numeric ZoneIds whose zone is known; a record that states another zone's number is foreign.
     *reader* is a reader of this *kind* that has read before; what its sets say is shared.
@@ -138,15 +136,15 @@ def parse(
     def is_foreign(number: int | None) -> bool:
         return number is not None and zone_of.get(number, zone) != zone
 
-    for set_name, records in _sets(document, kind, notices):
-        read = reader.read(set_name, records)
-        notices |= dict.fromkeys(read.notices)
-        numbers |= read.numbers
-        unreadable += read.records.count(None)
-        if images.keys().isdisjoint(read.images) and not any(map(is_foreign, read.numbers)):
-            images |= read.images  # nearly always
+    for set_name, value in _sets(document, kind, notices):
+        said = reader.read(set_name, value)
+        notices |= dict.fromkeys(said.notices)
+        numbers |= said.numbers
+        unreadable += said.records.count(None)
+        if images.keys().isdisjoint(said.images) and not any(map(is_foreign, said.numbers)):
+            images |= said.images  # nearly always
             continue
-        readable = [record for record in read.records if record is not None]
+        readable = [record for record in said.records if record is not None]
         foreign |= {record.key for record in readable if is_foreign(record.attributes.get("zone_id"))}
         images = _joined(images, (record for record in readable if not is_foreign(record.attributes.get("zone_id"))))
 
@@ -162,8 +160,8 @@ def parse(
     )
 
 
-def _sets(document: Mapping[str, Any], kind: Kind, notices: dict[str, None]) -> Iterator[tuple[str, list[Any]]]:
-    """Yield every image set of the answer under its canonical name."""
+def _sets(document: Mapping[str, Any], kind: Kind, notices: dict[str, None]) -> Iterator[tuple[str, Any]]:
+    """Yield every image set of the answer under its canonical name, perhaps `Unread`."""
     canonical = {spelling.casefold(): name for name, others in kind.sets.items() for spelling in (name, *others)}
     envelope = {key.casefold() for key in kind.envelope}
     for raw_key, value in document.items():
@@ -173,11 +171,11 @@ def _sets(document: Mapping[str, Any], kind: Kind, notices: dict[str, None]) -> 
             continue
         known = canonical.get(folded)
         if known is None:
-            if kind.set_marker not in folded and not _looks_like_records(value, kind):
+            if kind.set_marker not in folded and not _looks_like_records(read(value), kind):
                 notices[f"unknown field {key} in the answer"] = None
                 continue
             notices[f"unknown image set {key}"] = None
-        yield known or key, _as_records(value)
+        yield known or key, value
 
 
 def _as_records(value: Any) -> list[Any]:
@@ -242,8 +240,8 @@ def _read_names(value: Any) -> list[str] | None:
         return [clean_text(value)] if value.strip() else None
     if not isinstance(value, list):
         return None
-    kept = [clean(element) for element in value]
-    return sorted({intern(e if isinstance(e, str) else canonical_json(e)) for e in kept if e is not None})
+    kept = (element if isinstance(element, str) else clean(element) for element in value)
+    return sorted({intern(clean_text(e) if isinstance(e, str) else canonical_json(e)) for e in kept if e is not None})
 
 
 def _read_inverted(value: Any) -> bool | None:

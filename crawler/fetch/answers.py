@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
+from crawler.documents import members
 from crawler.fetch.retry import THROTTLED, AnswerClass, classify_ret_code, explain
 
 #: How much of a page that is no JSON is shown.
@@ -56,8 +56,12 @@ class Refusal:
 
 
 def read_answer(answer: Answer, action: str) -> Mapping[str, Any] | Refusal:
-    """Give the JSON object of a good *answer* to *action* (HTTP 200, RetCode 0), or the refusal that it is."""
-    document = _decode(answer.body)
+    """
+    Give the members of a good *answer* to *action* (HTTP 200, RetCode 0), or the refusal that it is.
+
+    Lists and objects among the members are `Unread`.
+    """
+    document = members(answer.body)
     ret_code = _ret_code(document)
     if answer.status == HTTPStatus.OK and document is not None and ret_code == 0:
         return document
@@ -97,14 +101,6 @@ def printable(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     line = "".join(char if char.isprintable() else " " for char in text[: limit * 4])
     line = " ".join(line.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def _decode(body: bytes) -> dict[str, Any] | None:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _ret_code(document: dict[str, Any] | None) -> int | None:

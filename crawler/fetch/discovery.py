@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crawler.documents import read
 from crawler.fetch.answers import Refusal, field_of, integer, printable, read_answer
 from crawler.fetch.api import ApiClient, NetworkFailure
 from crawler.fetch.brake import Brake, CallCut
@@ -115,7 +116,7 @@ async def _ask(client: ApiClient, action: str, brake: Brake, budget: RetryBudget
 
 
 def _rows(document: Mapping[str, Any], action: str, name: str) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
-    rows = field_of(document, name)
+    rows = read(field_of(document, name))
     if not isinstance(rows, list):
         return [], (f"{action}: the answer holds no list {name}",)
     if not rows:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 from crawler.fetch.answers import Answer, Refusal, read_answer
 from crawler.fetch.api import ApiClient, NetworkFailure
@@ -200,11 +200,10 @@ class Fetcher:
         self._lanes.answered(entry)
         self._wake()
         if answer.status == HTTPStatus.OK and answer.body_hash == ask.known_hash:
-            return self._reply(entry, answer, None)
-        document = read_answer(answer, ask.action)
-        if isinstance(document, Refusal):
-            return self._refused(entry, document)
-        return self._reply(entry, answer, document)
+            return self._reply(entry, answer, unchanged=True)
+        if isinstance(said := read_answer(answer, ask.action), Refusal):
+            return self._refused(entry, said)
+        return self._reply(entry, answer, unchanged=False)
 
     def _unanswered(self, entry: Entry, refusal: Refusal) -> Refusal:
         if not refusal.is_network:
@@ -215,14 +214,13 @@ class Fetcher:
         self._wake()
         return refusal
 
-    def _reply(self, entry: Entry, answer: Answer, document: Mapping[str, Any] | None) -> Reply:
+    def _reply(self, entry: Entry, answer: Answer, *, unchanged: bool) -> Reply:
         entry.lane.good += 1
         return Reply(
             target=entry.target,
             body=answer.body,
             body_hash=answer.body_hash,
-            document=document,
-            unchanged=document is None,
+            unchanged=unchanged,
             received_at=answer.received_at,
             request_uuid=answer.request_uuid,
             is_reask=entry.is_reask,

@@ -13,6 +13,9 @@ from crawler.model import Reply
 from crawler.store.statements import among, insert_missing, portions
 from crawler.store.tables import Payload
 
+#: zlib's level: answers repeat themselves so much that a higher one saves a twentieth and takes three times as long.
+PACKING = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -29,7 +32,7 @@ class Evidence:
         """Give the evidence of *reply*."""
         return cls(
             digest=reply.body_hash,
-            body=zlib.compress(reply.body),
+            body=zlib.compress(reply.body, PACKING),
             size=len(reply.body),
             request_uuid=reply.request_uuid,
             received_at=reply.received_at,

@@ -98,14 +98,13 @@ def _open_images(conn: Connection, target_ids: Collection[int], versions: Versio
     open_versions: dict[int, list[int]] = {}
     for portion in portions(target_ids):
         rows = conn.execute(columns, {"targets": portion})
-        open_versions.update((target_id, [int(text) for text in texts.split()]) for target_id, texts in rows)
-    stored = versions.load(conn, [version_id for ids in open_versions.values() for version_id in ids])
+        open_versions.update((target_id, list(map(int, texts.split()))) for target_id, texts in rows)
+    stored = versions.load(conn, set().union(*open_versions.values()))
     images = {target_id: _OpenImages({}, {}) for target_id in target_ids}
     for target_id, version_ids in open_versions.items():
-        attributes, by_key = images[target_id]
-        for version_id in version_ids:
-            key, known = stored[version_id]
-            attributes[key], by_key[key] = known, version_id
+        listed_images = [stored[version_id] for version_id in version_ids]
+        keys = (key for key, _ in listed_images)
+        images[target_id] = _OpenImages(dict(listed_images), dict(zip(keys, version_ids, strict=True)))
     return images
 
 

@@ -6,10 +6,9 @@ Nothing is decided here. The Recorder compares what was understood with the hist
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -121,8 +120,6 @@ class Understanding:
         same = (reply.body_hash, planned.account_id, reply.target.zone, reply.target.kind, len(numbers))
         found = self._read_before.get(same)
         if found is None:
-            if reply.document is None:
-                reply = replace(reply, document=json.loads(reply.body), unchanged=False)
             snapshot = self._judge.read(reply, numbers)
             found = self._read_before[same] = Understood(snapshot=snapshot, digest=self._digest(snapshot))
             if len(self._read_before) > ANSWERS_AT_ONCE:
@@ -137,9 +134,8 @@ class Understanding:
         Order, duplicates and key case do not count. A new oddity does: it makes a different answer, is looked at and
         kept as evidence once, and no more after that.
         """
-        return digest_of(
-            [sorted(self.versions.digests(snapshot.images)), sorted(snapshot.foreign), sorted(snapshot.notices)]
-        )
+        listed = "".join(sorted(self.versions.digests(snapshot.images)))
+        return digest_of([listed, sorted(snapshot.foreign), sorted(snapshot.notices)])
 
     def _confirm_zone_number(self, planned: PlannedTarget, snapshot: Snapshot) -> None:
         """Learn a numeric ZoneId: the catalog gives it to this zone alone, and all records of this answer agree."""

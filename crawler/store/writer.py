@@ -134,7 +134,6 @@ class Recorder:
 
     def _understood(self, planned: PlannedTarget, reply: Reply) -> _Answer:
         understood = self._understanding.read(planned, reply)
-        reply = replace(reply, document=None)  # the largest part of it, and done with
         return _Answer(planned=planned, reply=reply, understood=understood, reasked=reply.is_reask)
 
     def _decide_answers(self, answers: Sequence[_Answer]) -> list[Target]:

@@ -57,7 +57,6 @@ class QuietRuns:
             body=b"",
             received_at=self.diary.tick(),
             body_hash=BODY_HASH,
-            document=None,
             unchanged=True,
             request_uuid="",
         )

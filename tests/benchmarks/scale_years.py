@@ -123,7 +123,6 @@ def _evidence(target: Target, body: bytes, at: datetime) -> Evidence:
             body=body,
             received_at=at,
             body_hash=hashlib.blake2b(body, digest_size=16).digest(),
-            document=None,
             unchanged=False,
             request_uuid="7d3c8a1e-0000-4000-8000-000000000000",
         )

@@ -54,8 +54,7 @@ class PlainJudge:
 
     def read(self, reply: Reply, zone_numbers: Mapping[int, str], /) -> Snapshot:
         self.read_count += 1
-        assert reply.document is not None
-        return parse(reply.document, KINDS[reply.target.kind], reply.target.zone, zone_numbers)
+        return parse(json.loads(reply.body), KINDS[reply.target.kind], reply.target.zone, zone_numbers)
 
     def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
         uncompared = [spec.name for spec in UK8S_IMAGE.fields if not spec.compared]
@@ -81,11 +80,9 @@ def document(images: Images) -> dict[str, Any]:
 
 def reply(where: Target, images: Images, at: datetime, **more: Any) -> Reply:
     """Give the reply of a target that lists *images*."""
-    content = document(images)
-    body = json.dumps(content).encode()
+    body = json.dumps(document(images)).encode()
     options: dict[str, Any] = {
         "body_hash": hashlib.blake2b(body, digest_size=16).digest(),
-        "document": content,
         "unchanged": False,
         "request_uuid": "uuid-1",
         **more,
@@ -160,7 +157,7 @@ class Diary:
             )
         full = reply(where, answer, at, is_reask=is_reask)
         if full.body_hash == self.planned[where].body_hash:
-            return reply(where, answer, at, is_reask=is_reask, unchanged=True, document=None)
+            return reply(where, answer, at, is_reask=is_reask, unchanged=True)
         return full
 
     def run(

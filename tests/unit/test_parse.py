@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.documents import members
 from crawler.kinds import UK8S_IMAGE
 from crawler.model import ImageKey, Snapshot, canonical_json, fold_keys
 from crawler.parse import WORTH_REMEMBERING, SetReader, parse
@@ -168,6 +170,21 @@ def test_any_object_is_read_without_an_exception(document: dict[str, Any]) -> No
     assert snapshot == read(document)
 
 
+def undecoded(document: dict[str, Any]) -> dict[str, Any]:
+    """Give the members as an answer brings them."""
+    found = members(json.dumps(document).encode())
+    assert found is not None
+    return found
+
+
+def test_a_set_that_is_nested_too_deeply_is_one_unreadable_record() -> None:
+    """What cannot be decoded is no empty set: absences beside it are not believed at once."""
+    deep = b'{"ImageSet": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}"
+    assert members(deep) is None
+    snapshot = parse({"ImageSet": b"[[[["}, UK8S_IMAGE, "hk-02", {})
+    assert (snapshot.images, snapshot.unreadable) == ({}, 1)
+
+
 def test_sets_read_before() -> None:
     """A reader that has read a set gives the same again, its notices too, and never takes one for another."""
     reader = SetReader(UK8S_IMAGE, at_once=2)
@@ -178,7 +195,7 @@ def test_sets_read_before() -> None:
     ]
     bodies += [{"ImageSet": body["ImageSet"] * WORTH_REMEMBERING} for body in bodies]
     for document in bodies * 2:
-        shared = parse(document, UK8S_IMAGE, "hk-02", {}, reader)
+        shared = parse(undecoded(document), UK8S_IMAGE, "hk-02", {}, reader)
         alone = read(document)
         assert shared == alone
         assert canonical_json(list(shared.images.values())) == canonical_json(list(alone.images.values()))
@@ -188,5 +205,5 @@ def test_records_of_two_targets_are_shared() -> None:
     """Projects that list the same image hold one copy of what it says."""
     reader = SetReader(UK8S_IMAGE)
     records = [{"ImageId": str(number), "ImageName": "Ubuntu"} for number in range(WORTH_REMEMBERING)]
-    first, second = (parse({"ImageSet": records}, UK8S_IMAGE, "hk-02", {}, reader).images for _ in range(2))
+    first, second = (parse(undecoded({"ImageSet": records}), UK8S_IMAGE, "hk-02", {}, reader).images for _ in range(2))
     assert first[ImageKey("ImageSet", "0")] is second[ImageKey("ImageSet", "0")]

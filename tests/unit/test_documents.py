@@ -1,0 +1,102 @@
+"""The members of a JSON object: what `json.loads` says, with the nested ones decoded later."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.documents import Unread, members, read
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def decoded(body: bytes) -> dict[str, Any] | None:
+    found = members(body)
+    return None if found is None else {name: read(value) for name, value in found.items()}
+
+
+def expected(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def same(first: object, second: object) -> bool:
+    """Equal, and of the same types at any depth; NaN is NaN."""
+    return repr(first) == repr(second)
+
+
+@given(VALUES, st.booleans())
+def test_members_are_what_json_says(value: Any, is_ascii: bool) -> None:
+    """Every JSON value in every writing gives what `json.loads` gives; what is no object gives None."""
+    for document in (value, {"RetCode": 0, "ImageSet": value}):
+        body = json.dumps(document, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
+        assert same(decoded(body), expected(body))
+
+
+@given(VALUES, st.data())
+def test_damaged_bodies(value: Any, data: st.DataObject) -> None:
+    """A body that was cut or changed anywhere is taken or refused as `json.loads` does."""
+    body = bytearray(
+        json.dumps({"RetCode": 0, "ImageSet": [value, "名"]}, ensure_ascii=False).encode("utf-8", "replace")
+    )
+    place = data.draw(st.integers(0, len(body) - 1))
+    damaged = bytes(body[:place]) if data.draw(st.booleans()) else b""
+    if not damaged:
+        body[place] = data.draw(st.integers(0, 255))
+        damaged = bytes(body)
+    assert same(decoded(damaged), expected(damaged))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"a": [1]}',  # a byte order mark
+        '{"a": ["名"]}'.encode("utf-16"),
+        b'{"a": [NaN, Infinity]}',
+        b'{"a": ["\\ud800"]}',  # half a surrogate pair
+        b'{"a": ["\xff"]}',  # not UTF-8, inside of what stays unread
+        b'{"a": ["\xed\xa0\x80"]}',
+        b'{"a": [123456789012345678901234567890, 1e999, -0.0]}',
+        b'{"a": [1], "a": [2]}',  # the last one counts
+        b' \n{"a" : {"b": [1]} } \n',
+        b'{"a": [01]}',
+        b'{"a": ["\t"]}',
+        b'{"a": [1,]}',
+        b'{"a": [1]} x',
+        b"[1]",
+        b'"text"',
+        b"",
+    ],
+)
+def test_oddities(body: bytes) -> None:
+    """What `json` takes and others do not is taken; what it refuses is refused."""
+    assert same(decoded(body), expected(body))
+
+
+def test_only_lists_and_objects_are_put_off() -> None:
+    """Everything else among the members is decoded at once; reading what is decoded gives it back."""
+    found = members(b'{"RetCode": 0, "Message": "", "ImageSet": [{"ImageId": "a"}], "More": {}, "Nothing": null}')
+    assert found is not None
+    assert {name: isinstance(value, Unread) for name, value in found.items()} == {
+        "RetCode": False, "Message": False, "ImageSet": True, "More": True, "Nothing": False,
+    }  # fmt: skip
+    assert read(found["ImageSet"]) == [{"ImageId": "a"}]
+    assert read(read(found["ImageSet"])) == [{"ImageId": "a"}]
+
+
+def test_depth() -> None:
+    """An object nested deeper than can be decoded is refused; a part that cannot be decoded any more stays bytes."""
+    nested = b"[" * 100_000 + b"]" * 100_000
+    assert members(b'{"a": ' + nested + b"}") is None
+    assert read(Unread(nested)) == nested
