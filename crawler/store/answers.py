@@ -23,7 +23,8 @@ from crawler.questions.timeline import HistoryRow, timeline
 from crawler.questions.where import WhereRow, where
 from crawler.records import ChangeRow, Gap, Knowledge, Stay
 from crawler.store import coverage
-from crawler.store.available import images, knowledge
+from crawler.store.available import images
+from crawler.store.knowledge import knowledge
 from crawler.store.retention import begins_at, require_kept
 from crawler.store.selection import EVERYTHING, Filters, chosen_targets
 from crawler.store.statements import PORTION, among, portions

@@ -212,19 +212,7 @@ def newest_trouble() -> Select[*tuple[Any, ...]]:
         .scalar_subquery()
     )
     return (
-        select(
-            RunException.target_id,
-            RunException.id,
-            RunException.from_run_id,
-            RunException.to_run_id,
-            RunException.outcome,
-            RunException.failure_class,
-            RunException.ret_code,
-            RunException.message,
-            RunException.request_uuid,
-            RunException.since,
-            RunException.last_good_at,
-        )
+        select(RunException.target_id, *TROUBLE_COLUMNS)
         .select_from(TargetRow)
         .join(RunException, RunException.id == newest)
         .where(among(TargetRow.id, "targets"))
@@ -247,19 +235,33 @@ def troubles_at(conn: Connection, run_id: int, target_ids: Iterable[int]) -> dic
     troubles: dict[int, Trouble] = {}
     for portion in portions(sorted(target_ids)):
         for row in conn.execute(newest_trouble(), {"run": run_id, "targets": portion}):
-            troubles[row.target_id] = Trouble(
-                exception_id=row.id,
-                from_run_id=row.from_run_id,
-                to_run_id=row.to_run_id,
-                outcome=cast("Outcome", row.outcome),
-                failure_class=row.failure_class,
-                ret_code=row.ret_code,
-                message=row.message,
-                request_uuid=row.request_uuid,
-                since=row.since,
-                last_good_at=row.last_good_at,
-            )
+            troubles[row.target_id] = trouble_of(row)
     return troubles
+
+
+#: What `trouble_of` makes a span of trouble of.
+TROUBLE_COLUMNS: tuple[Any, ...] = (
+    RunException.id.label("exception_id"),
+    *(RunException.from_run_id, RunException.to_run_id, RunException.outcome, RunException.failure_class),
+    *(RunException.ret_code, RunException.message, RunException.request_uuid, RunException.since),
+    RunException.last_good_at,
+)
+
+
+def trouble_of(row: Any) -> Trouble:
+    """Give the span of trouble in a row of `TROUBLE_COLUMNS`."""
+    return Trouble(
+        exception_id=row.exception_id,
+        from_run_id=row.from_run_id,
+        to_run_id=row.to_run_id,
+        outcome=cast("Outcome", row.outcome),
+        failure_class=row.failure_class,
+        ret_code=row.ret_code,
+        message=row.message,
+        request_uuid=row.request_uuid,
+        since=row.since,
+        last_good_at=row.last_good_at,
+    )
 
 
 def absences(

@@ -10,18 +10,18 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, Select, Text, bindparam, null, select, type_coerce, union_all
+from sqlalchemy import Connection, Select, Text, bindparam, select, type_coerce
 
-from crawler.model import Attributes, ImageKey, Target, require_aware
-from crawler.records import ImageRow, Knowledge, Reason
-from crawler.store import asof
+from crawler.model import Attributes, ImageKey, require_aware
+from crawler.records import ImageRow, Reason
 from crawler.store.asof import Observation
-from crawler.store.retention import BEGINS_AT, read_beginning, refuse_before
+from crawler.store.knowledge import known_at, reason_of
+from crawler.store.retention import refuse_before
 from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, chosen_targets, version_ids
 from crawler.store.statements import among, portions
-from crawler.store.tables import Absence, Hold, HoldImage, ImageVersion, Interval, Setting
+from crawler.store.tables import ImageVersion, Interval
 from crawler.store.types import read_json
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
@@ -68,69 +68,21 @@ def images(
     chosen = chosen_targets(conn, filters)
     narrowed = version_ids(conn, filters, cheaply=len(chosen) <= TARGETS_AT_ONCE)
     target_ids = [choice.target_id for choice in chosen]
-    began, absent, held = _doubts(conn, target_ids, moment)
-    refuse_before(began, moment)
+    known = known_at(conn, target_ids, moment)
+    refuse_before(known.began, moment)
     if not include_retired:
-        chosen = [choice for choice in chosen if choice.target_id not in absent]
-    seen = asof.observations(conn, [choice.target_id for choice in chosen], moment)
+        chosen = [choice for choice in chosen if choice.target_id not in known.absent]
     versions: dict[int, _Version] = {}
     for portion in portions(chosen, TARGETS_AT_ONCE):
         ids = [choice.target_id for choice in portion]
         valid = _valid_intervals(conn, ids, moment, narrowed, versions)
         for choice in portion:
             target_id = choice.target_id
-            reason = _reason(seen.get(target_id), absent.get(target_id), moment, stale_after)
-            intervals = valid.get(target_id, [])
-            yield from _rows(choice, intervals, filters, reason, held.get(target_id, frozenset()), seen.get(target_id))
+            seen, held = known.seen.get(target_id), known.held.get(target_id, ())
+            reason = reason_of(seen, known.absent.get(target_id), moment, stale_after)
+            yield from _rows(choice, valid.get(target_id, []), filters, reason, held, seen)
         if len(versions) > VERSIONS_AT_ONCE:
             versions.clear()
-
-
-def knowledge(
-    conn: Connection,
-    chosen: Collection[ChosenTarget],
-    moment: datetime,
-    stale_after: timedelta,
-    *,
-    include_retired: bool = False,
-) -> dict[Target, Knowledge]:
-    """Give how well each target was known at *moment*; absent ones are left out unless *include_retired*."""
-    target_ids = [choice.target_id for choice in chosen]
-    absent = asof.absences(conn, target_ids, moment)
-    seen = asof.observations(conn, target_ids, moment)
-    known: dict[Target, Knowledge] = {}
-    for choice in chosen:
-        observation, absence = seen.get(choice.target_id), absent.get(choice.target_id)
-        if absence is not None and not include_retired:
-            continue
-        reason = _reason(observation, absence[0] if absence else None, moment, stale_after)
-        observed_at = observation.observed_at if observation else None
-        trouble = observation.current_trouble if observation else None
-        since = absence[1] if absence else trouble.since if trouble else None
-        if reason == "stale" and observed_at is not None:
-            since = observed_at + stale_after
-        known[choice.target] = Knowledge(reason=reason, since=since if reason else None, observed_at=observed_at)
-    return known
-
-
-def _reason(
-    observation: Observation | None,
-    absence: Literal["retired", "deselected"] | None,
-    moment: datetime,
-    stale_after: timedelta,
-) -> Reason | None:
-    """Tell why a target's images are unknown at *moment*; None: they are known. Holds come in per image."""
-    if absence is not None:
-        return absence
-    if observation is None:
-        return "never_observed"
-    outcome = observation.outcome
-    if outcome in ("denied", "failed", "skipped"):
-        return outcome
-    observed_at = observation.observed_at
-    if observed_at is None:
-        return "never_observed"
-    return "stale" if moment - observed_at > stale_after else None
 
 
 def _rows(
@@ -216,31 +168,6 @@ def valid_at(*, narrowed: bool) -> Select[*tuple[Any, ...]]:
     return statement.where(among(Interval.version_id, "versions")) if narrowed else statement
 
 
-@cache
-def _doubts_at() -> CompoundSelect[*tuple[Any, ...]]:
-    """
-    Select, of `:targets` `:at` a moment, what was not asked, with the reason, and what was on hold, with set and id.
-
-    One more row, of no target, says when the kept history begins, if it does: one statement is quicker than three.
-    """
-    absent = select(Absence.target_id, Absence.reason, null()).where(
-        among(Absence.target_id, "targets"),
-        Absence.valid_to > bindparam("at"),
-        Absence.valid_from <= bindparam("at"),
-    )
-    held = (
-        select(Hold.target_id, HoldImage.image_set, HoldImage.image_id)
-        .join(HoldImage, HoldImage.hold_id == Hold.id)
-        .where(
-            among(Hold.target_id, "targets"),
-            Hold.held_at <= bindparam("at"),
-            Hold.resolved_at > bindparam("at"),
-        )
-    )
-    began = select(null(), Setting.value, null()).where(Setting.name == BEGINS_AT)
-    return union_all(absent, held, began)
-
-
 def _valid_intervals(
     conn: Connection,
     target_ids: Sequence[int],
@@ -262,21 +189,3 @@ def _valid_intervals(
             version = versions[version_id] = _Version(key, name, name_key, read_json(attributes))
         valid.setdefault(target_id, []).append(_Valid(version, valid_from, present_since, baseline))
     return valid
-
-
-def _doubts(
-    conn: Connection, target_ids: Sequence[int], moment: datetime
-) -> tuple[datetime | None, dict[int, Literal["retired", "deselected"]], dict[int, set[ImageKey]]]:
-    """Give when the kept history begins, why targets were not asked at *moment*, and the images of each on hold."""
-    began: datetime | None = None
-    absent: dict[int, Literal["retired", "deselected"]] = {}
-    held: dict[int, set[ImageKey]] = {}
-    for portion in list(portions(target_ids)) or [[]]:
-        for target_id, first, image_id in conn.execute(_doubts_at(), {"targets": portion, "at": moment}):
-            if target_id is None:
-                began = read_beginning(first)
-            elif image_id is None:
-                absent[target_id] = first
-            else:
-                held.setdefault(target_id, set()).add(ImageKey(first, image_id))
-    return began, absent, held

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import BigInteger, Integer, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -54,13 +54,9 @@ class UTCDateTime(TypeDecorator[datetime]):
         return _read
 
 
-# `decode` would look for white space before and after it, which takes half of the time and is never there.
-_raw_decode = json.JSONDecoder().raw_decode
-
-
 def read_json(text: str | None) -> Any:
-    """Give the value of canonical JSON as it is stored."""
-    return None if text is None else _raw_decode(text)[0]
+    """Give the value of canonical JSON as it is stored: what `json.loads` gives, sooner."""
+    return None if text is None else msgspec.json.decode(text)
 
 
 class CanonicalJSON(TypeDecorator[Any]):

@@ -1,0 +1,220 @@
+"""
+What was known of some targets at a moment: were they asked, how did that go, and which absences were not believed.
+
+The common question is about one target, for which one statement tells all of it; many take a few statements, whatever
+their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Literal
+
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    func,
+    null,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.orm import aliased
+
+from crawler.model import ImageKey, Target
+from crawler.records import Knowledge, Reason
+from crawler.store import asof
+from crawler.store.asof import LastRun, Observation
+from crawler.store.engine import is_sqlite
+from crawler.store.retention import BEGINS_AT, read_beginning
+from crawler.store.selection import ChosenTarget
+from crawler.store.statements import among, portions
+from crawler.store.tables import Absence, Hold, HoldImage, Run, RunException, ScopeTarget, Setting, TargetRow
+
+AbsenceReason = Literal["retired", "deselected"]
+
+
+@dataclass(slots=True, kw_only=True)
+class KnownAt:
+    """What was known at a moment, by target."""
+
+    #: When the kept history begins; None: nothing was forgotten.
+    began: datetime | None = None
+    absent: dict[int, AbsenceReason] = field(default_factory=dict)
+    #: Images on hold.
+    held: dict[int, set[ImageKey]] = field(default_factory=dict)
+    seen: dict[int, Observation] = field(default_factory=dict)
+
+
+def known_at(conn: Connection, target_ids: Collection[int], moment: datetime) -> KnownAt:
+    """Give what was known of targets at *moment*."""
+    if len(target_ids) == 1:
+        (target_id,) = target_ids
+        return _known_of_one(conn, target_id, moment)
+    known = KnownAt(seen=asof.observations(conn, target_ids, moment))
+    for portion in list(portions(target_ids)) or [[]]:
+        _doubts(conn, portion, moment, known)
+    return known
+
+
+def knowledge(
+    conn: Connection,
+    chosen: Collection[ChosenTarget],
+    moment: datetime,
+    stale_after: timedelta,
+    *,
+    include_retired: bool = False,
+) -> dict[Target, Knowledge]:
+    """Give how well each target was known at *moment*; absent ones are left out unless *include_retired*."""
+    target_ids = [choice.target_id for choice in chosen]
+    absent = asof.absences(conn, target_ids, moment)
+    seen = asof.observations(conn, target_ids, moment)
+    known: dict[Target, Knowledge] = {}
+    for choice in chosen:
+        observation, absence = seen.get(choice.target_id), absent.get(choice.target_id)
+        if absence is not None and not include_retired:
+            continue
+        reason = reason_of(observation, absence[0] if absence else None, moment, stale_after)
+        observed_at = observation.observed_at if observation else None
+        trouble = observation.current_trouble if observation else None
+        since = absence[1] if absence else trouble.since if trouble else None
+        if reason == "stale" and observed_at is not None:
+            since = observed_at + stale_after
+        known[choice.target] = Knowledge(reason=reason, since=since if reason else None, observed_at=observed_at)
+    return known
+
+
+def reason_of(
+    observation: Observation | None, absence: AbsenceReason | None, moment: datetime, stale_after: timedelta
+) -> Reason | None:
+    """Tell why a target's images are unknown at *moment*; None: they are known. Holds come in per image."""
+    if absence is not None:
+        return absence
+    if observation is None:
+        return "never_observed"
+    outcome = observation.outcome
+    if outcome in ("denied", "failed", "skipped"):
+        return outcome
+    observed_at = observation.observed_at
+    if observed_at is None:
+        return "never_observed"
+    return "stale" if moment - observed_at > stale_after else None
+
+
+# --- of many targets -------------------------------------------------------------------------------------------------
+
+
+def _doubts(conn: Connection, target_ids: Collection[int], moment: datetime, known: KnownAt) -> None:
+    """Add when the kept history begins, why targets were not asked at *moment*, and the images of each on hold."""
+    for target_id, first, image_id in conn.execute(_doubts_at(), {"targets": target_ids, "at": moment}):
+        if target_id is None:
+            known.began = read_beginning(first)
+        elif image_id is None:
+            known.absent[target_id] = first
+        else:
+            known.held.setdefault(target_id, set()).add(ImageKey(first, image_id))
+
+
+@cache
+def _doubts_at() -> CompoundSelect[*tuple[Any, ...]]:
+    """
+    Select, of `:targets` `:at` a moment, what was not asked, with the reason, and what was on hold, with set and id.
+
+    One more row, of no target, says when the kept history begins, if it does: one statement is quicker than three.
+    """
+    absent = select(Absence.target_id, Absence.reason, null()).where(
+        among(Absence.target_id, "targets"),
+        Absence.valid_to > bindparam("at"),
+        Absence.valid_from <= bindparam("at"),
+    )
+    held = (
+        select(Hold.target_id, HoldImage.image_set, HoldImage.image_id)
+        .join(HoldImage, HoldImage.hold_id == Hold.id)
+        .where(
+            among(Hold.target_id, "targets"),
+            Hold.held_at <= bindparam("at"),
+            Hold.resolved_at > bindparam("at"),
+        )
+    )
+    began = select(null(), Setting.value, null()).where(Setting.name == BEGINS_AT)
+    return union_all(absent, held, began)
+
+
+# --- of one target ---------------------------------------------------------------------------------------------------
+
+
+def _known_of_one(conn: Connection, target_id: int, moment: datetime) -> KnownAt:
+    statement = _all_of_one(has_lateral=not is_sqlite(conn))
+    row = conn.execute(statement, {"target": target_id, "at": moment}).one()
+    known = KnownAt()
+    if row.hold is not None:
+        _doubts(conn, [target_id], moment, known)
+    if row.began is not None:
+        known.began = read_beginning(row.began)
+    if row.absence is not None:
+        known.absent[target_id] = row.absence
+    if row.run_id is not None:
+        last = LastRun(run_id=row.run_id, started_at=row.started_at, finished_at=row.finished_at)
+        known.seen[target_id] = Observation(last_run=last, trouble=asof.trouble_of(row) if row.exception_id else None)
+    return known
+
+
+@cache
+def _all_of_one(*, has_lateral: bool) -> Select[*tuple[Any, ...]]:
+    """Select one row about `:target` `:at` a moment: its last run, its newest trouble, and what was doubtful."""
+    inner = aliased(RunException)
+    newest_trouble = (
+        select(inner.id)
+        .where(inner.target_id == TargetRow.id, inner.from_run_id <= Run.id)
+        .order_by(inner.from_run_id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    is_absent = and_(
+        Absence.target_id == TargetRow.id, Absence.valid_from <= bindparam("at"), Absence.valid_to > bindparam("at")
+    )
+    # not EXISTS, for which PostgreSQL may read all holds to look this one up in
+    hold = (
+        select(func.min(Hold.id))
+        .where(Hold.target_id == TargetRow.id, Hold.held_at <= bindparam("at"), Hold.resolved_at > bindparam("at"))
+        .scalar_subquery()
+    )
+    began = select(Setting.value).where(Setting.name == BEGINS_AT).scalar_subquery()
+    columns = (Run.id.label("run_id"), Run.started_at, Run.finished_at, *asof.TROUBLE_COLUMNS)
+    about: Select[*tuple[Any, ...]] = select(
+        *columns, Absence.reason.label("absence"), hold.label("hold"), began.label("began")
+    )
+    return (
+        about.select_from(TargetRow)
+        .outerjoin(Run, Run.id == _last_run_of_target(has_lateral=has_lateral))
+        .outerjoin(RunException, RunException.id == newest_trouble)
+        .outerjoin(Absence, is_absent)
+        .where(TargetRow.id == bindparam("target"))
+    )
+
+
+def _last_run_of_target(*, has_lateral: bool) -> ScalarSelect[int]:
+    """Select, of the newest runs `:at` a moment of the scopes that hold the target, the newest."""
+    inner, chosen = aliased(Run), aliased(Run)
+    newest = (
+        select(inner.id, inner.finished_at)
+        .where(inner.scope_id == ScopeTarget.scope_id, inner.finished_at <= bindparam("at"))
+        .order_by(inner.finished_at.desc(), inner.id.desc())
+        .limit(1)
+    )
+    if has_lateral:  # finds and reads the run of a scope in one step
+        of_scope = newest.lateral()
+        runs = select(of_scope.c.id).select_from(ScopeTarget).join(of_scope, true())
+        runs = runs.order_by(of_scope.c.finished_at.desc(), of_scope.c.id.desc())
+    else:
+        newest_id = newest.with_only_columns(inner.id).correlate(ScopeTarget).scalar_subquery()
+        runs = select(chosen.id).select_from(ScopeTarget).join(chosen, chosen.id == newest_id)
+        runs = runs.order_by(chosen.finished_at.desc(), chosen.id.desc())
+    return runs.where(ScopeTarget.target_id == TargetRow.id).limit(1).correlate(TargetRow).scalar_subquery()
