@@ -9,7 +9,6 @@ not state is absent, never None.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,8 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
 Event = Literal["appeared", "returned", "withdrawn", "modified", "target_added", "target_retired"]
@@ -275,17 +276,17 @@ class Verdict:
 # --- shared pure helpers ---------------------------------------------------------------------------------------------
 
 
-_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_CANONICAL = msgspec.json.Encoder(order="sorted")
 
 
 def canonical_json(value: Any) -> str:
     """Write *value* as JSON with sorted keys and no spaces, so that equal values give equal text."""
-    return _CANONICAL.encode(value)
+    return _CANONICAL.encode(value).decode()
 
 
 def digest_of(value: Any) -> str:
     """Give the SHA-256 hex digest of *value*'s canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value)).hexdigest()
 
 
 def fold_keys(value: Any) -> Any:

@@ -6,8 +6,10 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from crawler.model import Reply
 from crawler.store.statements import among, insert_missing, portions
@@ -51,7 +53,11 @@ def store_payloads(conn: Connection, answers: Iterable[Evidence]) -> dict[bytes,
 def _payload_ids(conn: Connection, digests: Iterable[bytes]) -> dict[bytes, int]:
     ids: dict[bytes, int] = {}
     for portion in portions(digests):
-        columns = select(Payload.digest, Payload.id).where(among(Payload.digest, "digests"))
-        rows = conn.execute(columns, {"digests": portion})
+        rows = conn.execute(_ids_of(), {"digests": portion})
         ids.update((bytes(digest), payload_id) for digest, payload_id in rows)
     return ids
+
+
+@cache
+def _ids_of() -> Select[*tuple[Any, ...]]:
+    return select(Payload.digest, Payload.id).where(among(Payload.digest, "digests"))

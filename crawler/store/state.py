@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, cast, func, select
+from sqlalchemy import Connection, Select, Text, cast, func, select
 
 from crawler.model import END_OF_TIME, Attributes, ImageKey, Known, OpenHold
 from crawler.store.ledger import LastAnswer, PlannedTarget
@@ -88,16 +89,9 @@ class _OpenImages(NamedTuple):
 
 
 def _open_images(conn: Connection, target_ids: Collection[int], versions: Versions) -> dict[int, _OpenImages]:
-    # A row per target instead of one per image: of most images nothing but the version is looked at.
-    listed = func.aggregate_strings(cast(Interval.version_id, Text), " ")
-    columns = (
-        select(Interval.target_id, listed)
-        .where(among(Interval.target_id, "targets"), Interval.valid_to == END_OF_TIME)
-        .group_by(Interval.target_id)
-    )
     open_versions: dict[int, list[int]] = {}
     for portion in portions(target_ids):
-        rows = conn.execute(columns, {"targets": portion})
+        rows = conn.execute(_open_versions(), {"targets": portion})
         open_versions.update((target_id, list(map(int, texts.split()))) for target_id, texts in rows)
     stored = versions.load(conn, set().union(*open_versions.values()))
     images = {target_id: _OpenImages({}, {}) for target_id in target_ids}
@@ -108,17 +102,24 @@ def _open_images(conn: Connection, target_ids: Collection[int], versions: Versio
     return images
 
 
+@cache
+def _open_versions() -> Select[*tuple[Any, ...]]:
+    # A row per target instead of one per image: of most images nothing but the version is looked at.
+    listed = func.aggregate_strings(cast(Interval.version_id, Text), " ")
+    return (
+        select(Interval.target_id, listed)
+        .where(among(Interval.target_id, "targets"), Interval.valid_to == END_OF_TIME)
+        .group_by(Interval.target_id)
+    )
+
+
 def _seen_before(conn: Connection, keys: Mapping[int, Collection[ImageKey]]) -> dict[int, set[ImageKey]]:
     """Give which of each target's *keys*, none of them open, the target has listed before."""
     target_ids = [target_id for target_id, wanted in keys.items() if wanted]
     versions: dict[int, ImageKey] = {}
     for image_ids in portions(sorted({key.image_id for wanted in keys.values() for key in wanted})):
         # An id that no target ever listed has no version, which is nearly always the end of it.
-        rows = conn.execute(
-            select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id).where(
-                ImageVersion.image_id.in_(image_ids)
-            )
-        )
+        rows = conn.execute(_versions_of_images(), {"images": image_ids})
         versions.update((version_id, ImageKey(image_set, image_id)) for version_id, image_set, image_id in rows)
     found: dict[int, set[ImageKey]] = {}
     for version_ids in portions(sorted(versions)):
@@ -130,6 +131,12 @@ def _seen_before(conn: Connection, keys: Mapping[int, Collection[ImageKey]]) -> 
                 if (key := versions[version_id]) in keys[target_id]:
                     found.setdefault(target_id, set()).add(key)
     return found
+
+
+@cache
+def _versions_of_images() -> Select[*tuple[Any, ...]]:
+    columns = select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id)
+    return columns.where(among(ImageVersion.image_id, "images"))
 
 
 def _open_holds(conn: Connection, target_ids: Iterable[int]) -> dict[int, list[tuple[OpenHold, HoldEvidence]]]:

@@ -8,9 +8,10 @@ hashed, looked up and decoded once.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from crawler.model import Attributes, ImageKey, digest_of, normalise_name
 from crawler.store.statements import among, insert_missing, portions
@@ -56,11 +57,9 @@ class Versions:
         if len(self._stored) + len(missing) > self._at_once:
             missing = sorted(set(version_ids))
             self._stored = {}
-        columns = select(ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.digest)
-        columns = columns.where(among(ImageVersion.id, "versions"))
         unmet: dict[int, ImageKey] = {}
         for portion in portions(missing):
-            for version_id, image_set, image_id, digest in conn.execute(columns, {"versions": portion}):
+            for version_id, image_set, image_id, digest in conn.execute(_names_of(), {"versions": portion}):
                 key = ImageKey(image_set, image_id)
                 met = self._met.get(key)
                 if met is not None and met.digest == digest:
@@ -68,8 +67,7 @@ class Versions:
                 else:
                     unmet[version_id] = key
         for portion in portions(unmet):
-            stated = select(ImageVersion.id, ImageVersion.attributes).where(among(ImageVersion.id, "versions"))
-            rows = conn.execute(stated, {"versions": portion})
+            rows = conn.execute(_attributes_of(), {"versions": portion})
             self._stored.update((version_id, (unmet[version_id], attributes)) for version_id, attributes in rows)
         return self._stored
 
@@ -85,10 +83,25 @@ def store_versions(conn: Connection, versions: Mapping[str, tuple[ImageKey, Attr
 def _ids(conn: Connection, digests: Iterable[str]) -> dict[str, int]:
     ids: dict[str, int] = {}
     for portion in portions(digests):
-        columns = select(ImageVersion.digest, ImageVersion.id).where(among(ImageVersion.digest, "digests"))
-        rows = conn.execute(columns, {"digests": portion})
+        rows = conn.execute(_ids_of(), {"digests": portion})
         ids.update((digest, version_id) for digest, version_id in rows)
     return ids
+
+
+@cache
+def _names_of() -> Select[*tuple[Any, ...]]:
+    columns = (ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.digest)
+    return select(*columns).where(among(ImageVersion.id, "versions"))
+
+
+@cache
+def _attributes_of() -> Select[*tuple[Any, ...]]:
+    return select(ImageVersion.id, ImageVersion.attributes).where(among(ImageVersion.id, "versions"))
+
+
+@cache
+def _ids_of() -> Select[*tuple[Any, ...]]:
+    return select(ImageVersion.digest, ImageVersion.id).where(among(ImageVersion.digest, "digests"))
 
 
 def _row(digest: str, key: ImageKey, attributes: Attributes) -> dict[str, Any]:
