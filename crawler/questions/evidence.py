@@ -1,7 +1,8 @@
 """
 The two answers behind a change, side by side: which records differ, and in which fields.
 
-The answers are read as they came, not through `parse`: evidence shows what the cloud said, in its own words.
+The answers are read as they came, not through `parse`: evidence shows what the cloud said, in its own words. A bare id
+is a record that says no more.
 """
 
 from __future__ import annotations
@@ -136,12 +137,15 @@ def _records(document: Mapping[str, Any], kind: Kind) -> dict[tuple[str, str], R
     id_keys = {key.casefold() for key in kind.id_keys}
     found: dict[tuple[str, str], Record] = {}
     for key, value in document.items():
-        for record in value if isinstance(value, list) else [value]:
+        image_set = canonical.get(str(key).casefold(), str(key))
+        for element in value if isinstance(value, list) else [value]:
+            is_bare = isinstance(element, str) and kind.set_marker in image_set.casefold()
+            record = {kind.id_keys[0]: element} if is_bare else element
             if not isinstance(record, Mapping):
                 continue
             ids = [inner for name, inner in record.items() if str(name).casefold() in id_keys and inner is not None]
             if ids:
-                found.setdefault((canonical.get(str(key).casefold(), str(key)), str(ids[0])), record)
+                found.setdefault((image_set, str(ids[0])), record)
     return found
 
 

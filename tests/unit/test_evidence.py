@@ -39,9 +39,23 @@ def test_only_what_differs() -> None:
     assert list(pairs[1].fields()) == [("ImageId", MISSING, "uimage-c")]
 
 
+def test_bare_ids() -> None:
+    """An id that stands alone in a set is a record that says no more; other words of an answer are none."""
+    bare = answer({"RetCode": 0, "Message": "Success", "CustomImageSet": ["uimage-a", "uimage-b"], "newimageset": "x"})
+    full = answer({"CustomImageSet": [{"ImageId": "uimage-a"}, {"ImageId": "uimage-b", "ImageName": "SUSE"}]})
+    told = [pair.as_dict() for pair in differing_records(bare, full, UK8S_IMAGE)]
+
+    assert [(row["image_set"], row["image_id"]) for row in told] == [
+        ("CustomImageSet", "uimage-b"),
+        ("newimageset", "x"),
+    ]
+    assert told[0]["before"] == {"ImageId": "uimage-b"}
+    assert told[1]["after"] is None
+
+
 def test_answers_that_say_nothing() -> None:
     """An answer that was not kept, is no JSON, or holds no records lists nothing."""
-    listed = answer({"ImageSet": [{"ImageId": "uimage-a"}, "junk", {"NoId": 1}, {"ImageId": None}]})
+    listed = answer({"ImageSet": [{"ImageId": "uimage-a"}, 7, {"NoId": 1}, {"ImageId": None}]})
 
     for nothing in (None, answer(b"<html>"), answer([]), answer({"ImageSet": None, "Count": 3})):
         (pair,) = differing_records(nothing, listed, UK8S_IMAGE)
