@@ -109,7 +109,9 @@ def _answer(answer: Answer | None, zone: tzinfo) -> str:
 
 
 def _run(run: RunSummary | None, zone: tzinfo) -> str:
-    return "no run" if run is None else f"run {run.run}, {run.status}, from {show_moment(run.started_at, zone)}"
+    return (
+        "no run was kept" if run is None else f"run {run.run}, {run.status}, from {show_moment(run.started_at, zone)}"
+    )
 
 
 def _side_by_side(found: Explanation) -> Iterator[dict[str, str]]:

@@ -22,13 +22,17 @@ def explain(conn: Connection, change_id: int) -> Explanation | None:
     row = conn.execute(select(*ChangeLog.__table__.c).where(ChangeLog.id == change_id)).first()
     if row is None:
         return None
+    written = reader.run(conn, row.run_id)
+    # What did not wait on a hold was written by the run that got the answer, which may not have ended yet.
+    waited = written is None or row.observed_at < written.started_at
+    observed = _run_of(conn, row.target_id, row.observed_at) if waited else written
     return Explanation(
         change=change_row(row, targets_by_id(conn, [row.target_id])[row.target_id]),
         before=_answer(conn, row.before_payload_id),
         after=_answer(conn, row.after_payload_id),
         seen_run=_run_of(conn, row.target_id, row.not_before),
-        observed_run=_run_of(conn, row.target_id, row.observed_at) if row.after_payload_id else None,
-        written_run=reader.run(conn, row.run_id),
+        observed_run=observed if row.after_payload_id else None,
+        written_run=written,
     )
 
 
@@ -47,16 +51,16 @@ def _answer(conn: Connection, payload_id: int | None) -> Answer | None:
 
 
 def _run_of(conn: Connection, target_id: int, moment: datetime | None) -> RunSummary | None:
-    """Give the run that looked at the target at *moment*: the first of its scopes' runs that ended then or later."""
+    """Give the run that looked at the target at *moment*; None where it is known no more."""
     if moment is None:
         return None
-    run_id = conn.scalar(run_ending_from(), {"target": target_id, "moment": moment})
+    run_id = conn.scalar(run_under_way(), {"target": target_id, "moment": moment})
     return reader.run(conn, run_id) if run_id else None
 
 
 @cache
-def run_ending_from() -> Select[*tuple[Any, ...]]:
-    """Select the first run that ended at or after `:moment` and looked at `:target`; a seek per scope."""
+def run_under_way() -> Select[*tuple[Any, ...]]:
+    """Select the run that looked at `:target` and was under way at `:moment`; a seek per scope."""
     first = (
         select(Run.id)
         .where(Run.scope_id == ScopeTarget.scope_id, Run.finished_at >= bindparam("moment"))
@@ -66,4 +70,5 @@ def run_ending_from() -> Select[*tuple[Any, ...]]:
         .scalar_subquery()
     )
     scopes = select(first.label("run_id")).where(ScopeTarget.target_id == bindparam("target")).subquery()
-    return select(Run.id).join(scopes, scopes.c.run_id == Run.id).order_by(Run.finished_at, Run.id).limit(1)
+    under_way = Run.started_at <= bindparam("moment")
+    return select(Run.id).join(scopes, scopes.c.run_id == Run.id).where(under_way).order_by(Run.finished_at).limit(1)

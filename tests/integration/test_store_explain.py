@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 from sqlalchemy import Engine
 
@@ -10,7 +11,8 @@ from crawler.questions.evidence import Explanation
 from crawler.store import reader
 from crawler.store.engine import read
 from crawler.store.explain import change_count, explain
-from tests.support.diary import Diary, Refusal, target
+from crawler.store.retention import prune
+from tests.support.diary import START, Diary, Refusal, target
 
 HOME, AWAY = target("hk-02"), target("hk-03")
 IMAGES = {"uimage-a": "CentOS 7.6", "uimage-b": "Ubuntu 20.04", "uimage-d": "Debian 12"}
@@ -65,6 +67,34 @@ def test_after_a_hold(engine: Engine) -> None:
     assert [r and r.run for r in (found.seen_run, found.observed_run, found.written_run)] == [seen, held, written]
     assert {pair.image_id for pair in found.records()} == set(IMAGES)
     assert found.records()[0].image_id == "uimage-d"
+
+
+def test_a_run_that_has_not_ended(engine: Engine) -> None:
+    """What a run under way, or a dead one, has written already was observed by it."""
+    diary = Diary(engine)
+    seen = diary.run({HOME: IMAGES})
+    run = diary.run({HOME: {**IMAGES, "uimage-e": "SUSE"}}, finish=False)
+    found = behind(engine, "uimage-e")
+
+    assert [r and r.run for r in (found.seen_run, found.observed_run, found.written_run)] == [seen, run, run]
+    assert found.observed_run is not None
+    assert found.observed_run.finished_at is None
+
+
+def test_after_pruning(engine: Engine) -> None:
+    """A run that was pruned is not known any more, and no other is taken for it; the answers are still there."""
+    diary = Diary(engine)
+    diary.run({HOME: IMAGES})
+    diary.run({HOME: IMAGES})
+    held = diary.run({HOME: {}})
+    diary.run({HOME: {}})
+    midnight = START + timedelta(days=1)
+    written = diary.run({HOME: {}}, at=midnight + timedelta(hours=1))
+    prune(engine, None, before=midnight, now=diary.now)
+    found = behind(engine, "uimage-d")
+
+    assert [r and r.run for r in (found.seen_run, found.observed_run, found.written_run)] == [None, held, written]
+    assert {pair.image_id for pair in found.records()} == set(IMAGES)
 
 
 def test_no_such_change(engine: Engine) -> None:
