@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from crawler.kinds import KINDS, UK8S_IMAGE, Kind
-from crawler.model import canonical_json, fold_keys, iso_utc
+from crawler.model import Target, canonical_json, fold_keys, iso_utc
 from crawler.records import ChangeRow, RunSummary
 
 Record = Mapping[str, Any]
@@ -38,6 +38,10 @@ class Answer:
         except ValueError:
             return {}
         return document if isinstance(document, Mapping) else {}
+
+    def lists(self, image_set: str, image_id: str, kind: Kind) -> bool:
+        """Tell whether it lists an image."""
+        return (image_set, image_id) in _records(self.document(), kind)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `before` and `after`."""
@@ -83,7 +87,7 @@ class Explanation:
     #: None where an answer was not kept, or none is behind the change.
     before: Answer | None
     after: Answer | None
-    #: The runs of the last good observation before, of the answer that shows it, and the one that wrote it.
+    #: The runs that saw it last as it was before, that got the answer which shows it, and that wrote it.
     seen_run: RunSummary | None
     observed_run: RunSummary | None
     written_run: RunSummary | None
@@ -91,7 +95,7 @@ class Explanation:
     def records(self) -> list[RecordPair]:
         """Give every record in which the answers differ, those of the change first."""
         about = (self.change.image_id, self.change.counterpart)
-        pairs = differing_records(self.before, self.after, KINDS.get(self.change.target.kind, UK8S_IMAGE))
+        pairs = differing_records(self.before, self.after, kind_of(self.change.target))
         return sorted(pairs, key=lambda pair: about.index(pair.image_id) if pair.image_id in about else len(about))
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,6 +122,11 @@ def _run(run: RunSummary | None) -> dict[str, Any] | None:
         "started_at": iso_utc(run.started_at),
         "finished_at": iso_utc(run.finished_at),
     }
+
+
+def kind_of(target: Target) -> Kind:
+    """Give the kind whose answers a target gives."""
+    return KINDS.get(target.kind, UK8S_IMAGE)
 
 
 def differing_records(before: Answer | None, after: Answer | None, kind: Kind) -> list[RecordPair]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, select
 
-from crawler.questions.evidence import Answer, Explanation
-from crawler.records import RunSummary
+from crawler.questions.evidence import Answer, Explanation, kind_of
+from crawler.records import ChangeRow, RunSummary
 from crawler.store import reader
 from crawler.store.answers import change_row
 from crawler.store.selection import targets_by_id
-from crawler.store.tables import ChangeLog, Payload, Run, ScopeTarget
+from crawler.store.tables import ChangeLog, Hold, HoldImage, Payload, Run, ScopeTarget
 
 
 def explain(conn: Connection, change_id: int) -> Explanation | None:
@@ -22,15 +22,17 @@ def explain(conn: Connection, change_id: int) -> Explanation | None:
     row = conn.execute(select(*ChangeLog.__table__.c).where(ChangeLog.id == change_id)).first()
     if row is None:
         return None
+    change = change_row(row, targets_by_id(conn, [row.target_id])[row.target_id])
+    before, seen_at = _last_seen(conn, row, change)
     written = reader.run(conn, row.run_id)
     # What did not wait on a hold was written by the run that got the answer, which may not have ended yet.
     waited = written is None or row.observed_at < written.started_at
     observed = _run_of(conn, row.target_id, row.observed_at) if waited else written
     return Explanation(
-        change=change_row(row, targets_by_id(conn, [row.target_id])[row.target_id]),
-        before=_answer(conn, row.before_payload_id),
+        change=change,
+        before=before,
         after=_answer(conn, row.after_payload_id),
-        seen_run=_run_of(conn, row.target_id, row.not_before),
+        seen_run=_run_of(conn, row.target_id, seen_at),
         observed_run=observed if row.after_payload_id else None,
         written_run=written,
     )
@@ -39,6 +41,40 @@ def explain(conn: Connection, change_id: int) -> Explanation | None:
 def change_count(conn: Connection) -> int:
     """Give how many changes there are, which is the number of the last."""
     return conn.scalar(select(func.max(ChangeLog.id))) or 0
+
+
+def _last_seen(conn: Connection, row: Any, change: ChangeRow) -> tuple[Answer | None, datetime | None]:
+    """
+    Give the answer before a change, and when it was last so.
+
+    The one before a withdrawal may have left the image out already: it was held, and another image of the hold came
+    back. What shows the withdrawal then is the answer before that hold.
+    """
+    before, seen_at, moment = _answer(conn, row.before_payload_id), row.not_before, row.observed_at
+    while (
+        before and change.event == "withdrawn" and not before.lists(row.image_set, row.image_id, kind_of(change.target))
+    ):
+        hold = conn.execute(_hold_before(row, moment)).first()
+        if hold is None:
+            break
+        before, seen_at, moment = _answer(conn, hold.before_payload_id), hold.not_before, hold.held_at
+    return before, seen_at
+
+
+def _hold_before(row: Any, moment: datetime) -> Select[*tuple[Any, ...]]:
+    """Select the last hold of the image before *moment*."""
+    return (
+        select(Hold.before_payload_id, Hold.not_before, Hold.held_at)
+        .join(HoldImage, HoldImage.hold_id == Hold.id)
+        .where(
+            Hold.target_id == row.target_id,
+            Hold.held_at < moment,
+            HoldImage.image_set == row.image_set,
+            HoldImage.image_id == row.image_id,
+        )
+        .order_by(Hold.held_at.desc())
+        .limit(1)
+    )
 
 
 def _answer(conn: Connection, payload_id: int | None) -> Answer | None:

@@ -69,6 +69,24 @@ def test_after_a_hold(engine: Engine) -> None:
     assert found.records()[0].image_id == "uimage-d"
 
 
+def test_seen_before_a_hold(engine: Engine) -> None:
+    """A withdrawal behind a held answer that was proved wrong shows the last answer that listed the image."""
+    diary = Diary(engine)
+    seen = diary.run({HOME: IMAGES})
+    diary.run({HOME: {}})
+    few = {"uimage-a": "CentOS 7.6"}
+    doubted = diary.run({HOME: few})  # one of three is back, and the other two are held anew
+    diary.run({HOME: few})
+    written = diary.run({HOME: few})
+    found = behind(engine, "uimage-d")
+
+    assert [r and r.run for r in (found.seen_run, found.observed_run, found.written_run)] == [seen, doubted, written]
+    assert [(pair.image_id, pair.before is None, pair.after is None) for pair in found.records()] == [
+        ("uimage-d", False, True),
+        ("uimage-b", False, True),
+    ]
+
+
 def test_a_run_that_has_not_ended(engine: Engine) -> None:
     """What a run under way, or a dead one, has written already was observed by it."""
     diary = Diary(engine)
