@@ -8,8 +8,9 @@ The Python door to the past: `from crawler import History`.
         for image in history.images(at=datetime(2026, 6, 1, tzinfo=UTC), zone="hk-*"):
             print(image.target.zone, image.image_id, image.state, image.observed_at)
 
-Answers are lists of plain records, with the meaning that the commands of the same names give them; `as_dict()` of a
-record is a row of their JSON, so `pandas.DataFrame(row.as_dict() for row in …)` is a table. Nothing is ever written.
+Answers are plain records, mostly lists of them, with the meaning that the commands of the same names give them;
+`as_dict()` of a record is a row of their JSON, so `pandas.DataFrame(row.as_dict() for row in …)` is a table. Nothing is
+ever written.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sqlalchemy import Connection, Engine, select
 
 from crawler.model import Event
 from crawler.questions.comparing import DiffRow
+from crawler.questions.evidence import Explanation
 from crawler.questions.resolve import Resolved
 from crawler.questions.rules import CheckRow, Pin, Require
 from crawler.questions.side_by_side import CompareRow
@@ -34,6 +36,7 @@ from crawler.questions.where import WhereRow
 from crawler.records import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.store import answers, gate, reader
 from crawler.store.engine import open_engine, opened, read
+from crawler.store.explain import explain
 from crawler.store.migrate import ensure_schema
 from crawler.store.selection import Filters
 from crawler.store.tables import Setting
@@ -213,6 +216,11 @@ class History:
         """Give one run with every target that was not `ok` in it; None when there is no such run."""
         with self._reading() as conn:
             return reader.run(conn, number)
+
+    def explain(self, change: int) -> Explanation | None:
+        """Give the two raw answers behind a change, by its `id`, and the runs; None when there is no such change."""
+        with self._reading() as conn:
+            return explain(conn, change)
 
     # -----------------------------------------------------------------------------------------------------------------
 

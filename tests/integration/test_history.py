@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import crawler
 from crawler import History
 from crawler.errors import DatabaseUnavailable, NoAnswer, SchemaMismatch
 from crawler.questions.rules import Pin
-from tests.support.command import ROOT, rows
+from tests.support.command import ROOT, call, rows
 from tests.support.diary import START, Diary, Refusal, target
 
 HERE, THERE = target("hk-02"), target("sg-01", project="org-y")
@@ -70,6 +71,17 @@ def test_runs(url: str) -> None:
     assert second is not None
     assert [failure.target for failure in second.failures] == [THERE]
     assert history.run(3) is None
+
+
+def test_explain(url: str) -> None:
+    """The evidence behind a change, as `explain` tells it; None for a number that is none."""
+    history = History(url)
+    found = history.explain(1)
+
+    assert found is not None
+    assert found.as_dict() == json.loads(call("--database", url, "explain", 1, "-o", "json").stdout)
+    assert [pair.image_id for pair in found.records()] == ["uimage-a", "uimage-b"]
+    assert history.explain(99) is None
 
 
 def test_for_scripts(url: str) -> None:

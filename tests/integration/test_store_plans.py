@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 
 from crawler.store import reader, sightings
 from crawler.store.engine import is_sqlite, read
+from crawler.store.explain import explain
 from crawler.store.selection import Filters
 from tests.benchmarks.five_years import BEGIN, generate
 from tests.support.plans import plan, scans, statements
@@ -35,6 +36,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "a day of a zone": lambda conn: list(reader.changes(conn, AT, AT + timedelta(days=1), filters=ZONE)),
     "an image's changes": lambda conn: list(reader.changes(conn, filters=Filters(image_id=("uimage-5-7",)))),
     "status": lambda conn: reader.status(conn, ZONE, now=NOW),
+    "a change": lambda conn: explain(conn, 1_000),
     "a run": lambda conn: reader.run(conn, 2_000),
     "stays": lambda conn: list(sightings.stays_of(conn, ["uimage-5-7", "uimage-5-8"])),
     "listings": lambda conn: list(sightings.targets_listing(conn, ["system 7 v0"])),
