@@ -55,6 +55,9 @@ class Said:
     offered: frozenset[Key] = frozenset()
     #: Of a good answer about the catalog: its rows.
     rows: tuple[Mapping[str, Any], ...] = ()
+    #: Of a good answer about images: how it came.
+    body: bytes = b""
+    request_uuid: str = ""
 
 
 @dataclass
@@ -103,20 +106,20 @@ class Cloud:
             raise NetworkFailure(f"the connection was closed ({fault.effect})")
         status, body, lie = self._written(question, fault)
         at = client.timing.clock()
-        said = self.understood(question, status, body, at, lie)
         answer = Answer(
             status=status,
             body=body,
             body_hash=hashlib.blake2b(body, digest_size=16).digest(),
-            request_uuid=f"uuid-{len(self.log)}",
+            request_uuid=f"uuid-{at:%d-%H%M%S-%f}-{question.project}-{question.zone}",
             retry_after_seconds=float(fault.retry_after) if fault and fault.retry_after else None,
             received_at=at,
         )
-        return answer, said
+        return answer, self.understood(question, answer, lie)
 
-    def understood(self, question: Question, status: int, body: bytes, at: datetime, lie: Lie | None = None) -> Said:
+    def understood(self, question: Question, answer: Answer, lie: Lie | None = None) -> Said:
         """Give what an answer means, straight from the list of RetCodes in the contract."""
-        meaning, document = meaning_of(status, body)
+        at = answer.received_at
+        meaning, document = meaning_of(answer.status, answer.body)
         if meaning != "good":
             return Said(question=question, at=at, meaning=meaning)
         if question.action != "DescribeUK8SImage":
@@ -130,6 +133,8 @@ class Cloud:
             listed=self.model.states(truth if lie is None else lie.records),
             is_garbled=lie is not None and lie.garbled is not None,
             offered=frozenset(truth),
+            body=answer.body,
+            request_uuid=answer.request_uuid,
         )
 
     def lie_about(self, question: Question) -> Lie | None:
@@ -214,8 +219,7 @@ class Witness(ApiClient):
         return answer
 
     def _said(self, question: Question, answer: Answer) -> Said:
-        lie = self.cloud.lie_about(question)
-        return self.cloud.understood(question, answer.status, answer.body, answer.received_at, lie)
+        return self.cloud.understood(question, answer, self.cloud.lie_about(question))
 
 
 class ModelClient(Witness):

@@ -74,6 +74,9 @@ class PythonDoor:
             return [self._history.resolve(*question.words, **question.options)], 0
         if question.reader == "runs show":
             return [self._history.run(*question.words)], 0
+        if question.reader == "explain":
+            explained = self._history.explain(*question.words)
+            return [explained] if explained else [], None
         return getattr(self._history, question.reader)(*question.words, **question.options), None
 
     def _clock(self) -> datetime:

@@ -55,7 +55,7 @@ def expected_changes(
         and (not events or change.event in events)
         and _is_wanted(selection, change)
     ]
-    return [_change_row(change) for change in wanted]
+    return [change_row(change) for change in wanted]
 
 
 def _is_wanted(selection: Selection, change: Expected) -> bool:
@@ -63,7 +63,8 @@ def _is_wanted(selection: Selection, change: Expected) -> bool:
     return wants_image(selection, image_set, image_id, [change.name])
 
 
-def _change_row(change: Expected) -> Row:
+def change_row(change: Expected) -> Row:
+    """Give a row of the change log."""
     image_set, image_id = change.key or (None, None)
     return {
         **place(change.spot),
@@ -213,10 +214,11 @@ def _status_row(spot: Spot, past: Past, now: datetime) -> Row:
 
 def expected_runs(oracle: Oracle, limit: int | None = None) -> list[Row]:
     """Give the runs, oldest first."""
-    return [_run_row(oracle, ran) for ran in oracle.runs[-limit if limit else 0 :]]
+    return [run_row(oracle, ran) for ran in oracle.runs[-limit if limit else 0 :]]
 
 
-def _run_row(oracle: Oracle, ran: Ran) -> Row:
+def run_row(oracle: Oracle, ran: Ran) -> Row:
+    """Give a row of the ledger."""
     outcomes = Counter[str](ran.outcomes.values())
     events = Counter(change.event for change in oracle.changes if change.run == ran.number)
     row: dict[str, Any] = {

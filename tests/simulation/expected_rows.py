@@ -62,7 +62,9 @@ def fits(expected: Any, got: Any) -> bool:
         case Part(fields):
             return isinstance(got, Mapping) and all(fits(value, got[name]) for name, value in fields.items())
         case Mapping():
-            return expected.keys() == got.keys() and all(fits(value, got[name]) for name, value in expected.items())
+            if not isinstance(got, Mapping) or expected.keys() != got.keys():
+                return False
+            return all(fits(value, got[name]) for name, value in expected.items())
     return bool(expected == got)
 
 

@@ -183,6 +183,7 @@ class Oracle:
     def _learn(self, spot: Spot, past: Past, said: Said, started_at: datetime) -> Outcome:
         at, floor = said.at, past.good
         past.good = (started_at, at)
+        past.answers.append(said)
         if floor is None:
             past.spans += [Span(key, dict(stated), at, at, is_baseline=True) for key, stated in said.listed.items()]
             return "ok"

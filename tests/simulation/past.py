@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from tests.simulation.cloud import Said
 from tests.simulation.model import Key, Spot
 
 Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
@@ -69,6 +70,8 @@ class Past:
     observations: list[Seen] = field(default_factory=list)
     #: Of the last good observation: start of its run, and the time of its answer.
     good: tuple[datetime, datetime] | None = None
+    #: Every good answer that was listened to, oldest first.
+    answers: list[Said] = field(default_factory=list)
     missing: int = 0
     needed: int = 0
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from crawler.store.engine import address_of
 from tests.simulation.doors import Answer, CommandDoor, PythonDoor, Question, Rule
+from tests.simulation.expected_evidence import check_explanation
 from tests.simulation.expected_gate import expected_check
 from tests.simulation.expected_knowledge import GOOD, STALE_AFTER, name_of
 from tests.simulation.expected_log import (
@@ -66,6 +67,7 @@ class Readers:
             self.ask_check,
             self.ask_status,
             self.ask_runs,
+            self.ask_explain,
             self.look_at_view,
         )
 
@@ -127,6 +129,19 @@ class Readers:
             compare_rows(rows[0]["failures"], expected_failures(ran), ("target", "outcome"))
         compare_rows(rows, expected, ("run",))
         self._count("runs", (row["status"] for row in rows))
+
+    def ask_explain(self, now: datetime, _moments: Sequence[datetime]) -> None:
+        """Ask for the answers behind one change, or behind one that is not there."""
+        last = len(self.oracle.changes)
+        number = self._rng.randint(1, last) if last and self._rng.random() < 0.95 else last + 1
+        answer = self._ask("explain", now, (number,), {})
+        if number > last:
+            assert (answer.rows, answer.code in (None, 2)) == ([], True)
+            self._count("explain", ["no such change"])
+            return
+        (told,) = answer.rows
+        assert told["change"]["id"] == number
+        self._count("explain", check_explanation(self.oracle, told))
 
     # --- two moments, two zones --------------------------------------------------------------------------------------
 

@@ -15,9 +15,11 @@ from tests.support.acceptance_table import Proven
 #: Seeds of their own, with as many questions to each reader.
 FIRST = 200_000
 FIRST_OF_POSTGRESQL = 700_000
-READERS = ("history", "changes", "diff", "compare", "where", "resolve", "check", "status", "runs", "view")
-GAME = Game(runs=30, questions=0, readers=200)
-SHORT = Game(runs=30, questions=0, readers=100)
+READERS = (
+    *("history", "changes", "diff", "compare", "where", "resolve", "check", "status", "runs", "explain", "view"),
+)
+GAME = Game(runs=30, questions=0, readers=220)
+SHORT = Game(runs=30, questions=0, readers=110)
 SEEDS = 100
 PORTION = 20
 
@@ -36,6 +38,10 @@ SAID = {
     ),
     "status": ("ok", "held", "denied", "failed", "skipped", "retired", "deselected"),
     "runs": ("complete", "incomplete", "failed", "running", "interrupted"),
+    "explain": (
+        *("appeared", "returned", "withdrawn", "modified", "target_added", "target_retired", "no such change"),
+        *("complete", "incomplete", "waited on a hold", "left out before"),
+    ),
     "view": ("superseded", "newest"),
 }
 
@@ -65,7 +71,7 @@ def test_readers(first: int) -> None:
 
 def test_readers_on_both_databases(engine: Engine) -> None:
     """SQLite on a disk and PostgreSQL give every reader the same answers."""
-    game = Game(runs=20, questions=0, readers=60)
+    game = Game(runs=20, questions=0, readers=66)
     one = play(engine, FIRST_OF_POSTGRESQL, game)
     assert not (failure := told([one], game)), failure
 
