@@ -30,7 +30,7 @@ def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
 
     settings = context.history_settings()
     source, target = parse_address(settings.database), parse_address(to)
-    if (source.path and target.path and source.path.absolute() == target.path.absolute()) or (
+    if (source.path and target.path and source.path.resolve() == target.path.resolve()) or (
         source.url and source.url == target.url
     ):
         raise UsageError(f"{target} is the database itself; name another one with --to.")

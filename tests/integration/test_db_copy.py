@@ -125,10 +125,12 @@ def test_not_into_another_history(sqlite_url: str, postgres_url: str) -> None:
         assert len(list(reader.runs(conn))) == 4
 
 
-def test_not_onto_itself(sqlite_url: str, postgres_url: str) -> None:
-    """The database itself is no target."""
-    for url in (sqlite_url, postgres_url):
-        assert "is the database itself" in call("--database", url, "db", "copy", "--to", url, code=2).stderr
+def test_not_onto_itself(sqlite_url: str, postgres_url: str, tmp_path: Path) -> None:
+    """The database itself is no target, by whatever path."""
+    link = tmp_path / "link.db"
+    link.symlink_to(sqlite_url.removeprefix("sqlite:///"))
+    for url, to in ((sqlite_url, sqlite_url), (postgres_url, postgres_url), (sqlite_url, link)):
+        assert "is the database itself" in call("--database", url, "db", "copy", "--to", to, code=2).stderr
 
 
 def test_not_from_nothing(tmp_path: Path, postgres_url: str, empty_postgres_url: str) -> None:
