@@ -17,7 +17,9 @@ from crawler.errors import UsageError
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://(.*)$", re.DOTALL)
 _SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
 _POSTGRESQL = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
-_USERINFO = re.compile(r"(://[^/?#@:]*:)(.*)@")
+#: A user's name may hold an `@` (`me@server`), and somebody may have forgotten to escape one in the password.
+_USERINFO = re.compile(r"(://[^/:]*:)(.*)@")
+_UNESCAPED = re.compile(r"[^/:]*:[^?]*@[^?]*@")
 _SECRET_OPTION = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
 
 
@@ -53,6 +55,9 @@ def parse_address(url_or_path: str | Path) -> Address:
     if scheme in _SQLITE:
         return Address(_sqlite_path(text, rest))
     if scheme in _POSTGRESQL:
+        if _UNESCAPED.match(rest):
+            # taken as it stands, the part behind it would be a host, which the driver names
+            raise UsageError(f"{masked(text)}: an @ in a password is written %40 in a URL.")
         return Address(None, f"postgresql+psycopg://{rest}")
     raise UsageError(
         f'{masked(text)}: crawler has no use for "{match[1]}": give sqlite:///file.db, postgresql://… or a path.'

@@ -51,6 +51,8 @@ def test_postgresql_addresses_get_their_driver(scheme: str) -> None:
         ("sqlite://crawler.db", "three slashes"),
         ("sqlite:///crawler.db?mode=ro", "no options"),
         ("a\0b", "NUL"),
+        ("postgresql://me:very@secret@h/d", "postgresql://me:\\*\\*\\*@h/d: an @ in .* is written %40"),
+        ("postgresql://me:very@secret/x@h/d?sslmode=require", "is written %40"),
     ],
 )
 def test_other_addresses_are_refused(text: str, says: str) -> None:
@@ -66,7 +68,10 @@ def test_other_addresses_are_refused(text: str, says: str) -> None:
     [
         ("postgresql://u:p:w@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:p@w@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u@server:p@h/d", "postgresql://u@server:***@h/d"),
+        ("postgresql://u#1?:p@h/d", "postgresql://u#1?:***@h/d"),
         ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("postgresql://u@h:5432/d?sslmode=require", "postgresql://u@h:5432/d?sslmode=require"),
         ("postgresql://h/d?sslpassword=x&a=1", "postgresql://h/d?sslpassword=***&a=1"),
     ],
 )
