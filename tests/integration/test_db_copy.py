@@ -6,18 +6,22 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, select, text
 
+from crawler import History
 from crawler.errors import CrawlerError, DatabaseUnavailable
-from crawler.store import copying, reader
+from crawler.questions.rules import Pin, Require
+from crawler.store import copying, holds, reader
 from crawler.store.copying import copy_history
 from crawler.store.engine import begin, opened, read
 from crawler.store.lock import take_locks
 from crawler.store.tables import Base, Payload, Run
+from crawler.store.views import VIEW_COLUMNS
 from tests.support.command import NOW, call, rows
 from tests.support.diary import START, Answer, Diary, Refusal, target
 from tests.support.facts import NOON
@@ -41,12 +45,45 @@ def live(engine: Engine, seed: int = 1, runs: int = 40) -> Diary:
     return diary
 
 
-def told(engine: Engine, moments: list[datetime]) -> Any:
-    """Give everything the readers say, at many moments."""
-    with read(engine) as conn:
-        past = [list(reader.images(conn, at, now=NOON, stale_after=STALE, include_retired=True)) for at in moments]
-        summaries = [reader.run(conn, summary.run) for summary in reader.runs(conn)]
-        return past, list(reader.changes(conn)), reader.status(conn, now=NOON), summaries
+def told(url: str, moments: list[datetime]) -> Any:
+    """Give everything the readers say: what is asked of a moment at many, the rest of the whole history."""
+    with History(url, stale_after=STALE, clock=lambda: NOON) as history:
+        pinned = [Pin(image_id=f"uimage-{number}") for number in range(9)]
+        return [
+            [history.images(at, retired=True) for at in moments],
+            [history.where("*", at, retired=True) for at in moments[::10]],
+            [history.compare("hk-01", "hk-02", at) for at in moments[::10]],
+            [history.diff(*sorted(pair)) for pair in pairwise(moments[::10])],
+            history.history("*"),
+            history.changes(),
+            [history.explain(change.id) for change in history.changes()[::5]],
+            history.check([*pinned, Require(name="Ubuntu*", zones=("*",))]),
+            [resolved(history, zone, project) for zone in ("hk-01", "hk-02") for project in ("org-1", "org-2")],
+            history.status(retired=True),
+            [history.run(summary.run) for summary in history.runs()],
+            seen_by_sql(url),
+        ]
+
+
+def resolved(history: History, zone: str, project: str) -> Any:
+    try:
+        return history.resolve(zone, "Ubuntu 20.04", project=project, max_age=timedelta(days=400))
+    except CrawlerError as exc:
+        return type(exc)
+
+
+def seen_by_sql(url: str) -> Any:
+    """Give the holds, and the public views but for the columns that each database has in a type of its own."""
+    with opened(url) as engine, read(engine) as conn:
+        views = {
+            view: [name for name in columns if name.endswith(("_epoch", "_id", "_set", "reason", "outcome", "run"))]
+            for view, columns in VIEW_COLUMNS.items()
+        }
+        rows = {
+            view: sorted(map(str, conn.execute(text(f"SELECT {', '.join(names)} FROM {view}"))))
+            for view, names in views.items()
+        }
+        return rows, holds.holds(conn, include_resolved=True)
 
 
 def moments_of(diary: Diary, count: int) -> list[datetime]:
@@ -60,15 +97,15 @@ def test_there_and_back(sqlite_url: str, postgres_url: str, tmp_path: Path) -> N
     back = f"sqlite:///{tmp_path / 'back.db'}"
     with opened(sqlite_url) as engine:
         diary = live(engine)
-        moments = moments_of(diary, 100)
-        expected = told(engine, moments)
+    moments = moments_of(diary, 100)
+    expected = told(sqlite_url, moments)
     first = rows("--database", sqlite_url, "db", "copy", "--to", postgres_url)
     second = rows("--database", postgres_url, "db", "copy", "--to", back)
 
     assert {row["table"] for row in first} == {table.name for table in Base.metadata.sorted_tables}
     for url in (postgres_url, back):
-        with opened(url) as engine:
-            assert told(engine, moments) == expected
+        assert told(url, moments) == expected
+    assert all(expected)
     # the second copy raised the fence of PostgreSQL's accounts when it took the lock
     assert {row["table"] for row, other in zip(first, second, strict=True) if row != other} == {"accounts"}
     assert sum(row["rows"] for row in first) > 500
@@ -80,8 +117,8 @@ def test_at_a_thousand_moments(sqlite_url: str, postgres_url: str, proven: Any) 
     with opened(sqlite_url) as source, opened(postgres_url) as goal:
         diary = live(source, seed=2, runs=200)
         copy_history(source, goal)
-        moments = moments_of(diary, 1_000)
-        alike = told(source, moments) == told(goal, moments)
+    moments = moments_of(diary, 1_000)
+    alike = told(sqlite_url, moments) == told(postgres_url, moments)
     proven("db copy: equal answers afterwards", "SQLite → PostgreSQL, 1,000 random moments, every reader")
     assert alike
 
