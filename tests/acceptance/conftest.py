@@ -1,12 +1,26 @@
-"""A `driver`: one user with a configuration file, over SQLite and over PostgreSQL; `light` is SQLite alone."""
+"""
+A `driver`: one user with a configuration file, over SQLite and over PostgreSQL; `light` is SQLite alone.
+
+A `desk` is one with the demo's history and everything else that the README's examples speak of.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.support.driving import Driver
+from crawler.demo import play
+from crawler.emulator import demo, run_in_thread
+from tests.support.command import NOW
+from tests.support.driving import Driver, account
+from tests.support.house import text_of
+from tests.support.smtp import mail_server
 
 
 @pytest.fixture
@@ -17,3 +31,36 @@ def driver(tmp_path: Path, database_url: str) -> Driver:
 @pytest.fixture
 def light(tmp_path: Path, sqlite_url: str) -> Driver:
     return Driver(tmp_path, sqlite_url)
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("examples") / "demo.db"
+    play(path, clock=lambda: NOW)
+    return path
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[tuple[str, int]]:
+    """Give the cloud's URL, and the port of a mail server."""
+    with run_in_thread(demo()) as cloud, mail_server() as mails:
+        yield cloud.url, mails.port
+
+
+@pytest.fixture
+def desk(played: Path, world: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """Give a working folder with a configuration, the demo's history, and the files that the README speaks of."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(played, tmp_path / "crawler.db")
+    (rules,) = (
+        block
+        for block in re.findall(r"^```toml\n(.*?)^```", text_of(Path("README.md")), re.MULTILINE | re.DOTALL)
+        if "[[require]]" in block
+    )
+    (tmp_path / "rules.toml").write_text(rules)
+    state = {"version": 4, "resources": [{"instances": [{"attributes": {"image_id": "uimage-x7zezb1gcv5"}}]}]}
+    (tmp_path / "terraform.tfstate").write_text(json.dumps(state))
+    driver = Driver(tmp_path, "sqlite:///crawler.db", now=NOW + timedelta(minutes=5))
+    url, port = world
+    smtp = {"host": "127.0.0.1", "port": port, "security": "none", "from": "crawler@example.com"}
+    return driver.configure(account(url, "demo"), smtp=smtp, reports=[{"name": "sre", "to": ["sre@example.com"]}])

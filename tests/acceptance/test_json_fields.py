@@ -1,0 +1,110 @@
+"""The fields of all JSON that the program writes, by command: more may come, none goes and none gets another name."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+
+from crawler.cli.app import cli
+from tests.support.driving import Driver
+from tests.unit.test_readme import commands
+
+
+def of(parts: str, fields: str) -> str:
+    """Give the *fields* of each of some *parts*: `part.field`."""
+    return " ".join(f"{part} " + " ".join(f"{part}.{field}" for field in fields.split()) for part in parts.split())
+
+
+TARGET = "account project region zone kind variant"
+IMAGE = "image_set image_id image_name"
+SPAN = "unknown_from unknown_to reason"
+SIDE = "zone image_id image_name gpu valid_from present_since state reason observed_at"
+CHANGE = f"{TARGET} id run event {IMAGE} fields counterpart not_before observed_at recorded_at"
+COUNTS = " ".join(
+    (
+        of("targets", "total ok held denied failed skipped"),
+        of("baseline", "targets images"),
+        of("changes", "appeared returned withdrawn modified target_added target_retired"),
+        of("requests", "sent retried throttled"),
+        of("reports", "queued sent failed"),
+    )
+)
+RUN = f"run status started_at finished_at {COUNTS} notices accounts restricted"
+RUNS_BEHIND = of("seen observed written", "run status started_at finished_at")
+FAILURES = of("failures", f"{of('target', TARGET)} outcome class ret_code message request_uuid")
+FIELDS = {
+    "run --json": f"{RUN} failures",
+    "images": f"{TARGET} {IMAGE} gpu os_type os_name features gpu_types software size_gb zone_id extra valid_from "
+    "present_since baseline superseded_by state reason observed_at",
+    "history 'Ubuntu 20.04'": f"{TARGET} {IMAGE} valid_from valid_to not_before reason state baseline present_since "
+    f"ended_by ended_not_before replaces replaced_by fields {of('gaps gaps_before', SPAN)}",
+    "changes": CHANGE,
+    "diff 23h now": f"{TARGET} {IMAGE} event fields counterpart first second first_reason second_reason",
+    "compare hk-02 sg-01": f"image_set image_name result {of('first second', SIDE)} fields reason kind variant "
+    "projects",
+    "where 'Ubuntu 20.04'": f"{TARGET} {IMAGE} state since previous_ids reason present_since id_since first_seen_at "
+    "baseline lag_seconds also_open newer_elsewhere observed_at",
+    "resolve --zone hk-02 --name 'Ubuntu 20.04'": "image_id image_name region zone observed_at",
+    "check rules.toml": "rule zone image_id outcome successor detail source",
+    "status": f"{TARGET} outcome since last_ok_at images message",
+    "runs": RUN,
+    "runs show 5": f"{RUN} {FAILURES}",
+    "explain 1": f"{of('change', CHANGE)} {of('runs', RUNS_BEHIND)} {of('records', 'image_set image_id before after')} "
+    f"{of('before after', 'request_uuid received_at size document')}",
+    "holds list --all": f"{TARGET} id run status {of('images', IMAGE)} held_at not_before confirmations resolved_at "
+    "resolved_by",
+    "report list --all": "id report kind state channel first_run last_run subject message_id queued_at made_at "
+    + of("recipients", "address state attempts next_at refused trouble ended_at"),
+    "config show": "database timezone stale_after limits guard smtp accounts reports",
+    "doctor --json": f"state {of('findings', 'check about state message fix')}",
+    "db copy --to copy.db": "table rows digest",
+    "db stats": "table rows size_bytes",
+    "db status": "database state schema program_schema runs targets intervals changes size_bytes last_finished_at",
+}
+#: What a run has to come before, so that there is something to list; and which command says that all is not well.
+AFTER_A_RUN = ("report list --all", "history 'Ubuntu 20.04'")
+CODES = {"doctor --json": 1}
+
+
+def paths(value: Any, at: str = "") -> Iterator[str]:
+    """Give every field of a document, those of the objects inside it as `part.field`."""
+    for inner in value if isinstance(value, list) else ():
+        yield from paths(inner, at)
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        yield f"{at}{name}"
+        yield from paths(inner, f"{at}{name}.")
+
+
+@pytest.mark.parametrize("line", FIELDS)
+def test_fields(desk: Driver, line: str) -> None:
+    """Each command's JSON has all of its fields, under their names."""
+    if line in AFTER_A_RUN:
+        desk.call("run")
+    words = [*shlex.split(line), *(() if "--json" in line else ("-o", "json"))]
+    document = json.loads(desk.call(*words, code=CODES.get(line, 0)).stdout)
+
+    assert set(FIELDS[line].split()) - set(paths(document)) == set()
+
+
+def test_every_command_is_here() -> None:
+    """No command that can write JSON is left out."""
+    told = {tuple(shlex.split(line)) for line in FIELDS}
+    writers = set()
+    for words in commands(cli):
+        command: click.Command = cli
+        for word in words:
+            assert isinstance(command, click.Group)
+            command = command.get_command(click.Context(command), word) or command
+        writers |= {words for option in command.params if _writes_json(option)}
+
+    assert [words for words in writers if not any(line[: len(words)] == words for line in told)] == []
+
+
+def _writes_json(option: click.Parameter) -> bool:
+    is_format = option.name == "fmt" and isinstance(option.type, click.Choice) and "json" in option.type.choices
+    return is_format or "--json" in option.opts
