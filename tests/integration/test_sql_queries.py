@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
+import shutil
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,12 +19,14 @@ from sqlalchemy import Engine, insert, text
 from crawler.guard import GuardPolicy
 from crawler.model import END_OF_TIME
 from crawler.store import reader
-from crawler.store.engine import begin, read
+from crawler.store.engine import begin, opened, read
 from crawler.store.selection import Filters
 from crawler.store.tables import Absence, HoldImage
+from crawler.store.views import VIEWS
 from tests.support.acceptance_table import Proven
 from tests.support.diary import START, Answer, Diary, Refusal, target
 from tests.support.house import text_of
+from tests.support.other_user import as_nobody
 
 NOW_IN, AS_OF, WITHDRAWN, BY_ZONE, ROLL_OUT = re.findall(
     r"^```sql\n(.*?)^```", text_of(Path("README.md")), re.MULTILINE | re.DOTALL
@@ -157,3 +164,26 @@ def test_roll_out(engine: Engine) -> None:
         ("hk-01", 2, "uimage-b"),
         ("hk-02", 1, "uimage-c"),
     ]
+
+
+def test_another_unix_user(sqlite_url: str) -> None:
+    """Who may read the file and its folder gets the rows of every worked query and view, with any SQLite there is."""
+    with opened(sqlite_url) as engine:
+        diary = lived(engine, 4)
+    parameters = {"zone": ZONE, "t": diary.now.timestamp(), "since": START.timestamp(), "name": "Name 1"}
+    queries = [NOW_IN, AS_OF, WITHDRAWN, BY_ZONE, ROLL_OUT, *(f"SELECT * FROM {view}" for view in VIEWS)]
+
+    def look() -> str:
+        with closing(sqlite3.connect(path)) as conn:
+            rows = [conn.execute(query, parameters).fetchall() for query in queries]
+        return f"{sum(map(bool, rows))} {hashlib.sha256(repr(rows).encode()).hexdigest()}"
+
+    with TemporaryDirectory(prefix="crawler-readable-") as folder:
+        path = Path(folder, "crawler.db")
+        shutil.copyfile(sqlite_url.removeprefix("sqlite:///"), path)
+        path.chmod(0o644)
+        Path(folder).chmod(0o755)
+        seen = as_nobody(look)
+        assert seen == look()
+    # nothing is certain enough to be booted so long after the last run
+    assert seen.startswith(f"{len(queries) - 1} ")

@@ -21,9 +21,9 @@ from sqlalchemy import exc as sa
 from crawler.errors import DatabaseUnavailable, UsageError
 from crawler.store.engine import begin, is_sqlite, mapped_errors, open_engine, opened, read
 from crawler.store.migrate import ensure_schema
+from tests.support.other_user import as_nobody
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
 
 #: Writes more than its cache holds, so that the file is half-written, says so and waits to be killed.
 KILLED_WRITER = """
@@ -212,29 +212,6 @@ def open_folder(sqlite_url: str) -> Iterator[Path]:
     folder.chmod(0o755)
     yield path
     shutil.rmtree(folder)
-
-
-def as_nobody(action: Callable[[], str]) -> str:
-    """Do *action* in a process of a user without any rights and give what it says."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-    readable, writable = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            said = action()
-        except BaseException as exc:  # noqa: BLE001 - a forked child must never return into pytest
-            said = f"{type(exc).__name__}: {exc}"
-        os.write(writable, said.encode())
-        os._exit(0)
-    os.close(writable)
-    with os.fdopen(readable) as stream:
-        said = stream.read()
-    os.waitpid(child, 0)
-    return said
 
 
 def read_there(path: Path) -> str:
