@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,17 @@ def test_the_readmes_queries() -> None:
 
     assert tuple(queries) == NAMES
     assert [query["sql"].strip() for query in queries.values()] == [block.strip() for block in blocks]
+
+
+def test_the_readmes_command(datasette: Any, tmp_path: Path) -> None:
+    """The command of the README opens the file with the queries."""
+    (words,) = re.findall(r"`datasette (crawler\.db .*?)`", text_of(Path("README.md")))
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    page = ["--get", "/crawler/as-of.json?zone=hk-02&t=1780273200&_shape=array"]
+    command = [sys.executable, "-m", "datasette", *words.split(), *page]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert [row["image_id"] for row in json.loads(done.stdout)] == ["uimage-b", "uimage-a"]
 
 
 @pytest.mark.asyncio
