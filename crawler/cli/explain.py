@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import format_option
+from crawler.cli.options import NUMBER, format_option
 from crawler.cli.output import Column, emit, json_line, write_out
 from crawler.cli.safe import visible
 from crawler.errors import EmptySelection
@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 @click.command()
-@click.argument("number", metavar="CHANGE", type=click.IntRange(min=1))
+@click.argument("number", metavar="CHANGE", type=NUMBER)
 @format_option
 @pass_cli
 def explain(context: CliContext, number: int, fmt: str) -> None:

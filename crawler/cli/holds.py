@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import Selected, reader_options
+from crawler.cli.options import NUMBER, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
 
@@ -74,7 +74,7 @@ def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: 
 
 
 @holds.command()
-@click.argument("hold_ids", type=int, nargs=-1, required=True, metavar="HOLD…")
+@click.argument("hold_ids", type=NUMBER, nargs=-1, required=True, metavar="HOLD…")
 @pass_cli
 def accept(context: CliContext, hold_ids: tuple[int, ...]) -> None:
     """Believe the withdrawals now: they are recorded, dated to the first answer that lacked the images."""
@@ -87,7 +87,7 @@ def accept(context: CliContext, hold_ids: tuple[int, ...]) -> None:
 
 
 @holds.command()
-@click.argument("hold_ids", type=int, nargs=-1, required=True, metavar="HOLD…")
+@click.argument("hold_ids", type=NUMBER, nargs=-1, required=True, metavar="HOLD…")
 @pass_cli
 def reject(context: CliContext, hold_ids: tuple[int, ...]) -> None:
     """Declare the held answers wrong: the images count as present, and the next answer is judged afresh."""

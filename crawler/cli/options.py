@@ -21,6 +21,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 TARGET_PARTS = ("account", "project", "region", "zone", "kind", "variant")
 IMAGE_PARTS = ("image_set", "name", "image_id")
+#: What runs, changes and holds are called by; a database holds none above.
+NUMBER = click.IntRange(1, 2**63 - 1)
 _HELP = {
     "account": "Accounts by name.",
     "project": "Projects by id or name.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import format_option
+from crawler.cli.options import NUMBER, format_option
 from crawler.cli.output import Column, Row, emit, json_line, write_out
 from crawler.cli.safe import visible
 from crawler.errors import EmptySelection
@@ -49,7 +49,7 @@ COLUMNS = (
 
 
 @click.group(invoke_without_command=True)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N [default: all].")
+@click.option("--limit", type=NUMBER, metavar="N", help="Only the newest N [default: all].")
 @format_option
 @click.pass_context
 def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
@@ -71,7 +71,7 @@ def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
 
 
 @runs.command()
-@click.argument("number", metavar="N", type=click.IntRange(min=1))
+@click.argument("number", metavar="N", type=NUMBER)
 @format_option
 @pass_cli
 def show(context: CliContext, number: int, fmt: str) -> None:

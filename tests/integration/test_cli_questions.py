@@ -350,7 +350,12 @@ def test_explain_a_hold(database: Database) -> None:
         (("compare", "hk-02", "hk-20"), 2, "no zone 'hk-20'; the nearest: hk-02"),
         (("compare", "hk-02", "sg-01", "--at", "3d"), 8, "Nobody had looked by"),
         (("explain", "99"), 2, "There is no change 99: they go from 1 to 7"),
-        (("explain", "0"), 2, "is not in the range x>=1"),
+        (("explain", "0"), 2, "0 is not in the range 1<=x<="),
+        (("explain", str(2**63)), 2, "9223372036854775808 is not in the range"),
+        (("runs", "show", str(2**63)), 2, "9223372036854775808 is not in the range"),
+        (("runs", "--limit", str(2**63)), 2, "9223372036854775808 is not in the range"),
+        (("holds", "accept", str(2**63)), 2, "9223372036854775808 is not in the range"),
+        (("holds", "reject", "1", "0"), 2, "0 is not in the range"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
