@@ -15,6 +15,8 @@ from urllib.parse import unquote
 from crawler.errors import UsageError
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://(.*)$", re.DOTALL)
+#: A URL of which a slash is missing; as a path it would be told with its password.
+_NEARLY = re.compile(r"^(sqlite|postgres(?:ql)?)(?:\+\w+)?:(?!//)", re.IGNORECASE)
 _SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
 _POSTGRESQL = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 #: A user's name may hold an `@` (`me@server`), and somebody may have forgotten to escape one in the password.
@@ -50,6 +52,10 @@ def parse_address(url_or_path: str | Path) -> Address:
         raise UsageError("The database has no address: give a path, or a URL such as sqlite:///crawler.db.")
     match = None if isinstance(url_or_path, Path) else _SCHEME.match(text)
     if match is None:
+        if not isinstance(url_or_path, Path) and (nearly := _NEARLY.match(text)):
+            raise UsageError(
+                f"The database's address begins with {nearly[0]} and lacks the two slashes of a URL behind it."
+            )
         return Address(_file(text))
     scheme, rest = match[1].lower(), match[2]
     if scheme in _SQLITE:

@@ -53,6 +53,8 @@ def test_postgresql_addresses_get_their_driver(scheme: str) -> None:
         ("a\0b", "NUL"),
         ("postgresql://me:very@secret@h/d", "postgresql://me:\\*\\*\\*@h/d: an @ in .* is written %40"),
         ("postgresql://me:very@secret/x@h/d?sslmode=require", "is written %40"),
+        ("postgresql:/me:secret@h/d", "begins with postgresql: and lacks the two slashes"),
+        ("sqlite:crawler.db", "begins with sqlite: and lacks"),
     ],
 )
 def test_other_addresses_are_refused(text: str, says: str) -> None:
