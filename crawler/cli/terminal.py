@@ -68,7 +68,7 @@ def show_table(rows: Sequence[Row], columns: Sequence[Column], zone: tzinfo) -> 
     if text.count("\n") < shutil.get_terminal_size().lines:
         click.echo(text, nl=False, color=True)
     else:
-        click.echo_via_pager(text, color=True)
+        click.echo_via_pager(text.rstrip("\n"))  # click gives colour to a pager that is known to show it
 
 
 def _is_left_out(column: Column, said: set[str]) -> bool:

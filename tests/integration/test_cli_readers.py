@@ -327,15 +327,18 @@ def test_broken_configuration_elsewhere(database: Database, tmp_path: Path) -> N
     assert rows(*database, "--config", path, "images")
 
 
-def on_terminal(recorded: Path, *words: str, rows: int = 50, columns: int = 100) -> str:
+def on_terminal(recorded: Path, *words: str, rows: int = 50, columns: int = 100, pager: str = "cat") -> str:
     """Run a reader with a terminal as its stdout and give what it shows."""
     ours, theirs = pty.openpty()
     environ = {
-        "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "PAGER": "cat",
+        "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "PAGER": pager,
         "COLUMNS": str(columns), "LINES": str(rows),
     }  # fmt: skip
     with subprocess.Popen(
-        [sys.executable, "-m", "crawler", "--database", str(recorded), *words], stdout=theirs, env=environ
+        [sys.executable, "-m", "crawler", "--database", str(recorded), *words],
+        stdin=theirs,
+        stdout=theirs,
+        env=environ,
     ) as running:
         os.close(theirs)
         shown = b""
@@ -352,16 +355,31 @@ def on_terminal(recorded: Path, *words: str, rows: int = 50, columns: int = 100)
     return shown.decode()
 
 
+@pytest.fixture
+def less(tmp_path: Path) -> str:
+    """Give a pager of the name that shows colours when its options say so."""
+    path = tmp_path / "less"
+    path.write_text('#!/bin/sh\necho "paged with $LESS"\ncat\n')
+    path.chmod(0o755)
+    return str(path)
+
+
 @pytest.mark.parametrize("height", [50, 3], ids=["short", "paged"])
-def test_terminal(recorded: Path, height: int) -> None:
+def test_terminal(recorded: Path, height: int, less: str) -> None:
     """On a terminal the table is styled, tells once what is the same everywhere, and is paged when it is long."""
-    text = on_terminal(recorded, "images", "--zone", "hk-02", rows=height)
+    text = on_terminal(recorded, "images", "--zone", "hk-02", rows=height, pager=less)
 
     assert "\x1b[" in text
     assert text.count("org-example") == 1
     assert "Everywhere: account default, project org-example" in text
     assert "uimage-x7zezb1gcv5" in text
     assert "Asia/Shanghai" in text
+    assert ("paged with -R" in text) is (height == 3)
+
+
+def test_pager_without_colour(recorded: Path) -> None:
+    """A pager that may not show colours gets plain text instead of escape sequences."""
+    assert "\x1b" not in on_terminal(recorded, "images", "--zone", "hk-02", rows=3, pager="cat")
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
