@@ -54,7 +54,7 @@ COLUMNS = (
     Column("image_name", "NAME", folds=True),
     Column("image_id", "IMAGE ID"),
     Column("fields", "WHAT", cell=_what, sparse=True, folds=True),
-    Column("not_before", "AFTER", kind="time"),
+    Column("not_before", "AFTER", kind="time", spare=True),
     Column("observed_at", "OBSERVED", kind="time"),
 )
 

@@ -12,7 +12,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import Selected, format_option, target_options
-from crawler.cli.output import Column, emit
+from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
 from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
 from crawler.questions.rules import OUTCOMES, Pin, Require, exit_code
@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 FIELDS = ("rule", "zone", "image_id", "outcome", "successor", "detail", "source")
+
+
+def _rule(row: Row) -> str:
+    """Tell the rule; the id of a pin stands beside it."""
+    return str(row["rule"]).removesuffix(f" {row['image_id']}") if row["image_id"] else str(row["rule"])
+
+
 COLUMNS = (
-    Column("rule", "RULE", folds=True),
+    Column("rule", "RULE", folds=True, cell=_rule),
     Column("zone", "ZONE"),
     Column("image_id", "IMAGE ID"),
     Column("outcome", "OUTCOME"),

@@ -52,7 +52,7 @@ COLUMNS = (
     Column("not_before", "AFTER", kind="time", detail=True),
     Column("valid_from", "FROM", kind="time"),
     Column("valid_to", "TO", kind="time"),
-    Column("state", "STATE", cell=_state),
+    Column("state", "STATE", folds=True, cell=_state),
     Column("what", "WHAT", sparse=True, folds=True, cell=_what),
 )
 

@@ -33,7 +33,7 @@ COLUMNS = (
     Column("image_name", "NAME", folds=True),
     Column("image_id", "IMAGE ID"),
     Column("gpu", "GPU"),
-    Column("state", "STATE", cell=_state),
+    Column("state", "STATE", folds=True, cell=_state),
     Column("superseded_by", "SUPERSEDED BY", sparse=True),
     Column("valid_from", "SINCE", kind="time"),
     Column("observed_at", "OBSERVED", kind="time", optional=True),

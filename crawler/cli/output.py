@@ -45,6 +45,8 @@ class Column:
     detail: bool = False
     #: On a terminal, folded where the table would be too wide.
     folds: bool = False
+    #: On a terminal, left out where the table would be too wide.
+    spare: bool = False
     #: Computes the cell from the whole row instead.
     cell: Callable[[Row], object] | None = None
 

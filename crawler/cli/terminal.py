@@ -1,8 +1,8 @@
 """
 A table on a terminal: styled, only as wide as its news, paged when it is long.
 
-What every row says the same is told once, below. Ids and times are never folded: a table that is too wide for the
-terminal is written as wide as it is.
+What every row says the same is told once, below. A table that is too wide folds its texts, then tells the year once,
+then leaves out what can be spared. Ids and times are never folded: what is too wide even so stays as wide as it is.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 import click
@@ -22,8 +23,10 @@ from crawler.cli.output import Column, Row, cell_text
 from crawler.moments import NO_TIME, zone_name
 
 _GAP = 2
-#: A folded column is not made narrower than this: the longest ids fit.
+#: A folded column is not made narrower than this, unless all else was tried: the longest ids fit.
 _NARROW = 20
+#: How much of a time is the year.
+_YEAR = len("2026-")
 _STYLES = {
     "present": "green", "ok": "green", "complete": "green", "appeared": "green", "returned": "green",
     "unknown": "yellow", "held": "yellow", "skipped": "yellow", "incomplete": "yellow", "modified": "yellow",
@@ -33,33 +36,57 @@ _STYLES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A column and what is shown in it."""
+
+    column: Column
+    heading: str
+    texts: Sequence[str]
+
+    @property
+    def width(self) -> int:
+        return max(map(cell_len, (*self.heading.split("\n"), *self.texts)))
+
+    @property
+    def longest_word(self) -> int:
+        return max((cell_len(word) for text in (self.heading, *self.texts) for word in text.split()), default=0)
+
+
 def show_table(rows: Sequence[Row], columns: Sequence[Column], zone: tzinfo) -> None:
     """Show *rows* on the terminal, through a pager when they are more than fit."""
     if not rows:
         return
-    columns = [column for column in columns if not column.detail]
-    cells = [[cell_text(row, column, zone, seconds=False) for column in columns] for row in rows]
-    said = [{line[index] for line in cells} for index in range(len(columns))]
-    shown = [index for index, column in enumerate(columns) if not _is_left_out(column, said[index])]
-    common = [
-        f"{column.title.lower()} {next(iter(said[index]))}"
-        for index, column in enumerate(columns)
-        if column.optional and len(said[index]) == 1 and said[index] != {NO_TIME}
+    every = [
+        _Shown(
+            column=column,
+            heading=f"{column.title}\n{zone_name(zone)}" if column.kind == "time" else column.title,
+            texts=[cell_text(row, column, zone, seconds=False) for row in rows],
+        )
+        for column in columns
+        if not column.detail
     ]
-    width, widths = _widths(columns, cells, shown, zone)
+    common = [
+        f"{one.column.title.lower()} {one.texts[0]}"
+        for one in every
+        if one.column.optional and len(set(one.texts)) == 1 and one.texts[0] != NO_TIME
+    ]
+    room = shutil.get_terminal_size().columns
+    shown, widths, year = _fitting([one for one in every if not _is_left_out(one)], room)
+    if year:
+        common.append(f"times of {year} in {zone_name(zone)}")
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, _GAP, 0, 0))
-    for index in shown:
-        column = columns[index]
+    for one, width in zip(shown, widths, strict=True):
         table.add_column(
-            Text(_heading(column, zone)),
-            justify="right" if column.kind == "count" else "left",
+            Text(one.heading),
+            justify="right" if one.column.kind == "count" else "left",
             vertical="top",
             overflow="fold",
-            width=widths[index],
+            width=width,
         )
-    for line in cells:
-        table.add_row(*(Text(line[index], style=_style(line[index])) for index in shown))
-    console = Console(file=sys.stdout, highlight=False, width=width)
+    for line in zip(*(one.texts for one in shown), strict=True):
+        table.add_row(*(Text(text, style=_style(text)) for text in line))
+    console = Console(file=sys.stdout, highlight=False, width=max(room, _total(widths)))
     with console.capture() as capture:
         console.print(table)
         if common:
@@ -71,34 +98,60 @@ def show_table(rows: Sequence[Row], columns: Sequence[Column], zone: tzinfo) -> 
         click.echo_via_pager(text.rstrip("\n"))  # click gives colour to a pager that is known to show it
 
 
-def _is_left_out(column: Column, said: set[str]) -> bool:
-    nothing = {"0"} if column.kind == "count" else {NO_TIME}
-    return (column.optional and len(said) == 1) or (column.sparse and said == nothing)
+def _is_left_out(one: _Shown) -> bool:
+    nothing = {"0"} if one.column.kind == "count" else {NO_TIME}
+    said = set(one.texts)
+    return (one.column.optional and len(said) == 1) or (one.column.sparse and said == nothing)
 
 
-def _heading(column: Column, zone: tzinfo) -> str:
-    return f"{column.title}\n{zone_name(zone)}" if column.kind == "time" else column.title
+# --- how it fits -----------------------------------------------------------------------------------------------------
 
 
-def _widths(
-    columns: Sequence[Column], cells: Sequence[Sequence[str]], shown: Sequence[int], zone: tzinfo
-) -> tuple[int, dict[int, int]]:
-    """Give the width of the whole and of each column; only columns that fold give way."""
-    widths = {
-        index: max(
-            *(cell_len(part) for part in _heading(columns[index], zone).split("\n")),
-            *(cell_len(line[index]) for line in cells),
+def _fitting(columns: Sequence[_Shown], room: int) -> tuple[Sequence[_Shown], list[int], str]:
+    """Give the columns, their widths, and the year where it is told once: by the first way that fits, or the last."""
+    short, year = _without_year(columns)
+    spared = [one for one in short if not one.column.spare]
+    for shown, told in ((columns, ""), (short, year), (spared, year)):
+        widths = _widths(shown, room)
+        if _total(widths) <= room:
+            return shown, widths, told
+    return spared, _widths(spared, room, is_tight=True), year
+
+
+def _without_year(columns: Sequence[_Shown]) -> tuple[Sequence[_Shown], str]:
+    """Give the columns with times without their year, and the year, when it is the same in all of them."""
+    times = {text for one in columns if one.column.kind == "time" for text in one.texts} - {NO_TIME}
+    if len({text[:_YEAR] for text in times}) != 1:
+        return columns, ""
+    short = [
+        replace(
+            one,
+            heading=one.column.title,
+            texts=[text if text == NO_TIME else text[_YEAR:] for text in one.texts],
         )
-        for index in shown
-    }
-    room = shutil.get_terminal_size().columns
-    excess = sum(widths.values()) + _GAP * len(shown) - room
-    for index in sorted(shown, key=lambda index: -widths[index]):
-        if excess > 0 and columns[index].folds and widths[index] > _NARROW:
-            narrower = max(_NARROW, widths[index] - excess)
+        if one.column.kind == "time"
+        else one
+        for one in columns
+    ]
+    return short, times.pop()[: _YEAR - 1]
+
+
+def _widths(columns: Sequence[_Shown], room: int, *, is_tight: bool = False) -> list[int]:
+    """Give the width of each column; only those that fold give way, *is_tight*: down to their longest word."""
+    widths = [one.width for one in columns]
+    excess = _total(widths) - room
+    for index in sorted(range(len(widths)), key=lambda index: -widths[index]):
+        one = columns[index]
+        narrow = min(_NARROW, one.longest_word) if is_tight else _NARROW
+        if excess > 0 and one.column.folds and widths[index] > narrow:
+            narrower = max(narrow, widths[index] - excess)
             excess -= widths[index] - narrower
             widths[index] = narrower
-    return max(room, room + excess), widths
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * len(widths)
 
 
 def _style(text: str) -> str:

@@ -50,7 +50,7 @@ COLUMNS = (
     Column("projects", "PROJECT", optional=True),
     Column("kind", "KIND", optional=True),
     Column("variant", "VARIANT", optional=True),
-    Column("state", "STATE", cell=_state),
+    Column("state", "STATE", folds=True, cell=_state),
     Column("since", "SINCE", kind="time"),
     Column("image_id", "IMAGE ID"),
     Column("lag", "LAG", sparse=True),

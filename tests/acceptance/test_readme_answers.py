@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from tests.support.house import ROOT, text_of
 (SECTION,) = re.findall(r"<!-- answers:begin -->\n(.*?)<!-- answers:end -->", text_of(Path("README.md")), re.DOTALL)
 EXAMPLES = re.findall(r"^\$ crawler (.*)\n((?:(?!\$ |```).*\n)*)", SECTION, re.MULTILINE)
 #: What differs from one demo to the next.
-TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?")
+TIME = re.compile(r"(\d{4}-)?\d\d-\d\d \d\d:\d\d(:\d\d)?|times of \d{4}")
 REQUEST = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -63,6 +63,8 @@ def timeless(text: str) -> list[str]:
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
 def test_answers(played: Path, command: str, shown: str) -> None:
     """What the README shows under a command is what the command says of the demo's history."""
+    if "times of" in shown and len({(datetime.now(UTC) - timedelta(hours=hours)).year for hours in (-8, 32)}) > 1:
+        pytest.skip("the demo's day lies in two years, so the table tells both")
     assert timeless(on_terminal(played, shlex.split(command))) == timeless(shown)
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -327,7 +328,9 @@ def test_broken_configuration_elsewhere(database: Database, tmp_path: Path) -> N
     assert rows(*database, "--config", path, "images")
 
 
-def on_terminal(recorded: Path, *words: str, rows: int = 50, columns: int = 100, pager: str = "cat") -> str:
+def on_terminal(
+    recorded: Path, *words: str, rows: int = 50, columns: int = 100, pager: str = "cat", is_gate: bool = False
+) -> str:
     """Run a reader with a terminal as its stdout and give what it shows."""
     ours, theirs = pty.openpty()
     environ = {
@@ -351,7 +354,7 @@ def on_terminal(recorded: Path, *words: str, rows: int = 50, columns: int = 100,
                 break
             shown += piece
     os.close(ours)
-    assert running.returncode == 0
+    assert is_gate or running.returncode == 0
     return shown.decode()
 
 
@@ -389,6 +392,33 @@ def test_narrow_terminal(recorded: Path, columns: int) -> None:
 
     ids = ("uimage-vareox", "uimage-rccvz4l9itr", "uimage-x7zezb1gcv5", "uimage-yjoh5a")
     assert [image_id for image_id in ids if image_id not in text] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("images",),
+        ("changes",),
+        ("history", "*"),
+        ("where", "*"),
+        ("status",),
+        ("runs",),
+        ("diff", "2026-11-22T20:00", "2026-11-23T19:05", "--unknown"),
+        ("compare", "hk-02", "bra-saopaulo-01"),
+        ("check", "ids.txt"),
+    ],
+    ids=" ".join,
+)
+def test_fits_100_columns(recorded: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line of a table is wider than a terminal of 100 columns; what every row says the same is told below."""
+    monkeypatch.chdir(recorded.parent)
+    Path("ids.txt").write_text("hk-02 uimage-vareox\nuimage-ji1vyq\nbra-saopaulo-01 uimage-unheard\n")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal(recorded, *words, is_gate=words[0] == "check"))
+
+    table = text.partition("Everywhere")[0]
+    assert [line for line in table.splitlines() if len(line.rstrip()) > 100] == []
+    assert "UBuntu" in table or words[0] != "images", "all of it"
+    assert "Asia/Shanghai" in text or words[0] in ("check", "compare", "diff")
 
 
 def test_clock_of_the_tests() -> None:
