@@ -93,4 +93,4 @@ def changes(
         if not count:
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""
-            context.say(explain_empty(conn, selected, what=what, zone=settings.timezone))
+            context.say(explain_empty(context, conn, selected, what=what, at=until).sentence)

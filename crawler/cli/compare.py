@@ -75,8 +75,8 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
             require_observed(conn, side.values(), at or now, settings.timezone)
         shown: list[dict[str, Any]] = [row.as_dict() for row in rows]
         if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=FIELDS):
-            what = f"images in {first} or {second}"
-            context.say(explain_empty(conn, selected, what=what, at=at, zone=settings.timezone))
+            what = visible(f"images in {first} or {second}")
+            context.say(explain_empty(context, conn, selected, what=what, at=at).sentence)
     counts = Counter[str](row.result for row in rows)
     words = {
         "same": "same",

@@ -81,7 +81,7 @@ def history(context: CliContext, image: str, fmt: str, selected: Selected) -> No
         rows = answers.history(conn, ids, selected.filters(), now=now, stale_after=settings.stale_after)
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
-            context.say(explain_empty(conn, selected, what=f"intervals of {image}", zone=settings.timezone))
+            context.say(explain_empty(context, conn, selected, what=f"intervals of {visible(image)}").sentence)
         elif ids == [image] and fmt == "table":
             _say_chain(context, conn, rows, image)
 

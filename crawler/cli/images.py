@@ -49,11 +49,10 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
     """
     Show what is available now, or was at a moment, and how well that is known.
 
-    State `unknown` means that the target was not observed well: the reason follows. Such images are never left out. A
-    moment before anybody had looked leaves with exit code 8.
+    State `unknown` means that the target was not observed well: the reason follows. Such images are never left out.
+    Where, or at a moment before which, nobody has looked well, the exit code is 8.
     """
     from crawler.store import reader
-    from crawler.store.vocabulary import first_run_at
 
     settings = context.history_settings()
     with context.history() as conn:
@@ -68,8 +67,7 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
         )
         count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
         if not count:
-            context.say(explain_empty(conn, selected, what="images", at=at, zone=settings.timezone))
-            first = first_run_at(conn)
-            if at is not None and first is not None and at < first:
-                return ExitCode.UNKNOWN
+            why = explain_empty(context, conn, selected, what="images", at=at, with_retired=retired)
+            context.say(why.sentence)
+            return why.code
     return ExitCode.DONE

@@ -4,18 +4,26 @@ What a selection means against what the history knows: a word it never heard is 
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from crawler.cli.options import Selected
-from crawler.errors import EmptySelection
+from crawler.cli.asking import reasons
+from crawler.cli.context import CliContext
+from crawler.cli.options import TARGET_PARTS, Selected
+from crawler.cli.safe import visible
+from crawler.errors import EmptySelection, ExitCode
 from crawler.model import name_fits
 from crawler.moments import show_moment, zone_name
 from crawler.settings.suggest import nearest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from crawler.model import Target
+    from crawler.records import Knowledge
 
 _WORDS = {"image_set": "image set", "name": "image name", "image_id": "image id"}
 _FEW = 8
@@ -36,22 +44,87 @@ def check_selection(conn: Connection, selected: Selected) -> None:
         raise EmptySelection("\n  ".join(sentences))
 
 
-def explain_empty(conn: Connection, selected: Selected, *, what: str, at: datetime | None = None, zone: tzinfo) -> str:
-    """Say in one sentence why there are no *what* to show (as of *at*)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emptiness:
+    """Why an answer is empty, and the exit code of a question about what is there."""
+
+    sentence: str
+    code: ExitCode = ExitCode.DONE
+
+
+def explain_empty(
+    context: CliContext,
+    conn: Connection,
+    selected: Selected,
+    *,
+    what: str,
+    at: datetime | None = None,
+    with_retired: bool = True,
+) -> Emptiness:
+    """Say why there are no *what* to show (as of *at*): nobody looked, nothing was there, or too little is wanted."""
     from crawler.store.vocabulary import first_run_at
 
+    zone = context.history_settings().timezone
     first = first_run_at(conn)
     if first is None:
-        return "Nothing is recorded yet: `crawler run` asks the cloud and records what it says."
+        return Emptiness(sentence="Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
     if at is not None and at < first:
-        return (
-            f"Nothing was recorded by {show_moment(at, zone)}: "
-            f"the first run ended at {show_moment(first, zone)} ({zone_name(zone)})."
+        return Emptiness(
+            sentence=f"Nothing was recorded by {show_moment(at, zone)}: "
+            f"the first run ended at {show_moment(first, zone)} ({zone_name(zone)}).",
+            code=ExitCode.UNKNOWN,
+        )
+    places = {part: globs for part, globs in selected.given().items() if part in TARGET_PARTS}
+    known = _known(context, conn, places, at)
+    if places and not known:
+        return Emptiness(sentence=f"No target fits {_told(places)} together; `crawler status` lists them all.")
+    seen = [own.observed_at for own in known.values() if own.observed_at is not None]
+    if places and not seen:
+        moment = f"was known of {_told(places)} by {show_moment(at, zone)} ({zone_name(zone)})" if at else ""
+        return Emptiness(
+            sentence=f"Nothing {moment or f'is known of {_told(places)}'}: no good observation yet of "
+            f"{_unknown(known)}; `crawler status` tells why.",
+            code=ExitCode.UNKNOWN,
+        )
+    if not with_retired and all(own.reason in ("retired", "deselected") for own in known.values()):
+        places_told = _told(places) or "Everything"
+        return Emptiness(sentence=f"{places_told} is asked no more; --retired shows what was known of it.")
+    if what == "images" and places and not selected.selects_images:
+        last = f"{show_moment(min(seen), zone)} ({zone_name(zone)})"
+        unknown = f"; not known: {told}" if (told := _unknown(known)) else ""
+        return Emptiness(
+            sentence=f"No images at {_told(places)}: the last good observation, at {last}, listed none{unknown}."
         )
     if selected.is_all:
-        return f"There are no {what}."
-    parts = " and ".join(f"--{part.replace('_', '-')} {' '.join(globs)}" for part, globs in selected.given().items())
-    return f"No {what} fit {parts}; the history knows these words, but from other times or places."
+        return Emptiness(sentence=f"There are no {what}.")
+    return Emptiness(
+        sentence=f"No {what} fit {_told(selected.given())}; "
+        "the history knows these words, but from other times or places."
+    )
+
+
+def _known(
+    context: CliContext, conn: Connection, places: Mapping[str, tuple[str, ...]], at: datetime | None
+) -> Mapping[Target, Knowledge]:
+    """Give how well each target at *places* was known *at* a moment, or is now."""
+    from crawler.store.available import knowledge
+    from crawler.store.selection import Filters, chosen_targets
+
+    chosen = chosen_targets(conn, Filters(**places))
+    stale_after = context.history_settings().stale_after
+    return knowledge(conn, chosen, at or context.clock(), stale_after, include_retired=True)
+
+
+def _unknown(known: Mapping[Target, Knowledge]) -> str:
+    unknown: dict[str, set[str]] = {}
+    for target, own in known.items():
+        if own.reason:
+            unknown.setdefault(own.reason, set()).add(target.zone)
+    return reasons(unknown)
+
+
+def _told(given: Mapping[str, tuple[str, ...]]) -> str:
+    return visible(" and ".join(f"--{part.replace('_', '-')} {' '.join(globs)}" for part, globs in given.items()))
 
 
 def _fits(part: str, word: str, glob: str) -> bool:
@@ -68,4 +141,6 @@ def _unheard(part: str, glob: str, known: set[str]) -> str:
         hint = f"; the nearest: {', '.join(near)}"
     elif 0 < len(known) <= _FEW:
         hint = f"; known: {', '.join(sorted(known))}"
-    return f"The history knows no {word} {glob!r}{hint}."
+    elif known:
+        hint = f"; `crawler {'status' if part in TARGET_PARTS else 'images'}` lists what it knows"
+    return visible(f"The history knows no {word} {glob!r}{hint}.")

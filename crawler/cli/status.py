@@ -52,4 +52,4 @@ def status(context: CliContext, retired: bool, fmt: str, selected: Selected) -> 
             having = {image.target for image in found}
             rows = (row for row in rows if row.target in having)
         if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
-            context.say(explain_empty(conn, selected, what="targets", zone=settings.timezone))
+            context.say(explain_empty(context, conn, selected, what="targets", with_retired=retired).sentence)

@@ -95,7 +95,7 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
             require_observed(conn, [], at or now, settings.timezone)
         shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
-            context.say(explain_empty(conn, selected, what="targets", at=at, zone=settings.timezone))
+            context.say(explain_empty(context, conn, selected, what="targets", at=at, with_retired=retired).sentence)
     for rollout in rollouts(rows) if fmt == "table" else ():
         for line in _summary(rollout, rows, settings.timezone):
             context.say(line)

@@ -1,0 +1,87 @@
+"""An empty answer says which kind of nothing it is: nobody looked, nothing was there, or too little is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert
+
+from crawler.model import END_OF_TIME
+from crawler.store.engine import begin, opened
+from crawler.store.tables import Absence
+from tests.support.command import call
+from tests.support.diary import START, Diary, Refusal, target
+
+LISTING, EMPTY, REFUSED, CLOSED = target("hk-02"), target("hk-03"), target("sg-01"), target("sg-02")
+NOW = START + timedelta(hours=1)
+
+
+@pytest.fixture
+def engine(sqlite_url: str) -> Iterator[Engine]:
+    with opened(sqlite_url) as opened_engine:
+        yield opened_engine
+
+
+@pytest.fixture
+def url(sqlite_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give a history of a zone with an image, one without, one that was never answered for, one that is closed."""
+    monkeypatch.chdir(tmp_path)
+    diary = Diary(engine)
+    denied = Refusal("denied", 299, "no permission", "denied")
+    diary.run({LISTING: {"uimage-a": "Ubuntu 20.04"}, EMPTY: {}, REFUSED: denied, CLOSED: {"uimage-b": "CentOS 7.6"}})
+    retired = {"target_id": diary.ids([CLOSED])[CLOSED], "reason": "retired", "valid_to": END_OF_TIME}
+    with begin(engine) as conn:
+        conn.execute(insert(Absence).values(**retired, valid_from=diary.now))
+    return sqlite_url
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ("images", "--zone", "hk-03"), 0,
+            "No images at --zone hk-03: the last good observation, at 2026-06-01 08:15:0",
+        ),
+        (("images", "--zone", "hk-03", "--zone", "sg-01"), 0, "listed none; not known: sg-01 (denied)."),
+        (
+            ("images", "--zone", "sg-01"), 8,
+            "Nothing is known of --zone sg-01: no good observation yet of sg-01 (denied); `crawler status` tells why.",
+        ),
+        (("images", "--zone", "sg-01", "--name", "Ubuntu*"), 8, "no good observation yet of sg-01 (denied)"),
+        (("images", "--zone", "sg-01", "--at", "5m"), 8, "Nothing was known of --zone sg-01 by 2026-06-01 08:55:00"),
+        (("images", "--zone", "sg-02"), 0, "--zone sg-02 is asked no more; --retired shows what was known of it."),
+        (("images", "--zone", "hk-02", "--region", "sg"), 0, "No target fits --region sg and --zone hk-02 together"),
+        (("images", "--zone", "hk-02", "--name", "CentOS*"), 0, "but from other times or places"),
+        (("status", "--zone", "sg-02"), 0, "--zone sg-02 is asked no more"),
+        (("where", "Ubuntu 20.04", "--zone", "sg-02"), 0, "--zone sg-02 is asked no more"),
+        (("history", "*", "--zone", "sg-01"), 0, "no good observation yet of sg-01 (denied)"),
+        (("changes", "--zone", "sg-01"), 0, "no good observation yet of sg-01 (denied)"),
+        (("changes", "--zone", "hk-02"), 0, "No changes fit --zone hk-02"),
+        (("changes", "--until", "2w"), 0, "Nothing was recorded by 2026-05-18 09:00:00: the first run ended at 2026"),
+        (("compare", "hk-03", "hk-03"), 0, "There are no images in hk-03 or hk-03."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_which_nothing(url: str, words: tuple[str, ...], code: int, said: str) -> None:
+    """Nobody looked, an empty answer, a closed place and a filter that is too narrow are told apart."""
+    result = call("--database", url, *words, now=NOW, code=code)
+
+    assert result.stdout == ""
+    assert said in result.stderr
+
+
+def test_retired_shown(url: str) -> None:
+    """What the sentence recommends shows the image of the closed zone."""
+    assert "uimage-b" in call("--database", url, "images", "--zone", "sg-02", "--retired", now=NOW).stdout
+
+
+@pytest.mark.parametrize(("option", "command"), [("--zone", "status"), ("--name", "images")])
+def test_where_the_words_are(engine: Engine, url: str, option: str, command: str) -> None:
+    """A word that is like none of many that are known is answered with the command that lists them."""
+    Diary(engine, now=NOW).run({target(f"cn-{n:02}"): {f"uimage-{n}": f"Anolis {n}"} for n in range(12)})
+
+    said = call("--database", url, "images", option, "zzz", now=NOW + timedelta(hours=1), code=2).stderr
+    assert f"'zzz'; `crawler {command}` lists what it knows." in said
