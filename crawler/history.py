@@ -25,7 +25,7 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, select
 
-from crawler.model import Event
+from crawler.model import END_OF_TIME, Event
 from crawler.questions.comparing import DiffRow
 from crawler.questions.evidence import Explanation
 from crawler.questions.resolve import Resolved
@@ -262,4 +262,6 @@ def _aware(moment: datetime | None, name: str) -> datetime | None:
         raise ValueError(
             f"{name} has no time zone: {moment.isoformat()}; say which, as in datetime(2026, 6, 1, tzinfo=UTC)"
         )
+    if moment >= END_OF_TIME:
+        raise ValueError(f"{name} is too far away to be a time: {moment.isoformat()}")
     return moment

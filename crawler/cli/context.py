@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.logs import LogFormat, log_line
+from crawler.errors import UsageError
+from crawler.model import END_OF_TIME
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -65,7 +67,10 @@ class CliContext:
         """Read a time as people write it (ISO 8601, date, age); naive times are in the configured zone."""
         from crawler.moments import parse_moment
 
-        return parse_moment(text, now=self.clock(), zone=self.history_settings().timezone)
+        moment = parse_moment(text, now=self.clock(), zone=self.history_settings().timezone)
+        if moment >= END_OF_TIME:
+            raise UsageError(f"{text!r} is too far away to be a time")
+        return moment
 
     @contextmanager
     def history(self) -> Iterator[Connection]:

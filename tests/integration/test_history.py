@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,8 @@ def test_naive_times_are_refused(url: str) -> None:
             ask()
     with pytest.raises(TypeError, match="at must be a datetime, not str"):
         history.images(at="2026-06-01")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="second is too far away to be a time: 9999-12-31"):
+        history.diff(PAST, datetime(9999, 12, 31, tzinfo=UTC))
     shanghai = timezone(timedelta(hours=8))
     assert history.images(at=PAST.astimezone(shanghai)) == history.images(at=PAST)
 
