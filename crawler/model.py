@@ -325,6 +325,11 @@ def name_fits(name: str, wanted: str) -> bool:
     return fnmatchcase(name.casefold(), glob) or fnmatchcase(key, glob)
 
 
+def is_storable(text: str) -> bool:
+    """Tell whether a database can hold *text*: no NUL, which PostgreSQL refuses, and no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def is_glob(text: str) -> bool:
     """Tell whether *text* may fit anything but itself."""
     return any(character in text for character in "*?[")

@@ -74,8 +74,11 @@ def _stdin_only() -> tuple[str, ...]:
 
 
 def _read(name: str) -> str:
+    if name == "-" and sys.stdin is None:
+        raise UsageError("Standard input is closed.")
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return content.decode("utf-8-sig")
     except OSError as exc:
         raise UsageError(f"{name} cannot be read: {exc.strerror}.") from exc
     except UnicodeDecodeError:

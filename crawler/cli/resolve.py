@@ -138,14 +138,14 @@ def read_query(stdin: IO[str] | None, seconds: float) -> dict[str, str]:
     if stdin is None or stdin.closed or stdin.isatty():
         return {}
     try:
-        text = _read(stdin, seconds)
+        text = _read(stdin, seconds).removeprefix("\ufeff")
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"The query on standard input cannot be read: {exc}.") from exc
     if not text.strip():
         return {}
     try:
         query = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError("The query on standard input is no JSON.") from None
     if not isinstance(query, dict) or not all(isinstance(value, str) for value in query.values()):
         raise UsageError("The query on standard input must be a JSON object whose values are strings.")

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from crawler.errors import ConfigurationError
-from crawler.model import is_glob
+from crawler.model import is_glob, is_storable
 from crawler.questions.rules import Pin, Require, Scope
 from crawler.settings.suggest import did_you_mean
 
@@ -63,7 +63,7 @@ class _Reader:
         if table == "require":
             self._known_words({"zone": zones}, where)
             name = values.get("name")
-            if not isinstance(name, str) or not name.strip():
+            if not isinstance(name, str) or not _is_word(name):
                 self.problems.append(f"{where}.name: {'is missing' if name is None else 'must be a text in quotes'}")
                 return
             scope = Scope(**{**scope_words, "variant": scope_words["variant"] or ("default",)})
@@ -98,7 +98,7 @@ class _Reader:
         if value is None:
             return ()
         words = [value] if isinstance(value, str) else value
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+        if not isinstance(words, list) or not words or not all(map(_is_word, words)):
             self.problems.append(f'{where}.{key}: must be a text or a list of texts, as in ["hk-02"]')
             return ()
         return tuple(words)
@@ -118,6 +118,10 @@ class _Reader:
                     self.problems.append(f"{where}: the history knows no {part} {glob!r}{hint}")
 
 
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and is_storable(value)
+
+
 def read_rules(text: str, source: str, known: Mapping[str, Collection[str]]) -> list[Require | Pin]:
     """
     Give the rules in *text*; *known* are the words of the history by part of a target, empty where it has none yet.
@@ -128,6 +132,8 @@ def read_rules(text: str, source: str, known: Mapping[str, Collection[str]]) -> 
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigurationError(source, [f"is no TOML: {exc}"]) from None
+    except RecursionError:
+        raise ConfigurationError(source, ["is nested too deeply"]) from None
     reader = _Reader(known=known)
     rules = list(reader.rules(document, source))
     if not rules and not reader.problems:

@@ -30,12 +30,16 @@ def read_pins(text: str, source: str) -> list[Pin]:
     stripped = text.strip().removeprefix("\ufeff")
     if stripped.startswith(("{", "[")):
         try:
-            document = json.loads(stripped)
+            found = list(_from_json(json.loads(stripped), source))
         except ValueError as exc:
             raise ConfigurationError(source, [f"is no JSON: {exc}"]) from None
-        found = list(_from_json(document, source))
+        except RecursionError:
+            raise ConfigurationError(source, ["is nested too deeply"]) from None
     else:
         found = _from_lines(text, source)
+    unreadable = [pin for pin in found if not f"{pin.zone or ''}{pin.image_id}".isprintable()]
+    if unreadable:
+        raise ConfigurationError(source, [f"{pin.source}: {pin.image_id[:60]!r} is no image id" for pin in unreadable])
     if not found:
         raise EmptySelection(f"{source} holds no image id: there is nothing to check.")
     return _once(found)

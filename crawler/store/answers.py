@@ -16,7 +16,17 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Select, select
 
-from crawler.model import END_OF_TIME, Event, ImageKey, Target, is_glob, name_fits, normalise_name, require_aware
+from crawler.model import (
+    END_OF_TIME,
+    Event,
+    ImageKey,
+    Target,
+    is_glob,
+    is_storable,
+    name_fits,
+    normalise_name,
+    require_aware,
+)  # fmt: skip
 from crawler.questions.comparing import DiffRow, differences
 from crawler.questions.side_by_side import CompareRow, side_by_side
 from crawler.questions.timeline import HistoryRow, timeline
@@ -38,6 +48,8 @@ START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 def image_ids(conn: Connection, wanted: str) -> list[str]:
     """Give the ids that *wanted* means: the id itself, or those of a name, or of names and ids that fit a glob."""
+    if not is_storable(wanted):
+        return []
     versions = select(ImageVersion.image_id).distinct()
     exact = conn.scalars(versions.where(ImageVersion.image_id == wanted)).all()
     if not exact and normalise_name(wanted):
@@ -50,6 +62,8 @@ def image_ids(conn: Connection, wanted: str) -> list[str]:
 
 def image_names(conn: Connection, wanted: str) -> list[str]:
     """Give the normalised names that *wanted* means: the name itself, those that fit a glob, or those of an id."""
+    if not is_storable(wanted):
+        return []
     keys = select(ImageVersion.name_key).distinct().where(ImageVersion.name_key != "")
     exact = conn.scalars(keys.where(ImageVersion.name_key == normalise_name(wanted))).all()
     if not exact:

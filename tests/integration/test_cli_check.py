@@ -161,6 +161,9 @@ def test_selection(story: tuple[str, Diary]) -> None:
         ),
         ("[[require]]\n", "require[1].name: is missing"),
         ("nonsense", "is no TOML"),
+        ("x = " + "[" * 9_000, "is nested too deeply"),
+        ('[[require]]\nname = "\\u0000"\n', "require[1].name: must be a text in quotes"),
+        ('[[pinned]]\nids = ["a\\u0000"]\n', "pinned[1].ids: must be a text or a list of texts"),
         (None, "rules.toml cannot be read: No such file or directory."),
     ],
 )
@@ -183,6 +186,23 @@ def test_problems_of_several_files(story: tuple[str, Diary]) -> None:
 
     assert "require[1].name: is missing" in stderr
     assert "line 1: 'a b c' is neither" in stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x7fELF\x02\x01\0\0", "stdin, line 1: '\\x7fELF\\x02\\x01\\x00\\x00' is no image id"),
+        (b"\xff\xfeu\0", "- is no text in UTF-8."),
+        (b'["uimage-a\\u0000"]', "stdin: 'uimage-a\\x00' is no image id"),
+        (b'["\\ud800"]', "stdin: '\\ud800' is no image id"),
+        (b"[" * 100_000, "is nested too deeply"),
+        (b'{"a":' * 100_000, "is nested too deeply"),
+    ],
+)
+def test_what_is_no_text(story: tuple[str, Diary], content: bytes, said: str) -> None:
+    """Whatever comes in is judged or refused in a sentence; nothing of it reaches the database unread."""
+    url, diary = story
+    assert said in call("--database", url, "check", "-", stdin=content, now=diary.now, code=2).stderr
 
 
 def test_no_ids(story: tuple[str, Diary]) -> None:

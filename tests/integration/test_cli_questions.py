@@ -357,6 +357,8 @@ def test_explain_a_hold(database: Database) -> None:
         (("runs", "--limit", str(2**63)), 2, "9223372036854775808 is not in the range"),
         (("holds", "accept", str(2**63)), 2, "9223372036854775808 is not in the range"),
         (("holds", "reject", "1", "0"), 2, "0 is not in the range"),
+        (("history", "\udcff"), 2, "no image id or name '\\udcff'"),
+        (("where", "\udcff*"), 2, "no image name '\\udcff*'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

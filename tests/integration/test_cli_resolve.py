@@ -134,6 +134,7 @@ def test_terraform_query(url: str) -> None:
     assert answer(QUERY, "--project", "org-y") == "uimage-a"
     assert answer({**QUERY, "gpu": "false", "max_age": "2h", "image_set": "ImageSet"}) == "uimage-b"
     assert answer({}, "--zone", "hk-01", "--name", "Ubuntu 20.04") == "uimage-a"
+    assert ask(url, "-o", "terraform", stdin="\ufeff" + json.dumps(QUERY)).stdout, "a byte order mark is no harm"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,9 @@ def test_terraform_query(url: str) -> None:
     [
         ("", 2, "--zone and --name is missing"),
         ("{", 2, "The query on standard input is no JSON."),
+        ("[" * 100_000, 2, "The query on standard input is no JSON."),
+        (json.dumps({**QUERY, "zone": "\0"}), 2, "The history knows no zone '\\x00'"),
+        (json.dumps({**QUERY, "name": "\0\ud800"}), 1, "No image called '\\x00\\ud800'"),
         ("[]", 2, "must be a JSON object whose values are strings"),
         ('{"zone": 1}', 2, "must be a JSON object whose values are strings"),
         ('{"zon": "hk-02"}', 2, "'zon', did you mean zone. Known: account, project,"),

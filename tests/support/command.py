@@ -32,7 +32,7 @@ def call(
     environ: Mapping[str, str] | None = None,
     now: datetime = NOW,
     code: int | None = 0,
-    stdin: str | None = None,
+    stdin: str | bytes | None = None,
 ) -> Result:
     """Call `crawler` with *words* and expect the exit *code* (None: any)."""
     context = CliContext(clock=lambda: now, environ={"HOME": "/nonexistent", **(environ or {})})
