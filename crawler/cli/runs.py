@@ -7,8 +7,9 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.context import CliContext
 from crawler.cli.options import NUMBER, format_option
 from crawler.cli.output import Column, Row, emit, json_line, write_out
 from crawler.cli.safe import visible
@@ -73,16 +74,22 @@ def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
 @runs.command()
 @click.argument("number", metavar="N", type=NUMBER)
 @format_option
-@pass_cli
-def show(context: CliContext, number: int, fmt: str) -> None:
+@click.pass_context
+def show(ctx: click.Context, number: int, fmt: str) -> None:
     """Tell run N in full: its counts, what failed and why, and its notices."""
     from crawler.store import reader
 
+    group = ctx.parent
+    if group is not None and group.get_parameter_source("fmt") is ParameterSource.COMMANDLINE:
+        fmt = fmt if ctx.get_parameter_source("fmt") is ParameterSource.COMMANDLINE else group.params["fmt"]
+    context = ctx.ensure_object(CliContext)
     zone = context.history_settings().timezone
     with context.history() as conn:
         summary = reader.run(conn, number)
+        last = reader.last_run(conn)
     if summary is None:
-        raise EmptySelection(f"There is no run {number}.")
+        known = f"they go to {last}" if last else "none is recorded yet"
+        raise EmptySelection(f"There is no run {number}: {known}; `crawler runs` lists them.")
     if fmt == "table":
         write_out(line + "\n" for line in describe(summary, zone))
     elif fmt == "csv":

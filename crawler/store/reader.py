@@ -233,6 +233,11 @@ def run(conn: Connection, run_id: int) -> RunSummary | None:
     return None if row is None else _summary(row, _account_names(conn), _failures(conn, row))
 
 
+def last_run(conn: Connection) -> int | None:
+    """Give the number of the newest run; None when there is none."""
+    return conn.scalar(select(func.max(Run.id)))
+
+
 def _run_columns() -> Select[*tuple[Any, ...]]:
     columns: Select[*tuple[Any, ...]] = select(*Run.__table__.c, Scope.size, Mark.reached, Mark.counters)
     goes_on = and_(Mark.run_id == Run.id, Run.finished_at.is_(None))

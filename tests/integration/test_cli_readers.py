@@ -309,7 +309,10 @@ def test_runs_show(database: Database) -> None:
     text = call(*database, "runs", "show", "5").stdout
     assert "failed    default/org-example/kr-seoul/kr-seoul-01/uk8s-image/default: RetCode 150" in text
     assert "2026-11-23 19:00:00 to 2026-11-23 19:00:00 (Asia/Shanghai)" in text
-    assert call(*database, "runs", "show", "6", code=2).stderr == "Error: There is no run 6.\n"
+    said = call(*database, "runs", "show", "6", code=2).stderr
+    assert said == "Error: There is no run 6: they go to 5; `crawler runs` lists them.\n"
+    before, after = (call(*database, *words) for words in (("runs", "-o", "json", "show", "5"), ("runs", "show", "5")))
+    assert (json.loads(before.stdout), after.stdout) == (document, text), "the format may stand before `show`"
 
 
 def test_format_from_the_environment(recorded: Path) -> None:
