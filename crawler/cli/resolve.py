@@ -19,7 +19,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import DURATION, Selected, target_options
 from crawler.cli.output import write_out
 from crawler.cli.selection import check_selection
-from crawler.errors import UnknownKnowledge, UsageError
+from crawler.errors import CrawlerError, UnknownKnowledge, UsageError
 from crawler.model import iso_utc
 
 if TYPE_CHECKING:
@@ -83,7 +83,12 @@ def resolve(
     if not selected.zone or not name:
         missing = " and ".join(word for word, value in (("--zone", selected.zone), ("--name", name)) if not value)
         raise UsageError(f"{missing} is missing: `crawler resolve --zone hk-02 --name 'Ubuntu 20.04'`.")
-    found = _answer(context, selected, name, image_set or query.get("image_set") or "ImageSet", gpu, max_age)
+    try:
+        found = _answer(context, selected, name, image_set or query.get("image_set") or "ImageSet", gpu, max_age)
+    except CrawlerError as exc:
+        if fmt == "terraform":
+            exc.args = ("; ".join(line.strip().rstrip(".") for line in str(exc).splitlines()) + ".",)
+        raise
     write_out([_SHAPES[fmt](found)])
 
 

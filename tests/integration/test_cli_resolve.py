@@ -151,6 +151,7 @@ def test_terraform_query(url: str) -> None:
         (json.dumps({**QUERY, "gpu": "maybe"}), 2, "gpu is 'maybe' in the query"),
         (json.dumps({**QUERY, "max_age": "old"}), 2, "max_age: 'old' is no duration"),
         (json.dumps({**QUERY, "name": "Debian"}), 1, "No image called 'Debian'"),
+        (json.dumps({**QUERY, "zone": "hk-2", "region": "mars"}), 2, "'mars'; known: hk; The history knows no zone"),
         (json.dumps({**QUERY, "max_age": "1m"}), 8, "longer ago than 1m"),
         (json.dumps({**QUERY, "project": "*"}), 7, "choose with --project"),
     ],
