@@ -117,8 +117,11 @@ def _search(value: Any, *, zone: str | None, name: str, source: str) -> Iterator
     image_id = value.get("image_id")
     if isinstance(image_id, str) and image_id:
         yield Pin(image_id=image_id, zone=zone, source=name)
-    for inner in value.values():
-        if isinstance(inner, Mapping | list):
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and "primary" in inner:  # a resource in a state of Terraform before 0.12
+            if not key.startswith("data."):
+                yield from _search(inner, zone=zone, name=f"{source}, {key}", source=source)
+        elif isinstance(inner, Mapping | list):
             yield from _search(inner, zone=zone, name=name, source=source)
 
 

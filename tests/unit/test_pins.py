@@ -98,6 +98,17 @@ def test_terraform_state() -> None:
     ]
 
 
+def test_old_terraform_state() -> None:
+    """A state of Terraform before 0.12 is read the same way; what it only looks up is not in use either."""
+    web = {"type": "ucloud_instance", "primary": {"attributes": {"availability_zone": "hk-02", "image_id": "uimage-a"}}}
+    found = {"type": "ucloud_images", "primary": {"attributes": {"image_id": "uimage-x"}}}
+    module = {"path": ["root"], "resources": {"ucloud_instance.web.0": web, "data.ucloud_images.all": found}}
+
+    assert read_pins(json.dumps({"version": 3, "modules": [module]}), "old.tfstate") == [
+        Pin(image_id="uimage-a", zone="hk-02", source="old.tfstate, ucloud_instance.web.0")
+    ]
+
+
 def test_terraform_show() -> None:
     """`terraform show -json`, and what else nests resources, is read as well."""
     inner = {"address": "m.x.y", "mode": "managed", "values": {"zone": "hk-02", "image_id": "uimage-a"}}
