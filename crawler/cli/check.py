@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -37,6 +38,8 @@ COLUMNS = (
     Column("detail", "DETAIL", folds=True),
     Column("source", "SOURCE", detail=True),
 )
+#: What tells a policy from ids in use, under whatever name it comes.
+_RULES = re.compile(r"^\s*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
 _KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
 
 
@@ -49,8 +52,8 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Selec
     """
     Check required images and pinned ids: exit 0 when all are ok or superseded, 1 when one is not, 8 when nobody knows.
 
-    RULES.toml holds [[require]] tables (name, zones, gpu, kind) and [[pinned]] tables (ids, zone). Any other file, or -
-    for standard input, holds ids in use: lines of `zone id` or `id`, a Terraform state or a Packer manifest.
+    RULES.toml holds [[require]] tables (name, zones, gpu, kind) and [[pinned]] tables (ids, zone). Any other file holds
+    ids in use: lines of `zone id` or `id`, a Terraform state or a Packer manifest. Standard input, -, holds either.
     """
     from crawler.store import gate
 
@@ -99,7 +102,8 @@ def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require |
     for name, text in texts:
         source = "stdin" if name == "-" else name
         try:
-            rules += read_rules(text, source, known) if name.endswith(".toml") else read_pins(text, source)
+            is_policy = name.lower().endswith(".toml") or _RULES.search(text)
+            rules += read_rules(text, source, known) if is_policy else read_pins(text, source)
         except UsageError as exc:
             complaints.append(exc)
     if len(complaints) == 1:

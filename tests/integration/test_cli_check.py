@@ -205,6 +205,18 @@ def test_what_is_no_text(story: tuple[str, Diary], content: bytes, said: str) ->
     assert said in call("--database", url, "check", "-", stdin=content, now=diary.now, code=2).stderr
 
 
+@pytest.mark.parametrize("name", ["-", "policy.txt", "POLICY.TOML"])
+def test_rules_by_another_name(story: tuple[str, Diary], name: str) -> None:
+    """A policy is known by what it says as well, so it may come through a pipe."""
+    url, diary = story
+    policy = '# ours\n[[require]]\nname = "SUSE"\n'
+    if name != "-":
+        Path(name).write_text(policy)
+    (row,) = rows("--database", url, "check", name, "--zone", "hk-02", stdin=policy, now=diary.now, code=1)
+
+    assert (row["rule"], row["outcome"]) == ("require SUSE", "missing")
+
+
 def test_no_ids(story: tuple[str, Diary]) -> None:
     """Nothing to check is an error, so that an unread format never passes."""
     assert "stdin holds no image id" in call("--database", story[0], "check", "-", stdin="{}", code=2).stderr
