@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from crawler.model import Target
@@ -144,7 +145,7 @@ class Check:
                     zone=zone,
                     image_id=pin.image_id,
                     outcome="unknown",
-                    detail=f"the history knows no zone {zone}",
+                    detail=f"the history knows no zone {zone}{_nearest(zone, index.zones)}",
                     source=pin.source,
                 )
                 continue
@@ -219,6 +220,11 @@ def _told(where: Sequence[Target], among: Sequence[Target]) -> str:
             more = f" and {len(values) - 3} more" if len(values) > 3 else ""
             return f"{part} {', '.join(values[:3])}{more}"
     return ""
+
+
+def _nearest(zone: str, known: Iterable[str]) -> str:
+    near = get_close_matches(zone, known, n=1)
+    return f"; the nearest: {near[0]}" if near else ""
 
 
 def _not_asked(rule: Require | Pin, zone: str) -> CheckRow:

@@ -217,6 +217,13 @@ def test_rules_by_another_name(story: tuple[str, Diary], name: str) -> None:
     assert (row["rule"], row["outcome"]) == ("require SUSE", "missing")
 
 
+def test_misspelt_zone_of_an_id(story: tuple[str, Diary]) -> None:
+    """An id in a zone that the history never heard of is unknown; the nearest zone is named."""
+    (row,) = rows("--database", story[0], "check", "-", stdin="hk-2 uimage-a", now=story[1].now, code=8)
+
+    assert (row["outcome"], row["detail"]) == ("unknown", "the history knows no zone hk-2; the nearest: hk-02")
+
+
 def test_no_ids(story: tuple[str, Diary]) -> None:
     """Nothing to check is an error, so that an unread format never passes."""
     assert "stdin holds no image id" in call("--database", story[0], "check", "-", stdin="{}", code=2).stderr
