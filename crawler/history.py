@@ -164,13 +164,12 @@ class History:
             return list(rows)
 
     def compare(
-        self, first: Words, second: Words, at: datetime | None = None, **selection: Unpack[Selection]
+        self, first: str, second: str, at: datetime | None = None, **selection: Unpack[Selection]
     ) -> list[CompareRow]:
-        """Give two zones, or two sets of zones, side by side by image name."""
+        """Give two zones side by side by image name; raise Ambiguous when a glob fits several."""
         moment = _aware(at, "at")
         with self._reading() as conn:
-            sides = (_words(first), _words(second))
-            rows, _ = answers.zones_apart(conn, *sides, moment, _filters(selection), **self._knowing(conn))
+            rows, _ = answers.zones_apart(conn, [first], [second], moment, _filters(selection), **self._knowing(conn))
             return rows
 
     # --- for scripts -------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Select, select
 
+from crawler.errors import Ambiguous
 from crawler.model import (
     END_OF_TIME,
     Event,
@@ -309,11 +310,19 @@ def zones_apart(
     now: datetime,
     stale_after: timedelta,
 ) -> tuple[list[CompareRow], tuple[dict[Target, Knowledge], dict[Target, Knowledge]]]:
-    """Compare the zones *first* and *second* as of *at* (None: *now*); give the rows, and how well each was known."""
+    """
+    Compare the zones *first* and *second* as of *at* (None: *now*); give the rows, and how well each was known.
+
+    Raises Ambiguous when a side fits several zones: an image has an id in each.
+    """
     moment = require_aware(now if at is None else at)
     require_kept(conn, moment)
     sides = [replace(filters, zone=tuple(zones)) for zones in (first, second)]
     known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]
+    for side in known:
+        zones = sorted({target.zone for target in side})
+        if len(zones) > 1:
+            raise Ambiguous(f"Several zones fit: {', '.join(zones)}; one is compared with one other.")
     rows = [images(conn, moment, replace(side, image_id=()), now=moment, stale_after=stale_after) for side in sides]
     every = side_by_side(rows[0], rows[1], known[0], known[1])
     wanted = [
