@@ -25,7 +25,7 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, select
 
-from crawler.model import END_OF_TIME, Event
+from crawler.model import END_OF_TIME, EVENTS, Event
 from crawler.questions.comparing import DiffRow
 from crawler.questions.evidence import Explanation
 from crawler.questions.resolve import Resolved
@@ -34,6 +34,7 @@ from crawler.questions.side_by_side import CompareRow
 from crawler.questions.timeline import HistoryRow
 from crawler.questions.where import WhereRow
 from crawler.records import ChangeRow, ImageRow, RunSummary, StatusRow
+from crawler.settings.suggest import did_you_mean
 from crawler.store import answers, gate, reader
 from crawler.store.engine import open_engine, opened, read
 from crawler.store.explain import explain
@@ -133,7 +134,9 @@ class History:
     ) -> list[ChangeRow]:
         """Give the changes recorded in `[since, until)`, oldest first."""
         begin, end = _aware(since, "since"), _aware(until, "until")
-        wanted = (events,) if isinstance(events, str) else events
+        wanted = (events,) if isinstance(events, str) else tuple(events)
+        for event in set(wanted) - set(EVENTS):
+            raise ValueError(f"{event!r} is no event{did_you_mean(event, EVENTS)}; there are {', '.join(EVENTS)}")
         with self._reading() as conn:
             return list(reader.changes(conn, begin, end, wanted, _filters(selection)))
 
@@ -189,7 +192,7 @@ class History:
 
         Raises NoAnswer, Ambiguous or UnknownKnowledge (all of `crawler.errors`) where there is not one sure answer.
         """
-        filters = replace(_filters(place), zone=(zone,), image_set=_words(image_set))
+        filters = replace(_filters(place, _Place), zone=(zone,), image_set=_words(image_set))
         with self._reading() as conn:
             found, _ = gate.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
             return found
@@ -197,14 +200,14 @@ class History:
     def check(self, rules: Sequence[Require | Pin], **targets: Unpack[Targets]) -> list[CheckRow]:
         """Judge required images and pinned ids (`crawler.questions.rules`)."""
         with self._reading() as conn:
-            return gate.check(conn, rules, _filters(targets), **self._knowing(conn))
+            return gate.check(conn, rules, _filters(targets, Targets), **self._knowing(conn))
 
     # --- how well it is known ----------------------------------------------------------------------------------------
 
     def status(self, *, retired: bool = False, **targets: Unpack[Targets]) -> list[StatusRow]:
         """Give the freshness and the last outcome of every target."""
         with self._reading() as conn:
-            return reader.status(conn, _filters(targets), now=self._clock(), include_retired=retired)
+            return reader.status(conn, _filters(targets, Targets), now=self._clock(), include_retired=retired)
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
         """Give the newest *limit* runs (None: all), oldest first, without their failures."""
@@ -248,7 +251,11 @@ def _words(words: Words) -> tuple[str, ...]:
     return (words,) if isinstance(words, str) else tuple(words)
 
 
-def _filters(selection: Mapping[str, Any]) -> Filters:
+def _filters(selection: Mapping[str, Any], kind: type = Selection) -> Filters:
+    """Give what *selection* says; raise TypeError for a part that *kind* has not."""
+    for part in selection.keys() - kind.__annotations__.keys():
+        hint = did_you_mean(part, kind.__annotations__) or f"; there are {', '.join(sorted(kind.__annotations__))}"
+        raise TypeError(f"nothing is selected by {part!r}{hint}")
     return Filters(**{part: _words(words) for part, words in selection.items()})
 
 

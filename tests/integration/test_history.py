@@ -139,11 +139,24 @@ def test_naive_times_are_refused(url: str) -> None:
 
 def test_unknown_words_are_mistakes(url: str) -> None:
     """A part that is none is a mistake at once; a word the history does not know selects nothing."""
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"nothing is selected by 'zones'; did you mean zone\?"):
         History(url).images(zones="hk-02")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="nothing is selected by 'name'; there are account, kind, project, region, var"):
+        History(url).status(name="Ubuntu")  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match=r"'withdrawm' is no event; did you mean withdrawn\?; there are appeared, "):
+        History(url).changes(events="withdrawm")  # type: ignore[arg-type]
     assert History(url).images(zone="mars") == []
     assert History(url).history("uimage-nowhere") == []
     assert History(url).where("Nothing") == []
+
+
+def test_one_zone_is_compared_with_one(url: str) -> None:
+    """A glob may fit the zone of a side; where it fits several, nothing is compared in silence with one of them."""
+    history = History(url, clock=lambda: NOW)
+
+    assert history.compare("h*", "sg-01") == history.compare("hk-02", "sg-01")
+    with pytest.raises(Ambiguous, match="Several zones fit: hk-02, sg-01"):
+        history.compare("*", "sg-01")
 
 
 def test_stale_after(engine: Engine, url: str) -> None:
