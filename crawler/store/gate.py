@@ -48,7 +48,7 @@ def resolve(
         raise EmptySelection(f"No target fits {words}.{hint}")
     wanted = replace(place, image_set=filters.image_set or ("ImageSet",))
     images = reader.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
-    found = choose(status, images, name, gpu=gpu, now=now, max_age=max_age or stale_after)
+    found = choose(status, images, name, gpu=gpu, now=now, max_age=stale_after if max_age is None else max_age)
     return found, next(row for row in status if row.target == found.target)
 
 

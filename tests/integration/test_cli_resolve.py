@@ -81,6 +81,7 @@ def test_formats(url: str) -> None:
         ),
         (("--zone", "hk-0*", "--name", "CentOS 7.6"), 7, "Several zones fit: hk-01, hk-02"),
         (("--zone", "hk-02", "--name", "CentOS 7.6", "--max-age", "10m"), 8, "longer ago than 10m"),
+        (("--zone", "hk-02", "--name", "CentOS 7.6", "--max-age", "0s"), 8, "longer ago than 0s"),
         (("--zone", "hk-02", "--name", "CentOS 7.6", "--max-age", "soon"), 2, "'soon' is no duration"),
         (("--zone", "hk-01", "--name", "CentOS 7.6", "--image-set", "PHost*"), 1, "No image called"),
     ],
