@@ -32,6 +32,7 @@ _KEYS = (*_TARGET_KEYS, "name", "image_set", "gpu", "max_age")
 _WAIT_SECONDS = 10.0
 #: … and where the options already say everything.
 _SHORT_WAIT_SECONDS = 0.5
+_LARGEST_QUERY = 1 << 20
 
 
 @click.command()
@@ -176,6 +177,8 @@ def _read(stdin: IO[str], seconds: float) -> str:
         if not piece:
             break
         pieces.append(piece)
+        if sum(map(len, pieces)) > _LARGEST_QUERY:
+            raise UsageError("What stands on standard input is far too long for a query.")
     return b"".join(pieces).decode("utf-8")
 
 

@@ -166,6 +166,26 @@ def test_terraform_refusals(url: str, text: str, code: int, said: str) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_pipe_that_never_ends(sqlite_url: str) -> None:
+    """Whatever is poured in without an end is refused soon, not read as long as it comes."""
+    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as pouring:
+        result = subprocess.run(
+            [sys.executable, "-m", "crawler", "--database", sqlite_url, "resolve", "-o", "terraform"],
+            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+            stdin=pouring.stdout,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        pouring.kill()
+
+    assert (result.returncode, result.stderr) == (
+        2,
+        "Error: What stands on standard input is far too long for a query.\n",
+    )
+
+
 def test_other_formats_read_no_query(url: str) -> None:
     """Only Terraform's protocol looks at standard input."""
     words = ("--zone", "hk-01", "--name", "Ubuntu 20.04")
