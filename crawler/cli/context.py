@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.logs import LogFormat, log_line
+from crawler.cli.safe import visible
 from crawler.errors import UsageError
 from crawler.model import END_OF_TIME
 
@@ -91,7 +92,8 @@ class CliContext:
         heard = {"error": True, "warning": self.verbosity > -2, "info": self.verbosity > -1}
         if not heard.get(level, True):
             return
-        text = message if self.log_format == "text" else log_line(level, message, at=self.clock(), **fields)
+        plain = "\n".join(map(visible, message.split("\n")))
+        text = plain if self.log_format == "text" else log_line(level, message, at=self.clock(), **fields)
         try:
             click.echo(text, file=sys.stderr)
         except OSError:  # nobody listens; the exit code still tells

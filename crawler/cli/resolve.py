@@ -17,7 +17,8 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import DURATION, Selected, target_options
-from crawler.cli.output import write_out
+from crawler.cli.output import json_line, write_out
+from crawler.cli.safe import visible
 from crawler.cli.selection import check_selection
 from crawler.errors import CrawlerError, UnknownKnowledge, UsageError
 from crawler.model import iso_utc
@@ -121,12 +122,12 @@ def _answer(
 
 def _flat(found: Resolved) -> str:
     """Write strings only, as Terraform's protocol and Packer's variables want them."""
-    return json.dumps({key: str(value) for key, value in found.as_dict().items()}, ensure_ascii=False) + "\n"
+    return json_line({key: str(value) for key, value in found.as_dict().items()}) + "\n"
 
 
 _SHAPES: dict[str, Callable[[Resolved], str]] = {
-    "id": lambda found: f"{found.image_id}\n",
-    "json": lambda found: json.dumps(found.as_dict(), ensure_ascii=False) + "\n",
+    "id": lambda found: f"{visible(found.image_id)}\n",
+    "json": lambda found: json_line(found.as_dict()) + "\n",
     "packer": _flat,
     "terraform": _flat,
 }

@@ -122,6 +122,20 @@ def test_failed_since(engine: Engine, database_url: str) -> None:
     assert result.stderr == "Warning: hk-02 was not observed well since 2026-06-01T00:15:03Z: backend error\n"
 
 
+@pytest.mark.parametrize("shape", ["id", "json", "packer", "terraform"])
+def test_harmless(engine: Engine, database_url: str, shape: str) -> None:
+    """Nothing that a cloud calls an image, or says when it fails, is obeyed by a terminal; JSON carries it exactly."""
+    diary, words = Diary(engine), ("--zone", "hk-02", "-o", shape, "--name")
+    diary.run({HERE: {"uimage-\x1b[2J": "a\u202eb\x9b", "uimage-\x1b1": "c", "uimage-\x1b2": "c"}})
+    diary.run({HERE: Refusal(message="\x1b]0;owned\x07")})
+    one, several = ask(database_url, *words, "a\u202eb\x9b"), ask(database_url, *words, "c", code=7)
+
+    assert "".join((one.stdout, one.stderr, several.stderr)).replace("\n", "").isprintable()
+    if shape != "id":
+        document = json.loads(one.stdout)
+        assert (document["image_id"], document["image_name"]) == ("uimage-\x1b[2J", "a\u202eb\x9b")
+
+
 QUERY = {"zone": "hk-02", "project": "org-x", "name": "Ubuntu 20.04"}
 
 
