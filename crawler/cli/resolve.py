@@ -19,7 +19,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import DURATION, Selected, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.safe import visible
-from crawler.cli.selection import check_selection
+from crawler.cli.selection import check_words
 from crawler.errors import CrawlerError, UnknownKnowledge, UsageError
 from crawler.model import iso_utc
 
@@ -104,7 +104,7 @@ def _answer(
     with context.history() as conn:
         if first_run_at(conn) is None:
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
-        check_selection(conn, selected)
+        check_words(conn, selected)
         filters = replace(selected, image_set=(image_set,)).filters()
         found, last = gate.resolve(
             conn, name, filters, gpu=gpu, now=now, stale_after=settings.stale_after, max_age=max_age

@@ -30,18 +30,32 @@ _FEW = 8
 
 
 def check_selection(conn: Connection, selected: Selected) -> None:
-    """Raise EmptySelection when a glob of *selected* fits nothing ever recorded; silent in an empty history."""
+    """
+    Raise EmptySelection when *selected* fits no target that was ever asked; silent in an empty history.
+
+    Globs that fit nothing on their own are told first, each with the nearest words.
+    """
+    from crawler.store.selection import Filters, chosen_targets
+
+    places = check_words(conn, selected)
+    if len(places) > 1 and not chosen_targets(conn, Filters(**places)):
+        raise EmptySelection(f"No target fits {_told(places)} together; `crawler status` lists them all.")
+
+
+def check_words(conn: Connection, selected: Selected) -> dict[str, tuple[str, ...]]:
+    """Raise EmptySelection when a glob of *selected* fits nothing ever recorded; give those that select targets."""
     from crawler.store.vocabulary import first_run_at, known_words
 
     given = selected.given()
     if not given or first_run_at(conn) is None:
-        return
+        return {}
     sentences = []
     for part, globs in given.items():
         known = known_words(conn, part)
         sentences += [_unheard(part, glob, known) for glob in globs if not any(_fits(part, w, glob) for w in known)]
     if sentences:
         raise EmptySelection("\n  ".join(sentences))
+    return {part: globs for part, globs in given.items() if part in TARGET_PARTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +90,6 @@ def explain_empty(
         )
     places = {part: globs for part, globs in selected.given().items() if part in TARGET_PARTS}
     known = _known(context, conn, places, at)
-    if places and not known:
-        return Emptiness(sentence=f"No target fits {_told(places)} together; `crawler status` lists them all.")
     seen = [own.observed_at for own in known.values() if own.observed_at is not None]
     if places and not seen:
         moment = f"was known of {_told(places)} by {show_moment(at, zone)} ({zone_name(zone)})" if at else ""

@@ -53,7 +53,9 @@ def url(sqlite_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.Monk
         (("images", "--zone", "sg-01", "--name", "Ubuntu*"), 8, "no good observation yet of sg-01 (denied)"),
         (("images", "--zone", "sg-01", "--at", "5m"), 8, "Nothing was known of --zone sg-01 by 2026-06-01 08:55:00"),
         (("images", "--zone", "sg-02"), 0, "--zone sg-02 is asked no more; --retired shows what was known of it."),
-        (("images", "--zone", "hk-02", "--region", "sg"), 0, "No target fits --region sg and --zone hk-02 together"),
+        (("images", "--zone", "hk-02", "--region", "sg"), 2, "No target fits --region sg and --zone hk-02 together"),
+        (("diff", "5m", "now", "--zone", "hk-02", "--region", "sg"), 2, "No target fits --region sg and --zone hk-02"),
+        (("check", "-", "--zone", "hk-02", "--region", "sg"), 2, "No target fits --region sg and --zone hk-02"),
         (("images", "--zone", "hk-02", "--name", "CentOS*"), 0, "but from other times or places"),
         (("status", "--zone", "sg-02"), 0, "--zone sg-02 is asked no more"),
         (("where", "Ubuntu 20.04", "--zone", "sg-02"), 0, "--zone sg-02 is asked no more"),
@@ -67,7 +69,7 @@ def url(sqlite_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.Monk
 )  # fmt: skip
 def test_which_nothing(url: str, words: tuple[str, ...], code: int, said: str) -> None:
     """Nobody looked, an empty answer, a closed place and a filter that is too narrow are told apart."""
-    result = call("--database", url, *words, now=NOW, code=code)
+    result = call("--database", url, *words, now=NOW, code=code, stdin="hk-02 uimage-a")
 
     assert result.stdout == ""
     assert said in result.stderr
