@@ -119,7 +119,7 @@ def _known(
     context: CliContext, conn: Connection, places: Mapping[str, tuple[str, ...]], at: datetime | None
 ) -> Mapping[Target, Knowledge]:
     """Give how well each target at *places* was known *at* a moment, or is now."""
-    from crawler.store.available import knowledge
+    from crawler.store.knowledge import knowledge
     from crawler.store.selection import Filters, chosen_targets
 
     chosen = chosen_targets(conn, Filters(**places))
