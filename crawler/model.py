@@ -42,8 +42,7 @@ DEFAULT_VARIANT = "default"
 Attributes = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Target:
+class Target(NamedTuple):
     """One place to ask: account × project × region × zone × kind × variant."""
 
     account: str

@@ -8,7 +8,6 @@ import pty
 import random
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -104,7 +103,7 @@ def test_nothing_recorded(sqlite_url: str) -> None:
 
 def test_only_another_variant(engine: Engine, database_url: str) -> None:
     """A zone that is asked with another variant only says which."""
-    Diary(engine).run({replace(HERE, variant="g-v100"): {"uimage-a": "Ubuntu 20.04"}})
+    Diary(engine).run({HERE._replace(variant="g-v100"): {"uimage-a": "Ubuntu 20.04"}})
     words = ("--zone", "hk-02", "--name", "Ubuntu 20.04")
 
     assert "It is asked with the variant g-v100." in ask(database_url, *words, code=2).stderr
