@@ -101,6 +101,11 @@ def show_moment(moment: datetime | None, zone: tzinfo, *, seconds: bool = True) 
     return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
 
 
+def tell_moment(moment: datetime, zone: tzinfo) -> str:
+    """Write *moment* for a sentence, in *zone* and with its name: `2026-11-23 19:04:02 (Asia/Shanghai)`."""
+    return f"{show_moment(moment, zone)} ({zone_name(zone)})"
+
+
 def show_short(moment: datetime | None, zone: tzinfo) -> str:
     """Write *moment* in *zone* as `11-23 19:00`, for narrow screens on which the year is plain."""
     if moment is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from crawler.cli.safe import visible
 from crawler.errors import EmptySelection, UnknownKnowledge
-from crawler.moments import show_moment, zone_name
+from crawler.moments import show_moment, tell_moment
 from crawler.settings.suggest import nearest
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def require_observed(conn: Connection, known: Iterable[Knowledge | None], at: da
     first = first_run_at(conn)
     if first is None:
         raise UnknownKnowledge(_NOTHING_YET)
-    moment = f"{show_moment(at, zone)} ({zone_name(zone)})"
+    moment = tell_moment(at, zone)
     if at < first:
         raise UnknownKnowledge(
             f"Nobody had looked by {moment}: the first run ended at {show_moment(first, zone)}; ask for a later time."

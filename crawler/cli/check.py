@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,14 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Selec
     with context.history() as conn:
         rules = _rules(conn, texts)
         check_selection(conn, selected)
-        rows = gate.check(conn, rules, selected.filters(), now=context.clock(), stale_after=settings.stale_after)
+        rows = gate.check(
+            conn,
+            rules,
+            selected.filters(),
+            now=context.clock(),
+            stale_after=settings.stale_after,
+            timezone=settings.timezone if fmt == "table" else UTC,
+        )
     emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
     counts = Counter(row.outcome for row in rows)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])

@@ -20,7 +20,6 @@ import click
 from crawler.cli.logs import LogFormat, log_line
 from crawler.cli.safe import visible
 from crawler.errors import UsageError
-from crawler.model import END_OF_TIME
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -66,6 +65,7 @@ class CliContext:
 
     def moment(self, text: str) -> datetime:
         """Read a time as people write it (ISO 8601, date, age); naive times are in the configured zone."""
+        from crawler.model import END_OF_TIME
         from crawler.moments import parse_moment
 
         moment = parse_moment(text, now=self.clock(), zone=self.history_settings().timezone)

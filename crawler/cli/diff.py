@@ -90,7 +90,7 @@ def diff(
     span = f"{show_moment(first, zone)} and {show_moment(second, zone)} ({zone_name(zone)})"
     if not tally.differences:
         context.say(f"No known difference between {span}." if tally.is_incomplete else f"No difference between {span}.")
-    for line in tally.lines(first, second, zone):
+    for line in dict.fromkeys(tally.lines(first, second, zone)):  # of one moment there is one
         context.say(line)
     if not exit_code:
         return ExitCode.DONE

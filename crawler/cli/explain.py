@@ -13,7 +13,7 @@ from crawler.cli.options import NUMBER, format_option
 from crawler.cli.output import Column, emit, json_line, write_out
 from crawler.cli.safe import visible
 from crawler.errors import EmptySelection
-from crawler.moments import show_moment, zone_name
+from crawler.moments import show_moment, tell_moment
 
 if TYPE_CHECKING:
     from crawler.questions.evidence import Answer, Explanation
@@ -82,8 +82,7 @@ def describe(found: Explanation, zone: tzinfo) -> Iterator[str]:
         yield visible(f"re-issue  {'as' if change.event == 'withdrawn' else 'of'} {change.counterpart}")
     after = f"after {show_moment(change.not_before, zone)} and " if change.not_before else ""
     yield (
-        f"happened  {after}by {show_moment(change.observed_at, zone)}, "
-        f"written {show_moment(change.recorded_at, zone)} ({zone_name(zone)})"
+        f"happened  {after}by {show_moment(change.observed_at, zone)}, written {tell_moment(change.recorded_at, zone)}"
     )
     yield ""
     for title, run, answer in (

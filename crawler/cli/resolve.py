@@ -21,7 +21,7 @@ from crawler.cli.output import json_line, write_out
 from crawler.cli.safe import visible
 from crawler.cli.selection import check_words
 from crawler.errors import CrawlerError, UnknownKnowledge, UsageError
-from crawler.model import iso_utc
+from crawler.moments import tell_moment
 
 if TYPE_CHECKING:
     from crawler.questions.resolve import Resolved
@@ -107,12 +107,19 @@ def _answer(
         check_words(conn, selected)
         filters = replace(selected, image_set=(image_set,)).filters()
         found, last = gate.resolve(
-            conn, name, filters, gpu=gpu, now=now, stale_after=settings.stale_after, max_age=max_age
+            conn,
+            name,
+            filters,
+            gpu=gpu,
+            now=now,
+            stale_after=settings.stale_after,
+            max_age=max_age,
+            timezone=settings.timezone,
         )
     if last.outcome not in ("ok", "held"):
+        seen_at = tell_moment(found.observed_at, settings.timezone)
         context.say(
-            f"Warning: {last.target.zone} was not observed well since {iso_utc(found.observed_at)}: {last.message}",
-            level="warning",
+            f"Warning: {last.target.zone} was not observed well since {seen_at}: {last.message}", level="warning"
         )
     return found
 

@@ -16,7 +16,7 @@ from crawler.cli.options import TARGET_PARTS, Selected
 from crawler.cli.safe import visible
 from crawler.errors import EmptySelection, ExitCode
 from crawler.model import name_fits
-from crawler.moments import show_moment, zone_name
+from crawler.moments import show_moment, tell_moment
 from crawler.settings.suggest import nearest
 
 if TYPE_CHECKING:
@@ -85,14 +85,14 @@ def explain_empty(
     if at is not None and at < first:
         return Emptiness(
             sentence=f"Nothing was recorded by {show_moment(at, zone)}: "
-            f"the first run ended at {show_moment(first, zone)} ({zone_name(zone)}).",
+            f"the first run ended at {tell_moment(first, zone)}.",
             code=ExitCode.UNKNOWN,
         )
     places = {part: globs for part, globs in selected.given().items() if part in TARGET_PARTS}
     known = _known(context, conn, places, at)
     seen = [own.observed_at for own in known.values() if own.observed_at is not None]
     if places and not seen:
-        moment = f"was known of {_told(places)} by {show_moment(at, zone)} ({zone_name(zone)})" if at else ""
+        moment = f"was known of {_told(places)} by {tell_moment(at, zone)}" if at else ""
         return Emptiness(
             sentence=f"Nothing {moment or f'is known of {_told(places)}'}: no good observation yet of "
             f"{_unknown(known)}; `crawler status` tells why.",
@@ -102,7 +102,7 @@ def explain_empty(
         places_told = _told(places) or "Everything"
         return Emptiness(sentence=f"{places_told} is asked no more; --retired shows what was known of it.")
     if what == "images" and places and not selected.selects_images:
-        last = f"{show_moment(min(seen), zone)} ({zone_name(zone)})"
+        last = tell_moment(min(seen), zone)
         unknown = f"; not known: {told}" if (told := _unknown(known)) else ""
         return Emptiness(
             sentence=f"No images at {_told(places)}: the last good observation, at {last}, listed none{unknown}."

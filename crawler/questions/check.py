@@ -9,7 +9,7 @@ rules and with the images, not with their product.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -30,9 +30,11 @@ class Check:
         *,
         now: datetime,
         stale_after: timedelta,
+        zone: tzinfo = UTC,
     ) -> None:
+        """*zone* is the time zone in which details tell times."""
         self.rules = rules
-        self._index = Index(status, images, now, stale_after)
+        self._index = Index(status, images, now, stale_after, zone)
         self._zones: dict[tuple[str, ...], list[str]] = {}
         self._keys: dict[str, Collection[str]] = {}
         self._asked: set[str] = set()

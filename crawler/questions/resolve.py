@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from typing import Any
 
 from crawler.errors import Ambiguous, CrawlerError, NoAnswer, UnknownKnowledge
 from crawler.model import Target, iso_utc, name_fits, normalise_name
-from crawler.moments import show_duration
+from crawler.moments import show_duration, tell_moment
 from crawler.records import ImageRow, StatusRow
 
 #: Parts of a target in the order in which a person is asked to choose.
@@ -41,6 +41,18 @@ class Resolved:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What is wanted of a target."""
+
+    name: str
+    gpu: bool
+    now: datetime
+    max_age: timedelta
+    #: In which sentences tell times.
+    timezone: tzinfo
+
+
 def resolve(
     status: Sequence[StatusRow],
     images: Iterable[ImageRow],
@@ -49,16 +61,19 @@ def resolve(
     gpu: bool = False,
     now: datetime,
     max_age: timedelta,
+    timezone: tzinfo = UTC,
 ) -> Resolved:
     """
     Give the image called *name* to use now, of the *images* open at the targets whose *status* is given.
 
     With *gpu*, only images that support GPU. Raises NoAnswer when none is listed, Ambiguous when nothing tells which,
-    UnknownKnowledge when the last good observation is older than *max_age* or cannot tell.
+    UnknownKnowledge when the last good observation is older than *max_age* or cannot tell; their sentences tell times
+    in *timezone*.
     """
     zones = sorted({row.target.zone for row in status})
     if len(zones) > 1:
         raise Ambiguous(f"Several zones fit: {', '.join(zones)}; ids differ per zone, so give one with --zone.")
+    question = _Question(name=name, gpu=gpu, now=now, max_age=max_age, timezone=timezone)
     at_target: dict[Target, list[ImageRow]] = {}
     for image in images:
         at_target.setdefault(image.target, []).append(image)
@@ -66,7 +81,7 @@ def resolve(
     refusals: dict[Target, CrawlerError] = {}
     for row in [row for row in status if not _is_absent(row)] or status:
         try:
-            answers[row.target] = _at_target(row, at_target.get(row.target, []), name, gpu, now, max_age)
+            answers[row.target] = _at_target(row, at_target.get(row.target, []), question)
         except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:
             refusals[row.target] = exc
     _refuse_several(answers, name)
@@ -84,24 +99,24 @@ def resolve(
     raise UnknownKnowledge(f"No target was ever asked that could tell about {name!r}.")
 
 
-def _at_target(
-    status: StatusRow, images: Sequence[ImageRow], name: str, gpu: bool, now: datetime, max_age: timedelta
-) -> ImageRow:
-    zone = status.target.zone
+def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Question) -> ImageRow:
+    zone, name = status.target.zone, question.name
     if _is_absent(status):
-        raise UnknownKnowledge(f"{zone} is asked no more: it is {status.outcome} since {_time(status.since)}.")
+        since = tell_moment(status.since, question.timezone) if status.since else "an unknown time"
+        raise UnknownKnowledge(f"{zone} is asked no more: it is {status.outcome} since {since}.")
     if status.last_ok_at is None:
         why = f": {status.message}" if status.message else ""
         raise UnknownKnowledge(f"{zone} was never observed well{why}.")
-    if now - status.last_ok_at > max_age:
+    seen_at = tell_moment(status.last_ok_at, question.timezone)
+    if question.now - status.last_ok_at > question.max_age:
         raise UnknownKnowledge(
-            f"{zone} was last observed well at {_time(status.last_ok_at)}, "
-            f"longer ago than {show_duration(max_age)}; run `crawler run`, or allow more with --max-age."
+            f"{zone} was last observed well at {seen_at}, "
+            f"longer ago than {show_duration(question.max_age)}; run `crawler run`, or allow more with --max-age."
         )
     called = _called(images, name, zone)
-    fitting = [image for image in called if not gpu or image.attributes.get("gpu") is True]
+    fitting = [image for image in called if not question.gpu or image.attributes.get("gpu") is True]
     if not fitting:
-        raise _none(called, images, name, zone, status.last_ok_at)
+        raise _none(called, images, name, zone, seen_at)
     return _last(fitting, name, zone)
 
 
@@ -122,9 +137,7 @@ def _called(images: Sequence[ImageRow], name: str, zone: str) -> list[ImageRow]:
     return fitting
 
 
-def _none(
-    called: Sequence[ImageRow], images: Sequence[ImageRow], name: str, zone: str, observed_at: datetime
-) -> CrawlerError:
+def _none(called: Sequence[ImageRow], images: Sequence[ImageRow], name: str, zone: str, seen_at: str) -> CrawlerError:
     if any("gpu" not in image.attributes for image in called):
         return UnknownKnowledge(f"The cloud does not state whether {name!r} in {zone} supports GPU.")
     if called:
@@ -133,7 +146,7 @@ def _none(
     by_fold = {image.image_name.casefold(): image.image_name for image in images if image.image_name}
     near = [by_fold[match] for match in get_close_matches(name.casefold(), by_fold)]
     hint = f"; the nearest: {', '.join(near)}" if near else ""
-    return NoAnswer(f"No image called {name!r} was listed in {zone} at {_time(observed_at)}{hint}.")
+    return NoAnswer(f"No image called {name!r} was listed in {zone} at {seen_at}{hint}.")
 
 
 def _last(fitting: Sequence[ImageRow], name: str, zone: str) -> ImageRow:
@@ -180,7 +193,3 @@ def _refuse_doubt(
 
 def _values(answers: Mapping[Target, ImageRow], part: str) -> set[str]:
     return {getattr(target, part) for target in answers}
-
-
-def _time(moment: datetime | None) -> str:
-    return iso_utc(moment.replace(microsecond=0)) or "" if moment else "an unknown time"

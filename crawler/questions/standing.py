@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from fnmatch import translate
 from functools import cache
 
-from crawler.model import Target, is_glob, iso_utc, normalise_name
+from crawler.model import Target, is_glob, normalise_name
+from crawler.moments import show_moment, tell_moment
 from crawler.questions.rules import CheckOutcome, Pin, Require
 from crawler.records import ChangeRow, ImageRow, StatusRow, Stay
 
@@ -38,10 +39,17 @@ class Index:
     """The rows of the readers, found by target, id and name without looking at the others."""
 
     def __init__(
-        self, status: Iterable[StatusRow], images: Iterable[ImageRow], now: datetime, stale_after: timedelta
+        self,
+        status: Iterable[StatusRow],
+        images: Iterable[ImageRow],
+        now: datetime,
+        stale_after: timedelta,
+        zone: tzinfo = UTC,
     ) -> None:
+        """*zone* is the time zone in which details tell times."""
         self.now = now
         self.stale_after = stale_after
+        self.zone = zone
         self.status: dict[Target, StatusRow] = {}
         self.zones: dict[str, list[Target]] = {}
         self.open_by_id: dict[str, dict[Target, list[ImageRow]]] = {}
@@ -96,18 +104,22 @@ class Index:
         row = self.status[target]
         return row.outcome == "denied" and row.last_ok_at is None
 
+    def told(self, at: datetime | None) -> str:
+        """Write a moment for a detail."""
+        return tell_moment(at, self.zone) if at else "the beginning"
+
     def ignorance(self, target: Target) -> Verdict | None:
         """Say why nothing is known of *target* now; None: it is known."""
         row = self.status[target]
         if row.last_ok_at is None:
             return Verdict(outcome="unknown", detail=f"never observed well{f': {row.message}' if row.message else ''}")
         if self.is_absent(target):
-            return Verdict(outcome="unknown", detail=f"asked no more: {row.outcome} since {moment(row.since)}")
+            return Verdict(outcome="unknown", detail=f"asked no more: {row.outcome} since {self.told(row.since)}")
         if row.outcome not in ("ok", "held"):
             told = f": {row.message}" if row.message else ""
-            return Verdict(outcome="unknown", detail=f"{row.outcome} since {moment(row.since)}{told}")
+            return Verdict(outcome="unknown", detail=f"{row.outcome} since {self.told(row.since)}{told}")
         if self.now - row.last_ok_at > self.stale_after:
-            return Verdict(outcome="stale", detail=f"last observed well at {moment(row.last_ok_at)}")
+            return Verdict(outcome="stale", detail=f"last observed well at {self.told(row.last_ok_at)}")
         return None
 
     def withdrawal(self, target: Target, image_id: str) -> ChangeRow | None:
@@ -150,11 +162,6 @@ def newest_id(images: Iterable[ImageRow]) -> str | None:
     came = max((image.present_since for image in rows), default=None)
     ids = {image.image_id for image in rows if image.present_since == came}
     return ids.pop() if len(ids) == 1 else None
-
-
-def moment(at: datetime | None) -> str:
-    """Write a moment to the second."""
-    return (iso_utc(at.replace(microsecond=0)) or "") if at else "the beginning"
 
 
 # --- required names --------------------------------------------------------------------------------------------------
@@ -210,24 +217,24 @@ def pinned_at(index: Index, pin: Pin, target: Target) -> Verdict:
         return Verdict(outcome=ignorance.outcome, image_id=image_id, detail=f"{ignorance.detail}; {last}")
     if rows:
         row = min(rows, key=lambda image: image.state)
-        return _on_hold(row) if row.state != "present" else _open(pin, row, stays)
+        return _on_hold(row) if row.state != "present" else _open(index, pin, row, stays)
     if not stays:
         return Verdict(outcome="never-seen", image_id=image_id, detail="was never listed here")
     stay = max(stays, key=lambda stay: stay.valid_from)
     change = index.withdrawal(target, image_id)
-    detail = f"{stay.image_name or 'it'} was withdrawn by {moment(change.observed_at if change else stay.valid_to)}"
-    if change is not None and change.not_before is not None:
-        detail += f", after {moment(change.not_before)}"
+    after = f"after {show_moment(change.not_before, index.zone)} and " if change and change.not_before else ""
+    gone_at = change.observed_at if change else stay.valid_to
+    detail = f"{stay.image_name or 'it'} was withdrawn {after}by {index.told(gone_at)}"
     successor = index.successor(target, stay)
     outcome: CheckOutcome = "re-issued" if successor else "missing"
     return Verdict(outcome=outcome, image_id=image_id, successor=successor, detail=detail)
 
 
-def _open(pin: Pin, row: ImageRow, stays: Iterable[Stay]) -> Verdict:
+def _open(index: Index, pin: Pin, row: ImageRow, stays: Iterable[Stay]) -> Verdict:
     gpu = row.attributes.get("gpu")
     had = any(stay.attributes.get("gpu") is True for stay in stays)
     if gpu is False and (pin.gpu or (pin.gpu is None and had)):
-        detail = f"does not support GPU{' any more' if had else ''}, since {moment(row.valid_from)}"
+        detail = f"does not support GPU{' any more' if had else ''}, since {index.told(row.valid_from)}"
         return Verdict(outcome="gpu-lost", image_id=row.image_id, successor=row.superseded_by, detail=detail)
     if gpu is None and pin.gpu:
         return Verdict(outcome="unknown", image_id=row.image_id, detail="GPU support is not stated")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
 
 from sqlalchemy import Connection
@@ -30,13 +30,14 @@ def resolve(
     now: datetime,
     stale_after: timedelta,
     max_age: timedelta | None = None,
+    timezone: tzinfo = UTC,
 ) -> tuple[Resolved, StatusRow]:
     """
     Give the image called *name* to use now at the one place that *filters* want, and how that place is.
 
     From `ImageSet` and the default variant unless *filters* tell otherwise. Raises EmptySelection where there is no
     such place, NoAnswer, Ambiguous and UnknownKnowledge as `questions.resolve` does; *max_age* is *stale_after* by
-    default.
+    default. A refusal tells times in *timezone*.
     """
     place = replace(filters, variant=filters.variant or ("default",), image_set=(), name=(), image_id=())
     status = reader.status(conn, place, now=now)
@@ -48,7 +49,8 @@ def resolve(
         raise EmptySelection(f"No target fits {words}.{hint}")
     wanted = replace(place, image_set=filters.image_set or ("ImageSet",))
     images = reader.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
-    found = choose(status, images, name, gpu=gpu, now=now, max_age=stale_after if max_age is None else max_age)
+    longest = stale_after if max_age is None else max_age
+    found = choose(status, images, name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
     return found, next(row for row in status if row.target == found.target)
 
 
@@ -59,14 +61,15 @@ def check(
     *,
     now: datetime,
     stale_after: timedelta,
+    timezone: tzinfo = UTC,
 ) -> list[CheckRow]:
-    """Judge *rules* at the targets that *filters* want, by what the history knows *now*."""
+    """Judge *rules* at the targets that *filters* want, by what the history knows *now*; tell times in *timezone*."""
     status = reader.status(conn, filters, now=now)
     zones = {row.target.zone for row in status}
     left_out = known_words(conn, "zone") - zones
     chosen = [_by_project_id(conn, rule) for rule in rules if not _is_about(rule, left_out) or _is_about(rule, zones)]
     images = reader.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
-    gate = Check(chosen, status, images, now=now, stale_after=stale_after)
+    gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone)
     past = gate.past(known_words(conn, "name"))
     gate.learn((), (), sightings.targets_listing(conn, past.name_keys))
     wanted = past.image_ids

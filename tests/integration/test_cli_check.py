@@ -260,3 +260,15 @@ def test_number_of_statements(
             event.remove(type(engine), "before_cursor_execute", note)
         counts.append(len(statements))
     assert counts[1] == counts[0] <= 40
+
+
+def test_details_tell_times_as_their_format_does(story: tuple[str, Diary]) -> None:
+    """A table tells them in the configured zone, JSON in UTC; both name the zone."""
+    url, diary = story
+    Path("ids.txt").write_text("hk-02 uimage-d\n")
+    words = ("--database", url, "check", "ids.txt")
+    table = call(*words, now=diary.now, code=1).stdout
+    (row,) = json.loads(call(*words, "-o", "json", now=diary.now, code=1).stdout)
+
+    assert row["detail"] == "SUSE was withdrawn after 2026-06-01 00:30:01 and by 2026-06-01 00:45:01 (UTC)"
+    assert "SUSE was withdrawn after 2026-06-01 08:30:01 and by 2026-06-01 08:45:01 (Asia/Shanghai)" in table

@@ -64,7 +64,7 @@ def test_formats(url: str) -> None:
         (
             ("--zone", "hk-02", "--name", "Debian"),
             1,
-            "No image called 'Debian' was listed in hk-02 at 2026-06-01T00:30",
+            "No image called 'Debian' was listed in hk-02 at 2026-06-01 08:30:05 (Asia/Shanghai)",
         ),
         (("--zone", "hk-01", "--name", "Ubuntu 20.4"), 1, "; the nearest: Ubuntu 20.04."),
         (("--zone", "hk-01", "--name", "CentOS 7.6", "--gpu"), 8, "does not state whether"),
@@ -118,7 +118,10 @@ def test_failed_since(engine: Engine, database_url: str) -> None:
     result = ask(database_url, "--zone", "hk-02", "--name", "Ubuntu 20.04")
 
     assert result.stdout == "uimage-a\n"
-    assert result.stderr == "Warning: hk-02 was not observed well since 2026-06-01T00:15:03Z: backend error\n"
+    assert (
+        result.stderr
+        == "Warning: hk-02 was not observed well since 2026-06-01 08:15:03 (Asia/Shanghai): backend error\n"
+    )
 
 
 @pytest.mark.parametrize("shape", ["id", "json", "packer", "terraform"])
