@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from sys import intern
 from typing import Any, NamedTuple
@@ -48,11 +49,11 @@ class SetReading(NamedTuple):
 class SetReader:
     """Reads the image sets of one kind; one that was read before is not read again: projects of a zone share most."""
 
-    def __init__(self, kind: Kind, *, at_once: int = 256) -> None:
-        """*at_once*: how many sets are remembered before all are forgotten."""
+    def __init__(self, kind: Kind, *, at_once: int = 128) -> None:
+        """*at_once*: how many sets are remembered; regions are asked in turn, so a set comes again after so many."""
         self.kind = kind
         self._at_once = at_once
-        self._read_before: dict[tuple[str, bytes], SetReading] = {}
+        self._read_before: OrderedDict[tuple[str, bytes], SetReading] = OrderedDict()
         #: The field of each spelling, as documented and case folded; None for the id's own.
         self._fields: dict[str, Field | None] = {}
         for spellings, spec in [(spec.keys, spec) for spec in kind.fields] + [(kind.id_keys, None)]:
@@ -64,12 +65,14 @@ class SetReader:
             return self._read_all(image_set, value)
         likeness = (image_set, hashlib.sha256(value).digest())
         found = self._read_before.get(likeness)
-        if found is None:
-            found = self._read_all(image_set, read(value))
-            if len(found.records) >= WORTH_REMEMBERING:
-                if len(self._read_before) >= self._at_once:
-                    self._read_before.clear()
-                self._read_before[likeness] = found
+        if found is not None:
+            self._read_before.move_to_end(likeness)
+            return found
+        found = self._read_all(image_set, read(value))
+        if len(found.records) >= WORTH_REMEMBERING:
+            self._read_before[likeness] = found
+            if len(self._read_before) > self._at_once:
+                self._read_before.popitem(last=False)
         return found
 
     def _read_all(self, image_set: str, value: Any) -> SetReading:

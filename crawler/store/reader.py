@@ -220,7 +220,7 @@ def runs(conn: Connection, limit: int | None = None, *, ids: Collection[int] | N
 
 def run(conn: Connection, run_id: int) -> RunSummary | None:
     """Give one run with every target that was not `ok` in it; None when there is no such run."""
-    row = conn.execute(_run_columns().where(Run.id == run_id)).first()
+    row = conn.execute(_one_run(), {"run": run_id}).first()
     return None if row is None else _summary(row, _account_names(conn), _failures(conn, row))
 
 
@@ -229,6 +229,12 @@ def last_run(conn: Connection) -> int | None:
     return conn.scalar(select(func.max(Run.id)))
 
 
+@cache
+def _one_run() -> Select[*tuple[Any, ...]]:
+    return _run_columns().where(Run.id == bindparam("run"))
+
+
+@cache
 def _run_columns() -> Select[*tuple[Any, ...]]:
     columns: Select[*tuple[Any, ...]] = select(*Run.__table__.c, Scope.size, Mark.reached, Mark.counters)
     goes_on = and_(Mark.run_id == Run.id, Run.finished_at.is_(None))

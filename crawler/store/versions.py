@@ -7,6 +7,7 @@ hashed, looked up and decoded once.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -27,10 +28,10 @@ class Versions:
     """The versions that one run has met: those its answers state, and those the history holds."""
 
     def __init__(self, *, at_once: int = 16_384) -> None:
-        """*at_once*: how many are remembered before all are forgotten."""
+        """*at_once*: how many of each are remembered."""
         self._at_once = at_once
         #: The last attributes met of each image; zones have ids of their own, and projects of a zone agree.
-        self._met: dict[ImageKey, _Met] = {}
+        self._met: OrderedDict[ImageKey, _Met] = OrderedDict()
         self._stored: dict[int, tuple[ImageKey, Attributes]] = {}
 
     def digest(self, key: ImageKey, attributes: Attributes) -> str:
@@ -43,9 +44,10 @@ class Versions:
         for key, attributes in images.items():
             met = self._met.get(key)
             if met is None or met.attributes is not attributes:
-                if len(self._met) >= self._at_once:
-                    self._met.clear()
                 met = self._met[key] = _Met(attributes, digest_of([key.image_set, key.image_id, attributes]))
+                if len(self._met) > self._at_once:
+                    self._met.popitem(last=False)
+            self._met.move_to_end(key)
             found.append(met.digest)
         return found
 
