@@ -31,7 +31,7 @@ def _offline() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _rare_collections() -> Iterator[None]:
-    # of all the objects of all the tests that were collected: by default that takes a fifth of the time
+    # as `crawler run` does, which the measurements count on too
     with rare_collections():
         yield
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from crawler.cli.run import rare_collections
 from crawler.store.engine import opened
 from tests.benchmarks.load_server import LoadServer, Offer, load_server
 from tests.benchmarks.own_process import Ran, crawler_run
@@ -34,13 +33,6 @@ class Large:
     def run(self) -> Ran:
         """Run once more, in a process of its own."""
         return crawler_run(self.folder, self.server.url, self.database)
-
-
-@pytest.fixture(autouse=True)
-def _collector() -> Iterator[None]:
-    """Collect garbage as `crawler run` does, whoever is measured."""
-    with rare_collections():
-        yield
 
 
 @pytest.fixture(scope="session")
