@@ -20,7 +20,7 @@ from sqlalchemy.orm import aliased
 
 from crawler.model import END_OF_TIME, Outcome, digest_of
 from crawler.store.engine import is_sqlite
-from crawler.store.statements import PORTION, among, portions
+from crawler.store.statements import PORTION, among, portions, written
 from crawler.store.tables import Absence, Run, RunException, ScopeTarget, TargetRow
 from crawler.store.tables import Scope as ScopeRow
 
@@ -141,7 +141,7 @@ def newest_run_per_scope(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
         select(inner.id)
         .where(inner.scope_id == ScopeRow.id, inner.finished_at <= bindparam("at"))
         .order_by(inner.finished_at.desc(), inner.id.desc())
-        .limit(1)
+        .limit(written(1))
         .scalar_subquery()
     )
     statement: Select[*tuple[Any, ...]] = (
@@ -158,7 +158,7 @@ def newest_run_per_scope(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
 
 @cache
 def _newest_two(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
-    return newest_run_per_scope(of_targets=of_targets).limit(2)
+    return newest_run_per_scope(of_targets=of_targets).limit(written(2))
 
 
 @cache
@@ -169,14 +169,14 @@ def _newest_two_lateral() -> Select[*tuple[Any, ...]]:
         select(Run.scope_id, Run.id, Run.started_at, Run.finished_at)
         .where(Run.scope_id == scopes.c.scope_id, Run.finished_at <= bindparam("at"))
         .order_by(Run.finished_at.desc(), Run.id.desc())
-        .limit(1)
+        .limit(written(1))
         .lateral()
     )
     return (
         select(newest.c.scope_id, newest.c.id, newest.c.started_at, newest.c.finished_at)
         .select_from(scopes.join(newest, true()))
         .order_by(newest.c.finished_at.desc(), newest.c.id.desc())
-        .limit(2)
+        .limit(written(2))
     )
 
 
@@ -208,7 +208,7 @@ def newest_trouble() -> Select[*tuple[Any, ...]]:
         select(inner.id)
         .where(inner.target_id == TargetRow.id, inner.from_run_id <= bindparam("run"))
         .order_by(inner.from_run_id.desc())
-        .limit(1)
+        .limit(written(1))
         .scalar_subquery()
     )
     return (

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
 from crawler.store.evidence import Evidence, store_payloads
 from crawler.store.ledger import PlannedTarget
 from crawler.store.state import TargetState
-from crawler.store.statements import among, portions
+from crawler.store.statements import among_pairs, portions
 from crawler.store.tables import OPEN_RUN, ChangeLog, Hold, HoldImage, Interval, RunException, TargetRow
 from crawler.store.versions import Versions, store_versions
 
@@ -216,21 +217,19 @@ class _OpenInterval(NamedTuple):
 
 def _open_intervals(conn: Connection, news: Iterable[Item]) -> dict[tuple[int, int], _OpenInterval]:
     """Give the open intervals of the images that something happened to, by target and version."""
-    wanted = {planned.target_id: item.state.version_ids.values() for planned, item in news}
-    targets_of: dict[int, list[int]] = {}
-    for target_id, version_ids in wanted.items():
-        for version_id in version_ids:
-            targets_of.setdefault(version_id, []).append(target_id)
-    columns = select(Interval.target_id, Interval.version_id, Interval.id, Interval.present_since).where(
-        among(Interval.version_id, "versions"), among(Interval.target_id, "targets"), Interval.valid_to == END_OF_TIME
-    )
+    wanted = [(planned.target_id, version) for planned, item in news for version in item.state.version_ids.values()]
     found: dict[tuple[int, int], _OpenInterval] = {}
-    for portion in portions(sorted(targets_of)):
-        target_ids = {target_id for version_id in portion for target_id in targets_of[version_id]}
-        rows = conn.execute(columns, {"versions": portion, "targets": sorted(target_ids)})
-        for target_id, version_id, interval_id, present_since in rows:
+    for pairs in portions(wanted):
+        for target_id, version_id, interval_id, present_since in conn.execute(_open_intervals_of(), {"pairs": pairs}):
             found[target_id, version_id] = _OpenInterval(interval_id, present_since)
     return found
+
+
+@cache
+def _open_intervals_of() -> Select[*tuple[Any, ...]]:
+    columns = (Interval.target_id, Interval.version_id, Interval.id, Interval.present_since)
+    is_wanted = among_pairs(Interval.target_id, Interval.version_id, "pairs")
+    return select(*columns).where(is_wanted, Interval.valid_to == END_OF_TIME)
 
 
 def _image_changes(verdict: Verdict) -> Iterator[tuple[ImageKey, Change]]:
@@ -270,6 +269,7 @@ def _write_changes(
                     "observed_at": change.observed_at,
                     "before_payload_id": before,
                     "after_payload_id": after,
+                    "reported_run_id": run_id,
                 }
             )
     if rows:

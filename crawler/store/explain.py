@@ -14,6 +14,7 @@ from crawler.records import ChangeRow, RunSummary
 from crawler.store import reader
 from crawler.store.answers import change_row
 from crawler.store.selection import targets_by_id
+from crawler.store.statements import written
 from crawler.store.tables import ChangeLog, Hold, HoldImage, Payload, Run, ScopeTarget
 
 
@@ -73,7 +74,7 @@ def _hold_before(row: Any, moment: datetime) -> Select[*tuple[Any, ...]]:
             HoldImage.image_id == row.image_id,
         )
         .order_by(Hold.held_at.desc())
-        .limit(1)
+        .limit(written(1))
     )
 
 
@@ -101,10 +102,16 @@ def run_under_way() -> Select[*tuple[Any, ...]]:
         select(Run.id)
         .where(Run.scope_id == ScopeTarget.scope_id, Run.finished_at >= bindparam("moment"))
         .order_by(Run.finished_at, Run.id)
-        .limit(1)
+        .limit(written(1))
         .correlate(ScopeTarget)
         .scalar_subquery()
     )
     scopes = select(first.label("run_id")).where(ScopeTarget.target_id == bindparam("target")).subquery()
     under_way = Run.started_at <= bindparam("moment")
-    return select(Run.id).join(scopes, scopes.c.run_id == Run.id).where(under_way).order_by(Run.finished_at).limit(1)
+    return (
+        select(Run.id)
+        .join(scopes, scopes.c.run_id == Run.id)
+        .where(under_way)
+        .order_by(Run.finished_at)
+        .limit(written(1))
+    )

@@ -1,13 +1,13 @@
 """
 What was known of some targets at a moment: were they asked, how did that go, and which absences were not believed.
 
-The common question is about one target, for which one statement tells all of it; many take a few statements, whatever
-their number.
+The common question is about one project in one zone, for which one statement finds the targets and tells all of it;
+others take a few statements, whatever the number of targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     ScalarSelect,
     Select,
+    Subquery,
     and_,
     bindparam,
     func,
@@ -34,9 +35,20 @@ from crawler.store import asof
 from crawler.store.asof import LastRun, Observation
 from crawler.store.engine import is_sqlite
 from crawler.store.retention import BEGINS_AT, read_beginning
-from crawler.store.selection import ChosenTarget
-from crawler.store.statements import among, portions
-from crawler.store.tables import Absence, Hold, HoldImage, Run, RunException, ScopeTarget, Setting, TargetRow
+from crawler.store.selection import (
+    ChosenTarget,
+    Exact,
+    Filters,
+    chosen_targets,
+    exact_parts,
+    sorted_targets,
+    targets_with,
+)
+from crawler.store.statements import among, portions, written
+from crawler.store.tables import Absence, Hold, HoldImage, Run, RunException, ScopeTarget, Setting
+
+#: Targets of one project in one zone are fewer than this: kinds times variants.
+FEW = 9
 
 AbsenceReason = Literal["retired", "deselected"]
 
@@ -53,15 +65,21 @@ class KnownAt:
     seen: dict[int, Observation] = field(default_factory=dict)
 
 
-def known_at(conn: Connection, target_ids: Collection[int], moment: datetime) -> KnownAt:
-    """Give what was known of targets at *moment*."""
-    if len(target_ids) == 1:
-        (target_id,) = target_ids
-        return _known_of_one(conn, target_id, moment)
+def chosen_at(conn: Connection, filters: Filters, moment: datetime) -> tuple[list[ChosenTarget], KnownAt]:
+    """Give the targets that *filters* want, sorted, and what was known of them at *moment*."""
+    if len(filters.project) == 1 and len(filters.zone) == 1:
+        exact, parameters = exact_parts(filters)
+        if exact.project and exact.zone:
+            statement = _few_at(exact, has_lateral=not is_sqlite(conn))
+            rows = conn.execute(statement, {**parameters, "at": moment}).all()
+            if len(rows) < FEW:
+                return _chosen_few(conn, rows, filters, moment)
+    chosen = chosen_targets(conn, filters)
+    target_ids = [choice.target_id for choice in chosen]
     known = KnownAt(seen=asof.observations(conn, target_ids, moment))
     for portion in list(portions(target_ids)) or [[]]:
         _doubts(conn, portion, moment, known)
-    return known
+    return chosen, known
 
 
 def knowledge(
@@ -147,67 +165,69 @@ def _doubts_at() -> CompoundSelect[*tuple[Any, ...]]:
     return union_all(absent, held, began)
 
 
-# --- of one target ---------------------------------------------------------------------------------------------------
+# --- of the few targets of one project in one zone ------------------------------------------------------------------
 
 
-def _known_of_one(conn: Connection, target_id: int, moment: datetime) -> KnownAt:
-    statement = _all_of_one(has_lateral=not is_sqlite(conn))
-    row = conn.execute(statement, {"target": target_id, "at": moment}).one()
+def _chosen_few(
+    conn: Connection, rows: Sequence[Any], filters: Filters, moment: datetime
+) -> tuple[list[ChosenTarget], KnownAt]:
     known = KnownAt()
-    if row.hold is not None:
-        _doubts(conn, [target_id], moment, known)
-    if row.began is not None:
-        known.began = read_beginning(row.began)
-    if row.absence is not None:
-        known.absent[target_id] = row.absence
-    if row.run_id is not None:
-        last = LastRun(run_id=row.run_id, started_at=row.started_at, finished_at=row.finished_at)
-        known.seen[target_id] = Observation(last_run=last, trouble=asof.trouble_of(row) if row.exception_id else None)
-    return known
+    if any(row.hold is not None for row in rows):
+        _doubts(conn, [row.id for row in rows], moment, known)
+    for row in rows:
+        if row.began is not None:
+            known.began = read_beginning(row.began)
+        if row.absence is not None:
+            known.absent[row.id] = row.absence
+        if row.run_id is not None:
+            last = LastRun(run_id=row.run_id, started_at=row.started_at, finished_at=row.finished_at)
+            known.seen[row.id] = Observation(last_run=last, trouble=asof.trouble_of(row) if row.exception_id else None)
+    return sorted_targets(rows, filters), known
 
 
 @cache
-def _all_of_one(*, has_lateral: bool) -> Select[*tuple[Any, ...]]:
-    """Select one row about `:target` `:at` a moment: its last run, its newest trouble, and what was doubtful."""
+def _few_at(exact: Exact, *, has_lateral: bool) -> Select[*tuple[Any, ...]]:
+    """Select a row for each target: the target, its last run `:at` a moment, its newest trouble, what was doubtful."""
+    # cut off inside: else PostgreSQL plans for many, and reads all runs to find the last of these
+    few = targets_with(exact).limit(written(FEW)).subquery("few")
     inner = aliased(RunException)
     newest_trouble = (
         select(inner.id)
-        .where(inner.target_id == TargetRow.id, inner.from_run_id <= Run.id)
+        .where(inner.target_id == few.c.id, inner.from_run_id <= Run.id)
         .order_by(inner.from_run_id.desc())
-        .limit(1)
+        .limit(written(1))
         .scalar_subquery()
     )
     is_absent = and_(
-        Absence.target_id == TargetRow.id, Absence.valid_from <= bindparam("at"), Absence.valid_to > bindparam("at")
+        Absence.target_id == few.c.id, Absence.valid_from <= bindparam("at"), Absence.valid_to > bindparam("at")
     )
     # not EXISTS, for which PostgreSQL may read all holds to look this one up in
     hold = (
         select(func.min(Hold.id))
-        .where(Hold.target_id == TargetRow.id, Hold.held_at <= bindparam("at"), Hold.resolved_at > bindparam("at"))
+        .where(Hold.target_id == few.c.id, Hold.held_at <= bindparam("at"), Hold.resolved_at > bindparam("at"))
         .scalar_subquery()
     )
     began = select(Setting.value).where(Setting.name == BEGINS_AT).scalar_subquery()
     columns = (Run.id.label("run_id"), Run.started_at, Run.finished_at, *asof.TROUBLE_COLUMNS)
     about: Select[*tuple[Any, ...]] = select(
-        *columns, Absence.reason.label("absence"), hold.label("hold"), began.label("began")
+        *few.c, *columns, Absence.reason.label("absence"), hold.label("hold"), began.label("began")
     )
     return (
-        about.select_from(TargetRow)
-        .outerjoin(Run, Run.id == _last_run_of_target(has_lateral=has_lateral))
+        about.select_from(few)
+        .outerjoin(Run, Run.id == _last_run_of(few, has_lateral=has_lateral))
         .outerjoin(RunException, RunException.id == newest_trouble)
         .outerjoin(Absence, is_absent)
-        .where(TargetRow.id == bindparam("target"))
     )
 
 
-def _last_run_of_target(*, has_lateral: bool) -> ScalarSelect[int]:
-    """Select, of the newest runs `:at` a moment of the scopes that hold the target, the newest."""
+def _last_run_of(targets: Subquery, *, has_lateral: bool) -> ScalarSelect[int]:
+    """Select, of the newest runs `:at` a moment of the scopes that hold a target, the newest."""
     inner, chosen = aliased(Run), aliased(Run)
     newest = (
         select(inner.id, inner.finished_at)
         .where(inner.scope_id == ScopeTarget.scope_id, inner.finished_at <= bindparam("at"))
         .order_by(inner.finished_at.desc(), inner.id.desc())
-        .limit(1)
+        .limit(written(1))
     )
     if has_lateral:  # finds and reads the run of a scope in one step
         of_scope = newest.lateral()
@@ -217,4 +237,4 @@ def _last_run_of_target(*, has_lateral: bool) -> ScalarSelect[int]:
         newest_id = newest.with_only_columns(inner.id).correlate(ScopeTarget).scalar_subquery()
         runs = select(chosen.id).select_from(ScopeTarget).join(chosen, chosen.id == newest_id)
         runs = runs.order_by(chosen.finished_at.desc(), chosen.id.desc())
-    return runs.where(ScopeTarget.target_id == TargetRow.id).limit(1).correlate(TargetRow).scalar_subquery()
+    return runs.where(ScopeTarget.target_id == targets.c.id).limit(written(1)).correlate(targets).scalar_subquery()

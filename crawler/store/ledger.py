@@ -18,14 +18,26 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Update, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, Text, Update, bindparam, cast, delete, func, insert, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from crawler.errors import ClockWentBackwards
-from crawler.model import RunStatus, Target, digest_of, iso_utc
+from crawler.model import END_OF_TIME, RunStatus, Target, digest_of, iso_utc
 from crawler.store import asof
-from crawler.store.statements import TARGET_COLUMNS, among, insert_missing, portions, shared_target
-from crawler.store.tables import OPEN_RUN, Account, Hold, Mark, Run, Scope, ScopeTarget, Setting, TargetRow
+from crawler.store.statements import TARGET_COLUMNS, among, insert_missing, portions, shared_target, written
+from crawler.store.tables import (
+    OPEN_RUN,
+    Account,
+    ChangeLog,
+    Hold,
+    Interval,
+    Mark,
+    Run,
+    Scope,
+    ScopeTarget,
+    Setting,
+    TargetRow,
+)
 
 #: What a run counts; columns of `runs`.
 COUNTERS = (
@@ -63,6 +75,8 @@ class LastAnswer(NamedTuple):
     snapshot_digest: str | None
     payload_id: int | None
     written_at: datetime | None
+    #: Of the images that are open, the versions.
+    version_ids: tuple[int, ...]
 
 
 # --- scopes and their bitmaps ----------------------------------------------------------------------------------------
@@ -205,16 +219,22 @@ def _planned_columns() -> Select[*tuple[Any, ...]]:
 def last_answers(conn: Connection, target_ids: Iterable[int]) -> dict[int, LastAnswer]:
     """Give what is kept of the last answer of each target."""
     return {
-        target_id: LastAnswer(*kept)
+        target_id: LastAnswer(digest, payload_id, written_at, tuple(map(int, (version_ids or "").split())))
         for portion in portions(target_ids)
-        for target_id, *kept in conn.execute(_kept_of_answers(), {"targets": portion})
+        for target_id, digest, payload_id, written_at, version_ids in conn.execute(
+            _kept_of_answers(), {"targets": portion}
+        )
     }
 
 
 @cache
 def _kept_of_answers() -> Select[*tuple[Any, ...]]:
     columns: tuple[Any, ...] = (TargetRow.snapshot_digest, TargetRow.payload_id, TargetRow.written_at)
-    return select(TargetRow.id, *columns).where(among(TargetRow.id, "targets"))
+    # A row per target instead of one per image: of most images nothing but the version is looked at.
+    listed = select(func.aggregate_strings(cast(Interval.version_id, Text), " ")).where(
+        Interval.target_id == TargetRow.id, Interval.valid_to == END_OF_TIME
+    )
+    return select(TargetRow.id, *columns, listed.scalar_subquery()).where(among(TargetRow.id, "targets"))
 
 
 def mark(
@@ -310,8 +330,9 @@ def recover(conn: Connection, account_ids: Iterable[int], now: datetime) -> list
     """
     Mark the dead runs of these accounts `interrupted` and give their ids; their locks are ours, so nobody runs them.
 
-    A dead run counts for the targets it had recorded, and ends when it recorded the last of them. Raises
-    ClockWentBackwards when *now* is before the last recorded instant of any of the accounts.
+    A dead run counts for the targets it had recorded, and ends when it recorded the last of them. What it had found is
+    left to be reported by the next run that finishes. Raises ClockWentBackwards when *now* is before the last recorded
+    instant of any of the accounts.
     """
     accounts = set(account_ids)
     _refuse_backwards_clock(conn, accounts, now)
@@ -319,6 +340,7 @@ def recover(conn: Connection, account_ids: Iterable[int], now: datetime) -> list
     for run in conn.execute(_unfinished_runs()).all():
         if accounts.intersection(run.accounts):
             _close(conn, run, run.reached, "interrupted", run.reached_at or run.started_at, {})
+            conn.execute(update(ChangeLog).where(ChangeLog.reported_run_id == run.id).values(reported_run_id=None))
             recovered.append(run.id)
     return recovered
 
@@ -360,4 +382,4 @@ def _accounts_with_targets() -> Select[*tuple[Any, ...]]:
 def _runs_before() -> Select[*tuple[Any, ...]]:
     columns: tuple[Any, ...] = (Run.id, Run.accounts, Run.started_at, Run.finished_at, Mark.reached_at)
     statement = select(*columns).outerjoin(Mark, Mark.run_id == Run.id)
-    return statement.where(Run.id < bindparam("before")).order_by(Run.id.desc()).limit(20)
+    return statement.where(Run.id < bindparam("before")).order_by(Run.id.desc()).limit(written(20))

@@ -77,16 +77,18 @@ def take_up(
     """
     Let *run_id* report every change of its accounts that no run reports yet, and give how many these are.
 
-    Those are its own, the ones of interrupted runs before it, and what was written by hand since. When there are any,
-    each of *subscriptions* (by name) has a delivery for this run.
+    Those are its own, which were written so, the ones of interrupted runs before it, and what was written by hand
+    since. When there are any, each of *subscriptions* (by name) has a delivery for this run.
     """
     _subscribe(conn, subscriptions)
     ours = select(TargetRow.id).where(TargetRow.account_id.in_(sorted(account_ids)))
     unreported = ChangeLog.reported_run_id.is_(None) & ChangeLog.target_id.in_(ours)
-    count = conn.execute(select(func.count()).select_from(ChangeLog).where(unreported)).scalar_one()
+    counts = select(func.count(), func.count(ChangeLog.reported_run_id))
+    count, own = conn.execute(counts.where((ChangeLog.reported_run_id == run_id) | unreported)).one()
     if not count:
         return 0
-    conn.execute(update(ChangeLog).where(unreported).values(reported_run_id=run_id))
+    if count > own:
+        conn.execute(update(ChangeLog).where(unreported).values(reported_run_id=run_id))
     ids = conn.execute(select(SubscriptionRow.id).where(SubscriptionRow.name.in_(sorted(subscriptions)))).scalars()
     rows = [{"subscription_id": key, "run_id": run_id, "queued_at": now} for key in sorted(ids)]
     if rows:

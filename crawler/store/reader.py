@@ -25,7 +25,7 @@ from crawler.store.selection import (
     chosen_targets,
     targets_by_id,
 )
-from crawler.store.statements import PORTION, portions
+from crawler.store.statements import PORTION, portions, written
 from crawler.store.tables import (
     Account,
     ChangeLog,
@@ -118,7 +118,7 @@ def _first_changes(*, has_since: bool, has_until: bool) -> Select[*tuple[Any, ..
         statement = statement.where(ChangeLog.recorded_at >= bindparam("since"))
     if has_until:
         statement = statement.where(ChangeLog.recorded_at < bindparam("until"))
-    return statement.order_by(ChangeLog.recorded_at, ChangeLog.id).limit(ROWS_AT_ONCE)
+    return statement.order_by(ChangeLog.recorded_at, ChangeLog.id).limit(written(ROWS_AT_ONCE))
 
 
 def _changes_between(

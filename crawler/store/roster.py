@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from crawler.errors import ConfigurationError, UsageError
 from crawler.model import END_OF_TIME, Catalog, Event, Place, Project, Target
-from crawler.store.statements import PAGED, TARGET_COLUMNS, among, insert_missing, shared_target
+from crawler.store.statements import PAGED, TARGET_COLUMNS, among, insert_missing, shared_target, written
 from crawler.store.tables import Absence, Account, CatalogRow, ChangeLog, Run, TargetRow, Variant, ZoneNumber
 from crawler.targets import KnownTarget, Reconciliation
 
@@ -110,7 +110,7 @@ def _last_catalog_of() -> Select[*tuple[Any, ...]]:
         select(CatalogRow.projects, CatalogRow.places, CatalogRow.digest)
         .where(CatalogRow.account_id == bindparam("account"))
         .order_by(CatalogRow.id.desc())
-        .limit(1)
+        .limit(written(1))
     )
 
 
@@ -296,6 +296,7 @@ def _log(
                 "event": event,
                 "observed_at": now,
                 "recorded_at": recorded_at,
+                "reported_run_id": run_id,
             }
             for target_id in target_ids
         ],

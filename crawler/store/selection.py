@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, or_, select
 
 from crawler.model import Target, is_glob, name_fits, normalise_name
-from crawler.store.statements import PORTION, among, portions
+from crawler.store.statements import PORTION, TARGET_COLUMNS, among, portions, written
 from crawler.store.tables import Account, ImageVersion, TargetRow
 
 
@@ -71,33 +71,57 @@ def _fits(value: str | None, wanted: Collection[str]) -> bool:
     )
 
 
+class Exact(NamedTuple):
+    """Which parts of a target's name are stated without globs."""
+
+    account: bool
+    project: bool
+    region: bool
+    zone: bool
+    kind: bool
+    variant: bool
+
+
 def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
     """Give the targets that *filters* want, sorted."""
-    wanted = (filters.account, filters.project, filters.region, filters.zone, filters.kind, filters.variant)
-    exact = tuple(bool(globs) and not any(map(is_glob, globs)) for globs in wanted)
-    parameters = {f"part{part}": wanted[part] for part, is_exact in enumerate(exact) if is_exact}
-    chosen = [
-        ChosenTarget(target=Target(*names), target_id=target_id, baseline_run_id=baseline_run_id)
-        for *names, target_id, project_name, baseline_run_id in conn.execute(_targets_with(exact), parameters).all()
-        if _wants(names, project_name, wanted)
-    ]
-    return sorted(chosen, key=lambda choice: choice.target)
+    exact, parameters = exact_parts(filters)
+    return sorted_targets(conn.execute(targets_with(exact), parameters).all(), filters)
+
+
+def exact_parts(filters: Filters) -> tuple[Exact, dict[str, tuple[str, ...]]]:
+    """Tell which parts *filters* state without globs; give the values of these by part."""
+    stated = {part: globs for part, globs in _parts(filters).items() if globs and not any(map(is_glob, globs))}
+    return Exact(*(part in stated for part in Exact._fields)), stated
+
+
+def _parts(filters: Filters) -> dict[str, tuple[str, ...]]:
+    return {part: getattr(filters, part) for part in Exact._fields}
 
 
 @cache
-def _targets_with(exact: tuple[bool, ...]) -> Select[*tuple[Any, ...]]:
-    """Select targets, of the six parts of their name those *exact* ones in SQL, as `:part0` to `:part5`."""
-    columns = (Account.name, TargetRow.project, TargetRow.region, TargetRow.zone, TargetRow.kind, TargetRow.variant)
+def targets_with(exact: Exact) -> Select[*tuple[Any, ...]]:
+    """Select targets; of the parts of their name the *exact* ones are parameters, `:account` to `:variant`."""
     statement: Select[*tuple[Any, ...]] = select(
-        *columns, TargetRow.id, TargetRow.project_name, TargetRow.baseline_run_id
+        *TARGET_COLUMNS, TargetRow.id, TargetRow.project_name, TargetRow.baseline_run_id
     ).join(Account, Account.id == TargetRow.account_id)
-    for part, column in enumerate(columns):
-        if exact[part]:
-            values: BindParameter[Any] = bindparam(f"part{part}", expanding=True)
-            is_project = column is TargetRow.project
-            fits = or_(column.in_(values), TargetRow.project_name.in_(values)) if is_project else column.in_(values)
-            statement = statement.where(fits)
+    for part, column, is_exact in zip(Exact._fields, TARGET_COLUMNS, exact, strict=True):
+        if is_exact:
+            fits = among(column, part)
+            statement = statement.where(
+                or_(fits, among(TargetRow.project_name, part)) if column is TargetRow.project else fits
+            )
     return statement
+
+
+def sorted_targets(rows: Iterable[Any], filters: Filters) -> list[ChosenTarget]:
+    """Give those of the targets in rows of `targets_with` that *filters* want, sorted; more columns may follow."""
+    wanted = tuple(_parts(filters).values())
+    chosen: list[ChosenTarget] = []
+    for row in rows:
+        *names, target_id, project_name, baseline_run_id = row[:9]
+        if _wants(names, project_name, wanted):
+            chosen.append(ChosenTarget(target=Target(*names), target_id=target_id, baseline_run_id=baseline_run_id))
+    return sorted(chosen, key=lambda choice: choice.target)
 
 
 def _wants(names: list[Any], project_name: str, wanted: tuple[tuple[str, ...], ...]) -> bool:
@@ -158,5 +182,5 @@ def version_ids(conn: Connection, filters: Filters, *, cheaply: bool) -> list[in
         conditions.append(ImageVersion.image_id.in_(sorted(image_ids)))
     if not conditions:
         return []
-    found = conn.execute(select(ImageVersion.id).where(or_(*conditions)).limit(PORTION + 1)).scalars().all()
+    found = conn.execute(select(ImageVersion.id).where(or_(*conditions)).limit(written(PORTION + 1))).scalars().all()
     return list(found) if len(found) <= PORTION else None

@@ -12,9 +12,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, cast, func, select
+from sqlalchemy import Connection, Select, func, select
 
-from crawler.model import END_OF_TIME, Attributes, ImageKey, Known, OpenHold
+from crawler.model import Attributes, ImageKey, Known, OpenHold
 from crawler.store.ledger import LastAnswer, PlannedTarget
 from crawler.store.statements import among, portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
@@ -54,7 +54,8 @@ def load(
 ) -> dict[int, TargetState]:
     """Give the state of the *wanted* targets by id; *listed* are the images in the answer of each, *last* the last."""
     seen = [planned for planned in wanted if planned.ever_ok]
-    open_images = _open_images(conn, [planned.target_id for planned in seen], versions)
+    open_versions = {planned.target_id: last[planned.target_id].version_ids for planned in seen}
+    open_images = _open_images(conn, open_versions, versions)
     new = {
         planned.target_id: listed[planned.target_id] - open_images[planned.target_id].attributes.keys()
         for planned in seen
@@ -88,29 +89,17 @@ class _OpenImages(NamedTuple):
     version_ids: dict[ImageKey, int]
 
 
-def _open_images(conn: Connection, target_ids: Collection[int], versions: Versions) -> dict[int, _OpenImages]:
-    open_versions: dict[int, list[int]] = {}
-    for portion in portions(target_ids):
-        rows = conn.execute(_open_versions(), {"targets": portion})
-        open_versions.update((target_id, list(map(int, texts.split()))) for target_id, texts in rows)
+def _open_images(
+    conn: Connection, open_versions: Mapping[int, Sequence[int]], versions: Versions
+) -> dict[int, _OpenImages]:
+    """Give the open images of each target `{target id: versions}`."""
     stored = versions.load(conn, set().union(*open_versions.values()))
-    images = {target_id: _OpenImages({}, {}) for target_id in target_ids}
+    images: dict[int, _OpenImages] = {}
     for target_id, version_ids in open_versions.items():
         listed_images = [stored[version_id] for version_id in version_ids]
         keys = (key for key, _ in listed_images)
         images[target_id] = _OpenImages(dict(listed_images), dict(zip(keys, version_ids, strict=True)))
     return images
-
-
-@cache
-def _open_versions() -> Select[*tuple[Any, ...]]:
-    # A row per target instead of one per image: of most images nothing but the version is looked at.
-    listed = func.aggregate_strings(cast(Interval.version_id, Text), " ")
-    return (
-        select(Interval.target_id, listed)
-        .where(among(Interval.target_id, "targets"), Interval.valid_to == END_OF_TIME)
-        .group_by(Interval.target_id)
-    )
 
 
 def _seen_before(conn: Connection, keys: Mapping[int, Collection[ImageKey]]) -> dict[int, set[ImageKey]]:

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
+    ColumnElement,
     Connection,
     Dialect,
     Integer,
@@ -21,7 +23,9 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    literal_column,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
@@ -77,13 +81,13 @@ class among(FunctionElement[bool]):  # noqa: N801 - reads as a function, as SQLA
         super().__init__(values, bindparam(parameter, expanding=True, type_=values.type))
 
 
-class _JsonList(TypeDecorator[Collection[int | str]]):
+class _JsonList(TypeDecorator[Collection[Any]]):
     """A list as text: `[1,2]`."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Collection[int | str] | None, dialect: Dialect) -> str:
+    def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> str:
         return canonical_json(list(value or ()))
 
 
@@ -113,6 +117,43 @@ def _as_array(element: among, compiler: SQLCompiler, **options: Any) -> str:
     is_number = isinstance(values.type, Integer)
     array = cast(bindparam(values.key, type_=_ArrayText()), kind) if is_number else bindparam(values.key, type_=kind)
     return compiler.process(column == any_(array), **options)
+
+
+class among_pairs(FunctionElement[bool]):  # noqa: N801 - reads as a function, as SQLAlchemy's own do
+    """
+    Tell whether two columns of numbers are together one of the pairs of a list parameter, `[(1, 2), (3, 4)]`.
+
+    Two conditions with `among` would ask for every combination, and PostgreSQL looks each of these up.
+    """
+
+    name = "among_pairs"
+    type = Boolean()
+    inherit_cache = True
+    _is_implicitly_boolean = True
+
+    def __init__(self, first: Any, second: Any, parameter: str) -> None:
+        super().__init__(first, second, bindparam(parameter, type_=_JsonList()))
+
+
+@compiles(among_pairs)
+def _as_json_pairs(element: among_pairs, compiler: SQLCompiler, **options: Any) -> str:
+    first, second, pairs = element.clauses
+    listed = func.json_each(pairs).table_valued("value").c.value
+    parts = select(func.json_extract(listed, "$[0]"), func.json_extract(listed, "$[1]"))
+    return compiler.process(tuple_(first, second).in_(parts), **options)
+
+
+@compiles(among_pairs, "postgresql")
+def _as_jsonb_pairs(element: among_pairs, compiler: SQLCompiler, **options: Any) -> str:
+    first, second, pairs = element.clauses
+    listed = func.jsonb_array_elements(cast(pairs, postgresql.JSONB)).column_valued()
+    parts = select(*(cast(listed.op("->>")(part), BigInteger) for part in (0, 1)))
+    return compiler.process(tuple_(first, second).in_(parts), **options)
+
+
+def written(number: int) -> ColumnElement[int]:
+    """Give a limit that is written into the statement: for a parameter PostgreSQL plans as if it were many rows."""
+    return literal_column(str(int(number)), Integer)
 
 
 def insert_missing(conn: Connection, table: type[Base], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -301,7 +301,8 @@ class ChangeLog(Base):
     before_payload_id: Mapped[int | None] = mapped_column(ForeignKey("payloads.id"))
     after_payload_id: Mapped[int | None] = mapped_column(ForeignKey("payloads.id"))
     reported_run_id: Mapped[int | None] = mapped_column(
-        ForeignKey("runs.id"), comment="run whose reports tell it; NULL until a run of its account finishes"
+        ForeignKey("runs.id"),
+        comment="run whose reports tell it; NULL where that died, until one of its account finishes",
     )
 
 

@@ -12,11 +12,12 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, Text, select, type_coerce
 
 from crawler.model import Attributes, ImageKey, digest_of, normalise_name
 from crawler.store.statements import among, insert_missing, portions
 from crawler.store.tables import ImageVersion
+from crawler.store.types import read_json
 
 
 class _Met(NamedTuple):
@@ -59,18 +60,13 @@ class Versions:
         if len(self._stored) + len(missing) > self._at_once:
             missing = sorted(set(version_ids))
             self._stored = {}
-        unmet: dict[int, ImageKey] = {}
         for portion in portions(missing):
-            for version_id, image_set, image_id, digest in conn.execute(_names_of(), {"versions": portion}):
+            rows = conn.execute(_stored_as(), {"versions": portion})
+            for version_id, image_set, image_id, digest, attributes in rows:
                 key = ImageKey(image_set, image_id)
                 met = self._met.get(key)
-                if met is not None and met.digest == digest:
-                    self._stored[version_id] = (key, met.attributes)
-                else:
-                    unmet[version_id] = key
-        for portion in portions(unmet):
-            rows = conn.execute(_attributes_of(), {"versions": portion})
-            self._stored.update((version_id, (unmet[version_id], attributes)) for version_id, attributes in rows)
+                is_met = met is not None and met.digest == digest
+                self._stored[version_id] = (key, met.attributes if met and is_met else read_json(attributes))
         return self._stored
 
 
@@ -91,14 +87,11 @@ def _ids(conn: Connection, digests: Iterable[str]) -> dict[str, int]:
 
 
 @cache
-def _names_of() -> Select[*tuple[Any, ...]]:
+def _stored_as() -> Select[*tuple[Any, ...]]:
     columns = (ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.digest)
-    return select(*columns).where(among(ImageVersion.id, "versions"))
-
-
-@cache
-def _attributes_of() -> Select[*tuple[Any, ...]]:
-    return select(ImageVersion.id, ImageVersion.attributes).where(among(ImageVersion.id, "versions"))
+    # as text: most are decoded already, in the answer that states them again
+    attributes = type_coerce(ImageVersion.attributes, Text)
+    return select(*columns, attributes).where(among(ImageVersion.id, "versions"))
 
 
 @cache

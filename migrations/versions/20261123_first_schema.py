@@ -250,7 +250,7 @@ def upgrade() -> None:
             "reported_run_id",
             KEY,
             nullable=True,
-            comment="run whose reports tell it; NULL until a run of its account finishes",
+            comment="run whose reports tell it; NULL where that died, until one of its account finishes",
         ),
         sa.ForeignKeyConstraint(
             ["after_payload_id"], ["payloads.id"], name=op.f("fk_changes_after_payload_id_payloads")

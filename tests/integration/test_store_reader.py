@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, select, text, update
+from sqlalchemy import Engine, event, insert, select, text, update
 
 from crawler.guard import GuardPolicy
-from crawler.model import Target
+from crawler.model import END_OF_TIME, Target
 from crawler.store import reader
 from crawler.store.engine import begin, opened, read
+from crawler.store.knowledge import FEW
 from crawler.store.reader import Filters
-from crawler.store.tables import TargetRow
+from crawler.store.tables import Absence, TargetRow
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
 
 STALE = timedelta(hours=3)
@@ -142,6 +143,43 @@ def test_filters(engine: Engine) -> None:
     assert kept(image_set=("ImageSet",)) == kept(image_set=("Image*",)) == whole
     assert kept(image_set=("PHost*",)) == set()
     assert kept(image_set=("ImageSet",), name=("*20.04",)) == ubuntu
+
+
+@pytest.mark.parametrize("variants", [1, FEW - 1, FEW])
+def test_one_project_in_one_zone(engine: Engine, variants: int) -> None:
+    """Told by one statement while its targets are few, else by several: what was known is the same either way."""
+    diary = Diary(engine)
+    here = [TARGETS[0]._replace(variant=f"v{number:02}") for number in range(variants)]
+    diary.run(dict.fromkeys([*here, TARGETS[1]], NAMES))
+    moments = [diary.now]
+    diary.run({here[0]: Refusal(), here[-1]: {"uimage-a": "CentOS 7.6"}, TARGETS[1]: NAMES})
+    moments += [diary.now, diary.now + 2 * STALE]
+    retired_id = diary.ids(here)[here[0]]
+    with begin(engine) as conn:
+        conn.execute(
+            insert(Absence).values(
+                target_id=retired_id, reason="retired", valid_from=diary.tick(), valid_to=END_OF_TIME
+            )
+        )
+    moments.append(diary.tick())
+
+    stated = {"project": (here[0].project,), "zone": (here[0].zone,)}
+    with read(engine) as conn:
+        for moment in [START, *moments]:
+            for retired in (False, True):
+                rows = [
+                    list(
+                        reader.images(
+                            conn, moment, Filters(**filters), now=moment, stale_after=STALE, include_retired=retired
+                        )
+                    )
+                    for filters in (stated, {**stated, "zone": ("hk-0[1]",)})
+                ]
+                assert rows[0] == rows[1]
+                assert bool(rows[0]) == (moment > START and (variants > 1 or retired or moment < moments[-1]))
+    reasons = {row.reason for row in rows[0]}
+    assert {"retired"} <= reasons <= {"retired", "held", None}
+    assert ("held" in reasons) == (variants > 1)
 
 
 def test_superseded(engine: Engine) -> None:

@@ -41,19 +41,44 @@ def statements(engine: Engine) -> Iterator[list[Statement]]:
 
 
 def scans(conn: Connection, statement: Statement) -> set[str]:
-    """Give the big tables that the plan of *statement* reads from end to end."""
-    lines = plan(conn, statement)
+    """Give the big tables that the plan of *statement* reads from end to end, as a table or by an index."""
     if is_sqlite(conn):
-        return {line.split()[1] for line in lines if line.startswith("SCAN")} & BIG
-    return {match[1] for line in lines if (match := re.search(r"Seq Scan on (\w+)", line))} & BIG
+        return {line.split()[1] for line in plan(conn, statement) if line.startswith("SCAN")} & BIG
+    (found,) = _explained(conn, "EXPLAIN (GENERIC_PLAN, FORMAT JSON) ", statement)
+    return set(_read_whole(found[0]["Plan"], parent="")) & BIG
 
 
 def plan(conn: Connection, statement: Statement) -> list[str]:
-    """Give the lines of a statement's plan."""
+    """Give the lines of a statement's plan: on PostgreSQL the generic one, which is what serves the readers."""
+    words = "EXPLAIN QUERY PLAN " if is_sqlite(conn) else "EXPLAIN (GENERIC_PLAN) "
+    return [str(line) for line in _explained(conn, words, statement)]
+
+
+def _explained(conn: Connection, words: str, statement: Statement) -> list[Any]:
     sql, params = statement
+    options: dict[str, Any] = {}
+    if not is_sqlite(conn):  # a generic plan is made for placeholders, not for values
+        options["prepare"] = False
+        names: list[str] = []
+
+        def numbered(match: re.Match[str]) -> str:
+            if match[1] not in names:
+                names.append(match[1])
+            return f"${names.index(match[1]) + 1}"
+
+        sql, params = re.sub(r"%\((\w+)\)s", numbered, sql).replace("%%", "%"), None
     cursor = conn.connection.cursor()
     try:
-        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if is_sqlite(conn) else ''}{sql}", params)
-        return [str(row[-1]) for row in cursor.fetchall()]
+        cursor.execute(words + sql, *([] if params is None else [params]), **options)
+        return [row[-1] for row in cursor.fetchall()]
     finally:
         cursor.close()
+
+
+def _read_whole(node: dict[str, Any], *, parent: str) -> Iterator[str]:
+    """Give the tables that nothing narrows: neither a condition on an index nor a limit that ends the reading."""
+    kind = node["Node Type"]
+    if kind == "Seq Scan" or (kind.startswith("Index") and "Index Cond" not in node and parent != "Limit"):
+        yield node["Relation Name"]
+    for child in node.get("Plans", ()):
+        yield from _read_whole(child, parent=kind)
