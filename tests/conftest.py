@@ -37,8 +37,9 @@ def _rare_collections() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _postgres_server() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
+def _postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    # what is measured is measured on a disk
+    with postgres_server(on_disk=request.config.getoption("--figures")) as server:
         yield server
 
 

@@ -23,6 +23,7 @@ from tests.simulation.checks import Tally
 from tests.simulation.readers import Readers
 from tests.simulation.run import Simulation
 from tests.simulation.world import Weather
+from tests.support.scratch import scratch
 
 #: Lines of the trace that a failure shows.
 TOLD_LINES = 60
@@ -82,8 +83,7 @@ def play(engine: Engine, seed: int, game: Game) -> Played:
 @functools.cache
 def template() -> Path:
     """Give a migrated SQLite file of this process, in memory where the system has a place for that."""
-    room = Path("/dev/shm")
-    folder = tempfile.mkdtemp(prefix="crawler-simulation-", dir=room if os.access(room, os.W_OK) else None)
+    folder = tempfile.mkdtemp(prefix="crawler-simulation-", dir=scratch(room=2**28))
     path = Path(folder) / "template.db"
     with opened(path) as engine:
         upgrade(engine)

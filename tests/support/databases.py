@@ -19,8 +19,11 @@ from sqlalchemy.pool import NullPool
 
 from crawler.store.engine import opened
 from crawler.store.migrate import upgrade
+from tests.support.scratch import scratch
 
 _TEMPLATE = "crawler_template"
+#: Bytes that a test run's databases may take.
+_ROOM = 3 * 2**30
 _numbers = itertools.count(1)
 
 
@@ -41,6 +44,7 @@ class PostgresServer:
     def _make_template(self) -> None:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self._execute(f"ALTER SYSTEM SET {setting} = off")
+        self._execute("ALTER SYSTEM SET max_wal_size = '256MB'")
         self._execute("SELECT pg_reload_conf()")
         self._execute("CREATE DATABASE crawler_unfinished")
         with opened(self._url("crawler_unfinished")) as engine:
@@ -51,7 +55,7 @@ class PostgresServer:
     def database(self, *, empty: bool = False) -> Iterator[str]:
         """Make a database of one test's own, migrated unless *empty*; nobody may still be connected when it goes."""
         name = f"test_{os.getpid()}_{next(_numbers)}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {'template0' if empty else _TEMPLATE}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {'template0' if empty else _TEMPLATE} STRATEGY file_copy")
         try:
             yield self._url(name)
             # the server itself waits some seconds for closed sessions to end, and refuses when one stays
@@ -78,10 +82,11 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Join this test run's PostgreSQL server, starting it when nobody did yet."""
+def postgres_server(*, on_disk: bool) -> Iterator[PostgresServer]:
+    """Join this test run's PostgreSQL server, starting it when nobody did yet; in memory, unless *on_disk*."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    folder = Path(tempfile.gettempdir()) / f"crawler-tests-{run[:12]}"
+    parent = Path(tempfile.gettempdir()) if on_disk else scratch(room=_ROOM)
+    folder = parent / f"crawler-tests-{run[:12]}"
     # the library keeps its lock file and its sockets here, and looks only while it is imported
     (folder / "run" / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
