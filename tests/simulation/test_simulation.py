@@ -19,9 +19,10 @@ SEEDS = 1_000
 PORTION = 100
 FIRST_OF_POSTGRESQL = 500_000
 FIRST_OF_SOCKETS = 600_000
+SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS // 10, 10))
+@pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=SLOW) for first in range(10, SEEDS // 10, 10))])
 def test_seeds(first: int) -> None:
     """No image that is there is withdrawn, and every true change is recorded in its run, or after its confirmations."""
     played = play_seeds(range(first, first + 10), Game())
