@@ -25,7 +25,7 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, select
 
-from crawler.model import END_OF_TIME, EVENTS, Event
+from crawler.model import END_OF_TIME, EVENTS, LARGEST_ID, Event, is_storable
 from crawler.questions.comparing import DiffRow
 from crawler.questions.evidence import Explanation
 from crawler.questions.resolve import Resolved
@@ -81,7 +81,7 @@ class History:
     Every call reads one moment of it. Usable as it is; in a `with` block its connection is kept between calls.
     *stale_after*: from when on knowledge is stale, by default as the last run was configured. *clock* tells the
     present. Calls raise DatabaseUnavailable or SchemaMismatch where there is no history to read, ValueError for a time
-    without a time zone.
+    without a time zone or a text that no database can hold.
     """
 
     def __init__(
@@ -158,9 +158,7 @@ class History:
 
     def diff(self, first: datetime, second: datetime, **selection: Unpack[Selection]) -> list[DiffRow]:
         """Give what differs between two moments; rows of the event `unknown` are what cannot be compared."""
-        begin, end = _aware(first, "first"), _aware(second, "second")
-        assert begin is not None  # noqa: S101 - given, so not None
-        assert end is not None  # noqa: S101
+        begin, end = _moment(first, "first"), _moment(second, "second")
         with self._reading() as conn:
             stale_after = self._knowing(conn)["stale_after"]
             rows, _ = answers.moments_apart(conn, begin, end, _filters(selection), stale_after=stale_after)
@@ -172,7 +170,8 @@ class History:
         """Give two zones side by side by image name; raise Ambiguous when a glob fits several."""
         moment = _aware(at, "at")
         with self._reading() as conn:
-            rows, _ = answers.zones_apart(conn, [first], [second], moment, _filters(selection), **self._knowing(conn))
+            sides = _words(first, "first"), _words(second, "second")
+            rows, _ = answers.zones_apart(conn, *sides, moment, _filters(selection), **self._knowing(conn))
             return rows
 
     # --- for scripts -------------------------------------------------------------------------------------------------
@@ -192,7 +191,8 @@ class History:
 
         Raises NoAnswer, Ambiguous or UnknownKnowledge (all of `crawler.errors`) where there is not one sure answer.
         """
-        filters = replace(_filters(place, _Place), zone=(zone,), image_set=_words(image_set))
+        (name,) = _words(name, "name")
+        filters = replace(_filters(place, _Place), zone=_words(zone, "zone"), image_set=_words(image_set, "image_set"))
         with self._reading() as conn:
             found, _ = gate.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
             return found
@@ -211,18 +211,20 @@ class History:
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
         """Give the newest *limit* runs (None: all), oldest first, without their failures."""
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit must not be negative: {limit}")
         with self._reading() as conn:
-            return list(reader.runs(conn, limit))
+            return list(reader.runs(conn, None if limit is None else min(limit, LARGEST_ID)))
 
     def run(self, number: int) -> RunSummary | None:
         """Give one run with every target that was not `ok` in it; None when there is no such run."""
         with self._reading() as conn:
-            return reader.run(conn, number)
+            return reader.run(conn, number) if 0 < number <= LARGEST_ID else None
 
     def explain(self, change: int) -> Explanation | None:
         """Give the two raw answers behind a change, by its `id`, and the runs; None when there is no such change."""
         with self._reading() as conn:
-            return explain(conn, change)
+            return explain(conn, change) if 0 < change <= LARGEST_ID else None
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -247,8 +249,15 @@ class History:
         return {"now": self._clock(), "stale_after": stale_after}
 
 
-def _words(words: Words) -> tuple[str, ...]:
-    return (words,) if isinstance(words, str) else tuple(words)
+def _words(words: Words, part: str) -> tuple[str, ...]:
+    """Give *words* one by one; raise TypeError for what is no text, ValueError for text that no database can hold."""
+    every = (words,) if isinstance(words, str) else tuple(words)
+    for word in every:
+        if not isinstance(word, str):
+            raise TypeError(f"{part} must be a text or several, not {type(word).__name__}")
+        if not is_storable(word):
+            raise ValueError(f"{part} {word!r} is nothing that a history can hold: it has a NUL, or half a character")
+    return every
 
 
 def _filters(selection: Mapping[str, Any], kind: type = Selection) -> Filters:
@@ -256,12 +265,14 @@ def _filters(selection: Mapping[str, Any], kind: type = Selection) -> Filters:
     for part in selection.keys() - kind.__annotations__.keys():
         hint = did_you_mean(part, kind.__annotations__) or f"; there are {', '.join(sorted(kind.__annotations__))}"
         raise TypeError(f"nothing is selected by {part!r}{hint}")
-    return Filters(**{part: _words(words) for part, words in selection.items()})
+    return Filters(**{part: _words(words, part) for part, words in selection.items()})
 
 
 def _aware(moment: datetime | None, name: str) -> datetime | None:
-    if moment is None:
-        return None
+    return None if moment is None else _moment(moment, name)
+
+
+def _moment(moment: datetime, name: str) -> datetime:
     if not isinstance(moment, datetime):
         raise TypeError(f"{name} must be a datetime, not {type(moment).__name__}")
     if moment.utcoffset() is None:

@@ -34,6 +34,8 @@ OUTCOMES: tuple[Outcome, ...] = ("ok", "held", "denied", "failed", "skipped")
 
 #: Open ends in the database; far enough, and still a datetime in every time zone.
 END_OF_TIME = datetime(9000, 1, 1, tzinfo=UTC)
+#: What runs, changes and holds are called by; a database holds none above.
+LARGEST_ID = 2**63 - 1
 
 #: The project name that stands for "send no ProjectId".
 DEFAULT_PROJECT = "default"

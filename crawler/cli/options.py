@@ -13,6 +13,7 @@ import click
 from crawler.cli.context import CliContext
 from crawler.cli.output import FORMATS
 from crawler.errors import UsageError
+from crawler.model import LARGEST_ID
 
 if TYPE_CHECKING:
     from crawler.store.reader import Filters
@@ -21,8 +22,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 TARGET_PARTS = ("account", "project", "region", "zone", "kind", "variant")
 IMAGE_PARTS = ("image_set", "name", "image_id")
-#: What runs, changes and holds are called by; a database holds none above.
-NUMBER = click.IntRange(1, 2**63 - 1)
+#: What runs, changes and holds are called by.
+NUMBER = click.IntRange(1, LARGEST_ID)
 _HELP = {
     "account": "Accounts by name.",
     "project": "Projects by id or name.",

@@ -150,6 +150,39 @@ def test_unknown_words_are_mistakes(url: str) -> None:
     assert History(url).where("Nothing") == []
 
 
+@pytest.mark.parametrize("text", ["hk\0", "hk\udcff"])
+def test_text_that_no_database_holds(url: str, text: str) -> None:
+    """Half a character or a NUL is one clear sentence, on both databases, wherever it comes in."""
+    with History(url) as history:
+        calls: list[Callable[[], object]] = [
+            lambda: history.images(zone=text),
+            lambda: history.changes(image_id=["fine", text]),
+            lambda: history.status(project=text),
+            lambda: history.resolve(text, "Ubuntu 20.04"),
+            lambda: history.resolve("hk-01", text),
+            lambda: history.compare("hk-01", text),
+        ]
+        for call in calls:
+            with pytest.raises(ValueError, match="nothing that a history can hold"):
+                call()
+        assert [*history.where(text), *history.history(text)] == []
+        with pytest.raises(TypeError, match="zone must be a text or several, not int"):
+            history.images(zone=[1])  # type: ignore[list-item]  # the mistake that is told
+
+
+def test_numbers_that_nothing_has(url: str) -> None:
+    """A number below or beyond those of a database is nobody's; less than no runs is a mistake."""
+    with History(url) as history:
+        for number in (-1, 0, 10**6, 2**63, 2**80):
+            assert (history.run(number), history.explain(number)) == (None, None)
+        assert history.runs(2**80) == history.runs()
+        assert history.runs(0) == []
+        with pytest.raises(ValueError, match="limit must not be negative: -1"):
+            history.runs(-1)
+        with pytest.raises(TypeError, match="first must be a datetime, not NoneType"):
+            history.diff(None, datetime.now(UTC))  # type: ignore[arg-type]  # the mistake that is told
+
+
 def test_one_zone_is_compared_with_one(url: str) -> None:
     """A glob may fit the zone of a side; where it fits several, nothing is compared in silence with one of them."""
     history = History(url, clock=lambda: NOW)
