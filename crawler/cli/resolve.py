@@ -19,8 +19,8 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import DURATION, Selected, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.safe import visible
-from crawler.cli.selection import check_words
-from crawler.errors import CrawlerError, UnknownKnowledge, UsageError
+from crawler.cli.selection import check_words, unheard
+from crawler.errors import CrawlerError, NoAnswer, UnknownKnowledge, UsageError
 from crawler.moments import tell_moment
 
 if TYPE_CHECKING:
@@ -106,16 +106,20 @@ def _answer(
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
         check_words(conn, selected)
         filters = replace(selected, image_set=(image_set,)).filters()
-        found, last = gate.resolve(
-            conn,
-            name,
-            filters,
-            gpu=gpu,
-            now=now,
-            stale_after=settings.stale_after,
-            max_age=max_age,
-            timezone=settings.timezone,
-        )
+        try:
+            found, last = gate.resolve(
+                conn,
+                name,
+                filters,
+                gpu=gpu,
+                now=now,
+                stale_after=settings.stale_after,
+                max_age=max_age,
+                timezone=settings.timezone,
+            )
+        except NoAnswer as exc:
+            # a set may be right, and empty as yet; it may be misspelt too
+            raise NoAnswer(" ".join([str(exc), *unheard(conn, "image_set", (image_set,))])) from None
     if last.outcome not in ("ok", "held"):
         seen_at = tell_moment(found.observed_at, settings.timezone)
         context.say(

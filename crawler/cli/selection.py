@@ -44,18 +44,23 @@ def check_selection(conn: Connection, selected: Selected) -> None:
 
 def check_words(conn: Connection, selected: Selected) -> dict[str, tuple[str, ...]]:
     """Raise EmptySelection when a glob of *selected* fits nothing ever recorded; give those that select targets."""
-    from crawler.store.vocabulary import first_run_at, known_words
+    from crawler.store.vocabulary import first_run_at
 
     given = selected.given()
     if not given or first_run_at(conn) is None:
         return {}
-    sentences = []
-    for part, globs in given.items():
-        known = known_words(conn, part)
-        sentences += [_unheard(part, glob, known) for glob in globs if not any(_fits(part, w, glob) for w in known)]
+    sentences = [sentence for part, globs in given.items() for sentence in unheard(conn, part, globs)]
     if sentences:
         raise EmptySelection("\n  ".join(sentences))
     return {part: globs for part, globs in given.items() if part in TARGET_PARTS}
+
+
+def unheard(conn: Connection, part: str, globs: tuple[str, ...]) -> list[str]:
+    """Give a sentence, with the nearest words, for each of the *globs* that fits nothing ever recorded."""
+    from crawler.store.vocabulary import known_words
+
+    known = known_words(conn, part)
+    return [_unheard(part, glob, known) for glob in globs if not any(_fits(part, word, glob) for word in known)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,11 @@ def test_formats(url: str) -> None:
         (("--zone", "hk-02", "--name", "CentOS 7.6", "--max-age", "10m"), 8, "longer ago than 10m"),
         (("--zone", "hk-02", "--name", "CentOS 7.6", "--max-age", "0s"), 8, "longer ago than 0s"),
         (("--zone", "hk-02", "--name", "CentOS 7.6", "--max-age", "soon"), 2, "'soon' is no duration"),
-        (("--zone", "hk-01", "--name", "CentOS 7.6", "--image-set", "PHost*"), 1, "No image called"),
+        (
+            ("--zone", "hk-01", "--name", "CentOS 7.6", "--image-set", "PHost*"),
+            1,
+            "The history knows no image set 'PHost*'; known: ImageSet.",
+        ),
     ],
 )
 def test_refusals(url: str, words: tuple[str, ...], code: int, said: str) -> None:
