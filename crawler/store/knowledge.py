@@ -72,7 +72,7 @@ def chosen_at(conn: Connection, filters: Filters, moment: datetime) -> tuple[lis
         if exact.project and exact.zone:
             statement = _few_at(exact, has_lateral=not is_sqlite(conn))
             rows = conn.execute(statement, {**parameters, "at": moment}).all()
-            if len(rows) < FEW:
+            if 0 < len(rows) < FEW:
                 return _chosen_few(conn, rows, filters, moment)
     chosen = chosen_targets(conn, filters)
     target_ids = [choice.target_id for choice in chosen]

@@ -22,6 +22,7 @@ from crawler.store import reader
 from crawler.store.engine import begin, opened, read
 from crawler.store.integrity import findings
 from crawler.store.migrate import upgrade
+from crawler.store.reader import Filters
 from crawler.store.retention import prune, references_indexed
 from crawler.store.tables import Base, Interval, Payload, Run
 from tests.support.acceptance_table import Proven
@@ -167,6 +168,16 @@ def test_the_time_before_the_window_is_not_answered(file: Engine, history: Setti
     prune(file, None, before=begin - timedelta(days=1), now=NOON + EVERY * RUNS)
     with pytest.raises(UnknownKnowledge, match="was pruned"):
         answers(file, history, [begin - timedelta(seconds=1)])
+
+
+@pytest.mark.parametrize("place", [{}, {"zone": ("nowhere",)}, {"project": ("nobody",), "zone": ("nowhere",)}])
+def test_nobody_is_answered_about_the_time_before(file: Engine, place: dict[str, tuple[str, ...]]) -> None:
+    """The refusal is of the moment, whichever targets are asked about, be it none."""
+    begin = NOON + EVERY * 20
+    prune(file, None, before=begin, now=NOON + EVERY * RUNS)
+    at = begin - timedelta(seconds=1)
+    with read(file) as conn, pytest.raises(UnknownKnowledge, match="was pruned"):
+        list(reader.images(conn, at, Filters(**place), now=at, stale_after=EVERY))
 
 
 def test_the_next_run_goes_on_as_before(file: Engine, history: Settings) -> None:
