@@ -38,9 +38,11 @@ from crawler.store.available import images
 from crawler.store.knowledge import knowledge
 from crawler.store.retention import begins_at, require_kept
 from crawler.store.selection import EVERYTHING, Filters, chosen_targets
-from crawler.store.statements import PORTION, among, portions
+from crawler.store.statements import PORTION, among, among_too, portions
 from crawler.store.tables import ChangeLog, ImageVersion, Interval
 
+#: Ids that a comparison of two moments asks for; above that, it reads all there is.
+RELATED = 5_000
 #: Earlier than any observation.
 START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -233,7 +235,7 @@ def intervals_of(*, at_targets: bool) -> Select[*tuple[Any, ...]]:
         Interval.present_since,
         Interval.baseline,
     ).where(among(Interval.version_id, "versions"))
-    return statement.where(among(Interval.target_id, "targets")) if at_targets else statement
+    return statement.where(among_too(Interval.target_id, "targets")) if at_targets else statement
 
 
 def _holds(
@@ -297,7 +299,7 @@ def _related_ids(conn: Connection, filters: Filters) -> tuple[str, ...] | None:
     ids = {row.image_id for row in every if any_set.wants_image(None, row.image_id, row.image_name)}
     keys = {row.name_key for row in every if row.image_id in ids and row.name_key}
     ids |= {row.image_id for row in every if row.name_key in keys}
-    return tuple(sorted(ids)) if len(ids) <= PORTION else None
+    return tuple(sorted(ids)) if len(ids) <= RELATED else None
 
 
 def zones_apart(

@@ -19,7 +19,7 @@ from crawler.store.asof import Observation
 from crawler.store.knowledge import chosen_at, reason_of
 from crawler.store.retention import refuse_before
 from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, version_ids
-from crawler.store.statements import among, portions
+from crawler.store.statements import among, among_too, portions
 from crawler.store.tables import ImageVersion, Interval
 from crawler.store.types import read_json
 
@@ -154,7 +154,7 @@ def valid_at(*, narrowed: bool) -> Select[*tuple[Any, ...]]:
             Interval.valid_from <= bindparam("at"),
         )
     )
-    return statement.where(among(Interval.version_id, "versions")) if narrowed else statement
+    return statement.where(among_too(Interval.version_id, "versions")) if narrowed else statement
 
 
 def _valid_intervals(

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, or_, select
+from sqlalchemy import Connection, Select, or_, select
 
 from crawler.model import Target, is_glob, name_fits, normalise_name
-from crawler.store.statements import PORTION, TARGET_COLUMNS, among, portions, written
+from crawler.store.statements import TARGET_COLUMNS, among, portions, written
 from crawler.store.tables import Account, ImageVersion, TargetRow
 
 
@@ -52,6 +52,9 @@ class Filters:
 
 #: Wants everything.
 EVERYTHING = Filters()
+
+#: Versions that are asked for by number; above that, reading all there is takes no longer.
+MANY = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,32 +158,26 @@ def version_ids(conn: Connection, filters: Filters, *, cheaply: bool) -> list[in
     globs are not looked up, which takes reading every version once.
     """
     names, ids = filters.name, filters.image_id
-    if not names and not ids:
+    if not (names or ids) or (cheaply and any(map(is_glob, names or ids))):
         return None
-    conditions: list[ColumnElement[bool]] = []
+    keys, image_ids = _wanted_names(conn, filters)
+    if len(keys) > MANY or len(image_ids) > MANY:
+        return None
+    wanted = or_(among(ImageVersion.name_key, "keys"), among(ImageVersion.image_id, "ids"))
+    statement = select(ImageVersion.id).where(wanted).limit(written(MANY + 1))
+    found = conn.execute(statement, {"keys": sorted(keys), "ids": sorted(image_ids)}).scalars().all()
+    return list(found) if len(found) <= MANY else None
+
+
+def _wanted_names(conn: Connection, filters: Filters) -> tuple[set[str], set[str]]:
+    """Give the normalised names of the wanted images, and the ids of those looked up, which may have no name."""
+    names, ids = filters.name, filters.image_id
+    if names and not any(map(is_glob, names)):
+        return {normalise_name(name) for name in names}, set()
+    every = select(ImageVersion.name_key, ImageVersion.image_id, ImageVersion.image_name).distinct()
     if any(map(is_glob, names or ids)):
-        if cheaply:
-            return None
-        rows = conn.execute(select(ImageVersion.name_key, ImageVersion.image_id, ImageVersion.image_name).distinct())
         any_set = replace(filters, image_set=())
-        fitting = [row for row in rows if any_set.wants_image(None, row.image_id, row.image_name)]
-    elif names:
-        fitting = []
-        conditions.append(ImageVersion.name_key.in_(sorted({normalise_name(name) for name in names})))
+        found = [row for row in conn.execute(every) if any_set.wants_image(None, row.image_id, row.image_name)]
     else:
-        fitting = list(
-            conn.execute(
-                select(ImageVersion.name_key, ImageVersion.image_id).where(ImageVersion.image_id.in_(ids)).distinct()
-            )
-        )
-    keys, image_ids = {row.name_key for row in fitting if row.name_key}, {row.image_id for row in fitting}
-    if len(keys) > PORTION or len(image_ids) > PORTION:
-        return None
-    if keys:
-        conditions.append(ImageVersion.name_key.in_(sorted(keys)))
-    if image_ids:
-        conditions.append(ImageVersion.image_id.in_(sorted(image_ids)))
-    if not conditions:
-        return []
-    found = conn.execute(select(ImageVersion.id).where(or_(*conditions)).limit(written(PORTION + 1))).scalars().all()
-    return list(found) if len(found) <= PORTION else None
+        found = list(conn.execute(every.where(among(ImageVersion.image_id, "ids")), {"ids": ids}))
+    return {row.name_key for row in found if row.name_key}, {row.image_id for row in found}

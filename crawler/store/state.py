@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from crawler.model import Attributes, ImageKey, Known, OpenHold
 from crawler.store.ledger import LastAnswer, PlannedTarget
-from crawler.store.statements import among, portions
+from crawler.store.statements import among, among_too, portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
 from crawler.store.versions import Versions
 
@@ -113,13 +113,17 @@ def _seen_before(conn: Connection, keys: Mapping[int, Collection[ImageKey]]) -> 
     found: dict[int, set[ImageKey]] = {}
     for version_ids in portions(sorted(versions)):
         for portion in portions(target_ids):
-            listed = select(Interval.target_id, Interval.version_id).where(
-                Interval.version_id.in_(version_ids), Interval.target_id.in_(portion)
-            )
-            for target_id, version_id in conn.execute(listed):
+            for target_id, version_id in conn.execute(_listings(), {"versions": version_ids, "targets": portion}):
                 if (key := versions[version_id]) in keys[target_id]:
                     found.setdefault(target_id, set()).add(key)
     return found
+
+
+@cache
+def _listings() -> Select[*tuple[Any, ...]]:
+    return select(Interval.target_id, Interval.version_id).where(
+        among(Interval.version_id, "versions"), among_too(Interval.target_id, "targets")
+    )
 
 
 @cache

@@ -119,6 +119,23 @@ def _as_array(element: among, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(column == any_(array), **options)
 
 
+class among_too(among):  # noqa: N801 - as `among`
+    """
+    Tell the same, where the statement has a list of another column already.
+
+    Two arrays PostgreSQL looks up in every combination, by an index of both columns; so this one is joined.
+    """
+
+    inherit_cache = True
+
+
+@compiles(among_too, "postgresql")
+def _as_join(element: among_too, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = element.clauses
+    array = cast(bindparam(values.key, type_=_ArrayText()), ARRAY(values.type))
+    return compiler.process(column.in_(select(func.unnest(array).column_valued())), **options)
+
+
 class among_pairs(FunctionElement[bool]):  # noqa: N801 - reads as a function, as SQLAlchemy's own do
     """
     Tell whether two columns of numbers are together one of the pairs of a list parameter, `[(1, 2), (3, 4)]`.

@@ -141,4 +141,13 @@ def test_as_of(history: tuple[Engine, Connection, Made], figures: Figures) -> No
         slope = (late / late_rows) / (early / early_rows)
         told = f"first half-year {early:.2f} ms for {early_rows:.0f} rows, last {late:.2f} ms for {late_rows:.0f}"
         figures.at_most(ROW, f"{words}: late to early, per row", slope, 1.5, "×", case=case, detail=told, minor=True)
+    at = BEGIN + (made.end - BEGIN) * 0.6
+    for words, narrow in (
+        ("an image, wherever it is", Filters(image_id=("uimage-5-7",))),
+        ("a name, everywhere", Filters(name=("System 7 v0",))),
+    ):
+        started = time.perf_counter()
+        count = sum(1 for _ in reader.images(conn, at, narrow, now=at, stale_after=STALE))
+        took = 1000 * (time.perf_counter() - started)
+        figures.shown(ROW, words, took, "ms", case=case, detail=f"{count:,} rows; {where}", minor=True)
     figures.exactly(ROW, "statements that scan a table", len(scanned), 0, case=case, detail=detail, minor=True)

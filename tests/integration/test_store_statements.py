@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, insert, select
 
 from crawler.store.engine import begin, read
-from crawler.store.statements import among, among_pairs
+from crawler.store.statements import among, among_pairs, among_too
 from crawler.store.tables import Account, Setting
 
 BIG = 2**62
@@ -44,6 +44,22 @@ def test_pairs(stored: Engine, wanted: Collection[tuple[int, int]], found: set[s
     statement = select(Account.name).where(among_pairs(Account.id, Account.fence, "pairs"))
     with read(stored) as conn:
         assert set(conn.scalars(statement, {"pairs": wanted})) == found
+
+
+@pytest.mark.parametrize(
+    ("numbers", "fences", "found"),
+    [
+        ([], [2], set()),
+        ([12], [], set()),
+        ([12, 22, 41], [2, 3], {"12/2", "22/2"}),
+        (list(range(1_000)), [BIG, BIG], {f"41/{BIG}"}),
+    ],
+)
+def test_two_lists(stored: Engine, numbers: list[int], fences: list[int], found: set[str]) -> None:
+    """Of two lists in one statement every combination fits."""
+    statement = select(Account.name).where(among(Account.id, "numbers"), among_too(Account.fence, "fences"))
+    with read(stored) as conn:
+        assert set(conn.scalars(statement, {"numbers": numbers, "fences": fences})) == found
 
 
 @pytest.mark.parametrize("wanted", [[], ["plain"], TEXTS, [*TEXTS, "nothing", "plain'; --"]])
