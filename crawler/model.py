@@ -317,6 +317,7 @@ def normalise_name(name: str) -> str:
     return _EOL_MARKER.sub("", folded) or folded
 
 
+@lru_cache(maxsize=4096)
 def name_fits(name: str, wanted: str) -> bool:
     """Tell whether an image's *name* is the *wanted* one: the same when normalised, or fitting it as a glob."""
     key = normalise_name(name)

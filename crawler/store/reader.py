@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, select
+from sqlalchemy import Connection, Select, Text, and_, bindparam, func, select, type_coerce
 
 from crawler.model import END_OF_TIME, IMAGE_EVENTS, Outcome, RunStatus, is_glob, require_aware
 from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
@@ -35,6 +35,7 @@ from crawler.store.tables import (
     Scope,
     ScopeTarget,
 )
+from crawler.store.types import read_json
 
 __all__ = ["EVERYTHING", "Filters", "changes", "images", "run", "runs", "status"]
 
@@ -81,8 +82,8 @@ def changes(
                 continue
             # by position: with words a row would take twice as long
             yield ChangeRow(
-                number, run_id, targets[target_id], event, image_set, image_id, name, fields or {}, counterpart,
-                not_before, observed_at, recorded_at,
+                number, run_id, targets[target_id], event, image_set, image_id, name, read_json(fields) or {},
+                counterpart, not_before, observed_at, recorded_at,
             )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def _first_changes(*, has_since: bool, has_until: bool) -> Select[*tuple[Any, ..
         ChangeLog.image_set,
         ChangeLog.image_id,
         ChangeLog.image_name,
-        ChangeLog.fields,
+        type_coerce(ChangeLog.fields, Text),  # decoded for those that are wanted
         ChangeLog.counterpart,
         ChangeLog.not_before,
         ChangeLog.observed_at,
