@@ -169,8 +169,8 @@ class History:
     ) -> list[CompareRow]:
         """Give two zones side by side by image name; raise Ambiguous when a glob fits several."""
         moment = _aware(at, "at")
+        sides = _words(first, "first"), _words(second, "second")
         with self._reading() as conn:
-            sides = _words(first, "first"), _words(second, "second")
             rows, _ = answers.zones_apart(conn, *sides, moment, _filters(selection), **self._knowing(conn))
             return rows
 

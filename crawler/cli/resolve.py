@@ -119,7 +119,9 @@ def _answer(
             )
         except NoAnswer as exc:
             # a set may be right, and empty as yet; it may be misspelt too
-            raise NoAnswer(" ".join([str(exc), *unheard(conn, "image_set", (image_set,))])) from None
+            for hint in unheard(conn, "image_set", (image_set,)):
+                raise NoAnswer(f"{str(exc).rstrip('.')}: {hint}") from None
+            raise
     if last.outcome not in ("ok", "held"):
         seen_at = tell_moment(found.observed_at, settings.timezone)
         context.say(

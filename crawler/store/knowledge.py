@@ -47,7 +47,7 @@ from crawler.store.selection import (
 from crawler.store.statements import among, portions, written
 from crawler.store.tables import Absence, Hold, HoldImage, Run, RunException, ScopeTarget, Setting
 
-#: Targets of one project in one zone are fewer than this: kinds times variants.
+#: Targets of one project in one zone, kinds times variants, are fewer than this as a rule.
 FEW = 9
 
 AbsenceReason = Literal["retired", "deselected"]

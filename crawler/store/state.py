@@ -42,7 +42,8 @@ class TargetState:
     def narrowed_to(self, keys: Iterable[ImageKey]) -> TargetState:
         """Give what writing about these images takes: a judged target waits for its transaction without the rest."""
         version_ids = {key: self.version_ids[key] for key in keys if key in self.version_ids}
-        return replace(self, known=replace(self.known, images={}), version_ids=version_ids)
+        last = self.last._replace(version_ids=())
+        return replace(self, known=replace(self.known, images={}), version_ids=version_ids, last=last)
 
 
 def load(

@@ -113,10 +113,14 @@ def _as_list(element: among, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(among, "postgresql")
 def _as_array(element: among, compiler: SQLCompiler, **options: Any) -> str:
     column, values = element.clauses
+    return compiler.process(column == any_(_array(values)), **options)
+
+
+def _array(values: Any) -> ColumnElement[Any]:
     kind = ARRAY(values.type)
-    is_number = isinstance(values.type, Integer)
-    array = cast(bindparam(values.key, type_=_ArrayText()), kind) if is_number else bindparam(values.key, type_=kind)
-    return compiler.process(column == any_(array), **options)
+    if isinstance(values.type, Integer):
+        return cast(bindparam(values.key, type_=_ArrayText()), kind)
+    return bindparam(values.key, type_=kind)
 
 
 class among_too(among):  # noqa: N801 - as `among`
@@ -132,8 +136,7 @@ class among_too(among):  # noqa: N801 - as `among`
 @compiles(among_too, "postgresql")
 def _as_join(element: among_too, compiler: SQLCompiler, **options: Any) -> str:
     column, values = element.clauses
-    array = cast(bindparam(values.key, type_=_ArrayText()), ARRAY(values.type))
-    return compiler.process(column.in_(select(func.unnest(array).column_valued())), **options)
+    return compiler.process(column.in_(select(func.unnest(_array(values)).column_valued())), **options)
 
 
 class among_pairs(FunctionElement[bool]):  # noqa: N801 - reads as a function, as SQLAlchemy's own do
