@@ -3,13 +3,16 @@ Differences in, verdict out: which absences to believe.
 
 A good answer that suddenly lacks most of a target's images is more often a fault of the cloud than a withdrawal. Such
 absences are asked for again at once, then held, and only written, dated to the first answer that lacked them, after
-further good observations confirm them. Everything the answer does list is believed in any case.
+further good observations confirm them. Absences in an answer with more unreadable records than the one before are held
+until an answer has no more of them: each of those records may be the missing image. Everything the answer does list is
+believed in any case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from crawler.model import Change, Differences, Event, ImageKey, Known, OpenHold, Snapshot, Verdict
@@ -44,42 +47,90 @@ def judge(
     if known.is_new:
         return Verdict(outcome="ok", baseline=differences.merged)
 
-    dissolved = tuple(hold for hold in known.holds if hold.keys & differences.merged.keys())
-    lasting = tuple(hold for hold in known.holds if hold not in dissolved)
-    waiting = frozenset().union(*(hold.keys for hold in lasting))
-    fresh = [key for key in differences.absent if key not in waiting]
-    doubtful = frozenset(key for key in fresh if not _is_reissued(key, differences))
-    trusted = known.images.keys() - waiting
-    held = doubtful if _is_suspicious(doubtful, len(trusted), snapshot, policy) else frozenset()
-    if held and not reasked:
+    dissolved, lasting = _after_returns(known.holds, differences.merged.keys(), snapshot)
+    readable = [hold for hold in lasting if hold.waits_for == "readable" and _is_read_well(hold, snapshot)]
+    waiting = frozenset().union(*(hold.keys for hold in lasting if hold not in readable))
+    missing = [key for key in differences.absent if key not in waiting]
+    fresh = frozenset(missing).difference(*(hold.keys for hold in readable))
+    is_garbled = snapshot.unreadable > known.unreadable
+    doubtful = _doubtful(missing, known.images.keys() - waiting, differences, known, policy)
+    held = fresh if is_garbled else fresh & doubtful
+    lifted = tuple(hold for hold in readable if hold.keys & doubtful)
+    if (held or lifted) and not reasked:
         return Verdict(outcome="held", ask_again=True)
 
-    completed = tuple(hold for hold in lasting if hold.confirmations + 1 >= policy.confirmations)
-    confirmed = tuple(hold for hold in lasting if hold not in completed)
+    confirming = [hold for hold in lasting if hold.waits_for == "confirmations" and _is_read_well(hold, snapshot)]
+    completed = [hold for hold in confirming if hold.confirmations + 1 >= policy.confirmations]
+    ended = [*completed, *(hold for hold in readable if hold not in lifted)]
     changes = [
-        *_withdrawals_of_holds(completed, differences, known),
-        *(_withdrawal(key, differences, known, observed_at) for key in fresh if key not in held),
+        *_withdrawals_of_holds(ended, differences, known),
+        *(_withdrawal(key, differences, known, observed_at) for key in sorted(fresh - held)),
         *_arrivals(differences, known, observed_at),
         *_modifications(differences, known, observed_at),
     ]
     return Verdict(
-        outcome="held" if held or confirmed else "ok",
+        outcome="held" if held or len(ended) < len(lasting) else "ok",
         changes=tuple(changes),
         filled={key: differences.merged[key] for key in differences.filled},
         hold=held,
-        confirmed=tuple(hold.hold_id for hold in confirmed),
-        completed=tuple(hold.hold_id for hold in completed),
+        waits_for="readable" if is_garbled else "confirmations",
+        confirmed=tuple(hold.hold_id for hold in confirming if hold not in completed),
+        completed=tuple(hold.hold_id for hold in ended),
         dissolved=tuple(hold.hold_id for hold in dissolved),
+        returned={
+            hold.hold_id: gone
+            for hold in known.holds
+            if hold not in dissolved and (gone := hold.keys.intersection(differences.merged))
+        },
+        lifted=tuple(hold.hold_id for hold in lifted),
     )
 
 
-def _is_suspicious(doubtful: frozenset[ImageKey], total: int, snapshot: Snapshot, policy: GuardPolicy) -> bool:
-    """Tell whether these absences are too many at once, of *total* images, to be believed from one answer."""
-    if not doubtful or policy.confirmations == 0:
-        return False
-    if len(doubtful) == total or snapshot.unreadable:
-        return True
-    return len(doubtful) >= policy.min_images and len(doubtful) >= policy.ratio * total
+def _after_returns(
+    holds: Iterable[OpenHold], listed: Set[ImageKey], snapshot: Snapshot
+) -> tuple[list[OpenHold], list[OpenHold]]:
+    """
+    Give the holds that the *listed* images prove wrong, and those that last, with the images that still wait.
+
+    One image listed again proves an answer wrong that was doubted as a whole. Where records could not be read, then or
+    now, it says nothing about the others.
+    """
+    dissolved, lasting = [], []
+    for hold in holds:
+        missing = hold.keys.difference(listed)
+        stays = hold.waits_for == "readable" or not _is_read_well(hold, snapshot)
+        if missing == hold.keys or (missing and stays):
+            lasting.append(replace(hold, keys=missing))
+        else:
+            dissolved.append(hold)
+    return dissolved, lasting
+
+
+def _is_read_well(hold: OpenHold, snapshot: Snapshot) -> bool:
+    """Tell whether an answer has no more unreadable records than the good answer before the hold."""
+    return hold.unreadable is None or snapshot.unreadable <= hold.unreadable
+
+
+def _doubtful(
+    missing: Iterable[ImageKey], had: Set[ImageKey], differences: Differences, known: Known, policy: GuardPolicy
+) -> frozenset[ImageKey]:
+    """Give the *missing* of the images that the target *had* that one answer does not make believable: all, or none."""
+    seen_before = {key.image_id for key in (*known.images, *known.withdrawn_before)}
+    is_strange = seen_before.isdisjoint(key.image_id for key in differences.merged)
+    lost = frozenset(key for key in missing if is_strange or not _is_reissued(key, differences))
+    if not lost or policy.confirmations == 0:
+        return frozenset()
+    is_much = len(lost) >= policy.min_images and len(lost) >= policy.ratio * len(had)
+    return lost if is_much or len(lost) == len(had) or _loses_a_set(lost, had, policy) else frozenset()
+
+
+def _loses_a_set(lost: Iterable[ImageKey], had: Iterable[ImageKey], policy: GuardPolicy) -> bool:
+    """Tell whether a set that held enough images is missing, or empty, now."""
+    sizes = Counter(key.image_set for key in had)
+    return any(
+        count == sizes[image_set] >= policy.min_images
+        for image_set, count in Counter(key.image_set for key in lost).items()
+    )
 
 
 def _is_reissued(key: ImageKey, differences: Differences) -> bool:

@@ -160,6 +160,15 @@ class Failure:
 
 # --- parse, diff, guard ----------------------------------------------------------------------------------------------
 
+#: Top-level members by which an answer says what it is about.
+STATED = ("Action", "Region", "Zone", "ProjectId")
+#: What ends a hold: later answers that lack the images as well, or first one with no more unreadable records.
+WaitsFor = Literal["confirmations", "readable"]
+WAITING: Mapping[WaitsFor, str] = {
+    "confirmations": "confirmation",
+    "readable": "an answer that has no more unreadable records than before",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
@@ -168,8 +177,18 @@ class Snapshot:
     images: Mapping[ImageKey, Attributes]
     #: Records known to belong to another zone: they open nothing and close nothing.
     foreign: frozenset[ImageKey] = frozenset()
-    #: Records without a readable id: an absence beside them is not believed at once.
+    #: Every record states the number of another zone, confirmed and the catalog's still.
+    is_elsewhere: bool = False
+    #: Records listed, whether they can be read or not; null and `{}` are none.
+    records: int = 0
+    #: Of those, the ones without a readable id.
     unreadable: int = 0
+    #: By how many records the largest count that the answer states is larger than what it lists.
+    excess: int = 0
+    #: A member that holds objects at some depth, where the answer has none of the kind's sets; empty: there is none.
+    unknown_lists: str = ""
+    #: What the answer says it is about: names of `STATED` with what was stated, in the order of the answer.
+    stated: tuple[tuple[str, str], ...] = ()
     #: What was not understood, one sentence each; goes to the run's notices.
     notices: tuple[str, ...] = ()
     #: The one numeric ZoneId all records agree on; None when they do not, or state none.
@@ -186,6 +205,9 @@ class OpenHold:
     not_before: datetime | None
     #: Later good observations that still listed none of `keys`.
     confirmations: int
+    waits_for: WaitsFor = "confirmations"
+    #: Unreadable records of the good answer before the hold: one with more confirms nothing. None: not kept.
+    unreadable: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +223,8 @@ class Known:
     last_good_at: datetime | None = None
     #: No good observation yet: this one is the baseline.
     is_new: bool = False
+    #: Unreadable records of the last good answer.
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,14 +268,19 @@ class Verdict:
     baseline: Mapping[ImageKey, Attributes] | None = None
     #: Open intervals that learn a field in place.
     filled: Mapping[ImageKey, Attributes] = field(default_factory=dict)
-    #: Withdrawals to put on a new hold.
+    #: Withdrawals to put on a new hold, and what that waits for.
     hold: frozenset[ImageKey] = frozenset()
+    waits_for: WaitsFor = "confirmations"
     #: Holds this observation confirms once more, and that go on.
     confirmed: tuple[int, ...] = ()
     #: Holds whose withdrawals are among `changes`.
     completed: tuple[int, ...] = ()
     #: Holds that a listed image proved wrong.
     dissolved: tuple[int, ...] = ()
+    #: Images that left their hold because they are listed again, by hold; the others stay on it.
+    returned: Mapping[int, frozenset[ImageKey]] = field(default_factory=dict)
+    #: Holds that waited for readable records, and wait for confirmations from now on.
+    lifted: tuple[int, ...] = ()
     #: The guard wants the target asked again before this verdict stands.
     ask_again: bool = False
 
@@ -259,19 +288,6 @@ class Verdict:
     def keys(self) -> frozenset[ImageKey]:
         """The images that something happened to."""
         return frozenset([*(change.key for change in self.changes if change.key is not None), *self.filled])
-
-    @property
-    def is_quiet(self) -> bool:
-        """Nothing to write about images or holds."""
-        return not (
-            self.changes
-            or self.filled
-            or self.hold
-            or self.confirmed
-            or self.completed
-            or self.dissolved
-            or self.baseline is not None
-        )
 
 
 # --- shared pure helpers ---------------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 Reply and kind in, snapshot out: the tolerant reader.
 
 It accepts every shape the API is known to have used, and shapes nobody has seen yet: unknown sets keep their own name,
-unknown fields are kept under `extra`, and both are named in the notices. A field that is missing or null is unknown,
-never false. What cannot be stored in every database (NUL, lone surrogates, NaN) is replaced here, so that no answer can
+unknown fields are kept under `extra`, and both are named in the notices. What could not be read is counted; whether
+such an answer may be believed is decided in `objections` and `guard`. A field that is missing or null is unknown, never
+false. What cannot be stored in every database (NUL, lone surrogates, NaN) is replaced here, so that no answer can
 make the store fail.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from sys import intern
@@ -18,11 +20,14 @@ from typing import Any, NamedTuple
 
 from crawler.documents import Unread, read
 from crawler.kinds import Field, FieldType, Kind
-from crawler.model import Attributes, ImageKey, Snapshot, canonical_json, fold_keys
+from crawler.model import STATED, Attributes, ImageKey, Snapshot, canonical_json, fold_keys
 
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
 _LARGEST = 2**63
+#: A bare text that may be an id; a list or an object written as a text is none.
+_BARE_ID = re.compile(r"""[^\s\[\]{}()<>"',;]+""")
+_STATED = {name.casefold(): name for name in STATED}
 #: Records of a set; a smaller one is a project's own as a rule, and read as quickly as looked up.
 WORTH_REMEMBERING = 5
 
@@ -43,6 +48,8 @@ class SetReading(NamedTuple):
     images: Mapping[ImageKey, Attributes]
     #: The numeric ZoneIds that they state, None among them where one states none.
     numbers: frozenset[int | None]
+    #: The same of those without an id.
+    unreadable_numbers: frozenset[int | None]
     notices: tuple[str, ...]
 
 
@@ -76,7 +83,8 @@ class SetReader:
         return found
 
     def _read_all(self, image_set: str, value: Any) -> SetReading:
-        records = tuple(self._read(image_set, record) for record in _as_records(value))
+        raw = _as_records(value)
+        records = tuple(self._read(image_set, record) for record in raw)
         readable = [record for record in records if record is not None]
         notices = dict.fromkeys(notice for record in readable for notice in record.notices)
         if len(readable) < len(records):
@@ -85,12 +93,21 @@ class SetReader:
             records=records,
             images=_joined({}, readable),
             numbers=frozenset(record.attributes.get("zone_id") for record in readable),
+            unreadable_numbers=frozenset(
+                self._number(entry) for entry, record in zip(raw, records, strict=True) if record is None
+            ),
             notices=tuple(notices),
         )
 
+    def _number(self, record: Any) -> int | None:
+        """Give the ZoneId that a record without an id states."""
+        spec = self._fields.get("zoneid")
+        return _read_integer(_find(record, spec.keys)) if spec is not None and isinstance(record, Mapping) else None
+
     def _read(self, image_set: str, record: Any) -> Record | None:
         if isinstance(record, str):
-            return Record(ImageKey(image_set, clean_text(record)), {}) if record.strip() else None
+            bare = record.strip()
+            return Record(ImageKey(image_set, clean_text(bare)), {}) if _BARE_ID.fullmatch(bare) else None
         if not isinstance(record, Mapping):
             return None
         image_id = _find(record, self.kind.id_keys)
@@ -121,28 +138,44 @@ class SetReader:
 
 
 def parse(
-    document: Mapping[str, Any], kind: Kind, zone: str, zone_of: Mapping[int, str], reader: SetReader | None = None
+    document: Mapping[str, Any],
+    kind: Kind,
+    zone: str,
+    zone_of: Mapping[int, str],
+    reader: SetReader | None = None,
+    *,
+    catalog: Mapping[int, str] | None = None,
 ) -> Snapshot:
     """
     Read the images that *document*, the members of a RetCode 0 answer of *zone*, lists.
 
     *zone_of* maps the numeric ZoneIds whose zone is known; a record that states another zone's number is foreign.
-    *reader* is a reader of this *kind* that has read before; what its sets say is shared.
+    *catalog* maps those that the present catalog gives to one zone alone (None: the same). *reader* is a reader of this
+    *kind* that has read before; what its sets say is shared.
     """
     reader = reader or SetReader(kind)
     images: dict[ImageKey, Attributes] = {}
     foreign: set[ImageKey] = set()
     numbers: set[int | None] = set()
+    every_number: set[int | None] = set()
     notices: dict[str, None] = {}
-    unreadable = 0
+    records = unreadable = 0
+    members = _members(document, kind)
 
     def is_foreign(number: int | None) -> bool:
         return number is not None and zone_of.get(number, zone) != zone
 
-    for set_name, value in _sets(document, kind, notices):
+    listed_by = zone_of if catalog is None else catalog
+
+    def is_elsewhere(number: int | None) -> bool:
+        return number is not None and is_foreign(number) and listed_by.get(number, zone) != zone
+
+    for set_name, value in members.sets:
         said = reader.read(set_name, value)
         notices |= dict.fromkeys(said.notices)
         numbers |= said.numbers
+        every_number |= said.numbers | said.unreadable_numbers
+        records += len(said.records)
         unreadable += said.records.count(None)
         if images.keys().isdisjoint(said.images) and not any(map(is_foreign, said.numbers)):
             images |= said.images  # nearly always
@@ -154,38 +187,104 @@ def parse(
     foreign -= images.keys()
     if foreign:
         notices[f"{zone}: {len(foreign)} records belong to another zone and were left out"] = None
+    excess, surplus = _excess(members.counts, records)
     return Snapshot(
         images=images,
         foreign=frozenset(foreign),
+        is_elsewhere=bool(every_number) and all(map(is_elsewhere, every_number)),
+        records=records,
         unreadable=unreadable,
-        notices=tuple(notices),
+        excess=excess,
+        unknown_lists=members.unknown_lists,
+        stated=members.stated,
+        notices=(*members.notices, *notices, *surplus),
         zone_number=numbers.pop() if len(numbers) == 1 else None,
     )
 
 
-def _sets(document: Mapping[str, Any], kind: Kind, notices: dict[str, None]) -> Iterator[tuple[str, Any]]:
-    """Yield every image set of the answer under its canonical name, perhaps `Unread`."""
+class _Members(NamedTuple):
+    """The top-level members of an answer, each taken for what it is."""
+
+    #: Every image set under its canonical name, perhaps `Unread`.
+    sets: list[tuple[str, Any]]
+    #: Every number of records that is stated, by the member that states it.
+    counts: list[tuple[str, int]]
+    stated: tuple[tuple[str, str], ...]
+    unknown_lists: str
+    notices: list[str]
+
+
+def _members(document: Mapping[str, Any], kind: Kind) -> _Members:
+    """Tell what each member of the answer is."""
     canonical = {spelling.casefold(): name for name, others in kind.sets.items() for spelling in (name, *others)}
-    envelope = {key.casefold() for key in kind.envelope}
-    for raw_key, value in document.items():
-        key = clean_text(str(raw_key))
-        folded = key.casefold()
-        if folded in envelope:
-            continue
-        known = canonical.get(folded)
-        if known is None:
-            if kind.set_marker not in folded and not _looks_like_records(read(value), kind):
-                notices[f"unknown field {key} in the answer"] = None
-                continue
-            notices[f"unknown image set {key}"] = None
-        yield known or key, value
+    envelope = {key.casefold() for key in (*kind.envelope, *STATED)}
+    members = [(key, key.casefold(), value) for key, value in ((clean_text(str(k)), v) for k, v in document.items())]
+    counts = [
+        (key, number)
+        for key, folded, value in members
+        if _counts_records(folded, kind, canonical) and (number := _read_count(value)) is not None
+    ]
+    counted = {key for key, _ in counts}
+    sets: list[tuple[str, Any]] = []
+    stated: list[tuple[str, str]] = []
+    unknown: list[tuple[str, Any]] = []
+    notices: list[str] = []
+    for key, folded, value in members:
+        if (known := canonical.get(folded)) is not None:
+            sets.append((known, value))
+        elif folded in envelope and not _is_nested(value):
+            if folded in _STATED and value is not None and (text := clean_text(str(value)).strip()):
+                stated.append((_STATED[folded], text))
+        elif key not in counted and not (folded in envelope and not read(value)):
+            unknown.append((key, value))
+    has_known_set = bool(sets)
+    for key, value in unknown:
+        is_set = kind.set_marker in key.casefold() and _is_nested(value)
+        if is_set or _looks_like_records(read(value), kind):
+            notices.append(f"unknown image set {key}")
+            sets.append((key, value))
+        else:
+            notices.append(f"unknown field {key} in the answer")
+    holding = (key for key, value in unknown if not has_known_set and _holds_objects(read(value)))
+    return _Members(sets, counts, tuple(stated), next(holding, ""), notices)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Unread | list | Mapping)
+
+
+def _counts_records(folded: str, kind: Kind, canonical: Mapping[str, str]) -> bool:
+    """Tell whether a member, by its folded name, says how many records there are: in all, or in one set."""
+    if folded in {name.casefold() for name in kind.counts}:
+        return True
+    counted = folded.removesuffix("count")
+    is_of_set = counted in canonical or f"{counted}set" in canonical or kind.set_marker in counted
+    return counted != folded and is_of_set
+
+
+def _excess(counts: Iterable[tuple[str, int]], records: int) -> tuple[int, list[str]]:
+    """Give by how much the largest of the *counts* is larger than the *records* listed, and say so."""
+    larger = [(key, number) for key, number in counts if number > records]
+    sentences = [f"{key} is {number}, and {records} records are listed" for key, number in larger]
+    return max((number - records for _, number in larger), default=0), sentences
+
+
+def _holds_objects(value: Any) -> bool:
+    """Tell whether a decoded member holds a non-empty list of objects at any depth; what was too deep to read may."""
+    waiting = [value]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, bytes) or (isinstance(inner, list) and any(isinstance(e, Mapping) and e for e in inner)):
+            return True
+        waiting.extend(inner.values() if isinstance(inner, Mapping) else inner if isinstance(inner, list) else ())
+    return False
 
 
 def _as_records(value: Any) -> list[Any]:
-    """Give the records of a set: none for null, one for a single object."""
-    if value is None or value == {} or value == "":
+    """Give the records of a set: one for a single record or id; null and `{}` are none."""
+    if value == "":
         return []
-    return value if isinstance(value, list) else [value]
+    return [record for record in (value if isinstance(value, list) else [value]) if record is not None and record != {}]
 
 
 def _looks_like_records(value: Any, kind: Kind) -> bool:
@@ -236,6 +335,10 @@ def _read_integer(value: Any) -> int | None:
     if isinstance(value, float) and value != number:
         return None
     return number if -_LARGEST < number < _LARGEST else None
+
+
+def _read_count(value: Any) -> int | None:
+    return _LARGEST - 1 if isinstance(value, int) and value >= _LARGEST else _read_integer(value)
 
 
 def _read_names(value: Any) -> list[str] | None:

@@ -116,7 +116,7 @@ async def crawl(
             fence,
             plan.run_id,
             plan.targets,
-            PureJudge(_guard_policy(settings)),
+            PureJudge(_guard_policy(settings), {name: account.tolerate for name, account in accounts.items()}),
             timing.clock,
             unlisted=plan.unlisted,
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},

@@ -30,6 +30,8 @@ class Kind:
     name: str
     #: The API action that lists it.
     action: str
+    #: What answers may call it besides.
+    aliases: tuple[str, ...] = ()
     #: Canonical set names, each with the other spellings seen for it; case does not matter.
     sets: Mapping[str, tuple[str, ...]]
     #: A top-level key that contains this (lower case) is a set even when it is not listed above.
@@ -40,5 +42,7 @@ class Kind:
     parameters: tuple[str, ...] = ()
     #: Top-level keys that are no sets and need no notice.
     envelope: tuple[str, ...] = ("RetCode", "Action", "Message")
+    #: Top-level keys that say how many records there are, besides a count named after each set.
+    counts: tuple[str, ...] = ("TotalCount",)
     #: Where the facts come from.
     sources: tuple[str, ...] = field(default=())

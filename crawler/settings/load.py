@@ -221,6 +221,7 @@ def _account(table: AccountTable, limits: Limits) -> AccountSettings:
         headers={name: value for name, value in table.headers.items() if value},
         variants=variants,
         places=tuple(PlaceSettings(region=p.region, zone=p.zone, project=p.project) for p in table.places),
+        tolerate=tuple(dict.fromkeys(table.tolerate)),
         limits=_merged(table.limits, limits),
     )
 

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from crawler.model import Event
 from crawler.moments import parse_duration
+from crawler.objections import Tolerable
 from crawler.report.pins import parse_pin
 from crawler.report.schedule import parse_when
 from crawler.settings.sources import Expanded
@@ -253,6 +254,7 @@ class AccountTable(Table):
     headers: Headers = {}
     variants: list[VariantTable] = []
     places: list[PlaceTable] = []
+    tolerate: list[Tolerable] = []
     limits: LimitsTable = LimitsTable()
 
 

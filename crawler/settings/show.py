@@ -50,6 +50,8 @@ def _account(account: AccountSettings, limits: Limits) -> dict[str, Any]:
         "zones": list(account.zones),
         "kinds": list(account.kinds),
     }
+    if account.tolerate:
+        table["tolerate"] = list(account.tolerate)
     if account.headers:
         table["headers"] = dict.fromkeys(account.headers, MASK)
     if account.limits != limits:

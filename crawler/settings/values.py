@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from crawler.model import DEFAULT_VARIANT
+from crawler.objections import Tolerable
 from crawler.report.values import Subscription
 from crawler.store.address import parse_address
 from crawler.targets import Selection
@@ -112,6 +113,8 @@ class AccountSettings:
     #: Extra request parameters by variant name; `default`, which adds none, is always there and first.
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {DEFAULT_VARIANT: {}})
     places: tuple[PlaceSettings, ...] = ()
+    #: Checks of answers that are switched off.
+    tolerate: tuple[Tolerable, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property

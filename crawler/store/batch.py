@@ -34,6 +34,8 @@ class Setback:
     failure_class: str | None = None
     ret_code: int | None = None
     request_uuid: str = ""
+    #: The answer, where there was one that is not believed at all.
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,9 @@ class News:
     verdict: Verdict
     state: TargetState
     observed_at: datetime
+    #: What the next answer is measured by: see `TargetRow`.
+    unreadable: int
+    excess: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +72,12 @@ def write(
     conn: Connection, run_id: int, decisions: Sequence[Decision], versions: Versions, clock: Callable[[], datetime]
 ) -> None:
     """Write everything the *decisions* say."""
-    _write_setbacks(conn, run_id, decisions)
     news = [(decision.planned, decision.news) for decision in decisions if decision.news is not None]
+    answers = [*(item.evidence for _, item in news), *_doubted(decisions)]
+    payloads = store_payloads(conn, answers) if answers else {}
+    _write_setbacks(conn, run_id, decisions, payloads)
     if not news:
         return
-    payloads = store_payloads(conn, (item.evidence for _, item in news))
     _write_intervals(conn, run_id, news, versions)
     _write_holds(conn, run_id, news, payloads)
     _write_targets(conn, run_id, news, payloads)
@@ -88,7 +94,16 @@ def _each(conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -
 # --- outcomes other than ok, run-length ------------------------------------------------------------------------------
 
 
-def _write_setbacks(conn: Connection, run_id: int, decisions: Iterable[Decision]) -> None:
+def _doubted(decisions: Iterable[Decision]) -> Iterator[Evidence]:
+    """Yield the answers that were not believed at all and begin a span."""
+    for decision in decisions:
+        if decision.setback is not None and decision.setback.evidence is not None and not _is_same(decision):
+            yield decision.setback.evidence
+
+
+def _write_setbacks(
+    conn: Connection, run_id: int, decisions: Iterable[Decision], payloads: Mapping[bytes, int]
+) -> None:
     """End the spans of trouble that are over, begin the new ones; one that goes on costs nothing."""
     ended: list[int] = []
     begun: list[dict[str, Any]] = []
@@ -109,6 +124,7 @@ def _write_setbacks(conn: Connection, run_id: int, decisions: Iterable[Decision]
                     "ret_code": setback.ret_code,
                     "message": setback.message,
                     "request_uuid": setback.request_uuid,
+                    "payload_id": payloads[setback.evidence.digest] if setback.evidence else None,
                     # Another RetCode begins another span; how long the outcome lasts goes on.
                     "since": before.since if before and before.outcome == setback.outcome else setback.at,
                     "last_good_at": planned.last_good_at,
@@ -123,13 +139,14 @@ def _write_setbacks(conn: Connection, run_id: int, decisions: Iterable[Decision]
 
 
 def _is_same(decision: Decision) -> bool:
+    """Tell whether a span goes on; of answers that are not believed, one with another reason begins another."""
     before, setback = decision.planned.trouble, decision.setback
-    return (
-        before is not None
-        and setback is not None
-        and (before.outcome, before.failure_class, before.ret_code)
-        == (setback.outcome, setback.failure_class, setback.ret_code)
-    )
+    if before is None or setback is None:
+        return False
+    is_alike = (before.outcome, before.failure_class, before.ret_code) == (
+        setback.outcome, setback.failure_class, setback.ret_code
+    )  # fmt: skip
+    return is_alike and (setback.evidence is None or setback.message == before.message)
 
 
 # --- the history -----------------------------------------------------------------------------------------------------
@@ -285,7 +302,7 @@ def _stamped(rows: Sequence[dict[str, Any]], recorded_at: datetime) -> list[dict
 
 
 def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: Mapping[bytes, int]) -> None:
-    """Open new holds; count confirmations; resolve those that were confirmed or proved wrong."""
+    """Open new holds; count confirmations; resolve those that were confirmed or proved wrong, whole or in part."""
     new: dict[int, Item] = {planned.target_id: (planned, item) for planned, item in news if item.verdict.hold}
     if new:
         rows = [
@@ -295,6 +312,8 @@ def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: 
                 "held_at": item.observed_at,
                 "not_before": item.state.known.last_good_at,
                 "confirmations": 0,
+                "waits_for": item.verdict.waits_for,
+                "unreadable": item.state.known.unreadable,
                 "status": "open",
                 "resolved_at": END_OF_TIME,
                 "before_payload_id": item.state.last.payload_id,
@@ -312,7 +331,13 @@ def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: 
                 for key in sorted(new[target_id][1].verdict.hold)
             ],
         )
+    _split_holds(conn, run_id, news)
     statement = update(Hold).where(Hold.id == bindparam("hold"))
+    _each(
+        conn,
+        statement.values(waits_for="confirmations", confirmations=0),
+        [{"hold": hold_id} for _, item in news for hold_id in item.verdict.lifted],
+    )
     _each(
         conn,
         statement.values(confirmations=Hold.confirmations + 1),
@@ -331,6 +356,32 @@ def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: 
     )
 
 
+def _split_holds(conn: Connection, run_id: int, news: Iterable[Item]) -> None:
+    """Move the images that are listed again out of their hold, into a dissolved one beside it; the others stay."""
+    for planned, item in news:
+        holds = {hold.hold_id: hold for hold in item.state.known.holds}
+        for hold_id, keys in item.verdict.returned.items():
+            hold, evidence = holds[hold_id], item.state.holds[hold_id]
+            row = {
+                "target_id": planned.target_id,
+                "run_id": evidence.run_id,
+                "held_at": hold.held_at,
+                "not_before": hold.not_before,
+                "confirmations": hold.confirmations,
+                "waits_for": hold.waits_for,
+                "unreadable": hold.unreadable,
+                "status": "dissolved",
+                "resolved_at": item.observed_at,
+                "resolved_run_id": run_id,
+                "before_payload_id": evidence.before_payload_id,
+                "payload_id": evidence.payload_id,
+            }
+            part = conn.execute(insert(Hold).returning(Hold.id), row).scalar_one()
+            for key in sorted(keys):
+                is_key = (HoldImage.image_set == key.image_set) & (HoldImage.image_id == key.image_id)
+                conn.execute(update(HoldImage).where(HoldImage.hold_id == hold_id, is_key).values(hold_id=part))
+
+
 # --- what the next run compares with ---------------------------------------------------------------------------------
 
 
@@ -343,6 +394,8 @@ def _write_targets(conn: Connection, run_id: int, news: Iterable[Item], payloads
             "digest": item.digest if _is_believed(item) else None,
             "payload": payloads[item.evidence.digest],
             "written": item.observed_at,
+            "unread": item.unreadable,
+            "surplus": item.excess,
         }
         for planned, item in news
     ]
@@ -355,6 +408,8 @@ def _write_targets(conn: Connection, run_id: int, news: Iterable[Item], payloads
             snapshot_digest=bindparam("digest"),
             payload_id=bindparam("payload"),
             written_at=bindparam("written"),
+            unreadable=bindparam("unread"),
+            excess=bindparam("surplus"),
             baseline_run_id=func.coalesce(TargetRow.baseline_run_id, run_id),
         ),
         rows,

@@ -75,6 +75,9 @@ class LastAnswer(NamedTuple):
     snapshot_digest: str | None
     payload_id: int | None
     written_at: datetime | None
+    #: Of the last good answer: records without a readable id, and by how many it counted more than it listed.
+    unreadable: int
+    excess: int
     #: Of the images that are open, the versions.
     version_ids: tuple[int, ...]
 
@@ -219,17 +222,16 @@ def _planned_columns() -> Select[*tuple[Any, ...]]:
 def last_answers(conn: Connection, target_ids: Iterable[int]) -> dict[int, LastAnswer]:
     """Give what is kept of the last answer of each target."""
     return {
-        target_id: LastAnswer(digest, payload_id, written_at, tuple(map(int, (version_ids or "").split())))
+        target_id: LastAnswer(*kept, version_ids=tuple(map(int, (version_ids or "").split())))
         for portion in portions(target_ids)
-        for target_id, digest, payload_id, written_at, version_ids in conn.execute(
-            _kept_of_answers(), {"targets": portion}
-        )
+        for target_id, *kept, version_ids in conn.execute(_kept_of_answers(), {"targets": portion})
     }
 
 
 @cache
 def _kept_of_answers() -> Select[*tuple[Any, ...]]:
     columns: tuple[Any, ...] = (TargetRow.snapshot_digest, TargetRow.payload_id, TargetRow.written_at)
+    columns += (TargetRow.unreadable, TargetRow.excess)
     # A row per target instead of one per image: of most images nothing but the version is looked at.
     listed = select(func.aggregate_strings(cast(Interval.version_id, Text), " ")).where(
         Interval.target_id == TargetRow.id, Interval.valid_to == END_OF_TIME

@@ -23,10 +23,11 @@ from crawler.store.versions import Versions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldEvidence:
-    """The two answers behind a hold: the last that listed the images, and the one that did not."""
+    """The two answers behind a hold: the last that listed the images, and the one that did not, with its run."""
 
     before_payload_id: int | None
     payload_id: int | None
+    run_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ def load(
                 holds=tuple(hold for hold, _ in target_holds),
                 last_good_at=good.get(planned.target_id),
                 is_new=not planned.ever_ok,
+                unreadable=last[planned.target_id].unreadable,
             ),
             version_ids=images.version_ids,
             holds={hold.hold_id: evidence for hold, evidence in target_holds},
@@ -154,8 +156,12 @@ def _open_holds(conn: Connection, target_ids: Iterable[int]) -> dict[int, list[t
                 held_at=row.held_at,
                 not_before=row.not_before,
                 confirmations=row.confirmations,
+                waits_for=row.waits_for,
+                unreadable=row.unreadable,
             )
-            evidence = HoldEvidence(before_payload_id=row.before_payload_id, payload_id=row.payload_id)
+            evidence = HoldEvidence(
+                before_payload_id=row.before_payload_id, payload_id=row.payload_id, run_id=row.run_id
+            )
             holds.setdefault(row.target_id, []).append((hold, evidence))
     return holds
 

@@ -100,6 +100,14 @@ class TargetRow(Base):
     snapshot_digest: Mapped[str | None] = mapped_column(comment="of the last canonical snapshot; equal: skip the diff")
     payload_id: Mapped[int | None] = mapped_column(ForeignKey("payloads.id"), comment="evidence of that snapshot")
     written_at: Mapped[datetime | None] = mapped_column(comment="time of the last reply that wrote anything here")
+    unreadable: Mapped[int] = mapped_column(
+        server_default=text("0"), comment="records of the last good answer without a readable id"
+    )
+    excess: Mapped[int] = mapped_column(
+        BigKey,
+        server_default=text("0"),
+        comment="by how many records the last good answer counted more than it listed",
+    )
     missing_count: Mapped[int] = mapped_column(default=0, comment="good discoveries in a row without it")
     missing_needed: Mapped[int] = mapped_column(default=0, comment="how many retire it: 3, or 9 after a shrunken one")
 
@@ -230,6 +238,9 @@ class RunException(Base):
     ret_code: Mapped[int | None] = mapped_column(BigKey)
     message: Mapped[str] = mapped_column(default="")
     request_uuid: Mapped[str] = mapped_column(default="")
+    payload_id: Mapped[int | None] = mapped_column(
+        ForeignKey("payloads.id"), comment="the first answer of the span that was not believed at all"
+    )
     since: Mapped[datetime] = mapped_column(comment="since when the outcome is so, whatever the RetCode")
     last_good_at: Mapped[datetime | None] = mapped_column(
         comment="end of the last run before the span that observed the target well"
@@ -331,6 +342,13 @@ class Hold(Base):
     held_at: Mapped[datetime]
     not_before: Mapped[datetime | None]
     confirmations: Mapped[int] = mapped_column(default=0)
+    waits_for: Mapped[str] = mapped_column(
+        server_default=text("'confirmations'"),
+        comment="confirmations | readable: an answer with no more unreadable records",
+    )
+    unreadable: Mapped[int | None] = mapped_column(
+        comment="unreadable records of the good answer before it; one with more confirms nothing; NULL: not kept"
+    )
     status: Mapped[str] = mapped_column(comment="open | confirmed | dissolved | accepted | rejected")
     resolved_at: Mapped[datetime] = mapped_column(comment="END_OF_TIME while open")
     resolved_run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))

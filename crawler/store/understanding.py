@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, delete, insert
 
 from crawler.model import Known, Reply, Snapshot, Target, Verdict, digest_of
+from crawler.objections import LastGood
 from crawler.store.evidence import Evidence
 from crawler.store.ledger import PlannedTarget
 from crawler.store.tables import ZoneNumber
@@ -32,8 +33,11 @@ ZoneNumbers = Mapping[int, Mapping[int, str]]
 class Judge(Protocol):
     """The thinking: what an answer says, and what it means."""
 
-    def read(self, reply: Reply, zone_numbers: Mapping[int, str], /) -> Snapshot:
-        """Read the images a reply lists; *zone_numbers* are the numeric ZoneIds whose zone is known."""
+    def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str], /) -> Snapshot:
+        """Read what a reply lists; *zone_numbers* are the known numeric ZoneIds, *catalog* those of the catalog now."""
+
+    def objection(self, target: Target, snapshot: Snapshot, last: LastGood, /) -> str | None:
+        """Say why a snapshot is not to be believed at all, *last* being the answer before; None: it is."""
 
     def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
         """Decide what a snapshot means; with *reasked* false it may want the target asked again first."""
@@ -120,7 +124,7 @@ class Understanding:
         same = (reply.body_hash, planned.account_id, reply.target.zone, reply.target.kind, len(numbers))
         found = self._read_before.get(same)
         if found is None:
-            snapshot = self._judge.read(reply, numbers)
+            snapshot = self._judge.read(reply, numbers, self._catalog.get(planned.account_id, {}))
             found = self._read_before[same] = Understood(snapshot=snapshot, digest=self._digest(snapshot))
             if len(self._read_before) > ANSWERS_AT_ONCE:
                 self._read_before.popitem(last=False)
@@ -135,7 +139,8 @@ class Understanding:
         kept as evidence once, and no more after that.
         """
         listed = "".join(sorted(self.versions.digests(snapshot.images)))
-        return digest_of([listed, sorted(snapshot.foreign), sorted(snapshot.notices)])
+        unread = [snapshot.unreadable, snapshot.excess]
+        return digest_of([listed, sorted(snapshot.foreign), sorted(snapshot.notices), *unread])
 
     def _confirm_zone_number(self, planned: PlannedTarget, snapshot: Snapshot) -> None:
         """Learn a numeric ZoneId: the catalog gives it to this zone alone, and all records of this answer agree."""

@@ -11,25 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 
 from sqlalchemy import Connection, Engine
 
 from crawler.model import (
     IMAGE_EVENTS,
     OUTCOMES,
+    WAITING,
     Failure,
     Reply,
     RunStatus,
     Target,
+    WaitsFor,
     require_aware,
 )
+from crawler.objections import LastGood
 from crawler.store import batch, ledger, state
 from crawler.store.batch import Decision, News, Setback
 from crawler.store.engine import Fence, begin, read
 from crawler.store.ledger import LastAnswer, PlannedTarget, finish_run, last_answers, positions
 from crawler.store.understanding import Judge, Understanding, Understood
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
@@ -38,7 +39,17 @@ class _Answer:
     planned: PlannedTarget
     reply: Reply
     understood: Understood
-    reasked: bool
+    #: What was asked again before it: an answer that lacked images, one that was not believed at all.
+    reasked: bool = False
+    retried: bool = False
+    #: The one that counts, should this one not be believed.
+    instead: _Answer | None = None
+    #: Why it is not believed at all.
+    objection: str | None = None
+
+    def last(self) -> _Answer:
+        """Give the answer as one that has to do: nothing is asked again."""
+        return replace(self, reasked=True, retried=True)
 
 
 class Recorder:
@@ -118,30 +129,36 @@ class Recorder:
                 if item.unchanged and not planned.has_hold:
                     self._decide(Decision(planned=planned))
                 else:
-                    answers.append(self._understood(planned, item))
+                    answers.append(self._understood(planned, item, first))
             elif first is not None:
                 # There is no second answer to be had, so the first one has to do.
-                answers.append(replace(first, reasked=True))
+                answers.append(first.last())
             else:
                 self._decide(Decision(planned=planned, setback=self._setback(item)))
         return self._decide_answers(answers)
 
     def settle(self) -> None:
         """Judge the first answers of targets whose second answer never came, as if it had failed."""
-        answers = [replace(first, reasked=True) for first in self._waiting.values()]
+        answers = [first.last() for first in self._waiting.values()]
         self._waiting.clear()
         self._decide_answers(answers)
 
-    def _understood(self, planned: PlannedTarget, reply: Reply) -> _Answer:
-        understood = self._understanding.read(planned, reply)
-        return _Answer(planned=planned, reply=reply, understood=understood, reasked=reply.is_reask)
+    def _understood(self, planned: PlannedTarget, reply: Reply, first: _Answer | None) -> _Answer:
+        """Read *reply*; *first* is the answer because of which its target was asked again."""
+        answer = _Answer(planned=planned, reply=reply, understood=self._understanding.read(planned, reply))
+        if first is None:
+            return answer
+        if first.objection:
+            return replace(answer, reasked=first.reasked, retried=True, instead=first.instead)
+        return replace(answer, reasked=True, retried=first.retried, instead=first)
 
     def _decide_answers(self, answers: Sequence[_Answer]) -> list[Target]:
         if not answers:
             return []
         with read(self._engine) as conn:
             last = last_answers(conn, sorted(answer.planned.target_id for answer in answers))
-            differing = [answer for answer in answers if not self._is_shuffled(answer, last[answer.planned.target_id])]
+            believed = [found for answer in answers if (found := self._believed(answer, last[answer.planned.target_id]))]
+            differing = [answer for answer in believed if not self._is_shuffled(answer, last[answer.planned.target_id])]
             states = state.load(
                 conn,
                 [answer.planned for answer in differing],
@@ -149,11 +166,36 @@ class Recorder:
                 last,
                 self._understanding.versions,
             )
-        return [
-            answer.planned.target
-            for answer in differing
-            if self._decide_answer(answer, states[answer.planned.target_id]) == "ask again"
-        ]
+        for answer in differing:
+            self._decide_answer(answer, states[answer.planned.target_id])
+        return [answer.planned.target for answer in answers if answer.planned.target in self._waiting]
+
+    def _believed(self, answer: _Answer, last: LastAnswer) -> _Answer | None:
+        """Give the answer to judge; None where it is not believed at all, and its target is asked again or failed."""
+        planned = answer.planned
+        good = LastGood(
+            unreadable=last.unreadable,
+            excess=last.excess if planned.ever_ok else None,
+            has_images=bool(last.version_ids),
+        )
+        sentence = self._judge.objection(planned.target, answer.understood.snapshot, good)
+        if sentence is None:
+            return answer
+        if not answer.retried:
+            self._waiting[planned.target] = replace(answer, objection=sentence)
+            return None
+        if answer.instead is not None:
+            return answer.instead.last()
+        doubted = Setback(
+            outcome="failed",
+            failure_class="defect",
+            message=sentence,
+            request_uuid=answer.reply.request_uuid,
+            at=require_aware(answer.reply.received_at),
+            evidence=self._understanding.evidence(answer.reply),
+        )
+        self._decide(Decision(planned=planned, setback=doubted))
+        return None
 
     def _is_shuffled(self, answer: _Answer, last: LastAnswer) -> bool:
         """
@@ -170,7 +212,8 @@ class Recorder:
         self._decide(Decision(planned=planned))
         return True
 
-    def _decide_answer(self, answer: _Answer, known: state.TargetState) -> Literal["decided", "ask again"]:
+    def _decide_answer(self, answer: _Answer, known: state.TargetState) -> None:
+        """Decide what an answer means for a target of which so much is *known*, or have it asked again."""
         planned = answer.planned
         # Never before what the target's history holds already, should the clock have been set back within the run.
         floor = [moment for moment in (planned.last_good_at, known.last.written_at) if moment is not None]
@@ -180,17 +223,18 @@ class Recorder:
         )
         if verdict.ask_again and not answer.reasked:
             self._waiting[planned.target] = answer
-            return "ask again"
+            return
         news = News(
             evidence=self._understanding.evidence(answer.reply),
             digest=answer.understood.digest,
             verdict=verdict,
             state=known.narrowed_to(verdict.keys),
             observed_at=observed_at,
+            unreadable=answer.understood.snapshot.unreadable,
+            excess=answer.understood.snapshot.excess,
         )
         setback = _held(news, len(known.known.images)) if verdict.outcome == "held" else None
         self._decide(Decision(planned=planned, setback=setback, news=news))
-        return "decided"
 
     def _setback(self, failure: Failure) -> Setback:
         """Give the outcome of a failure; a refusal is `denied` only where nothing else was to be expected."""
@@ -286,11 +330,17 @@ class Recorder:
 
 
 def _held(news: News, images: int) -> Setback:
-    holds = news.state.known.holds
-    waiting = set(news.verdict.hold).union(*(hold.keys for hold in holds if hold.hold_id in news.verdict.confirmed))
+    verdict = news.verdict
+    keys = set(verdict.hold)
+    reasons: set[WaitsFor] = {verdict.waits_for} if verdict.hold else set()
+    for hold in news.state.known.holds:
+        if hold.hold_id not in {*verdict.completed, *verdict.dissolved}:
+            keys |= hold.keys - verdict.returned.get(hold.hold_id, frozenset())
+            reasons.add("confirmations" if hold.hold_id in verdict.lifted else hold.waits_for)
+    waits_for = " and ".join(WAITING[reason] for reason in sorted(reasons))
     return Setback(
         outcome="held",
-        message=f"{len(waiting)} of {images} images are not listed any more; waiting for confirmation",
+        message=f"{len(keys)} of {images} images are not listed any more; waiting for {waits_for}",
         request_uuid=news.evidence.request_uuid,
         at=news.observed_at,
     )

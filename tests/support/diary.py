@@ -20,6 +20,7 @@ from crawler import diff, guard
 from crawler.guard import GuardPolicy
 from crawler.kinds import KINDS, UK8S_IMAGE
 from crawler.model import Failure, FailureClass, Known, Reply, RunStatus, Snapshot, Target, Verdict
+from crawler.objections import LastGood, objection
 from crawler.parse import parse
 from crawler.store import ledger, roster
 from crawler.store.engine import begin
@@ -52,9 +53,13 @@ class PlainJudge:
         self.policy = policy or GuardPolicy()
         self.read_count = 0
 
-    def read(self, reply: Reply, zone_numbers: Mapping[int, str], /) -> Snapshot:
+    def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str], /) -> Snapshot:
         self.read_count += 1
-        return parse(json.loads(reply.body), KINDS[reply.target.kind], reply.target.zone, zone_numbers)
+        kind = KINDS[reply.target.kind]
+        return parse(json.loads(reply.body), kind, reply.target.zone, zone_numbers, catalog=catalog)
+
+    def objection(self, target: Target, snapshot: Snapshot, last: LastGood, /) -> str | None:
+        return objection(target, KINDS[target.kind], snapshot, last)
 
     def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
         uncompared = [spec.name for spec in UK8S_IMAGE.fields if not spec.compared]

@@ -23,6 +23,7 @@ FOUR = (("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"))
 def verdict(
     known: Known, *ids: str, reasked: bool = True, policy: GuardPolicy | None = None, unreadable: int = 0, **names: str
 ) -> Verdict:
+    """Give the verdict on an answer that lists *ids* as they were known, and *names* as new images."""
     images = {image_key(i): known.images.get(image_key(i), {"image_name": i.upper()}) for i in ids}
     images |= {image_key(i): {"image_name": name} for i, name in names.items()}
     snapshot = Snapshot(images=images, unreadable=unreadable)
@@ -34,14 +35,24 @@ def events(result: Verdict) -> set[tuple[str, str]]:
     return {(change.event, change.key.image_id) for change in result.changes if change.key}
 
 
-def hold(*ids: str, confirmations: int = 0, hold_id: int = 7) -> OpenHold:
+def hold(*ids: str, confirmations: int = 0, hold_id: int = 7, **more: Any) -> OpenHold:
     return OpenHold(
         hold_id=hold_id,
         keys=frozenset(map(image_key, ids)),
         held_at=EARLIER,
         not_before=LONG_AGO,
         confirmations=confirmations,
+        **more,
     )
+
+
+def unread(*ids: str, unreadable: int = 0) -> OpenHold:
+    """Give a hold of images that an answer with more than *unreadable* unreadable records lacked."""
+    return hold(*ids, waits_for="readable", unreadable=unreadable)
+
+
+def withdrawn(result: Verdict) -> set[str]:
+    return {image_id for event, image_id in events(result) if event == "withdrawn"}
 
 
 def test_first_good_observation_is_the_baseline() -> None:
@@ -83,9 +94,40 @@ def test_what_trips_the_guard(before: tuple[tuple[str, str], ...], listed: tuple
 
 def test_reissues_do_not_count_towards_the_guard() -> None:
     """Images whose counterpart is in the answer are updates: believed at once, however many."""
-    result = verdict(known_images(*FOUR), reasked=False, a2="A", b2="B", c2="C", d2="D")
+    result = verdict(known_images(*FOUR), "a", reasked=False, b2="B", c2="C", d2="D")
     assert not result.ask_again
-    assert {change.counterpart for change in result.changes if change.event == "withdrawn"} == {"a2", "b2", "c2", "d2"}
+    assert {change.counterpart for change in result.changes if change.event == "withdrawn"} == {"b2", "c2", "d2"}
+
+
+@pytest.mark.parametrize(
+    ("more", "is_held"), [({}, True), ({"withdrawn_before": frozenset({image_key("a2")})}, False)]
+)
+def test_an_answer_of_strange_ids_has_no_exemption(more: dict[str, Any], is_held: bool) -> None:
+    """Where not one id was ever seen at the target, namesakes are no updates: the list may be a neighbour's."""
+    result = verdict(known_images(*FOUR, **more), a2="A", b2="B", c2="C", d2="D")
+    assert result.hold == ({image_key(i) for i in "abcd"} if is_held else set())
+    assert withdrawn(result) == (set() if is_held else set("abcd"))
+
+
+CUSTOM = {image_key(i, "CustomImageSet"): {"image_name": i} for i in ("x", "y", "z")}
+
+
+@pytest.mark.parametrize(
+    ("custom", "listed", "is_held"),
+    [
+        (2, (), True),  # it held min_images and is empty now
+        (2, ("x",), False),
+        (1, (), False),  # too small to count
+    ],
+)
+def test_a_set_that_empties_is_judged_like_everything(custom: int, listed: tuple[str, ...], is_held: bool) -> None:
+    """The loss of a whole set is not believed at once, however small a part of the target it is."""
+    base = {image_key(str(n)): {"image_name": str(n)} for n in range(20)}
+    ours = dict(list(CUSTOM.items())[:custom])
+    known = Known(images={**base, **ours}, last_good_at=EARLIER)
+    snapshot = Snapshot(images={**base, **{key: value for key, value in ours.items() if key.image_id in listed}})
+    result = judge(compare(known, snapshot), known, snapshot, GuardPolicy(), observed_at=NOON, reasked=True)
+    assert result.hold == (ours.keys() if is_held else set())
 
 
 def test_listed_images_are_recorded_while_others_are_held() -> None:
@@ -134,9 +176,76 @@ def test_a_second_loss_gets_a_hold_of_its_own() -> None:
     assert result.confirmed == (7,)
 
 
-def test_absence_beside_an_unreadable_record_is_held() -> None:
-    """A record without a readable id may be the missing image: the absence is not believed at once."""
-    assert verdict(known_images(*FOUR), "a", "b", "c", unreadable=1).hold == {image_key("d")}
+@pytest.mark.parametrize(("before", "now", "is_held"), [(0, 1, True), (1, 2, True), (1, 1, False), (2, 1, False)])
+def test_absence_beside_more_unreadable_records_is_held(before: int, now: int, is_held: bool) -> None:
+    """Each record that cannot be read may be a missing image, unless it could not be read before either."""
+    result = verdict(known_images(*FOUR, unreadable=before), "a", "b", "c", unreadable=now)
+    assert result.hold == ({image_key("d")} if is_held else set())
+    assert withdrawn(result) == (set() if is_held else {"d"})
+    assert not is_held or result.waits_for == "readable"
+
+
+def test_absence_of_an_updated_image_waits_for_readable_records_too() -> None:
+    """Beside more unreadable records not even an update is believed: the old image may be among them."""
+    result = verdict(known_images(*FOUR), "a", "b", "c", unreadable=1, d2="D")
+    assert (result.hold, events(result)) == ({image_key("d")}, {("appeared", "d2")})
+
+
+@pytest.mark.parametrize("unreadable", [1, 2, 5])
+def test_equal_counts_confirm_nothing(unreadable: int) -> None:
+    """What waits for readable records waits on while there are more unreadable ones than before it."""
+    known = known_images(*FOUR, holds=(unread("d"),), unreadable=1)
+    result = verdict(known, "a", "b", "c", unreadable=unreadable)
+    assert (result.outcome, result.completed, result.confirmed, result.changes) == ("held", (), (), ())
+
+
+@pytest.mark.parametrize(("limit", "unreadable"), [(0, 0), (2, 2), (2, 1)])
+def test_an_answer_that_is_read_as_before_ends_the_wait(limit: int, unreadable: int) -> None:
+    """With no more unreadable records than before, the absence is a withdrawal, dated to the first held answer."""
+    known = known_images(*FOUR, holds=(unread("d", unreadable=limit),), unreadable=3)
+    result = verdict(known, "a", "b", "c", unreadable=unreadable, reasked=False)
+    assert (result.outcome, result.completed) == ("ok", (7,))
+    assert [(c.observed_at, c.not_before) for c in result.changes] == [(EARLIER, LONG_AGO)]
+
+
+def test_a_wait_that_ends_meets_the_guard() -> None:
+    """What waited and would have been too much for one answer is asked again, and waits for confirmations then."""
+    known = known_images(*FOUR, holds=(unread("b", "c", "d"),), unreadable=3)
+    assert verdict(known, "a", reasked=False).ask_again
+    result = verdict(known, "a")
+    assert (result.outcome, result.lifted, result.completed, result.changes) == ("held", (7,), (), ())
+
+
+def test_an_image_that_returns_leaves_the_others_waiting() -> None:
+    """Beside unreadable records one image that is listed again says nothing about the others."""
+    known = known_images(*FOUR, holds=(unread("c", "d"),), unreadable=2)
+    result = verdict(known, "a", "b", "c", unreadable=1)
+    assert (result.outcome, result.changes, result.dissolved) == ("held", (), ())
+    assert result.returned == {7: {image_key("c")}}
+
+
+def test_the_last_image_that_returns_dissolves_the_wait() -> None:
+    """A hold whose images are all listed again is over."""
+    known = known_images(*FOUR, holds=(unread("c", "d"),), unreadable=2)
+    result = verdict(known, "a", "b", "c", "d", unreadable=1)
+    assert (result.outcome, result.dissolved, result.returned) == ("ok", (7,), {})
+
+
+def test_absences_first_missed_later_are_judged_normally() -> None:
+    """While one image waits for readable records, another that goes beside as many of them is a withdrawal."""
+    known = known_images(*FOUR, ("e", "E"), holds=(unread("e"),), unreadable=1)
+    result = verdict(known, "a", "b", "c", unreadable=1)
+    assert (result.outcome, withdrawn(result)) == ("held", {"d"})
+
+
+def test_unreadable_records_confirm_no_hold() -> None:
+    """An answer with more unreadable records than the good one before a hold neither confirms nor dissolves it."""
+    known = known_images(*FOUR, holds=(hold("c", "d", confirmations=1, unreadable=0),))
+    missing = verdict(known, "a", "b", unreadable=2)
+    partly = verdict(known, "a", "b", "c", unreadable=1)
+    assert (missing.outcome, missing.confirmed, missing.completed, missing.changes) == ("held", (), (), ())
+    assert (partly.outcome, partly.dissolved, partly.returned) == ("held", (), {7: {image_key("c")}})
+    assert partly.changes == ()
 
 
 def test_returned_is_told_from_appeared() -> None:

@@ -105,13 +105,104 @@ def test_unknown_fields_are_kept_and_named() -> None:
     assert any("Quota" in notice for notice in snapshot.notices)
 
 
-@pytest.mark.parametrize("record", [{}, {"ImageName": "x"}, {"ImageId": None}, {"ImageId": " "}, 5, None, [], ""])
+@pytest.mark.parametrize(
+    "record", [{"ImageName": "x"}, {"ImageId": None}, {"ImageId": " "}, 5, False, [], "", "a,b", '{"ImageId": "a"}']
+)
 def test_record_without_an_id_is_counted(record: Any) -> None:
     """A record whose id cannot be read is counted and named, and the others are kept."""
     snapshot = read(answer(record, "uimage-b"))
     assert list(snapshot.images) == [image_key("uimage-b")]
-    assert snapshot.unreadable == 1
+    assert (snapshot.records, snapshot.unreadable) == (2, 1)
     assert snapshot.notices
+
+
+@pytest.mark.parametrize("record", [None, {}])
+def test_null_and_an_empty_object_are_no_records(record: Any) -> None:
+    """An element that is null or `{}` is no record, not one that could not be read."""
+    snapshot = read(answer(record, "uimage-b", record))
+    assert (list(snapshot.images), snapshot.records, snapshot.unreadable) == ([image_key("uimage-b")], 1, 0)
+    assert snapshot.notices == ()
+
+
+@pytest.mark.parametrize("record", [{"ImageId": "uimage-a"}, "uimage-a"])
+def test_one_record_is_a_list_of_one(record: Any) -> None:
+    """A set that is one record, or one id, lists that image alone."""
+    snapshot = read({"RetCode": 0, "CustomImageSet": record})
+    assert (list(snapshot.images), snapshot.records) == ([image_key("uimage-a", "CustomImageSet")], 1)
+
+
+def test_what_the_answer_says_it_is_about() -> None:
+    """Action, Region, Zone and ProjectId are read in any key case; one that is empty states nothing."""
+    snapshot = read({"RetCode": 0, "action": " X ", "Zone": "hk-02", "ZONE": "hk-01", "Region": "", "projectid": None})
+    assert snapshot.stated == (("Action", "X"), ("Zone", "hk-02"), ("Zone", "hk-01"))
+    assert snapshot.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("members", "excess"),
+    [
+        ({"TotalCount": 2}, 0),
+        ({"TotalCount": 1}, 0),
+        ({"TotalCount": 5}, 3),
+        ({"totalcount": "5"}, 3),
+        ({"ImageSetCount": 4}, 2),
+        ({"ImageCount": 3, "TotalCount": 9}, 7),
+        ({"CustomIImageSetCount": 3}, 1),
+        ({"TotalCount": 2**80}, 2**63 - 3),
+        ({"TotalCount": None}, 0),
+        ({"TotalCount": "many"}, 0),
+        ({"TotalCount": True}, 0),
+        ({"QuotaCount": 9}, 0),
+        ({"Meta": {"TotalCount": 9}}, 0),
+    ],
+)
+def test_counts(members: dict[str, Any], excess: int) -> None:
+    """A count at top level is compared with all records that are listed, readable or not."""
+    snapshot = read(answer({"ImageName": "no id"}, PHostImageSet=["uimage-a"], **members))
+    assert snapshot.excess == excess
+    assert any("records are listed" in notice for notice in snapshot.notices) == (excess > 0)
+
+
+@pytest.mark.parametrize(
+    ("members", "holding"),
+    [
+        ({"Data": [{"Id": "a"}]}, "Data"),
+        ({"Data": {"Page": {"Rows": [[{"Id": "a"}]]}}}, "Data"),
+        ({"Images": [{"ImageId": "a"}]}, "Images"),
+        ({"FutureImageSet": [{"ImageId": "a"}]}, "FutureImageSet"),
+        ({"Data": b"[[[["}, "Data"),
+        ({"Data": [{"Id": "a"}], "ImageSet": None}, ""),
+        ({"Data": [{"Id": "a"}], "custompHOSTiimageset": []}, ""),
+        ({"Data": ["a"]}, ""),
+        ({"Data": [{}]}, ""),
+        ({"Data": {"Rows": {"a": {"Id": "a"}}}}, ""),
+        ({"Meta": {}}, ""),
+        ({}, ""),
+    ],
+)
+def test_objects_under_an_unknown_member(members: dict[str, Any], holding: str) -> None:
+    """Where no known set is there, a member that holds a list of objects at any depth is named."""
+    assert read({"RetCode": 0, "Message": "", **members}).unknown_lists == holding
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_elsewhere"),
+    [
+        ([{"ImageId": "a", "ZoneId": 4001}, {"ImageId": "b", "ZoneId": "4001"}], True),
+        ([{"ImageId": "a", "ZoneId": 4001}, {"ImageId": "b", "ZoneId": 3002}], False),
+        ([{"ImageId": "a", "ZoneId": 4001}, {"ImageId": "b"}], False),
+        ([{"ImageId": "a", "ZoneId": 4001}, {"ImageName": "no id", "ZoneId": 4001}], True),
+        ([{"ImageId": "a", "ZoneId": 4001}, {"ImageName": "no id"}], False),
+        ([{"ImageId": "a", "ZoneId": 5001}], False),
+        ([], False),
+    ],
+)
+def test_every_record_is_elsewhere(rows: list[dict[str, Any]], is_elsewhere: bool) -> None:
+    """An answer is another zone's when each record states a number known for that zone, and the catalog agrees."""
+    known = {3002: "hk-02", 4001: "cn-bj2-02", 5001: "cn-sh2-01"}
+    catalog = {3002: "hk-02", 4001: "cn-bj2-02"}
+    snapshot = parse(answer(*rows), UK8S_IMAGE, "hk-02", known, catalog=catalog)
+    assert snapshot.is_elsewhere == is_elsewhere
 
 
 def test_foreign_records_are_left_out() -> None:

@@ -1,0 +1,96 @@
+"""
+Target and snapshot in, objection out: why an answer is none to the question that was asked, or was not understood.
+
+Such an answer says nothing about any image, present or absent: nothing is opened, changed or closed from it. Every
+other answer goes to `diff` and `guard`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from crawler.kinds import Kind
+from crawler.model import Snapshot, Target
+from crawler.targets import request_parameters
+
+#: A check that an account may switch off, for a brand that answers so for ever.
+Tolerable = Literal["action", "echo", "foreign", "count"]
+#: What each of them lets pass.
+TOLERATED: Mapping[Tolerable, str] = {
+    "action": "call themselves by another action",
+    "echo": "name another region, zone or project",
+    "foreign": "list the records of another zone alone",
+    "count": "count more records than they list",
+}
+
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastGood:
+    """What is known of a target's last good answer."""
+
+    #: Records without a readable id.
+    unreadable: int = 0
+    #: By how many records it counted more than it listed; None: there was no good answer yet.
+    excess: int | None = None
+    #: The target has open images.
+    has_images: bool = False
+
+
+def objection(
+    target: Target, kind: Kind, snapshot: Snapshot, last: LastGood, tolerated: Collection[Tolerable] = ()
+) -> str | None:
+    """
+    Give in a sentence why an answer of *target* is not to be believed at all; None: nothing is against it.
+
+    *snapshot* is what it says, *last* what is known of the one before, *tolerated* names the checks that do not count.
+    """
+    found = _objections(target, kind, snapshot, last)
+    return next((sentence for check, sentence in found if check not in tolerated), None)
+
+
+def other_action(stated: str, action: str, aliases: Collection[str] = ()) -> str | None:
+    """Give in a sentence why an answer that calls itself *stated* is none to *action*; None: it is one."""
+    known = {name.casefold() for name in (action, *aliases)}
+    if stated.casefold().removesuffix("response") in known or stated.casefold() in known:
+        return None
+    return f"the answer is one to another question: its Action is {_shown(stated)}, not {action}Response"
+
+
+def _objections(
+    target: Target, kind: Kind, snapshot: Snapshot, last: LastGood
+) -> Iterator[tuple[Tolerable | None, str]]:
+    asked = {"ProjectId": "", **request_parameters(target, {})}
+    for name, stated in snapshot.stated:
+        if name == "Action":
+            if sentence := other_action(stated, kind.action, kind.aliases):
+                yield "action", sentence
+        elif asked[name] and _place(name, stated) != _place(name, asked[name]):
+            yield "echo", f"the answer is about another {name}: {_shown(stated)}, not {asked[name]}"
+    if snapshot.is_elsewhere and last.has_images:
+        yield "foreign", f"each of its {snapshot.records} records states the ZoneId of another zone than {target.zone}"
+    if snapshot.records == snapshot.unreadable > last.unreadable:
+        yield None, f"none of its {snapshot.records} records could be read: they have no {kind.id_keys[0]}"
+    if snapshot.unknown_lists:
+        yield None, f"it has none of the sets of {kind.action}, but objects under {_shown(snapshot.unknown_lists)}"
+    if last.excess is not None and snapshot.excess and snapshot.excess != last.excess:
+        yield (
+            "count",
+            f"it lists {snapshot.records} of {snapshot.records + snapshot.excess} records "
+            f"(the last good answer lacked {last.excess} of its count)",
+        )
+
+
+def _place(name: str, value: str) -> str:
+    """Give a place in the form in which two spellings of it are one; a project may be followed by what is under it."""
+    folded = value.strip().casefold()
+    return folded.partition("/")[0].strip() if name == "ProjectId" else folded
+
+
+def _shown(text: str) -> str:
+    """Give a text of the answer as a sentence may carry it: short, on one line, nothing that does not show."""
+    line = "".join(char if char.isprintable() else " " for char in text[:_SHOWN_CHARACTERS])
+    return line if len(text) <= _SHOWN_CHARACTERS else f"{line}…"
