@@ -60,6 +60,13 @@ def other_action(stated: str, action: str, aliases: Collection[str] = ()) -> str
     return f"the answer is one to another question: its Action is {_shown(stated)}, not {action}Response"
 
 
+def tolerance(tolerated: Collection[Tolerable]) -> Iterator[str]:
+    """Yield a sentence about what is let pass where checks are *tolerated*; nothing where none is."""
+    if tolerated:
+        passing = " or ".join(TOLERATED[check] for check in tolerated)
+        yield f"tolerate is set: answers are believed, and what they lack, that {passing}"
+
+
 def _objections(
     target: Target, kind: Kind, snapshot: Snapshot, last: LastGood
 ) -> Iterator[tuple[Tolerable | None, str]]:

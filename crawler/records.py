@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from crawler.model import Event, Outcome, RunStatus, Target, iso_utc
+from crawler.model import Event, Outcome, RunStatus, Target, WaitsFor, iso_utc
 
 #: Why a row's state is `unknown`.
 Reason = Literal["held", "denied", "failed", "skipped", "retired", "deselected", "stale", "never_observed"]
@@ -165,6 +165,7 @@ class HoldRow:
     held_at: datetime
     not_before: datetime | None
     confirmations: int
+    waits_for: WaitsFor
     resolved_at: datetime | None
     #: Who accepted or rejected it by hand.
     resolved_by: str | None
@@ -183,6 +184,7 @@ class HoldRow:
             "held_at": iso_utc(self.held_at),
             "not_before": iso_utc(self.not_before),
             "confirmations": self.confirmations,
+            "waits_for": self.waits_for,
             "resolved_at": iso_utc(self.resolved_at),
             "resolved_by": self.resolved_by,
         }

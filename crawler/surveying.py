@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from crawler.fetch import ApiClient, Discovery, discover
 from crawler.model import Catalog, Project
+from crawler.objections import tolerance
 from crawler.settings import AccountSettings
 from crawler.targets import configured_catalog, configured_projects
 
@@ -37,7 +38,12 @@ async def survey_all(
     stop: asyncio.Event | None,
 ) -> dict[str, Survey]:
     """Discover every account side by side, and give what there is to ask in each; *last* are the last good catalogs."""
-    found = await asyncio.gather(*(discover(clients[name], deadline=deadlines[name], stop=stop) for name in accounts))
+    found = await asyncio.gather(
+        *(
+            discover(clients[name], deadline=deadlines[name], stop=stop, tolerated=account.tolerate)
+            for name, account in accounts.items()
+        )
+    )
     return {
         name: survey_of(account, discovery, last[name])
         for (name, account), discovery in zip(accounts.items(), found, strict=True)
@@ -46,7 +52,7 @@ async def survey_all(
 
 def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | None) -> Survey:
     """Take what discovery gave, or the last catalog, or the configured places; and say which."""
-    problems = tuple(f"{account.name}: {problem}" for problem in discovery.problems)
+    problems = tuple(f"{account.name}: {problem}" for problem in (*tolerance(account.tolerate), *discovery.problems))
     if discovery.credential is not None:
         return Survey(catalog=last, is_good=False, notices=problems, refused=discovery.credential.message)
     projects, is_good, problem = _projects(account, discovery, last)

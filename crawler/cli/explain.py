@@ -1,4 +1,4 @@
-"""`crawler explain`: the two answers behind a change."""
+"""`crawler explain`: the two answers behind a change, or the one of a target that was not believed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crawler.errors import EmptySelection
 from crawler.moments import show_moment, tell_moment
 
 if TYPE_CHECKING:
-    from crawler.questions.evidence import Answer, Explanation
+    from crawler.questions.evidence import Answer, DoubtedAnswer, Explanation
     from crawler.records import RunSummary
 
 FIELDS = ("image_set", "image_id", "field", "before", "after")
@@ -29,17 +29,61 @@ COLUMNS = (
 )
 
 
+class _Subject(click.ParamType[int | str]):
+    """The number of a change, or a target as it is shown: six parts with slashes between."""
+
+    name = "subject"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        return str(value) if "/" in str(value) else int(NUMBER.convert(value, param, ctx))
+
+
 @click.command()
-@click.argument("number", metavar="CHANGE", type=NUMBER)
+@click.argument("subject", metavar="CHANGE|TARGET", type=_Subject())
 @format_option
 @pass_cli
-def explain(context: CliContext, number: int, fmt: str) -> None:
+def explain(context: CliContext, subject: int | str, fmt: str) -> None:
     """
     Show the two raw answers behind a change: the records in which they differ side by side, the runs, the request ids.
 
     CHANGE is an `id` of `crawler changes`. In json and jsonl both answers are there whole; in csv a line is one field
-    of one record.
+    of one record. TARGET is one that failed because its answer was not believed, such as
+    prod/org-x/hk/hk-02/uk8s-image/default: its last such answer is shown, and why.
     """
+    if isinstance(subject, int):
+        _explain_change(context, subject, fmt)
+    else:
+        _explain_target(context, subject, fmt)
+
+
+def _explain_target(context: CliContext, name: str, fmt: str) -> None:
+    from crawler.store import explain as store
+
+    zone = context.history_settings().timezone
+    with context.history() as conn:
+        found = store.doubted(conn, name)
+    if found is None:
+        raise EmptySelection(
+            f"No answer of a target {visible(name)} was kept as not believed; `crawler status` lists targets."
+        )
+    if fmt == "table":
+        write_out(line + "\n" for line in _describe_doubted(found, zone))
+    elif fmt == "csv":
+        emit([found.as_dict()], [], fmt, fields=tuple(found.as_dict()))
+    else:
+        write_out([json_line(found.as_dict()), "\n"])
+
+
+def _describe_doubted(found: DoubtedAnswer, zone: tzinfo) -> Iterator[str]:
+    yield visible(f"target    {found.target}")
+    yield visible(f"why       {found.message}")
+    yield f"since     {show_moment(found.since, zone)}"
+    yield f"answer    {_answer(found.answer, zone)}"
+    yield ""
+    yield from map(visible, found.answer.text().splitlines())
+
+
+def _explain_change(context: CliContext, number: int, fmt: str) -> None:
     from crawler.store import explain as store
 
     zone = context.history_settings().timezone

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 FIELDS = (
     "account", "project", "region", "zone", "kind", "variant", "id", "run", "status", "images", "held_at",
-    "not_before", "confirmations", "resolved_at", "resolved_by",
+    "not_before", "confirmations", "waits_for", "resolved_at", "resolved_by",
 )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ COLUMNS = (
     Column("status", "STATUS"),
     Column("held_at", "HELD", kind="time"),
     Column("confirmations", "CONFIRMED", kind="count"),
+    Column("waits_for", "WAITS FOR"),
     Column("images", "IMAGES", cell=_images),
     Column("resolved_by", "BY", optional=True),
 )
@@ -54,6 +55,7 @@ def holds() -> None:
     Withdrawals that are not believed yet, and a person's word for or against them.
 
     An answer that suddenly lacks most of a zone's images is held: the next good answers confirm it or prove it wrong.
+    Images that an answer lacks beside more unreadable records than before wait for one that has no more of them.
     """
 
 
@@ -62,7 +64,7 @@ def holds() -> None:
 @reader_options
 @pass_cli
 def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: Selected) -> None:
-    """List the open holds: where, which images, since when, how often confirmed."""
+    """List the open holds: where, which images, since when, how often confirmed, what they wait for."""
     from crawler.store.holds import holds as rows_of
 
     settings = context.history_settings()

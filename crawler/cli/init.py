@@ -163,7 +163,7 @@ async def _discover(context: CliContext, account: AccountSettings) -> Discovery:
     )
     options = FetchOptions(attempts=2, timeout_seconds=PATIENCE_SECONDS / 2)
     async with ApiClient(endpoint, options, timing=timing) as client:
-        return await discover(client, deadline=timing.monotonic() + PATIENCE_SECONDS)
+        return await discover(client, deadline=timing.monotonic() + PATIENCE_SECONDS, tolerated=account.tolerate)
 
 
 def _advice(ret_code: int | None, starter: Starter) -> str:

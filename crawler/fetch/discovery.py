@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from crawler.fetch.brake import Brake, CallCut
 from crawler.fetch.limits import RetryBudget
 from crawler.fetch.retry import decide
 from crawler.model import Place, Project
+from crawler.objections import Tolerable, other_action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +43,19 @@ async def discover(
     deadline: float | None = None,
     stop: asyncio.Event | None = None,
     budget: RetryBudget | None = None,
+    tolerated: Collection[Tolerable] = (),
 ) -> Discovery:
     """
     Ask for the regions, then for the projects; refused credentials end it after one request.
 
-    When the first question gets no answer at all the second is not asked: the endpoint is not there.
+    When the first question gets no answer at all the second is not asked: the endpoint is not there. An answer that
+    calls itself by another action is none, unless "action" is among what is *tolerated*.
     """
+    check_action = "action" not in tolerated
     brake = Brake(monotonic=client.timing.monotonic, deadline=deadline, stop=stop)
     problems: tuple[str, ...]
     async with brake.watched():
-        regions = await _ask(client, "GetRegion", brake, budget)
+        regions = await _ask(client, "GetRegion", brake, budget, check_action=check_action)
         if isinstance(regions, Refusal):
             problems = (_told("GetRegion", regions),)
             if regions.failure_class == "credential":
@@ -61,7 +65,7 @@ async def discover(
             places = None
         else:
             places, problems = _places(regions)
-        listed = await _ask(client, "GetProjectList", brake, budget)
+        listed = await _ask(client, "GetProjectList", brake, budget, check_action=check_action)
     if isinstance(listed, Refusal):
         if listed.failure_class == "denied":
             return Discovery(places=places, problems=problems, projects_refused=True, refusal=listed.message)
@@ -80,9 +84,12 @@ def _told(action: str, refusal: Refusal) -> str:
     return f"{action}: {refusal.message}{request}"
 
 
-async def _ask(client: ApiClient, action: str, brake: Brake, budget: RetryBudget | None) -> Mapping[str, Any] | Refusal:
+async def _ask(
+    client: ApiClient, action: str, brake: Brake, budget: RetryBudget | None, *, check_action: bool
+) -> Mapping[str, Any] | Refusal:
     form = client.form(action)
     attempts = throttled = 0
+    was_misdirected = False
     while True:
         try:
             answer = await client.attempt(form, brake, is_retry=attempts + throttled > 0)
@@ -92,7 +99,16 @@ async def _ask(client: ApiClient, action: str, brake: Brake, budget: RetryBudget
         except CallCut as cut:
             return Refusal(failure_class="transient", message=f"not asked: {cut}")
         if not isinstance(result, Refusal):
-            return result
+            sentence = _misdirected(result, action) if check_action else None
+            if sentence is None:
+                return result
+            # asked again once, like after a transient failure
+            result = Refusal(
+                failure_class="defect" if was_misdirected else "transient",
+                message=sentence,
+                request_uuid=answer.request_uuid,
+            )
+            was_misdirected = True
         refusal = client.heeded(result)
         attempts += not refusal.is_throttled
         wait_seconds = decide(
@@ -113,6 +129,12 @@ async def _ask(client: ApiClient, action: str, brake: Brake, budget: RetryBudget
             await brake.wait(client.timing.sleep(wait_seconds))
         except CallCut:
             return refusal
+
+
+def _misdirected(document: Mapping[str, Any], action: str) -> str | None:
+    """Say why an answer is none to *action*: it calls itself by another; None: it does not."""
+    stated = field_of(document, "Action")
+    return other_action(stated, action) if isinstance(stated, str) and stated.strip() else None
 
 
 def _rows(document: Mapping[str, Any], action: str, name: str) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:

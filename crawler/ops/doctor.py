@@ -23,6 +23,7 @@ from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken, SchemaM
 from crawler.fetch import ApiClient, Brake, CallCut, Discovery, NetworkFailure, Timing, discover
 from crawler.model import Catalog
 from crawler.moments import show_duration, zone_name
+from crawler.objections import tolerance
 from crawler.ops.findings import Finding, fail, ok, warn
 from crawler.ops.schedule import GRACE_SECONDS
 from crawler.pipeline import connect
@@ -121,7 +122,7 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
                     )
                 ]
             skew = findings.pop()
-            discovery = await discover(client, deadline=deadline)
+            discovery = await discover(client, deadline=deadline, tolerated=account.tolerate)
     except (OSError, ValueError) as exc:
         return [fail("endpoint", str(exc), "check the configuration of the account", about=account.name)]
     protocol = "over TLS, its certificate is good" if account.endpoint.startswith("https:") else "without TLS"
@@ -158,6 +159,8 @@ def _discovered(settings: Settings, account: AccountSettings, discovery: Discove
         yield fail("keys", discovery.credential.message, fix, about=name)
         return
     yield ok("keys", "a signed call was accepted", about=name)
+    for sentence in tolerance(account.tolerate):
+        yield warn("answers", sentence, "take out of `tolerate` what this brand answers rightly", about=name)
     for problem in discovery.problems:
         yield warn("catalog", problem, "runs fall back to the last catalog, or the configured places", about=name)
     if discovery.projects_refused and not account.project_ids:

@@ -43,6 +43,11 @@ class Answer:
         """Tell whether it lists an image."""
         return (image_set, image_id) in _records(self.document(), kind)
 
+    def text(self) -> str:
+        """Give it for people: JSON in lines, anything else as it came."""
+        document = self.document()
+        return json.dumps(document, ensure_ascii=False, indent=2) if document else self.body.decode("utf-8", "replace")
+
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `before` and `after`."""
         return {
@@ -110,6 +115,26 @@ class Explanation:
             "records": [pair.as_dict() for pair in self.records()],
             "before": self.before and self.before.as_dict(),
             "after": self.after and self.after.as_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtedAnswer:
+    """The last answer of a target that was not believed at all."""
+
+    target: Target
+    #: Why not.
+    message: str
+    since: datetime
+    answer: Answer
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the JSON shape of `explain TARGET`."""
+        return {
+            **self.target.as_dict(),
+            "message": self.message,
+            "since": iso_utc(self.since),
+            "answer": self.answer.as_dict(),
         }
 
 

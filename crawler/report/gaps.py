@@ -127,6 +127,7 @@ def _held(subscription: Subscription, facts: DigestFacts, territory: Territory) 
     """Fold the open holds into one entry per zone: every project of a zone got the same odd answer."""
     images: dict[Zone, dict[str, str]] = {}
     since: dict[Zone, tuple[datetime, int]] = {}
+    unread: set[Zone] = set()
     for hold in facts.holds:
         if hold.target not in territory.watched:
             continue
@@ -134,6 +135,7 @@ def _held(subscription: Subscription, facts: DigestFacts, territory: Territory) 
         if wanted:
             zone = zone_of(hold.target)
             images.setdefault(zone, {}).update(wanted)
+            unread |= {zone} if hold.waits_for == "readable" else set()
             since[zone] = min(since.get(zone, (hold.held_at, hold.confirmations)), (hold.held_at, hold.confirmations))
     return tuple(
         Held(
@@ -143,6 +145,7 @@ def _held(subscription: Subscription, facts: DigestFacts, territory: Territory) 
             image_count=len(named),
             since=since[zone][0],
             confirmations=since[zone][1],
+            is_unread=zone in unread,
         )
         for zone, named in sorted(images.items())
     )

@@ -308,7 +308,7 @@ class Writer:
         return Row(
             where=self.zone(held.account, held.zone),
             what=(Span(phrase.format(n=held.image_count, since=since, names=self.names(held.names, 6))),),
-            tail=self.words.held_note,
+            tail=self.words.held_unread_note if held.is_unread else self.words.held_note,
         )
 
 

@@ -263,6 +263,8 @@ class Held:
     image_count: int
     since: datetime
     confirmations: int
+    #: Some of it waits until no more records are unreadable than before.
+    is_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

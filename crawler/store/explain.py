@@ -9,13 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, select
 
-from crawler.questions.evidence import Answer, Explanation, kind_of
+from crawler.model import Target
+from crawler.questions.evidence import Answer, DoubtedAnswer, Explanation, kind_of
 from crawler.records import ChangeRow, RunSummary
 from crawler.store import reader
 from crawler.store.answers import change_row
-from crawler.store.selection import targets_by_id
+from crawler.store.selection import Filters, chosen_targets, targets_by_id
 from crawler.store.statements import written
-from crawler.store.tables import ChangeLog, Hold, HoldImage, Payload, Run, ScopeTarget
+from crawler.store.tables import ChangeLog, Hold, HoldImage, Payload, Run, RunException, ScopeTarget
 
 
 def explain(conn: Connection, change_id: int) -> Explanation | None:
@@ -37,6 +38,24 @@ def explain(conn: Connection, change_id: int) -> Explanation | None:
         observed_run=observed if row.after_payload_id else None,
         written_run=written,
     )
+
+
+def doubted(conn: Connection, name: str) -> DoubtedAnswer | None:
+    """Give the last answer of the target called *name* that was not believed at all; None where none was kept."""
+    parts = dict(zip(Target._fields, ((part,) for part in name.split("/")), strict=False))
+    target = next((found for found in chosen_targets(conn, Filters(**parts)) if str(found.target) == name), None)
+    if target is None:
+        return None
+    row = conn.execute(
+        select(RunException.message, RunException.since, RunException.payload_id)
+        .where(RunException.target_id == target.target_id, RunException.payload_id.is_not(None))
+        .order_by(RunException.from_run_id.desc())
+        .limit(1)
+    ).first()
+    answer = _answer(conn, row.payload_id) if row else None
+    if row is None or answer is None:
+        return None
+    return DoubtedAnswer(target=target.target, message=row.message, since=row.since, answer=answer)
 
 
 def change_count(conn: Connection) -> int:

@@ -41,6 +41,7 @@ def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: 
             held_at=row.held_at,
             not_before=row.not_before,
             confirmations=row.confirmations,
+            waits_for=row.waits_for,
             resolved_at=None if row.resolved_at == END_OF_TIME else row.resolved_at,
             resolved_by=row.resolved_by,
         )

@@ -222,9 +222,16 @@ def _planned_columns() -> Select[*tuple[Any, ...]]:
 def last_answers(conn: Connection, target_ids: Iterable[int]) -> dict[int, LastAnswer]:
     """Give what is kept of the last answer of each target."""
     return {
-        target_id: LastAnswer(*kept, version_ids=tuple(map(int, (version_ids or "").split())))
+        row.id: LastAnswer(
+            snapshot_digest=row.snapshot_digest,
+            payload_id=row.payload_id,
+            written_at=row.written_at,
+            unreadable=row.unreadable,
+            excess=row.excess,
+            version_ids=tuple(map(int, (row.version_ids or "").split())),
+        )
         for portion in portions(target_ids)
-        for target_id, *kept, version_ids in conn.execute(_kept_of_answers(), {"targets": portion})
+        for row in conn.execute(_kept_of_answers(), {"targets": portion})
     }
 
 
@@ -236,7 +243,8 @@ def _kept_of_answers() -> Select[*tuple[Any, ...]]:
     listed = select(func.aggregate_strings(cast(Interval.version_id, Text), " ")).where(
         Interval.target_id == TargetRow.id, Interval.valid_to == END_OF_TIME
     )
-    return select(TargetRow.id, *columns, listed.scalar_subquery()).where(among(TargetRow.id, "targets"))
+    version_ids = listed.scalar_subquery().label("version_ids")
+    return select(TargetRow.id, *columns, version_ids).where(among(TargetRow.id, "targets"))
 
 
 def mark(

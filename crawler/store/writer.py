@@ -32,6 +32,7 @@ from crawler.store.engine import Fence, begin, read
 from crawler.store.ledger import LastAnswer, PlannedTarget, finish_run, last_answers, positions
 from crawler.store.understanding import Judge, Understanding, Understood
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
     """A reply that has to be judged."""
@@ -157,7 +158,9 @@ class Recorder:
             return []
         with read(self._engine) as conn:
             last = last_answers(conn, sorted(answer.planned.target_id for answer in answers))
-            believed = [found for answer in answers if (found := self._believed(answer, last[answer.planned.target_id]))]
+            believed = [
+                found for answer in answers if (found := self._believed(answer, last[answer.planned.target_id]))
+            ]
             differing = [answer for answer in believed if not self._is_shuffled(answer, last[answer.planned.target_id])]
             states = state.load(
                 conn,

@@ -56,8 +56,8 @@ FIELDS = {
     "runs show 5": f"{RUN} {FAILURES}",
     "explain 1": f"{of('change', CHANGE)} {of('runs', RUNS_BEHIND)} {of('records', 'image_set image_id before after')} "
     f"{of('before after', 'request_uuid received_at size document')}",
-    "holds list --all": f"{TARGET} id run status {of('images', IMAGE)} held_at not_before confirmations resolved_at "
-    "resolved_by",
+    "holds list --all": f"{TARGET} id run status {of('images', IMAGE)} held_at not_before confirmations waits_for "
+    "resolved_at resolved_by",
     "report list --all": "id report kind state channel first_run last_run subject message_id queued_at made_at "
     + of("recipients", "address state attempts next_at refused trouble ended_at"),
     "config show": "database timezone stale_after limits guard smtp accounts reports",

@@ -113,7 +113,7 @@ class Story:
             HoldRow(
                 id=len(self.holds) + 1, run=run, target=target(where), status="open",
                 images=tuple(("ImageSet", image_id, name) for image_id in image_ids), held_at=at(run),
-                not_before=at(run - 1), confirmations=0, resolved_at=None, resolved_by=None,
+                not_before=at(run - 1), confirmations=0, waits_for="confirmations", resolved_at=None, resolved_by=None,
             )
         )  # fmt: skip
 

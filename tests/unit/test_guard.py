@@ -99,9 +99,7 @@ def test_reissues_do_not_count_towards_the_guard() -> None:
     assert {change.counterpart for change in result.changes if change.event == "withdrawn"} == {"b2", "c2", "d2"}
 
 
-@pytest.mark.parametrize(
-    ("more", "is_held"), [({}, True), ({"withdrawn_before": frozenset({image_key("a2")})}, False)]
-)
+@pytest.mark.parametrize(("more", "is_held"), [({}, True), ({"withdrawn_before": frozenset({image_key("a2")})}, False)])
 def test_an_answer_of_strange_ids_has_no_exemption(more: dict[str, Any], is_held: bool) -> None:
     """Where not one id was ever seen at the target, namesakes are no updates: the list may be a neighbour's."""
     result = verdict(known_images(*FOUR, **more), a2="A", b2="B", c2="C", d2="D")
@@ -188,7 +186,8 @@ def test_absence_beside_more_unreadable_records_is_held(before: int, now: int, i
 def test_absence_of_an_updated_image_waits_for_readable_records_too() -> None:
     """Beside more unreadable records not even an update is believed: the old image may be among them."""
     result = verdict(known_images(*FOUR), "a", "b", "c", unreadable=1, d2="D")
-    assert (result.hold, events(result)) == ({image_key("d")}, {("appeared", "d2")})
+    assert result.hold == {image_key("d")}
+    assert events(result) == {("appeared", "d2")}
 
 
 @pytest.mark.parametrize("unreadable", [1, 2, 5])
@@ -228,7 +227,7 @@ def test_the_last_image_that_returns_dissolves_the_wait() -> None:
     """A hold whose images are all listed again is over."""
     known = known_images(*FOUR, holds=(unread("c", "d"),), unreadable=2)
     result = verdict(known, "a", "b", "c", "d", unreadable=1)
-    assert (result.outcome, result.dissolved, result.returned) == ("ok", (7,), {})
+    assert (result.outcome, result.dissolved, dict(result.returned)) == ("ok", (7,), {})
 
 
 def test_absences_first_missed_later_are_judged_normally() -> None:
@@ -244,8 +243,8 @@ def test_unreadable_records_confirm_no_hold() -> None:
     missing = verdict(known, "a", "b", unreadable=2)
     partly = verdict(known, "a", "b", "c", unreadable=1)
     assert (missing.outcome, missing.confirmed, missing.completed, missing.changes) == ("held", (), (), ())
-    assert (partly.outcome, partly.dissolved, partly.returned) == ("held", (), {7: {image_key("c")}})
-    assert partly.changes == ()
+    assert (partly.outcome, partly.dissolved, partly.changes) == ("held", (), ())
+    assert partly.returned == {7: {image_key("c")}}
 
 
 def test_returned_is_told_from_appeared() -> None:

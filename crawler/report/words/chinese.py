@@ -121,6 +121,7 @@ CHINESE = Words(
     attached="篇幅所限未全部列出，完整变更见附件 changes.csv。",
     held_row=Counted("{since} {n} 个镜像不在列表中：{names}", "{since} {n} 个镜像不在列表中：{names}"),
     held_note="待后续运行确认",
+    held_unread_note="待无法解析的记录恢复可读",
     gap_images=Counted("{n} 个镜像状态未知", "{n} 个镜像状态未知"),
     refusal="RetCode {code}“{said}”",
     refusal_bare="RetCode {code}",

@@ -121,6 +121,7 @@ ENGLISH = Words(
     attached="Not everything fits here: the attached changes.csv has every change.",
     held_row=Counted("{n} image is not listed {since}: {names}", "{n} images are not listed {since}: {names}"),
     held_note="waits for later runs to confirm it",
+    held_unread_note="waits until records that could not be read can be read again",
     gap_images=Counted("{n} image unknown", "{n} images unknown"),
     refusal='RetCode {code} "{said}"',
     refusal_bare="RetCode {code}",

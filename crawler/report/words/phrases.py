@@ -122,6 +122,7 @@ class Words:
     # how well it is known
     held_row: Counted
     held_note: str
+    held_unread_note: str
     gap_images: Counted
     #: A RetCode with the provider's words, and alone.
     refusal: str

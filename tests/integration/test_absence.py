@@ -1,0 +1,342 @@
+"""What may confirm an absence: answers that are none to the question, or not understood, through the whole run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from crawler.emulator import EmulatorServer, run_in_thread
+from crawler.objections import TOLERATED, Tolerable
+from crawler.pipeline import RunResult
+from crawler.records import HoldRow
+from crawler.store import holds, reader
+from crawler.store.engine import begin, read
+from crawler.store.retention import prune
+from crawler.store.tables import RunException
+from tests.support.answers import NOON
+from tests.support.command import call
+from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.worlds import make_timeline, zone_number
+
+ZONES = ("hk-01", "hk-02", "sg-01")
+HERE = "hk-02"
+NAMES = {"a": "Ubuntu 20.04", "b": "CentOS 7.6", "c": "Anolis 8.6", "d": "Debian 12"}
+HOUR = timedelta(hours=1)
+Record = dict[str, Any]
+Document = dict[str, Any]
+
+
+def record(letter: str, zone: str = HERE, **more: Any) -> Record:
+    return {"ImageId": f"{zone}-{letter}", "ImageName": NAMES.get(letter, letter), "ZoneId": zone_number(zone), **more}
+
+
+def without_id(letter: str) -> Record:
+    return {"UImageId": f"{HERE}-{letter}", "ImageName": NAMES.get(letter, letter)}
+
+
+def listing(*records: Any, **more: Any) -> Document:
+    """Give an answer of the usual shape; *more* adds members, or takes one away with None for `Action`."""
+    document = {"RetCode": 0, "Action": "DescribeUK8SImageResponse", "ImageSet": list(records), **more}
+    return {name: value for name, value in document.items() if not (name == "Action" and value is None)}
+
+
+def images(letters: str = "abcd", zone: str = HERE) -> list[Record]:
+    return [record(letter, zone) for letter in letters]
+
+
+@dataclass
+class World:
+    """A cloud of three zones, of which one says what it is told to say, and the history of its runs."""
+
+    cloud: EmulatorServer
+    engine: Engine
+    database: str
+    at: datetime = NOON
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, document: Document | None = None, *, regions: Document | None = None, **fault: Any) -> RunResult:
+        """Let an hour pass and crawl; hk-02 answers *document* (None: the truth), GetRegion *regions*."""
+        said = [("DescribeUK8SImage", {"zone": HERE, **fault}, document), ("GetRegion", {}, regions)]
+        self.cloud.play(
+            make_timeline(
+                zones={zone: {f"{zone}-{letter}": name for letter, name in NAMES.items()} for zone in ZONES},
+                faults=[{"action": action, **where, "body": json.dumps(body)} for action, where, body in said if body],
+            )
+        )
+        self.at += HOUR
+        settings = settings_for(self.database, account_at(self.cloud.url, **self.options))
+        return crawl_once(self.engine, settings, self.at)
+
+    def outcome(self, document: Document | None = None, **more: Any) -> str:
+        """Crawl, and give the outcome of hk-02 with the letters of what was withdrawn there."""
+        before = len(self.withdrawn)
+        self.run(document, **more)
+        gone = "".join(sorted(self.withdrawn[before:]))
+        return f"{self.status.outcome} {gone}".strip()
+
+    @property
+    def status(self) -> Any:
+        with read(self.engine) as conn:
+            return next(row for row in reader.status(conn, now=self.at) if row.target.zone == HERE)
+
+    @property
+    def withdrawn(self) -> list[str]:
+        with read(self.engine) as conn:
+            rows = list(reader.changes(conn, events=["withdrawn"]))
+        ids = [row.image_id or "" for row in rows if row.target.zone == HERE]
+        return [image_id.removeprefix(f"{HERE}-") for image_id in ids]
+
+    @property
+    def holds(self) -> list[HoldRow]:
+        with read(self.engine) as conn:
+            return holds.holds(conn, include_resolved=True)
+
+    def questions(self) -> int:
+        """Count how often hk-02 was asked so far."""
+        return sum(line.zone == HERE and line.action == "DescribeUK8SImage" for line in self.cloud.log)
+
+
+@pytest.fixture
+def world(engine: Engine, database_url: str) -> Iterator[World]:
+    with run_in_thread(make_timeline(zones=ZONES)) as cloud:
+        yield World(cloud, engine, database_url)
+
+
+#: Answers that are none to the question, or not understood, each with what the status says.
+DOUBTED: Mapping[str, tuple[Document, str]] = {
+    "renamed id": (listing(*map(without_id, "abcd")), "none of its 4 records could be read"),
+    "wrapped set": (listing() | {"ImageSet": {"Items": images()}}, "none of its 1 records"),
+    "objects by id": (listing() | {"ImageSet": {row["ImageId"]: row for row in images()}}, "none of its 1 records"),
+    "set as a text": (listing() | {"ImageSet": json.dumps(images())}, "none of its 1 records"),
+    "set renamed": ({"RetCode": 0, "Images": images()}, "objects under Images"),
+    "deep in another member": ({"RetCode": 0, "Data": {"Page": {"Rows": images()}}}, "objects under Data"),
+    "list of projects": (
+        {"RetCode": 0, "Action": "GetProjectListResponse", "ProjectCount": 1, "ProjectSet": [{"ProjectId": "x"}]},
+        "its Action is GetProjectListResponse, not DescribeUK8SImageResponse",
+    ),
+    "list of projects without Action": ({"RetCode": 0, "ProjectSet": [{"ProjectId": "x"}]}, "objects under ProjectSet"),
+    "empty, of another action": (listing(Action="GetRegion"), "its Action is GetRegion,"),
+    "same list, of another action": (listing(*images(), Action="DescribeImageResponse"), "its Action is DescribeImage"),
+    "another zone's records": (listing(*images(zone="hk-01")), "each of its 4 records states the ZoneId of another"),
+    "another zone named": (listing(*images("a"), Zone="HK-01"), "about another Zone: HK-01, not hk-02"),
+    "another region named": (listing(*images("a"), region="sg"), "about another Region: sg, not hk"),
+    "another project named": (listing(*images("a"), ProjectId="org-b/x"), "about another ProjectId: org-b/x, not org-"),
+    "page of a longer list": (listing(*images("abc"), TotalCount=4), "it lists 3 of 4 records"),
+    "page by the set's count": (listing(*images("abc"), ImageSetCount="4"), "it lists 3 of 4 records"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DOUBTED)
+def test_an_answer_that_is_not_believed_changes_nothing(world: World, case: str) -> None:
+    """However often it comes, its target fails and nothing is opened or closed; then all goes on as before."""
+    document, sentence = DOUBTED[case]
+    world.run()
+    world.run()
+    before = world.questions()
+    results = [world.run(document) for _ in range(4)]
+
+    assert [result.exit_code for result in results] == [3] * 4
+    assert [dict(result.summary.targets) for result in results] == [
+        {"total": 3, "ok": 2, "held": 0, "denied": 0, "failed": 1, "skipped": 0}
+    ] * 4
+    assert {count for result in results for count in result.summary.changes.values()} == {0}
+    assert world.questions() - before == 8, "asked again once"
+    (failure,) = results[-1].summary.failures
+    assert (failure.failure_class, failure.ret_code) == ("defect", None)
+    assert sentence in failure.message
+    assert world.outcome() == "ok"
+    assert (world.withdrawn, world.holds) == ([], [])
+
+
+@pytest.mark.parametrize("case", [case for case in DOUBTED if case not in ("another zone's records",)])
+def test_a_first_answer_that_is_not_believed_is_no_baseline(world: World, case: str) -> None:
+    """A target whose first answer is not believed has no baseline yet, but for a count, which is told."""
+    document, _ = DOUBTED[case]
+    first = world.run(document)
+    if case.startswith("page"):
+        assert first.summary.baseline["targets"] == 3
+        assert any("records are listed" in notice for notice in first.summary.notices)
+    else:
+        assert first.summary.baseline["targets"] == 2
+        assert world.run().summary.baseline == {"targets": 1, "images": 4}
+
+
+def test_the_answer_is_kept_and_shown(world: World) -> None:
+    """`explain TARGET` shows the last answer that was not believed, and why; it outlives the history before it."""
+    world.run()
+    document, sentence = DOUBTED["list of projects"]
+    world.run(document)
+    world.run(document)
+    last, other = DOUBTED["empty, of another action"]
+    name = f"prod/org-example/hk/{HERE}/uk8s-image/default"
+
+    def explained(*words: str, code: int = 0) -> str:
+        return call("--database", world.database, "explain", name, *words, code=code).output
+
+    found = json.loads(explained("-o", "json"))
+    assert (found["zone"], found["answer"]["document"]) == (HERE, document)
+    assert sentence in found["message"]
+    assert '"ProjectId": "x"' in explained()
+    with read(world.engine) as conn:
+        assert conn.execute(select(func.count(RunException.payload_id))).scalar_one() == 1, "kept once"
+    world.run(last)
+    assert other in json.loads(explained("-o", "jsonl"))["message"]
+    prune(world.engine, None, before=world.at + HOUR / 2, now=world.at + HOUR)
+    assert json.loads(explained("-o", "json"))["answer"]["document"] == last
+    name = "prod/org-example/hk/hk-01/uk8s-image/default"
+    assert "No answer of a target prod/org-example/hk/hk-01" in explained(code=2)
+
+
+def test_a_single_odd_answer_is_asked_again(world: World) -> None:
+    """Where the second answer is a good one the target is `ok`, and nothing tells of the first."""
+    world.run()
+    document, _ = DOUBTED["page of a longer list"]
+    result = world.run(document, attempts=[1])
+    assert (world.status.outcome, result.exit_code, result.summary.failures) == ("ok", 0, ())
+
+
+EVERYDAY: Mapping[str, Callable[[str], Document]] = {
+    "a record unreadable all along": lambda now: listing(*images(now), without_id("x")),
+    "a constant excess": lambda now: listing(*images(now), TotalCount=len(now) + 3),
+    "empty members": lambda now: listing(*images(now), Meta={}, Data=[], Rows=None),
+    "null sets": lambda now: listing(*images(now), PHostImageSet=None, CustomImageSet="", CustomPHostImageSet={}),
+    "null records": lambda now: listing(None, *images(now), {}),
+    "lower-case keys": lambda now: {
+        "retcode": 0,
+        "action": "describeuk8simageresponse",
+        "imageset": [{name.lower(): value for name, value in row.items()} for row in images(now)],
+    },
+    "no Action": lambda now: listing(*images(now), Action=None),
+    "an empty Action": lambda now: listing(*images(now), Action=""),
+    "the asked Action": lambda now: listing(*images(now), Action="DescribeUK8SImage"),
+    "no ZoneId": lambda now: listing(*({**row, "ZoneId": None} for row in images(now))),
+    "custom sets as ids": lambda now: listing(*images(now), CustomImageSet=["hk-02-x", "hk-02-y"]),
+    "one custom record": lambda now: listing(*images(now), CustomImageSet="hk-02-x", PHostImageSet=record("z")),
+    "echoes": lambda now: listing(*images(now), Region="HK", Zone="Hk-02", ProjectId="org-example/sub"),
+    "empty echoes": lambda now: listing(*images(now), Region="", Zone=None, ProjectId=""),
+    "objects elsewhere": lambda now: listing(*images(now), Prices=[{"Price": 1}]),
+    "a smaller count": lambda now: listing(*images(now), TotalCount=1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EVERYDAY)
+def test_what_was_always_odd_goes_on(world: World, case: str) -> None:
+    """Oddities that a brand always shows keep no target from `ok`, and a real withdrawal comes at once."""
+    answers = [EVERYDAY[case](now) for now in ("abcd", "abcd", "abcd", "bcd", "bcd")]
+    assert [world.outcome(document) for document in answers] == ["ok", "ok", "ok", "ok a", "ok"]
+
+
+def test_a_neighbours_list_by_ids_alone_is_held(world: World) -> None:
+    """Namesakes of all images, under ids that were never seen here and without a ZoneId, replace nothing at once."""
+    world.run()
+    theirs = listing(*({**row, "ZoneId": None} for row in images(zone="hk-01")))
+    assert [world.outcome(theirs) for _ in range(2)] == ["held", "held"]
+    assert world.outcome() == "ok hk-01-ahk-01-bhk-01-chk-01-d"
+    assert [hold.status for hold in world.holds] == ["dissolved"]
+
+
+@pytest.mark.parametrize("gone", [{}, {"CustomImageSet": None}, {"CustomImageSet": []}])
+def test_a_set_that_vanishes_is_held_then_believed(world: World, gone: Document) -> None:
+    """A set of two among many images waits for two confirmations, and is withdrawn with the date of the first."""
+    many = images("abcdefgh")
+    ours = {"CustomImageSet": ["hk-02-x", "hk-02-y"]}
+    assert world.outcome(listing(*many, **ours)) == "ok"
+    assert [world.outcome(listing(*many, **gone)) for _ in range(4)] == ["held", "held", "ok xy", "ok"]
+
+
+def test_an_unreadable_record_keeps_its_image(world: World) -> None:
+    """An image that lost its id waits for ever, while another that goes beside it is withdrawn as usual."""
+    world.run()
+    said = [listing(*images("abc"), without_id("d")), listing(*images("bc"), without_id("d"))]
+    assert [world.outcome(said[0]) for _ in range(5)] == ["held"] * 5
+    assert "1 of 4 images are not listed any more" in world.status.message
+    assert "no more unreadable records than before" in world.status.message
+    assert [world.outcome(said[1]) for _ in range(5)] == ["held a", *["held"] * 4]
+    assert world.outcome(listing(*images("bcd"))) == "ok"
+    assert [(hold.status, hold.waits_for) for hold in world.holds] == [("dissolved", "readable")]
+    assert world.withdrawn == ["a"]
+
+
+def test_readable_again_without_the_image(world: World) -> None:
+    """When the records can be read as before and the image is still missing, it was withdrawn at the first such one."""
+    world.run(listing(*images(), without_id("x")))
+    world.run(listing(*images("abc"), without_id("x"), without_id("d")))
+    held_at = world.at
+    world.run(listing(*images("abc"), without_id("x"), without_id("d")))
+    assert world.outcome(listing(*images("abc"), without_id("x"))) == "ok d"
+    with read(world.engine) as conn:
+        (change,) = reader.changes(conn, events=["withdrawn"])
+    assert held_at <= change.observed_at < held_at + HOUR
+    assert change.not_before is not None
+    assert held_at - HOUR <= change.not_before < held_at
+
+
+def test_one_of_two_images_returns(world: World) -> None:
+    """The image that can be read again is there; the other, which cannot, goes on waiting, and may be accepted."""
+    world.run()
+    world.run(listing(*images("ab"), without_id("c"), without_id("d")))
+    assert world.outcome(listing(*images("abc"), without_id("d"))) == "held"
+    waiting, back = world.holds
+    assert (waiting.status, [image[1] for image in waiting.images]) == ("open", ["hk-02-d"])
+    assert (back.status, [image[1] for image in back.images]) == ("dissolved", ["hk-02-c"])
+    with begin(world.engine) as conn:
+        assert holds.accept(conn, [waiting.id], who="ops", now=world.at + HOUR / 2) == 1
+    assert world.withdrawn == ["d"]
+    assert world.outcome(listing(*images("abc"), without_id("d"))) == "ok"
+
+
+def test_much_that_could_not_be_read_meets_the_guard(world: World) -> None:
+    """Most images, unreadable and then missing from a readable answer, wait for confirmations like any such loss."""
+    world.run()
+    assert world.outcome(listing(*images("a"), *map(without_id, "bcd"))) == "held"
+    assert [world.outcome(listing(*images("a"))) for _ in range(4)] == ["held", "held", "ok bcd", "ok"]
+
+
+def test_unreadable_answers_confirm_no_hold(world: World) -> None:
+    """A loss that waits for confirmations gets none from answers that cannot be read."""
+    world.run()
+    assert world.outcome(listing(*images("a"))) == "held"
+    garbled = listing(*images("a"), *map(without_id, "bcd"))
+    assert [world.outcome(garbled) for _ in range(4)] == ["held"] * 4
+    assert world.outcome() == "ok"
+    assert world.withdrawn == []
+
+
+TOLERABLE: Mapping[Tolerable, str] = {
+    "action": "same list, of another action",
+    "echo": "another zone named",
+    "foreign": "another zone's records",
+    "count": "page of a longer list",
+}
+
+
+@pytest.mark.parametrize("check", TOLERABLE)
+def test_a_check_that_is_switched_off(world: World, check: Tolerable) -> None:
+    """`tolerate` lets exactly its own check pass, and each run says so."""
+    world.options["tolerate"] = (check,)
+    told = world.run().summary.notices
+    assert any(notice.startswith("prod: tolerate is set") and TOLERATED[check] in notice for notice in told)
+    for name, case in TOLERABLE.items():
+        outcome = world.outcome(DOUBTED[case][0])
+        assert outcome.startswith("failed") == (name != check), name
+        world.run()
+
+
+def test_a_foreign_list_of_regions_is_no_discovery(world: World) -> None:
+    """An answer to GetRegion that calls itself by another action is asked again, and the last catalog stands in."""
+    world.run()
+    regions = {"RetCode": 0, "Action": "GetProjectListResponse", "Regions": [{"Region": "xx", "Zone": "xx-01"}]}
+    before = len(world.cloud.log)
+    result = world.run(regions=regions)
+    assert [line.action for line in world.cloud.log[before:]].count("GetRegion") == 2
+    assert result.summary.targets["ok"] == 3
+    assert any("GetRegion: the answer is one to another question" in notice for notice in result.summary.notices)
+    assert any("asking what the last good catalog lists" in notice for notice in result.summary.notices)
+    world.options["tolerate"] = ("action",)
+    assert world.run(regions=regions).summary.targets["total"] == 4
