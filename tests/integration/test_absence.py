@@ -263,6 +263,17 @@ def test_an_unreadable_record_keeps_its_image(world: World) -> None:
     assert world.withdrawn == ["a"]
 
 
+def test_what_a_hold_waits_for_is_listed(world: World) -> None:
+    """`holds list` says whether a hold waits for confirmations or for readable records, and JSON too."""
+    world.run()
+    world.run(listing(*images("abc"), without_id("d")))
+    table = call("--database", world.database, "holds", "list", now=world.at).stdout
+    (hold,) = json.loads(call("--database", world.database, "holds", "list", "-o", "json", now=world.at).stdout)
+    assert "WAITS FOR" in table
+    assert " readable " in table
+    assert (hold["waits_for"], hold["confirmations"]) == ("readable", 0)
+
+
 def test_readable_again_without_the_image(world: World) -> None:
     """When the records can be read as before and the image is still missing, it was withdrawn at the first such one."""
     world.run(listing(*images(), without_id("x")))

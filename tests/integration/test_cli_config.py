@@ -82,6 +82,18 @@ def test_show(path: Path) -> None:
     assert document["accounts"][0]["private_key"] == "********"
 
 
+def test_tolerate(path: Path) -> None:
+    """What is tolerated is shown; a check that there is none of is named with those that there are."""
+    path.write_text(TEXT.replace('name = "prod"', 'name = "prod"\ntolerate = ["count", "action"]'))
+    document = tomllib.loads(call("--config", path, "config", "show").stdout)
+    assert document["accounts"][0]["tolerate"] == ["count", "action"]
+
+    path.write_text(TEXT.replace('name = "prod"', 'name = "prod"\ntolerate = ["counts"]'))
+    said = call("--config", path, "config", "validate", code=2).stderr
+    assert "accounts[0].tolerate" in said
+    assert "count" in said
+
+
 def test_environment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a file the environment is what is checked."""
     monkeypatch.chdir(tmp_path)

@@ -148,6 +148,15 @@ def test_certificate(light: Driver, tmp_path: Path) -> None:
     assert "certificate" in finding["message"]
 
 
+def test_tolerance(light: Driver, cloud: EmulatorServer) -> None:
+    """Checks that are switched off are a warning that says what is let pass."""
+    (finding,) = examined(light.configure(account(cloud.url, tolerate=["count", "echo"])))["answers"]
+
+    assert finding["state"] == "warn"
+    assert "count more records than they list or name another region, zone or project" in finding["message"]
+    assert "answers" not in examined(light.configure(account(cloud.url)))
+
+
 @pytest.mark.parametrize(("step", "word"), [(2, "private key"), (3, "channel-key"), (4, "white-list")])
 def test_keys(light: Driver, cloud: EmulatorServer, step: int, word: str) -> None:
     """Each way of refusing the keys has its own fix."""
