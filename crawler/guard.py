@@ -121,16 +121,10 @@ def _doubtful(
     if not lost or policy.confirmations == 0:
         return frozenset()
     is_much = len(lost) >= policy.min_images and len(lost) >= policy.ratio * len(had)
-    return lost if is_much or len(lost) == len(had) or _loses_a_set(lost, had, policy) else frozenset()
-
-
-def _loses_a_set(lost: Iterable[ImageKey], had: Iterable[ImageKey], policy: GuardPolicy) -> bool:
-    """Tell whether a set that held enough images is missing, or empty, now."""
     sizes = Counter(key.image_set for key in had)
-    return any(
-        count == sizes[image_set] >= policy.min_images
-        for image_set, count in Counter(key.image_set for key in lost).items()
-    )
+    emptied = sizes.keys() - {key.image_set for key in differences.merged}
+    loses_a_set = any(sizes[key.image_set] >= policy.min_images for key in lost if key.image_set in emptied)
+    return lost if is_much or loses_a_set or len(lost) == len(had) else frozenset()
 
 
 def _is_reissued(key: ImageKey, differences: Differences) -> bool:

@@ -19,7 +19,7 @@ from crawler.model import END_OF_TIME, Attributes, ImageKey
 from crawler.records import HoldRow
 from crawler.store.selection import EVERYTHING, Filters, chosen_targets
 from crawler.store.statements import portions
-from crawler.store.tables import ChangeLog, Hold, HoldImage, ImageVersion, Interval
+from crawler.store.tables import ChangeLog, Hold, HoldImage, ImageVersion, Interval, TargetRow
 from crawler.store.versions import Versions
 
 
@@ -69,7 +69,11 @@ def reject(conn: Connection, hold_ids: Sequence[int], *, who: str, now: datetime
 
     Raises UsageError when one of them is not an open hold; then nothing is written.
     """
-    _open_holds(conn, hold_ids)
+    for hold in _open_holds(conn, hold_ids):
+        if hold.waits_for == "readable":
+            # The next answer is measured by the good one before the hold, or as many unreadable records would be usual.
+            fewer = (TargetRow.id == hold.target_id) & (TargetRow.unreadable > hold.unreadable)
+            conn.execute(update(TargetRow).where(fewer).values(unreadable=hold.unreadable))
     _resolve(conn, hold_ids, "rejected", who, now)
 
 

@@ -302,6 +302,17 @@ def test_one_of_two_images_returns(world: World) -> None:
     assert world.outcome(listing(*images("abc"), without_id("d"))) == "ok"
 
 
+def test_a_rejected_wait_begins_again(world: World) -> None:
+    """Somebody who says that the image is there does not have it withdrawn by the next answer that is as unreadable."""
+    world.run()
+    garbled = listing(*images("abc"), without_id("d"))
+    assert world.outcome(garbled) == "held"
+    with begin(world.engine) as conn:
+        holds.reject(conn, [hold.id for hold in world.holds], who="ops", now=world.at + HOUR / 2)
+    assert [world.outcome(garbled) for _ in range(3)] == ["held"] * 3
+    assert [hold.status for hold in world.holds] == ["rejected", "open"]
+
+
 def test_much_that_could_not_be_read_meets_the_guard(world: World) -> None:
     """Most images, unreadable and then missing from a readable answer, wait for confirmations like any such loss."""
     world.run()

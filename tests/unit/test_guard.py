@@ -115,6 +115,7 @@ CUSTOM = {image_key(i, "CustomImageSet"): {"image_name": i} for i in ("x", "y", 
     [
         (2, (), True),  # it held min_images and is empty now
         (2, ("x",), False),
+        (2, ("new",), False),  # it holds other images now
         (1, (), False),  # too small to count
     ],
 )
@@ -123,7 +124,7 @@ def test_a_set_that_empties_is_judged_like_everything(custom: int, listed: tuple
     base = {image_key(str(n)): {"image_name": str(n)} for n in range(20)}
     ours = dict(list(CUSTOM.items())[:custom])
     known = Known(images={**base, **ours}, last_good_at=EARLIER)
-    snapshot = Snapshot(images={**base, **{key: value for key, value in ours.items() if key.image_id in listed}})
+    snapshot = Snapshot(images={**base, **{image_key(i, "CustomImageSet"): {} for i in listed}})
     result = judge(compare(known, snapshot), known, snapshot, GuardPolicy(), observed_at=NOON, reasked=True)
     assert result.hold == (ours.keys() if is_held else set())
 
