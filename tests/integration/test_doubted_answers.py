@@ -37,7 +37,7 @@ def play(diary: Diary, answers: Sequence[Answer]) -> tuple[int, str, str]:
     diary.finish(run_id, recorder)
     with read(diary.engine) as conn:
         (row,) = reader.status(conn, now=diary.now)
-    return asked + len(again), row.outcome, row.message or ""
+    return asked + len(again), str(row.outcome), row.message or ""
 
 
 @pytest.mark.parametrize(
