@@ -183,8 +183,8 @@ class Snapshot:
     records: int = 0
     #: Of those, the ones without a readable id.
     unreadable: int = 0
-    #: By how many records the largest count that the answer states is larger than what it lists.
-    excess: int = 0
+    #: By how many records the largest count that the answer states is larger than what it lists; None: it states none.
+    excess: int | None = None
     #: A member that holds objects at some depth, where the answer has none of the kind's sets; empty: there is none.
     unknown_lists: str = ""
     #: What the answer says it is about: names of `STATED` with what was stated, in the order of the answer.
@@ -223,7 +223,7 @@ class Known:
     last_good_at: datetime | None = None
     #: No good observation yet: this one is the baseline.
     is_new: bool = False
-    #: Unreadable records of the last good answer.
+    #: Unreadable records of the last good answer that did not lack too much.
     unreadable: int = 0
 
 
@@ -283,6 +283,8 @@ class Verdict:
     lifted: tuple[int, ...] = ()
     #: The guard wants the target asked again before this verdict stands.
     ask_again: bool = False
+    #: What the answer leaves unread is the measure of the next one: nothing about it waits for confirmations.
+    is_measure: bool = True
 
     @property
     def keys(self) -> frozenset[ImageKey]:

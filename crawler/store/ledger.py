@@ -75,7 +75,7 @@ class LastAnswer(NamedTuple):
     snapshot_digest: str | None
     payload_id: int | None
     written_at: datetime | None
-    #: Of the last good answer: records without a readable id, and by how many it counted more than it listed.
+    #: See `TargetRow`.
     unreadable: int
     excess: int
     #: Of the images that are open, the versions.

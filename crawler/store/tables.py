@@ -101,12 +101,13 @@ class TargetRow(Base):
     payload_id: Mapped[int | None] = mapped_column(ForeignKey("payloads.id"), comment="evidence of that snapshot")
     written_at: Mapped[datetime | None] = mapped_column(comment="time of the last reply that wrote anything here")
     unreadable: Mapped[int] = mapped_column(
-        server_default=text("0"), comment="records of the last good answer without a readable id"
+        server_default=text("0"),
+        comment="records without a readable id in the last good answer that did not lack too much",
     )
     excess: Mapped[int] = mapped_column(
         BigKey,
         server_default=text("0"),
-        comment="by how many records the last good answer counted more than it listed",
+        comment="by how many records that answer counted more than it listed",
     )
     missing_count: Mapped[int] = mapped_column(default=0, comment="good discoveries in a row without it")
     missing_needed: Mapped[int] = mapped_column(default=0, comment="how many retire it: 3, or 9 after a shrunken one")

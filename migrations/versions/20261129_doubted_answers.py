@@ -39,7 +39,7 @@ def upgrade() -> None:
                 sa.Integer(),
                 nullable=False,
                 server_default=sa.text("0"),
-                comment="records of the last good answer without a readable id",
+                comment="records without a readable id in the last good answer that did not lack too much",
             )
         )
         batch.add_column(
@@ -48,7 +48,7 @@ def upgrade() -> None:
                 KEY,
                 nullable=False,
                 server_default=sa.text("0"),
-                comment="by how many records the last good answer counted more than it listed",
+                comment="by how many records that answer counted more than it listed",
             )
         )
     with op.batch_alter_table("holds") as batch:

@@ -232,6 +232,15 @@ def test_what_was_always_odd_goes_on(world: World, case: str) -> None:
     assert [world.outcome(document) for document in answers] == ["ok", "ok", "ok", "ok a", "ok"]
 
 
+@pytest.mark.parametrize("odd", [listing(), listing(TotalCount=0), listing(*images("a"), TotalCount=1)])
+def test_a_held_answer_is_no_measure(world: World, odd: Document) -> None:
+    """What is usual of a target is not forgotten over an answer that lacks too much, nor over one without a count."""
+    usual = {now: listing(*images(now), without_id("x"), TotalCount=9) for now in ("abcd", "bcd")}
+    usual["bcd"]["TotalCount"] = 8
+    said = [usual["abcd"], odd, odd, usual["abcd"], listing(*images(), without_id("x")), usual["abcd"], usual["bcd"]]
+    assert [world.outcome(document) for document in said] == ["ok", "held", "held", "ok", "ok", "ok", "ok a"]
+
+
 def test_a_neighbours_list_by_ids_alone_is_held(world: World) -> None:
     """Namesakes of all images, under ids that were never seen here and without a ZoneId, replace nothing at once."""
     world.run()

@@ -149,18 +149,18 @@ def test_what_the_answer_says_it_is_about() -> None:
         ({"ImageCount": 3, "TotalCount": 9}, 7),
         ({"CustomIImageSetCount": 3}, 1),
         ({"TotalCount": 2**80}, 2**63 - 3),
-        ({"TotalCount": None}, 0),
-        ({"TotalCount": "many"}, 0),
-        ({"TotalCount": True}, 0),
-        ({"QuotaCount": 9}, 0),
-        ({"Meta": {"TotalCount": 9}}, 0),
+        ({"TotalCount": None}, None),
+        ({"TotalCount": "many"}, None),
+        ({"TotalCount": True}, None),
+        ({"QuotaCount": 9}, None),
+        ({"Meta": {"TotalCount": 9}}, None),
     ],
 )
-def test_counts(members: dict[str, Any], excess: int) -> None:
+def test_counts(members: dict[str, Any], excess: int | None) -> None:
     """A count at top level is compared with all records that are listed, readable or not."""
     snapshot = read(answer({"ImageName": "no id"}, PHostImageSet=["uimage-a"], **members))
     assert snapshot.excess == excess
-    assert any("records are listed" in notice for notice in snapshot.notices) == (excess > 0)
+    assert any("records are listed" in notice for notice in snapshot.notices) == bool(excess)
 
 
 @pytest.mark.parametrize(
