@@ -83,7 +83,6 @@ def judge(
             if hold not in dissolved and (gone := hold.keys.intersection(differences.merged))
         },
         lifted=tuple(hold.hold_id for hold in lifted),
-        is_measure=not ((held and not is_garbled) or lifted or len(completed) < len(confirming)),
     )
 
 

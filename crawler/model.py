@@ -183,7 +183,7 @@ class Snapshot:
     records: int = 0
     #: Of those, the ones without a readable id.
     unreadable: int = 0
-    #: By how many records the largest count that the answer states is larger than what it lists; None: it states none.
+    #: By how many records the largest count stated is larger than what is listed; None: none is, or that of nothing.
     excess: int | None = None
     #: A member that holds objects at some depth, where the answer has none of the kind's sets; empty: there is none.
     unknown_lists: str = ""
@@ -283,8 +283,11 @@ class Verdict:
     lifted: tuple[int, ...] = ()
     #: The guard wants the target asked again before this verdict stands.
     ask_again: bool = False
-    #: What the answer leaves unread is the measure of the next one: nothing about it waits for confirmations.
-    is_measure: bool = True
+
+    @property
+    def is_doubted(self) -> bool:
+        """The answer as a whole is doubted: later ones have to confirm what it lacks."""
+        return bool((self.hold and self.waits_for == "confirmations") or self.confirmed or self.lifted)
 
     @property
     def keys(self) -> frozenset[ImageKey]:

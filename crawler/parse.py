@@ -14,7 +14,7 @@ import hashlib
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -262,10 +262,12 @@ def _counts_records(folded: str, kind: Kind, canonical: Mapping[str, str]) -> bo
     return counted != folded and is_of_set
 
 
-def _excess(counts: Collection[tuple[str, int]], records: int) -> tuple[int | None, list[str]]:
-    """Give by how much the largest of the *counts* is larger than the *records* listed, and say so; None: no counts."""
-    sentences = [f"{key} is {number}, and {records} records are listed" for key, number in counts if number > records]
-    return max((max(0, number - records) for _, number in counts), default=None), sentences
+def _excess(counts: Sequence[tuple[str, int]], records: int) -> tuple[int | None, list[str]]:
+    """Give by how much the largest of the *counts* exceeds the *records* listed; None where that says nothing."""
+    larger = [(key, number) for key, number in counts if number > records]
+    sentences = [f"{key} is {number}, and {records} records are listed" for key, number in larger]
+    nothing_said = 0 if counts and records else None
+    return max((number - records for _, number in larger), default=nothing_said), sentences
 
 
 def _holds_objects(value: Any) -> bool:

@@ -217,23 +217,27 @@ class Recorder:
 
     def _decide_answer(self, answer: _Answer, known: state.TargetState) -> None:
         """Decide what an answer means for a target of which so much is *known*, or have it asked again."""
-        planned, snapshot = answer.planned, answer.understood.snapshot
+        planned = answer.planned
         # Never before what the target's history holds already, should the clock have been set back within the run.
         floor = [moment for moment in (planned.last_good_at, known.last.written_at) if moment is not None]
         observed_at = max([require_aware(answer.reply.received_at), *floor])
-        verdict = self._judge.decide(known.known, snapshot, observed_at=observed_at, reasked=answer.reasked)
+        verdict = self._judge.decide(
+            known.known, answer.understood.snapshot, observed_at=observed_at, reasked=answer.reasked
+        )
         if verdict.ask_again and not answer.reasked:
             self._waiting[planned.target] = answer
             return
+        snapshot, last = answer.understood.snapshot, known.last
+        # What a doubted answer is like is no measure for the next one: an empty one has no unreadable record either.
+        is_measure = not verdict.is_doubted
         news = News(
             evidence=self._understanding.evidence(answer.reply),
             digest=answer.understood.digest,
             verdict=verdict,
             state=known.narrowed_to(verdict.keys),
             observed_at=observed_at,
-            unreadable=snapshot.unreadable if verdict.is_measure else known.last.unreadable,
-            # An answer that states no count says nothing about what is usual.
-            excess=known.last.excess if snapshot.excess is None or not verdict.is_measure else snapshot.excess,
+            unreadable=snapshot.unreadable if is_measure else last.unreadable,
+            excess=snapshot.excess if is_measure and snapshot.excess is not None else last.excess,
         )
         setback = _held(news, len(known.known.images)) if verdict.outcome == "held" else None
         self._decide(Decision(planned=planned, setback=setback, news=news))
