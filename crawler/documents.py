@@ -11,15 +11,29 @@ from typing import Any
 
 import msgspec
 
+from crawler.errors import NotUnderstood
+
 #: A list or an object as text, checked and not decoded yet; its buffer is part of the body.
 Unread = msgspec.Raw
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Unread])
 _NESTED = b"[{"
 
+#: Values of one answer that are decoded; each takes some 50 to 250 bytes of memory, whatever it takes on the wire.
+MAX_VALUES = 400_000
+#: Integers of this size and more are held by no database.
+LARGEST_INTEGER = 2**63
+
 
 def members(body: bytes) -> dict[str, Any] | None:
-    """Give the members of the JSON object *body*, lists and objects `Unread`; None when it is no JSON object."""
+    """
+    Give the members of the JSON object *body*, lists and objects `Unread`; None when it is no JSON object.
+
+    Raises NotUnderstood where it holds more than MAX_VALUES values: decoding them would take the memory of the run.
+    """
+    # Every value but the first of its list or object has a comma before it, and every nested one a bracket.
+    if len(body) > MAX_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise NotUnderstood(f"the answer holds more than {MAX_VALUES:,} values, which is more than is read")
     try:
         if not body.isascii():
             body.decode()  # which the decoder does not look at inside of what it leaves unread
@@ -31,14 +45,28 @@ def members(body: bytes) -> dict[str, Any] | None:
 
 
 def read(value: Any) -> Any:
-    """Decode what is `Unread`, and give anything else as it is; what is nested too deeply stays bytes."""
+    """Decode what is `Unread`, and give anything else as it is; raise NotUnderstood where that cannot be done."""
     if not isinstance(value, Unread):
         return value
-    text = bytes(value)
     try:
-        return json.loads(text)
+        return json.loads(bytes(value))
     except RecursionError:
-        return text
+        raise NotUnderstood("the answer is nested too deeply to be read") from None
+    except ValueError:  # it is JSON, so it is an integer of thousands of digits
+        raise NotUnderstood("the answer holds a number that is too long to be read") from None
+
+
+def integer(value: object) -> int | None:
+    """Read an integer that may arrive as text; None when it is none, or one that no database holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    if isinstance(value, float) and value != number:
+        return None
+    return number if -LARGEST_INTEGER < number < LARGEST_INTEGER else None
 
 
 def _decoded(body: bytes) -> dict[str, Any] | None:

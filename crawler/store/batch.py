@@ -34,6 +34,8 @@ class Setback:
     failure_class: str | None = None
     ret_code: int | None = None
     request_uuid: str = ""
+    #: The answer that could not be understood.
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,21 +64,34 @@ class Decision:
         """Give the outcome of the observation."""
         return self.setback.outcome if self.setback else "ok"
 
+    @property
+    def answers(self) -> tuple[Evidence, ...]:
+        """Give the answers to keep with it: one with news, or one that was not understood."""
+        parts = (self.news, self.setback)
+        return tuple(part.evidence for part in parts if part is not None and part.evidence is not None)
+
 
 def write(
     conn: Connection, run_id: int, decisions: Sequence[Decision], versions: Versions, clock: Callable[[], datetime]
 ) -> None:
     """Write everything the *decisions* say."""
-    _write_setbacks(conn, run_id, decisions)
     news = [(decision.planned, decision.news) for decision in decisions if decision.news is not None]
+    payloads = store_payloads(conn, _evidence(decisions))
+    _write_setbacks(conn, run_id, decisions, payloads)
     if not news:
         return
-    payloads = store_payloads(conn, (item.evidence for _, item in news))
     _write_intervals(conn, run_id, news, versions)
     _write_holds(conn, run_id, news, payloads)
     _write_targets(conn, run_id, news, payloads)
     # Last, so that `recorded_at` is as near as can be to the moment others can see the rows.
     _write_changes(conn, run_id, news, payloads, clock)
+
+
+def _evidence(decisions: Iterable[Decision]) -> Iterator[Evidence]:
+    """Give the answers to keep: those with news, and the first of each span of those that were not understood."""
+    for decision in decisions:
+        if decision.news is not None or not _is_same(decision):
+            yield from decision.answers
 
 
 def _each(conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -88,7 +103,9 @@ def _each(conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -
 # --- outcomes other than ok, run-length ------------------------------------------------------------------------------
 
 
-def _write_setbacks(conn: Connection, run_id: int, decisions: Iterable[Decision]) -> None:
+def _write_setbacks(
+    conn: Connection, run_id: int, decisions: Iterable[Decision], payloads: Mapping[bytes, int]
+) -> None:
     """End the spans of trouble that are over, begin the new ones; one that goes on costs nothing."""
     ended: list[int] = []
     begun: list[dict[str, Any]] = []
@@ -109,6 +126,7 @@ def _write_setbacks(conn: Connection, run_id: int, decisions: Iterable[Decision]
                     "ret_code": setback.ret_code,
                     "message": setback.message,
                     "request_uuid": setback.request_uuid,
+                    "payload_id": payloads[setback.evidence.digest] if setback.evidence else None,
                     # Another RetCode begins another span; how long the outcome lasts goes on.
                     "since": before.since if before and before.outcome == setback.outcome else setback.at,
                     "last_good_at": planned.last_good_at,
@@ -307,9 +325,9 @@ def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: 
         conn.execute(
             insert(HoldImage),
             [
-                {"hold_id": hold_id, "image_set": key.image_set, "image_id": key.image_id}
+                {"hold_id": hold_id, "position": position, "image_set": key.image_set, "image_id": key.image_id}
                 for hold_id, target_id in added
-                for key in sorted(new[target_id][1].verdict.hold)
+                for position, key in enumerate(sorted(new[target_id][1].verdict.hold))
             ],
         )
     statement = update(Hold).where(Hold.id == bindparam("hold"))

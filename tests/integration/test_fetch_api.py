@@ -201,7 +201,7 @@ async def test_too_long() -> None:
         return web.Response(body=b"x" * (api_module.MAX_BODY_BYTES + 1))
 
     async with ApiServer(respond) as server, client_of(server.url) as client:
-        with pytest.raises(NetworkFailure, match="longer than 32 MB"):
+        with pytest.raises(NetworkFailure, match="longer than 8 MB"):
             await call(client)
 
 
