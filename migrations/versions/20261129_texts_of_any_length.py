@@ -56,7 +56,8 @@ def _number_images_of_holds() -> None:
     )
     op.execute(
         "INSERT INTO hold_images (hold_id, position, image_set, image_id) "
-        "SELECT hold_id, row_number() OVER (PARTITION BY hold_id ORDER BY image_set, image_id) - 1, image_set, image_id "
+        "SELECT hold_id, row_number() OVER (PARTITION BY hold_id ORDER BY image_set, image_id) - 1, "
+        "image_set, image_id "
         "FROM hold_images_by_text"
     )
     op.drop_table("hold_images_by_text")
