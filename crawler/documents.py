@@ -7,6 +7,7 @@ What is accepted, and what it means, is exactly what `json.loads` says; only the
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -18,9 +19,13 @@ Unread = msgspec.Raw
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Unread])
 _NESTED = b"[{"
+#: One such character makes Python hold a text in four bytes each.
+_BEYOND_16_BITS = re.compile(rb"[\xf0-\xf4]")
 
-#: Values of one answer that are decoded; each takes some 50 to 250 bytes of memory, whatever it takes on the wire.
-MAX_VALUES = 400_000
+#: Values of one answer that are decoded; each takes up to some 250 bytes of memory, whatever it takes on the wire.
+MAX_VALUES = 150_000
+#: What a value takes on an average, beside its text.
+VALUE_BYTES = 200
 #: Integers of this size and more are held by no database.
 LARGEST_INTEGER = 2**63
 
@@ -31,8 +36,7 @@ def members(body: bytes) -> dict[str, Any] | None:
 
     Raises NotUnderstood where it holds more than MAX_VALUES values: decoding them would take the memory of the run.
     """
-    # Every value but the first of its list or object has a comma before it, and every nested one a bracket.
-    if len(body) > MAX_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+    if len(body) > MAX_VALUES and _values(body) > MAX_VALUES:
         raise NotUnderstood(f"the answer holds more than {MAX_VALUES:,} values, which is more than is read")
     try:
         if not body.isascii():
@@ -42,6 +46,17 @@ def members(body: bytes) -> dict[str, Any] | None:
         # no object, or one of the oddities that only `json` takes: NaN, half a surrogate pair, a byte order mark
         return _decoded(body)
     return {name: value if memoryview(value)[:1].tobytes() in _NESTED else read(value) for name, value in found.items()}
+
+
+def weight_of(text: bytes) -> int:
+    """Return about how many bytes *text*, which is JSON, takes when it is decoded."""
+    bytes_of_a_character = 1 if text.isascii() else 4 if _BEYOND_16_BITS.search(text) else 2
+    return len(text) * bytes_of_a_character + VALUE_BYTES * _values(text)
+
+
+def _values(text: bytes) -> int:
+    # Every value but the first of its list or object has a comma before it, and every one that is nested a bracket.
+    return sum(map(text.count, (b",", b"[", b"{")))
 
 
 def read(value: Any) -> Any:

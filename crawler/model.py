@@ -290,13 +290,13 @@ def canonical_json(value: Any) -> str:
 
 def digest_of(value: Any) -> str:
     """Give the SHA-256 hex digest of *value*'s canonical JSON."""
-    return digest_and_size(value)[0]
+    return digest_and_json(value)[0]
 
 
-def digest_and_size(value: Any) -> tuple[str, int]:
-    """Give the same digest, and the bytes of that JSON."""
+def digest_and_json(value: Any) -> tuple[str, bytes]:
+    """Give the same digest, and that JSON."""
     encoded = _CANONICAL.encode(value)
-    return hashlib.sha256(encoded).hexdigest(), len(encoded)
+    return hashlib.sha256(encoded).hexdigest(), encoded
 
 
 def fold_keys(value: Any) -> Any:

@@ -27,10 +27,10 @@ IMAGES = 10_000
 QUEUE = 40
 #: Bytes of them, unpacked; decoded they take several times as much. A longer answer is alone.
 QUEUE_BYTES = 4 * 2**20
-#: Bytes of the answers whose news wait to be written.
-KEPT_BYTES = 16 * 2**20
+#: Bytes of memory that the answers take whose news wait to be written.
+PENDING_BYTES = 40 * 2**20
 #: How long after its account's deadline an answer may still be judged.
-JUDGING_SECONDS = 2.0
+JUDGING_SECONDS = 1.0
 #: The longest a decided target waits for its transaction.
 COMMIT_SECONDS = 30.0
 
@@ -188,7 +188,7 @@ class Observing:
                 is_full = (
                     recorder.pending >= self._batch
                     or recorder.pending_images >= IMAGES
-                    or recorder.pending_bytes >= KEPT_BYTES
+                    or recorder.pending_bytes >= PENDING_BYTES
                 )
                 if is_full or (is_open and not items):
                     await self._in_thread(self._recorder.commit)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from sys import intern
 from typing import Any, NamedTuple
 
-from crawler.documents import LARGEST_INTEGER, Unread, integer, read
+from crawler.documents import LARGEST_INTEGER, Unread, integer, read, weight_of
 from crawler.errors import NotUnderstood
 from crawler.kinds import Field, FieldType, Kind
 from crawler.model import Attributes, ImageKey, Recent, Snapshot, canonical_json, fold_keys
@@ -25,9 +25,9 @@ _FALSE = {"false", "0", "no"}
 #: Records of a set; a smaller one is a project's own as a rule, and read as quickly as looked up.
 WORTH_REMEMBERING = 5
 #: Records of one answer that are read; a zone of the largest brand lists some hundreds.
-MAX_RECORDS = 20_000
-#: Bytes of the sets that are remembered, before they were decoded.
-BYTES_AT_ONCE = 8 * 2**20
+MAX_RECORDS = 10_000
+#: Bytes that the sets which are remembered may take.
+BYTES_AT_ONCE = 48 * 2**20
 #: Different notices of one answer that are kept.
 MAX_NOTICES = 50
 #: How deep a field may be nested that is kept as it is.
@@ -76,7 +76,7 @@ class SetReader:
         if found is None:
             found = self._read_all(image_set, read(value))
             if len(found.records) >= WORTH_REMEMBERING:
-                self._read_before.put(likeness, found, memoryview(value).nbytes)
+                self._read_before.put(likeness, found, weight_of(bytes(value)))
         return found
 
     def _read_all(self, image_set: str, value: Any) -> SetReading:

@@ -29,8 +29,8 @@ from crawler.fetch.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_
 from crawler.fetch.signing import signed_form
 from crawler.fetch.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
 
-#: The longest answer that is read, unpacked; room for 20,000 images of 400 bytes.
-MAX_BODY_BYTES = 8 * 1024 * 1024
+#: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
+MAX_BODY_BYTES = 4 * 1024 * 1024
 #: A longer answer is a large one, of which an account holds one at a time.
 LARGE_BODY_BYTES = 256 * 1024
 #: Shorter than the idle times-out of common gateways, so that they rarely close a connection under a request.

@@ -48,6 +48,8 @@ class News:
     verdict: Verdict
     state: TargetState
     observed_at: datetime
+    #: The bytes of memory that the answer takes, about.
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, delete, insert
 
+from crawler.documents import weight_of
 from crawler.model import Known, Recent, Reply, Snapshot, Target, Verdict, digest_of
 from crawler.store.evidence import Evidence
 from crawler.store.ledger import PlannedTarget
@@ -24,8 +25,8 @@ MAX_NOTICES = 50
 MAX_COUNTED = 1_000
 #: Answers remembered as read: projects of a zone often get the same body, and more zones than this are nowhere.
 ANSWERS_AT_ONCE = 128
-#: Bytes of these answers.
-BYTES_AT_ONCE = 8 * 2**20
+#: Bytes that these answers may take, decoded.
+BYTES_AT_ONCE = 48 * 2**20
 
 ZoneNumbers = Mapping[int, Mapping[int, str]]
 """Numeric ZoneIds as `{account id: {number: zone}}`."""
@@ -47,6 +48,8 @@ class Understood:
 
     snapshot: Snapshot
     digest: str
+    #: The bytes of memory that it takes, about.
+    weight: int
 
 
 class Understanding:
@@ -128,8 +131,8 @@ class Understanding:
         found = self._read_before.get(same)
         if found is None:
             snapshot = self._judge.read(reply, numbers)
-            found = Understood(snapshot=snapshot, digest=self._digest(snapshot))
-            self._read_before.put(same, found, len(reply.body))
+            found = Understood(snapshot=snapshot, digest=self._digest(snapshot), weight=weight_of(reply.body))
+            self._read_before.put(same, found, found.weight)
         return found
 
     def _digest(self, snapshot: Snapshot) -> str:

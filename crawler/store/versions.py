@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, select, type_coerce
 
-from crawler.model import Attributes, ImageKey, Recent, digest_and_size, normalise_name
+from crawler.documents import weight_of
+from crawler.model import Attributes, ImageKey, Recent, digest_and_json, normalise_name
 from crawler.store.statements import among, insert_missing, portions
 from crawler.store.tables import ImageVersion
 from crawler.store.types import read_json
@@ -27,8 +28,8 @@ class _Met(NamedTuple):
 class Versions:
     """The versions that one run has met: those its answers state, and those the history holds."""
 
-    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 16 * 2**20) -> None:
-        """*at_once*: how many of each are remembered; *bytes_at_once*: of each, written as JSON."""
+    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 48 * 2**20) -> None:
+        """*at_once*: how many of each are remembered; *bytes_at_once*: what each may take."""
         self._at_once = at_once
         self._bytes_at_once = bytes_at_once
         self._stored_bytes = 0
@@ -46,9 +47,9 @@ class Versions:
         for key, attributes in images.items():
             met = self._met.get(key)
             if met is None or met.attributes is not attributes:
-                digest, size = digest_and_size([key.image_set, key.image_id, attributes])
+                digest, text = digest_and_json([key.image_set, key.image_id, attributes])
                 met = _Met(attributes, digest)
-                self._met.put(key, met, size)
+                self._met.put(key, met, weight_of(text))
             found.append(met.digest)
         return found
 
@@ -65,7 +66,7 @@ class Versions:
             rows = conn.execute(_stored_as(), {"versions": portion})
             for version_id, image_set, image_id, digest, attributes in rows:
                 key = ImageKey(image_set, image_id)
-                self._stored_bytes += len(attributes)
+                self._stored_bytes += weight_of(attributes.encode())
                 met = self._met.get(key)
                 is_met = met is not None and met.digest == digest
                 self._stored[version_id] = (key, met.attributes if met and is_met else read_json(attributes))

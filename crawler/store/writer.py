@@ -102,8 +102,8 @@ class Recorder:
 
     @property
     def pending_bytes(self) -> int:
-        """Count the bytes of the answers that are kept with those targets, before they were compressed."""
-        return sum(evidence.size for item in self._pending for evidence in item.answers)
+        """Count about how many bytes of memory those targets take with what their answers said."""
+        return sum(item.news.weight for item in self._pending if item.news)
 
     @property
     def waiting(self) -> frozenset[Target]:
@@ -205,6 +205,7 @@ class Recorder:
             verdict=verdict,
             state=known.narrowed_to(verdict.keys),
             observed_at=observed_at,
+            weight=answer.understood.weight,
         )
         setback = _held(news, len(known.known.images)) if verdict.outcome == "held" else None
         self._decide(Decision(planned=planned, setback=setback, news=news))

@@ -203,7 +203,7 @@ async def test_too_long() -> None:
         return web.Response(body=b"x" * (api_module.MAX_BODY_BYTES + 1))
 
     async with ApiServer(respond) as server, client_of(server.url) as client:
-        with pytest.raises(NetworkFailure, match="longer than 8 MB"):
+        with pytest.raises(NetworkFailure, match="longer than 4 MB"):
             await call(client)
 
 
@@ -237,7 +237,7 @@ async def test_packed(encoding: str) -> None:
                 await call(client, "Small")
         else:
             assert (await call(client, "Small")).body == small
-            with pytest.raises(api_module.Defect, match="longer than 8 MB"):
+            with pytest.raises(api_module.Defect, match="longer than 4 MB"):
                 await call(client, "Large")
 
 

@@ -137,7 +137,7 @@ async def test_answer_that_cannot_be_read() -> None:
     (failure,) = it.results.failures
     assert (failure.failure_class, failure.message) == (
         "defect",
-        "the answer holds more than 400,000 values, which is more than is read",
+        "the answer holds more than 150,000 values, which is more than is read",
     )
     assert failure.reply is not None
     assert failure.reply.body == body

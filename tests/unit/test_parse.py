@@ -200,7 +200,7 @@ def test_too_many_records() -> None:
     half = [str(number) for number in range(MAX_RECORDS // 2 + 1)]
     assert len(read({"ImageSet": half}).images) == len(half)
     for document in ({"ImageSet": half * 2}, {"ImageSet": half, "CustomImageSet": half}):
-        with pytest.raises(NotUnderstood, match="more than 20,000 records"):
+        with pytest.raises(NotUnderstood, match="more than 10,000 records"):
             read(document)
 
 
