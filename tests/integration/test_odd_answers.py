@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -196,3 +197,25 @@ def test_a_host_that_cannot_be(engine: Engine, database_url: str) -> None:
     assert result.exit_code == ExitCode.INCOMPLETE
     assert result.summary.targets["ok"] == 1
     assert any("odd: GetRegion: the endpoint is no web address" in notice for notice in result.summary.notices)
+
+
+def test_an_answer_long_after_the_deadline_is_not_read(engine: Engine, database_url: str) -> None:
+    """What waited until long after the deadline is skipped: reading it would delay the end further."""
+    late_seconds = 0.0
+
+    def respond(arrival: Arrival) -> Mapping[str, Any]:
+        nonlocal late_seconds
+        late_seconds = 10_000.0 if arrival.action == "DescribeUK8SImage" else 0.0
+        return good_cloud(arrival)
+
+    async def once() -> RunResult:
+        async with ApiServer(respond) as server:
+            settings = settings_for(database_url, account_at(server.url))
+            timing = Timing(clock=lambda: datetime.now(UTC), monotonic=lambda: time.monotonic() + late_seconds)
+            with take_locks(database_url, ["prod"], clock=timing.clock) as fence:
+                return await crawl(settings, engine, fence, timing=timing)
+
+    result = asyncio.run(once())
+    (failure,) = result.summary.failures
+    assert (failure.outcome, failure.failure_class) == ("skipped", "deadline")
+    assert failure.message == "it answered, and the run's deadline came before the answer could be read"
