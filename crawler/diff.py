@@ -50,18 +50,25 @@ def _differing(known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, A
 
 def _merge(
     before: Attributes, stated: Attributes, uncompared: Collection[str]
-) -> tuple[Attributes, dict[str, list[Any]], bool]:
+) -> tuple[dict[str, Any], dict[str, list[Any]], bool]:
     """Put what was *stated* on top of what was known *before*; give both merged, what differs, and if any is new."""
+    declared = {name: value for name, value in stated.items() if name != "extra"}
+    after, fields, learned = _merge_fields(before, declared, uncompared)
+    if "extra" in stated:
+        after["extra"], more, learned_more = _merge_extra(before.get("extra", {}), stated["extra"])
+        return after, fields | more, learned or learned_more
+    return after, fields, learned
+
+
+def _merge_fields(
+    before: Attributes, stated: Attributes, uncompared: Collection[str]
+) -> tuple[dict[str, Any], dict[str, list[Any]], bool]:
+    """Do the same with fields that hold values, whatever they are called."""
     after: dict[str, Any] = dict(before)
     fields: dict[str, list[Any]] = {}
     learned = False
     for name, value in stated.items():
-        if name == "extra":
-            extra, extra_fields, extra_learned = _merge_extra(before.get("extra", {}), value)
-            after["extra"] = extra
-            fields.update(extra_fields)
-            learned = learned or extra_learned
-        elif name not in before:
+        if name not in before:
             after[name] = value
             learned = True
         elif value != before[name] and name not in uncompared and fold_keys(value) != fold_keys(before[name]):
@@ -74,7 +81,7 @@ def _merge_extra(before: Attributes, stated: Attributes) -> tuple[Attributes, di
     """Merge the fields nobody declared, by name without case; they are reported as `extra.Name`."""
     spelling = {name.casefold(): name for name in before}
     renamed = {spelling.get(name.casefold(), name): value for name, value in stated.items()}
-    after, fields, learned = _merge(before, renamed, ())
+    after, fields, learned = _merge_fields(before, renamed, ())
     return after, {f"extra.{name}": change for name, change in fields.items()}, learned
 
 

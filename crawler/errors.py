@@ -9,6 +9,7 @@ The error tree and the exit codes; every sentence a person sees when something i
   x CredentialsRefused         5   every account's credentials were refused
   x Ambiguous                  7   several answers where one was asked for
   x UnknownKnowledge           8   unknown or stale knowledge
+  x NotUnderstood             70   an answer that cannot be read; caught where it arises, it fails its target
   x ClockWentBackwards        70   the clock stands before the last recorded observation
   x DatabaseUnavailable       74   cannot be opened, read or written
     + SchemaMismatch          74   the program is older or newer than the schema
@@ -20,9 +21,11 @@ Foreign exceptions (aiohttp's, SQLAlchemy's, pydantic's) are mapped to this tree
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -114,6 +117,10 @@ class UnknownKnowledge(CrawlerError):
     exit_code = ExitCode.UNKNOWN
 
 
+class NotUnderstood(CrawlerError):
+    """An answer cannot be read; its target fails, and nobody else. The text says why, and quotes no value of it."""
+
+
 class ClockWentBackwards(CrawlerError):
     """The clock stands before the last recorded observation."""
 
@@ -143,3 +150,40 @@ class LockTaken(CrawlerError):
         """Take the sentence, and *since* when the holder has it, where that is known."""
         super().__init__(message)
         self.since = since
+
+
+# --- a fault stays where it arose ------------------------------------------------------------------------------------
+
+#: What ends a whole run, whoever's turn it was.
+ENDS_THE_RUN = (DatabaseUnavailable, ClockWentBackwards)
+
+_PACKAGE = Path(__file__).parent
+
+
+@contextmanager
+def contained(on_fault: Callable[[str], object]) -> Iterator[None]:
+    """
+    Keep what the block raises where it arose: *on_fault* is given a sentence, and whatever follows the block goes on.
+
+    What ends a run passes, and so does the cancellation of a task.
+    """
+    try:
+        yield
+    except ENDS_THE_RUN:
+        raise
+    except Exception as exc:  # noqa: BLE001 - the one place for faults that nobody foresaw
+        on_fault(fault_of(exc))
+
+
+def fault_of(exc: Exception) -> str:
+    """Say what was raised and where in this package; without its text, which may quote a secret or a whole answer."""
+    if isinstance(exc, NotUnderstood):
+        return str(exc)
+    place, trace = "", exc.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.is_relative_to(_PACKAGE) and file != Path(__file__):
+            place = f" in {file.relative_to(_PACKAGE).as_posix()}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    cause = getattr(exc, "orig", None) or exc  # what the driver said, below SQLAlchemy's own class
+    return f"something was raised that nobody foresaw: {type(cause).__name__}{place}"

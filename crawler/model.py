@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -156,6 +157,8 @@ class Failure:
     ret_code: int | None = None
     request_uuid: str = ""
     is_reask: bool = False
+    #: The answer that could not be read, to be kept as evidence.
+    reply: Reply | None = None
 
 
 # --- parse, diff, guard ----------------------------------------------------------------------------------------------
@@ -308,7 +311,13 @@ def canonical_json(value: Any) -> str:
 
 def digest_of(value: Any) -> str:
     """Give the SHA-256 hex digest of *value*'s canonical JSON."""
-    return hashlib.sha256(_CANONICAL.encode(value)).hexdigest()
+    return digest_and_json(value)[0]
+
+
+def digest_and_json(value: Any) -> tuple[str, bytes]:
+    """Give the same digest, and that JSON."""
+    encoded = _CANONICAL.encode(value)
+    return hashlib.sha256(encoded).hexdigest(), encoded
 
 
 def fold_keys(value: Any) -> Any:
@@ -320,20 +329,59 @@ def fold_keys(value: Any) -> Any:
     return value
 
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """Remembers what was asked for last: so many values at most, and several no longer than they weigh too much."""
+
+    def __init__(self, *, at_once: int, weight: int) -> None:
+        self._at_once = at_once
+        self._most = weight
+        self._weight = 0
+        self._found: OrderedDict[K, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        """Return what is remembered under *key*; None when nothing is."""
+        found = self._found.get(key)
+        if found is None:
+            return None
+        self._found.move_to_end(key)
+        return found[0]
+
+    def put(self, key: K, value: V, weight: int) -> None:
+        """Remember *value* under *key*, and forget what was not asked for the longest."""
+        self._weight += weight - self._found.pop(key, (value, 0))[1]
+        self._found[key] = (value, weight)
+        while len(self._found) > 1 and (len(self._found) > self._at_once or self._weight > self._most):
+            _, (_, lighter) = self._found.popitem(last=False)
+            self._weight -= lighter
+
+
 _EOL_MARKER = re.compile(
     r"[\s\-_]*(?:「\s*eol\s*」|【\s*eol\s*】|\[\s*eol\s*\]|\(\s*eol\s*\)|<\s*eol\s*>|(?<=[\s\-_])eol)\s*$"
 )
 _SPACES = re.compile(r"\s+")
+#: A longer name is nobody's to type, and is the same as another only where both are equal.
+LONGEST_NAME = 500
 
 
-@lru_cache(maxsize=4096)
 def normalise_name(name: str) -> str:
     """
     Give the form in which two image names are the same name.
 
     NFKC, case folded, spaces collapsed, a trailing EOL marker (`「EOL」`, as the vendor adds it to retired systems)
     removed, nothing else: "UBuntu 20.04" and "Ubuntu 20.04" are one name, "CentOS 7.6" and "CentOS 7.6 64位" are two.
+    A name of more than LONGEST_NAME characters becomes its beginning and a digest.
     """
+    if len(name) > LONGEST_NAME:
+        return f"{name[:40]}… {hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()}"
+    return _normalised(name)
+
+
+@lru_cache(maxsize=4096)
+def _normalised(name: str) -> str:
     folded = _SPACES.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
     return _EOL_MARKER.sub("", folded) or folded
 

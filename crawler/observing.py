@@ -23,8 +23,14 @@ from crawler.targets import request_parameters
 #: Targets written in one transaction; fewer when they bring so many images that asking would have to wait for it.
 BATCH = 250
 IMAGES = 10_000
-#: Answers that wait to be judged; decoded ones are large, and a longer queue would gain nothing.
+#: Answers that wait to be judged, or are judged together; a longer queue would gain nothing.
 QUEUE = 40
+#: Bytes of them, unpacked; decoded they take several times as much. A longer answer is alone.
+QUEUE_BYTES = 4 * 2**20
+#: Bytes of memory that the answers take whose news wait to be written.
+PENDING_BYTES = 40 * 2**20
+#: How long after its account's deadline an answer may still be judged.
+JUDGING_SECONDS = 1.0
 #: The longest a decided target waits for its transaction.
 COMMIT_SECONDS = 30.0
 
@@ -74,6 +80,8 @@ class Observing:
         #: Accounts whose credentials were refused while asking.
         self.refused: set[str] = set()
         self._queue: asyncio.Queue[Item | None] = asyncio.Queue(QUEUE)
+        self._room = ByteRoom(QUEUE_BYTES)
+        self._deadlines: Mapping[str, float] = {}
         self._fetchers: dict[str, Fetcher] = {}
         self._unjudged = dict.fromkeys(accounts, 0)
         self._again: dict[str, set[Target]] = {name: set() for name in accounts}
@@ -91,6 +99,7 @@ class Observing:
         written; the asking is over then.
         """
         budget = RetryBudget(len(self._targets))
+        self._deadlines = deadlines
         self._fetchers = {
             name: Fetcher(
                 client,
@@ -160,6 +169,7 @@ class Observing:
         """Take one answer from a fetcher; waits while the database is behind."""
         if self._is_broken:
             return
+        await self._room.take(_size(item))
         if isinstance(item, Failure) and item.failure_class == "credential":
             self.refused.add(item.target.account)
         self._unjudged[item.target.account] += 1
@@ -174,7 +184,12 @@ class Observing:
                 items, is_open = await self._next_items()
                 if items:
                     await self._judge(items)
-                is_full = self._recorder.pending >= self._batch or self._recorder.pending_images >= IMAGES
+                recorder = self._recorder
+                is_full = (
+                    recorder.pending >= self._batch
+                    or recorder.pending_images >= IMAGES
+                    or recorder.pending_bytes >= PENDING_BYTES
+                )
                 if is_full or (is_open and not items):
                     await self._in_thread(self._recorder.commit)
             await self._in_thread(self._recorder.settle)
@@ -197,7 +212,9 @@ class Observing:
         return items, False
 
     async def _judge(self, items: list[Item]) -> None:
-        again: list[Target] = await self._in_thread(self._recorder.judge, items)
+        in_time = [self._unless_late(item) for item in items]
+        again: list[Target] = await self._in_thread(self._recorder.judge, in_time)
+        await self._room.give_back(sum(map(_size, items)))
         for item in items:
             self._again[item.target.account].discard(item.target)
         for target in again:
@@ -209,6 +226,24 @@ class Observing:
                 self._unjudged[item.target.account] -= 1
             self._judged.notify_all()
 
+    def _unless_late(self, item: Item) -> Item:
+        """Give *item*, or a target that was skipped, where its answer would be judged long after the deadline."""
+        name = item.target.account
+        timing = self._clients[name].timing
+        if isinstance(item, Failure) or item.unchanged:
+            return item
+        if timing.monotonic() <= self._deadlines[name] + JUDGING_SECONDS:
+            return item
+        return Failure(
+            target=item.target,
+            outcome="skipped",
+            failure_class="deadline",
+            message="it answered, and the run's deadline came before the answer could be read",
+            at=timing.clock(),
+            request_uuid=item.request_uuid,
+            is_reask=item.is_reask,
+        )
+
     def _tell(self, items: Sequence[Item], again: Sequence[Target]) -> None:
         waiting = set(again)
         for item in items:
@@ -216,6 +251,33 @@ class Observing:
                 self._done += 1
                 if self._progress is not None:
                     self._progress(item.target, self._done, len(self._targets))
+
+
+class ByteRoom:
+    """Lets answers through while they are not too large together; one that is larger alone passes alone."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._taken = 0
+        self._freed = asyncio.Condition()
+
+    async def take(self, size: int) -> None:
+        """Wait until there is room for *size* bytes, and take it."""
+        async with self._freed:
+            await self._freed.wait_for(lambda: not self._taken or self._taken + size <= self._size)
+            self._taken += size
+
+    async def give_back(self, size: int) -> None:
+        """Let *size* bytes go."""
+        async with self._freed:
+            self._taken -= size
+            self._freed.notify_all()
+
+
+def _size(item: Item) -> int:
+    """Give the bytes of the answer that *item* brings."""
+    reply = item if isinstance(item, Reply) else item.reply
+    return len(reply.body) if reply is not None else 0
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

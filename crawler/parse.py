@@ -13,23 +13,32 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from sys import intern
 from typing import Any, NamedTuple
 
-from crawler.documents import Unread, read
+from crawler.documents import LARGEST_INTEGER, Unread, integer, read, weight_of
+from crawler.errors import NotUnderstood
 from crawler.kinds import Field, FieldType, Kind
-from crawler.model import STATED, Attributes, ImageKey, Snapshot, canonical_json, fold_keys
+from crawler.model import STATED, Attributes, ImageKey, Recent, Snapshot, canonical_json, fold_keys
 
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
-_LARGEST = 2**63
 #: A bare text that may be an id; a list or an object written as a text is none.
 _BARE_ID = re.compile(r"""[^\s\[\]{}()<>"',;]+""")
 _STATED = {name.casefold(): name for name in STATED}
 #: Records of a set; a smaller one is a project's own as a rule, and read as quickly as looked up.
 WORTH_REMEMBERING = 5
+#: Records of one answer that are read; a zone of the largest brand lists some hundreds.
+MAX_RECORDS = 10_000
+#: Bytes that the sets which are remembered may take.
+BYTES_AT_ONCE = 48 * 2**20
+#: Different notices of one answer that are kept.
+MAX_NOTICES = 50
+#: How deep a field may be nested that is kept as it is.
+MAX_DEPTH = 64
+#: How much of a name that the cloud made up is shown in a notice.
+SHOWN_CHARACTERS = 80
 
 
 class Record(NamedTuple):
@@ -59,8 +68,7 @@ class SetReader:
     def __init__(self, kind: Kind, *, at_once: int = 128) -> None:
         """*at_once*: how many sets are remembered; regions are asked in turn, so a set comes again after so many."""
         self.kind = kind
-        self._at_once = at_once
-        self._read_before: OrderedDict[tuple[str, bytes], SetReading] = OrderedDict()
+        self._read_before: Recent[tuple[str, bytes], SetReading] = Recent(at_once=at_once, weight=BYTES_AT_ONCE)
         #: The field of each spelling, as documented and case folded; None for the id's own.
         self._fields: dict[str, Field | None] = {}
         for spellings, spec in [(spec.keys, spec) for spec in kind.fields] + [(kind.id_keys, None)]:
@@ -72,37 +80,34 @@ class SetReader:
             return self._read_all(image_set, value)
         likeness = (image_set, hashlib.sha256(value).digest())
         found = self._read_before.get(likeness)
-        if found is not None:
-            self._read_before.move_to_end(likeness)
-            return found
-        found = self._read_all(image_set, read(value))
-        if len(found.records) >= WORTH_REMEMBERING:
-            self._read_before[likeness] = found
-            if len(self._read_before) > self._at_once:
-                self._read_before.popitem(last=False)
+        if found is None:
+            found = self._read_all(image_set, read(value))
+            if len(found.records) >= WORTH_REMEMBERING:
+                self._read_before.put(likeness, found, weight_of(bytes(value)))
         return found
 
     def _read_all(self, image_set: str, value: Any) -> SetReading:
-        raw = _as_records(value)
-        records = tuple(self._read(image_set, record) for record in raw)
+        stated = _as_records(value)
+        _refuse_too_many(len(stated))
+        records = tuple(self._read(image_set, record) for record in stated)
         readable = [record for record in records if record is not None]
         notices = dict.fromkeys(notice for record in readable for notice in record.notices)
         if len(readable) < len(records):
-            notices[f"{image_set}: a record without {self.kind.id_keys[0]}"] = None
+            notices[f"{_shown(image_set)}: a record without {self.kind.id_keys[0]}"] = None
         return SetReading(
             records=records,
             images=_joined({}, readable),
             numbers=frozenset(record.attributes.get("zone_id") for record in readable),
             unreadable_numbers=frozenset(
-                self._number(entry) for entry, record in zip(raw, records, strict=True) if record is None
+                self._number(entry) for entry, record in zip(stated, records, strict=True) if record is None
             ),
-            notices=tuple(notices),
+            notices=_few(notices),
         )
 
     def _number(self, record: Any) -> int | None:
         """Give the ZoneId that a record without an id states."""
         spec = self._fields.get("zoneid")
-        return _read_integer(_find(record, spec.keys)) if spec is not None and isinstance(record, Mapping) else None
+        return integer(_find(record, spec.keys)) if spec is not None and isinstance(record, Mapping) else None
 
     def _read(self, image_set: str, record: Any) -> Record | None:
         if isinstance(record, str):
@@ -131,7 +136,7 @@ class SetReader:
                     notices.append(f"{spec.keys[0]} was not understood in at least one record")
             elif spelling not in self._fields and (kept := clean(value)) is not None:
                 extra[clean_text(key)] = kept
-                notices.append(f"unknown field {clean_text(key)} of an image, kept in extra")
+                notices.append(f"unknown field {_shown(key)} of an image, kept in extra")
         if extra:
             attributes["extra"] = extra
         return Record(ImageKey(image_set, clean_text(str(image_id))), attributes, tuple(notices))
@@ -172,10 +177,11 @@ def parse(
 
     for set_name, value in members.sets:
         said = reader.read(set_name, value)
+        records += len(said.records)
+        _refuse_too_many(records)
         notices |= dict.fromkeys(said.notices)
         numbers |= said.numbers
         every_number |= said.numbers | said.unreadable_numbers
-        records += len(said.records)
         unreadable += said.records.count(None)
         if images.keys().isdisjoint(said.images) and not any(map(is_foreign, said.numbers)):
             images |= said.images  # nearly always
@@ -197,7 +203,7 @@ def parse(
         excess=excess,
         unknown_lists=members.unknown_lists,
         stated=members.stated,
-        notices=(*members.notices, *notices, *surplus),
+        notices=_few((*members.notices, *notices, *surplus)),
         zone_number=numbers.pop() if len(numbers) == 1 else None,
     )
 
@@ -241,10 +247,10 @@ def _members(document: Mapping[str, Any], kind: Kind) -> _Members:
     for key, value in unknown:
         is_set = kind.set_marker in key.casefold() and _is_nested(value)
         if is_set or _looks_like_records(read(value), kind):
-            notices.append(f"unknown image set {key}")
+            notices.append(f"unknown image set {_shown(key)}")
             sets.append((key, value))
         else:
-            notices.append(f"unknown field {key} in the answer")
+            notices.append(f"unknown field {_shown(key)} in the answer")
     holding = (key for key, value in unknown if not has_known_set and _holds_objects(read(value)))
     return _Members(sets, counts, tuple(stated), next(holding, ""), notices)
 
@@ -265,7 +271,7 @@ def _counts_records(folded: str, kind: Kind, canonical: Mapping[str, str]) -> bo
 def _excess(counts: Sequence[tuple[str, int]], records: int) -> tuple[int | None, list[str]]:
     """Give by how much the largest of the *counts* exceeds the *records* listed; None where that says nothing."""
     larger = [(key, number) for key, number in counts if number > records]
-    sentences = [f"{key} is {number}, and {records} records are listed" for key, number in larger]
+    sentences = [f"{_shown(key)} is {number}, and {records} records are listed" for key, number in larger]
     nothing_said = 0 if counts and records else None
     return max((number - records for _, number in larger), default=nothing_said), sentences
 
@@ -279,6 +285,18 @@ def _holds_objects(value: Any) -> bool:
             return True
         waiting.extend(inner.values() if isinstance(inner, Mapping) else inner if isinstance(inner, list) else ())
     return False
+
+
+def _few(notices: Collection[str]) -> tuple[str, ...]:
+    """Give the *notices*, and of a great many the same few whatever their order."""
+    if len(notices) <= MAX_NOTICES:
+        return tuple(notices)
+    return (*sorted(notices)[: MAX_NOTICES - 1], f"and {len(notices) - MAX_NOTICES + 1} more kinds of notices")
+
+
+def _refuse_too_many(records: int) -> None:
+    if records > MAX_RECORDS:
+        raise NotUnderstood(f"the answer lists more than {MAX_RECORDS:,} records, which is more than are read")
 
 
 def _as_records(value: Any) -> list[Any]:
@@ -326,20 +344,8 @@ def _read_flag(value: Any) -> bool | None:
     return True if text in _TRUE else False if text in _FALSE else None
 
 
-def _read_integer(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if isinstance(value, float) and value != number:
-        return None
-    return number if -_LARGEST < number < _LARGEST else None
-
-
 def _read_count(value: Any) -> int | None:
-    return _LARGEST - 1 if isinstance(value, int) and value >= _LARGEST else _read_integer(value)
+    return LARGEST_INTEGER - 1 if isinstance(value, int) and value >= LARGEST_INTEGER else integer(value)
 
 
 def _read_names(value: Any) -> list[str] | None:
@@ -360,7 +366,7 @@ _READERS: dict[FieldType, Callable[[Any], Any]] = {
     "text": _read_text,
     "flag": _read_flag,
     "flag_inverted": _read_inverted,
-    "integer": _read_integer,
+    "integer": integer,
     "names": _read_names,
 }
 
@@ -378,13 +384,18 @@ def _joined(images: Mapping[ImageKey, Attributes], records: Iterable[Record]) ->
 
 def _merge_duplicate(first: Attributes, second: Attributes) -> Attributes:
     """Join two records of one id; where they disagree the smaller value wins, so that their order does not count."""
+    merged = _merge_fields(first, second)
+    if "extra" in first and "extra" in second:
+        merged["extra"] = _merge_fields(first["extra"], second["extra"])
+    return merged
+
+
+def _merge_fields(first: Attributes, second: Attributes) -> dict[str, Any]:
     merged = dict(first)
     spelling = {name.casefold(): name for name in first}
     for stated, value in second.items():
         name = spelling.get(stated.casefold(), stated)
-        if name == "extra" and "extra" in merged:
-            merged[name] = _merge_duplicate(merged[name], value)
-        elif name not in merged or _rank(value) < _rank(merged[name]):
+        if name not in merged or _rank(value) < _rank(merged[name]):
             merged[name] = value
     return merged
 
@@ -400,15 +411,29 @@ def clean_text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if not text.isascii() else text
 
 
-def clean(value: Any) -> Any:
-    """Give a JSON value in canonical order (lists as sorted sets), storable everywhere; NaN becomes None."""
+def clean(value: Any, depth: int = 0) -> Any:
+    """
+    Give a JSON value in canonical order (lists as sorted sets), storable everywhere.
+
+    NaN becomes None, an integer of more than 64 bits becomes text. Raises NotUnderstood below MAX_DEPTH.
+    """
+    if depth > MAX_DEPTH:
+        raise NotUnderstood(f"a field of the answer is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value if -LARGEST_INTEGER < value < LARGEST_INTEGER else str(value)
     if isinstance(value, Mapping):
-        return {clean_text(str(k)): kept for k, v in value.items() if (kept := clean(v)) is not None}
+        return {clean_text(str(k)): kept for k, v in value.items() if (kept := clean(v, depth + 1)) is not None}
     if isinstance(value, list):
-        kept = {canonical_json(e): e for e in map(clean, value) if e is not None}
+        kept = {canonical_json(e): e for e in (clean(v, depth + 1) for v in value) if e is not None}
         return [kept[text] for text in sorted(kept)]
     return value
+
+
+def _shown(name: str) -> str:
+    """Give a name that the cloud made up as a notice shows it."""
+    text = clean_text(name)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"

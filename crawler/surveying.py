@@ -11,11 +11,15 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crawler.errors import contained
 from crawler.fetch import ApiClient, Discovery, discover
 from crawler.model import Catalog, Project
 from crawler.objections import tolerance
 from crawler.settings import AccountSettings
 from crawler.targets import configured_catalog, configured_projects
+
+#: Projects times zones that a discovery may list; the largest known installation has some thousands.
+MAX_PAIRS = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +42,21 @@ async def survey_all(
     stop: asyncio.Event | None,
 ) -> dict[str, Survey]:
     """Discover every account side by side, and give what there is to ask in each; *last* are the last good catalogs."""
-    found = await asyncio.gather(
-        *(
-            discover(clients[name], deadline=deadlines[name], stop=stop, tolerated=account.tolerate)
-            for name, account in accounts.items()
-        )
+    surveys = await asyncio.gather(
+        *(_survey(account, clients[name], last[name], deadlines[name], stop) for name, account in accounts.items())
     )
-    return {
-        name: survey_of(account, discovery, last[name])
-        for (name, account), discovery in zip(accounts.items(), found, strict=True)
-    }
+    return dict(zip(accounts, surveys, strict=True))
+
+
+async def _survey(
+    account: AccountSettings, client: ApiClient, last: Catalog | None, deadline: float, stop: asyncio.Event | None
+) -> Survey:
+    """Discover one account; whatever that raises is a failed discovery of this account alone."""
+    faults: list[str] = []
+    with contained(faults.append):
+        found = await discover(client, deadline=deadline, stop=stop, tolerated=account.tolerate)
+        return survey_of(account, found, last)
+    return survey_of(account, Discovery(problems=(f"the discovery failed: {faults[0]}",)), last)
 
 
 def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | None) -> Survey:
@@ -57,7 +66,10 @@ def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | No
         return Survey(catalog=last, is_good=False, notices=problems, refused=discovery.credential.message)
     projects, is_good, problem = _projects(account, discovery, last)
     problems += problem
-    if discovery.places is not None and projects is not None:
+    pairs = len(discovery.places or ()) * len(projects or ())
+    if pairs > MAX_PAIRS:
+        problems += (f"{account.name}: {pairs:,} pairs of a project and a zone are listed, which is not believed",)
+    elif discovery.places is not None and projects is not None:
         return Survey(catalog=Catalog(projects=projects, places=discovery.places), is_good=is_good, notices=problems)
     if last is not None:
         return Survey(

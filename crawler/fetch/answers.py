@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from crawler.documents import members
-from crawler.fetch.retry import THROTTLED, AnswerClass, classify_ret_code, explain
+from crawler.documents import integer, members
+from crawler.fetch.retry import THROTTLED, AnswerClass, classify_ret_code, explain, http_date
 
 #: How much of a page that is no JSON is shown.
 EXCERPT_CHARACTERS = 120
@@ -33,11 +32,7 @@ class Answer:
     @property
     def served_at(self) -> datetime | None:
         """Give the server's own time; None when it states none that makes sense."""
-        try:
-            moment = parsedate_to_datetime(self.date)
-        except ValueError:
-            return None
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return http_date(self.date)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +79,6 @@ def field_of(row: Mapping[str, Any], name: str) -> Any:
     return next((value for key, value in row.items() if key.casefold() == folded), None)
 
 
-def integer(value: object) -> int | None:
-    """Read an integer that may arrive as text; None when it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return int(value)
-    except (ValueError, OverflowError):
-        return None
-
-
 def printable(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     """Give *text* on one line, without control characters, bidirectional marks or broken surrogates, cut to *limit*."""
     if len(text) <= limit and text.isprintable() and " " not in text:
@@ -123,7 +108,9 @@ def _message(answer: Answer, document: dict[str, Any] | None, ret_code: int | No
     stated = field_of(document, "Message")
     text = printable(stated) if isinstance(stated, str) else ""
     if ret_code is None:
-        return f"{prefix}the answer states no RetCode{': ' + text if text else ''}"
+        is_stated = field_of(document, "RetCode") is not None
+        fault = "the RetCode of the answer is no number" if is_stated else "the answer states no RetCode"
+        return f"{prefix}{fault}{': ' + text if text else ''}"
     meaning = explain(ret_code, action)
     return f"{prefix}{text or 'no message'} (RetCode {ret_code}{': ' + meaning if meaning else ''})"
 

@@ -8,9 +8,11 @@ greatest size.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ssl
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -25,13 +27,17 @@ from crawler.fetch.limits import PacedThrottler
 from crawler.fetch.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.fetch.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
 from crawler.fetch.signing import signed_form
+from crawler.fetch.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
 
-MAX_BODY_BYTES = 32 * 1024 * 1024
+#: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+#: A longer answer is a large one, of which an account holds one at a time.
+LARGE_BODY_BYTES = 256 * 1024
 #: Shorter than the idle times-out of common gateways, so that they rarely close a connection under a request.
 KEEPALIVE_SECONDS = 15.0
 
 #: Every class that aiohttp, the socket and TLS below it may raise while a call is made.
-FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EOFError)
+FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, EOFError, UnicodeError, Damaged, UnknownPacking)
 
 
 class NetworkFailure(CrawlerError):
@@ -44,14 +50,43 @@ class NetworkFailure(CrawlerError):
         return Refusal(failure_class=self.failure_class, message=str(self), is_network=True)
 
 
-class BadEndpoint(NetworkFailure):
-    """The endpoint is no address that can be called."""
+class Defect(NetworkFailure):
+    """Something is wrong with the endpoint or the answer that another try does not mend; no network is to blame."""
 
     failure_class: AnswerClass = "defect"
 
     def refusal(self) -> Refusal:
         """Give the failure as a refusal; no network was involved."""
         return Refusal(failure_class=self.failure_class, message=str(self))
+
+
+class Room:
+    """
+    What one call may hold in memory: a small answer, or the one large answer that its account may hold at a time.
+
+    A context manager: the room is given back at its end, when the answer was handed on.
+    """
+
+    def __init__(self, large: asyncio.Lock) -> None:
+        self._large = large
+        self._is_large = False
+
+    def __enter__(self) -> Self:
+        """Begin without a large answer."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let another call have a large answer."""
+        if self._is_large:
+            self._large.release()
+
+    async def take_large(self) -> None:
+        """Wait until this call may hold a large answer."""
+        if not self._is_large:
+            await self._large.acquire()
+            self._is_large = True
 
 
 class ApiClient:
@@ -75,6 +110,7 @@ class ApiClient:
         self._sent = 0
         self._retried = 0
         self._throttled = 0
+        self._large = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         """Open the session; connections are made when they are needed."""
@@ -87,9 +123,12 @@ class ApiClient:
             headers={
                 **headers,
                 "User-Agent": self._endpoint.user_agent,
+                "Accept-Encoding": ACCEPTED,
                 "Content-Type": "application/x-www-form-urlencoded",
             },
             cookie_jar=aiohttp.DummyCookieJar(),
+            # It would unpack all that has come, however much that is.
+            auto_decompress=False,
             # The brake times each call; a second clock would only disagree with it.
             timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
         )
@@ -113,14 +152,23 @@ class ApiClient:
         named = {**(params or {}), "Action": action}
         return signed_form(named, self._endpoint.public_key, self._endpoint.private_key)
 
-    async def attempt(self, form: bytes, brake: Brake, *, is_retry: bool = False) -> Answer:
-        """Send *form* once, when the throttle lets it; raise NetworkFailure, or CallCut when the run ends meanwhile."""
+    def room(self) -> Room:
+        """Give the room for the answer of one call, to be held until the answer was handed on."""
+        return Room(self._large)
+
+    async def attempt(self, form: bytes, brake: Brake, *, is_retry: bool = False, room: Room | None = None) -> Answer:
+        """
+        Send *form* once, when the throttle lets it; raise NetworkFailure, or CallCut when the run ends meanwhile.
+
+        The answer is held in *room*; without one, its room is free again at once.
+        """
         timeout_seconds = self.options.timeout_seconds
 
         async def post() -> Answer:
             self._sent += 1
             self._retried += is_retry
-            return await self._post(form)
+            with self.room() if room is None else nullcontext(room) as held:
+                return await self._post(form, held)
 
         try:
             return await brake.call(lambda: self.throttle.acquire_by(brake.deadline), post, timeout_seconds)
@@ -136,7 +184,7 @@ class ApiClient:
                 self.throttle.pause(refusal.retry_after_seconds)
         return replace(refusal, message=self._endpoint.redact(refusal.message))
 
-    async def _post(self, form: bytes) -> Answer:
+    async def _post(self, form: bytes, room: Room) -> Answer:
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
         timestamp = str(int(self.timing.clock().timestamp() * 1000))
@@ -144,7 +192,7 @@ class ApiClient:
             async with self._session.post(
                 self._endpoint.url, data=form, headers={"U-Timestamp-Ms": timestamp}, allow_redirects=False
             ) as response:
-                body = await _read(response)
+                body = await _read(response, room)
                 headers = response.headers
                 received_at = self.timing.clock()
         except FOREIGN_ERRORS as exc:
@@ -165,16 +213,20 @@ def hash_of(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()[:16]
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    chunks = [await response.content.readany()]
-    size = len(chunks[0])
-    while chunk := await response.content.readany():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            response.close()
-            raise NetworkFailure(f"the answer is longer than {MAX_BODY_BYTES // 2**20} MB")
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+async def _read(response: aiohttp.ClientResponse, room: Room) -> bytes:
+    """Read and unpack the body; raise Defect when it is too long."""
+    unpacker = Unpacker(response.headers.get("Content-Encoding", ""))
+    body = bytearray()
+    while packed := await response.content.readany():
+        for piece in unpacker.feed(packed):
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                response.close()
+                raise Defect(f"the answer is longer than {MAX_BODY_BYTES // 2**20} MB")
+            if len(body) > LARGE_BODY_BYTES:
+                await room.take_large()
+    unpacker.end()
+    return bytes(body)
 
 
 def network_failure(exc: Exception) -> NetworkFailure:
@@ -182,13 +234,17 @@ def network_failure(exc: Exception) -> NetworkFailure:
     text = printable(str(exc), 200)
     match exc:
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return BadEndpoint(f"the endpoint is no web address: {text}")
+            return Defect(f"the endpoint is no web address: {text}")
+        case UnicodeError():
+            return Defect("the endpoint is no web address: its host is no name that can be looked up")
+        case UnknownPacking():
+            return Defect(f"the answer is packed in a way that was not asked for: {text}")
         case aiohttp.ClientConnectorDNSError():
             return NetworkFailure(f"the name of {exc.host} cannot be resolved")
         case aiohttp.ClientConnectorCertificateError():
             return NetworkFailure(f"the certificate of {exc.host} is not trusted: {exc.certificate_error}")
         case aiohttp.ServerDisconnectedError():
             return NetworkFailure("the connection was closed before the answer")
-        case aiohttp.ClientPayloadError():
+        case aiohttp.ClientPayloadError() | Damaged():
             return NetworkFailure("the answer was cut")
     return NetworkFailure(f"{type(exc).__name__}{': ' + text if text else ''}")

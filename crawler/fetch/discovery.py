@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crawler.documents import read
-from crawler.fetch.answers import Refusal, field_of, integer, printable, read_answer
+from crawler.documents import integer, read
+from crawler.fetch.answers import Refusal, field_of, printable, read_answer
 from crawler.fetch.api import ApiClient, NetworkFailure
 from crawler.fetch.brake import Brake, CallCut
 from crawler.fetch.limits import RetryBudget
 from crawler.fetch.retry import decide
 from crawler.model import Place, Project
 from crawler.objections import Tolerable, other_action
+
+#: The longest id of a project and name of a region or zone; together they are the key of a target.
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +156,13 @@ def _places(document: Mapping[str, Any]) -> tuple[tuple[Place, ...] | None, tupl
     for row in rows:
         place = (_text(row, "Region"), _text(row, "Zone"))
         number = integer(field_of(row, "RegionId"))
-        if not all(place):
+        if not all(map(_is_name, place)):
             continue
         # A zone listed twice under two numbers has none that can be relied on.
         numbers[place] = number if numbers.get(place, number) == number else None
     if rows and not numbers:
         problems = ("GetRegion: no row names both a region and a zone",)
+    problems += _too_long(rows, "GetRegion", "Region", "Zone")
     places = tuple(Place(region, zone, numbers[region, zone]) for region, zone in sorted(numbers))
     return places or None, problems
 
@@ -168,11 +172,22 @@ def _projects(document: Mapping[str, Any]) -> tuple[tuple[Project, ...] | None, 
     names: dict[str, str] = {}
     for row in rows:
         project_id = _text(row, "ProjectId")
-        if project_id:
+        if _is_name(project_id):
             names.setdefault(project_id, _text(row, "ProjectName"))
     if rows and not names:
         problems = ("GetProjectList: no row names a project",)
+    problems += _too_long(rows, "GetProjectList", "ProjectId")
     return tuple(Project(project_id, names[project_id]) for project_id in sorted(names)) or None, problems
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_NAME
+
+
+def _too_long(rows: Iterable[Mapping[str, Any]], action: str, *names: str) -> tuple[str, ...]:
+    left_out = sum(any(len(_text(row, name)) > LONGEST_NAME for name in names) for row in rows)
+    sentence = f"{action}: rows with a name of more than {LONGEST_NAME} characters were left out: {left_out}"
+    return (sentence,) if left_out else ()
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:

@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Literal
 
+from crawler.errors import contained
 from crawler.fetch.answers import Answer, Refusal, read_answer
-from crawler.fetch.api import ApiClient, NetworkFailure
+from crawler.fetch.api import ApiClient, NetworkFailure, Room
 from crawler.fetch.brake import SENTENCES, Brake, CallCut, CutReason
 from crawler.fetch.lanes import Ask, Entry, Lanes
 from crawler.fetch.limits import RetryBudget
@@ -119,13 +120,14 @@ class Fetcher:
 
     async def _work(self) -> None:
         while (entry := await self._next()) is not None:
-            try:
-                result = await self._attempt(entry)
-            except BaseException:
-                self._stray.append(entry)
-                raise
-            if result is not None:
-                await self._end(entry, result)
+            with self._client.room() as room:
+                try:
+                    result = await self._attempt(entry, room)
+                except BaseException:
+                    self._stray.append(entry)
+                    raise
+                if result is not None:
+                    await self._end(entry, result)
 
     async def _end(self, entry: Entry, result: Reply | Failure) -> None:
         try:
@@ -183,7 +185,20 @@ class Fetcher:
 
     # --- one attempt --------------------------------------------------------------------------------------------------
 
-    async def _attempt(self, entry: Entry) -> Reply | Failure | None:
+    async def _attempt(self, entry: Entry, room: Room) -> Reply | Failure | None:
+        """Give what `_try` gives; whatever that raises is the end of this target alone."""
+        entry.answer = None
+        faults: list[str] = []
+        with contained(faults.append):
+            return await self._try(entry, room)
+        self._lanes.released(entry)
+        self._wake()
+        answer = entry.answer
+        request_uuid = answer.request_uuid if answer else ""
+        refusal = Refusal(failure_class="defect", message=faults[0], request_uuid=request_uuid)
+        return self._failure(entry, refusal, reply=self._reply(entry, answer) if answer else None)
+
+    async def _try(self, entry: Entry, room: Room) -> Reply | Failure | None:
         """Try *entry* once; give what it ended in, or None when it is to be tried again."""
         if entry.lane.circuit.is_dead:
             self._lanes.released(entry)
@@ -191,19 +206,20 @@ class Fetcher:
         ask = entry.ask = entry.ask or self._question(entry.target)
         form = entry.form = entry.form or self._client.form(ask.action, ask.params)
         try:
-            answer = await self._client.attempt(form, self._brake, is_retry=entry.was_tried)
+            answer = await self._client.attempt(form, self._brake, is_retry=entry.was_tried, room=room)
         except CallCut as cut:
             self._lanes.released(entry)
             return self._without_answer(entry, cut.reason)
         except NetworkFailure as failure:
             return self._refused(entry, self._unanswered(entry, failure.refusal()))
+        entry.answer = answer
         self._lanes.answered(entry)
         self._wake()
-        if answer.status == HTTPStatus.OK and answer.body_hash == ask.known_hash:
-            return self._reply(entry, answer, unchanged=True)
-        if isinstance(said := read_answer(answer, ask.action), Refusal):
+        is_known = answer.status == HTTPStatus.OK and answer.body_hash == ask.known_hash
+        if not is_known and isinstance(said := read_answer(answer, ask.action), Refusal):
             return self._refused(entry, said)
-        return self._reply(entry, answer, unchanged=False)
+        entry.lane.good += 1
+        return self._reply(entry, answer, unchanged=is_known)
 
     def _unanswered(self, entry: Entry, refusal: Refusal) -> Refusal:
         if not refusal.is_network:
@@ -214,8 +230,7 @@ class Fetcher:
         self._wake()
         return refusal
 
-    def _reply(self, entry: Entry, answer: Answer, *, unchanged: bool) -> Reply:
-        entry.lane.good += 1
+    def _reply(self, entry: Entry, answer: Answer, *, unchanged: bool = False) -> Reply:
         return Reply(
             target=entry.target,
             body=answer.body,
@@ -262,7 +277,7 @@ class Fetcher:
 
     # --- how asks end without a reply ---------------------------------------------------------------------------------
 
-    def _failure(self, entry: Entry, refusal: Refusal, note: str = "") -> Failure:
+    def _failure(self, entry: Entry, refusal: Refusal, note: str = "", *, reply: Reply | None = None) -> Failure:
         target = entry.target
         logger.debug("%s: %s", target, refusal.message, extra={"target": str(target)})
         return Failure(
@@ -274,6 +289,7 @@ class Fetcher:
             ret_code=refusal.ret_code,
             request_uuid=refusal.request_uuid,
             is_reask=entry.is_reask,
+            reply=reply,
         )
 
     def _without_answer(self, entry: Entry, reason: CutReason | Literal["circuit"]) -> Failure:

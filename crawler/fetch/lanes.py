@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from crawler.fetch.answers import Refusal
+from crawler.fetch.answers import Answer, Refusal
 from crawler.fetch.circuit import Circuit
 from crawler.model import Target
 
@@ -35,7 +35,10 @@ class Ask:
 class Entry:
     """A target on its way, with what has been tried; made when it is its turn, for most targets wait long."""
 
-    __slots__ = ("ask", "attempts", "form", "is_probe", "is_reask", "lane", "last", "target", "throttled")
+    __slots__ = (
+        *("answer", "ask", "attempts", "form", "is_in_flight", "is_probe", "is_reask"),
+        *("lane", "last", "target", "throttled"),
+    )
 
     def __init__(self, target: Target, lane: Lane, *, is_reask: bool = False) -> None:
         self.target = target
@@ -48,7 +51,11 @@ class Entry:
         self.attempts = 0
         self.throttled = 0
         self.last: Refusal | None = None
+        #: What came back of the attempt under way.
+        self.answer: Answer | None = None
         self.is_probe = False
+        #: A call for it is counted in its lane.
+        self.is_in_flight = False
 
     @property
     def was_tried(self) -> bool:
@@ -134,6 +141,7 @@ class Lanes:
                 if lane.has_work:
                     self._turns.append(lane)
                 self._count_flights(lane, 1)
+                entry.is_in_flight = True
                 entry.is_probe = not lane.circuit.is_dead and lane.circuit.begin()
                 return entry
             self._turns.append(lane)
@@ -148,7 +156,7 @@ class Lanes:
     def answered(self, entry: Entry) -> None:
         """Note that the entry's call was answered, whatever the answer said."""
         lane = entry.lane
-        self._count_flights(lane, -1)
+        self._land(entry)
         lane.window = min(lane.window + 1, self._workers)
         self._prove(lane, True)
         lane.circuit.answered()
@@ -156,7 +164,7 @@ class Lanes:
     def unanswered(self, entry: Entry, now: float) -> bool:
         """Note that the entry's call got no answer; tell whether that opened the region's circuit."""
         lane = entry.lane
-        self._count_flights(lane, -1)
+        self._land(entry)
         lane.window = 1
         self._prove(lane, False)
         was_open = lane.circuit.failed(entry.target, now, targets=lane.targets, is_probe=entry.is_probe)
@@ -165,10 +173,11 @@ class Lanes:
         return was_open
 
     def released(self, entry: Entry) -> None:
-        """Note that the entry's call was cut, or never made."""
-        self._count_flights(entry.lane, -1)
-        if entry.is_probe:
-            entry.lane.circuit.released()
+        """Note that the entry's call was cut, or never made; nothing follows when its end was noted already."""
+        if entry.is_in_flight:
+            self._land(entry)
+            if entry.is_probe:
+                entry.lane.circuit.released()
 
     def finish(self, entry: Entry) -> None:
         """Note that the entry has ended."""
@@ -205,6 +214,10 @@ class Lanes:
             self._turns.remove(lane)
         lane.ready.append(entry)
         self._turns.appendleft(lane)
+
+    def _land(self, entry: Entry) -> None:
+        self._count_flights(entry.lane, -1)
+        entry.is_in_flight = False
 
     def _count_flights(self, lane: Lane, more: int) -> None:
         lane.in_flight += more

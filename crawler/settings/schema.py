@@ -7,6 +7,7 @@ Strict, and nothing extra: a key that is not here is a typing mistake. What take
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 import unicodedata
@@ -105,7 +106,26 @@ def split_url(text: str) -> SplitResult:
         raise ValueError("must not carry a user or password")
     if parts.query or parts.fragment:
         raise ValueError("must not carry a query or fragment")
+    if not _is_host(parts.hostname):
+        raise ValueError("names a host that cannot be: use an address, or a name whose labels have 1 to 63 characters")
     return parts
+
+
+def _is_host(host: str) -> bool:
+    """Tell whether *host* is an address, or a name that can be looked up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return True
+    try:
+        labels = host.removesuffix(".").encode("idna").decode().split(".")
+    except UnicodeError:
+        return False
+    if sum(map(len, labels)) + len(labels) > 254 or labels[-1].isdigit():
+        return False
+    return all(re.fullmatch(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", label) for label in labels)
 
 
 def _endpoint(text: str) -> str:

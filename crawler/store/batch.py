@@ -51,6 +51,8 @@ class News:
     #: What the next answer is measured by: see `TargetRow`.
     unreadable: int
     excess: int
+    #: The bytes of memory that the answer takes, about.
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +69,19 @@ class Decision:
         """Give the outcome of the observation."""
         return self.setback.outcome if self.setback else "ok"
 
+    @property
+    def answers(self) -> tuple[Evidence, ...]:
+        """Give the answers to keep with it: one with news, or one that was not understood."""
+        parts = (self.news, self.setback)
+        return tuple(part.evidence for part in parts if part is not None and part.evidence is not None)
+
 
 def write(
     conn: Connection, run_id: int, decisions: Sequence[Decision], versions: Versions, clock: Callable[[], datetime]
 ) -> None:
     """Write everything the *decisions* say."""
     news = [(decision.planned, decision.news) for decision in decisions if decision.news is not None]
-    answers = [*(item.evidence for _, item in news), *_doubted(decisions)]
-    payloads = store_payloads(conn, answers) if answers else {}
+    payloads = store_payloads(conn, _evidence(decisions))
     _write_setbacks(conn, run_id, decisions, payloads)
     if not news:
         return
@@ -85,6 +92,13 @@ def write(
     _write_changes(conn, run_id, news, payloads, clock)
 
 
+def _evidence(decisions: Iterable[Decision]) -> Iterator[Evidence]:
+    """Give the answers to keep: those with news, and the first of each span of those that were not understood."""
+    for decision in decisions:
+        if decision.news is not None or not _is_same(decision):
+            yield from decision.answers
+
+
 def _each(conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """Execute *statement* once with all *rows*, or not at all."""
     if rows:
@@ -92,13 +106,6 @@ def _each(conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -
 
 
 # --- outcomes other than ok, run-length ------------------------------------------------------------------------------
-
-
-def _doubted(decisions: Iterable[Decision]) -> Iterator[Evidence]:
-    """Yield the answers that were not believed at all and begin a span."""
-    for decision in decisions:
-        if decision.setback is not None and decision.setback.evidence is not None and not _is_same(decision):
-            yield decision.setback.evidence
 
 
 def _write_setbacks(
@@ -326,9 +333,9 @@ def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: 
         conn.execute(
             insert(HoldImage),
             [
-                {"hold_id": hold_id, "image_set": key.image_set, "image_id": key.image_id}
+                {"hold_id": hold_id, "position": position, "image_set": key.image_set, "image_id": key.image_id}
                 for hold_id, target_id in added
-                for key in sorted(new[target_id][1].verdict.hold)
+                for position, key in enumerate(sorted(new[target_id][1].verdict.hold))
             ],
         )
     _split_holds(conn, run_id, news)

@@ -52,6 +52,9 @@ _POSTGRESQL: dict[str, str] = {
     "08": "{where} went away ({text}).",
 }
 
+#: A limit that a value or a statement exceeds: it says nothing about the world, though its class does.
+_ABOUT_THE_DATA = "54"
+
 
 @contextmanager
 def mapped_errors(engine: Engine | None = None) -> Iterator[None]:
@@ -90,6 +93,8 @@ def _map_postgresql(
     exc: Exception, origin: BaseException | None, where: str, address: Address | None
 ) -> CrawlerError | None:
     state = getattr(origin, "sqlstate", None) or ""
+    if state.startswith(_ABOUT_THE_DATA):
+        return None
     text = _without_password(_first_line(origin), address)
     for prefix, sentence in _POSTGRESQL.items():
         if state.startswith(prefix):

@@ -6,6 +6,9 @@ one row covers every run of its span), so an unchanged run adds one row here and
 history: one row per validity of one image version at one target. Open ends are sentinels in the tables, so that every
 span is half-open and indexable; outsiders read the views (`views.py`), which speak NULL. What is to be told of it is in
 `outbox_tables`; all tables can be imported from here.
+
+Ids and names of images are as long as the cloud makes them. SQLite indexes any text; PostgreSQL does so by its hash,
+for its ordinary index refuses a text of more than 2,700 bytes, and with it everything that is written beside it.
 """
 
 from __future__ import annotations
@@ -252,13 +255,18 @@ class ImageVersion(Base):
     """One state of an image's attributes; shared by every target that lists exactly it."""
 
     __tablename__ = "image_versions"
+    __table_args__ = (
+        # history by id, and by name
+        Index(None, "image_id", postgresql_using="hash"),
+        Index(None, "name_key", postgresql_using="hash"),
+    )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     digest: Mapped[str] = mapped_column(unique=True, comment="SHA-256 of set, id and attributes")
     image_set: Mapped[str]
-    image_id: Mapped[str] = mapped_column(index=True, comment="history by id")
+    image_id: Mapped[str] = mapped_column(comment="history by id")
     image_name: Mapped[str] = mapped_column(default="")
-    name_key: Mapped[str] = mapped_column(index=True, default="", comment="normalised name; history by name")
+    name_key: Mapped[str] = mapped_column(default="", comment="normalised name; history by name")
     gpu: Mapped[bool | None] = mapped_column(comment="supports GPU; NULL: not stated")
     attributes: Mapped[dict[str, Any]] = mapped_column(comment="all known fields by JSON name, `extra` included")
 
@@ -293,7 +301,7 @@ class ChangeLog(Base):
         Index(None, "recorded_at", "id"),
         Index(None, "target_id", "recorded_at"),
         Index(None, "run_id"),
-        Index(None, "image_id"),
+        Index(None, "image_id", postgresql_using="hash"),
         # what reports tell of a run, and what no run has taken up yet
         Index(None, "reported_run_id"),
     )
@@ -367,5 +375,6 @@ class HoldImage(Base):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
     hold_id: Mapped[int] = mapped_column(ForeignKey("holds.id"), primary_key=True)
-    image_set: Mapped[str] = mapped_column(primary_key=True)
-    image_id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="counts the images of a hold")
+    image_set: Mapped[str]
+    image_id: Mapped[str]

@@ -6,7 +6,6 @@ Nothing is decided here. The Recorder compares what was understood with the hist
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,17 +13,21 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, delete, insert
 
-from crawler.model import Known, Reply, Snapshot, Target, Verdict, digest_of
+from crawler.documents import weight_of
+from crawler.model import Known, Recent, Reply, Snapshot, Target, Verdict, digest_of
 from crawler.objections import LastGood
 from crawler.store.evidence import Evidence
 from crawler.store.ledger import PlannedTarget
 from crawler.store.tables import ZoneNumber
 from crawler.store.versions import Versions
 
-#: Different notices of one run that are kept.
+#: Different notices of one run that are kept, and those that are counted.
 MAX_NOTICES = 50
+MAX_COUNTED = 1_000
 #: Answers remembered as read: projects of a zone often get the same body, and more zones than this are nowhere.
 ANSWERS_AT_ONCE = 128
+#: Bytes that these answers may take, decoded.
+BYTES_AT_ONCE = 48 * 2**20
 
 ZoneNumbers = Mapping[int, Mapping[int, str]]
 """Numeric ZoneIds as `{account id: {number: zone}}`."""
@@ -49,6 +52,8 @@ class Understood:
 
     snapshot: Snapshot
     digest: str
+    #: The bytes of memory that it takes, about.
+    weight: int
 
 
 class Understanding:
@@ -71,7 +76,7 @@ class Understanding:
         #: Zone numbers that are confirmed and not written yet: account, number, zone.
         self._learned: list[tuple[int, int, str]] = []
         self._notices: dict[str, list[Target]] = {}
-        self._read_before: OrderedDict[object, Understood] = OrderedDict()
+        self._read_before: Recent[object, Understood] = Recent(at_once=ANSWERS_AT_ONCE, weight=BYTES_AT_ONCE)
         #: Answers of what is not written yet, by the hash of the body.
         self._packed: dict[bytes, Evidence] = {}
 
@@ -91,8 +96,13 @@ class Understanding:
         understood = self._read(planned, reply)
         self._confirm_zone_number(planned, understood.snapshot)
         for notice in understood.snapshot.notices:
-            self._notices.setdefault(notice, []).append(planned.target)
+            self.note(planned.target, notice)
         return understood
+
+    def note(self, target: Target, notice: str) -> None:
+        """Take up what the run's notices tell of *target*."""
+        if notice in self._notices or len(self._notices) < MAX_COUNTED:
+            self._notices.setdefault(notice, []).append(target)
 
     def evidence(self, reply: Reply) -> Evidence:
         """Give a reply as it is kept; projects of a zone often got the same body, which is packed once."""
@@ -125,10 +135,8 @@ class Understanding:
         found = self._read_before.get(same)
         if found is None:
             snapshot = self._judge.read(reply, numbers, self._catalog.get(planned.account_id, {}))
-            found = self._read_before[same] = Understood(snapshot=snapshot, digest=self._digest(snapshot))
-            if len(self._read_before) > ANSWERS_AT_ONCE:
-                self._read_before.popitem(last=False)
-        self._read_before.move_to_end(same)
+            found = Understood(snapshot=snapshot, digest=self._digest(snapshot), weight=weight_of(reply.body))
+            self._read_before.put(same, found, found.weight)
         return found
 
     def _digest(self, snapshot: Snapshot) -> str:

@@ -7,14 +7,14 @@ hashed, looked up and decoded once.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, select, type_coerce
 
-from crawler.model import Attributes, ImageKey, digest_of, normalise_name
+from crawler.documents import weight_of
+from crawler.model import Attributes, ImageKey, Recent, digest_and_json, normalise_name
 from crawler.store.statements import among, insert_missing, portions
 from crawler.store.tables import ImageVersion
 from crawler.store.types import read_json
@@ -28,11 +28,13 @@ class _Met(NamedTuple):
 class Versions:
     """The versions that one run has met: those its answers state, and those the history holds."""
 
-    def __init__(self, *, at_once: int = 16_384) -> None:
-        """*at_once*: how many of each are remembered."""
+    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 48 * 2**20) -> None:
+        """*at_once*: how many of each are remembered; *bytes_at_once*: what each may take."""
         self._at_once = at_once
+        self._bytes_at_once = bytes_at_once
+        self._stored_bytes = 0
         #: The last attributes met of each image; zones have ids of their own, and projects of a zone agree.
-        self._met: OrderedDict[ImageKey, _Met] = OrderedDict()
+        self._met: Recent[ImageKey, _Met] = Recent(at_once=at_once, weight=bytes_at_once)
         self._stored: dict[int, tuple[ImageKey, Attributes]] = {}
 
     def digest(self, key: ImageKey, attributes: Attributes) -> str:
@@ -45,10 +47,9 @@ class Versions:
         for key, attributes in images.items():
             met = self._met.get(key)
             if met is None or met.attributes is not attributes:
-                met = self._met[key] = _Met(attributes, digest_of([key.image_set, key.image_id, attributes]))
-                if len(self._met) > self._at_once:
-                    self._met.popitem(last=False)
-            self._met.move_to_end(key)
+                digest, text = digest_and_json([key.image_set, key.image_id, attributes])
+                met = _Met(attributes, digest)
+                self._met.put(key, met, weight_of(text))
             found.append(met.digest)
         return found
 
@@ -57,13 +58,15 @@ class Versions:
         missing = sorted({version_id for version_id in version_ids if version_id not in self._stored})
         if not missing:
             return self._stored
-        if len(self._stored) + len(missing) > self._at_once:
+        if len(self._stored) + len(missing) > self._at_once or self._stored_bytes > self._bytes_at_once:
             missing = sorted(set(version_ids))
             self._stored = {}
+            self._stored_bytes = 0
         for portion in portions(missing):
             rows = conn.execute(_stored_as(), {"versions": portion})
             for version_id, image_set, image_id, digest, attributes in rows:
                 key = ImageKey(image_set, image_id)
+                self._stored_bytes += weight_of(attributes.encode())
                 met = self._met.get(key)
                 is_met = met is not None and met.digest == digest
                 self._stored[version_id] = (key, met.attributes if met and is_met else read_json(attributes))

@@ -3,7 +3,8 @@ The Recorder: judges what the cloud answered against what the history holds, and
 
 Used by one thread. `judge` reads and decides, `commit` writes everything decided so far in one transaction, each target
 whole, together with the run's mark of who was reached; `finish` is the last one and ends the run with it. A target that
-answers as before costs one bit of that mark.
+answers as before costs one bit of that mark. Whatever the reading, the decision or the writing of one target raises
+makes that target `failed`, its answer is kept, and the others go on.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection, Engine
 
+from crawler.errors import contained
 from crawler.model import (
     IMAGE_EVENTS,
     OUTCOMES,
@@ -29,8 +32,12 @@ from crawler.objections import LastGood
 from crawler.store import batch, ledger, state
 from crawler.store.batch import Decision, News, Setback
 from crawler.store.engine import Fence, begin, read
+from crawler.store.evidence import Evidence
 from crawler.store.ledger import LastAnswer, PlannedTarget, finish_run, last_answers, positions
 from crawler.store.understanding import Judge, Understanding, Understood
+
+#: Ends a transaction: writes the mark of who was reached, the newest moment and the counters.
+Close = Callable[[Connection, bytes, datetime, Mapping[str, int]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,8 @@ class _Answer:
     planned: PlannedTarget
     reply: Reply
     understood: Understood
+    #: The reply as it is kept, where that was made already: then the reply is without its body.
+    evidence: Evidence | None = None
     #: What was asked again before it: an answer that lacked images, one that was not believed at all.
     reasked: bool = False
     retried: bool = False
@@ -104,6 +113,11 @@ class Recorder:
         return sum(len(item.news.verdict.baseline or item.news.verdict.changes) for item in self._pending if item.news)
 
     @property
+    def pending_bytes(self) -> int:
+        """Count about how many bytes of memory those targets take with what their answers said."""
+        return sum(item.news.weight for item in self._pending if item.news)
+
+    @property
     def waiting(self) -> frozenset[Target]:
         """Give the targets that were to be asked again and have not answered yet."""
         return frozenset(self._waiting)
@@ -129,8 +143,8 @@ class Recorder:
             if isinstance(item, Reply):
                 if item.unchanged and not planned.has_hold:
                     self._decide(Decision(planned=planned))
-                else:
-                    answers.append(self._understood(planned, item, first))
+                elif (answer := self._understood(planned, item, first)) is not None:
+                    answers.append(answer)
             elif first is not None:
                 # There is no second answer to be had, so the first one has to do.
                 answers.append(first.last())
@@ -144,24 +158,65 @@ class Recorder:
         self._waiting.clear()
         self._decide_answers(answers)
 
-    def _understood(self, planned: PlannedTarget, reply: Reply, first: _Answer | None) -> _Answer:
-        """Read *reply*; *first* is the answer because of which its target was asked again."""
-        answer = _Answer(planned=planned, reply=reply, understood=self._understanding.read(planned, reply))
+    def _understood(self, planned: PlannedTarget, reply: Reply, first: _Answer | None) -> _Answer | None:
+        """
+        Read *reply*; *first* is the answer because of which its target was asked again.
+
+        Where reading failed, *first* has to do; None where there is none, and that is the outcome of the target then.
+        """
+        faults: list[str] = []
+        with contained(faults.append):
+            answer = _Answer(planned=planned, reply=reply, understood=self._understanding.read(planned, reply))
+            if first is None:
+                return answer
+            if first.objection:
+                return replace(answer, reasked=first.reasked, retried=True, instead=first.instead)
+            return replace(answer, reasked=True, retried=first.retried, instead=first)
         if first is None:
-            return answer
-        if first.objection:
-            return replace(answer, reasked=first.reasked, retried=True, instead=first.instead)
-        return replace(answer, reasked=True, retried=first.retried, instead=first)
+            self._fail(planned, faults[0], reply)
+            return None
+        return first.last()
 
     def _decide_answers(self, answers: Sequence[_Answer]) -> list[Target]:
+        """Decide what the *answers* mean, and give the targets to ask again."""
+        for answer, known in self._compared(answers):
+            with contained(partial(self._fail_answer, answer)):
+                if answer.objection is not None:
+                    self._object(answer, answer.objection)
+                elif known is None:
+                    self._decide(Decision(planned=answer.planned))
+                else:
+                    self._decide_answer(answer, known)
+        return [answer.planned.target for answer in answers if answer.planned.target in self._waiting]
+
+    def _object(self, answer: _Answer, objection: str) -> None:
+        """Have the target of an answer that is not believed asked again, once; then it fails."""
+        if answer.retried:
+            self._fail_answer(answer, objection)
+        else:
+            self._waiting[answer.planned.target] = self._packed(answer)
+
+    def _compared(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, state.TargetState | None]]:
+        """Give each of *answers* with what is known of its target; None where it says what the last one said."""
         if not answers:
             return []
+        faults: list[str] = []
+        with contained(faults.append):
+            return self._look_up(answers)
+        if len(answers) > 1:  # one of them cannot be looked up, and takes no other with it
+            return [pair for answer in answers for pair in self._compared([answer])]
+        self._fail_answer(answers[0], faults[0])
+        return []
+
+    def _look_up(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, state.TargetState | None]]:
         with read(self._engine) as conn:
             last = last_answers(conn, sorted(answer.planned.target_id for answer in answers))
-            believed = [
-                found for answer in answers if (found := self._believed(answer, last[answer.planned.target_id]))
+            settled = [self._settled(answer, last[answer.planned.target_id]) for answer in answers]
+            differing = [
+                answer
+                for answer in settled
+                if answer.objection is None and not _is_shuffled(answer, last[answer.planned.target_id])
             ]
-            differing = [answer for answer in believed if not self._is_shuffled(answer, last[answer.planned.target_id])]
             states = state.load(
                 conn,
                 [answer.planned for answer in differing],
@@ -169,51 +224,19 @@ class Recorder:
                 last,
                 self._understanding.versions,
             )
-        for answer in differing:
-            self._decide_answer(answer, states[answer.planned.target_id])
-        return [answer.planned.target for answer in answers if answer.planned.target in self._waiting]
+        return [(answer, states.get(answer.planned.target_id)) for answer in settled]
 
-    def _believed(self, answer: _Answer, last: LastAnswer) -> _Answer | None:
-        """Give the answer to judge; None where it is not believed at all, and its target is asked again or failed."""
-        planned = answer.planned
+    def _settled(self, answer: _Answer, last: LastAnswer) -> _Answer:
+        """Give the answer that counts: this one, with the objection to it if there is one, or the one before it."""
         good = LastGood(
             unreadable=last.unreadable,
-            excess=last.excess if planned.ever_ok else None,
+            excess=last.excess if answer.planned.ever_ok else None,
             has_images=bool(last.version_ids),
         )
-        sentence = self._judge.objection(planned.target, answer.understood.snapshot, good)
-        if sentence is None:
-            return answer
-        if not answer.retried:
-            self._waiting[planned.target] = replace(answer, objection=sentence)
-            return None
-        if answer.instead is not None:
+        sentence = self._judge.objection(answer.planned.target, answer.understood.snapshot, good)
+        if sentence is not None and answer.retried and answer.instead is not None:
             return answer.instead.last()
-        doubted = Setback(
-            outcome="failed",
-            failure_class="defect",
-            message=sentence,
-            request_uuid=answer.reply.request_uuid,
-            at=require_aware(answer.reply.received_at),
-            evidence=self._understanding.evidence(answer.reply),
-        )
-        self._decide(Decision(planned=planned, setback=doubted))
-        return None
-
-    def _is_shuffled(self, answer: _Answer, last: LastAnswer) -> bool:
-        """
-        Tell whether an answer is the last snapshot in another body, and decide it so: a cloud that shuffles its lists.
-
-        Nothing is written, not even the new hash. Were it kept, a cloud that shuffles every time would cost an update
-        per target per run; so this one costs decoding and reading each time, until something really changes and the
-        hash is written with it.
-        """
-        planned = answer.planned
-        is_same = answer.understood.digest == last.snapshot_digest
-        if not is_same or planned.body_hash is None or planned.has_hold:
-            return False
-        self._decide(Decision(planned=planned))
-        return True
+        return replace(answer, objection=sentence)
 
     def _decide_answer(self, answer: _Answer, known: state.TargetState) -> None:
         """Decide what an answer means for a target of which so much is *known*, or have it asked again."""
@@ -225,22 +248,38 @@ class Recorder:
             known.known, answer.understood.snapshot, observed_at=observed_at, reasked=answer.reasked
         )
         if verdict.ask_again and not answer.reasked:
-            self._waiting[planned.target] = answer
+            self._waiting[planned.target] = self._packed(answer)
             return
         snapshot, last = answer.understood.snapshot, known.last
         # What a doubted answer is like is no measure for the next one: an empty one has no unreadable record either.
         is_measure = not verdict.is_doubted
         news = News(
-            evidence=self._understanding.evidence(answer.reply),
+            evidence=self._evidence(answer),
             digest=answer.understood.digest,
             verdict=verdict,
             state=known.narrowed_to(verdict.keys),
             observed_at=observed_at,
             unreadable=snapshot.unreadable if is_measure else last.unreadable,
             excess=snapshot.excess if is_measure and snapshot.excess is not None else last.excess,
+            weight=answer.understood.weight,
         )
         setback = _held(news, len(known.known.images)) if verdict.outcome == "held" else None
         self._decide(Decision(planned=planned, setback=setback, news=news))
+
+    def _packed(self, answer: _Answer) -> _Answer:
+        """Give *answer* as it waits for a second one, without its body, which may be large."""
+        return replace(answer, evidence=self._evidence(answer), reply=replace(answer.reply, body=b""))
+
+    def _evidence(self, answer: _Answer) -> Evidence:
+        return answer.evidence or self._understanding.evidence(answer.reply)
+
+    def _fail_answer(self, answer: _Answer, fault: str) -> None:
+        self._fail(answer.planned, fault, answer.reply, answer.evidence)
+
+    def _fail(self, planned: PlannedTarget, fault: str, reply: Reply, evidence: Evidence | None = None) -> None:
+        """Let a target fail because of what its *reply* made happen; the reply is kept."""
+        setback = _failed(fault, evidence or self._understanding.evidence(reply), reply.received_at)
+        self._decide(Decision(planned=planned, setback=setback))
 
     def _setback(self, failure: Failure) -> Setback:
         """Give the outcome of a failure; a refusal is `denied` only where nothing else was to be expected."""
@@ -258,31 +297,31 @@ class Recorder:
             message=message,
             request_uuid=failure.request_uuid,
             at=failure.at,
+            evidence=self._understanding.evidence(failure.reply) if failure.reply else None,
         )
 
     def _decide(self, decision: Decision) -> None:
-        byte, bit = self._bit(decision)
-        if self._judged[byte] & bit:
-            raise ValueError(f"{decision.planned.target} was answered twice in one run")
+        byte, bit = self._bit(decision.planned)
+        if self._judged[byte] & bit:  # a fault of ours, which is no reason to lose the others
+            self._understanding.note(decision.planned.target, "was answered twice in this run; the first answer counts")
+            return
         self._judged[byte] |= bit
         self._pending.append(decision)
 
-    def _bit(self, decision: Decision) -> tuple[int, int]:
+    def _bit(self, planned: PlannedTarget) -> tuple[int, int]:
         """Give where the target stands in a bitmap over the scope: the byte, and the bit in it."""
-        position = self._bits[decision.planned.target_id]
+        position = self._bits[planned.target_id]
         return position >> 3, 1 << (position & 7)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
         """Write everything pending, and the mark of who was reached, in one transaction; raises FenceLost."""
-        if not self._pending:
-            return
+        if self._pending:
+            self._write(self._mark)
 
-        def mark(conn: Connection, reached: bytes, latest: datetime, counters: Mapping[str, int]) -> None:
-            ledger.mark(conn, self._run_id, self._account_id, reached=reached, at=latest, counters=counters)
-
-        self._write(mark)
+    def _mark(self, conn: Connection, reached: bytes, latest: datetime, counters: Mapping[str, int]) -> None:
+        ledger.mark(conn, self._run_id, self._account_id, reached=reached, at=latest, counters=counters)
 
     def finish(
         self,
@@ -314,25 +353,83 @@ class Recorder:
 
         self._write(end)
 
-    def _write(self, close: Callable[[Connection, bytes, datetime, Mapping[str, int]], None]) -> None:
-        """Write everything pending, then let *close* write the mark, the newest moment and the counters."""
+    def _write(self, close: Close) -> None:
+        """
+        Write everything pending, then let *close* write the mark, the newest moment and the counters.
+
+        Where that is refused because of what some target brought, the others are written without it.
+        """
+        faults: list[str] = []
+        with contained(faults.append):
+            return self._write_together(self._pending, close)
+        self._write_apart(self._pending, faults[0])
+        return self._write_together([], close)
+
+    def _write_apart(self, decisions: Sequence[Decision], fault: str) -> None:
+        """Write *decisions*, which *fault* kept from being written together, in halves; one alone has failed."""
+        if len(decisions) <= 1:
+            self._write_together([self._failed_instead(decision, fault) for decision in decisions], self._mark)
+            return
+        half = len(decisions) // 2
+        for part in (decisions[:half], decisions[half:]):
+            faults: list[str] = []
+            with contained(faults.append):
+                self._write_together(part, self._mark)
+            if faults:
+                self._write_apart(part, faults[0])
+
+    def _failed_instead(self, decision: Decision, fault: str) -> Decision:
+        """Give the outcome of a target whose own could not be written."""
+        at = max(_moments(decision), default=self._clock())
+        evidence = next(iter(decision.answers), None)
+        message = f"what follows from its answer could not be written: {fault}"
+        return Decision(planned=decision.planned, setback=_failed(message, evidence, at))
+
+    def _write_together(self, decisions: Sequence[Decision], close: Close) -> None:
+        """Write *decisions* in one transaction, and let *close* end it."""
         reached, counters = bytearray(self._reached), dict(self._counters)
         latest = self._latest
-        for decision in self._pending:
-            byte, bit = self._bit(decision)
+        for decision in decisions:
+            byte, bit = self._bit(decision.planned)
             reached[byte] |= bit
             _count(counters, decision)
             for moment in _moments(decision):
                 latest = moment if latest is None else max(latest, moment)
         with begin(self._engine, self._fence) as conn:
-            batch.write(conn, self._run_id, self._pending, self._understanding.versions, self._clock)
+            batch.write(conn, self._run_id, decisions, self._understanding.versions, self._clock)
             self._understanding.write(conn)
             now = self._clock()
             latest = now if latest is None else max(now, latest)
             close(conn, bytes(reached), latest, counters)
         self._reached, self._counters, self._latest = reached, counters, latest
-        self._pending.clear()
+        written = {decision.planned.target_id for decision in decisions}
+        self._pending = [decision for decision in self._pending if decision.planned.target_id not in written]
         self._understanding.written()
+
+
+def _is_shuffled(answer: _Answer, last: LastAnswer) -> bool:
+    """
+    Tell whether an answer is the last snapshot in another body: a cloud that shuffles its lists.
+
+    Nothing is written then, not even the new hash. Were it kept, a cloud that shuffles every time would cost an update
+    per target per run; so this one costs decoding and reading each time, until something really changes and the hash is
+    written with it.
+    """
+    planned = answer.planned
+    is_same = answer.understood.digest == last.snapshot_digest
+    return is_same and planned.body_hash is not None and not planned.has_hold
+
+
+def _failed(fault: str, evidence: Evidence | None, at: datetime) -> Setback:
+    """Give the outcome of a target whose answer, or what was made of it, is at *fault*."""
+    return Setback(
+        outcome="failed",
+        failure_class="defect",
+        message=fault,
+        request_uuid=evidence.request_uuid if evidence else "",
+        at=require_aware(at),
+        evidence=evidence,
+    )
 
 
 def _held(news: News, images: int) -> Setback:

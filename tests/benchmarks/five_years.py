@@ -302,8 +302,8 @@ def _holds(rng: random.Random, targets: int, late: dict[int, int], runs: int) ->
         at = _start(run) + ANSWERS * _MICROS
         number = len(holds) + 1
         holds.append((number, target, run + 1, at, 0, "dissolved", at + _STEP, min(run + 2, runs)))
-        images += [(number, "ImageSet", f"uimage-{zone}-{image}") for image in range(3)]
-    return (columns, holds), (("hold_id", "image_set", "image_id"), images)
+        images += [(number, image, "ImageSet", f"uimage-{zone}-{image}") for image in range(3)]
+    return (columns, holds), (("hold_id", "position", "image_set", "image_id"), images)
 
 
 def _absences(rng: random.Random, targets: int, late: dict[int, int], runs: int) -> Filling:

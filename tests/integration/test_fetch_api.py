@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from aiohttp import client_exceptions, http_exceptions, web
 from crawler.fetch import Answer, ApiClient, Brake, CallCut, Endpoint, FetchOptions, NetworkFailure, Refusal, signature
 from crawler.fetch import api as api_module
 from crawler.fetch.api import network_failure
+from crawler.fetch.unpacking import Damaged, UnknownPacking
 from tests.support.api_server import ApiServer, Arrival, answer_json, images
 from tests.support.fake_time import START, FakeTime
 from tests.support.tls import make_tls
@@ -201,8 +203,60 @@ async def test_too_long() -> None:
         return web.Response(body=b"x" * (api_module.MAX_BODY_BYTES + 1))
 
     async with ApiServer(respond) as server, client_of(server.url) as client:
-        with pytest.raises(NetworkFailure, match="longer than 32 MB"):
+        with pytest.raises(NetworkFailure, match="longer than 4 MB"):
             await call(client)
+
+
+async def test_a_long_answer_is_no_reason_to_try_again() -> None:
+    """It is the fault of the answer and not of the network: no retry, and no mark against its region."""
+
+    async def respond(_: Arrival) -> web.StreamResponse:
+        return web.Response(body=b"x" * (api_module.MAX_BODY_BYTES + 1))
+
+    async with ApiServer(respond) as server, client_of(server.url) as client:
+        with pytest.raises(api_module.Defect) as caught:
+            await call(client)
+    assert (caught.value.refusal().failure_class, caught.value.refusal().is_network) == ("defect", False)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+async def test_packed(encoding: str) -> None:
+    """gzip and deflate are asked for and unpacked as far as an answer may be long; anything else is a defect."""
+    small, large = b'{"RetCode":0}' + b" " * 300_000, b" " * 100 * 2**20
+
+    async def respond(arrival: Arrival) -> web.StreamResponse:
+        assert arrival.headers["Accept-Encoding"] == "gzip, deflate"
+        window = 31 if encoding == "gzip" else 15
+        packer = zlib.compressobj(wbits=window)
+        body = packer.compress(small if arrival.action == "Small" else large) + packer.flush()
+        return web.Response(body=body, headers={"Content-Encoding": encoding})
+
+    async with ApiServer(respond) as server, client_of(server.url) as client:
+        if encoding == "br":
+            with pytest.raises(api_module.Defect, match="not asked for: br"):
+                await call(client, "Small")
+        else:
+            assert (await call(client, "Small")).body == small
+            with pytest.raises(api_module.Defect, match="longer than 4 MB"):
+                await call(client, "Large")
+
+
+async def test_one_large_answer_at_a_time() -> None:
+    """Of large answers an account holds one until it is handed on; small ones pass meanwhile."""
+    body = b"x" * (api_module.LARGE_BODY_BYTES + 1)
+
+    async def respond(arrival: Arrival) -> web.StreamResponse:
+        return web.Response(body=body if arrival.action == "Large" else b"{}")
+
+    async with ApiServer(respond) as server, client_of(server.url) as client:
+        brake = Brake(monotonic=client.timing.monotonic)
+        with client.room() as room:
+            first = await client.attempt(client.form("Large"), brake, room=room)
+            second = asyncio.create_task(call(client, "Large"))
+            assert (await call(client, "Small")).body == b"{}"
+            done, _ = await asyncio.wait([second], timeout=0.2)
+            assert not done
+        assert (await second).body == first.body == body
 
 
 async def hang(_: Arrival) -> web.StreamResponse:
@@ -292,6 +346,8 @@ async def test_every_foreign_exception_is_mapped(cls: type[Exception]) -> None:
         (http_exceptions.BadHttpMessage("x"), "BadHttpMessage: 400, message: x"),
         (OSError(5, "x"), "OSError: [Errno 5] x"),
         (EOFError(), "EOFError"),
+        (UnknownPacking("br"), "the answer is packed in a way that was not asked for: br"),
+        (Damaged("x"), "the answer was cut"),
     ],
 )
 async def test_foreign_exceptions_in_words(error: Exception, words: str) -> None:

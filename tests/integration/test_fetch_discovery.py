@@ -230,3 +230,25 @@ async def test_stop() -> None:
 
     assert len(server.log) == 1
     assert "restoring" in found.problems[0]
+
+
+async def test_names_that_are_none() -> None:
+    """A row with a name longer than any is left out and told of; a number that no database holds is no number."""
+    long = "x" * 101
+    regions = {
+        "RetCode": 0,
+        "Regions": [
+            {"Region": "hk", "Zone": "hk-02", "RegionId": 10**30},
+            {"Region": "hk", "Zone": long, "RegionId": 1},
+            {"Region": long, "Zone": "hk-03", "RegionId": 2},
+        ],
+    }
+    projects = {"RetCode": 0, "ProjectSet": [{"ProjectId": long}, {"ProjectId": "org-1", "ProjectName": long}]}
+    found, _ = await discovered(regions, projects)
+
+    assert found.places == (Place("hk", "hk-02", None),)
+    assert found.projects == (Project("org-1", long),)
+    assert found.problems == (
+        "GetRegion: rows with a name of more than 100 characters were left out: 2",
+        "GetProjectList: rows with a name of more than 100 characters were left out: 1",
+    )

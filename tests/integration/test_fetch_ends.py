@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from crawler.documents import MAX_VALUES
 from crawler.fetch import Ask
 from crawler.model import Failure, Reply, Target
 from tests.support.api_server import Arrival, answer_json, images
@@ -111,10 +114,32 @@ async def test_broken_sink() -> None:
 
 
 async def test_broken_ask() -> None:
-    """A request that cannot be made is our own error: it is raised, and every ask still ends."""
+    """A request that cannot be made is the failure of its target alone, named by where it arose."""
     asked = [*asks(hk=5), Ask(target=Target("prod", "p", "hk", "x", "k"), action="A", params={"Bad": object()})]
+    unknown = Target("prod", "p", "hk", "nobody-knows-what-to-ask", "k")
     async with bench() as it:
-        with pytest.raises(TypeError, match="no form parameter"):
-            await it.fetcher().run(it.targets(asked))
+        await it.fetcher().run([*it.targets(asked), unknown])
 
-    assert it.results.each_once(asked)
+    assert len(it.results.replies) == 5
+    assert it.results.classes == {"failed defect": 2}
+    said = {failure.target.zone: failure.message for failure in it.results.failures}
+    assert re.fullmatch(r"something was raised that nobody foresaw: TypeError in fetch/signing\.py:\d+", said["x"])
+    assert re.fullmatch(r".*: KeyError in fetch/fetcher\.py:\d+", said[unknown.zone])
+    assert [failure.reply for failure in it.results.failures] == [None, None]
+
+
+async def test_answer_that_cannot_be_read() -> None:
+    """An answer of too many values fails its target at once, and comes along as evidence."""
+    body = b'{"RetCode":0,"ImageSet":[' + b",".join([b"1"] * (MAX_VALUES + 1)) + b"]}"
+    async with bench(lambda arrival: web.Response(body=body) if arrival.region == "sg" else images(arrival)) as it:
+        await it.fetcher().run(it.targets(asks(hk=5, sg=1)))
+
+    (failure,) = it.results.failures
+    assert (failure.failure_class, failure.message) == (
+        "defect",
+        "the answer holds more than 150,000 values, which is more than is read",
+    )
+    assert failure.reply is not None
+    assert failure.reply.body == body
+    assert it.actions()["sg-00"] == 1
+    assert len(it.results.replies) == 5

@@ -151,7 +151,7 @@ def story(engine: Engine) -> Engine:
         )
         hold = {"id": 1, "target_id": 3, "run_id": 4, "held_at": ago(1.2), "status": "open", "resolved_at": END_OF_TIME}
         add(c, tables.Hold, [hold])
-        add(c, tables.HoldImage, [{"hold_id": 1, "image_set": "ImageSet", "image_id": "uimage-1"}])
+        add(c, tables.HoldImage, [{"hold_id": 1, "position": 0, "image_set": "ImageSet", "image_id": "uimage-1"}])
         seen = {"run_id": 3, "target_id": 1, "observed_at": ago(4.6), "recorded_at": ago(4.5), "not_before": ago(49.5)}
         shown = {"image_set": "ImageSet", "image_id": "uimage-4", "image_name": "Old", "counterpart": "uimage-2"}
         add(c, tables.ChangeLog, [{"event": "withdrawn", **seen, **shown}])

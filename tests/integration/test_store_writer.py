@@ -437,8 +437,13 @@ def test_clock_set_back_within_a_run(engine: Engine) -> None:
 
 
 def test_answered_twice(engine: Engine) -> None:
-    """One observation per target and run: a second answer that nobody asked for is an error of ours."""
+    """One observation per target and run: of a second answer that nobody asked for a notice tells."""
     diary = Diary(engine)
-    _, recorder = diary.start([HOME])
-    with pytest.raises(ValueError, match="twice"):
-        recorder.judge([diary.item(HOME, FOUR), diary.item(HOME, FOUR)])
+    run_id, recorder = diary.start([HOME])
+    recorder.judge([diary.item(HOME, FOUR), diary.item(HOME, {"uimage-z": "Other"})])
+    recorder.commit()
+    diary.finish(run_id, recorder)
+
+    assert listed(engine, diary.now).keys() == FOUR.keys()
+    assert recorder.counters["ok"] == 1
+    assert recorder.notices == [f"{HOME}: was answered twice in this run; the first answer counts"]

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 from crawler.emulator import EmulatedAccount, Fault
 from crawler.emulator.answers import Answers, Refusal, refusal_body
 from crawler.fetch.answers import Answer
-from crawler.fetch.api import ApiClient, NetworkFailure
+from crawler.fetch.api import ApiClient, NetworkFailure, Room
 from crawler.fetch.brake import Brake
 from tests.simulation.model import Key, Model, Record, Stated
 
@@ -207,11 +207,11 @@ class Witness(ApiClient):
         self.cloud = cloud
         return self
 
-    async def attempt(self, form: bytes, brake: Brake, *, is_retry: bool = False) -> Answer:
+    async def attempt(self, form: bytes, brake: Brake, *, is_retry: bool = False, room: Room | None = None) -> Answer:
         """Make the call and note what it brought; one that was cut brought nothing."""
         question = question_of(form)
         try:
-            answer = await super().attempt(form, brake, is_retry=is_retry)
+            answer = await super().attempt(form, brake, is_retry=is_retry, room=room)
         except NetworkFailure:
             self.cloud.log.append(Said(question=question, at=self.timing.clock(), meaning="transient"))
             raise
@@ -234,7 +234,7 @@ class ModelClient(Witness):
         """Open nothing."""
         return self
 
-    async def _post(self, form: bytes) -> Answer:
+    async def _post(self, form: bytes, room: Room) -> Answer:
         answer, said = await self.cloud.call(question_of(form), self)
         self._sent_answers[id(answer)] = said
         return answer

@@ -38,6 +38,8 @@ def no_network() -> Iterator[None]:
     def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(host, str) and host.endswith(".invalid"):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if isinstance(host, str):
+            host.encode("idna")  # as the real one does, which refuses names that cannot be
         if not is_local(host):
             raise NetworkBlocked(f"tests may not look up {host!r}")
         return look_up(host, *args, **kwargs)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from crawler.documents import integer
 from crawler.fetch import Answer, Refusal
-from crawler.fetch.answers import field_of, integer, printable, read_answer
+from crawler.fetch.answers import field_of, printable, read_answer
 
 ACTION = "DescribeUK8SImage"
 

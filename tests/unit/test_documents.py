@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.documents import Unread, members, read
+from crawler.errors import NotUnderstood
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -96,7 +97,8 @@ def test_only_lists_and_objects_are_put_off() -> None:
 
 
 def test_depth() -> None:
-    """An object nested deeper than can be decoded is refused; a part that cannot be decoded any more stays bytes."""
+    """An object nested deeper than can be decoded is no object; a part of one that is cannot be understood."""
     nested = b"[" * 100_000 + b"]" * 100_000
     assert members(b'{"a": ' + nested + b"}") is None
-    assert read(Unread(nested)) == nested
+    with pytest.raises(NotUnderstood, match="nested too deeply"):
+        read(Unread(nested))

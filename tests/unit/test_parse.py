@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.documents import members
+from crawler.documents import Unread, members
+from crawler.errors import NotUnderstood
 from crawler.kinds import UK8S_IMAGE
 from crawler.model import ImageKey, Snapshot, canonical_json, fold_keys
-from crawler.parse import WORTH_REMEMBERING, SetReader, parse
+from crawler.parse import MAX_DEPTH, MAX_RECORDS, WORTH_REMEMBERING, SetReader, parse
 from tests.support.answers import answer, documents, image_key, shuffled
 
 
@@ -268,12 +269,54 @@ def undecoded(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_a_set_that_is_nested_too_deeply_is_one_unreadable_record() -> None:
-    """What cannot be decoded is no empty set: absences beside it are not believed at once."""
-    deep = b'{"ImageSet": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}"
-    assert members(deep) is None
-    snapshot = parse({"ImageSet": b"[[[["}, UK8S_IMAGE, "hk-02", {})
-    assert (snapshot.images, snapshot.unreadable) == ({}, 1)
+def test_what_is_nested_too_deeply_is_not_understood() -> None:
+    """A set that cannot be decoded is no empty set; a field is kept to a depth that every reader can read."""
+    for levels, is_kept in ((MAX_DEPTH, True), (MAX_DEPTH + 1, False), (600, False)):
+        odd: Any = 1
+        for _ in range(levels):
+            odd = [odd]
+        document = {"ImageSet": [{"ImageId": "a", "Odd": odd}]}
+        if is_kept:
+            (attributes,) = read(document).images.values()
+            assert attributes["extra"]["Odd"] == odd
+        else:
+            with pytest.raises(NotUnderstood, match="nested"):
+                read(document)
+    with pytest.raises(NotUnderstood, match="nested too deeply"):
+        read({"ImageSet": Unread(b"[" * 100_000 + b"]" * 100_000)})
+
+
+def test_too_many_records() -> None:
+    """More records than are read are no answer, in one set or in several together."""
+    half = [str(number) for number in range(MAX_RECORDS // 2 + 1)]
+    assert len(read({"ImageSet": half}).images) == len(half)
+    for document in ({"ImageSet": half * 2}, {"ImageSet": half, "CustomImageSet": half}):
+        with pytest.raises(NotUnderstood, match="more than 10,000 records"):
+            read(document)
+
+
+def test_fields_with_names_of_ours() -> None:
+    """A field that is called as something of ours is a field like any other, also where two records state it."""
+    for name in ("extra", "EXTRA", "image_name", "image_id", "zone_id", ""):
+        document = {"ImageSet": [{"ImageId": "a", name: "v2"}, {"ImageId": "a", name: "v1"}]}
+        (attributes,) = read(document).images.values()
+        assert attributes == {"extra": {name: "v1"}}
+
+
+def test_numbers_that_no_database_holds() -> None:
+    """A known field with such a number states nothing; an unknown one keeps its digits, and NaN is nothing."""
+    huge = 10**30
+    (attributes,) = read(
+        {"ImageSet": [{"ImageId": "a", "ImageSize": huge, "ZoneId": -huge, "Odd": [huge, 1], "Nan": float("nan")}]}
+    ).images.values()
+    assert attributes == {"extra": {"Odd": sorted([str(huge), 1], key=canonical_json)}}
+
+
+def test_notices_show_the_beginning_of_a_long_name() -> None:
+    """A name that the cloud made up does not fill the notices."""
+    snapshot = read({"ImageSet": [{"ImageId": "a", "x" * 5_000: 1}], "y" * 5_000: 1, "ImageSet" + "z" * 5_000: ["b"]})
+    assert len(snapshot.notices) == 3
+    assert max(map(len, snapshot.notices)) < 200
 
 
 def test_sets_read_before() -> None:

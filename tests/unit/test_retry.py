@@ -128,6 +128,11 @@ def test_hint_overrides() -> None:
         ("nan", None),
         ("inf", None),
         ("Mon, 99 Jun 2026 12:00:30 GMT", None),
+        # in no calendar
+        ("Mon, 01 Jan 99999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +9999", None),
+        ("1e999", None),
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:

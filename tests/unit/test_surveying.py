@@ -89,3 +89,12 @@ def test_nothing_at_all_is_said_to_be_nothing() -> None:
     result = survey(Discovery(problems=("GetRegion: no answer",)))
     assert result.catalog is None
     assert "prod: no catalog, so there is nothing to ask" in result.notices
+
+
+def test_more_pairs_than_can_be_are_not_believed() -> None:
+    """A discovery that lists more places than any cloud has is a fallback."""
+    places = tuple(Place("r", f"r-{number:04}") for number in range(1_001))
+    projects = tuple(Project(f"org-{number:03}") for number in range(200))
+    result = survey(Discovery(projects=projects, places=places), LISTED)
+    assert (result.catalog, result.is_good) == (LISTED, False)
+    assert result.notices[0] == "prod: 200,200 pairs of a project and a zone are listed, which is not believed"

@@ -1,0 +1,91 @@
+"""Memory and time of whole runs over answers that are as large as they may be, or larger."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from crawler.parse import MAX_RECORDS
+from tests.benchmarks.own_process import Ended, python
+from tests.support.acceptance_table import Proven
+from tests.support.api_server import ApiServer, Arrival, answer_json
+from tests.support.processes import write_config
+
+pytestmark = pytest.mark.prove
+
+ZONES = [f"r{number // 10}-{number:02}" for number in range(60)]
+DEADLINE_SECONDS = 10
+
+
+def bomb(zone: str) -> web.Response:
+    """Give 31 MB that are 30 kB on the wire."""
+    packer = zlib.compressobj(wbits=31)
+    body = packer.compress(b'{"RetCode":0,"ImageSet":[],"z":"%s","x":"' % zone.encode() + b"a" * 31 * 2**20 + b'"}')
+    return web.Response(body=body + packer.flush(), headers={"Content-Encoding": "gzip"})
+
+
+def too_many(zone: str) -> web.Response:
+    """Give 14 MB of ids."""
+    return web.Response(body=b'{"RetCode":0,"ImageSet":[' + b",".join(b'"%d"' % n for n in range(1_500_000)) + b"]}")
+
+
+def as_many_as_are_read(zone: str) -> web.Response:
+    """Give as many records as one answer may list."""
+    records = [
+        {
+            "ImageId": f"{zone}-{n}",
+            "ImageName": f"N {n}",
+            "OsName": f"os {n}",
+            "Features": ["a", str(n)],
+            "ImageSize": n,
+        }
+        for n in range(MAX_RECORDS)
+    ]
+    return answer_json({"RetCode": 0, "ImageSet": records})
+
+
+def long_texts(zone: str) -> web.Response:
+    """Give the longest name that fits into an answer."""
+    return answer_json({"RetCode": 0, "ImageSet": [{"ImageId": zone, "ImageName": zone + "n" * 3_900_000}]})
+
+
+def run(folder: Path, answer: Callable[[str], web.Response]) -> Ended:
+    """Run once over sixty zones that answer so."""
+
+    def respond(arrival: Arrival) -> Any:
+        if arrival.action == "GetRegion":
+            return {"RetCode": 0, "Regions": [{"Region": zone[:2], "Zone": zone} for zone in ZONES]}
+        if arrival.action == "GetProjectList":
+            return {"RetCode": 0, "ProjectSet": [{"ProjectId": "org-1"}]}
+        return answer(arrival.zone)
+
+    async def serve() -> Ended:
+        async with ApiServer(respond) as server:
+            config = folder / "crawler.toml"
+            limits = {"rate": 1_000, "run_deadline_seconds": DEADLINE_SECONDS}
+            write_config(config, database=str(folder / "crawler.db"), endpoint=server.url, **limits)
+            return await asyncio.to_thread(python, "-m", "crawler", "--config", config, "run", "--json")
+
+    return asyncio.run(serve())
+
+
+@pytest.mark.parametrize("answer", [bomb, too_many, as_many_as_are_read, long_texts])
+def test_large_answers(tmp_path: Path, proven: Proven, answer: Callable[[str], web.Response]) -> None:
+    """Sixty of them: at most 250 MB, over at most 5 s after the deadline (and what starting takes), and no error."""
+    ended = run(tmp_path, answer)
+    proven(
+        "60 zones of answers as large as can be: ≤ 250 MB, ended ≤ 5 s after the deadline",
+        f"{answer.__name__}: {ended.peak_mb:.0f} MB, {ended.seconds:.1f} s under a deadline of {DEADLINE_SECONDS} s",
+    )
+
+    assert ended.code in (0, 3, 4), ended.stderr
+    assert sum(json.loads(ended.stdout)["targets"].values()) == 2 * len(ZONES)
+    assert ended.peak_mb <= 250
+    assert ended.seconds <= DEADLINE_SECONDS + 5
