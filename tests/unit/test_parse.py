@@ -164,6 +164,12 @@ def test_counts(members: dict[str, Any], excess: int | None) -> None:
     assert any("records are listed" in notice for notice in snapshot.notices) == bool(excess)
 
 
+@pytest.mark.parametrize(("count", "excess"), [(0, None), (3, 3)])
+def test_count_of_nothing(count: int, excess: int | None) -> None:
+    """An empty list that counts nothing does not say how this cloud counts."""
+    assert read(answer(TotalCount=count) | {"ImageSet": []}).excess == excess
+
+
 @pytest.mark.parametrize(
     ("members", "holding"),
     [
