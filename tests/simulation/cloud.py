@@ -12,8 +12,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qsl
@@ -23,7 +23,8 @@ from crawler.emulator.answers import Answers, Refusal, refusal_body
 from crawler.fetch.answers import Answer
 from crawler.fetch.api import ApiClient, NetworkFailure, Room
 from crawler.fetch.brake import Brake
-from tests.simulation.model import Key, Model, Record, Stated
+from tests.simulation.lies import Heard, Lie, heard_of
+from tests.simulation.model import Key, Model, Spot, Stated
 
 _ACCOUNT = EmulatedAccount()
 _PAGE = b"<html><head><title>502 Bad Gateway</title></head></html>"
@@ -48,9 +49,9 @@ class Said:
     question: Question
     at: datetime
     meaning: Meaning
-    #: Of a good answer about images: what it lists, and whether a record of it could not be read.
+    #: Of a good answer about images: what it says, and what the images that it lists state.
+    heard: Heard = field(default_factory=Heard)
     listed: Mapping[Key, Stated] = field(default_factory=dict)
-    is_garbled: bool = False
     #: What was really there at that moment; differs from `listed` where the answer lies.
     offered: frozenset[Key] = frozenset()
     #: Of a good answer about the catalog: its rows.
@@ -58,22 +59,6 @@ class Said:
     #: Of a good answer about images: how it came.
     body: bytes = b""
     request_uuid: str = ""
-
-
-@dataclass
-class Lie:
-    """What a lying answer lists instead of the truth."""
-
-    records: dict[Key, Record]
-    #: A record that lost its id.
-    garbled: Record | None = None
-
-    def sets(self, model: Model) -> dict[str, Any]:
-        """Give the sets of the answer."""
-        sets: dict[str, Any] = {"ImageSet": [], **model.sets(self.records)}
-        if self.garbled is not None:
-            sets["ImageSet"] = [*sets["ImageSet"], {"ImageName": self.garbled.get("ImageName"), "ImageId": ""}]
-        return sets
 
 
 class Cloud:
@@ -125,16 +110,21 @@ class Cloud:
         if question.action != "DescribeUK8SImage":
             rows = document.get("regions") or document.get("projectset") or ()
             return Said(question=question, at=at, meaning="good", rows=tuple(rows))
-        truth = self.model.offers(question.project or "default", question.zone)
+        spot = Spot(question.project or "default", question.region, question.zone)
+        said = self.said_about(spot, lie)
+        return replace(said, question=question, at=at, body=answer.body, request_uuid=answer.request_uuid)
+
+    def said_about(self, spot: Spot, lie: Lie | None) -> Said:
+        """Give what an answer about *spot* means at this moment, be it true or a lie."""
+        truth = self.model.offers(spot.project, spot.zone)
+        heard = lie.heard(self.model) if lie else heard_of(self.model, truth)
         return Said(
-            question=question,
-            at=at,
+            question=Question("DescribeUK8SImage", *spot),
+            at=datetime.min.replace(tzinfo=UTC),
             meaning="good",
-            listed=self.model.states(truth if lie is None else lie.records),
-            is_garbled=lie is not None and lie.garbled is not None,
+            heard=heard,
+            listed=self.model.states(heard.listed),
             offered=frozenset(truth),
-            body=answer.body,
-            request_uuid=answer.request_uuid,
         )
 
     def lie_about(self, question: Question) -> Lie | None:

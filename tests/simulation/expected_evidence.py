@@ -90,8 +90,12 @@ def _answers(oracle: Oracle, change: Expected) -> tuple[list[Said], list[Said]]:
         while change.key not in earlier[-1].listed:
             del earlier[-1]
     last = earlier[-1]
-    same = takewhile(lambda said: (said.listed, said.is_garbled) == (last.listed, last.is_garbled), reversed(earlier))
+    same = takewhile(lambda said: _says(said) == _says(last), reversed(earlier))
     return [*same][::-1], [said for said in heard if said.at == change.observed_at]
+
+
+def _says(said: Said) -> tuple[Any, ...]:
+    return said.listed, said.heard.unreadable, said.heard.excess
 
 
 def _shown(oracle: Oracle, told: Row | None, answers: Sequence[Said]) -> Said | None:
@@ -123,8 +127,11 @@ def records_of(said: Said) -> dict[Key, Record]:
     for name, records in json.loads(said.body).items():
         for record in records or () if name.lower() in _SPELLINGS else ():
             shown = {"ImageId": record} if isinstance(record, str) else record
-            (image_id,) = (value for field, value in shown.items() if field.lower() == "imageid")
-            found.setdefault(Key(_SPELLINGS[name.lower()], image_id), shown)
+            if not isinstance(shown, dict):
+                continue
+            ids = [value for field, value in shown.items() if field.lower() == "imageid" and value is not None]
+            if ids:
+                found.setdefault(Key(_SPELLINGS[name.lower()], ids[0]), shown)
     return found
 
 

@@ -63,6 +63,16 @@ class Model:
     #: Records state four fields only, as at the brands with the older page.
     is_terse: bool = False
     quirks: frozenset[str] = frozenset()
+    #: What every true answer has beside its images: records that cannot be read, more images counted than listed, and
+    #: members that say nothing.
+    broken: tuple[Any, ...] = ()
+    excess: int | None = None
+    members: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def times_listed(self) -> int:
+        """Count how often each record of a set is written."""
+        return 2 if "duplicate-records" in self.quirks else 1
 
     def offers(self, project: str, zone: str) -> dict[Key, Record]:
         """Give the images that really are available at a place; none where there is no such place."""
@@ -78,10 +88,10 @@ class Model:
     def emulated(self, faults: Iterable[Fault] = ()) -> World:
         """Give the model as the emulator's world."""
         default = next(iter(self.projects), "")
-        images: dict[str, Any] = {zone: self.sets(self.images.get(zone, {})) for zone in self.zones}
+        images: dict[str, Any] = {zone: self.mannered(self.sets(self.images.get(zone, {}))) for zone in self.zones}
         for project, zone in self.custom:
             if project in self.projects and zone in self.zones:
-                images[f"{project}/{zone}"] = self.sets(self.offers(project, zone))
+                images[f"{project}/{zone}"] = self.mannered(self.sets(self.offers(project, zone)))
         return World(
             zones=tuple(Zone(region=region_of(zone), zone=zone, zone_id=number) for zone, number in self.zones.items()),
             projects=tuple(
@@ -100,6 +110,13 @@ class Model:
             shown = {name: value for name, value in record.items() if not self.is_terse or name in _FOUR_FIELDS}
             sets.setdefault(key.image_set, []).append(shown)
         return sets
+
+    def mannered(self, sets: Mapping[str, Any]) -> dict[str, Any]:
+        """Give image *sets* with what answers here have beside them."""
+        shown = {**sets, "ImageSet": [*sets.get("ImageSet", ()), *self.broken]}
+        listed = sum(len(records) for records in shown.values()) * self.times_listed
+        counts = {} if self.excess is None else {"TotalCount": listed + self.excess}
+        return {**shown, **counts, **self.members}
 
     def _stated(self, key: Key, record: Record) -> Stated:
         if "bare-custom-ids" in self.quirks and key.image_set.startswith("Custom"):

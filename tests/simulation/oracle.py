@@ -8,7 +8,9 @@ answers when it is asked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -35,6 +37,9 @@ class Oracle:
         #: Projects and places of the last good discovery that counted.
         self._catalog: Catalog | None = None
         self._unlisted: frozenset[Spot] = frozenset()
+        #: Zones whose number is beyond doubt: a good answer stated it throughout, in a run with a good discovery.
+        self.numbered: set[str] = set()
+        self._is_catalog_good = False
         self.runs: list[Ran] = []
 
     # --- catalog and targets (3.3) -----------------------------------------------------------------------------------
@@ -50,7 +55,7 @@ class Oracle:
     ) -> tuple[frozenset[Spot], bool]:
         """Take what discovery heard; give the targets to ask, and whether the account may ask at all."""
         projects, places, is_refused = _heard(log)
-        is_good = projects is not None and places is not None
+        is_good = self._is_catalog_good = projects is not None and places is not None
         catalog: Catalog | None = (projects, places) if projects is not None and places is not None else self._catalog
         if projects == _NO_LIST and self._catalog is not None and self._catalog[0] != _NO_LIST:
             # The list was open before: a refusal now is no discovery, and the known projects are asked on.
@@ -153,24 +158,38 @@ class Oracle:
     def finished(self, ran: Ran, at: datetime) -> None:
         """The run has ended at *at*."""
         ran.finished_at = at
+        if self._is_catalog_good:
+            self.numbered |= {spot.zone for spot in ran.outcomes if _states_its_number(self.pasts[spot])}
         for spot, outcome in ran.outcomes.items():
             self.pasts[spot].observations.append(Seen(at, outcome, ran.started_at))
 
     def wants_second_look(self, spot: Spot, said: Said) -> bool:
-        """Tell whether the target has to be asked again after this answer."""
+        """Tell whether the target has to be asked again after this answer, which is good."""
         past = self.pasts[spot]
-        return past.good is not None and bool(self._doubtful(past, said))
+        held, doubted = self._doubtful(past, said)
+        waiting = frozenset().union(*(doubt.keys for doubt in past.open_doubts if doubt.is_unread))
+        return past.good is not None and bool(held or doubted & waiting)
+
+    def is_refused(self, spot: Spot, said: Said) -> bool:
+        """Tell whether this answer, which states RetCode 0, is none to the question, or was not understood."""
+        past, heard = self.pasts.get(spot, Past()), said.heard
+        is_unread = not heard.listed and heard.unreadable > past.unreadable
+        is_short = past.good is not None and bool(heard.excess) and heard.excess != past.excess
+        return heard.is_of_another or heard.is_shapeless or is_unread or is_short
 
     def sees_through(self, spot: Spot, said: Said) -> bool:
-        """Tell whether the contract lets nobody be deceived by this answer, should it be a lie."""
-        past = self.pasts.get(spot)
-        if past is None or past.good is None:
+        """Tell whether the contract lets nobody be deceived by this answer, which is an odd or a partial lie."""
+        past = self.pasts.get(spot, Past())
+        if said.heard.mark == "odd" or self.is_refused(spot, said):
+            return self.is_refused(spot, said)
+        if past.good is None or said.heard.unreadable > past.unreadable:
             return True
         missed = (past.open_spans.keys() & said.offered) - said.listed.keys()
-        return not past.open_doubts and missed <= self._doubtful(past, said)
+        unconfirmed = [doubt.keys for doubt in past.open_doubts if said.heard.unreadable > doubt.readable_from]
+        return missed <= frozenset().union(*unconfirmed)
 
     def _outcome(self, spot: Spot, said: Sequence[Said], started_at: datetime) -> Outcome:
-        good = [answer for answer in said if answer.meaning == "good"]
+        good = [answer for answer in said if answer.meaning == "good" and not self.is_refused(spot, answer)]
         tried = [answer for answer in said if answer.meaning != "throttled"]
         past = self.pasts[spot]
         if good:
@@ -178,28 +197,39 @@ class Oracle:
         if not tried:
             return "skipped"
         is_expected = past.good is None or spot in self._unlisted
-        return "denied" if tried[-1].meaning == "denied" and is_expected else "failed"
+        is_denied = tried[-1].meaning == "denied" and not any(answer.meaning == "good" for answer in tried)
+        return "denied" if is_denied and is_expected else "failed"
 
     def _learn(self, spot: Spot, past: Past, said: Said, started_at: datetime) -> Outcome:
         at, floor = said.at, past.good
-        past.good = (started_at, at)
-        past.answers.append(said)
         if floor is None:
+            past.good = (started_at, at)
+            past.answers.append(said)
+            past.unreadable, past.excess = said.heard.unreadable, said.heard.excess or 0
             past.spans += [Span(key, dict(stated), at, at, is_baseline=True) for key, stated in said.listed.items()]
             return "ok"
-        for doubt in past.open_doubts:
-            if doubt.keys & said.listed.keys():
-                doubt.status, doubt.ended_at = "dissolved", at
+        held, lifted = self._doubtful(past, said)
+        is_worse = said.heard.unreadable > past.unreadable
+        past.good = (started_at, at)
+        past.answers.append(said)
+        _release(past, said)
         present = past.open_spans
-        waiting = {key for doubt in past.open_doubts for key in doubt.keys}
-        held = self._doubtful(past, said)
+        waiting = frozenset().union(*(doubt.keys for doubt in past.open_doubts))
         partner = _counterparts(present, said.listed)
+        is_shaken = bool(held) and not is_worse
         for doubt in past.open_doubts:
+            if said.heard.unreadable > doubt.readable_from:
+                continue
+            if doubt.is_unread and doubt.keys & lifted:
+                doubt.is_unread, is_shaken = False, True
+                continue
             doubt.confirmations += 1
-            if doubt.confirmations >= self._guard[0]:
+            if doubt.is_unread or doubt.confirmations >= self._guard[0]:
                 doubt.status, doubt.ended_at = "confirmed", at
                 for key in sorted(doubt.keys & present.keys()):
                     self._withdraw(spot, present[key], doubt.held_at, doubt.floor, partner)
+            else:
+                is_shaken = True
         for key in sorted(present.keys() - said.listed.keys() - waiting - held):
             self._withdraw(spot, present[key], at, floor, partner)
         for key, stated in said.listed.items():
@@ -210,19 +240,35 @@ class Oracle:
                 past.spans.append(Span(key, dict(stated), at, at, is_baseline=False))
                 self._change(spot, event, key, stated, at, floor, partner)
         if held:
-            past.doubts.append(Doubt(held, at, floor))
+            past.doubts.append(Doubt(held, at, floor, past.unreadable, is_unread=is_worse))
+        if not is_shaken:
+            past.unreadable = said.heard.unreadable
+            past.excess = past.excess if said.heard.excess is None else said.heard.excess
         return "held" if past.open_doubts else "ok"
 
-    def _doubtful(self, past: Past, said: Said) -> frozenset[Key]:
-        """Give what this answer no longer lists and is not believed about."""
-        confirmations, min_images, ratio = self._guard
+    def _doubtful(self, past: Past, said: Said) -> tuple[frozenset[Key], frozenset[Key]]:
+        """
+        Give what this answer lacks for the first time and is not believed about, and what is doubted as a whole.
+
+        The latter also holds what waited for an answer that can be read, which this one is.
+        """
+        _, min_images, ratio = self._guard
         present, listed = past.open_spans, said.listed.keys()
-        waiting = {key for doubt in past.open_doubts if not doubt.keys & listed for key in doubt.keys}
+        lasting = [doubt for doubt in past.open_doubts if _stays(doubt, said) or not doubt.keys & listed]
+        read = [doubt for doubt in lasting if doubt.is_unread and said.heard.unreadable <= doubt.readable_from]
+        waiting = frozenset().union(*(doubt.keys for doubt in lasting if doubt not in read))
         had = present.keys() - waiting
-        partner = _counterparts(present, said.listed)
+        fresh = had - listed - frozenset().union(*(doubt.keys for doubt in read))
+        is_at_home = {span.key.image_id for span in past.spans} & {key.image_id for key in listed}
+        partner = _counterparts(present, said.listed) if is_at_home else {}
         lost = frozenset(key for key in had - listed if partner.get(key) not in listed)
         is_much = lost == had or (len(lost) >= min_images and len(lost) >= ratio * len(had))
-        return lost if confirmations and (is_much or said.is_garbled) else frozenset()
+        of_set = Counter(key.image_set for key in had)
+        emptied = [name for name, count in of_set.items() if count == sum(key.image_set == name for key in lost)]
+        doubted = lost if is_much or any(of_set[name] >= min_images for name in emptied) else frozenset()
+        if said.heard.unreadable > past.unreadable:
+            return frozenset(fresh), doubted
+        return frozenset(fresh & doubted), doubted
 
     def _withdraw(self, spot: Spot, span: Span, at: datetime, floor: Floor, partner: Mapping[Key, Key]) -> None:
         span.valid_to = at
@@ -253,6 +299,32 @@ class Oracle:
         past.spans.append(Span(span.key, merged, at, span.since, is_baseline=False))
         name = str(merged.get("image_name", ""))
         self.changes.append(Expected(spot, "modified", at, span.key, name, fields=fields, floor=floor))
+
+
+def _release(past: Past, said: Said) -> None:
+    """End the doubts that the answer proves wrong; where records could not be read, of those images that it lists."""
+    for doubt in past.open_doubts:
+        back = doubt.keys & said.listed.keys()
+        if back == doubt.keys or (back and not _stays(doubt, said)):
+            doubt.status, doubt.ended_at = "dissolved", said.at
+        elif back:
+            doubt.keys -= back
+            gone = replace(doubt, keys=frozenset(back), status="dissolved", ended_at=said.at)
+            past.doubts.insert(past.doubts.index(doubt), gone)
+
+
+def _stays(doubt: Doubt, said: Said) -> bool:
+    """Tell whether an image of a doubt that is listed again says nothing about the others."""
+    return doubt.is_unread or said.heard.unreadable > doubt.readable_from
+
+
+def _states_its_number(past: Past) -> bool:
+    """Tell whether every record of the last true answer states one number."""
+    last = past.answers[-1] if past.answers else None
+    return bool(
+        last and last.heard.mark == "true" and last.listed
+        and all(stated.get("zone_id") is not None for stated in last.listed.values())
+    )  # fmt: skip
 
 
 def _counterparts(present: Mapping[Key, Span], listed: Mapping[Key, Stated]) -> dict[Key, Key]:

@@ -45,6 +45,10 @@ class Doubt:
     keys: frozenset[Key]
     held_at: datetime
     floor: Floor
+    #: An answer with more unreadable records than this does not confirm it.
+    readable_from: int = 0
+    #: It waits for such an answer alone; an image of it that returns leaves the others.
+    is_unread: bool = False
     confirmations: int = 0
     ended_at: datetime | None = None
     status: str = "open"
@@ -72,6 +76,9 @@ class Past:
     good: tuple[datetime, datetime] | None = None
     #: Every good answer that was listened to, oldest first.
     answers: list[Said] = field(default_factory=list)
+    #: Of the last good answer that did not lack too much: its unreadable records, and how many more images it counted.
+    unreadable: int = 0
+    excess: int = 0
     missing: int = 0
     needed: int = 0
 

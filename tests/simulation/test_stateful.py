@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from crawler.emulator import Fault
-from tests.simulation.cloud import Lie
+from tests.simulation.lies import Lie
 from tests.simulation.model import Key, Model, Record
 from tests.simulation.oracle import Wish
 from tests.simulation.run import Simulation
@@ -115,7 +115,7 @@ class Machine(RuleBasedStateMachine):
     def run_with_lie(self, zone: str, kept: set[int]) -> None:
         """Run while one zone says too little."""
         truth: dict[Key, Record] = self.model.images[zone]
-        lie = Lie({key: truth[key] for number in sorted(kept) if (key := self._key(number)) in truth})
+        lie = Lie(records={key: truth[key] for number in sorted(kept) if (key := self._key(number)) in truth})
         images = lie.sets(self.model)
         fault = Fault(action="DescribeUK8SImage", zone=zone, effect="images", images=images)
         self.simulation.run(Plan(faults=(fault,), lies={id(fault): lie}))

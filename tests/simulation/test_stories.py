@@ -15,7 +15,7 @@ from crawler.emulator.builtin import published_regions
 from crawler.records import ChangeRow, RunSummary
 from crawler.store import reader
 from crawler.store.engine import read
-from tests.simulation.cloud import Lie
+from tests.simulation.lies import Lie
 from tests.simulation.model import Key, Model, Record, region_of
 from tests.simulation.run import Simulation
 from tests.simulation.world import Plan
@@ -40,7 +40,7 @@ def make_model(*numbers: int, projects: int = 1) -> Model:
 
 def empty_answer() -> Plan:
     """Let one zone say RetCode 0 and nothing else, for one run."""
-    lie = Lie({})
+    lie = Lie()
     fault = Fault(action="DescribeUK8SImage", zone=HOME, effect="images", images=lie.sets(Model()))
     return Plan(faults=(fault,), lies={id(fault): lie})
 
@@ -220,3 +220,21 @@ def test_project_that_vanishes_and_returns(scratch: Engine) -> None:
     assert (back.changes["target_added"], back.changes["appeared"], back.changes["withdrawn"]) == (2, 0, 3)
     assert {row.target.zone for row in recorded(simulation, "target_retired")} == {HOME, "hk-02"}
     assert region_of(HOME) == "cn-bj2"
+
+
+@pytest.mark.parametrize("oddity", ["excess", "broken"])
+@pytest.mark.parametrize("empty_answers", [1, 3])
+def test_oddity_all_along_outlives_false_answers(scratch: Engine, oddity: str, empty_answers: int) -> None:
+    """A constant excess of TotalCount, or a record unreadable all along, is no oddity after an empty answer either."""
+    model = make_model(1, 2, 3, 4, 5)
+    model.excess, model.broken = (3, ()) if oddity == "excess" else (None, ({"UImageId": "uimage-x"},))
+    simulation = Simulation(scratch, model)
+    ran(simulation)
+    for _ in range(empty_answers):
+        ran(simulation, empty_answer())
+    model.images[HOME] = images(1, 2, 3, 4)
+    assert ran(simulation).targets["failed"] == 0
+    simulation.check_holds()
+    simulation.close()
+    gone = {row.image_id for row in recorded(simulation, "withdrawn")}
+    assert gone == ({f"uimage-{number}" for number in range(1, 6)} if empty_answers == 3 else {"uimage-5"})

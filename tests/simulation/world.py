@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crawler.emulator import Fault
-from tests.simulation.cloud import Lie
+from tests.simulation.lies import Lie, Way, way_to_lie
 from tests.simulation.model import Key, Model, Record, region_of
 from tests.simulation.oracle import Wish
 
@@ -23,6 +23,14 @@ SHAPES = (
     *("string-ret-code", "lower-case-keys", "upper-case-keys", "null-sets", "omit-empty-sets", "duplicate-records"),
     *("shuffled-records", "double-i-sets", "text-values", "unknown-field", "no-zone-id", "message-on-success"),
     "bare-custom-ids",
+)
+#: Members that say nothing.
+MEMBERS: tuple[Mapping[str, Any], ...] = (
+    {"Meta": {}},
+    {"Action": ""},
+    {"Action": None, "Zone": ""},
+    {"CustomPHostImageSet": {}},
+    {"Notes": []},
 )
 ZONES = ("hk-01", "hk-02", "cn-bj2-04", "cn-bj2-05", "cn-sh2-02", "th-bkk-01", "us-ca-01")
 QUARTER = 900.0
@@ -67,6 +75,9 @@ class Weather:
         self.left: dict[str, str] = {}
         self._serial = 0
         self._denied: list[Fault] = []
+        #: How answers about a zone lie, and for how many runs still.
+        self._lying: dict[str, tuple[Way, int]] = {}
+        self._take_manners()
         many = self.rng.random() < 0.1
         for number in range(self.rng.randint(6, 10) if many else self.rng.randint(1, 2)):
             self.model.projects[f"org-{number}"] = f"project {number}"
@@ -74,6 +85,16 @@ class Weather:
             self.open_zone(zone)
             for _ in range(self.rng.randint(1, 6)):
                 self.appear(zone)
+
+    def _take_manners(self) -> None:
+        """Choose what all true answers have beside their images, from the first run to the last."""
+        rng, model = self.rng, self.model
+        if rng.random() < 0.2:
+            model.excess = rng.choice((0, 1, 3))
+        if rng.random() < 0.2:
+            model.broken = rng.choice((({"UImageId": "uimage-x"},), ({"ImageId": ""}, 7), ([],), ({"ImageId": None},)))
+        if rng.random() < 0.3:
+            model.members = rng.choice(MEMBERS)
 
     # --- what may happen to images and places -------------------------------------------------------------------------
 
@@ -315,20 +336,19 @@ class Weather:
         return fault
 
     def _lies(self, faults: list[Fault]) -> dict[int, Lie]:
-        """Add answers that say RetCode 0 and not the truth; return what they list."""
+        """Add answers that say RetCode 0 and not the truth; return what they say."""
         rng, lies = self.rng, {}
         for zone in self.model.zones:
-            if rng.random() >= 0.05:
+            if zone not in self._lying and rng.random() < 0.06:
+                self._lying[zone] = way_to_lie(rng), rng.choice((1, 1, 1, 2, 3, 5))
+            if zone not in self._lying:
                 continue
-            truth = self.model.offers(next(iter(self.model.projects)), zone)
-            lie = Lie({})
-            if truth and rng.random() < 0.4:
-                key = rng.choice(list(truth))
-                lie = Lie({k: r for k, r in truth.items() if k != key}, garbled=truth[key])
-            elif len(truth) > 1 and rng.random() < 0.4:
-                key = rng.choice(list(truth))
-                lie = Lie({key: truth[key]})
-            attempts = rng.choice((frozenset[int](), frozenset[int](), frozenset({1})))
+            way, runs = self._lying.pop(zone)
+            if runs > 1:
+                self._lying[zone] = way, runs - 1
+            if (lie := way(self.model, zone)) is None:
+                continue
+            attempts = frozenset({1}) if rng.random() < 0.25 else frozenset[int]()
             fault = Fault(
                 action="DescribeUK8SImage",
                 zone=zone,
