@@ -3,15 +3,14 @@ One API call: a signed form goes out, an answer or a NetworkFailure comes back. 
 
 Every attempt pays one slot of the account's throttle; retries are none of this file's business. Connections are kept
 alive and bounded by the concurrency, certificates are verified, cookies and redirects are ignored, and an answer has a
-greatest size.
+greatest size. Whatever comes in loses our keys and signatures here, so nothing behind this file can tell or keep them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +23,8 @@ from crawler.fetch.brake import Brake
 from crawler.fetch.limits import PacedThrottler
 from crawler.fetch.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.fetch.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
-from crawler.fetch.signing import signed_form
+from crawler.fetch.signing import signature_of, signed_form
+from crawler.redaction import Redaction
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 #: Shorter than the idle times-out of common gateways, so that they rarely close a connection under a request.
@@ -71,6 +71,7 @@ class ApiClient:
             options.rate, options.period_seconds, monotonic=timing.monotonic, sleep=timing.sleep
         )
         self._endpoint = endpoint
+        self._redaction = Redaction(endpoint.secrets)
         self._session: aiohttp.ClientSession | None = None
         self._sent = 0
         self._retried = 0
@@ -113,14 +114,20 @@ class ApiClient:
         named = {**(params or {}), "Action": action}
         return signed_form(named, self._endpoint.public_key, self._endpoint.private_key)
 
-    async def attempt(self, form: bytes, brake: Brake, *, is_retry: bool = False) -> Answer:
-        """Send *form* once, when the throttle lets it; raise NetworkFailure, or CallCut when the run ends meanwhile."""
+    async def attempt(
+        self, form: bytes, brake: Brake, *, is_retry: bool = False, known_hash: bytes | None = None
+    ) -> Answer:
+        """
+        Send *form* once, when the throttle lets it; raise NetworkFailure, or CallCut when the run ends meanwhile.
+
+        *known_hash*: of a body that was answered before, which is not searched for secrets again.
+        """
         timeout_seconds = self.options.timeout_seconds
 
         async def post() -> Answer:
             self._sent += 1
             self._retried += is_retry
-            return await self._post(form)
+            return await self._post(form, known_hash)
 
         try:
             return await brake.call(lambda: self.throttle.acquire_by(brake.deadline), post, timeout_seconds)
@@ -128,18 +135,23 @@ class ApiClient:
             raise NetworkFailure(f"no complete answer within {timeout_seconds:g} s") from exc
 
     def heeded(self, refusal: Refusal) -> Refusal:
-        """Slow the account down when *refusal* says so; give it back without the account's secrets."""
+        """Slow the account down when *refusal* says so; give it back."""
         if refusal.is_throttled:
             self._throttled += 1
             self.throttle.throttled()
             if refusal.retry_after_seconds and refusal.retry_after_seconds <= LONGEST_RETRY_AFTER_SECONDS:
                 self.throttle.pause(refusal.retry_after_seconds)
-        return replace(refusal, message=self._endpoint.redact(refusal.message))
+        return refusal
 
-    async def _post(self, form: bytes) -> Answer:
+    async def _post(self, form: bytes, known_hash: bytes | None) -> Answer:
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
         timestamp = str(int(self.timing.clock().timestamp() * 1000))
+        signed = signature_of(form)
+
+        def redacted(text: str) -> str:
+            return self._redaction.text(text, signed)
+
         try:
             async with self._session.post(
                 self._endpoint.url, data=form, headers={"U-Timestamp-Ms": timestamp}, allow_redirects=False
@@ -148,15 +160,19 @@ class ApiClient:
                 headers = response.headers
                 received_at = self.timing.clock()
         except FOREIGN_ERRORS as exc:
-            raise network_failure(exc) from exc
+            raise network_failure(exc, redacted) from None  # the error itself may hold what the other side repeated
+        body_hash = hash_of(body)
+        if body_hash != known_hash:
+            body = self._redaction.body(body, signed.encode())
+            body_hash = hash_of(body)
         return Answer(
             status=response.status,
             body=body,
-            body_hash=hash_of(body),
-            request_uuid=printable(headers.get("X-UCLOUD-REQUEST-UUID", ""), 100),
+            body_hash=body_hash,
+            request_uuid=printable(redacted(headers.get("X-UCLOUD-REQUEST-UUID", "")), 100),
             retry_after_seconds=retry_after_seconds(headers.get("Retry-After"), received_at),
             received_at=received_at,
-            date=headers.get("Date", ""),
+            date=redacted(headers.get("Date", "")),
         )
 
 
@@ -177,16 +193,18 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def network_failure(exc: Exception) -> NetworkFailure:
-    """Say what one of `FOREIGN_ERRORS` means; the one place that does."""
-    text = printable(str(exc), 200)
+def network_failure(exc: Exception, redacted: Callable[[str], str] = str) -> NetworkFailure:
+    """Say what one of `FOREIGN_ERRORS` means; the one place that does. *redacted* takes secrets out of a text."""
+    text = printable(redacted(str(exc)), 200)
     match exc:
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return BadEndpoint(f"the endpoint is no web address: {text}")
         case aiohttp.ClientConnectorDNSError():
             return NetworkFailure(f"the name of {exc.host} cannot be resolved")
         case aiohttp.ClientConnectorCertificateError():
-            return NetworkFailure(f"the certificate of {exc.host} is not trusted: {exc.certificate_error}")
+            return NetworkFailure(
+                f"the certificate of {exc.host} is not trusted: {redacted(str(exc.certificate_error))}"
+            )
         case aiohttp.ServerDisconnectedError():
             return NetworkFailure("the connection was closed before the answer")
         case aiohttp.ClientPayloadError():
