@@ -22,7 +22,7 @@ _POSTGRESQL = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 #: A user's name may hold an `@` (`me@server`), and somebody may have forgotten to escape one in the password.
 _USERINFO = re.compile(r"(://[^/:]*:)(.*)@")
 _UNESCAPED = re.compile(r"[^/:]*:[^?]*@[^?]*@")
-_SECRET_OPTION = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
+_SECRET_OPTION = re.compile(r"([?&][^=&]*pass[^=&]*=)([^&]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ def parse_address(url_or_path: str | Path) -> Address:
 def masked(url: str) -> str:
     """Give *url* with its passwords replaced by stars."""
     return _SECRET_OPTION.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
+
+
+def passwords(url: str) -> list[str]:
+    """Return what `masked` hides of *url*."""
+    return [match[2] for pattern in (_USERINFO, _SECRET_OPTION) for match in pattern.finditer(url)]
 
 
 def _sqlite_path(text: str, rest: str) -> Path:
