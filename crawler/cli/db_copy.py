@@ -40,10 +40,15 @@ def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
         take_locks(settings.database, None, clock=context.clock, wait_seconds=wait_seconds),
         take_locks(to, None, clock=context.clock, wait_seconds=wait_seconds) as fence,
     ):
+        from crawler.store.backup import new_copy
         from crawler.store.copying import copy_history
         from crawler.store.engine import opened
 
-        with opened(settings.database, read_only=True) as reading, opened(to) as writing:
+        with (
+            new_copy(target.path, source.path),
+            opened(settings.database, read_only=True) as reading,
+            opened(to) as writing,
+        ):
             copied = copy_history(reading, writing, fence=fence)
     emit([table.as_dict() for table in copied], _COLUMNS, fmt)
     context.say(

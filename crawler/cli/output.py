@@ -7,7 +7,6 @@ made harmless in tables and CSV; JSON carries them exactly.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 from crawler.cli.safe import cell_of_sheet, json_text, visible
 from crawler.moments import NO_TIME, show_moment, titled
+from crawler.sheets import csv_line, harmless_inside
 
 Format = Literal["table", "json", "jsonl", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
@@ -113,17 +113,10 @@ def _csv(rows: Iterable[Row], fields: Sequence[str] | None) -> Iterator[str]:
     iterator = iter(rows)
     first = next(iterator, None)
     names = list(fields or first or ())
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     if names:
-        writer.writerow(names)
+        yield csv_line(names)
     for row in chain([] if first is None else [first], iterator):
-        writer.writerow([_sheet_value(_value(row, name)) for name in names])
-        if buffer.tell() > 1 << 16:
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue()
+        yield csv_line(_sheet_value(_value(row, name)) for name in names)
 
 
 def _sheet_value(value: Any) -> str:
@@ -133,7 +126,7 @@ def _sheet_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    return cell_of_sheet(value if isinstance(value, str) else json_line(value))
+    return cell_of_sheet(value) if isinstance(value, str) else json_line(harmless_inside(value))
 
 
 def _value(row: Row, path: str) -> Any:

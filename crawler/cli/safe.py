@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from crawler.sheets import harmless
+
 #: Controls, surrogates, line separators, and invisible marks such as those that turn the direction of text.
 _HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r")
 #: What JSON may hold raw but a terminal must not see: DEL, C1 controls, direction marks, surrogates.
 _RAW_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -25,9 +26,8 @@ def _escape(char: str) -> str:
 
 
 def cell_of_sheet(text: str) -> str:
-    """Give *text* for a CSV cell: a leading apostrophe keeps `=…` from being a formula; controls become visible."""
-    safe = "\n".join(visible(line) for line in text.split("\n"))
-    return f"'{safe}" if text.startswith(_FORMULA) else safe
+    """Return *text* for a CSV cell: no formula to any spreadsheet; controls but line ends become visible."""
+    return "\n".join(visible(line) for line in harmless(text).split("\n"))
 
 
 def json_text(text: str) -> str:

@@ -3,7 +3,7 @@ One API call: a signed form goes out, an answer or a NetworkFailure comes back. 
 
 Every attempt pays one slot of the account's throttle; retries are none of this file's business. Connections are kept
 alive and bounded by the concurrency, certificates are verified, cookies and redirects are ignored, and an answer has a
-greatest size.
+greatest size. Whatever comes in loses our keys and signatures here, so nothing behind this file can tell or keep them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -26,8 +25,9 @@ from crawler.fetch.brake import Brake
 from crawler.fetch.limits import PacedThrottler
 from crawler.fetch.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.fetch.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
-from crawler.fetch.signing import signed_form
+from crawler.fetch.signing import signature_of, signed_form
 from crawler.fetch.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
+from crawler.redaction import Redaction
 
 #: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -106,6 +106,7 @@ class ApiClient:
             options.rate, options.period_seconds, monotonic=timing.monotonic, sleep=timing.sleep
         )
         self._endpoint = endpoint
+        self._redaction = Redaction(endpoint.secrets)
         self._session: aiohttp.ClientSession | None = None
         self._sent = 0
         self._retried = 0
@@ -156,11 +157,20 @@ class ApiClient:
         """Give the room for the answer of one call, to be held until the answer was handed on."""
         return Room(self._large)
 
-    async def attempt(self, form: bytes, brake: Brake, *, is_retry: bool = False, room: Room | None = None) -> Answer:
+    async def attempt(
+        self,
+        form: bytes,
+        brake: Brake,
+        *,
+        is_retry: bool = False,
+        room: Room | None = None,
+        known_hash: bytes | None = None,
+    ) -> Answer:
         """
         Send *form* once, when the throttle lets it; raise NetworkFailure, or CallCut when the run ends meanwhile.
 
-        The answer is held in *room*; without one, its room is free again at once.
+        The answer is held in *room*; without one, its room is free again at once. *known_hash*: of a body that was
+        answered before, which is not searched for secrets again.
         """
         timeout_seconds = self.options.timeout_seconds
 
@@ -168,7 +178,7 @@ class ApiClient:
             self._sent += 1
             self._retried += is_retry
             with self.room() if room is None else nullcontext(room) as held:
-                return await self._post(form, held)
+                return await self._post(form, held, known_hash)
 
         try:
             return await brake.call(lambda: self.throttle.acquire_by(brake.deadline), post, timeout_seconds)
@@ -176,18 +186,23 @@ class ApiClient:
             raise NetworkFailure(f"no complete answer within {timeout_seconds:g} s") from exc
 
     def heeded(self, refusal: Refusal) -> Refusal:
-        """Slow the account down when *refusal* says so; give it back without the account's secrets."""
+        """Slow the account down when *refusal* says so; give it back."""
         if refusal.is_throttled:
             self._throttled += 1
             self.throttle.throttled()
             if refusal.retry_after_seconds and refusal.retry_after_seconds <= LONGEST_RETRY_AFTER_SECONDS:
                 self.throttle.pause(refusal.retry_after_seconds)
-        return replace(refusal, message=self._endpoint.redact(refusal.message))
+        return refusal
 
-    async def _post(self, form: bytes, room: Room) -> Answer:
+    async def _post(self, form: bytes, room: Room, known_hash: bytes | None) -> Answer:
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
         timestamp = str(int(self.timing.clock().timestamp() * 1000))
+        signed = signature_of(form)
+
+        def redacted(text: str) -> str:
+            return self._redaction.text(text, signed)
+
         try:
             async with self._session.post(
                 self._endpoint.url, data=form, headers={"U-Timestamp-Ms": timestamp}, allow_redirects=False
@@ -196,15 +211,19 @@ class ApiClient:
                 headers = response.headers
                 received_at = self.timing.clock()
         except FOREIGN_ERRORS as exc:
-            raise network_failure(exc) from exc
+            raise network_failure(exc, redacted) from None  # the error itself may hold what the other side repeated
+        body_hash = hash_of(body)
+        if body_hash != known_hash:
+            body = self._redaction.body(body, signed.encode())
+            body_hash = hash_of(body)
         return Answer(
             status=response.status,
             body=body,
-            body_hash=hash_of(body),
-            request_uuid=printable(headers.get("X-UCLOUD-REQUEST-UUID", ""), 100),
+            body_hash=body_hash,
+            request_uuid=printable(redacted(headers.get("X-UCLOUD-REQUEST-UUID", "")), 100),
             retry_after_seconds=retry_after_seconds(headers.get("Retry-After"), received_at),
             received_at=received_at,
-            date=headers.get("Date", ""),
+            date=redacted(headers.get("Date", "")),
         )
 
 
@@ -229,9 +248,9 @@ async def _read(response: aiohttp.ClientResponse, room: Room) -> bytes:
     return bytes(body)
 
 
-def network_failure(exc: Exception) -> NetworkFailure:
-    """Say what one of `FOREIGN_ERRORS` means; the one place that does."""
-    text = printable(str(exc), 200)
+def network_failure(exc: Exception, redacted: Callable[[str], str] = str) -> NetworkFailure:
+    """Say what one of `FOREIGN_ERRORS` means; the one place that does. *redacted* takes secrets out of a text."""
+    text = printable(redacted(str(exc)), 200)
     match exc:
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Defect(f"the endpoint is no web address: {text}")
@@ -242,7 +261,9 @@ def network_failure(exc: Exception) -> NetworkFailure:
         case aiohttp.ClientConnectorDNSError():
             return NetworkFailure(f"the name of {exc.host} cannot be resolved")
         case aiohttp.ClientConnectorCertificateError():
-            return NetworkFailure(f"the certificate of {exc.host} is not trusted: {exc.certificate_error}")
+            return NetworkFailure(
+                f"the certificate of {exc.host} is not trusted: {redacted(str(exc.certificate_error))}"
+            )
         case aiohttp.ServerDisconnectedError():
             return NetworkFailure("the connection was closed before the answer")
         case aiohttp.ClientPayloadError() | Damaged():

@@ -206,7 +206,9 @@ class Fetcher:
         ask = entry.ask = entry.ask or self._question(entry.target)
         form = entry.form = entry.form or self._client.form(ask.action, ask.params)
         try:
-            answer = await self._client.attempt(form, self._brake, is_retry=entry.was_tried, room=room)
+            answer = await self._client.attempt(
+                form, self._brake, is_retry=entry.was_tried, room=room, known_hash=ask.known_hash
+            )
         except CallCut as cut:
             self._lanes.released(entry)
             return self._without_answer(entry, cut.reason)

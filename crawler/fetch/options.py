@@ -28,12 +28,10 @@ class Endpoint:
     #: Certificates to trust instead of the system's.
     ca_file: str | None = None
 
-    def redact(self, text: str) -> str:
-        """Remove the keys and the values of extra headers from *text*, should the other side have echoed them."""
-        for secret in (self.private_key, self.public_key, *self.headers.values()):
-            if len(secret) >= 8:  # a shorter one would blot out ordinary words
-                text = text.replace(secret, "[redacted]")
-        return text
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return what no text of the other side may show: the keys, and the values of extra headers."""
+        return (self.private_key, self.public_key, *self.headers.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,12 @@ def signed_form(params: Mapping[str, object], public_key: str, private_key: str)
     return "&".join([*fields, f"{SIGNATURE}={signed}"]).encode("ascii")
 
 
+def signature_of(form: bytes) -> str:
+    """Return the signature that a `signed_form` carries; empty when *form* is none."""
+    before, _, signed = form.rpartition(f"&{SIGNATURE}=".encode())
+    return signed.decode("ascii") if before else ""
+
+
 def flatten(params: Mapping[str, object]) -> dict[str, str]:
     """
     Give *params* as the flat text pairs of a form: `Name.0`, `Name.Field`, `Name.0.Field`.

@@ -30,6 +30,7 @@ from crawler.pipeline import connect
 from crawler.report.channels import Channel, TransportError
 from crawler.reporting.channels import channels_of
 from crawler.settings import AccountSettings, Settings
+from crawler.settings.sources import OPEN_TO_ALL
 from crawler.store import integrity, reader
 from crawler.store.address import parse_address
 from crawler.store.engine import opened, read
@@ -68,7 +69,7 @@ def examine(
 
 def _files(settings: Settings) -> Iterator[Finding]:
     """Sort the warnings of the configuration: open files are one check, the rest another."""
-    is_open = [warning for warning in settings.warnings if "readable by everyone" in warning]
+    is_open = [warning for warning in settings.warnings if warning.endswith(OPEN_TO_ALL)]
     other = [warning for warning in settings.warnings if warning not in is_open]
     source = str(settings.source or "the environment")
     if other:
@@ -81,7 +82,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
         sentence, _, advice = warning.partition("; ")
         yield warn("permissions", sentence, advice.replace(" it", " the file"))
     if not is_open:
-        yield ok("permissions", "no secret is readable by everyone")
+        yield ok("permissions", "no secret is readable by everyone, or writable")
 
 
 def _time_zone(settings: Settings, environ: Mapping[str, str]) -> Finding:

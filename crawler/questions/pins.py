@@ -25,7 +25,8 @@ def read_pins(text: str, source: str) -> list[Pin]:
     """
     Give the ids in *text*, each once per place; *source* names it for people.
 
-    Raises ConfigurationError with every line that is none, EmptySelection when no id is found at all.
+    Raises ConfigurationError with every line that is none, which it does not quote: anything may stand there.
+    EmptySelection when no id is found at all.
     """
     stripped = text.strip().removeprefix("\ufeff")
     if stripped.startswith(("{", "[")):
@@ -39,7 +40,7 @@ def read_pins(text: str, source: str) -> list[Pin]:
         found = _from_lines(text, source)
     unreadable = [pin for pin in found if not f"{pin.zone or ''}{pin.image_id}".isprintable()]
     if unreadable:
-        raise ConfigurationError(source, [f"{pin.source}: {pin.image_id[:60]!r} is no image id" for pin in unreadable])
+        raise ConfigurationError(source, [f"{pin.source}: what stands there is no image id" for pin in unreadable])
     if not found:
         raise EmptySelection(f"{source} holds no image id: there is nothing to check.")
     return _once(found)
@@ -67,7 +68,7 @@ def _from_lines(text: str, source: str) -> list[Pin]:
         if not words:
             continue
         if len(words) > 2:
-            problems.append(f"line {number}: {line.strip()[:60]!r} is neither an image id nor a zone and an image id")
+            problems.append(f"line {number}: what stands there is neither an image id nor a zone and an image id")
             continue
         image_id, zone = words[-1], words[0] if len(words) == 2 else None
         if zone is not None and _IMAGE_ID.fullmatch(zone) and not _IMAGE_ID.fullmatch(image_id):

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import unicodedata
 
+from crawler.sheets import harmless
+
 NAME_LIMIT = 64
 MESSAGE_LIMIT = 200
 #: Stands where a character cannot be shown as itself.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 _MARKS_IN_A_ROW = 3
+#: What stands at no beginning of a line, and what at no end.
+_CLOSING = "、，。；：！？）】」』》〉％,.;:!?)]}%…”’"
+_OPENING = "（【「『《〈([{“‘"
 
 
 def plain(text: str, limit: int | None = NAME_LIMIT) -> str:
@@ -45,9 +50,8 @@ def plain(text: str, limit: int | None = NAME_LIMIT) -> str:
 
 
 def cell(text: str) -> str:
-    """Give *text* for a cell of a CSV file: whole, one line, and never a formula to a spreadsheet."""
-    line = plain(text, None)
-    return f"'{line}" if line[:1] in ("=", "+", "-", "@") else line
+    """Return *text* for a cell of a CSV file: whole, one line, and never a formula to a spreadsheet."""
+    return harmless(plain(text, None))
 
 
 def width(text: str) -> int:
@@ -60,6 +64,22 @@ def width(text: str) -> int:
         else 1
         for char in text
     )
+
+
+def may_break(line: str, at: int) -> bool:
+    """
+    Tell whether *line* may go on in another one from its character *at* on.
+
+    It may behind blanks, and beside wide characters, which have none between them; never inside a word or an id, before
+    what closes, or behind what opens.
+    """
+    before, after = line[at - 1], line[at]
+    if before.isspace() or after.isspace():
+        return not after.isspace()
+    if after in _CLOSING or before in _OPENING or width(after) == 0 or before in _JOINERS:
+        return False
+    base = next((char for char in reversed(line[:at]) if width(char)), before)  # below the marks that stand on it
+    return 2 in (width(base), width(after))
 
 
 def padded(text: str, columns: int) -> str:

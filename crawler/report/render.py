@@ -8,20 +8,21 @@ Nothing in it is fetched from anywhere.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import cache
+from itertools import accumulate
 
 import css_inline
 import jinja2
 
-from crawler.report.plain import cell, padded, width
+from crawler.report.plain import cell, may_break, padded, plain, width
 from crawler.report.rows import Limits, Row
 from crawler.report.values import Digest, Rendered
 from crawler.report.view import Section, View, view
 from crawler.report.words.phrases import flat
+from crawler.sheets import csv_line, harmless_inside
 
 #: Mail programs cut what is longer: Gmail does at 102 kB.
 LARGEST_HTML = 90_000
@@ -33,7 +34,7 @@ _LIMITS = (
 #: A column of the text part gives way to the next line when it gets wider than this.
 _WIDEST = 34
 _INDENT = "  "
-#: Longer lines of the text part are broken, where they can be.
+#: Longer lines of the text part are broken, where they can be; in columns of a screen.
 LONGEST_LINE = 118
 
 
@@ -100,12 +101,16 @@ def _row_line(row: Row, texts: tuple[str, str, str], widths: list[int]) -> str:
 
 
 def _broken(line: str, indent: str) -> list[str]:
-    """Break *line* where it gets too long, at a space if there is one; what follows stands below its beginning."""
+    """
+    Break *line* where it gets too long; what follows stands below its beginning.
+
+    Words and ids stay whole; only what is longer than a line, which no id is, is cut.
+    """
     lines: list[str] = []
-    while width(line) > LONGEST_LINE:
-        fits = next(index for index in range(len(line), 0, -1) if width(line[:index]) <= LONGEST_LINE)
-        at = line.rfind(" ", len(indent) + 1, fits + 1)
-        at = fits if at < 0 else at
+    while width(line := line.rstrip()) > LONGEST_LINE:
+        fits = bisect_right(list(accumulate(map(width, line))), LONGEST_LINE)
+        ends = range(fits + line[fits].isspace(), len(indent), -1)
+        at = next((end for end in ends if may_break(line, end) and line[:end].strip()), fits)
         lines.append(line[:at].rstrip())
         line = indent + line[at:].lstrip()
     return [*lines, line]
@@ -121,12 +126,13 @@ COLUMNS = (
 
 def as_csv(digest: Digest) -> bytes:
     """Give every change of *digest* as a CSV file that spreadsheets open as it is; times are UTC."""
-    file = io.StringIO(newline="")
-    table = csv.writer(file)
-    table.writerow(COLUMNS)
-    for change in digest.changes:
-        row = change.as_dict()
-        row["fields"] = json.dumps(row["fields"], ensure_ascii=False) if row["fields"] else ""
-        table.writerow([cell(str(row[name])) if row[name] is not None else "" for name in COLUMNS])
+    lines = [csv_line(COLUMNS, "\r\n")]
+    lines += [csv_line(map(_sheet_value, map(change.as_dict().get, COLUMNS)), "\r\n") for change in digest.changes]
     # The mark tells spreadsheets that it is UTF-8; what is no text at all became a replacement character already.
-    return file.getvalue().encode("utf-8-sig")
+    return "".join(lines).encode("utf-8-sig")
+
+
+def _sheet_value(value: object) -> str:
+    if isinstance(value, dict):
+        return plain(json.dumps(harmless_inside(value), ensure_ascii=False), None) if value else ""
+    return "" if value is None else cell(str(value))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crawler.settings.sources import Findings, Location, SecretFiles, plain_project, read_profile
+from crawler.settings.sources import Findings, Location, SecretFiles, plain_project, read_profile, warn_open
 
 
 def resolve_accounts(
@@ -51,7 +51,8 @@ def _resolve_account(
         findings.problem((*at, "profile"), f"gives the keys, so {' and '.join(both)} must go (or the profile)")
         return
     found = read_profile(profile, environ, lambda sentence: findings.problem((*at, "profile"), sentence))
-    _warn_open_profile(environ, findings)
+    credentials = Path(environ.get("HOME") or Path.home()) / ".ucloud" / "credential.json"
+    warn_open(credentials, str(credentials), findings)
     # Placeholders keep a profile that cannot be read from also being two missing keys.
     account["public_key"] = found.get("public_key", "unreadable")
     account["private_key"] = found.get("private_key", "unreadable")
@@ -59,15 +60,6 @@ def _resolve_account(
         account.setdefault("endpoint", found["base_url"])
     if found.get("project_id"):
         account.setdefault("projects", [plain_project(found["project_id"])])
-
-
-def _warn_open_profile(environ: Mapping[str, str], findings: Findings) -> None:
-    path = Path(environ.get("HOME") or Path.home()) / ".ucloud" / "credential.json"
-    try:
-        if path.stat().st_mode & 0o004:
-            findings.warnings.append(f"{path} is readable by everyone; chmod 600 it")
-    except OSError:
-        return
 
 
 def _environment_account(environ: Mapping[str, str], findings: Findings, path: Path | None) -> dict[str, Any] | None:
@@ -89,19 +81,3 @@ def _environment_account(environ: Mapping[str, str], findings: Findings, path: P
     if environ.get("UCLOUD_PROJECT_ID"):
         account["projects"] = [plain_project(environ["UCLOUD_PROJECT_ID"])]
     return account
-
-
-def warn_open_file(raw: dict[str, Any], path: Path, findings: Findings) -> None:
-    """Warn when the file itself holds a secret, not a reference to one, and everyone may read it."""
-    tables: list[tuple[Any, str]] = [(raw.get("smtp"), "password"), (raw, "ping")]
-    accounts, reports = raw.get("accounts"), raw.get("reports")
-    tables += [(row, key) for row in (reports if isinstance(reports, list) else []) for key in ("url", "secret")]
-    tables += [(account, "private_key") for account in (accounts if isinstance(accounts, list) else [])]
-    literal = any(
-        isinstance(table, dict) and isinstance(table.get(key), str) and "${" not in table[key] for table, key in tables
-    )
-    try:
-        if literal and path.stat().st_mode & 0o004:
-            findings.warnings.append(f"{path} holds a secret and is readable by everyone; chmod 600 it")
-    except OSError:
-        return

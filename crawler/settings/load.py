@@ -20,9 +20,10 @@ from crawler.errors import ConfigurationError
 from crawler.model import DEFAULT_VARIANT
 from crawler.moments import parse_duration
 from crawler.settings import checks
-from crawler.settings.accounts import resolve_accounts, warn_open_file
+from crawler.settings.accounts import resolve_accounts
 from crawler.settings.complaints import describe
 from crawler.settings.database import database_url
+from crawler.settings.exposure import warn_open_configuration
 from crawler.settings.reports import freeze_report, resolve_reports
 from crawler.settings.schema import AccountTable, FileTable, LimitsTable, SmtpTable
 from crawler.settings.sources import (
@@ -119,10 +120,10 @@ def _build(
     folder = path.parent.absolute() if path else cwd.absolute()
     if not need_accounts:
         raw = {key: value for key, value in raw.items() if key not in _CRAWL_ONLY}
+    if path is not None:
+        warn_open_configuration(raw, path, findings)
     if database is not None:
         raw = {key: value for key, value in raw.items() if key not in ("database", "database_file")}
-    if path is not None:
-        warn_open_file(raw, path, findings)
     document = expand_all(raw, environ, findings)
     secrets = SecretFiles(folder=folder, environ=environ, findings=findings)
     secrets.inline(document, "database", ())

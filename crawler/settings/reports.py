@@ -56,7 +56,7 @@ def _read_pins(report: dict[str, Any], at: Location, secrets: SecretFiles, findi
         try:
             parse_pin(line)
         except ValueError as exc:
-            findings.problem((*at, "pins_file"), f"{path}, line {number}: {line[:80]!r} {exc}")
+            findings.problem((*at, "pins_file"), f"{path}, line {number}: {exc}")
         else:
             found.append(line)
     if isinstance(report.get("pins", []), list):

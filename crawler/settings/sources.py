@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -117,6 +118,21 @@ def expand_all(value: Any, environ: Mapping[str, str], findings: Findings, locat
 
 # --- secrets in files ------------------------------------------------------------------------------------------------
 
+#: Every warning of a file that is open to others ends so.
+OPEN_TO_ALL = "by everyone; chmod 600 it"
+_RIGHTS = ((stat.S_IROTH, "readable"), (stat.S_IWOTH, "writable"))
+
+
+def warn_open(path: Path, subject: str, findings: Findings) -> None:
+    """Warn when others can read or write the file at *path*, which holds a secret; *subject* begins the sentence."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    rights = " and ".join(word for bit, word in _RIGHTS if mode & bit)
+    if rights and stat.S_ISREG(mode):
+        findings.warnings.append(f"{subject} is {rights} {OPEN_TO_ALL}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretFiles:
@@ -148,13 +164,11 @@ class SecretFiles:
         try:
             with path.open("rb") as file:
                 body = file.read(_LARGEST_SECRET + 1)
-            mode = path.stat().st_mode
         except (OSError, ValueError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "not a usable path"
             self.findings.problem(at, f"{path} cannot be read: {reason}")
             return "unreadable"
-        if mode & 0o004:
-            self.findings.warnings.append(f"{path_of(at)}: {path} is readable by everyone; chmod 600 it")
+        warn_open(path, f"{path_of(at)}: {path}", self.findings)
         try:
             text = body.decode("utf-8-sig").strip()
         except UnicodeDecodeError:

@@ -17,12 +17,36 @@ from crawler.errors import UsageError
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://(.*)$", re.DOTALL)
 #: A URL of which a slash is missing; as a path it would be told with its password.
 _NEARLY = re.compile(r"^(sqlite|postgres(?:ql)?)(?:\+\w+)?:(?!//)", re.IGNORECASE)
+#: What is written like no path, and what it is. As a path it would make a file whose name holds a password.
+_NO_PATHS = (
+    (
+        re.compile(
+            r"(?:^|\s)(host|hostaddr|port|dbname|user|password|passfile|service|sslmode|sslrootcert|application_name"
+            r"|connect_timeout|options|target_session_attrs)\s*=",
+            re.IGNORECASE,
+        ),
+        "is a connection string of libpq ({}=…)",
+    ),
+    (re.compile(r"^\s*(\w[\w ]*)=[^;]*;"), "is a connection string ({}=…;)"),
+    (
+        re.compile(
+            r"^(jdbc|odbc|mysql|mariadb|mssql|sqlserver|oracle|mongodb|redis|duckdb|cockroachdb|libsql|file|https?)"
+            r"(?:\+\w+)?:",
+            re.IGNORECASE,
+        ),
+        "begins with {}:, for which crawler has no use",
+    ),
+    (re.compile(r"^(?://)?[^/\s:@]+:[^@]*@."), "has a user and a password, but no scheme"),
+    (re.compile(r"^(?://)?[A-Za-z0-9.-]+:\d{2,5}(?:/|$)"), "has a host and a port, but no scheme"),
+    (re.compile(r"^(postgres(?:ql)?|sqlite3?|mysql|mariadb)$", re.IGNORECASE), "is {} alone, which says not where"),
+)
+_CLEARLY_PATH = re.compile(r"~|\.{0,2}/(?!/)")
 _SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
 _POSTGRESQL = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 #: A user's name may hold an `@` (`me@server`), and somebody may have forgotten to escape one in the password.
 _USERINFO = re.compile(r"(://[^/:]*:)(.*)@")
 _UNESCAPED = re.compile(r"[^/:]*:[^?]*@[^?]*@")
-_SECRET_OPTION = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
+_SECRET_OPTION = re.compile(r"([?&][^=&]*pass[^=&]*=)([^&]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +80,8 @@ def parse_address(url_or_path: str | Path) -> Address:
             raise UsageError(
                 f"The database's address begins with {nearly[0]} and lacks the two slashes of a URL behind it."
             )
+        if not isinstance(url_or_path, Path):
+            _refuse_no_path(text)
         return Address(_file(text))
     scheme, rest = match[1].lower(), match[2]
     if scheme in _SQLITE:
@@ -70,9 +96,24 @@ def parse_address(url_or_path: str | Path) -> Address:
     )
 
 
+def _refuse_no_path(text: str) -> None:
+    """Raise UsageError where *text* is meant for something else than a file, without showing it."""
+    for pattern, what in () if _CLEARLY_PATH.match(text) else _NO_PATHS:
+        if found := pattern.search(text):
+            raise UsageError(
+                f"The database's address {what.format(*found.groups())}: give postgresql://user@host:5432/name or the "
+                "path of a SQLite file (./… for one with such a name)."
+            )
+
+
 def masked(url: str) -> str:
     """Give *url* with its passwords replaced by stars."""
     return _SECRET_OPTION.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
+
+
+def passwords(url: str) -> list[str]:
+    """Return what `masked` hides of *url*."""
+    return [match[2] for pattern in (_USERINFO, _SECRET_OPTION) for match in pattern.finditer(url)]
 
 
 def _sqlite_path(text: str, rest: str) -> Path:

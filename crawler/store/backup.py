@@ -1,12 +1,17 @@
-"""Copies of a SQLite file, always whole: those made before its schema is upgraded, and those people ask for."""
+"""
+Copies of a SQLite file: those made before its schema is upgraded, and those people ask for.
+
+A copy is always whole, and never open to anybody to whom the original is not.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from crawler.errors import DatabaseUnavailable, UsageError
@@ -65,15 +70,58 @@ def copy_to(path: Path, copy: Path) -> Path:
     return copy
 
 
+def _make_private(path: Path) -> None:
+    """Make *path* an empty file that nobody else may read or write; raises OSError, also where there is one already."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _open_like(path: Path, original: Path) -> None:
+    """
+    Give *path*, a copy that is whole now, the owner, group and mode of *original*, as far as we may.
+
+    A group that cannot be given gets no rights: the members of ours may not read what another group's may.
+    """
+    wanted = original.stat()
+    for owner, group in ((wanted.st_uid, -1), (-1, wanted.st_gid)):
+        with suppress(OSError):
+            os.chown(path, owner, group)
+    mode = stat.S_IMODE(wanted.st_mode)
+    path.chmod(mode if path.stat().st_gid == wanted.st_gid else mode & ~stat.S_IRWXG)
+
+
+@contextmanager
+def new_copy(path: Path | None, original: Path | None) -> Iterator[None]:
+    """
+    Keep others out of the SQLite file *path* while the block fills it, and open it like *original* then.
+
+    It stays private without an original file, and is taken away when the block fails. A file that exists already, or
+    None for PostgreSQL, is left as it is.
+    """
+    is_new = False
+    if path is not None:
+        with suppress(OSError):  # whoever opens the database says what is wrong with its place
+            _make_private(path)
+            is_new = True
+    try:
+        yield
+    except BaseException:
+        if path is not None and is_new:
+            path.unlink(missing_ok=True)
+        raise
+    if path is not None and is_new and original is not None:
+        _open_like(path, original)
+
+
 def _copy_whole(path: Path, copy: Path) -> None:
     """Copy by SQLite's own means; a copy cut short never takes the name of a whole one."""
     unfinished = copy.with_name(f"{copy.name}.part")
     try:
         unfinished.unlink(missing_ok=True)
+        _make_private(unfinished)
         with mapped_errors(), closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
             source.backup(target)
-        shutil.copymode(path, unfinished)
         _flush(unfinished)
+        _open_like(unfinished, path)
         unfinished.replace(copy)
     finally:
         unfinished.unlink(missing_ok=True)

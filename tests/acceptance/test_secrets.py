@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, quote
 
 import pytest
 from sqlalchemy import select
@@ -18,8 +20,9 @@ from crawler.store.tables import Base, Payload
 from tests.acceptance.test_failures import FAULTS
 from tests.support.acceptance_table import Proven
 from tests.support.driving import Driver, account
+from tests.support.echoes import FORMS, traces
 from tests.support.hooks import Call, Reply, hook_server
-from tests.support.smtp import mail_server
+from tests.support.smtp import Mail, mail_server
 from tests.support.switch import dead_man_switch
 from tests.support.tls import make_tls
 from tests.support.worlds import make_timeline
@@ -203,6 +206,90 @@ def test_channels(light: Driver, cloud: EmulatorServer) -> None:
     assert found == [[], [], []]
     assert len(hooks.calls) > len(reports)
     assert all(HOOK in call.path for call in hooks.calls)
+
+
+def test_repeated_requests(light: Driver) -> None:
+    """Nor is a key or a signature that the cloud repeats, in any form, in anything said, mailed, posted or kept."""
+    public, private = "ucloudsomeone@example.com1296235120854146120", "46f09bb9fab4f12dfc160dae12273d5332b5debe"
+    cloud = _Repeating(sorted(FORMS))
+    said: list[bytes] = []
+    with hook_server() as api, hook_server() as hooks, mail_server() as mails:
+        api.answer = cloud.answer
+        reports: list[dict[str, Any]] = [
+            {"name": "mail", "to": ["a@example.com"], "patience": "0m"},
+            {"name": "hook", "channel": "webhook", "url": hooks.url, "secret": HOOK_SECRET, "patience": "0m"},
+        ]
+        smtp = {"host": "127.0.0.1", "port": mails.port, "from": "c@example.com", "security": "none"}
+        keys = {"public_key": public, "private_key": private}
+        light.configure({"name": "prod", "endpoint": api.url, **keys}, smtp=smtp, reports=reports)
+        codes = []
+        for cloud.step in range(5):
+            for words in (("-vv", "run", "--json"), ("-vv", "run"), ("doctor", "--json")):
+                result = light.call(*words, code=None)
+                codes.append(result.exit_code)
+                said += [result.stdout_bytes, result.stderr_bytes]
+                light.now += timedelta(hours=1)
+        asked: list[tuple[str, ...]] = [("status",), ("images",), ("changes",), ("runs", "show", "7"), ("history", "*")]
+        asked += [("explain", row["id"]) for row in light.rows("changes")]
+        for question in asked:
+            result = light.call(*question, "-o", "json", code=None)
+            said += [result.stdout_bytes, result.stderr_bytes]
+    texts = {
+        "said": said,
+        "mailed": [body for mail in mails.seen for body in _parts(mail)],
+        "posted": [call.body for call in hooks.calls],
+        "kept": list(stored(light.database)),
+        "files": list(files(light.folder, but=light.config.name)),
+    }
+    sought = [trace.encode() for trace in traces([public, private, *cloud.signatures])]
+
+    for name, found in texts.items():
+        assert [trace for trace in sought if any(trace in text for text in found)] == [], name
+        assert name == "files" or any(b"[redacted]" in text for text in found), name
+    assert {0, 4} <= set(codes)
+    assert 70 not in codes
+    assert len(cloud.signatures) > len(FORMS)
+
+
+class _Repeating:
+    """A cloud with a zone per form: fine at first, then it repeats its requests in messages, names, fields, headers."""
+
+    def __init__(self, forms: list[str]) -> None:
+        self.zones = {f"z-{number:02}": FORMS[form] for number, form in enumerate(forms)}
+        self.step = 0
+        self.signatures: set[str] = set()
+
+    def answer(self, call: Call) -> Reply:
+        asked = dict(parse_qsl(call.body.decode()))
+        self.signatures.add(asked["Signature"])
+        echo = self.zones.get(asked.get("Zone", ""), str)(call.body.decode())
+        document: dict[str, Any] = {"RetCode": 0}
+        if asked["Action"] == "GetRegion":
+            document["Regions"] = [{"Region": "r", "Zone": zone} for zone in self.zones]
+        elif asked["Action"] == "GetProjectList":
+            document["ProjectSet"] = [{"ProjectId": "org-a", "ProjectName": echo if self.step == 3 else "A"}]
+        else:
+            image = {"ImageId": "uimage-a", "ImageName": f"You sent {echo}" if self.step == 2 else "Ubuntu 22.04"}
+            document["ImageSet"] = [{**image, "Request": echo, "Also": asked} if self.step >= 2 else image]
+            if self.step == 2:
+                document |= {
+                    "Request": asked,
+                    echo: echo,
+                    "NewSet": [{"ImageId": f"uimage-{asked['Zone']}", "Note": echo}],
+                }
+        is_list = asked["Action"] == "DescribeUK8SImage"
+        if (self.step == 1 and is_list) or (self.step == 4 and not is_list):
+            document = {"RetCode": 2000, "Message": f"bad request: {echo}"}
+        headers = {"X-UCLOUD-REQUEST-UUID": quote(f"{self.step} {echo}"[:3000]), "Date": quote(echo[:3000])}
+        return Reply(body=json.dumps(document), headers=headers if self.step else {})
+
+
+def _parts(mail: Mail) -> Iterator[bytes]:
+    """Give a mail as it came, and everything in it decoded."""
+    yield mail.content
+    for part in mail.message.walk():
+        if not part.is_multipart():
+            yield part.get_payload(decode=True)  # type: ignore[misc] # bytes, of a part that is not multipart
 
 
 def _always(reply: Reply) -> Callable[[Call], Reply]:

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from crawler.store.engine import begin, opened
@@ -21,6 +22,24 @@ def test_upgrade_makes_the_schema_once(empty_database_url: str) -> None:
 
     assert made.endswith(f" made with the schema {SCHEMA_HEAD}\n")
     assert again.endswith(f" has the schema {SCHEMA_HEAD} already\n")
+
+
+@pytest.mark.parametrize("address", ["host=localhost dbname=history password=sekret", "me:sekret@localhost/history"])
+def test_no_file_of_a_connection_string(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """What names no file is refused in the configuration, on the command line and as a copy's goal; no file is made."""
+    monkeypatch.chdir(tmp_path)
+    call("--database", "history.db", "db", "upgrade")
+    Path("crawler.toml").write_text(f'database = "{address}"\n')
+    before = sorted(tmp_path.iterdir())
+    results = [
+        call("--config", "crawler.toml", "images", code=2),
+        call("--database", address, "db", "upgrade", code=2),
+        call("--database", "history.db", "db", "copy", "--to", address, code=2),
+    ]
+
+    assert all("give postgresql://user@host:5432/name or the path" in result.stderr for result in results)
+    assert not any("sekret" in result.output for result in results)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_status_counts(database_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -223,6 +224,34 @@ def test_cut_short(to: str, sqlite_url: str, postgres_url: str) -> None:
         with read(goal) as conn:
             assert [table.name for table in Base.metadata.sorted_tables if conn.execute(select(table)).first()] == []
         assert sum(table.rows for table in copy_history(source, goal)) > 20
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_file_is_as_private_as_the_original(sqlite_url: str, tmp_path: Path, mode: int) -> None:
+    """A copy into a new file has the mode of the original; one that is there already keeps its own."""
+    original, goal, there = Path(sqlite_url.removeprefix("sqlite:///")), tmp_path / "goal.db", tmp_path / "there.db"
+    original.chmod(mode)
+    there.touch(0o666)
+    there.chmod(0o622)
+    for path in (goal, there):
+        call("--database", original, "db", "copy", "--to", path)
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (goal, there)] == [mode, 0o622]
+
+
+def test_file_from_postgresql_is_private(postgres_url: str, tmp_path: Path) -> None:
+    """A copy of what only the server guarded is nobody else's."""
+    call("--database", postgres_url, "db", "copy", "--to", tmp_path / "goal.db")
+
+    assert stat.S_IMODE((tmp_path / "goal.db").stat().st_mode) == 0o600
+
+
+def test_failed_copy_leaves_no_file(tmp_path: Path) -> None:
+    """Where nothing can be copied no file is left, private or not."""
+    (tmp_path / "empty.db").touch()
+    call("--database", tmp_path / "empty.db", "db", "copy", "--to", tmp_path / "goal.db", code=74)
+
+    assert not (tmp_path / "goal.db").exists()
 
 
 @pytest.mark.parametrize("to", ["sqlite", "postgresql"])

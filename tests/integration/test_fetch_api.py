@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import ssl
+import traceback
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import pytest
@@ -16,7 +19,7 @@ from aiohttp import client_exceptions, http_exceptions, web
 
 from crawler.fetch import Answer, ApiClient, Brake, CallCut, Endpoint, FetchOptions, NetworkFailure, Refusal, signature
 from crawler.fetch import api as api_module
-from crawler.fetch.api import network_failure
+from crawler.fetch.api import hash_of, network_failure
 from crawler.fetch.unpacking import Damaged, UnknownPacking
 from tests.support.api_server import ApiServer, Arrival, answer_json, images
 from tests.support.fake_time import START, FakeTime
@@ -308,16 +311,63 @@ async def test_stop() -> None:
     assert len(client.throttle._task_logs) == 1
 
 
-async def test_no_secrets() -> None:
-    """Neither key is in the repr of an endpoint, nor in a message that the other side echoes."""
+async def test_no_secrets_in_reprs() -> None:
+    """Neither key nor header is in the repr of an endpoint or a client."""
     secret = endpoint("http://127.0.0.1:9/", headers={"channel-key": "channel-secret"})
-    async with ApiClient(secret, FetchOptions(), timing=FakeTime().timing()) as client:
-        refusal = client.heeded(Refusal(failure_class="defect", message="private-key public-key channel-secret"))
+    shown = repr(secret) + repr(ApiClient(secret, FetchOptions(), timing=FakeTime().timing()))
 
-    assert refusal.message == "[redacted] [redacted] [redacted]"
-    assert "private-key" not in f"{secret!r}{client!r}"
-    assert "public-key" not in repr(secret)
-    assert "channel-secret" not in repr(secret)
+    assert not any(text in shown for text in ("private-key", "public-key", "channel-secret"))
+
+
+async def test_repeated_request() -> None:
+    """Keys, headers and signatures that the other side repeats are in no part of an answer; its hash fits its body."""
+
+    def respond(arrival: Arrival) -> web.Response:
+        said = {"echo": urlencode(arrival.params), "again": arrival.params, "header": arrival.headers["channel-key"]}
+        headers = {"X-UCLOUD-REQUEST-UUID": f"id {arrival.params['Signature']}", "Date": quote("public-key;")}
+        return answer_json(said, headers=headers)
+
+    async with ApiServer(respond) as server, client_of(server.url, headers={"channel-key": "channel-secret"}) as client:
+        answer = await call(client, Region="hk")
+        signed = server.log[0].params["Signature"]
+        secrets = ("public-key", "private-key", "channel-secret", signed)
+        told = f"{answer.body!r} {answer.request_uuid} {answer.date}"
+
+    assert not any(secret in told for secret in secrets)
+    assert json.loads(answer.body)["again"] == {"Action": "GetRegion", "Region": "hk"} | dict.fromkeys(
+        ("PublicKey", "Signature"), "[redacted]"
+    )
+    assert answer.request_uuid == "id [redacted]"
+    assert answer.body_hash == hash_of(answer.body)
+
+
+async def test_known_body() -> None:
+    """A body that is known by its hash is given as it is, and is not searched again."""
+    known = hash_of(b'{"x": "public-key"}')
+    async with ApiServer(lambda _: answer_json({"x": "public-key"})) as server, client_of(server.url) as client:
+        brake = Brake(monotonic=client.timing.monotonic)
+        answer = await client.attempt(client.form("GetRegion"), brake, known_hash=known)
+
+    assert (answer.body, answer.body_hash) == (b'{"x": "public-key"}', known)
+
+
+async def repeat_in_the_status_line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    body = await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+    writer.write(b"HTTP/1.1 200 OK\r\n" + body + b"\r\n\r\n{}")
+    await writer.drain()
+    writer.close()
+
+
+async def test_repeated_request_in_an_error() -> None:
+    """What is no HTTP at all is quoted without the request that it repeats, and no error behind it holds one."""
+    server = await asyncio.start_server(repeat_in_the_status_line, "127.0.0.1", 0)
+    async with server, client_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as client:
+        with pytest.raises(NetworkFailure, match="redacted") as caught:
+            await call(client)
+
+    assert "public-key" not in str(caught.value)
+    assert "public-key" not in "".join(traceback.format_exception(caught.value))
 
 
 def foreign_classes() -> list[type[Exception]]:

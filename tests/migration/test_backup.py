@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from crawler.errors import DatabaseUnavailable
-from crawler.store.backup import back_up
+from crawler.store.backup import back_up, copy_to
 from crawler.store.engine import begin, opened
 from crawler.store.migrate import upgrade
 
@@ -45,6 +46,57 @@ def test_copy_is_whole_and_as_private_as_the_original(history: Path) -> None:
     assert copy == history.with_name("crawler.db.rev.bak")
     assert (kept(copy), stat.S_IMODE(copy.stat().st_mode)) == (["kept"], 0o600)
     assert beside(history) == ["crawler.db.rev.bak"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o444])
+def test_copy_is_never_wider_than_the_original(history: Path, mode: int) -> None:
+    """While it is written, with its journal, nobody else may read a copy; then it has the mode of the original."""
+    history.chmod(mode)
+    seen: list[int] = []
+
+    def look(event: str, arguments: tuple[object, ...]) -> None:
+        if watching and event in ("os.rename", "os.remove", "os.chmod", "sqlite3.connect", "os.chown"):
+            seen.extend(stat.S_IMODE(path.stat().st_mode) for path in history.parent.glob("*.part*"))
+
+    watching = True
+    sys.addaudithook(look)
+    try:
+        copies = [back_up(history, label="rev"), copy_to(history, history.with_name("mine.db"))]
+    finally:
+        watching = False  # an audit hook stays for good
+
+    assert [stat.S_IMODE(copy.stat().st_mode) for copy in copies] == [mode, mode]
+    assert set(seen) <= {0o600, mode}
+    assert seen[0] == 0o600
+
+
+def test_copy_in_another_group_is_closed_to_it(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the original's group cannot be given to the copy, the copy's own group may not read it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs a file of another group, which root alone can make")
+    os.chown(history, -1, 4321)
+    history.chmod(0o640)
+    given = copy_to(history, history.with_name("given.db"))
+    monkeypatch.setattr(os, "chown", refuse)
+    closed = copy_to(history, history.with_name("closed.db"))
+
+    assert (given.stat().st_gid, stat.S_IMODE(given.stat().st_mode)) == (4321, 0o640)
+    assert (closed.stat().st_gid, stat.S_IMODE(closed.stat().st_mode)) == (os.getegid(), 0o600)
+
+
+def refuse(*_: object) -> None:
+    """Refuse as the system does whoever is not root."""
+    raise PermissionError(1, "Operation not permitted")
+
+
+def test_unfinished_copy_of_another_is_no_way_out(history: Path, tmp_path: Path) -> None:
+    """A link that lies where the copy begins is not followed."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    history.with_name("crawler.db.rev.bak.part").symlink_to(elsewhere)
+    copy = back_up(history, label="rev")
+
+    assert (elsewhere.read_text(), copy.is_symlink(), kept(copy)) == ("mine", False, ["kept"])
 
 
 def test_last_two_copies_are_kept(history: Path) -> None:

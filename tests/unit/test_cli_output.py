@@ -110,6 +110,13 @@ def test_formulas(start: str) -> None:
     assert cell_of_sheet(f"{start}cmd|' /C calc'!A0").startswith("'")
 
 
+def test_formulas_in_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lists and tables stay JSON in their cells, and hold no formula either."""
+    text = written(capsys, [{"list": ["a", "=1+1", -5, {"@x": "b;=1"}]}], "csv")
+
+    assert json.loads(list(csv.reader(io.StringIO(text)))[1][0]) == ["a", "'=1+1", -5, {"'@x": "b;'=1"}]
+
+
 def test_numbers_are_no_formulas(capsys: pytest.CaptureFixture[str]) -> None:
     """A negative number stays a number."""
     assert written(capsys, [{"name": "x", "count": -5}], "csv").splitlines()[1] == "x,-5"

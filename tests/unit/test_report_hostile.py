@@ -77,7 +77,7 @@ def test_plain(text: str, limit: int) -> None:
     assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in line)
     assert plain(line, limit) == line
     line.encode()
-    assert not cell(text).startswith(("=", "+", "-", "@"))
+    assert not cell(text).startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠"))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,10 @@ from crawler.store.address import Address, masked, parse_address
         ("SQLite:///a%3Fb%25.db", "a?b%.db"),  # escaped in URLs only
         ("a?b%25.db", "a?b%25.db"),
         ("~/x.db", str(Path.home() / "x.db")),
+        ("./host=a dbname=b", "host=a dbname=b"),
+        ("/data/user=me/history 2026.db", "/data/user=me/history 2026.db"),
+        ("backup-12:30.db", "backup-12:30.db"),
+        ("me@example.com.db", "me@example.com.db"),
     ],
 )
 def test_sqlite_addresses(text: str, path: str) -> None:
@@ -55,6 +59,18 @@ def test_postgresql_addresses_get_their_driver(scheme: str) -> None:
         ("postgresql://me:very@secret/x@h/d?sslmode=require", "is written %40"),
         ("postgresql:/me:secret@h/d", "begins with postgresql: and lacks the two slashes"),
         ("sqlite:crawler.db", "begins with sqlite: and lacks"),
+        ("host=db.example.com dbname=history user=me password=secret", r"of libpq \(host=…\): give postgresql://"),
+        ("dbname = history password = 'very secret'", r"of libpq \(dbname=…\)"),
+        ("password=secret host=/run/postgresql", r"of libpq \(password=…\)"),
+        ("service=secret", r"of libpq \(service=…\)"),
+        ("Driver={PostgreSQL};Server=h;Pwd=secret;", r"is a connection string \(Driver=…;\)"),
+        ("jdbc:postgresql://h/d?password=secret", "begins with jdbc:, for which crawler has no use"),
+        ("mysql:me:secret@h/d", "begins with mysql:"),
+        ("file:secret.db?mode=ro", "begins with file:"),
+        ("me:secret@db.example.com/history", "has a user and a password, but no scheme"),
+        ("//me:very@secret@h/d", "has a user and a password, but no scheme"),
+        ("db.example.com:5432/history", "has a host and a port, but no scheme"),
+        ("PostgreSQL", "is PostgreSQL alone, which says not where"),
     ],
 )
 def test_other_addresses_are_refused(text: str, says: str) -> None:

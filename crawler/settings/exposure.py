@@ -1,0 +1,51 @@
+"""Whether a configuration holds a secret itself, or only says where to find one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from crawler.settings.schema import SECRET_KEYS
+from crawler.settings.sources import Findings, expand_text, warn_open
+from crawler.store.address import passwords
+
+#: What is a secret wherever it stands; a database's URL is one by its password, a public key alone is none.
+_SECRETS = SECRET_KEYS - {"database", "public_key", "headers"}
+
+
+def warn_open_configuration(raw: dict[str, Any], path: Path, findings: Findings) -> None:
+    """Warn when the configuration *raw*, as it stands in *path*, holds a secret itself and is open to others."""
+    if any(_is_secret(keys, text) for keys, text in _texts(raw)):
+        warn_open(path, f"{path} holds a secret and", findings)
+
+
+def _texts(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield every text of a document with the keys that lead to it."""
+    if isinstance(value, str):
+        yield keys, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _texts(inner, (*keys, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, keys)
+
+
+def _is_secret(keys: tuple[str, ...], text: str) -> bool:
+    if any(map(_is_literal, passwords(_expanded(text)[0]))):
+        return True
+    is_kept = "headers" in keys or not _SECRETS.isdisjoint(keys)
+    return is_kept and not keys[-1].endswith("_file") and _is_literal(text)
+
+
+def _is_literal(text: str) -> bool:
+    """Tell whether *text* says something without the environment; the default of a reference does."""
+    plain, unset = _expanded(text)
+    return bool(plain.strip()) and not unset
+
+
+def _expanded(text: str) -> tuple[str, list[str]]:
+    """Return *text* where nothing is set in the environment, and what is said of references without a default."""
+    unset: list[str] = []
+    return expand_text(text, {}, unset.append), unset

@@ -1,0 +1,48 @@
+"""The plain text of a mail: broken where people would break it, in every language."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from crawler.report.plain import may_break, width
+from crawler.report.render import LONGEST_LINE, render
+from crawler.report.values import Told
+from tests.support.eventful import digest_of
+from tests.support.reporting import Story
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("zones", [3, 8, 9, 10, 20, 60])
+def test_ids_stay_whole(language: str, zones: int) -> None:
+    """However many zones are listed, each id told stands whole on one line, and no line is too long for it."""
+    story = Story(zones=zones)
+    for number in range(zones):
+        story.change(
+            "appeared", f"uimage-{number:02}-abcdef", "统信服务器操作系统 UOS 20", where=f"zone-{number + 1:02}"
+        )
+    text = render(digest_of(story, 2, told=Told(introduced=True), pins=[], language=language)).text
+    ids = re.findall(r"(?:zone|uimage)-[\w-]*", text)
+
+    assert max(map(width, text.splitlines())) <= LONGEST_LINE
+    assert [name for name in ids if not re.fullmatch(r"zone-\d\d|uimage-\d\d-abcdef", name)] == []
+    assert len(ids) >= min(zones, 20)
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("zone-01, zone-02", ["zone-01, ", "zone-02"]),
+        ("zone-01、zone-02、", ["zone-01、", "zone-02、"]),
+        ("可用区（zone-01）", ["可", "用", "区", "（zone-01）"]),
+        ("uimage-a1b2", ["uimage-a1b2"]),
+        ("字\u0301e\u0301", ["字\u0301", "e\u0301"]),
+        ("“镜像”：a", ["“镜", "像”：", "a"]),
+    ],
+)
+def test_places_to_break(line: str, parts: list[str]) -> None:
+    """A line may be broken behind blanks and beside wide characters; not in an id, nor before closing marks."""
+    places = [at for at in range(1, len(line)) if may_break(line, at)]
+
+    assert [line[start:end] for start, end in zip([0, *places], [*places, len(line)], strict=True)] == parts
