@@ -72,6 +72,7 @@ def _copy_whole(path: Path, copy: Path) -> None:
         unfinished.unlink(missing_ok=True)
         with mapped_errors(), closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
             source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # another tool may have put the original into WAL mode
         shutil.copymode(path, unfinished)
         _flush(unfinished)
         unfinished.replace(copy)
