@@ -293,7 +293,10 @@ def _lock(settings: Settings, clock: Clock) -> Finding:
     except SchemaMismatch as exc:
         return warn("lock", f"not tried: {exc}", "crawler db upgrade")
     except CrawlerError as exc:
-        return fail("lock", str(exc), "run the doctor as the user who runs the crawler, with its rights")
+        fix = "run the doctor as the user who runs the crawler, with its rights"
+        if parse_address(settings.database).path is None:
+            fix = "see that PostgreSQL is reachable, without a pooler or through one with pool_mode = session"
+        return fail("lock", str(exc), fix)
 
 
 # --- mail and metrics ------------------------------------------------------------------------------------------------

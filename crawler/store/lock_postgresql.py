@@ -5,6 +5,9 @@ The locks live in the session of one connection of their own, so a dead holder's
 was cut off does not know it; therefore every taker raises the fence of its accounts, and every write transaction looks
 first whether the fence is still ours and the session still holds its locks. Whoever takes the whole database keeps the
 holders of all accounts out.
+
+A pooler that gives each transaction another session (PgBouncer in transaction mode) would leave the locks on sessions
+of its pool, where they stay when their holder is long gone. It is recognised before any lock is taken.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
 from crawler.model import iso_utc
-from crawler.store.engine import address_of, begin, mapped_errors, open_engine, opened
+from crawler.store.engine import address_of, begin, mapped_errors, open_engine, opened, read
 from crawler.store.migrate import ensure_schema
 from crawler.store.tables import Account, Setting
 
 _POLL_SECONDS = 0.5
+#: How often a pooler is tried: it shows itself at once unless others use it at the same instant.
+_PROBES = 20
 _APPLICATION = "crawler"
 #: The settings that remember which holder was complained of, one for each lock.
 _TOLD = "told of"
@@ -100,6 +105,11 @@ def take_session_locks(
         with mapped_errors(engine):
             session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
+            _refuse_shared_sessions(session, engine)
+        except BaseException:
+            session.close()
+            raise
+        try:
             deadline = monotonic() + wait_seconds
             # who looks at a lock that was just taken finds the name of its holder already
             pid = _introduce(session, engine, clock())
@@ -128,6 +138,30 @@ def first_to_tell(url: str | Path, taken: LockTaken) -> bool:
     with opened(url) as engine, contextlib.suppress(DatabaseUnavailable), begin(engine) as connection:
         return connection.execute(told.returning(Setting.name)).first() is not None
     return True
+
+
+def _refuse_shared_sessions(session: Connection, engine: Engine) -> None:
+    """
+    Raise DatabaseUnavailable where a pooler gives a client another database session for each transaction.
+
+    A pooler makes up the process number that it greets its clients with, so whoever is greeted with the server's own
+    talks to the server. Through a pooler two clients take turns: one that lends sessions for a transaction gives the
+    second client the session that the first has just used or, where others use the pool too, the first one another.
+    """
+    driver: Any = session.connection.driver_connection
+    with mapped_errors(engine):
+        own = _pid(session)
+        if own == driver.info.backend_pid:
+            return
+        for _ in range(_PROBES):
+            with read(engine) as other:
+                if _pid(other) != own and _pid(session) == own:
+                    continue
+            raise DatabaseUnavailable(
+                f"{address_of(engine)} is a pooler that gives every transaction another database session (PgBouncer "
+                "with pool_mode = transaction): the locks of a run would stay behind in its pool. Connect to "
+                "PostgreSQL itself, or use pool_mode = session."
+            )
 
 
 def _pid(connection: Connection) -> int:
