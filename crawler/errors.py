@@ -146,10 +146,14 @@ class LockTaken(CrawlerError):
 
     exit_code = ExitCode.LOCKED
 
-    def __init__(self, message: str | None = None, *, since: datetime | None = None) -> None:
-        """Take the sentence, and *since* when the holder has it, where that is known."""
+    def __init__(
+        self, message: str | None = None, *, since: datetime | None = None, lock: str = "", session: str = ""
+    ) -> None:
+        """Take the sentence, *since* when the holder has it, where that is known, which *lock*, and whose *session*."""
         super().__init__(message)
         self.since = since
+        self.lock = lock
+        self.session = session
 
 
 # --- a fault stays where it arose ------------------------------------------------------------------------------------

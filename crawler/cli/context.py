@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from crawler.cli.logs import LogFormat, log_line
+from crawler.cli.output import held_back, soon
 from crawler.cli.safe import visible
 from crawler.errors import UsageError
 
@@ -75,17 +77,20 @@ class CliContext:
 
     @contextmanager
     def history(self) -> Iterator[Connection]:
-        """Open the history for reading; raise DatabaseUnavailable or SchemaMismatch where that cannot be."""
-        from crawler.store.engine import open_engine, read
+        """
+        Open the history for reading; what the block shows and says waits until it is closed again.
+
+        On SQLite no run can write while somebody reads. Raises DatabaseUnavailable or SchemaMismatch where there is no
+        history to read.
+        """
+        from crawler.store.engine import opened, read
         from crawler.store.migrate import ensure_schema
 
-        engine = open_engine(self.history_settings().database, read_only=True)
-        try:
+        database = self.history_settings().database
+        with held_back(), opened(database, read_only=True) as engine:
             ensure_schema(engine, may_upgrade=False)
             with read(engine) as connection:
                 yield connection
-        finally:
-            engine.dispose()
 
     def say(self, message: str, *, level: str = "info", **fields: object) -> None:
         """Talk to the person on stderr; with -q only warnings and errors are heard, with -qq errors."""
@@ -94,10 +99,14 @@ class CliContext:
             return
         plain = "\n".join(map(visible, message.split("\n")))
         text = plain if self.log_format == "text" else log_line(level, message, at=self.clock(), **fields)
-        try:
-            click.echo(text, file=sys.stderr)
-        except OSError:  # nobody listens; the exit code still tells
-            return
+        soon(partial(_echo, text), is_talk=True)
+
+
+def _echo(text: str) -> None:
+    try:
+        click.echo(text, file=sys.stderr)
+    except OSError:  # nobody listens; the exit code still tells
+        return
 
 
 pass_cli = click.make_pass_decorator(CliContext, ensure=True)

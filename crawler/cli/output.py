@@ -2,7 +2,8 @@
 Rows to stdout: a table for eyes, one JSON array, JSON lines, or CSV. Streaming, so no number of rows is too large.
 
 On a terminal a table is rich's, paged when it is long; in a pipe it is aligned text, whole. Texts from the cloud are
-made harmless in tables and CSV; JSON carries them exactly.
+made harmless in tables and CSV; JSON carries them exactly. An answer from the history is made whole before any of it is
+shown (`held_back`): a person takes time, and the database is not kept waiting for it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from itertools import chain, islice
 from typing import Any, Literal
 
 from crawler.cli.safe import cell_of_sheet, json_text, visible
+from crawler.errors import CrawlerError
 from crawler.moments import NO_TIME, show_moment, titled
 from crawler.sheets import csv_line, harmless_inside
 
@@ -27,6 +32,10 @@ Row = Mapping[str, Any]
 
 #: Rows looked at before a piped table's widths are set; later rows only widen their own line.
 _SAMPLE = 2_000
+#: Bytes of an answer that are held back in memory; what is longer goes to a file.
+_IN_MEMORY = 8 << 20
+#: Characters of a held answer that are written together.
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ def emit(
     elif sys.stdout.isatty():
         from crawler.cli.terminal import show_table
 
-        show_table(list(counted), columns, zone)
+        soon(partial(show_table, list(counted), columns, zone))
     else:
         write_out(_aligned(counted, columns, zone))
     return counted.count
@@ -173,11 +182,79 @@ def _aligned(rows: Iterable[Row], columns: Sequence[Column], zone: tzinfo) -> It
         yield "  ".join(padded).rstrip() + "\n"
 
 
+# --- held back -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a block wants to show, in order, and the files that keep it; talk is shown even if the block fails."""
+
+    files: ExitStack
+    actions: list[tuple[Callable[[], object], bool]] = field(default_factory=list)
+
+
+_held: ContextVar[_Held | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """
+    Keep what the block shows and says until its end, so that it waits for nobody: no pager, slow pipe or full terminal.
+
+    An answer that fails half-way is not shown. One that does not fit into memory is kept in a nameless file that only
+    this user can read; raises CrawlerError where there is no room for it.
+    """
+    with ExitStack() as files:
+        held = _Held(files)
+        token = _held.set(held)
+        is_whole = False
+        try:
+            yield
+            is_whole = True
+        finally:
+            _held.reset(token)
+            for action, is_talk in held.actions:
+                if is_whole or is_talk:
+                    action()
+
+
+def soon(action: Callable[[], object], *, is_talk: bool = False) -> None:
+    """Do *action*, which may wait for a person, at once or at the end of the block that holds it back."""
+    held = _held.get()
+    if held is None:
+        action()
+    else:
+        held.actions.append((action, is_talk))
+
+
+@contextmanager
+def _spooled(chunks: Iterable[str]) -> Iterator[Iterator[str]]:
+    """Take all *chunks* now and give them again, in pieces."""
+    from tempfile import SpooledTemporaryFile
+
+    with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+        for chunk in chunks:
+            try:
+                file.write(chunk.encode("utf-8", "surrogatepass"))
+            except OSError as exc:
+                raise CrawlerError(
+                    f"There is no room for a temporary file with the answer: {exc.strerror or exc}. "
+                    "Set TMPDIR to a folder with more."
+                ) from exc
+        file.seek(0)
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogatepass", newline="")
+        yield iter(partial(text.read, _PIECE), "")
+
+
 # --- stdout ----------------------------------------------------------------------------------------------------------
 
 
 def write_out(chunks: Iterable[str]) -> None:
     """Write to stdout; when its reader went away (`| head`) the rest is dropped and the command goes on."""
+    held = _held.get()
+    if held is not None:
+        soon(partial(write_out, held.files.enter_context(_spooled(chunks))))
+        return
     _forgiving_stdout()
     try:
         for chunk in chunks:

@@ -87,7 +87,7 @@ def _locked(
     send: bool,
 ) -> tuple[RunResult | None, tuple[str, ...]]:
     """Run with the locks held, between two pings; None where another run holds them and that is no news."""
-    from crawler.store.lock import take_locks
+    from crawler.store.lock import first_to_tell, take_locks
 
     names = [account.name for account in settings.accounts]
     is_whole = restriction is None and len(settings.accounts) == len(context.settings().accounts)
@@ -98,7 +98,8 @@ def _locked(
             switch.start()
             result, news = _crawl(context, settings, fence, restriction, send=send, is_whole=is_whole)
     except LockTaken as exc:
-        if _is_watched(context) or (_has_outlived(settings, exc, context.clock()) and _is_first(settings)):
+        is_news = exc.since is None or _has_outlived(settings, exc.since, context.clock())
+        if _is_watched(context) or (is_news and first_to_tell(settings.database, exc)):
             raise
         return None, ()
     except BaseException as exc:
@@ -124,22 +125,12 @@ def _is_watched(context: CliContext) -> bool:
     return sys.stderr.isatty() or context.verbosity > 0
 
 
-def _has_outlived(settings: Settings, taken: LockTaken, now: datetime) -> bool:
-    """Tell whether the lock's holder should have ended by its own deadlines."""
+def _has_outlived(settings: Settings, since: datetime, now: datetime) -> bool:
+    """Return whether a run that took the lock then should have ended by its own deadlines."""
     from crawler.ops.schedule import GRACE_SECONDS
 
-    if taken.since is None:
-        return False
     deadline = max(account.limits.run_deadline_seconds for account in settings.accounts)
-    return (now - taken.since).total_seconds() > deadline + settings.report_deadline_seconds + GRACE_SECONDS
-
-
-def _is_first(settings: Settings) -> bool:
-    from crawler.store.address import parse_address
-    from crawler.store.lock_file import first_to_tell
-
-    path = parse_address(settings.database).path
-    return path is None or first_to_tell(path)
+    return (now - since).total_seconds() > deadline + settings.report_deadline_seconds + GRACE_SECONDS
 
 
 def _tell(context: CliContext, result: RunResult, news: tuple[str, ...], *, is_restricted: bool) -> None:

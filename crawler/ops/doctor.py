@@ -33,7 +33,7 @@ from crawler.settings import AccountSettings, Settings
 from crawler.settings.sources import OPEN_TO_ALL
 from crawler.store import integrity, reader
 from crawler.store.address import parse_address
-from crawler.store.engine import opened, read
+from crawler.store.engine import is_in_wal_mode, opened, read
 from crawler.store.lock import take_locks
 from crawler.store.migrate import schema_state
 from crawler.targets import configured_catalog, configured_projects, reconcile
@@ -59,7 +59,7 @@ def examine(
     yield from _files(settings)
     yield _time_zone(settings, environ)
     yield from asyncio.run(_accounts(settings, clock))
-    yield from _database(settings, clock)
+    yield from list(_database(settings, clock))  # nothing stays open while a person reads
     yield from _mail(settings, clock, test_mail)
     yield from _textfile(settings)
 
@@ -239,6 +239,15 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
             with read(engine) as conn:
                 wrong = integrity.findings(conn)
                 last = list(reader.runs(conn, 1))
+                is_wal = path is not None and is_in_wal_mode(conn)
+            if is_wal:
+                yield warn(
+                    "journal",
+                    "another tool put the file into WAL mode; runs and readers carry on in it, but while the file is "
+                    "at rest a user without write permission on its folder cannot read it",
+                    "close that tool, or take it out of WAL mode: the next run then puts the rollback journal back",
+                    about=shown,
+                )
             for sentence in wrong:
                 yield fail("integrity", sentence, "restore a backup; `crawler db check` lists all", about=shown)
             if not wrong:
@@ -288,7 +297,10 @@ def _lock(settings: Settings, clock: Clock) -> Finding:
     except SchemaMismatch as exc:
         return warn("lock", f"not tried: {exc}", "crawler db upgrade")
     except CrawlerError as exc:
-        return fail("lock", str(exc), "run the doctor as the user who runs the crawler, with its rights")
+        fix = "run the doctor as the user who runs the crawler, with its rights"
+        if parse_address(settings.database).path is None:
+            fix = "see that PostgreSQL is reachable, without a pooler or through one with pool_mode = session"
+        return fail("lock", str(exc), fix)
 
 
 # --- mail and metrics ------------------------------------------------------------------------------------------------

@@ -120,6 +120,7 @@ def _copy_whole(path: Path, copy: Path) -> None:
         _make_private(unfinished)
         with mapped_errors(), closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
             source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # another tool may have put the original into WAL mode
         _flush(unfinished)
         _open_like(unfinished, path)
         unfinished.replace(copy)

@@ -2,8 +2,9 @@
 The one door to the database: opens SQLite and PostgreSQL, begins every transaction, and turns foreign errors into ours.
 
 SQLite keeps its rollback journal (not WAL), so that a file at rest can be read with read permission on file and folder
-alone. pysqlite's own transaction control is switched off: a write transaction is `BEGIN IMMEDIATE`, which waits for its
-turn at the start instead of failing in the middle, and makes DDL transactional.
+alone. A file that another tool put into WAL mode is put back by the next writer, or used as it is while that tool keeps
+it open. pysqlite's own transaction control is switched off: a write transaction is `BEGIN IMMEDIATE`, which waits for
+its turn at the start instead of failing in the middle, and makes DDL transactional.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ from crawler.errors import DatabaseUnavailable, UsageError
 from crawler.store.address import Address, parse_address
 from crawler.store.foreign_errors import mapped_errors
 
-__all__ = ["Fence", "address_of", "begin", "is_sqlite", "mapped_errors", "open_engine", "opened", "read"]
+__all__ = [
+    "Fence",
+    "address_of",
+    "begin",
+    "is_in_wal_mode",
+    "is_sqlite",
+    "mapped_errors",
+    "open_engine",
+    "opened",
+    "read",
+]
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
@@ -96,6 +107,11 @@ def is_sqlite(bind: Engine | Connection) -> bool:
     return bind.dialect.name == "sqlite"
 
 
+def is_in_wal_mode(connection: Connection) -> bool:
+    """Return whether the SQLite file is in WAL mode, into which only another tool puts it."""
+    return bool(connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal")
+
+
 def address_of(engine: Engine) -> Address:
     """Give the address *engine* was opened with; its text shows no password."""
     address = engine.get_execution_options()[_ADDRESS_OPTION]
@@ -131,10 +147,27 @@ def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqli
     if read_only:
         return _connect_reader(path, busy_seconds)
     connection = _raw_sqlite(path, "rwc", busy_seconds)
-    # FULL: in rollback mode the cheaper NORMAL can leave a damaged file after a power cut; a run commits a few dozen
-    # times at most, so the extra fsync costs nothing that anyone could notice.
-    _pragmas(connection, "journal_mode = DELETE", "synchronous = FULL", "foreign_keys = ON")
+    try:
+        _leave_wal(connection)
+        # FULL: in rollback mode the cheaper NORMAL can leave a damaged file after a power cut; a run commits a few
+        # dozen times at most, so the extra fsync costs nothing that anyone could notice.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
+
+
+def _leave_wal(connection: sqlite3.Connection) -> None:
+    """Put a file in WAL mode back to the rollback journal, unless somebody else has it open just now."""
+    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        return
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
 
 
 def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
@@ -169,15 +202,6 @@ def _raw_sqlite(path: Path, mode: str, busy_seconds: float) -> sqlite3.Connectio
         isolation_level=None,
         check_same_thread=False,  # the pool hands a connection to one thread at a time
     )
-
-
-def _pragmas(connection: sqlite3.Connection, *pragmas: str) -> None:
-    try:
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error:
-        connection.close()
-        raise
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------

@@ -30,6 +30,10 @@ _SQLITE: dict[int, str] = {
 }
 #: Where the general code would blame the user's rights.
 _SQLITE_EXACTLY: dict[int, str] = {
+    sqlite3.SQLITE_READONLY_DIRECTORY: (
+        "{where} lies in a folder in which this user may make no files: writing takes that, and so does reading while "
+        "the file is in WAL mode, where another tool put it and the next run takes it back."
+    ),
     sqlite3.SQLITE_READONLY_DBMOVED: "{where} was moved or deleted while it was in use.",
     sqlite3.SQLITE_READONLY_ROLLBACK: (
         "{where} was left in the middle of a write by a killed process; one command of a user who may write it "

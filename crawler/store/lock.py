@@ -14,13 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crawler.errors import LockTaken
+from crawler.store import lock_file
 from crawler.store.address import parse_address
-from crawler.store.lock_file import take_file_lock
 
 if TYPE_CHECKING:
     from crawler.store.engine import Fence
 
-__all__ = ["take_locks"]
+__all__ = ["first_to_tell", "take_locks"]
 
 
 def take_locks(
@@ -40,9 +41,21 @@ def take_locks(
     """
     address = parse_address(url_or_path)
     if address.path is not None:
-        return take_file_lock(address.path, clock=clock, wait_seconds=wait_seconds, sleep=sleep, monotonic=monotonic)
+        return lock_file.take_file_lock(
+            address.path, clock=clock, wait_seconds=wait_seconds, sleep=sleep, monotonic=monotonic
+        )
     from crawler.store.lock_postgresql import take_session_locks
 
     return take_session_locks(
         url_or_path, accounts, clock=clock, wait_seconds=wait_seconds, sleep=sleep, monotonic=monotonic
     )
+
+
+def first_to_tell(url_or_path: str | Path, taken: LockTaken) -> bool:
+    """Return whether nobody complained yet of the holder that *taken* is about, and note that somebody did now."""
+    address = parse_address(url_or_path)
+    if address.path is not None:
+        return lock_file.first_to_tell(address.path)
+    from crawler.store import lock_postgresql
+
+    return lock_postgresql.first_to_tell(url_or_path, taken)

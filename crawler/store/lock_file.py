@@ -2,8 +2,10 @@
 The lock beside a SQLite file: one writer per database, held by the operating system for as long as the holder lives.
 
 `<database>.lock` is only a place to hold on to; what it says (who, since when) is for people, and what a dead holder
-left in it harms nobody. The file is never deleted: a deleted one could be locked twice. File systems on which such a
-lock would not keep anybody out are refused. Imports no database library: a run that is too early leaves in no time.
+left in it harms nobody. The file is never deleted: a deleted one could be locked twice. Nobody else may open it (0600),
+since whoever may read a file may lock it as well; and it is no link, which may lead to any file. File systems on which
+such a lock would not keep anybody out are refused. Imports no database library: a run that is too early leaves in no
+time.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ import json
 import os
 import re
 import socket
+import stat
+import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
 from crawler.model import iso_utc
@@ -31,6 +36,9 @@ NETWORK_FILE_SYSTEMS = frozenset(
     }
 )
 _POLL_SECONDS = 0.5
+#: A holder writes who it is right after it took the lock, and removes it right before it lets go.
+_GLANCE_SECONDS = 0.05
+_GLANCES = 5
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 
 
@@ -44,7 +52,7 @@ class FileFence:
     def check(self, _connection: object = None, /) -> None:
         """Raise FenceLost when the file under the lock's name is not ours any more."""
         try:
-            mine, there = os.fstat(self._descriptor), self._path.stat()
+            mine, there = os.fstat(self._descriptor), self._path.lstat()
         except OSError:
             raise FenceLost(f"The lock file {self._path} is gone; nothing more is written.") from None
         if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
@@ -67,16 +75,26 @@ def take_file_lock(
     had at all.
     """
     database = _real(database)
-    path = database.with_name(f"{database.name}.lock")
+    path = _beside(database)
     descriptor = _open(path, database)
     try:
         deadline = monotonic() + wait_seconds
+        glances = _GLANCES
         while not _try(descriptor, path):
             left = deadline - monotonic()
-            if left <= 0:
-                holder, since = _holder(descriptor)
-                raise LockTaken(f"Another run holds the lock of {database}{holder}.", since=since)
-            sleep(min(_POLL_SECONDS, left))
+            if left > 0:
+                sleep(min(_POLL_SECONDS, left))
+                continue
+            holder = _holder(descriptor)
+            if holder is not None:
+                who, since = holder
+                raise LockTaken(f"Another run holds the lock of {database}: {who}.", since=since)
+            if not glances:
+                raise LockTaken(
+                    f"A process that does not say who it is holds the lock of {database}; `fuser -v {path}` names it."
+                )
+            glances -= 1
+            sleep(_GLANCE_SECONDS)
         _prove(path, database)
         _note(descriptor, clock())
         try:
@@ -84,25 +102,23 @@ def take_file_lock(
             fence.check()
             yield fence
         finally:
-            with suppress(OSError):
-                os.ftruncate(descriptor, 0)
+            _write_note(descriptor, {})
     finally:
         os.close(descriptor)
 
 
 def first_to_tell(database: Path) -> bool:
-    """Tell whether nobody complained of the present holder yet, and note in its file that somebody did now."""
+    """Return whether nobody complained of the present holder yet, and note in its file that somebody did now."""
+    database = _real(database)
     try:
-        descriptor = os.open(_real(database).with_name(f"{_real(database).name}.lock"), os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+        descriptor = _open(_beside(database), database)
+    except DatabaseUnavailable:
         return True
     try:
-        note = json.loads(os.pread(descriptor, 4096, 0))
+        note = _read_note(descriptor)
         if note.get("told"):
             return False
-        os.pwrite(descriptor, json.dumps({**note, "told": True}).encode(), 0)
-    except (OSError, ValueError, AttributeError):
-        return True
+        _write_note(descriptor, {**note, "told": True})
     finally:
         os.close(descriptor)
     return True
@@ -126,6 +142,10 @@ def _real(database: Path) -> Path:
     return Path(os.path.realpath(database))
 
 
+def _beside(database: Path) -> Path:
+    return database.with_name(f"{database.name}.lock")
+
+
 def _open(path: Path, database: Path) -> int:
     kind = network_file_system(path, _mounts())
     if kind is not None:
@@ -134,20 +154,61 @@ def _open(path: Path, database: Path) -> int:
             "run out. Put it on a local disk, or use PostgreSQL."
         )
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
         raise DatabaseUnavailable(f"The folder {path.parent} of the database does not exist.") from None
     except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise DatabaseUnavailable(
+                f"The lock file {path} is a symbolic link, which is not followed: remove the link."
+            ) from None
         raise DatabaseUnavailable(f"The lock file {path} cannot be opened: {exc.strerror}.") from exc
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise DatabaseUnavailable(f"The lock file {path} is no ordinary file: remove it.")
+    if stat.S_IMODE(mode) & 0o077:
+        with suppress(OSError):  # somebody else's, and theirs to keep
+            os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def _try(descriptor: int, path: Path) -> bool:
+    """
+    Take the lock and return whether that worked.
+
+    A run keeps everybody out. Who shares the lock may only read the file, and keeps no run out: then runs share it too,
+    and exclude each other by a lock for which the file must be open for writing.
+    """
+    if _flock(descriptor, fcntl.LOCK_EX, path):
+        return True
+    if not _flock(descriptor, fcntl.LOCK_SH, path):
+        return False
+    if _lock_for_writing(descriptor):
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def _flock(descriptor: int, kind: int, path: Path) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as exc:
         if exc.errno in _TAKEN:
             return False
         raise DatabaseUnavailable(_no_locks(path, exc.strerror or str(exc))) from exc
+    return True
+
+
+def _lock_for_writing(descriptor: int) -> bool:
+    """Take Linux's write lock of an open file, from its first byte to its end; other systems have none."""
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        return False
+    whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
+    except OSError:
+        return False
     return True
 
 
@@ -176,18 +237,50 @@ def _mounts() -> str:
 
 
 def _note(descriptor: int, now: datetime) -> None:
-    """Say who we are, where there is room; the lock holds without it, and what the disk lacks the database will say."""
-    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": iso_utc(now)})
+    """Say who we are."""
+    _write_note(descriptor, {"pid": os.getpid(), "host": socket.gethostname(), "started": iso_utc(now)})
+
+
+def _write_note(descriptor: int, note: Mapping[str, Any]) -> None:
+    """
+    Replace what the file says, where there is room: the lock holds without it, and what the disk lacks others say.
+
+    A file that has another name besides (a hard link) may be anybody's, and what it holds is left alone.
+    """
     with suppress(OSError):
+        if os.fstat(descriptor).st_nlink > 1:
+            return
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        if note:
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
 
 
-def _holder(descriptor: int) -> tuple[str, datetime | None]:
-    """Say who holds the lock and since when, as far as the file tells."""
+def _read_note(descriptor: int) -> dict[str, Any]:
+    """Return what the file says; nothing where that is no note."""
     try:
         note = json.loads(os.pread(descriptor, 4096, 0))
-        text = f": process {int(note['pid'])} on {note['host']} since {note['started']}"
-        return text, datetime.fromisoformat(note["started"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "", None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _holder(descriptor: int) -> tuple[str, datetime | None] | None:
+    """Return who holds the lock and since when; None where the file does not tell, or still tells of a dead holder."""
+    note = _read_note(descriptor)
+    try:
+        pid, host, since = int(note["pid"]), note["host"], datetime.fromisoformat(note["started"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    if host == socket.gethostname() and not _is_alive(pid):
+        return None
+    return f"process {pid} on {host} since {note['started']}", since
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

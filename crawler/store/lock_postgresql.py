@@ -5,6 +5,9 @@ The locks live in the session of one connection of their own, so a dead holder's
 was cut off does not know it; therefore every taker raises the fence of its accounts, and every write transaction looks
 first whether the fence is still ours and the session still holds its locks. Whoever takes the whole database keeps the
 holders of all accounts out.
+
+A pooler that gives each transaction another session (PgBouncer in transaction mode) would leave the locks on sessions
+of its pool, where they stay when their holder is long gone. It is recognised before any lock is taken.
 """
 
 from __future__ import annotations
@@ -18,23 +21,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
 from crawler.model import iso_utc
-from crawler.store.engine import address_of, begin, mapped_errors, open_engine
+from crawler.store.engine import address_of, begin, mapped_errors, open_engine, opened, read
 from crawler.store.migrate import ensure_schema
-from crawler.store.tables import Account
+from crawler.store.tables import Account, Setting
 
 _POLL_SECONDS = 0.5
+#: How often a pooler is tried: it shows itself at once unless others use it at the same instant.
+_PROBES = 20
 _APPLICATION = "crawler"
+#: The settings that remember which holder was complained of, one for each lock.
+_TOLD = "told of"
 
 #: Sessions with an advisory lock of this database on :key.
 _HOLDER = text(
     """
-    SELECT s.application_name, l.pid FROM pg_locks AS l LEFT JOIN pg_stat_activity AS s ON s.pid = l.pid
+    SELECT s.application_name, l.pid, s.backend_start
+    FROM pg_locks AS l LEFT JOIN pg_stat_activity AS s ON s.pid = l.pid
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND ((CAST(CAST(l.classid AS bigint) AS bit(64)) << 32) | CAST(CAST(l.objid AS bigint) AS bit(64)))
@@ -96,13 +105,20 @@ def take_session_locks(
         with mapped_errors(engine):
             session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
+            _refuse_shared_sessions(session, engine)
+        except BaseException:
+            session.close()
+            raise
+        try:
             deadline = monotonic() + wait_seconds
+            # who looks at a lock that was just taken finds the name of its holder already
+            pid = _introduce(session, engine, clock())
             while (blocked := _try_all(session, engine, names)) is not None:
                 left = deadline - monotonic()
                 if left <= 0:
                     raise blocked
                 sleep(min(_POLL_SECONDS, left))
-            pid = _introduce(session, engine, clock())
+                pid = _introduce(session, engine, clock())
             yield SessionFence(pid, 1 + len(names or ()), _raise_fences(engine, names))
         finally:
             if not session.invalidated:  # else its locks are gone, and so is the way to the server
@@ -113,6 +129,52 @@ def take_session_locks(
         engine.dispose()
 
 
+def first_to_tell(url: str | Path, taken: LockTaken) -> bool:
+    """Return whether nobody complained yet of the session that holds the lock, and note that somebody did now."""
+    told = insert(Setting).values(name=f"{_TOLD} {taken.lock}", value=taken.session)
+    told = told.on_conflict_do_update(
+        index_elements=[Setting.name], set_={"value": told.excluded.value}, where=Setting.value != told.excluded.value
+    )
+    with opened(url) as engine, contextlib.suppress(DatabaseUnavailable), begin(engine) as connection:
+        return connection.execute(told.returning(Setting.name)).first() is not None
+    return True
+
+
+def _refuse_shared_sessions(session: Connection, engine: Engine) -> None:
+    """
+    Raise DatabaseUnavailable where a pooler gives a client another database session for each transaction.
+
+    A pooler makes up the process number that it greets its clients with, so whoever is greeted with the server's own
+    talks to the server. Through a pooler two clients take turns: one that lends sessions for a transaction gives the
+    second client the session that the first has just used or, where others use the pool too, the first one another.
+    """
+    driver: Any = session.connection.driver_connection
+    with mapped_errors(engine):
+        own = _pid(session)
+        if own == driver.info.backend_pid:
+            return
+        for _ in range(_PROBES):
+            with read(engine) as other:
+                if _pid(other) != own and _pid(session) == own:
+                    continue
+            raise DatabaseUnavailable(
+                f"{address_of(engine)} is a pooler that gives every transaction another database session (PgBouncer "
+                "with pool_mode = transaction): the locks of a run would stay behind in its pool. Connect to "
+                "PostgreSQL itself, or use pool_mode = session."
+            )
+
+
+def _pid(connection: Connection) -> int:
+    """Return the number of the present database session, by a statement that leaves nothing behind in it."""
+    driver: Any = connection.connection.driver_connection
+    threshold, driver.prepare_threshold = driver.prepare_threshold, None
+    try:
+        pid: int = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    finally:
+        driver.prepare_threshold = threshold
+    return pid
+
+
 def _try_all(session: Connection, engine: Engine, names: Sequence[str] | None) -> LockTaken | None:
     """Take every lock and give None, or take none and say who holds the first that is taken."""
     wanted = [("pg_try_advisory_lock" if names is None else "pg_try_advisory_lock_shared", _key("database"))]
@@ -120,11 +182,11 @@ def _try_all(session: Connection, engine: Engine, names: Sequence[str] | None) -
     what = [f"the database {address_of(engine)}", *(f'the account "{name}"' for name in names or ())]
     with mapped_errors(engine):
         for (function, key), name in zip(wanted, what, strict=True):
-            if not session.execute(text(f"SELECT {function}(:key)"), {"key": key}).scalar_one():
+            while not session.execute(text(f"SELECT {function}(:key)"), {"key": key}).scalar_one():
                 holder = session.execute(_HOLDER, {"key": key}).first()
-                session.execute(text("SELECT pg_advisory_unlock_all()"))
-                who, since = _described(*holder) if holder else ("", None)
-                return LockTaken(f"Another run holds the lock of {name}{who}.", since=since)
+                if holder is not None:  # else it has just let go
+                    session.execute(text("SELECT pg_advisory_unlock_all()"))
+                    return _taken(name, *holder)
     return None
 
 
@@ -134,18 +196,25 @@ def _introduce(session: Connection, engine: Engine, now: datetime) -> int:
     with mapped_errors(engine):
         session.execute(_SETTINGS).all()
         session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
-        pid: int = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
-    return pid
+    return _pid(session)
 
 
-def _described(name: str | None, pid: int) -> tuple[str, datetime | None]:
-    """Say who a holder is and since when by its session's name, which other database users may not be shown."""
+def _taken(lock: str, name: str | None, pid: int, began: datetime | None) -> LockTaken:
+    """Say who holds a *lock* and since when by its session's *name*, which may be anybody's."""
+    session = f"{pid} {iso_utc(began)}"
     parts = (name or "").split(" ")
     if len(parts) == 3 and parts[0] == _APPLICATION and "@" in parts[1]:
         process, _, host = parts[1].partition("@")
         with contextlib.suppress(ValueError):
-            return f": process {process} on {host} since {parts[2]}", datetime.fromisoformat(parts[2])
-    return f": database session {pid}", None
+            since = datetime.fromisoformat(parts[2])
+            who = f"process {process} on {host} since {parts[2]}"
+            return LockTaken(f"Another run holds the lock of {lock}: {who}.", since=since, lock=lock, session=session)
+    return LockTaken(
+        f"A database session that does not say who it is holds the lock of {lock}: {pid}. If it is no run, "
+        f"`SELECT pg_terminate_backend({pid})` ends it.",
+        lock=lock,
+        session=session,
+    )
 
 
 def _raise_fences(engine: Engine, names: Sequence[str] | None) -> dict[int, int]:

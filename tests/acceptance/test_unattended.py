@@ -16,6 +16,7 @@ from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.ops.ping import address
 from crawler.store.lock import take_locks
 from tests.support.driving import Driver, account, asked
+from tests.support.strangers import stranger
 from tests.support.switch import Switch, dead_man_switch
 from tests.support.worlds import make_timeline
 
@@ -162,6 +163,24 @@ def test_ping_and_lock(light: Driver, cloud: EmulatorServer, switch: Switch) -> 
         light.call("run", code=75)
 
     assert switch.calls == []
+
+
+def test_unknown_holder_is_told_of_once(driver: Driver, cloud: EmulatorServer) -> None:
+    """Runs that somebody unknown keeps out exit 75, and the first of them says so; a known run is left to its work."""
+    driver.configure(account(cloud.url))
+    driver.run()
+    with stranger(driver.database):
+        said = [driver.call("run", code=75).stderr for _ in range(4)]
+        watched = driver.call("-v", "run", code=75).stderr
+    with take_locks(driver.database, ["prod"], clock=lambda: driver.now):
+        assert driver.call("run", code=75).stderr == ""
+    driver.run()
+    with stranger(driver.database):
+        said += [driver.call("run", code=75).stderr for _ in range(2)]
+
+    assert [text.count("\n") for text in said] == [1, 0, 0, 0, 1, 0]
+    assert "that does not say who it is holds the lock of" in said[0]
+    assert watched == said[0]
 
 
 def test_restricted_run_is_private(light: Driver, cloud: EmulatorServer, switch: Switch) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,8 +21,10 @@ from sqlalchemy import text
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken, SchemaMismatch
 from crawler.store import lock_file
 from crawler.store.engine import begin, opened, read
-from crawler.store.lock import take_locks
+from crawler.store.lock import first_to_tell, take_locks
 from crawler.store.lock_file import network_file_system, take_file_lock
+from tests.support.other_user import as_nobody
+from tests.support.strangers import strange_session, stranger
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -29,7 +34,7 @@ HOLDER = """
 import sys
 from datetime import UTC, datetime
 from crawler.errors import LockTaken
-from crawler.store.lock import take_locks
+from crawler.store.lock import first_to_tell, take_locks
 accounts = None if sys.argv[2] == "*" else sys.argv[2].split(",")
 try:
     with take_locks(sys.argv[1], accounts, clock=lambda: datetime(2026, 11, 23, 12, 0, tzinfo=UTC)):
@@ -68,6 +73,17 @@ def refused(url: str, accounts: list[str] | None) -> str:
     with pytest.raises(LockTaken) as caught, take_locks(url, accounts, clock=clock):
         pass
     return str(caught.value)
+
+
+def lock_of(url: str) -> Path:
+    """Give the lock file of a SQLite database."""
+    return Path(url.removeprefix("sqlite:///") + ".lock")
+
+
+def unknown_holder(path: Path) -> str:
+    """Give the sentence about a holder of the lock file at *path* that left no note."""
+    database = path.with_suffix("")
+    return f"A process that does not say who it is holds the lock of {database}; `fuser -v {path}` names it."
 
 
 def test_second_run_is_told_who_holds_the_lock(database_url: str) -> None:
@@ -218,7 +234,7 @@ def test_postgresql_without_schema_names_the_command(empty_postgres_url: str) ->
 
 def test_replaced_lock_file_stops_the_holder(sqlite_url: str) -> None:
     """A holder whose lock file was deleted, or made anew by another, writes nothing more."""
-    path = Path(sqlite_url.removeprefix("sqlite:///") + ".lock")
+    path = lock_of(sqlite_url)
     with opened(sqlite_url) as engine, take_locks(sqlite_url, ["prod"], clock=clock) as fence:
         path.unlink()
         with pytest.raises(FenceLost, match="is gone"), begin(engine, fence):
@@ -230,13 +246,13 @@ def test_replaced_lock_file_stops_the_holder(sqlite_url: str) -> None:
 
 def test_stale_content_is_harmless(sqlite_url: str) -> None:
     """Whatever a dead holder or anybody else left in the lock file, it can be taken, and named when taken."""
-    path = Path(sqlite_url.removeprefix("sqlite:///") + ".lock")
+    path = lock_of(sqlite_url)
     path.write_bytes(b"\xff\x00 no note")
 
     with take_locks(sqlite_url, ["prod"], clock=clock):
         path.write_text("[]")
 
-        assert refused(sqlite_url, ["prod"]).endswith("crawler.db.")
+        assert refused(sqlite_url, ["prod"]) == unknown_holder(path)
 
 
 def test_note_that_cannot_be_written_costs_nothing(
@@ -250,7 +266,143 @@ def test_note_that_cannot_be_written_costs_nothing(
     monkeypatch.setattr("os.pwrite", full)
 
     with take_locks(sqlite_url, ["prod"], clock=clock):
-        assert refused(sqlite_url, ["prod"]).endswith("crawler.db.")
+        assert refused(sqlite_url, ["prod"]) == unknown_holder(lock_of(sqlite_url))
+
+
+def test_holder_is_given_a_moment_to_say_who_it_is(sqlite_url: str) -> None:
+    """Between the lock and the note of its holder lies a moment; who looks right then looks again."""
+    path, looks = lock_of(sqlite_url), []
+    with take_locks(sqlite_url, ["prod"], clock=clock):
+        note = path.read_text()
+        path.write_text("")
+
+        def sleep(seconds: float) -> None:
+            looks.append(seconds)
+            path.write_text(note)
+
+        with pytest.raises(LockTaken) as caught, take_locks(sqlite_url, ["prod"], clock=clock, sleep=sleep):
+            pass
+
+    assert caught.value.since == NOW
+    assert len(looks) == 1
+
+
+def test_note_of_a_dead_holder_is_not_believed(sqlite_url: str) -> None:
+    """Where a stranger holds the lock, the note that a killed run left in the file does not speak for it."""
+    path = lock_of(sqlite_url)
+    with holder(sqlite_url) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert f'"pid": {process.pid}' in path.read_text()
+
+    with path.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert refused(sqlite_url, ["prod"]) == unknown_holder(path)
+
+
+# --- the lock file belongs to its user -------------------------------------------------------------------------------
+
+
+def test_other_users_cannot_hold_the_lock() -> None:
+    """Another user can neither read nor lock the lock file, even one that an older program left open to all."""
+    shared = Path(tempfile.mkdtemp(prefix="crawler-shared-"))
+    try:
+        shared.chmod(0o755)
+        for database in (shared / "new.db", shared / "old.db"):
+            path = database.with_name(f"{database.name}.lock")
+            if database.stem == "old":
+                path.touch(0o644)
+            with take_locks(database, ["prod"], clock=clock):
+                assert path.stat().st_mode & 0o777 == 0o600
+            if os.geteuid() == 0:
+                assert "PermissionError" in as_nobody(lambda path=path: str(os.open(path, os.O_RDONLY)))  # type: ignore[misc]
+    finally:
+        shutil.rmtree(shared)
+
+
+def test_shared_lock_keeps_no_run_out(sqlite_url: str) -> None:
+    """Whoever shares the lock, as anybody can who may read the file, stops no run; runs still exclude each other."""
+    path = lock_of(sqlite_url)
+    path.touch()
+    with path.open() as before, path.open() as meanwhile:
+        fcntl.flock(before, fcntl.LOCK_SH)
+        with holder(sqlite_url) as process:
+            fcntl.flock(meanwhile, fcntl.LOCK_SH)
+            assert f"process {process.pid} on" in refused(sqlite_url, ["prod"])
+            fcntl.flock(before, fcntl.LOCK_UN)
+            assert f"process {process.pid} on" in refused(sqlite_url, ["prod"])
+        with take_locks(sqlite_url, ["prod"], clock=clock):
+            refused(sqlite_url, ["prod"])
+    with take_locks(sqlite_url, ["prod"], clock=clock), path.open() as late, pytest.raises(BlockingIOError):
+        fcntl.flock(late, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def test_lock_file_follows_no_link(sqlite_url: str, tmp_path: Path) -> None:
+    """Where the lock file is a symbolic link the lock is refused, and what the link leads to stays as it is."""
+    path, victim = lock_of(sqlite_url), tmp_path / "victim"
+    victim.write_text("precious")
+    for target in (victim, tmp_path / "missing"):
+        path.symlink_to(target)
+        with pytest.raises(DatabaseUnavailable, match="is a symbolic link, which is not followed: remove the link"):
+            take_locks(sqlite_url, ["prod"], clock=clock).__enter__()
+        assert first_to_tell(sqlite_url, LockTaken())
+        path.unlink()
+
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "missing").exists()
+
+
+def test_file_of_another_name_keeps_its_content(sqlite_url: str, tmp_path: Path) -> None:
+    """A lock file that has another name besides can be locked; nothing is written to it, and nothing cut off."""
+    path, victim = lock_of(sqlite_url), tmp_path / "victim"
+    victim.write_text("precious")
+    path.hardlink_to(victim)
+
+    with take_locks(sqlite_url, ["prod"], clock=clock):
+        assert refused(sqlite_url, ["prod"]) == unknown_holder(path)
+        assert first_to_tell(sqlite_url, LockTaken())
+
+    assert victim.read_text() == "precious"
+
+
+def test_lock_file_is_a_file(sqlite_url: str) -> None:
+    """A FIFO or a folder under the lock file's name is refused with a sentence, at once."""
+    path = lock_of(sqlite_url)
+    os.mkfifo(path)
+    with pytest.raises(DatabaseUnavailable, match="is no ordinary file: remove it"):
+        take_locks(sqlite_url, ["prod"], clock=clock).__enter__()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DatabaseUnavailable, match="cannot be opened: Is a directory"):
+        take_locks(sqlite_url, ["prod"], clock=clock).__enter__()
+
+
+# --- holders that nobody knows ---------------------------------------------------------------------------------------
+
+
+def test_unknown_session_is_named_by_its_number(postgres_url: str) -> None:
+    """A database session that holds the lock and is no run is told of by its number, with what ends it."""
+    with strange_session(postgres_url) as pid:
+        sentence = refused(postgres_url, ["prod"])
+
+    assert sentence == (
+        f'A database session that does not say who it is holds the lock of the account "prod": {pid}. '
+        f"If it is no run, `SELECT pg_terminate_backend({pid})` ends it."
+    )
+
+
+def test_holder_is_complained_of_once(database_url: str) -> None:
+    """Of several who find the lock taken the first may tell; the next holder is told of anew."""
+    for _ in range(2):
+        with stranger(database_url):
+            with pytest.raises(LockTaken) as caught:
+                take_locks(database_url, ["prod"], clock=clock).__enter__()
+            assert [first_to_tell(database_url, caught.value) for _ in range(3)] == [True, False, False]
+        with take_locks(database_url, ["prod"], clock=clock):
+            pass
+
+
+# --- which file, which file system -----------------------------------------------------------------------------------
 
 
 def test_all_names_of_a_file_share_its_lock(sqlite_url: str, tmp_path: Path) -> None:
@@ -296,7 +448,7 @@ def test_refusal_loads_neither_database_nor_network_library(sqlite_url: str) -> 
 import sys
 from datetime import UTC, datetime
 from crawler.errors import LockTaken
-from crawler.store.lock import take_locks
+from crawler.store.lock import first_to_tell, take_locks
 try:
     take_locks({sqlite_url!r}, ["prod"], clock=lambda: datetime.now(UTC)).__enter__()
 except LockTaken:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.cli.output import Column, emit, json_line
+from crawler.cli.output import Column, emit, held_back, json_line, soon
 from crawler.cli.safe import cell_of_sheet, visible
+from crawler.errors import CrawlerError
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 COLUMNS = (
@@ -36,6 +41,11 @@ def written(
     """Emit *rows* and give what was written."""
     assert emit(iter(rows), COLUMNS, fmt, zone=SHANGHAI, fields=fields) == len(rows)
     return capsys.readouterr().out
+
+
+def open_in(folder: Path) -> list[Path]:
+    """Give the descriptors of this process whose files lie, or lay, in *folder*."""
+    return [entry for entry in Path("/proc/self/fd").iterdir() if os.path.realpath(entry).startswith(f"{folder}/")]
 
 
 def test_table_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,6 +112,57 @@ def test_control_characters(capsys: pytest.CaptureFixture[str], fmt: str) -> Non
         assert (document[0] if fmt == "json" else document)["name"] == EVIL
     if fmt == "table":
         assert len(text.splitlines()) == 2
+
+
+def test_answer_waits_for_its_whole_block(capsys: pytest.CaptureFixture[str]) -> None:
+    """Inside a block that holds back everything is counted and nothing shown; after it all is, in its order."""
+    with held_back():
+        assert emit(iter(ROWS), COLUMNS, "jsonl") == len(ROWS)
+        soon(partial(sys.stdout.write, "said\n"), is_talk=True)
+        assert emit(iter(ROWS), COLUMNS, "json") == len(ROWS)
+        assert capsys.readouterr().out == ""
+    lines, array = capsys.readouterr().out.split("said\n")
+
+    assert [json.loads(line) for line in lines.splitlines()] == json.loads(array) == ROWS
+
+
+def test_answer_of_a_block_that_fails_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Half an answer is none; what was said to the person is still said."""
+
+    def fail() -> None:
+        with held_back():
+            emit(iter(ROWS), COLUMNS, "jsonl")
+            soon(partial(sys.stdout.write, "said\n"), is_talk=True)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+
+    assert capsys.readouterr().out == "said\n"
+
+
+def test_large_answer_goes_through_a_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer beyond the bytes held in memory waits in a file of its user's alone, of which nothing is left."""
+    monkeypatch.setattr("crawler.cli.output._IN_MEMORY", 10_000)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    rows = [{**ROWS[1], "name": f"高 {number} \ud800"} for number in range(2_000)]
+    with held_back():
+        emit(rows, COLUMNS, "jsonl")
+        modes = [entry.stat().st_mode & 0o777 for entry in open_in(tmp_path)]
+    assert modes == [0o600]
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == rows
+    assert open_in(tmp_path) == list(tmp_path.iterdir()) == []
+
+
+def test_answer_without_room_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no temporary file can be had the answer fails with a sentence that names the way out."""
+    monkeypatch.setattr("crawler.cli.output._IN_MEMORY", 10)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+
+    with pytest.raises(CrawlerError, match=r"no room for a temporary file .* Set TMPDIR"), held_back():
+        emit(ROWS, COLUMNS, "jsonl")
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "\t", "\r"])

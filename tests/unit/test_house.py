@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.house import ROOT, text_of, tracked_files
 
-MAX_LINES = 450
+MAX_LINES = 700
 #: The README tells every command, option of JSON and view, with examples that tests run.
 MAX_LINES_OF = {"README.md": 600}
 TOP_LEVEL = {
@@ -78,7 +78,7 @@ def test_no_lock_file() -> None:
 
 
 def test_file_length() -> None:
-    """No text a person reads is longer than 450 lines; the README has a limit of its own."""
+    """No text a person reads is longer than 700 lines; the README has a limit of its own."""
     read = [path for path in tracked_files() if path.suffix in {".py", ".md", ".toml", ".sql", ""}]
     lengths = {str(path): text_of(path).count("\n") for path in read}
 
