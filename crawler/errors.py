@@ -10,6 +10,7 @@ The error tree and the exit codes; every sentence a person sees when something i
   x Ambiguous                  7   several answers where one was asked for
   x UnknownKnowledge           8   unknown or stale knowledge
   x ClockWentBackwards        70   the clock stands before the last recorded observation
+  x OutputLost                70   what stdout should have got cannot be written
   x DatabaseUnavailable       74   cannot be opened, read or written
     + SchemaMismatch          74   the program is older or newer than the schema
     + FenceLost               74   another process took over this run's lock
@@ -116,6 +117,12 @@ class UnknownKnowledge(CrawlerError):
 
 class ClockWentBackwards(CrawlerError):
     """The clock stands before the last recorded observation."""
+
+    exit_code = ExitCode.INTERNAL
+
+
+class OutputLost(CrawlerError):
+    """The output cannot be written."""
 
     exit_code = ExitCode.INTERNAL
 

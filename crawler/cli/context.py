@@ -94,10 +94,7 @@ class CliContext:
             return
         plain = "\n".join(map(visible, message.split("\n")))
         text = plain if self.log_format == "text" else log_line(level, message, at=self.clock(), **fields)
-        try:
-            click.echo(text, file=sys.stderr)
-        except OSError:  # nobody listens; the exit code still tells
-            return
+        click.echo(text, file=sys.stderr)
 
 
 pass_cli = click.make_pass_decorator(CliContext, ensure=True)

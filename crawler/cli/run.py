@@ -17,7 +17,7 @@ from crawler.cli.logs import bind_run
 from crawler.cli.options import Selected, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.safe import visible
-from crawler.errors import CrawlerError, EmptySelection, ExitCode, LockTaken, UsageError
+from crawler.errors import CrawlerError, EmptySelection, ExitCode, LockTaken, OutputLost, UsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -73,7 +73,10 @@ def run(
     if result is None:
         return ExitCode.LOCKED
     if as_json:
-        write_out([json_line(result.summary.as_dict()), "\n"])
+        try:
+            write_out([json_line(result.summary.as_dict()), "\n"])
+        except OutputLost as exc:  # the run was made and is recorded: the exit code goes on saying how it went
+            context.say(f"Warning: {exc}", level="warning")
     _tell(context, result, news, is_restricted=not selected.is_all)
     return result.exit_code
 
