@@ -179,3 +179,17 @@ def test_terminal(ready: Driver, locale: dict[str, str]) -> None:
     code, seen = on_terminal(ready, "images", PAGER="cat", **locale)
 
     assert (code, b"uimage-a" in seen, b"internal error" in seen) == (0, True, False)
+
+
+@pytest.mark.parametrize("zone", ["[link=evil]x", "{task.description}"])
+def test_zone_that_looks_like_markup(light: Driver, zone: str) -> None:
+    """The bar shows a zone's name as it is: what looks like markup is none."""
+    zones = {zone: {"uimage-a": "A"}, "hk-02": {"uimage-b": "B"}}
+    slow = [{"faults": [{"zone": "hk-02", "latency_ms": 400}]}]  # meanwhile the bar shows the other one
+    with run_in_thread(make_timeline(zones=zones, steps=slow)) as cloud:
+        cloud.step = 2
+        light.configure(account(cloud.url))
+        code, seen = on_terminal(light, "run")
+
+    assert (code, b"\x1b]8;" in seen, recorded(light)) == (0, False, ["complete"])
+    assert zone.encode() in seen
