@@ -22,6 +22,7 @@ from crawler import __version__
 from crawler.cli.context import CliContext
 from crawler.cli.logs import set_up_logging
 from crawler.cli.safe import visible
+from crawler.descriptors import exhausted, is_exhaustion
 from crawler.errors import EXIT_CODE_HELP, CrawlerError, ExitCode, OutputLost
 
 
@@ -176,6 +177,9 @@ def _show_usage(exc: click.ClickException, context: CliContext) -> None:
 
 
 def _internal(exc: Exception, context: CliContext) -> ExitCode:
+    if is_exhaustion(exc):
+        context.say(f"Error: {exhausted()}", level="error")
+        return ExitCode.USAGE
     first = visible(next(iter(str(exc).splitlines()), ""))
     how = "" if context.verbosity >= 2 else "; -vv shows where"
     context.say(f"Error: internal error ({type(exc).__name__}: {first}){how}", level="error")

@@ -208,6 +208,7 @@ def _crawl(
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
     import asyncio
 
+    from crawler.descriptors import make_room
     from crawler.fetch import Timing
     from crawler.ops.after import after
     from crawler.pipeline import crawl, report
@@ -231,6 +232,7 @@ def _crawl(
                 )
             return await report(settings, engine, fence, result, timing=timing, stop=stop, send=send)
 
+    make_room(sum(account.limits.concurrency for account in settings.accounts))
     with rare_collections(), opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
         result = asyncio.run(go())

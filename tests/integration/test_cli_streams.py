@@ -1,4 +1,4 @@
-"""The program as others start it: streams closed, full or broken, locales without the characters."""
+"""The program as others start it: streams closed, full or broken, locales without the characters, few descriptors."""
 
 from __future__ import annotations
 
@@ -193,3 +193,36 @@ def test_zone_that_looks_like_markup(light: Driver, zone: str) -> None:
 
     assert (code, b"\x1b]8;" in seen, recorded(light)) == (0, False, ["complete"])
     assert zone.encode() in seen
+
+
+# --- descriptors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [6, 9, 12, 20])
+@pytest.mark.parametrize("words", ["run", "images"])
+def test_few_descriptors(ready: Driver, limit: int, words: str) -> None:
+    """A process that may open few files does its work or names the limit; it is never an internal error."""
+    ready.run()
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -n {limit}; exec {PROGRAM} --config {shlex.quote(str(ready.config))} {words}"],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode in (0, 2, 74), done.stderr
+    assert done.returncode == 0 or f"this process may have {limit} open at once; raise the limit" in done.stderr
+
+
+def test_soft_limit_is_raised(ready: Driver) -> None:
+    """A run raises its own limit as far as the system lets it: many connections fit in where few files are allowed."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -S -n 24; exec {PROGRAM} --config {shlex.quote(str(ready.config))} run --json"],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, json.loads(done.stdout)["targets"]["ok"]) == (0, 1)
