@@ -18,6 +18,7 @@ from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
 from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
 from crawler.questions.rules import OUTCOMES, Pin, Require, exit_code
+from crawler.textfiles import decoded
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -89,11 +90,12 @@ def _read(name: str) -> str:
         raise UsageError("Standard input is closed.")
     try:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return content.decode("utf-8-sig")
     except OSError as exc:
         raise UsageError(f"{name} cannot be read: {exc.strerror}.") from exc
-    except UnicodeDecodeError:
-        raise UsageError(f"{name} is no text in UTF-8.") from None
+    try:
+        return decoded(content)
+    except ValueError as exc:
+        raise UsageError(f"{name} {exc}.") from None
 
 
 def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require | Pin]:

@@ -32,6 +32,7 @@ from crawler.settings.values import (
     ChannelName,
 )
 
+_LARGEST_NUMBER = 1_000_000_000
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -47,9 +48,14 @@ def _from_environment(value: Any) -> Any:
     return value
 
 
-def _finite(value: float) -> float:
+def _sensible(value: float) -> float:
+    """Keep what is computed from it, times and sums, inside of what Python and databases hold."""
     if not math.isfinite(value):
         raise ValueError("must be a finite number")
+    if value > _LARGEST_NUMBER:
+        raise ValueError(f"must be at most {_LARGEST_NUMBER:,.0f}")
+    if 0 < value < 1 / _LARGEST_NUMBER:
+        raise ValueError("is too small")
     return value
 
 
@@ -192,8 +198,8 @@ GlobOrGlobs = Annotated[list[Text], BeforeValidator(_listed)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 Patience = Annotated[str, AfterValidator(_patience)]
 PinText = Annotated[str, AfterValidator(_pin)]
-Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_finite), Field(gt=0)]
-Count = Annotated[int, BeforeValidator(_from_environment), Field(ge=1)]
+Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_sensible), Field(gt=0)]
+Count = Annotated[int, BeforeValidator(_from_environment), Field(ge=1, le=_LARGEST_NUMBER)]
 Headers = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header)]]
 
 

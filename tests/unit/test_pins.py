@@ -229,7 +229,7 @@ def test_every_problem_of_the_rules() -> None:
     [
         ("", "holds no rule; write [[require]] or [[pinned]]"),
         ("[require]\nname = 'x'", "must be a list of tables, as in [[require]]"),
-        ("[[require]\n", "is no TOML: "),
+        ("[[require]\n", "is not TOML: "),
     ],
 )
 def test_no_rules(text: str, said: str) -> None:
