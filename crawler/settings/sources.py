@@ -96,6 +96,9 @@ def expand_text(text: str, environ: Mapping[str, str], complain: Callable[[str],
             return match.group()
         from_environment = True
         name, default = variable["name"], variable["default"]
+        if default is not None and "${" in default:
+            complain(f"the default of ${{{name}:-…}} holds another reference; write plain text there")
+            return match.group()
         value = environ.get(name)
         if default is not None:
             return value or default

@@ -54,6 +54,14 @@ def test_broken_references(text: str) -> None:
     assert "a literal ${ is written $${" in complaint
 
 
+@pytest.mark.parametrize("text", ["${A:-${B}}", "${NONE:-x${B:-y}z}", "${NONE:-$${B}}"])
+def test_reference_in_a_default(text: str) -> None:
+    """A default that holds a reference is refused, also where it is not used: it never stays as literal text."""
+    _, (complaint,) = expand(text, A="1", B="2")
+
+    assert "holds another reference; write plain text there" in complaint
+
+
 def test_search_order(tmp_path: Path) -> None:
     """--config, $CRAWLER_CONFIG, ./crawler.toml and the user's folder are looked at in this order."""
     home, cwd = tmp_path / "home", tmp_path / "cwd"
