@@ -14,7 +14,6 @@ from datetime import timedelta
 from email.utils import getaddresses
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -23,7 +22,6 @@ from crawler.moments import parse_duration
 from crawler.report.pins import parse_pin
 from crawler.report.schedule import parse_when
 from crawler.settings.sources import Expanded
-from crawler.settings.suggest import did_you_mean
 from crawler.settings.values import (
     DEFAULT_DATABASE,
     DEFAULT_ENDPOINT,
@@ -31,6 +29,7 @@ from crawler.settings.values import (
     DEFAULT_TIMEZONE,
     ChannelName,
 )
+from crawler.settings.zones import zone_of
 
 _LARGEST_NUMBER = 1_000_000_000
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -87,13 +86,7 @@ def _duration(text: str) -> str:
 
 
 def _zone(name: str) -> str:
-    known = available_timezones()
-    if name not in known:
-        raise ValueError(f"is no known time zone{did_you_mean(name, known)}")
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError) as exc:
-        raise ValueError("is no usable time zone") from exc
+    zone_of(name)
     return name
 
 
@@ -319,7 +312,7 @@ class FileTable(Table):
     """The whole file."""
 
     database: Text = DEFAULT_DATABASE
-    timezone: Zone = DEFAULT_TIMEZONE
+    timezone: Annotated[Zone, Field(validate_default=True)] = DEFAULT_TIMEZONE
     stale_after: Duration = DEFAULT_STALE_AFTER
     report_deadline_seconds: Number = 120.0
     ping: Ping | None = None

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import codecs
 import os
+import sys
+import zoneinfo
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from crawler.errors import ConfigurationError
+from crawler.errors import ConfigurationError, UsageError
 from crawler.settings import load
 from crawler.settings.toml import parse_toml
+from crawler.settings.zones import zone_of
 
 ACCOUNT = '[[accounts]]\nname = "a"\npublic_key = "p"\nprivate_key = "k"\n'
 DEEP = 10_000
@@ -100,6 +104,47 @@ def test_what_is_no_configuration(tmp_path: Path) -> None:
         )
         assert len(found) == 1
         assert found[0].startswith("accounts[0].private_key_file: ")
+
+
+# --- time zones ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_time_zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take the time zone database away, the system's and the package's."""
+    for name in {"tzdata", *(name for name in sys.modules if name.startswith("tzdata."))}:
+        monkeypatch.setitem(sys.modules, name, None)
+    zoneinfo.reset_tzpath(to=[])
+    zoneinfo.ZoneInfo.clear_cache()
+    yield
+    zoneinfo.reset_tzpath()
+    zoneinfo.ZoneInfo.clear_cache()
+
+
+@pytest.mark.parametrize("line", ["", 'timezone = "UTC"', 'timezone = "Europe/Berlin"'])
+@pytest.mark.usefixtures("no_time_zones")
+def test_no_time_zone_database(tmp_path: Path, line: str) -> None:
+    """Without a time zone database the setting that needs one says so, also by its default, and what to install."""
+    (problem,) = problems(tmp_path, f"{line}\n{ACCOUNT}")
+
+    assert problem.startswith("timezone: ")
+    assert "cannot be looked up: this machine has no time zone database; install tzdata (apt install" in problem
+
+
+@pytest.mark.usefixtures("no_time_zones")
+def test_demo_without_time_zones() -> None:
+    """The demo says the same, before it plays anything."""
+    from crawler.demo import default_zone
+
+    with pytest.raises(UsageError, match=r"The demo's time zone Asia/Shanghai cannot be looked up: .* install tzdata"):
+        default_zone()
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "", "../UTC", "posix/UTC", "right/UTC", "a\0b", "/etc/hosts", "Asia"])
+def test_unknown_time_zone(name: str) -> None:
+    """What is no zone that people mean is refused, whatever file may lie there."""
+    with pytest.raises(ValueError, match=r"is no (known|usable) time zone"):
+        zone_of(name)
 
 
 def test_every_number_in_range() -> None:
