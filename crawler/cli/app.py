@@ -6,6 +6,7 @@ Also the one place where errors become sentences and exit codes: a command raise
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -24,6 +25,9 @@ from crawler.cli.logs import set_up_logging
 from crawler.cli.safe import visible
 from crawler.descriptors import exhausted, is_exhaustion
 from crawler.errors import EXIT_CODE_HELP, CrawlerError, ExitCode, OutputLost
+
+#: What a name that somebody gave can be the reason of.
+_ABOUT_A_NAME = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS)
 
 
 class Entry(NamedTuple):
@@ -179,6 +183,15 @@ def _show_usage(exc: click.ClickException, context: CliContext) -> None:
 def _internal(exc: Exception, context: CliContext) -> ExitCode:
     if is_exhaustion(exc):
         context.say(f"Error: {exhausted()}", level="error")
+        return ExitCode.USAGE
+    if isinstance(exc, UnicodeEncodeError) and exc.encoding == sys.getfilesystemencoding() != "utf-8":
+        context.say(
+            f"Error: a file's name has characters that this locale ({exc.encoding}) lacks; set LC_ALL=C.UTF-8",
+            level="error",
+        )
+        return ExitCode.USAGE
+    if isinstance(exc, OSError) and exc.errno in _ABOUT_A_NAME and exc.filename is not None:
+        context.say(f"Error: {exc.filename}: {exc.strerror}", level="error")
         return ExitCode.USAGE
     first = visible(next(iter(str(exc).splitlines()), ""))
     how = "" if context.verbosity >= 2 else "; -vv shows where"

@@ -250,10 +250,9 @@ def _preview(
     from crawler.store.address import parse_address
     from crawler.store.engine import opened
 
-    path = parse_address(settings.database).path
-    if path is not None and not path.exists() and offline:
+    has_history = parse_address(settings.database).may_exist
+    if not has_history and offline:
         raise EmptySelection("There is no history yet to take the catalog from; leave out --offline to ask the cloud.")
-    has_history = path is None or path.exists()
     with opened(settings.database, read_only=True) if has_history else nullcontext() as engine:
         targets, notices = asyncio.run(
             preview(settings, engine, timing=Timing(clock=context.clock), restriction=restriction, offline=offline)

@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -19,7 +20,7 @@ from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
 from zoneinfo import available_timezones
 
-from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken, SchemaMismatch
+from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.fetch import ApiClient, Brake, CallCut, Discovery, NetworkFailure, Timing, discover
 from crawler.model import Catalog
 from crawler.moments import show_duration, zone_name
@@ -208,12 +209,13 @@ def _rate(account: AccountSettings, targets: int) -> Finding:
 
 
 def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
-    path = parse_address(settings.database).path
+    address = parse_address(settings.database)
+    path = address.path
     shown = settings.database_shown
     if path is not None:
         yield from _disk(path)
     yield _lock(settings, clock)
-    if path is not None and not path.exists():
+    if not address.may_exist:
         yield ok("database", "there is no history yet: the first run makes it", about=shown)
         return
     try:
@@ -246,7 +248,7 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
                         f"run {run.run} was told {run.requests['throttled']} times that it asks too much",
                         "lower rate in [limits]: others may share the allowance",
                     )
-    except (DatabaseUnavailable, sqlite3.DatabaseError) as exc:
+    except (CrawlerError, sqlite3.DatabaseError) as exc:
         yield fail(
             "database", str(exc), "see that it exists, is reachable and readable; else restore a backup", about=shown
         )
@@ -255,8 +257,9 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
 def _disk(path: Path) -> Iterator[Finding]:
     folder = path.parent
     try:
-        free = shutil.disk_usage(folder).free
-        size = path.stat().st_size if path.exists() else 0
+        free, size = shutil.disk_usage(folder).free, 0
+        with suppress(FileNotFoundError):
+            size = path.stat().st_size
     except OSError as exc:
         yield fail("disk", f"{folder}: {exc.strerror}", "make the folder, or change `database`")
         return

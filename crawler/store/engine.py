@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -124,10 +125,9 @@ def _sqlite_engine(address: Address, *, read_only: bool, busy_seconds: float) ->
 
 
 def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
-    if not path.parent.is_dir():
-        raise DatabaseUnavailable(f"The folder {path.parent} of the database does not exist.")
-    if path.is_dir():
-        raise DatabaseUnavailable(f"The database {path} is a folder.")
+    exists = _is_file(path)
+    if read_only and not exists:
+        raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
     if read_only:
         return _connect_reader(path, busy_seconds)
     connection = _raw_sqlite(path, "rwc", busy_seconds)
@@ -137,9 +137,24 @@ def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqli
     return connection
 
 
+def _is_file(path: Path) -> bool:
+    """Tell whether there is a file at *path*; raise DatabaseUnavailable for what is none: SQLite waits for a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not os.path.isdir(path.parent):  # noqa: PTH112 - no error where a folder lets this user not in
+            raise DatabaseUnavailable(f"The folder {path.parent} of the database does not exist.") from None
+        return False
+    except OSError as exc:
+        raise DatabaseUnavailable(f"The database {path} cannot be opened: {exc.strerror}.") from exc
+    if not stat.S_ISREG(mode):
+        kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
+        kind = next((words for is_kind, words in kinds if is_kind(mode)), "a device")
+        raise DatabaseUnavailable(f"The database {path} is {kind}.")
+    return True
+
+
 def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    if not path.exists():
-        raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
     for attempt in (1, 2):
         connection = _raw_sqlite(path, "ro", busy_seconds)
         try:
