@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError
 
 from crawler.errors import DatabaseUnavailable, UsageError
 from crawler.store.address import Address, parse_address
-from crawler.store.foreign_errors import mapped_errors
+from crawler.store.foreign_errors import mapped_errors, one_line
 
 __all__ = ["Fence", "address_of", "begin", "is_sqlite", "mapped_errors", "open_engine", "opened", "read"]
 
@@ -206,6 +206,8 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
             execution_options={_ADDRESS_OPTION: address},
             connect_args={
                 "application_name": application_name[:63],
+                # Whatever PGCLIENTENCODING, the role or the URL says: texts are sent and read as UTF-8.
+                "client_encoding": "UTF8",
                 "connect_timeout": CONNECT_SECONDS,
                 "keepalives_idle": 30,
                 "keepalives_interval": 10,
@@ -218,6 +220,7 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
         ) from exc
     except (ArgumentError, ValueError) as exc:
         raise UsageError(f"{address}: this is no complete PostgreSQL URL (postgresql://user@host:5432/name).") from exc
+    _check_options(engine, address)
     settings = {
         "lock_timeout": f"{round(busy_seconds * 1000)}ms",
         "statement_timeout": f"{STATEMENT_SECONDS}s",
@@ -230,6 +233,11 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
 
     @event.listens_for(engine, "connect")
     def _set_timeouts(connection: Any, record: object) -> None:
+        try:
+            _require_usable(connection, engine)
+        except DatabaseUnavailable:
+            connection.close()
+            raise
         # Not as a start-up option: connection poolers refuse those.
         with connection.cursor() as cursor:
             for name, value in settings.items():
@@ -237,3 +245,30 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
         connection.commit()
 
     return engine
+
+
+def _check_options(engine: Engine, address: Address) -> None:
+    """Raise UsageError when the URL holds an option that PostgreSQL's library does not know."""
+    from psycopg import Error
+    from psycopg.conninfo import make_conninfo
+
+    try:
+        make_conninfo(**dict.fromkeys(engine.url.query, ""))
+    except Error as exc:
+        raise UsageError(f"{address}: {one_line(exc)}.") from None
+
+
+def _require_usable(connection: Any, engine: Engine) -> None:
+    """Raise DatabaseUnavailable for a database that cannot hold every text, or shows this user no schema."""
+    address = address_of(engine)
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise DatabaseUnavailable(
+            f"The database {address} is encoded in {encoding}, which cannot hold every name: make one with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+        )
+    if engine.dialect.default_schema_name is None:
+        raise DatabaseUnavailable(
+            f"The search_path of this user in the database {address} names no schema that is there and open to it: "
+            "set it, as in ALTER ROLE … SET search_path = public."
+        )

@@ -44,6 +44,7 @@ _POSTGRESQL: dict[str, str] = {
     "25006": "{where} is read-only.",
     "25P03": "{where} ended the session because a transaction stayed idle too long.",
     "28": "{where} does not let this user in ({text}).",
+    "3F000": "{where} shows this user no schema to work in ({text}).",
     "3D000": "{where} does not exist ({text}).",
     "40": "{where} had to end the transaction because of a conflict with another one ({text}).",
     "42501": "{where} does not allow this user to do that ({text}).",
