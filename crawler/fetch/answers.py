@@ -35,7 +35,7 @@ class Answer:
         """Give the server's own time; None when it states none that makes sense."""
         try:
             moment = parsedate_to_datetime(self.date)
-        except ValueError:
+        except (ValueError, OverflowError):  # the second: a year or an offset of many digits
             return None
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 

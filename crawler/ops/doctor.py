@@ -40,6 +40,8 @@ from crawler.targets import configured_catalog, configured_projects, reconcile
 #: The Date header tells whole seconds, and an answer takes its time.
 SKEW_WARN = timedelta(seconds=30)
 SKEW_FAIL = timedelta(minutes=5)
+#: So far off that the other side may well be the one that is wrong.
+ODD_SKEW = timedelta(days=2)
 #: A run needs little; an upgrade copies the database first.
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 #: The longest look at one account.
@@ -139,8 +141,12 @@ async def _endpoint(client: ApiClient, account: AccountSettings, timing: Timing,
         return ok("clock", "the answers carry no date to compare with", about=account.name)
     skew = answer.received_at - answer.served_at
     seconds = abs(round(skew.total_seconds()))
-    message = f"this machine's clock is {seconds} s {'ahead of' if skew > timedelta() else 'behind'} the cloud's"
+    lag = f"{seconds} s" if abs(skew) < ODD_SKEW else f"{abs(skew).days:,} days"
+    message = f"this machine's clock is {lag} {'ahead of' if skew > timedelta() else 'behind'} the cloud's"
     fix = "let the machine follow a time server (timedatectl set-ntp true); observations are dated by its clock"
+    if abs(skew) >= ODD_SKEW:
+        message += f", which says it is {answer.served_at:%Y-%m-%d}"
+        fix = f"see which of the two is right: a proxy may date the answers; if it is the cloud, {fix}"
     if abs(skew) > SKEW_FAIL:
         return fail("clock", message, fix, about=account.name)
     if abs(skew) > SKEW_WARN:
