@@ -55,7 +55,8 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Selec
     Check required images and pinned ids: exit 0 when all are ok or superseded, 1 when one is not, 8 when nobody knows.
 
     RULES.toml holds [[require]] tables (name, zones, gpu, kind) and [[pinned]] tables (ids, zone). Any other file holds
-    ids in use: lines of `zone id` or `id`, a Terraform state or a Packer manifest. Standard input, -, holds either.
+    ids in use: lines of `zone id` or `id`, a Terraform state or plan (resources of this provider that are managed), a
+    Packer manifest (builds of its last run). Standard input, -, holds either.
     """
     from crawler.store import gate
 
