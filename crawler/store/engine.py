@@ -262,6 +262,9 @@ def _require_usable(connection: Any, engine: Engine) -> None:
     """Raise DatabaseUnavailable for a database that cannot hold every text, or shows this user no schema."""
     address = address_of(engine)
     encoding = connection.info.parameter_status("server_encoding")
+    if encoding is None:  # a connection pooler did not pass it on
+        encoding = connection.execute("SHOW server_encoding").fetchone()[0]
+        connection.commit()
     if encoding != "UTF8":
         raise DatabaseUnavailable(
             f"The database {address} is encoded in {encoding}, which cannot hold every name: make one with "
