@@ -7,8 +7,8 @@ import os
 import resource
 from contextlib import suppress
 
-#: What a run needs beside its connections: streams, lock, database and journal, event loop, certificates, mail.
-BESIDE_CONNECTIONS = 48
+#: What a run has open beside its connections: streams, lock, database and journal, event loop; and a few to spare.
+BESIDE_CONNECTIONS = 18
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 
 
@@ -32,13 +32,19 @@ def exhausted() -> str:
     return f"too many open files: this process may have {limit} open at once; raise the limit (ulimit -n)"
 
 
-def make_room(connections: int) -> None:
-    """Raise this process's own limit so that *connections* fit in, as far as the system allows."""
+def make_room(connections: int) -> int:
+    """
+    Raise this process's own limit so that *connections* fit in, as far as the system allows; give how many do.
+
+    It may be none, or less: then a run has no room even for itself.
+    """
     wanted = connections + BESIDE_CONNECTIONS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
+        return connections
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return min(connections, soft - BESIDE_CONNECTIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from crawler.settings import Settings
     from crawler.store.engine import Fence
     from crawler.targets import Selection
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -208,7 +211,6 @@ def _crawl(
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
     import asyncio
 
-    from crawler.descriptors import make_room
     from crawler.fetch import Timing
     from crawler.ops.after import after
     from crawler.pipeline import crawl, report
@@ -232,12 +234,30 @@ def _crawl(
                 )
             return await report(settings, engine, fence, result, timing=timing, stop=stop, send=send)
 
-    make_room(sum(account.limits.concurrency for account in settings.accounts))
+    settings = _fitting_in(settings)
     with rare_collections(), opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
         result = asyncio.run(go())
         news = after(settings, engine, result, now=context.clock()) if is_whole else ()
         return result, news
+
+
+def _fitting_in(settings: Settings) -> Settings:
+    """Give *settings* with as many connections as this process may open; raise UsageError where not one fits in."""
+    from crawler.descriptors import exhausted, make_room
+
+    wanted = sum(account.limits.concurrency for account in settings.accounts)
+    room = make_room(wanted)
+    if room >= wanted:
+        return settings
+    if room < len(settings.accounts):
+        raise UsageError(f"A run would have {exhausted()}.")
+    logger.info("only %d of %d connections fit in: the limit of open files (ulimit -n) is low", room, wanted)
+    fewer = {
+        account.name: replace(account.limits, concurrency=max(1, account.limits.concurrency * room // wanted))
+        for account in settings.accounts
+    }
+    return replace(settings, accounts=tuple(replace(one, limits=fewer[one.name]) for one in settings.accounts))
 
 
 def _preview(

@@ -198,31 +198,44 @@ def test_zone_that_looks_like_markup(light: Driver, zone: str) -> None:
 # --- descriptors -----------------------------------------------------------------------------------------------------
 
 
+def limited(driver: Driver, limit: str, words: str) -> subprocess.CompletedProcess[str]:
+    """Call `crawler` with *words* behind `ulimit` *limit*."""
+    config = shlex.quote(str(driver.config))
+    return subprocess.run(
+        ["/bin/sh", "-c", f"ulimit {limit}; exec {PROGRAM} --config {config} {words}"],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("limit", [6, 9, 12, 20])
 @pytest.mark.parametrize("words", ["run", "images"])
 def test_few_descriptors(ready: Driver, limit: int, words: str) -> None:
     """A process that may open few files does its work or names the limit; it is never an internal error."""
     ready.run()
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"ulimit -n {limit}; exec {PROGRAM} --config {shlex.quote(str(ready.config))} {words}"],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = limited(ready, f"-n {limit}", words)
 
     assert done.returncode in (0, 2, 74), done.stderr
     assert done.returncode == 0 or f"this process may have {limit} open at once; raise the limit" in done.stderr
 
 
+@pytest.mark.parametrize("limit", [22, 30])
+def test_connections_fit_in(light: Driver, limit: int) -> None:
+    """A run opens no more connections than fit in beside its database: it is complete, with fewer at a time."""
+    zones = {f"hk-{number:02}": {f"uimage-{number}": "A"} for number in range(1, 31)}
+    with run_in_thread(make_timeline(zones=zones, steps=[{"faults": [{"latency_ms": 50}]}])) as cloud:
+        cloud.step = 2
+        light.configure(account(cloud.url))
+        done = limited(light, f"-n {limit}", "run --json")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["targets"]["ok"] == 30
+
+
 def test_soft_limit_is_raised(ready: Driver) -> None:
     """A run raises its own limit as far as the system lets it: many connections fit in where few files are allowed."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"ulimit -S -n 24; exec {PROGRAM} --config {shlex.quote(str(ready.config))} run --json"],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = limited(ready, "-S -n 16", "run --json")
 
     assert (done.returncode, json.loads(done.stdout)["targets"]["ok"]) == (0, 1)
