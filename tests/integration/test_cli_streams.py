@@ -25,6 +25,8 @@ NAME = "高可用 é"
 PROGRAM = shlex.join([sys.executable, "-m", "crawler"])
 FULL = Path("/dev/full")
 
+pytestmark = pytest.mark.slow  # many processes, each started from nothing
+
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 
 
