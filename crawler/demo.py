@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
+from crawler.errors import UsageError
 from crawler.fetch import Timing
 from crawler.moments import parse_duration, zone_name
 from crawler.pipeline import crawl
@@ -28,6 +29,7 @@ from crawler.report.values import Pin, Rendered, Subscription
 from crawler.reporting.news import digest_since
 from crawler.settings import AccountSettings, Limits, Secret, Settings
 from crawler.settings.values import DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE
+from crawler.settings.zones import zone_of
 from crawler.store import reader
 from crawler.store.engine import opened, read
 from crawler.store.lock import take_locks
@@ -50,7 +52,7 @@ class DemoRun:
 
 def play(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None) -> list[str]:
     """Run the demo into a fresh SQLite file at *database* and give the lines of its screen; takes a few seconds."""
-    zone = zone or ZoneInfo(DEFAULT_TIMEZONE)
+    zone = zone or default_zone()
     timeline = demo()
     steps = len(timeline.worlds)
     begin = clock() - RUN_EVERY * (steps - 1)
@@ -80,10 +82,18 @@ def play(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None
         return screen(conn, now=clock(), stale_after=settings.stale_after, zone=zone)
 
 
+def default_zone() -> ZoneInfo:
+    """Give the zone of the demo's times; raise UsageError where this machine has no time zone database."""
+    try:
+        return zone_of(DEFAULT_TIMEZONE)
+    except ValueError as exc:
+        raise UsageError(f"The demo's time zone {DEFAULT_TIMEZONE} {exc}.") from None
+
+
 def mail(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None) -> Rendered:
     """Give the mail that somebody gets who pinned hk-02's Ubuntu 20.04 before the five runs of `play`."""
     now = clock()
-    subscription = Subscription(name="demo", timezone=zone or ZoneInfo(DEFAULT_TIMEZONE), pins=(PINNED,))
+    subscription = Subscription(name="demo", timezone=zone or default_zone(), pins=(PINNED,))
     with opened(f"sqlite:///{database}", read_only=True) as engine, read(engine) as conn:
         digest = digest_since(
             conn, subscription, now - timedelta(days=2), now=now, stale_after=parse_duration(DEFAULT_STALE_AFTER)

@@ -11,6 +11,7 @@ The error tree and the exit codes; every sentence a person sees when something i
   x UnknownKnowledge           8   unknown or stale knowledge
   x NotUnderstood             70   an answer that cannot be read; caught where it arises, it fails its target
   x ClockWentBackwards        70   the clock stands before the last recorded observation
+  x OutputLost                70   what stdout should have got cannot be written
   x DatabaseUnavailable       74   cannot be opened, read or written
     + SchemaMismatch          74   the program is older or newer than the schema
     + FenceLost               74   another process took over this run's lock
@@ -123,6 +124,12 @@ class NotUnderstood(CrawlerError):
 
 class ClockWentBackwards(CrawlerError):
     """The clock stands before the last recorded observation."""
+
+    exit_code = ExitCode.INTERNAL
+
+
+class OutputLost(CrawlerError):
+    """The output cannot be written."""
 
     exit_code = ExitCode.INTERNAL
 

@@ -15,6 +15,8 @@ from crawler.errors import UsageError
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+#: A thousand years: any time that is so long before or after the present can still be written.
+_LONGEST = timedelta(days=365_000)
 _HOW = "use 2026-06-01, 2026-06-01T12:00+08:00, or an age such as 90m, 7d, 2w"
 #: What a column shows where there is no time.
 NO_TIME = "-"
@@ -26,9 +28,16 @@ def parse_duration(text: str) -> timedelta:
     if not _DURATION.fullmatch(stripped):
         raise ValueError("is no duration; write a number and s, m, h, d or w, such as 90m, 26h, 7d, 2w")
     try:
-        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(stripped)))
+        return _length(stripped)
     except OverflowError:
         raise ValueError("is longer than any history") from None
+
+
+def _length(text: str) -> timedelta:
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds > _LONGEST.total_seconds():
+        raise OverflowError
+    return timedelta(seconds=seconds)
 
 
 def show_duration(duration: timedelta) -> str:
@@ -56,7 +65,7 @@ def parse_moment(text: str, *, now: datetime, zone: tzinfo) -> datetime:
         if stripped.lower() in words:
             return words[stripped.lower()]().astimezone(UTC)
         if _DURATION.fullmatch(stripped.lower()):
-            return (now - parse_duration(stripped)).astimezone(UTC)
+            return (now - _length(stripped.lower())).astimezone(UTC)
         return _parse_iso(stripped, zone)
     except OverflowError:
         raise UsageError(f"{stripped!r} is too far away to be a time") from None

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
 from importlib import import_module, util
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +22,12 @@ from click.shell_completion import CompletionItem, shell_complete
 from crawler import __version__
 from crawler.cli.context import CliContext
 from crawler.cli.logs import set_up_logging
-from crawler.cli.output import silence_stdout
 from crawler.cli.safe import visible
-from crawler.errors import EXIT_CODE_HELP, CrawlerError, ExitCode
+from crawler.descriptors import exhausted, is_exhaustion
+from crawler.errors import EXIT_CODE_HELP, CrawlerError, ExitCode, OutputLost
+
+#: What a name that somebody gave can be the reason of.
+_ABOUT_A_NAME = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS)
 
 
 class Entry(NamedTuple):
@@ -161,10 +165,11 @@ def guarded(call: Callable[[], Any], context: CliContext) -> int:
         context.say("Interrupted.", level="error")
         code = 130
     except BrokenPipeError:
-        silence_stdout()
         code = ExitCode.DONE
     except Exception as exc:  # noqa: BLE001 - the last line of defence: one sentence, never a traceback unasked
         code = _internal(exc, context)
+    with suppress(BrokenPipeError, OutputLost):  # else Python tries once more at its end, and gives 120
+        sys.stdout.flush()
     return int(code) if isinstance(code, int) else int(ExitCode.DONE)
 
 
@@ -176,10 +181,18 @@ def _show_usage(exc: click.ClickException, context: CliContext) -> None:
 
 
 def _internal(exc: Exception, context: CliContext) -> ExitCode:
-    if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        context.say(f"Error: the output cannot be written: {exc.strerror}", level="error")
-        silence_stdout()
-        return ExitCode.INTERNAL
+    if is_exhaustion(exc):
+        context.say(f"Error: {exhausted()}", level="error")
+        return ExitCode.USAGE
+    if isinstance(exc, UnicodeEncodeError) and exc.encoding == sys.getfilesystemencoding() != "utf-8":
+        context.say(
+            f"Error: a file's name has characters that this locale ({exc.encoding}) lacks; set LC_ALL=C.UTF-8",
+            level="error",
+        )
+        return ExitCode.USAGE
+    if isinstance(exc, OSError) and exc.errno in _ABOUT_A_NAME and exc.filename is not None:
+        context.say(f"Error: {exc.filename}: {exc.strerror}", level="error")
+        return ExitCode.USAGE
     first = visible(next(iter(str(exc).splitlines()), ""))
     how = "" if context.verbosity >= 2 else "; -vv shows where"
     context.say(f"Error: internal error ({type(exc).__name__}: {first}){how}", level="error")

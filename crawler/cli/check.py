@@ -18,6 +18,7 @@ from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
 from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
 from crawler.questions.rules import OUTCOMES, Pin, Require, exit_code
+from crawler.textfiles import decoded
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -54,7 +55,8 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Selec
     Check required images and pinned ids: exit 0 when all are ok or superseded, 1 when one is not, 8 when nobody knows.
 
     RULES.toml holds [[require]] tables (name, zones, gpu, kind) and [[pinned]] tables (ids, zone). Any other file holds
-    ids in use: lines of `zone id` or `id`, a Terraform state or a Packer manifest. Standard input, -, holds either.
+    ids in use: lines of `zone id` or `id`, a Terraform state or plan (resources of this provider that are managed), a
+    Packer manifest (builds of its last run). Standard input, -, holds either.
     """
     from crawler.store import gate
 
@@ -89,11 +91,12 @@ def _read(name: str) -> str:
         raise UsageError("Standard input is closed.")
     try:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return content.decode("utf-8-sig")
     except OSError as exc:
         raise UsageError(f"{name} cannot be read: {exc.strerror}.") from exc
-    except UnicodeDecodeError:
-        raise UsageError(f"{name} is no text in UTF-8.") from None
+    try:
+        return decoded(content)
+    except ValueError as exc:
+        raise UsageError(f"{name} {exc}.") from None
 
 
 def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require | Pin]:

@@ -99,14 +99,7 @@ class CliContext:
             return
         plain = "\n".join(map(visible, message.split("\n")))
         text = plain if self.log_format == "text" else log_line(level, message, at=self.clock(), **fields)
-        soon(partial(_echo, text), is_talk=True)
-
-
-def _echo(text: str) -> None:
-    try:
-        click.echo(text, file=sys.stderr)
-    except OSError:  # nobody listens; the exit code still tells
-        return
+        soon(partial(click.echo, text, file=sys.stderr), is_talk=True)
 
 
 pass_cli = click.make_pass_decorator(CliContext, ensure=True)

@@ -34,7 +34,7 @@ def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
         source.url and source.url == target.url
     ):
         raise UsageError(f"{target} is the database itself; name another one with --to.")
-    if source.path is not None and not source.path.exists():
+    if not source.may_exist:
         raise UsageError(f"There is no database at {source} to copy.")
     with (
         take_locks(settings.database, None, clock=context.clock, wait_seconds=wait_seconds),

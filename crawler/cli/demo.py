@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.output import write_out
 from crawler.errors import UsageError
 
 DEFAULT_FILE = "crawler-demo.db"
@@ -46,17 +47,14 @@ def demo(context: CliContext, path: Path) -> None:
     page.write_text(letter.html, encoding="utf-8")
     context.say(f"\nThe mail that somebody gets who pinned uimage-vareox; as it looks: {os.path.relpath(page)}\n")
     context.say(f"Subject: {letter.subject}\n\n{letter.text}")
-    for line in screen:
-        click.echo(line)
     program, file = _program(), os.path.relpath(path)
-    click.echo()
-    for lead, command in (
+    calls = (
         ("Try   ", f"{program} --database {file} history uimage-vareox"),
         ("      ", f"{program} --database {file} where 'Ubuntu 20.04'"),
         ("      ", f"{program} --database {file} diff 20h now"),
         ("Yours ", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init && {program} run"),
-    ):
-        click.echo(f"{lead}{command}")
+    )
+    write_out(f"{line}\n" for line in (*screen, "", *map("".join, calls)))
 
 
 def _program() -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from itertools import chain, islice
 from typing import Any, Literal
 
 from crawler.cli.safe import cell_of_sheet, json_text, visible
+from crawler.cli.streams import encodable, is_unicode
 from crawler.errors import CrawlerError
 from crawler.moments import NO_TIME, show_moment, titled
 from crawler.sheets import csv_line, harmless_inside
@@ -106,8 +106,8 @@ class _Counted:
 
 def json_line(value: Any) -> str:
     """Write *value* as JSON on one line, in the order of its keys, harmless to a terminal."""
-    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
-    return json_text(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), separators=(", ", ": ")))
+    ensure_ascii = not is_unicode(sys.stdout.encoding)
+    return json_text(json.dumps(value, ensure_ascii=ensure_ascii, separators=(", ", ": ")))
 
 
 def _json_array(rows: Iterable[Row]) -> Iterator[str]:
@@ -155,9 +155,9 @@ def cell_text(row: Row, column: Column, zone: tzinfo, *, seconds: bool = True) -
         return NO_TIME
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return visible(", ".join(map(str, value))) or NO_TIME
-    return visible(str(value)) or NO_TIME
+    text = visible(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+    # Escaped before the columns are measured, not by the stream behind them.
+    return encodable(text, sys.stdout.encoding) or NO_TIME
 
 
 def _headings(columns: Sequence[Column], zone: tzinfo) -> list[str]:
@@ -250,32 +250,18 @@ def _spooled(chunks: Iterable[str]) -> Iterator[Iterator[str]]:
 
 
 def write_out(chunks: Iterable[str]) -> None:
-    """Write to stdout; when its reader went away (`| head`) the rest is dropped and the command goes on."""
+    """
+    Write to stdout; when its reader went away (`| head`) the rest is dropped and the command goes on.
+
+    Raises OutputLost when it cannot be written for another reason.
+    """
     held = _held.get()
     if held is not None:
         soon(partial(write_out, held.files.enter_context(_spooled(chunks))))
         return
-    _forgiving_stdout()
     try:
         for chunk in chunks:
             sys.stdout.write(chunk)
         sys.stdout.flush()
     except BrokenPipeError:
-        silence_stdout()
-
-
-def _forgiving_stdout() -> None:
-    """Let a terminal that lacks a character show its escape instead of ending the program."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def silence_stdout() -> None:
-    """Point stdout at nothing, so that flushing at exit does not complain."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, descriptor)
-    os.close(nothing)
+        return  # the stream drops what comes after the first of these

@@ -9,7 +9,6 @@ A rules file of `crawler check`: TOML in, rules out, or every problem of it at o
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,6 +18,7 @@ from crawler.errors import ConfigurationError
 from crawler.model import is_glob, is_storable
 from crawler.questions.rules import Pin, Require, Scope
 from crawler.settings.suggest import did_you_mean
+from crawler.settings.toml import parse_toml
 
 #: Other spellings of a key.
 _SAME = {
@@ -128,14 +128,8 @@ def read_rules(text: str, source: str, known: Mapping[str, Collection[str]]) -> 
 
     Raises ConfigurationError with every problem at once.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigurationError(source, [f"is no TOML: {exc}"]) from None
-    except RecursionError:
-        raise ConfigurationError(source, ["is nested too deeply"]) from None
     reader = _Reader(known=known)
-    rules = list(reader.rules(document, source))
+    rules = list(reader.rules(parse_toml(text, source), source))
     if not rules and not reader.problems:
         reader.problems.append("holds no rule; write [[require]] or [[pinned]]")
     if reader.problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from crawler.cli.logs import bind_run
 from crawler.cli.options import Selected, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.safe import visible
-from crawler.errors import CrawlerError, EmptySelection, ExitCode, LockTaken, UsageError
+from crawler.errors import CrawlerError, EmptySelection, ExitCode, LockTaken, OutputLost, UsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from crawler.settings import Settings
     from crawler.store.engine import Fence
     from crawler.targets import Selection
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -73,7 +76,10 @@ def run(
     if result is None:
         return ExitCode.LOCKED
     if as_json:
-        write_out([json_line(result.summary.as_dict()), "\n"])
+        try:
+            write_out([json_line(result.summary.as_dict()), "\n"])
+        except OutputLost as exc:  # the run was made and is recorded: the exit code goes on saying how it went
+            context.say(f"Warning: {exc}", level="warning")
     _tell(context, result, news, is_restricted=not selected.is_all)
     return result.exit_code
 
@@ -219,11 +225,30 @@ def _crawl(
                 )
             return await report(settings, engine, fence, result, timing=timing, stop=stop, send=send)
 
+    settings = _fitting_in(settings)
     with rare_collections(), opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
         result = asyncio.run(go())
         news = after(settings, engine, result, now=context.clock()) if is_whole else ()
         return result, news
+
+
+def _fitting_in(settings: Settings) -> Settings:
+    """Give *settings* with as many connections as this process may open; raise UsageError where not one fits in."""
+    from crawler.descriptors import exhausted, make_room
+
+    wanted = sum(account.limits.concurrency for account in settings.accounts)
+    room = make_room(wanted)
+    if room >= wanted:
+        return settings
+    if room < len(settings.accounts):
+        raise UsageError(f"A run would have {exhausted()}.")
+    logger.info("only %d of %d connections fit in: the limit of open files (ulimit -n) is low", room, wanted)
+    fewer = {
+        account.name: replace(account.limits, concurrency=max(1, account.limits.concurrency * room // wanted))
+        for account in settings.accounts
+    }
+    return replace(settings, accounts=tuple(replace(one, limits=fewer[one.name]) for one in settings.accounts))
 
 
 def _preview(
@@ -236,10 +261,9 @@ def _preview(
     from crawler.store.address import parse_address
     from crawler.store.engine import opened
 
-    path = parse_address(settings.database).path
-    if path is not None and not path.exists() and offline:
+    has_history = parse_address(settings.database).may_exist
+    if not has_history and offline:
         raise EmptySelection("There is no history yet to take the catalog from; leave out --offline to ask the cloud.")
-    has_history = path is None or path.exists()
     with opened(settings.database, read_only=True) if has_history else nullcontext() as engine:
         targets, notices = asyncio.run(
             preview(settings, engine, timing=Timing(clock=context.clock), restriction=restriction, offline=offline)
@@ -302,7 +326,7 @@ def _progress() -> Iterator[Progress | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("asking", total=None)
 

@@ -123,9 +123,9 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
 
 
 def _names_accounts(source: Path | None) -> list[bool]:
-    import tomllib
+    from crawler.settings.toml import read_toml
 
-    return [True] if source and "accounts" in tomllib.loads(source.read_bytes().decode("utf-8-sig")) else []
+    return [True] if source and "accounts" in read_toml(source) else []
 
 
 def _program() -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def show_table(rows: Sequence[Row], columns: Sequence[Column], zone: tzinfo) -> 
             console.print(Text("Everywhere: " + ", ".join(common), style="dim"), soft_wrap=True)
     text = capture.get()
     if text.count("\n") < shutil.get_terminal_size().lines:
-        click.echo(text, nl=False, color=True)
+        click.echo(text, file=sys.stdout, nl=False, color=True)
     else:
         click.echo_via_pager(text.rstrip("\n"))  # click gives colour to a pager that is known to show it
 

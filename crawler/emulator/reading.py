@@ -25,6 +25,7 @@ from crawler.emulator.timeline import (
     Zone,
 )
 from crawler.errors import ConfigurationError
+from crawler.textfiles import read_text
 
 _TOP_KEYS = ("about", "sources", "schema", "zones", "projects", "accounts", "images", "quirks", "faults", "steps")
 _STEP_KEYS = ("title", "schema", "zones", "projects", "images", "add", "remove", "quirks", "faults")
@@ -47,9 +48,13 @@ _Row = TypeVar("_Row", Zone, ProjectRow, EmulatedAccount)
 def load_timeline(path: Path) -> Timeline:
     """Read a timeline file; raise ConfigurationError with all its problems."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigurationError(str(path), [f"the file cannot be read: {exc.strerror or exc}"]) from exc
+        text = read_text(path)
+    except ValueError as exc:
+        raise ConfigurationError(str(path), [f"the file {exc}"]) from exc
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise ConfigurationError(str(path), ["the file is nested too deeply"]) from None
     except ValueError as exc:
         raise ConfigurationError(str(path), [f"the file is not JSON: {exc}"]) from exc
     return parse_timeline(document, source=str(path))

@@ -19,6 +19,7 @@ from typing import Self
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
+from crawler.descriptors import exhausted, is_exhaustion
 from crawler.errors import CrawlerError
 from crawler.fetch.answers import Answer, Refusal, printable
 from crawler.fetch.brake import Brake
@@ -268,4 +269,6 @@ def network_failure(exc: Exception, redacted: Callable[[str], str] = str) -> Net
             return NetworkFailure("the connection was closed before the answer")
         case aiohttp.ClientPayloadError() | Damaged():
             return NetworkFailure("the answer was cut")
+    if is_exhaustion(exc):
+        return NetworkFailure(exhausted())
     return NetworkFailure(f"{type(exc).__name__}{': ' + text if text else ''}")

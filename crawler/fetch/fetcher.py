@@ -255,7 +255,7 @@ class Fetcher:
             entry.throttled += 1
         else:
             entry.attempts += 1
-            entry.last = refusal
+        entry.last = refusal
         wait_seconds = decide(
             self._policy,
             refusal.failure_class,

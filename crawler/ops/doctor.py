@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -19,7 +20,7 @@ from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
 from zoneinfo import available_timezones
 
-from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken, SchemaMismatch
+from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.fetch import ApiClient, Brake, CallCut, Discovery, NetworkFailure, Timing, discover
 from crawler.model import Catalog
 from crawler.moments import show_duration, zone_name
@@ -41,6 +42,8 @@ from crawler.targets import configured_catalog, configured_projects, reconcile
 #: The Date header tells whole seconds, and an answer takes its time.
 SKEW_WARN = timedelta(seconds=30)
 SKEW_FAIL = timedelta(minutes=5)
+#: So far off that the other side may well be the one that is wrong.
+ODD_SKEW = timedelta(days=2)
 #: A run needs little; an upgrade copies the database first.
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 #: The longest look at one account.
@@ -140,8 +143,12 @@ async def _endpoint(client: ApiClient, account: AccountSettings, timing: Timing,
         return ok("clock", "the answers carry no date to compare with", about=account.name)
     skew = answer.received_at - answer.served_at
     seconds = abs(round(skew.total_seconds()))
-    message = f"this machine's clock is {seconds} s {'ahead of' if skew > timedelta() else 'behind'} the cloud's"
+    lag = f"{seconds} s" if abs(skew) < ODD_SKEW else f"{abs(skew).days:,} days"
+    message = f"this machine's clock is {lag} {'ahead of' if skew > timedelta() else 'behind'} the cloud's"
     fix = "let the machine follow a time server (timedatectl set-ntp true); observations are dated by its clock"
+    if abs(skew) >= ODD_SKEW:
+        message += f", which says it is {answer.served_at:%Y-%m-%d}"
+        fix = f"see which of the two is right: a proxy may date the answers; if it is the cloud, {fix}"
     if abs(skew) > SKEW_FAIL:
         return fail("clock", message, fix, about=account.name)
     if abs(skew) > SKEW_WARN:
@@ -212,12 +219,13 @@ def _rate(account: AccountSettings, targets: int) -> Finding:
 
 
 def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
-    path = parse_address(settings.database).path
+    address = parse_address(settings.database)
+    path = address.path
     shown = settings.database_shown
     if path is not None:
         yield from _disk(path)
     yield _lock(settings, clock)
-    if path is not None and not path.exists():
+    if not address.may_exist:
         yield ok("database", "there is no history yet: the first run makes it", about=shown)
         return
     try:
@@ -259,7 +267,7 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
                         f"run {run.run} was told {run.requests['throttled']} times that it asks too much",
                         "lower rate in [limits]: others may share the allowance",
                     )
-    except (DatabaseUnavailable, sqlite3.DatabaseError) as exc:
+    except (CrawlerError, sqlite3.DatabaseError) as exc:
         yield fail(
             "database", str(exc), "see that it exists, is reachable and readable; else restore a backup", about=shown
         )
@@ -268,8 +276,9 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
 def _disk(path: Path) -> Iterator[Finding]:
     folder = path.parent
     try:
-        free = shutil.disk_usage(folder).free
-        size = path.stat().st_size if path.exists() else 0
+        free, size = shutil.disk_usage(folder).free, 0
+        with suppress(FileNotFoundError):
+            size = path.stat().st_size
     except OSError as exc:
         yield fail("disk", f"{folder}: {exc.strerror}", "make the folder, or change `database`")
         return

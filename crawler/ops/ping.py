@@ -2,13 +2,16 @@
 A dead man's switch, as healthchecks.io and others have it: `<URL>/start` when a run begins, `<URL>` when it was done,
 `<URL>/fail` when it was not, with the summary as the body.
 
-It must never harm the run: the calls are short, made beside it, and a switch that does not answer is a line in the log.
+It must never harm the run: a call is made beside it and given up after `TIMEOUT_SECONDS`, however slowly the switch
+answers, and a switch that did not take it is a line in the log. No redirect is followed: what stands behind one would
+get a GET without the summary, or the summary at a host that nobody named.
 """
 
 from __future__ import annotations
 
 import http.client
 import logging
+import time
 import urllib.error
 import urllib.request
 from threading import Thread
@@ -36,9 +39,10 @@ def address(url: str, signal: Signal) -> str:
 class Switch:
     """One run's calls; without a URL they go nowhere."""
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._url = url
-        self._calls: list[Thread] = []
+        self._timeout_seconds = timeout_seconds
+        self._calls: list[_Call] = []
 
     def start(self) -> None:
         """Say that a run begins, without waiting for the answer."""
@@ -47,28 +51,52 @@ class Switch:
     def end(self, *, is_done: bool, body: str) -> None:
         """Say how the run ended, and wait until that is said, or cannot be."""
         for call in self._calls:  # the start must not arrive after the end
-            call.join()
+            call.wait()
         self._call("done" if is_done else "fail", body.encode()[:LARGEST_BODY])
         for call in self._calls:
-            call.join()
+            call.wait()
 
     def _call(self, signal: Signal, body: bytes) -> None:
         if self._url is None:
             return
-        call = Thread(target=_post, args=(address(self._url, signal), signal, body), daemon=True)
-        call.start()
-        self._calls.append(call)
+        self._calls.append(_Call(address(self._url, signal), signal, body, self._timeout_seconds))
 
 
-def _post(url: str, signal: Signal, body: bytes) -> None:
+class _Call:
+    """One POST on a thread of its own, which nobody waits for any longer than the time-out, all in all."""
+
+    def __init__(self, url: str, signal: Signal, body: bytes, timeout_seconds: float) -> None:
+        self._signal = signal
+        self._timeout_seconds = timeout_seconds
+        self._deadline = time.monotonic() + timeout_seconds
+        self._thread = Thread(target=_post, args=(url, signal, body, timeout_seconds), daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for the end of the call, or of its time."""
+        self._thread.join(max(0.0, self._deadline - time.monotonic()))
+        if self._thread.is_alive():
+            logger.info("the ping %s was not answered within %g s", self._signal, self._timeout_seconds)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Let the answer stand as the error that it is."""
+
+
+def _post(url: str, signal: Signal, body: bytes, timeout_seconds: float) -> None:
     headers = {"User-Agent": f"crawler/{__version__}", "Content-Type": "application/json; charset=utf-8"}
     request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310 - the schema takes http(s) alone
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - see above
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_seconds):
             return
     except (OSError, ValueError, http.client.HTTPException) as exc:
         # The URL is a secret, and some errors repeat it.
-        reason = f"HTTP {exc.code}" if isinstance(exc, urllib.error.HTTPError) else type(exc).__name__
+        reason = _status(exc.code) if isinstance(exc, urllib.error.HTTPError) else type(exc).__name__
         logger.info("the ping %s was not taken: %s", signal, reason)
         if isinstance(exc, urllib.error.HTTPError):
             exc.close()
+
+
+def _status(code: int) -> str:
+    return f"HTTP {code}{', a redirect, and those are not followed' if 300 <= code < 400 else ''}"

@@ -2,7 +2,8 @@
 Image ids in use, read from what other tools write: lines of text, a Terraform state, a Packer manifest.
 
 Tolerant of versions: any JSON is searched for `image_id` fields, each with the zone that the same object or one around
-it names; what is only looked up (Terraform's data sources) is not in use.
+it names. Only what is managed and in use counts: no data sources, no outputs of a state, no other clouds' resources, no
+artifacts of other builders or of Packer runs before the last.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from crawler.questions.rules import Pin, Scope
 _ZONE_KEYS = ("availability_zone", "zone")
 _SEPARATOR = re.compile(r"[\s,;]+")
 _IMAGE_ID = re.compile(r"u?image-\w+|bsi-\w+", re.IGNORECASE)
+#: What the types of the provider's resources, and the names of its Packer builders, begin with.
+_OURS = "ucloud"
+#: What the ids of images begin with that somebody made: those that a post-processor imports for another builder.
+_OWN_IMAGE = "uimage-"
+#: What `terraform output -json` says of an output.
+_OUTPUT = frozenset({"sensitive", "type", "value"})
 
 
 def read_pins(text: str, source: str) -> list[Pin]:
@@ -84,26 +91,38 @@ def _from_lines(text: str, source: str) -> list[Pin]:
 
 def _from_json(document: Any, source: str) -> Iterator[Pin]:
     if isinstance(document, Mapping) and isinstance(document.get("builds"), list):
-        yield from _from_packer(document["builds"], source)
+        yield from _from_packer(document["builds"], document.get("last_run_uuid"), source)
         return
     if isinstance(document, list) and all(isinstance(element, str) for element in document):
         yield from (Pin(image_id=image_id, source=source) for image_id in document if image_id)
         return
+    if isinstance(document, Mapping) and isinstance(document.get("planned_values"), Mapping):
+        document = document["planned_values"]  # of a Terraform plan: what will be there after it
     yield from _search(document, zone=None, name=source, source=source)
 
 
-def _from_packer(builds: list[Any], source: str) -> Iterator[Pin]:
-    """Read `region:id` pairs, separated by commas; of three parts the first is the project."""
+def _from_packer(builds: list[Any], last_run: Any, source: str) -> Iterator[Pin]:
+    """
+    Read the builds of the *last_run*; a manifest keeps those of earlier runs, whose images were replaced.
+
+    An artifact is `region:id` pairs, separated by commas; of three parts the first is the project.
+    """
     for number, build in enumerate(builds, start=1):
         artifact = build.get("artifact_id") if isinstance(build, Mapping) else None
-        if not isinstance(artifact, str):
+        if not isinstance(artifact, str) or (last_run and build.get("packer_run_uuid", last_run) != last_run):
             continue
+        builder = build.get("builder_type")
         name = build.get("name") or f"build {number}"
         for part in filter(None, (part.strip() for part in artifact.split(","))):
             *places, image_id = part.split(":")
-            if image_id:
+            if image_id and (_is_ours(builder) or image_id.startswith(_OWN_IMAGE)):
                 scope = Scope(region=tuple(places[-1:]), project=tuple(places[-2:-1]))
                 yield Pin(image_id=image_id, scope=scope, source=f"{source}, {name}")
+
+
+def _is_ours(kind: Any) -> bool:
+    """Tell whether a builder or a type of resource is UCloud's, or not stated."""
+    return not isinstance(kind, str) or kind.startswith(_OURS)
 
 
 def _search(value: Any, *, zone: str | None, name: str, source: str) -> Iterator[Pin]:
@@ -111,19 +130,35 @@ def _search(value: Any, *, zone: str | None, name: str, source: str) -> Iterator
         for element in value:
             yield from _search(element, zone=zone, name=name, source=source)
         return
-    if not isinstance(value, Mapping) or value.get("mode") == "data":
+    if not isinstance(value, Mapping) or _is_not_in_use(value):
         return
+    if "value" in value and "type" in value and value.keys() <= _OUTPUT:
+        value = {"value": value["value"]}  # its type may have a member `image_id` as well
     zone = next((value[key] for key in _ZONE_KEYS if isinstance(value.get(key), str) and value[key]), zone)
     name = _resource(value, source) or name
     image_id = value.get("image_id")
     if isinstance(image_id, str) and image_id:
         yield Pin(image_id=image_id, zone=zone, source=name)
     for key, inner in value.items():
+        if key == "deposed" or (key == "outputs" and _is_terraform(value)):
+            continue
         if isinstance(inner, Mapping) and "primary" in inner:  # a resource in a state of Terraform before 0.12
             if not key.startswith("data."):
                 yield from _search(inner, zone=zone, name=f"{source}, {key}", source=source)
         elif isinstance(inner, Mapping | list):
             yield from _search(inner, zone=zone, name=name, source=source)
+
+
+def _is_not_in_use(value: Mapping[str, Any]) -> bool:
+    """Tell whether *value* is what Terraform only looks up, has replaced already, or manages in another cloud."""
+    is_resource = bool(value.keys() & {"instances", "values", "primary"}) and "type" in value
+    is_replaced = isinstance(value.get("deposed"), str) or "deposed_key" in value
+    return value.get("mode") == "data" or is_replaced or (is_resource and not _is_ours(value["type"]))
+
+
+def _is_terraform(value: Mapping[str, Any]) -> bool:
+    """Tell whether *value* is a state, a module of an old one, or the `values` of `terraform show -json`."""
+    return bool(value.keys() & {"resources", "root_module"})
 
 
 def _resource(value: Mapping[str, Any], source: str) -> str | None:

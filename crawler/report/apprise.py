@@ -11,9 +11,10 @@ import asyncio
 import importlib
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
+from threading import Thread
 from typing import Any
 
 from crawler.report.channels import APPRISE_MISSING, Letter, Refusal
@@ -72,7 +73,10 @@ class AppriseSession:
         """Hand a letter over; raises TransportError when the service did not take it."""
         letter = json.loads(content)
         try:
-            taken = await asyncio.to_thread(self._notify, letter)
+            taken = await _patiently(lambda: self._notify(letter), self._options.timeout_seconds)
+        except TimeoutError:
+            said = f"{self._options.name} did not take the message in {self._options.timeout_seconds:g} s"
+            raise failure(said, permanent=False) from None
         except Exception as exc:  # noqa: BLE001 - whatever a plugin raises; its text may hold the address
             raise failure(f"{self._options.name} failed ({type(exc).__name__})", permanent=False) from None
         if not taken:
@@ -84,6 +88,33 @@ class AppriseSession:
         room = min(service.body_maxlen for service in self._service) - len(title) - 2
         text = shortened(letter["text"].translate(_DEFUSED), room, letter["more"])
         return bool(self._service.notify(title=title, body=text, body_format="text"))
+
+
+async def _patiently(work: Callable[[], bool], seconds: float) -> bool:
+    """
+    Do *work* on a thread that nothing waits for any longer than *seconds*; raises TimeoutError then.
+
+    A thread of the event loop's own would keep a finished run until the slowest service has answered.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bool] = loop.create_future()
+
+    def settle(taken: bool, error: Exception | None) -> None:
+        if not done.done():
+            done.set_exception(error) if error else done.set_result(taken)
+
+    def go() -> None:
+        taken, error = False, None
+        try:
+            taken = work()
+        except Exception as exc:  # noqa: BLE001 - raised again where it is waited for
+            error = exc
+        with suppress(RuntimeError):  # the loop is gone
+            loop.call_soon_threadsafe(settle, taken, error)
+
+    Thread(target=go, daemon=True).start()
+    async with asyncio.timeout(seconds):
+        return await done
 
 
 def shortened(text: str, room: int, more: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
+import math
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -47,7 +48,7 @@ def parameter_text(value: Any) -> str | None:
     """Give a variant's parameter as the API takes it; None when it is no single value."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str | int | float):
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     return None
 

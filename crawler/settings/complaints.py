@@ -56,7 +56,7 @@ def _sentence(details: ErrorDetails, location: Location) -> str:
     shown = _shown(details["input"], location)
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
-        return f"{shown}{words} {context[bound]:g}"
+        return f"{shown}{words} {context[bound]:.12g}"
     if kind == "too_short":
         return "is empty"
     if kind == "literal_error":

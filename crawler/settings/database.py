@@ -26,7 +26,4 @@ def database_url(text: str, folder: Path, environ: Mapping[str, str]) -> str:
         return text
     # Taken from the text again: the home folder is that of the given environment.
     named = in_home(text, environ) if "://" not in text else address.path
-    path = Path(folder, named).absolute()
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder")
-    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+    return "sqlite:///" + str(Path(folder, named).absolute()).replace("%", "%25").replace("?", "%3F")

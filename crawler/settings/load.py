@@ -7,7 +7,7 @@ problem.
 
 from __future__ import annotations
 
-import tomllib
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from crawler.settings.sources import (
     expand_all,
     in_home,
 )
+from crawler.settings.toml import parse_toml, read_toml
 from crawler.settings.values import (
     DEFAULT_DATABASE,
     AccountSettings,
@@ -44,6 +45,7 @@ from crawler.settings.values import (
     Settings,
     SmtpSettings,
 )
+from crawler.textfiles import read_bytes
 
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
 _CRAWL_ONLY = ("accounts", "limits", "guard", "smtp", "reports", "ping", "ping_file", "metrics")
@@ -65,13 +67,13 @@ def load(
     """
     cwd = cwd or Path.cwd()
     path = _find(config, environ, cwd)
-    raw = _parse(path) if path else {}
+    raw = read_toml(path) if path else {}
     return _build(raw, path, database, environ, need_accounts=need_accounts, cwd=cwd)
 
 
 def loads(text: str, environ: Mapping[str, str], *, path: Path, need_accounts: bool = True) -> Settings:
     """Read the settings from *text*, as if it stood in *path*."""
-    return _build(_parse_text(text, path), path, None, environ, need_accounts=need_accounts, cwd=path.parent)
+    return _build(parse_toml(text, str(path)), path, None, environ, need_accounts=need_accounts, cwd=path.parent)
 
 
 def find(config: Path | None, environ: Mapping[str, str], cwd: Path | None = None) -> Path | None:
@@ -83,28 +85,12 @@ def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | 
     named = config or (Path(environ["CRAWLER_CONFIG"]) if environ.get("CRAWLER_CONFIG") else None)
     if named is not None:
         path = cwd / in_home(str(named), environ)
-        if not path.exists():
+        if not os.path.lexists(path):
             said = "" if config else " (named by CRAWLER_CONFIG)"
             raise ConfigurationError(str(named), [f"there is no such file{said}"])
         return path
-    return next((path for path in candidates(environ, cwd) if path.is_file()), None)
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as exc:
-        raise ConfigurationError(str(path), [f"cannot be read: {exc.strerror or exc}"]) from None
-    except UnicodeDecodeError as exc:
-        raise ConfigurationError(str(path), [f"is not UTF-8 text (at byte {exc.start})"]) from None
-    return _parse_text(text, path)
-
-
-def _parse_text(text: str, path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
-        raise ConfigurationError(str(path), [f"is not TOML: {exc}"]) from None
+    # Unlike Path.is_file, no error where a folder on the way does not let this user in.
+    return next((path for path in candidates(environ, cwd) if os.path.isfile(path)), None)  # noqa: PTH113 - see above
 
 
 def _build(
@@ -161,12 +147,11 @@ def _find_certificates(smtp: dict[str, Any], folder: Path, environ: Mapping[str,
         return  # the schema says so
     path = folder / in_home(name, environ)
     try:
-        text = path.read_text(encoding="ascii", errors="replace")
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "not a usable path"
-        findings.problem(("smtp", "ca_file"), f"{path} cannot be read: {reason}")
+        body = read_bytes(path)
+    except ValueError as exc:
+        findings.problem(("smtp", "ca_file"), f"{path} {exc}")
         return
-    if "-----BEGIN CERTIFICATE-----" not in text:
+    if b"-----BEGIN CERTIFICATE-----" not in body:
         findings.problem(("smtp", "ca_file"), f"{path} holds no certificate in PEM form")
     smtp["ca_file"] = str(path)
 

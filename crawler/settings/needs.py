@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from crawler.settings.toml import read_toml
 
 #: `${NAME}` without a default; `$${` is a literal.
 _NEEDED = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -27,7 +28,7 @@ class Needs:
 
 def needs_of(path: Path) -> Needs:
     """Give what the configuration at *path*, which was read before, needs around it."""
-    document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    document = read_toml(path)
     folder = path.absolute().parent
     credentials: dict[str, Path] = {}
     files: dict[Path, None] = {}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from crawler.settings.toml import read_toml
 
 _DEFAULT = "default"
 
 
 def origins_of(document: Mapping[str, Any], source: Path | None, *, database_given: bool = False) -> dict[str, str]:
     """Give the origin of every value of *document* (`show.as_document`) by its path, such as `limits.rate`."""
-    raw = tomllib.loads(source.read_bytes().decode("utf-8-sig")) if source else {}
+    raw = read_toml(source) if source else {}
     name = source.name if source else "environment"
     found = dict(_walk(document, raw, "", name))
     if "accounts" not in raw:

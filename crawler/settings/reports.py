@@ -18,6 +18,7 @@ from crawler.settings.schema import ReportTable
 from crawler.settings.sources import Findings, Location, SecretFiles, in_home
 from crawler.settings.suggest import did_you_mean
 from crawler.settings.values import ReportSettings, Secret
+from crawler.textfiles import read_text
 
 _LARGEST_FILE = 1024 * 1024
 
@@ -39,17 +40,9 @@ def _read_pins(report: dict[str, Any], at: Location, secrets: SecretFiles, findi
         return  # the schema says so
     path = secrets.folder / in_home(name, secrets.environ)
     try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST_FILE + 1).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        findings.problem((*at, "pins_file"), f"{path} is not UTF-8 text")
-        return
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "not a usable path"
-        findings.problem((*at, "pins_file"), f"{path} cannot be read: {reason}")
-        return
-    if len(text) > _LARGEST_FILE:
-        findings.problem((*at, "pins_file"), f"{path} is larger than 1 MB")
+        text = read_text(path, _LARGEST_FILE)
+    except ValueError as exc:
+        findings.problem((*at, "pins_file"), f"{path} {exc}")
         return
     found = []
     for number, line in pin_lines(text):

@@ -15,7 +15,6 @@ from datetime import timedelta
 from email.utils import getaddresses
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -25,7 +24,6 @@ from crawler.objections import Tolerable
 from crawler.report.pins import parse_pin
 from crawler.report.schedule import parse_when
 from crawler.settings.sources import Expanded
-from crawler.settings.suggest import did_you_mean
 from crawler.settings.values import (
     DEFAULT_DATABASE,
     DEFAULT_ENDPOINT,
@@ -33,7 +31,9 @@ from crawler.settings.values import (
     DEFAULT_TIMEZONE,
     ChannelName,
 )
+from crawler.settings.zones import zone_of
 
+_LARGEST_NUMBER = 1_000_000_000
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -49,9 +49,14 @@ def _from_environment(value: Any) -> Any:
     return value
 
 
-def _finite(value: float) -> float:
+def _sensible(value: float) -> float:
+    """Keep what is computed from it, times and sums, inside of what Python and databases hold."""
     if not math.isfinite(value):
         raise ValueError("must be a finite number")
+    if value > _LARGEST_NUMBER:
+        raise ValueError(f"must be at most {_LARGEST_NUMBER:,.0f}")
+    if 0 < value < 1 / _LARGEST_NUMBER:
+        raise ValueError("is too small")
     return value
 
 
@@ -83,13 +88,7 @@ def _duration(text: str) -> str:
 
 
 def _zone(name: str) -> str:
-    known = available_timezones()
-    if name not in known:
-        raise ValueError(f"is no known time zone{did_you_mean(name, known)}")
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError) as exc:
-        raise ValueError("is no usable time zone") from exc
+    zone_of(name)
     return name
 
 
@@ -213,8 +212,8 @@ GlobOrGlobs = Annotated[list[Text], BeforeValidator(_listed)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 Patience = Annotated[str, AfterValidator(_patience)]
 PinText = Annotated[str, AfterValidator(_pin)]
-Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_finite), Field(gt=0)]
-Count = Annotated[int, BeforeValidator(_from_environment), Field(ge=1)]
+Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_sensible), Field(gt=0)]
+Count = Annotated[int, BeforeValidator(_from_environment), Field(ge=1, le=_LARGEST_NUMBER)]
 Headers = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header)]]
 
 
@@ -335,7 +334,7 @@ class FileTable(Table):
     """The whole file."""
 
     database: Text = DEFAULT_DATABASE
-    timezone: Zone = DEFAULT_TIMEZONE
+    timezone: Annotated[Zone, Field(validate_default=True)] = DEFAULT_TIMEZONE
     stale_after: Duration = DEFAULT_STALE_AFTER
     report_deadline_seconds: Number = 120.0
     ping: Ping | None = None

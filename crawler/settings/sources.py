@@ -7,6 +7,7 @@ What goes wrong is collected as `Problem`s, never raised: one look at a configur
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import sys
@@ -14,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from crawler.textfiles import read_text
 
 Location = tuple[str | int, ...]
 
@@ -93,6 +96,9 @@ def expand_text(text: str, environ: Mapping[str, str], complain: Callable[[str],
             return match.group()
         from_environment = True
         name, default = variable["name"], variable["default"]
+        if default is not None and "${" in default:
+            complain(f"the default of ${{{name}:-…}} holds another reference; write plain text there")
+            return match.group()
         value = environ.get(name)
         if default is not None:
             return value or default
@@ -162,25 +168,19 @@ class SecretFiles:
     def _read(self, name: str, at: Location) -> str:
         path = self._path(name)
         try:
-            with path.open("rb") as file:
-                body = file.read(_LARGEST_SECRET + 1)
-        except (OSError, ValueError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "not a usable path"
-            self.findings.problem(at, f"{path} cannot be read: {reason}")
+            text = read_text(path, _LARGEST_SECRET).strip()
+        except ValueError as exc:
+            self.findings.problem(at, f"{path} {exc}")
             return "unreadable"
         warn_open(path, f"{path_of(at)}: {path}", self.findings)
-        try:
-            text = body.decode("utf-8-sig").strip()
-        except UnicodeDecodeError:
-            text = ""
-        if not text or len(body) > _LARGEST_SECRET or "\n" in text:
+        if not text or "\n" in text:
             self.findings.problem(at, f"{path} does not hold one line of text")
             return "unreadable"
         return text
 
     def _path(self, name: str) -> Path:
         credentials = self.environ.get("CREDENTIALS_DIRECTORY")
-        if credentials and "/" not in name and (Path(credentials) / name).exists():
+        if credentials and "/" not in name and os.path.exists(os.path.join(credentials, name)):  # noqa: PTH110, PTH118 - no error where that folder lets nobody in
             return Path(credentials) / name
         return self.folder / in_home(name, self.environ)
 
@@ -207,11 +207,14 @@ def read_profile(name: str, environ: Mapping[str, str], complain: Callable[[str]
     for file_name in ("credential.json", "config.json"):
         path = home / ".ucloud" / file_name
         try:
-            document = json.loads(path.read_text(encoding="utf-8-sig"))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as exc:
-            complain(f"{path} cannot be read: {exc.strerror if isinstance(exc, OSError) else 'not JSON'}")
+            text = read_text(path) if os.path.lexists(path) else "[]"
+        except ValueError as exc:
+            complain(f"{path} {exc}")
+            return {}
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError):
+            complain(f"{path} is not JSON")
             return {}
         for entry in document if isinstance(document, list) else [document]:
             if not isinstance(entry, dict):

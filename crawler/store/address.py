@@ -64,6 +64,16 @@ class Address:
             str(self.path) if self.path is not None else masked(self.url.replace("postgresql+psycopg", "postgresql", 1))
         )
 
+    @property
+    def may_exist(self) -> bool:
+        """Tell whether there may be a database; False: at the path there is certainly nothing yet."""
+        try:
+            return self.path is None or bool(self.path.stat())
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # opening it tells what is wrong
+
     def __repr__(self) -> str:
         """Show no password either."""
         return f"Address({self!s})"

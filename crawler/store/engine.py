@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from sqlalchemy.exc import ArgumentError
 
 from crawler.errors import DatabaseUnavailable, UsageError
 from crawler.store.address import Address, parse_address
-from crawler.store.foreign_errors import mapped_errors
+from crawler.store.foreign_errors import mapped_errors, one_line
 
 __all__ = [
     "Fence",
@@ -140,10 +141,9 @@ def _sqlite_engine(address: Address, *, read_only: bool, busy_seconds: float) ->
 
 
 def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
-    if not path.parent.is_dir():
-        raise DatabaseUnavailable(f"The folder {path.parent} of the database does not exist.")
-    if path.is_dir():
-        raise DatabaseUnavailable(f"The database {path} is a folder.")
+    exists = _is_file(path)
+    if read_only and not exists:
+        raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
     if read_only:
         return _connect_reader(path, busy_seconds)
     connection = _raw_sqlite(path, "rwc", busy_seconds)
@@ -170,9 +170,24 @@ def _leave_wal(connection: sqlite3.Connection) -> None:
             raise
 
 
+def _is_file(path: Path) -> bool:
+    """Tell whether there is a file at *path*; raise DatabaseUnavailable for what is none: SQLite waits for a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not os.path.isdir(path.parent):  # noqa: PTH112 - no error where a folder lets this user not in
+            raise DatabaseUnavailable(f"The folder {path.parent} of the database does not exist.") from None
+        return False
+    except OSError as exc:
+        raise DatabaseUnavailable(f"The database {path} cannot be opened: {exc.strerror}.") from exc
+    if not stat.S_ISREG(mode):
+        kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
+        kind = next((words for is_kind, words in kinds if is_kind(mode)), "a device")
+        raise DatabaseUnavailable(f"The database {path} is {kind}.")
+    return True
+
+
 def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    if not path.exists():
-        raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
     for attempt in (1, 2):
         connection = _raw_sqlite(path, "ro", busy_seconds)
         try:
@@ -215,6 +230,8 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
             execution_options={_ADDRESS_OPTION: address},
             connect_args={
                 "application_name": application_name[:63],
+                # Whatever PGCLIENTENCODING, the role or the URL says: texts are sent and read as UTF-8.
+                "client_encoding": "UTF8",
                 "connect_timeout": CONNECT_SECONDS,
                 "keepalives_idle": 30,
                 "keepalives_interval": 10,
@@ -227,6 +244,7 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
         ) from exc
     except (ArgumentError, ValueError) as exc:
         raise UsageError(f"{address}: this is no complete PostgreSQL URL (postgresql://user@host:5432/name).") from exc
+    _check_options(engine, address)
     settings = {
         "lock_timeout": f"{round(busy_seconds * 1000)}ms",
         "statement_timeout": f"{STATEMENT_SECONDS}s",
@@ -239,6 +257,11 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
 
     @event.listens_for(engine, "connect")
     def _set_timeouts(connection: Any, record: object) -> None:
+        try:
+            _require_usable(connection, engine)
+        except DatabaseUnavailable:
+            connection.close()
+            raise
         # Not as a start-up option: connection poolers refuse those.
         with connection.cursor() as cursor:
             for name, value in settings.items():
@@ -246,3 +269,33 @@ def _postgresql_engine(address: Address, *, read_only: bool, application_name: s
         connection.commit()
 
     return engine
+
+
+def _check_options(engine: Engine, address: Address) -> None:
+    """Raise UsageError when the URL holds an option that PostgreSQL's library does not know."""
+    from psycopg import Error
+    from psycopg.conninfo import make_conninfo
+
+    try:
+        make_conninfo(**dict.fromkeys(engine.url.query, ""))
+    except Error as exc:
+        raise UsageError(f"{address}: {one_line(exc)}.") from None
+
+
+def _require_usable(connection: Any, engine: Engine) -> None:
+    """Raise DatabaseUnavailable for a database that cannot hold every text, or shows this user no schema."""
+    address = address_of(engine)
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding is None:  # a connection pooler did not pass it on
+        encoding = connection.execute("SHOW server_encoding").fetchone()[0]
+        connection.commit()
+    if encoding != "UTF8":
+        raise DatabaseUnavailable(
+            f"The database {address} is encoded in {encoding}, which cannot hold every name: make one with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+        )
+    if engine.dialect.default_schema_name is None:
+        raise DatabaseUnavailable(
+            f"The search_path of this user in the database {address} names no schema that is there and open to it: "
+            "set it, as in ALTER ROLE … SET search_path = public."
+        )

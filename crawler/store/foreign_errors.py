@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 from sqlalchemy import exc as sa
 
+from crawler.descriptors import are_exhausted, exhausted
 from crawler.errors import CrawlerError, DatabaseUnavailable
 from crawler.store.address import Address
 
@@ -41,10 +42,13 @@ _SQLITE_EXACTLY: dict[int, str] = {
     ),
 }
 
+_EXHAUSTED = "{where} cannot be opened: {limit}."
+
 _POSTGRESQL: dict[str, str] = {
     "25006": "{where} is read-only.",
     "25P03": "{where} ended the session because a transaction stayed idle too long.",
     "28": "{where} does not let this user in ({text}).",
+    "3F000": "{where} shows this user no schema to work in ({text}).",
     "3D000": "{where} does not exist ({text}).",
     "40": "{where} had to end the transaction because of a conflict with another one ({text}).",
     "42501": "{where} does not allow this user to do that ({text}).",
@@ -90,7 +94,9 @@ def _map_sqlite(origin: sqlite3.Error, where: str) -> CrawlerError | None:
     sentence = _SQLITE_EXACTLY.get(code) or _SQLITE.get(code & 0xFF)
     if sentence is None:
         return None
-    return DatabaseUnavailable(sentence.format(where=where, text=_first_line(origin)))
+    if code & 0xFF == sqlite3.SQLITE_CANTOPEN and are_exhausted():
+        sentence = _EXHAUSTED
+    return DatabaseUnavailable(sentence.format(where=where, text=one_line(origin), limit=exhausted()))
 
 
 def _map_postgresql(
@@ -99,20 +105,22 @@ def _map_postgresql(
     state = getattr(origin, "sqlstate", None) or ""
     if state.startswith(_ABOUT_THE_DATA):
         return None
-    text = _without_password(_first_line(origin), address)
+    text = _without_password(one_line(origin), address)
     for prefix, sentence in _POSTGRESQL.items():
         if state.startswith(prefix):
             return DatabaseUnavailable(sentence.format(where=where, text=text))
+    if isinstance(exc, sa.DBAPIError) and exc.statement is None and not exc.connection_invalidated and not state:
+        reason = exhausted() if are_exhausted() else text
+        return DatabaseUnavailable(f"Cannot connect to {where[0].lower()}{where[1:]}: {reason}.")
     if not isinstance(exc, _WORLDLY):
         return None
-    if exc.statement is None and not exc.connection_invalidated and not state:
-        return DatabaseUnavailable(f"Cannot connect to {where[0].lower()}{where[1:]}: {text}.")
     if not state:
         return DatabaseUnavailable(f"{where} went away ({text}).")
     return DatabaseUnavailable(f"{where} cannot be used ({text}).")
 
 
-def _first_line(exc: BaseException | None) -> str:
+def one_line(exc: BaseException | None) -> str:
+    """Give what *exc* says on one line, without the driver's lead and full stop; it may still hold a password."""
     line = next(iter(str(exc).strip().splitlines()), "") if exc is not None else ""
     return re.sub(r"^(connection failed: |connection is bad: )+", "", line).strip().rstrip(".")
 

@@ -160,7 +160,7 @@ def test_selection(story: tuple[str, Diary]) -> None:
             "require[1]: the history knows no zone 'hk-2'; did you mean hk-02?",
         ),
         ("[[require]]\n", "require[1].name: is missing"),
-        ("nonsense", "is no TOML"),
+        ("nonsense", "is not TOML"),
         ("x = " + "[" * 9_000, "is nested too deeply"),
         ('[[require]]\nname = "\\u0000"\n', "require[1].name: must be a text in quotes"),
         ('[[pinned]]\nids = ["a\\u0000"]\n', "pinned[1].ids: must be a text or a list of texts"),
@@ -193,7 +193,8 @@ def test_problems_of_several_files(story: tuple[str, Diary]) -> None:
     ("content", "said"),
     [
         (b"\x7fELF\x02\x01\0\0", "stdin, line 1: what stands there is no image id"),
-        (b"\xff\xfeu\0", "- is no text in UTF-8."),
+        (b"\xff\xfeu", "- is not UTF-16 text (at byte 2)."),
+        (b"uimage-\xff", "- is not UTF-8 text (at byte 7); save it as UTF-8."),
         (b'["uimage-a\\u0000"]', "stdin: what stands there is no image id"),
         (b'["\\ud800"]', "stdin: what stands there is no image id"),
         (b"[" * 100_000, "is nested too deeply"),

@@ -19,6 +19,7 @@ from crawler.store.lock import take_locks
 from tests.acceptance.conftest import driver as driver
 from tests.acceptance.conftest import light as light
 from tests.support.driving import Driver, account
+from tests.support.hooks import Reply, hook_server
 from tests.support.smtp import mail_server
 from tests.support.worlds import make_timeline
 
@@ -112,6 +113,28 @@ def test_clock(light: Driver, cloud: EmulatorServer, minutes: int, state: str, c
 
     assert finding["state"] == state
     assert ("behind" if minutes < 0 else "ahead") in finding["message"]
+
+
+@pytest.mark.parametrize(
+    ("date", "state", "said"),
+    [
+        ("", "ok", "carry no date"),
+        ("soon", "ok", "carry no date"),
+        ("Sun, 06 Nov 99999 08:49:37 GMT", "ok", "carry no date"),
+        ("Sun, 06 Nov 99999999999999999999999 08:49:37 GMT", "ok", "carry no date"),
+        ("Sun, 06 Nov -1994 08:49:37 GMT", "ok", "carry no date"),
+        ("Sun, 06 Nov 1994 08:49:37 +99999999999999999999", "ok", "carry no date"),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", "fail", "days behind the cloud's, which says it is 9999-12-31"),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", "fail", "days ahead of the cloud's, which says it is 1970-01-01"),
+    ],
+)
+def test_odd_dates(light: Driver, date: str, state: str, said: str) -> None:
+    """Whatever the Date header says, the doctor goes on; one that is far off is told in days, with the date."""
+    with hook_server() as server:
+        server.answer = lambda call: Reply(body='{"RetCode": 0, "Regions": []}', headers={"Date": date})
+        (finding,) = examined(light.configure(account(server.url)), code=None)["clock"]
+
+    assert (finding["state"], said in finding["message"]) == (state, True), finding
 
 
 def test_endpoint(light: Driver) -> None:

@@ -120,6 +120,20 @@ async def test_throttled_costs_no_budget() -> None:
     assert it.budget.remaining == 100
 
 
+async def test_throttled_until_the_deadline() -> None:
+    """A target that was asked and throttled until the run ended is told with what the provider said, not as unasked."""
+    said = {"RetCode": 153, "Message": "quota 0"}
+    async with bench(lambda _: answer_json(said, status=429, headers={"Retry-After": "1"})) as it:
+        fetcher = it.fetcher(deadline=it.time.timing().monotonic() + 6)
+        await fetcher.run(it.targets(asks(hk=1)))
+
+    (failure,) = it.results.failures
+    assert len(it.server.log) > 1
+    assert (failure.outcome, failure.failure_class, failure.ret_code) == ("failed", "transient", 153)
+    assert "quota 0" in failure.message
+    assert failure.message.endswith("no further attempt: the run's deadline came first")
+
+
 async def test_throttled_for_ever() -> None:
     """A target that is only ever throttled ends, too."""
     async with bench(lambda _: answer_json({}, status=429)) as it:

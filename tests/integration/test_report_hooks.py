@@ -302,6 +302,15 @@ def test_apprise_that_fails(reply: Reply, caplog: pytest.LogCaptureFixture) -> N
     assert "secret-path" not in caplog.text
 
 
+def test_apprise_that_is_slow() -> None:
+    """A service that never ends its answer is given up after the time-out, and the program can end."""
+    with hook_server() as server:
+        server.answer = lambda call: Reply(hang=True)
+        found = refusal(apprise(server, timeout_seconds=0.3))
+
+    assert (found.permanent, found.message) == (False, "apprise:json did not take the message in 0.3 s")
+
+
 def test_apprise_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL that Apprise does not know, and Apprise itself missing, are one clear sentence each."""
     with hook_server() as server:

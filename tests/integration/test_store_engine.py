@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -149,13 +150,27 @@ def test_missing_folder_is_said(tmp_path: Path) -> None:
 
 
 def test_other_files_are_no_databases(tmp_path: Path) -> None:
-    """A text file is not a database; nor is a folder."""
+    """A text file is not a database; nor is a folder, a pipe, a socket, a device, or a name that leads nowhere."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "crawler.db").write_text("hello, this is no database at all\n" * 100)
     for read_only in (True, False):
         with opened(tmp_path / "crawler.db", read_only=read_only) as engine:
             assert "is not a SQLite database" in complaint(engine, settings)
         with opened(tmp_path, read_only=read_only) as engine:
             assert "is a folder" in complaint(engine, settings)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "socket"))
+            (tmp_path / "socket").rename(tmp_path / f"socket-{read_only}")
+        for name, said in (
+            ("pipe", "is a named pipe."),
+            (f"socket-{read_only}", "is a socket."),
+            ("/dev/null", "is a device."),
+            ("loop", "cannot be opened: Too many levels of symbolic links."),
+            ("x" * 300, "cannot be opened: File name too long."),
+        ):
+            with opened(tmp_path / name, read_only=read_only) as engine:
+                assert said in complaint(engine, settings)
 
 
 def test_damaged_database_is_said(sqlite_url: str) -> None:

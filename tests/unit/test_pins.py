@@ -137,6 +137,72 @@ def test_packer_manifest() -> None:
     ]
 
 
+def test_managed_resources_alone() -> None:
+    """Of a state count the resources that are managed in this cloud: no outputs, nor their types, nor other clouds'."""
+    state = {
+        **STATE,
+        "outputs": {
+            "node": {"value": {"image_id": "uimage-o"}, "type": ["object", {"image_id": "string"}]},
+        },
+        "resources": [
+            *STATE["resources"],
+            {
+                "mode": "managed",
+                "type": "aws_instance",
+                "name": "a",
+                "instances": [{"attributes": {"zone": "z", "image_id": "ami-1"}}],
+            },
+            {
+                "mode": "managed",
+                "type": "ucloud_instance",
+                "name": "old",
+                "instances": [{"deposed": "8f3a", "attributes": {"image_id": "uimage-d"}}],
+            },
+        ],
+        "check_results": None,
+    }
+    assert pairs(state) == pairs(STATE)
+
+    ami = {"type": "aws_ami_copy", "primary": {"attributes": {"image_id": "ami-1"}}}
+    web = {"type": "ucloud_instance", "deposed": [{"attributes": {"image_id": "uimage-d"}}], "primary": {}}
+    web["primary"] = {"attributes": {"image_id": "uimage-a"}}
+    module = {"outputs": {"image_id": "uimage-o"}, "resources": {"aws_ami_copy.x": ami, "ucloud_instance.web": web}}
+    assert pairs({"version": 3, "modules": [module]}) == [(None, "uimage-a")]
+
+
+def test_managed_resources_of_show_and_plan() -> None:
+    """`terraform show -json` of a state leaves the same out; of a plan it counts what will be there after it."""
+    web = {"mode": "managed", "type": "ucloud_instance", "name": "w", "values": {"image_id": "uimage-new"}}
+    ami = {"mode": "managed", "type": "aws_instance", "name": "a", "values": {"image_id": "ami-1"}}
+    values = {"outputs": {"o": {"value": {"image_id": "uimage-o"}}}, "root_module": {"resources": [web, ami]}}
+    change = {"type": "ucloud_instance", "change": {"before": {"image_id": "uimage-old"}}}
+
+    assert pairs({"values": values}) == [(None, "uimage-new")]
+    plan = {"planned_values": values, "prior_state": {"values": {}}, "resource_changes": [change]}
+    assert pairs(plan) == [(None, "uimage-new")]
+
+
+def test_terraform_output() -> None:
+    """Of `terraform output -json` the values count, not the types."""
+    output = {"sensitive": False, "type": ["object", {"image_id": "string"}], "value": {"image_id": "uimage-a"}}
+
+    assert pairs({"node": output}) == [(None, "uimage-a")]
+
+
+def test_packer_manifest_with_a_past() -> None:
+    """Builds before the last run, and what other builders made, are not in use; what was imported is."""
+    builds = [
+        {"builder_type": "ucloud-uhost", "artifact_id": "hk:uimage-old", "packer_run_uuid": "1"},
+        {"builder_type": "ucloud-uhost", "artifact_id": "hk:uimage-new", "packer_run_uuid": "2"},
+        {"builder_type": "amazon-ebs", "artifact_id": "us-east-1:ami-1", "packer_run_uuid": "2"},
+        {"builder_type": "googlecompute", "artifact_id": "image-1", "packer_run_uuid": "2"},
+        {"builder_type": "qemu", "artifact_id": "cn-bj2:uimage-imported", "packer_run_uuid": "2"},
+    ]
+
+    assert pairs({"builds": builds, "last_run_uuid": "2"}) == [(None, "uimage-new"), (None, "uimage-imported")]
+    assert len(pairs({"builds": builds})) == 3
+
+
 KNOWN = {
     "zone": {"hk-02", "hk-01"},
     "kind": {"uk8s-image"},
@@ -229,7 +295,7 @@ def test_every_problem_of_the_rules() -> None:
     [
         ("", "holds no rule; write [[require]] or [[pinned]]"),
         ("[require]\nname = 'x'", "must be a list of tables, as in [[require]]"),
-        ("[[require]\n", "is no TOML: "),
+        ("[[require]\n", "is not TOML: "),
     ],
 )
 def test_no_rules(text: str, said: str) -> None:

@@ -211,7 +211,6 @@ def test_all_at_once(tmp_path: Path) -> None:
         ('database = "mysql://h/d"', "database", "mysql"),
         ('database = "sqlite://crawler.db"', "database", "three slashes"),
         ('database = ":memory:"', "database", "in memory"),
-        ('database = "."', "database", "is a folder"),
         ('[[reports]]\nname = "r"\nto = ["a@b.c"]', "smtp", "a report goes by email"),
         ("accounts = []", "accounts", "nothing to ask"),
         ("accounts = 5", "accounts", "must be a list"),

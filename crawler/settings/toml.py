@@ -1,0 +1,57 @@
+"""TOML as people may write it: every file is parsed here; what no setting could hold is a problem, never a crash."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from crawler.errors import ConfigurationError
+from crawler.settings.sources import Location, path_of
+from crawler.textfiles import read_text
+
+#: Far more than any table of ours is nested.
+_DEEPEST = 32
+#: TOML's own range.
+_INTEGERS = range(-(2**63), 2**63)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Give the document in the file at *path*; raise ConfigurationError."""
+    try:
+        text = read_text(path)
+    except ValueError as exc:
+        raise ConfigurationError(str(path), [str(exc)]) from None
+    return parse_toml(text, str(path))
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Give the document in *text*, which people know as *source*; raise ConfigurationError."""
+    try:
+        document = tomllib.loads(text)
+    except RecursionError:
+        raise ConfigurationError(source, ["is nested too deeply"]) from None
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigurationError(source, [f"is not TOML: {exc}"]) from None
+    except ValueError:  # Python reads no integer of thousands of digits
+        raise ConfigurationError(source, ["is not TOML: a number has thousands of digits"]) from None
+    problems = _problems(document)
+    if problems:
+        raise ConfigurationError(source, problems)
+    return document
+
+
+def _problems(document: dict[str, Any]) -> list[str]:
+    problems: list[str] = []
+    waiting: list[tuple[Location, Any]] = [((), document)]
+    while waiting:
+        at, value = waiting.pop()
+        if len(at) > _DEEPEST:
+            return ["is nested too deeply"]
+        if isinstance(value, dict):
+            waiting += [((*at, key), item) for key, item in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*at, index), item) for index, item in enumerate(value)]
+        elif isinstance(value, int) and value not in _INTEGERS:
+            problems.append(f"{path_of(at)}: is a number beyond the 64 bits that TOML has")
+    return problems
