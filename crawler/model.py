@@ -30,6 +30,10 @@ RunStatus = Literal["running", "complete", "incomplete", "failed", "interrupted"
 
 IMAGE_EVENTS: tuple[Event, ...] = ("appeared", "returned", "withdrawn", "modified")
 EVENTS: tuple[Event, ...] = (*IMAGE_EVENTS, "target_added", "target_retired")
+#: What people read where a withdrawn image has a counterpart, and may ask for; it is no event of its own.
+RE_ISSUED = "re-issued"
+#: What may be asked for as an event.
+EVENT_WORDS: tuple[str, ...] = (*EVENTS, RE_ISSUED)
 OUTCOMES: tuple[Outcome, ...] = ("ok", "held", "denied", "failed", "skipped")
 
 #: Open ends in the database; far enough, and still a datetime in every time zone.

@@ -84,6 +84,11 @@ class ChangeRow(NamedTuple):
     observed_at: datetime
     recorded_at: datetime
 
+    @property
+    def cursor(self) -> int:
+        """Return what to ask on from after this change: none that becomes visible later has a smaller one."""
+        return self.id
+
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `changes`."""
         return {
@@ -99,6 +104,7 @@ class ChangeRow(NamedTuple):
             "not_before": iso_utc(self.not_before),
             "observed_at": iso_utc(self.observed_at),
             "recorded_at": iso_utc(self.recorded_at),
+            "cursor": self.cursor,
         }
 
 

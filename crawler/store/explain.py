@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from crawler.questions.evidence import Answer, Explanation, kind_of
 from crawler.records import ChangeRow, RunSummary
@@ -37,11 +37,6 @@ def explain(conn: Connection, change_id: int) -> Explanation | None:
         observed_run=observed if row.after_payload_id else None,
         written_run=written,
     )
-
-
-def change_count(conn: Connection) -> int:
-    """Give how many changes there are, which is the number of the last."""
-    return conn.scalar(select(func.max(ChangeLog.id))) or 0
 
 
 def _last_seen(conn: Connection, row: Any, change: ChangeRow) -> tuple[Answer | None, datetime | None]:

@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from crawler.diff import counterparts
 from crawler.errors import UsageError
 from crawler.model import END_OF_TIME, Attributes, ImageKey
 from crawler.records import HoldRow
+from crawler.store import changelog
 from crawler.store.selection import EVERYTHING, Filters, chosen_targets
 from crawler.store.statements import portions
-from crawler.store.tables import ChangeLog, Hold, HoldImage, ImageVersion, Interval
+from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval
 from crawler.store.versions import Versions
 
 
@@ -138,7 +139,7 @@ def _withdraw(conn: Connection, hold: Any, now: datetime) -> int:
             .values(valid_to=hold.held_at, closed_run_id=hold.run_id),
             [{"interval": intervals[key]} for key in sorted(keys & images.keys())],
         )
-        conn.execute(insert(ChangeLog), rows)
+        changelog.append(conn, rows)
     return len(rows)
 
 

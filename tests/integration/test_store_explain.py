@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 from crawler.questions.evidence import Explanation
 from crawler.store import reader
 from crawler.store.engine import read
-from crawler.store.explain import change_count, explain
+from crawler.store.changelog import last_change
+from crawler.store.explain import explain
 from crawler.store.retention import prune
 from tests.support.diary import START, Diary, Refusal, target
 
@@ -119,9 +120,9 @@ def test_no_such_change(engine: Engine) -> None:
     """A number that no change has gives nothing; the last one is known."""
     diary = Diary(engine)
     with read(engine) as conn:
-        assert change_count(conn) == 0
+        assert last_change(conn) == 0
     diary.run({HOME: IMAGES})
     diary.run({HOME: {**IMAGES, "uimage-e": "SUSE"}})
     with read(engine) as conn:
-        assert change_count(conn) == 1
+        assert last_change(conn) == 1
         assert explain(conn, 2) is None
