@@ -7,14 +7,13 @@ image is found over all targets through the index `(version_id, target_id)` of i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from crawler.errors import Ambiguous
 from crawler.model import (
@@ -136,17 +135,29 @@ def where_is(
         if stay.valid_from <= moment and filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
     ]
     here = {target_id for target_id, target in targets.items() if target in known}
-    return where(_spellings(names, versions.values()), stays, known, _holds(conn, here, targets), at=moment)
+    return where(_spellings(conn, names), stays, known, _holds(conn, here, targets), at=moment)
 
 
-def _spellings(names: Iterable[str], versions: Iterable[Any]) -> dict[str, str]:
-    """Give the spelling that most versions use for each normalised name."""
-    counts = Counter(str(version.attributes.get("image_name") or "") for version in versions)
+def _spellings(conn: Connection, names: Collection[str]) -> dict[str, str]:
+    """Return for each normalised name the spelling that came last anywhere."""
     spellings = dict.fromkeys(sorted(names), "")
-    for spelling, _ in counts.most_common():
-        key = normalise_name(spelling)
-        spellings[key] = spellings.get(key) or spelling
+    for portion in portions(sorted(names)):
+        for key, spelling, _ in conn.execute(_spelled(), {"names": portion}):
+            spellings[key] = spelling
     return spellings
+
+
+@cache
+def _spelled() -> Select[*tuple[Any, ...]]:
+    """Select the spellings of `:names` with the time each came last, the newest last."""
+    last = func.max(Interval.valid_from)
+    return (
+        select(ImageVersion.name_key, ImageVersion.image_name, last)
+        .join(Interval, Interval.version_id == ImageVersion.id)
+        .where(among(ImageVersion.name_key, "names"))
+        .group_by(ImageVersion.name_key, ImageVersion.image_name)
+        .order_by(last, ImageVersion.image_name)
+    )
 
 
 def _as_of(stay: Stay, moment: datetime) -> Stay:

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from crawler.questions.evidence import Explanation
 from crawler.store import reader
-from crawler.store.engine import read
 from crawler.store.changelog import last_change
+from crawler.store.engine import read
 from crawler.store.explain import explain
 from crawler.store.retention import prune
 from tests.support.diary import START, Diary, Refusal, target
