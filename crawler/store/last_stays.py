@@ -9,14 +9,14 @@ folded into one that says no more than that the image was there under the name, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, delete, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from crawler.model import Attributes, ImageKey
 from crawler.store import changelog
@@ -81,6 +81,14 @@ class _Run(NamedTuple):
     def ends(self) -> datetime:
         return self.rows[-1].valid_to
 
+    @property
+    def key(self) -> ImageKey:
+        return self.rows[0].key
+
+    @property
+    def has_gpu(self) -> bool:
+        return any(row.gpu for row in self.rows)
+
 
 def sift(rows: Iterable[Row], before: datetime) -> Sifted:
     """Tell what becomes of the *rows* of one target, all that began by *before*, when what ended by then is pruned."""
@@ -90,25 +98,19 @@ def sift(rows: Iterable[Row], before: datetime) -> Sifted:
         by_name.setdefault((row.key.image_set, row.name_key), {}).setdefault(row.key, []).append(row)
         if row.valid_to > before and not row.baseline:
             sifted.told.add((row.key, row.valid_from))
-    with_gpu: dict[ImageKey, _Run] = {}
-    kept: list[_Run] = []
-    dropped: list[_Run] = []
+    presences: list[_Run] = []
+    wanted: set[int] = set()
     for images in by_name.values():
-        runs = {key: list(_runs(own)) for key, own in images.items()}
-        wanted = {id(run) for own in runs.values() for run in (own[0], own[-1])}
-        wanted |= {id(run) for run in _reaching(before, (run for own in runs.values() for run in own))}
-        for own in runs.values():
-            for run in own:
-                (kept if id(run) in wanted else dropped).append(run)
-    # an image that ever supported GPU may lose it in the window, which counts
-    has_gpu = {row.key for run in kept for row in run.rows if row.gpu}
-    for run in dropped:
-        if any(row.gpu for row in run.rows) and run.rows[0].key not in has_gpu:
-            with_gpu[run.rows[0].key] = run
-    for run in (*kept, *with_gpu.values()):
-        _fold(run, before, sifted)
-    remaining = {id(run) for run in with_gpu.values()}
-    sifted.gone += [row.interval_id for run in dropped if id(run) not in remaining for row in run.rows]
+        of_name = [list(_runs(own)) for own in images.values()]
+        presences += (run for own in of_name for run in own)
+        wanted |= {id(run) for own in of_name for run in (own[0], own[-1])}
+        wanted |= {id(run) for run in _reaching(before, (run for own in of_name for run in own))}
+    wanted |= {id(run) for run in _with_gpu(presences, wanted)}
+    for run in presences:
+        if id(run) in wanted:
+            _fold(run, before, sifted)
+        else:
+            sifted.gone += [row.interval_id for row in run.rows]
     return sifted
 
 
@@ -124,15 +126,22 @@ def _runs(rows: Sequence[Row]) -> Iterator[_Run]:
 
 
 def _reaching(before: datetime, runs: Iterable[_Run]) -> Iterator[_Run]:
-    """Yield the presences of one name that were there at *before*, and what that goes back to without a break."""
+    """Yield the presences through which one name was there at *before*, as far back as it was without a break."""
     reached = before
     is_there = False
     for run in sorted(runs, key=lambda run: run.ends, reverse=True):
         is_there = is_there or run.ends > before
         if not is_there or run.ends < reached:
             return
-        reached = min(reached, run.begins)
-        yield run
+        if run.begins < reached:
+            reached = run.begins
+            yield run
+
+
+def _with_gpu(presences: Sequence[_Run], wanted: Collection[int]) -> Iterable[_Run]:
+    """Return one presence with GPU of each image without one among the *wanted*: `check` tells that it lost it."""
+    had = {run.key for run in presences if id(run) in wanted and run.has_gpu}
+    return {run.key: run for run in presences if run.has_gpu and run.key not in had}.values()
 
 
 def _fold(run: _Run, before: datetime, sifted: Sifted) -> None:
@@ -178,8 +187,11 @@ def prune_intervals(conn: Connection, before: datetime) -> tuple[int, int]:
         conn.execute(_deletion(ChangeLog), {"ids": portion})
     if changes:
         save_setting(conn, changelog.PRUNED_TO, str(max(*changes, changelog.pruned_to(conn))))
+    has_answers = func.coalesce(ChangeLog.before_payload_id, ChangeLog.after_payload_id).is_not(None)
     conn.execute(
-        update(ChangeLog).where(ChangeLog.recorded_at < before).values(before_payload_id=None, after_payload_id=None)
+        update(ChangeLog)
+        .where(ChangeLog.recorded_at < before, has_answers)
+        .values(before_payload_id=None, after_payload_id=None)
     )
     return len(intervals), len(changes)
 

@@ -32,7 +32,12 @@ def test_what_was_withdrawn_before_the_window(engine: Engine, database_url: str)
     for images in ({"a": "A", "b": "B", "o": "Old"}, {"b": "B", "o": "Old"}, {"b": "B", "n": "Old"}):
         diary.run({HERE: images})
     diary.run({HERE: {"b": "B", "n": "Old"}})
-    rules = [Require(name="A"), Pin(image_id="a", zone="hk-02"), Pin(image_id="o"), Pin(image_id="x")]
+    rules: list[Require | Pin] = [
+        Require(name="A"),
+        Pin(image_id="a", zone="hk-02"),
+        Pin(image_id="o"),
+        Pin(image_id="x"),
+    ]
 
     def ask(at: datetime) -> list[Any]:
         history = History(database_url, clock=lambda: at)

@@ -43,7 +43,7 @@ def eventful(seed: int) -> Timeline:
     for step in range(2, RUNS + 1):
         changed: dict[str, Any] = {}
         for zone in ZONES:
-            if rng.random() < 0.4:
+            if rng.random() < 0.2:
                 name = rng.randrange(8)
                 images[zone].pop(rng.choice([*images[zone], "none"]), None)
                 images[zone][f"{zone}-{rng.randrange(12)}"] = f"Ubuntu {name}"
