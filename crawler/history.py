@@ -21,11 +21,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, select
 
-from crawler.model import END_OF_TIME, EVENT_WORDS, LARGEST_ID, Event, is_storable
+from crawler.model import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWord, is_storable
 from crawler.questions.comparing import DiffRow
 from crawler.questions.evidence import Explanation
 from crawler.questions.resolve import Resolved
@@ -45,7 +45,6 @@ from crawler.store.tables import Setting
 DEFAULT_STALE_AFTER = timedelta(hours=26)
 
 Words = str | Iterable[str]
-EventWord = Event | Literal["re-issued"]
 
 
 class _Place(TypedDict, total=False):

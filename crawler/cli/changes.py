@@ -13,7 +13,7 @@ from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, explain_empty
 from crawler.errors import UsageError
-from crawler.model import EVENT_WORDS, LARGEST_ID
+from crawler.model import EVENT_WORDS, LARGEST_ID, RE_ISSUED
 from crawler.moments import NO_TIME
 
 FIELDS = (
@@ -35,6 +35,10 @@ class _Cursor(click.ParamType[int]):
             shown = text if len(text) < 40 else f"{text[:40]}…"
             self.fail(f"{shown!r} is no cursor; each row of `crawler changes -o json` has one.", param, ctx)
         return int(text)
+
+
+def _event(row: Row) -> str:
+    return RE_ISSUED if row["event"] == "withdrawn" and row["counterpart"] else str(row["event"])
 
 
 def _what(row: Row) -> str:
@@ -64,7 +68,7 @@ COLUMNS = (
     Column("zone", "ZONE"),
     Column("kind", "KIND", optional=True),
     Column("variant", "VARIANT", optional=True),
-    Column("event", "EVENT"),
+    Column("event", "EVENT", cell=_event),
     Column("image_set", "SET", optional=True),
     Column("image_name", "NAME", folds=True),
     Column("image_id", "IMAGE ID"),

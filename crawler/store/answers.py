@@ -36,7 +36,7 @@ from crawler.store import coverage
 from crawler.store.available import images
 from crawler.store.knowledge import knowledge
 from crawler.store.retention import begins_at, require_kept
-from crawler.store.selection import EVERYTHING, Filters, chosen_targets
+from crawler.store.selection import EVERYTHING, Filters, chosen_targets, meant_name, with_known_names
 from crawler.store.statements import PORTION, among, among_too, portions
 from crawler.store.tables import ChangeLog, ImageVersion, Interval
 
@@ -54,8 +54,8 @@ def image_ids(conn: Connection, wanted: str) -> list[str]:
         return []
     versions = select(ImageVersion.image_id).distinct()
     exact = conn.scalars(versions.where(ImageVersion.image_id == wanted)).all()
-    if not exact and normalise_name(wanted):
-        exact = conn.scalars(versions.where(ImageVersion.name_key == normalise_name(wanted))).all()
+    if not exact and (name := normalise_name(meant_name(conn, wanted))):
+        exact = conn.scalars(versions.where(ImageVersion.name_key == name)).all()
     if exact or not is_glob(wanted):
         return sorted(exact)
     every = conn.execute(select(ImageVersion.image_id, ImageVersion.image_name).distinct())
@@ -70,6 +70,8 @@ def image_names(conn: Connection, wanted: str) -> list[str]:
     exact = conn.scalars(keys.where(ImageVersion.name_key == normalise_name(wanted))).all()
     if not exact:
         exact = conn.scalars(keys.where(ImageVersion.image_id == wanted)).all()
+    if not exact:
+        exact = conn.scalars(keys.where(ImageVersion.name_key == normalise_name(meant_name(conn, wanted)))).all()
     if exact or not is_glob(wanted):
         return sorted(exact)
     every = conn.execute(select(ImageVersion.name_key, ImageVersion.image_name).distinct())
@@ -85,6 +87,7 @@ def history(
     stale_after: timedelta,
 ) -> list[HistoryRow]:
     """Tell every interval of the images *ids* in every target that *filters* want, with the gaps of knowledge."""
+    filters = with_known_names(conn, filters)
     targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
     versions = _versions_where(conn, ImageVersion.image_id, ids)
     stays = [
@@ -271,6 +274,7 @@ def moments_apart(
 
     Targets that were retired or deselected at both moments are left out.
     """
+    filters = with_known_names(conn, filters)
     for at in (first, second):
         require_kept(conn, require_aware(at))
     chosen = chosen_targets(conn, filters)
@@ -329,6 +333,7 @@ def zones_apart(
     Raises Ambiguous when a side fits several zones: an image has an id in each.
     """
     moment = require_aware(now if at is None else at)
+    filters = with_known_names(conn, filters)
     require_kept(conn, moment)
     sides = [replace(filters, zone=tuple(zones)) for zones in (first, second)]
     known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]

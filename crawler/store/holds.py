@@ -18,7 +18,7 @@ from crawler.errors import UsageError
 from crawler.model import END_OF_TIME, Attributes, ImageKey
 from crawler.records import HoldRow
 from crawler.store import changelog
-from crawler.store.selection import EVERYTHING, Filters, chosen_targets
+from crawler.store.selection import EVERYTHING, Filters, chosen_targets, with_known_names
 from crawler.store.statements import portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval
 from crawler.store.versions import Versions
@@ -26,6 +26,7 @@ from crawler.store.versions import Versions
 
 def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: bool = False) -> list[HoldRow]:
     """Give the open holds at the targets that *filters* want, oldest first; with *include_resolved* all there were."""
+    filters = with_known_names(conn, filters)
     targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
     statement: Select[Any] = select(Hold).order_by(Hold.held_at, Hold.id)
     if not include_resolved:

@@ -7,6 +7,7 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal, cast
@@ -38,6 +39,7 @@ from crawler.store.selection import (
     Filters,
     chosen_targets,
     targets_by_id,
+    with_known_names,
 )
 from crawler.store.statements import PORTION, portions, written
 from crawler.store.tables import (
@@ -79,6 +81,7 @@ def changes(
     """
     if after is not None:
         _check_cursor(conn, after)
+    filters = with_known_names(conn, filters)
     target_ids = None
     if not filters.is_all_targets:
         target_ids = {choice.target_id for choice in chosen_targets(conn, filters)}
@@ -144,10 +147,9 @@ def _check_cursor(conn: Connection, after: int) -> None:
 
 def _is_one_of(events: Collection[str]) -> ColumnElement[bool]:
     """Tell whether a change is one of *events*; a re-issue is a withdrawal that has a counterpart."""
-    stored = ChangeLog.event.in_(sorted(set(events) - {RE_ISSUED}))
-    if RE_ISSUED not in events:
-        return stored
-    return or_(stored, and_(ChangeLog.event == "withdrawn", ChangeLog.counterpart.is_not(None)))
+    reissued = and_(ChangeLog.event == "withdrawn", ChangeLog.counterpart.is_not(None))
+    wanted = ChangeLog.event.in_(sorted(set(events) - {RE_ISSUED}))
+    return or_(wanted, reissued) if RE_ISSUED in events else wanted
 
 
 _BOUNDS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
@@ -273,7 +275,13 @@ def runs(conn: Connection, limit: int | None = None, *, ids: Collection[int] | N
 def run(conn: Connection, run_id: int) -> RunSummary | None:
     """Give one run with every target that was not `ok` in it; None when there is no such run."""
     row = conn.execute(_one_run(), {"run": run_id}).first()
-    return None if row is None else _summary(row, _account_names(conn), _failures(conn, row))
+    if row is None:
+        return None
+    summary = _summary(row, _account_names(conn), _failures(conn, row))
+    if not summary.changes["withdrawn"]:
+        return summary
+    reissued = select(func.count()).where(ChangeLog.run_id == run_id, _is_one_of([RE_ISSUED]))
+    return replace(summary, re_issued=conn.scalar(reissued) or 0)
 
 
 def last_run(conn: Connection) -> int | None:
