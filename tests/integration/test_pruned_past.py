@@ -14,6 +14,7 @@ from crawler.store.engine import read
 from crawler.store.integrity import findings
 from crawler.store.retention import prune
 from crawler.store.tables import CatalogRow, ChangeLog, ImageVersion, Interval
+from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.diary import PERIOD, START, Diary, target
 from tests.support.worlds import make_timeline
@@ -117,6 +118,9 @@ def test_what_is_left_of_the_changes_shows_no_answers(engine: Engine, database_u
     assert explained is not None
     assert (explained.before, explained.after) == (None, None)
     assert count(engine, ChangeLog) == 2
+    ask = ("--database", database_url, "explain")
+    assert "It lies before the kept history" in call(*ask, left[0].id).stdout
+    assert "and this one was pruned" in call(*ask, left[0].id - 1, code=2).stderr
 
 
 def test_the_last_catalog_survives(engine: Engine, database_url: str) -> None:
