@@ -25,7 +25,7 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, select
 
-from crawler.model import END_OF_TIME, EVENTS, LARGEST_ID, Event, is_storable
+from crawler.model import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWord, is_storable
 from crawler.questions.comparing import DiffRow
 from crawler.questions.evidence import Explanation
 from crawler.questions.resolve import Resolved
@@ -35,7 +35,7 @@ from crawler.questions.timeline import HistoryRow
 from crawler.questions.where import WhereRow
 from crawler.records import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.settings.suggest import did_you_mean
-from crawler.store import answers, gate, reader
+from crawler.store import answers, changelog, gate, reader
 from crawler.store.engine import open_engine, opened, read
 from crawler.store.explain import explain
 from crawler.store.migrate import ensure_schema
@@ -129,16 +129,28 @@ class History:
         since: datetime | None = None,
         until: datetime | None = None,
         *,
-        events: Event | Collection[Event] = (),
+        events: EventWord | Collection[EventWord] = (),
+        after: int | None = None,
         **selection: Unpack[Selection],
     ) -> list[ChangeRow]:
-        """Give the changes recorded in `[since, until)`, oldest first."""
+        """
+        Return the changes recorded in `[since, until)`, in the order of their cursors.
+
+        Whoever asks again and again with *after*, the `cursor` of the last row of the last answer (0 for the first),
+        misses nothing and sees nothing twice. Raises UsageError for an *after* that this history never gave,
+        UnknownKnowledge for one after which changes were pruned.
+        """
         begin, end = _aware(since, "since"), _aware(until, "until")
         wanted = (events,) if isinstance(events, str) else tuple(events)
-        for event in set(wanted) - set(EVENTS):
-            raise ValueError(f"{event!r} is no event{did_you_mean(event, EVENTS)}; there are {', '.join(EVENTS)}")
+        for event in set(wanted) - set(EVENT_WORDS):
+            known = ", ".join(EVENT_WORDS)
+            raise ValueError(f"{event!r} is no event{did_you_mean(event, EVENT_WORDS)}; there are {known}")
+        if after is not None and not 0 <= after <= LARGEST_ID:
+            raise ValueError(f"after must be the cursor of a change, or 0: {after}")
         with self._reading() as conn:
-            return list(reader.changes(conn, begin, end, wanted, _filters(selection)))
+            last = changelog.settled(conn)
+            filters = _filters(selection)
+            return list(reader.changes(conn, begin, end, wanted, filters, after=after, until_change=last))
 
     def history(self, image: str, **selection: Unpack[Selection]) -> list[HistoryRow]:
         """Give every interval of an image, called by id, name or glob, in every target, with gaps of knowledge."""

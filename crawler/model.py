@@ -12,12 +12,12 @@ import hashlib
 import re
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,6 +31,11 @@ RunStatus = Literal["running", "complete", "incomplete", "failed", "interrupted"
 
 IMAGE_EVENTS: tuple[Event, ...] = ("appeared", "returned", "withdrawn", "modified")
 EVENTS: tuple[Event, ...] = (*IMAGE_EVENTS, "target_added", "target_retired")
+#: What people read where a withdrawn image has a counterpart, and may ask for; it is no event of its own.
+RE_ISSUED: Final = "re-issued"
+#: What may be asked for as an event.
+EventWord = Literal[Event, "re-issued"]
+EVENT_WORDS: tuple[EventWord, ...] = (*EVENTS, RE_ISSUED)
 OUTCOMES: tuple[Outcome, ...] = ("ok", "held", "denied", "failed", "skipped")
 
 #: Open ends in the database; far enough, and still a datetime in every time zone.
@@ -394,6 +399,31 @@ def name_fits(name: str, wanted: str) -> bool:
         return True
     glob = wanted.casefold()
     return fnmatchcase(name.casefold(), glob) or fnmatchcase(key, glob)
+
+
+def known_name(wanted: str, names: Iterable[str]) -> str:
+    """
+    Return the one of *names*, normalised, that *wanted* is but for its spaces: `ubuntu20.04` is "Ubuntu 20.04".
+
+    *wanted* itself is returned where it is one of the names or a glob, and where no name or several fit.
+    """
+    key = normalise_name(wanted)
+    keys = {normalise_name(name) for name in names}
+    if key in keys or is_glob(wanted):
+        return wanted
+    fitting = {known for known in keys if known and known.replace(" ", "") == key.replace(" ", "")}
+    return fitting.pop() if len(fitting) == 1 else wanted
+
+
+#: Parts of a target that are the same in any case.
+_CASE_BLIND = frozenset({"project", "region", "zone"})
+
+
+def part_fits(part: str, word: str, globs: Collection[str]) -> bool:
+    """Tell whether *word*, the *part* of a target (`zone`) or of an image, is one of *globs* or fits one."""
+    if part in _CASE_BLIND:
+        word, globs = word.casefold(), [glob.casefold() for glob in globs]
+    return word in globs or any(is_glob(glob) and fnmatchcase(word, glob) for glob in globs)
 
 
 def is_storable(text: str) -> bool:

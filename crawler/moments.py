@@ -12,21 +12,22 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from crawler.errors import UsageError
 
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+#: A month has 30 days and a year 365, whichever are meant: a duration is the same at any time.
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "mo": 2_592_000, "y": 31_536_000}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(mo|[smhdwy])", re.ASCII)
+_DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 #: A thousand years: any time that is so long before or after the present can still be written.
 _LONGEST = timedelta(days=365_000)
-_HOW = "use 2026-06-01, 2026-06-01T12:00+08:00, or an age such as 90m, 7d, 2w"
+_HOW = "use 2026-06-01, 2026-06-01T12:00+08:00, or an age such as 90m, 7d, 2w, 6mo, 2y"
 #: What a column shows where there is no time.
 NO_TIME = "-"
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read `90m`, `26h`, `7d`, `2w` or `1d12h`; raise ValueError saying what is wrong."""
+    """Read `90m`, `26h`, `7d`, `2w`, `6mo`, `2y` or `1d12h`; raise ValueError saying what is wrong."""
     stripped = text.strip().lower()
     if not _DURATION.fullmatch(stripped):
-        raise ValueError("is no duration; write a number and s, m, h, d or w, such as 90m, 26h, 7d, 2w")
+        raise ValueError("is no duration; write a number and s, m, h, d, w, mo or y, such as 90m, 26h, 7d, 6mo")
     try:
         return _length(stripped)
     except OverflowError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from crawler.model import Event, Outcome, RunStatus, Target, WaitsFor, iso_utc
+from crawler.model import RE_ISSUED, Event, EventWord, Outcome, RunStatus, Target, WaitsFor, iso_utc
 
 #: Why a row's state is `unknown`.
 Reason = Literal["held", "denied", "failed", "skipped", "retired", "deselected", "stale", "never_observed"]
@@ -84,6 +84,21 @@ class ChangeRow(NamedTuple):
     observed_at: datetime
     recorded_at: datetime
 
+    @property
+    def cursor(self) -> int:
+        """Return what to ask on from after this change: none that becomes visible later has a smaller one."""
+        return self.id
+
+    @property
+    def words(self) -> frozenset[EventWord]:
+        """Return what it may be asked for by: its event, and `re-issued` where a withdrawn image was replaced."""
+        return frozenset({self.event, RE_ISSUED} if self.is_reissue else {self.event})
+
+    @property
+    def is_reissue(self) -> bool:
+        """Tell whether an image was withdrawn for another of its name."""
+        return self.event == "withdrawn" and self.counterpart is not None
+
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `changes`."""
         return {
@@ -99,6 +114,7 @@ class ChangeRow(NamedTuple):
             "not_before": iso_utc(self.not_before),
             "observed_at": iso_utc(self.observed_at),
             "recorded_at": iso_utc(self.recorded_at),
+            "cursor": self.cursor,
         }
 
 
@@ -213,6 +229,13 @@ class RunSummary:
     accounts: tuple[str, ...] = ()
     #: Restricted on the command line.
     restricted: bool = False
+    #: How many of the withdrawn images were replaced by another of their name.
+    re_issued: int = 0
+
+    def told_changes(self) -> dict[str, int]:
+        """Return how often each thing happened, in the words that people read: `withdrawn (2 re-issued)`."""
+        told = f"withdrawn ({self.re_issued} {RE_ISSUED})" if self.re_issued else "withdrawn"
+        return {told if event == "withdrawn" else event: count for event, count in self.changes.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `run --json` and `runs`."""

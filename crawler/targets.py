@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Literal
 
-from crawler.model import DEFAULT_PROJECT, DEFAULT_VARIANT, Catalog, Place, Project, Target
+from crawler.model import DEFAULT_PROJECT, DEFAULT_VARIANT, Catalog, Place, Project, Target, part_fits
 
 #: Good discoveries in a row without a target that retire it.
 PATIENCE = 3
@@ -37,19 +36,19 @@ class Selection:
         return (
             self.wants_project(Project(target.project, project_name))
             and self.wants_place(Place(target.region, target.zone))
-            and matches(target.kind, self.kinds)
-            and matches(target.variant, self.variants)
+            and part_fits("kind", target.kind, self.kinds)
+            and part_fits("variant", target.variant, self.variants)
         )
 
     def wants_project(self, project: Project) -> bool:
         """Tell whether the selection covers *project*, by its id or its name."""
-        return matches(project.project_id, self.projects) or (
-            bool(project.name) and matches(project.name, self.projects)
+        return part_fits("project", project.project_id, self.projects) or (
+            bool(project.name) and part_fits("project", project.name, self.projects)
         )
 
     def wants_place(self, place: Place) -> bool:
         """Tell whether the selection covers *place*."""
-        return matches(place.region, self.regions) and matches(place.zone, self.zones)
+        return part_fits("region", place.region, self.regions) and part_fits("zone", place.zone, self.zones)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +86,6 @@ class Reconciliation:
     #: Asked although the last good discovery, this one or an earlier one, does not list them.
     unlisted: frozenset[Target] = frozenset()
     notices: tuple[str, ...] = ()
-
-
-def matches(value: str, globs: Iterable[str]) -> bool:
-    """Tell whether *value* fits any of *globs*, case included."""
-    return any(fnmatchcase(value, glob) for glob in globs)
 
 
 def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str]]:

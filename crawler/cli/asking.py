@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from crawler.cli.safe import visible
 from crawler.errors import EmptySelection, UnknownKnowledge
+from crawler.model import part_fits
 from crawler.moments import show_moment, tell_moment
 from crawler.settings.suggest import nearest
 
@@ -39,7 +40,7 @@ def require_zone(conn: Connection, zone: str) -> None:
     from crawler.store.vocabulary import first_run_at, known_words
 
     known = known_words(conn, "zone")
-    if zone in known:
+    if any(part_fits("zone", word, [zone]) for word in known):
         return
     if first_run_at(conn) is None:
         raise UnknownKnowledge(_NOTHING_YET)

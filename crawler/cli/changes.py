@@ -13,13 +13,32 @@ from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, explain_empty
 from crawler.errors import UsageError
-from crawler.model import EVENTS
+from crawler.model import EVENT_WORDS, LARGEST_ID, RE_ISSUED
 from crawler.moments import NO_TIME
 
 FIELDS = (
     "account", "project", "region", "zone", "kind", "variant", "id", "run", "event", "image_set", "image_id",
-    "image_name", "fields", "counterpart", "not_before", "observed_at", "recorded_at",
+    "image_name", "fields", "counterpart", "not_before", "observed_at", "recorded_at", "cursor",
 )  # fmt: skip
+
+
+class _Cursor(click.ParamType[int]):
+    """The `cursor` of a change."""
+
+    name = "cursor"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return it as a number, or fail with one sentence."""
+        text = str(value)
+        # a number is read only when it is not too long to be read
+        if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST_ID):
+            shown = text if len(text) < 40 else f"{text[:40]}…"
+            self.fail(f"{shown!r} is no cursor; each row of `crawler changes -o json` has one.", param, ctx)
+        return int(text)
+
+
+def _event(row: Row) -> str:
+    return RE_ISSUED if row["event"] == "withdrawn" and row["counterpart"] else str(row["event"])
 
 
 def _what(row: Row) -> str:
@@ -49,7 +68,7 @@ COLUMNS = (
     Column("zone", "ZONE"),
     Column("kind", "KIND", optional=True),
     Column("variant", "VARIANT", optional=True),
-    Column("event", "EVENT"),
+    Column("event", "EVENT", cell=_event),
     Column("image_set", "SET", optional=True),
     Column("image_name", "NAME", folds=True),
     Column("image_id", "IMAGE ID"),
@@ -64,13 +83,17 @@ COLUMNS = (
     "--since", type=MOMENT, metavar="TIME", help="Recorded at or after: 2026-06-01, 2026-06-01T12:00, 7d, 90m."
 )
 @click.option("--until", type=MOMENT, metavar="TIME", help="Recorded before this time.")
-@click.option("--event", "events", type=click.Choice(EVENTS), multiple=True, help="Only these events. Repeatable.")
+@click.option(
+    "--after", type=_Cursor(), metavar="CURSOR", help="After the row with this `cursor`; 0: from the beginning."
+)
+@click.option("--event", "events", type=click.Choice(EVENT_WORDS), multiple=True, help="Only these events. Repeatable.")
 @reader_options
 @pass_cli
 def changes(
     context: CliContext,
     since: datetime | None,
     until: datetime | None,
+    after: int | None,
     events: tuple[str, ...],
     fmt: str,
     selected: Selected,
@@ -79,18 +102,21 @@ def changes(
     Show what changed, oldest first.
 
     A change happened after AFTER, the previous good observation, and by OBSERVED. --since and --until go by the
-    time it was recorded, so that nothing is missed by asking again from where the last answer ended.
+    time it was recorded. To be told of every change once, ask again with --after and the `cursor` (in json, jsonl
+    and csv) of the last row; where there was none, with the same as before. re-issued: withdrawn, and replaced.
     """
-    from crawler.store import reader
+    from crawler.store import changelog, reader
 
     if since and until and since > until:
         raise UsageError("--since is later than --until, so nothing lies between them.")
     settings = context.history_settings()
     with context.history() as conn:
+        last = changelog.settled(conn)
         check_selection(conn, selected)
-        rows = reader.changes(conn, since, until, events, selected.filters())
+        rows = reader.changes(conn, since, until, events, selected.filters(), after=after, until_change=last)
         count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
         if not count:
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""
+            what += f" after the cursor {after}" if after else ""
             context.say(explain_empty(context, conn, selected, what=what, at=until).sentence)

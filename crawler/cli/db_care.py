@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import format_option
+from crawler.cli.options import DURATION, format_option
 from crawler.cli.output import Column, emit, write_out
 from crawler.cli.safe import visible
 from crawler.errors import ExitCode, UsageError
@@ -17,6 +17,7 @@ from crawler.errors import ExitCode, UsageError
 _WAIT = click.option(
     "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
 )
+_LONGEST = timedelta(days=36_500)
 _STATS = (
     Column("table", "TABLE"),
     Column("rows", "ROWS", "count"),
@@ -26,15 +27,20 @@ _STATS = (
 
 @click.command()
 @click.option(
-    "--keep", required=True, metavar="AGE", help="What to keep: 2y, 90d, 26w. Answers within it stay the same."
+    "--keep",
+    type=DURATION,
+    required=True,
+    metavar="AGE",
+    help="What to keep: 2y, 6mo, 26w, 90d. Answers within it stay the same.",
 )
 @_WAIT
 @pass_cli
-def prune(context: CliContext, keep: str, wait_seconds: float) -> None:
+def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
     """
     Forget what ended before the kept window, and give back the room.
 
-    Closed intervals, changes, resolved holds and old evidence go; old runs are folded to one a day. Questions about the
+    Intervals, changes, resolved holds and evidence from before it go, but for the first and last stay of each image:
+    it is still withdrawn, or missing, and its comeback a return. Old runs are folded to one a day. Questions about the
     time before the window are refused from then on: nobody can tell any more.
     """
     from crawler.store.engine import opened
@@ -42,11 +48,13 @@ def prune(context: CliContext, keep: str, wait_seconds: float) -> None:
     from crawler.store.migrate import ensure_schema
     from crawler.store.retention import prune as forget
 
+    if not timedelta(0) < keep < _LONGEST:
+        raise UsageError("--keep is no age that a history has: more than nothing, and less than a hundred years.")
     now = context.clock()
     url = context.history_settings().database
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
         ensure_schema(engine, may_upgrade=False)
-        gone = forget(engine, fence, before=now - _age(keep), now=now).as_dict()
+        gone = forget(engine, fence, before=now - keep, now=now).as_dict()
     told = ", ".join(f"{count} {name}" for name, count in gone.items() if count)
     write_out([f"Forgotten: {told or 'nothing'}\n"])
 
@@ -124,17 +132,3 @@ def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None
         with begin(engine, fence) as conn:
             rename_account(conn, old, new)
     context.say(f"The account {visible(old)} is called {visible(new)} now; the configuration has to say so as well.")
-
-
-def _age(text: str) -> timedelta:
-    """Read `2y` beside the ages that every command takes; a year is 365 days."""
-    from crawler.moments import parse_duration
-
-    years = text.strip().lower().removesuffix("y")
-    try:
-        age = timedelta(days=365 * float(years)) if text.strip().lower().endswith("y") else parse_duration(text)
-    except (ValueError, OverflowError):
-        raise UsageError(f"--keep {text!r} is no age; write 2y, 26w, 90d or 36h.") from None
-    if not timedelta(0) < age < timedelta(days=365 * 100):
-        raise UsageError(f"--keep {text!r} is no age that a history has.")
-    return age

@@ -14,6 +14,7 @@ from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
 from crawler.errors import ExitCode
+from crawler.model import RE_ISSUED
 from crawler.moments import show_moment, zone_name
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _folded(rows: Iterable[DiffRow]) -> Iterator[dict[str, Any]]:
             yield row.as_dict()
         elif (other := waiting.pop(half, None)) is not None:
             old, new = (row, other) if row.event == "withdrawn" else (other, row)
-            yield {**new.as_dict(), "event": "re-issued", "image_id": f"{old.image_id} → {new.image_id}"}
+            yield {**new.as_dict(), "event": RE_ISSUED, "image_id": f"{old.image_id} → {new.image_id}"}
         else:
             waiting[row.target, row.image_set, row.image_id] = row
     yield from (row.as_dict() for row in waiting.values())

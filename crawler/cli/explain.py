@@ -84,14 +84,17 @@ def _describe_doubted(found: DoubtedAnswer, zone: tzinfo) -> Iterator[str]:
 
 
 def _explain_change(context: CliContext, number: int, fmt: str) -> None:
+    from crawler.store import changelog
     from crawler.store import explain as store
 
     zone = context.history_settings().timezone
     with context.history() as conn:
         found = store.explain(conn, number)
-        last = store.change_count(conn)
+        last, pruned = changelog.last_change(conn), changelog.pruned_to(conn)
     if found is None:
         known = f"they go from 1 to {last}" if last else "none is recorded yet"
+        if number <= pruned:
+            known += ", and this one was pruned"
         raise EmptySelection(f"There is no change {number}: {known}; `crawler changes` lists them.")
     if fmt == "table":
         write_out(line + "\n" for line in describe(found, zone))
@@ -140,6 +143,8 @@ def describe(found: Explanation, zone: tzinfo) -> Iterator[str]:
     yield ""
     if change.image_id is None:
         yield "It comes from what the cloud said exists, not from an answer about images."
+    elif found.before is None and found.after is None:
+        yield "It lies before the kept history: of its answers nothing is left."
     elif not found.records():
         yield "Both answers list the same records."
 

@@ -13,6 +13,7 @@ from crawler.cli.options import Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.safe import visible
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.model import RE_ISSUED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,8 @@ FIELDS = (
 
 
 def _state(row: Row) -> str:
+    if row["ended_by"] == "withdrawn" and row["replaced_by"]:
+        return RE_ISSUED
     return f"unknown ({row['reason']})" if row["reason"] else str(row["state"] or row["ended_by"] or "ended")
 
 

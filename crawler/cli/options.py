@@ -26,9 +26,9 @@ IMAGE_PARTS = ("image_set", "name", "image_id")
 NUMBER = click.IntRange(1, LARGEST_ID)
 _HELP = {
     "account": "Accounts by name.",
-    "project": "Projects by id or name.",
-    "region": "Regions, such as cn-bj2.",
-    "zone": "Zones, such as cn-bj2-04.",
+    "project": "Projects by id or name, in any case.",
+    "region": "Regions, such as cn-bj2, in any case.",
+    "zone": "Zones, such as cn-bj2-04, in any case.",
     "kind": "Kinds, such as uk8s-image.",
     "variant": "Variants by name.",
     "image_set": "Image sets, such as ImageSet.",
@@ -132,7 +132,7 @@ def reader_options_without(*parts: str) -> Callable[[Command], Command]:
 
 
 class Moment(click.ParamType[datetime]):
-    """A time: ISO 8601 (naive: the configured zone), a date, or an age such as 90m, 7d, 2w."""
+    """A time: ISO 8601 (naive: the configured zone), a date, or an age such as 90m, 7d, 2w, 6mo, 2y."""
 
     name = "time"
 
@@ -153,7 +153,7 @@ MOMENT = Moment()
 
 
 class Duration(click.ParamType[timedelta]):
-    """A length of time, such as 90m, 26h or 7d."""
+    """A length of time, such as 90m, 26h, 7d or 6mo."""
 
     name = "age"
 

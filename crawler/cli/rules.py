@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 from crawler.errors import ConfigurationError
-from crawler.model import is_glob, is_storable
+from crawler.model import is_glob, is_storable, part_fits
 from crawler.questions.rules import Pin, Require, Scope
 from crawler.settings.suggest import did_you_mean
 from crawler.settings.toml import parse_toml
@@ -113,7 +112,7 @@ class _Reader:
             if part == "variant" or not known:
                 continue
             for glob in globs:
-                if not any(glob == word or fnmatchcase(word, glob) for word in known):
+                if not any(part_fits(part, word, [glob]) for word in known):
                     hint = did_you_mean(glob, known)
                     self.problems.append(f"{where}: the history knows no {part} {glob!r}{hint}")
 

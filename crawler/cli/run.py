@@ -163,11 +163,11 @@ def _visible_lines(text: str) -> str:
 
 def _narrowed(settings: Settings, selected: Selected) -> Settings:
     """Keep the selected accounts, so that no other account's lock is needed."""
-    from crawler.targets import matches
+    from crawler.model import part_fits
 
     if not selected.account:
         return settings
-    accounts = tuple(account for account in settings.accounts if matches(account.name, selected.account))
+    accounts = tuple(account for account in settings.accounts if part_fits("account", account.name, selected.account))
     if not accounts:
         known = ", ".join(account.name for account in settings.accounts)
         raise EmptySelection(f"No account matches {' or '.join(selected.account)}; the configuration has {known}.")

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from crawler.cli.asking import reasons
@@ -15,7 +14,7 @@ from crawler.cli.context import CliContext
 from crawler.cli.options import TARGET_PARTS, Selected
 from crawler.cli.safe import visible
 from crawler.errors import EmptySelection, ExitCode
-from crawler.model import name_fits
+from crawler.model import known_name, name_fits, part_fits
 from crawler.moments import show_moment, tell_moment
 from crawler.settings.suggest import nearest
 
@@ -60,7 +59,7 @@ def unheard(conn: Connection, part: str, globs: tuple[str, ...]) -> list[str]:
     from crawler.store.vocabulary import known_words
 
     known = known_words(conn, part)
-    return [_unheard(part, glob, known) for glob in globs if not any(_fits(part, word, glob) for word in known)]
+    return [_unheard(part, glob, known) for glob in globs if not _is_heard(part, glob, known)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +143,11 @@ def _told(given: Mapping[str, tuple[str, ...]]) -> str:
     return visible(" and ".join(f"--{part.replace('_', '-')} {' '.join(globs)}" for part, globs in given.items()))
 
 
-def _fits(part: str, word: str, glob: str) -> bool:
+def _is_heard(part: str, glob: str, known: set[str]) -> bool:
     if part == "name":
-        return name_fits(word, glob)
-    return word == glob or fnmatchcase(word, glob)
+        name = known_name(glob, known)
+        return any(name_fits(word, name) for word in known)
+    return any(part_fits(part, word, [glob]) for word in known)
 
 
 def _unheard(part: str, glob: str, known: set[str]) -> str:

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 
-from crawler.model import Target
+from crawler.model import Target, part_fits
 from crawler.questions.rules import CheckRow, Pin, Require
 from crawler.questions.standing import Index, Past, Verdict, pinned_at, required_at, zones_of
 from crawler.records import ChangeRow, ImageRow, StatusRow, Stay
@@ -102,17 +101,18 @@ class Check:
 
     def _targets(self, rule: Require) -> Iterator[tuple[str, Target]]:
         """Give the zones of a rule with their targets; places out of reach only where the rule names their zone."""
+        named = {zone.casefold() for zone in rule.zones}
         for zone in self._zones_of(rule):
             wanted = [target for target in self._index.zones[zone] if rule.scope.wants(target)]
             reached = [target for target in wanted if not self._is_out(target)]
-            for target in reached or (wanted if zone in rule.zones else []):
+            for target in reached or (wanted if zone.casefold() in named else []):
                 yield zone, target
 
     def _zones_of(self, rule: Require) -> list[str]:
         zones = self._zones.get(rule.zones)
         if zones is None:
             known = self._index.zones
-            zones = sorted(z for z in known if any(z == glob or fnmatchcase(z, glob) for glob in rule.zones))
+            zones = sorted(zone for zone in known if part_fits("zone", zone, rule.zones))
             self._zones[rule.zones] = zones
         return zones
 
@@ -140,7 +140,7 @@ class Check:
         if pin.zone is None and not lives:
             yield self._nowhere(pin)
             return
-        for zone in [pin.zone] if pin.zone is not None else sorted(lives):
+        for zone in [index.zone_called(pin.zone)] if pin.zone is not None else sorted(lives):
             if zone not in index.zones:
                 yield CheckRow(
                     rule=pin.label,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from crawler.errors import ExitCode
-from crawler.model import Target
+from crawler.model import Target, part_fits
 
 #: How a rule turned out in one zone.
 CheckOutcome = Literal[
@@ -34,17 +33,14 @@ class Scope:
 
     def wants(self, target: Target) -> bool:
         """Tell whether *target* is one of them."""
-        return (
-            _fits(target.account, self.account)
-            and _fits(target.project, self.project)
-            and _fits(target.region, self.region)
-            and _fits(target.kind, self.kind)
-            and _fits(target.variant, self.variant)
-        )
-
-
-def _fits(value: str, globs: Collection[str]) -> bool:
-    return not globs or any(value == glob or fnmatchcase(value, glob) for glob in globs)
+        wanted = {
+            "account": self.account,
+            "project": self.project,
+            "region": self.region,
+            "kind": self.kind,
+            "variant": self.variant,
+        }
+        return all(not globs or part_fits(part, getattr(target, part), globs) for part, globs in wanted.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

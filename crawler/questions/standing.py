@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from fnmatch import translate
 from functools import cache
 
-from crawler.model import Target, is_glob, normalise_name
+from crawler.model import Target, is_glob, known_name, normalise_name
 from crawler.moments import show_moment, tell_moment
 from crawler.questions.rules import CheckOutcome, Pin, Require
 from crawler.records import ChangeRow, ImageRow, StatusRow, Stay
@@ -56,6 +56,7 @@ class Index:
         self.open_by_key: dict[str, dict[Target, list[ImageRow]]] = {}
         #: Names as written, each with its normalised form.
         self.keys: dict[str, str] = {}
+        self._known_keys: set[str] = set()
         self.stays_by_id: dict[str, dict[Target, list[Stay]]] = {}
         self.targets_by_key: dict[str, set[Target]] = {}
         self._gone_for: dict[tuple[Target, str], ChangeRow] = {}
@@ -71,7 +72,14 @@ class Index:
         key = self.keys.get(name)
         if key is None:
             key = self.keys[name] = normalise_name(name)
+            self._known_keys.add(key)
         return key
+
+    def zone_called(self, word: str) -> str:
+        """Give the zone that *word* is but for its case; *word* itself where there is none."""
+        if word in self.zones:
+            return word
+        return next((zone for zone in self.zones if zone.casefold() == word.casefold()), word)
 
     def learn(
         self, stays: Iterable[Stay], withdrawals: Iterable[ChangeRow], listed: Iterable[tuple[Target, str]]
@@ -88,10 +96,10 @@ class Index:
                     self._gone_for[change.target, change.image_id] = change
 
     def fitting_keys(self, wanted: str) -> Collection[str]:
-        """Give the normalised names that *wanted* names, by equality or as a glob."""
+        """Give the normalised names that *wanted* names, by equality, but for its spaces, or as a glob."""
         key = normalise_name(wanted)
         if not is_glob(wanted):
-            return (key,)
+            return (key if key in self._known_keys else normalise_name(known_name(wanted, self._known_keys)),)
         fits = _pattern(wanted.casefold()).match
         return {key} | {k for name, k in self.keys.items() if fits(k) or fits(name.casefold())}
 

@@ -118,7 +118,7 @@ class _Past:
         }
         self.by_zone: dict[str, list[StatusRow]] = {}
         for row in facts.status:
-            self.by_zone.setdefault(row.target.zone, []).append(row)
+            self.by_zone.setdefault(row.target.zone.casefold(), []).append(row)
         self.named: dict[tuple[Target, str, str], list[ImageRow]] = {}
         for image in facts.images:
             key = (image.target, image.image_set, normalise_name(image.image_name))
@@ -151,7 +151,7 @@ class _Past:
 
 def _conditions(pin: Pin, past: _Past, facts: DigestFacts) -> Iterable[_Condition]:
     """Give the condition of *pin* at every target of its zone that ever listed it, or the one that none did."""
-    rows = past.by_zone.get(pin.zone, [])
+    rows = past.by_zone.get(pin.zone.casefold(), [])
     found = [condition for row in rows if (condition := _condition(pin, row, past)) is not None]
     if found:
         return found

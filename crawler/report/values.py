@@ -13,7 +13,7 @@ from datetime import datetime, time, timedelta
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from crawler.model import Event, Target
+from crawler.model import EventWord, Target
 from crawler.records import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
 
 Language = Literal["en", "zh"]
@@ -52,7 +52,7 @@ class Watch:
     zone: tuple[str, ...] = ()
     kind: tuple[str, ...] = ()
     name: tuple[str, ...] = ()
-    event: tuple[Event, ...] = ()
+    event: tuple[EventWord, ...] = ()
     #: Only images that take a GPU (True) or that do not (False); what is unknown fits both.
     gpu: bool | None = None
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from crawler.model import Target, name_fits
+from crawler.model import Target, name_fits, part_fits
 from crawler.records import ChangeRow, StatusRow
 from crawler.report.values import DigestFacts, Watch
 
@@ -19,17 +18,20 @@ def wants_target(watch: Watch, target: Target, names: ProjectNames) -> bool:
     """Tell whether *watch* is about *target*; a project is meant by its id or its name."""
     project_name = names.get((target.account, target.project), "")
     return (
-        _fits(target.account, watch.account)
-        and (_fits(target.project, watch.project) or bool(project_name and _fits(project_name, watch.project)))
-        and _fits(target.region, watch.region)
-        and _fits(target.zone, watch.zone)
-        and _fits(target.kind, watch.kind)
+        _fits("account", target.account, watch.account)
+        and (
+            _fits("project", target.project, watch.project)
+            or bool(project_name and _fits("project", project_name, watch.project))
+        )
+        and _fits("region", target.region, watch.region)
+        and _fits("zone", target.zone, watch.zone)
+        and _fits("kind", target.kind, watch.kind)
     )
 
 
 def wants_change(watch: Watch, change: ChangeRow, facts: DigestFacts) -> bool:
     """Tell whether *watch* is about *change*; what happened to a whole zone concerns every image in it."""
-    if watch.event and change.event not in watch.event:
+    if watch.event and not change.words & set(watch.event):
         return False
     if not wants_target(watch, change.target, facts.project_names):
         return False
@@ -43,8 +45,8 @@ def wants_name(watch: Watch, name: str) -> bool:
     return _fits_name(name, watch.name)
 
 
-def _fits(value: str, globs: Collection[str]) -> bool:
-    return not globs or any(value == glob or fnmatchcase(value, glob) for glob in globs)
+def _fits(part: str, value: str, globs: Collection[str]) -> bool:
+    return not globs or part_fits(part, value, globs)
 
 
 def _fits_name(name: str, globs: Collection[str]) -> bool:

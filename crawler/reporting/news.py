@@ -4,7 +4,7 @@ Whether a subscription has news, and what: the schedule, what waits, and what th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -15,6 +15,7 @@ from crawler.report.values import Digest, Subscription, Told
 from crawler.reporting.facts import gather
 from crawler.store import outbox, reader
 from crawler.store.outbox import Subscribed
+from crawler.store.selection import meant_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ def look_for_news(
     last = run_id or outbox.last_finished_run(conn)
     if last is None:
         return NO_NEWS
+    subscription = _in_known_names(conn, subscription)
     told = Told.from_json(state.told)
     has_schedule = subscription.when.at is not None
     if is_hurried or is_due(subscription.when, subscription.timezone, last=state.due_at, now=now):
@@ -72,12 +74,19 @@ def digest_since(
     conn: Connection, subscription: Subscription, since: datetime, *, now: datetime, stale_after: timedelta
 ) -> Digest | None:
     """Give a digest of everything recorded *since* a moment, whether it was told or not; None when that is nothing."""
+    subscription = _in_known_names(conn, subscription)
     last, first = outbox.last_finished_run(conn), outbox.first_run_since(conn, since)
     if last is None:
         return None
     runs = outbox.finished_runs(conn, after=None if first is None else first - 1, among={last})
     facts = gather(conn, subscription, runs, now=now, stale_after=stale_after, since=since)
     return build_digest(subscription, facts, Told(introduced=True))
+
+
+def _in_known_names(conn: Connection, subscription: Subscription) -> Subscription:
+    """Return *subscription* with the names that the history knows, where its filter has them with other spaces."""
+    names = tuple(meant_name(conn, name) for name in subscription.watch.name)
+    return replace(subscription, watch=replace(subscription.watch, name=names))
 
 
 def _is_quiet(conn: Connection, subscription: Subscription, state: Subscribed, told: Told, last: int) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from crawler.model import Event
+from crawler.model import EventWord
 from crawler.moments import parse_duration
 from crawler.objections import Tolerable
 from crawler.report.pins import parse_pin
@@ -307,7 +307,7 @@ class FiltersTable(Table):
     kind: GlobOrGlobs = []
     name: GlobOrGlobs = []
     gpu: bool | None = None
-    event: Annotated[list[Event], BeforeValidator(_listed)] = []
+    event: Annotated[list[EventWord], BeforeValidator(_listed)] = []
 
 
 class ReportTable(Table):

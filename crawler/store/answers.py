@@ -7,14 +7,13 @@ image is found over all targets through the index `(version_id, target_id)` of i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from crawler.errors import Ambiguous
 from crawler.model import (
@@ -37,7 +36,7 @@ from crawler.store import coverage
 from crawler.store.available import images
 from crawler.store.knowledge import knowledge
 from crawler.store.retention import begins_at, require_kept
-from crawler.store.selection import EVERYTHING, Filters, chosen_targets
+from crawler.store.selection import EVERYTHING, Filters, chosen_targets, meant_name, with_known_names
 from crawler.store.statements import PORTION, among, among_too, portions
 from crawler.store.tables import ChangeLog, ImageVersion, Interval
 
@@ -55,8 +54,8 @@ def image_ids(conn: Connection, wanted: str) -> list[str]:
         return []
     versions = select(ImageVersion.image_id).distinct()
     exact = conn.scalars(versions.where(ImageVersion.image_id == wanted)).all()
-    if not exact and normalise_name(wanted):
-        exact = conn.scalars(versions.where(ImageVersion.name_key == normalise_name(wanted))).all()
+    if not exact and (name := normalise_name(meant_name(conn, wanted))):
+        exact = conn.scalars(versions.where(ImageVersion.name_key == name)).all()
     if exact or not is_glob(wanted):
         return sorted(exact)
     every = conn.execute(select(ImageVersion.image_id, ImageVersion.image_name).distinct())
@@ -71,6 +70,8 @@ def image_names(conn: Connection, wanted: str) -> list[str]:
     exact = conn.scalars(keys.where(ImageVersion.name_key == normalise_name(wanted))).all()
     if not exact:
         exact = conn.scalars(keys.where(ImageVersion.image_id == wanted)).all()
+    if not exact:
+        exact = conn.scalars(keys.where(ImageVersion.name_key == normalise_name(meant_name(conn, wanted)))).all()
     if exact or not is_glob(wanted):
         return sorted(exact)
     every = conn.execute(select(ImageVersion.name_key, ImageVersion.image_name).distinct())
@@ -86,6 +87,7 @@ def history(
     stale_after: timedelta,
 ) -> list[HistoryRow]:
     """Tell every interval of the images *ids* in every target that *filters* want, with the gaps of knowledge."""
+    filters = with_known_names(conn, filters)
     targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
     versions = _versions_where(conn, ImageVersion.image_id, ids)
     stays = [
@@ -136,17 +138,29 @@ def where_is(
         if stay.valid_from <= moment and filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
     ]
     here = {target_id for target_id, target in targets.items() if target in known}
-    return where(_spellings(names, versions.values()), stays, known, _holds(conn, here, targets), at=moment)
+    return where(_spellings(conn, names), stays, known, _holds(conn, here, targets), at=moment)
 
 
-def _spellings(names: Iterable[str], versions: Iterable[Any]) -> dict[str, str]:
-    """Give the spelling that most versions use for each normalised name."""
-    counts = Counter(str(version.attributes.get("image_name") or "") for version in versions)
+def _spellings(conn: Connection, names: Collection[str]) -> dict[str, str]:
+    """Return for each normalised name the spelling that came last anywhere."""
     spellings = dict.fromkeys(sorted(names), "")
-    for spelling, _ in counts.most_common():
-        key = normalise_name(spelling)
-        spellings[key] = spellings.get(key) or spelling
+    for portion in portions(sorted(names)):
+        for key, spelling, _ in conn.execute(_spelled(), {"names": portion}):
+            spellings[key] = spelling
     return spellings
+
+
+@cache
+def _spelled() -> Select[*tuple[Any, ...]]:
+    """Select the spellings of `:names` with the time each came last, the newest last."""
+    last = func.max(Interval.valid_from)
+    return (
+        select(ImageVersion.name_key, ImageVersion.image_name, last)
+        .join(Interval, Interval.version_id == ImageVersion.id)
+        .where(among(ImageVersion.name_key, "names"))
+        .group_by(ImageVersion.name_key, ImageVersion.image_name)
+        .order_by(last, ImageVersion.image_name)
+    )
 
 
 def _as_of(stay: Stay, moment: datetime) -> Stay:
@@ -260,6 +274,7 @@ def moments_apart(
 
     Targets that were retired or deselected at both moments are left out.
     """
+    filters = with_known_names(conn, filters)
     for at in (first, second):
         require_kept(conn, require_aware(at))
     chosen = chosen_targets(conn, filters)
@@ -318,6 +333,7 @@ def zones_apart(
     Raises Ambiguous when a side fits several zones: an image has an id in each.
     """
     moment = require_aware(now if at is None else at)
+    filters = with_known_names(conn, filters)
     require_kept(conn, moment)
     sides = [replace(filters, zone=tuple(zones)) for zones in (first, second)]
     known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]

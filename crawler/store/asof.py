@@ -282,3 +282,25 @@ def _absences_at() -> Select[*tuple[Any, ...]]:
         Absence.valid_to > bindparam("at"),
         Absence.valid_from <= bindparam("at"),
     )
+
+
+@cache
+def run_under_way() -> Select[*tuple[Any, ...]]:
+    """Select the run that looked at `:target` and was under way at `:moment`; a seek per scope."""
+    first = (
+        select(Run.id)
+        .where(Run.scope_id == ScopeTarget.scope_id, Run.finished_at >= bindparam("moment"))
+        .order_by(Run.finished_at, Run.id)
+        .limit(written(1))
+        .correlate(ScopeTarget)
+        .scalar_subquery()
+    )
+    scopes = select(first.label("run_id")).where(ScopeTarget.target_id == bindparam("target")).subquery()
+    under_way = Run.started_at <= bindparam("moment")
+    return (
+        select(Run.id)
+        .join(scopes, scopes.c.run_id == Run.id)
+        .where(under_way)
+        .order_by(Run.finished_at)
+        .limit(written(1))
+    )

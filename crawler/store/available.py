@@ -18,7 +18,7 @@ from crawler.records import ImageRow, Reason
 from crawler.store.asof import Observation
 from crawler.store.knowledge import chosen_at, reason_of
 from crawler.store.retention import refuse_before
-from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, version_ids
+from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, version_ids, with_known_names
 from crawler.store.statements import among, among_too, portions
 from crawler.store.tables import ImageVersion, Interval
 from crawler.store.types import read_json
@@ -64,6 +64,7 @@ def images(
     *include_retired*. Raises ValueError for a time without a time zone.
     """
     moment = require_aware(now if at is None else at)
+    filters = with_known_names(conn, filters)
     chosen, known = chosen_at(conn, filters, moment)
     refuse_before(known.began, moment)
     narrowed = version_ids(conn, filters, cheaply=len(chosen) <= TARGETS_AT_ONCE)

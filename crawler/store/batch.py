@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
+from crawler.store import changelog
 from crawler.store.evidence import Evidence, store_payloads
 from crawler.store.ledger import PlannedTarget
 from crawler.store.state import TargetState
 from crawler.store.statements import among_pairs, portions
-from crawler.store.tables import OPEN_RUN, ChangeLog, Hold, HoldImage, Interval, RunException, TargetRow
+from crawler.store.tables import OPEN_RUN, Hold, HoldImage, Interval, RunException, TargetRow
 from crawler.store.versions import Versions, store_versions
 
 
@@ -88,7 +89,7 @@ def write(
     _write_intervals(conn, run_id, news, versions)
     _write_holds(conn, run_id, news, payloads)
     _write_targets(conn, run_id, news, payloads)
-    # Last, so that `recorded_at` is as near as can be to the moment others can see the rows.
+    # Last, so that `recorded_at` is as near as can be to the moment others can see the rows, and holds no reader back.
     _write_changes(conn, run_id, news, payloads, clock)
 
 
@@ -297,7 +298,7 @@ def _write_changes(
                 }
             )
     if rows:
-        _each(conn, insert(ChangeLog).values(recorded_at=bindparam("recorded_at")), _stamped(rows, clock()))
+        changelog.append(conn, _stamped(rows, clock()))
 
 
 def _stamped(rows: Sequence[dict[str, Any]], recorded_at: datetime) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from crawler.model import Reply
+from crawler.questions.evidence import Answer
 from crawler.store.statements import among, insert_missing, portions
 from crawler.store.tables import Payload
 
@@ -48,6 +49,16 @@ def store_payloads(conn: Connection, answers: Iterable[Evidence]) -> dict[bytes,
     missing = sorted(by_hash.keys() - ids.keys())
     insert_missing(conn, Payload, [asdict(by_hash[digest]) for digest in missing])
     return ids | _payload_ids(conn, missing)
+
+
+def load_answer(conn: Connection, payload_id: int | None) -> Answer | None:
+    """Return a raw answer that was kept, by its id; None where none was."""
+    if payload_id is None:
+        return None
+    row = conn.execute(
+        select(Payload.body, Payload.request_uuid, Payload.received_at).where(Payload.id == payload_id)
+    ).one()
+    return Answer(body=zlib.decompress(row.body), request_uuid=row.request_uuid, received_at=row.received_at)
 
 
 def _payload_ids(conn: Connection, digests: Iterable[bytes]) -> dict[bytes, int]:

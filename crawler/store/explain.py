@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
 from datetime import datetime
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, select
 
 from crawler.model import Target
 from crawler.questions.evidence import Answer, DoubtedAnswer, Explanation, kind_of
 from crawler.records import ChangeRow, RunSummary
-from crawler.store import reader
+from crawler.store import asof, reader
 from crawler.store.answers import change_row
+from crawler.store.evidence import load_answer
 from crawler.store.selection import Filters, chosen_targets, targets_by_id
 from crawler.store.statements import written
-from crawler.store.tables import ChangeLog, Hold, HoldImage, Payload, Run, RunException, ScopeTarget
+from crawler.store.tables import ChangeLog, Hold, HoldImage, RunException
 
 
 def explain(conn: Connection, change_id: int) -> Explanation | None:
@@ -33,7 +32,7 @@ def explain(conn: Connection, change_id: int) -> Explanation | None:
     return Explanation(
         change=change,
         before=before,
-        after=_answer(conn, row.after_payload_id),
+        after=load_answer(conn, row.after_payload_id),
         seen_run=_run_of(conn, row.target_id, seen_at),
         observed_run=observed if row.after_payload_id else None,
         written_run=written,
@@ -52,15 +51,10 @@ def doubted(conn: Connection, name: str) -> DoubtedAnswer | None:
         .order_by(RunException.from_run_id.desc())
         .limit(1)
     ).first()
-    answer = _answer(conn, row.payload_id) if row else None
+    answer = load_answer(conn, row.payload_id) if row else None
     if row is None or answer is None:
         return None
     return DoubtedAnswer(target=target.target, message=row.message, since=row.since, answer=answer)
-
-
-def change_count(conn: Connection) -> int:
-    """Give how many changes there are, which is the number of the last."""
-    return conn.scalar(select(func.max(ChangeLog.id))) or 0
 
 
 def _last_seen(conn: Connection, row: Any, change: ChangeRow) -> tuple[Answer | None, datetime | None]:
@@ -70,14 +64,14 @@ def _last_seen(conn: Connection, row: Any, change: ChangeRow) -> tuple[Answer | 
     The one before a withdrawal may have left the image out already: it was held, and another image of the hold came
     back. What shows the withdrawal then is the answer before that hold.
     """
-    before, seen_at, moment = _answer(conn, row.before_payload_id), row.not_before, row.observed_at
+    before, seen_at, moment = load_answer(conn, row.before_payload_id), row.not_before, row.observed_at
     while (
         before and change.event == "withdrawn" and not before.lists(row.image_set, row.image_id, kind_of(change.target))
     ):
         hold = conn.execute(_hold_before(row, moment)).first()
         if hold is None:
             break
-        before, seen_at, moment = _answer(conn, hold.before_payload_id), hold.not_before, hold.held_at
+        before, seen_at, moment = load_answer(conn, hold.before_payload_id), hold.not_before, hold.held_at
     return before, seen_at
 
 
@@ -97,40 +91,9 @@ def _hold_before(row: Any, moment: datetime) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _answer(conn: Connection, payload_id: int | None) -> Answer | None:
-    if payload_id is None:
-        return None
-    row = conn.execute(
-        select(Payload.body, Payload.request_uuid, Payload.received_at).where(Payload.id == payload_id)
-    ).one()
-    return Answer(body=zlib.decompress(row.body), request_uuid=row.request_uuid, received_at=row.received_at)
-
-
 def _run_of(conn: Connection, target_id: int, moment: datetime | None) -> RunSummary | None:
     """Give the run that looked at the target at *moment*; None where it is known no more."""
     if moment is None:
         return None
-    run_id = conn.scalar(run_under_way(), {"target": target_id, "moment": moment})
+    run_id = conn.scalar(asof.run_under_way(), {"target": target_id, "moment": moment})
     return reader.run(conn, run_id) if run_id else None
-
-
-@cache
-def run_under_way() -> Select[*tuple[Any, ...]]:
-    """Select the run that looked at `:target` and was under way at `:moment`; a seek per scope."""
-    first = (
-        select(Run.id)
-        .where(Run.scope_id == ScopeTarget.scope_id, Run.finished_at >= bindparam("moment"))
-        .order_by(Run.finished_at, Run.id)
-        .limit(written(1))
-        .correlate(ScopeTarget)
-        .scalar_subquery()
-    )
-    scopes = select(first.label("run_id")).where(ScopeTarget.target_id == bindparam("target")).subquery()
-    under_way = Run.started_at <= bindparam("moment")
-    return (
-        select(Run.id)
-        .join(scopes, scopes.c.run_id == Run.id)
-        .where(under_way)
-        .order_by(Run.finished_at)
-        .limit(written(1))
-    )

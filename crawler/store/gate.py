@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from fnmatch import fnmatchcase
 
 from sqlalchemy import Connection
 
 from crawler.errors import EmptySelection
+from crawler.model import part_fits
 from crawler.questions.check import Check
 from crawler.questions.resolve import Resolved
 from crawler.questions.resolve import resolve as choose
 from crawler.questions.rules import CheckRow, Pin, Require
 from crawler.records import StatusRow
 from crawler.store import reader, sightings
-from crawler.store.selection import Filters, chosen_targets
+from crawler.store.selection import Filters, chosen_targets, meant_name
 from crawler.store.statements import portions
 from crawler.store.vocabulary import known_words
 
@@ -50,6 +50,7 @@ def resolve(
     wanted = replace(place, image_set=filters.image_set or ("ImageSet",))
     images = reader.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
     longest = stale_after if max_age is None else max_age
+    name = meant_name(conn, name)
     found = choose(status, images, name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
     return found, next(row for row in status if row.target == found.target)
 
@@ -86,9 +87,8 @@ def check(
 
 def _is_about(rule: Require | Pin, zones: Collection[str]) -> bool:
     """Tell whether *rule* names any of *zones*."""
-    if isinstance(rule, Pin):
-        return rule.zone in zones
-    return any(zone == glob or fnmatchcase(zone, glob) for zone in zones for glob in rule.zones)
+    globs = rule.zones if isinstance(rule, Require) else () if rule.zone is None else (rule.zone,)
+    return any(part_fits("zone", zone, globs) for zone in zones)
 
 
 def _by_project_id(conn: Connection, rule: Require | Pin) -> Require | Pin:

@@ -11,20 +11,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from crawler.diff import counterparts
 from crawler.errors import UsageError
 from crawler.model import END_OF_TIME, Attributes, ImageKey
 from crawler.records import HoldRow
-from crawler.store.selection import EVERYTHING, Filters, chosen_targets
+from crawler.store import changelog
+from crawler.store.selection import EVERYTHING, Filters, chosen_targets, with_known_names
 from crawler.store.statements import portions
-from crawler.store.tables import ChangeLog, Hold, HoldImage, ImageVersion, Interval, TargetRow
+from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, TargetRow
 from crawler.store.versions import Versions
 
 
 def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: bool = False) -> list[HoldRow]:
     """Give the open holds at the targets that *filters* want, oldest first; with *include_resolved* all there were."""
+    filters = with_known_names(conn, filters)
     targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
     statement: Select[Any] = select(Hold).order_by(Hold.held_at, Hold.id)
     if not include_resolved:
@@ -143,7 +145,7 @@ def _withdraw(conn: Connection, hold: Any, now: datetime) -> int:
             .values(valid_to=hold.held_at, closed_run_id=hold.run_id),
             [{"interval": intervals[key]} for key in sorted(keys & images.keys())],
         )
-        conn.execute(insert(ChangeLog), rows)
+        changelog.append(conn, rows)
     return len(rows)
 
 

@@ -6,16 +6,31 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Select, Text, and_, bindparam, func, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
 
-from crawler.model import END_OF_TIME, IMAGE_EVENTS, Outcome, RunStatus, is_glob, require_aware
+from crawler.errors import UnknownKnowledge, UsageError
+from crawler.model import END_OF_TIME, IMAGE_EVENTS, RE_ISSUED, Outcome, RunStatus, is_glob, require_aware
 from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
-from crawler.store import asof, ledger
+from crawler.store import asof, changelog, ledger
 from crawler.store.asof import Observation
 from crawler.store.available import images
 from crawler.store.selection import (
@@ -24,6 +39,7 @@ from crawler.store.selection import (
     Filters,
     chosen_targets,
     targets_by_id,
+    with_known_names,
 )
 from crawler.store.statements import PORTION, portions, written
 from crawler.store.tables import (
@@ -52,21 +68,36 @@ def changes(
     events: Collection[str] = (),
     filters: Filters = EVERYTHING,
     *,
+    after: int | None = None,
+    until_change: int | None = None,
     reported_by: Collection[int] | None = None,
 ) -> Iterator[ChangeRow]:
     """
-    Give the changes recorded in `[since, until)`, oldest first; raise ValueError for a time without a time zone.
+    Return the changes recorded in `[since, until)`, by their cursors; raise ValueError for a time without a time zone.
 
-    With *reported_by* only those that the reports of these runs tell.
+    Only those with a cursor above *after*, and of at most *until_change* (`changelog.settled`). With *reported_by* only
+    those that the reports of these runs tell. Raises UsageError for an *after* that this history never gave,
+    UnknownKnowledge for one after which changes were pruned.
     """
+    if after is not None:
+        _check_cursor(conn, after)
+    filters = with_known_names(conn, filters)
     target_ids = None
     if not filters.is_all_targets:
         target_ids = {choice.target_id for choice in chosen_targets(conn, filters)}
-    statement, parameters = _changes_between(since, until, events, filters)
+    narrowing: list[Any] = []
+    if events:
+        narrowing.append(_is_one_of(events))
+    if filters.image_id and not any(map(is_glob, filters.image_id)):
+        narrowing.append(ChangeLog.image_id.in_(filters.image_id))
     if reported_by is not None:
-        statement = statement.where(ChangeLog.reported_run_id.in_(sorted(reported_by)))
+        narrowing.append(ChangeLog.reported_run_id.in_(sorted(reported_by)))
     if target_ids is not None and len(target_ids) <= PORTION:
-        statement = statement.where(ChangeLog.target_id.in_(sorted(target_ids)))
+        narrowing.append(ChangeLog.target_id.in_(sorted(target_ids)))
+    moments = {name: require_aware(at) for name, at in (("since", since), ("until", until)) if at is not None}
+    numbers = {name: at for name, at in (("after", after), ("last", until_change)) if at is not None}
+    statement = _first_changes((*moments, *numbers), in_order=not moments and not narrowing).where(*narrowing)
+    parameters = {**moments, **numbers}
     targets: dict[int, Any] = {}
     wants_all = filters.is_all_images
     for rows in _in_portions(conn, statement, parameters):
@@ -98,9 +129,44 @@ def _in_portions(
         yield from conn.execute(rest, parameters).partitions()
 
 
+def _check_cursor(conn: Connection, after: int) -> None:
+    """Raise UsageError or UnknownKnowledge where a poller would not get every change after the cursor *after*."""
+    last, pruned = changelog.last_change(conn), changelog.pruned_to(conn)
+    if after > last:
+        raise UsageError(
+            f"{after} is no cursor of this history: its last change has {last}."
+            if last
+            else f"{after} is no cursor of this history: it has no change yet."
+        )
+    if 0 < after < pruned:
+        raise UnknownKnowledge(
+            f"Nobody can tell any more what came after the cursor {after}: the changes up to {pruned} were pruned. "
+            "Begin again without a cursor."
+        )
+
+
+def _is_one_of(events: Collection[str]) -> ColumnElement[bool]:
+    """Tell whether a change is one of *events*; a re-issue is a withdrawal that has a counterpart."""
+    reissued = and_(ChangeLog.event == "withdrawn", ChangeLog.counterpart.is_not(None))
+    wanted = ChangeLog.event.in_(sorted(set(events) - {RE_ISSUED}))
+    return or_(wanted, reissued) if RE_ISSUED in events else wanted
+
+
+_BOUNDS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
+    "since": lambda value: ChangeLog.recorded_at >= value,
+    "until": lambda value: ChangeLog.recorded_at < value,
+    "after": lambda value: ChangeLog.id > value,
+    "last": lambda value: ChangeLog.id <= value,
+}
+
+
 @cache
-def _first_changes(*, has_since: bool, has_until: bool) -> Select[*tuple[Any, ...]]:
-    """Select the first portion of all changes, from `:since` on and before `:until` where these are wanted."""
+def _first_changes(bounds: tuple[str, ...], *, in_order: bool) -> Select[*tuple[Any, ...]]:
+    """
+    Select the first portion of all changes within the parameters that *bounds* names, by their cursors.
+
+    *in_order*: read in that order; else found by another index and sorted.
+    """
     statement: Select[*tuple[Any, ...]] = select(
         ChangeLog.id,
         ChangeLog.run_id,
@@ -115,24 +181,11 @@ def _first_changes(*, has_since: bool, has_until: bool) -> Select[*tuple[Any, ..
         ChangeLog.observed_at,
         ChangeLog.recorded_at,
     )
-    if has_since:
-        statement = statement.where(ChangeLog.recorded_at >= bindparam("since"))
-    if has_until:
-        statement = statement.where(ChangeLog.recorded_at < bindparam("until"))
-    return statement.order_by(ChangeLog.recorded_at, ChangeLog.id).limit(written(ROWS_AT_ONCE))
-
-
-def _changes_between(
-    since: datetime | None, until: datetime | None, events: Collection[str], filters: Filters
-) -> tuple[Select[*tuple[Any, ...]], dict[str, Any]]:
-    """Give the statement and its parameters."""
-    statement = _first_changes(has_since=since is not None, has_until=until is not None)
-    if events:
-        statement = statement.where(ChangeLog.event.in_(sorted(events)))
-    if filters.image_id and not any(map(is_glob, filters.image_id)):
-        statement = statement.where(ChangeLog.image_id.in_(filters.image_id))
-    moments = {"since": since, "until": until}
-    return statement, {name: require_aware(moment) for name, moment in moments.items() if moment is not None}
+    for bound in bounds:
+        statement = statement.where(_BOUNDS[bound](bindparam(bound)))
+    # the sum keeps the databases from walking all there is in the wanted order
+    order = ChangeLog.id if in_order else ChangeLog.id + literal_column("0", Integer)
+    return statement.order_by(order).limit(written(ROWS_AT_ONCE))
 
 
 # --- freshness -------------------------------------------------------------------------------------------------------
@@ -222,7 +275,13 @@ def runs(conn: Connection, limit: int | None = None, *, ids: Collection[int] | N
 def run(conn: Connection, run_id: int) -> RunSummary | None:
     """Give one run with every target that was not `ok` in it; None when there is no such run."""
     row = conn.execute(_one_run(), {"run": run_id}).first()
-    return None if row is None else _summary(row, _account_names(conn), _failures(conn, row))
+    if row is None:
+        return None
+    summary = _summary(row, _account_names(conn), _failures(conn, row))
+    if not summary.changes["withdrawn"]:
+        return summary
+    reissued = select(func.count()).where(ChangeLog.run_id == run_id, _is_one_of([RE_ISSUED]))
+    return replace(summary, re_issued=conn.scalar(reissued) or 0)
 
 
 def last_run(conn: Connection) -> int | None:

@@ -1,9 +1,10 @@
 """
 Forgetting on purpose: what lies before the kept window goes, and every answer about the window stays the same.
 
-Closed intervals, changes, resolved holds and absences that ended before the window go together, then what nobody refers
-to any more (versions, payloads, scopes). Of the runs before it, those that something kept refers to stay, and one a day
-of each scope. From then on the history begins at the window; readers refuse to answer about the time before it.
+Intervals and changes that ended before the window go, but for those its readers look at (`last_stays`), resolved holds
+and absences with them, then what nobody refers to any more (versions, payloads, scopes). Of the runs before it, those
+that something kept refers to stay, and one a day of each scope. From then on the history begins at the window; readers
+refuse to answer about the time before it.
 """
 
 from __future__ import annotations
@@ -14,15 +15,33 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table, delete, exists, func, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    true,
+)
 
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.model import iso_utc, require_aware
+from crawler.questions.evidence import kind_of
 from crawler.store import asof, outbox
 from crawler.store.engine import Fence, begin, is_sqlite, mapped_errors
+from crawler.store.evidence import load_answer
+from crawler.store.last_stays import prune_intervals
 from crawler.store.ledger import save_setting
+from crawler.store.selection import targets_by_id
 from crawler.store.statements import portions
 from crawler.store.tables import (
     OPEN_RUN,
@@ -115,9 +134,10 @@ def refuse_before(began: datetime | None, moment: datetime) -> None:
 
 
 def _prune(conn: Connection, before: datetime) -> Pruned:
-    intervals = _delete(conn, delete(Interval).where(Interval.valid_to <= before))
-    changes = _delete(conn, delete(ChangeLog).where(ChangeLog.recorded_at < before))
-    resolved = list(conn.execute(select(Hold.id).where(Hold.resolved_at <= before)).scalars())
+    intervals, changes = prune_intervals(conn, before)
+    resolved = sorted(
+        set(conn.scalars(select(Hold.id).where(Hold.resolved_at <= before))) - _explaining_holds(conn, before)
+    )
     for portion in portions(resolved):
         conn.execute(delete(HoldImage).where(HoldImage.hold_id.in_(portion)))
         conn.execute(delete(Hold).where(Hold.id.in_(portion)))
@@ -192,6 +212,45 @@ def _prune_catalogs(conn: Connection, before: datetime) -> None:
     conn.execute(delete(CatalogRow).where(CatalogRow.recorded_at < before, CatalogRow.id.not_in(newest)))
 
 
+def _explaining_holds(conn: Connection, before: datetime) -> set[int]:
+    """
+    Return the resolved holds that may explain a withdrawal in the window.
+
+    The answer before it may have left the image out already, because a hold was dissolved by another of its images;
+    then the answer before that hold shows it, and so on, as `explain` looks for it.
+    """
+    kept: set[int] = set()
+    rows = conn.execute(_holds_of_what_is_there(), {"before": before}).all()
+    targets = targets_by_id(conn, sorted({row.target_id for row in rows}))
+    for (target_id, image_set, image_id), holds in groupby(rows, key=lambda row: tuple(row[:3])):
+        for hold in holds:
+            kept.add(hold.id)
+            answer = load_answer(conn, hold.before_payload_id)
+            if answer is None or answer.lists(image_set, image_id, kind_of(targets[target_id])):
+                break
+    return kept
+
+
+@cache
+def _holds_of_what_is_there() -> Select[*tuple[Any, ...]]:
+    """Select the resolved holds of images that were there then and at `:before`, by image, the newest first."""
+    columns: tuple[Any, ...] = (Hold.target_id, HoldImage.image_set, HoldImage.image_id, Hold.id)
+    is_there = exists().where(
+        Interval.target_id == Hold.target_id,
+        Interval.valid_to > bindparam("before"),
+        Interval.present_since < Hold.held_at,
+        ImageVersion.id == Interval.version_id,
+        ImageVersion.image_set == HoldImage.image_set,
+        ImageVersion.image_id == HoldImage.image_id,
+    )
+    return (
+        select(*columns, Hold.before_payload_id)
+        .join(HoldImage, HoldImage.hold_id == Hold.id)
+        .where(Hold.resolved_at <= bindparam("before"), is_there)
+        .order_by(*columns[:3], Hold.held_at.desc())
+    )
+
+
 # --- runs and their outcomes -----------------------------------------------------------------------------------------
 
 
@@ -258,6 +317,7 @@ def _needed_runs(conn: Connection, old: Collection[Any], before: datetime) -> se
     )
     for first, end in conn.execute(reaching):
         needed.update(run for run in (first, end) if run != OPEN_RUN)
+    needed.update(_explaining_runs(conn, before))
     needed.update(conn.execute(select(func.max(Run.id)).group_by(Run.scope_id)).scalars())
     needed.update(row.id for row in conn.execute(asof.newest_run_per_scope(of_targets=False), {"at": before}))
     last_of_day: dict[tuple[int | None, Any], Any] = {}
@@ -266,6 +326,24 @@ def _needed_runs(conn: Connection, old: Collection[Any], before: datetime) -> se
         if day not in last_of_day or last_of_day[day].finished_at <= row.finished_at:
             last_of_day[day] = row
     return needed | {row.id for row in last_of_day.values()}
+
+
+def _explaining_runs(conn: Connection, before: datetime) -> Iterator[int]:
+    """Yield the runs before the window that `explain` names for a change in it: those under way at its moments."""
+    dated: tuple[tuple[Any, ...], ...] = (
+        (ChangeLog.target_id, ChangeLog.not_before, ChangeLog.recorded_at >= before),
+        (ChangeLog.target_id, ChangeLog.observed_at, ChangeLog.recorded_at >= before),
+        (Hold.target_id, Hold.not_before, true()),
+        (Hold.target_id, Hold.held_at, true()),
+    )
+    moments: set[tuple[int, datetime]] = set()
+    for target, moment, is_kept in dated:
+        rows = conn.execute(select(target, moment).distinct().where(moment < before, is_kept))
+        moments.update((target_id, found) for target_id, found in rows)
+    for target_id, at in sorted(moments):
+        run_id = conn.scalar(asof.run_under_way(), {"target": target_id, "moment": at})
+        if run_id is not None:
+            yield run_id
 
 
 def _last_spans(conn: Connection, spans: Iterable[_Span], before: datetime) -> set[int]:

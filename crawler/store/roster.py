@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from crawler.errors import ConfigurationError, UsageError
 from crawler.model import END_OF_TIME, Catalog, Event, Place, Project, Target
+from crawler.store import changelog
 from crawler.store.statements import PAGED, TARGET_COLUMNS, among, insert_missing, shared_target, written
-from crawler.store.tables import Absence, Account, CatalogRow, ChangeLog, Run, TargetRow, Variant, ZoneNumber
+from crawler.store.tables import Absence, Account, CatalogRow, Run, TargetRow, Variant, ZoneNumber
 from crawler.targets import KnownTarget, Reconciliation
 
 
@@ -287,8 +288,8 @@ def _log(
     """Write one change of a target as such for each of *target_ids*, and count them in the run."""
     if not target_ids:
         return
-    conn.execute(
-        insert(ChangeLog),
+    changelog.append(
+        conn,
         [
             {
                 "run_id": run_id,

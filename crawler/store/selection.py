@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, bindparam, or_, select
 
-from crawler.model import Target, is_glob, name_fits, normalise_name
+from crawler.model import Target, is_glob, is_storable, known_name, name_fits, normalise_name, part_fits
 from crawler.store.statements import TARGET_COLUMNS, among, portions, written
 from crawler.store.tables import Account, ImageVersion, TargetRow
 
@@ -42,8 +41,8 @@ class Filters:
     def wants_image(self, image_set: str | None, image_id: str | None, image_name: str | None) -> bool:
         """Tell whether an image is wanted; None (a change of a target as such) fits no filter of images."""
         return (
-            _fits(image_set, self.image_set)
-            and _fits(image_id, self.image_id)
+            _fits("image_set", image_set, self.image_set)
+            and _fits("image_id", image_id, self.image_id)
             and (
                 not self.name or (image_name is not None and any(name_fits(image_name, wanted) for wanted in self.name))
             )
@@ -66,12 +65,8 @@ class ChosenTarget:
     baseline_run_id: int | None
 
 
-def _fits(value: str | None, wanted: Collection[str]) -> bool:
-    return (
-        not wanted
-        or value in wanted
-        or (value is not None and any(is_glob(glob) and fnmatchcase(value, glob) for glob in wanted))
-    )
+def _fits(part: str, value: str | None, wanted: Collection[str]) -> bool:
+    return not wanted or (value is not None and part_fits(part, value, wanted))
 
 
 class Exact(NamedTuple):
@@ -88,7 +83,14 @@ class Exact(NamedTuple):
 def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
     """Give the targets that *filters* want, sorted."""
     exact, parameters = exact_parts(filters)
-    return sorted_targets(conn.execute(targets_with(exact), parameters).all(), filters)
+    rows = conn.execute(targets_with(exact), parameters).all()
+    if exact.project or exact.region or exact.zone:
+        found = {word for row in rows for word in (row.project, row.project_name, row.region, row.zone)}
+        if not all(found.issuperset(parameters.get(part, ())) for part in ("project", "region", "zone")):
+            # A word may be written in another case than the cloud's, which no index finds.
+            rest = exact._replace(project=False, region=False, zone=False)
+            rows = conn.execute(targets_with(rest), parameters).all()
+    return sorted_targets(rows, filters)
 
 
 def exact_parts(filters: Filters) -> tuple[Exact, dict[str, tuple[str, ...]]]:
@@ -129,8 +131,10 @@ def sorted_targets(rows: Iterable[Any], filters: Filters) -> list[ChosenTarget]:
 
 def _wants(names: list[Any], project_name: str, wanted: tuple[tuple[str, ...], ...]) -> bool:
     return all(
-        not globs or _fits(value, globs) or (position == 1 and bool(project_name) and _fits(project_name, globs))
-        for position, (value, globs) in enumerate(zip(names, wanted, strict=True))
+        not globs
+        or part_fits(part, value, globs)
+        or (part == "project" and bool(project_name) and part_fits(part, project_name, globs))
+        for part, value, globs in zip(Exact._fields, names, wanted, strict=True)
     )
 
 
@@ -148,6 +152,24 @@ def _targets_of() -> Select[*tuple[Any, ...]]:
     columns = (TargetRow.project, TargetRow.region, TargetRow.zone, TargetRow.kind, TargetRow.variant)
     statement: Select[*tuple[Any, ...]] = select(TargetRow.id, Account.name, *columns)
     return statement.join(Account, Account.id == TargetRow.account_id).where(among(TargetRow.id, "targets"))
+
+
+def with_known_names(conn: Connection, filters: Filters) -> Filters:
+    """Return *filters* with the names that the history knows, where one is written with other spaces."""
+    names = tuple(meant_name(conn, name) for name in filters.name)
+    return filters if names == filters.name else replace(filters, name=names)
+
+
+def meant_name(conn: Connection, wanted: str) -> str:
+    """Return the name of the history that *wanted* is but for its spaces, where there is exactly one; else *wanted*."""
+    if is_glob(wanted) or not is_storable(wanted) or conn.scalar(_named(), {"name": normalise_name(wanted)}):
+        return wanted
+    return known_name(wanted, conn.scalars(select(ImageVersion.name_key).distinct()))
+
+
+@cache
+def _named() -> Select[int]:
+    return select(ImageVersion.id).where(ImageVersion.name_key == bindparam("name")).limit(written(1))
 
 
 def version_ids(conn: Connection, filters: Filters, *, cheaply: bool) -> list[int] | None:

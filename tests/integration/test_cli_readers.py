@@ -28,7 +28,7 @@ IMAGE = [
 ]  # fmt: skip
 CHANGE = [
     *TARGET, "id", "run", "event", "image_set", "image_id", "image_name", "fields", "counterpart", "not_before",
-    "observed_at", "recorded_at",
+    "observed_at", "recorded_at", "cursor",
 ]  # fmt: skip
 STATUS = [*TARGET, "outcome", "since", "last_ok_at", "images", "message"]
 #: Five runs, six hours apart; the last at NOW.

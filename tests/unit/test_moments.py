@@ -26,6 +26,12 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ("2w", timedelta(weeks=2)),
         ("1d12h", timedelta(hours=36)),
         ("1.5h", timedelta(minutes=90)),
+        ("90s", timedelta(seconds=90)),
+        ("1m", timedelta(minutes=1)),
+        ("1mo", timedelta(days=30)),
+        ("1mo1m", timedelta(days=30, minutes=1)),
+        ("2Y", timedelta(days=730)),
+        ("1y6mo", timedelta(days=545)),
     ],
 )
 def test_duration(text: str, expected: timedelta) -> None:
@@ -33,7 +39,7 @@ def test_duration(text: str, expected: timedelta) -> None:
     assert parse_duration(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "7", "7 days", "-7d", "d", "7x", "9" * 400 + "w"])
+@pytest.mark.parametrize("text", ["", "7", "7 days", "-7d", "d", "7x", "7o", "mo", "1m0", "٣d", "9" * 400 + "w"])
 def test_no_duration(text: str) -> None:
     """What is no duration is refused."""
     with pytest.raises(ValueError, match=r"duration|longer"):

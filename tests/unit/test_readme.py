@@ -139,7 +139,7 @@ def test_json_shapes() -> None:
         observed_at=now,
         recorded_at=now,
     )
-    rows = re.findall(r'^\{"account".*?"\}(?=,?$)', README, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r'^\{"account".*?["\d]\}(?=,?$)', README, re.MULTILINE | re.DOTALL)
 
     assert [list(json.loads(row)) for row in rows] == [list(image.as_dict()), list(change.as_dict())]
 

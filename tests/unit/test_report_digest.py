@@ -245,10 +245,14 @@ def test_project_and_zone() -> None:
         (Watch(account=("dev*",)), set()),
         (Watch(name=("ubuntu  20.04",)), {1, 4}),
         (Watch(name=("Cent*",)), {2, 3, 4}),
+        (Watch(zone=("ZONE-01",)), {1, 2, 4}),
+        (Watch(region=("ZO*",)), {1, 2, 3, 4}),
+        (Watch(account=("PROD",)), set()),
         (Watch(event=("withdrawn",)), {1, 2}),
+        (Watch(event=("re-issued",)), {2}),
         (Watch(gpu=True), {1, 3, 4}),
         (Watch(gpu=False), {2, 3, 4}),
-        (Watch(project=("Team*",)), {1, 2, 3, 4}),
+        (Watch(project=("team*",)), {1, 2, 3, 4}),
         (Watch(project=("org-z",)), set()),
         (Watch(kind=("uk8s-*",)), {1, 2, 3, 4}),
     ],
@@ -258,7 +262,7 @@ def test_filters(watch: Watch, expected: set[int]) -> None:
     story = Story(zones=2)
     story.project_names["prod", "org-a"] = "Team A"
     story.change("withdrawn", "uimage-a", "Ubuntu 20.04", where="zone-01")
-    story.change("withdrawn", "uimage-b", "CentOS 7.6", where="zone-01")
+    story.change("withdrawn", "uimage-b", "CentOS 7.6", where="zone-01", counterpart="uimage-d")
     story.change("appeared", "uimage-c", "CentOS 7.9", where="zone-02")
     story.change("target_retired", None, where="zone-01")
     story.gpu = {("ImageSet", "uimage-a"): True, ("ImageSet", "uimage-b"): False}

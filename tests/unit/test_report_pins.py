@@ -90,11 +90,11 @@ def test_conditions(condition: Any, successor: str | None, urgent_only: bool) ->
 
 
 def test_all_is_well() -> None:
-    """A pin that is listed is no news."""
+    """A pin that is listed is no news, in whatever case its zone is written."""
     story = Story()
     story.image("uimage-a")
 
-    assert build_digest(subscribe(pins=[PIN]), story.facts(), KNOWN) is None
+    assert build_digest(subscribe(pins=[PIN, "ZONE-01 uimage-a"]), story.facts(), KNOWN) is None
 
 
 def test_not_urgent() -> None:

@@ -49,10 +49,11 @@ def reconciled(listed: list[str], *entries: KnownTarget, **more: object) -> Reco
         (replace(ALL, regions=("cn-*",)), {"cn-bj2-02"}),
         (replace(ALL, projects=("name of org-?",)), {"cn-bj2-02", "hk-01", "hk-02"}),  # a glob over the name
         (replace(ALL, projects=("org-b",)), set()),
+        (replace(ALL, projects=("ORG-A",), regions=("HK",), zones=("hK-*",)), {"hk-01", "hk-02"}),
     ],
 )
 def test_expand_applies_the_globs(selection: Selection, zones: set[str]) -> None:
-    """Projects match by id or name, regions and zones by id."""
+    """Projects match by id or name, regions and zones by id, all of them in any case."""
     targets = [target for target, _ in expand(catalog(["hk-01", "hk-02", "cn-bj2-02"]), selection)]
     assert len(targets) == len(zones)
     assert {t.zone for t in targets} == zones

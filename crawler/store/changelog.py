@@ -1,0 +1,86 @@
+"""
+Writing the change log so that it can be read on from where one left off: a change's id is its cursor.
+
+Ids rise as they are given, but on PostgreSQL a transaction with lower ids may end after one with higher ids. So each
+transaction first announces, with an advisory lock that lasts as long as it does, above which id its changes will lie;
+and a reader takes nothing above the lowest announcement. Nobody waits for anybody. SQLite has one writer at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, TextClause, bindparam, func, insert, select, text
+
+from crawler.store.engine import is_sqlite
+from crawler.store.tables import ChangeLog, Setting
+
+#: First half of the key of the announcing locks; the second is an id, cut off at what fits.
+_ANNOUNCING = 7305463
+_LARGEST_KEY = 2**31 - 1
+#: The setting that names the newest change that was pruned.
+PRUNED_TO = "changes_pruned_to"
+
+
+def append(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write changes, by the columns of `changes` but the id; call it last, for its transaction holds back readers."""
+    if not rows:
+        return
+    announce(conn)
+    conn.execute(insert(ChangeLog), rows)
+
+
+def announce(conn: Connection) -> None:
+    """Say that this transaction is about to give ids to changes: those that can be seen by now lie below them."""
+    if not is_sqlite(conn):
+        conn.execute(_announcement(), {"announcing": _ANNOUNCING, "largest": _LARGEST_KEY})
+
+
+def settled(conn: Connection) -> int | None:
+    """
+    Give the id of the last change that nothing can come before any more; None: that is so of all that can be seen.
+
+    *conn* sees a new moment from here on: only what was written by the time of the answer is told apart by it, so it
+    has to be called before the first other statement of a reading.
+    """
+    if is_sqlite(conn):
+        return None
+    # The id is read before the locks, since a statement sees the moment at which it began: an id below it was
+    # announced by then. And whoever has withdrawn the announcement since can be seen in the next moment.
+    conn.rollback()
+    last: int = conn.execute(_last_settled(), {"announcing": _ANNOUNCING}).scalar_one()
+    conn.rollback()
+    return last
+
+
+def last_change(conn: Connection) -> int:
+    """Give the id of the newest change, which pruning never takes; 0 when there is none."""
+    return conn.scalar(select(func.max(ChangeLog.id))) or 0
+
+
+def pruned_to(conn: Connection) -> int:
+    """Give the id of the newest change that was pruned; 0 when none was."""
+    return int(conn.scalar(select(Setting.value).where(Setting.name == PRUNED_TO)) or 0)
+
+
+@cache
+def _announcement() -> TextClause:
+    return text(
+        "SELECT pg_advisory_xact_lock_shared("
+        "CAST(:announcing AS integer), CAST(least(coalesce(max(id), 0), :largest) AS integer)) FROM changes"
+    ).bindparams(bindparam("announcing"), bindparam("largest"))
+
+
+@cache
+def _last_settled() -> TextClause:
+    return text(
+        """
+        SELECT least(
+          (SELECT coalesce(max(id), 0) FROM changes),
+          (SELECT min(CAST(l.objid AS bigint)) FROM pg_locks AS l
+           WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND CAST(l.classid AS bigint) = :announcing
+             AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+        )"""
+    ).bindparams(bindparam("announcing"))

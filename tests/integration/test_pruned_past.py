@@ -1,0 +1,142 @@
+"""What pruning keeps of the time before the window: as much as readers and later runs still look at, and no more."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from crawler import History
+from crawler.emulator import run_in_thread
+from crawler.questions.rules import Pin, Require
+from crawler.store.engine import read
+from crawler.store.integrity import findings
+from crawler.store.retention import prune
+from crawler.store.tables import CatalogRow, ChangeLog, ImageVersion, Interval
+from tests.support.command import call
+from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.diary import PERIOD, START, Diary, target
+from tests.support.worlds import make_timeline
+
+HERE = target("hk-02")
+
+
+def count(engine: Engine, table: Any) -> int:
+    with read(engine) as conn:
+        return conn.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def test_what_was_withdrawn_before_the_window(engine: Engine, database_url: str) -> None:
+    """It stays withdrawn to `where`, missing to `check`, re-issued with its successor, and a comeback is a return."""
+    diary = Diary(engine)
+    for images in ({"a": "A", "b": "B", "o": "Old"}, {"b": "B", "o": "Old"}, {"b": "B", "n": "Old"}):
+        diary.run({HERE: images})
+    diary.run({HERE: {"b": "B", "n": "Old"}})
+    rules: list[Require | Pin] = [
+        Require(name="A"),
+        Pin(image_id="a", zone="hk-02"),
+        Pin(image_id="o"),
+        Pin(image_id="x"),
+    ]
+
+    def ask(at: datetime) -> list[Any]:
+        history = History(database_url, clock=lambda: at)
+        return [history.where("A"), history.where("Old"), history.check(rules)]
+
+    now = diary.now + PERIOD
+    expected = ask(now)
+    prune(engine, None, before=diary.now, now=now)
+    assert ask(now) == expected
+    assert [row.outcome for row in expected[2]] == ["missing", "missing", "re-issued", "never-seen"]
+    assert [rows[0].state for rows in expected[:2]] == ["withdrawn", "present"]
+    diary.run({HERE: {"a": "A", "b": "B", "n": "Old"}})
+    last = History(database_url).changes()[-1]
+    assert (last.event, last.image_id) == ("returned", "a")
+
+
+def test_presences_and_versions_in_between_go(engine: Engine, database_url: str) -> None:
+    """Of an image that came and went and changed a hundred times, a few stays are left: the first and the last."""
+    diary = Diary(engine)
+    for turn in range(100):
+        listed = {} if turn % 4 == 0 else {"a": {"ImageName": "A", "OsName": f"System {turn}"}}
+        diary.run({HERE: {"b": "B", "c": "C", **listed}})
+    diary.run({HERE: {"b": "B", "c": "C"}})
+    now = diary.now + PERIOD
+    history = History(database_url, clock=lambda: now)
+    first_seen = history.where("A")[0].first_seen_at
+    assert count(engine, Interval) == 2 + 75
+    prune(engine, None, before=diary.now, now=now)
+    (row,) = history.where("A")
+    assert (row.state, row.first_seen_at) == ("withdrawn", first_seen)
+    # a presence is what came before its last stay, and that
+    assert [(stay.present_since, stay.ended_by) for stay in history.history("a")] == [
+        (first, ended) for first in (first_seen, row_since(history)) for ended in ("modified", "withdrawn")
+    ]
+    with read(engine) as conn:
+        assert findings(conn) == []
+
+
+def row_since(history: History) -> datetime:
+    """Give since when the last presence of the image was unbroken."""
+    return history.history("a")[-1].present_since
+
+
+def test_folded_stays_say_no_more_than_the_name(engine: Engine, database_url: str) -> None:
+    """An image that only changed is left with one stay before the one that reaches into the window."""
+    diary = Diary(engine)
+    for turn in range(20):
+        diary.run({HERE: {"b": "B", "a": {"ImageName": "A", "OsName": f"System {turn}"}}})
+    since = History(database_url, clock=lambda: diary.now).where("A")[0]
+    pruned_at = diary.now
+    prune(engine, None, before=pruned_at, now=diary.now + PERIOD)
+    with read(engine) as conn:
+        rows = conn.execute(
+            select(Interval.valid_from, Interval.valid_to, ImageVersion.attributes)
+            .join(ImageVersion, ImageVersion.id == Interval.version_id)
+            .where(ImageVersion.image_id == "a")
+            .order_by(Interval.valid_from)
+        ).all()
+        assert findings(conn) == []
+    assert [row.attributes for row in rows] == [{"image_name": "A"}, {"image_name": "A", "os_name": "System 19"}]
+    assert rows[0].valid_to == rows[1].valid_from
+    assert History(database_url, clock=lambda: pruned_at).where("A")[0] == since
+
+
+def test_what_is_left_of_the_changes_shows_no_answers(engine: Engine, database_url: str) -> None:
+    """Of the changes before the window only those that say how a kept stay ended or began are left, without answers."""
+    diary = Diary(engine)
+    for listed in ({}, {"a": "A"}, {}, {"a": "A"}, {}, {"a": "A"}):
+        diary.run({HERE: {"b": "B", "c": "C", **listed}})
+    diary.run({HERE: {"b": "B", "c": "C"}})
+    now = diary.now + PERIOD
+    prune(engine, None, before=diary.now + timedelta(seconds=1), now=now)
+    history = History(database_url, clock=lambda: now)
+    left = history.changes()
+    assert [change.event for change in left] == ["withdrawn", "withdrawn"]
+    explained = history.explain(left[0].id)
+    assert explained is not None
+    assert (explained.before, explained.after) == (None, None)
+    assert count(engine, ChangeLog) == 2
+    ask = ("--database", database_url, "explain")
+    assert "It lies before the kept history" in call(*ask, left[0].id).stdout
+    assert "and this one was pruned" in call(*ask, left[0].id - 1, code=2).stderr
+
+
+def test_the_last_catalog_survives(engine: Engine, database_url: str) -> None:
+    """After pruning all but the present, a run whose discovery fails still asks what the last catalog lists."""
+    fault = {"ret_code": 150, "action": "GetRegion"}
+    more = {"zones": ["hk-02", "sg-01"], "images": {"sg-01": {"b": "B"}}}
+    with run_in_thread(make_timeline(zones={"hk-02": {"a": "A"}}, steps=[more, {"faults": [fault]}])) as cloud:
+        settings = settings_for(database_url, account_at(cloud.url))
+        for step in (1, 2):
+            cloud.step = step
+            crawl_once(engine, settings, START + timedelta(hours=step))
+        assert count(engine, CatalogRow) == 2
+        prune(engine, None, before=START + timedelta(days=1), now=START + timedelta(days=2))
+        assert count(engine, CatalogRow) == 1
+        cloud.step = 3
+        result = crawl_once(engine, settings, START + timedelta(days=2))
+    assert (result.summary.targets["total"], result.summary.targets["ok"]) == (2, 2)
+    assert sum(result.summary.changes.values()) == 0
+    assert any("GetRegion" in notice for notice in result.summary.notices)
