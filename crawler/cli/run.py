@@ -64,7 +64,8 @@ def run(
     """
     if offline and not dry_run:
         raise UsageError("--offline goes with --dry-run: a run has to ask.")
-    settings = _narrowed(context.settings(), selected)
+    # What a run that nobody watches warns of is told with the conditions, once.
+    settings = _narrowed(context.settings(quiet=not (dry_run or _is_watched(context))), selected)
     restriction = _restriction(selected)
     if dry_run:
         return _preview(context, settings, restriction, offline=offline, as_json=as_json)
@@ -74,7 +75,7 @@ def run(
         return ExitCode.LOCKED
     if as_json:
         write_out([json_line(result.summary.as_dict()), "\n"])
-    _tell(context, result, news, is_restricted=not selected.is_all)
+    _tell(context, result, news)
     return result.exit_code
 
 
@@ -85,8 +86,8 @@ def _locked(
     *,
     wait_seconds: float,
     send: bool,
-) -> tuple[RunResult | None, tuple[str, ...]]:
-    """Run with the locks held, between two pings; None where another run holds them and that is no news."""
+) -> tuple[RunResult | None, str]:
+    """Run with the locks held, between two pings, and give the news; None where another run holds them."""
     from crawler.store.lock import take_locks
 
     names = [account.name for account in settings.accounts]
@@ -100,7 +101,7 @@ def _locked(
     except LockTaken as exc:
         if _is_watched(context) or (_has_outlived(settings, exc, context.clock()) and _is_first(settings)):
             raise
-        return None, ()
+        return None, ""
     except BaseException as exc:
         switch = switch or _switch(settings, is_whole=is_whole)
         code = exc.exit_code if isinstance(exc, CrawlerError) else ExitCode.INTERNAL
@@ -142,22 +143,20 @@ def _is_first(settings: Settings) -> bool:
     return path is None or first_to_tell(path)
 
 
-def _tell(context: CliContext, result: RunResult, news: tuple[str, ...], *, is_restricted: bool) -> None:
+def _tell(context: CliContext, result: RunResult, news: str) -> None:
     """Say to a person how the run went; where nobody watches only what is news."""
     from crawler.ops.telling import told
 
-    is_done = result.exit_code == ExitCode.DONE
-    level = "info" if is_done else "warning"
+    is_done = result.exit_code == ExitCode.DONE and not result.report_problems
     if context.log_format == "json":
         summary = {**result.summary.as_dict(), "exit_code": int(result.exit_code)}
-        context.say(f"run {result.summary.run} {result.summary.status}", level="warning", summary=summary)
-        news = tuple(text for text in news if not text.startswith("crawler run "))
-    elif _is_watched(context) or (is_restricted and not is_done):
-        lines = [told(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
-        context.say(_visible_lines("\n".join(lines)), level=level if not result.report_problems else "warning")
+        context.say(f"run {result.summary.run} {result.summary.status}", level="warning", summary=summary, news=news)
         return
-    for text in news:
-        context.say(_visible_lines(text), level="warning")
+    if _is_watched(context):
+        lines = [told(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
+        news = "\n".join(lines)
+    if news:
+        context.say(_visible_lines(news), level="info" if _is_watched(context) and is_done else "warning")
 
 
 def _visible_lines(text: str) -> str:
@@ -201,12 +200,12 @@ def _crawl(
     *,
     send: bool,
     is_whole: bool,
-) -> tuple[RunResult, tuple[str, ...]]:
+) -> tuple[RunResult, str]:
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
     import asyncio
 
     from crawler.fetch import Timing
-    from crawler.ops.after import after
+    from crawler.ops.after import news_of, write_metrics
     from crawler.pipeline import crawl, report
     from crawler.store.engine import opened
     from crawler.store.migrate import ensure_schema
@@ -231,8 +230,9 @@ def _crawl(
     with rare_collections(), opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
         result = asyncio.run(go())
-        news = after(settings, engine, result, now=context.clock()) if is_whole else ()
-        return result, news
+        if is_whole:
+            write_metrics(settings, engine, result, now=context.clock())
+        return result, news_of(settings, engine, fence, result, now=context.clock())
 
 
 def _preview(
@@ -246,20 +246,22 @@ def _preview(
     from crawler.store.engine import opened
 
     path = parse_address(settings.database).path
-    if path is not None and not path.exists() and offline:
-        raise EmptySelection("There is no history yet to take the catalog from; leave out --offline to ask the cloud.")
     has_history = path is None or path.exists()
     with opened(settings.database, read_only=True) if has_history else nullcontext() as engine:
-        targets, notices = asyncio.run(
+        found = asyncio.run(
             preview(settings, engine, timing=Timing(clock=context.clock), restriction=restriction, offline=offline)
         )
-    for notice in notices:
+    for notice in found.notices:
         context.say(visible(notice), level="warning")
+    if offline and not found.targets:
+        raise EmptySelection("There is no catalog yet to take the targets from; leave out --offline to ask the cloud.")
     if as_json:
-        write_out([json_line([target.as_dict() for target in targets]), "\n"])
+        write_out([json_line([target.as_dict() for target in found.targets]), "\n"])
     else:
-        write_out(f"{visible(str(target))}\n" for target in targets)
-    return ExitCode.DONE
+        write_out(f"{visible(str(target))}\n" for target in found.targets)
+    if found.is_refused:
+        return ExitCode.CREDENTIALS
+    return ExitCode.DONE if found.targets else ExitCode.NOTHING_OBSERVED
 
 
 @contextmanager
@@ -288,7 +290,8 @@ def _stopped_by_signals(stop: asyncio.Event, context: CliContext) -> Iterator[No
     loop = asyncio.get_running_loop()
 
     def first(number: signal.Signals) -> None:
-        context.say(f"{number.name}: finishing; what was answered is recorded.", level="warning")
+        if _is_watched(context):
+            context.say(f"{number.name}: finishing; what was answered is recorded.", level="warning")
         loop.remove_signal_handler(number)
         stop.set()
 

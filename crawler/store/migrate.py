@@ -22,7 +22,7 @@ from crawler.store.backup import back_up
 from crawler.store.engine import address_of, begin, is_sqlite, mapped_errors, read
 
 #: Every revision this program knows, oldest first; Alembic's own list is not loaded to tell.
-REVISIONS: tuple[str, ...] = ("20261123_first_schema",)
+REVISIONS: tuple[str, ...] = ("20261123_first_schema", "20261129_conditions_and_reports")
 SCHEMA_HEAD: str = REVISIONS[-1]
 
 _VERSION_TABLE = "alembic_version"

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import Connection, Select, Text, and_, bindparam, func, select, type_coerce
 
 from crawler.model import END_OF_TIME, IMAGE_EVENTS, Outcome, RunStatus, is_glob, require_aware
-from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
+from crawler.records import NO_REPORTS, ChangeRow, FailureRow, RunSummary, StatusRow
 from crawler.store import asof, ledger
 from crawler.store.asof import Observation
 from crawler.store.available import images
@@ -260,6 +260,7 @@ def _summary(row: Any, names: Mapping[int, str], failures: tuple[FailureRow, ...
         requests={name: counts[name] for name in ("sent", "retried", "throttled")},
         failures=failures,
         notices=tuple(row.notices or ()),
+        reports=NO_REPORTS | (row.reports or {}),
         accounts=tuple(names.get(account_id, str(account_id)) for account_id in row.accounts),
         restricted=row.restricted,
     )
