@@ -99,7 +99,9 @@ def _locked(
             switch.start()
             result, news = _crawl(context, settings, fence, restriction, send=send, is_whole=is_whole)
     except LockTaken as exc:
-        if _is_watched(context) or (_has_outlived(settings, exc, context.clock()) and _is_first(settings)):
+        if _is_watched(context) or (
+            _has_outlived(settings, exc, context.clock()) and _is_first(context, settings, exc)
+        ):
             raise
         return None, ""
     except BaseException as exc:
@@ -135,12 +137,19 @@ def _has_outlived(settings: Settings, taken: LockTaken, now: datetime) -> bool:
     return (now - taken.since).total_seconds() > deadline + settings.report_deadline_seconds + GRACE_SECONDS
 
 
-def _is_first(settings: Settings) -> bool:
+def _is_first(context: CliContext, settings: Settings, taken: LockTaken) -> bool:
+    """Tell whether nobody complained of the lock's holder yet, and note that somebody does now."""
     from crawler.store.address import parse_address
     from crawler.store.lock_file import first_to_tell
 
     path = parse_address(settings.database).path
-    return path is None or first_to_tell(path)
+    if path is not None:
+        return first_to_tell(path)
+    from crawler.ops.remembering import is_first_error
+    from crawler.store.engine import opened
+
+    with opened(settings.database) as engine:
+        return is_first_error(settings, engine, None, taken, context.clock())
 
 
 def _tell(context: CliContext, result: RunResult, news: str) -> None:
@@ -206,6 +215,7 @@ def _crawl(
 
     from crawler.fetch import Timing
     from crawler.ops.after import news_of, write_metrics
+    from crawler.ops.remembering import is_first_error
     from crawler.pipeline import crawl, report
     from crawler.store.engine import opened
     from crawler.store.migrate import ensure_schema
@@ -229,7 +239,15 @@ def _crawl(
 
     with rare_collections(), opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
-        result = asyncio.run(go())
+        try:
+            result = asyncio.run(go())
+        except CrawlerError as exc:
+            exc.was_told = not (
+                _is_watched(context)
+                or restriction is not None
+                or is_first_error(settings, engine, fence, exc, context.clock())
+            )
+            raise
         if is_whole:
             write_metrics(settings, engine, result, now=context.clock())
         return result, news_of(settings, engine, fence, result, now=context.clock())
@@ -290,8 +308,7 @@ def _stopped_by_signals(stop: asyncio.Event, context: CliContext) -> Iterator[No
     loop = asyncio.get_running_loop()
 
     def first(number: signal.Signals) -> None:
-        if _is_watched(context):
-            context.say(f"{number.name}: finishing; what was answered is recorded.", level="warning")
+        context.say(f"{number.name}: finishing; what was answered is recorded.", level="warning")
         loop.remove_signal_handler(number)
         stop.set()
 

@@ -29,7 +29,7 @@ _UNSTEADY = re.compile(r"\[[^\]]*\]|\d+")
 Key = tuple[str, ...]
 """What makes two runs' findings one condition: the account (empty: none), its sort, and what tells it from others."""
 
-Sort = Literal["trouble", "notice", "event", "warning", "way", "report"]
+Sort = Literal["trouble", "notice", "event", "warning", "way", "report", "error", "lock"]
 """The second part of a key. An `event` has no end worth a word; the others have."""
 
 

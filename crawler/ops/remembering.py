@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
 from crawler.model import Target
 from crawler.ops.conditions import Fact, Found, Key, Memory, Standing, Trouble, steady
 from crawler.pipeline import RunResult
@@ -140,11 +142,30 @@ class Remembered:
 
     @property
     def _source(self) -> str:
-        return str(self._settings.source or "")
+        return source_of(self._settings)
 
     def _is_ours(self, key: Key) -> bool:
         """Tell whether a condition of no account is one that this run can tell the end of."""
-        if key[1] == "warning":
+        if key[1] in ("warning", "error", "lock"):
             return key[2] == self._source
         reports = self._settings.reports if self._result.deliveries is not None else ()
         return key[2] in {report.way if key[1] == "way" else report.name for report in reports}
+
+
+def source_of(settings: Settings) -> str:
+    """Give what tells the conditions of one configuration from those of another."""
+    return str(settings.source or "")
+
+
+def is_first_error(settings: Settings, engine: Engine, fence: Fence | None, error: CrawlerError, now: datetime) -> bool:
+    """
+    Tell whether *error*, with which a run ended before it could record any, is to be told, and remember that it was.
+
+    The next run that records something tells that it is over. Where the database cannot be written it is told.
+    """
+    sort, sentence = ("lock" if isinstance(error, LockTaken) else "error"), " ".join(str(error).split())
+    try:
+        with begin(engine, fence) as conn:
+            return conditions.first_to_tell(conn, (sort, source_of(settings), steady(sentence)), sentence, now)
+    except DatabaseUnavailable:
+        return True

@@ -74,6 +74,20 @@ def write(
         conn.execute(insert(ConditionRow), [_values(condition) for condition in begun])
 
 
+def first_to_tell(conn: Connection, key: Sequence[str], told: str, now: datetime) -> bool:
+    """Tell whether a condition of no account was not told yet, and note that it is now."""
+    stored = ConditionRow.account_id.is_(None), ConditionRow.key == list(key)
+    if conn.execute(select(ConditionRow.id).where(*stored)).first() is not None:
+        return False
+    write(
+        conn,
+        ended=(),
+        changed={},
+        begun=[StoredCondition(account_id=None, key=tuple(key), since=now, size=1, told=told)],
+    )
+    return True
+
+
 def _values(condition: StoredCondition) -> dict[str, object]:
     return {
         "account_id": condition.account_id,
