@@ -65,8 +65,8 @@ def failing(cron: Cron) -> Cron:
     return cron
 
 
-SKIPPED = {"outcome": "skipped", "ret_code": None, "message": "not asked"}
-DEFECT = {"failure_class": "defect", "ret_code": 161, "message": "no such action"}
+SKIPPED: dict[str, Any] = {"outcome": "skipped", "ret_code": None, "message": "not asked"}
+DEFECT: dict[str, Any] = {"failure_class": "defect", "ret_code": 161, "message": "no such action"}
 
 
 def test_begins(cron: Cron) -> None:
@@ -79,7 +79,12 @@ def test_begins(cron: Cron) -> None:
 
 def test_lasts(failing: Cron) -> None:
     """A condition that merely lasts says nothing, whatever the request's id, the wording and the transient code."""
-    for more in ({"request_uuid": "uuid-2", "message": "still unavailable"}, {"ret_code": None}, {"ret_code": 8010}):
+    others: list[dict[str, Any]] = [
+        {"request_uuid": "uuid-2", "message": "still unavailable"},
+        {"ret_code": None},
+        {"ret_code": 8010},
+    ]
+    for more in others:
         assert failing.told(trouble(**more)) == []
 
 
