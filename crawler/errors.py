@@ -67,6 +67,8 @@ class CrawlerError(Exception):
     """Something went wrong inside crawler."""
 
     exit_code: ExitCode = ExitCode.INTERNAL
+    #: It lasts, and was told when it began: the exit code says enough.
+    was_told: bool = False
 
     def __init__(self, message: str | None = None) -> None:
         """Take *message*, or the class's own docstring when there is none."""

@@ -92,6 +92,8 @@ class Project:
 
     project_id: str
     name: str = ""
+    #: The one that is meant where no ProjectId is sent.
+    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -121,13 +123,14 @@ class Catalog:
 
     def digest(self) -> str:
         """Give a stable hash, to tell whether a catalog differs from the last."""
-        return digest_of([[list(_astuple(p)) for p in self.projects], [list(_astuple(p)) for p in self.places]])
+        return digest_of(self.as_lists())
 
-
-def _astuple(value: Project | Place) -> tuple[Any, ...]:
-    if isinstance(value, Project):
-        return (value.project_id, value.name)
-    return (value.region, value.zone, value.number)
+    def as_lists(self) -> tuple[list[list[Any]], list[list[Any]]]:
+        """Give the projects and the places as they are stored: rows of what each is made of."""
+        projects: list[list[Any]] = [
+            [project.project_id, project.name, *([True] if project.is_default else [])] for project in self.projects
+        ]
+        return projects, [[place.region, place.zone, place.number] for place in self.places]
 
 
 # --- from fetch: a reply, or why there is none -----------------------------------------------------------------------

@@ -18,18 +18,18 @@ from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 
-from crawler.errors import DatabaseUnavailable, ExitCode
+from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
 from crawler.fetch import ApiClient, Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.guard import GuardPolicy
 from crawler.judging import PureJudge
 from crawler.model import Catalog, RunStatus, Target
 from crawler.observing import BATCH, Observing, Progress
 from crawler.planning import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
-from crawler.records import RunSummary
+from crawler.records import NO_REPORTS, Deliveries, Notice, RunSummary
 from crawler.settings import AccountSettings, Settings
-from crawler.store import outbox, reader, roster
-from crawler.store.engine import Fence, read
-from crawler.store.migrate import schema_state
+from crawler.store import ledger, outbox, reader, roster
+from crawler.store.engine import Fence, begin, is_sqlite, read
+from crawler.store.migrate import mismatch, schema_state
 from crawler.store.writer import Recorder
 from crawler.surveying import Survey, survey_all
 from crawler.targets import KnownTarget, Selection
@@ -46,8 +46,13 @@ class RunResult:
 
     summary: RunSummary
     exit_code: ExitCode
+    #: What was noticed of its accounts, and the targets whose answers were read.
+    noticed: tuple[Notice, ...] = ()
+    read_targets: frozenset[Target] = frozenset()
     #: What went wrong with its reports, one sentence each.
     report_problems: tuple[str, ...] = ()
+    #: How the reports went by the way they go; None: none was to be sent.
+    deliveries: Deliveries | None = None
     #: Requests per second that each account's throttle allowed at the end.
     rates: Mapping[str, float] = field(default_factory=dict)
 
@@ -132,6 +137,8 @@ async def crawl(
     refused = {name for name, survey in surveys.items() if survey.refused} | observing.refused
     return RunResult(
         summary=summary,
+        noticed=(*_noticed(surveys, plan), *recorder.noticed),
+        read_targets=recorder.read_targets,
         exit_code=_exit_code(summary, all_refused=refused == accounts.keys()),
         rates={name: client.throttle.rate / client.throttle.period for name, client in clients.items()},
     )
@@ -159,15 +166,23 @@ async def report(
 
     if not send:
         queued = waiting_reports(settings, engine, timing.clock, run_id=result.summary.run)
-        return replace(result, summary=replace(result.summary, reports={"queued": queued, "sent": 0, "failed": 0}))
+        return _with_reports(engine, fence, result, NO_REPORTS | {"queued": queued})
     done = await send_reports(settings, engine, fence, timing=timing, stop=stop, run_id=result.summary.run)
     is_overdue = done.overdue and result.exit_code == ExitCode.DONE
     return replace(
-        result,
-        summary=replace(result.summary, reports=done.as_dict()),
+        _with_reports(engine, fence, result, done.as_dict()),
         exit_code=ExitCode.UNDELIVERED if is_overdue else result.exit_code,
         report_problems=tuple(done.problems),
+        deliveries=done.deliveries,
     )
+
+
+def _with_reports(engine: Engine, fence: Fence, result: RunResult, reports: Mapping[str, int]) -> RunResult:
+    """Keep what became of the reports with the run, and give the result with it; a run without any writes nothing."""
+    if any(reports.values()):
+        with begin(engine, fence) as conn:
+            ledger.save_reports(conn, result.summary.run, reports)
+    return replace(result, summary=replace(result.summary, reports=dict(reports)))
 
 
 def _guard_policy(settings: Settings) -> GuardPolicy:
@@ -179,6 +194,16 @@ def _last(past: Mapping[str, Past]) -> dict[str, Catalog | None]:
     return {name: entry.catalog for name, entry in past.items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a run would ask."""
+
+    targets: tuple[Target, ...]
+    notices: tuple[str, ...]
+    #: The credentials of every account were refused.
+    is_refused: bool
+
+
 async def preview(
     settings: Settings,
     engine: Engine | None,
@@ -187,17 +212,18 @@ async def preview(
     restriction: Selection | None = None,
     offline: bool = False,
     connect: Connect = connect,
-) -> tuple[list[Target], list[str]]:
+) -> Preview:
     """
     Give the targets a run would ask now, and the notices.
 
     Asks no more than discovery, and nothing at all when *offline*: then the last catalog speaks. Writes nothing.
-    *engine* is None where there is no history yet.
+    *engine* is None where there is no history yet. Raises SchemaMismatch where a run would, and EmptySelection when
+    nothing is selected.
     """
     accounts = {account.name: account for account in settings.accounts}
     past = dict.fromkeys(accounts, NO_PAST)
     targets: dict[str, list[KnownTarget]] = {name: [] for name in accounts}
-    if engine is not None and schema_state(engine).name == "current":
+    if engine is not None and _is_readable(engine, offline=offline):
         with read(engine) as conn:
             known = roster.find_accounts(conn, accounts)
             for name, account_id in known.items():
@@ -205,7 +231,11 @@ async def preview(
                 targets[name] = roster.known_targets(conn, account_id)
     if offline:
         surveys = {
-            name: Survey(catalog=past[name].catalog, is_good=False, notices=(f"{name}: from the last catalog",))
+            name: Survey(
+                catalog=past[name].catalog,
+                is_good=False,
+                notices=(Notice(account=name, sentence=_offline(name, past[name].catalog)),),
+            )
             for name in accounts
         }
     else:
@@ -218,8 +248,24 @@ async def preview(
             }
             surveys = await survey_all(accounts, clients, _last(past), deadlines, None)
     found = reconcile_all(settings, past, targets, surveys, restriction)
-    notices = [notice for survey in surveys.values() for notice in survey.notices]
-    return sorted(target for rec in found.values() for target in rec.asked), notices
+    return Preview(
+        targets=tuple(sorted(target for rec in found.values() for target in rec.asked)),
+        notices=tuple(notice.sentence for survey in surveys.values() for notice in survey.notices),
+        is_refused=all(survey.refused for survey in surveys.values()),
+    )
+
+
+def _is_readable(engine: Engine, *, offline: bool) -> bool:
+    """Tell whether there is a history to look at; raise SchemaMismatch where a run could not go on with it either."""
+    state = schema_state(engine)
+    will_be = state.name == "empty" or (state.name == "behind" and is_sqlite(engine) and not offline)
+    if state.name != "current" and not will_be:
+        raise SchemaMismatch(mismatch(engine, state))
+    return state.name == "current"
+
+
+def _offline(name: str, last: Catalog | None) -> str:
+    return f"{name}: {'from the last catalog' if last is not None else 'no catalog is known of it yet'}"
 
 
 # --- finish --------------------------------------------------------------------------------------------------------
@@ -239,7 +285,7 @@ def _finish(
     recorder.finish(
         lambda counters: _status(counters, has_gaps=has_gaps),
         {"sent": sent.sent, "retried": sent.retried, "throttled": sent.throttled},
-        [*(notice for survey in surveys.values() for notice in survey.notices), *plan.notices],
+        [notice.sentence for notice in _noticed(surveys, plan)],
         afterwards=lambda conn, finished_at: outbox.take_up(
             conn,
             plan.run_id,
@@ -253,6 +299,10 @@ def _finish(
     if summary is None:
         raise DatabaseUnavailable(f"Run {plan.run_id} was finished and is not there any more.")
     return summary
+
+
+def _noticed(surveys: Mapping[str, Survey], plan: Plan) -> tuple[Notice, ...]:
+    return (*(notice for survey in surveys.values() for notice in survey.notices), *plan.notices)
 
 
 def _status(counters: Mapping[str, int], *, has_gaps: bool) -> RunStatus:

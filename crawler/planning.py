@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from crawler.errors import EmptySelection
 from crawler.model import Catalog, Target
+from crawler.records import Notice
 from crawler.settings import Settings
 from crawler.store import ledger, roster
 from crawler.store.engine import Fence, begin
@@ -40,7 +41,7 @@ class Plan:
     run_id: int
     targets: Mapping[Target, ledger.PlannedTarget]
     unlisted: frozenset[Target]
-    notices: tuple[str, ...]
+    notices: tuple[Notice, ...]
 
 
 def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> dict[str, Past]:
@@ -118,7 +119,11 @@ def begin_run(
             if is_kept and survey.catalog is not None and survey.catalog != last:
                 roster.save_catalog(conn, past[name].account_id, survey.catalog, now)
         unlisted = frozenset[Target]().union(*(rec.unlisted for rec in found.values()))
-        notices = tuple(notice for rec in found.values() for notice in rec.notices)
+        notices = tuple(
+            Notice(account=name, sentence=sentence, is_event=True)
+            for name, rec in found.items()
+            for sentence in rec.notices
+        )
         # Large, and done with: what is known of the targets takes its place.
         found.clear()
         planned = {entry.target: entry for entry in ledger.plan(conn, target_ids)}

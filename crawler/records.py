@@ -207,6 +207,40 @@ class HoldRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something that a run noticed of an account, worth a word to a person."""
+
+    account: str
+    sentence: str
+    #: What makes two runs' notices the same; empty: the sentence, but for numbers and request ids.
+    key: str = ""
+    #: The targets whose answers said so; none where discovery did.
+    targets: frozenset[Target] = frozenset()
+    #: It happened, and that is all: it does not last, so its end is not worth a word.
+    is_event: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliveries:
+    """How one pass over the reports went, by the way they go; without a pass nothing is known."""
+
+    #: Ways that did not work, with the sentence that tells it.
+    dead: Mapping[str, str] = field(default_factory=dict)
+    #: Ways over which something went, or was refused to one recipient alone.
+    alive: frozenset[str] = frozenset()
+    #: What was refused to whom: by report and recipient, the sentence that tells it.
+    refused: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    #: Reports that could not be made, with the sentence that tells it.
+    unmade: Mapping[str, str] = field(default_factory=dict)
+    #: Reports that somebody has been waiting for too long.
+    overdue: frozenset[str] = frozenset()
+
+
+#: The `reports` of a run that had none.
+NO_REPORTS: dict[str, int] = {"queued": 0, "sent": 0, "failed": 0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """What one run did: the row of `runs`, and the summary that `run --json` prints."""
 
@@ -225,7 +259,7 @@ class RunSummary:
     failures: tuple[FailureRow, ...] = ()
     notices: tuple[str, ...] = ()
     #: queued, sent, failed
-    reports: Mapping[str, int] = field(default_factory=lambda: {"queued": 0, "sent": 0, "failed": 0})
+    reports: Mapping[str, int] = field(default_factory=NO_REPORTS.copy)
     accounts: tuple[str, ...] = ()
     #: Restricted on the command line.
     restricted: bool = False

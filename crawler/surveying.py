@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from crawler.errors import contained
 from crawler.fetch import ApiClient, Discovery, discover
-from crawler.model import Catalog, Project
+from crawler.model import DEFAULT_PROJECT, Catalog, Project
 from crawler.objections import tolerance
+from crawler.records import Notice
 from crawler.settings import AccountSettings
 from crawler.targets import configured_catalog, configured_projects
 
@@ -29,7 +30,7 @@ class Survey:
     catalog: Catalog | None
     #: False for a fallback: then nothing counts as missing.
     is_good: bool
-    notices: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
     #: Why the account is not asked at all.
     refused: str | None = None
 
@@ -61,53 +62,63 @@ async def _survey(
 
 def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | None) -> Survey:
     """Take what discovery gave, or the last catalog, or the configured places; and say which."""
-    problems = tuple(f"{account.name}: {problem}" for problem in (*tolerance(account.tolerate), *discovery.problems))
+    notices = tuple(_notice(account, sentence) for sentence in tolerance(account.tolerate))
+    # A list that does not come says why now in one way, now in another.
+    notices += tuple(_notice(account, problem, key=problem.partition(":")[0]) for problem in discovery.problems)
     if discovery.credential is not None:
-        return Survey(catalog=last, is_good=False, notices=problems, refused=discovery.credential.message)
-    projects, is_good, problem = _projects(account, discovery, last)
-    problems += problem
+        return Survey(catalog=last, is_good=False, notices=notices, refused=discovery.credential.message)
+    projects, is_good, said = _projects(account, discovery, last)
+    notices += said
     pairs = len(discovery.places or ()) * len(projects or ())
     if pairs > MAX_PAIRS:
-        problems += (f"{account.name}: {pairs:,} pairs of a project and a zone are listed, which is not believed",)
+        notices += (_notice(account, f"{pairs:,} pairs of a project and a zone are listed, which is not believed"),)
     elif discovery.places is not None and projects is not None:
-        return Survey(catalog=Catalog(projects=projects, places=discovery.places), is_good=is_good, notices=problems)
+        return Survey(catalog=Catalog(projects=projects, places=discovery.places), is_good=is_good, notices=notices)
     if last is not None:
-        return Survey(
-            catalog=last, is_good=False, notices=(*problems, f"{account.name}: asking what the last good catalog lists")
-        )
+        notices += (_notice(account, "asking what the last good catalog lists"),)
+        return Survey(catalog=last, is_good=False, notices=notices)
     if account.places:
         places = [(place.region, place.zone, place.project) for place in account.places]
-        catalog = configured_catalog(places, projects or configured_projects(account.projects))
-        return Survey(
-            catalog=catalog, is_good=False, notices=(*problems, f"{account.name}: asking the configured places")
-        )
-    return Survey(
-        catalog=None, is_good=False, notices=(*problems, f"{account.name}: no catalog, so there is nothing to ask")
-    )
+        catalog = configured_catalog(places, projects or configured_projects(account.projects, last)[0])
+        notices += (_notice(account, "asking the configured places"),)
+        return Survey(catalog=catalog, is_good=False, notices=notices)
+    notices += (_notice(account, "no catalog, so there is nothing to ask"),)
+    return Survey(catalog=None, is_good=False, notices=notices)
+
+
+def _notice(account: AccountSettings, sentence: str, *, key: str = "") -> Notice:
+    return Notice(account=account.name, sentence=f"{account.name}: {sentence}", key=key)
 
 
 def _projects(
     account: AccountSettings, discovery: Discovery, last: Catalog | None
-) -> tuple[tuple[Project, ...] | None, bool, tuple[str, ...]]:
+) -> tuple[tuple[Project, ...] | None, bool, tuple[Notice, ...]]:
     """Give the projects to ask, whether that is a good discovery of them, and what there is to say about it."""
     if discovery.projects is not None:
         return discovery.projects, True, ()
-    configured = configured_projects(account.projects)
+    configured, unknown = configured_projects(account.projects, last)
+    notices: tuple[Notice, ...] = ()
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        sentence = (
+            f"{names} under `projects`: without the list of projects nobody knows the ids of names, so these are not "
+            "asked; give the ids (org-…)"
+        )
+        notices = (_notice(account, sentence),)
     if not discovery.projects_refused:
-        return (configured, False, ()) if account.project_ids and last is None else (None, False, ())
+        return (configured, False, notices) if account.project_ids and configured and not last else (None, False, ())
     listed = tuple(project for project in last.projects if project.name) if last else ()
     if listed:
-        known = {project.project_id for project in listed}
-        explicit = tuple(p for p in configured if p.project_id in account.project_ids and p.project_id not in known)
-        sentence = f"the list of projects was open to this key before and is refused now ({discovery.refusal})"
-        return tuple(sorted((*listed, *explicit))), False, (f"{account.name}: {sentence}; asking those it listed then",)
+        explicit = set(account.project_ids) - {DEFAULT_PROJECT}
+        more = (project for project in configured if project.project_id in explicit)
+        reason = f"the list of projects was open to this key before and is refused now ({discovery.refusal})"
+        notices += (_notice(account, f"{reason}; asking those it listed then", key="GetProjectList"),)
+        return tuple(sorted({*listed, *more})), False, notices
     if account.project_ids:
-        return configured, True, ()
-    return (
-        configured,
-        True,
-        (
-            f"{account.name}: the list of projects is not open to this key; asking without a ProjectId "
-            "(name the project ids under `projects` where the default one is not meant)",
-        ),
+        # Where a name is not known its project may well be there: nothing is missing.
+        return configured or None, not unknown, notices
+    sentence = (
+        "the list of projects is not open to this key; asking without a ProjectId "
+        "(name the project ids under `projects` where the default one is not meant)"
     )
+    return configured, True, (_notice(account, sentence),)

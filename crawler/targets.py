@@ -8,8 +8,10 @@ it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 from crawler.model import DEFAULT_PROJECT, DEFAULT_VARIANT, Catalog, Place, Project, Target, part_fits
@@ -41,9 +43,16 @@ class Selection:
         )
 
     def wants_project(self, project: Project) -> bool:
-        """Tell whether the selection covers *project*, by its id or its name."""
+        """Tell whether the selection covers *project*, by its id or its name; `default` names none that has an id."""
+        named = tuple(glob for glob in self.projects if glob != DEFAULT_PROJECT)
         return part_fits("project", project.project_id, self.projects) or (
-            bool(project.name) and part_fits("project", project.name, self.projects)
+            bool(project.name) and bool(named) and part_fits("project", project.name, named)
+        )
+
+    def wants_default(self, catalog: Catalog) -> bool:
+        """Tell whether the default project is to be asked without a ProjectId, and not by its id anyway."""
+        return DEFAULT_PROJECT in self.projects and not any(
+            project.is_default and self.wants_project(project) for project in catalog.projects
         )
 
     def wants_place(self, place: Place) -> bool:
@@ -91,9 +100,14 @@ class Reconciliation:
 def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str]]:
     """Yield every target the *selection* covers in *catalog*, each once and with its project's name."""
     projects = {project for project in catalog.projects if selection.wants_project(project)}
+    pairs = catalog.pairs()
+    nameless = Project(DEFAULT_PROJECT)
+    if not catalog.assigned and nameless not in projects and selection.wants_default(catalog):
+        projects.add(nameless)
+        pairs = chain(pairs, ((nameless, place) for place in catalog.places))
     places = {place for place in catalog.places if selection.wants_place(place)}
     questions = sorted({(kind, variant) for kind in selection.kinds for variant in selection.variants})
-    for project, place in catalog.pairs():
+    for project, place in pairs:
         if project in projects and place in places:
             for kind, variant in questions:
                 yield (
@@ -222,10 +236,29 @@ def unique_numbers(catalog: Catalog) -> dict[str, int]:
     return {next(iter(names)): number for number, names in zones.items() if len(names) == 1}
 
 
-def configured_projects(globs: Iterable[str]) -> tuple[Project, ...]:
-    """Give the project ids among the configured *globs*, or `default` where there are none: for a refused list."""
-    names = sorted({glob for glob in globs if not _WILDCARD & set(glob)})
-    return tuple(Project(name) for name in names) or (Project(DEFAULT_PROJECT),)
+def configured_projects(
+    globs: Iterable[str], last: Catalog | None = None
+) -> tuple[tuple[Project, ...], tuple[str, ...]]:
+    """
+    Give the projects that the configured *globs* name, for where no list tells what there is; and the unknown names.
+
+    Ids stand for themselves, names for the projects that the *last* good catalog calls so. Without any word that is no
+    glob it is `default`.
+    """
+    words = sorted({glob for glob in globs if not _WILDCARD & set(glob)})
+    if not words:
+        return (Project(DEFAULT_PROJECT),), ()
+    listed = last.projects if last else ()
+    found: set[Project] = set()
+    unknown: list[str] = []
+    for word in words:
+        known = [project for project in listed if word == project.project_id]
+        known = known or [project for project in listed if word == project.name and word != DEFAULT_PROJECT]
+        if not known and (word == DEFAULT_PROJECT or _PROJECT_ID.fullmatch(word)):
+            known = [Project(word)]
+        found.update(known)
+        unknown += [] if known else [word]
+    return tuple(sorted(found)), tuple(unknown)
 
 
 def configured_catalog(places: Iterable[tuple[str, str, str | None]], projects: tuple[Project, ...]) -> Catalog:
@@ -244,6 +277,8 @@ def configured_catalog(places: Iterable[tuple[str, str, str | None]], projects: 
 
 
 _WILDCARD = frozenset("*?[")
+#: Every brand writes them so; anything else is a name, which no request may send.
+_PROJECT_ID = re.compile(r"org-[\w-]+", re.ASCII)
 
 
 def _has_shrunk(previous: Catalog, present: Catalog) -> bool:

@@ -159,7 +159,8 @@ def guarded(call: Callable[[], Any], context: CliContext) -> int:
         _show_usage(exc, context)
         code = ExitCode.USAGE
     except CrawlerError as exc:
-        context.say(f"Error: {exc}", level="error")
+        if not exc.was_told:
+            context.say(f"Error: {exc}", level="error")
         code = exc.exit_code
     except (KeyboardInterrupt, click.Abort):
         context.say("Interrupted.", level="error")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from crawler.records import Knowledge
 
-_NOTHING_YET = "Nothing is recorded yet: `crawler run` asks the cloud and records what it says."
+NOTHING_YET = "Nothing is recorded yet: `crawler run` asks the cloud and records what it says."
 #: Words of a list that are told before the rest is only counted.
 _FEW = 6
 
@@ -27,7 +27,7 @@ def unheard_image(conn: Connection, wanted: str, *, by_id: bool) -> EmptySelecti
     from crawler.store.vocabulary import first_run_at, known_words
 
     if first_run_at(conn) is None:
-        return UnknownKnowledge(_NOTHING_YET)
+        return UnknownKnowledge(NOTHING_YET)
     known = known_words(conn, "name") | (known_words(conn, "image_id") if by_id else set())
     near = nearest(wanted, known) or sorted(word for word in known if wanted.strip().casefold() in word.casefold())
     hint = f"; the nearest: {', '.join(near[:3])}" if near else "; `crawler images` lists what it knows"
@@ -43,7 +43,7 @@ def require_zone(conn: Connection, zone: str) -> None:
     if any(part_fits("zone", word, [zone]) for word in known):
         return
     if first_run_at(conn) is None:
-        raise UnknownKnowledge(_NOTHING_YET)
+        raise UnknownKnowledge(NOTHING_YET)
     near = nearest(zone, known) or (sorted(known) if len(known) <= _FEW else [])
     hint = f"; the nearest: {', '.join(near)}" if near else "; `crawler status` lists the zones"
     raise EmptySelection(visible(f"The history knows no zone {zone!r}{hint}."))
@@ -57,7 +57,7 @@ def require_observed(conn: Connection, known: Iterable[Knowledge | None], at: da
         return
     first = first_run_at(conn)
     if first is None:
-        raise UnknownKnowledge(_NOTHING_YET)
+        raise UnknownKnowledge(NOTHING_YET)
     moment = tell_moment(at, zone)
     if at < first:
         raise UnknownKnowledge(

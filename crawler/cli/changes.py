@@ -11,8 +11,8 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, explain_empty
-from crawler.errors import UsageError
+from crawler.cli.selection import check_selection, say_empty
+from crawler.errors import ExitCode, UsageError
 from crawler.model import EVENT_WORDS, LARGEST_ID, RE_ISSUED
 from crawler.moments import NO_TIME
 
@@ -97,7 +97,7 @@ def changes(
     events: tuple[str, ...],
     fmt: str,
     selected: Selected,
-) -> None:
+) -> ExitCode:
     """
     Show what changed, oldest first.
 
@@ -119,4 +119,5 @@ def changes(
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""
             what += f" after the cursor {after}" if after else ""
-            context.say(explain_empty(context, conn, selected, what=what, at=until).sentence)
+            return say_empty(context, conn, selected, what=what, at=until)
+    return ExitCode.DONE

@@ -14,7 +14,8 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options_without
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.safe import visible
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, say_empty
+from crawler.errors import ExitCode
 from crawler.moments import NO_TIME
 
 FIELDS = (
@@ -54,7 +55,9 @@ def _columns(first: str, second: str) -> tuple[Column, ...]:
 @click.option("--at", type=MOMENT, metavar="TIME", help="As of a past moment: 2026-06-01, 2026-06-01T12:00, 7d, 90m.")
 @reader_options_without("region", "zone")
 @pass_cli
-def compare(context: CliContext, first: str, second: str, at: datetime | None, fmt: str, selected: Selected) -> None:
+def compare(
+    context: CliContext, first: str, second: str, at: datetime | None, fmt: str, selected: Selected
+) -> ExitCode:
     """
     Show two zones side by side by image name, as ids differ per zone.
 
@@ -76,7 +79,7 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
         shown: list[dict[str, Any]] = [row.as_dict() for row in rows]
         if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=FIELDS):
             what = visible(f"images in {first} or {second}")
-            context.say(explain_empty(context, conn, selected, what=what, at=at).sentence)
+            return say_empty(context, conn, selected, what=what, at=at)
     counts = Counter[str](row.result for row in rows)
     words = {
         "same": "same",
@@ -88,3 +91,4 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
     if rows and fmt == "table":
         told = ", ".join(f"{counts[result]} {word}" for result, word in words.items() if counts[result])
         context.say(visible(f"{told}."))
+    return ExitCode.DONE

@@ -12,7 +12,8 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.safe import visible
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, say_empty
+from crawler.errors import ExitCode
 from crawler.model import RE_ISSUED
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ COLUMNS = (
 @click.argument("image", metavar="ID-OR-NAME")
 @reader_options
 @pass_cli
-def history(context: CliContext, image: str, fmt: str, selected: Selected) -> None:
+def history(context: CliContext, image: str, fmt: str, selected: Selected) -> ExitCode:
     """
     Show every interval of an image in every target, and when nobody knew.
 
@@ -84,9 +85,10 @@ def history(context: CliContext, image: str, fmt: str, selected: Selected) -> No
         rows = answers.history(conn, ids, selected.filters(), now=now, stale_after=settings.stale_after)
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
-            context.say(explain_empty(context, conn, selected, what=f"intervals of {visible(image)}").sentence)
-        elif ids == [image] and fmt == "table":
+            return say_empty(context, conn, selected, what=f"intervals of {visible(image)}")
+        if ids == [image] and fmt == "table":
             _say_chain(context, conn, rows, image)
+    return ExitCode.DONE
 
 
 def _with_gaps(rows: Sequence[HistoryRow]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, say_empty
 from crawler.errors import ExitCode
 
 FIELDS = (
@@ -67,7 +67,5 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
         )
         count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
         if not count:
-            why = explain_empty(context, conn, selected, what="images", at=at, with_retired=retired)
-            context.say(why.sentence)
-            return why.code
+            return say_empty(context, conn, selected, what="images", at=at, with_retired=retired)
     return ExitCode.DONE

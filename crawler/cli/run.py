@@ -67,7 +67,8 @@ def run(
     """
     if offline and not dry_run:
         raise UsageError("--offline goes with --dry-run: a run has to ask.")
-    settings = _narrowed(context.settings(), selected)
+    # What a run that nobody watches warns of is told with the conditions, once.
+    settings = _narrowed(context.settings(quiet=not (dry_run or _is_watched(context))), selected)
     restriction = _restriction(selected)
     if dry_run:
         return _preview(context, settings, restriction, offline=offline, as_json=as_json)
@@ -80,7 +81,7 @@ def run(
             write_out([json_line(result.summary.as_dict()), "\n"])
         except OutputLost as exc:  # the run was made and is recorded: the exit code goes on saying how it went
             context.say(f"Warning: {exc}", level="warning")
-    _tell(context, result, news, is_restricted=not selected.is_all)
+    _tell(context, result, news)
     return result.exit_code
 
 
@@ -91,7 +92,7 @@ def _locked(
     *,
     wait_seconds: float,
     send: bool,
-) -> tuple[RunResult | None, tuple[str, ...]]:
+) -> tuple[RunResult | None, str]:
     """Run with the locks held, between two pings; None where another run holds them and that is no news."""
     from crawler.store.lock import first_to_tell, take_locks
 
@@ -107,7 +108,7 @@ def _locked(
         is_news = exc.since is None or _has_outlived(settings, exc.since, context.clock())
         if _is_watched(context) or (is_news and first_to_tell(settings.database, exc)):
             raise
-        return None, ()
+        return None, ""
     except BaseException as exc:
         switch = switch or _switch(settings, is_whole=is_whole)
         code = exc.exit_code if isinstance(exc, CrawlerError) else ExitCode.INTERNAL
@@ -139,22 +140,20 @@ def _has_outlived(settings: Settings, since: datetime, now: datetime) -> bool:
     return (now - since).total_seconds() > deadline + settings.report_deadline_seconds + GRACE_SECONDS
 
 
-def _tell(context: CliContext, result: RunResult, news: tuple[str, ...], *, is_restricted: bool) -> None:
+def _tell(context: CliContext, result: RunResult, news: str) -> None:
     """Say to a person how the run went; where nobody watches only what is news."""
     from crawler.ops.telling import told
 
-    is_done = result.exit_code == ExitCode.DONE
-    level = "info" if is_done else "warning"
+    is_done = result.exit_code == ExitCode.DONE and not result.report_problems
     if context.log_format == "json":
         summary = {**result.summary.as_dict(), "exit_code": int(result.exit_code)}
-        context.say(f"run {result.summary.run} {result.summary.status}", level="warning", summary=summary)
-        news = tuple(text for text in news if not text.startswith("crawler run "))
-    elif _is_watched(context) or (is_restricted and not is_done):
-        lines = [told(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
-        context.say(_visible_lines("\n".join(lines)), level=level if not result.report_problems else "warning")
+        context.say(f"run {result.summary.run} {result.summary.status}", level="warning", summary=summary, news=news)
         return
-    for text in news:
-        context.say(_visible_lines(text), level="warning")
+    if _is_watched(context):
+        lines = [told(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
+        news = "\n".join(lines)
+    if news:
+        context.say(_visible_lines(news), level="info" if _is_watched(context) and is_done else "warning")
 
 
 def _visible_lines(text: str) -> str:
@@ -198,12 +197,13 @@ def _crawl(
     *,
     send: bool,
     is_whole: bool,
-) -> tuple[RunResult, tuple[str, ...]]:
+) -> tuple[RunResult, str]:
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
     import asyncio
 
     from crawler.fetch import Timing
-    from crawler.ops.after import after
+    from crawler.ops.after import news_of, write_metrics
+    from crawler.ops.remembering import is_first_error
     from crawler.pipeline import crawl, report
     from crawler.store.engine import opened
     from crawler.store.migrate import ensure_schema
@@ -228,9 +228,18 @@ def _crawl(
     settings = _fitting_in(settings)
     with rare_collections(), opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
-        result = asyncio.run(go())
-        news = after(settings, engine, result, now=context.clock()) if is_whole else ()
-        return result, news
+        try:
+            result = asyncio.run(go())
+        except CrawlerError as exc:
+            exc.was_told = not (
+                _is_watched(context)
+                or restriction is not None
+                or is_first_error(settings, engine, fence, exc, context.clock())
+            )
+            raise
+        if is_whole:
+            write_metrics(settings, engine, result, now=context.clock())
+        return result, news_of(settings, engine, fence, result, now=context.clock())
 
 
 def _fitting_in(settings: Settings) -> Settings:
@@ -262,19 +271,21 @@ def _preview(
     from crawler.store.engine import opened
 
     has_history = parse_address(settings.database).may_exist
-    if not has_history and offline:
-        raise EmptySelection("There is no history yet to take the catalog from; leave out --offline to ask the cloud.")
     with opened(settings.database, read_only=True) if has_history else nullcontext() as engine:
-        targets, notices = asyncio.run(
+        found = asyncio.run(
             preview(settings, engine, timing=Timing(clock=context.clock), restriction=restriction, offline=offline)
         )
-    for notice in notices:
+    for notice in found.notices:
         context.say(visible(notice), level="warning")
+    if offline and not found.targets:
+        raise EmptySelection("There is no catalog yet to take the targets from; leave out --offline to ask the cloud.")
     if as_json:
-        write_out([json_line([target.as_dict() for target in targets]), "\n"])
+        write_out([json_line([target.as_dict() for target in found.targets]), "\n"])
     else:
-        write_out(f"{visible(str(target))}\n" for target in targets)
-    return ExitCode.DONE
+        write_out(f"{visible(str(target))}\n" for target in found.targets)
+    if found.is_refused:
+        return ExitCode.CREDENTIALS
+    return ExitCode.DONE if found.targets else ExitCode.NOTHING_OBSERVED
 
 
 @contextmanager

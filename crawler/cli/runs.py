@@ -112,6 +112,7 @@ def describe(summary: RunSummary, zone: tzinfo) -> Iterator[str]:
     yield f"baseline  {_counts(summary.baseline)}"
     yield f"changes   {_counts(summary.told_changes())}"
     yield f"requests  {_counts(summary.requests)}"
+    yield f"reports   {_counts(summary.reports)}"
     for notice in summary.notices:
         yield f"notice    {visible(notice)}"
     for failure in summary.failures:

@@ -17,6 +17,7 @@ from crawler.errors import UsageError
 
 if TYPE_CHECKING:
     from crawler.ops.schedule import Installation
+    from crawler.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -104,14 +105,14 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
     path = parse_address(settings.database).path
     textfile = settings.metrics_textfile
     folders = [str(item.absolute().parent) for item in (path, textfile) if item is not None]
-    program = _program()
-    if source is None and path is not None:
-        program = (*program, "--database", str(path))
+    # Where the configuration says it, it stays there: it may change, and may hold a secret.
+    is_named = context.database is not None or (source is None and path is not None)
     deadlines = [account.limits.run_deadline_seconds for account in settings.accounts]
     return Installation(
-        program=program,
+        program=_program(),
         config=str(source.absolute()) if source else None,
         database=str(path) if path is not None else None,
+        option=_without_secret(settings) if is_named else None,
         user=getpass.getuser(),
         folders=tuple(dict.fromkeys(folders)),
         credentials=tuple((name, str(file)) for name, file in needs.credentials),
@@ -120,6 +121,19 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
         minutes=minutes,
         image=image or f"crawler:{__version__}",
     )
+
+
+def _without_secret(settings: Settings) -> str:
+    """Give the database as an option names it; raise UsageError for a URL with a password, which no file here holds."""
+    from crawler.store.address import masked, parse_address
+
+    path = parse_address(settings.database).path
+    if path is None and masked(settings.database) != settings.database:
+        raise UsageError(
+            "--database holds a password, and these files hold no secret: put the address into the configuration, as "
+            "`database_file`, or leave the password to ~/.pgpass."
+        )
+    return str(path) if path is not None else settings.database
 
 
 def _names_accounts(source: Path | None) -> list[bool]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from crawler.cli.asking import reasons
+from crawler.cli.asking import NOTHING_YET, reasons
 from crawler.cli.context import CliContext
 from crawler.cli.options import TARGET_PARTS, Selected
 from crawler.cli.safe import visible
@@ -64,10 +64,25 @@ def unheard(conn: Connection, part: str, globs: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emptiness:
-    """Why an answer is empty, and the exit code of a question about what is there."""
+    """Why an answer is empty, and the exit code of a question about images or their changes."""
 
     sentence: str
     code: ExitCode = ExitCode.DONE
+
+
+def say_empty(
+    context: CliContext,
+    conn: Connection,
+    selected: Selected,
+    *,
+    what: str,
+    at: datetime | None = None,
+    with_retired: bool = True,
+) -> ExitCode:
+    """Say why there are no *what* to show, and give the exit code: 8 where nobody has observed what was asked."""
+    why = explain_empty(context, conn, selected, what=what, at=at, with_retired=with_retired)
+    context.say(why.sentence)
+    return why.code
 
 
 def explain_empty(
@@ -85,7 +100,7 @@ def explain_empty(
     zone = context.history_settings().timezone
     first = first_run_at(conn)
     if first is None:
-        return Emptiness(sentence="Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
+        return Emptiness(sentence=NOTHING_YET, code=ExitCode.UNKNOWN)
     if at is not None and at < first:
         return Emptiness(
             sentence=f"Nothing was recorded by {show_moment(at, zone)}: "

@@ -12,7 +12,8 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.safe import visible
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, say_empty
+from crawler.errors import ExitCode
 from crawler.model import normalise_name
 from crawler.moments import NO_TIME, show_moment
 
@@ -64,7 +65,7 @@ COLUMNS = (
 @click.option("--retired", is_flag=True, help="Also targets that are retired or deselected.")
 @reader_options
 @pass_cli
-def where(context: CliContext, name: str, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> None:
+def where(context: CliContext, name: str, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> ExitCode:
     """
     Show where an image NAME is: present since when, withdrawn, unknown, or never offered.
 
@@ -95,10 +96,11 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
             require_observed(conn, [], at or now, settings.timezone)
         shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
-            context.say(explain_empty(context, conn, selected, what="targets", at=at, with_retired=retired).sentence)
+            return say_empty(context, conn, selected, what="targets", at=at, with_retired=retired)
     for rollout in rollouts(rows) if fmt == "table" else ():
         for line in _summary(rollout, rows, settings.timezone):
             context.say(line)
+    return ExitCode.DONE
 
 
 def _glances(rows: Sequence[WhereRow]) -> Iterator[dict[str, Any]]:

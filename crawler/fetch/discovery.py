@@ -169,15 +169,16 @@ def _places(document: Mapping[str, Any]) -> tuple[tuple[Place, ...] | None, tupl
 
 def _projects(document: Mapping[str, Any]) -> tuple[tuple[Project, ...] | None, tuple[str, ...]]:
     rows, problems = _rows(document, "GetProjectList", "ProjectSet")
-    names: dict[str, str] = {}
+    found: dict[str, Project] = {}
     for row in rows:
         project_id = _text(row, "ProjectId")
         if _is_name(project_id):
-            names.setdefault(project_id, _text(row, "ProjectName"))
-    if rows and not names:
+            is_default = field_of(row, "IsDefault") is True
+            found.setdefault(project_id, Project(project_id, _text(row, "ProjectName"), is_default))
+    if rows and not found:
         problems = ("GetProjectList: no row names a project",)
     problems += _too_long(rows, "GetProjectList", "ProjectId")
-    return tuple(Project(project_id, names[project_id]) for project_id in sorted(names)) or None, problems
+    return tuple(found[project_id] for project_id in sorted(found)) or None, problems
 
 
 def _is_name(text: str) -> bool:

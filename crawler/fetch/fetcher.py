@@ -228,7 +228,7 @@ class Fetcher:
             self._lanes.released(entry)
         elif self._lanes.unanswered(entry, self._timing.monotonic()):
             lane = entry.lane
-            logger.warning("%s/%s does not answer: left alone for a while", entry.target.account, lane.region)
+            logger.info("%s/%s does not answer: left alone for a while", entry.target.account, lane.region)
         self._wake()
         return refusal
 

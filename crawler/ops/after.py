@@ -13,31 +13,39 @@ from sqlalchemy import Engine
 from crawler.ops import facts
 from crawler.ops.conditions import compare, paragraph
 from crawler.ops.metrics import exposition
+from crawler.ops.remembering import Remembered
 from crawler.pipeline import RunResult
 from crawler.settings import Settings
-from crawler.store.engine import read
+from crawler.store.engine import Fence, read
 
 logger = logging.getLogger(__name__)
 
 
-def after(settings: Settings, engine: Engine, result: RunResult, *, now: datetime) -> tuple[str, ...]:
-    """Write the metrics, and give the paragraphs that are news; raises DatabaseUnavailable."""
+def news_of(settings: Settings, engine: Engine, fence: Fence, result: RunResult, *, now: datetime) -> str:
+    """
+    Give what began, changed or ended with a run, as one paragraph (empty: nothing), and remember that it was told.
+
+    Raises DatabaseUnavailable.
+    """
     summary = result.summary
     with read(engine) as conn:
-        before = facts.known_before(conn, summary)
-        news = compare(before, facts.known_of(conn, summary), at=summary.finished_at or now)
-        is_new_trouble = bool(result.report_problems) and facts.report_trouble_is_news(conn, settings, summary, now=now)
-        gauges = facts.gauges(conn, now=now, rates=result.rates) if settings.metrics_textfile else None
-    said = [text] if (text := paragraph(summary, news, zone=settings.timezone)) else []
-    if is_new_trouble:
-        said += [f"Warning: {problem}" for problem in result.report_problems]
-    if settings.metrics_textfile is not None and gauges is not None:
-        try:
-            write_atomically(settings.metrics_textfile, exposition(summary, int(result.exit_code), gauges))
-        except OSError as exc:
-            # No mail for each run: the metrics that stand still raise an alert, and the doctor says why.
-            logger.info("the metrics cannot be written to %s: %s", settings.metrics_textfile, exc.strerror)
-    return tuple(said)
+        remembered = Remembered(conn, settings, result)
+    news, standing = compare(remembered.before, remembered.found, at=summary.finished_at or now)
+    remembered.keep(engine, fence, standing)
+    return paragraph(summary, news, zone=settings.timezone)
+
+
+def write_metrics(settings: Settings, engine: Engine, result: RunResult, *, now: datetime) -> None:
+    """Write the metrics file, where there is to be one; raises DatabaseUnavailable."""
+    if settings.metrics_textfile is None:
+        return
+    with read(engine) as conn:
+        gauges = facts.gauges(conn, now=now, rates=result.rates)
+    try:
+        write_atomically(settings.metrics_textfile, exposition(result.summary, int(result.exit_code), gauges))
+    except OSError as exc:
+        # No mail for each run: the metrics that stand still raise an alert, and the doctor says why.
+        logger.info("the metrics cannot be written to %s: %s", settings.metrics_textfile, exc.strerror)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,16 +1,18 @@
 """
 What a run under cron says: a condition that begins, changes or ends is one paragraph; one that merely lasts is nothing.
 
-Pure. A condition is what goes wrong in the same way in one region of one account; two runs are compared by what was
-recorded of them, so that nothing has to be remembered elsewhere.
+Pure. What was told of conditions that have not ended is remembered between runs (`Standing`) and compared with what a
+run found. A condition of targets is what goes wrong in the same way in one region of one account, or what keeps the
+account from being asked. Of a target that a run did not ask nothing new is known: what was told of it stands.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
+from typing import Literal
 
 from crawler.model import Target
 from crawler.moments import zone_name
@@ -18,11 +20,17 @@ from crawler.records import RunSummary
 
 #: Conditions told one by one; the rest are counted.
 TOLD = 12
+#: Regions of one condition that are named; the rest are counted.
+REGIONS = 8
 #: A condition that spread to so many times as many targets is told again.
 SPREAD = 2
-#: Which targets are skipped at a deadline differs from run to run, so these are one condition per account.
-_ANYWHERE = frozenset({"skipped"})
 _UNSTEADY = re.compile(r"\[[^\]]*\]|\d+")
+
+Key = tuple[str, ...]
+"""What makes two runs' findings one condition: the account (empty: none), its sort, and what tells it from others."""
+
+Sort = Literal["trouble", "notice", "event", "warning", "way", "report", "error", "lock"]
+"""The second part of a key. An `event` has no end worth a word; the others have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,24 +45,74 @@ class Trouble:
     request_uuid: str = ""
     since: datetime
 
+    @property
+    def is_about_target(self) -> bool:
+        """Tell whether the target itself was asked and answered, or did not answer."""
+        return self.outcome != "skipped" and self.failure_class != "credential"
+
+    @property
+    def key(self) -> Key:
+        """Give the condition that this is part of."""
+        if self.failure_class in ("credential", "account_stopped"):
+            return (self.target.account, "trouble", "", "refused")
+        if self.failure_class == "transient" or (self.outcome, self.failure_class) == ("skipped", "circuit"):
+            # A region in trouble says so now with one code, now with another, now not at all.
+            return (self.target.account, "trouble", self.target.region, "transient")
+        if self.outcome == "skipped":
+            # Which targets are skipped at a deadline differs from run to run.
+            return (self.target.account, "trouble", "", self.failure_class or "")
+        return (self.target.account, "trouble", self.target.region, self.label)
+
+    @property
+    def label(self) -> str:
+        """Give what it is called: `failed (defect, RetCode 160)`."""
+        code = f", RetCode {self.ret_code}" if self.ret_code is not None else ""
+        return f"{self.outcome}{f' ({self.failure_class}{code})' if self.failure_class else ''}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What is recorded of one run."""
+class Fact:
+    """Anything else that lasts and is told once: what was noticed, warned of, or could not be delivered."""
+
+    key: Key
+    sentence: str
+    #: Told again when it grows to twice as much.
+    size: int = 1
+    #: The targets that said so; none where it is about no target.
+    targets: frozenset[Target] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A condition that was told and whose end was not."""
+
+    key: Key
+    since: datetime
+    #: How large it was when it was last told.
+    size: int
+    #: What it is called when it is over.
+    told: str
+    targets: frozenset[Target] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a run found."""
 
     troubles: Sequence[Trouble] = ()
-    notices: Sequence[str] = ()
+    facts: Sequence[Fact] = ()
+    #: Of the targets of standing conditions: those that the run asked, or that are asked no more …
+    asked: Collection[Target] = ()
+    #: … and those whose answers it read, which alone says something about notices.
+    read: Collection[Target] = ()
 
 
-NOTHING_KNOWN = Known()
-
-_Place = tuple[str, str]
-_Kind = tuple[str, str | None, int | None]
+Memory = Mapping[Key, Standing]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What differs between two runs, a sentence each."""
+    """What differs from what was told before, a sentence each."""
 
     began: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -69,34 +127,142 @@ class News:
         return bool(self.began or self.changed or self.ended or self.noted or self.no_longer)
 
 
-def compare(before: Known, now: Known, *, at: datetime) -> News:
-    """Give what began, changed or ended between two runs; *at* is the end of the later one."""
-    old, new = _conditions(before.troubles), _conditions(now.troubles)
-    fresh, over = new.keys() - old.keys(), old.keys() - new.keys()
-    turned = {place for place, _ in fresh} & {place for place, _ in over}
-    spread = {key for key in new.keys() & old.keys() if len(new[key]) >= SPREAD * len(old[key])}
-    began = [_told(new[key]) for key in sorted(fresh, key=str) if key[0] not in turned]
-    changed = [
-        f"{_told(new[key])} (before: {_kind(next(old[other][0] for other in over if other[0] == key[0]))})"
-        for key in sorted(fresh, key=str)
-        if key[0] in turned
-    ]
-    changed += [f"{_told(new[key])} (before: {_count(old[key])})" for key in sorted(spread, key=str)]
-    ended = [
-        f"{_where(old[key])}: {_kind(old[key][0])}, for {_span(old[key], at)}"
-        for key in sorted(over, key=str)
-        if key[0] not in turned
-    ]
-    known = {_steady(notice) for notice in before.notices}
-    present = {_steady(notice) for notice in now.notices}
-    return News(
-        began=tuple(began),
-        changed=tuple(changed),
-        ended=tuple(ended),
-        noted=tuple(notice for notice in now.notices if _steady(notice) not in known),
-        no_longer=tuple(notice for notice in before.notices if _steady(notice) not in present),
-        lasting=len(new.keys() & old.keys() - spread),
+def compare(before: Memory, found: Found, *, at: datetime) -> tuple[News, Memory]:
+    """Give what began, changed or ended, and what is to be remembered; *at* is the end of the run."""
+    troubles = _Troubles({key: told for key, told in before.items() if key[1] == "trouble"}, found)
+    facts = {key: told for key, told in before.items() if key[1] != "trouble"}
+    noted, grown, gone, kept = _facts(facts, found, at)
+    lasting = len(troubles.lasting) + len(kept.keys() & facts.keys()) - len(grown)
+    news = News(
+        began=tuple(troubles.began()),
+        changed=(*troubles.changed(), *grown),
+        ended=tuple(troubles.ended(at)),
+        noted=tuple(noted),
+        no_longer=tuple(gone),
+        lasting=lasting,
     )
+    return news, troubles.remembered() | kept
+
+
+class _Troubles:
+    """The conditions of targets: what was told of them beside what the run found."""
+
+    def __init__(self, before: Memory, found: Found) -> None:
+        self._before = before
+        self._rows: dict[Key, list[Trouble]] = {}
+        for row in found.troubles:
+            self._rows.setdefault(row.key, []).append(row)
+        for rows in self._rows.values():
+            rows.sort(key=lambda row: (row.outcome == "skipped", row.target))
+        asked = frozenset(found.asked)
+        self._members = {key: frozenset(row.target for row in rows) for key, rows in self._rows.items()}
+        for key, told in before.items():
+            members = (told.targets - asked) | self._members.get(key, frozenset())
+            if members:
+                self._members[key] = members
+        self._fresh = self._rows.keys() - before.keys()
+        self._over = before.keys() - self._members.keys()
+        self._spread = {
+            key for key in self._rows.keys() & before.keys() if len(self._members[key]) >= SPREAD * before[key].size
+        }
+        self._in_trouble = frozenset().union(*self._members.values())
+        #: What was told of a target, where that is not so any more.
+        self._left = {
+            target: told
+            for key, told in sorted(before.items())
+            if key[2]
+            for target in told.targets - self._members.get(key, frozenset())
+        }
+
+    @property
+    def lasting(self) -> set[Key]:
+        return set(self._members.keys() - self._fresh - self._spread)
+
+    def began(self) -> list[str]:
+        """Tell what is new, the same in several regions at once in one sentence."""
+        rows = [row for key in self._fresh for row in self._rows[key] if not self._turned(key)]
+        return [_told(same) for same in _alike(rows)]
+
+    def changed(self) -> list[str]:
+        """Tell what was something else before, or is larger by far."""
+        sentences = []
+        for key in sorted(self._fresh):
+            if was := self._turned(key):
+                sentences.append((f"(before: {was.told})", self._rows[key]))
+        for key in sorted(self._spread):
+            sentences.append((f"(before: {_count(self._before[key].size)})", self._rows[key]))
+        for key in sorted(self._over):
+            told = self._before[key]
+            moved = self._moved(told) if key[2] else []
+            if (
+                moved
+                and not told.targets - self._in_trouble
+                and not any(row.key in self._fresh | self._spread for row in moved)
+            ):
+                sentences.append((f"(before: {told.told})", moved))
+        merged: dict[tuple[str, str, str], list[Trouble]] = {}
+        for before, rows in sentences:
+            merged.setdefault((before, rows[0].target.account, _likeness(rows[0])), []).extend(rows)
+        return [f"{_told(rows)} {before}" for (before, _, _), rows in merged.items()]
+
+    def ended(self, at: datetime) -> list[str]:
+        """Tell what is over, of the targets that are in no trouble at all now."""
+        merged: dict[tuple[str, bool, str], list[Target]] = {}
+        for key in sorted(self._over):
+            told, is_of_account = self._before[key], not key[2]
+            well = told.targets if is_of_account else told.targets - self._in_trouble
+            what = f"{told.told}, for {_span(told.since, at)}"
+            merged.setdefault((key[0], is_of_account, what), []).extend(sorted(well))
+        return [
+            f"{_where(targets, is_of_account=is_of_account)}: {what}"
+            for (_, is_of_account, what), targets in merged.items()
+            if targets
+        ]
+
+    def remembered(self) -> dict[Key, Standing]:
+        """Give what stands after the run."""
+        kept: dict[Key, Standing] = {}
+        for key, members in self._members.items():
+            if key in self._fresh:
+                rows = self._rows[key]
+                since = min(row.since for row in rows)
+                kept[key] = Standing(key=key, since=since, size=len(members), told=rows[0].label, targets=members)
+            else:
+                size = len(members) if key in self._spread else self._before[key].size
+                kept[key] = replace(self._before[key], size=size, targets=members)
+        return kept
+
+    def _turned(self, key: Key) -> Standing | None:
+        """Give what was told before of targets of a fresh condition, where it is this instead now."""
+        return next((self._left[row.target] for row in self._rows[key] if row.target in self._left), None)
+
+    def _moved(self, told: Standing) -> list[Trouble]:
+        return [row for rows in self._rows.values() for row in rows if row.target in told.targets]
+
+
+def _facts(before: Memory, found: Found, at: datetime) -> tuple[list[str], list[str], list[str], dict[Key, Standing]]:
+    """Give what is noted, what is told again, what is no longer so, and what stands."""
+    noted, grown, gone, kept = [], [], [], {}
+    read = frozenset(found.read)
+    for fact in found.facts:
+        told = before.get(fact.key)
+        if told is None:
+            noted.append(fact.sentence)
+            kept[fact.key] = Standing(key=fact.key, since=at, size=fact.size, told=fact.sentence, targets=fact.targets)
+            continue
+        size = told.size
+        if fact.size >= SPREAD * told.size:
+            grown.append(fact.sentence)
+            size = fact.size
+        kept[fact.key] = replace(told, size=size, targets=(told.targets - read) | fact.targets)
+    for key, told in before.items():
+        if key in kept:
+            continue
+        if left := told.targets - read:
+            kept[key] = replace(told, targets=left)
+        elif key[1] != "event":
+            gone.append(told.told)
+    return noted, grown, gone, kept
 
 
 def paragraph(summary: RunSummary, news: News, *, zone: tzinfo) -> str:
@@ -122,45 +288,51 @@ def paragraph(summary: RunSummary, news: News, *, zone: tzinfo) -> str:
     return "\n".join(lines)
 
 
+def steady(sentence: str) -> str:
+    """Give a sentence without what differs each time: counts and request ids."""
+    return _UNSTEADY.sub("#", sentence)
+
+
 def _counts(targets: Mapping[str, int]) -> dict[str, int]:
     return {name: targets[name] for name in ("ok", "held", "denied", "failed", "skipped") if targets[name]}
 
 
-def _conditions(troubles: Iterable[Trouble]) -> dict[tuple[_Place, _Kind], list[Trouble]]:
-    found: dict[tuple[_Place, _Kind], list[Trouble]] = {}
-    for trouble in troubles:
-        region = "" if trouble.outcome in _ANYWHERE else trouble.target.region
-        key = ((trouble.target.account, region), (trouble.outcome, trouble.failure_class, trouble.ret_code))
-        found.setdefault(key, []).append(trouble)
-    return {key: sorted(rows, key=lambda row: row.target) for key, rows in found.items()}
+def _alike(rows: Iterable[Trouble]) -> list[list[Trouble]]:
+    """Give those together that go wrong in the same way in one account, in whatever region."""
+    groups: dict[tuple[str, str], list[Trouble]] = {}
+    for row in sorted(rows, key=lambda row: (row.outcome == "skipped", row.target)):
+        groups.setdefault((row.target.account, _likeness(row)), []).append(row)
+    return [groups[name] for name in sorted(groups)]
+
+
+def _likeness(row: Trouble) -> str:
+    """Give the same for what is one thing to a reader: the same code, or where there may be several the same words."""
+    return f"transient {steady(row.message)}" if row.key[-1] == "transient" else row.key[-1]
 
 
 def _told(rows: Sequence[Trouble]) -> str:
     first = rows[0]
     request = f" [{first.request_uuid}]" if first.request_uuid else ""
-    return f"{_where(rows)} {first.outcome}: {first.message or first.failure_class or 'no reason given'}{request}"
+    where = _where([row.target for row in rows], is_of_account=not first.key[2])
+    return f"{where} {first.outcome}: {first.message or first.failure_class or 'no reason given'}{request}"
 
 
-def _where(rows: Sequence[Trouble]) -> str:
-    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    return f"{rows[0].target}{more}"
+def _where(targets: Sequence[Target], *, is_of_account: bool) -> str:
+    """Name the account and how many of its *targets* there are, or the first and how many more."""
+    if is_of_account:
+        return f"{targets[0].account} ({_count(len(set(targets)))})"
+    others = len(set(targets)) - 1
+    regions = sorted({target.region for target in targets})
+    named = f" in {', '.join(regions[:REGIONS])}" if len(regions) > 1 else ""
+    unnamed = f" and {len(regions) - REGIONS} more regions" if len(regions) > REGIONS else ""
+    return f"{targets[0]}{f' and {others} more' if others else ''}{named}{unnamed}"
 
 
-def _kind(row: Trouble) -> str:
-    code = f", RetCode {row.ret_code}" if row.ret_code is not None else ""
-    return f"{row.outcome}{f' ({row.failure_class}{code})' if row.failure_class else ''}"
+def _count(targets: int) -> str:
+    return f"{targets} {'target' if targets == 1 else 'targets'}"
 
 
-def _count(rows: Sequence[Trouble]) -> str:
-    return f"{len(rows)} {'target' if len(rows) == 1 else 'targets'}"
-
-
-def _span(rows: Sequence[Trouble], at: datetime) -> str:
-    minutes = max(1, round((at - min(row.since for row in rows)).total_seconds() / 60))
+def _span(since: datetime, at: datetime) -> str:
+    minutes = max(1, round((at - since).total_seconds() / 60))
     hours, days = round(minutes / 60), round(minutes / 1440)
     return f"{minutes} min" if minutes < 120 else f"{hours} h" if hours < 48 else f"{days} days"
-
-
-def _steady(notice: str) -> str:
-    """Give a notice without what differs each time: counts and request ids."""
-    return _UNSTEADY.sub("#", notice)

@@ -178,13 +178,21 @@ def _discovered(settings: Settings, account: AccountSettings, discovery: Discove
             "name the project ids under `projects`, where the default project is not meant",
             about=name,
         )
+    configured, unknown = configured_projects(account.projects)
+    if discovery.projects is None and unknown:
+        yield warn(
+            "catalog",
+            f"without the list of projects nobody knows the ids of {', '.join(map(repr, unknown))}",
+            "give the ids (org-…) under `projects`",
+            about=name,
+        )
     if discovery.places is None:
         if not account.places:
             return
         places = [(place.region, place.zone, place.project) for place in account.places]
-        catalog = configured_catalog(places, discovery.projects or configured_projects(account.projects))
+        catalog = configured_catalog(places, discovery.projects or configured)
     else:
-        projects = discovery.projects or configured_projects(account.projects)
+        projects = discovery.projects or configured
         catalog = Catalog(projects=projects, places=discovery.places)
     asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
     zones = {target.zone for target in asked}

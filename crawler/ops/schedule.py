@@ -29,6 +29,8 @@ class Installation:
     #: The SQLite file; None on PostgreSQL.
     database: str | None
     user: str
+    #: What `--database` is to say; None: the configuration says where the database is.
+    option: str | None = None
     #: Folders a run writes to.
     folders: tuple[str, ...] = ()
     #: Secret files by the name the configuration uses.
@@ -43,7 +45,8 @@ class Installation:
     @property
     def words(self) -> tuple[str, ...]:
         """Give the command of a run."""
-        return (*self.program, *(("--config", self.config) if self.config else ()), "run")
+        options = (("--config", self.config), ("--database", self.option))
+        return (*self.program, *(word for name, value in options if value for word in (name, value)), "run")
 
     @property
     def time_limit(self) -> int:
@@ -189,6 +192,8 @@ def kubernetes(installation: Installation) -> str:
         words += ["--config", "/etc/crawler/crawler.toml"]
     if installation.database:
         words += ["--database", f"{_DATA}/{PurePosixPath(installation.database).name}"]
+    elif installation.option:
+        words += ["--database", installation.option]
     head = ["# Made by `crawler schedule kubernetes`. What it needs once:"]
     if installation.config:
         head.append(f"#   kubectl create configmap crawler --from-file=crawler.toml={installation.config}")

@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from crawler.errors import DatabaseUnavailable
+from crawler.records import Deliveries
 from crawler.report.channels import Channel, Refusal, Session, TransportError
 from crawler.reporting.desk import Desk, Job
 from crawler.settings import ReportSettings
@@ -51,6 +52,22 @@ class Reported:
     problems: list[str] = field(default_factory=list)
     #: Reports that somebody has been waiting for too long.
     overdue: list[str] = field(default_factory=list)
+    #: Of the problems: what they are about; and the ways that work.
+    dead: dict[str, str] = field(default_factory=dict)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    unmade: dict[str, str] = field(default_factory=dict)
+    alive: set[str] = field(default_factory=set)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Give how the pass went by the way the reports go."""
+        return Deliveries(
+            dead=self.dead,
+            alive=frozenset(self.alive - self.dead.keys()),
+            refused=self.refused,
+            unmade=self.unmade,
+            overdue=frozenset(self.overdue),
+        )
 
     def as_dict(self) -> dict[str, int]:
         """Give the `reports` of a run's summary."""
@@ -77,7 +94,6 @@ class Sending:
         self._monotonic = monotonic
         self._deadline = deadline
         self._stop = stop or asyncio.Event()
-        self._dead: set[str] = set()
         self._done = Reported()
 
     async def run(self, reports: Sequence[ReportSettings]) -> Reported:
@@ -99,7 +115,9 @@ class Sending:
                 raise
             except Exception as exc:  # one report that cannot be made keeps no other from its readers
                 logger.debug("report %s", report.name, exc_info=exc)
-                self._fail(report.name, f"could not be made ({type(exc).__name__}: {exc})")
+                self._done.unmade[report.name] = self._fail(
+                    report.name, f"could not be made ({type(exc).__name__}: {exc})"
+                )
 
     async def _tell(self, report: ReportSettings) -> None:
         channel = self._channels[report.way]
@@ -140,7 +158,7 @@ class Sending:
         return blocked
 
     def _may_send(self, way: str) -> bool:
-        return way not in self._dead and not self._stop.is_set() and self._monotonic() < self._deadline
+        return way not in self._done.dead and not self._stop.is_set() and self._monotonic() < self._deadline
 
     async def _send(self, report: ReportSettings, digest_id: int, content: bytes, rows: Sequence[Waiting]) -> set[str]:
         """Send a digest to *rows*, note how that went, and give those that have to wait with what is newer."""
@@ -155,10 +173,15 @@ class Sending:
             is_complete = await self._in_thread(self._desk.record, digest_id, rows, refusals)
         if is_complete:
             self._done.sent += 1
-        if refusals:
-            self._fail(report.name, _told(refusals))
+        sentence = self._fail(report.name, _told(refusals)) if refusals else ""
         if any(refusal.scope == "channel" for refusal in refusals.values()):
-            self._dead.add(report.way)
+            self._done.dead.setdefault(report.way, sentence)
+        else:
+            self._done.alive.add(report.way)
+            self._done.refused.update(
+                ((report.name, address), f"report {report.name}: {_told({address: refusal})}")
+                for address, refusal in refusals.items()
+            )
         return {address for address, refusal in refusals.items() if refusal.scope != "message" or not refusal.permanent}
 
     async def _hand_over(
@@ -185,10 +208,11 @@ class Sending:
                 task.cancel()
             await asyncio.gather(sending, stopped, return_exceptions=True)
 
-    def _fail(self, name: str, what: str) -> None:
+    def _fail(self, name: str, what: str) -> str:
+        sentence = f"report {name}: {what}"
         self._done.failed += 1
-        self._done.problems.append(f"report {name}: {what}")
-        logger.warning("report %s: %s", name, what)
+        self._done.problems.append(sentence)
+        return sentence
 
 
 def _told(refusals: Mapping[str, Refusal]) -> str:

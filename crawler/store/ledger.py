@@ -320,6 +320,11 @@ def _runs_to_close() -> Select[*tuple[Any, ...]]:
     return statement.outerjoin(Scope, Scope.id == Run.scope_id).outerjoin(Mark, Mark.run_id == Run.id)
 
 
+def save_reports(conn: Connection, run_id: int, reports: Mapping[str, int]) -> None:
+    """Keep how many reports of a run were queued and sent, and how many failed."""
+    conn.execute(update(Run).where(Run.id == run_id).values(reports=dict(reports)))
+
+
 def save_setting(conn: Connection, name: str, value: str) -> None:
     """Keep a setting that the views need, when it differs."""
     stored = conn.execute(_setting(), {"name": name}).scalar()

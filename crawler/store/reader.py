@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.model import END_OF_TIME, IMAGE_EVENTS, RE_ISSUED, Outcome, RunStatus, is_glob, require_aware
-from crawler.records import ChangeRow, FailureRow, RunSummary, StatusRow
+from crawler.records import NO_REPORTS, ChangeRow, FailureRow, RunSummary, StatusRow
 from crawler.store import asof, changelog, ledger
 from crawler.store.asof import Observation
 from crawler.store.available import images
@@ -319,6 +319,7 @@ def _summary(row: Any, names: Mapping[int, str], failures: tuple[FailureRow, ...
         requests={name: counts[name] for name in ("sent", "retried", "throttled")},
         failures=failures,
         notices=tuple(row.notices or ()),
+        reports=NO_REPORTS | (row.reports or {}),
         accounts=tuple(names.get(account_id, str(account_id)) for account_id in row.accounts),
         restricted=row.restricted,
     )

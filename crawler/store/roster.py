@@ -121,15 +121,9 @@ def save_catalog(conn: Connection, account_id: int, catalog: Catalog, now: datet
     last = conn.execute(_last_catalog_of(), {"account": account_id}).first()
     if last is not None and last.digest == digest:
         return False
-    conn.execute(
-        insert(CatalogRow).values(
-            account_id=account_id,
-            recorded_at=now,
-            digest=digest,
-            projects=[[project.project_id, project.name] for project in catalog.projects],
-            places=[[place.region, place.zone, place.number] for place in catalog.places],
-        )
-    )
+    projects, places = catalog.as_lists()
+    row = {"account_id": account_id, "recorded_at": now, "digest": digest, "projects": projects, "places": places}
+    conn.execute(insert(CatalogRow).values(row))
     return True
 
 

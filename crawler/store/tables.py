@@ -74,7 +74,7 @@ class CatalogRow(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     recorded_at: Mapped[datetime]
     digest: Mapped[str]
-    projects: Mapped[list[Any]] = mapped_column(comment="[[project id, name], …]")
+    projects: Mapped[list[Any]] = mapped_column(comment="[[project id, name, true where it is the default], …]")
     places: Mapped[list[Any]] = mapped_column(comment="[[region, zone, number or null], …]")
 
 
@@ -139,6 +139,27 @@ class Absence(Base):
     valid_to: Mapped[datetime] = mapped_column(comment="END_OF_TIME while it lasts")
 
 
+class ConditionRow(Base):
+    """
+    Something that goes wrong, or is worth a word, and lasts: kept from when a run told it until one tells its end.
+
+    So a condition that lasts is told once, whichever runs, accounts and processes meet it.
+    """
+
+    __tablename__ = "conditions"
+    __table_args__ = (Index(None, "account_id"),)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    account_id: Mapped[int | None] = mapped_column(
+        ForeignKey("accounts.id"), comment="NULL: of a configuration or a report"
+    )
+    key: Mapped[list[Any]] = mapped_column(comment="what goes wrong, and where")
+    since: Mapped[datetime]
+    size: Mapped[int] = mapped_column(comment="when it was last told: told again once it doubles")
+    told: Mapped[str] = mapped_column(comment="what it is called when it is over")
+    target_ids: Mapped[list[Any] | None]
+
+
 class Scope(Base):
     """A set of targets, stored once and shared by every run that asks exactly them."""
 
@@ -199,6 +220,7 @@ class Run(Base):
     retried: Mapped[int] = mapped_column(default=0)
     throttled: Mapped[int] = mapped_column(default=0)
     notices: Mapped[list[Any] | None]
+    reports: Mapped[dict[str, Any] | None] = mapped_column(comment="queued, sent, failed; NULL: none of them")
 
 
 class Mark(Base):

@@ -6,9 +6,10 @@ Nothing is decided here. The Recorder compares what was understood with the hist
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, delete, insert
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, delete, insert
 from crawler.documents import weight_of
 from crawler.model import Known, Recent, Reply, Snapshot, Target, Verdict, digest_of
 from crawler.objections import LastGood
+from crawler.records import Notice
 from crawler.store.evidence import Evidence
 from crawler.store.ledger import PlannedTarget
 from crawler.store.tables import ZoneNumber
@@ -75,7 +77,9 @@ class Understanding:
         }
         #: Zone numbers that are confirmed and not written yet: account, number, zone.
         self._learned: list[tuple[int, int, str]] = []
-        self._notices: dict[str, list[Target]] = {}
+        self._notices: dict[str, dict[Target, None]] = {}
+        #: The targets whose answers were read: of the others nothing new is known.
+        self.read_targets: set[Target] = set()
         self._read_before: Recent[object, Understood] = Recent(at_once=ANSWERS_AT_ONCE, weight=BYTES_AT_ONCE)
         #: Answers of what is not written yet, by the hash of the body.
         self._packed: dict[bytes, Evidence] = {}
@@ -83,17 +87,25 @@ class Understanding:
     @property
     def notices(self) -> list[str]:
         """Give what was not understood, each sentence once, with how many targets said so."""
-        lines = [
-            f"{targets[0]}: {notice}" + (f" (and {len(targets) - 1} more targets)" if len(targets) > 1 else "")
-            for notice, targets in self._notices.items()
-        ]
-        if len(lines) > MAX_NOTICES:
-            lines[MAX_NOTICES:] = [f"and {len(lines) - MAX_NOTICES} more kinds of notices"]
+        lines = [notice.sentence for notice in self.noticed]
+        if len(self._notices) > MAX_NOTICES:
+            lines.append(f"and {len(self._notices) - MAX_NOTICES} more kinds of notices")
         return lines
+
+    @property
+    def noticed(self) -> list[Notice]:
+        """Give the same with the targets that said so, by account."""
+        return [
+            Notice(account=account, sentence=_told(notice, own), key=notice, targets=frozenset(own))
+            for notice, targets in islice(self._notices.items(), MAX_NOTICES)
+            for account in dict.fromkeys(target.account for target in targets)
+            for own in ([target for target in targets if target.account == account],)
+        ]
 
     def read(self, planned: PlannedTarget, reply: Reply) -> Understood:
         """Read what *reply* says of its target."""
         understood = self._read(planned, reply)
+        self.read_targets.add(planned.target)
         self._confirm_zone_number(planned, understood.snapshot)
         for notice in understood.snapshot.notices:
             self.note(planned.target, notice)
@@ -102,7 +114,7 @@ class Understanding:
     def note(self, target: Target, notice: str) -> None:
         """Take up what the run's notices tell of *target*."""
         if notice in self._notices or len(self._notices) < MAX_COUNTED:
-            self._notices.setdefault(notice, []).append(target)
+            self._notices.setdefault(notice, {})[target] = None
 
     def evidence(self, reply: Reply) -> Evidence:
         """Give a reply as it is kept; projects of a zone often got the same body, which is packed once."""
@@ -159,3 +171,8 @@ class Understanding:
         if self._catalog.get(planned.account_id, {}).get(number) == zone:
             numbers[number] = zone
             self._learned.append((planned.account_id, number, zone))
+
+
+def _told(notice: str, targets: Sequence[Target]) -> str:
+    more = f" (and {len(targets) - 1} more targets)" if len(targets) > 1 else ""
+    return f"{targets[0]}: {notice}{more}"

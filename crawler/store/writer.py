@@ -29,6 +29,7 @@ from crawler.model import (
     require_aware,
 )
 from crawler.objections import LastGood
+from crawler.records import Notice
 from crawler.store import batch, ledger, state
 from crawler.store.batch import Decision, News, Setback
 from crawler.store.engine import Fence, begin, read
@@ -131,6 +132,16 @@ class Recorder:
     def notices(self) -> list[str]:
         """Give what was not understood, each sentence once, with how many targets said so."""
         return self._understanding.notices
+
+    @property
+    def noticed(self) -> list[Notice]:
+        """Give the same with the targets that said so."""
+        return self._understanding.noticed
+
+    @property
+    def read_targets(self) -> frozenset[Target]:
+        """Give the targets whose answers were read, because they differed from the last ones."""
+        return frozenset(self._understanding.read_targets)
 
     # --- judging -----------------------------------------------------------------------------------------------------
 

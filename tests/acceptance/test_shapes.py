@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from crawler.emulator import EmulatorServer, run_in_thread
+from crawler.store.engine import begin, opened
 from tests.support.command import NOW, rows
 from tests.support.driving import Driver, Ran, account, asked
 from tests.support.worlds import make_timeline
@@ -194,6 +196,43 @@ def test_dry_run(light: Driver) -> None:
         assert light.row_counts() == tables
     check(targets, [TARGET])
     assert [target["zone"] for target in targets] == ["sg-01"]
+
+
+def test_dry_run_of_a_newer_schema(driver: Driver) -> None:
+    """A dry run refuses a database that a newer program wrote, as a run does: 74, whether it asks the cloud or not."""
+    with run_in_thread(make_timeline(zones=FIRST)) as cloud:
+        driver.configure(account(cloud.url)).run()
+        with opened(driver.database) as engine, begin(engine) as conn:
+            conn.execute(text("UPDATE alembic_version SET version_num = '20991231_from_the_future'"))
+        for words in ((), ("--offline",)):
+            result = driver.call("run", "--dry-run", *words, code=74)
+            assert (result.stdout, "20991231_from_the_future" in result.stderr) == ("", True)
+
+
+def test_dry_run_without_a_catalog(light: Driver) -> None:
+    """Where no discovery was ever good there is no catalog: it is said, with 2 offline, and 4 or 5 else, as a run."""
+    silent: list[dict[str, Any]] = [{"action": "GetRegion", "ret_code": 161, "steps": [1]}]
+    refused: list[dict[str, Any]] = [{"faults": [{"ret_code": 171}]}]
+    with run_in_thread(make_timeline(zones=FIRST, steps=refused, faults=silent)) as cloud:
+        light.configure(account(cloud.url))
+        light.run(code=4)
+        offline = light.call("run", "--dry-run", "--offline", code=2)
+        assert (offline.stdout, "There is no catalog yet" in offline.stderr) == ("", True)
+        assert "no catalog, so there is nothing to ask" in light.call("run", "--dry-run", code=4).stderr
+        cloud.step = 2
+        light.call("run", "--dry-run", code=5)
+
+
+def test_default_project(light: Driver) -> None:
+    """`projects = ["default"]` is one target per zone that is asked without a ProjectId, though the list is open."""
+    with run_in_thread(make_timeline(zones=FIRST)) as cloud:
+        light.configure(account(cloud.url, projects=["default"]))
+        assert light.run().targets == {"total": len(FIRST), "ok": len(FIRST)}
+        projects = [line.project for line in asked(cloud)]
+        assert light.call("run", "--dry-run", "--offline").stdout.splitlines() == [
+            f"prod/default/{zone[:2]}/{zone}/uk8s-image/default" for zone in FIRST
+        ]
+    assert projects == [""] * len(FIRST)
 
 
 def test_dry_run_without_database(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.ops.ping import address
 from crawler.store.lock import take_locks
 from tests.support.driving import Driver, account, asked
+from tests.support.smtp import mail_server
 from tests.support.strangers import stranger
 from tests.support.switch import Switch, dead_man_switch
 from tests.support.worlds import make_timeline
@@ -88,18 +89,47 @@ def test_first_run_of_an_account_that_is_refused(light: Driver) -> None:
     assert [bool(text) for text in said] == [True, False, False]
 
 
-def test_lock_outlived(light: Driver, cloud: EmulatorServer) -> None:
+def test_lock_outlived(driver: Driver, cloud: EmulatorServer) -> None:
     """A taken lock is no news until its holder outlives its own deadlines; then it is said once."""
-    light.configure(account(cloud.url))
-    began = light.now
-    with take_locks(light.database, ["prod"], clock=lambda: began):
+    driver.configure(account(cloud.url))
+    driver.call("run")
+    began = driver.now
+    with take_locks(driver.database, ["prod"], clock=lambda: began):
         said = []
-        for minutes in (0, 13, 15, 30):
-            light.now = began + timedelta(minutes=minutes)
-            said.append(light.call("run", code=75).stderr)
+        for minutes in (0, 13, 15, 30, 45):
+            driver.now = began + timedelta(minutes=minutes)
+            said.append(driver.call("run", code=75).stderr)
 
-    assert [bool(text) for text in said] == [False, False, True, False]
+    assert [bool(text) for text in said] == [False, False, True, False, False]
     assert "Another run holds the lock" in said[2]
+
+
+def test_error_that_lasts(driver: Driver, cloud: EmulatorServer) -> None:
+    """A run that cannot begin says why once, exits with its code each time, and the next that can says it is over."""
+    driver.configure(account(cloud.url))
+    driver.call("run")
+    now, driver.now = driver.now, driver.now - timedelta(days=1)
+    said = [driver.call("run", code=70).stderr for _ in range(3)]
+    driver.now = now + timedelta(minutes=15)
+    ended = [driver.call("run").stderr for _ in range(2)]
+
+    assert [text.count("the clock says") for text in (*said, *ended)] == [1, 0, 0, 1, 0]
+    assert "\n  No longer: the clock says" in ended[0]
+    assert ended[1] == ""
+
+
+def test_numbers_of_reports(driver: Driver, cloud: EmulatorServer) -> None:
+    """The ledger has the same numbers of reports as the summary of the run."""
+    with mail_server() as server:
+        smtp = {"host": "127.0.0.1", "port": server.port, "security": "none", "from": "crawler@example.com"}
+        reports = [{"name": "sre", "to": ["sre@example.com"], "empty": True}]
+        driver.configure(account(cloud.url), smtp=smtp, reports=reports)
+        first, second = driver.run().summary, driver.run("--no-report").summary
+
+    assert first["reports"] == {"queued": 1, "sent": 1, "failed": 0}
+    assert [row["reports"] for row in driver.rows("runs")] == [first["reports"], second["reports"]]
+    assert json.loads(driver.call("runs", "show", 1, "-o", "json").stdout)["reports"] == first["reports"]
+    assert "reports   1 queued, 1 sent, 0 failed" in driver.call("runs", "show", 1).stdout
 
 
 # --- pings -----------------------------------------------------------------------------------------------------------

@@ -92,3 +92,25 @@ def test_manifest(light: Driver) -> None:
     assert job["activeDeadlineSeconds"] == 300 + 120 + 120
     assert container["env"] == [{"name": "CREDENTIALS_DIRECTORY", "value": "/run/secrets/crawler"}]
     assert container["command"][-3:] == ["--database", "/var/lib/crawler/crawler.db", "run"]
+
+
+@pytest.mark.parametrize("command", ["cron", "systemd", "kubernetes"])
+def test_database_of_the_command_line(light: Driver, command: str) -> None:
+    """A database given on the command line is the one that every printed file names, beside the configuration."""
+    light.configure(CLOUD)
+    url = "postgresql://crawler@db.example.com/history"
+
+    assert "other.db" in light.call("--database", light.folder / "other.db", "schedule", command).stdout
+    printed = light.call("--database", url, "schedule", command).stdout
+    assert "--database" in printed
+    assert url in printed
+    assert "--database" not in light.call("schedule", command).stdout or command == "kubernetes"
+
+
+def test_password_of_the_command_line(light: Driver) -> None:
+    """A database address with a password is refused: the files hold no secret."""
+    light.configure(CLOUD)
+    result = light.call("--database", "postgresql://crawler:hunter2@db/history", "schedule", "cron", code=2)
+
+    assert "`database_file`" in result.stderr
+    assert "hunter2" not in result.output

@@ -53,7 +53,8 @@ async def test_good() -> None:
 
     assert actions == ["GetRegion", "GetProjectList"]
     assert found == Discovery(
-        projects=(Project("org-1", "Default"),), places=(Place("cn-bj2", "cn-bj2-04", 9001), Place("hk", "hk-02", 3002))
+        projects=(Project("org-1", "Default", is_default=True),),
+        places=(Place("cn-bj2", "cn-bj2-04", 9001), Place("hk", "hk-02", 3002)),
     )
     assert found.is_good
 

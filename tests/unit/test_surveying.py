@@ -10,12 +10,17 @@ from crawler.fetch import Discovery, Refusal
 from crawler.model import Catalog, Place, Project
 from crawler.settings import PlaceSettings
 from crawler.surveying import Survey, survey_of
+from crawler.targets import Selection, expand
 from tests.support.crawling import account_at
 
 HK, SG = Place("hk", "hk-02", 3002), Place("sg", "sg-01", 10005)
 LISTED = Catalog(projects=(Project("org-a", "Default"), Project("org-b", "Lab")), places=(HK, SG))
 #: As saved by an account whose list was refused from the beginning: ids without names.
 CONFIGURED = Catalog(projects=(Project("org-a"),), places=(HK,))
+
+
+def said(result: Survey) -> list[str]:
+    return [notice.sentence for notice in result.notices]
 
 
 def survey(discovery: Discovery, last: Catalog | None = None, **account: Any) -> Survey:
@@ -40,8 +45,8 @@ def test_an_empty_list_falls_back_to_the_last_catalog_and_says_so(discovery: Dis
     """An empty GetRegion or GetProjectList is no good discovery: the last catalog is asked, and it is told."""
     result = survey(discovery, LISTED)
     assert (result.catalog, result.is_good) == (LISTED, False)
-    assert "prod: asking what the last good catalog lists" in result.notices
-    assert any("is empty" in notice for notice in result.notices)
+    assert "prod: asking what the last good catalog lists" in said(result)
+    assert any("is empty" in notice for notice in said(result))
 
 
 def test_refused_credentials_stop_the_account_and_keep_its_targets() -> None:
@@ -62,14 +67,14 @@ def test_a_sub_account_without_configured_projects_sends_no_project() -> None:
     """With neither a list nor ids, no ProjectId is sent, and it is told how to name one."""
     result = survey(Discovery(places=(HK,), projects_refused=True, refusal="no permission"))
     assert result.catalog == Catalog(projects=(Project("default"),), places=(HK,))
-    assert any("`projects`" in notice for notice in result.notices)
+    assert any("`projects`" in notice for notice in said(result))
 
 
 def test_a_list_that_was_open_before_and_is_refused_now_retires_nothing() -> None:
     """Losing the right to list projects is no discovery: those listed before are asked on, and it is told."""
     result = survey(Discovery(places=(HK, SG), projects_refused=True, refusal="no permission"), LISTED)
     assert (result.catalog, result.is_good) == (LISTED, False)
-    assert any("open to this key before" in notice for notice in result.notices)
+    assert any("open to this key before" in notice for notice in said(result))
 
 
 def test_configured_places_are_the_last_resort() -> None:
@@ -88,7 +93,7 @@ def test_nothing_at_all_is_said_to_be_nothing() -> None:
     """With no catalog of any kind there is nothing to ask, and it is told."""
     result = survey(Discovery(problems=("GetRegion: no answer",)))
     assert result.catalog is None
-    assert "prod: no catalog, so there is nothing to ask" in result.notices
+    assert "prod: no catalog, so there is nothing to ask" in said(result)
 
 
 def test_more_pairs_than_can_be_are_not_believed() -> None:
@@ -97,4 +102,37 @@ def test_more_pairs_than_can_be_are_not_believed() -> None:
     projects = tuple(Project(f"org-{number:03}") for number in range(200))
     result = survey(Discovery(projects=projects, places=places), LISTED)
     assert (result.catalog, result.is_good) == (LISTED, False)
-    assert result.notices[0] == "prod: 200,200 pairs of a project and a zone are listed, which is not believed"
+    assert said(result)[0] == "prod: 200,200 pairs of a project and a zone are listed, which is not believed"
+
+
+REFUSED = Discovery(places=(HK,), projects_refused=True, refusal="no permission (RetCode 299)")
+
+
+def test_names_are_not_sent_as_ids() -> None:
+    """Where the list is refused a configured name that nobody knows is not asked, and it is told; the ids are."""
+    result = survey(REFUSED, projects=("org-a", "Lab"))
+    assert result.catalog == CONFIGURED
+    assert not result.is_good  # the project of that name may well be there
+    assert any("'Lab' under `projects`" in notice for notice in said(result))
+
+
+def test_names_alone_are_nothing_to_ask() -> None:
+    """With nothing but unknown names there is nothing to ask, not even without a ProjectId."""
+    result = survey(REFUSED, projects=("Lab",))
+    assert result.catalog is None
+    assert "prod: no catalog, so there is nothing to ask" in said(result)
+
+
+def test_names_that_the_last_catalog_knows() -> None:
+    """A name is asked by the id that the last good catalog gave it."""
+    result = survey(REFUSED, LISTED, projects=("Lab",))
+    assert result.catalog is not None
+    chosen = [target.project for target, _ in expand(result.catalog, Selection(account="prod", projects=("Lab",)))]
+    assert set(chosen) == {"org-b"}
+    assert not any("under `projects`" in notice for notice in said(result))
+
+
+def test_reasons_that_vary_are_one_notice() -> None:
+    """A list that does not come, now for this reason and now for that, is one lasting condition."""
+    keys = {survey(Discovery(problems=(f"GetRegion: {why}",))).notices[0].key for why in ("timed out", "refused")}
+    assert keys == {"GetRegion"}

@@ -165,8 +165,34 @@ def test_found_again_resets_the_count() -> None:
 
 def test_configured_places_are_asked_exactly() -> None:
     """Configured places are asked with their own project, or with every configured one."""
-    projects = configured_projects(["org-*", "org-x"])
-    assert projects == (Project("org-x"),)
-    assert configured_projects(["*"]) == (Project("default"),)
+    projects, unknown = configured_projects(["org-*", "org-x", "Lab"])
+    assert (projects, unknown) == ((Project("org-x"),), ("Lab",))
+    assert configured_projects(["*"]) == ((Project("default"),), ())
     made = configured_catalog([("hk", "hk-02", "org-y"), ("sg", "sg-01", None)], projects)
     assert {(t.project, t.zone) for t, _ in expand(made, ALL)} == {("org-y", "hk-02"), ("org-x", "sg-01")}
+
+
+def asked_projects(*projects: str, listed: tuple[Project, ...]) -> list[str]:
+    found = expand(Catalog(projects=listed, places=(Place("hk", "hk-02"),)), replace(ALL, projects=projects))
+    return sorted(target.project for target, _ in found)
+
+
+@pytest.mark.parametrize(
+    ("projects", "asked"),
+    [
+        (("default",), ["default"]),
+        (("default", "org-b"), ["default", "org-b"]),
+        (("default", "org-a"), ["org-a"]),
+        (("*", "default"), ["org-a", "org-b"]),
+        (("*",), ["org-a", "org-b"]),
+    ],
+)
+def test_default_is_asked_without_an_id_and_never_twice(projects: tuple[str, ...], asked: list[str]) -> None:
+    """`default` is a target of its own, where the list is open, too, unless its project is asked by its id anyway."""
+    listed = (Project("org-a", "Default", is_default=True), Project("org-b", "default"))
+    assert asked_projects(*projects, listed=listed) == asked
+
+
+def test_default_where_no_row_says_which_it_is() -> None:
+    """Where the list does not say which project is the default one, both are asked."""
+    assert asked_projects("*", "default", listed=(Project("org-a"),)) == ["default", "org-a"]

@@ -1,0 +1,171 @@
+"""Between the conditions of a run and the database: what was told before, what the run found, what is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
+from crawler.model import Target
+from crawler.ops.conditions import Fact, Found, Key, Memory, Standing, Trouble, steady
+from crawler.pipeline import RunResult
+from crawler.settings import Settings
+from crawler.store import conditions, roster
+from crawler.store.conditions import StoredCondition
+from crawler.store.engine import Fence, begin
+from crawler.store.selection import targets_by_id
+
+
+class Remembered:
+    """What was told of the conditions whose end a run can tell, and what that run found."""
+
+    def __init__(self, conn: Connection, settings: Settings, result: RunResult) -> None:
+        """Read it."""
+        self._settings = settings
+        self._result = result
+        self._accounts = roster.find_accounts(conn, result.summary.accounts)
+        names = {account_id: name for name, account_id in self._accounts.items()}
+        rows = conditions.standing(conn, names.keys())
+        troubles = conditions.troubles(conn, result.summary.run)
+        ids = {row.target_id for row in troubles}.union(*(row.target_ids for row in rows.values()))
+        self._targets = targets_by_id(conn, ids)
+        #: By their keys: the rows, and what stands in them.
+        self._row_ids: dict[Key, int] = {}
+        self.before: dict[Key, Standing] = {}
+        for row_id, row in rows.items():
+            key = ("" if row.account_id is None else names[row.account_id], *row.key)
+            if row.account_id is not None or self._is_ours(key):
+                targets = frozenset(self._targets[one] for one in row.target_ids if one in self._targets)
+                self._row_ids[key] = row_id
+                self.before[key] = Standing(key=key, since=row.since, size=row.size, told=row.told, targets=targets)
+        self.found = self._find(
+            conn,
+            [
+                Trouble(
+                    target=self._targets[row.target_id],
+                    outcome=row.outcome,
+                    failure_class=row.failure_class,
+                    ret_code=row.ret_code,
+                    message=row.message,
+                    request_uuid=row.request_uuid,
+                    since=row.since,
+                )
+                for row in troubles
+            ],
+        )
+
+    def keep(self, engine: Engine, fence: Fence, now: Memory) -> None:
+        """Write what is to be remembered; where nothing began, changed or ended that is nothing."""
+        begun = [now[key] for key in now.keys() - self.before.keys()]
+        changed = [now[key] for key in now.keys() & self.before.keys() if now[key] != self.before[key]]
+        ended = [self._row_ids[key] for key in self.before.keys() - now.keys()]
+        if not (begun or changed or ended):
+            return
+        with begin(engine, fence) as conn:
+            ids = self._ids(conn, begun + changed)
+            conditions.write(
+                conn,
+                ended=ended,
+                changed={self._row_ids[one.key]: self._stored(one, ids) for one in changed},
+                begun=[self._stored(one, ids) for one in begun],
+            )
+
+    def _stored(self, standing: Standing, ids: Mapping[Target, int]) -> StoredCondition:
+        account, *key = standing.key
+        return StoredCondition(
+            account_id=self._accounts[account] if account else None,
+            key=tuple(key),
+            since=standing.since,
+            size=standing.size,
+            told=standing.told,
+            target_ids=tuple(sorted(ids[target] for target in standing.targets)),
+        )
+
+    def _ids(self, conn: Connection, kept: Iterable[Standing]) -> dict[Target, int]:
+        """Give the ids of the targets that *kept* name; those that noticed something are looked up."""
+        ids = {target: target_id for target_id, target in self._targets.items()}
+        strangers = frozenset().union(*(standing.targets for standing in kept)) - ids.keys()
+        for account in {target.account for target in strangers}:
+            known = roster.known_targets(conn, self._accounts[account])
+            ids.update((entry.target, entry.target_id) for entry in known)
+        return ids
+
+    # --- what the run found ------------------------------------------------------------------------------------------
+
+    def _find(self, conn: Connection, troubles: list[Trouble]) -> Found:
+        named = {target for standing in self.before.values() for target in standing.targets}
+        ids = {target_id for target_id, target in self._targets.items() if target in named}
+        asked = {self._targets[one] for one in conditions.observed(conn, self._result.summary.run, ids)}
+        gone = {self._targets[one] for one in conditions.absent(conn, ids)}
+        return Found(
+            troubles=troubles,
+            facts=[*self._notices(), *self._warnings(), *self._deliveries(conn)],
+            asked=(asked - {row.target for row in troubles if not row.is_about_target}) | gone,
+            read=self._result.read_targets | gone,
+        )
+
+    def _notices(self) -> Iterator[Fact]:
+        for notice in self._result.noticed:
+            sort = "event" if notice.is_event else "notice"
+            key = (notice.account, sort, steady(notice.key or notice.sentence))
+            yield Fact(key=key, sentence=notice.sentence, targets=notice.targets)
+
+    def _warnings(self) -> Iterator[Fact]:
+        for warning in self._settings.warnings:
+            yield Fact(key=("", "warning", self._source, warning), sentence=warning)
+
+    def _deliveries(self, conn: Connection) -> Iterator[Fact]:
+        """Give what could not be delivered: by the way that does not work, else by report and recipient."""
+        done = self._result.deliveries
+        if done is None:
+            return
+        way_of = {report.name: report.way for report in self._settings.reports}
+        sentences: dict[Key, str] = {("", "way", way): sentence for way, sentence in done.dead.items()}
+        sentences |= {("", "report", *refused): sentence for refused, sentence in done.refused.items()}
+        sentences |= {("", "report", name): sentence for name, sentence in done.unmade.items()}
+        waiting = conditions.waiting_in_vain(conn, way_of)
+        ways = {way_of[name] for name, _ in waiting} - done.alive
+        for key, standing in self.before.items():
+            # Between two tries what was told of the last one stands.
+            if key[2:] in waiting if key[1] == "report" else key[1] == "way" and key[2] in ways:
+                sentences.setdefault(key, standing.told)
+        late = {("report", name) for name in done.overdue} | {("way", way_of[name]) for name in done.overdue}
+        for key, sentence in sentences.items():
+            if (key[1], key[2]) in late:
+                yield Fact(key=key, sentence=f"{sentence}; undelivered for longer than `alert_after`", size=2)
+            else:
+                yield Fact(key=key, sentence=sentence)
+
+    # --- whose conditions --------------------------------------------------------------------------------------------
+
+    @property
+    def _source(self) -> str:
+        return source_of(self._settings)
+
+    def _is_ours(self, key: Key) -> bool:
+        """Tell whether a condition of no account is one that this run can tell the end of."""
+        if key[1] in ("warning", "error", "lock"):
+            return key[2] == self._source
+        reports = self._settings.reports if self._result.deliveries is not None else ()
+        return key[2] in {report.way if key[1] == "way" else report.name for report in reports}
+
+
+def source_of(settings: Settings) -> str:
+    """Give what tells the conditions of one configuration from those of another."""
+    return str(settings.source or "")
+
+
+def is_first_error(settings: Settings, engine: Engine, fence: Fence | None, error: CrawlerError, now: datetime) -> bool:
+    """
+    Tell whether *error*, with which a run ended before it could record any, is to be told, and remember that it was.
+
+    The next run that records something tells that it is over. Where the database cannot be written it is told.
+    """
+    sort, sentence = ("lock" if isinstance(error, LockTaken) else "error"), " ".join(str(error).split())
+    try:
+        with begin(engine, fence) as conn:
+            return conditions.first_to_tell(conn, (sort, source_of(settings), steady(sentence)), sentence, now)
+    except DatabaseUnavailable:
+        return True
