@@ -207,11 +207,13 @@ class Witness(ApiClient):
         self.cloud = cloud
         return self
 
-    async def attempt(self, form: bytes, brake: Brake, *, is_retry: bool = False) -> Answer:
+    async def attempt(
+        self, form: bytes, brake: Brake, *, is_retry: bool = False, known_hash: bytes | None = None
+    ) -> Answer:
         """Make the call and note what it brought; one that was cut brought nothing."""
         question = question_of(form)
         try:
-            answer = await super().attempt(form, brake, is_retry=is_retry)
+            answer = await super().attempt(form, brake, is_retry=is_retry, known_hash=known_hash)
         except NetworkFailure:
             self.cloud.log.append(Said(question=question, at=self.timing.clock(), meaning="transient"))
             raise
@@ -234,7 +236,7 @@ class ModelClient(Witness):
         """Open nothing."""
         return self
 
-    async def _post(self, form: bytes) -> Answer:
+    async def _post(self, form: bytes, known_hash: bytes | None) -> Answer:
         answer, said = await self.cloud.call(question_of(form), self)
         self._sent_answers[id(answer)] = said
         return answer
