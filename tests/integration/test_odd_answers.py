@@ -166,7 +166,7 @@ def test_every_odd_answer_is_its_own_zone_s(engine: Engine, database_url: str) -
 )
 def test_odd_discovery(engine: Engine, database_url: str, answer: bytes) -> None:
     """An account whose discovery cannot be read asks what it knew, says so, and the others are observed as ever."""
-    catalog: dict[str, Any] = {
+    catalog: dict[str, dict[str, Any]] = {
         "GetRegion": {"Regions": REGIONS[-1:]},
         "GetProjectList": {"ProjectSet": [{"ProjectId": "org-1"}]},
     }
