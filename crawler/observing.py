@@ -28,7 +28,7 @@ QUEUE = 40
 #: Bytes of them, unpacked; decoded they take several times as much. A longer answer is alone.
 QUEUE_BYTES = 4 * 2**20
 #: Bytes of memory that the answers take whose news wait to be written.
-PENDING_BYTES = 40 * 2**20
+PENDING_BYTES = 16 * 2**20
 #: How long after its account's deadline an answer may still be judged.
 JUDGING_SECONDS = 1.0
 #: The longest a decided target waits for its transaction.

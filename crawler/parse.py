@@ -32,9 +32,11 @@ WORTH_REMEMBERING = 5
 #: Records of one answer that are read; a zone of the largest brand lists some hundreds.
 MAX_RECORDS = 10_000
 #: Bytes that the sets which are remembered may take.
-BYTES_AT_ONCE = 48 * 2**20
+BYTES_AT_ONCE = 24 * 2**20
 #: Different notices of one answer that are kept.
 MAX_NOTICES = 50
+#: Characters of the longest text of an answer that is kept: an id, a name, a value.
+LONGEST_TEXT = 100_000
 #: How deep a field may be nested that is kept as it is.
 MAX_DEPTH = 64
 #: How much of a name that the cloud made up is shown in a notice.
@@ -405,7 +407,13 @@ def _rank(value: Any) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Give *text* with the characters that not every database can store (NUL, lone surrogates) replaced by U+FFFD."""
+    """
+    Give *text* with the characters that not every database can store (NUL, lone surrogates) replaced by U+FFFD.
+
+    Raises NotUnderstood where it is longer than LONGEST_TEXT.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise NotUnderstood(f"a text of the answer is longer than {LONGEST_TEXT:,} characters")
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if not text.isascii() else text

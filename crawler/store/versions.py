@@ -28,7 +28,7 @@ class _Met(NamedTuple):
 class Versions:
     """The versions that one run has met: those its answers state, and those the history holds."""
 
-    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 48 * 2**20) -> None:
+    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 24 * 2**20) -> None:
         """*at_once*: how many of each are remembered; *bytes_at_once*: what each may take."""
         self._at_once = at_once
         self._bytes_at_once = bytes_at_once

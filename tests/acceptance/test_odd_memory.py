@@ -6,13 +6,14 @@ import asyncio
 import json
 import zlib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from crawler.parse import MAX_RECORDS
+from crawler.parse import LONGEST_TEXT, MAX_RECORDS
 from tests.benchmarks.own_process import Ended, python
 from tests.support.acceptance_table import Proven
 from tests.support.api_server import ApiServer, Arrival, answer_json
@@ -52,8 +53,9 @@ def as_many_as_are_read(zone: str) -> web.Response:
 
 
 def long_texts(zone: str) -> web.Response:
-    """Give the longest name that fits into an answer."""
-    return answer_json({"RetCode": 0, "ImageSet": [{"ImageId": zone, "ImageName": zone + "n" * 3_900_000}]})
+    """Give as many of the longest names as fit into an answer."""
+    records = [{"ImageId": f"{zone}-{n}", "ImageName": f"{zone}-{n}".ljust(LONGEST_TEXT, "n")} for n in range(40)]
+    return answer_json({"RetCode": 0, "ImageSet": records})
 
 
 def run(folder: Path, answer: Callable[[str], web.Response]) -> Ended:
@@ -78,14 +80,17 @@ def run(folder: Path, answer: Callable[[str], web.Response]) -> Ended:
 
 @pytest.mark.parametrize("answer", [bomb, too_many, as_many_as_are_read, long_texts])
 def test_large_answers(tmp_path: Path, proven: Proven, answer: Callable[[str], web.Response]) -> None:
-    """Sixty of them: at most 250 MB, over at most 5 s after the deadline (and what starting takes), and no error."""
+    """Sixty of them: at most 250 MB, over at most 5 s after the deadline, and no error."""
     ended = run(tmp_path, answer)
+    summary = json.loads(ended.stdout)
+    begun, finished = (datetime.fromisoformat(summary[name]) for name in ("started_at", "finished_at"))
+    seconds = (finished - begun).total_seconds()
     proven(
         "60 zones of answers as large as can be: ≤ 250 MB, ended ≤ 5 s after the deadline",
-        f"{answer.__name__}: {ended.peak_mb:.0f} MB, {ended.seconds:.1f} s under a deadline of {DEADLINE_SECONDS} s",
+        f"{answer.__name__}: {ended.peak_mb:.0f} MB, {seconds:.1f} s under a deadline of {DEADLINE_SECONDS} s",
     )
 
     assert ended.code in (0, 3, 4), ended.stderr
-    assert sum(json.loads(ended.stdout)["targets"].values()) == 2 * len(ZONES)
+    assert sum(summary["targets"].values()) == 2 * len(ZONES)
     assert ended.peak_mb <= 250
-    assert ended.seconds <= DEADLINE_SECONDS + 5
+    assert seconds <= DEADLINE_SECONDS + 5

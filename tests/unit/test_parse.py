@@ -14,7 +14,7 @@ from crawler.documents import Unread, members
 from crawler.errors import NotUnderstood
 from crawler.kinds import UK8S_IMAGE
 from crawler.model import ImageKey, Snapshot, canonical_json, fold_keys
-from crawler.parse import MAX_DEPTH, MAX_RECORDS, WORTH_REMEMBERING, SetReader, parse
+from crawler.parse import LONGEST_TEXT, MAX_DEPTH, MAX_RECORDS, WORTH_REMEMBERING, SetReader, parse
 from tests.support.answers import answer, documents, image_key, shuffled
 
 
@@ -290,6 +290,16 @@ def test_what_is_nested_too_deeply_is_not_understood() -> None:
                 read(document)
     with pytest.raises(NotUnderstood, match="nested too deeply"):
         read({"ImageSet": Unread(b"[" * 100_000 + b"]" * 100_000)})
+
+
+@pytest.mark.parametrize("where", ["ImageId", "ImageName", "Odd"])
+def test_the_longest_text(where: str) -> None:
+    """A text of any length that a person may want is kept; one that is longer than that is not understood."""
+    document = {"ImageSet": [{"ImageId": "a", where: "x" * LONGEST_TEXT}]}
+    assert str(read(document).images).count("x") >= LONGEST_TEXT
+    document["ImageSet"][0][where] += "x"
+    with pytest.raises(NotUnderstood, match="longer than 100,000 characters"):
+        read(document)
 
 
 def test_too_many_records() -> None:
