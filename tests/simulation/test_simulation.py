@@ -43,8 +43,8 @@ def test_all_seeds(first: int, proven: Proven) -> None:
     failed = [one for one in played if one.failure]
     proven(
         f"{PORTION} seeds x 50 runs (from seed {first}): 0 withdrawals of an image that is still offered but on the "
-        "word of answers that nothing tells from true ones, 100 % of true changes recorded in their run, or after their "
-        "confirmations with the right date",
+        "word of answers that nothing tells from true ones, 100 % of true changes recorded in their run, or after "
+        "their confirmations with the right date",
         f"{len(played) - len(failed)} seeds hold; {tally.runs} runs, {tally.true_changes} changes, "
         f"{tally.waited_for_confirmation} of them after a hold; {tally.deaths} runs killed; "
         f"{tally.lies.total()} lies ({len(tally.lies)} ways), {tally.deceived} withdrawals had to be believed; "
