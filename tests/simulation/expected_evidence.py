@@ -111,7 +111,7 @@ def _shown(oracle: Oracle, told: Row | None, answers: Sequence[Said]) -> Said | 
     first = [
         (said.request_uuid, stamp(said.at))
         for past in oracle.pasts.values()
-        for said in past.answers
+        for said in past.every_answer
         if said.body == shown and _under_way(oracle, said.at).number <= by.number
     ]
     assert (told["request_uuid"], told["received_at"]) in first, f"not one of {first}: {told}"

@@ -117,7 +117,7 @@ def way_to_lie(rng: random.Random) -> Way:
 
     def tell(model: Model, zone: str) -> Lie | None:
         lie = way(model, zone)
-        return lie and replace(lie, way=name.__name__.strip("_").replace("_", " "))
+        return lie and replace(lie, way=_name(name))
 
     return tell
 
@@ -363,3 +363,10 @@ _WAYS: tuple[tuple[int, Callable[[random.Random], Way]], ...] = (
     (8, _neighbours_numbers),
     (10, _page),
 )
+
+
+def _name(way: Callable[[random.Random], Way]) -> str:
+    return way.__name__.strip("_").replace("_", " ")
+
+
+WAYS = {_name(way) for _, way in _WAYS}

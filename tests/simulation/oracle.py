@@ -192,6 +192,7 @@ class Oracle:
         good = [answer for answer in said if answer.meaning == "good" and not self.is_refused(spot, answer)]
         tried = [answer for answer in said if answer.meaning != "throttled"]
         past = self.pasts[spot]
+        past.every_answer += [answer for answer in said if answer.meaning == "good"]
         if good:
             return self._learn(spot, past, good[-1], started_at)
         if not tried:

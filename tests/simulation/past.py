@@ -76,6 +76,8 @@ class Past:
     good: tuple[datetime, datetime] | None = None
     #: Every good answer that was listened to, oldest first.
     answers: list[Said] = field(default_factory=list)
+    #: Those, and the ones that were asked for again.
+    every_answer: list[Said] = field(default_factory=list)
     #: Of the last good answer that did not lack too much: its unreadable records, and how many more images it counted.
     unreadable: int = 0
     excess: int = 0
