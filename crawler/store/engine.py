@@ -24,7 +24,7 @@ from crawler.errors import DatabaseUnavailable, UsageError
 from crawler.store.address import Address, parse_address
 from crawler.store.foreign_errors import mapped_errors, one_line
 
-__all__ = ["Fence", "address_of", "begin", "is_sqlite", "mapped_errors", "open_engine", "opened", "read"]
+__all__ = ["Fence", "address_of", "begin", "is_file", "is_sqlite", "mapped_errors", "open_engine", "opened", "read"]
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
@@ -125,7 +125,7 @@ def _sqlite_engine(address: Address, *, read_only: bool, busy_seconds: float) ->
 
 
 def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
-    exists = _is_file(path)
+    exists = is_file(path)
     if read_only and not exists:
         raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
     if read_only:
@@ -137,7 +137,7 @@ def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqli
     return connection
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     """Tell whether there is a file at *path*; raise DatabaseUnavailable for what is none: SQLite waits for a pipe."""
     try:
         mode = path.stat().st_mode
