@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from crawler.errors import DatabaseUnavailable, UsageError
-from crawler.store.foreign_errors import mapped_errors
+from crawler.store.engine import is_file, mapped_errors
 
 COPIES_KEPT = 2
 #: Free space asked for, in sizes of the database: one for the copy, one for what the upgrade builds anew.
@@ -61,7 +61,7 @@ def copy_to(path: Path, copy: Path) -> Path:
         raise UsageError(f"{copy} exists already; name a file that does not.")
     if not copy.parent.is_dir():
         raise UsageError(f"{copy.parent} is no folder.")
-    if not path.exists():
+    if not is_file(path):
         raise DatabaseUnavailable(f"There is no database at {path} to copy.")
     try:
         _copy_whole(path, copy)

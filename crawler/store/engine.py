@@ -29,6 +29,7 @@ __all__ = [
     "Fence",
     "address_of",
     "begin",
+    "is_file",
     "is_in_wal_mode",
     "is_sqlite",
     "mapped_errors",
@@ -141,7 +142,7 @@ def _sqlite_engine(address: Address, *, read_only: bool, busy_seconds: float) ->
 
 
 def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
-    exists = _is_file(path)
+    exists = is_file(path)
     if read_only and not exists:
         raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
     if read_only:
@@ -170,7 +171,7 @@ def _leave_wal(connection: sqlite3.Connection) -> None:
             raise
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     """Tell whether there is a file at *path*; raise DatabaseUnavailable for what is none: SQLite waits for a pipe."""
     try:
         mode = path.stat().st_mode

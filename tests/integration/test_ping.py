@@ -52,7 +52,7 @@ def dripping() -> Iterator[tuple[str, list[bytes]]]:
 
 def test_switch_that_drips(caplog: pytest.LogCaptureFixture) -> None:
     """A switch whose answer has no end is given up after one time-out in all, for each call; the log says so."""
-    with dripping() as (url, asked), caplog.at_level(logging.INFO):
+    with dripping() as (url, asked), caplog.at_level(logging.INFO, "crawler"):
         switch = Switch(url, timeout_seconds=0.3)
         switch.start()
         switch.end(is_done=True, body="{}")
@@ -66,7 +66,7 @@ def test_switch_that_drips(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirect(status: int, caplog: pytest.LogCaptureFixture) -> None:
     """A redirect is not followed, and told as what it is."""
-    with hook_server() as server, hook_server() as other, caplog.at_level(logging.INFO):
+    with hook_server() as server, hook_server() as other, caplog.at_level(logging.INFO, "crawler"):
         moved = Reply(status=status, headers={"Location": other.url})
 
         def answer(call: Call) -> Reply:
