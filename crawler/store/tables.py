@@ -74,7 +74,8 @@ class CatalogRow(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     recorded_at: Mapped[datetime]
     digest: Mapped[str]
-    projects: Mapped[list[Any]] = mapped_column(comment="[[project id, name, true where it is the default], …]")
+    #: A third member is true where the project is the account's default.
+    projects: Mapped[list[Any]] = mapped_column(comment="[[project id, name], …]")
     places: Mapped[list[Any]] = mapped_column(comment="[[region, zone, number or null], …]")
 
 
