@@ -62,7 +62,11 @@ class Variant(Base):
 
 
 class CatalogRow(Base):
-    """A good discovery that differed from the one before; the newest row is the last good catalog."""
+    """
+    A good discovery that differed from the one before; the newest row is the last good catalog.
+
+    The default project, where the list says which it is, has a third element, true.
+    """
 
     __tablename__ = "catalogs"
     __table_args__ = (Index(None, "account_id", "id"),)
@@ -71,7 +75,7 @@ class CatalogRow(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     recorded_at: Mapped[datetime]
     digest: Mapped[str]
-    projects: Mapped[list[Any]] = mapped_column(comment="[[project id, name, true where it is the default], …]")
+    projects: Mapped[list[Any]] = mapped_column(comment="[[project id, name], …]")
     places: Mapped[list[Any]] = mapped_column(comment="[[region, zone, number or null], …]")
 
 
