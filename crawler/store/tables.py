@@ -65,7 +65,11 @@ class Variant(Base):
 
 
 class CatalogRow(Base):
-    """A good discovery that differed from the one before; the newest row is the last good catalog."""
+    """
+    A good discovery that differed from the one before; the newest row is the last good catalog.
+
+    The default project, where the list says which it is, has a third element, true.
+    """
 
     __tablename__ = "catalogs"
     __table_args__ = (Index(None, "account_id", "id"),)

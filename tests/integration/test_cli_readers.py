@@ -198,12 +198,14 @@ def test_before_anybody_looked(database: Database) -> None:
     assert "Nothing was recorded by 2026-11-14 19:00:00: the first run ended at 2026-11-22 19" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["images", "changes", "status", "runs"])
-def test_nothing_recorded(sqlite_url: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A history without a run says so, also when a selection is made."""
+@pytest.mark.parametrize(("command", "code"), [("images", 8), ("changes", 8), ("status", 0), ("runs", 0)])
+def test_nothing_recorded(
+    sqlite_url: str, command: str, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A history without a run says so, also when a selection is made; of images nobody knows (8)."""
     monkeypatch.chdir(tmp_path)
     options = () if command == "runs" else ("--zone", "hk-02")
-    result = call("--database", sqlite_url, command, *options)
+    result = call("--database", sqlite_url, command, *options, code=code)
 
     assert result.stdout == ""
     assert result.stderr.startswith("Nothing is recorded yet: `crawler run` ")
