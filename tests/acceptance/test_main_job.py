@@ -74,7 +74,13 @@ def test_one_id_two_histories(driver: Driver) -> None:
         assert zones_of(rows) == {"sg-01": 1, "sg-02": 1}
         assert {row["zone"]: row["zone_id"] for row in rows} == {"sg-01": 10005, "sg-02": 10028}
 
-        cloud.play(make_timeline(zones={"sg-01": {SHARED: "CentOS 7.6"}, "sg-02": {"uimage-new": "CentOS 7.6"}}))
+        stays = {
+            row["image_id"]: row["image_name"]
+            for row in driver.rows("images", "--zone", "sg-02")
+            if row["image_id"] != SHARED
+        }
+        zones = {"sg-01": {SHARED: "CentOS 7.6"}, "sg-02": {**stays, "uimage-new": "CentOS 7.6"}}
+        cloud.play(make_timeline(zones=zones))
         driver.run("--region", "sg", code=None)
 
     assert {(row["event"], row["zone"], row["image_id"], row["counterpart"]) for row in driver.rows("changes")} >= {
