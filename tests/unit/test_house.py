@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.support.house import ROOT, text_of, tracked_files
 
-MAX_LINES = 450
+MAX_LINES = 700
 #: The README tells every command, option of JSON and view, with examples that tests run.
-MAX_LINES_OF = {"README.md": 600}
+MAX_LINES_OF = {"README.md": 620}
 TOP_LEVEL = {
     ".ci",
     ".editorconfig",
