@@ -73,7 +73,7 @@ class Truth:
             if row.event == "withdrawn":
                 self._check_withdrawal(spot, key, good[spot], tally)
                 self._believed[spot].discard(key)
-                tally.waited_for_confirmation += self._lacking.get((spot, key), (0, 0))[0] > 0
+                tally.waited_for_confirmation += self._lacking.pop((spot, key), (0, 0))[0] > 0
             elif row.event != "modified":
                 self._believed[spot].add(key)
             tally.true_changes += 1

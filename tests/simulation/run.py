@@ -211,7 +211,8 @@ class Simulation:
             return
         discovery = [said for said in log if said.question.action != "DescribeUK8SImage"]
         asked, may_ask = self.oracle.planned(discovery, started_at, wish=plan.wish, restriction=plan.restriction)
-        if isinstance(result, EmptySelection):
+        if isinstance(result, EmptySelection) or (not asked and not isinstance(result, RunResult)):
+            # (The process may have been cancelled before it could say so.)
             assert not asked, f"the selection was said to be empty, and is {sorted(asked)}"
             self.trace.append("      -> empty selection")
             return
