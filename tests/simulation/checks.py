@@ -73,7 +73,7 @@ class Truth:
             if row.event == "withdrawn":
                 self._check_withdrawal(spot, key, good[spot], tally)
                 self._believed[spot].discard(key)
-                tally.waited_for_confirmation += self._lacking.get((spot, key), (0, 0))[0] > 0
+                tally.waited_for_confirmation += self._lacking.pop((spot, key), (0, 0))[0] > 0
             elif row.event != "modified":
                 self._believed[spot].add(key)
             tally.true_changes += 1
@@ -99,8 +99,12 @@ class Truth:
         self._unreadable[spot] = unreadable
         assert believed >= said.listed.keys(), f"{spot}: not recorded: {said.listed.keys() - believed}"
         if any((spot, key) in self._lacking for key in said.listed):
-            # Something is back: what is still missing is judged afresh.
-            self._lacking = {place: count for place, count in self._lacking.items() if place[0] != spot}
+            # Something is back: what is still missing is judged afresh, but for what could not be read.
+            self._lacking = {
+                place: (0, limit) if place[0] == spot else (count, limit)
+                for place, (count, limit) in self._lacking.items()
+                if place[0] != spot or place[1] not in said.listed
+            }
         for key in believed - said.listed.keys():
             count, limit = self._lacking.get((spot, key), (0, before))
             self._lacking[spot, key] = count + (unreadable <= limit), limit

@@ -265,7 +265,7 @@ class Oracle:
         lost = frozenset(key for key in had - listed if partner.get(key) not in listed)
         is_much = lost == had or (len(lost) >= min_images and len(lost) >= ratio * len(had))
         of_set = Counter(key.image_set for key in had)
-        emptied = [name for name, count in of_set.items() if count == sum(key.image_set == name for key in lost)]
+        emptied = {key.image_set for key in lost} - {key.image_set for key in listed}
         doubted = lost if is_much or any(of_set[name] >= min_images for name in emptied) else frozenset()
         if said.heard.unreadable > past.unreadable:
             return frozenset(fresh), doubted

@@ -107,15 +107,23 @@ class Simulation:
         Leave out the odd lies that do not show here and now.
 
         Such is a page of a longer list where the last good answer counted as many too many. Plain lies stay: what they
-        make of the history is what everybody had to believe.
+        make of the history is what everybody had to believe. Only a first answer has to tell how this cloud counts.
         """
         cloud = Cloud(self.model, self._rng, (), {})
         kept = []
         for fault in plan.faults:
             lie = plan.lies.get(id(fault))
-            if lie is None or lie.mark == "plain" or self._is_visible(cloud, plan, fault.zone, lie):
+            if lie is None or (
+                self._is_plain(fault.zone, lie)
+                if lie.mark == "plain"
+                else self._is_visible(cloud, plan, fault.zone, lie)
+            ):
                 kept.append(fault)
         return replace(plan, faults=tuple(kept))
+
+    def _is_plain(self, zone: str, lie: Lie) -> bool:
+        seen = [past.good is not None for spot, past in self.oracle.pasts.items() if spot.zone == zone]
+        return lie.is_mannered or not self.model.excess or (all(seen) and len(seen) >= len(self.model.projects))
 
     def _is_visible(self, cloud: Cloud, plan: Plan, zone: str, lie: Lie) -> bool:
         if plan.meanwhile or (lie.count and "duplicate-records" in self.model.quirks):
@@ -203,7 +211,8 @@ class Simulation:
             return
         discovery = [said for said in log if said.question.action != "DescribeUK8SImage"]
         asked, may_ask = self.oracle.planned(discovery, started_at, wish=plan.wish, restriction=plan.restriction)
-        if isinstance(result, EmptySelection):
+        if isinstance(result, EmptySelection) or (not asked and not isinstance(result, RunResult)):
+            # (The process may have been cancelled before it could say so.)
             assert not asked, f"the selection was said to be empty, and is {sorted(asked)}"
             self.trace.append("      -> empty selection")
             return
