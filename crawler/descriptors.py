@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import resource
 from contextlib import suppress
+from pathlib import Path
 
 #: What a run has open beside its connections: streams, lock, database and journal, event loop; and a few to spare.
 BESIDE_CONNECTIONS = 18
@@ -20,10 +20,10 @@ def is_exhaustion(exc: BaseException) -> bool:
 def are_exhausted() -> bool:
     """Tell whether no further file can be opened now; libraries that hide the reason leave no other way to know."""
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        with Path("/dev/null").open("rb"):
+            return False
     except OSError as exc:
         return is_exhaustion(exc)
-    return False
 
 
 def exhausted() -> str:
