@@ -17,15 +17,16 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from crawler.domain.reissues import Chain, fold_reissues
+from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
+from crawler.domain.subscriptions import Pin, Subscription
+from crawler.domain.timefmt import parse_duration, zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
 from crawler.fetch import Timing
-from crawler.moments import parse_duration, zone_name
 from crawler.pipeline import crawl
-from crawler.questions.reissues import Chain, fold_reissues
-from crawler.records import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.report.render import render
-from crawler.report.values import Pin, Rendered, Subscription
+from crawler.report.values import Rendered
 from crawler.reporting.news import digest_since
 from crawler.settings import AccountSettings, Limits, Secret, Settings
 from crawler.settings.values import DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE

@@ -1,27 +1,11 @@
 """
-The error tree and the exit codes; every sentence a person sees when something is wrong starts here.
-
-* CrawlerError
-  x NoAnswer                   1   what was asked for is not there, and that is known
-  x UsageError                 2   wrong words on the command line
-    + ConfigurationError       2   every problem of a configuration at once
-    + EmptySelection           2   a selection that matches nothing
-  x CredentialsRefused         5   every account's credentials were refused
-  x Ambiguous                  7   several answers where one was asked for
-  x UnknownKnowledge           8   unknown or stale knowledge
-  x NotUnderstood             70   an answer that cannot be read; caught where it arises, it fails its target
-  x ClockWentBackwards        70   the clock stands before the last recorded observation
-  x OutputLost                70   what stdout should have got cannot be written
-  x DatabaseUnavailable       74   cannot be opened, read or written
-    + SchemaMismatch          74   the program is older or newer than the schema
-    + FenceLost               74   another process took over this run's lock
-  x LockTaken                 75   another run holds the lock
-
-Foreign exceptions (aiohttp's, SQLAlchemy's, pydantic's) are mapped to this tree once, at the edge where they arise.
+The error tree and the exit codes: every error that a person sees is one of these, with its sentence.
 """
 
 from __future__ import annotations
 
+import errno
+import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -200,3 +184,26 @@ def fault_of(exc: Exception) -> str:
         trace = trace.tb_next
     cause = getattr(exc, "orig", None) or exc  # what the driver said, below SQLAlchemy's own class
     return f"something was raised that nobody foresaw: {type(cause).__name__}{place}"
+
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE)
+
+
+def is_exhaustion(exc: BaseException) -> bool:
+    """Tell whether *exc* says that no further file or connection could be opened."""
+    return isinstance(exc, OSError) and exc.errno in _EXHAUSTED
+
+
+def are_exhausted() -> bool:
+    """Tell whether no further file can be opened now; libraries that hide the reason leave no other way to know."""
+    try:
+        with Path("/dev/null").open("rb"):
+            return False
+    except OSError as exc:
+        return is_exhaustion(exc)
+
+
+def exhausted() -> str:
+    """Give the sentence that names the limit, without a full stop."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return f"too many open files: this process may have {limit} open at once; raise the limit (ulimit -n)"

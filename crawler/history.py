@@ -25,16 +25,16 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, select
 
-from crawler.model import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWord, is_storable
+from crawler.domain.evidence import Explanation
+from crawler.domain.models import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWord, is_storable
+from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
+from crawler.domain.suggest import did_you_mean
 from crawler.questions.comparing import DiffRow
-from crawler.questions.evidence import Explanation
 from crawler.questions.resolve import Resolved
 from crawler.questions.rules import CheckRow, Pin, Require
 from crawler.questions.side_by_side import CompareRow
 from crawler.questions.timeline import HistoryRow
 from crawler.questions.where import WhereRow
-from crawler.records import ChangeRow, ImageRow, RunSummary, StatusRow
-from crawler.settings.suggest import did_you_mean
 from crawler.store import answers, changelog, gate, reader
 from crawler.store.engine import open_engine, opened, read
 from crawler.store.explain import explain

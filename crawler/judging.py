@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from crawler.diff import compare
-from crawler.documents import members
-from crawler.guard import GuardPolicy, judge
-from crawler.kinds import KINDS
-from crawler.model import Known, Reply, Snapshot, Target, Verdict
-from crawler.objections import LastGood, Tolerable, objection
-from crawler.parse import SetReader, parse
+from crawler.domain.diffing import compare
+from crawler.domain.guard import GuardPolicy, judge
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import Known, Reply, Snapshot, Target, Verdict
+from crawler.domain.objections import LastGood, Tolerable, objection
+from crawler.domain.parsing import SetReader, members, parse
 
 _UNCOMPARED = frozenset(spec.name for kind in KINDS.values() for spec in kind.fields if not spec.compared)
 

@@ -11,14 +11,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import Failure, Reply, Target
+from crawler.domain.targets import request_parameters
 from crawler.errors import CrawlerError
 from crawler.fetch import ApiClient, Ask, Fetcher, RetryBudget
-from crawler.kinds import KINDS
-from crawler.model import Failure, Reply, Target
 from crawler.settings import AccountSettings
 from crawler.store.ledger import PlannedTarget
 from crawler.store.writer import Recorder
-from crawler.targets import request_parameters
 
 #: Targets written in one transaction; fewer when they bring so many images that asking would have to wait for it.
 BATCH = 250

@@ -18,21 +18,21 @@ from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 
+from crawler.domain.guard import GuardPolicy
+from crawler.domain.models import Catalog, RunStatus, Target
+from crawler.domain.rows import NO_REPORTS, Deliveries, Notice, RunSummary
+from crawler.domain.targets import KnownTarget, Selection
 from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
 from crawler.fetch import ApiClient, Endpoint, FetchCounts, FetchOptions, Timing
-from crawler.guard import GuardPolicy
 from crawler.judging import PureJudge
-from crawler.model import Catalog, RunStatus, Target
 from crawler.observing import BATCH, Observing, Progress
 from crawler.planning import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
-from crawler.records import NO_REPORTS, Deliveries, Notice, RunSummary
 from crawler.settings import AccountSettings, Settings
 from crawler.store import ledger, outbox, reader, roster
 from crawler.store.engine import Fence, begin, is_sqlite, read
 from crawler.store.migrate import mismatch, schema_state
 from crawler.store.writer import Recorder
 from crawler.surveying import Survey, survey_all
-from crawler.targets import KnownTarget, Selection
 
 Connect = Callable[[AccountSettings, Timing], ApiClient]
 

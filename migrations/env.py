@@ -15,10 +15,10 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
+from crawler.store.base import Base
 from crawler.store.engine import begin, opened
 from crawler.store.grants import kept_grants
 from crawler.store.migrate import SCHEMA_HEAD
-from crawler.store.tables import Base
 from crawler.store.types import BigKey, CanonicalJSON, UTCDateTime
 from crawler.store.views import create_views, drop_views
 

@@ -22,9 +22,8 @@ from click.shell_completion import CompletionItem, shell_complete
 from crawler import __version__
 from crawler.cli.context import CliContext
 from crawler.cli.logs import set_up_logging
-from crawler.cli.safe import visible
-from crawler.descriptors import exhausted, is_exhaustion
-from crawler.errors import EXIT_CODE_HELP, CrawlerError, ExitCode, OutputLost
+from crawler.domain.text import visible
+from crawler.errors import EXIT_CODE_HELP, CrawlerError, ExitCode, OutputLost, exhausted, is_exhaustion
 
 #: What a name that somebody gave can be the reason of.
 _ABOUT_A_NAME = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS)
@@ -102,7 +101,7 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"{name!r} is not part of this installation.", ctx)
         if name.startswith("-"):
             raise click.NoSuchOption(name, ctx=ctx)
-        from crawler.settings.suggest import did_you_mean
+        from crawler.domain.suggest import did_you_mean
 
         raise click.UsageError(f"No such command {name!r}{did_you_mean(name, self.entries)}", ctx)
 

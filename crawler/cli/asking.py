@@ -6,16 +6,16 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
-from crawler.cli.safe import visible
+from crawler.domain.models import part_fits
+from crawler.domain.suggest import nearest
+from crawler.domain.text import visible
+from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection, UnknownKnowledge
-from crawler.model import part_fits
-from crawler.moments import show_moment, tell_moment
-from crawler.settings.suggest import nearest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from crawler.records import Knowledge
+    from crawler.domain.rows import Knowledge
 
 NOTHING_YET = "Nothing is recorded yet: `crawler run` asks the cloud and records what it says."
 #: Words of a list that are told before the rest is only counted.

@@ -12,9 +12,9 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
+from crawler.domain.timefmt import NO_TIME
 from crawler.errors import ExitCode, UsageError
-from crawler.model import EVENT_WORDS, LARGEST_ID, RE_ISSUED
-from crawler.moments import NO_TIME
 
 FIELDS = (
     "account", "project", "region", "zone", "kind", "variant", "id", "run", "event", "image_set", "image_id",

@@ -13,10 +13,10 @@ from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options_without
 from crawler.cli.output import Column, Row, emit
-from crawler.cli.safe import visible
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.text import visible
+from crawler.domain.timefmt import NO_TIME
 from crawler.errors import ExitCode
-from crawler.moments import NO_TIME
 
 FIELDS = (
     "image_set", "image_name", "result", "first", "second", "fields", "reason", "kind", "variant", "projects",

@@ -20,7 +20,7 @@ import click
 
 from crawler.cli.logs import LogFormat, log_line
 from crawler.cli.output import held_back, soon
-from crawler.cli.safe import visible
+from crawler.domain.text import visible
 from crawler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class CliContext:
 
     def moment(self, text: str) -> datetime:
         """Read a time as people write it (ISO 8601, date, age); naive times are in the configured zone."""
-        from crawler.model import END_OF_TIME
-        from crawler.moments import parse_moment
+        from crawler.domain.models import END_OF_TIME
+        from crawler.domain.timefmt import parse_moment
 
         moment = parse_moment(text, now=self.clock(), zone=self.history_settings().timezone)
         if moment >= END_OF_TIME:

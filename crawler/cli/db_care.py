@@ -11,7 +11,7 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import DURATION, format_option
 from crawler.cli.output import Column, emit, write_out
-from crawler.cli.safe import visible
+from crawler.domain.text import visible
 from crawler.errors import ExitCode, UsageError
 
 _WAIT = click.option(

@@ -13,16 +13,16 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
+from crawler.domain.models import RE_ISSUED
+from crawler.domain.timefmt import show_moment, zone_name
 from crawler.errors import ExitCode
-from crawler.model import RE_ISSUED
-from crawler.moments import show_moment, zone_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from crawler.model import Target
+    from crawler.domain.models import Target
+    from crawler.domain.rows import Knowledge
     from crawler.questions.comparing import DiffRow
-    from crawler.records import Knowledge
 
 FIELDS = (
     "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "event", "fields",

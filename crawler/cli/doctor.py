@@ -9,7 +9,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.output import json_line, write_out
-from crawler.cli.safe import visible
+from crawler.domain.text import visible
 from crawler.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import NUMBER, format_option
 from crawler.cli.output import Column, emit, json_line, write_out
-from crawler.cli.safe import visible
+from crawler.domain.text import visible
+from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection
-from crawler.moments import show_moment, tell_moment
 
 if TYPE_CHECKING:
-    from crawler.questions.evidence import Answer, DoubtedAnswer, Explanation
-    from crawler.records import RunSummary
+    from crawler.domain.evidence import Answer, DoubtedAnswer, Explanation
+    from crawler.domain.rows import RunSummary
 
 FIELDS = ("image_set", "image_id", "field", "before", "after")
 COLUMNS = (
@@ -106,7 +106,7 @@ def _explain_change(context: CliContext, number: int, fmt: str) -> None:
 
 
 def _fields(found: Explanation) -> Iterator[dict[str, Any]]:
-    from crawler.questions.evidence import MISSING
+    from crawler.domain.evidence import MISSING
 
     for pair in found.records():
         for name, before, after in pair.fields():
@@ -179,6 +179,6 @@ def _side_by_side(found: Explanation) -> Iterator[dict[str, str]]:
 
 
 def _text(value: Any, record: object) -> str:
-    from crawler.questions.evidence import field_text
+    from crawler.domain.evidence import field_text
 
     return "not listed" if record is None else field_text(value)

@@ -11,10 +11,10 @@ from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import Selected, reader_options
 from crawler.cli.output import Column, Row, emit
-from crawler.cli.safe import visible
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.models import RE_ISSUED
+from crawler.domain.text import visible
 from crawler.errors import ExitCode
-from crawler.model import RE_ISSUED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

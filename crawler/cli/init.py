@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.safe import visible
 from crawler.cli.starter import Starter, count, render
+from crawler.domain.text import visible
 from crawler.errors import CredentialsRefused, UsageError
 
 if TYPE_CHECKING:

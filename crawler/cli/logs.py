@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from crawler.cli.safe import visible
+from crawler.domain.text import visible
 
 LogFormat = Literal["text", "json"]
 
@@ -27,7 +27,7 @@ def bind_run(run: int | None) -> None:
 
 def log_line(level: str, message: str, *, at: datetime, **fields: Any) -> str:
     """Write one log event as a JSON line; run and target stand in each, null where there is none."""
-    from crawler.model import iso_utc
+    from crawler.domain.models import iso_utc
 
     context = {"run": _process_run[0], "target": None}
     event = {"at": iso_utc(at), "level": level, "message": message, **context, **fields}

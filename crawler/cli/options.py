@@ -12,11 +12,11 @@ import click
 
 from crawler.cli.context import CliContext
 from crawler.cli.output import FORMATS
+from crawler.domain.models import LARGEST_ID
 from crawler.errors import UsageError
-from crawler.model import LARGEST_ID
 
 if TYPE_CHECKING:
-    from crawler.store.reader import Filters
+    from crawler.store.selection import Filters
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,7 +67,7 @@ class Selected:
 
     def filters(self) -> Filters:
         """Give the same as the store takes it."""
-        from crawler.store.reader import Filters
+        from crawler.store.selection import Filters
 
         return Filters(**asdict(self))
 
@@ -161,7 +161,7 @@ class Duration(click.ParamType[timedelta]):
         """Give it, or fail with one sentence."""
         if isinstance(value, timedelta):
             return value
-        from crawler.moments import parse_duration
+        from crawler.domain.timefmt import parse_duration
 
         try:
             return parse_duration(str(value))

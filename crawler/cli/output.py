@@ -20,11 +20,10 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, Literal
 
-from crawler.cli.safe import cell_of_sheet, json_text, visible
 from crawler.cli.streams import encodable, is_unicode
+from crawler.domain.text import cell_of_sheet, csv_line, harmless_inside, json_text, visible
+from crawler.domain.timefmt import NO_TIME, show_moment, titled
 from crawler.errors import CrawlerError
-from crawler.moments import NO_TIME, show_moment, titled
-from crawler.sheets import csv_line, harmless_inside
 
 Format = Literal["table", "json", "jsonl", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")

@@ -13,7 +13,7 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, format_option
 from crawler.cli.output import Column, Row, emit, write_out
-from crawler.cli.safe import visible
+from crawler.domain.text import visible
 from crawler.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:

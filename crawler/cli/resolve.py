@@ -18,10 +18,10 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import DURATION, Selected, target_options
 from crawler.cli.output import json_line, write_out
-from crawler.cli.safe import visible
 from crawler.cli.selection import check_words, unheard
+from crawler.domain.text import visible
+from crawler.domain.timefmt import tell_moment
 from crawler.errors import CrawlerError, NoAnswer, UnknownKnowledge, UsageError
-from crawler.moments import tell_moment
 
 if TYPE_CHECKING:
     from crawler.questions.resolve import Resolved
@@ -171,7 +171,7 @@ def read_query(stdin: IO[str] | None, seconds: float) -> dict[str, str]:
         raise UsageError("The query on standard input must be a JSON object whose values are strings.")
     unknown = sorted(query.keys() - set(_KEYS))
     if unknown:
-        from crawler.settings.suggest import did_you_mean
+        from crawler.domain.suggest import did_you_mean
 
         told = ", ".join(f"{key!r}{did_you_mean(key, _KEYS).replace(';', ',').rstrip('?')}" for key in unknown)
         raise UsageError(f"The query has keys that mean nothing here: {told}. Known: {', '.join(_KEYS)}.")
@@ -211,7 +211,7 @@ def _is_true(text: str) -> bool:
 
 
 def _duration(text: str) -> timedelta:
-    from crawler.moments import parse_duration
+    from crawler.domain.timefmt import parse_duration
 
     try:
         return parse_duration(text)

@@ -17,20 +17,20 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.logs import bind_run
 from crawler.cli.options import Selected, target_options
 from crawler.cli.output import json_line, write_out
-from crawler.cli.safe import visible
+from crawler.domain.text import visible
 from crawler.errors import CrawlerError, EmptySelection, ExitCode, LockTaken, OutputLost, UsageError
 
 if TYPE_CHECKING:
     import asyncio
     from datetime import datetime
 
-    from crawler.model import Target
+    from crawler.domain.models import Target
+    from crawler.domain.targets import Selection
     from crawler.observing import Progress
     from crawler.ops.ping import Switch
     from crawler.pipeline import RunResult
     from crawler.settings import Settings
     from crawler.store.engine import Fence
-    from crawler.targets import Selection
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _visible_lines(text: str) -> str:
 
 def _narrowed(settings: Settings, selected: Selected) -> Settings:
     """Keep the selected accounts, so that no other account's lock is needed."""
-    from crawler.model import part_fits
+    from crawler.domain.models import part_fits
 
     if not selected.account:
         return settings
@@ -174,7 +174,7 @@ def _narrowed(settings: Settings, selected: Selected) -> Settings:
 
 
 def _restriction(selected: Selected) -> Selection | None:
-    from crawler.targets import Selection
+    from crawler.domain.targets import Selection
 
     if selected.is_all:
         return None
@@ -244,7 +244,8 @@ def _crawl(
 
 def _fitting_in(settings: Settings) -> Settings:
     """Give *settings* with as many connections as this process may open; raise UsageError where not one fits in."""
-    from crawler.descriptors import exhausted, make_room
+    from crawler.errors import exhausted
+    from crawler.ops.open_files import make_room
 
     wanted = sum(account.limits.concurrency for account in settings.accounts)
     room = make_room(wanted)

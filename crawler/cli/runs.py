@@ -12,12 +12,12 @@ from click.core import ParameterSource
 from crawler.cli.context import CliContext
 from crawler.cli.options import NUMBER, format_option
 from crawler.cli.output import Column, Row, emit, json_line, write_out
-from crawler.cli.safe import visible
+from crawler.domain.text import visible
+from crawler.domain.timefmt import show_moment, zone_name
 from crawler.errors import EmptySelection
-from crawler.moments import show_moment, zone_name
 
 if TYPE_CHECKING:
-    from crawler.records import RunSummary
+    from crawler.domain.rows import RunSummary
 
 FIELDS = (
     "run", "status", "started_at", "finished_at", "targets.total", "targets.ok", "targets.held", "targets.denied",

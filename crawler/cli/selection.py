@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 from crawler.cli.asking import NOTHING_YET, reasons
 from crawler.cli.context import CliContext
 from crawler.cli.options import TARGET_PARTS, Selected
-from crawler.cli.safe import visible
+from crawler.domain.models import known_name, name_fits, part_fits
+from crawler.domain.suggest import nearest
+from crawler.domain.text import visible
+from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection, ExitCode
-from crawler.model import known_name, name_fits, part_fits
-from crawler.moments import show_moment, tell_moment
-from crawler.settings.suggest import nearest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from crawler.model import Target
-    from crawler.records import Knowledge
+    from crawler.domain.models import Target
+    from crawler.domain.rows import Knowledge
 
 _WORDS = {"image_set": "image set", "name": "image name", "image_id": "image id"}
 _FEW = 8

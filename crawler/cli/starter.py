@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crawler.model import DEFAULT_PROJECT, Place, Project
+from crawler.domain.models import DEFAULT_PROJECT, Place, Project
 
 _WIDTH = 110
 _MANY = 60

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crawler.cli.output import Column, Row, cell_text
-from crawler.moments import NO_TIME, zone_name
+from crawler.domain.timefmt import NO_TIME, zone_name
 
 _GAP = 2
 #: A folded column is not made narrower than this, unless all else was tried: the longest ids fit.

@@ -11,11 +11,11 @@ from crawler.cli.asking import few, reasons, require_observed, show_lag, unheard
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
-from crawler.cli.safe import visible
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.models import normalise_name
+from crawler.domain.text import visible
+from crawler.domain.timefmt import NO_TIME, show_moment
 from crawler.errors import ExitCode
-from crawler.model import normalise_name
-from crawler.moments import NO_TIME, show_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from crawler.documents import integer, members
+from crawler.domain.parsing import integer, members
 from crawler.fetch.retry import THROTTLED, AnswerClass, classify_ret_code, explain, http_date
 
 #: How much of a page that is no JSON is shown.

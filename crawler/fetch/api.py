@@ -19,8 +19,7 @@ from typing import Self
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
-from crawler.descriptors import exhausted, is_exhaustion
-from crawler.errors import CrawlerError
+from crawler.errors import CrawlerError, exhausted, is_exhaustion
 from crawler.fetch.answers import Answer, Refusal, printable
 from crawler.fetch.brake import Brake
 from crawler.fetch.limits import PacedThrottler

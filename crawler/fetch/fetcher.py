@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Literal
 
+from crawler.domain.models import Failure, Reply, Target
 from crawler.errors import contained
 from crawler.fetch.answers import Answer, Refusal, read_answer
 from crawler.fetch.api import ApiClient, NetworkFailure, Room
@@ -23,7 +24,6 @@ from crawler.fetch.lanes import Ask, Entry, Lanes
 from crawler.fetch.limits import RetryBudget
 from crawler.fetch.options import FetchCounts
 from crawler.fetch.retry import decide
-from crawler.model import Failure, Reply, Target
 
 logger = logging.getLogger(__name__)
 

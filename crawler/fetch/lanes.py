@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from crawler.domain.models import Target
 from crawler.fetch.answers import Answer, Refusal
 from crawler.fetch.circuit import Circuit
-from crawler.model import Target
 
 FIRST_WINDOW = 4
 

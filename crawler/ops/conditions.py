@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Literal
 
-from crawler.model import Target
-from crawler.moments import zone_name
-from crawler.records import RunSummary
+from crawler.domain.models import Target
+from crawler.domain.rows import RunSummary
+from crawler.domain.timefmt import zone_name
 
 #: Conditions told one by one; the rest are counted.
 TOLD = 12

@@ -20,11 +20,12 @@ from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
 from zoneinfo import available_timezones
 
+from crawler.domain.models import Catalog
+from crawler.domain.objections import tolerance
+from crawler.domain.targets import configured_catalog, configured_projects, reconcile
+from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.fetch import ApiClient, Brake, CallCut, Discovery, NetworkFailure, Timing, discover
-from crawler.model import Catalog
-from crawler.moments import show_duration, zone_name
-from crawler.objections import tolerance
 from crawler.ops.findings import Finding, fail, ok, warn
 from crawler.ops.schedule import GRACE_SECONDS
 from crawler.pipeline import connect
@@ -37,7 +38,6 @@ from crawler.store.address import parse_address
 from crawler.store.engine import is_in_wal_mode, opened, read
 from crawler.store.lock import take_locks
 from crawler.store.migrate import schema_state
-from crawler.targets import configured_catalog, configured_projects, reconcile
 
 #: The Date header tells whole seconds, and an answer takes its time.
 SKEW_WARN = timedelta(seconds=30)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from crawler.records import RunSummary
+from crawler.domain.rows import RunSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

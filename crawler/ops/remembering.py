@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from crawler.domain.models import Target
 from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
-from crawler.model import Target
 from crawler.ops.conditions import Fact, Found, Key, Memory, Standing, Trouble, steady
 from crawler.pipeline import RunResult
 from crawler.settings import Settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from crawler.model import Target
-from crawler.records import RunSummary
+from crawler.domain.models import Target
+from crawler.domain.rows import RunSummary
 
 #: Reasons of failures that are told one by one; the rest are counted.
 TOLD_FAILURES = 8

@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 
-from crawler.model import Target, part_fits
+from crawler.domain.models import Target, part_fits
+from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.questions.rules import CheckRow, Pin, Require
 from crawler.questions.standing import Index, Past, Verdict, pinned_at, required_at, zones_of
-from crawler.records import ChangeRow, ImageRow, StatusRow, Stay
 
 
 class Check:

@@ -13,9 +13,9 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Literal
 
-from crawler.kinds import KINDS
-from crawler.model import Attributes, ImageKey, Target, fold_keys, normalise_name
-from crawler.records import ImageRow, Knowledge, Reason
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import Attributes, ImageKey, Target, fold_keys, normalise_name
+from crawler.domain.rows import ImageRow, Knowledge, Reason
 
 Side = Literal["present", "absent", "unknown"]
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from typing import Any
 
+from crawler.domain.models import Target, iso_utc, name_fits, normalise_name
+from crawler.domain.rows import ImageRow, StatusRow
+from crawler.domain.timefmt import show_duration, tell_moment
 from crawler.errors import Ambiguous, CrawlerError, NoAnswer, UnknownKnowledge
-from crawler.model import Target, iso_utc, name_fits, normalise_name
-from crawler.moments import show_duration, tell_moment
-from crawler.records import ImageRow, StatusRow
 
 #: Parts of a target in the order in which a person is asked to choose.
 _PARTS = ("project", "account", "variant", "kind", "region")

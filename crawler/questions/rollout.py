@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from crawler.model import END_OF_TIME, normalise_name
+from crawler.domain.models import END_OF_TIME, normalise_name
 from crawler.questions.where import STATES, WhereRow, WhereState
 
 

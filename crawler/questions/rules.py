@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from crawler.domain.models import Target, part_fits
 from crawler.errors import ExitCode
-from crawler.model import Target, part_fits
 
 #: How a rule turned out in one zone.
 CheckOutcome = Literal[

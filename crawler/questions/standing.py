@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from fnmatch import translate
 from functools import cache
 
-from crawler.model import Target, is_glob, known_name, normalise_name
-from crawler.moments import show_moment, tell_moment
+from crawler.domain.models import Target, is_glob, known_name, normalise_name
+from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
+from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.questions.rules import CheckOutcome, Pin, Require
-from crawler.records import ChangeRow, ImageRow, StatusRow, Stay
 
 _ABSENT = ("retired", "deselected")
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from crawler.model import END_OF_TIME, ImageKey, Target, iso_utc
-from crawler.records import ChangeRow, Gap, Reason, Stay
+from crawler.domain.models import END_OF_TIME, ImageKey, Target, iso_utc
+from crawler.domain.rows import ChangeRow, Gap, Reason, Stay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from crawler.model import END_OF_TIME, ImageKey, Target, iso_utc, normalise_name
-from crawler.records import Gap, Knowledge, Reason, Stay
+from crawler.domain.models import END_OF_TIME, ImageKey, Target, iso_utc, normalise_name
+from crawler.domain.rows import Gap, Knowledge, Reason, Stay
 
 WhereState = Literal["present", "withdrawn", "never", "unknown"]
 STATES: tuple[WhereState, ...] = ("present", "withdrawn", "unknown", "never")

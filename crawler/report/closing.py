@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from crawler.model import Target
-from crawler.records import ChangeRow
+from crawler.domain.models import Target
+from crawler.domain.rows import ChangeRow
 from crawler.report.values import Between, Line, Place, Topic
 from crawler.report.watching import Territory, Zone, is_live, zone_of
 

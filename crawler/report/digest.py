@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from crawler.domain.subscriptions import Subscription
 from crawler.report.folding import fold
 from crawler.report.gaps import look
 from crawler.report.pinned import PinNews, look_at_pins
-from crawler.report.values import Coverage, Digest, DigestFacts, Introduction, Subscription, Told
+from crawler.report.values import Coverage, Digest, DigestFacts, Introduction, Told
 from crawler.report.watching import Territory, wants_change
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from crawler.model import Target, normalise_name
-from crawler.questions.reissues import Chain, fold_reissues
-from crawler.records import ChangeRow, RunSummary
+from crawler.domain.models import Target, normalise_name
+from crawler.domain.reissues import Chain, fold_reissues
+from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.report.closing import opened_and_closed
 from crawler.report.values import Between, FieldChange, Line, Place, Topic
 from crawler.report.watching import Territory, Zone, zone_of

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from crawler.model import Target
-from crawler.records import FailureRow, RunSummary, StatusRow
-from crawler.report.values import Coverage, DigestFacts, Gap, Held, Subscription, Told, target_key
+from crawler.domain.models import Target
+from crawler.domain.rows import FailureRow, RunSummary, StatusRow
+from crawler.domain.subscriptions import Subscription
+from crawler.report.values import Coverage, DigestFacts, Gap, Held, Told, target_key
 from crawler.report.watching import Part, Territory, Zone, wants_name, zone_of
 
 _SEEN = ("ok", "held")

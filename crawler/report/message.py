@@ -18,8 +18,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, getaddresses, parseaddr
 
-from crawler.model import digest_of
-from crawler.report.plain import plain
+from crawler.domain.models import digest_of
+from crawler.domain.text import plain
 from crawler.report.render import LARGEST_HTML, render
 from crawler.report.values import Digest
 

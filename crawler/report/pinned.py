@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from crawler.model import Target, normalise_name
-from crawler.records import ChangeRow, ImageRow, StatusRow
+from crawler.domain.models import Target, normalise_name
+from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
+from crawler.domain.subscriptions import Pin, Subscription
 from crawler.report.folding import between
-from crawler.report.values import Between, DigestFacts, Pin, PinLine, PinState, Subscription, Told, target_key
+from crawler.report.values import Between, DigestFacts, PinLine, PinState, Told, target_key
 from crawler.report.watching import Territory, zone_of
 
 #: Most severe first.

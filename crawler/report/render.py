@@ -17,12 +17,11 @@ from itertools import accumulate
 import css_inline
 import jinja2
 
-from crawler.report.plain import cell, may_break, padded, plain, width
+from crawler.domain.text import cell, csv_line, harmless_inside, may_break, padded, plain, width
 from crawler.report.rows import Limits, Row
 from crawler.report.values import Digest, Rendered
 from crawler.report.view import Section, View, view
 from crawler.report.words.phrases import flat
-from crawler.sheets import csv_line, harmless_inside
 
 #: Mail programs cut what is longer: Gmail does at 102 kB.
 LARGEST_HTML = 90_000

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crawler.report.plain import MESSAGE_LIMIT, plain
+from crawler.domain.text import MESSAGE_LIMIT, plain
 from crawler.report.values import Digest, FieldChange, Gap, Held, Line, PinLine, Place
 from crawler.report.words.phrases import Dates, Span, Spans, Words, flat, joined, spans
 

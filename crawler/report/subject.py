@@ -4,8 +4,8 @@ The subject of a mail: the news itself, the worst first, in a line that a phone 
 
 from __future__ import annotations
 
+from crawler.domain.text import plain
 from crawler.report.folding import TOPICS
-from crawler.report.plain import plain
 from crawler.report.rows import Writer
 from crawler.report.values import Digest, Line, Topic
 from crawler.report.words.phrases import flat, spans

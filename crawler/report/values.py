@@ -9,70 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
-from typing import Any, Literal, NamedTuple
-from zoneinfo import ZoneInfo
+from datetime import datetime
+from typing import Any, Literal
 
-from crawler.model import EventWord, Target
-from crawler.records import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
-
-Language = Literal["en", "zh"]
-Urgency = Literal["pins"]
-DEFAULT_PATIENCE = timedelta(hours=1)
-
-
-# --- in: who wants to be told what -----------------------------------------------------------------------------------
-
-
-class Pin(NamedTuple):
-    """An image id that somebody depends on in a zone."""
-
-    zone: str
-    image_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class When:
-    """After every run, or at a time of day, or at that time on one weekday; in the subscription's time zone."""
-
-    #: None: after every run.
-    at: time | None = None
-    #: 0 is Monday; None: every day.
-    weekday: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """What of the history a subscription is about: globs; an empty tuple wants everything."""
-
-    account: tuple[str, ...] = ()
-    #: Matched by id or name.
-    project: tuple[str, ...] = ()
-    region: tuple[str, ...] = ()
-    zone: tuple[str, ...] = ()
-    kind: tuple[str, ...] = ()
-    name: tuple[str, ...] = ()
-    event: tuple[EventWord, ...] = ()
-    #: Only images that take a GPU (True) or that do not (False); what is unknown fits both.
-    gpu: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
-    """One `[[reports]]`: what to watch, how to tell it, and when."""
-
-    name: str
-    timezone: ZoneInfo
-    language: Language = "en"
-    when: When = When()
-    watch: Watch = Watch()
-    pins: tuple[Pin, ...] = ()
-    #: What does not wait for `when`.
-    urgent: tuple[Urgency, ...] = ("pins",)
-    #: Whether there is a digest when there is no news.
-    empty: bool = False
-    #: How long a target may stay unobserved before that alone is news.
-    patience: timedelta = DEFAULT_PATIENCE
+from crawler.domain.models import Target
+from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
+from crawler.domain.subscriptions import Pin, Subscription, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +54,6 @@ class Told:
         )
 
 
-# --- in: what happened -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestFacts:
     """What the history says about a range of runs, unfiltered: the watch is applied here."""
@@ -139,10 +78,9 @@ class DigestFacts:
     project_names: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-# --- out: the digest -------------------------------------------------------------------------------------------------
-
 #: What a line is about, most severe first.
 Topic = Literal["withdrawn", "reissued", "gpu_lost", "closed", "appeared", "returned", "modified", "opened", "flapped"]
+
 #: What is wrong with a pin, most severe first; `clear` says that what was told before is over.
 PinState = Literal[
     "withdrawn", "reissued", "retired", "held", "unobserved", "deselected", "never_seen", "superseded", "clear"

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
+from crawler.domain.subscriptions import Language, Watch
 from crawler.report.rows import Limits, Row, Writer, writer
 from crawler.report.subject import subject
-from crawler.report.values import Digest, Introduction, Language, Topic, Watch
+from crawler.report.values import Digest, Introduction, Topic
 from crawler.report.words import WORDS
 from crawler.report.words.phrases import Span, spans
 

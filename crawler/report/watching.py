@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from crawler.model import Target, name_fits, part_fits
-from crawler.records import ChangeRow, StatusRow
-from crawler.report.values import DigestFacts, Watch
+from crawler.domain.models import Target, name_fits, part_fits
+from crawler.domain.rows import ChangeRow, StatusRow
+from crawler.domain.subscriptions import Watch
+from crawler.report.values import DigestFacts
 
 ProjectNames = Mapping[tuple[str, str], str]
 

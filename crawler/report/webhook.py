@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from crawler.model import iso_utc
+from crawler.domain.models import iso_utc
 from crawler.report.channels import Letter, Refusal
 from crawler.report.hooks import LIMITS, Clock, HookOptions, client, identity_of, letter_of, post, refuse, view_of
 from crawler.report.render import as_text

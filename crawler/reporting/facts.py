@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from crawler.domain.rows import ChangeRow
+from crawler.domain.subscriptions import Subscription
 from crawler.errors import DatabaseUnavailable
-from crawler.records import ChangeRow
-from crawler.report.values import DigestFacts, Subscription
+from crawler.report.values import DigestFacts
 from crawler.store import holds, reader, telling
 from crawler.store.selection import Filters
 

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from crawler.domain.subscriptions import Subscription, is_due
 from crawler.report.digest import build_digest
-from crawler.report.schedule import is_due
-from crawler.report.values import Digest, Subscription, Told
+from crawler.report.values import Digest, Told
 from crawler.reporting.facts import gather
 from crawler.store import outbox, reader
 from crawler.store.outbox import Subscribed

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
+from crawler.domain.rows import Deliveries
 from crawler.errors import DatabaseUnavailable
-from crawler.records import Deliveries
 from crawler.report.channels import Channel, Refusal, Session, TransportError
 from crawler.reporting.desk import Desk, Job
 from crawler.settings import ReportSettings

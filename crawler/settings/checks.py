@@ -14,12 +14,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
-from crawler.kinds import KINDS
-from crawler.model import DEFAULT_VARIANT
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import DEFAULT_VARIANT
+from crawler.domain.suggest import did_you_mean
 from crawler.report.channels import APPRISE_MISSING
 from crawler.settings.schema import split_url
 from crawler.settings.sources import Findings, Location, path_of
-from crawler.settings.suggest import did_you_mean
 
 _HTTP_CHANNELS = ("webhook", "feishu")
 

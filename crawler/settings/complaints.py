@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from crawler.domain.suggest import did_you_mean
 from crawler.settings.schema import SECRET_KEYS, keys_of, tables
 from crawler.settings.sources import Expanded, Location
-from crawler.settings.suggest import did_you_mean
 
 _KINDS_OF_VALUE = {
     "string_type": "must be a text in quotes",

@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from crawler.domain.models import DEFAULT_VARIANT
+from crawler.domain.timefmt import parse_duration
 from crawler.errors import ConfigurationError
-from crawler.model import DEFAULT_VARIANT
-from crawler.moments import parse_duration
 from crawler.settings import checks
 from crawler.settings.accounts import resolve_accounts
 from crawler.settings.complaints import describe

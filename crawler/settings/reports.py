@@ -9,14 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from crawler.kinds import KINDS
-from crawler.moments import parse_duration
-from crawler.report.pins import parse_pin, pin_lines
-from crawler.report.schedule import parse_when
-from crawler.report.values import Subscription, Watch
+from crawler.domain.kinds import KINDS
+from crawler.domain.subscriptions import Subscription, Watch, parse_pin, parse_when, pin_lines
+from crawler.domain.suggest import did_you_mean
+from crawler.domain.timefmt import parse_duration
 from crawler.settings.schema import ReportTable
 from crawler.settings.sources import Findings, Location, SecretFiles, in_home
-from crawler.settings.suggest import did_you_mean
 from crawler.settings.values import ReportSettings, Secret
 from crawler.textfiles import read_text
 

@@ -18,11 +18,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from crawler.model import EventWord
-from crawler.moments import parse_duration
-from crawler.objections import Tolerable
-from crawler.report.pins import parse_pin
-from crawler.report.schedule import parse_when
+from crawler.domain.models import EventWord
+from crawler.domain.objections import Tolerable
+from crawler.domain.subscriptions import parse_pin, parse_when
+from crawler.domain.timefmt import parse_duration
 from crawler.settings.sources import Expanded
 from crawler.settings.values import (
     DEFAULT_DATABASE,

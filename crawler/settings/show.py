@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from crawler.model import DEFAULT_VARIANT
-from crawler.moments import show_duration, zone_name
-from crawler.report.schedule import show_when
+from crawler.domain.models import DEFAULT_VARIANT
+from crawler.domain.subscriptions import show_when
+from crawler.domain.timefmt import show_duration, zone_name
 from crawler.settings.values import MASK, AccountSettings, Limits, ReportSettings, Settings
 
 

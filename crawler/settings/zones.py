@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo, available_timezones
 
-from crawler.settings.suggest import did_you_mean
+from crawler.domain.suggest import did_you_mean
 
 #: Other countings of the same zones, beside those that people mean.
 _OTHER_COUNTINGS = ("posix/", "right/", "posixrules")

@@ -15,8 +15,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Select, func, select
 
-from crawler.errors import Ambiguous
-from crawler.model import (
+from crawler.domain.models import (
     END_OF_TIME,
     Event,
     ImageKey,
@@ -26,12 +25,13 @@ from crawler.model import (
     name_fits,
     normalise_name,
     require_aware,
-)  # fmt: skip
+)
+from crawler.domain.rows import ChangeRow, Gap, Knowledge, Stay
+from crawler.errors import Ambiguous
 from crawler.questions.comparing import DiffRow, differences
 from crawler.questions.side_by_side import CompareRow, side_by_side
 from crawler.questions.timeline import HistoryRow, timeline
 from crawler.questions.where import WhereRow, where
-from crawler.records import ChangeRow, Gap, Knowledge, Stay
 from crawler.store import coverage
 from crawler.store.available import images
 from crawler.store.knowledge import knowledge

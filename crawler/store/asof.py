@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import Connection, Select, bindparam, select, true
 from sqlalchemy.orm import aliased
 
-from crawler.model import END_OF_TIME, Outcome, digest_of
+from crawler.domain.models import END_OF_TIME, Outcome, digest_of
 from crawler.store.engine import is_sqlite
 from crawler.store.statements import PORTION, among, portions, written
 from crawler.store.tables import Absence, Run, RunException, ScopeTarget, TargetRow

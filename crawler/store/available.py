@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, bindparam, select, type_coerce
 
-from crawler.model import Attributes, ImageKey, require_aware
-from crawler.records import ImageRow, Reason
+from crawler.domain.models import Attributes, ImageKey, require_aware
+from crawler.domain.rows import ImageRow, Reason
 from crawler.store.asof import Observation
 from crawler.store.knowledge import chosen_at, reason_of
 from crawler.store.retention import refuse_before

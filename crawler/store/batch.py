@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
-from crawler.model import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
+from crawler.domain.models import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
 from crawler.store import changelog
 from crawler.store.evidence import Evidence, store_payloads
 from crawler.store.ledger import PlannedTarget

@@ -13,18 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from crawler.model import END_OF_TIME
+from crawler.domain.models import END_OF_TIME
+from crawler.store.outbox_tables import DigestRow, Recipient, SubscriptionRow
 from crawler.store.statements import portions
-from crawler.store.tables import (
-    Absence,
-    ConditionRow,
-    DigestRow,
-    Recipient,
-    Run,
-    RunException,
-    ScopeTarget,
-    SubscriptionRow,
-)
+from crawler.store.tables import Absence, ConditionRow, Run, RunException, ScopeTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

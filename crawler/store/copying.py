@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, func, i
 from sqlalchemy.types import TypeEngine
 
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
+from crawler.store.base import Base
 from crawler.store.engine import Fence, address_of, begin, is_sqlite, read
 from crawler.store.migrate import mismatch, schema_state, upgrade
-from crawler.store.tables import Base
 
 #: Rows in one insert.
 ROWS_AT_ONCE = 2_000

@@ -19,9 +19,9 @@ from typing import Any, cast
 from sqlalchemy import BigInteger, Connection, Select, TextClause, bindparam, select, text
 from sqlalchemy.orm import aliased
 
-from crawler.model import END_OF_TIME, ImageKey
+from crawler.domain.models import END_OF_TIME, ImageKey
+from crawler.domain.rows import Gap, Reason
 from crawler.questions.timeline import Coverage
-from crawler.records import Gap, Reason
 from crawler.store.statements import among, portions
 from crawler.store.tables import Absence, Hold, HoldImage, Run, RunException, ScopeTarget
 from crawler.store.types import from_micros, to_micros

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from crawler.model import Reply
-from crawler.questions.evidence import Answer
+from crawler.domain.evidence import Answer
+from crawler.domain.models import Reply
 from crawler.store.statements import among, insert_missing, portions
 from crawler.store.tables import Payload
 

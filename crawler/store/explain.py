@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from crawler.model import Target
-from crawler.questions.evidence import Answer, DoubtedAnswer, Explanation, kind_of
-from crawler.records import ChangeRow, RunSummary
+from crawler.domain.evidence import Answer, DoubtedAnswer, Explanation, kind_of
+from crawler.domain.models import Target
+from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.store import asof, reader
 from crawler.store.answers import change_row
 from crawler.store.evidence import load_answer

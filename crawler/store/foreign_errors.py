@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 from sqlalchemy import exc as sa
 
-from crawler.descriptors import are_exhausted, exhausted
-from crawler.errors import CrawlerError, DatabaseUnavailable
+from crawler.errors import CrawlerError, DatabaseUnavailable, are_exhausted, exhausted
 from crawler.store.address import Address
 
 #: Wrapped DB-API classes that tell of the world, not of a mistake in a statement.

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from sqlalchemy import Connection
 
+from crawler.domain.models import part_fits
+from crawler.domain.rows import StatusRow
 from crawler.errors import EmptySelection
-from crawler.model import part_fits
 from crawler.questions.check import Check
 from crawler.questions.resolve import Resolved
 from crawler.questions.resolve import resolve as choose
 from crawler.questions.rules import CheckRow, Pin, Require
-from crawler.records import StatusRow
 from crawler.store import reader, sightings
 from crawler.store.selection import Filters, chosen_targets, meant_name
 from crawler.store.statements import portions

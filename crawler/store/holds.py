@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, select, update
 
-from crawler.diff import counterparts
+from crawler.domain.diffing import counterparts
+from crawler.domain.models import END_OF_TIME, Attributes, ImageKey
+from crawler.domain.rows import HoldRow
 from crawler.errors import UsageError
-from crawler.model import END_OF_TIME, Attributes, ImageKey
-from crawler.records import HoldRow
 from crawler.store import changelog
 from crawler.store.selection import EVERYTHING, Filters, chosen_targets, with_known_names
 from crawler.store.statements import portions

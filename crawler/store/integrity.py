@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select
 
-from crawler.model import END_OF_TIME, Target
+from crawler.domain.models import END_OF_TIME, Target
 from crawler.store.engine import is_sqlite
 from crawler.store.selection import targets_by_id
 from crawler.store.tables import (

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select, text
 
-from crawler.model import iso_utc
+from crawler.domain.models import iso_utc
+from crawler.store.base import Base
 from crawler.store.engine import address_of, is_sqlite, read
 from crawler.store.migrate import SCHEMA_HEAD, SchemaState, schema_state
-from crawler.store.tables import Base, ChangeLog, Interval, Run, TargetRow
+from crawler.store.tables import ChangeLog, Interval, Run, TargetRow
 
 _COUNTED = {"runs": Run, "targets": TargetRow, "intervals": Interval, "changes": ChangeLog}
 

@@ -29,8 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from crawler.model import ImageKey, Target
-from crawler.records import Knowledge, Reason
+from crawler.domain.models import ImageKey, Target
+from crawler.domain.rows import Knowledge, Reason
 from crawler.store import asof
 from crawler.store.asof import LastRun, Observation
 from crawler.store.engine import is_sqlite

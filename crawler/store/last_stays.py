@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
-from crawler.model import Attributes, ImageKey
+from crawler.domain.models import Attributes, ImageKey
 from crawler.store import changelog
 from crawler.store.ledger import save_setting
 from crawler.store.statements import among, portions

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, Text, Update, bindparam, cast, delete, func, insert, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
+from crawler.domain.models import END_OF_TIME, RunStatus, Target, digest_of, iso_utc
 from crawler.errors import ClockWentBackwards
-from crawler.model import END_OF_TIME, RunStatus, Target, digest_of, iso_utc
 from crawler.store import asof
 from crawler.store.statements import TARGET_COLUMNS, among, insert_missing, portions, shared_target, written
 from crawler.store.tables import (

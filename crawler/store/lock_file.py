@@ -25,8 +25,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from crawler.domain.models import iso_utc
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
-from crawler.model import iso_utc
 
 #: File systems that several machines share and whose locks may hold on one of them only.
 NETWORK_FILE_SYSTEMS = frozenset(

@@ -26,9 +26,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, inspect, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from crawler.domain.models import iso_utc
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
-from crawler.model import iso_utc
-from crawler.store.engine import address_of, begin, mapped_errors, open_engine, opened, read
+from crawler.store.engine import address_of, begin, open_engine, opened, read
+from crawler.store.foreign_errors import mapped_errors
 from crawler.store.migrate import ensure_schema
 from crawler.store.tables import Account, Setting
 

@@ -19,7 +19,8 @@ from sqlalchemy import Connection, Engine, inspect, text
 import crawler
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
 from crawler.store.backup import back_up
-from crawler.store.engine import address_of, begin, is_sqlite, mapped_errors, read
+from crawler.store.engine import address_of, begin, is_sqlite, read
+from crawler.store.foreign_errors import mapped_errors
 
 #: Every revision this program knows, oldest first; Alembic's own list is not loaded to tell.
 REVISIONS: tuple[str, ...] = (

@@ -16,8 +16,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
+from crawler.store.outbox_tables import Delivery, DigestRow, Recipient, SubscriptionRow
 from crawler.store.statements import insert_missing, portions
-from crawler.store.tables import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow, TargetRow
+from crawler.store.tables import ChangeLog, Run, TargetRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

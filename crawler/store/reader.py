@@ -27,9 +27,9 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, RE_ISSUED, Outcome, RunStatus, is_glob, require_aware
+from crawler.domain.rows import NO_REPORTS, ChangeRow, FailureRow, RunSummary, StatusRow
 from crawler.errors import UnknownKnowledge, UsageError
-from crawler.model import END_OF_TIME, IMAGE_EVENTS, RE_ISSUED, Outcome, RunStatus, is_glob, require_aware
-from crawler.records import NO_REPORTS, ChangeRow, FailureRow, RunSummary, StatusRow
 from crawler.store import asof, changelog, ledger
 from crawler.store.asof import Observation
 from crawler.store.available import images

@@ -33,12 +33,14 @@ from sqlalchemy import (
     true,
 )
 
+from crawler.domain.evidence import kind_of
+from crawler.domain.models import iso_utc, require_aware
 from crawler.errors import UnknownKnowledge, UsageError
-from crawler.model import iso_utc, require_aware
-from crawler.questions.evidence import kind_of
 from crawler.store import asof, outbox
-from crawler.store.engine import Fence, begin, is_sqlite, mapped_errors
+from crawler.store.base import Base
+from crawler.store.engine import Fence, begin, is_sqlite
 from crawler.store.evidence import load_answer
+from crawler.store.foreign_errors import mapped_errors
 from crawler.store.last_stays import prune_intervals
 from crawler.store.ledger import save_setting
 from crawler.store.selection import targets_by_id
@@ -46,7 +48,6 @@ from crawler.store.statements import portions
 from crawler.store.tables import (
     OPEN_RUN,
     Absence,
-    Base,
     CatalogRow,
     ChangeLog,
     Hold,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, or_, select
 
-from crawler.model import Target, is_glob, is_storable, known_name, name_fits, normalise_name, part_fits
+from crawler.domain.models import Target, is_glob, is_storable, known_name, name_fits, normalise_name, part_fits
 from crawler.store.statements import TARGET_COLUMNS, among, portions, written
 from crawler.store.tables import Account, ImageVersion, TargetRow
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from crawler.model import END_OF_TIME, Target
-from crawler.records import Stay
+from crawler.domain.models import END_OF_TIME, Target
+from crawler.domain.rows import Stay
 from crawler.store.selection import targets_by_id
 from crawler.store.statements import among, portions
 from crawler.store.tables import ImageVersion, Interval

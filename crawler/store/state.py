@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select
 
-from crawler.model import Attributes, ImageKey, Known, OpenHold
+from crawler.domain.models import Attributes, ImageKey, Known, OpenHold
 from crawler.store.ledger import LastAnswer, PlannedTarget
 from crawler.store.statements import among, among_too, portions
 from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget

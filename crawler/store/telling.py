@@ -9,9 +9,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, exists, select
 
-from crawler.records import DigestRecord, RecipientRecord
+from crawler.domain.rows import DigestRecord, RecipientRecord
+from crawler.store.outbox_tables import Delivery, DigestRow, Recipient, SubscriptionRow
 from crawler.store.statements import portions
-from crawler.store.tables import Account, Delivery, DigestRow, ImageVersion, Recipient, SubscriptionRow, TargetRow
+from crawler.store.tables import Account, ImageVersion, TargetRow
 
 
 def gpu_of(conn: Connection, images: Iterable[tuple[str, str]]) -> dict[tuple[str, str], bool | None]:

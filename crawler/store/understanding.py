@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, delete, insert
 
-from crawler.documents import weight_of
-from crawler.model import Known, Recent, Reply, Snapshot, Target, Verdict, digest_of
-from crawler.objections import LastGood
-from crawler.records import Notice
+from crawler.domain.models import Known, Recent, Reply, Snapshot, Target, Verdict, digest_of
+from crawler.domain.objections import LastGood
+from crawler.domain.parsing import weight_of
+from crawler.domain.rows import Notice
 from crawler.store.evidence import Evidence
 from crawler.store.ledger import PlannedTarget
 from crawler.store.tables import ZoneNumber

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from crawler.model import END_OF_TIME, IMAGE_EVENTS, OUTCOMES, digest_of
+from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, OUTCOMES, digest_of
 from crawler.store.types import to_micros
 from crawler.store.view_columns import VIEW_COLUMNS, VIEWS
 

@@ -16,8 +16,7 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine
 
-from crawler.errors import contained
-from crawler.model import (
+from crawler.domain.models import (
     IMAGE_EVENTS,
     OUTCOMES,
     WAITING,
@@ -28,8 +27,9 @@ from crawler.model import (
     WaitsFor,
     require_aware,
 )
-from crawler.objections import LastGood
-from crawler.records import Notice
+from crawler.domain.objections import LastGood
+from crawler.domain.rows import Notice
+from crawler.errors import contained
 from crawler.store import batch, ledger, state
 from crawler.store.batch import Decision, News, Setback
 from crawler.store.engine import Fence, begin, read

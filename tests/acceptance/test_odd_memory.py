@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from crawler.parse import LONGEST_TEXT, MAX_RECORDS
+from crawler.domain.parsing import LONGEST_TEXT, MAX_RECORDS
 from tests.benchmarks.own_process import Ended, python
 from tests.support.acceptance_table import Proven
 from tests.support.api_server import ApiServer, Arrival, answer_json

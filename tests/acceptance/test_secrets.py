@@ -15,8 +15,9 @@ import pytest
 from sqlalchemy import select
 
 from crawler.emulator import EmulatorServer, run_in_thread
+from crawler.store.base import Base
 from crawler.store.engine import opened, read
-from crawler.store.tables import Base, Payload
+from crawler.store.tables import Payload
 from tests.acceptance.test_failures import FAULTS
 from tests.support.acceptance_table import Proven
 from tests.support.driving import Driver, account

@@ -13,11 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select, text
 
-from crawler.model import END_OF_TIME, Reply, Target
+from crawler.domain.models import END_OF_TIME, Reply, Target
 from crawler.observing import BATCH
 from crawler.store import outbox, roster
+from crawler.store.base import Base
 from crawler.store.engine import begin, is_sqlite, read
-from crawler.store.tables import Base, Run
+from crawler.store.tables import Run
 from tests.support.diary import PERIOD, Diary
 
 BODY_HASH = b"as before, always"[:16]

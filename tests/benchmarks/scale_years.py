@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from crawler.model import Reply, Target
+from crawler.domain.models import Reply, Target
 from crawler.store import reader
 from crawler.store.engine import begin, opened, read
 from crawler.store.evidence import Evidence, store_payloads

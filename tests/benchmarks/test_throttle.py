@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
+from crawler.domain.models import Failure, Reply, Target
 from crawler.fetch import ApiClient, Ask, Endpoint, Fetcher, FetchOptions, PacedThrottler, RetryBudget, Timing
-from crawler.model import Failure, Reply, Target
 from crawler.settings import Limits
 from crawler.store.engine import opened
 from tests.benchmarks.load_server import Offer, load_server

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
+from crawler.domain.objections import TOLERATED, Tolerable
+from crawler.domain.rows import HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.objections import TOLERATED, Tolerable
 from crawler.pipeline import RunResult
-from crawler.records import HoldRow
 from crawler.store import holds, reader
 from crawler.store.engine import begin, read
 from crawler.store.retention import prune

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert
 
-from crawler.model import END_OF_TIME
+from crawler.domain.models import END_OF_TIME
 from crawler.store.engine import begin, opened
 from crawler.store.tables import Absence
 from tests.support.command import call

@@ -18,11 +18,12 @@ from crawler import History
 from crawler.errors import CrawlerError, DatabaseUnavailable
 from crawler.questions.rules import Pin, Require
 from crawler.store import copying, holds, reader
+from crawler.store.base import Base
 from crawler.store.copying import copy_history
 from crawler.store.engine import begin, opened, read
 from crawler.store.lock import take_locks
-from crawler.store.tables import Base, Payload, Run
-from crawler.store.views import VIEW_COLUMNS
+from crawler.store.tables import Payload, Run
+from crawler.store.view_columns import VIEW_COLUMNS
 from tests.support.command import NOW, call, rows
 from tests.support.diary import START, Answer, Diary, Refusal, target
 from tests.support.facts import NOON

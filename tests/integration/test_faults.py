@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
+from crawler.domain.models import ImageKey, Known, Reply, Snapshot, Target, Verdict
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood
-from crawler.model import ImageKey, Known, Reply, Snapshot, Target, Verdict
 from crawler.store import holds, reader, sightings
 from crawler.store.copying import copy_history
 from crawler.store.engine import read
-from crawler.store.reader import Filters
 from crawler.store.retention import prune
+from crawler.store.selection import Filters
 from crawler.store.tables import ImageVersion, Payload, RunException
 from tests.support.diary import Answer, Diary, PlainJudge, target
 from tests.support.tally import tallied

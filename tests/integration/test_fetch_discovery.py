@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from crawler.domain.models import Place, Project
 from crawler.fetch import ApiClient, Discovery, Endpoint, FetchOptions, RetryBudget, discover
-from crawler.model import Place, Project
 from tests.support.api_server import ApiServer, Arrival, answer_json
 from tests.support.fake_time import FakeTime
 

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection, Engine, select
 
-from crawler.model import Target
+from crawler.domain.models import Target
 from crawler.store import holds, ledger, outbox, reader, retention, telling
 from crawler.store.engine import begin, read
 from crawler.store.outbox import Setback, Subscribed
-from crawler.store.tables import ChangeLog, Delivery, Recipient
+from crawler.store.outbox_tables import Delivery, Recipient
+from crawler.store.tables import ChangeLog
 from tests.support.diary import PERIOD, Diary, target
 from tests.support.tally import tallied
 

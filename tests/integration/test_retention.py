@@ -19,12 +19,13 @@ from crawler.emulator import Timeline, run_in_thread
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.settings import Settings
 from crawler.store import reader
+from crawler.store.base import Base
 from crawler.store.engine import begin, opened, read
 from crawler.store.integrity import findings
 from crawler.store.migrate import upgrade
-from crawler.store.reader import Filters
 from crawler.store.retention import prune, references_indexed
-from crawler.store.tables import Base, ChangeLog, Hold, Payload
+from crawler.store.selection import Filters
+from crawler.store.tables import ChangeLog, Hold, Payload
 from tests.support.acceptance_table import Proven
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for

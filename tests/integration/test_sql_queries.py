@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from crawler.guard import GuardPolicy
-from crawler.model import END_OF_TIME
+from crawler.domain.guard import GuardPolicy
+from crawler.domain.models import END_OF_TIME
 from crawler.store import reader
 from crawler.store.engine import begin, opened, read
 from crawler.store.selection import Filters
 from crawler.store.tables import Absence, HoldImage
-from crawler.store.views import VIEWS
+from crawler.store.view_columns import VIEWS
 from tests.support.acceptance_table import Proven
 from tests.support.diary import START, Answer, Diary, Refusal, target
 from tests.support.house import text_of

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert
 
+from crawler.domain.models import END_OF_TIME, Target, normalise_name
+from crawler.domain.rows import Gap, ImageRow
 from crawler.errors import UnknownKnowledge
-from crawler.model import END_OF_TIME, Target, normalise_name
 from crawler.questions.timeline import HistoryRow
-from crawler.records import Gap, ImageRow
 from crawler.store import answers, coverage, reader
 from crawler.store.engine import begin, opened, read
-from crawler.store.reader import Filters
 from crawler.store.retention import prune
+from crawler.store.selection import Filters
 from crawler.store.tables import Absence
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
 

@@ -20,7 +20,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy import exc as sa
 
 from crawler.errors import DatabaseUnavailable, UsageError
-from crawler.store.engine import begin, is_sqlite, mapped_errors, open_engine, opened, read
+from crawler.store.engine import begin, is_sqlite, open_engine, opened, read
+from crawler.store.foreign_errors import mapped_errors
 from crawler.store.migrate import ensure_schema
 from tests.support.other_user import as_nobody
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
-from crawler.questions.evidence import Explanation
+from crawler.domain.evidence import Explanation
 from crawler.store import reader
 from crawler.store.changelog import last_change
 from crawler.store.engine import read

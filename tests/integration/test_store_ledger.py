@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, text
 
+from crawler.domain.models import Catalog, Place, Project
+from crawler.domain.rows import RunSummary
+from crawler.domain.targets import Reconciliation, Selection, reconcile
 from crawler.errors import ClockWentBackwards, ConfigurationError
-from crawler.model import Catalog, Place, Project
-from crawler.records import RunSummary
 from crawler.store import asof, ledger, reader, roster
 from crawler.store.engine import begin, read
 from crawler.store.tables import Absence, CatalogRow, Mark, Run, Scope, Setting, TargetRow, Variant
-from crawler.targets import Reconciliation, Selection, reconcile
 from tests.support.diary import PERIOD, START, Diary, Refusal, target
 
 HOME = target()

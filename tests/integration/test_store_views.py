@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, insert, text
 
-from crawler.model import END_OF_TIME, iso_utc
-from crawler.records import ImageRow
+from crawler.domain.models import END_OF_TIME, iso_utc
+from crawler.domain.rows import ImageRow
 from crawler.store import tables
+from crawler.store.available import images
 from crawler.store.engine import begin, is_sqlite, read
-from crawler.store.reader import images
 from crawler.store.tables import OPEN_RUN
 
 # The views ask the database's own clock, so the story is told backwards from now.

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
-from crawler.guard import GuardPolicy
-from crawler.model import END_OF_TIME, Target
-from crawler.records import ChangeRow, ImageRow, StatusRow
+from crawler.domain.guard import GuardPolicy
+from crawler.domain.models import END_OF_TIME, Target
+from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
 from crawler.store import reader
 from crawler.store.engine import read
-from crawler.store.reader import Filters
+from crawler.store.selection import Filters
 from crawler.store.tables import (
     OPEN_RUN,
     ChangeLog,

@@ -15,7 +15,7 @@ from crawler.errors import DatabaseUnavailable, SchemaMismatch
 from crawler.store import migrate
 from crawler.store.engine import address_of, begin, is_sqlite, read
 from crawler.store.migrate import SCHEMA_HEAD, ensure_schema, migrations_folder, schema_state, upgrade
-from crawler.store.views import VIEWS
+from crawler.store.view_columns import VIEWS
 
 NEXT = "20270101_colours"
 MIGRATION = '''

@@ -16,10 +16,11 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
+from crawler.store.base import Base
 from crawler.store.engine import begin, is_sqlite, opened, read
 from crawler.store.migrate import REVISIONS, SCHEMA_HEAD, ensure_schema, migrations_folder, schema_state, upgrade
-from crawler.store.tables import Base
-from crawler.store.views import VIEW_COLUMNS, VIEWS, views_digest
+from crawler.store.view_columns import VIEW_COLUMNS, VIEWS
+from crawler.store.views import views_digest
 
 
 def _script() -> ScriptDirectory:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from crawler.store.engine import begin, is_sqlite, opened, read
 from crawler.store.migrate import REVISIONS, migrations_folder, upgrade
-from crawler.store.views import VIEWS
+from crawler.store.view_columns import VIEWS
 
 ROWS = (
     "INSERT INTO accounts (id, name, endpoint, fence) VALUES (1, 'prod', '', 0)",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from crawler.records import ImageRow
+from crawler.domain.rows import ImageRow
 from tests.simulation.expected_knowledge import (
     away_at,
     held_since,

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crawler.model import Target
-from crawler.records import ChangeRow, RunSummary
+from crawler.domain.models import Target
+from crawler.domain.rows import ChangeRow, RunSummary
 from tests.simulation.cloud import Said
 from tests.simulation.model import Key, Spot
 from tests.simulation.past import Expected, Outcome

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from crawler.model import Target
+from crawler.domain.models import Target
 from tests.simulation.checks import spot_of
 from tests.simulation.model import Spot
 from tests.simulation.past import Expected

@@ -14,14 +14,14 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from crawler.domain.rows import ChangeRow, RunSummary
+from crawler.domain.targets import Selection
 from crawler.errors import EmptySelection
 from crawler.fetch import Endpoint, FetchOptions, Timing
 from crawler.pipeline import RunResult, crawl
-from crawler.records import ChangeRow, RunSummary
 from crawler.settings import AccountSettings, Limits
 from crawler.store import holds, reader
 from crawler.store.engine import read
-from crawler.targets import Selection
 from tests.simulation.answers import oracle_rows, product_rows
 from tests.simulation.checks import Tally, Truth, as_plain, by_spot, check_summary, plain, spot_of
 from tests.simulation.cloud import Cloud, ModelClient, Said, Witness

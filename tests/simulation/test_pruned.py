@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler import History
-from crawler.model import iso_utc
+from crawler.domain.models import iso_utc
 from crawler.questions.rules import Pin, Require
 from crawler.store.engine import address_of, read
 from crawler.store.holds import holds

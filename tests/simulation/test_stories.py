@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.emulator import Fault
 from crawler.emulator.builtin import published_regions
-from crawler.records import ChangeRow, RunSummary
 from crawler.store import reader
 from crawler.store.engine import read
 from tests.simulation.lies import Lie

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from crawler.model import ImageKey, Known
+from crawler.domain.models import ImageKey, Known
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EARLIER = NOON - timedelta(hours=6)

@@ -16,12 +16,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from crawler import diff, guard
-from crawler.guard import GuardPolicy
-from crawler.kinds import KINDS, UK8S_IMAGE
-from crawler.model import Failure, FailureClass, Known, Reply, RunStatus, Snapshot, Target, Verdict
-from crawler.objections import LastGood, objection
-from crawler.parse import parse
+from crawler.domain import diffing, guard
+from crawler.domain.guard import GuardPolicy
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
+from crawler.domain.models import Failure, FailureClass, Known, Reply, RunStatus, Snapshot, Target, Verdict
+from crawler.domain.objections import LastGood, objection
+from crawler.domain.parsing import parse
 from crawler.store import ledger, roster
 from crawler.store.engine import begin
 from crawler.store.writer import Recorder
@@ -63,7 +63,7 @@ class PlainJudge:
 
     def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
         uncompared = [spec.name for spec in UK8S_IMAGE.fields if not spec.compared]
-        differences = diff.compare(known, snapshot, uncompared=uncompared)
+        differences = diffing.compare(known, snapshot, uncompared=uncompared)
         return guard.judge(differences, known, snapshot, self.policy, observed_at=observed_at, reasked=reasked)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crawler.model import Target
-from crawler.records import ImageRow, StatusRow
+from crawler.domain.models import Target
+from crawler.domain.rows import ImageRow, StatusRow
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HK = Target("prod", "org-a", "hk", "hk-02", "uk8s-image")

@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from crawler.domain.models import Failure, Reply, Target
 from crawler.fetch import ApiClient, Ask, Endpoint, Fetcher, FetchOptions, RetryBudget
-from crawler.model import Failure, Reply, Target
 from tests.support.api_server import ApiServer, Arrival, images
 from tests.support.fake_time import FakeTime
 

@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from crawler.model import Target
-from crawler.records import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
-from crawler.report.values import DigestFacts, Pin, Subscription
+from crawler.domain.models import Target
+from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
+from crawler.domain.subscriptions import Pin, Subscription
+from crawler.report.values import DigestFacts
 from crawler.store import reader
 from crawler.store.holds import holds
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crawler.documents import integer
+from crawler.domain.parsing import integer
 from crawler.fetch import Answer, Refusal
 from crawler.fetch.answers import field_of, printable, read_answer
 

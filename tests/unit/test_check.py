@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from crawler.domain.models import Target
+from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.errors import ExitCode
-from crawler.model import Target
 from crawler.questions.check import Check
 from crawler.questions.rules import OUTCOMES, CheckOutcome, CheckRow, Pin, Require, Scope, exit_code
-from crawler.records import ChangeRow, ImageRow, StatusRow, Stay
 from tests.support.facts import HK, NOON, hours, image, status, target
 
 STALE = timedelta(hours=26)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.cli.output import Column, emit, held_back, json_line, soon
-from crawler.cli.safe import cell_of_sheet, visible
+from crawler.domain.text import cell_of_sheet, visible
 from crawler.errors import CrawlerError
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")

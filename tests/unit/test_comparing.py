@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.model import Target
+from crawler.domain.models import Target
+from crawler.domain.rows import ImageRow, Knowledge, Reason
 from crawler.questions.comparing import DiffRow, changed_fields, differences, uncompared
 from crawler.questions.side_by_side import side_by_side
-from crawler.records import ImageRow, Knowledge, Reason
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 WELL = Knowledge(reason=None, since=None, observed_at=NOW)

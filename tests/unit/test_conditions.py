@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from crawler.model import Target
+from crawler.domain.models import Target
+from crawler.domain.rows import RunSummary
 from crawler.ops.conditions import Fact, Found, Memory, Trouble, compare, paragraph, steady
-from crawler.records import RunSummary
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ZERO = dict.fromkeys(("total", "ok", "held", "denied", "failed", "skipped"), 0)

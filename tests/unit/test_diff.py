@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.diff import compare
-from crawler.kinds import UK8S_IMAGE
-from crawler.model import Attributes, Differences, ImageKey, Known, Snapshot
-from crawler.parse import parse
+from crawler.domain.diffing import compare
+from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.models import Attributes, Differences, ImageKey, Known, Snapshot
+from crawler.domain.parsing import parse
 from tests.support.answers import documents, image_key, known_images, shuffled
 
 

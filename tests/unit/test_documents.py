@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.documents import Unread, members, read
+from crawler.domain.parsing import Unread, members, read
 from crawler.errors import NotUnderstood
 
 VALUES = st.recursive(

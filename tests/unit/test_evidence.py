@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from crawler.kinds import UK8S_IMAGE
-from crawler.questions.evidence import MISSING, Answer, differing_records, field_text
+from crawler.domain.evidence import MISSING, Answer, differing_records, field_text
+from crawler.domain.kinds import UK8S_IMAGE
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

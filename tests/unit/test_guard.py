@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.diff import compare
-from crawler.guard import GuardPolicy, judge
-from crawler.kinds import UK8S_IMAGE
-from crawler.model import ImageKey, Known, OpenHold, Snapshot, Verdict
-from crawler.parse import parse
+from crawler.domain.diffing import compare
+from crawler.domain.guard import GuardPolicy, judge
+from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.models import ImageKey, Known, OpenHold, Snapshot, Verdict
+from crawler.domain.parsing import parse
 from tests.support.answers import EARLIER, NOON, documents, image_key, known_images
 
 LONG_AGO = EARLIER - timedelta(days=1)

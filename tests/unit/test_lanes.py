@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from crawler.domain.models import Target
 from crawler.fetch.lanes import Entry, Lanes
-from crawler.model import Target
 
 
 def target(region: str, number: int = 0) -> Target:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crawler.model import END_OF_TIME, ImageKey
+from crawler.domain.models import END_OF_TIME, ImageKey
 from crawler.store.last_stays import Row, Sifted, sift
 from tests.support.answers import NOON
 

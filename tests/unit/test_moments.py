@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.domain.timefmt import parse_duration, parse_moment, show_duration, show_moment, titled
 from crawler.errors import UsageError
-from crawler.moments import parse_duration, parse_moment, show_duration, show_moment, titled
 
 NOW = datetime(2026, 11, 23, 11, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from crawler.kinds import UK8S_IMAGE
-from crawler.model import DEFAULT_PROJECT, Snapshot, Target
-from crawler.objections import TOLERATED, LastGood, Tolerable, objection, other_action, tolerance
+from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.models import DEFAULT_PROJECT, Snapshot, Target
+from crawler.domain.objections import TOLERATED, LastGood, Tolerable, objection, other_action, tolerance
 from tests.support.answers import image_key
 
 HERE = Target("prod", "org-X", "cn-bj2", "cn-bj2-04", "uk8s-image")

@@ -10,11 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.documents import Unread, members
+from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.models import ImageKey, Snapshot, canonical_json, fold_keys
+from crawler.domain.parsing import (
+    LONGEST_TEXT,
+    MAX_DEPTH,
+    MAX_RECORDS,
+    WORTH_REMEMBERING,
+    SetReader,
+    Unread,
+    members,
+    parse,
+)
 from crawler.errors import NotUnderstood
-from crawler.kinds import UK8S_IMAGE
-from crawler.model import ImageKey, Snapshot, canonical_json, fold_keys
-from crawler.parse import LONGEST_TEXT, MAX_DEPTH, MAX_RECORDS, WORTH_REMEMBERING, SetReader, parse
 from tests.support.answers import answer, documents, image_key, shuffled
 
 

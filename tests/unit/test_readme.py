@@ -13,10 +13,10 @@ import click
 import pytest
 
 from crawler.cli.app import cli
+from crawler.domain.models import Target
+from crawler.domain.rows import ChangeRow, ImageRow
 from crawler.errors import EXIT_CODE_HELP
-from crawler.model import Target
-from crawler.records import ChangeRow, ImageRow
-from crawler.store.views import VIEW_COLUMNS
+from crawler.store.view_columns import VIEW_COLUMNS
 from tests.support.house import ROOT, text_of, tracked_files
 
 README = text_of(Path("README.md"))

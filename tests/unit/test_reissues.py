@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crawler.model import Event, Target
-from crawler.questions.reissues import fold_reissues
-from crawler.records import ChangeRow
+from crawler.domain.models import Event, Target
+from crawler.domain.reissues import fold_reissues
+from crawler.domain.rows import ChangeRow
 from tests.support.answers import EARLIER, NOON
 
 HK = Target("prod", "org-a", "hk", "hk-02", "uk8s-image")

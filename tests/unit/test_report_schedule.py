@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.report.schedule import is_due, latest_slot, parse_when, show_when
-from crawler.report.values import When
+from crawler.domain.subscriptions import When, is_due, latest_slot, parse_when, show_when
 
 SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")
 

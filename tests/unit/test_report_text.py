@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from crawler.report.plain import may_break, width
+from crawler.domain.text import may_break, width
 from crawler.report.render import LONGEST_LINE, render
 from crawler.report.values import Told
 from tests.support.eventful import digest_of

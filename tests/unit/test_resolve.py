@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from crawler.domain.rows import ImageRow, StatusRow
 from crawler.errors import Ambiguous, CrawlerError, NoAnswer, UnknownKnowledge
 from crawler.questions.resolve import Resolved, resolve
-from crawler.records import ImageRow, StatusRow
 from tests.support.facts import HK, NOON, hours, image, status, target
 
 OTHER = target(project="org-b")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from crawler.domain.subscriptions import When
 from crawler.errors import ConfigurationError, ExitCode
-from crawler.report.values import When
 from crawler.settings import Limits, Secret, Settings, load
 
 KEYS = {"UCLOUD_PUBLIC_KEY": "public-of-test", "UCLOUD_PRIVATE_KEY": "private-of-test"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crawler.domain.subscriptions import Pin, When
 from crawler.errors import ConfigurationError
-from crawler.report.values import Pin, When
 from crawler.settings import Settings, load
 from crawler.settings.show import as_document, as_toml
 

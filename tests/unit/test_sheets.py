@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.cli.safe import cell_of_sheet
-from crawler.report.plain import cell
+from crawler.domain.text import cell, cell_of_sheet, csv_line, harmless, harmless_inside
 from crawler.report.render import render
-from crawler.sheets import csv_line, harmless, harmless_inside
 from tests.support.eventful import digest_of, eventful
 
 FORMULAS = [f"{start}SUM(1)" for start in "=+-@＝＋－＠﹦﹢﹣﹫"]

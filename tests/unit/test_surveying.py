@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from crawler.domain.models import Catalog, Place, Project
+from crawler.domain.targets import Selection, expand
 from crawler.fetch import Discovery, Refusal
-from crawler.model import Catalog, Place, Project
 from crawler.settings import PlaceSettings
 from crawler.surveying import Survey, survey_of
-from crawler.targets import Selection, expand
 from tests.support.crawling import account_at
 
 HK, SG = Place("hk", "hk-02", 3002), Place("sg", "sg-01", 10005)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from crawler.model import Catalog, Place, Project, Target
-from crawler.targets import (
+from crawler.domain.models import Catalog, Place, Project, Target
+from crawler.domain.targets import (
     KnownTarget,
     Reconciliation,
     Selection,

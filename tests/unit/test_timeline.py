@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.model import END_OF_TIME, Event, ImageKey, Target
+from crawler.domain.models import END_OF_TIME, Event, ImageKey, Target
+from crawler.domain.rows import ChangeRow, Gap, Reason, Stay
 from crawler.questions.timeline import Coverage, chain, clip, overlay, timeline
-from crawler.records import ChangeRow, Gap, Reason, Stay
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 6, 1, tzinfo=UTC)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.model import ImageKey, Target, normalise_name
+from crawler.domain.models import ImageKey, Target, normalise_name
+from crawler.domain.rows import Gap, Knowledge, Stay
 from crawler.questions.rollout import at_a_glance, rollouts
 from crawler.questions.where import WhereRow, where
-from crawler.records import Gap, Knowledge, Stay
 
 DAY = timedelta(days=1)
 START = datetime(2026, 6, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ The languages: every phrase of a mail, once per language. A phrase that one of t
 
 from __future__ import annotations
 
-from crawler.report.values import Language
+from crawler.domain.subscriptions import Language
 from crawler.report.words.chinese import CHINESE
 from crawler.report.words.english import ENGLISH
 from crawler.report.words.phrases import Words

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from crawler.model import Target
-from crawler.records import ChangeRow
+from crawler.domain.models import Target
+from crawler.domain.rows import ChangeRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crawler.kinds.spec import Field, FieldType, Kind
-from crawler.kinds.uk8s_image import UK8S_IMAGE
+from crawler.domain.kinds.base import Field, FieldType, Kind
+from crawler.domain.kinds.uk8s_image import UK8S_IMAGE
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (UK8S_IMAGE,)}
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crawler.kinds import KINDS, UK8S_IMAGE, Kind
-from crawler.model import Target, canonical_json, fold_keys, iso_utc
-from crawler.records import ChangeRow, RunSummary
+from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
+from crawler.domain.models import Target, canonical_json, fold_keys, iso_utc
+from crawler.domain.rows import ChangeRow, RunSummary
 
 Record = Mapping[str, Any]
 #: What stands for a field that a record does not have.

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from crawler.model import Change, Differences, Event, ImageKey, Known, OpenHold, Snapshot, Verdict
+from crawler.domain.models import Change, Differences, Event, ImageKey, Known, OpenHold, Snapshot, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ Facts: UCloudDoc-Team/api `uk8s-api/describe_uk8s_image.md` (table and example d
 
 from __future__ import annotations
 
-from crawler.kinds.spec import Field, Kind
+from crawler.domain.kinds.base import Field, Kind
 
 UK8S_IMAGE = Kind(
     name="uk8s-image",

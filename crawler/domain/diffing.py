@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from crawler.model import Attributes, Differences, ImageKey, Known, Snapshot, fold_keys, normalise_name
+from crawler.domain.models import Attributes, Differences, ImageKey, Known, Snapshot, fold_keys, normalise_name
 
 
 def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = ()) -> Differences:

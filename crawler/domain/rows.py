@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from crawler.model import RE_ISSUED, Event, EventWord, Outcome, RunStatus, Target, WaitsFor, iso_utc
+from crawler.domain.models import RE_ISSUED, Event, EventWord, Outcome, RunStatus, Target, WaitsFor, iso_utc
 
 #: Why a row's state is `unknown`.
 Reason = Literal["held", "denied", "failed", "skipped", "retired", "deselected", "stale", "never_observed"]

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from crawler.kinds import Kind
-from crawler.model import Snapshot, Target
-from crawler.targets import request_parameters
+from crawler.domain.kinds import Kind
+from crawler.domain.models import Snapshot, Target
+from crawler.domain.targets import request_parameters
 
 #: A check that an account may switch off, for a brand that answers so for ever.
 Tolerable = Literal["action", "echo", "foreign", "count"]
