@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from crawler.config.models import DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE, AccountSettings, Limits, Secret, Settings
+from crawler.config.zones import zone_of
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
@@ -28,9 +30,6 @@ from crawler.pipeline import crawl
 from crawler.report.render import render
 from crawler.report.values import Rendered
 from crawler.reporting.news import digest_since
-from crawler.settings import AccountSettings, Limits, Secret, Settings
-from crawler.settings.values import DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE
-from crawler.settings.zones import zone_of
 from crawler.store import reader
 from crawler.store.engine import opened, read
 from crawler.store.lock import take_locks

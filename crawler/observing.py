@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from crawler.config.models import AccountSettings
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import Failure, Reply, Target
 from crawler.domain.targets import request_parameters
 from crawler.errors import CrawlerError
 from crawler.fetch import ApiClient, Ask, Fetcher, RetryBudget
-from crawler.settings import AccountSettings
 from crawler.store.ledger import PlannedTarget
 from crawler.store.writer import Recorder
 

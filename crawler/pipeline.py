@@ -18,6 +18,7 @@ from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 
+from crawler.config.models import AccountSettings, Settings
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import Catalog, RunStatus, Target
 from crawler.domain.rows import NO_REPORTS, Deliveries, Notice, RunSummary
@@ -27,7 +28,6 @@ from crawler.fetch import ApiClient, Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.judging import PureJudge
 from crawler.observing import BATCH, Observing, Progress
 from crawler.planning import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
-from crawler.settings import AccountSettings, Settings
 from crawler.store import ledger, outbox, reader, roster
 from crawler.store.engine import Fence, begin, is_sqlite, read
 from crawler.store.migrate import mismatch, schema_state

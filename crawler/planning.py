@@ -12,11 +12,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from crawler.config.models import Settings
 from crawler.domain.models import Catalog, Target
 from crawler.domain.rows import Notice
 from crawler.domain.targets import KnownTarget, Reconciliation, Selection, reconcile, unique_numbers
 from crawler.errors import EmptySelection
-from crawler.settings import Settings
 from crawler.store import ledger, roster
 from crawler.store.engine import Fence, begin
 from crawler.surveying import Survey

@@ -16,9 +16,9 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import Selected, format_option, target_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
+from crawler.config.textfiles import decoded
 from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
 from crawler.questions.rules import OUTCOMES, Pin, Require, exit_code
-from crawler.textfiles import decoded
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

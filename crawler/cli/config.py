@@ -30,12 +30,12 @@ def validate(context: CliContext) -> None:
 @pass_cli
 def show(context: CliContext, fmt: str, origins: bool) -> None:
     """Show the configuration that counts, defaults and references filled in, secrets masked."""
-    from crawler.settings.show import as_document, as_toml
+    from crawler.config.display import as_document, as_toml
 
     settings = context.settings()
     document = as_document(settings)
     if origins:
-        from crawler.settings.origins import origins_of
+        from crawler.config.display import origins_of
 
         found = origins_of(document, settings.source, database_given=context.database is not None)
         lines = [f"{path:<40}  {origin}\n" for path, origin in found.items()]

@@ -26,7 +26,7 @@ from crawler.errors import UsageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from crawler.settings import Settings
+    from crawler.config.models import Settings
 
 
 def utc_now() -> datetime:
@@ -57,7 +57,7 @@ class CliContext:
 
     def _load(self, *, need_accounts: bool, quiet: bool = False) -> Settings:
         if need_accounts not in self._loaded:
-            from crawler.settings import load
+            from crawler.config.loader import load
 
             settings = load(self.config_path, self.database, self.environ, need_accounts=need_accounts)
             self._loaded[need_accounts] = settings

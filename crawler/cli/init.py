@@ -17,8 +17,8 @@ from crawler.domain.text import visible
 from crawler.errors import CredentialsRefused, UsageError
 
 if TYPE_CHECKING:
+    from crawler.config.models import AccountSettings, Settings
     from crawler.fetch import Discovery
-    from crawler.settings import AccountSettings, Settings
 
 #: A look at the cloud is not worth more of a person's patience.
 PATIENCE_SECONDS = 60.0
@@ -74,8 +74,8 @@ def _refuse_existing(path: Path) -> None:
 
 
 def _from_environment(environ: Mapping[str, str], endpoint: str | None, headers: Mapping[str, str]) -> Starter:
-    from crawler.settings.sources import plain_project, read_profile
-    from crawler.settings.values import DEFAULT_ENDPOINT, DEFAULT_TIMEZONE
+    from crawler.config.models import DEFAULT_ENDPOINT, DEFAULT_TIMEZONE
+    from crawler.config.sources import plain_project, read_profile
 
     found: dict[str, str] = {}
     if not any(environ.get(name) for name in _KEYS):
@@ -106,7 +106,7 @@ def _parse_headers(words: tuple[str, ...], environ: Mapping[str, str]) -> dict[s
 
 def _checked(starter: Starter, path: Path, environ: Mapping[str, str]) -> Settings:
     """Read the text as a run would; raise ConfigurationError for an endpoint or header that would not do."""
-    from crawler.settings import loads
+    from crawler.config.loader import loads
 
     stand_ins = dict.fromkeys(_KEYS, "unset") if starter.profile is None else {}
     return loads(render(starter), stand_ins | {k: v for k, v in environ.items() if v}, path=path.absolute())

@@ -19,8 +19,8 @@ from crawler.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from crawler.config.models import Settings
     from crawler.reporting.sending import Reported
-    from crawler.settings import Settings
     from crawler.store.engine import Fence
 
 T = TypeVar("T")

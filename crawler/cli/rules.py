@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from crawler.config.toml import parse_toml
 from crawler.domain.models import is_glob, is_storable, part_fits
 from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError
 from crawler.questions.rules import Pin, Require, Scope
-from crawler.settings.toml import parse_toml
 
 #: Other spellings of a key.
 _SAME = {

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     import asyncio
     from datetime import datetime
 
+    from crawler.config.models import Settings
     from crawler.domain.models import Target
     from crawler.domain.targets import Selection
     from crawler.observing import Progress
     from crawler.ops.ping import Switch
     from crawler.pipeline import RunResult
-    from crawler.settings import Settings
     from crawler.store.engine import Fence
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from crawler.cli.output import write_out
 from crawler.errors import UsageError
 
 if TYPE_CHECKING:
+    from crawler.config.models import Settings
     from crawler.ops.schedule import Installation
-    from crawler.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,8 +91,8 @@ def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
 
 def _installation(context: CliContext, minutes: int, image: str | None = None) -> Installation:
     from crawler import __version__
+    from crawler.config.display import Needs, needs_of
     from crawler.ops.schedule import Installation
-    from crawler.settings.needs import Needs, needs_of
     from crawler.store.address import parse_address
 
     settings = context.settings()
@@ -137,7 +137,7 @@ def _without_secret(settings: Settings) -> str:
 
 
 def _names_accounts(source: Path | None) -> list[bool]:
-    from crawler.settings.toml import read_toml
+    from crawler.config.toml import read_toml
 
     return [True] if source and "accounts" in read_toml(source) else []
 

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from crawler.config.textfiles import read_text
 from crawler.emulator.faults import read_fault
 from crawler.emulator.problems import Problems
 from crawler.emulator.timeline import (
@@ -25,7 +26,6 @@ from crawler.emulator.timeline import (
     Zone,
 )
 from crawler.errors import ConfigurationError
-from crawler.textfiles import read_text
 
 _TOP_KEYS = ("about", "sources", "schema", "zones", "projects", "accounts", "images", "quirks", "faults", "steps")
 _STEP_KEYS = ("title", "schema", "zones", "projects", "images", "add", "remove", "quirks", "faults")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from crawler.config.models import Settings
 from crawler.ops import facts
 from crawler.ops.conditions import compare, paragraph
 from crawler.ops.metrics import exposition
 from crawler.ops.remembering import Remembered
 from crawler.pipeline import RunResult
-from crawler.settings import Settings
 from crawler.store.engine import Fence, read
 
 logger = logging.getLogger(__name__)

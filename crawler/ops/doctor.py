@@ -20,6 +20,8 @@ from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
 from zoneinfo import available_timezones
 
+from crawler.config.models import AccountSettings, Settings
+from crawler.config.sources import OPEN_TO_ALL
 from crawler.domain.models import Catalog
 from crawler.domain.objections import tolerance
 from crawler.domain.targets import configured_catalog, configured_projects, reconcile
@@ -31,8 +33,6 @@ from crawler.ops.schedule import GRACE_SECONDS
 from crawler.pipeline import connect
 from crawler.report.channels import Channel, TransportError
 from crawler.reporting.channels import channels_of
-from crawler.settings import AccountSettings, Settings
-from crawler.settings.sources import OPEN_TO_ALL
 from crawler.store import integrity, reader
 from crawler.store.address import parse_address
 from crawler.store.engine import is_in_wal_mode, opened, read

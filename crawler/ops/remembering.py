@@ -7,11 +7,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from crawler.config.models import Settings
 from crawler.domain.models import Target
 from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
 from crawler.ops.conditions import Fact, Found, Key, Memory, Standing, Trouble, steady
 from crawler.pipeline import RunResult
-from crawler.settings import Settings
 from crawler.store import conditions, roster
 from crawler.store.conditions import StoredCondition
 from crawler.store.engine import Fence, begin

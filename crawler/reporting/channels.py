@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from crawler.config.models import ReportSettings, Settings, SmtpSettings
 from crawler.report.apprise import AppriseChannel
 from crawler.report.channels import Channel
 from crawler.report.email import EmailChannel, SmtpOptions
 from crawler.report.feishu import FeishuChannel
 from crawler.report.hooks import HookOptions
 from crawler.report.webhook import WebhookChannel
-from crawler.settings import ReportSettings, Settings, SmtpSettings
 
 Clock = Callable[[], datetime]
 

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
+from crawler.config.models import ReportSettings
 from crawler.report.channels import Channel, Refusal
 from crawler.report.values import Digest
 from crawler.reporting.news import NO_NEWS, News, look_for_news
-from crawler.settings import ReportSettings
 from crawler.store import outbox
 from crawler.store.engine import Fence, begin, is_sqlite, read
 from crawler.store.outbox import Setback, Subscribed, Waiting

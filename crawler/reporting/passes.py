@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from crawler.config.models import ReportSettings, Settings
 from crawler.fetch import Timing
 from crawler.report.values import Digest
 from crawler.reporting.channels import channels_of
 from crawler.reporting.desk import Bounds, Desk
 from crawler.reporting.news import digest_since, look_for_news
 from crawler.reporting.sending import Reported, Sending
-from crawler.settings import ReportSettings, Settings
 from crawler.store import outbox, roster
 from crawler.store.engine import Fence, begin, read
 

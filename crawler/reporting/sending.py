@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
+from crawler.config.models import ReportSettings
 from crawler.domain.rows import Deliveries
 from crawler.errors import DatabaseUnavailable
 from crawler.report.channels import Channel, Refusal, Session, TransportError
 from crawler.reporting.desk import Desk, Job
-from crawler.settings import ReportSettings
 from crawler.store.outbox import Waiting
 
 #: How long a letter in hand may take once the sender is to stop.

@@ -14,8 +14,8 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 from sqlalchemy import Engine
 
+from crawler.config.models import AccountSettings, Limits
 from crawler.fetch import ApiClient, Endpoint, FetchOptions, Timing
-from crawler.settings import AccountSettings, Limits
 from tests.benchmarks.load_server import LoadServer
 from tests.support.crawling import account_at, crawl_once, settings_for
 

@@ -17,9 +17,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
+from crawler.config.models import Limits
 from crawler.domain.models import Failure, Reply, Target
 from crawler.fetch import ApiClient, Ask, Endpoint, Fetcher, FetchOptions, PacedThrottler, RetryBudget, Timing
-from crawler.settings import Limits
 from crawler.store.engine import opened
 from tests.benchmarks.load_server import Offer, load_server
 from tests.support.api_server import ApiServer, Arrival, answer_json, images

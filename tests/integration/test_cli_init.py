@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crawler.config.loader import load
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, Timeline, run_in_thread
-from crawler.settings import load
 from tests.support.command import call, keys
 from tests.support.worlds import make_timeline
 

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from sqlalchemy import Engine
 
 from crawler.cli.app import cli
+from crawler.config.models import Settings
 from crawler.domain.rows import ChangeRow, HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.errors import UsageError
-from crawler.settings import Settings
 from crawler.store import holds, reader
 from crawler.store.engine import begin, read
 from tests.support.answers import NOON

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from crawler.config.loader import load
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.fetch import Timing
 from crawler.pipeline import crawl, report
 from crawler.reporting.desk import next_try
-from crawler.settings import load
 from crawler.store import outbox
 from crawler.store.engine import begin, opened
 from crawler.store.lock import take_locks

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from sqlalchemy import Connection, Engine, func, inspect, select
 
 from crawler.cli.app import cli
+from crawler.config.models import Settings
 from crawler.emulator import Timeline, run_in_thread
 from crawler.errors import UnknownKnowledge, UsageError
-from crawler.settings import Settings
 from crawler.store import reader
 from crawler.store.base import Base
 from crawler.store.engine import begin, opened, read

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from crawler.settings import Limits
+from crawler.config.models import Limits
 from crawler.store.engine import opened
 from crawler.store.lock import take_locks
 from tests.benchmarks.load_server import Offer, load_server

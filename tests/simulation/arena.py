@@ -22,11 +22,11 @@ from urllib.parse import parse_qsl
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
+from crawler.config.models import Limits
 from crawler.domain.rows import ChangeRow
 from crawler.errors import ExitCode
 from crawler.fetch import Timing
 from crawler.pipeline import RunResult, crawl
-from crawler.settings import Limits
 from crawler.store import reader
 from crawler.store.engine import opened, read
 from tests.simulation.grammar import MANNERS, SHOTS, TRUE, Manner, Shot, Truth, Wire

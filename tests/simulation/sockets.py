@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from crawler.config.models import AccountSettings, Limits
 from crawler.emulator import EmulatorServer, Timeline
 from crawler.fetch import Timing
 from crawler.pipeline import RunResult
-from crawler.settings import AccountSettings, Limits
 from tests.simulation.cloud import Cloud, Witness
 from tests.simulation.model import Model
 from tests.simulation.run import START, Simulation, client_options

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
+from crawler.config.models import AccountSettings, Limits, Secret, Settings
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY
 from crawler.fetch import Timing
 from crawler.pipeline import RunResult, crawl
-from crawler.settings import AccountSettings, Limits, Secret, Settings
 from crawler.store.lock import take_locks
 
 #: So fast that no test waits for a throttle.

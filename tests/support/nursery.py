@@ -41,7 +41,7 @@ def main(weight: str) -> None:
     """Take orders until stdin closes."""
     import crawler.cli.app
     import crawler.cli.run
-    import crawler.settings
+    import crawler.config
     import crawler.store.lock
 
     if weight != "light":
@@ -173,9 +173,9 @@ def _crawl_in_batches(order: dict[str, Any]) -> int:
     import asyncio
 
     from crawler.cli.context import utc_now
+    from crawler.config.loader import load
     from crawler.fetch import Timing
     from crawler.pipeline import crawl
-    from crawler.settings import load
     from crawler.store.engine import opened
     from crawler.store.lock import take_locks
     from crawler.store.migrate import ensure_schema

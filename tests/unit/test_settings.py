@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from crawler.config.loader import load
+from crawler.config.models import Limits, Secret, Settings
 from crawler.domain.subscriptions import When
 from crawler.errors import ConfigurationError, ExitCode
-from crawler.settings import Limits, Secret, Settings, load
 
 KEYS = {"UCLOUD_PUBLIC_KEY": "public-of-test", "UCLOUD_PRIVATE_KEY": "private-of-test"}
 ACCOUNT = '[[accounts]]\nname = "prod"\npublic_key = "pub"\nprivate_key = "priv"\n'

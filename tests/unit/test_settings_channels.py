@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from crawler.config.display import as_document, as_toml, needs_of
+from crawler.config.loader import load
+from crawler.config.models import Secret, Settings
 from crawler.errors import ConfigurationError
-from crawler.settings import Secret, Settings, load
-from crawler.settings.needs import needs_of
-from crawler.settings.show import as_document, as_toml
 
 ACCOUNT = '[[accounts]]\nname = "prod"\npublic_key = "pub"\nprivate_key = "priv"\n[[reports]]\nname = "chat"\n'
 URL = "https://hooks.example.com:8443/t0ken?key=t0ken"

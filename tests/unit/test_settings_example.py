@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from crawler.settings import load
-from crawler.settings.schema import keys_of, model_of, tables
+from crawler.config.loader import load
+from crawler.config.schema import keys_of, model_of, tables
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config" / "crawler.example.toml"
 KEYS = {"UCLOUD_PUBLIC_KEY": "p", "UCLOUD_PRIVATE_KEY": "k"}

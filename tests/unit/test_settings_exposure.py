@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.settings import load
+from crawler.config.loader import load
 
 ACCOUNT = '[[accounts]]\nname = "a"\npublic_key_file = "k"\nprivate_key_file = "k"\n'
 SMTP = '[smtp]\nhost = "localhost"\nfrom = "a@b.c"\nusername = "u"\n'

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from crawler.config.display import as_document, needs_of, origins_of
+from crawler.config.loader import load
 from crawler.errors import ConfigurationError
-from crawler.settings import load
-from crawler.settings.needs import needs_of
-from crawler.settings.origins import origins_of
-from crawler.settings.show import as_document
 
 KEYS = {"UCLOUD_PUBLIC_KEY": "p", "UCLOUD_PRIVATE_KEY": "k"}
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from crawler.config.display import as_document, as_toml
+from crawler.config.loader import load
+from crawler.config.models import Settings
 from crawler.domain.subscriptions import Pin, When
 from crawler.errors import ConfigurationError
-from crawler.settings import Settings, load
-from crawler.settings.show import as_document, as_toml
 
 HEAD = """
 timezone = "Europe/Berlin"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from crawler.config.loader import load
+from crawler.config.models import Settings, SmtpSettings
 from crawler.errors import ConfigurationError
-from crawler.settings import Settings, SmtpSettings, load
 
 ACCOUNT = '[[accounts]]\nname = "prod"\npublic_key = "pub"\nprivate_key = "priv"\n'
 SMTP = '[smtp]\nhost = "mail.example.com"\nfrom = "a@b.c"\n'

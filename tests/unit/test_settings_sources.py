@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from crawler.config.loader import find, load
+from crawler.config.sources import candidates, expand_text
 from crawler.errors import ConfigurationError
-from crawler.settings import find, load
-from crawler.settings.sources import candidates, expand_text
 
 KEYS = {"UCLOUD_PUBLIC_KEY": "public-of-test", "UCLOUD_PRIVATE_KEY": "private-of-test"}
 

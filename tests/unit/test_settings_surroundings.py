@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from crawler.config.loader import load
+from crawler.config.toml import parse_toml
+from crawler.config.zones import zone_of
 from crawler.errors import ConfigurationError, UsageError
-from crawler.settings import load
-from crawler.settings.toml import parse_toml
-from crawler.settings.zones import zone_of
 
 ACCOUNT = '[[accounts]]\nname = "a"\npublic_key = "p"\nprivate_key = "k"\n'
 DEEP = 10_000

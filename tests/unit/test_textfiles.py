@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from crawler import textfiles
-from crawler.textfiles import decoded, read_text
+from crawler.config import textfiles
+from crawler.config.textfiles import decoded, read_text
 
 TEXT = "名 = 'é'\r\n"
 MARKED = {

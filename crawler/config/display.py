@@ -1,15 +1,24 @@
-"""Settings as a document for people: the keys of `crawler.toml`, what counts for each, secrets masked."""
+"""
+Settings shown to people: the document of `config show`, where each value comes from, and what a scheduler has to
+bring.
+
+Secrets are masked.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from crawler.config.models import MASK, AccountSettings, Limits, ReportSettings, Settings
+from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.subscriptions import show_when
 from crawler.domain.timefmt import show_duration, zone_name
-from crawler.settings.values import MASK, AccountSettings, Limits, ReportSettings, Settings
 
 
 def as_document(settings: Settings) -> dict[str, Any]:
@@ -121,3 +130,92 @@ def _key(key: str) -> str:
 def _value(value: Any) -> str:
     """Write a text, number, flag or list of texts; a JSON string is a TOML string but for DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+_DEFAULT = "default"
+
+
+def origins_of(document: Mapping[str, Any], source: Path | None, *, database_given: bool = False) -> dict[str, str]:
+    """Give the origin of every value of *document* (`show.as_document`) by its path, such as `limits.rate`."""
+    raw = read_toml(source) if source else {}
+    name = source.name if source else "environment"
+    found = dict(_walk(document, raw, "", name))
+    if "accounts" not in raw:
+        found |= {path: "environment" for path in found if path.startswith("accounts[") and _is_key(path)}
+    if database_given:
+        found["database"] = "--database"
+    return found
+
+
+def _is_key(path: str) -> bool:
+    return path.endswith(("public_key", "private_key", "endpoint", "projects"))
+
+
+def _walk(value: Mapping[str, Any], raw: Any, at: str, name: str) -> Iterator[tuple[str, str]]:
+    table = raw if isinstance(raw, dict) else {}
+    for key, item in value.items():
+        path = f"{at}.{key}" if at else key
+        inner = table.get(key)
+        if isinstance(item, dict):
+            yield from _walk(item, inner, path, name)
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            rows = inner if isinstance(inner, list) else []
+            for index, row in enumerate(item):
+                yield from _walk(row, rows[index] if index < len(rows) else {}, f"{path}[{index}]", name)
+        else:
+            yield path, _origin(table, key, name)
+
+
+def _origin(table: Mapping[str, Any], key: str, name: str) -> str:
+    if f"{key}_file" in table:
+        return f"file {table[f'{key}_file']}"
+    if key in table:
+        return f"{name}, environment" if "${" in str(table[key]) else name
+    if key in ("public_key", "private_key") and "profile" in table:
+        return f"profile {table['profile']}"
+    return _DEFAULT
+
+
+#: `${NAME}` without a default; `$${` is a literal.
+_NEEDED = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What the file does not hold itself."""
+
+    #: Secret files under a bare name, which systemd's credentials may stand for: name and path.
+    credentials: tuple[tuple[str, Path], ...] = ()
+    #: Other secret files.
+    files: tuple[Path, ...] = ()
+    #: Environment variables without a default.
+    variables: tuple[str, ...] = ()
+
+
+def needs_of(path: Path) -> Needs:
+    """Give what the configuration at *path*, which was read before, needs around it."""
+    document = read_toml(path)
+    folder = path.absolute().parent
+    credentials: dict[str, Path] = {}
+    files: dict[Path, None] = {}
+    variables: dict[str, None] = {}
+    for key, text in _texts(document):
+        variables.update(dict.fromkeys(_NEEDED.findall(text)))
+        if not key.endswith("_file") or "${" in text or key in ("ca_file", "pins_file"):
+            continue
+        if "/" in text:
+            files[folder / Path(text).expanduser()] = None
+        else:
+            credentials[text] = folder / text
+    return Needs(credentials=tuple(credentials.items()), files=tuple(files), variables=tuple(variables))
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _texts(item, str(name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item, key)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crawler.textfiles import read_text
+from crawler.config.textfiles import read_text
 
 Location = tuple[str | int, ...]
 

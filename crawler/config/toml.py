@@ -6,9 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from crawler.config.sources import Location, path_of
+from crawler.config.textfiles import read_text
 from crawler.errors import ConfigurationError
-from crawler.settings.sources import Location, path_of
-from crawler.textfiles import read_text
 
 #: Far more than any table of ours is nested.
 _DEEPEST = 32

@@ -18,19 +18,19 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from crawler.domain.models import EventWord
-from crawler.domain.objections import Tolerable
-from crawler.domain.subscriptions import parse_pin, parse_when
-from crawler.domain.timefmt import parse_duration
-from crawler.settings.sources import Expanded
-from crawler.settings.values import (
+from crawler.config.models import (
     DEFAULT_DATABASE,
     DEFAULT_ENDPOINT,
     DEFAULT_STALE_AFTER,
     DEFAULT_TIMEZONE,
     ChannelName,
 )
-from crawler.settings.zones import zone_of
+from crawler.config.sources import Expanded
+from crawler.config.zones import zone_of
+from crawler.domain.models import EventWord
+from crawler.domain.objections import Tolerable
+from crawler.domain.subscriptions import parse_pin, parse_when
+from crawler.domain.timefmt import parse_duration
 
 _LARGEST_NUMBER = 1_000_000_000
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from crawler.settings.schema import SECRET_KEYS
-from crawler.settings.sources import Findings, expand_text, warn_open
+from crawler.config.schema import SECRET_KEYS
+from crawler.config.sources import Findings, expand_text, warn_open
 from crawler.store.address import passwords
 
 #: What is a secret wherever it stands; a database's URL is one by its password, a public key alone is none.

@@ -1,0 +1,417 @@
+"""
+`load()`: one TOML file and the environment in, frozen `Settings` out, or one error that names every problem.
+
+The order: find the file, parse it, expand references, read secret files and profiles, validate, freeze. Keys of
+accounts come from the file, secret files, the UCloud CLI's profiles, or the environment alone; pins of reports from
+files of their own; the database is a URL, or a path relative to the file that says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+
+from crawler.config import validation
+from crawler.config.exposure import warn_open_configuration
+from crawler.config.models import (
+    DEFAULT_DATABASE,
+    AccountSettings,
+    GuardSettings,
+    Limits,
+    PlaceSettings,
+    ReportSettings,
+    Secret,
+    Settings,
+    SmtpSettings,
+)
+from crawler.config.schema import AccountTable, FileTable, LimitsTable, ReportTable, SmtpTable
+from crawler.config.sources import (
+    Findings,
+    Location,
+    SecretFiles,
+    candidates,
+    expand_all,
+    in_home,
+    plain_project,
+    read_profile,
+    warn_open,
+)
+from crawler.config.textfiles import read_bytes, read_text
+from crawler.config.toml import parse_toml, read_toml
+from crawler.config.validation import describe
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import DEFAULT_VARIANT
+from crawler.domain.subscriptions import Subscription, Watch, parse_pin, parse_when, pin_lines
+from crawler.domain.suggest import did_you_mean
+from crawler.domain.timefmt import parse_duration
+from crawler.errors import ConfigurationError, UsageError
+from crawler.store.address import parse_address
+
+#: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
+_CRAWL_ONLY = ("accounts", "limits", "guard", "smtp", "reports", "ping", "ping_file", "metrics")
+
+
+def load(
+    config: Path | None,
+    database: str | None,
+    environ: Mapping[str, str],
+    *,
+    need_accounts: bool = True,
+    cwd: Path | None = None,
+) -> Settings:
+    """
+    Read the settings from *config*, or from the first file of the search order, and from *environ*.
+
+    *database* (a URL or path, relative to *cwd*) overrides the file's. Without *need_accounts* only what readers of
+    the history need is looked at. Raises ConfigurationError with every problem at once.
+    """
+    cwd = cwd or Path.cwd()
+    path = _find(config, environ, cwd)
+    raw = read_toml(path) if path else {}
+    return _build(raw, path, database, environ, need_accounts=need_accounts, cwd=cwd)
+
+
+def loads(text: str, environ: Mapping[str, str], *, path: Path, need_accounts: bool = True) -> Settings:
+    """Read the settings from *text*, as if it stood in *path*."""
+    return _build(parse_toml(text, str(path)), path, None, environ, need_accounts=need_accounts, cwd=path.parent)
+
+
+def find(config: Path | None, environ: Mapping[str, str], cwd: Path | None = None) -> Path | None:
+    """Give the file that `load` would read, None when there is none."""
+    return _find(config, environ, cwd or Path.cwd())
+
+
+def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
+    named = config or (Path(environ["CRAWLER_CONFIG"]) if environ.get("CRAWLER_CONFIG") else None)
+    if named is not None:
+        path = cwd / in_home(str(named), environ)
+        if not os.path.lexists(path):
+            said = "" if config else " (named by CRAWLER_CONFIG)"
+            raise ConfigurationError(str(named), [f"there is no such file{said}"])
+        return path
+    # Unlike Path.is_file, no error where a folder on the way does not let this user in.
+    return next((path for path in candidates(environ, cwd) if os.path.isfile(path)), None)  # noqa: PTH113 - see above
+
+
+def _build(
+    raw: dict[str, Any],
+    path: Path | None,
+    database: str | None,
+    environ: Mapping[str, str],
+    *,
+    need_accounts: bool,
+    cwd: Path,
+) -> Settings:
+    findings = Findings()
+    folder = path.parent.absolute() if path else cwd.absolute()
+    if not need_accounts:
+        raw = {key: value for key, value in raw.items() if key not in _CRAWL_ONLY}
+    if path is not None:
+        warn_open_configuration(raw, path, findings)
+    if database is not None:
+        raw = {key: value for key, value in raw.items() if key not in ("database", "database_file")}
+    document = expand_all(raw, environ, findings)
+    secrets = SecretFiles(folder=folder, environ=environ, findings=findings)
+    secrets.inline(document, "database", ())
+    if need_accounts:
+        resolve_accounts(document, secrets, environ, findings, path)
+        if isinstance(document.get("smtp"), dict):
+            secrets.inline(document["smtp"], "password", ("smtp",))
+            _find_certificates(document["smtp"], folder, environ, findings)
+        secrets.inline(document, "ping", ())
+        resolve_reports(document, secrets, findings)
+        validation.check(document, findings)
+    model = _validate(document, findings)
+    url = ""
+    if database is not None:
+        url = _database(database, cwd, ("--database",), environ, findings)
+    elif not findings.covers(("database",)):
+        named = document.get("database", DEFAULT_DATABASE)
+        url = _database(str(named), folder, ("database",), environ, findings)
+    if findings.problems or model is None:
+        raise ConfigurationError(str(path or "environment"), findings.sentences()) from None
+    return _freeze(model, url, folder, path, environ, tuple(dict.fromkeys(findings.warnings)))
+
+
+def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str], findings: Findings) -> str:
+    try:
+        return database_url(text, folder, environ)
+    except ValueError as exc:
+        findings.problem(at, str(exc))
+        return ""
+
+
+def _find_certificates(smtp: dict[str, Any], folder: Path, environ: Mapping[str, str], findings: Findings) -> None:
+    name = smtp.get("ca_file")
+    if not isinstance(name, str) or not name.strip():
+        return  # the schema says so
+    path = folder / in_home(name, environ)
+    try:
+        body = read_bytes(path)
+    except ValueError as exc:
+        findings.problem(("smtp", "ca_file"), f"{path} {exc}")
+        return
+    if b"-----BEGIN CERTIFICATE-----" not in body:
+        findings.problem(("smtp", "ca_file"), f"{path} holds no certificate in PEM form")
+    smtp["ca_file"] = str(path)
+
+
+def _validate(document: dict[str, Any], findings: Findings) -> FileTable | None:
+    try:
+        return FileTable.model_validate(document)
+    except ValidationError as exc:
+        for location, sentence in describe(exc):
+            if not findings.covers(location):
+                findings.problem(location, sentence)
+        return None
+
+
+# --- models to values ------------------------------------------------------------------------------------------------
+
+
+def _freeze(
+    model: FileTable, url: str, folder: Path, path: Path | None, environ: Mapping[str, str], warnings: tuple[str, ...]
+) -> Settings:
+    limits = Limits(**model.limits.model_dump())
+    return Settings(
+        database=url,
+        timezone=ZoneInfo(model.timezone),
+        stale_after=parse_duration(model.stale_after),
+        accounts=tuple(_account(account, limits) for account in model.accounts),
+        limits=limits,
+        guard=GuardSettings(**model.guard.model_dump()),
+        smtp=_smtp(model.smtp) if model.smtp else None,
+        reports=tuple(freeze_report(report, model.timezone) for report in model.reports),
+        report_deadline_seconds=model.report_deadline_seconds,
+        ping=Secret(str(model.ping)) if model.ping is not None else None,
+        metrics_textfile=folder / in_home(model.metrics.textfile, environ) if model.metrics.textfile else None,
+        source=path,
+        warnings=warnings,
+    )
+
+
+def _account(table: AccountTable, limits: Limits) -> AccountSettings:
+    variants: dict[str, dict[str, str]] = {DEFAULT_VARIANT: {}}
+    for variant in table.variants:
+        extra = variant.model_extra or {}
+        variants[variant.name] = {key: validation.parameter_text(value) or "" for key, value in sorted(extra.items())}
+    return AccountSettings(
+        name=table.name,
+        endpoint=table.endpoint,
+        public_key=table.public_key,
+        private_key=Secret(str(table.private_key)),
+        projects=tuple(table.projects),
+        regions=tuple(table.regions),
+        zones=tuple(table.zones),
+        kinds=tuple(validation.expand_kinds(table.kinds)),
+        headers={name: value for name, value in table.headers.items() if value},
+        variants=variants,
+        places=tuple(PlaceSettings(region=p.region, zone=p.zone, project=p.project) for p in table.places),
+        tolerate=tuple(dict.fromkeys(table.tolerate)),
+        limits=_merged(table.limits, limits),
+    )
+
+
+def _merged(table: LimitsTable, limits: Limits) -> Limits:
+    return replace(limits, **{name: getattr(table, name) for name in table.model_fields_set})
+
+
+def _smtp(table: SmtpTable) -> SmtpSettings:
+    return SmtpSettings(
+        host=table.host,
+        port=table.port,
+        security=table.security,
+        username=table.username,
+        password=Secret(str(table.password)) if table.password is not None else None,
+        sender=table.sender,
+        timeout_seconds=table.timeout_seconds,
+        ca_file=Path(table.ca_file) if table.ca_file is not None else None,
+        verify=table.verify,
+    )
+
+
+def resolve_accounts(
+    document: dict[str, Any],
+    secrets: SecretFiles,
+    environ: Mapping[str, str],
+    findings: Findings,
+    path: Path | None,
+) -> None:
+    """Complete every account of *document* with its keys, or make one from *environ* when there is none."""
+    if "accounts" not in document:
+        account = _environment_account(environ, findings, path)
+        document["accounts"] = [account] if account else []
+        return
+    accounts = document["accounts"]
+    if accounts == []:
+        findings.problem(("accounts",), "is empty: there is nothing to ask")
+    for index, account in enumerate(accounts if isinstance(accounts, list) else []):
+        if isinstance(account, dict):
+            _resolve_account(account, ("accounts", index), secrets, environ, findings)
+
+
+def _resolve_account(
+    account: dict[str, Any], at: Location, secrets: SecretFiles, environ: Mapping[str, str], findings: Findings
+) -> None:
+    secrets.inline(account, "public_key", at)
+    secrets.inline(account, "private_key", at)
+    headers = account.get("headers")
+    if isinstance(headers, dict):
+        for name in [name.removesuffix("_file") for name in headers if name.endswith("_file")]:
+            secrets.inline(headers, name, (*at, "headers"))
+    profile = account.get("profile")
+    if not isinstance(profile, str):
+        for key in ("public_key", "private_key"):
+            if key not in account:
+                findings.problem((*at, key), f"is missing (or give {key}_file, or a profile of the UCloud CLI)")
+        return
+    both = [key for key in ("public_key", "private_key") if key in account]
+    if both:
+        findings.problem((*at, "profile"), f"gives the keys, so {' and '.join(both)} must go (or the profile)")
+        return
+    found = read_profile(profile, environ, lambda sentence: findings.problem((*at, "profile"), sentence))
+    credentials = Path(environ.get("HOME") or Path.home()) / ".ucloud" / "credential.json"
+    warn_open(credentials, str(credentials), findings)
+    # Placeholders keep a profile that cannot be read from also being two missing keys.
+    account["public_key"] = found.get("public_key", "unreadable")
+    account["private_key"] = found.get("private_key", "unreadable")
+    if found.get("base_url"):
+        account.setdefault("endpoint", found["base_url"])
+    if found.get("project_id"):
+        account.setdefault("projects", [plain_project(found["project_id"])])
+
+
+def _environment_account(environ: Mapping[str, str], findings: Findings, path: Path | None) -> dict[str, Any] | None:
+    names = ("UCLOUD_PUBLIC_KEY", "UCLOUD_PRIVATE_KEY")
+    absent = [name for name in names if not environ.get(name)]
+    if absent:
+        where = f"[[accounts]] to {path.name}" if path else "a crawler.toml (crawler init writes one)"
+        state = "are not set" if len(absent) == 2 else f"is set without {absent[0]}"
+        lead = " and ".join(names) if len(absent) == 2 else next(name for name in names if name not in absent)
+        findings.problem((), f"there is no account: add {where}; {lead} {state} in the environment")
+        return None
+    account: dict[str, Any] = {
+        "name": "default",
+        "public_key": environ["UCLOUD_PUBLIC_KEY"].strip(),
+        "private_key": environ["UCLOUD_PRIVATE_KEY"].strip(),
+    }
+    if environ.get("UCLOUD_BASE_URL"):
+        account["endpoint"] = environ["UCLOUD_BASE_URL"]
+    if environ.get("UCLOUD_PROJECT_ID"):
+        account["projects"] = [plain_project(environ["UCLOUD_PROJECT_ID"])]
+    return account
+
+
+_LARGEST_FILE = 1024 * 1024
+
+
+def resolve_reports(document: dict[str, Any], secrets: SecretFiles, findings: Findings) -> None:
+    """Read the files that reports name, pins and secrets, and check the filters against the accounts."""
+    reports = document.get("reports")
+    for index, report in enumerate(reports if isinstance(reports, list) else []):
+        if isinstance(report, dict):
+            secrets.inline(report, "url", ("reports", index))
+            secrets.inline(report, "secret", ("reports", index))
+            _read_pins(report, ("reports", index), secrets, findings)
+            _check_filters(report, ("reports", index), document, findings)
+
+
+def _read_pins(report: dict[str, Any], at: Location, secrets: SecretFiles, findings: Findings) -> None:
+    name = report.get("pins_file")
+    if not isinstance(name, str) or not name.strip():
+        return  # the schema says so
+    path = secrets.folder / in_home(name, secrets.environ)
+    try:
+        text = read_text(path, _LARGEST_FILE)
+    except ValueError as exc:
+        findings.problem((*at, "pins_file"), f"{path} {exc}")
+        return
+    found = []
+    for number, line in pin_lines(text):
+        try:
+            parse_pin(line)
+        except ValueError as exc:
+            findings.problem((*at, "pins_file"), f"{path}, line {number}: {exc}")
+        else:
+            found.append(line)
+    if isinstance(report.get("pins", []), list):
+        report["pins"] = [*report.get("pins", []), *found]
+
+
+def _check_filters(report: dict[str, Any], at: Location, document: dict[str, Any], findings: Findings) -> None:
+    filters = report.get("filters")
+    if not isinstance(filters, dict):
+        return
+    accounts = document.get("accounts")
+    rows = accounts if isinstance(accounts, list) else []
+    names = {row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)}
+    for key, known, what in (("account", names, "of the accounts"), ("kind", set(KINDS), "of the known kinds")):
+        globs = filters.get(key)
+        for glob in [globs] if isinstance(globs, str) else globs if isinstance(globs, list) else []:
+            if isinstance(glob, str) and glob.strip() and not any(fnmatchcase(name, glob) for name in known):
+                hint = did_you_mean(glob, known) or f"; there is {', '.join(sorted(known))}"
+                findings.problem((*at, "filters", key), f"{glob!r} fits none {what}{hint}")
+
+
+def freeze_report(table: ReportTable, timezone: str) -> ReportSettings:
+    """Give the values of one report; *timezone* is the file's, for a report without one."""
+    filters = table.filters
+    return ReportSettings(
+        channel=table.channel,
+        to=tuple(dict.fromkeys(table.to)) if table.url is None else (_shown_address(table.channel, table.url),),
+        url=Secret(str(table.url)) if table.url is not None else None,
+        secret=Secret(str(table.secret)) if table.secret is not None else None,
+        alert_after=parse_duration(table.alert_after),
+        subscription=Subscription(
+            name=table.name,
+            timezone=ZoneInfo(table.timezone or timezone),
+            language=table.language,
+            when=parse_when(table.when),
+            watch=Watch(
+                account=tuple(filters.account),
+                project=tuple(filters.project),
+                region=tuple(filters.region),
+                zone=tuple(filters.zone),
+                kind=tuple(filters.kind),
+                name=tuple(filters.name),
+                event=tuple(filters.event),
+                gpu=filters.gpu,
+            ),
+            pins=tuple(dict.fromkeys(map(parse_pin, table.pins))),
+            urgent=tuple(dict.fromkeys(table.urgent)),
+            empty=table.empty,
+            patience=parse_duration(table.patience),
+        ),
+    )
+
+
+def _shown_address(channel: str, url: str) -> str:
+    """Give the name of an address without its secret; an Apprise URL may have one in place of a host."""
+    return f"{channel}:{url.partition('://')[0].lower() if channel == 'apprise' else urlsplit(url).hostname}"
+
+
+def database_url(text: str, folder: Path, environ: Mapping[str, str]) -> str:
+    """
+    Give *text*, a URL or a path relative to *folder*, as a URL; SQLite's holds an absolute path.
+
+    Raises ValueError saying what is wrong, without a password.
+    """
+    if any(ord(char) < 32 for char in text):
+        raise ValueError("must not contain control characters")
+    try:
+        address = parse_address(text)
+    except UsageError as exc:
+        raise ValueError(str(exc)) from None
+    if address.path is None:
+        return text
+    # Taken from the text again: the home folder is that of the given environment.
+    named = in_home(text, environ) if "://" not in text else address.path
+    return "sqlite:///" + str(Path(folder, named).absolute()).replace("%", "%25").replace("?", "%3F")
