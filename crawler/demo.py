@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from crawler.client.options import Timing
 from crawler.config.models import DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE, AccountSettings, Limits, Secret, Settings
 from crawler.config.zones import zone_of
 from crawler.domain.reissues import Chain, fold_reissues
@@ -25,7 +26,6 @@ from crawler.domain.subscriptions import Pin, Subscription
 from crawler.domain.timefmt import parse_duration, zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
-from crawler.fetch import Timing
 from crawler.pipeline import crawl
 from crawler.report.render import render
 from crawler.report.values import Rendered

@@ -11,12 +11,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from crawler.client.api import ApiClient
+from crawler.client.fetcher import Fetcher
+from crawler.client.region_queue import Ask
+from crawler.client.throttle import RetryBudget
 from crawler.config.models import AccountSettings
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import Failure, Reply, Target
 from crawler.domain.targets import request_parameters
 from crawler.errors import CrawlerError
-from crawler.fetch import ApiClient, Ask, Fetcher, RetryBudget
 from crawler.store.ledger import PlannedTarget
 from crawler.store.writer import Recorder
 

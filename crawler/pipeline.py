@@ -18,13 +18,14 @@ from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 
+from crawler.client.api import ApiClient
+from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Settings
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import Catalog, RunStatus, Target
 from crawler.domain.rows import NO_REPORTS, Deliveries, Notice, RunSummary
 from crawler.domain.targets import KnownTarget, Selection
 from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
-from crawler.fetch import ApiClient, Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.judging import PureJudge
 from crawler.observing import BATCH, Observing, Progress
 from crawler.planning import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all

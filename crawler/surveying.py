@@ -11,13 +11,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crawler.client.api import ApiClient
+from crawler.client.discovery import Discovery, discover
 from crawler.config.models import AccountSettings
 from crawler.domain.models import DEFAULT_PROJECT, Catalog, Project
 from crawler.domain.objections import tolerance
 from crawler.domain.rows import Notice
 from crawler.domain.targets import configured_catalog, configured_projects
 from crawler.errors import contained
-from crawler.fetch import ApiClient, Discovery, discover
 
 #: Projects times zones that a discovery may list; the largest known installation has some thousands.
 MAX_PAIRS = 200_000

@@ -17,8 +17,8 @@ from crawler.domain.text import visible
 from crawler.errors import CredentialsRefused, UsageError
 
 if TYPE_CHECKING:
+    from crawler.client.discovery import Discovery
     from crawler.config.models import AccountSettings, Settings
-    from crawler.fetch import Discovery
 
 #: A look at the cloud is not worth more of a person's patience.
 PATIENCE_SECONDS = 60.0
@@ -152,7 +152,9 @@ def _ask_cloud(context: CliContext, starter: Starter, settings: Settings) -> Sta
 
 
 async def _discover(context: CliContext, account: AccountSettings) -> Discovery:
-    from crawler.fetch import ApiClient, Endpoint, FetchOptions, Timing, discover
+    from crawler.client.api import ApiClient
+    from crawler.client.discovery import discover
+    from crawler.client.options import Endpoint, FetchOptions, Timing
 
     timing = Timing(clock=context.clock)
     endpoint = Endpoint(

@@ -260,7 +260,7 @@ def _send(
 ) -> Reported:
     import asyncio
 
-    from crawler.fetch import Timing
+    from crawler.client.options import Timing
     from crawler.reporting.passes import send_reports
 
     timing = Timing(clock=context.clock)

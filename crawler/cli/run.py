@@ -201,7 +201,7 @@ def _crawl(
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
     import asyncio
 
-    from crawler.fetch import Timing
+    from crawler.client.options import Timing
     from crawler.ops.after import news_of, write_metrics
     from crawler.ops.remembering import is_first_error
     from crawler.pipeline import crawl, report
@@ -266,7 +266,7 @@ def _preview(
 ) -> ExitCode:
     import asyncio
 
-    from crawler.fetch import Timing
+    from crawler.client.options import Timing
     from crawler.pipeline import preview
     from crawler.store.address import parse_address
     from crawler.store.engine import opened

@@ -20,6 +20,10 @@ from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
 from zoneinfo import available_timezones
 
+from crawler.client.api import ApiClient, NetworkFailure
+from crawler.client.cancellation import Brake, CallCut
+from crawler.client.discovery import Discovery, discover
+from crawler.client.options import Timing
 from crawler.config.models import AccountSettings, Settings
 from crawler.config.sources import OPEN_TO_ALL
 from crawler.domain.models import Catalog
@@ -27,7 +31,6 @@ from crawler.domain.objections import tolerance
 from crawler.domain.targets import configured_catalog, configured_projects, reconcile
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
-from crawler.fetch import ApiClient, Brake, CallCut, Discovery, NetworkFailure, Timing, discover
 from crawler.ops.findings import Finding, fail, ok, warn
 from crawler.ops.schedule import GRACE_SECONDS
 from crawler.pipeline import connect

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from crawler.client.options import Timing
 from crawler.config.models import ReportSettings, Settings
-from crawler.fetch import Timing
 from crawler.report.values import Digest
 from crawler.reporting.channels import channels_of
 from crawler.reporting.desk import Bounds, Desk

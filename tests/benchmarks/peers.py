@@ -23,8 +23,8 @@ from urllib.parse import urlencode
 
 import aiohttp
 
+from crawler.client.signing import signature
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY
-from crawler.fetch import signature
 from tests.benchmarks.load_server import Offer
 
 ACTION = "DescribeUK8SImage"

@@ -17,9 +17,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
+from crawler.client.api import ApiClient
+from crawler.client.fetcher import Fetcher
+from crawler.client.options import Endpoint, FetchOptions, Timing
+from crawler.client.region_queue import Ask
+from crawler.client.throttle import PacedThrottler, RetryBudget
 from crawler.config.models import Limits
 from crawler.domain.models import Failure, Reply, Target
-from crawler.fetch import ApiClient, Ask, Endpoint, Fetcher, FetchOptions, PacedThrottler, RetryBudget, Timing
 from crawler.store.engine import opened
 from tests.benchmarks.load_server import Offer, load_server
 from tests.support.api_server import ApiServer, Arrival, answer_json, images

@@ -17,10 +17,13 @@ import aiohttp
 import pytest
 from aiohttp import client_exceptions, http_exceptions, web
 
-from crawler.fetch import Answer, ApiClient, Brake, CallCut, Endpoint, FetchOptions, NetworkFailure, Refusal, signature
-from crawler.fetch import api as api_module
-from crawler.fetch.api import hash_of, network_failure
-from crawler.fetch.unpacking import Damaged, UnknownPacking
+from crawler.client import api as api_module
+from crawler.client.api import ApiClient, NetworkFailure, hash_of, network_failure
+from crawler.client.cancellation import Brake, CallCut
+from crawler.client.options import Endpoint, FetchOptions
+from crawler.client.responses import Answer, Refusal
+from crawler.client.signing import signature
+from crawler.client.unpacking import Damaged, UnknownPacking
 from tests.support.api_server import ApiServer, Arrival, answer_json, images
 from tests.support.fake_time import START, FakeTime
 from tests.support.tls import make_tls

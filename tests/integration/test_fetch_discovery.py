@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from crawler.client.api import ApiClient
+from crawler.client.discovery import Discovery, discover
+from crawler.client.options import Endpoint, FetchOptions
+from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Place, Project
-from crawler.fetch import ApiClient, Discovery, Endpoint, FetchOptions, RetryBudget, discover
 from tests.support.api_server import ApiServer, Arrival, answer_json
 from tests.support.fake_time import FakeTime
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from crawler.client.region_queue import Ask
 from crawler.domain.models import Failure, Reply, Target
 from crawler.domain.parsing import MAX_VALUES
-from crawler.fetch import Ask
 from tests.support.api_server import Arrival, answer_json, images
 from tests.support.fetch_bench import asks, bench, hang
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from crawler.client.api import hash_of
 from crawler.domain.models import Failure, Reply
-from crawler.fetch.api import hash_of
 from tests.support.api_server import Arrival, answer_json, images
 from tests.support.fetch_bench import ask, asks, bench, drop, hang
 

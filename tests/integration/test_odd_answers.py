@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 from sqlalchemy import Engine
 
+from crawler.client.options import Timing
 from crawler.domain.parsing import MAX_DEPTH
 from crawler.errors import ExitCode
-from crawler.fetch import Timing
 from crawler.pipeline import RunResult, crawl
 from crawler.store import reader
 from crawler.store.engine import read

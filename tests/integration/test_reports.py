@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from crawler.client.options import Timing
 from crawler.config.loader import load
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.fetch import Timing
 from crawler.pipeline import crawl, report
 from crawler.reporting.desk import next_try
 from crawler.store import outbox

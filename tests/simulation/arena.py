@@ -22,10 +22,10 @@ from urllib.parse import parse_qsl
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
+from crawler.client.options import Timing
 from crawler.config.models import Limits
 from crawler.domain.rows import ChangeRow
 from crawler.errors import ExitCode
-from crawler.fetch import Timing
 from crawler.pipeline import RunResult, crawl
 from crawler.store import reader
 from crawler.store.engine import opened, read

@@ -18,11 +18,11 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qsl
 
+from crawler.client.api import ApiClient, NetworkFailure, Room
+from crawler.client.cancellation import Brake
+from crawler.client.responses import Answer
 from crawler.emulator import EmulatedAccount, Fault
 from crawler.emulator.answers import Answers, Refusal, refusal_body
-from crawler.fetch.answers import Answer
-from crawler.fetch.api import ApiClient, NetworkFailure, Room
-from crawler.fetch.brake import Brake
 from tests.simulation.lies import Heard, Lie, heard_of
 from tests.simulation.model import Key, Model, Spot, Stated
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from crawler.client.options import Endpoint, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Limits
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.domain.targets import Selection
 from crawler.errors import EmptySelection
-from crawler.fetch import Endpoint, FetchOptions, Timing
 from crawler.pipeline import RunResult, crawl
 from crawler.store import holds, reader
 from crawler.store.engine import read

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from crawler.client.options import Timing
 from crawler.config.models import AccountSettings, Limits
 from crawler.emulator import EmulatorServer, Timeline
-from crawler.fetch import Timing
 from crawler.pipeline import RunResult
 from tests.simulation.cloud import Cloud, Witness
 from tests.simulation.model import Model

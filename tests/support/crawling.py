@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
+from crawler.client.options import Timing
 from crawler.config.models import AccountSettings, Limits, Secret, Settings
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY
-from crawler.fetch import Timing
 from crawler.pipeline import RunResult, crawl
 from crawler.store.lock import take_locks
 

@@ -10,8 +10,12 @@ from typing import Any
 
 from aiohttp import web
 
+from crawler.client.api import ApiClient
+from crawler.client.fetcher import Fetcher
+from crawler.client.options import Endpoint, FetchOptions
+from crawler.client.region_queue import Ask
+from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Failure, Reply, Target
-from crawler.fetch import ApiClient, Ask, Endpoint, Fetcher, FetchOptions, RetryBudget
 from tests.support.api_server import ApiServer, Arrival, images
 from tests.support.fake_time import FakeTime
 

@@ -173,8 +173,8 @@ def _crawl_in_batches(order: dict[str, Any]) -> int:
     import asyncio
 
     from crawler.cli.context import utc_now
+    from crawler.client.options import Timing
     from crawler.config.loader import load
-    from crawler.fetch import Timing
     from crawler.pipeline import crawl
     from crawler.store.engine import opened
     from crawler.store.lock import take_locks

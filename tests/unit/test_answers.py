@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from crawler.client.responses import Answer, Refusal, field_of, printable, read_answer
 from crawler.domain.parsing import integer
-from crawler.fetch import Answer, Refusal
-from crawler.fetch.answers import field_of, printable, read_answer
 
 ACTION = "DescribeUK8SImage"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crawler.fetch import Circuit
+from crawler.client.circuit_breaker import Circuit
 
 
 def fail(circuit: Circuit, names: str, now: float = 0.0, targets: int = 10) -> list[bool]:

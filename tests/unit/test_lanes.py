@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from crawler.client.region_queue import Entry, Lanes
 from crawler.domain.models import Target
-from crawler.fetch.lanes import Entry, Lanes
 
 
 def target(region: str, number: int = 0) -> Target:

@@ -11,7 +11,7 @@ from asyncio_throttle.throttler import Throttler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.fetch import PacedThrottler, RetryBudget
+from crawler.client.throttle import PacedThrottler, RetryBudget
 from tests.support.fake_time import FakeTime
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")

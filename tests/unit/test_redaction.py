@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.fetch.signing import signature_of, signed_form
-from crawler.redaction import Redaction
+from crawler.client.redaction import Redaction
+from crawler.client.signing import signature_of, signed_form
 from tests.support.echoes import FORMS
 
 PUBLIC = "ucloudsomeone@example.com1296235+20854/146120=="

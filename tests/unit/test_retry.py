@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.fetch.retry import (
+from crawler.client.retry import (
     THROTTLED_ATTEMPTS,
     AnswerClass,
     RetryPolicy,

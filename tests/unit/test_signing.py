@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ucloud.core import auth
 from ucloud.core.typesystem import encoder
 
-from crawler.fetch.signing import flatten, signature, signed_form
+from crawler.client.signing import flatten, signature, signed_form
 
 PK1 = "ucloudsomeone@example.com1296235120854146120"
 PK2 = "someone@example.com1296235120854146120"

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from crawler.client.discovery import Discovery
+from crawler.client.responses import Refusal
 from crawler.config.models import PlaceSettings
 from crawler.domain.models import Catalog, Place, Project
 from crawler.domain.targets import Selection, expand
-from crawler.fetch import Discovery, Refusal
 from crawler.surveying import Survey, survey_of
 from tests.support.crawling import account_at
 

@@ -15,15 +15,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Literal
 
+from crawler.client.api import ApiClient, NetworkFailure, Room
+from crawler.client.cancellation import SENTENCES, Brake, CallCut, CutReason
+from crawler.client.options import FetchCounts
+from crawler.client.region_queue import Ask, Entry, Lanes
+from crawler.client.responses import Answer, Refusal, read_answer
+from crawler.client.retry import decide
+from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Failure, Reply, Target
 from crawler.errors import contained
-from crawler.fetch.answers import Answer, Refusal, read_answer
-from crawler.fetch.api import ApiClient, NetworkFailure, Room
-from crawler.fetch.brake import SENTENCES, Brake, CallCut, CutReason
-from crawler.fetch.lanes import Ask, Entry, Lanes
-from crawler.fetch.limits import RetryBudget
-from crawler.fetch.options import FetchCounts
-from crawler.fetch.retry import decide
 
 logger = logging.getLogger(__name__)
 

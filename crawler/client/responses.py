@@ -8,8 +8,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from crawler.client.retry import THROTTLED, AnswerClass, classify_ret_code, explain, http_date
 from crawler.domain.parsing import integer, members
-from crawler.fetch.retry import THROTTLED, AnswerClass, classify_ret_code, explain, http_date
 
 #: How much of a page that is no JSON is shown.
 EXCERPT_CHARACTERS = 120

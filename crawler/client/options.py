@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crawler import __version__
-from crawler.fetch.retry import RetryPolicy
+from crawler.client.retry import RetryPolicy
 
 USER_AGENT = f"crawler/{__version__} (image inventory)"
 

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crawler.client.api import ApiClient, NetworkFailure
+from crawler.client.cancellation import Brake, CallCut
+from crawler.client.responses import Refusal, field_of, printable, read_answer
+from crawler.client.retry import decide
+from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Place, Project
 from crawler.domain.objections import Tolerable, other_action
 from crawler.domain.parsing import integer, read
-from crawler.fetch.answers import Refusal, field_of, printable, read_answer
-from crawler.fetch.api import ApiClient, NetworkFailure
-from crawler.fetch.brake import Brake, CallCut
-from crawler.fetch.limits import RetryBudget
-from crawler.fetch.retry import decide
 
 #: The longest id of a project and name of a region or zone; together they are the key of a target.
 LONGEST_NAME = 100

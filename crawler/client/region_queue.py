@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from crawler.client.circuit_breaker import Circuit
+from crawler.client.responses import Answer, Refusal
 from crawler.domain.models import Target
-from crawler.fetch.answers import Answer, Refusal
-from crawler.fetch.circuit import Circuit
 
 FIRST_WINDOW = 4
 

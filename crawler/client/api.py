@@ -19,15 +19,15 @@ from typing import Self
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
+from crawler.client.cancellation import Brake
+from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
+from crawler.client.redaction import Redaction
+from crawler.client.responses import Answer, Refusal, printable
+from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
+from crawler.client.signing import signature_of, signed_form
+from crawler.client.throttle import PacedThrottler
+from crawler.client.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
 from crawler.errors import CrawlerError, exhausted, is_exhaustion
-from crawler.fetch.answers import Answer, Refusal, printable
-from crawler.fetch.brake import Brake
-from crawler.fetch.limits import PacedThrottler
-from crawler.fetch.options import Endpoint, FetchCounts, FetchOptions, Timing
-from crawler.fetch.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
-from crawler.fetch.signing import signature_of, signed_form
-from crawler.fetch.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
-from crawler.redaction import Redaction
 
 #: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
 MAX_BODY_BYTES = 4 * 1024 * 1024

@@ -1,0 +1,3 @@
+"""The API over HTTP: signing, throttle, retries, discovery and the fetcher. Async lives here."""
+
+from __future__ import annotations
