@@ -20,6 +20,9 @@ from sqlalchemy import Connection
 from crawler.client.options import Timing
 from crawler.config.models import DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE, AccountSettings, Limits, Secret, Settings
 from crawler.config.zones import zone_of
+from crawler.db.engine import opened, read
+from crawler.db.locks import take_locks
+from crawler.db.migrations import ensure_schema
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
@@ -31,9 +34,6 @@ from crawler.report.render import render
 from crawler.report.values import Rendered
 from crawler.reporting.news import digest_since
 from crawler.store import reader
-from crawler.store.engine import opened, read
-from crawler.store.lock import take_locks
-from crawler.store.migrate import ensure_schema
 
 RUN_EVERY = timedelta(hours=6)
 #: What the demo's reader has in a node pool: the image that is re-issued twice.

@@ -25,6 +25,11 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, select
 
+from crawler.db import changelog
+from crawler.db.engine import open_engine, opened, read
+from crawler.db.filters import Filters
+from crawler.db.migrations import ensure_schema
+from crawler.db.schema import Setting
 from crawler.domain.evidence import Explanation
 from crawler.domain.models import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWord, is_storable
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
@@ -35,12 +40,8 @@ from crawler.questions.rules import CheckRow, Pin, Require
 from crawler.questions.side_by_side import CompareRow
 from crawler.questions.timeline import HistoryRow
 from crawler.questions.where import WhereRow
-from crawler.store import answers, changelog, gate, reader
-from crawler.store.engine import open_engine, opened, read
+from crawler.store import answers, gate, reader
 from crawler.store.explain import explain
-from crawler.store.migrate import ensure_schema
-from crawler.store.selection import Filters
-from crawler.store.tables import Setting
 
 DEFAULT_STALE_AFTER = timedelta(hours=26)
 

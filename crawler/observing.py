@@ -16,11 +16,11 @@ from crawler.client.fetcher import Fetcher
 from crawler.client.region_queue import Ask
 from crawler.client.throttle import RetryBudget
 from crawler.config.models import AccountSettings
+from crawler.db.runs import PlannedTarget
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import Failure, Reply, Target
 from crawler.domain.targets import request_parameters
 from crawler.errors import CrawlerError
-from crawler.store.ledger import PlannedTarget
 from crawler.store.writer import Recorder
 
 #: Targets written in one transaction; fewer when they bring so many images that asking would have to wait for it.

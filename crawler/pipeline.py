@@ -21,6 +21,10 @@ from sqlalchemy import Engine
 from crawler.client.api import ApiClient
 from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Settings
+from crawler.db import outbox, runs
+from crawler.db import targets as db_targets
+from crawler.db.engine import Fence, begin, is_sqlite, read
+from crawler.db.migrations import mismatch, schema_state
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import Catalog, RunStatus, Target
 from crawler.domain.rows import NO_REPORTS, Deliveries, Notice, RunSummary
@@ -29,9 +33,7 @@ from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
 from crawler.judging import PureJudge
 from crawler.observing import BATCH, Observing, Progress
 from crawler.planning import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
-from crawler.store import ledger, outbox, reader, roster
-from crawler.store.engine import Fence, begin, is_sqlite, read
-from crawler.store.migrate import mismatch, schema_state
+from crawler.store import reader
 from crawler.store.writer import Recorder
 from crawler.surveying import Survey, survey_all
 
@@ -182,7 +184,7 @@ def _with_reports(engine: Engine, fence: Fence, result: RunResult, reports: Mapp
     """Keep what became of the reports with the run, and give the result with it; a run without any writes nothing."""
     if any(reports.values()):
         with begin(engine, fence) as conn:
-            ledger.save_reports(conn, result.summary.run, reports)
+            runs.save_reports(conn, result.summary.run, reports)
     return replace(result, summary=replace(result.summary, reports=dict(reports)))
 
 
@@ -226,10 +228,12 @@ async def preview(
     targets: dict[str, list[KnownTarget]] = {name: [] for name in accounts}
     if engine is not None and _is_readable(engine, offline=offline):
         with read(engine) as conn:
-            known = roster.find_accounts(conn, accounts)
+            known = db_targets.find_accounts(conn, accounts)
             for name, account_id in known.items():
-                past[name] = Past(account_id=account_id, catalog=roster.last_catalog(conn, account_id), zone_numbers={})
-                targets[name] = roster.known_targets(conn, account_id)
+                past[name] = Past(
+                    account_id=account_id, catalog=db_targets.last_catalog(conn, account_id), zone_numbers={}
+                )
+                targets[name] = db_targets.known_targets(conn, account_id)
     if offline:
         surveys = {
             name: Survey(

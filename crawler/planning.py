@@ -13,12 +13,13 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from crawler.config.models import Settings
+from crawler.db import runs
+from crawler.db import targets as db_targets
+from crawler.db.engine import Fence, begin
 from crawler.domain.models import Catalog, Target
 from crawler.domain.rows import Notice
 from crawler.domain.targets import KnownTarget, Reconciliation, Selection, reconcile, unique_numbers
 from crawler.errors import EmptySelection
-from crawler.store import ledger, roster
-from crawler.store.engine import Fence, begin
 from crawler.surveying import Survey
 
 
@@ -39,7 +40,7 @@ class Plan:
     """A run that has begun."""
 
     run_id: int
-    targets: Mapping[Target, ledger.PlannedTarget]
+    targets: Mapping[Target, runs.PlannedTarget]
     unlisted: frozenset[Target]
     notices: tuple[Notice, ...]
 
@@ -47,17 +48,17 @@ class Plan:
 def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> dict[str, Past]:
     """Give what the database knows of each account; runs that died are marked, and settings that changed kept."""
     with begin(engine, fence) as conn:
-        ids = roster.account_ids(conn, {account.name: account.endpoint for account in settings.accounts})
-        ledger.recover(conn, ids.values(), now)
-        ledger.save_setting(conn, "stale_after_seconds", str(int(settings.stale_after.total_seconds())))
+        ids = db_targets.account_ids(conn, {account.name: account.endpoint for account in settings.accounts})
+        runs.recover(conn, ids.values(), now)
+        runs.save_setting(conn, "stale_after_seconds", str(int(settings.stale_after.total_seconds())))
         for account in settings.accounts:
             source = str(settings.source or "configuration")
-            roster.check_variants(conn, ids[account.name], account.variants, source=source)
+            db_targets.check_variants(conn, ids[account.name], account.variants, source=source)
         return {
             name: Past(
                 account_id=account_id,
-                catalog=roster.last_catalog(conn, account_id),
-                zone_numbers=roster.zone_numbers(conn, account_id),
+                catalog=db_targets.last_catalog(conn, account_id),
+                zone_numbers=db_targets.zone_numbers(conn, account_id),
             )
             for name, account_id in ids.items()
         }
@@ -104,7 +105,7 @@ def begin_run(
     """Begin a run over the targets that the surveys and the restriction leave to ask, and give it with their past."""
     with begin(engine, fence) as conn:
         found, target_ids = _choose(conn, settings, past, surveys, restriction)
-        run_id = ledger.begin_run(
+        run_id = runs.begin_run(
             conn,
             started_at=now,
             account_ids=[entry.account_id for entry in past.values()],
@@ -112,12 +113,12 @@ def begin_run(
             restricted=restriction is not None,
         )
         for name, rec in found.items():
-            roster.apply_reconciliation(conn, past[name].account_id, rec, run_id, now, recorded_at=clock())
+            db_targets.apply_reconciliation(conn, past[name].account_id, rec, run_id, now, recorded_at=clock())
             survey, last = surveys[name], past[name].catalog
             # A restricted run leaves the catalog alone: a list that shrank would look normal to the next run.
             is_kept = survey.is_good and (restriction is None or last is None)
             if is_kept and survey.catalog is not None and survey.catalog != last:
-                roster.save_catalog(conn, past[name].account_id, survey.catalog, now)
+                db_targets.save_catalog(conn, past[name].account_id, survey.catalog, now)
         unlisted = frozenset[Target]().union(*(rec.unlisted for rec in found.values()))
         notices = tuple(
             Notice(account=name, sentence=sentence, is_event=True)
@@ -126,7 +127,7 @@ def begin_run(
         )
         # Large, and done with: what is known of the targets takes its place.
         found.clear()
-        planned = {entry.target: entry for entry in ledger.plan(conn, target_ids)}
+        planned = {entry.target: entry for entry in runs.plan(conn, target_ids)}
     return Plan(run_id=run_id, targets=planned, unlisted=unlisted, notices=notices)
 
 
@@ -138,12 +139,12 @@ def _choose(
     restriction: Selection | None,
 ) -> tuple[dict[str, Reconciliation], set[int]]:
     """Give what the catalogs mean for the targets, and the ids of those to ask; the new ones among them are added."""
-    targets = {name: roster.known_targets(conn, entry.account_id) for name, entry in past.items()}
+    targets = {name: db_targets.known_targets(conn, entry.account_id) for name, entry in past.items()}
     found = reconcile_all(settings, past, targets, surveys, restriction)
     chosen: set[int] = set()
     for name, rec in found.items():
         ids = {entry.target: entry.target_id for entry in targets.pop(name)}
-        ids |= roster.add_targets(conn, past[name].account_id, rec.new)
+        ids |= db_targets.add_targets(conn, past[name].account_id, rec.new)
         chosen.update(ids[target] for target in rec.asked)
     return found, chosen
 

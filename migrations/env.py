@@ -1,5 +1,5 @@
 """
-How Alembic reaches the database: over the connection `crawler.store.migrate` hands in, or `alembic -x database=URL`.
+How Alembic reaches the database: over the connection `crawler.db.migrations` hands in, or `alembic -x database=URL`.
 
 When the newest revision is reached the views are made anew, always those of this program. A migration that alters a
 table drops them first (the template has the line): SQLite could not rename a table under a view. On PostgreSQL they get
@@ -15,12 +15,11 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from crawler.store.base import Base
-from crawler.store.engine import begin, opened
-from crawler.store.grants import kept_grants
-from crawler.store.migrate import SCHEMA_HEAD
-from crawler.store.types import BigKey, CanonicalJSON, UTCDateTime
-from crawler.store.views import create_views, drop_views
+from crawler.db.engine import begin, opened
+from crawler.db.migrations import SCHEMA_HEAD, kept_grants
+from crawler.db.schema import Base
+from crawler.db.types import BigKey, CanonicalJSON, UTCDateTime
+from crawler.db.views import create_views, drop_views
 
 
 def render_item(kind: str, item: Any, autogen_context: object) -> str | Literal[False]:

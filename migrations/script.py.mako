@@ -1,7 +1,7 @@
 """${message}
 
 Rules: the previous program must still be able to read while this runs; a released migration is never edited; new views need a
-migration too, whose upgrade may be empty. Add the revision to REVISIONS in crawler/store/migrate.py.
+migration too, whose upgrade may be empty. Add the revision to REVISIONS in crawler/db/migrations.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 ${imports if imports else ""}
-from crawler.store.views import drop_views
+from crawler.db.views import drop_views
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler.cli.run import rare_collections
-from crawler.store.engine import opened
-from crawler.store.migrate import upgrade
+from crawler.db.engine import opened
+from crawler.db.migrations import upgrade
 from tests.support.databases import PostgresServer, open_files, postgres_server
 from tests.support.network_guard import no_network
 

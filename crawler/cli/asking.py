@@ -24,7 +24,7 @@ _FEW = 6
 
 def unheard_image(conn: Connection, wanted: str, *, by_id: bool) -> EmptySelection | UnknownKnowledge:
     """Make the error for an image that the history never heard of, with the nearest names, and ids when *by_id*."""
-    from crawler.store.vocabulary import first_run_at, known_words
+    from crawler.db.filters import first_run_at, known_words
 
     if first_run_at(conn) is None:
         return UnknownKnowledge(NOTHING_YET)
@@ -37,7 +37,7 @@ def unheard_image(conn: Connection, wanted: str, *, by_id: bool) -> EmptySelecti
 
 def require_zone(conn: Connection, zone: str) -> None:
     """Raise EmptySelection, with the nearest words, when the history never heard of *zone*."""
-    from crawler.store.vocabulary import first_run_at, known_words
+    from crawler.db.filters import first_run_at, known_words
 
     known = known_words(conn, "zone")
     if any(part_fits("zone", word, [zone]) for word in known):
@@ -51,7 +51,7 @@ def require_zone(conn: Connection, zone: str) -> None:
 
 def require_observed(conn: Connection, known: Iterable[Knowledge | None], at: datetime, zone: tzinfo) -> None:
     """Raise UnknownKnowledge when nobody had observed any of the targets by *at*."""
-    from crawler.store.vocabulary import first_run_at
+    from crawler.db.filters import first_run_at
 
     if any(own is not None and own.observed_at is not None for own in known):
         return

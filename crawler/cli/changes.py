@@ -105,7 +105,8 @@ def changes(
     time it was recorded. To be told of every change once, ask again with --after and the `cursor` (in json, jsonl
     and csv) of the last row; where there was none, with the same as before. re-issued: withdrawn, and replaced.
     """
-    from crawler.store import changelog, reader
+    from crawler.db import changelog
+    from crawler.store import reader
 
     if since and until and since > until:
         raise UsageError("--since is later than --until, so nothing lies between them.")

@@ -102,8 +102,8 @@ def _read(name: str) -> str:
 def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require | Pin]:
     """Read all files; raise their problems all together."""
     from crawler.cli.rules import read_rules
+    from crawler.db.filters import first_run_at, known_words
     from crawler.questions.pins import read_pins
-    from crawler.store.vocabulary import first_run_at, known_words
 
     if first_run_at(conn) is None:
         raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")

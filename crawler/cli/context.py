@@ -83,8 +83,8 @@ class CliContext:
         On SQLite no run can write while somebody reads. Raises DatabaseUnavailable or SchemaMismatch where there is no
         history to read.
         """
-        from crawler.store.engine import opened, read
-        from crawler.store.migrate import ensure_schema
+        from crawler.db.engine import opened, read
+        from crawler.db.migrations import ensure_schema
 
         database = self.history_settings().database
         with held_back(), opened(database, read_only=True) as engine:

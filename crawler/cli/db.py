@@ -40,13 +40,13 @@ for _command in (db_care.prune, db_care.backup, db_care.check, db_care.stats):
 @pass_cli
 def upgrade(context: CliContext, wait_seconds: float) -> None:
     """Make the schema, or bring it to this program's; a SQLite file is copied first."""
-    from crawler.store.lock import take_locks
+    from crawler.db.locks import take_locks
 
     url = context.history_settings().database
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds):
-        from crawler.store.engine import address_of, opened
-        from crawler.store.migrate import SCHEMA_HEAD, schema_state
-        from crawler.store.migrate import upgrade as upgrade_schema
+        from crawler.db.engine import address_of, opened
+        from crawler.db.migrations import SCHEMA_HEAD, schema_state
+        from crawler.db.migrations import upgrade as upgrade_schema
 
         with opened(url) as engine:
             before = schema_state(engine)
@@ -64,9 +64,9 @@ def upgrade(context: CliContext, wait_seconds: float) -> None:
 @pass_cli
 def status(context: CliContext, fmt: str) -> ExitCode:
     """Tell where the database is, whether its schema is this program's, and how much it holds."""
-    from crawler.store.engine import opened
-    from crawler.store.inventory import inventory
-    from crawler.store.migrate import mismatch
+    from crawler.db.engine import opened
+    from crawler.db.integrity import inventory
+    from crawler.db.migrations import mismatch
 
     settings = context.history_settings()
     with opened(settings.database, read_only=True) as engine:

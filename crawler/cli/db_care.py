@@ -43,10 +43,10 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
     it is still withdrawn, or missing, and its comeback a return. Old runs are folded to one a day. Questions about the
     time before the window are refused from then on: nobody can tell any more.
     """
-    from crawler.store.engine import opened
-    from crawler.store.lock import take_locks
-    from crawler.store.migrate import ensure_schema
-    from crawler.store.retention import prune as forget
+    from crawler.db.engine import opened
+    from crawler.db.locks import take_locks
+    from crawler.db.migrations import ensure_schema
+    from crawler.db.pruning import prune as forget
 
     if not timedelta(0) < keep < _LONGEST:
         raise UsageError("--keep is no age that a history has: more than nothing, and less than a hundred years.")
@@ -64,8 +64,8 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
 @pass_cli
 def backup(context: CliContext, file: Path | None) -> None:
     """Copy the SQLite database, whole as of one moment, to FILE; a run may go on meanwhile."""
-    from crawler.store.address import parse_address
-    from crawler.store.backup import copy_to
+    from crawler.db.backup import copy_to
+    from crawler.db.url import parse_address
 
     path = parse_address(context.history_settings().database).path
     if path is None:
@@ -84,7 +84,7 @@ def check(context: CliContext) -> ExitCode:
 
     No image is listed twice at a time, no change is without a run, and no withdrawal without a good observation.
     """
-    from crawler.store.integrity import findings
+    from crawler.db.integrity import findings
 
     with context.history() as conn:
         found = findings(conn)
@@ -101,7 +101,7 @@ def check(context: CliContext) -> ExitCode:
 @pass_cli
 def stats(context: CliContext, fmt: str) -> None:
     """Tell how many rows each table holds, and how large it is where the database tells."""
-    from crawler.store.inventory import tables
+    from crawler.db.integrity import tables
 
     settings = context.history_settings()
     with context.history() as conn:
@@ -121,10 +121,10 @@ def account() -> None:
 @pass_cli
 def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None:
     """Give an account another name; its history goes on under it. Change the name in the configuration, too."""
-    from crawler.store.engine import begin, opened
-    from crawler.store.lock import take_locks
-    from crawler.store.migrate import ensure_schema
-    from crawler.store.roster import rename_account
+    from crawler.db.engine import begin, opened
+    from crawler.db.locks import take_locks
+    from crawler.db.migrations import ensure_schema
+    from crawler.db.targets import rename_account
 
     url = context.history_settings().database
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:

@@ -25,8 +25,8 @@ def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
 
     No run works on either of them meanwhile. A copy that is cut short leaves nothing behind; begin it again.
     """
-    from crawler.store.address import parse_address
-    from crawler.store.lock import take_locks
+    from crawler.db.locks import take_locks
+    from crawler.db.url import parse_address
 
     settings = context.history_settings()
     source, target = parse_address(settings.database), parse_address(to)
@@ -40,9 +40,9 @@ def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
         take_locks(settings.database, None, clock=context.clock, wait_seconds=wait_seconds),
         take_locks(to, None, clock=context.clock, wait_seconds=wait_seconds) as fence,
     ):
-        from crawler.store.backup import new_copy
-        from crawler.store.copying import copy_history
-        from crawler.store.engine import opened
+        from crawler.db.backup import new_copy
+        from crawler.db.copy import copy_history
+        from crawler.db.engine import opened
 
         with (
             new_copy(target.path, source.path),

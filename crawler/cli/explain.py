@@ -84,7 +84,7 @@ def _describe_doubted(found: DoubtedAnswer, zone: tzinfo) -> Iterator[str]:
 
 
 def _explain_change(context: CliContext, number: int, fmt: str) -> None:
-    from crawler.store import changelog
+    from crawler.db import changelog
     from crawler.store import explain as store
 
     zone = context.history_settings().timezone

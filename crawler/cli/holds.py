@@ -115,9 +115,9 @@ def _who() -> str:
 
 def _write(context: CliContext, work: Callable[[Connection], T]) -> T:
     """Do *work* in one transaction, under the lock of the whole database."""
-    from crawler.store.engine import begin, opened
-    from crawler.store.lock import take_locks
-    from crawler.store.migrate import ensure_schema
+    from crawler.db.engine import begin, opened
+    from crawler.db.locks import take_locks
+    from crawler.db.migrations import ensure_schema
 
     database = context.history_settings().database
     with take_locks(database, None, clock=context.clock) as fence, opened(database) as engine:

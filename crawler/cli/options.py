@@ -16,7 +16,7 @@ from crawler.domain.models import LARGEST_ID
 from crawler.errors import UsageError
 
 if TYPE_CHECKING:
-    from crawler.store.selection import Filters
+    from crawler.db.filters import Filters
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,7 +67,7 @@ class Selected:
 
     def filters(self) -> Filters:
         """Give the same as the store takes it."""
-        from crawler.store.selection import Filters
+        from crawler.db.filters import Filters
 
         return Filters(**asdict(self))
 

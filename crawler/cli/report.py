@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from crawler.config.models import Settings
+    from crawler.db.engine import Fence
     from crawler.reporting.sending import Reported
-    from crawler.store.engine import Fence
 
 T = TypeVar("T")
 
@@ -135,7 +135,7 @@ def send(context: CliContext, names: tuple[str, ...], since: datetime | None) ->
 @pass_cli
 def list_digests(context: CliContext, include_ended: bool, names: tuple[str, ...], fmt: str) -> None:
     """List what waits to be told, to whom, since when and why; with --all what was told, too."""
-    from crawler.store.telling import digests
+    from crawler.db.digest_records import digests
 
     zone = context.history_settings().timezone
     with context.history() as conn:
@@ -152,7 +152,7 @@ def retry(context: CliContext, digests: tuple[str, ...]) -> ExitCode:
     settings = context.settings()
 
     def work(engine: Engine, fence: Fence) -> Reported:
-        from crawler.store.engine import read
+        from crawler.db.engine import read
 
         with read(engine) as conn:
             ids = _waiting_ids(conn, digests)
@@ -168,8 +168,8 @@ def skip(context: CliContext, digests: tuple[str, ...]) -> None:
     """Give up on digests that cannot be delivered, or on everything that waits for a report."""
 
     def work(engine: Engine, fence: Fence) -> int:
-        from crawler.store import outbox
-        from crawler.store.engine import begin
+        from crawler.db import outbox
+        from crawler.db.engine import begin
 
         now, count = context.clock(), 0
         with begin(engine, fence) as conn:
@@ -215,7 +215,7 @@ def _all_names(settings: Settings) -> str:
 
 def _waiting_ids(conn: Connection, words: Sequence[str]) -> set[int]:
     """Give the waiting digests that *words* (ids, and names of reports) mean; without any, all of them."""
-    from crawler.store.telling import digests
+    from crawler.db.digest_records import digests
 
     waiting = [row for row in digests(conn) if row.id is not None]
     if not words:
@@ -230,7 +230,7 @@ def _waiting_ids(conn: Connection, words: Sequence[str]) -> set[int]:
 
 
 def _records(conn: Connection, ids: set[int]) -> list[Any]:
-    from crawler.store.telling import digests
+    from crawler.db.digest_records import digests
 
     return list(digests(conn, ids=ids))
 
@@ -240,9 +240,9 @@ def _records(conn: Connection, ids: set[int]) -> list[Any]:
 
 def _locked(context: CliContext, settings: Settings, work: Callable[[Engine, Fence], T]) -> T:
     """Do *work* under the lock of the whole database."""
-    from crawler.store.engine import opened
-    from crawler.store.lock import take_locks
-    from crawler.store.migrate import ensure_schema
+    from crawler.db.engine import opened
+    from crawler.db.locks import take_locks
+    from crawler.db.migrations import ensure_schema
 
     database = settings.database
     with take_locks(database, None, clock=context.clock) as fence, opened(database) as engine:

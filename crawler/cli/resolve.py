@@ -97,8 +97,8 @@ def resolve(
 def _answer(
     context: CliContext, selected: Selected, name: str, image_set: str, gpu: bool, max_age: timedelta | None
 ) -> Resolved:
+    from crawler.db.filters import first_run_at
     from crawler.store import gate
-    from crawler.store.vocabulary import first_run_at
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from crawler.config.models import Settings
+    from crawler.db.engine import Fence
     from crawler.domain.models import Target
     from crawler.domain.targets import Selection
     from crawler.observing import Progress
     from crawler.ops.ping import Switch
     from crawler.pipeline import RunResult
-    from crawler.store.engine import Fence
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def _locked(
     send: bool,
 ) -> tuple[RunResult | None, str]:
     """Run with the locks held, between two pings; None where another run holds them and that is no news."""
-    from crawler.store.lock import first_to_tell, take_locks
+    from crawler.db.locks import first_to_tell, take_locks
 
     names = [account.name for account in settings.accounts]
     is_whole = restriction is None and len(settings.accounts) == len(context.settings().accounts)
@@ -202,11 +202,11 @@ def _crawl(
     import asyncio
 
     from crawler.client.options import Timing
+    from crawler.db.engine import opened
+    from crawler.db.migrations import ensure_schema
     from crawler.ops.after import news_of, write_metrics
     from crawler.ops.remembering import is_first_error
     from crawler.pipeline import crawl, report
-    from crawler.store.engine import opened
-    from crawler.store.migrate import ensure_schema
 
     async def go() -> RunResult:
         stop = asyncio.Event()
@@ -267,9 +267,9 @@ def _preview(
     import asyncio
 
     from crawler.client.options import Timing
+    from crawler.db.engine import opened
+    from crawler.db.url import parse_address
     from crawler.pipeline import preview
-    from crawler.store.address import parse_address
-    from crawler.store.engine import opened
 
     has_history = parse_address(settings.database).may_exist
     with opened(settings.database, read_only=True) if has_history else nullcontext() as engine:

@@ -92,8 +92,8 @@ def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
 def _installation(context: CliContext, minutes: int, image: str | None = None) -> Installation:
     from crawler import __version__
     from crawler.config.display import Needs, needs_of
+    from crawler.db.url import parse_address
     from crawler.ops.schedule import Installation
-    from crawler.store.address import parse_address
 
     settings = context.settings()
     source = settings.source
@@ -125,7 +125,7 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
 
 def _without_secret(settings: Settings) -> str:
     """Give the database as an option names it; raise UsageError for a URL with a password, which no file here holds."""
-    from crawler.store.address import masked, parse_address
+    from crawler.db.url import masked, parse_address
 
     path = parse_address(settings.database).path
     if path is None and masked(settings.database) != settings.database:

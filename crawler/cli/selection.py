@@ -34,7 +34,7 @@ def check_selection(conn: Connection, selected: Selected) -> None:
 
     Globs that fit nothing on their own are told first, each with the nearest words.
     """
-    from crawler.store.selection import Filters, chosen_targets
+    from crawler.db.filters import Filters, chosen_targets
 
     places = check_words(conn, selected)
     if len(places) > 1 and not chosen_targets(conn, Filters(**places)):
@@ -43,7 +43,7 @@ def check_selection(conn: Connection, selected: Selected) -> None:
 
 def check_words(conn: Connection, selected: Selected) -> dict[str, tuple[str, ...]]:
     """Raise EmptySelection when a glob of *selected* fits nothing ever recorded; give those that select targets."""
-    from crawler.store.vocabulary import first_run_at
+    from crawler.db.filters import first_run_at
 
     given = selected.given()
     if not given or first_run_at(conn) is None:
@@ -56,7 +56,7 @@ def check_words(conn: Connection, selected: Selected) -> dict[str, tuple[str, ..
 
 def unheard(conn: Connection, part: str, globs: tuple[str, ...]) -> list[str]:
     """Give a sentence, with the nearest words, for each of the *globs* that fits nothing ever recorded."""
-    from crawler.store.vocabulary import known_words
+    from crawler.db.filters import known_words
 
     known = known_words(conn, part)
     return [_unheard(part, glob, known) for glob in globs if not _is_heard(part, glob, known)]
@@ -95,7 +95,7 @@ def explain_empty(
     with_retired: bool = True,
 ) -> Emptiness:
     """Say why there are no *what* to show (as of *at*): nobody looked, nothing was there, or too little is wanted."""
-    from crawler.store.vocabulary import first_run_at
+    from crawler.db.filters import first_run_at
 
     zone = context.history_settings().timezone
     first = first_run_at(conn)
@@ -138,8 +138,8 @@ def _known(
     context: CliContext, conn: Connection, places: Mapping[str, tuple[str, ...]], at: datetime | None
 ) -> Mapping[Target, Knowledge]:
     """Give how well each target at *places* was known *at* a moment, or is now."""
+    from crawler.db.filters import Filters, chosen_targets
     from crawler.store.knowledge import knowledge
-    from crawler.store.selection import Filters, chosen_targets
 
     chosen = chosen_targets(conn, Filters(**places))
     stale_after = context.history_settings().stale_after

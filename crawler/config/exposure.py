@@ -8,7 +8,7 @@ from typing import Any
 
 from crawler.config.schema import SECRET_KEYS
 from crawler.config.sources import Findings, expand_text, warn_open
-from crawler.store.address import passwords
+from crawler.db.url import passwords
 
 #: What is a secret wherever it stands; a database's URL is one by its password, a public key alone is none.
 _SECRETS = SECRET_KEYS - {"database", "public_key", "headers"}

@@ -47,13 +47,13 @@ from crawler.config.sources import (
 from crawler.config.textfiles import read_bytes, read_text
 from crawler.config.toml import parse_toml, read_toml
 from crawler.config.validation import describe
+from crawler.db.url import parse_address
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.subscriptions import Subscription, Watch, parse_pin, parse_when, pin_lines
 from crawler.domain.suggest import did_you_mean
 from crawler.domain.timefmt import parse_duration
 from crawler.errors import ConfigurationError, UsageError
-from crawler.store.address import parse_address
 
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
 _CRAWL_ONLY = ("accounts", "limits", "guard", "smtp", "reports", "ping", "ping_file", "metrics")

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from crawler.db.url import parse_address
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.objections import Tolerable
 from crawler.domain.subscriptions import Subscription
 from crawler.domain.targets import Selection
-from crawler.store.address import parse_address
 
 DEFAULT_ENDPOINT = "https://api.ucloud.cn/"
 DEFAULT_DATABASE = "sqlite:///crawler.db"

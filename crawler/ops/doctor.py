@@ -26,6 +26,11 @@ from crawler.client.discovery import Discovery, discover
 from crawler.client.options import Timing
 from crawler.config.models import AccountSettings, Settings
 from crawler.config.sources import OPEN_TO_ALL
+from crawler.db import integrity
+from crawler.db.engine import is_in_wal_mode, opened, read
+from crawler.db.locks import take_locks
+from crawler.db.migrations import schema_state
+from crawler.db.url import parse_address
 from crawler.domain.models import Catalog
 from crawler.domain.objections import tolerance
 from crawler.domain.targets import configured_catalog, configured_projects, reconcile
@@ -36,11 +41,7 @@ from crawler.ops.schedule import GRACE_SECONDS
 from crawler.pipeline import connect
 from crawler.report.channels import Channel, TransportError
 from crawler.reporting.channels import channels_of
-from crawler.store import integrity, reader
-from crawler.store.address import parse_address
-from crawler.store.engine import is_in_wal_mode, opened, read
-from crawler.store.lock import take_locks
-from crawler.store.migrate import schema_state
+from crawler.store import reader
 
 #: The Date header tells whole seconds, and an answer takes its time.
 SKEW_WARN = timedelta(seconds=30)

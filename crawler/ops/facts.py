@@ -7,10 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from crawler.db.schema import Delivery, Hold, Recipient, Run
 from crawler.ops.metrics import Gauges
 from crawler.store import reader
-from crawler.store.outbox_tables import Delivery, Recipient
-from crawler.store.tables import Hold, Run
 
 
 def gauges(conn: Connection, *, now: datetime, rates: Mapping[str, float]) -> Gauges:

@@ -8,14 +8,15 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from crawler.config.models import Settings
+from crawler.db import conditions
+from crawler.db import targets as db_targets
+from crawler.db.conditions import StoredCondition
+from crawler.db.engine import Fence, begin
+from crawler.db.filters import targets_by_id
 from crawler.domain.models import Target
 from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
 from crawler.ops.conditions import Fact, Found, Key, Memory, Standing, Trouble, steady
 from crawler.pipeline import RunResult
-from crawler.store import conditions, roster
-from crawler.store.conditions import StoredCondition
-from crawler.store.engine import Fence, begin
-from crawler.store.selection import targets_by_id
 
 
 class Remembered:
@@ -25,7 +26,7 @@ class Remembered:
         """Read it."""
         self._settings = settings
         self._result = result
-        self._accounts = roster.find_accounts(conn, result.summary.accounts)
+        self._accounts = db_targets.find_accounts(conn, result.summary.accounts)
         names = {account_id: name for name, account_id in self._accounts.items()}
         rows = conditions.standing(conn, names.keys())
         troubles = conditions.troubles(conn, result.summary.run)
@@ -88,7 +89,7 @@ class Remembered:
         ids = {target: target_id for target_id, target in self._targets.items()}
         strangers = frozenset().union(*(standing.targets for standing in kept)) - ids.keys()
         for account in {target.account for target in strangers}:
-            known = roster.known_targets(conn, self._accounts[account])
+            known = db_targets.known_targets(conn, self._accounts[account])
             ids.update((entry.target, entry.target_id) for entry in known)
         return ids
 

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from crawler.db import digest_records
+from crawler.db.filters import Filters
 from crawler.domain.rows import ChangeRow
 from crawler.domain.subscriptions import Subscription
 from crawler.errors import DatabaseUnavailable
 from crawler.report.values import DigestFacts
-from crawler.store import holds, reader, telling
-from crawler.store.selection import Filters
+from crawler.store import holds, reader
 
 
 def gather(
@@ -49,8 +50,8 @@ def gather(
             else ()
         ),
         withdrawals=tuple(reader.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),
-        gpu=telling.gpu_of(conn, _images(changes)) if subscription.watch.gpu is not None else {},
-        project_names=telling.project_names(conn),
+        gpu=digest_records.gpu_of(conn, _images(changes)) if subscription.watch.gpu is not None else {},
+        project_names=digest_records.project_names(conn),
     )
 
 

@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from crawler.db import outbox
+from crawler.db.filters import meant_name
+from crawler.db.outbox import Subscribed
 from crawler.domain.subscriptions import Subscription, is_due
 from crawler.report.digest import build_digest
 from crawler.report.values import Digest, Told
 from crawler.reporting.facts import gather
-from crawler.store import outbox, reader
-from crawler.store.outbox import Subscribed
-from crawler.store.selection import meant_name
+from crawler.store import reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,13 @@ from sqlalchemy import Connection, Engine
 
 from crawler.client.options import Timing
 from crawler.config.models import ReportSettings, Settings
+from crawler.db import outbox, targets
+from crawler.db.engine import Fence, begin, read
 from crawler.report.values import Digest
 from crawler.reporting.channels import channels_of
 from crawler.reporting.desk import Bounds, Desk
 from crawler.reporting.news import digest_since, look_for_news
 from crawler.reporting.sending import Reported, Sending
-from crawler.store import outbox, roster
-from crawler.store.engine import Fence, begin, read
 
 #: After its deadline a sender ends its last letter, and has surely ended then.
 MARGIN = timedelta(minutes=1)
@@ -51,7 +51,7 @@ async def send_reports(
     seconds = settings.report_deadline_seconds
     with read(engine) as conn:
         names = None if holds_all else [account.name for account in settings.accounts]
-        account_ids = roster.find_accounts(conn, names).values()
+        account_ids = targets.find_accounts(conn, names).values()
     bounds = Bounds(
         run_id=run_id,
         account_ids=frozenset(account_ids),

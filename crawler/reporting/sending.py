@@ -17,11 +17,11 @@ from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from crawler.config.models import ReportSettings
+from crawler.db.outbox import Waiting
 from crawler.domain.rows import Deliveries
 from crawler.errors import DatabaseUnavailable
 from crawler.report.channels import Channel, Refusal, Session, TransportError
 from crawler.reporting.desk import Desk, Job
-from crawler.store.outbox import Waiting
 
 #: How long a letter in hand may take once the sender is to stop.
 GRACE_SECONDS = 2.0

@@ -15,6 +15,10 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Select, func, select
 
+from crawler.db.filters import EVERYTHING, Filters, chosen_targets, meant_name, with_known_names
+from crawler.db.pruning import begins_at, require_kept
+from crawler.db.schema import ChangeLog, ImageVersion, Interval
+from crawler.db.sql import PORTION, among, among_too, portions
 from crawler.domain.models import (
     END_OF_TIME,
     Event,
@@ -35,10 +39,6 @@ from crawler.questions.where import WhereRow, where
 from crawler.store import coverage
 from crawler.store.available import images
 from crawler.store.knowledge import knowledge
-from crawler.store.retention import begins_at, require_kept
-from crawler.store.selection import EVERYTHING, Filters, chosen_targets, meant_name, with_known_names
-from crawler.store.statements import PORTION, among, among_too, portions
-from crawler.store.tables import ChangeLog, ImageVersion, Interval
 
 #: Ids that a comparison of two moments asks for; above that, it reads all there is.
 RELATED = 5_000

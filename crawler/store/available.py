@@ -13,15 +13,15 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, bindparam, select, type_coerce
 
+from crawler.db.filters import EVERYTHING, ChosenTarget, Filters, version_ids, with_known_names
+from crawler.db.last_observation import Observation
+from crawler.db.pruning import refuse_before
+from crawler.db.schema import ImageVersion, Interval
+from crawler.db.sql import among, among_too, portions
+from crawler.db.types import read_json
 from crawler.domain.models import Attributes, ImageKey, require_aware
 from crawler.domain.rows import ImageRow, Reason
-from crawler.store.asof import Observation
 from crawler.store.knowledge import chosen_at, reason_of
-from crawler.store.retention import refuse_before
-from crawler.store.selection import EVERYTHING, ChosenTarget, Filters, version_ids, with_known_names
-from crawler.store.statements import among, among_too, portions
-from crawler.store.tables import ImageVersion, Interval
-from crawler.store.types import read_json
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
 TARGETS_AT_ONCE = 200

@@ -19,12 +19,12 @@ from typing import Any, cast
 from sqlalchemy import BigInteger, Connection, Select, TextClause, bindparam, select, text
 from sqlalchemy.orm import aliased
 
+from crawler.db.schema import Absence, Hold, HoldImage, Run, RunException, ScopeTarget
+from crawler.db.sql import among, portions
+from crawler.db.types import from_micros, to_micros
 from crawler.domain.models import END_OF_TIME, ImageKey
 from crawler.domain.rows import Gap, Reason
 from crawler.questions.timeline import Coverage
-from crawler.store.statements import among, portions
-from crawler.store.tables import Absence, Hold, HoldImage, Run, RunException, ScopeTarget
-from crawler.store.types import from_micros, to_micros
 
 
 @dataclass(slots=True)

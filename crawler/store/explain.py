@@ -7,15 +7,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
+from crawler.db import last_observation
+from crawler.db.filters import Filters, chosen_targets, targets_by_id
+from crawler.db.payloads import load_answer
+from crawler.db.schema import ChangeLog, Hold, HoldImage, RunException
+from crawler.db.sql import written
 from crawler.domain.evidence import Answer, DoubtedAnswer, Explanation, kind_of
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, RunSummary
-from crawler.store import asof, reader
+from crawler.store import reader
 from crawler.store.answers import change_row
-from crawler.store.evidence import load_answer
-from crawler.store.selection import Filters, chosen_targets, targets_by_id
-from crawler.store.statements import written
-from crawler.store.tables import ChangeLog, Hold, HoldImage, RunException
 
 
 def explain(conn: Connection, change_id: int) -> Explanation | None:
@@ -95,5 +96,5 @@ def _run_of(conn: Connection, target_id: int, moment: datetime | None) -> RunSum
     """Give the run that looked at the target at *moment*; None where it is known no more."""
     if moment is None:
         return None
-    run_id = conn.scalar(asof.run_under_way(), {"target": target_id, "moment": moment})
+    run_id = conn.scalar(last_observation.run_under_way(), {"target": target_id, "moment": moment})
     return reader.run(conn, run_id) if run_id else None

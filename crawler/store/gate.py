@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from sqlalchemy import Connection
 
+from crawler.db.filters import Filters, chosen_targets, known_words, meant_name
+from crawler.db.sql import portions
 from crawler.domain.models import part_fits
 from crawler.domain.rows import StatusRow
 from crawler.errors import EmptySelection
@@ -16,9 +18,6 @@ from crawler.questions.resolve import Resolved
 from crawler.questions.resolve import resolve as choose
 from crawler.questions.rules import CheckRow, Pin, Require
 from crawler.store import reader, sightings
-from crawler.store.selection import Filters, chosen_targets, meant_name
-from crawler.store.statements import portions
-from crawler.store.vocabulary import known_words
 
 
 def resolve(

@@ -13,15 +13,15 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, select, update
 
+from crawler.db import changelog
+from crawler.db.filters import EVERYTHING, Filters, chosen_targets, with_known_names
+from crawler.db.image_versions import Versions
+from crawler.db.schema import Hold, HoldImage, ImageVersion, Interval, TargetRow
+from crawler.db.sql import portions
 from crawler.domain.diffing import counterparts
 from crawler.domain.models import END_OF_TIME, Attributes, ImageKey
 from crawler.domain.rows import HoldRow
 from crawler.errors import UsageError
-from crawler.store import changelog
-from crawler.store.selection import EVERYTHING, Filters, chosen_targets, with_known_names
-from crawler.store.statements import portions
-from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, TargetRow
-from crawler.store.versions import Versions
 
 
 def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: bool = False) -> list[HoldRow]:

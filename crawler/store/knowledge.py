@@ -29,23 +29,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from crawler.db import last_observation
+from crawler.db.engine import is_sqlite
+from crawler.db.filters import ChosenTarget, Exact, Filters, chosen_targets, exact_parts, sorted_targets, targets_with
+from crawler.db.last_observation import LastRun, Observation
+from crawler.db.pruning import BEGINS_AT, read_beginning
+from crawler.db.schema import Absence, Hold, HoldImage, Run, RunException, ScopeTarget, Setting
+from crawler.db.sql import among, portions, written
 from crawler.domain.models import ImageKey, Target
 from crawler.domain.rows import Knowledge, Reason
-from crawler.store import asof
-from crawler.store.asof import LastRun, Observation
-from crawler.store.engine import is_sqlite
-from crawler.store.retention import BEGINS_AT, read_beginning
-from crawler.store.selection import (
-    ChosenTarget,
-    Exact,
-    Filters,
-    chosen_targets,
-    exact_parts,
-    sorted_targets,
-    targets_with,
-)
-from crawler.store.statements import among, portions, written
-from crawler.store.tables import Absence, Hold, HoldImage, Run, RunException, ScopeTarget, Setting
 
 #: Targets of one project in one zone, kinds times variants, are fewer than this as a rule.
 FEW = 9
@@ -76,7 +68,7 @@ def chosen_at(conn: Connection, filters: Filters, moment: datetime) -> tuple[lis
                 return _chosen_few(conn, rows, filters, moment)
     chosen = chosen_targets(conn, filters)
     target_ids = [choice.target_id for choice in chosen]
-    known = KnownAt(seen=asof.observations(conn, target_ids, moment))
+    known = KnownAt(seen=last_observation.observations(conn, target_ids, moment))
     for portion in list(portions(target_ids)) or [[]]:
         _doubts(conn, portion, moment, known)
     return chosen, known
@@ -92,8 +84,8 @@ def knowledge(
 ) -> dict[Target, Knowledge]:
     """Give how well each target was known at *moment*; absent ones are left out unless *include_retired*."""
     target_ids = [choice.target_id for choice in chosen]
-    absent = asof.absences(conn, target_ids, moment)
-    seen = asof.observations(conn, target_ids, moment)
+    absent = last_observation.absences(conn, target_ids, moment)
+    seen = last_observation.observations(conn, target_ids, moment)
     known: dict[Target, Knowledge] = {}
     for choice in chosen:
         observation, absence = seen.get(choice.target_id), absent.get(choice.target_id)
@@ -181,7 +173,9 @@ def _chosen_few(
             known.absent[row.id] = row.absence
         if row.run_id is not None:
             last = LastRun(run_id=row.run_id, started_at=row.started_at, finished_at=row.finished_at)
-            known.seen[row.id] = Observation(last_run=last, trouble=asof.trouble_of(row) if row.exception_id else None)
+            known.seen[row.id] = Observation(
+                last_run=last, trouble=last_observation.trouble_of(row) if row.exception_id else None
+            )
     return sorted_targets(rows, filters), known
 
 
@@ -208,7 +202,7 @@ def _few_at(exact: Exact, *, has_lateral: bool) -> Select[*tuple[Any, ...]]:
         .scalar_subquery()
     )
     began = select(Setting.value).where(Setting.name == BEGINS_AT).scalar_subquery()
-    columns = (Run.id.label("run_id"), Run.started_at, Run.finished_at, *asof.TROUBLE_COLUMNS)
+    columns = (Run.id.label("run_id"), Run.started_at, Run.finished_at, *last_observation.TROUBLE_COLUMNS)
     about: Select[*tuple[Any, ...]] = select(
         *few.c, *columns, Absence.reason.label("absence"), hold.label("hold"), began.label("began")
     )

@@ -27,31 +27,17 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from crawler.db import changelog, last_observation
+from crawler.db import runs as db_runs
+from crawler.db.filters import EVERYTHING, ChosenTarget, Filters, chosen_targets, targets_by_id, with_known_names
+from crawler.db.last_observation import Observation
+from crawler.db.schema import Account, ChangeLog, Interval, Mark, Run, Scope, ScopeTarget
+from crawler.db.sql import PORTION, portions, written
+from crawler.db.types import read_json
 from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, RE_ISSUED, Outcome, RunStatus, is_glob, require_aware
 from crawler.domain.rows import NO_REPORTS, ChangeRow, FailureRow, RunSummary, StatusRow
 from crawler.errors import UnknownKnowledge, UsageError
-from crawler.store import asof, changelog, ledger
-from crawler.store.asof import Observation
 from crawler.store.available import images
-from crawler.store.selection import (
-    EVERYTHING,
-    ChosenTarget,
-    Filters,
-    chosen_targets,
-    targets_by_id,
-    with_known_names,
-)
-from crawler.store.statements import PORTION, portions, written
-from crawler.store.tables import (
-    Account,
-    ChangeLog,
-    Interval,
-    Mark,
-    Run,
-    Scope,
-    ScopeTarget,
-)
-from crawler.store.types import read_json
 
 __all__ = ["EVERYTHING", "Filters", "changes", "images", "run", "runs", "status"]
 
@@ -197,8 +183,8 @@ def status(
     """Give the freshness and the last outcome of every target."""
     chosen = chosen_targets(conn, filters)
     target_ids = [choice.target_id for choice in chosen]
-    absent = asof.absences(conn, target_ids, require_aware(now))
-    seen = asof.observations(conn, target_ids)
+    absent = last_observation.absences(conn, target_ids, require_aware(now))
+    seen = last_observation.observations(conn, target_ids)
     counts = _open_counts(conn, target_ids)
     began = _ends_of(conn, {first for choice in chosen if (first := _first_ok(choice, seen.get(choice.target_id)))})
     rows: list[StatusRow] = []
@@ -341,10 +327,10 @@ def _failures(conn: Connection, row: Any) -> tuple[FailureRow, ...]:
         ).scalars()
     )
     if row.finished_at is None:
-        members = ledger.marked(row.reached, members)
+        members = db_runs.marked(row.reached, members)
     troubles = {
         target_id: trouble
-        for target_id, trouble in asof.troubles_at(conn, row.id, members).items()
+        for target_id, trouble in last_observation.troubles_at(conn, row.id, members).items()
         if trouble.to_run_id > row.id
     }
     targets = targets_by_id(conn, troubles)

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
+from crawler.db.filters import targets_by_id
+from crawler.db.schema import ImageVersion, Interval
+from crawler.db.sql import among, portions
 from crawler.domain.models import END_OF_TIME, Target
 from crawler.domain.rows import Stay
-from crawler.store.selection import targets_by_id
-from crawler.store.statements import among, portions
-from crawler.store.tables import ImageVersion, Interval
 
 
 def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:

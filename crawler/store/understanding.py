@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, delete, insert
 
+from crawler.db.image_versions import Versions
+from crawler.db.payloads import Evidence
+from crawler.db.runs import PlannedTarget
+from crawler.db.schema import ZoneNumber
 from crawler.domain.models import Known, Recent, Reply, Snapshot, Target, Verdict, digest_of
 from crawler.domain.objections import LastGood
 from crawler.domain.parsing import weight_of
 from crawler.domain.rows import Notice
-from crawler.store.evidence import Evidence
-from crawler.store.ledger import PlannedTarget
-from crawler.store.tables import ZoneNumber
-from crawler.store.versions import Versions
 
 #: Different notices of one run that are kept, and those that are counted.
 MAX_NOTICES = 50

@@ -16,6 +16,11 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine
 
+from crawler.db import observations, runs, target_state
+from crawler.db.engine import Fence, begin, read
+from crawler.db.observations import Decision, News, Setback
+from crawler.db.payloads import Evidence
+from crawler.db.runs import LastAnswer, PlannedTarget, finish_run, last_answers, positions
 from crawler.domain.models import (
     IMAGE_EVENTS,
     OUTCOMES,
@@ -30,11 +35,6 @@ from crawler.domain.models import (
 from crawler.domain.objections import LastGood
 from crawler.domain.rows import Notice
 from crawler.errors import contained
-from crawler.store import batch, ledger, state
-from crawler.store.batch import Decision, News, Setback
-from crawler.store.engine import Fence, begin, read
-from crawler.store.evidence import Evidence
-from crawler.store.ledger import LastAnswer, PlannedTarget, finish_run, last_answers, positions
 from crawler.store.understanding import Judge, Understanding, Understood
 
 #: Ends a transaction: writes the mark of who was reached, the newest moment and the counters.
@@ -207,7 +207,7 @@ class Recorder:
         else:
             self._waiting[answer.planned.target] = self._packed(answer)
 
-    def _compared(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, state.TargetState | None]]:
+    def _compared(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, target_state.TargetState | None]]:
         """Give each of *answers* with what is known of its target; None where it says what the last one said."""
         if not answers:
             return []
@@ -219,7 +219,7 @@ class Recorder:
         self._fail_answer(answers[0], faults[0])
         return []
 
-    def _look_up(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, state.TargetState | None]]:
+    def _look_up(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, target_state.TargetState | None]]:
         with read(self._engine) as conn:
             last = last_answers(conn, sorted(answer.planned.target_id for answer in answers))
             settled = [self._settled(answer, last[answer.planned.target_id]) for answer in answers]
@@ -228,7 +228,7 @@ class Recorder:
                 for answer in settled
                 if answer.objection is None and not _is_shuffled(answer, last[answer.planned.target_id])
             ]
-            states = state.load(
+            states = target_state.load(
                 conn,
                 [answer.planned for answer in differing],
                 {answer.planned.target_id: answer.understood.snapshot.images.keys() for answer in differing},
@@ -249,7 +249,7 @@ class Recorder:
             return answer.instead.last()
         return replace(answer, objection=sentence)
 
-    def _decide_answer(self, answer: _Answer, known: state.TargetState) -> None:
+    def _decide_answer(self, answer: _Answer, known: target_state.TargetState) -> None:
         """Decide what an answer means for a target of which so much is *known*, or have it asked again."""
         planned = answer.planned
         # Never before what the target's history holds already, should the clock have been set back within the run.
@@ -332,7 +332,7 @@ class Recorder:
             self._write(self._mark)
 
     def _mark(self, conn: Connection, reached: bytes, latest: datetime, counters: Mapping[str, int]) -> None:
-        ledger.mark(conn, self._run_id, self._account_id, reached=reached, at=latest, counters=counters)
+        runs.mark(conn, self._run_id, self._account_id, reached=reached, at=latest, counters=counters)
 
     def finish(
         self,
@@ -407,7 +407,7 @@ class Recorder:
             for moment in _moments(decision):
                 latest = moment if latest is None else max(latest, moment)
         with begin(self._engine, self._fence) as conn:
-            batch.write(conn, self._run_id, decisions, self._understanding.versions, self._clock)
+            observations.write(conn, self._run_id, decisions, self._understanding.versions, self._clock)
             self._understanding.write(conn)
             now = self._clock()
             latest = now if latest is None else max(now, latest)

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from crawler.store.views import drop_views
+from crawler.db.views import drop_views
 
 revision = "20261129_doubted_answers"
 down_revision = "20261123_first_schema"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from crawler.store.views import drop_views
+from crawler.db.views import drop_views
 
 revision = "20261129_texts_of_any_length"
 down_revision = "20261129_doubted_answers"

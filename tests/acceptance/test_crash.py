@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from crawler.db.engine import opened
 from crawler.emulator import run_in_thread
-from crawler.store.engine import opened
 from tests.support.acceptance_table import Proven
 from tests.support.life import WAYS, Life, Way, live
 from tests.support.lives import changing_world, complaints, histories, unfinished

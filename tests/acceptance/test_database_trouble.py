@@ -20,9 +20,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from crawler.db.engine import open_engine, opened
+from crawler.db.migrations import upgrade
 from crawler.errors import DatabaseUnavailable
-from crawler.store.engine import open_engine, opened
-from crawler.store.migrate import upgrade
 from tests.support.acceptance_table import Proven
 from tests.support.command import NOW
 from tests.support.crawling import account_at, crawl_once, settings_for

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from crawler.db.engine import opened, read
 from crawler.emulator.builtin import published_images
-from crawler.store.engine import opened, read
 from crawler.store.reader import changes
 from tests.support.acceptance_table import Proven
 from tests.support.command import process, rows

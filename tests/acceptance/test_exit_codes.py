@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from crawler.db.engine import begin, opened
+from crawler.db.locks import take_locks
 from crawler.emulator import run_in_thread
-from crawler.store.engine import begin, opened
-from crawler.store.lock import take_locks
 from tests.support.command import NOW
 from tests.support.driving import Driver, account, asked
 from tests.support.worlds import make_timeline

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from crawler.db.engine import opened, read
+from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.store.engine import opened, read
-from crawler.store.lock import take_locks
 from tests.support.acceptance_table import Proven
 from tests.support.command import NOW
 from tests.support.processes import Ended, Gate, Process, until, write_config

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from crawler.db.engine import opened, read
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.store.engine import opened, read
 from tests.support.acceptance_table import Proven
 from tests.support.databases import PostgresServer
 from tests.support.processes import (
@@ -112,7 +112,7 @@ def judge(course: Course, loser: Ended, winner: Ended, number: int) -> None:
     """Check that one of the two wrote, and that the other left before it loaded what it needs for that."""
     assert (loser.code, winner.code) == (75, 0), (loser, winner)
     assert (loser.stdout, loser.stderr) == ("", "")
-    assert loser.loaded(["crawler.store.lock_file"]), "nothing was told of the modules"
+    assert loser.loaded(["crawler.db.locks.file"]), "nothing was told of the modules"
     assert loser.loaded(NETWORK) == []
     if course.url.startswith("sqlite"):
         assert loser.loaded(["sqlalchemy", "asyncio", "ssl"]) == []

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from crawler.db.engine import opened, read
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.store.engine import opened, read
 from tests.support.driving import Driver, account, asked
 from tests.support.pgbouncer import other_clients, pgbouncer
 from tests.support.worlds import make_timeline

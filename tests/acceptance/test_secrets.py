@@ -14,10 +14,9 @@ from urllib.parse import parse_qsl, quote
 import pytest
 from sqlalchemy import select
 
+from crawler.db.engine import opened, read
+from crawler.db.schema import Base, Payload
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.store.base import Base
-from crawler.store.engine import opened, read
-from crawler.store.tables import Payload
 from tests.acceptance.test_failures import FAULTS
 from tests.support.acceptance_table import Proven
 from tests.support.driving import Driver, account

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from crawler.db.engine import begin, opened
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.store.engine import begin, opened
 from tests.support.command import NOW, rows
 from tests.support.driving import Driver, Ran, account, asked
 from tests.support.worlds import make_timeline

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.ops.ping import address
-from crawler.store.lock import take_locks
 from tests.support.driving import Driver, account, asked
 from tests.support.smtp import mail_server
 from tests.support.strangers import stranger

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from crawler.store.engine import opened
+from crawler.db.engine import opened
 from tests.benchmarks.load_server import LoadServer, Offer, load_server
 from tests.benchmarks.own_process import Ran, crawler_run
 

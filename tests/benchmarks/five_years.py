@@ -19,12 +19,11 @@ from typing import Any
 
 from sqlalchemy import Engine, Table, text
 
+from crawler.db.engine import begin, is_sqlite, opened
+from crawler.db.migrations import upgrade
+from crawler.db.schema import OPEN_RUN, Base
+from crawler.db.types import to_micros
 from crawler.domain.models import END_OF_TIME, canonical_json, digest_of, normalise_name
-from crawler.store.base import Base
-from crawler.store.engine import begin, is_sqlite, opened
-from crawler.store.migrate import upgrade
-from crawler.store.tables import OPEN_RUN
-from crawler.store.types import to_micros
 
 BEGIN = datetime(2021, 6, 1, tzinfo=UTC)
 PERIOD = timedelta(minutes=15)

@@ -13,12 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select, text
 
+from crawler.db import outbox, targets
+from crawler.db.engine import begin, is_sqlite, read
+from crawler.db.schema import Base, Run
 from crawler.domain.models import END_OF_TIME, Reply, Target
 from crawler.observing import BATCH
-from crawler.store import outbox, roster
-from crawler.store.base import Base
-from crawler.store.engine import begin, is_sqlite, read
-from crawler.store.tables import Run
 from tests.support.diary import PERIOD, Diary
 
 BODY_HASH = b"as before, always"[:16]
@@ -34,7 +33,7 @@ class QuietRuns:
         self.diary = Diary(engine, now=now, clock_step=timedelta(milliseconds=1))
         with begin(engine) as conn:
             conn.execute(text("UPDATE targets SET body_hash = :hash"), {"hash": BODY_HASH})
-            self.targets: list[Target] = [t.target for t in roster.known_targets(conn, self.diary.account_id)]
+            self.targets: list[Target] = [t.target for t in targets.known_targets(conn, self.diary.account_id)]
 
     def run(self) -> datetime:
         """Play one and give its end."""

@@ -19,13 +19,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from crawler.db.engine import begin, opened, read
+from crawler.db.filters import Filters
+from crawler.db.migrations import upgrade
+from crawler.db.payloads import Evidence, store_payloads
+from crawler.db.types import from_micros
 from crawler.domain.models import Reply, Target
 from crawler.store import reader
-from crawler.store.engine import begin, opened, read
-from crawler.store.evidence import Evidence, store_payloads
-from crawler.store.migrate import upgrade
-from crawler.store.selection import Filters
-from crawler.store.types import from_micros
 from tests.benchmarks.five_years import BEGIN, IMAGES, PROJECTS, Made, generate
 from tests.benchmarks.load_server import LoadServer, Offer, load_server
 from tests.benchmarks.runs import UNLIMITED, Runs

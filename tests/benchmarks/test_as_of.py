@@ -19,9 +19,9 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from crawler.db.engine import is_sqlite, opened, read
+from crawler.db.filters import Filters
 from crawler.store import reader
-from crawler.store.engine import is_sqlite, opened, read
-from crawler.store.selection import Filters
 from tests.benchmarks.five_years import BEGIN, IMAGES, PROJECTS, Made, generate
 from tests.support.figures import Figures
 from tests.support.plans import scans, statements

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
+from crawler.db.engine import opened, read
+from crawler.db.filters import Filters
 from crawler.store import reader
-from crawler.store.engine import opened, read
-from crawler.store.selection import Filters
 from tests.benchmarks.designs import LastSeen, Snapshots, sightings
 from tests.benchmarks.load_server import Offer, load_server
 from tests.benchmarks.runs import Runs

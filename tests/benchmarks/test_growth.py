@@ -16,10 +16,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from crawler import History
+from crawler.db.engine import is_sqlite, opened, read
+from crawler.db.integrity import findings
+from crawler.db.pruning import prune
 from crawler.errors import UnknownKnowledge
-from crawler.store.engine import is_sqlite, opened, read
-from crawler.store.integrity import findings
-from crawler.store.retention import prune
 from tests.benchmarks.five_years import PROJECTS, Made, generate
 from tests.benchmarks.quiet_runs import QuietRuns, repeat, rows, size
 from tests.support.figures import Figures

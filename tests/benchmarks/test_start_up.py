@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.store.lock import take_locks
+from crawler.db.locks import take_locks
 from tests.benchmarks.load_server import Offer, load_server
 from tests.benchmarks.own_process import python
 from tests.support.figures import Figures

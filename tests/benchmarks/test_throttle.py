@@ -23,8 +23,8 @@ from crawler.client.options import Endpoint, FetchOptions, Timing
 from crawler.client.region_queue import Ask
 from crawler.client.throttle import PacedThrottler, RetryBudget
 from crawler.config.models import Limits
+from crawler.db.engine import opened
 from crawler.domain.models import Failure, Reply, Target
-from crawler.store.engine import opened
 from tests.benchmarks.load_server import Offer, load_server
 from tests.support.api_server import ApiServer, Arrival, answer_json, images
 from tests.support.crawling import account_at, crawl_once, settings_for

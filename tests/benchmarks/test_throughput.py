@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.store.engine import opened
+from crawler.db.engine import opened
 from tests.benchmarks.load_server import LoadServer, Offer, load_server
 from tests.benchmarks.peers import bare, questions, sdk, wrk
 from tests.benchmarks.runs import CONCURRENCY, Runs

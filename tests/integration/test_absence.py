@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
+from crawler.db.engine import begin, read
+from crawler.db.pruning import prune
+from crawler.db.schema import RunException
 from crawler.domain.objections import TOLERATED, Tolerable
 from crawler.domain.rows import HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.pipeline import RunResult
 from crawler.store import holds, reader
-from crawler.store.engine import begin, read
-from crawler.store.retention import prune
-from crawler.store.tables import RunException
 from tests.support.answers import NOON
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for

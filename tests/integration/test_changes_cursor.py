@@ -18,12 +18,12 @@ from sqlalchemy import Connection, Engine, select
 
 from crawler import History
 from crawler.cli.app import cli
+from crawler.db import changelog
+from crawler.db.copy import copy_history
+from crawler.db.engine import begin, opened, read
+from crawler.db.pruning import prune
+from crawler.db.schema import ChangeLog
 from crawler.errors import UnknownKnowledge, UsageError
-from crawler.store import changelog
-from crawler.store.copying import copy_history
-from crawler.store.engine import begin, opened, read
-from crawler.store.retention import prune
-from crawler.store.tables import ChangeLog
 from tests.support.acceptance_table import Proven
 from tests.support.diary import START, Diary, target
 

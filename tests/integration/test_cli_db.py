@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from crawler.store.engine import begin, opened
-from crawler.store.lock import take_locks
-from crawler.store.migrate import SCHEMA_HEAD
+from crawler.db.engine import begin, opened
+from crawler.db.locks import take_locks
+from crawler.db.migrations import SCHEMA_HEAD
 from tests.support.command import call
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from crawler.db.engine import begin, opened
+from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.store.engine import begin, opened
-from crawler.store.lock import take_locks
 from tests.acceptance.conftest import driver as driver
 from tests.acceptance.conftest import light as light
 from tests.support.driving import Driver, account

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert
 
+from crawler.db.engine import begin, opened
+from crawler.db.schema import Absence
 from crawler.domain.models import END_OF_TIME
-from crawler.store.engine import begin, opened
-from crawler.store.tables import Absence
 from tests.support.command import call
 from tests.support.diary import START, Diary, Refusal, target
 

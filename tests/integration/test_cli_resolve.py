@@ -15,10 +15,10 @@ import pytest
 from click.testing import Result
 from sqlalchemy import Engine
 
+from crawler.db.engine import read
 from crawler.errors import CrawlerError
 from crawler.questions.resolve import resolve
 from crawler.store import reader
-from crawler.store.engine import read
 from tests.support.command import ROOT, call
 from tests.support.diary import START, Answer, Diary, Images, Refusal, target
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from crawler.store.engine import opened, read
+from crawler.db.engine import opened, read
 from tests.support.house import ROOT
 
 DOCUMENT = json.loads((ROOT / "config" / "grafana" / "crawler.json").read_text(encoding="utf-8"))

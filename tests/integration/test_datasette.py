@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from crawler.store.base import Base
-from crawler.store.engine import opened
-from crawler.store.view_columns import VIEWS
+from crawler.db.engine import opened
+from crawler.db.schema import Base
+from crawler.db.views import VIEWS
 from tests.support.diary import Diary, target
 from tests.support.house import ROOT, text_of
 

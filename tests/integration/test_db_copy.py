@@ -15,15 +15,15 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 
 from crawler import History
+from crawler.db import copy
+from crawler.db.copy import copy_history
+from crawler.db.engine import begin, opened, read
+from crawler.db.locks import take_locks
+from crawler.db.schema import Base, Payload, Run
+from crawler.db.views import VIEW_COLUMNS
 from crawler.errors import CrawlerError, DatabaseUnavailable
 from crawler.questions.rules import Pin, Require
-from crawler.store import copying, holds, reader
-from crawler.store.base import Base
-from crawler.store.copying import copy_history
-from crawler.store.engine import begin, opened, read
-from crawler.store.lock import take_locks
-from crawler.store.tables import Payload, Run
-from crawler.store.view_columns import VIEW_COLUMNS
+from crawler.store import holds, reader
 from tests.support.command import NOW, call, rows
 from tests.support.diary import START, Answer, Diary, Refusal, target
 from tests.support.facts import NOON
@@ -285,7 +285,7 @@ def test_portions(sqlite_url: str, postgres_url: str) -> None:
     """A table goes over in portions, however long it is."""
     heard: list[tuple[str, int]] = []
     with opened(sqlite_url) as source, opened(postgres_url) as goal:
-        count = copying.ROWS_AT_ONCE * 2 + 1
+        count = copy.ROWS_AT_ONCE * 2 + 1
         with begin(source) as conn:
             row = {"body": b"\0x", "size": 1, "received_at": NOON}
             conn.execute(insert(Payload), [{**row, "digest": number.to_bytes(16)} for number in range(count)])

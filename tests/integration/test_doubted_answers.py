@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import Engine, select
 
+from crawler.db.engine import read
+from crawler.db.schema import Payload, RunException, TargetRow
 from crawler.store import reader
-from crawler.store.engine import read
-from crawler.store.tables import Payload, RunException, TargetRow
 from tests.support.diary import Answer, Diary, Refusal, document, target
 
 HOME = target()

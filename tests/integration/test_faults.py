@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
+from crawler.db.copy import copy_history
+from crawler.db.engine import read
+from crawler.db.filters import Filters
+from crawler.db.pruning import prune
+from crawler.db.schema import ImageVersion, Payload, RunException
 from crawler.domain.models import ImageKey, Known, Reply, Snapshot, Target, Verdict
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood
 from crawler.store import holds, reader, sightings
-from crawler.store.copying import copy_history
-from crawler.store.engine import read
-from crawler.store.retention import prune
-from crawler.store.selection import Filters
-from crawler.store.tables import ImageVersion, Payload, RunException
 from tests.support.diary import Answer, Diary, PlainJudge, target
 from tests.support.tally import tallied
 
@@ -223,8 +223,8 @@ def test_long_texts(engine: Engine) -> None:
 @pytest.mark.parametrize("way", ["sqlite to postgresql", "postgresql to sqlite"])
 def test_long_texts_are_copied(empty_sqlite_url: str, empty_postgres_url: str, way: str) -> None:
     """`db copy` takes them along in both directions, and the readers say the same."""
-    from crawler.store.engine import opened
-    from crawler.store.migrate import upgrade
+    from crawler.db.engine import opened
+    from crawler.db.migrations import upgrade
 
     urls = [empty_sqlite_url, empty_postgres_url]
     first, second = urls if way.startswith("sqlite") else urls[::-1]

@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 
 from crawler.cli.app import cli
 from crawler.config.models import Settings
+from crawler.db.engine import begin, read
 from crawler.domain.rows import ChangeRow, HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.errors import UsageError
 from crawler.store import holds, reader
-from crawler.store.engine import begin, read
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.worlds import make_timeline

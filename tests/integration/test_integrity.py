@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 from crawler.cli.app import cli
+from crawler.db.engine import begin, read
+from crawler.db.integrity import findings
 from crawler.emulator import run_in_thread
-from crawler.store.engine import begin, read
-from crawler.store.integrity import findings
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.worlds import make_timeline

@@ -14,12 +14,12 @@ from aiohttp import web
 from sqlalchemy import Engine
 
 from crawler.client.options import Timing
+from crawler.db.engine import read
+from crawler.db.locks import take_locks
 from crawler.domain.parsing import MAX_DEPTH
 from crawler.errors import ExitCode
 from crawler.pipeline import RunResult, crawl
 from crawler.store import reader
-from crawler.store.engine import read
-from crawler.store.lock import take_locks
 from tests.support.api_server import ApiServer, Arrival, answer_json
 from tests.support.crawling import account_at, settings_for
 

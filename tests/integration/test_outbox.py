@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection, Engine, select
 
+from crawler.db import digest_records, outbox, pruning, runs
+from crawler.db.engine import begin, read
+from crawler.db.outbox import Setback, Subscribed
+from crawler.db.schema import ChangeLog, Delivery, Recipient
 from crawler.domain.models import Target
-from crawler.store import holds, ledger, outbox, reader, retention, telling
-from crawler.store.engine import begin, read
-from crawler.store.outbox import Setback, Subscribed
-from crawler.store.outbox_tables import Delivery, Recipient
-from crawler.store.tables import ChangeLog
+from crawler.store import holds, reader
 from tests.support.diary import PERIOD, Diary, target
 from tests.support.tally import tallied
 
@@ -150,7 +150,7 @@ def test_digest_until_everybody_has_it(engine: Engine) -> None:
         digest_id = add(conn, state(engine), "a@b.c", "d@e.f", "g@h.i")
         outbox.record(conn, digest_id, sent=["a@b.c"], setbacks={"d@e.f": setback}, now=now)
     with read(engine) as conn:
-        (record, queued) = telling.digests(conn)
+        (record, queued) = digest_records.digests(conn)
         waiting = outbox.waiting(conn, state(engine).subscription_id)
         longest = outbox.longest_waits(conn, NAMES)
         assert outbox.content_of(conn, digest_id) == b"the news " * 100
@@ -216,10 +216,10 @@ def test_forgetting(engine: Engine) -> None:
         waits = add(conn, state(engine, "ops"), "a@b.c")
         outbox.record(conn, done, sent=["a@b.c"], setbacks={}, now=diary.now)
     diary.now += 10 * PERIOD
-    retention.prune(engine, None, before=diary.now - PERIOD, now=diary.now)
+    pruning.prune(engine, None, before=diary.now - PERIOD, now=diary.now)
 
     with read(engine) as conn:
-        assert [row.id for row in telling.digests(conn, include_ended=True)] == [waits]
+        assert [row.id for row in digest_records.digests(conn, include_ended=True)] == [waits]
         assert conn.execute(select(Delivery.run_id)).all() == []
 
 
@@ -230,7 +230,7 @@ def test_range_of_a_digest(engine: Engine, after: int | None) -> None:
     for finishes in (True, True, False, True, True):
         diary.run({HOME: ONE}, finish=finishes)
     with begin(engine) as conn:
-        ledger.recover(conn, [diary.account_id], diary.now + PERIOD)
+        runs.recover(conn, [diary.account_id], diary.now + PERIOD)
         assert outbox.finished_runs(conn, after=after, among=[5]) == ([5] if after is None else [4, 5])
         assert outbox.last_finished_run(conn) == 5
         assert outbox.first_run_since(conn, diary.now) in (5, None)

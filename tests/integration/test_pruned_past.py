@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 
 from crawler import History
+from crawler.db.engine import read
+from crawler.db.integrity import findings
+from crawler.db.pruning import prune
+from crawler.db.schema import CatalogRow, ChangeLog, ImageVersion, Interval
 from crawler.emulator import run_in_thread
 from crawler.questions.rules import Pin, Require
-from crawler.store.engine import read
-from crawler.store.integrity import findings
-from crawler.store.retention import prune
-from crawler.store.tables import CatalogRow, ChangeLog, ImageVersion, Interval
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.diary import PERIOD, START, Diary, target

@@ -16,16 +16,15 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 
 from crawler.cli.app import cli
 from crawler.config.models import Settings
+from crawler.db.engine import begin, opened, read
+from crawler.db.filters import Filters
+from crawler.db.integrity import findings
+from crawler.db.migrations import upgrade
+from crawler.db.pruning import prune, references_indexed
+from crawler.db.schema import Base, ChangeLog, Hold, Payload
 from crawler.emulator import Timeline, run_in_thread
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.store import reader
-from crawler.store.base import Base
-from crawler.store.engine import begin, opened, read
-from crawler.store.integrity import findings
-from crawler.store.migrate import upgrade
-from crawler.store.retention import prune, references_indexed
-from crawler.store.selection import Filters
-from crawler.store.tables import ChangeLog, Hold, Payload
 from tests.support.acceptance_table import Proven
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for

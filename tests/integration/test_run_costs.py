@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler.config.models import Limits
-from crawler.store.engine import opened
-from crawler.store.lock import take_locks
+from crawler.db.engine import opened
+from crawler.db.locks import take_locks
 from tests.benchmarks.load_server import Offer, load_server
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.modules import HEAVY, modules_of

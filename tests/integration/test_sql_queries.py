@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
+from crawler.db.engine import begin, opened, read
+from crawler.db.filters import Filters
+from crawler.db.schema import Absence, HoldImage
+from crawler.db.views import VIEWS
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import END_OF_TIME
 from crawler.store import reader
-from crawler.store.engine import begin, opened, read
-from crawler.store.selection import Filters
-from crawler.store.tables import Absence, HoldImage
-from crawler.store.view_columns import VIEWS
 from tests.support.acceptance_table import Proven
 from tests.support.diary import START, Answer, Diary, Refusal, target
 from tests.support.house import text_of

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert
 
+from crawler.db.engine import begin, opened, read
+from crawler.db.filters import Filters
+from crawler.db.pruning import prune
+from crawler.db.schema import Absence
 from crawler.domain.models import END_OF_TIME, Target, normalise_name
 from crawler.domain.rows import Gap, ImageRow
 from crawler.errors import UnknownKnowledge
 from crawler.questions.timeline import HistoryRow
 from crawler.store import answers, coverage, reader
-from crawler.store.engine import begin, opened, read
-from crawler.store.retention import prune
-from crawler.store.selection import Filters
-from crawler.store.tables import Absence
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
 
 STALE = timedelta(hours=3)

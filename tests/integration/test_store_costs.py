@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from crawler.store import ledger, roster
-from crawler.store.engine import begin, opened, read
+from crawler.db import runs as db_runs
+from crawler.db import targets
+from crawler.db.engine import begin, opened, read
 from tests.support.diary import Diary, Refusal, target
 from tests.support.tally import tallied
 
@@ -52,17 +53,17 @@ def test_growth_with_large_marks(sqlite_url: str) -> None:
         diary = Diary(engine)
         everywhere = {target(f"hk-{n}"): "" for n in range(8 * len(reached))}
         with begin(engine) as conn:
-            ids = roster.add_targets(conn, diary.account_id, everywhere).values()
+            ids = targets.add_targets(conn, diary.account_id, everywhere).values()
         sizes = []
         for _ in range(runs + 1):
             diary.now += timedelta(minutes=15)
             counters = {"ok": len(ids)}
             with begin(engine) as conn:
-                run_id = ledger.begin_run(conn, started_at=diary.now, account_ids=[diary.account_id], target_ids=ids)
+                run_id = db_runs.begin_run(conn, started_at=diary.now, account_ids=[diary.account_id], target_ids=ids)
             with begin(engine) as conn:
-                ledger.mark(conn, run_id, diary.account_id, reached=reached, at=diary.now, counters=counters)
+                db_runs.mark(conn, run_id, diary.account_id, reached=reached, at=diary.now, counters=counters)
             with begin(engine) as conn:
-                ledger.finish_run(conn, run_id, "complete", diary.now, {**counters, "sent": len(ids)})
+                db_runs.finish_run(conn, run_id, "complete", diary.now, {**counters, "sent": len(ids)})
             with read(engine) as conn:
                 sizes.append(conn.exec_driver_sql("PRAGMA page_count").scalar_one() * 4096)
 

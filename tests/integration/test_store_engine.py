@@ -19,10 +19,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy import exc as sa
 
+from crawler.db.engine import begin, is_sqlite, open_engine, opened, read
+from crawler.db.errors import mapped_errors
+from crawler.db.migrations import ensure_schema
 from crawler.errors import DatabaseUnavailable, UsageError
-from crawler.store.engine import begin, is_sqlite, open_engine, opened, read
-from crawler.store.foreign_errors import mapped_errors
-from crawler.store.migrate import ensure_schema
 from tests.support.other_user import as_nobody
 
 ROOT = Path(__file__).parents[2]
@@ -338,7 +338,7 @@ def test_missing_driver_names_the_extra() -> None:
     """Without psycopg the sentence says what to install."""
     program = (
         "import sys; sys.modules['psycopg'] = None\n"
-        "from crawler.store.engine import open_engine\n"
+        "from crawler.db.engine import open_engine\n"
         "try: open_engine('postgresql://localhost/x')\n"
         "except Exception as exc: print(type(exc).__name__, exc)"
     )

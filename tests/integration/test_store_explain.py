@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
+from crawler.db.changelog import last_change
+from crawler.db.engine import read
+from crawler.db.pruning import prune
 from crawler.domain.evidence import Explanation
 from crawler.store import reader
-from crawler.store.changelog import last_change
-from crawler.store.engine import read
 from crawler.store.explain import explain
-from crawler.store.retention import prune
 from tests.support.diary import START, Diary, Refusal, target
 
 HOME, AWAY = target("hk-02"), target("hk-03")

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, text
 
+from crawler.db import last_observation, runs
+from crawler.db import targets as db_targets
+from crawler.db.engine import begin, read
+from crawler.db.schema import Absence, CatalogRow, Mark, Run, Scope, Setting, TargetRow, Variant
 from crawler.domain.models import Catalog, Place, Project
 from crawler.domain.rows import RunSummary
 from crawler.domain.targets import Reconciliation, Selection, reconcile
 from crawler.errors import ClockWentBackwards, ConfigurationError
-from crawler.store import asof, ledger, reader, roster
-from crawler.store.engine import begin, read
-from crawler.store.tables import Absence, CatalogRow, Mark, Run, Scope, Setting, TargetRow, Variant
+from crawler.store import reader
 from tests.support.diary import PERIOD, START, Diary, Refusal, target
 
 HOME = target()
@@ -55,30 +57,30 @@ def discover(
         rec = reconcile(
             catalog,
             Selection(account="prod", **more),
-            roster.known_targets(conn, diary.account_id),
+            db_targets.known_targets(conn, diary.account_id),
             previous=previous,
             is_good=True,
         )
-        roster.save_catalog(conn, diary.account_id, catalog, diary.now)
-        roster.add_targets(conn, diary.account_id, rec.new)
-        ids = {known.target: known.target_id for known in roster.known_targets(conn, diary.account_id)}
-        run_id = ledger.begin_run(
+        db_targets.save_catalog(conn, diary.account_id, catalog, diary.now)
+        db_targets.add_targets(conn, diary.account_id, rec.new)
+        ids = {known.target: known.target_id for known in db_targets.known_targets(conn, diary.account_id)}
+        run_id = runs.begin_run(
             conn,
             started_at=diary.now,
             account_ids=[diary.account_id],
             target_ids=[ids[where] for where in rec.asked],
         )
         written = diary.now + discovery
-        roster.apply_reconciliation(conn, diary.account_id, rec, run_id, diary.now, recorded_at=written)
-        ledger.finish_run(conn, run_id, "failed", diary.tick())
+        db_targets.apply_reconciliation(conn, diary.account_id, rec, run_id, diary.now, recorded_at=written)
+        runs.finish_run(conn, run_id, "failed", diary.tick())
     return rec
 
 
 def test_accounts(engine: Engine) -> None:
     """An account is its name: a moved endpoint keeps the id."""
     with begin(engine) as conn:
-        first = roster.account_ids(conn, {"prod": "http://a/", "test": "http://b/"})
-        again = roster.account_ids(conn, {"prod": "http://c/"})
+        first = db_targets.account_ids(conn, {"prod": "http://a/", "test": "http://b/"})
+        again = db_targets.account_ids(conn, {"prod": "http://c/"})
 
     assert again == {"prod": first["prod"]}
     assert first["prod"] != first["test"]
@@ -87,11 +89,11 @@ def test_accounts(engine: Engine) -> None:
 def test_variants(engine: Engine) -> None:
     """A variant keeps its parameters; other ones under a used name are a configuration error that names it."""
     with begin(engine) as conn:
-        account_id = roster.account_ids(conn, {"prod": "http://a/"})["prod"]
-        roster.check_variants(conn, account_id, {"default": {}, "gpu": {"MachineType": "G"}})
-        roster.check_variants(conn, account_id, {"gpu": {"MachineType": "G"}, "cpu": {"MachineType": "N"}})
+        account_id = db_targets.account_ids(conn, {"prod": "http://a/"})["prod"]
+        db_targets.check_variants(conn, account_id, {"default": {}, "gpu": {"MachineType": "G"}})
+        db_targets.check_variants(conn, account_id, {"gpu": {"MachineType": "G"}, "cpu": {"MachineType": "N"}})
         with pytest.raises(ConfigurationError, match="variant 'gpu'"):
-            roster.check_variants(conn, account_id, {"gpu": {"MachineType": "O"}})
+            db_targets.check_variants(conn, account_id, {"gpu": {"MachineType": "O"}})
     assert count(engine, Variant) == 3
 
 
@@ -99,10 +101,10 @@ def test_catalog(engine: Engine) -> None:
     """A catalog comes back as it was kept, and is kept only when it differs."""
     diary = Diary(engine)
     with begin(engine) as conn:
-        assert roster.last_catalog(conn, diary.account_id) is None
-        assert roster.save_catalog(conn, diary.account_id, CATALOG, START)
-        assert not roster.save_catalog(conn, diary.account_id, CATALOG, START)
-        assert roster.last_catalog(conn, diary.account_id) == CATALOG
+        assert db_targets.last_catalog(conn, diary.account_id) is None
+        assert db_targets.save_catalog(conn, diary.account_id, CATALOG, START)
+        assert not db_targets.save_catalog(conn, diary.account_id, CATALOG, START)
+        assert db_targets.last_catalog(conn, diary.account_id) == CATALOG
     assert count(engine, CatalogRow) == 1
 
 
@@ -123,7 +125,7 @@ def test_plan_order(engine: Engine) -> None:
     diary.run({HOME: ONE, AWAY: Refusal()})
     ids = diary.ids([HOME, AWAY, third])
     with read(engine) as conn:
-        planned = ledger.plan(conn, list(ids.values()))
+        planned = runs.plan(conn, list(ids.values()))
 
     assert [entry.target for entry in planned] == [third, AWAY, HOME]
     assert [entry.ever_ok for entry in planned] == [False, True, True]
@@ -137,7 +139,7 @@ def test_plan_keeps_zones_together(engine: Engine) -> None:
     diary.run(dict.fromkeys(targets, ONE))
     ids = diary.ids(targets)
     with read(engine) as conn:
-        planned = ledger.plan(conn, list(ids.values()))
+        planned = runs.plan(conn, list(ids.values()))
 
     assert [(entry.target.zone, entry.target.project) for entry in planned] == [
         ("hk-01", "org-a"),
@@ -164,11 +166,11 @@ def test_killed_run(engine: Engine) -> None:
     diary.now += PERIOD
 
     with begin(engine) as conn:
-        assert ledger.recover(conn, [diary.account_id + 1], diary.now) == []
-        assert ledger.recover(conn, [diary.account_id], diary.now) == [run_id]
-        assert ledger.recover(conn, [diary.account_id], diary.now) == []
+        assert runs.recover(conn, [diary.account_id + 1], diary.now) == []
+        assert runs.recover(conn, [diary.account_id], diary.now) == [run_id]
+        assert runs.recover(conn, [diary.account_id], diary.now) == []
     with read(engine) as conn:
-        seen = asof.last_runs(conn, list(diary.ids(targets).values()))
+        seen = last_observation.last_runs(conn, list(diary.ids(targets).values()))
     ids = diary.ids(targets)
     assert {where for where in targets if seen[ids[where]].run_id == run_id} == set(reached)
     assert {run.finished_at for run in seen.values()} == {first_end, died}
@@ -203,13 +205,15 @@ def test_run_that_died_before_its_first_mark(engine: Engine) -> None:
     assert shown(engine, run_id).targets["ok"] == 0
     diary.now += PERIOD
     with begin(engine) as conn:
-        assert ledger.last_instant(conn, [diary.account_id]) == began
-        assert ledger.recover(conn, [diary.account_id], diary.now) == [run_id]
+        assert runs.last_instant(conn, [diary.account_id]) == began
+        assert runs.recover(conn, [diary.account_id], diary.now) == [run_id]
 
     dead = shown(engine, run_id)
     assert (dead.status, dead.finished_at, dead.targets["total"], dead.targets["ok"]) == ("interrupted", began, 0, 0)
     with read(engine) as conn:
-        assert {run.run_id for run in asof.last_runs(conn, list(diary.ids(targets).values())).values()} == {1}
+        assert {run.run_id for run in last_observation.last_runs(conn, list(diary.ids(targets).values())).values()} == {
+            1
+        }
 
 
 def test_run_that_goes_on(engine: Engine) -> None:
@@ -239,7 +243,7 @@ def test_runs_of_two_accounts_at_a_time(engine: Engine) -> None:
     recorder.commit()
     other.commit()
     with begin(engine) as conn:
-        assert ledger.recover(conn, [first.account_id], first.now + PERIOD) == [run_id]
+        assert runs.recover(conn, [first.account_id], first.now + PERIOD) == [run_id]
     second.finish(other_id, other)
 
     assert [shown(engine, run).targets["total"] for run in (run_id, other_id)] == [1, 1]
@@ -265,11 +269,11 @@ def test_clock_that_went_backwards(engine: Engine) -> None:
     diary = Diary(engine)
     diary.run({HOME: ONE})
     with begin(engine) as conn:
-        other = roster.account_ids(conn, {"other": "http://b/"})["other"]
+        other = db_targets.account_ids(conn, {"other": "http://b/"})["other"]
         with pytest.raises(ClockWentBackwards, match="2026-06-01"):
-            ledger.recover(conn, [diary.account_id, other], START)
-        ledger.recover(conn, [other], START)
-        ledger.recover(conn, [diary.account_id], diary.now)
+            runs.recover(conn, [diary.account_id, other], START)
+        runs.recover(conn, [other], START)
+        runs.recover(conn, [diary.account_id], diary.now)
 
 
 def test_last_moment_of_an_account_that_rests(engine: Engine) -> None:
@@ -281,15 +285,15 @@ def test_last_moment_of_an_account_that_rests(engine: Engine) -> None:
     for _ in range(25):
         other.run({target(account="other"): ONE})
     with read(engine) as conn:
-        assert ledger.last_instant(conn, [diary.account_id]) == end
-        assert ledger.last_instant(conn, [diary.account_id, other.account_id]) == other.now
+        assert runs.last_instant(conn, [diary.account_id]) == end
+        assert runs.last_instant(conn, [diary.account_id, other.account_id]) == other.now
 
 
 def test_settings(engine: Engine) -> None:
     """A setting for the views is written when it differs."""
     for value in ("1", "1", "2"):
         with begin(engine) as conn:
-            ledger.save_setting(conn, "stale_after_seconds", value)
+            runs.save_setting(conn, "stale_after_seconds", value)
     with read(engine) as conn:
         assert [tuple(row) for row in conn.execute(select(Setting.name, Setting.value))] == [
             ("stale_after_seconds", "2")
@@ -390,7 +394,7 @@ def test_runs(engine: Engine) -> None:
 def test_naive_times_are_refused(engine: Engine) -> None:
     """No time without a time zone gets into the ledger."""
     with begin(engine) as conn, pytest.raises(Exception, match="time zone"):
-        ledger.begin_run(conn, started_at=datetime(2026, 1, 1), account_ids=[], target_ids=[])  # noqa: DTZ001
+        runs.begin_run(conn, started_at=datetime(2026, 1, 1), account_ids=[], target_ids=[])  # noqa: DTZ001
 
 
 def test_finish_is_never_before_what_was_recorded(engine: Engine) -> None:
@@ -400,7 +404,7 @@ def test_finish_is_never_before_what_was_recorded(engine: Engine) -> None:
     recorder.judge([diary.item(HOME, ONE)])
     recorder.commit()
     with begin(engine) as conn:
-        end = ledger.finish_run(conn, run_id, "complete", datetime(2026, 1, 1, tzinfo=UTC), {"sent": 3}, ["a notice"])
+        end = runs.finish_run(conn, run_id, "complete", datetime(2026, 1, 1, tzinfo=UTC), {"sent": 3}, ["a notice"])
     with read(engine) as conn:
         row = conn.execute(select(Run.finished_at, Run.sent, Run.notices, Run.status)).one()
 

@@ -18,11 +18,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from crawler.db.engine import begin, opened, read
+from crawler.db.locks import file, first_to_tell, take_locks
+from crawler.db.locks.file import network_file_system, take_file_lock
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken, SchemaMismatch
-from crawler.store import lock_file
-from crawler.store.engine import begin, opened, read
-from crawler.store.lock import first_to_tell, take_locks
-from crawler.store.lock_file import network_file_system, take_file_lock
 from tests.support.other_user import as_nobody
 from tests.support.strangers import strange_session, stranger
 
@@ -34,7 +33,7 @@ HOLDER = """
 import sys
 from datetime import UTC, datetime
 from crawler.errors import LockTaken
-from crawler.store.lock import first_to_tell, take_locks
+from crawler.db.locks import first_to_tell, take_locks
 accounts = None if sys.argv[2] == "*" else sys.argv[2].split(",")
 try:
     with take_locks(sys.argv[1], accounts, clock=lambda: datetime(2026, 11, 23, 12, 0, tzinfo=UTC)):
@@ -423,7 +422,7 @@ def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert network_file_system(Path("/mnt/my share/crawler.db"), mounts) == "nfs4"
     assert network_file_system(Path("/mnt/my share/disk/crawler.db"), mounts) is None
     assert network_file_system(Path("/mnt/my share2/crawler.db"), mounts) is None
-    monkeypatch.setattr(lock_file, "_mounts", lambda: f"server:/x {tmp_path} nfs rw 0 0")
+    monkeypatch.setattr(file, "_mounts", lambda: f"server:/x {tmp_path} nfs rw 0 0")
     with pytest.raises(DatabaseUnavailable, match=r"network file system \(nfs\)"):
         take_file_lock(tmp_path / "crawler.db", clock=clock).__enter__()
 
@@ -448,7 +447,7 @@ def test_refusal_loads_neither_database_nor_network_library(sqlite_url: str) -> 
 import sys
 from datetime import UTC, datetime
 from crawler.errors import LockTaken
-from crawler.store.lock import first_to_tell, take_locks
+from crawler.db.locks import first_to_tell, take_locks
 try:
     take_locks({sqlite_url!r}, ["prod"], clock=lambda: datetime.now(UTC)).__enter__()
 except LockTaken:

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, text
 
+from crawler.db.engine import is_sqlite, read
+from crawler.db.filters import Filters
 from crawler.store import reader
-from crawler.store.engine import is_sqlite, read
-from crawler.store.selection import Filters
 from tests.benchmarks.five_years import BEGIN, generate
 from tests.support.plans import plan, scans, statements
 from tests.support.questions import STALE, questions

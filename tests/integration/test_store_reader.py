@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, select, text, update
 
+from crawler.db.engine import begin, opened, read
+from crawler.db.filters import Filters
+from crawler.db.schema import Absence, TargetRow
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import END_OF_TIME, Target
 from crawler.store import reader
-from crawler.store.engine import begin, opened, read
 from crawler.store.knowledge import FEW
-from crawler.store.selection import Filters
-from crawler.store.tables import Absence, TargetRow
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
 
 STALE = timedelta(hours=3)

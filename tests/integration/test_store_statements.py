@@ -7,9 +7,9 @@ from collections.abc import Collection
 import pytest
 from sqlalchemy import Engine, insert, select
 
-from crawler.store.engine import begin, read
-from crawler.store.statements import among, among_pairs, among_too
-from crawler.store.tables import Account, Setting
+from crawler.db.engine import begin, read
+from crawler.db.schema import Account, Setting
+from crawler.db.sql import among, among_pairs, among_too
 
 BIG = 2**62
 TEXTS = ["plain", "with,comma", 'with"quote', "with{brace}", "back\\slash", "系统镜像", "%(name)s", "NULL", ""]

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from crawler.db.engine import begin, open_engine, opened, read
+from crawler.db.migrations import ensure_schema, schema_state
 from crawler.errors import CrawlerError, DatabaseUnavailable, UsageError
-from crawler.store.engine import begin, open_engine, opened, read
-from crawler.store.migrate import ensure_schema, schema_state
 from tests.support.command import call
 
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import ProgrammingError
 
-from crawler.store.engine import begin, opened, read
-from crawler.store.tables import ImageVersion, Interval, Payload, Run
+from crawler.db.engine import begin, opened, read
+from crawler.db.schema import ImageVersion, Interval, Payload, Run
 from tests.support.diary import Diary, target
 
 ACCOUNTS = ("prod", "test", "backup", "lab")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, insert, text
 
+from crawler.db import schema
+from crawler.db.engine import begin, is_sqlite, read
+from crawler.db.schema import OPEN_RUN
 from crawler.domain.models import END_OF_TIME, iso_utc
 from crawler.domain.rows import ImageRow
-from crawler.store import tables
 from crawler.store.available import images
-from crawler.store.engine import begin, is_sqlite, read
-from crawler.store.tables import OPEN_RUN
 
 # The views ask the database's own clock, so the story is told backwards from now.
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -26,7 +26,7 @@ def ago(hours: float) -> datetime:
     return NOW - timedelta(hours=hours)
 
 
-def add(connection: Connection, table: type[tables.Base], rows: Sequence[Mapping[str, Any]]) -> None:
+def add(connection: Connection, table: type[schema.Base], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows one by one, so that they may name different columns."""
     for row in rows:
         connection.execute(insert(table).values(**row))
@@ -101,9 +101,9 @@ def story(engine: Engine) -> Engine:
         "extra": {"Colour": "blau ü"},
     }
     with begin(engine) as c:
-        add(c, tables.Setting, [{"name": "stale_after_seconds", "value": str(STALE_AFTER.total_seconds())}])
-        add(c, tables.Account, [{"id": 1, "name": "prod", "endpoint": "x"}, {"id": 2, "name": "dev", "endpoint": "y"}])
-        add(c, tables.Scope, [{"id": i, "digest": str(i), "size": s} for i, s in ((1, 7), (2, 1), (3, 5))])
+        add(c, schema.Setting, [{"name": "stale_after_seconds", "value": str(STALE_AFTER.total_seconds())}])
+        add(c, schema.Account, [{"id": 1, "name": "prod", "endpoint": "x"}, {"id": 2, "name": "dev", "endpoint": "y"}])
+        add(c, schema.Scope, [{"id": i, "digest": str(i), "size": s} for i, s in ((1, 7), (2, 1), (3, 5))])
         for number, scope, start, end, status in (
             (1, 1, 50, 49.5, "complete"),
             (2, 2, 40, 39.5, "complete"),
@@ -113,26 +113,26 @@ def story(engine: Engine) -> Engine:
         ):
             finished = None if end is None else ago(end)
             row = {"id": number, "scope_id": scope, "started_at": ago(start), "finished_at": finished, "accounts": [1]}
-            add(c, tables.Run, [{**row, "status": status, "notices": ["ü"] if number == 3 else None}])
+            add(c, schema.Run, [{**row, "status": status, "notices": ["ü"] if number == 3 else None}])
         for number, zone in TARGETS.items():
             place = {"project": "org-x", "project_name": "Team", "region": "hk", "zone": zone, "kind": "uk8s-image"}
-            add(c, tables.TargetRow, [{"id": number, "account_id": 1, "variant": "default", **place}])
+            add(c, schema.TargetRow, [{"id": number, "account_id": 1, "variant": "default", **place}])
         members = {1: (1, 2, 3, 4, 5, 7, 8), 2: (5,), 3: (1, 2, 3, 7, 8)}
         add(
             c,
-            tables.ScopeTarget,
+            schema.ScopeTarget,
             [{"scope_id": scope, "target_id": target} for scope, targets in members.items() for target in targets],
         )
         add(
             c,
-            tables.ImageVersion,
+            schema.ImageVersion,
             [version(1, "Ubuntu", full), version(2, "Ubuntu", {}), version(3, "Ubuntu", {}), version(4, "", {})],
         )
-        add(c, tables.Interval, [interval(target, 1, 50, baseline=True) for target in (1, 2, 3, 4, 5, 6, 7, 8)])
-        add(c, tables.Interval, [interval(1, 2, 5), interval(1, 3, 4), interval(1, 4, 50, 4.5)])
+        add(c, schema.Interval, [interval(target, 1, 50, baseline=True) for target in (1, 2, 3, 4, 5, 6, 7, 8)])
+        add(c, schema.Interval, [interval(1, 2, 5), interval(1, 3, 4), interval(1, 4, 50, 4.5)])
         add(
             c,
-            tables.RunException,
+            schema.RunException,
             [
                 trouble(2, 3, OPEN_RUN, "failed", ret_code=150, failure_class="transient", last_good_at=ago(49.5)),
                 trouble(3, 4, OPEN_RUN, "held"),
@@ -142,7 +142,7 @@ def story(engine: Engine) -> Engine:
         )
         add(
             c,
-            tables.Absence,
+            schema.Absence,
             [
                 {"target_id": 4, "reason": "retired", "valid_from": ago(3), "valid_to": END_OF_TIME},
                 {"target_id": 8, "reason": "deselected", "valid_from": ago(3), "valid_to": END_OF_TIME},
@@ -150,12 +150,12 @@ def story(engine: Engine) -> Engine:
             ],
         )
         hold = {"id": 1, "target_id": 3, "run_id": 4, "held_at": ago(1.2), "status": "open", "resolved_at": END_OF_TIME}
-        add(c, tables.Hold, [hold])
-        add(c, tables.HoldImage, [{"hold_id": 1, "position": 0, "image_set": "ImageSet", "image_id": "uimage-1"}])
+        add(c, schema.Hold, [hold])
+        add(c, schema.HoldImage, [{"hold_id": 1, "position": 0, "image_set": "ImageSet", "image_id": "uimage-1"}])
         seen = {"run_id": 3, "target_id": 1, "observed_at": ago(4.6), "recorded_at": ago(4.5), "not_before": ago(49.5)}
         shown = {"image_set": "ImageSet", "image_id": "uimage-4", "image_name": "Old", "counterpart": "uimage-2"}
-        add(c, tables.ChangeLog, [{"event": "withdrawn", **seen, **shown}])
-        add(c, tables.ChangeLog, [{"event": "target_added", **seen, "not_before": None}])
+        add(c, schema.ChangeLog, [{"event": "withdrawn", **seen, **shown}])
+        add(c, schema.ChangeLog, [{"event": "target_added", **seen, "not_before": None}])
     return engine
 
 

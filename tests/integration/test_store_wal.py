@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import text
 
 from crawler import History
+from crawler.db.engine import begin, opened, read
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.store.engine import begin, opened, read
 from tests.support.driving import Driver, account
 from tests.support.other_user import as_nobody
 from tests.support.worlds import make_timeline

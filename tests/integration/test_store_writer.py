@@ -10,13 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
-from crawler.domain.guard import GuardPolicy
-from crawler.domain.models import END_OF_TIME, Target
-from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
-from crawler.store import reader
-from crawler.store.engine import read
-from crawler.store.selection import Filters
-from crawler.store.tables import (
+from crawler.db.engine import read
+from crawler.db.filters import Filters
+from crawler.db.schema import (
     OPEN_RUN,
     ChangeLog,
     Hold,
@@ -29,6 +25,10 @@ from crawler.store.tables import (
     TargetRow,
     ZoneNumber,
 )
+from crawler.domain.guard import GuardPolicy
+from crawler.domain.models import END_OF_TIME, Target
+from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
+from crawler.store import reader
 from tests.support.diary import Diary, Refusal, reply, target
 
 HOME = target()

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler import History
+from crawler.db.engine import read
 from crawler.ops.telling import told
 from crawler.store import reader
-from crawler.store.engine import read
 from tests.support.command import call, rows
 from tests.support.diary import Diary, target
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from crawler.db.backup import back_up, copy_to
+from crawler.db.engine import begin, opened
+from crawler.db.migrations import upgrade
 from crawler.errors import DatabaseUnavailable
-from crawler.store.backup import back_up, copy_to
-from crawler.store.engine import begin, opened
-from crawler.store.migrate import upgrade
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
-from crawler.store import migrate
-from crawler.store.engine import begin, opened, read
-from crawler.store.migrate import migrations_folder, schema_state, upgrade
+from crawler.db import migrations
+from crawler.db.engine import begin, opened, read
+from crawler.db.migrations import migrations_folder, schema_state, upgrade
 
 BEFORE = "20261123_first_schema"
 #: Answers as the first program kept them, with the unreadable records and the excess of each.
@@ -30,7 +30,7 @@ KEPT: list[tuple[Any, int, int]] = [
 def old(empty_database_url: str) -> Any:
     """Give a database of the first program."""
     with opened(empty_database_url) as engine:
-        with migrate._upgrading(engine) as connection:
+        with migrations._upgrading(engine) as connection:
             config = Config()
             config.set_main_option("script_location", str(migrations_folder()))
             config.set_main_option("path_separator", "os")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, inspect, text
 
+from crawler.db import migrations
+from crawler.db.engine import address_of, begin, is_sqlite, read
+from crawler.db.migrations import SCHEMA_HEAD, ensure_schema, migrations_folder, schema_state, upgrade
+from crawler.db.views import VIEWS
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
-from crawler.store import migrate
-from crawler.store.engine import address_of, begin, is_sqlite, read
-from crawler.store.migrate import SCHEMA_HEAD, ensure_schema, migrations_folder, schema_state, upgrade
-from crawler.store.view_columns import VIEWS
 
 NEXT = "20270101_colours"
 MIGRATION = '''
@@ -24,7 +24,7 @@ MIGRATION = '''
 import sqlalchemy as sa
 from alembic import op
 
-from crawler.store.views import drop_views
+from crawler.db.views import drop_views
 
 revision = "{next}"
 down_revision = "{head}"
@@ -57,9 +57,9 @@ def behind(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> E
         )
     folder = tmp_path / "migrations"
     shutil.copytree(migrations_folder(), folder)
-    monkeypatch.setattr(migrate, "migrations_folder", lambda: folder)
-    monkeypatch.setattr(migrate, "REVISIONS", (*migrate.REVISIONS, NEXT))
-    monkeypatch.setattr(migrate, "SCHEMA_HEAD", NEXT)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: folder)
+    monkeypatch.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, NEXT))
+    monkeypatch.setattr(migrations, "SCHEMA_HEAD", NEXT)
     write_migration(folder, "SELECT 1")
     return engine
 

@@ -15,12 +15,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from crawler.db.engine import begin, is_sqlite, opened, read
+from crawler.db.migrations import REVISIONS, SCHEMA_HEAD, ensure_schema, migrations_folder, schema_state, upgrade
+from crawler.db.schema import Base
+from crawler.db.views import VIEW_COLUMNS, VIEWS, views_digest
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
-from crawler.store.base import Base
-from crawler.store.engine import begin, is_sqlite, opened, read
-from crawler.store.migrate import REVISIONS, SCHEMA_HEAD, ensure_schema, migrations_folder, schema_state, upgrade
-from crawler.store.view_columns import VIEW_COLUMNS, VIEWS
-from crawler.store.views import views_digest
 
 
 def _script() -> ScriptDirectory:
@@ -157,7 +156,7 @@ def test_file_of_another_program_is_refused(tmp_path: Path) -> None:
 def test_looking_loads_no_alembic(sqlite_url: str) -> None:
     """A run on a current database does not import Alembic."""
     program = (
-        "import sys; from crawler.store.engine import opened; from crawler.store.migrate import ensure_schema\n"
+        "import sys; from crawler.db.engine import opened; from crawler.db.migrations import ensure_schema\n"
         f"with opened({sqlite_url!r}) as engine: ensure_schema(engine, may_upgrade=True)\n"
         "assert not [m for m in sys.modules if m.startswith(('alembic', 'mako'))]"
     )

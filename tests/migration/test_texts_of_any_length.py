@@ -7,9 +7,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
-from crawler.store.engine import begin, is_sqlite, opened, read
-from crawler.store.migrate import REVISIONS, migrations_folder, upgrade
-from crawler.store.view_columns import VIEWS
+from crawler.db.engine import begin, is_sqlite, opened, read
+from crawler.db.migrations import REVISIONS, migrations_folder, upgrade
+from crawler.db.views import VIEWS
 
 ROWS = (
     "INSERT INTO accounts (id, name, endpoint, fence) VALUES (1, 'prod', '', 0)",

@@ -24,11 +24,11 @@ from sqlalchemy import Connection, Engine
 
 from crawler.client.options import Timing
 from crawler.config.models import Limits
+from crawler.db.engine import opened, read
 from crawler.domain.rows import ChangeRow
 from crawler.errors import ExitCode
 from crawler.pipeline import RunResult, crawl
 from crawler.store import reader
-from crawler.store.engine import opened, read
 from tests.simulation.grammar import MANNERS, SHOTS, TRUE, Manner, Shot, Truth, Wire
 from tests.simulation.seeds import template
 from tests.support.crawling import account_at, settings_for

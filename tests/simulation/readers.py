@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from crawler.store.engine import address_of
+from crawler.db.engine import address_of
 from tests.simulation.doors import Answer, CommandDoor, PythonDoor, Question, Rule
 from tests.simulation.expected_evidence import check_explanation
 from tests.simulation.expected_gate import expected_check

@@ -16,12 +16,12 @@ from sqlalchemy import Engine
 
 from crawler.client.options import Endpoint, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Limits
+from crawler.db.engine import read
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.domain.targets import Selection
 from crawler.errors import EmptySelection
 from crawler.pipeline import RunResult, crawl
 from crawler.store import holds, reader
-from crawler.store.engine import read
 from tests.simulation.answers import oracle_rows, product_rows
 from tests.simulation.checks import Tally, Truth, as_plain, by_spot, check_summary, plain, spot_of
 from tests.simulation.cloud import Cloud, ModelClient, Said, Witness

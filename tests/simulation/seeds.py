@@ -17,8 +17,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from crawler.store.engine import opened
-from crawler.store.migrate import upgrade
+from crawler.db.engine import opened
+from crawler.db.migrations import upgrade
 from tests.simulation.checks import Tally
 from tests.simulation.readers import Readers
 from tests.simulation.run import Simulation

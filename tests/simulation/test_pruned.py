@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler import History
+from crawler.db.engine import address_of, read
+from crawler.db.integrity import findings
+from crawler.db.pruning import prune
 from crawler.domain.models import iso_utc
 from crawler.questions.rules import Pin, Require
-from crawler.store.engine import address_of, read
 from crawler.store.holds import holds
-from crawler.store.integrity import findings
-from crawler.store.retention import prune
 from tests.simulation.expected_knowledge import name_of
 from tests.simulation.run import Simulation
 from tests.simulation.seeds import fresh_database

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from crawler.db.engine import read
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.emulator import Fault
 from crawler.emulator.builtin import published_regions
 from crawler.store import reader
-from crawler.store.engine import read
 from tests.simulation.lies import Lie
 from tests.simulation.model import Key, Model, Record, region_of
 from tests.simulation.run import Simulation

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from crawler.store.engine import read
+from crawler.db.engine import read
 from tests.simulation.expected_knowledge import image_reason_at, last_good_at, name_of, successor, valid_at
 from tests.simulation.oracle import Oracle
 

@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from crawler.store.engine import opened
-from crawler.store.migrate import upgrade
+from crawler.db.engine import opened
+from crawler.db.migrations import upgrade
 from tests.support.scratch import scratch
 
 _TEMPLATE = "crawler_template"

@@ -16,14 +16,15 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from crawler.db import runs
+from crawler.db import targets as db_targets
+from crawler.db.engine import begin
 from crawler.domain import diffing, guard
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import Failure, FailureClass, Known, Reply, RunStatus, Snapshot, Target, Verdict
 from crawler.domain.objections import LastGood, objection
 from crawler.domain.parsing import parse
-from crawler.store import ledger, roster
-from crawler.store.engine import begin
 from crawler.store.writer import Recorder
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -110,7 +111,7 @@ class Diary:
         """Make the judge and the account."""
         self.judge = PlainJudge(self.policy)
         with begin(self.engine) as conn:
-            self.account_id = roster.account_ids(conn, {self.account: "http://localhost/"})[self.account]
+            self.account_id = db_targets.account_ids(conn, {self.account: "http://localhost/"})[self.account]
 
     def tick(self) -> datetime:
         """Give the time, and let a second pass."""
@@ -120,19 +121,19 @@ class Diary:
     def ids(self, targets: Iterable[Target]) -> dict[Target, int]:
         """Give the ids of *targets*, adding the new ones."""
         with begin(self.engine) as conn:
-            known = {entry.target: entry.target_id for entry in roster.known_targets(conn, self.account_id)}
+            known = {entry.target: entry.target_id for entry in db_targets.known_targets(conn, self.account_id)}
             new = {where: "" for where in targets if where not in known}
-            return known | roster.add_targets(conn, self.account_id, new)
+            return known | db_targets.add_targets(conn, self.account_id, new)
 
     def start(self, targets: Collection[Target], **more: Any) -> tuple[int, Recorder]:
         """Begin a run over *targets* and give its id and its recorder."""
         ids = self.ids(targets)
         with begin(self.engine) as conn:
-            ledger.recover(conn, [self.account_id], self.now)
+            runs.recover(conn, [self.account_id], self.now)
             chosen = [ids[where] for where in targets]
-            run_id = ledger.begin_run(conn, started_at=self.now, account_ids=[self.account_id], target_ids=chosen)
-            planned = {entry.target: entry for entry in ledger.plan(conn, chosen)}
-            numbers = roster.zone_numbers(conn, self.account_id)
+            run_id = runs.begin_run(conn, started_at=self.now, account_ids=[self.account_id], target_ids=chosen)
+            planned = {entry.target: entry for entry in runs.plan(conn, chosen)}
+            numbers = db_targets.zone_numbers(conn, self.account_id)
         recorder = Recorder(
             self.engine,
             None,
@@ -193,4 +194,4 @@ class Diary:
     def finish(self, run_id: int, recorder: Recorder, status: RunStatus = "complete") -> datetime:
         """Finish a run."""
         with begin(self.engine) as conn:
-            return ledger.finish_run(conn, run_id, status, self.tick(), recorder.counters, recorder.notices)
+            return runs.finish_run(conn, run_id, status, self.tick(), recorder.counters, recorder.notices)

@@ -20,9 +20,9 @@ from typing import Any
 from click.testing import Result
 from sqlalchemy import Engine, event, func, select
 
+from crawler.db.engine import opened, read
+from crawler.db.schema import Base
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, EmulatorServer, LoggedRequest
-from crawler.store.base import Base
-from crawler.store.engine import opened, read
 from tests.support.command import NOW, call, process
 
 #: No test waits for the throttle, and one failure is tried again once.

@@ -16,8 +16,8 @@ from typing import Literal
 
 from sqlalchemy import Engine, text
 
+from crawler.db.engine import opened, read
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.store.engine import opened, read
 from tests.support.lives import (
     CYCLE,
     SHAKEN,

@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from crawler.db.engine import is_sqlite, read
+from crawler.db.runs import marked
 from crawler.emulator import Timeline
-from crawler.store.engine import is_sqlite, read
-from crawler.store.ledger import marked
 from tests.support.worlds import make_record, make_timeline
 
 PROJECTS = ("org-a", "org-b", "org-c", "org-d")

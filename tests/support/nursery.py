@@ -42,12 +42,12 @@ def main(weight: str) -> None:
     import crawler.cli.app
     import crawler.cli.run
     import crawler.config
-    import crawler.store.lock
+    import crawler.db.locks
 
     if weight != "light":
         import psycopg  # noqa: F401
 
-        import crawler.store.lock_postgresql
+        import crawler.db.locks.postgresql
     if weight == "heavy":
         import crawler.pipeline  # noqa: F401
 
@@ -175,10 +175,10 @@ def _crawl_in_batches(order: dict[str, Any]) -> int:
     from crawler.cli.context import utc_now
     from crawler.client.options import Timing
     from crawler.config.loader import load
+    from crawler.db.engine import opened
+    from crawler.db.locks import take_locks
+    from crawler.db.migrations import ensure_schema
     from crawler.pipeline import crawl
-    from crawler.store.engine import opened
-    from crawler.store.lock import take_locks
-    from crawler.store.migrate import ensure_schema
 
     settings = load(Path(order["words"][1]), None, os.environ)
     names = [account.name for account in settings.accounts]

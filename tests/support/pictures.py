@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from html import escape, unescape
 from pathlib import Path
 
+from crawler.db.engine import opened, read
 from crawler.demo import play
 from crawler.report.digest import build_digest
 from crawler.report.render import render
 from crawler.report.values import Digest, Told
-from crawler.store.engine import opened, read
 from tests.support.house import ROOT
 from tests.support.reporting import facts_of, subscribe
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-from crawler.store.engine import is_sqlite
+from crawler.db.engine import is_sqlite
 
 #: Tables that grow with time, or with the images.
 BIG = frozenset(

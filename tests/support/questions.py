@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from crawler.db.filters import Filters
 from crawler.store import reader, sightings
 from crawler.store.explain import explain
-from crawler.store.selection import Filters
 
 STALE = timedelta(hours=26)
 ZONE = Filters(zone=("r001-02",))

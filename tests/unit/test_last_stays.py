@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from crawler.db.kept_window import Row, Sifted, sift
 from crawler.domain.models import END_OF_TIME, ImageKey
-from crawler.store.last_stays import Row, Sifted, sift
 from tests.support.answers import NOON
 
 #: The window begins at day 10.

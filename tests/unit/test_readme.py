@@ -13,10 +13,10 @@ import click
 import pytest
 
 from crawler.cli.app import cli
+from crawler.db.views import VIEW_COLUMNS
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, ImageRow
 from crawler.errors import EXIT_CODE_HELP
-from crawler.store.view_columns import VIEW_COLUMNS
 from tests.support.house import ROOT, text_of, tracked_files
 
 README = text_of(Path("README.md"))

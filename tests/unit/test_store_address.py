@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from crawler.db.url import Address, masked, parse_address
 from crawler.errors import UsageError
-from crawler.store.address import Address, masked, parse_address
 
 
 @pytest.mark.parametrize(

@@ -33,21 +33,17 @@ from sqlalchemy import (
     true,
 )
 
-from crawler.domain.evidence import kind_of
-from crawler.domain.models import iso_utc, require_aware
-from crawler.errors import UnknownKnowledge, UsageError
-from crawler.store import asof, outbox
-from crawler.store.base import Base
-from crawler.store.engine import Fence, begin, is_sqlite
-from crawler.store.evidence import load_answer
-from crawler.store.foreign_errors import mapped_errors
-from crawler.store.last_stays import prune_intervals
-from crawler.store.ledger import save_setting
-from crawler.store.selection import targets_by_id
-from crawler.store.statements import portions
-from crawler.store.tables import (
+from crawler.db import last_observation, outbox
+from crawler.db.engine import Fence, begin, is_sqlite
+from crawler.db.errors import mapped_errors
+from crawler.db.filters import targets_by_id
+from crawler.db.kept_window import prune_intervals
+from crawler.db.payloads import load_answer
+from crawler.db.runs import save_setting
+from crawler.db.schema import (
     OPEN_RUN,
     Absence,
+    Base,
     CatalogRow,
     ChangeLog,
     Hold,
@@ -62,6 +58,10 @@ from crawler.store.tables import (
     Setting,
     TargetRow,
 )
+from crawler.db.sql import portions
+from crawler.domain.evidence import kind_of
+from crawler.domain.models import iso_utc, require_aware
+from crawler.errors import UnknownKnowledge, UsageError
 
 #: The setting that says from when on the history is whole.
 BEGINS_AT = "history_begins_at"
@@ -320,7 +320,9 @@ def _needed_runs(conn: Connection, old: Collection[Any], before: datetime) -> se
         needed.update(run for run in (first, end) if run != OPEN_RUN)
     needed.update(_explaining_runs(conn, before))
     needed.update(conn.execute(select(func.max(Run.id)).group_by(Run.scope_id)).scalars())
-    needed.update(row.id for row in conn.execute(asof.newest_run_per_scope(of_targets=False), {"at": before}))
+    needed.update(
+        row.id for row in conn.execute(last_observation.newest_run_per_scope(of_targets=False), {"at": before})
+    )
     last_of_day: dict[tuple[int | None, Any], Any] = {}
     for row in old:
         day = (row.scope_id, row.finished_at.date())
@@ -342,7 +344,7 @@ def _explaining_runs(conn: Connection, before: datetime) -> Iterator[int]:
         rows = conn.execute(select(target, moment).distinct().where(moment < before, is_kept))
         moments.update((target_id, found) for target_id, found in rows)
     for target_id, at in sorted(moments):
-        run_id = conn.scalar(asof.run_under_way(), {"target": target_id, "moment": at})
+        run_id = conn.scalar(last_observation.run_under_way(), {"target": target_id, "moment": at})
         if run_id is not None:
             yield run_id
 
@@ -352,7 +354,7 @@ def _last_spans(conn: Connection, spans: Iterable[_Span], before: datetime) -> s
     by_target: dict[int, list[_Span]] = {}
     for span in spans:
         by_target.setdefault(span.target_id, []).append(span)
-    last = asof.last_runs(conn, list(conn.execute(select(TargetRow.id)).scalars()), before)
+    last = last_observation.last_runs(conn, list(conn.execute(select(TargetRow.id)).scalars()), before)
     newest = (
         max(
             (span for span in own if target_id in last and span.first <= last[target_id].run_id), default=None, key=_age

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
+from crawler.db import changelog
+from crawler.db.schema import Absence, Account, CatalogRow, Run, TargetRow, Variant, ZoneNumber
+from crawler.db.sql import PAGED, TARGET_COLUMNS, among, insert_missing, shared_target, written
 from crawler.domain.models import END_OF_TIME, Catalog, Event, Place, Project, Target
 from crawler.domain.targets import KnownTarget, Reconciliation
 from crawler.errors import ConfigurationError, UsageError
-from crawler.store import changelog
-from crawler.store.statements import PAGED, TARGET_COLUMNS, among, insert_missing, shared_target, written
-from crawler.store.tables import Absence, Account, CatalogRow, Run, TargetRow, Variant, ZoneNumber
 
 
 def account_ids(conn: Connection, endpoints: Mapping[str, str]) -> dict[str, int]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
+from crawler.db.schema import Payload
+from crawler.db.sql import among, insert_missing, portions
 from crawler.domain.evidence import Answer
 from crawler.domain.models import Reply
-from crawler.store.statements import among, insert_missing, portions
-from crawler.store.tables import Payload
 
 #: zlib's level: answers repeat themselves so much that a higher one saves a twentieth and takes three times as long.
 PACKING = 3

@@ -16,9 +16,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
-from crawler.store.outbox_tables import Delivery, DigestRow, Recipient, SubscriptionRow
-from crawler.store.statements import insert_missing, portions
-from crawler.store.tables import ChangeLog, Run, TargetRow
+from crawler.db.schema import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow, TargetRow
+from crawler.db.sql import insert_missing, portions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,9 +32,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from crawler.db.schema import Account, Base, TargetRow
 from crawler.domain.models import Target, canonical_json
-from crawler.store.base import Base
-from crawler.store.tables import Account, TargetRow
 
 T = TypeVar("T")
 

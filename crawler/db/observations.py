@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
+from crawler.db import changelog
+from crawler.db.image_versions import Versions, store_versions
+from crawler.db.payloads import Evidence, store_payloads
+from crawler.db.runs import PlannedTarget
+from crawler.db.schema import OPEN_RUN, Hold, HoldImage, Interval, RunException, TargetRow
+from crawler.db.sql import among_pairs, portions
+from crawler.db.target_state import TargetState
 from crawler.domain.models import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
-from crawler.store import changelog
-from crawler.store.evidence import Evidence, store_payloads
-from crawler.store.ledger import PlannedTarget
-from crawler.store.state import TargetState
-from crawler.store.statements import among_pairs, portions
-from crawler.store.tables import OPEN_RUN, Hold, HoldImage, Interval, RunException, TargetRow
-from crawler.store.versions import Versions, store_versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

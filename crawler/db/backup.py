@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from crawler.db.engine import is_file
+from crawler.db.errors import mapped_errors
 from crawler.errors import DatabaseUnavailable, UsageError
-from crawler.store.engine import is_file
-from crawler.store.foreign_errors import mapped_errors
 
 COPIES_KEPT = 2
 #: Free space asked for, in sizes of the database: one for the copy, one for what the upgrade builds anew.

@@ -13,10 +13,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
+from crawler.db.schema import (
+    Absence,
+    ConditionRow,
+    DigestRow,
+    Recipient,
+    Run,
+    RunException,
+    ScopeTarget,
+    SubscriptionRow,
+)
+from crawler.db.sql import portions
 from crawler.domain.models import END_OF_TIME
-from crawler.store.outbox_tables import DigestRow, Recipient, SubscriptionRow
-from crawler.store.statements import portions
-from crawler.store.tables import Absence, ConditionRow, Run, RunException, ScopeTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, func, insert, select, table, text
 from sqlalchemy.types import TypeEngine
 
+from crawler.db.engine import Fence, address_of, begin, is_sqlite, read
+from crawler.db.migrations import mismatch, schema_state, upgrade
+from crawler.db.schema import Base
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
-from crawler.store.base import Base
-from crawler.store.engine import Fence, address_of, begin, is_sqlite, read
-from crawler.store.migrate import mismatch, schema_state, upgrade
 
 #: Rows in one insert.
 ROWS_AT_ONCE = 2_000

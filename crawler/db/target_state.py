@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select
 
+from crawler.db.image_versions import Versions
+from crawler.db.runs import LastAnswer, PlannedTarget
+from crawler.db.schema import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
+from crawler.db.sql import among, among_too, portions
 from crawler.domain.models import Attributes, ImageKey, Known, OpenHold
-from crawler.store.ledger import LastAnswer, PlannedTarget
-from crawler.store.statements import among, among_too, portions
-from crawler.store.tables import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
-from crawler.store.versions import Versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, select, type_coerce
 
+from crawler.db.schema import ImageVersion
+from crawler.db.sql import among, insert_missing, portions
+from crawler.db.types import read_json
 from crawler.domain.models import Attributes, ImageKey, Recent, digest_and_json, normalise_name
 from crawler.domain.parsing import weight_of
-from crawler.store.statements import among, insert_missing, portions
-from crawler.store.tables import ImageVersion
-from crawler.store.types import read_json
 
 
 class _Met(NamedTuple):

@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crawler.db.locks import file
+from crawler.db.url import parse_address
 from crawler.errors import LockTaken
-from crawler.store import lock_file
-from crawler.store.address import parse_address
 
 if TYPE_CHECKING:
-    from crawler.store.engine import Fence
+    from crawler.db.engine import Fence
 
 __all__ = ["first_to_tell", "take_locks"]
 
@@ -41,10 +41,10 @@ def take_locks(
     """
     address = parse_address(url_or_path)
     if address.path is not None:
-        return lock_file.take_file_lock(
+        return file.take_file_lock(
             address.path, clock=clock, wait_seconds=wait_seconds, sleep=sleep, monotonic=monotonic
         )
-    from crawler.store.lock_postgresql import take_session_locks
+    from crawler.db.locks.postgresql import take_session_locks
 
     return take_session_locks(
         url_or_path, accounts, clock=clock, wait_seconds=wait_seconds, sleep=sleep, monotonic=monotonic
@@ -55,7 +55,7 @@ def first_to_tell(url_or_path: str | Path, taken: LockTaken) -> bool:
     """Return whether nobody complained yet of the holder that *taken* is about, and note that somebody did now."""
     address = parse_address(url_or_path)
     if address.path is not None:
-        return lock_file.first_to_tell(address.path)
-    from crawler.store import lock_postgresql
+        return file.first_to_tell(address.path)
+    from crawler.db.locks import postgresql
 
-    return lock_postgresql.first_to_tell(url_or_path, taken)
+    return postgresql.first_to_tell(url_or_path, taken)

@@ -26,12 +26,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, inspect, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from crawler.db.engine import address_of, begin, open_engine, opened, read
+from crawler.db.errors import mapped_errors
+from crawler.db.migrations import ensure_schema
+from crawler.db.schema import Account, Setting
 from crawler.domain.models import iso_utc
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
-from crawler.store.engine import address_of, begin, open_engine, opened, read
-from crawler.store.foreign_errors import mapped_errors
-from crawler.store.migrate import ensure_schema
-from crawler.store.tables import Account, Setting
 
 _POLL_SECONDS = 0.5
 #: How often a pooler is tried: it shows itself at once unless others use it at the same instant.

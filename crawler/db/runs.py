@@ -21,11 +21,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, Text, Update, bindparam, cast, delete, func, insert, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
-from crawler.domain.models import END_OF_TIME, RunStatus, Target, digest_of, iso_utc
-from crawler.errors import ClockWentBackwards
-from crawler.store import asof
-from crawler.store.statements import TARGET_COLUMNS, among, insert_missing, portions, shared_target, written
-from crawler.store.tables import (
+from crawler.db import last_observation
+from crawler.db.schema import (
     OPEN_RUN,
     Account,
     ChangeLog,
@@ -38,6 +35,9 @@ from crawler.store.tables import (
     Setting,
     TargetRow,
 )
+from crawler.db.sql import TARGET_COLUMNS, among, insert_missing, portions, shared_target, written
+from crawler.domain.models import END_OF_TIME, RunStatus, Target, digest_of, iso_utc
+from crawler.errors import ClockWentBackwards
 
 #: What a run counts; columns of `runs`.
 COUNTERS = (
@@ -65,7 +65,7 @@ class PlannedTarget:
     #: Start of that run, where it is the last run; None where that has to be looked up.
     last_good_started_at: datetime | None = None
     #: The span of trouble that still lasts.
-    trouble: asof.Trouble | None = None
+    trouble: last_observation.Trouble | None = None
     has_hold: bool = False
 
 
@@ -164,10 +164,12 @@ def _insert_run() -> ReturningInsert[int]:
 
 def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
     """Give the targets of a run with their past, the oldest good observation first (never observed ones lead)."""
-    runs = asof.last_runs(conn, target_ids)
+    runs = last_observation.last_runs(conn, target_ids)
     planned: list[PlannedTarget] = []
     for portion in portions(sorted(target_ids)):
-        seen = asof.with_troubles(conn, {target_id: runs[target_id] for target_id in portion if target_id in runs})
+        seen = last_observation.with_troubles(
+            conn, {target_id: runs[target_id] for target_id in portion if target_id in runs}
+        )
         with_holds = set(conn.execute(_with_open_holds(), {"targets": portion}).scalars())
         rows = conn.execute(_planned_columns(), {"targets": portion})
         for *names, target_id, account_id, baseline_run_id, body_hash in rows:

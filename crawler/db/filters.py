@@ -1,17 +1,20 @@
-"""What a reader wants to see: globs over targets and images, as SQL where they name something exactly."""
+"""
+The filters of readers as SQL conditions, and the words the history knows: a typo differs from an absence.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, or_, select
+from sqlalchemy import Connection, Select, bindparam, func, or_, select
 
+from crawler.db.schema import Account, ImageVersion, Run, TargetRow
+from crawler.db.sql import TARGET_COLUMNS, among, portions, written
 from crawler.domain.models import Target, is_glob, is_storable, known_name, name_fits, normalise_name, part_fits
-from crawler.store.statements import TARGET_COLUMNS, among, portions, written
-from crawler.store.tables import Account, ImageVersion, TargetRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,3 +206,27 @@ def _wanted_names(conn: Connection, filters: Filters) -> tuple[set[str], set[str
     else:
         found = list(conn.execute(every.where(among(ImageVersion.image_id, "ids")), {"ids": ids}))
     return {row.name_key for row in found if row.name_key}, {row.image_id for row in found}
+
+
+#: Each part of a selection and the columns that hold its values; a project is called by its id or its name.
+_COLUMNS = {
+    "account": (Account.name,),
+    "project": (TargetRow.project, TargetRow.project_name),
+    "region": (TargetRow.region,),
+    "zone": (TargetRow.zone,),
+    "kind": (TargetRow.kind,),
+    "variant": (TargetRow.variant,),
+    "image_set": (ImageVersion.image_set,),
+    "name": (ImageVersion.image_name,),
+    "image_id": (ImageVersion.image_id,),
+}
+
+
+def known_words(conn: Connection, part: str) -> set[str]:
+    """Give every value that was ever recorded for *part* of a selection (`zone`, `image_id`, …)."""
+    return {value for column in _COLUMNS[part] for value in conn.scalars(select(column).distinct()) if value}
+
+
+def first_run_at(conn: Connection) -> datetime | None:
+    """Give the end of the first run that recorded anything; None when there is none yet."""
+    return conn.scalar(select(func.min(Run.finished_at)).where(Run.ok + Run.held > 0))

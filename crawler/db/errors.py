@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 from sqlalchemy import exc as sa
 
+from crawler.db.url import Address
 from crawler.errors import CrawlerError, DatabaseUnavailable, are_exhausted, exhausted
-from crawler.store.address import Address
 
 #: Wrapped DB-API classes that tell of the world, not of a mistake in a statement.
 _WORLDLY = (sa.OperationalError, sa.InternalError, sa.InterfaceError)

@@ -1,14 +1,5 @@
 """
-The tables of the history, as SQLAlchemy 2 models.
-
-A run is the observation: `runs` and `scopes` say who was looked at, `exceptions` where that did not work (run-length:
-one row covers every run of its span), so an unchanged run adds one row here and nothing else. `intervals` is type 2
-history: one row per validity of one image version at one target. Open ends are sentinels in the tables, so that every
-span is half-open and indexable; outsiders read the views (`views.py`), which speak NULL. What is to be told of it is in
-`outbox_tables`; all tables can be imported from here.
-
-Ids and names of images are as long as the cloud makes them. SQLite indexes any text; PostgreSQL does so by its hash,
-for its ordinary index refuses a text of more than 2,700 bytes, and with it everything that is written beside it.
+The tables, as SQLAlchemy models.
 """
 
 from __future__ import annotations
@@ -16,15 +7,26 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, Index, LargeBinary, MetaData, Text, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from crawler.store.base import Base as Base
-from crawler.store.outbox_tables import Delivery as Delivery
-from crawler.store.outbox_tables import DigestRow as DigestRow
-from crawler.store.outbox_tables import Recipient as Recipient
-from crawler.store.outbox_tables import SubscriptionRow as SubscriptionRow
-from crawler.store.types import BigKey
+from crawler.db.types import BigKey, CanonicalJSON, UTCDateTime
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """The common base; carries the naming convention from the first migration on."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: UTCDateTime, dict[str, Any]: CanonicalJSON, list[Any]: CanonicalJSON, str: Text}
+
 
 #: `to_run_id` of an exception that still lasts.
 OPEN_RUN = 2**62
@@ -405,3 +407,88 @@ class HoldImage(Base):
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="counts the images of a hold")
     image_set: Mapped[str]
     image_id: Mapped[str]
+
+
+class SubscriptionRow(Base):
+    """What one `[[reports]]` has been told; its identity is its name."""
+
+    __tablename__ = "subscriptions"
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    told: Mapped[str] = mapped_column(default="{}", comment="what it was told of conditions that last, as JSON")
+    told_run_id: Mapped[int | None] = mapped_column(
+        ForeignKey("runs.id"), comment="last run that its last whole digest covers"
+    )
+    due_at: Mapped[datetime | None] = mapped_column(comment="when a whole digest was last found due")
+    version: Mapped[int] = mapped_column(
+        BigKey, default=0, comment="raised by each change of the row, so that of two writers one notices"
+    )
+    sender: Mapped[list[Any] | None] = mapped_column(comment="ids of the accounts whose locks the present sender holds")
+    sender_until: Mapped[datetime | None] = mapped_column(comment="when the present sender has surely ended")
+
+
+class Delivery(Base):
+    """A subscription has to be told of what a run reports; written by the transaction that finishes the run."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index(
+            "ix_deliveries_waiting",
+            "subscription_id",
+            sqlite_where=text("settled_at IS NULL"),
+            postgresql_where=text("settled_at IS NULL"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    subscription_id: Mapped[int] = mapped_column(ForeignKey("subscriptions.id"), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    queued_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None] = mapped_column(comment="when a digest told it, or there was nothing to tell")
+    digest_id: Mapped[int | None] = mapped_column(ForeignKey("digests.id"), comment="the digest that tells it")
+
+
+class DigestRow(Base):
+    """A digest as it was composed, before it was first sent: every retry sends exactly this."""
+
+    __tablename__ = "digests"
+    __table_args__ = (Index(None, "subscription_id", "id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    subscription_id: Mapped[int] = mapped_column(ForeignKey("subscriptions.id"))
+    kind: Mapped[str] = mapped_column(comment="digest | urgent | again")
+    channel: Mapped[str]
+    first_run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    last_run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    queued_at: Mapped[datetime] = mapped_column(comment="since when its oldest news waits to be told")
+    made_at: Mapped[datetime]
+    message_id: Mapped[str]
+    subject: Mapped[str]
+    content: Mapped[bytes | None] = mapped_column(LargeBinary, comment="zlib; NULL once nobody waits for it any more")
+
+
+class Recipient(Base):
+    """Whom a digest goes to, and how that went."""
+
+    __tablename__ = "recipients"
+    __table_args__ = (
+        Index(
+            "ix_recipients_waiting",
+            "digest_id",
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    digest_id: Mapped[int] = mapped_column(ForeignKey("digests.id"), primary_key=True)
+    address: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(comment="waiting | sent | skipped")
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[datetime] = mapped_column(comment="not tried before")
+    refused: Mapped[str | None] = mapped_column(
+        comment="what the last try said no to: channel | recipient | message; NULL: it may work the next time"
+    )
+    trouble: Mapped[str] = mapped_column(default="", comment="how the last try failed")
+    ended_at: Mapped[datetime | None] = mapped_column(comment="when it was sent or skipped")

@@ -21,9 +21,9 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError
 
+from crawler.db.errors import mapped_errors, one_line
+from crawler.db.url import Address, parse_address
 from crawler.errors import DatabaseUnavailable, UsageError
-from crawler.store.address import Address, parse_address
-from crawler.store.foreign_errors import mapped_errors, one_line
 
 __all__ = [
     "Fence",

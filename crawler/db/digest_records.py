@@ -9,10 +9,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, exists, select
 
+from crawler.db.schema import Account, Delivery, DigestRow, ImageVersion, Recipient, SubscriptionRow, TargetRow
+from crawler.db.sql import portions
 from crawler.domain.rows import DigestRecord, RecipientRecord
-from crawler.store.outbox_tables import Delivery, DigestRow, Recipient, SubscriptionRow
-from crawler.store.statements import portions
-from crawler.store.tables import Account, ImageVersion, TargetRow
 
 
 def gpu_of(conn: Connection, images: Iterable[tuple[str, str]]) -> dict[tuple[str, str], bool | None]:

@@ -18,11 +18,11 @@ from typing import Any, Literal, cast
 from sqlalchemy import Connection, Select, bindparam, select, true
 from sqlalchemy.orm import aliased
 
+from crawler.db.engine import is_sqlite
+from crawler.db.schema import Absence, Run, RunException, ScopeTarget, TargetRow
+from crawler.db.schema import Scope as ScopeRow
+from crawler.db.sql import PORTION, among, portions, written
 from crawler.domain.models import END_OF_TIME, Outcome, digest_of
-from crawler.store.engine import is_sqlite
-from crawler.store.statements import PORTION, among, portions, written
-from crawler.store.tables import Absence, Run, RunException, ScopeTarget, TargetRow
-from crawler.store.tables import Scope as ScopeRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

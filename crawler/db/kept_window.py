@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
+from crawler.db import changelog
+from crawler.db.image_versions import Versions, store_versions
+from crawler.db.runs import save_setting
+from crawler.db.schema import ChangeLog, ImageVersion, Interval, TargetRow
+from crawler.db.sql import among, portions
 from crawler.domain.models import Attributes, ImageKey
-from crawler.store import changelog
-from crawler.store.ledger import save_setting
-from crawler.store.statements import among, portions
-from crawler.store.tables import ChangeLog, ImageVersion, Interval, TargetRow
-from crawler.store.versions import Versions, store_versions
 
 #: Targets sifted together, which bounds the memory.
 TARGETS_AT_ONCE = 200

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, bindparam, func, insert, select, text
 
-from crawler.store.engine import is_sqlite
-from crawler.store.tables import ChangeLog, Setting
+from crawler.db.engine import is_sqlite
+from crawler.db.schema import ChangeLog, Setting
 
 #: First half of the key of the announcing locks; the second is an id, cut off at what fits.
 _ANNOUNCING = 7305463
