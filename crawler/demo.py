@@ -30,10 +30,21 @@ from crawler.domain.timefmt import parse_duration, zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
 from crawler.pipeline import crawl
+from crawler.queries import (
+    changes as queries_changes,
+)
+from crawler.queries import (
+    images as queries_images,
+)
+from crawler.queries import (
+    runs as queries_runs,
+)
+from crawler.queries import (
+    status as queries_status,
+)
 from crawler.report.render import render
 from crawler.report.values import Rendered
 from crawler.reporting.news import digest_since
-from crawler.store import reader
 
 RUN_EVERY = timedelta(hours=6)
 #: What the demo's reader has in a node pool: the image that is re-issued twice.
@@ -113,12 +124,12 @@ def _moved_clock(begin: datetime) -> Callable[[], datetime]:
 
 def screen(conn: Connection, *, now: datetime, stale_after: timedelta, zone: ZoneInfo) -> list[str]:
     """Tell what the history of the demo holds, news first, then what is available, then what nobody saw."""
-    changes = list(reader.changes(conn))
+    changes = list(queries_changes.changes(conn))
     runs = [
         DemoRun(summary=_whole(conn, summary.run), changes=tuple(row for row in changes if row.run == summary.run))
-        for summary in reader.runs(conn)
+        for summary in queries_runs.runs(conn)
     ]
-    images = list(reader.images(conn, None, now=now, stale_after=stale_after))
+    images = list(queries_images.images(conn, None, now=now, stale_after=stale_after))
     total = runs[-1].summary.targets["total"]
     return [
         f"Demo: {len(runs)} runs on the built-in cloud, {total} zones; "
@@ -127,12 +138,12 @@ def screen(conn: Connection, *, now: datetime, stale_after: timedelta, zone: Zon
         "",
         *_changes(changes, zone),
         "",
-        *_present(images, list(reader.status(conn, now=now)), runs, zone),
+        *_present(images, list(queries_status.status(conn, now=now)), runs, zone),
     ]
 
 
 def _whole(conn: Connection, run: int) -> RunSummary:
-    summary = reader.run(conn, run)
+    summary = queries_runs.run(conn, run)
     assert summary is not None  # noqa: S101 - it was listed a moment ago, in the same transaction
     return summary
 

@@ -34,14 +34,28 @@ from crawler.domain.evidence import Explanation
 from crawler.domain.models import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWord, is_storable
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.suggest import did_you_mean
-from crawler.questions.comparing import DiffRow
-from crawler.questions.resolve import Resolved
-from crawler.questions.rules import CheckRow, Pin, Require
-from crawler.questions.side_by_side import CompareRow
-from crawler.questions.timeline import HistoryRow
-from crawler.questions.where import WhereRow
-from crawler.store import answers, gate, reader
-from crawler.store.explain import explain
+from crawler.queries import (
+    changes as queries_changes,
+)
+from crawler.queries import (
+    images as queries_images,
+)
+from crawler.queries import (
+    lookup,
+)
+from crawler.queries import (
+    runs as queries_runs,
+)
+from crawler.queries import (
+    status as queries_status,
+)
+from crawler.queries.check.rules import CheckRow, Pin, Require
+from crawler.queries.compare import CompareRow
+from crawler.queries.diff import DiffRow
+from crawler.queries.explain import explain
+from crawler.queries.history import HistoryRow
+from crawler.queries.resolve import Resolved
+from crawler.queries.where import WhereRow
 
 DEFAULT_STALE_AFTER = timedelta(hours=26)
 
@@ -122,7 +136,9 @@ class History:
         """Give what was available *at* a moment (None: now), with the state of knowledge."""
         moment = _aware(at, "at")
         with self._reading() as conn:
-            rows = reader.images(conn, moment, _filters(selection), **self._knowing(conn), include_retired=retired)
+            rows = queries_images.images(
+                conn, moment, _filters(selection), **self._knowing(conn), include_retired=retired
+            )
             return list(rows)
 
     def changes(
@@ -151,13 +167,13 @@ class History:
         with self._reading() as conn:
             last = changelog.settled(conn)
             filters = _filters(selection)
-            return list(reader.changes(conn, begin, end, wanted, filters, after=after, until_change=last))
+            return list(queries_changes.changes(conn, begin, end, wanted, filters, after=after, until_change=last))
 
     def history(self, image: str, **selection: Unpack[Selection]) -> list[HistoryRow]:
         """Give every interval of an image, called by id, name or glob, in every target, with gaps of knowledge."""
         with self._reading() as conn:
-            ids = answers.image_ids(conn, image)
-            return answers.history(conn, ids, _filters(selection), **self._knowing(conn)) if ids else []
+            ids = lookup.image_ids(conn, image)
+            return lookup.history(conn, ids, _filters(selection), **self._knowing(conn)) if ids else []
 
     def where(
         self, name: str, at: datetime | None = None, *, retired: bool = False, **targets: Unpack[Targets]
@@ -165,16 +181,16 @@ class History:
         """Give where an image name, or a glob, was present, withdrawn, unknown or never offered."""
         moment = _aware(at, "at")
         with self._reading() as conn:
-            names = answers.image_names(conn, name)
+            names = lookup.image_names(conn, name)
             knowing = self._knowing(conn)
-            return answers.where_is(conn, names, moment, _filters(targets), **knowing, include_retired=retired)
+            return lookup.where_is(conn, names, moment, _filters(targets), **knowing, include_retired=retired)
 
     def diff(self, first: datetime, second: datetime, **selection: Unpack[Selection]) -> list[DiffRow]:
         """Give what differs between two moments; rows of the event `unknown` are what cannot be compared."""
         begin, end = _moment(first, "first"), _moment(second, "second")
         with self._reading() as conn:
             stale_after = self._knowing(conn)["stale_after"]
-            rows, _ = answers.moments_apart(conn, begin, end, _filters(selection), stale_after=stale_after)
+            rows, _ = lookup.moments_apart(conn, begin, end, _filters(selection), stale_after=stale_after)
             return list(rows)
 
     def compare(
@@ -184,7 +200,7 @@ class History:
         moment = _aware(at, "at")
         sides = _words(first, "first"), _words(second, "second")
         with self._reading() as conn:
-            rows, _ = answers.zones_apart(conn, *sides, moment, _filters(selection), **self._knowing(conn))
+            rows, _ = lookup.zones_apart(conn, *sides, moment, _filters(selection), **self._knowing(conn))
             return rows
 
     # --- for scripts -------------------------------------------------------------------------------------------------
@@ -207,32 +223,32 @@ class History:
         (name,) = _words(name, "name")
         filters = replace(_filters(place, _Place), zone=_words(zone, "zone"), image_set=_words(image_set, "image_set"))
         with self._reading() as conn:
-            found, _ = gate.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
+            found, _ = lookup.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
             return found
 
     def check(self, rules: Sequence[Require | Pin], **targets: Unpack[Targets]) -> list[CheckRow]:
-        """Judge required images and pinned ids (`crawler.questions.rules`)."""
+        """Judge required images and pinned ids (`crawler.queries.check.rules`)."""
         with self._reading() as conn:
-            return gate.check(conn, rules, _filters(targets, Targets), **self._knowing(conn))
+            return lookup.check(conn, rules, _filters(targets, Targets), **self._knowing(conn))
 
     # --- how well it is known ----------------------------------------------------------------------------------------
 
     def status(self, *, retired: bool = False, **targets: Unpack[Targets]) -> list[StatusRow]:
         """Give the freshness and the last outcome of every target."""
         with self._reading() as conn:
-            return reader.status(conn, _filters(targets, Targets), now=self._clock(), include_retired=retired)
+            return queries_status.status(conn, _filters(targets, Targets), now=self._clock(), include_retired=retired)
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
         """Give the newest *limit* runs (None: all), oldest first, without their failures."""
         if limit is not None and limit < 0:
             raise ValueError(f"limit must not be negative: {limit}")
         with self._reading() as conn:
-            return list(reader.runs(conn, None if limit is None else min(limit, LARGEST_ID)))
+            return list(queries_runs.runs(conn, None if limit is None else min(limit, LARGEST_ID)))
 
     def run(self, number: int) -> RunSummary | None:
         """Give one run with every target that was not `ok` in it; None when there is no such run."""
         with self._reading() as conn:
-            return reader.run(conn, number) if 0 < number <= LARGEST_ID else None
+            return queries_runs.run(conn, number) if 0 < number <= LARGEST_ID else None
 
     def explain(self, change: int) -> Explanation | None:
         """Give the two raw answers behind a change, by its `id`, and the runs; None when there is no such change."""

@@ -33,7 +33,7 @@ from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
 from crawler.judging import PureJudge
 from crawler.observing import BATCH, Observing, Progress
 from crawler.planning import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
-from crawler.store import reader
+from crawler.queries import runs as queries_runs
 from crawler.store.writer import Recorder
 from crawler.surveying import Survey, survey_all
 
@@ -300,7 +300,7 @@ def _finish(
         ),
     )
     with read(engine) as conn:
-        summary = reader.run(conn, plan.run_id)
+        summary = queries_runs.run(conn, plan.run_id)
     if summary is None:
         raise DatabaseUnavailable(f"Run {plan.run_id} was finished and is not there any more.")
     return summary

@@ -106,7 +106,7 @@ def changes(
     and csv) of the last row; where there was none, with the same as before. re-issued: withdrawn, and replaced.
     """
     from crawler.db import changelog
-    from crawler.store import reader
+    from crawler.queries import changes as queries_changes
 
     if since and until and since > until:
         raise UsageError("--since is later than --until, so nothing lies between them.")
@@ -114,7 +114,7 @@ def changes(
     with context.history() as conn:
         last = changelog.settled(conn)
         check_selection(conn, selected)
-        rows = reader.changes(conn, since, until, events, selected.filters(), after=after, until_change=last)
+        rows = queries_changes.changes(conn, since, until, events, selected.filters(), after=after, until_change=last)
         count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
         if not count:
             what = f"{' or '.join(events)} changes" if events else "changes"

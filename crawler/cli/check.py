@@ -18,7 +18,7 @@ from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
 from crawler.config.textfiles import decoded
 from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
-from crawler.questions.rules import OUTCOMES, Pin, Require, exit_code
+from crawler.queries.check.rules import OUTCOMES, Pin, Require, exit_code
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -58,14 +58,14 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Selec
     ids in use: lines of `zone id` or `id`, a Terraform state or plan (resources of this provider that are managed), a
     Packer manifest (builds of its last run). Standard input, -, holds either.
     """
-    from crawler.store import gate
+    from crawler.queries import lookup
 
     texts = [(name, _read(name)) for name in files or _stdin_only()]
     settings = context.history_settings()
     with context.history() as conn:
         rules = _rules(conn, texts)
         check_selection(conn, selected)
-        rows = gate.check(
+        rows = lookup.check(
             conn,
             rules,
             selected.filters(),
@@ -103,7 +103,7 @@ def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require |
     """Read all files; raise their problems all together."""
     from crawler.cli.rules import read_rules
     from crawler.db.filters import first_run_at, known_words
-    from crawler.questions.pins import read_pins
+    from crawler.queries.check.pins import read_pins
 
     if first_run_at(conn) is None:
         raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from crawler.domain.models import Target
     from crawler.domain.rows import Knowledge
-    from crawler.questions.comparing import DiffRow
+    from crawler.queries.diff import DiffRow
 
 FIELDS = (
     "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "event", "fields",
@@ -76,13 +76,13 @@ def diff(
     zones are named on stderr, their images shown with --unknown. In the table an id that took another's place under
     the same name is one line, re-issued; in the other formats it is two rows that name each other as `counterpart`.
     """
-    from crawler.store import answers
+    from crawler.queries import lookup
 
     settings = context.history_settings()
     zone = settings.timezone
     with context.history() as conn:
         check_selection(conn, selected)
-        found, known = answers.moments_apart(conn, first, second, selected.filters(), stale_after=settings.stale_after)
+        found, known = lookup.moments_apart(conn, first, second, selected.filters(), stale_after=settings.stale_after)
         require_observed(conn, (own for own, _ in known.values()), first, zone)
         require_observed(conn, (own for _, own in known.values()), second, zone)
         tally = _Tally(known if first != second else {}, with_unknown=with_unknown)

@@ -57,7 +57,7 @@ def explain(context: CliContext, subject: int | str, fmt: str) -> None:
 
 
 def _explain_target(context: CliContext, name: str, fmt: str) -> None:
-    from crawler.store import explain as store
+    from crawler.queries import explain as store
 
     zone = context.history_settings().timezone
     with context.history() as conn:
@@ -85,7 +85,7 @@ def _describe_doubted(found: DoubtedAnswer, zone: tzinfo) -> Iterator[str]:
 
 def _explain_change(context: CliContext, number: int, fmt: str) -> None:
     from crawler.db import changelog
-    from crawler.store import explain as store
+    from crawler.queries import explain as store
 
     zone = context.history_settings().timezone
     with context.history() as conn:

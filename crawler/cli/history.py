@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from crawler.questions.timeline import HistoryRow
+    from crawler.queries.history import HistoryRow
 
 FIELDS = (
     "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "valid_from",
@@ -74,15 +74,15 @@ def history(context: CliContext, image: str, fmt: str, selected: Selected) -> Ex
     is a time for which the cloud gave no good answer, or gave one that is not believed yet: whether the image was there
     then is not known.
     """
-    from crawler.store import answers
+    from crawler.queries import lookup
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
         check_selection(conn, selected)
-        ids = answers.image_ids(conn, image)
+        ids = lookup.image_ids(conn, image)
         if not ids:
             raise unheard_image(conn, image, by_id=True)
-        rows = answers.history(conn, ids, selected.filters(), now=now, stale_after=settings.stale_after)
+        rows = lookup.history(conn, ids, selected.filters(), now=now, stale_after=settings.stale_after)
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
             return say_empty(context, conn, selected, what=f"intervals of {visible(image)}")
@@ -111,10 +111,10 @@ def _gap(line: Row, gap: Row) -> dict[str, Any]:
 
 def _say_chain(context: CliContext, conn: Connection, rows: Iterable[HistoryRow], image: str) -> None:
     """Tell which ids came in the place of an id that was withdrawn."""
-    from crawler.questions.timeline import chain
-    from crawler.store import answers
+    from crawler.queries import lookup
+    from crawler.queries.history import chain
 
-    ids = chain(image, lambda image_id: answers.successors(conn, image_id))
+    ids = chain(image, lambda image_id: lookup.successors(conn, image_id))
     names = {row.image_name for row in rows if row.image_name}
     if len(ids) > 1:
         more = f"; `crawler history '{names.pop()}'` shows them all" if len(names) == 1 else ""

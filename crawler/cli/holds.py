@@ -65,7 +65,7 @@ def holds() -> None:
 @pass_cli
 def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: Selected) -> None:
     """List the open holds: where, which images, since when, how often confirmed, what they wait for."""
-    from crawler.store.holds import holds as rows_of
+    from crawler.queries.holds import holds as rows_of
 
     settings = context.history_settings()
     with context.history() as conn:
@@ -80,7 +80,7 @@ def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: 
 @pass_cli
 def accept(context: CliContext, hold_ids: tuple[int, ...]) -> None:
     """Believe the withdrawals now: they are recorded, dated to the first answer that lacked the images."""
-    from crawler.store.holds import accept as accept_holds
+    from crawler.queries.holds import accept as accept_holds
 
     who, now = _who(), context.clock()
     count = _write(context, lambda conn: accept_holds(conn, _once(hold_ids), who=who, now=now))
@@ -93,7 +93,7 @@ def accept(context: CliContext, hold_ids: tuple[int, ...]) -> None:
 @pass_cli
 def reject(context: CliContext, hold_ids: tuple[int, ...]) -> None:
     """Declare the held answers wrong: the images count as present, and the next answer is judged afresh."""
-    from crawler.store.holds import reject as reject_holds
+    from crawler.queries.holds import reject as reject_holds
 
     who, now = _who(), context.clock()
     _write(context, lambda conn: reject_holds(conn, _once(hold_ids), who=who, now=now))

@@ -52,12 +52,12 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
     State `unknown` means that the target was not observed well: the reason follows. Such images are never left out.
     Where, or at a moment before which, nobody has looked well, the exit code is 8.
     """
-    from crawler.store import reader
+    from crawler.queries import images as queries_images
 
     settings = context.history_settings()
     with context.history() as conn:
         check_selection(conn, selected)
-        rows = reader.images(
+        rows = queries_images.images(
             conn,
             at,
             selected.filters(),

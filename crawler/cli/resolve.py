@@ -24,7 +24,7 @@ from crawler.domain.timefmt import tell_moment
 from crawler.errors import CrawlerError, NoAnswer, UnknownKnowledge, UsageError
 
 if TYPE_CHECKING:
-    from crawler.questions.resolve import Resolved
+    from crawler.queries.resolve import Resolved
 
 #: What Terraform's query may say; the options of the same name win.
 _TARGET_KEYS = ("account", "project", "region", "zone", "kind", "variant")
@@ -98,7 +98,7 @@ def _answer(
     context: CliContext, selected: Selected, name: str, image_set: str, gpu: bool, max_age: timedelta | None
 ) -> Resolved:
     from crawler.db.filters import first_run_at
-    from crawler.store import gate
+    from crawler.queries import lookup
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
@@ -107,7 +107,7 @@ def _answer(
         check_words(conn, selected)
         filters = replace(selected, image_set=(image_set,)).filters()
         try:
-            found, last = gate.resolve(
+            found, last = lookup.resolve(
                 conn,
                 name,
                 filters,

@@ -17,7 +17,7 @@ from crawler.config.toml import parse_toml
 from crawler.domain.models import is_glob, is_storable, part_fits
 from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError
-from crawler.questions.rules import Pin, Require, Scope
+from crawler.queries.check.rules import Pin, Require, Scope
 
 #: Other spellings of a key.
 _SAME = {

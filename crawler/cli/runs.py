@@ -58,14 +58,14 @@ def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
     if ctx.invoked_subcommand is not None:
         return
     context = ctx.ensure_object(CliContext)
-    from crawler.store import reader
+    from crawler.queries import runs as queries_runs
 
     zone = context.history_settings().timezone
     with context.history() as conn:
         # The list does not look up failures; an empty `failures` would say that there were none.
         rows = (
             {name: value for name, value in row.as_dict().items() if name != "failures"}
-            for row in reader.runs(conn, limit)
+            for row in queries_runs.runs(conn, limit)
         )
         if not emit(rows, COLUMNS, fmt, zone=zone, fields=FIELDS):
             context.say("Nothing is recorded yet: `crawler run` makes the first run.")
@@ -77,7 +77,7 @@ def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
 @click.pass_context
 def show(ctx: click.Context, number: int, fmt: str) -> None:
     """Tell run N in full: its counts, what failed and why, and its notices."""
-    from crawler.store import reader
+    from crawler.queries import runs as queries_runs
 
     group = ctx.parent
     if group is not None and group.get_parameter_source("fmt") is ParameterSource.COMMANDLINE:
@@ -85,8 +85,8 @@ def show(ctx: click.Context, number: int, fmt: str) -> None:
     context = ctx.ensure_object(CliContext)
     zone = context.history_settings().timezone
     with context.history() as conn:
-        summary = reader.run(conn, number)
-        last = reader.last_run(conn)
+        summary = queries_runs.run(conn, number)
+        last = queries_runs.last_run(conn)
     if summary is None:
         known = f"they go to {last}" if last else "none is recorded yet"
         raise EmptySelection(f"There is no run {number}: {known}; `crawler runs` lists them.")

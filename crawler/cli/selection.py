@@ -139,7 +139,7 @@ def _known(
 ) -> Mapping[Target, Knowledge]:
     """Give how well each target at *places* was known *at* a moment, or is now."""
     from crawler.db.filters import Filters, chosen_targets
-    from crawler.store.knowledge import knowledge
+    from crawler.queries.freshness import knowledge
 
     chosen = chosen_targets(conn, Filters(**places))
     stale_after = context.history_settings().stale_after

@@ -37,16 +37,17 @@ def status(context: CliContext, retired: bool, fmt: str, selected: Selected) -> 
 
     Options about images select the targets where such images are open.
     """
-    from crawler.store import reader
+    from crawler.queries import images
+    from crawler.queries import status as queries_status
 
     settings = context.history_settings()
     filters = selected.filters()
     now = context.clock()
     with context.history() as conn:
         check_selection(conn, selected)
-        rows = iter(reader.status(conn, filters, now=now, include_retired=retired))
+        rows = iter(queries_status.status(conn, filters, now=now, include_retired=retired))
         if selected.selects_images:
-            found = reader.images(
+            found = images.images(
                 conn, None, filters, now=now, stale_after=settings.stale_after, include_retired=retired
             )
             having = {image.target for image in found}

@@ -20,8 +20,7 @@ from crawler.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crawler.questions.rollout import Rollout
-    from crawler.questions.where import WhereRow
+    from crawler.queries.where import Rollout, WhereRow
 
 FIELDS = (
     "account", "project", "region", "zone", "kind", "variant", "image_set", "image_name", "image_id", "state", "since",
@@ -73,16 +72,16 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
     together: SINCE is the start of the unbroken presence, IDS tells the ids before. LAG is how much later than in the
     first zone the name was seen, where that is known. Projects of a zone that are told the same share a line.
     """
-    from crawler.questions.rollout import rollouts
-    from crawler.store import answers
+    from crawler.queries import lookup
+    from crawler.queries.where import rollouts
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
         check_selection(conn, selected)
-        names = answers.image_names(conn, name)
+        names = lookup.image_names(conn, name)
         if not names:
             raise unheard_image(conn, name, by_id=False)
-        rows = answers.where_is(
+        rows = lookup.where_is(
             conn,
             names,
             at,
@@ -104,7 +103,7 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
 
 
 def _glances(rows: Sequence[WhereRow]) -> Iterator[dict[str, Any]]:
-    from crawler.questions.rollout import at_a_glance, rollouts
+    from crawler.queries.where import at_a_glance, rollouts
 
     spelling = {normalise_name(rollout.image_name): rollout.image_name for rollout in rollouts(rows)}
     for glance in at_a_glance(rows):

@@ -290,7 +290,7 @@ class RunSummary:
         }
 
 
-# --- what the questions of `crawler.questions` are answered from -----------------------------------------------------
+# --- what the questions of `crawler.queries` are answered from -----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

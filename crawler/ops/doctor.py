@@ -39,9 +39,9 @@ from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.ops.findings import Finding, fail, ok, warn
 from crawler.ops.schedule import GRACE_SECONDS
 from crawler.pipeline import connect
+from crawler.queries import runs
 from crawler.report.channels import Channel, TransportError
 from crawler.reporting.channels import channels_of
-from crawler.store import reader
 
 #: The Date header tells whole seconds, and an answer takes its time.
 SKEW_WARN = timedelta(seconds=30)
@@ -258,7 +258,7 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
             yield ok("schema", f"{state.found}", about=shown)
             with read(engine) as conn:
                 wrong = integrity.findings(conn)
-                last = list(reader.runs(conn, 1))
+                last = list(runs.runs(conn, 1))
                 is_wal = path is not None and is_in_wal_mode(conn)
             if is_wal:
                 yield warn(

@@ -9,12 +9,12 @@ from sqlalchemy import Connection, func, select
 
 from crawler.db.schema import Delivery, Hold, Recipient, Run
 from crawler.ops.metrics import Gauges
-from crawler.store import reader
+from crawler.queries import status
 
 
 def gauges(conn: Connection, *, now: datetime, rates: Mapping[str, float]) -> Gauges:
     """Give what the database knows beyond the last run."""
-    asked = [row for row in reader.status(conn, now=now, include_retired=False) if row.outcome != "denied"]
+    asked = [row for row in status.status(conn, now=now, include_retired=False) if row.outcome != "denied"]
     seen = [row.last_ok_at for row in asked if row.last_ok_at is not None]
     complete = select(func.max(Run.finished_at)).where(Run.status == "complete", ~Run.restricted)
     waiting = [

@@ -13,10 +13,10 @@ from crawler.db import outbox
 from crawler.db.filters import meant_name
 from crawler.db.outbox import Subscribed
 from crawler.domain.subscriptions import Subscription, is_due
+from crawler.queries import runs as queries_runs
 from crawler.report.digest import build_digest
 from crawler.report.values import Digest, Told
 from crawler.reporting.facts import gather
-from crawler.store import reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,5 +94,5 @@ def _is_quiet(conn: Connection, subscription: Subscription, state: Subscribed, t
     """Tell cheaply that there is nothing to tell: no change, and no condition that could have begun or ended."""
     if state.runs or subscription.pins or subscription.empty or told.pins or told.unobserved or not told.introduced:
         return False
-    (run,) = reader.runs(conn, ids=[last])
+    (run,) = queries_runs.runs(conn, ids=[last])
     return not (run.targets["failed"] + run.targets["skipped"] or run.restricted)

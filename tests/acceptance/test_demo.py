@@ -13,7 +13,7 @@ import pytest
 
 from crawler.db.engine import opened, read
 from crawler.emulator.builtin import published_images
-from crawler.store.reader import changes
+from crawler.queries.changes import changes
 from tests.support.acceptance_table import Proven
 from tests.support.command import process, rows
 

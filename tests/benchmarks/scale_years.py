@@ -25,7 +25,8 @@ from crawler.db.migrations import upgrade
 from crawler.db.payloads import Evidence, store_payloads
 from crawler.db.types import from_micros
 from crawler.domain.models import Reply, Target
-from crawler.store import reader
+from crawler.queries import changes as queries_changes
+from crawler.queries import images as queries_images
 from tests.benchmarks.five_years import BEGIN, IMAGES, PROJECTS, Made, generate
 from tests.benchmarks.load_server import LoadServer, Offer, load_server
 from tests.benchmarks.runs import UNLIMITED, Runs
@@ -144,10 +145,10 @@ def _ask(conn: Connection, made: Made) -> dict[str, float]:
         return Filters(zone=(rng.choice(zones),))
 
     def images(at: datetime, filters: Filters) -> int:
-        return len(list(reader.images(conn, at, filters, now=at, stale_after=STALE)))
+        return len(list(queries_images.images(conn, at, filters, now=at, stale_after=STALE)))
 
     def changes(at: datetime) -> int:
-        return len(list(reader.changes(conn, at, at + DAY)))
+        return len(list(queries_changes.changes(conn, at, at + DAY)))
 
     return {
         "one_target_ms": _median(lambda at: images(at, target()), moments),

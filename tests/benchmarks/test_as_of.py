@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, text
 
 from crawler.db.engine import is_sqlite, opened, read
 from crawler.db.filters import Filters
-from crawler.store import reader
+from crawler.queries import changes, images
 from tests.benchmarks.five_years import BEGIN, IMAGES, PROJECTS, Made, generate
 from tests.support.figures import Figures
 from tests.support.plans import scans, statements
@@ -53,10 +53,10 @@ class History:
         return self._images(at, Filters(zone=(self.made.zone(self.rng.randrange(ZONES)),)))
 
     def day(self, at: datetime) -> Callable[[], int]:
-        return lambda: len(list(reader.changes(self.conn, at, at + DAY)))
+        return lambda: len(list(changes.changes(self.conn, at, at + DAY)))
 
     def _images(self, at: datetime, filters: Filters) -> Callable[[], int]:
-        return lambda: len(list(reader.images(self.conn, at, filters, now=at, stale_after=STALE, include_retired=True)))
+        return lambda: len(list(images.images(self.conn, at, filters, now=at, stale_after=STALE, include_retired=True)))
 
     def moments(self, first: float, last: float) -> list[datetime]:
         """Give moments between two parts of the history's length."""
@@ -147,7 +147,7 @@ def test_as_of(history: tuple[Engine, Connection, Made], figures: Figures) -> No
         ("a name, everywhere", Filters(name=("System 7 v0",))),
     ):
         started = time.perf_counter()
-        count = sum(1 for _ in reader.images(conn, at, narrow, now=at, stale_after=STALE))
+        count = sum(1 for _ in images.images(conn, at, narrow, now=at, stale_after=STALE))
         took = 1000 * (time.perf_counter() - started)
         figures.shown(ROW, words, took, "ms", case=case, detail=f"{count:,} rows; {where}", minor=True)
     figures.exactly(ROW, "statements that scan a table", len(scanned), 0, case=case, detail=detail, minor=True)

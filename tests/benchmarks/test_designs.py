@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from crawler.db.engine import opened, read
 from crawler.db.filters import Filters
-from crawler.store import reader
+from crawler.queries import images
 from tests.benchmarks.designs import LastSeen, Snapshots, sightings
 from tests.benchmarks.load_server import Offer, load_server
 from tests.benchmarks.runs import Runs
@@ -100,7 +100,7 @@ def _as_of(url: str, snapshots: Snapshots, moments: list[datetime]) -> dict[str,
 
 
 def _images(conn: Connection, at: datetime, filters: Filters) -> Sequence[object]:
-    return list(reader.images(conn, at, filters, now=at, stale_after=STALE, include_retired=True))
+    return list(images.images(conn, at, filters, now=at, stale_after=STALE, include_retired=True))
 
 
 def _seconds(ask: Callable[[], Sequence[object]]) -> float:

@@ -18,7 +18,8 @@ from crawler.domain.objections import TOLERATED, Tolerable
 from crawler.domain.rows import HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.pipeline import RunResult
-from crawler.store import holds, reader
+from crawler.queries import changes, holds
+from crawler.queries import status as queries_status
 from tests.support.answers import NOON
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
@@ -83,12 +84,12 @@ class World:
     @property
     def status(self) -> Any:
         with read(self.engine) as conn:
-            return next(row for row in reader.status(conn, now=self.at) if row.target.zone == HERE)
+            return next(row for row in queries_status.status(conn, now=self.at) if row.target.zone == HERE)
 
     @property
     def withdrawn(self) -> list[str]:
         with read(self.engine) as conn:
-            rows = list(reader.changes(conn, events=["withdrawn"]))
+            rows = list(changes.changes(conn, events=["withdrawn"]))
         ids = [row.image_id or "" for row in rows if row.target.zone == HERE]
         return [image_id.removeprefix(f"{HERE}-") for image_id in ids]
 
@@ -291,7 +292,7 @@ def test_readable_again_without_the_image(world: World) -> None:
     world.run(listing(*images("abc"), without_id("x"), without_id("d")))
     assert world.outcome(listing(*images("abc"), without_id("x"))) == "ok d"
     with read(world.engine) as conn:
-        (change,) = reader.changes(conn, events=["withdrawn"])
+        (change,) = changes.changes(conn, events=["withdrawn"])
     assert held_at <= change.observed_at < held_at + HOUR
     assert change.not_before is not None
     assert held_at - HOUR <= change.not_before < held_at

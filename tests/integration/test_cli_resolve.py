@@ -17,8 +17,9 @@ from sqlalchemy import Engine
 
 from crawler.db.engine import read
 from crawler.errors import CrawlerError
-from crawler.questions.resolve import resolve
-from crawler.store import reader
+from crawler.queries import images as queries_images
+from crawler.queries import status as queries_status
+from crawler.queries.resolve import resolve
 from tests.support.command import ROOT, call
 from tests.support.diary import START, Answer, Diary, Images, Refusal, target
 
@@ -256,8 +257,10 @@ def test_never_an_id_that_was_not_listed(engine: Engine, seed: int) -> None:
         now = diary.now + timedelta(minutes=rng.choice([0, 30]))
         max_age = timedelta(minutes=rng.choice([20, 700]))
         with read(engine) as conn:
-            status = reader.status(conn, now=now)
-            images = list(reader.images(conn, None, now=now, stale_after=timedelta(hours=1), include_retired=True))
+            status = queries_status.status(conn, now=now)
+            images = list(
+                queries_images.images(conn, None, now=now, stale_after=timedelta(hours=1), include_retired=True)
+            )
         for name in NAMES:
             try:
                 found = resolve(status, images, name, now=now, max_age=max_age)

@@ -22,8 +22,9 @@ from crawler.db.locks import take_locks
 from crawler.db.schema import Base, Payload, Run
 from crawler.db.views import VIEW_COLUMNS
 from crawler.errors import CrawlerError, DatabaseUnavailable
-from crawler.questions.rules import Pin, Require
-from crawler.store import holds, reader
+from crawler.queries import holds, images
+from crawler.queries import runs as queries_runs
+from crawler.queries.check.rules import Pin, Require
 from tests.support.command import NOW, call, rows
 from tests.support.diary import START, Answer, Diary, Refusal, target
 from tests.support.facts import NOON
@@ -138,7 +139,7 @@ def test_life_goes_on(sqlite_url: str, postgres_url: str) -> None:
             assert diary.run({TARGETS[0]: {"uimage-new": "New"}}) == 5_001
             with read(engine) as conn:
                 assert "uimage-new" in {
-                    row.image_id for row in reader.images(conn, None, now=diary.now, stale_after=STALE)
+                    row.image_id for row in images.images(conn, None, now=diary.now, stale_after=STALE)
                 }
 
 
@@ -161,7 +162,7 @@ def test_not_into_another_history(sqlite_url: str, postgres_url: str) -> None:
 
     assert "is not empty: it has rows in " in stderr
     with opened(postgres_url) as goal, read(goal) as conn:
-        assert len(list(reader.runs(conn))) == 4
+        assert len(list(queries_runs.runs(conn))) == 4
 
 
 def test_not_onto_itself(sqlite_url: str, postgres_url: str, tmp_path: Path) -> None:

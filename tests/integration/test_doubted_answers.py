@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from crawler.db.engine import read
 from crawler.db.schema import Payload, RunException, TargetRow
-from crawler.store import reader
+from crawler.queries import status
 from tests.support.diary import Answer, Diary, Refusal, document, target
 
 HOME = target()
@@ -36,7 +36,7 @@ def play(diary: Diary, answers: Sequence[Answer]) -> tuple[int, str, str]:
     recorder.commit()
     diary.finish(run_id, recorder)
     with read(diary.engine) as conn:
-        (row,) = reader.status(conn, now=diary.now)
+        (row,) = status.status(conn, now=diary.now)
     return asked + len(again), str(row.outcome), row.message or ""
 
 

@@ -19,7 +19,7 @@ from crawler.db.pruning import prune
 from crawler.db.schema import ImageVersion, Payload, RunException
 from crawler.domain.models import ImageKey, Known, Reply, Snapshot, Target, Verdict
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood
-from crawler.store import holds, reader, sightings
+from crawler.queries import changes, holds, images, lookup, status
 from tests.support.diary import Answer, Diary, PlainJudge, target
 from tests.support.tally import tallied
 
@@ -86,7 +86,7 @@ def answers(**odd: str) -> dict[Target, Answer]:
 
 def outcomes(engine: Engine, now: datetime) -> dict[str, str | None]:
     with read(engine) as conn:
-        return {row.target.zone: row.outcome for row in reader.status(conn, now=now)}
+        return {row.target.zone: row.outcome for row in status.status(conn, now=now)}
 
 
 def failures(engine: Engine) -> list[Any]:
@@ -152,9 +152,9 @@ def test_a_known_image_survives_the_fault(engine: Engine) -> None:
     diary.run({where: {"uimage-a": "CentOS 7.6"} for where in ZONES})
 
     with read(engine) as conn:
-        rows = reader.images(conn, diary.now, now=diary.now, stale_after=STALE)
+        rows = images.images(conn, diary.now, now=diary.now, stale_after=STALE)
         seen = {(row.target.zone, row.image_id): row.reason for row in rows}
-        assert [change.target for change in reader.changes(conn)] == [where for where in ZONES if where != ODD]
+        assert [change.target for change in changes.changes(conn)] == [where for where in ZONES if where != ODD]
     assert {image: reason for (zone, image), reason in seen.items() if zone == ODD.zone} == dict.fromkeys(TWO, "failed")
 
 
@@ -199,10 +199,10 @@ def told(engine: Engine, diary: Diary) -> Any:
     long_name = LONG[::-1]
     with read(engine) as conn:
         at = diary.now
-        by_id = list(reader.images(conn, at, Filters(image_id=(LONG,)), now=at, stale_after=STALE))
-        by_name = list(reader.images(conn, at, Filters(name=(long_name,)), now=at, stale_after=STALE))
-        stays = [(stay.valid_from, stay.valid_to) for stay in sightings.stays_of(conn, [LONG])]
-        log = [(change.event, change.image_id, change.image_name) for change in reader.changes(conn)]
+        by_id = list(images.images(conn, at, Filters(image_id=(LONG,)), now=at, stale_after=STALE))
+        by_name = list(images.images(conn, at, Filters(name=(long_name,)), now=at, stale_after=STALE))
+        stays = [(stay.valid_from, stay.valid_to) for stay in lookup.stays_of(conn, [LONG])]
+        log = [(change.event, change.image_id, change.image_name) for change in changes.changes(conn)]
         return [row.image_id for row in by_id], [row.image_id for row in by_name], stays, log
 
 

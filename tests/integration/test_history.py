@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 import crawler
 from crawler import History
 from crawler.errors import Ambiguous, DatabaseUnavailable, NoAnswer, SchemaMismatch
-from crawler.questions.rules import Pin
+from crawler.queries.check.rules import Pin
 from tests.support.command import ROOT, call, rows
 from tests.support.diary import START, Diary, Refusal, target
 

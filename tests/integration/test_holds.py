@@ -15,7 +15,7 @@ from crawler.db.engine import begin, read
 from crawler.domain.rows import ChangeRow, HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.errors import UsageError
-from crawler.store import holds, reader
+from crawler.queries import changes, holds, images
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.worlds import make_timeline
@@ -48,12 +48,12 @@ def all_holds(engine: Engine) -> list[HoldRow]:
 
 def withdrawals(engine: Engine) -> list[ChangeRow]:
     with read(engine) as conn:
-        return list(reader.changes(conn, events=["withdrawn"]))
+        return list(changes.changes(conn, events=["withdrawn"]))
 
 
 def states(engine: Engine, settings: Settings) -> dict[str, tuple[str, str | None]]:
     with read(engine) as conn:
-        rows = reader.images(conn, None, now=NOON + 3 * HOUR, stale_after=settings.stale_after)
+        rows = images.images(conn, None, now=NOON + 3 * HOUR, stale_after=settings.stale_after)
         return {row.image_id: (row.state, row.reason) for row in rows}
 
 

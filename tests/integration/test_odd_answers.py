@@ -19,7 +19,9 @@ from crawler.db.locks import take_locks
 from crawler.domain.parsing import MAX_DEPTH
 from crawler.errors import ExitCode
 from crawler.pipeline import RunResult, crawl
-from crawler.store import reader
+from crawler.queries import changes as queries_changes
+from crawler.queries import images as queries_images
+from crawler.queries import status as queries_status
 from tests.support.api_server import ApiServer, Arrival, answer_json
 from tests.support.crawling import account_at, settings_for
 
@@ -140,9 +142,11 @@ def test_every_odd_answer_is_its_own_zone_s(engine: Engine, database_url: str) -
         assert result.exit_code == ExitCode.INCOMPLETE
         assert result.summary.targets["ok"] == list(expected.values()).count("ok")
     with read(engine) as conn:
-        status = list(reader.status(conn, now=now))
-        images = [row.as_dict() for row in reader.images(conn, now, now=now, stale_after=settings_for("").stale_after)]
-        changes = [row.as_dict() for row in reader.changes(conn)]
+        status = list(queries_status.status(conn, now=now))
+        images = [
+            row.as_dict() for row in queries_images.images(conn, now, now=now, stale_after=settings_for("").stale_after)
+        ]
+        changes = [row.as_dict() for row in queries_changes.changes(conn)]
     assert {(row.target.account, row.target.zone): row.outcome for row in status} == expected
     assert all(len(row.message) <= 600 and row.message.isprintable() for row in status)
     json.dumps([images, changes])

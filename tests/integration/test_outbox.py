@@ -12,7 +12,7 @@ from crawler.db.engine import begin, read
 from crawler.db.outbox import Setback, Subscribed
 from crawler.db.schema import ChangeLog, Delivery, Recipient
 from crawler.domain.models import Target
-from crawler.store import holds, reader
+from crawler.queries import changes, holds
 from tests.support.diary import PERIOD, Diary, target
 from tests.support.tally import tallied
 
@@ -81,7 +81,7 @@ def test_each_change_is_taken_up_once(engine: Engine) -> None:
     assert state(engine).runs == state(engine, "ops").runs == (3, 5)
     with read(engine) as conn:
         assert reported(conn) == {"uimage-b": 3, "uimage-c": 5}
-        assert [row.image_id for row in reader.changes(conn, reported_by=[5])] == ["uimage-c"]
+        assert [row.image_id for row in changes.changes(conn, reported_by=[5])] == ["uimage-c"]
 
 
 def test_changes_of_a_dead_run(engine: Engine) -> None:
@@ -113,7 +113,7 @@ def test_changes_by_hand(engine: Engine) -> None:
 
     assert run(diary, {}) == 2
     with read(engine) as conn:
-        assert {(row.run, row.event) for row in reader.changes(conn, reported_by=[3])} == {(2, "withdrawn")}
+        assert {(row.run, row.event) for row in changes.changes(conn, reported_by=[3])} == {(2, "withdrawn")}
 
 
 def test_without_subscriptions(engine: Engine) -> None:

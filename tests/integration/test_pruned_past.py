@@ -13,7 +13,7 @@ from crawler.db.integrity import findings
 from crawler.db.pruning import prune
 from crawler.db.schema import CatalogRow, ChangeLog, ImageVersion, Interval
 from crawler.emulator import run_in_thread
-from crawler.questions.rules import Pin, Require
+from crawler.queries.check.rules import Pin, Require
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.diary import PERIOD, START, Diary, target

@@ -24,7 +24,9 @@ from crawler.db.pruning import prune, references_indexed
 from crawler.db.schema import Base, ChangeLog, Hold, Payload
 from crawler.emulator import Timeline, run_in_thread
 from crawler.errors import UnknownKnowledge, UsageError
-from crawler.store import reader
+from crawler.queries import images as queries_images
+from crawler.queries import runs
+from crawler.queries import status as queries_status
 from tests.support.acceptance_table import Proven
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for
@@ -97,7 +99,7 @@ def file(history: Settings) -> Iterator[Engine]:
 def answers(engine: Engine, settings: Settings, moments: list[datetime]) -> list[list[dict[str, Any]]]:
     with read(engine) as conn:
         return [
-            [row.as_dict() for row in reader.images(conn, at, now=at, stale_after=settings.stale_after)]
+            [row.as_dict() for row in queries_images.images(conn, at, now=at, stale_after=settings.stale_after)]
             for at in moments
         ]
 
@@ -122,11 +124,11 @@ def prune_and_compare(engine: Engine, settings: Settings, count: int) -> int:
         moments = moments_in(before, end, count // 3 + 1)
         expected = answers(engine, settings, moments)
         with read(engine) as conn:
-            status = reader.status(conn, now=end)
+            status = queries_status.status(conn, now=end)
         prune(engine, None, before=before, now=end)
         assert answers(engine, settings, moments) == expected
         with read(engine) as conn:
-            assert reader.status(conn, now=end) == status
+            assert queries_status.status(conn, now=end) == status
             assert findings(conn) == []
         equal += len(moments)
     return equal
@@ -150,13 +152,13 @@ def test_ten_thousand_answers_stay_the_same(engine: Engine, database_url: str, p
 def test_a_run_that_failed_never_looks_like_one_that_went_well(file: Engine, history: Settings) -> None:
     """The runs that stay keep their outcomes: what is forgotten is a run with all it said, never its trouble alone."""
     with read(file) as conn:
-        before = {row.run: reader.run(conn, row.run) for row in reader.runs(conn)}
+        before = {row.run: runs.run(conn, row.run) for row in runs.runs(conn)}
     prune(file, None, before=NOON + EVERY * 20, now=NOON + EVERY * RUNS)
     with read(file) as conn:
-        kept = list(reader.runs(conn))
+        kept = list(runs.runs(conn))
         assert len(kept) < len(before)
         for row in kept:
-            assert reader.run(conn, row.run) == before[row.run]
+            assert runs.run(conn, row.run) == before[row.run]
 
 
 def test_the_time_before_the_window_is_not_answered(file: Engine, history: Settings) -> None:
@@ -177,7 +179,7 @@ def test_nobody_is_answered_about_the_time_before(file: Engine, place: dict[str,
     prune(file, None, before=begin, now=NOON + EVERY * RUNS)
     at = begin - timedelta(seconds=1)
     with read(file) as conn, pytest.raises(UnknownKnowledge, match="was pruned"):
-        list(reader.images(conn, at, Filters(**place), now=at, stale_after=EVERY))
+        list(queries_images.images(conn, at, Filters(**place), now=at, stale_after=EVERY))
 
 
 def test_the_next_run_goes_on_as_before(file: Engine, history: Settings) -> None:

@@ -22,7 +22,8 @@ from crawler.db.schema import Absence, HoldImage
 from crawler.db.views import VIEWS
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import END_OF_TIME
-from crawler.store import reader
+from crawler.queries import changes
+from crawler.queries import images as queries_images
 from tests.support.acceptance_table import Proven
 from tests.support.diary import START, Answer, Diary, Refusal, target
 from tests.support.house import text_of
@@ -72,7 +73,7 @@ def agree(engine: Engine, diary: Diary, count: int) -> tuple[int, set[str]]:
     for _ in range(count):
         at = START + length * rng.random()
         with read(engine) as conn:
-            images = list(reader.images(conn, at, Filters(zone=(ZONE,)), now=at, stale_after=STALE))
+            images = list(queries_images.images(conn, at, Filters(zone=(ZONE,)), now=at, stale_after=STALE))
         expected = {
             (
                 image.target.project,
@@ -132,7 +133,7 @@ def test_withdrawn(engine: Engine) -> None:
     with read(engine) as conn:
         expected = [
             (change.target.zone, change.image_id, change.counterpart)
-            for change in reader.changes(conn, since=since, events=("withdrawn",))
+            for change in changes.changes(conn, since=since, events=("withdrawn",))
         ]
 
     found = [(r["zone"], r["image_id"], r["replaced_by"]) for r in asked(engine, WITHDRAWN, since=since.timestamp())]

@@ -17,8 +17,9 @@ from crawler.db.schema import Absence
 from crawler.domain.models import END_OF_TIME, Target, normalise_name
 from crawler.domain.rows import Gap, ImageRow
 from crawler.errors import UnknownKnowledge
-from crawler.questions.timeline import HistoryRow
-from crawler.store import answers, coverage, reader
+from crawler.queries import gaps as queries_gaps
+from crawler.queries import images, lookup
+from crawler.queries.history import HistoryRow
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
 
 STALE = timedelta(hours=3)
@@ -91,7 +92,7 @@ def between(runs: Runs) -> list[datetime]:
 
 
 def available(conn: Any, at: datetime) -> list[ImageRow]:
-    return list(reader.images(conn, at, now=at, stale_after=STALE, include_retired=True))
+    return list(images.images(conn, at, now=at, stale_after=STALE, include_retired=True))
 
 
 def reason_at(gaps: tuple[Gap, ...], at: datetime) -> str | None:
@@ -116,7 +117,7 @@ def test_history_agrees_with_every_moment(engine: Engine, seed: int) -> None:
     runs = random_history(engine, seed)
     now = runs[-1][1] + timedelta(days=3)
     with read(engine) as conn:
-        rows = answers.history(conn, NAMES, now=now, stale_after=STALE)
+        rows = lookup.history(conn, NAMES, now=now, stale_after=STALE)
         for moment in between(runs):
             expected = {(row.target, row.image_id): row.reason for row in available(conn, moment)}
             assert open_at(rows, moment) == expected, moment
@@ -137,7 +138,7 @@ def test_where_agrees_with_every_moment(engine: Engine, seed: int) -> None:
             for row in available(conn, moment):
                 if normalise_name(row.image_name) == name:
                     listed.setdefault(row.target, []).append(row)
-            rows = answers.where_is(conn, [name], moment, now=moment, stale_after=STALE, include_retired=True)
+            rows = lookup.where_is(conn, [name], moment, now=moment, stale_after=STALE, include_retired=True)
             assert {row.target for row in rows if row.present_since} == listed.keys(), moment
             for told in rows:
                 here = listed.get(told.target, [])
@@ -165,8 +166,8 @@ def test_diff_agrees_with_both_moments(engine: Engine, seed: int) -> None:
     with read(engine) as conn:
         for _ in range(30):
             first, second = rng.choice(chosen), rng.choice(chosen)
-            rows = list(answers.moments_apart(conn, first, second, stale_after=STALE)[0])
-            back = list(answers.moments_apart(conn, second, first, stale_after=STALE)[0])
+            rows = list(lookup.moments_apart(conn, first, second, stale_after=STALE)[0])
+            back = list(lookup.moments_apart(conn, second, first, stale_after=STALE)[0])
             one, other = ({(r.target, r.image_id): r.state for r in available(conn, at)} for at in (first, second))
             for row in rows:
                 place = (row.target, row.image_id)
@@ -180,7 +181,7 @@ def test_diff_agrees_with_both_moments(engine: Engine, seed: int) -> None:
                 (r.target, r.image_id, r.event, r.counterpart) for r in back
             }
         for moment in chosen[:20]:
-            rows = list(answers.moments_apart(conn, moment, moment, stale_after=STALE)[0])
+            rows = list(lookup.moments_apart(conn, moment, moment, stale_after=STALE)[0])
             assert {row.event for row in rows} <= {"unknown"}
 
 
@@ -191,15 +192,15 @@ def test_after_pruning(engine: Engine, seed: int) -> None:
     kept_from, now = runs[15][1] + timedelta(seconds=1), runs[-1][1] + timedelta(hours=1)
     prune(engine, None, before=kept_from, now=now)
     with read(engine) as conn:
-        rows = answers.history(conn, answers.image_ids(conn, "*"), now=now, stale_after=STALE)
+        rows = lookup.history(conn, lookup.image_ids(conn, "*"), now=now, stale_after=STALE)
         for moment in between(runs):
             if moment < kept_from:
                 with pytest.raises(UnknownKnowledge, match="pruned"):
-                    answers.where_is(conn, ["ubuntu 20.04"], moment, now=now, stale_after=STALE)
+                    lookup.where_is(conn, ["ubuntu 20.04"], moment, now=now, stale_after=STALE)
                 with pytest.raises(UnknownKnowledge, match="pruned"):
-                    answers.moments_apart(conn, now, moment, stale_after=STALE)
+                    lookup.moments_apart(conn, now, moment, stale_after=STALE)
                 with pytest.raises(UnknownKnowledge, match="pruned"):
-                    answers.zones_apart(conn, ["hk-01"], ["hk-02"], moment, now=now, stale_after=STALE)
+                    lookup.zones_apart(conn, ["hk-01"], ["hk-02"], moment, now=now, stale_after=STALE)
             elif moment <= now:
                 expected = {(row.target, row.image_id): row.reason for row in available(conn, moment)}
                 assert open_at(rows, moment) == expected, moment
@@ -213,7 +214,7 @@ def test_what_was_there_before_anyone_looked_has_not_appeared(engine: Engine) ->
     first = diary.now
     diary.run({home: NAMES, away: NAMES})
     with read(engine) as conn:
-        found, known = answers.moments_apart(conn, first, diary.now, stale_after=STALE)
+        found, known = lookup.moments_apart(conn, first, diary.now, stale_after=STALE)
         rows = list(found)
 
     assert {(row.target, row.event, row.first, row.first_reason) for row in rows} == {
@@ -235,7 +236,7 @@ def test_diff_with_filters(engine: Engine) -> None:
 
     def told(**filters: Any) -> set[tuple[str, str, str | None]]:
         with read(engine) as conn:
-            rows, _ = answers.moments_apart(conn, first, diary.now, Filters(**filters), stale_after=STALE)
+            rows, _ = lookup.moments_apart(conn, first, diary.now, Filters(**filters), stale_after=STALE)
             return {(row.event, row.image_id, row.counterpart) for row in rows}
 
     renamed = ("modified", "uimage-a", None)
@@ -258,8 +259,8 @@ def test_zones_apart(engine: Engine) -> None:
     second = {"uimage-1": "centos  7.6", "uimage-2": {**ubuntu, "NotSupportGPU": True, "ZoneId": 2}, "uimage-3": "SUSE"}
     diary.run({where: first if where.zone == "hk-01" else second for where in TARGETS})
     with read(engine) as conn:
-        rows, _ = answers.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
-        few, _ = answers.zones_apart(
+        rows, _ = lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
+        few, _ = lookup.zones_apart(
             conn, ["hk-01"], ["hk-02"], None, Filters(image_id=("uimage-1",)), now=diary.now, stale_after=STALE
         )
 
@@ -285,7 +286,7 @@ def test_zones_apart_unknown(engine: Engine) -> None:
     diary.run({home: {"uimage-a": "CentOS 7.6"}, away: {"uimage-b": "Ubuntu 20.04"}})
     diary.run({home: {"uimage-a": "CentOS 7.6"}, away: Refusal()})
     with read(engine) as conn:
-        rows, known = answers.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
+        rows, known = lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
 
     assert {(row.image_name, row.result, row.reason) for row in rows} == {
         ("CentOS 7.6", "unknown", "failed"),
@@ -299,14 +300,14 @@ def test_images_found_by_id_name_and_glob(engine: Engine) -> None:
     diary = Diary(engine)
     diary.run({TARGETS[0]: NAMES})
     with read(engine) as conn:
-        assert answers.image_ids(conn, "uimage-a") == ["uimage-a"]
-        assert answers.image_ids(conn, "ubuntu  20.04") == ["uimage-b", "uimage-c"]
-        assert answers.image_ids(conn, "*-[ad]") == ["uimage-a", "uimage-d"]
-        assert answers.image_ids(conn, "*20.04") == ["uimage-b", "uimage-c"]
-        assert answers.image_ids(conn, "uimage-e") == answers.image_ids(conn, "  ") == []
-        assert answers.image_names(conn, "uimage-c") == answers.image_names(conn, "Ubuntu 20.04") == ["ubuntu 20.04"]
-        assert answers.image_names(conn, "*[26]") == ["centos 7.6", "debian 12"]
-        assert answers.image_names(conn, "SUSE") == []
+        assert lookup.image_ids(conn, "uimage-a") == ["uimage-a"]
+        assert lookup.image_ids(conn, "ubuntu  20.04") == ["uimage-b", "uimage-c"]
+        assert lookup.image_ids(conn, "*-[ad]") == ["uimage-a", "uimage-d"]
+        assert lookup.image_ids(conn, "*20.04") == ["uimage-b", "uimage-c"]
+        assert lookup.image_ids(conn, "uimage-e") == lookup.image_ids(conn, "  ") == []
+        assert lookup.image_names(conn, "uimage-c") == lookup.image_names(conn, "Ubuntu 20.04") == ["ubuntu 20.04"]
+        assert lookup.image_names(conn, "*[26]") == ["centos 7.6", "debian 12"]
+        assert lookup.image_names(conn, "SUSE") == []
 
 
 def test_silences_of_long_histories(engine: Engine) -> None:
@@ -323,8 +324,8 @@ def test_silences_of_long_histories(engine: Engine) -> None:
             expected.append(diary.now)
     now, ids = diary.now + 3 * STALE, list(diary.ids([home]).values())
     with read(engine) as conn:
-        (known,) = coverage.coverage(conn, ids, since=START, now=now, stale_after=STALE).values()
-        none = coverage.coverage(conn, ids, since=START, now=diary.now, stale_after=2 * STALE + PERIOD)
+        (known,) = queries_gaps.coverage(conn, ids, since=START, now=now, stale_after=STALE).values()
+        none = queries_gaps.coverage(conn, ids, since=START, now=diary.now, stale_after=2 * STALE + PERIOD)
 
     edges = [edge for gap in known.silences for edge in (gap.unknown_from, gap.unknown_to)]
     assert edges == [*expected, diary.now + STALE, None]
@@ -342,11 +343,11 @@ def test_plans(sqlite_url: str) -> None:
             engine, "before_cursor_execute", lambda c, cur, sql, params, ctx, many: statements.append((sql, params))
         )
         with read(engine) as conn:
-            answers.history(conn, NAMES, now=diary.now, stale_after=STALE)
-            answers.where_is(conn, ["ubuntu 20.04"], None, now=diary.now, stale_after=STALE)
+            lookup.history(conn, NAMES, now=diary.now, stale_after=STALE)
+            lookup.where_is(conn, ["ubuntu 20.04"], None, now=diary.now, stale_after=STALE)
             filters = Filters(zone=("hk-01",))
-            list(answers.moments_apart(conn, START + PERIOD, diary.now, filters, stale_after=STALE)[0])
-            answers.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
+            list(lookup.moments_apart(conn, START + PERIOD, diary.now, filters, stale_after=STALE)[0])
+            lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
             plans = {}
             for sql, params in [pair for pair in statements if pair[0].lstrip().startswith(("SELECT", "WITH"))]:
                 plan = conn.connection.cursor().execute(f"EXPLAIN QUERY PLAN {sql}", params)

@@ -11,8 +11,8 @@ from crawler.db.changelog import last_change
 from crawler.db.engine import read
 from crawler.db.pruning import prune
 from crawler.domain.evidence import Explanation
-from crawler.store import reader
-from crawler.store.explain import explain
+from crawler.queries import changes
+from crawler.queries.explain import explain
 from tests.support.diary import START, Diary, Refusal, target
 
 HOME, AWAY = target("hk-02"), target("hk-03")
@@ -21,7 +21,7 @@ IMAGES = {"uimage-a": "CentOS 7.6", "uimage-b": "Ubuntu 20.04", "uimage-d": "Deb
 
 def behind(engine: Engine, image_id: str) -> Explanation:
     with read(engine) as conn:
-        (change,) = [row for row in reader.changes(conn) if row.image_id == image_id and row.target == HOME]
+        (change,) = [row for row in changes.changes(conn) if row.image_id == image_id and row.target == HOME]
         found = explain(conn, change.id)
     assert found is not None
     assert found.change == change

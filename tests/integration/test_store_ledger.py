@@ -16,7 +16,9 @@ from crawler.domain.models import Catalog, Place, Project
 from crawler.domain.rows import RunSummary
 from crawler.domain.targets import Reconciliation, Selection, reconcile
 from crawler.errors import ClockWentBackwards, ConfigurationError
-from crawler.store import reader
+from crawler.queries import changes as queries_changes
+from crawler.queries import images, status
+from crawler.queries import runs as queries_runs
 from tests.support.diary import PERIOD, START, Diary, Refusal, target
 
 HOME = target()
@@ -37,14 +39,14 @@ def count(engine: Engine, table: Any) -> int:
 
 def shown(engine: Engine, run_id: int) -> RunSummary:
     with read(engine) as conn:
-        summary = reader.run(conn, run_id)
+        summary = queries_runs.run(conn, run_id)
     assert summary is not None
     return summary
 
 
 def zones(diary: Diary, at: datetime, **more: Any) -> dict[str, str]:
     with read(diary.engine) as conn:
-        rows = reader.images(conn, at, now=at, stale_after=STALE, **more)
+        rows = images.images(conn, at, now=at, stale_after=STALE, **more)
         return {row.target.zone: row.reason or row.state for row in rows}
 
 
@@ -260,7 +262,7 @@ def test_unfinished_business(engine: Engine) -> None:
 
     assert shown(engine, run_id).targets["total"] == 1
     with read(engine) as conn:
-        rows = {row.target: row.outcome for row in reader.status(conn, now=diary.now)}
+        rows = {row.target: row.outcome for row in status.status(conn, now=diary.now)}
     assert rows == {HOME: "ok", AWAY: None}
 
 
@@ -314,8 +316,8 @@ def test_retirement(engine: Engine) -> None:
     retired = diary.now
 
     with read(engine) as conn:
-        changes = list(reader.changes(conn))
-        rows = {row.target: (row.outcome, row.since) for row in reader.status(conn, now=retired)}
+        changes = list(queries_changes.changes(conn))
+        rows = {row.target: (row.outcome, row.since) for row in status.status(conn, now=retired)}
     assert [(change.event, change.target, change.image_id) for change in changes] == [("target_retired", HOME, None)]
     assert rows[HOME] == ("retired", changes[0].recorded_at)
     assert zones(diary, retired) == {"cn-bj2-04": "present"}
@@ -324,7 +326,7 @@ def test_retirement(engine: Engine) -> None:
 
     discover(diary, CATALOG, ONE_PLACE)
     with read(engine) as conn:
-        assert [change.event for change in reader.changes(conn)] == ["target_retired", "target_added"]
+        assert [change.event for change in queries_changes.changes(conn)] == ["target_retired", "target_added"]
     assert zones(diary, diary.now)["hk-02"] == "present"
     assert count(engine, Absence) == 1
 
@@ -341,7 +343,7 @@ def test_deselection(engine: Engine) -> None:
 
     assert zones(diary, diary.now) == {"cn-bj2-04": "present", "hk-02": "present"}
     with read(engine) as conn:
-        assert list(reader.changes(conn)) == []
+        assert list(queries_changes.changes(conn)) == []
 
 
 def test_added_and_renamed(engine: Engine) -> None:
@@ -352,9 +354,9 @@ def test_added_and_renamed(engine: Engine) -> None:
     discover(diary, renamed, ONE_PLACE)
 
     with read(engine) as conn:
-        assert [(change.event, change.target) for change in reader.changes(conn)] == [("target_added", HOME)]
+        assert [(change.event, change.target) for change in queries_changes.changes(conn)] == [("target_added", HOME)]
         assert set(conn.execute(select(TargetRow.project_name)).scalars()) == {"New name"}
-        assert [run.changes["target_added"] for run in reader.runs(conn)] == [0, 1]
+        assert [run.changes["target_added"] for run in queries_runs.runs(conn)] == [0, 1]
 
 
 def test_changes_of_targets_are_recorded_when_written(engine: Engine) -> None:
@@ -364,9 +366,9 @@ def test_changes_of_targets_are_recorded_when_written(engine: Engine) -> None:
     discover(diary, CATALOG, ONE_PLACE, discovery=timedelta(minutes=2))
 
     with read(engine) as conn:
-        (change,) = reader.changes(conn)
+        (change,) = queries_changes.changes(conn)
         assert change.recorded_at - change.observed_at == timedelta(minutes=2)
-        assert list(reader.changes(conn, since=change.observed_at + timedelta(minutes=1))) == [change]
+        assert list(queries_changes.changes(conn, since=change.observed_at + timedelta(minutes=1))) == [change]
 
 
 def test_quiet_discovery_writes_nothing(engine: Engine) -> None:
@@ -383,10 +385,10 @@ def test_runs(engine: Engine) -> None:
     diary = Diary(engine)
     ids = [diary.run({HOME: ONE}) for _ in range(5)]
     with read(engine) as conn:
-        assert [summary.run for summary in reader.runs(conn)] == ids
-        assert [summary.run for summary in reader.runs(conn, limit=2)] == ids[-2:]
-        assert reader.run(conn, 99) is None
-        last = list(reader.runs(conn))[-1]
+        assert [summary.run for summary in queries_runs.runs(conn)] == ids
+        assert [summary.run for summary in queries_runs.runs(conn, limit=2)] == ids[-2:]
+        assert queries_runs.run(conn, 99) is None
+        last = list(queries_runs.runs(conn))[-1]
     assert last.accounts == ("prod",)
     assert last.targets == {"total": 1, "ok": 1, "held": 0, "denied": 0, "failed": 0, "skipped": 0}
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from crawler.db.engine import is_sqlite, read
 from crawler.db.filters import Filters
-from crawler.store import reader
+from crawler.queries import images
 from tests.benchmarks.five_years import BEGIN, generate
 from tests.support.plans import plan, scans, statements
 from tests.support.questions import STALE, questions
@@ -58,7 +58,7 @@ def test_lists_are_one_statement(history: Engine) -> None:
     """A list is one parameter, so that every length of it is the same statement, planned once."""
     with read(history) as conn, statements(history) as asked:
         for zones in (("r001-02",), ("r001-02", "r001-01"), ("r001-02", "r001-01", "r000-01")):
-            list(reader.images(conn, AT, Filters(zone=zones), now=NOW, stale_after=STALE))
+            list(images.images(conn, AT, Filters(zone=zones), now=NOW, stale_after=STALE))
 
     assert len([sql for sql, _ in asked if "FROM intervals" in sql]) == 1
 

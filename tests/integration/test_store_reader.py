@@ -15,8 +15,10 @@ from crawler.db.filters import Filters
 from crawler.db.schema import Absence, TargetRow
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import END_OF_TIME, Target
-from crawler.store import reader
-from crawler.store.knowledge import FEW
+from crawler.queries import changes, status
+from crawler.queries import images as queries_images
+from crawler.queries import runs as queries_runs
+from crawler.queries.freshness import FEW
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
 
 STALE = timedelta(hours=3)
@@ -70,7 +72,7 @@ class Memory:
 
 def told(engine: Engine, moment: datetime, filters: Filters | None = None) -> dict[tuple[Target, str], Any]:
     with read(engine) as conn:
-        rows = list(reader.images(conn, moment, filters or Filters(), now=moment, stale_after=STALE))
+        rows = list(queries_images.images(conn, moment, filters or Filters(), now=moment, stale_after=STALE))
     assert [(r.target, r.image_set, r.image_name, r.image_id) for r in rows] == sorted(
         (r.target, r.image_set, r.image_name, r.image_id) for r in rows
     )
@@ -169,7 +171,7 @@ def test_one_project_in_one_zone(engine: Engine, variants: int) -> None:
             for retired in (False, True):
                 rows = [
                     list(
-                        reader.images(
+                        queries_images.images(
                             conn, moment, Filters(**filters), now=moment, stale_after=STALE, include_retired=retired
                         )
                     )
@@ -190,7 +192,7 @@ def test_superseded(engine: Engine) -> None:
 
     def successors(**filters: Any) -> dict[str, str | None]:
         with read(engine) as conn:
-            rows = reader.images(conn, None, Filters(**filters), now=diary.now, stale_after=STALE)
+            rows = queries_images.images(conn, None, Filters(**filters), now=diary.now, stale_after=STALE)
             return {row.image_id: row.superseded_by for row in rows}
 
     assert successors() == {"uimage-a": None, "uimage-x": None}
@@ -210,11 +212,11 @@ def test_changes(engine: Engine) -> None:
     for number in range(3):
         diary.run({where: {**NAMES, f"uimage-{number}": f"New {number}"} for where in TARGETS})
     with read(engine) as conn:
-        every = list(reader.changes(conn))
+        every = list(changes.changes(conn))
         moments = sorted({change.recorded_at for change in every})
-        middle = list(reader.changes(conn, since=moments[1], until=moments[2]))
-        some = list(reader.changes(conn, events=("withdrawn",), filters=Filters(zone=("hk-01",), name=("new 0",))))
-        by_id = list(reader.changes(conn, filters=Filters(image_id=("uimage-2",))))
+        middle = list(changes.changes(conn, since=moments[1], until=moments[2]))
+        some = list(changes.changes(conn, events=("withdrawn",), filters=Filters(zone=("hk-01",), name=("new 0",))))
+        by_id = list(changes.changes(conn, filters=Filters(image_id=("uimage-2",))))
     assert len(every) == 6 * (1 + 2 + 2)
     assert [change.id for change in every] == sorted(change.id for change in every)
     assert {change.recorded_at for change in middle} == {moments[1]}
@@ -243,8 +245,8 @@ def test_status(engine: Engine) -> None:
     diary.run({home: NAMES, away: Refusal(message="still down"), third: NAMES})
     diary.ids([fourth])
     with read(engine) as conn:
-        rows = {row.target: row for row in reader.status(conn, now=diary.now)}
-        one = reader.status(conn, Filters(project=(away.project,), zone=(away.zone,)), now=diary.now)
+        rows = {row.target: row for row in status.status(conn, now=diary.now)}
+        one = status.status(conn, Filters(project=(away.project,), zone=(away.zone,)), now=diary.now)
 
     assert (rows[home].outcome, rows[home].since, rows[home].last_ok_at) == ("ok", baseline, diary.now)
     assert (rows[third].outcome, rows[third].since) == ("ok", healed)
@@ -282,14 +284,14 @@ def test_plans(sqlite_url: str) -> None:
         )
         filters = Filters(zone=("hk-01",))
         with read(engine) as conn:
-            list(reader.images(conn, START + PERIOD, filters, now=diary.now, stale_after=STALE))
-            list(reader.images(conn, None, Filters(name=("New",)), now=diary.now, stale_after=STALE))
-            list(reader.images(conn, None, Filters(image_id=("uimage-a",)), now=diary.now, stale_after=STALE))
-            list(reader.changes(conn, since=START, until=diary.now))
-            list(reader.changes(conn, since=START, filters=filters))
-            reader.status(conn, filters, now=diary.now)
-            list(reader.runs(conn, limit=5))
-            reader.run(conn, 1)
+            list(queries_images.images(conn, START + PERIOD, filters, now=diary.now, stale_after=STALE))
+            list(queries_images.images(conn, None, Filters(name=("New",)), now=diary.now, stale_after=STALE))
+            list(queries_images.images(conn, None, Filters(image_id=("uimage-a",)), now=diary.now, stale_after=STALE))
+            list(changes.changes(conn, since=START, until=diary.now))
+            list(changes.changes(conn, since=START, filters=filters))
+            status.status(conn, filters, now=diary.now)
+            list(queries_runs.runs(conn, limit=5))
+            queries_runs.run(conn, 1)
             plans = {}
             for sql, params in [pair for pair in statements if pair[0].startswith("SELECT")]:
                 plan = conn.connection.cursor().execute(f"EXPLAIN QUERY PLAN {sql}", params)
@@ -310,5 +312,5 @@ def test_read_only_database(engine: Engine) -> None:
         opened(engine.url.database or "" if "sqlite" in url else url, read_only=True) as readers,
         read(readers) as conn,
     ):
-        assert len(list(reader.images(conn, None, now=diary.now, stale_after=STALE))) == 24
+        assert len(list(queries_images.images(conn, None, now=diary.now, stale_after=STALE))) == 24
         assert conn.execute(select(text("1"))).scalar() == 1

@@ -14,7 +14,7 @@ from crawler.db.engine import begin, is_sqlite, read
 from crawler.db.schema import OPEN_RUN
 from crawler.domain.models import END_OF_TIME, iso_utc
 from crawler.domain.rows import ImageRow
-from crawler.store.available import images
+from crawler.queries.images import images
 
 # The views ask the database's own clock, so the story is told backwards from now.
 NOW = datetime.now(UTC).replace(microsecond=0)

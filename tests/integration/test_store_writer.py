@@ -28,7 +28,9 @@ from crawler.db.schema import (
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import END_OF_TIME, Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
-from crawler.store import reader
+from crawler.queries import changes as queries_changes
+from crawler.queries import images as queries_images
+from crawler.queries import status as queries_status
 from tests.support.diary import Diary, Refusal, reply, target
 
 HOME = target()
@@ -44,7 +46,7 @@ def rows_of(engine: Engine, table: Any) -> list[Any]:
 
 def log(engine: Engine) -> list[ChangeRow]:
     with read(engine) as conn:
-        return list(reader.changes(conn))
+        return list(queries_changes.changes(conn))
 
 
 def told(engine: Engine) -> list[tuple[str, str | None]]:
@@ -53,7 +55,7 @@ def told(engine: Engine) -> list[tuple[str, str | None]]:
 
 def images(engine: Engine, at: datetime, **more: Any) -> list[ImageRow]:
     with read(engine) as conn:
-        return list(reader.images(conn, at, now=at, stale_after=STALE, **more))
+        return list(queries_images.images(conn, at, now=at, stale_after=STALE, **more))
 
 
 def listed(engine: Engine, at: datetime, **more: Any) -> dict[str, str]:
@@ -62,7 +64,7 @@ def listed(engine: Engine, at: datetime, **more: Any) -> dict[str, str]:
 
 def status(engine: Engine, now: datetime, where: Target = HOME) -> StatusRow:
     with read(engine) as conn:
-        return next(row for row in reader.status(conn, now=now) if row.target == where)
+        return next(row for row in queries_status.status(conn, now=now) if row.target == where)
 
 
 def test_baseline(engine: Engine) -> None:
@@ -417,7 +419,7 @@ def test_naive_times_are_refused(engine: Engine) -> None:
     with pytest.raises(ValueError, match="time zone"):
         images(engine, datetime(2026, 1, 1))  # noqa: DTZ001
     with read(engine) as conn, pytest.raises(ValueError, match="time zone"):
-        list(reader.changes(conn, since=datetime(2026, 1, 1)))  # noqa: DTZ001
+        list(queries_changes.changes(conn, since=datetime(2026, 1, 1)))  # noqa: DTZ001
 
 
 def test_clock_set_back_within_a_run(engine: Engine) -> None:

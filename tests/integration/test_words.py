@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from crawler import History
 from crawler.db.engine import read
 from crawler.ops.telling import told
-from crawler.store import reader
+from crawler.queries import runs
 from tests.support.command import call, rows
 from tests.support.diary import Diary, target
 
@@ -137,7 +137,7 @@ def test_re_issued(diary: Diary, database_url: str) -> None:
 def test_a_run_tells_its_re_issues(diary: Diary, engine: Engine) -> None:
     """What a run says of its withdrawals names the re-issues among them; its counters stay."""
     with read(engine) as conn:
-        summary = reader.run(conn, 2)
+        summary = runs.run(conn, 2)
     assert summary is not None
     assert "1 appeared, 2 withdrawn (1 re-issued)." in told(summary)
     assert summary.as_dict()["changes"]["withdrawn"] == 2

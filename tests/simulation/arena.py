@@ -28,7 +28,8 @@ from crawler.db.engine import opened, read
 from crawler.domain.rows import ChangeRow
 from crawler.errors import ExitCode
 from crawler.pipeline import RunResult, crawl
-from crawler.store import reader
+from crawler.queries import changes as queries_changes
+from crawler.queries import images
 from tests.simulation.grammar import MANNERS, SHOTS, TRUE, Manner, Shot, Truth, Wire
 from tests.simulation.seeds import template
 from tests.support.crawling import account_at, settings_for
@@ -174,7 +175,7 @@ class Arena:
         assert result.exit_code in (ExitCode.DONE, ExitCode.INCOMPLETE), f"exit {result.exit_code}"
         self._check_outcomes(result)
         with read(engine) as conn:
-            return list(reader.changes(conn, since=before))
+            return list(queries_changes.changes(conn, since=before))
 
     def _check_outcomes(self, result: RunResult) -> None:
         assert self._example is not None
@@ -206,7 +207,7 @@ class Arena:
         assert self._example is not None
         victim = (self._example.account, self._example.zone)
         with read(engine) as conn:
-            rows = reader.images(conn, self._clock(), now=self._clock(), stale_after=timedelta(days=9))
+            rows = images.images(conn, self._clock(), now=self._clock(), stale_after=timedelta(days=9))
             return {(row.image_set, row.image_id) for row in rows if (row.target.account, row.target.zone) == victim}
 
     def _beginning(self, example: Example) -> Path:

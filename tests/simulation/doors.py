@@ -15,7 +15,7 @@ from typing import Any
 
 from crawler.errors import CrawlerError
 from crawler.history import History
-from crawler.questions.rules import Pin, Require, Scope, exit_code
+from crawler.queries.check.rules import Pin, Require, Scope, exit_code
 from tests.support.command import call
 
 Rows = list[dict[str, Any]]

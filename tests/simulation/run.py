@@ -21,7 +21,8 @@ from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.domain.targets import Selection
 from crawler.errors import EmptySelection
 from crawler.pipeline import RunResult, crawl
-from crawler.store import holds, reader
+from crawler.queries import changes as queries_changes
+from crawler.queries import holds, images, runs
 from tests.simulation.answers import oracle_rows, product_rows
 from tests.simulation.checks import Tally, Truth, as_plain, by_spot, check_summary, plain, spot_of
 from tests.simulation.cloud import Cloud, ModelClient, Said, Witness
@@ -249,8 +250,8 @@ class Simulation:
         if isinstance(result, RunResult):
             return result.summary
         with read(self.engine) as conn:
-            last = next(iter(reader.runs(conn, 1)))
-            return reader.run(conn, last.run) if last.finished_at is not None else None
+            last = next(iter(runs.runs(conn, 1)))
+            return runs.run(conn, last.run) if last.finished_at is not None else None
 
     def _check_second_looks(self, answers: Mapping[Spot, Sequence[Said]]) -> None:
         """A target is asked again exactly when its answer lacks too much, and its region answers at all."""
@@ -279,7 +280,7 @@ class Simulation:
             return []
         self._checked_changes = len(self.oracle.changes)
         with read(self.engine) as conn:
-            recorded = list(reader.changes(conn, since=started_at))
+            recorded = list(queries_changes.changes(conn, since=started_at))
         mine = Counter(map(as_plain, recorded))
         theirs = Counter(plain(change) for change in expected)
         assert mine == theirs, f"recorded without cause: {list(mine - theirs)}; not recorded: {list(theirs - mine)}"
@@ -297,7 +298,9 @@ class Simulation:
         """Compare every hold there was: where, of what, since when, how it ended."""
         with read(self.engine) as conn:
             rows = holds.holds(conn, include_resolved=True)
-            assert len(list(reader.changes(conn))) == len(self.oracle.changes), "runs said less than they recorded"
+            assert len(list(queries_changes.changes(conn))) == len(self.oracle.changes), (
+                "runs said less than they recorded"
+            )
         mine = Counter(
             (spot_of(row.target), Key(*image[:2]), row.held_at, row.status) for row in rows for image in row.images
         )
@@ -316,7 +319,7 @@ class Simulation:
         """Ask the product and the oracle what was available at *at*; give the number of rows, which agree."""
         with read(self.engine) as conn:
             rows = list(
-                reader.images(conn, at, now=self.clock(), stale_after=STALE_AFTER, include_retired=include_retired)
+                images.images(conn, at, now=self.clock(), stale_after=STALE_AFTER, include_retired=include_retired)
             )
         mine = product_rows(rows)
         theirs = oracle_rows(self.oracle, at, stale_after=STALE_AFTER, include_retired=include_retired)

@@ -15,8 +15,8 @@ from crawler.db.engine import address_of, read
 from crawler.db.integrity import findings
 from crawler.db.pruning import prune
 from crawler.domain.models import iso_utc
-from crawler.questions.rules import Pin, Require
-from crawler.store.holds import holds
+from crawler.queries.check.rules import Pin, Require
+from crawler.queries.holds import holds
 from tests.simulation.expected_knowledge import name_of
 from tests.simulation.run import Simulation
 from tests.simulation.seeds import fresh_database

@@ -14,7 +14,7 @@ from crawler.db.engine import read
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.emulator import Fault
 from crawler.emulator.builtin import published_regions
-from crawler.store import reader
+from crawler.queries import changes
 from tests.simulation.lies import Lie
 from tests.simulation.model import Key, Model, Record, region_of
 from tests.simulation.run import Simulation
@@ -65,7 +65,7 @@ def ran(simulation: Simulation, plan: Plan | None = None) -> RunSummary:
 
 def recorded(simulation: Simulation, event: str) -> list[ChangeRow]:
     with read(simulation.engine) as conn:
-        return list(reader.changes(conn, events=[event]))
+        return list(changes.changes(conn, events=[event]))
 
 
 @pytest.mark.parametrize("where", range(1, 20))

@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from crawler.db.filters import Filters
-from crawler.store import reader, sightings
-from crawler.store.explain import explain
+from crawler.queries import changes, lookup, runs, status
+from crawler.queries import images as queries_images
+from crawler.queries.explain import explain
 
 STALE = timedelta(hours=26)
 ZONE = Filters(zone=("r001-02",))
@@ -20,7 +21,7 @@ def questions(at: datetime, now: datetime) -> dict[str, Callable[[Connection], o
     """Give questions about *at* and *now* to a history that `tests.benchmarks.five_years` made."""
 
     def images(conn: Connection, **filters: Any) -> int:
-        return len(list(reader.images(conn, at, Filters(**filters), now=now, stale_after=STALE)))
+        return len(list(queries_images.images(conn, at, Filters(**filters), now=now, stale_after=STALE)))
 
     a_day = at, at + timedelta(days=1)
     return {
@@ -29,12 +30,12 @@ def questions(at: datetime, now: datetime) -> dict[str, Callable[[Connection], o
         "a zone by glob": lambda conn: images(conn, zone=("r001-0[12]",)),
         "an image": lambda conn: images(conn, image_id=("uimage-5-7",)),
         "a name": lambda conn: images(conn, name=("system 7 v0",)),
-        "a day": lambda conn: list(reader.changes(conn, *a_day)),
-        "a day of a zone": lambda conn: list(reader.changes(conn, *a_day, filters=ZONE)),
-        "an image's changes": lambda conn: list(reader.changes(conn, filters=Filters(image_id=("uimage-5-7",)))),
-        "status": lambda conn: reader.status(conn, ZONE, now=now),
+        "a day": lambda conn: list(changes.changes(conn, *a_day)),
+        "a day of a zone": lambda conn: list(changes.changes(conn, *a_day, filters=ZONE)),
+        "an image's changes": lambda conn: list(changes.changes(conn, filters=Filters(image_id=("uimage-5-7",)))),
+        "status": lambda conn: status.status(conn, ZONE, now=now),
         "a change": lambda conn: explain(conn, 1_000),
-        "a run": lambda conn: reader.run(conn, 2_000),
-        "stays": lambda conn: list(sightings.stays_of(conn, ["uimage-5-7", "uimage-5-8"])),
-        "listings": lambda conn: list(sightings.targets_listing(conn, ["system 7 v0"])),
+        "a run": lambda conn: runs.run(conn, 2_000),
+        "stays": lambda conn: list(lookup.stays_of(conn, ["uimage-5-7", "uimage-5-8"])),
+        "listings": lambda conn: list(lookup.targets_listing(conn, ["system 7 v0"])),
     }

@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
+from crawler.queries import changes as queries_changes
+from crawler.queries import images, status
+from crawler.queries import runs as queries_runs
+from crawler.queries.holds import holds
 from crawler.report.values import DigestFacts
-from crawler.store import reader
-from crawler.store.holds import holds
 
 #: When run 1 began; run *n* begins *n* - 1 hours later and takes a minute.
 BEGIN = datetime(2026, 11, 22, 11, tzinfo=UTC)
@@ -149,14 +151,14 @@ def run_summary(number: int, **more: Any) -> RunSummary:
 
 def facts_of(conn: Connection, *, now: datetime, stale_after: timedelta = timedelta(hours=26)) -> DigestFacts:
     """Give everything a history holds, as if nobody had been told anything."""
-    summaries = [reader.run(conn, summary.run) for summary in reader.runs(conn)]
-    changes = tuple(reader.changes(conn))
+    summaries = [queries_runs.run(conn, summary.run) for summary in queries_runs.runs(conn)]
+    changes = tuple(queries_changes.changes(conn))
     return DigestFacts(
         now=now,
         runs=tuple(summary for summary in summaries if summary is not None),
         changes=changes,
-        status=tuple(reader.status(conn, now=now)),
+        status=tuple(status.status(conn, now=now)),
         holds=tuple(holds(conn)),
-        images=tuple(reader.images(conn, None, now=now, stale_after=stale_after, include_retired=True)),
+        images=tuple(images.images(conn, None, now=now, stale_after=stale_after, include_retired=True)),
         withdrawals=tuple(row for row in changes if row.event == "withdrawn"),
     )

@@ -13,8 +13,8 @@ import pytest
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.errors import ExitCode
-from crawler.questions.check import Check
-from crawler.questions.rules import OUTCOMES, CheckOutcome, CheckRow, Pin, Require, Scope, exit_code
+from crawler.queries.check import Check
+from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, Pin, Require, Scope, exit_code
 from tests.support.facts import HK, NOON, hours, image, status, target
 
 STALE = timedelta(hours=26)

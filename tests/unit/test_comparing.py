@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from crawler.domain.models import Target
 from crawler.domain.rows import ImageRow, Knowledge, Reason
-from crawler.questions.comparing import DiffRow, changed_fields, differences, uncompared
-from crawler.questions.side_by_side import side_by_side
+from crawler.queries.compare import side_by_side
+from crawler.queries.diff import DiffRow, changed_fields, differences, uncompared
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 WELL = Knowledge(reason=None, since=None, observed_at=NOW)

@@ -9,8 +9,8 @@ import pytest
 
 from crawler.cli.rules import read_rules
 from crawler.errors import ConfigurationError, EmptySelection
-from crawler.questions.pins import read_pins
-from crawler.questions.rules import Pin, Require, Scope
+from crawler.queries.check.pins import read_pins
+from crawler.queries.check.rules import Pin, Require, Scope
 
 
 def pairs(text: str | dict[str, Any] | list[Any]) -> list[tuple[str | None, str]]:

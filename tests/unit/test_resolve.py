@@ -10,7 +10,7 @@ import pytest
 
 from crawler.domain.rows import ImageRow, StatusRow
 from crawler.errors import Ambiguous, CrawlerError, NoAnswer, UnknownKnowledge
-from crawler.questions.resolve import Resolved, resolve
+from crawler.queries.resolve import Resolved, resolve
 from tests.support.facts import HK, NOON, hours, image, status, target
 
 OTHER = target(project="org-b")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crawler.domain.models import END_OF_TIME, Event, ImageKey, Target
 from crawler.domain.rows import ChangeRow, Gap, Reason, Stay
-from crawler.questions.timeline import Coverage, chain, clip, overlay, timeline
+from crawler.queries.history import Coverage, chain, clip, overlay, timeline
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 6, 1, tzinfo=UTC)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from crawler.domain.models import ImageKey, Target, normalise_name
 from crawler.domain.rows import Gap, Knowledge, Stay
-from crawler.questions.rollout import at_a_glance, rollouts
-from crawler.questions.where import WhereRow, where
+from crawler.queries.where import WhereRow, at_a_glance, rollouts, where
 
 DAY = timedelta(days=1)
 START = datetime(2026, 6, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.rows import ImageRow, Knowledge, Reason
-from crawler.questions.comparing import changed_fields, side, uncompared
+from crawler.queries.diff import changed_fields, side, uncompared
 
 Result = Literal["only_first", "only_second", "differs", "same", "unknown"]
 #: Where one zone's image has them and another's has its own, they still are the same image.

@@ -24,7 +24,7 @@ from crawler.db.sql import among, portions
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.models import END_OF_TIME, ImageKey
 from crawler.domain.rows import Gap, Reason
-from crawler.questions.timeline import Coverage
+from crawler.queries.history import Coverage
 
 
 @dataclass(slots=True)

@@ -1,21 +1,28 @@
 """
-The questions that need more than one reading: rows fetched here, answers made by `crawler.questions`.
+Rows for the questions that need more than one reading, and where an image or a name was ever listed.
 
-Every function takes a connection inside `read(engine)`, so that all statements of an answer see the same moment. An
-image is found over all targets through the index `(version_id, target_id)` of its intervals.
+Every function takes a connection inside `read(engine)`, so that all statements of an answer see one moment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import Connection, Select, func, select
 
-from crawler.db.filters import EVERYTHING, Filters, chosen_targets, meant_name, with_known_names
+from crawler.db.filters import (
+    EVERYTHING,
+    Filters,
+    chosen_targets,
+    known_words,
+    meant_name,
+    targets_by_id,
+    with_known_names,
+)
 from crawler.db.pruning import begins_at, require_kept
 from crawler.db.schema import ChangeLog, ImageVersion, Interval
 from crawler.db.sql import PORTION, among, among_too, portions
@@ -28,17 +35,25 @@ from crawler.domain.models import (
     is_storable,
     name_fits,
     normalise_name,
+    part_fits,
     require_aware,
 )
-from crawler.domain.rows import ChangeRow, Gap, Knowledge, Stay
-from crawler.errors import Ambiguous
-from crawler.questions.comparing import DiffRow, differences
-from crawler.questions.side_by_side import CompareRow, side_by_side
-from crawler.questions.timeline import HistoryRow, timeline
-from crawler.questions.where import WhereRow, where
-from crawler.store import coverage
-from crawler.store.available import images
-from crawler.store.knowledge import knowledge
+from crawler.domain.rows import ChangeRow, Gap, Knowledge, StatusRow, Stay
+from crawler.errors import Ambiguous, EmptySelection
+from crawler.queries import changes
+from crawler.queries import gaps as queries_gaps
+from crawler.queries import images as queries_images
+from crawler.queries import status as queries_status
+from crawler.queries.check import Check
+from crawler.queries.check.rules import CheckRow, Pin, Require
+from crawler.queries.compare import CompareRow, side_by_side
+from crawler.queries.diff import DiffRow, differences
+from crawler.queries.freshness import knowledge
+from crawler.queries.history import HistoryRow, timeline
+from crawler.queries.images import images
+from crawler.queries.resolve import Resolved
+from crawler.queries.resolve import resolve as choose
+from crawler.queries.where import WhereRow, where
 
 #: Ids that a comparison of two moments asks for; above that, it reads all there is.
 RELATED = 5_000
@@ -98,7 +113,7 @@ def history(
     if not stays:
         return []
     found = {target_id for target_id, _ in stays}
-    known = coverage.coverage(
+    known = queries_gaps.coverage(
         conn,
         found,
         # of the time before the kept history only the intervals that lasted are left
@@ -255,7 +270,7 @@ def intervals_of(*, at_targets: bool) -> Select[*tuple[Any, ...]]:
 def _holds(
     conn: Connection, target_ids: Collection[int], targets: dict[int, Target]
 ) -> dict[tuple[Target, ImageKey], Sequence[Gap]]:
-    return {(targets[target_id], key): gaps for (target_id, key), gaps in coverage.holds(conn, target_ids).items()}
+    return {(targets[target_id], key): gaps for (target_id, key), gaps in queries_gaps.holds(conn, target_ids).items()}
 
 
 # --- two moments, two zones ------------------------------------------------------------------------------------------
@@ -354,3 +369,142 @@ def zones_apart(
         )
     ]
     return wanted, (known[0], known[1])
+
+
+def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:
+    """Give every stay of the images with these ids, at every target; in order of time at each."""
+    targets: dict[int, Target] = {}
+    for portion in portions(sorted(image_ids)):
+        rows = conn.execute(_intervals_of(), {"images": portion}).all()
+        targets.update(targets_by_id(conn, sorted({row.target_id for row in rows} - targets.keys())))
+        for row in rows:
+            yield Stay(
+                target=targets[row.target_id],
+                image_set=row.image_set,
+                image_id=row.image_id,
+                attributes=row.attributes,
+                valid_from=row.valid_from,
+                valid_to=None if row.valid_to == END_OF_TIME else row.valid_to,
+                present_since=row.present_since,
+                baseline=row.baseline,
+            )
+
+
+@cache
+def _intervals_of() -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = select(
+        Interval.target_id,
+        Interval.valid_from,
+        Interval.valid_to,
+        Interval.present_since,
+        Interval.baseline,
+        ImageVersion.image_set,
+        ImageVersion.image_id,
+        ImageVersion.attributes,
+    )
+    return (
+        statement.join(ImageVersion, ImageVersion.id == Interval.version_id)
+        .where(among(ImageVersion.image_id, "images"))
+        .order_by(Interval.target_id, Interval.valid_from)
+    )
+
+
+def targets_listing(conn: Connection, name_keys: Collection[str]) -> Iterator[tuple[Target, str]]:
+    """Give the targets that ever listed an image of one of these normalised names, each with the name."""
+    targets: dict[int, Target] = {}
+    for portion in portions(sorted(name_keys)):
+        rows = conn.execute(_listing(), {"names": portion}).all()
+        targets.update(targets_by_id(conn, sorted({row.target_id for row in rows} - targets.keys())))
+        for row in rows:
+            yield targets[row.target_id], row.name_key
+
+
+@cache
+def _listing() -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = select(Interval.target_id, ImageVersion.name_key)
+    return (
+        statement.join(ImageVersion, ImageVersion.id == Interval.version_id)
+        .where(among(ImageVersion.name_key, "names"))
+        .distinct()
+    )
+
+
+def resolve(
+    conn: Connection,
+    name: str,
+    filters: Filters,
+    *,
+    gpu: bool = False,
+    now: datetime,
+    stale_after: timedelta,
+    max_age: timedelta | None = None,
+    timezone: tzinfo = UTC,
+) -> tuple[Resolved, StatusRow]:
+    """
+    Give the image called *name* to use now at the one place that *filters* want, and how that place is.
+
+    From `ImageSet` and the default variant unless *filters* tell otherwise. Raises EmptySelection where there is no
+    such place, NoAnswer, Ambiguous and UnknownKnowledge as `questions.resolve` does; *max_age* is *stale_after* by
+    default. A refusal tells times in *timezone*.
+    """
+    place = replace(filters, variant=filters.variant or ("default",), image_set=(), name=(), image_id=())
+    status = queries_status.status(conn, place, now=now)
+    if not status:
+        variants = {
+            row.target.variant for row in queries_status.status(conn, replace(place, variant=filters.variant), now=now)
+        }
+        hint = f" It is asked with the variant {', '.join(sorted(variants))}." if variants else ""
+        parts = ("account", "project", "region", "zone", "kind", "variant")
+        words = " ".join(f"--{part} {' '.join(globs)}" for part in parts if (globs := getattr(place, part)))
+        raise EmptySelection(f"No target fits {words}.{hint}")
+    wanted = replace(place, image_set=filters.image_set or ("ImageSet",))
+    images = queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
+    longest = stale_after if max_age is None else max_age
+    name = meant_name(conn, name)
+    found = choose(status, images, name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
+    return found, next(row for row in status if row.target == found.target)
+
+
+def check(
+    conn: Connection,
+    rules: Sequence[Require | Pin],
+    filters: Filters,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+    timezone: tzinfo = UTC,
+) -> list[CheckRow]:
+    """Judge *rules* at the targets that *filters* want, by what the history knows *now*; tell times in *timezone*."""
+    status = queries_status.status(conn, filters, now=now)
+    zones = {row.target.zone for row in status}
+    left_out = known_words(conn, "zone") - zones
+    chosen = [_by_project_id(conn, rule) for rule in rules if not _is_about(rule, left_out) or _is_about(rule, zones)]
+    images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
+    gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone)
+    past = gate.past(known_words(conn, "name"))
+    gate.learn((), (), targets_listing(conn, past.name_keys))
+    wanted = past.image_ids
+    while wanted:
+        gone = (
+            change
+            for ids in portions(sorted(wanted))
+            for change in changes.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
+        )
+        more = gate.learn(stays_of(conn, wanted), gone)
+        wanted = more.image_ids if more else frozenset()
+    return list(gate.judge())
+
+
+def _is_about(rule: Require | Pin, zones: Collection[str]) -> bool:
+    """Tell whether *rule* names any of *zones*."""
+    globs = rule.zones if isinstance(rule, Require) else () if rule.zone is None else (rule.zone,)
+    return any(part_fits("zone", zone, globs) for zone in zones)
+
+
+def _by_project_id(conn: Connection, rule: Require | Pin) -> Require | Pin:
+    """Give *rule* with the ids of its projects, which people also call by name."""
+    globs = rule.scope.project
+    if not globs:
+        return rule
+    ids = {choice.target.project for choice in chosen_targets(conn, Filters(project=globs))}
+    return replace(rule, scope=replace(rule.scope, project=tuple(sorted(ids)) or globs))

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from crawler.errors import ConfigurationError, EmptySelection
-from crawler.questions.rules import Pin, Scope
+from crawler.queries.check.rules import Pin, Scope
 
 _ZONE_KEYS = ("availability_zone", "zone")
 _SEPARATOR = re.compile(r"[\s,;]+")

@@ -14,8 +14,8 @@ from difflib import get_close_matches
 
 from crawler.domain.models import Target, part_fits
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
-from crawler.questions.rules import CheckRow, Pin, Require
-from crawler.questions.standing import Index, Past, Verdict, pinned_at, required_at, zones_of
+from crawler.queries.check.rules import CheckRow, Pin, Require
+from crawler.queries.check.standing import Index, Past, Verdict, pinned_at, required_at, zones_of
 
 
 class Check:

@@ -12,7 +12,7 @@ from functools import cache
 from crawler.domain.models import Target, is_glob, known_name, normalise_name
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.domain.timefmt import show_moment, tell_moment
-from crawler.questions.rules import CheckOutcome, Pin, Require
+from crawler.queries.check.rules import CheckOutcome, Pin, Require
 
 _ABSENT = ("retired", "deselected")
 

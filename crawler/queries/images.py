@@ -21,7 +21,7 @@ from crawler.db.sql import among, among_too, portions
 from crawler.db.types import read_json
 from crawler.domain.models import Attributes, ImageKey, require_aware
 from crawler.domain.rows import ImageRow, Reason
-from crawler.store.knowledge import chosen_at, reason_of
+from crawler.queries.freshness import chosen_at, reason_of
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
 TARGETS_AT_ONCE = 200

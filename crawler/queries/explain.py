@@ -15,8 +15,8 @@ from crawler.db.sql import written
 from crawler.domain.evidence import Answer, DoubtedAnswer, Explanation, kind_of
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, RunSummary
-from crawler.store import reader
-from crawler.store.answers import change_row
+from crawler.queries import runs
+from crawler.queries.lookup import change_row
 
 
 def explain(conn: Connection, change_id: int) -> Explanation | None:
@@ -26,7 +26,7 @@ def explain(conn: Connection, change_id: int) -> Explanation | None:
         return None
     change = change_row(row, targets_by_id(conn, [row.target_id])[row.target_id])
     before, seen_at = _last_seen(conn, row, change)
-    written = reader.run(conn, row.run_id)
+    written = runs.run(conn, row.run_id)
     # What did not wait on a hold was written by the run that got the answer, which may not have ended yet.
     waited = written is None or row.observed_at < written.started_at
     observed = _run_of(conn, row.target_id, row.observed_at) if waited else written
@@ -97,4 +97,4 @@ def _run_of(conn: Connection, target_id: int, moment: datetime | None) -> RunSum
     if moment is None:
         return None
     run_id = conn.scalar(last_observation.run_under_way(), {"target": target_id, "moment": moment})
-    return reader.run(conn, run_id) if run_id else None
+    return runs.run(conn, run_id) if run_id else None

@@ -1,0 +1,3 @@
+"""What people ask the history: one file per command, named after it."""
+
+from __future__ import annotations

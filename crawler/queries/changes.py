@@ -1,0 +1,165 @@
+"""
+The readers: what is, or was, available, what changed, how fresh the targets are, what the runs did.
+
+Every function takes a connection inside `read(engine)`, so that all statements of an answer see the same moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
+
+from crawler.db import changelog
+from crawler.db.filters import EVERYTHING, Filters, chosen_targets, targets_by_id, with_known_names
+from crawler.db.schema import ChangeLog
+from crawler.db.sql import PORTION, written
+from crawler.db.types import read_json
+from crawler.domain.models import RE_ISSUED, is_glob, require_aware
+from crawler.domain.rows import ChangeRow
+from crawler.errors import UnknownKnowledge, UsageError
+
+#: Changes read together; bounds the memory of an answer over everything.
+ROWS_AT_ONCE = 1_000
+
+
+def changes(
+    conn: Connection,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    events: Collection[str] = (),
+    filters: Filters = EVERYTHING,
+    *,
+    after: int | None = None,
+    until_change: int | None = None,
+    reported_by: Collection[int] | None = None,
+) -> Iterator[ChangeRow]:
+    """
+    Return the changes recorded in `[since, until)`, by their cursors; raise ValueError for a time without a time zone.
+
+    Only those with a cursor above *after*, and of at most *until_change* (`changelog.settled`). With *reported_by* only
+    those that the reports of these runs tell. Raises UsageError for an *after* that this history never gave,
+    UnknownKnowledge for one after which changes were pruned.
+    """
+    if after is not None:
+        _check_cursor(conn, after)
+    filters = with_known_names(conn, filters)
+    target_ids = None
+    if not filters.is_all_targets:
+        target_ids = {choice.target_id for choice in chosen_targets(conn, filters)}
+    narrowing: list[Any] = []
+    if events:
+        narrowing.append(_is_one_of(events))
+    if filters.image_id and not any(map(is_glob, filters.image_id)):
+        narrowing.append(ChangeLog.image_id.in_(filters.image_id))
+    if reported_by is not None:
+        narrowing.append(ChangeLog.reported_run_id.in_(sorted(reported_by)))
+    if target_ids is not None and len(target_ids) <= PORTION:
+        narrowing.append(ChangeLog.target_id.in_(sorted(target_ids)))
+    moments = {name: require_aware(at) for name, at in (("since", since), ("until", until)) if at is not None}
+    numbers = {name: at for name, at in (("after", after), ("last", until_change)) if at is not None}
+    statement = _first_changes((*moments, *numbers), in_order=not moments and not narrowing).where(*narrowing)
+    parameters = {**moments, **numbers}
+    targets: dict[int, Any] = {}
+    wants_all = filters.is_all_images
+    for rows in _in_portions(conn, statement, parameters):
+        targets.update(targets_by_id(conn, {row[2] for row in rows} - targets.keys()))
+        for row in rows:
+            (
+                number, run_id, target_id, event, image_set, image_id, name, fields, counterpart,
+                not_before, observed_at, recorded_at,
+            ) = row  # fmt: skip
+            if target_ids is not None and target_id not in target_ids:
+                continue
+            if not wants_all and not filters.wants_image(image_set, image_id, name):
+                continue
+            # by position: with words a row would take twice as long
+            yield ChangeRow(
+                number, run_id, targets[target_id], event, image_set, image_id, name, read_json(fields) or {},
+                counterpart, not_before, observed_at, recorded_at,
+            )  # fmt: skip
+
+
+def _in_portions(
+    conn: Connection, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+) -> Iterator[Sequence[Any]]:
+    """Give the rows in portions; most answers are one, for which a cursor on the server would take longer to open."""
+    first = conn.execute(statement, parameters).all()
+    yield first
+    if len(first) == ROWS_AT_ONCE:
+        rest = statement.limit(None).offset(ROWS_AT_ONCE).execution_options(yield_per=ROWS_AT_ONCE)
+        yield from conn.execute(rest, parameters).partitions()
+
+
+def _check_cursor(conn: Connection, after: int) -> None:
+    """Raise UsageError or UnknownKnowledge where a poller would not get every change after the cursor *after*."""
+    last, pruned = changelog.last_change(conn), changelog.pruned_to(conn)
+    if after > last:
+        raise UsageError(
+            f"{after} is no cursor of this history: its last change has {last}."
+            if last
+            else f"{after} is no cursor of this history: it has no change yet."
+        )
+    if 0 < after < pruned:
+        raise UnknownKnowledge(
+            f"Nobody can tell any more what came after the cursor {after}: the changes up to {pruned} were pruned. "
+            "Begin again without a cursor."
+        )
+
+
+def _is_one_of(events: Collection[str]) -> ColumnElement[bool]:
+    """Tell whether a change is one of *events*; a re-issue is a withdrawal that has a counterpart."""
+    reissued = and_(ChangeLog.event == "withdrawn", ChangeLog.counterpart.is_not(None))
+    wanted = ChangeLog.event.in_(sorted(set(events) - {RE_ISSUED}))
+    return or_(wanted, reissued) if RE_ISSUED in events else wanted
+
+
+_BOUNDS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
+    "since": lambda value: ChangeLog.recorded_at >= value,
+    "until": lambda value: ChangeLog.recorded_at < value,
+    "after": lambda value: ChangeLog.id > value,
+    "last": lambda value: ChangeLog.id <= value,
+}
+
+
+@cache
+def _first_changes(bounds: tuple[str, ...], *, in_order: bool) -> Select[*tuple[Any, ...]]:
+    """
+    Select the first portion of all changes within the parameters that *bounds* names, by their cursors.
+
+    *in_order*: read in that order; else found by another index and sorted.
+    """
+    statement: Select[*tuple[Any, ...]] = select(
+        ChangeLog.id,
+        ChangeLog.run_id,
+        ChangeLog.target_id,
+        ChangeLog.event,
+        ChangeLog.image_set,
+        ChangeLog.image_id,
+        ChangeLog.image_name,
+        type_coerce(ChangeLog.fields, Text),  # decoded for those that are wanted
+        ChangeLog.counterpart,
+        ChangeLog.not_before,
+        ChangeLog.observed_at,
+        ChangeLog.recorded_at,
+    )
+    for bound in bounds:
+        statement = statement.where(_BOUNDS[bound](bindparam(bound)))
+    # the sum keeps the databases from walking all there is in the wanted order
+    order = ChangeLog.id if in_order else ChangeLog.id + literal_column("0", Integer)
+    return statement.order_by(order).limit(written(ROWS_AT_ONCE))

@@ -1,0 +1,86 @@
+"""
+The readers: what is, or was, available, what changed, how fresh the targets are, what the runs did.
+
+Every function takes a connection inside `read(engine)`, so that all statements of an answer see the same moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import (
+    Connection,
+    func,
+    select,
+)
+
+from crawler.db import last_observation
+from crawler.db.filters import EVERYTHING, ChosenTarget, Filters, chosen_targets
+from crawler.db.last_observation import Observation
+from crawler.db.schema import Interval, Run
+from crawler.db.sql import portions
+from crawler.domain.models import END_OF_TIME, Outcome, require_aware
+from crawler.domain.rows import StatusRow
+
+
+def status(
+    conn: Connection, filters: Filters = EVERYTHING, *, now: datetime, include_retired: bool = True
+) -> list[StatusRow]:
+    """Give the freshness and the last outcome of every target."""
+    chosen = chosen_targets(conn, filters)
+    target_ids = [choice.target_id for choice in chosen]
+    absent = last_observation.absences(conn, target_ids, require_aware(now))
+    seen = last_observation.observations(conn, target_ids)
+    counts = _open_counts(conn, target_ids)
+    began = _ends_of(conn, {first for choice in chosen if (first := _first_ok(choice, seen.get(choice.target_id)))})
+    rows: list[StatusRow] = []
+    for choice in chosen:
+        observation, absence = seen.get(choice.target_id), absent.get(choice.target_id)
+        if absence is not None and not include_retired:
+            continue
+        trouble = observation.current_trouble if observation else None
+        outcome: Outcome | Literal["retired", "deselected"] | None = observation.outcome if observation else None
+        since = trouble.since if trouble else began.get(_first_ok(choice, observation) or 0)
+        if absence is not None:
+            outcome, since = absence
+        rows.append(
+            StatusRow(
+                target=choice.target,
+                outcome=outcome,
+                since=since,
+                last_ok_at=observation.observed_at if observation else None,
+                images=counts.get(choice.target_id, 0),
+                message=trouble.message if trouble else "",
+            )
+        )
+    return rows
+
+
+def _first_ok(choice: ChosenTarget, observation: Observation | None) -> int | None:
+    """Give the first run since which all has been well: the one that ended the last trouble, or the baseline."""
+    if observation is None or observation.current_trouble is not None:
+        return None
+    return observation.trouble.to_run_id if observation.trouble else choice.baseline_run_id
+
+
+def _ends_of(conn: Connection, run_ids: Collection[int]) -> dict[int, datetime]:
+    ends: dict[int, datetime] = {}
+    for portion in portions(sorted(run_ids)):
+        for run_id, finished_at in conn.execute(select(Run.id, Run.finished_at).where(Run.id.in_(portion))):
+            if finished_at is not None:
+                ends[run_id] = finished_at
+    return ends
+
+
+def _open_counts(conn: Connection, target_ids: Sequence[int]) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for portion in portions(target_ids):
+        rows = conn.execute(
+            select(Interval.target_id, func.count())
+            .where(Interval.target_id.in_(portion), Interval.valid_to == END_OF_TIME)
+            .group_by(Interval.target_id)
+        )
+        counts.update((target_id, count) for target_id, count in rows)
+    return counts

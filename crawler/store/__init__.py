@@ -1,1 +1,0 @@
-"""The history in SQL: engine, tables, writer, readers, locks and views. Synchronous."""
