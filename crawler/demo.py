@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from crawler.client.options import Timing
 from crawler.config.models import DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE, AccountSettings, Limits, Secret, Settings
 from crawler.config.zones import zone_of
+from crawler.crawl.run import crawl
 from crawler.db.engine import opened, read
 from crawler.db.locks import take_locks
 from crawler.db.migrations import ensure_schema
@@ -29,7 +30,6 @@ from crawler.domain.subscriptions import Pin, Subscription
 from crawler.domain.timefmt import parse_duration, zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
-from crawler.pipeline import crawl
 from crawler.queries import (
     changes as queries_changes,
 )

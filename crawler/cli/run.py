@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from crawler.config.models import Settings
+    from crawler.crawl.run import RunResult
+    from crawler.crawl.worker import Progress
     from crawler.db.engine import Fence
     from crawler.domain.models import Target
     from crawler.domain.targets import Selection
-    from crawler.observing import Progress
     from crawler.ops.ping import Switch
-    from crawler.pipeline import RunResult
 
 logger = logging.getLogger(__name__)
 
@@ -202,11 +202,11 @@ def _crawl(
     import asyncio
 
     from crawler.client.options import Timing
+    from crawler.crawl.run import crawl, report
     from crawler.db.engine import opened
     from crawler.db.migrations import ensure_schema
     from crawler.ops.after import news_of, write_metrics
     from crawler.ops.remembering import is_first_error
-    from crawler.pipeline import crawl, report
 
     async def go() -> RunResult:
         stop = asyncio.Event()
@@ -267,9 +267,9 @@ def _preview(
     import asyncio
 
     from crawler.client.options import Timing
+    from crawler.crawl.run import preview
     from crawler.db.engine import opened
     from crawler.db.url import parse_address
-    from crawler.pipeline import preview
 
     has_history = parse_address(settings.database).may_exist
     with opened(settings.database, read_only=True) if has_history else nullcontext() as engine:

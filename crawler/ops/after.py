@@ -11,12 +11,12 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from crawler.config.models import Settings
+from crawler.crawl.run import RunResult
 from crawler.db.engine import Fence, read
 from crawler.ops import facts
 from crawler.ops.conditions import compare, paragraph
 from crawler.ops.metrics import exposition
 from crawler.ops.remembering import Remembered
-from crawler.pipeline import RunResult
 
 logger = logging.getLogger(__name__)
 

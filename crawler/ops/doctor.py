@@ -26,6 +26,7 @@ from crawler.client.discovery import Discovery, discover
 from crawler.client.options import Timing
 from crawler.config.models import AccountSettings, Settings
 from crawler.config.sources import OPEN_TO_ALL
+from crawler.crawl.run import connect
 from crawler.db import integrity
 from crawler.db.engine import is_in_wal_mode, opened, read
 from crawler.db.locks import take_locks
@@ -38,7 +39,6 @@ from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.ops.findings import Finding, fail, ok, warn
 from crawler.ops.schedule import GRACE_SECONDS
-from crawler.pipeline import connect
 from crawler.queries import runs
 from crawler.report.channels import Channel, TransportError
 from crawler.reporting.channels import channels_of

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from crawler.config.models import Settings
+from crawler.crawl.run import RunResult
 from crawler.db import conditions
 from crawler.db import targets as db_targets
 from crawler.db.conditions import StoredCondition
@@ -16,7 +17,6 @@ from crawler.db.filters import targets_by_id
 from crawler.domain.models import Target
 from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
 from crawler.ops.conditions import Fact, Found, Key, Memory, Standing, Trouble, steady
-from crawler.pipeline import RunResult
 
 
 class Remembered:

@@ -347,7 +347,7 @@ def test_internal_error(light: Driver, cloud: EmulatorServer, monkeypatch: pytes
     def bug(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("crawler.judging.PureJudge.read", bug)
+    monkeypatch.setattr("crawler.crawl.recorder.PureJudge.read", bug)
     result = light.configure(canary_account(cloud.url)).call("-vv", "run", code=70)
 
     assert "a bug" in result.stderr

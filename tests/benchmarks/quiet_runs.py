@@ -13,11 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select, text
 
+from crawler.crawl.worker import BATCH
 from crawler.db import outbox, targets
 from crawler.db.engine import begin, is_sqlite, read
 from crawler.db.schema import Base, Run
 from crawler.domain.models import END_OF_TIME, Reply, Target
-from crawler.observing import BATCH
 from tests.support.diary import PERIOD, Diary
 
 BODY_HASH = b"as before, always"[:16]

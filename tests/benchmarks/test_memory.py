@@ -25,7 +25,7 @@ def test_memory(large: Large, figures: Figures) -> None:
     large.server.churn(PROMISED.targets)
     changed = large.run()
     assert changed.summary["changes"]["appeared"] == PROMISED.targets
-    libraries = python("-c", "import aiohttp, sqlalchemy, pydantic, crawler.pipeline")
+    libraries = python("-c", "import aiohttp, sqlalchemy, pydantic, crawler.crawl.run")
 
     for case, ran in (("first run", large.first), ("unchanged run", unchanged), ("all changed", changed)):
         detail = f"{ran.seconds:.1f} s as a process, {PROMISED.targets:,} targets × {PROMISED.images} images"

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
+from crawler.crawl.run import RunResult
 from crawler.db.engine import begin, read
 from crawler.db.pruning import prune
 from crawler.db.schema import RunException
 from crawler.domain.objections import TOLERATED, Tolerable
 from crawler.domain.rows import HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.pipeline import RunResult
 from crawler.queries import changes, holds
 from crawler.queries import status as queries_status
 from tests.support.answers import NOON

@@ -14,11 +14,11 @@ from aiohttp import web
 from sqlalchemy import Engine
 
 from crawler.client.options import Timing
+from crawler.crawl.run import RunResult, crawl
 from crawler.db.engine import read
 from crawler.db.locks import take_locks
 from crawler.domain.parsing import MAX_DEPTH
 from crawler.errors import ExitCode
-from crawler.pipeline import RunResult, crawl
 from crawler.queries import changes as queries_changes
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status

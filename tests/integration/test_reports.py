@@ -16,11 +16,11 @@ import pytest
 
 from crawler.client.options import Timing
 from crawler.config.loader import load
+from crawler.crawl.run import crawl, report
 from crawler.db import outbox
 from crawler.db.engine import begin, opened
 from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.pipeline import crawl, report
 from crawler.reporting.desk import next_try
 from tests.support.driving import Driver, Ran, account
 from tests.support.smtp import HANG_UP, SILENCE, Mail, MailServer, mail_server

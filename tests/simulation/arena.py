@@ -24,10 +24,10 @@ from sqlalchemy import Connection, Engine
 
 from crawler.client.options import Timing
 from crawler.config.models import Limits
+from crawler.crawl.run import RunResult, crawl
 from crawler.db.engine import opened, read
 from crawler.domain.rows import ChangeRow
 from crawler.errors import ExitCode
-from crawler.pipeline import RunResult, crawl
 from crawler.queries import changes as queries_changes
 from crawler.queries import images
 from tests.simulation.grammar import MANNERS, SHOTS, TRUE, Manner, Shot, Truth, Wire

@@ -16,11 +16,11 @@ from sqlalchemy import Engine
 
 from crawler.client.options import Endpoint, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Limits
+from crawler.crawl.run import RunResult, crawl
 from crawler.db.engine import read
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.domain.targets import Selection
 from crawler.errors import EmptySelection
-from crawler.pipeline import RunResult, crawl
 from crawler.queries import changes as queries_changes
 from crawler.queries import holds, images, runs
 from tests.simulation.answers import oracle_rows, product_rows

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from crawler.client.options import Timing
 from crawler.config.models import AccountSettings, Limits
+from crawler.crawl.run import RunResult
 from crawler.emulator import EmulatorServer, Timeline
-from crawler.pipeline import RunResult
 from tests.simulation.cloud import Cloud, Witness
 from tests.simulation.model import Model
 from tests.simulation.run import START, Simulation, client_options

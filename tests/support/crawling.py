@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 
 from crawler.client.options import Timing
 from crawler.config.models import AccountSettings, Limits, Secret, Settings
+from crawler.crawl.run import RunResult, crawl
 from crawler.db.locks import take_locks
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY
-from crawler.pipeline import RunResult, crawl
 
 #: So fast that no test waits for a throttle.
 QUICK = Limits(rate=5_000, attempts=2, timeout_seconds=5)

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from crawler.crawl.recorder import Recorder
 from crawler.db import runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import begin
@@ -25,7 +26,6 @@ from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import Failure, FailureClass, Known, Reply, RunStatus, Snapshot, Target, Verdict
 from crawler.domain.objections import LastGood, objection
 from crawler.domain.parsing import parse
-from crawler.store.writer import Recorder
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 #: One run every quarter of an hour, as the scripts count the time.

@@ -49,7 +49,7 @@ def main(weight: str) -> None:
 
         import crawler.db.locks.postgresql
     if weight == "heavy":
-        import crawler.pipeline  # noqa: F401
+        import crawler.crawl.run  # noqa: F401
 
         "".encode("utf-8-sig")  # loads the codec, for those who run as a user that cannot read Python's own files
 
@@ -175,10 +175,10 @@ def _crawl_in_batches(order: dict[str, Any]) -> int:
     from crawler.cli.context import utc_now
     from crawler.client.options import Timing
     from crawler.config.loader import load
+    from crawler.crawl.run import crawl
     from crawler.db.engine import opened
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema
-    from crawler.pipeline import crawl
 
     settings = load(Path(order["words"][1]), None, os.environ)
     names = [account.name for account in settings.accounts]

@@ -21,7 +21,7 @@ from tests.support.house import ROOT
 Weight = Literal["light", "lock", "heavy"]
 
 #: What a run loads only once it holds the lock.
-NETWORK = ("aiohttp", "asyncio_throttle", "yarl", "crawler.client", "crawler.pipeline")
+NETWORK = ("aiohttp", "asyncio_throttle", "yarl", "crawler.client", "crawler.crawl.run")
 
 #: Loaded by Python at the start of a process: at its end it tells what was loaded.
 _HOOK = """

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from crawler.observing import ByteRoom
+from crawler.crawl.worker import ByteRoom
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
 

@@ -9,9 +9,9 @@ import pytest
 from crawler.client.discovery import Discovery
 from crawler.client.responses import Refusal
 from crawler.config.models import PlaceSettings
+from crawler.crawl.catalog import Survey, survey_of
 from crawler.domain.models import Catalog, Place, Project
 from crawler.domain.targets import Selection, expand
-from crawler.surveying import Survey, survey_of
 from tests.support.crawling import account_at
 
 HK, SG = Place("hk", "hk-02", 3002), Place("sg", "sg-01", 10005)

@@ -16,12 +16,12 @@ from crawler.client.fetcher import Fetcher
 from crawler.client.region_queue import Ask
 from crawler.client.throttle import RetryBudget
 from crawler.config.models import AccountSettings
+from crawler.crawl.recorder import Recorder
 from crawler.db.runs import PlannedTarget
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import Failure, Reply, Target
 from crawler.domain.targets import request_parameters
 from crawler.errors import CrawlerError
-from crawler.store.writer import Recorder
 
 #: Targets written in one transaction; fewer when they bring so many images that asking would have to wait for it.
 BATCH = 250

@@ -21,6 +21,10 @@ from sqlalchemy import Engine
 from crawler.client.api import ApiClient
 from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Settings
+from crawler.crawl.catalog import Survey, survey_all
+from crawler.crawl.plan import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
+from crawler.crawl.recorder import PureJudge, Recorder
+from crawler.crawl.worker import BATCH, Observing, Progress
 from crawler.db import outbox, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin, is_sqlite, read
@@ -30,12 +34,7 @@ from crawler.domain.models import Catalog, RunStatus, Target
 from crawler.domain.rows import NO_REPORTS, Deliveries, Notice, RunSummary
 from crawler.domain.targets import KnownTarget, Selection
 from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
-from crawler.judging import PureJudge
-from crawler.observing import BATCH, Observing, Progress
-from crawler.planning import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
 from crawler.queries import runs as queries_runs
-from crawler.store.writer import Recorder
-from crawler.surveying import Survey, survey_all
 
 Connect = Callable[[AccountSettings, Timing], ApiClient]
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from crawler.config.models import Settings
+from crawler.crawl.catalog import Survey
 from crawler.db import runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin
@@ -20,7 +21,6 @@ from crawler.domain.models import Catalog, Target
 from crawler.domain.rows import Notice
 from crawler.domain.targets import KnownTarget, Reconciliation, Selection, reconcile, unique_numbers
 from crawler.errors import EmptySelection
-from crawler.surveying import Survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
