@@ -30,6 +30,9 @@ from crawler.domain.subscriptions import Pin, Subscription
 from crawler.domain.timefmt import parse_duration, zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
+from crawler.notifications.due import digest_since
+from crawler.notifications.models import Rendered
+from crawler.notifications.rendering.render import render
 from crawler.queries import (
     changes as queries_changes,
 )
@@ -42,9 +45,6 @@ from crawler.queries import (
 from crawler.queries import (
     status as queries_status,
 )
-from crawler.report.render import render
-from crawler.report.values import Rendered
-from crawler.reporting.news import digest_since
 
 RUN_EVERY = timedelta(hours=6)
 #: What the demo's reader has in a node pool: the image that is re-issued twice.

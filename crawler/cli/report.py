@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from crawler.config.models import Settings
     from crawler.db.engine import Fence
-    from crawler.reporting.sending import Reported
+    from crawler.notifications.delivery import Reported
 
 T = TypeVar("T")
 
@@ -82,9 +82,9 @@ def preview(
     context: CliContext, names: tuple[str, ...], since: datetime | None, html_file: Path | None, eml_file: Path | None
 ) -> None:
     """Show what the next digest would say; nothing is sent, and nothing counts as told."""
-    from crawler.report.render import render
-    from crawler.reporting.channels import channels_of
-    from crawler.reporting.passes import preview as preview_digests
+    from crawler.notifications.channels.registry import channels_of
+    from crawler.notifications.delivery import preview as preview_digests
+    from crawler.notifications.rendering.render import render
 
     settings = _chosen(context.settings(), names)
     if (html_file or eml_file) and len(settings.reports) > 1:
@@ -118,7 +118,7 @@ def send(context: CliContext, names: tuple[str, ...], since: datetime | None) ->
     settings = _chosen(context.settings(), names)
 
     def work(engine: Engine, fence: Fence) -> Reported:
-        from crawler.reporting.passes import tell_again
+        from crawler.notifications.delivery import tell_again
 
         if since is None:
             return _send(context, settings, engine, fence)
@@ -261,7 +261,7 @@ def _send(
     import asyncio
 
     from crawler.client.options import Timing
-    from crawler.reporting.passes import send_reports
+    from crawler.notifications.delivery import send_reports
 
     timing = Timing(clock=context.clock)
     return asyncio.run(send_reports(settings, engine, fence, timing=timing, is_hurried=True, only=only, holds_all=True))

@@ -22,8 +22,8 @@ from crawler.config.schema import SECRET_KEYS, keys_of, split_url, tables
 from crawler.config.sources import Expanded, Findings, Location, path_of
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT
+from crawler.domain.subscriptions import APPRISE_MISSING
 from crawler.domain.suggest import did_you_mean
-from crawler.report.channels import APPRISE_MISSING
 
 _HTTP_CHANNELS = ("webhook", "feishu")
 

@@ -164,7 +164,7 @@ async def report(
     """
     if not settings.reports:
         return result
-    from crawler.reporting.passes import send_reports, waiting_reports
+    from crawler.notifications.delivery import send_reports, waiting_reports
 
     if not send:
         queued = waiting_reports(settings, engine, timing.clock, run_id=result.summary.run)

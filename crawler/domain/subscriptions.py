@@ -20,6 +20,10 @@ Language = Literal["en", "zh"]
 Urgency = Literal["pins"]
 
 DEFAULT_PATIENCE = timedelta(hours=1)
+#: Said where a report is configured, and where it is sent.
+APPRISE_MISSING = (
+    "the channel apprise needs a package that is not installed: pip install 'ucloud-image-crawler[apprise]'"
+)
 
 
 class Pin(NamedTuple):

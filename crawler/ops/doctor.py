@@ -37,11 +37,11 @@ from crawler.domain.objections import tolerance
 from crawler.domain.targets import configured_catalog, configured_projects, reconcile
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
+from crawler.notifications.channels.base import Channel, TransportError
+from crawler.notifications.channels.registry import channels_of
 from crawler.ops.findings import Finding, fail, ok, warn
 from crawler.ops.schedule import GRACE_SECONDS
 from crawler.queries import runs
-from crawler.report.channels import Channel, TransportError
-from crawler.reporting.channels import channels_of
 
 #: The Date header tells whole seconds, and an answer takes its time.
 SKEW_WARN = timedelta(seconds=30)

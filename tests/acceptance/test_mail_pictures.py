@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.report.render import render
+from crawler.notifications.rendering.render import render
 from tests.support.acceptance_table import Proven
 from tests.support.eventful import digest_of, eventful
 from tests.support.house import ROOT

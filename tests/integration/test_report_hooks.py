@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from crawler.emulator import run_in_thread
-from crawler.report.apprise import AppriseChannel, shortened
-from crawler.report.channels import Channel, Letter, Refusal, TransportError
-from crawler.report.feishu import LARGEST_BODY, FeishuChannel, escaped
-from crawler.report.hooks import HookOptions
-from crawler.report.values import Digest
-from crawler.report.webhook import MOST_CHANGES, WebhookChannel
+from crawler.notifications.channels.apprise import AppriseChannel, shortened
+from crawler.notifications.channels.base import Channel, Letter, Refusal, TransportError
+from crawler.notifications.channels.feishu import LARGEST_BODY, FeishuChannel, escaped
+from crawler.notifications.channels.http import HookOptions
+from crawler.notifications.channels.webhook import MOST_CHANGES, WebhookChannel
+from crawler.notifications.models import Digest
 from tests.support.driving import Driver, account
 from tests.support.eventful import NOW, digest_of, eventful
 from tests.support.hooks import PATH, Call, HookServer, Reply, hook_server

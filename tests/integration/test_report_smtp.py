@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from crawler.errors import ExitCode
-from crawler.report import email
-from crawler.report.channels import Refusal, TransportError, one_line
-from crawler.report.email import EmailChannel, SmtpOptions
+from crawler.notifications.channels import email
+from crawler.notifications.channels.base import Refusal, TransportError, one_line
+from crawler.notifications.channels.email import EmailChannel, SmtpOptions
 from tests.support.smtp import HANG_UP, SILENCE, MailServer, mail_server
 from tests.support.tls import make_tls
 

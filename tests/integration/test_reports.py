@@ -21,7 +21,7 @@ from crawler.db import outbox
 from crawler.db.engine import begin, opened
 from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.reporting.desk import next_try
+from crawler.notifications.delivery_store import next_try
 from tests.support.driving import Driver, Ran, account
 from tests.support.smtp import HANG_UP, SILENCE, Mail, MailServer, mail_server
 from tests.support.worlds import make_timeline

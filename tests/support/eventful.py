@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from crawler.report.digest import build_digest
-from crawler.report.message import compose
-from crawler.report.values import Digest, Told
+from crawler.notifications.channels.mime import compose
+from crawler.notifications.digest import build_digest
+from crawler.notifications.models import Digest, Told
 from tests.support.reporting import Story, at, subscribe, target
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

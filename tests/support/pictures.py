@@ -18,9 +18,9 @@ from pathlib import Path
 
 from crawler.db.engine import opened, read
 from crawler.demo import play
-from crawler.report.digest import build_digest
-from crawler.report.render import render
-from crawler.report.values import Digest, Told
+from crawler.notifications.digest import build_digest
+from crawler.notifications.models import Digest, Told
+from crawler.notifications.rendering.render import render
 from tests.support.house import ROOT
 from tests.support.reporting import facts_of, subscribe
 

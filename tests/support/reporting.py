@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
+from crawler.notifications.models import DigestFacts
 from crawler.queries import changes as queries_changes
 from crawler.queries import images, status
 from crawler.queries import runs as queries_runs
 from crawler.queries.holds import holds
-from crawler.report.values import DigestFacts
 
 #: When run 1 began; run *n* begins *n* - 1 hours later and takes a minute.
 BEGIN = datetime(2026, 11, 22, 11, tzinfo=UTC)

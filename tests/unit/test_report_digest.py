@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.domain.subscriptions import Subscription, Watch
-from crawler.report.digest import build_digest
-from crawler.report.values import Digest, DigestFacts, Line, Told
+from crawler.notifications.digest import build_digest
+from crawler.notifications.models import Digest, DigestFacts, Line, Told
 from tests.support.reporting import Story, at, subscribe, target
 
 KNOWN = Told(introduced=True)

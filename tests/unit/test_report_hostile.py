@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.domain.text import cell, plain, width
-from crawler.report.render import render
+from crawler.notifications.rendering.render import render
 from tests.support.eventful import digest_of, eventful, mail
 from tests.support.mails import ATTRIBUTES, ELEMENTS, content, parsed, part, read_html
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from crawler.report.digest import build_digest
-from crawler.report.message import message_id
-from crawler.report.render import LARGEST_HTML, render
-from crawler.report.values import Told
-from crawler.report.words import WORDS
-from crawler.report.words.phrases import Counted
+from crawler.notifications.channels.mime import message_id
+from crawler.notifications.digest import build_digest
+from crawler.notifications.i18n import WORDS
+from crawler.notifications.i18n.phrases import Counted
+from crawler.notifications.models import Told
+from crawler.notifications.rendering.render import LARGEST_HTML, render
 from tests.support.eventful import NOW, SENDER, digest_of, eventful, mail
 from tests.support.mails import ATTRIBUTES, ELEMENTS, content, parsed, part, read_html
 from tests.support.reporting import Story, at, subscribe, target

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from crawler.domain.subscriptions import Watch, parse_pin, pin_lines
-from crawler.report.digest import build_digest
-from crawler.report.values import PinLine, Told
+from crawler.notifications.digest import build_digest
+from crawler.notifications.models import PinLine, Told
 from tests.support.reporting import Story, at, subscribe, target
 
 KNOWN = Told(introduced=True)

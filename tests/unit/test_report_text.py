@@ -7,8 +7,8 @@ import re
 import pytest
 
 from crawler.domain.text import may_break, width
-from crawler.report.render import LONGEST_LINE, render
-from crawler.report.values import Told
+from crawler.notifications.models import Told
+from crawler.notifications.rendering.render import LONGEST_LINE, render
 from tests.support.eventful import digest_of
 from tests.support.reporting import Story
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.domain.text import cell, cell_of_sheet, csv_line, harmless, harmless_inside
-from crawler.report.render import render
+from crawler.notifications.rendering.render import render
 from tests.support.eventful import digest_of, eventful
 
 FORMULAS = [f"{start}SUM(1)" for start in "=+-@＝＋－＠﹦﹢﹣﹫"]

@@ -15,16 +15,12 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from crawler.errors import CrawlerError, ExitCode
-from crawler.report.values import Digest
+from crawler.notifications.models import Digest
 
 #: What did not work: the way to the other side, one recipient, or this very message.
 Scope = Literal["channel", "recipient", "message"]
 
 _LONGEST = 300
-#: Said where a report is configured, and where it is sent.
-APPRISE_MISSING = (
-    "the channel apprise needs a package that is not installed: pip install 'ucloud-image-crawler[apprise]'"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

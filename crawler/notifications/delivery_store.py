@@ -17,9 +17,9 @@ from crawler.config.models import ReportSettings
 from crawler.db import outbox
 from crawler.db.engine import Fence, begin, is_sqlite, read
 from crawler.db.outbox import Setback, Subscribed, Waiting
-from crawler.report.channels import Channel, Refusal
-from crawler.report.values import Digest
-from crawler.reporting.news import NO_NEWS, News, look_for_news
+from crawler.notifications.channels.base import Channel, Refusal
+from crawler.notifications.due import NO_NEWS, News, look_for_news
+from crawler.notifications.models import Digest
 
 #: After the first failure the next run tries again; then the pause doubles from here …
 FIRST_PAUSE = timedelta(minutes=5)

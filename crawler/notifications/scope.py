@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from crawler.domain.models import Target, name_fits, part_fits
 from crawler.domain.rows import ChangeRow, StatusRow
 from crawler.domain.subscriptions import Watch
-from crawler.report.values import DigestFacts
+from crawler.notifications.models import DigestFacts
 
 ProjectNames = Mapping[tuple[str, str], str]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crawler.domain.text import MESSAGE_LIMIT, plain
-from crawler.report.values import Digest, FieldChange, Gap, Held, Line, PinLine, Place
-from crawler.report.words.phrases import Dates, Span, Spans, Words, flat, joined, spans
+from crawler.notifications.i18n.phrases import Dates, Span, Spans, Words, flat, joined, spans
+from crawler.notifications.models import Digest, FieldChange, Gap, Held, Line, PinLine, Place
 
 ARROW = " → "
 _REFUSAL = re.compile(r"(?P<text>.*) \(RetCode (?P<code>\d+)(?:: (?P<meaning>.*))?\)", re.DOTALL)

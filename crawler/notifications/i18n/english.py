@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crawler.report.words.phrases import Counted, Words
+from crawler.notifications.i18n.phrases import Counted, Words
 
 ENGLISH = Words(
     day="{day} {name}",

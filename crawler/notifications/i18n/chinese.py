@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crawler.report.words.phrases import Counted, Words
+from crawler.notifications.i18n.phrases import Counted, Words
 
 CHINESE = Words(
     day="{month:02}-{day:02}",

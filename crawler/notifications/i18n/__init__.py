@@ -7,8 +7,8 @@ The languages: every phrase of a mail, once per language. A phrase that one of t
 from __future__ import annotations
 
 from crawler.domain.subscriptions import Language
-from crawler.report.words.chinese import CHINESE
-from crawler.report.words.english import ENGLISH
-from crawler.report.words.phrases import Words
+from crawler.notifications.i18n.chinese import CHINESE
+from crawler.notifications.i18n.english import ENGLISH
+from crawler.notifications.i18n.phrases import Words
 
 WORDS: dict[Language, Words] = {"en": ENGLISH, "zh": CHINESE}

@@ -12,11 +12,11 @@ from itertools import groupby
 from typing import Literal
 
 from crawler.domain.subscriptions import Language, Watch
-from crawler.report.rows import Limits, Row, Writer, writer
-from crawler.report.subject import subject
-from crawler.report.values import Digest, Introduction, Topic
-from crawler.report.words import WORDS
-from crawler.report.words.phrases import Span, spans
+from crawler.notifications.i18n import WORDS
+from crawler.notifications.i18n.phrases import Span, spans
+from crawler.notifications.models import Digest, Introduction, Topic
+from crawler.notifications.rendering.lines import Limits, Row, Writer, writer
+from crawler.notifications.rendering.subject import subject
 
 Tone = Literal["alarm", "bad", "warn", "good", "plain"]
 

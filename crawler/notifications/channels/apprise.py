@@ -17,11 +17,12 @@ from datetime import datetime
 from threading import Thread
 from typing import Any
 
-from crawler.report.channels import APPRISE_MISSING, Letter, Refusal
-from crawler.report.hooks import LIMITS, HookOptions, failure, identity_of, letter_of, view_of
-from crawler.report.render import as_text
-from crawler.report.values import Digest
-from crawler.report.words import WORDS
+from crawler.domain.subscriptions import APPRISE_MISSING
+from crawler.notifications.channels.base import Letter, Refusal
+from crawler.notifications.channels.http import LIMITS, HookOptions, failure, identity_of, letter_of, view_of
+from crawler.notifications.i18n import WORDS
+from crawler.notifications.models import Digest
+from crawler.notifications.rendering.render import as_text
 
 #: Longer texts are of no use in a chat.
 _LARGEST_TEXT = 8_000

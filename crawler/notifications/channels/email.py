@@ -21,9 +21,9 @@ from typing import Literal, NoReturn
 
 import aiosmtplib
 
-from crawler.report.channels import Letter, Refusal, Scope, TransportError, one_line
-from crawler.report.message import compose
-from crawler.report.values import Digest
+from crawler.notifications.channels.base import Letter, Refusal, Scope, TransportError, one_line
+from crawler.notifications.channels.mime import compose
+from crawler.notifications.models import Digest
 
 #: Lines of seven bits that no server has to touch; the same bytes each time.
 _POLICY = SMTP_POLICY.clone(cte_type="7bit")

@@ -5,10 +5,10 @@ The subject of a mail: the news itself, the worst first, in a line that a phone 
 from __future__ import annotations
 
 from crawler.domain.text import plain
-from crawler.report.folding import TOPICS
-from crawler.report.rows import Writer
-from crawler.report.values import Digest, Line, Topic
-from crawler.report.words.phrases import flat, spans
+from crawler.notifications.grouping import TOPICS
+from crawler.notifications.i18n.phrases import flat, spans
+from crawler.notifications.models import Digest, Line, Topic
+from crawler.notifications.rendering.lines import Writer
 
 #: Longer subjects are cut.
 LIMIT = 150

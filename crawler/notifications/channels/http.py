@@ -20,12 +20,12 @@ from typing import Any
 import aiohttp
 
 from crawler import __version__
-from crawler.report.channels import Letter, Scope, TransportError, one_line
-from crawler.report.message import message_id
-from crawler.report.rows import Limits
-from crawler.report.values import Digest
-from crawler.report.view import View, view
-from crawler.report.words import WORDS
+from crawler.notifications.channels.base import Letter, Scope, TransportError, one_line
+from crawler.notifications.channels.mime import message_id
+from crawler.notifications.i18n import WORDS
+from crawler.notifications.models import Digest
+from crawler.notifications.rendering.lines import Limits
+from crawler.notifications.rendering.view import View, view
 
 Clock = Callable[[], datetime]
 

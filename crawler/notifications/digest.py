@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from crawler.domain.subscriptions import Subscription
-from crawler.report.folding import fold
-from crawler.report.gaps import look
-from crawler.report.pinned import PinNews, look_at_pins
-from crawler.report.values import Coverage, Digest, DigestFacts, Introduction, Told
-from crawler.report.watching import Territory, wants_change
+from crawler.notifications.gap_lines import look
+from crawler.notifications.grouping import fold
+from crawler.notifications.models import Coverage, Digest, DigestFacts, Introduction, Told
+from crawler.notifications.pins import PinNews, look_at_pins
+from crawler.notifications.scope import Territory, wants_change
 
 
 def build_digest(

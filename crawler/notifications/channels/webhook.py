@@ -20,10 +20,20 @@ from typing import Any
 import aiohttp
 
 from crawler.domain.models import iso_utc
-from crawler.report.channels import Letter, Refusal
-from crawler.report.hooks import LIMITS, Clock, HookOptions, client, identity_of, letter_of, post, refuse, view_of
-from crawler.report.render import as_text
-from crawler.report.values import Digest
+from crawler.notifications.channels.base import Letter, Refusal
+from crawler.notifications.channels.http import (
+    LIMITS,
+    Clock,
+    HookOptions,
+    client,
+    identity_of,
+    letter_of,
+    post,
+    refuse,
+    view_of,
+)
+from crawler.notifications.models import Digest
+from crawler.notifications.rendering.render import as_text
 
 #: The full list of changes ends here; `changes_left_out` says how many more there were.
 MOST_CHANGES = 1000

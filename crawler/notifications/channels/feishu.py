@@ -19,8 +19,8 @@ from typing import Any
 
 import aiohttp
 
-from crawler.report.channels import Letter, Refusal, Scope, one_line
-from crawler.report.hooks import (
+from crawler.notifications.channels.base import Letter, Refusal, Scope, one_line
+from crawler.notifications.channels.http import (
     LIMITS,
     Answer,
     Clock,
@@ -33,11 +33,11 @@ from crawler.report.hooks import (
     refuse,
     view_of,
 )
-from crawler.report.rows import Row
-from crawler.report.values import Digest
-from crawler.report.view import Section, Tone, View
-from crawler.report.words import WORDS
-from crawler.report.words.phrases import Spans
+from crawler.notifications.i18n import WORDS
+from crawler.notifications.i18n.phrases import Spans
+from crawler.notifications.models import Digest
+from crawler.notifications.rendering.lines import Row
+from crawler.notifications.rendering.view import Section, Tone, View
 
 #: The robot refuses more; signature and envelope included.
 LARGEST_BODY = 20_000

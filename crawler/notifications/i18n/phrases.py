@@ -14,7 +14,7 @@ from string import Formatter
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from crawler.report.values import Between, PinState, Topic
+from crawler.notifications.models import Between, PinState, Topic
 
 SpanKind = Literal["text", "id", "strong"]
 

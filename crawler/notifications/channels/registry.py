@@ -8,12 +8,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from crawler.config.models import ReportSettings, Settings, SmtpSettings
-from crawler.report.apprise import AppriseChannel
-from crawler.report.channels import Channel
-from crawler.report.email import EmailChannel, SmtpOptions
-from crawler.report.feishu import FeishuChannel
-from crawler.report.hooks import HookOptions
-from crawler.report.webhook import WebhookChannel
+from crawler.notifications.channels.apprise import AppriseChannel
+from crawler.notifications.channels.base import Channel
+from crawler.notifications.channels.email import EmailChannel, SmtpOptions
+from crawler.notifications.channels.feishu import FeishuChannel
+from crawler.notifications.channels.http import HookOptions
+from crawler.notifications.channels.webhook import WebhookChannel
 
 Clock = Callable[[], datetime]
 

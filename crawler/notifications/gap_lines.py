@@ -14,8 +14,8 @@ from datetime import datetime
 from crawler.domain.models import Target
 from crawler.domain.rows import FailureRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Subscription
-from crawler.report.values import Coverage, DigestFacts, Gap, Held, Told, target_key
-from crawler.report.watching import Part, Territory, Zone, wants_name, zone_of
+from crawler.notifications.models import Coverage, DigestFacts, Gap, Held, Told, target_key
+from crawler.notifications.scope import Part, Territory, Zone, wants_name, zone_of
 
 _SEEN = ("ok", "held")
 Failures = Mapping[Target, FailureRow]

@@ -18,10 +18,10 @@ import css_inline
 import jinja2
 
 from crawler.domain.text import cell, csv_line, harmless_inside, may_break, padded, plain, width
-from crawler.report.rows import Limits, Row
-from crawler.report.values import Digest, Rendered
-from crawler.report.view import Section, View, view
-from crawler.report.words.phrases import flat
+from crawler.notifications.i18n.phrases import flat
+from crawler.notifications.models import Digest, Rendered
+from crawler.notifications.rendering.lines import Limits, Row
+from crawler.notifications.rendering.view import Section, View, view
 
 #: Mail programs cut what is longer: Gmail does at 102 kB.
 LARGEST_HTML = 90_000
@@ -51,7 +51,7 @@ def render(digest: Digest, *, largest: int = LARGEST_HTML) -> Rendered:
 @cache
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("crawler.report"),
+        loader=jinja2.PackageLoader("crawler.notifications.rendering"),
         autoescape=jinja2.select_autoescape(("html.j2",), ("txt.j2",), default=True),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

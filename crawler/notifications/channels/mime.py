@@ -20,8 +20,8 @@ from email.utils import format_datetime, getaddresses, parseaddr
 
 from crawler.domain.models import digest_of
 from crawler.domain.text import plain
-from crawler.report.render import LARGEST_HTML, render
-from crawler.report.values import Digest
+from crawler.notifications.models import Digest
+from crawler.notifications.rendering.render import LARGEST_HTML, render
 
 #: Everything travels in seven bits: not every server on the way takes eight.
 _POLICY = SMTP.clone(cte_type="7bit")

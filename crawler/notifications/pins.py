@@ -14,9 +14,9 @@ from datetime import datetime
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
-from crawler.report.folding import between
-from crawler.report.values import Between, DigestFacts, PinLine, PinState, Told, target_key
-from crawler.report.watching import Territory, zone_of
+from crawler.notifications.grouping import between
+from crawler.notifications.models import Between, DigestFacts, PinLine, PinState, Told, target_key
+from crawler.notifications.scope import Territory, zone_of
 
 #: Most severe first.
 STATES: tuple[PinState, ...] = (

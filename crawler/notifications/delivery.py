@@ -1,34 +1,165 @@
 """
-Sending: what waits is handed to the channels, report by report.
-
-Digests that somebody still waits for go first, then what is new becomes one digest. A recipient that a digest does not
-reach gets no newer one before it, and blocks nobody else; a way that is dead is tried once per pass. What is accepted
-is noted before the connection is closed.
+Composing what is due and sending what waits: one pass over all subscriptions, and each delivery's fate.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
-from crawler.config.models import ReportSettings
+from sqlalchemy import Connection, Engine
+
+from crawler.client.options import Timing
+from crawler.config.models import ReportSettings, Settings
+from crawler.db import outbox, targets
+from crawler.db.engine import Fence, begin, read
 from crawler.db.outbox import Waiting
 from crawler.domain.rows import Deliveries
 from crawler.errors import DatabaseUnavailable
-from crawler.report.channels import Channel, Refusal, Session, TransportError
-from crawler.reporting.desk import Desk, Job
+from crawler.notifications.channels.base import Channel, Refusal, Session, TransportError
+from crawler.notifications.channels.registry import channels_of
+from crawler.notifications.delivery_store import Bounds, Desk, Job
+from crawler.notifications.due import digest_since, look_for_news
+from crawler.notifications.models import Digest
+
+#: After its deadline a sender ends its last letter, and has surely ended then.
+MARGIN = timedelta(minutes=1)
+
+T = TypeVar("T")
+
+
+async def send_reports(
+    settings: Settings,
+    engine: Engine,
+    fence: Fence,
+    *,
+    timing: Timing,
+    stop: asyncio.Event | None = None,
+    run_id: int | None = None,
+    is_hurried: bool = False,
+    only: Collection[int] | None = None,
+    holds_all: bool = False,
+) -> Reported:
+    """
+    Send what waits, and what is new after *run_id* (None: the last run); say how that went.
+
+    With *is_hurried* nothing waits for its schedule or its next try. With *only* just these digests are tried, and
+    nothing new is made. *holds_all*: the locks are those of the whole database, not of the configured accounts alone.
+    """
+    now = timing.clock()
+    seconds = settings.report_deadline_seconds
+    with read(engine) as conn:
+        names = None if holds_all else [account.name for account in settings.accounts]
+        account_ids = targets.find_accounts(conn, names).values()
+    bounds = Bounds(
+        run_id=run_id,
+        account_ids=frozenset(account_ids),
+        until=now + timedelta(seconds=seconds) + MARGIN,
+        stale_after=settings.stale_after,
+        is_hurried=is_hurried,
+        only=None if only is None else frozenset(only),
+    )
+    with ThreadPoolExecutor(1, thread_name_prefix="database") as thread:
+
+        async def in_thread(work: Callable[..., T], *args: Any) -> T:
+            return await asyncio.get_running_loop().run_in_executor(thread, partial(work, *args))
+
+        sending = Sending(
+            Desk(engine, fence, timing.clock, bounds),
+            channels_of(settings, timing.clock),
+            in_thread,
+            monotonic=timing.monotonic,
+            deadline=timing.monotonic() + seconds,
+            stop=stop,
+        )
+        return await sending.run(settings.reports)
+
+
+def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, *, since: datetime) -> list[int]:
+    """
+    Compose for each report a digest of what was recorded since a moment, told or not; give the ids of the digests.
+
+    What the reports have been told stays as it is. They are sent by `send_reports(…, only=ids)`.
+    """
+    channels = channels_of(settings, lambda: now)
+    ids: list[int] = []
+    for report in settings.reports:
+        with read(engine) as conn:
+            state = outbox.subscribed(conn, report.name)
+            digest = digest_since(conn, report.subscription, since, now=now, stale_after=settings.stale_after)
+        if digest is None or state is None:
+            continue
+        channel = channels[report.way]
+        letter = channel.compose(digest, report.to, now, copy=f"{int(now.timestamp())}")
+        with begin(engine, fence) as conn:
+            digest_id = outbox.add_digest(
+                conn,
+                state.subscription_id,
+                kind="again",
+                channel=report.channel,
+                runs=(digest.first_run, digest.last_run),
+                message_id=letter.message_id,
+                subject=letter.subject,
+                content=letter.content,
+                recipients=channel.addresses(report.to),
+                queued_at=now,
+                now=now,
+            )
+        ids.append(digest_id)
+    return ids
+
+
+def preview(
+    settings: Settings, conn: Connection, now: datetime, *, since: datetime | None = None
+) -> list[tuple[ReportSettings, Digest]]:
+    """Give what each report would be told now, or of everything *since* a moment; those with nothing are left out."""
+    found = []
+    for report in settings.reports:
+        subscription = report.subscription
+        if since is not None:
+            digest = digest_since(conn, subscription, since, now=now, stale_after=settings.stale_after)
+        else:
+            state = outbox.subscribed(conn, report.name) or outbox.stranger(report.name)
+            digest = look_for_news(
+                conn, subscription, state, run_id=None, now=now, stale_after=settings.stale_after, is_hurried=True
+            ).digest
+        if digest is not None:
+            found.append((report, digest))
+    return found
+
+
+def waiting_reports(settings: Settings, engine: Engine, clock: Callable[[], datetime], *, run_id: int) -> int:
+    """Count the reports that have something to tell after *run_id*, and send nothing."""
+    count = 0
+    with read(engine) as conn:
+        for report in settings.reports:
+            state = outbox.subscribed(conn, report.name)
+            if state is not None:
+                news = look_for_news(
+                    conn,
+                    report.subscription,
+                    state,
+                    run_id=run_id,
+                    now=clock(),
+                    stale_after=settings.stale_after,
+                    is_hurried=True,
+                )
+                count += news.digest is not None
+    return count
+
 
 #: How long a letter in hand may take once the sender is to stop.
 GRACE_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class InThread(Protocol):

@@ -1,0 +1,3 @@
+"""A digest in words and layouts. Pure."""
+
+from __future__ import annotations
