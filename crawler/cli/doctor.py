@@ -13,7 +13,7 @@ from crawler.domain.text import visible
 from crawler.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
-    from crawler.ops.findings import Finding
+    from crawler.ops.doctor import Finding
 
 
 @click.command()
@@ -26,7 +26,7 @@ def doctor(context: CliContext, as_json: bool, test_mail: str | None) -> ExitCod
 
     Each check is ok, warn or fail, with the fix; exit 1 when one fails. Changes nothing.
     """
-    from crawler.ops.findings import told, worst
+    from crawler.ops.doctor import told, worst
 
     findings = []
     for finding in _examined(context, test_mail):
@@ -40,7 +40,7 @@ def doctor(context: CliContext, as_json: bool, test_mail: str | None) -> ExitCod
 
 
 def _examined(context: CliContext, test_mail: str | None) -> Iterator[Finding]:
-    from crawler.ops.findings import fail
+    from crawler.ops.doctor import fail
 
     try:
         settings = context.settings(quiet=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from crawler.db.engine import Fence
     from crawler.domain.models import Target
     from crawler.domain.targets import Selection
-    from crawler.ops.ping import Switch
+    from crawler.ops.healthcheck_ping import Switch
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _locked(
 
 def _switch(settings: Settings, *, is_whole: bool) -> Switch:
     # Loads the standard library's HTTP client, which a run that is too early does without.
-    from crawler.ops.ping import Switch
+    from crawler.ops.healthcheck_ping import Switch
 
     return Switch(settings.ping.reveal() if settings.ping is not None and is_whole else None)
 
@@ -134,7 +134,7 @@ def _is_watched(context: CliContext) -> bool:
 
 def _has_outlived(settings: Settings, since: datetime, now: datetime) -> bool:
     """Return whether a run that took the lock then should have ended by its own deadlines."""
-    from crawler.ops.schedule import GRACE_SECONDS
+    from crawler.ops.deploy import GRACE_SECONDS
 
     deadline = max(account.limits.run_deadline_seconds for account in settings.accounts)
     return (now - since).total_seconds() > deadline + settings.report_deadline_seconds + GRACE_SECONDS
@@ -142,7 +142,7 @@ def _has_outlived(settings: Settings, since: datetime, now: datetime) -> bool:
 
 def _tell(context: CliContext, result: RunResult, news: str) -> None:
     """Say to a person how the run went; where nobody watches only what is news."""
-    from crawler.ops.telling import told
+    from crawler.ops.cron_notice import told
 
     is_done = result.exit_code == ExitCode.DONE and not result.report_problems
     if context.log_format == "json":

@@ -17,7 +17,7 @@ from crawler.errors import UsageError
 
 if TYPE_CHECKING:
     from crawler.config.models import Settings
-    from crawler.ops.schedule import Installation
+    from crawler.ops.deploy import Installation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +44,7 @@ def schedule() -> None:
 @pass_cli
 def cron(context: CliContext, minutes: int) -> None:
     """Print a crontab: `crawler schedule cron | crontab -`, or add its last line to yours."""
-    from crawler.ops.schedule import cron as render
+    from crawler.ops.deploy import cron as render
 
     installation = _installation(context, minutes)
     write_out([render(installation)])
@@ -62,7 +62,7 @@ def cron(context: CliContext, minutes: int) -> None:
 @pass_cli
 def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
     """Print a hardened service and its timer."""
-    from crawler.ops.schedule import systemd_service, systemd_timer
+    from crawler.ops.deploy import systemd_service, systemd_timer
 
     installation = _installation(context, minutes)
     files = {"crawler.service": systemd_service(installation), "crawler.timer": systemd_timer(installation)}
@@ -84,7 +84,7 @@ def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
 @pass_cli
 def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
     """Print a CronJob that never runs twice at once, and never runs a failed run again."""
-    from crawler.ops.schedule import kubernetes as render
+    from crawler.ops.deploy import kubernetes as render
 
     write_out([render(_installation(context, minutes, image))])
 
@@ -93,7 +93,7 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
     from crawler import __version__
     from crawler.config.display import Needs, needs_of
     from crawler.db.url import parse_address
-    from crawler.ops.schedule import Installation
+    from crawler.ops.deploy import Installation
 
     settings = context.settings()
     source = settings.source

@@ -1,22 +1,26 @@
-"""After a whole run: what is news for the person who reads cron's mails, and the metrics file."""
+"""
+What follows a run: metrics, the healthcheck ping, and the facts both are made of.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, func, select
 
 from crawler.config.models import Settings
 from crawler.crawl.run import RunResult
 from crawler.db.engine import Fence, read
-from crawler.ops import facts
-from crawler.ops.conditions import compare, paragraph
-from crawler.ops.metrics import exposition
+from crawler.db.schema import Delivery, Hold, Recipient, Run
+from crawler.ops.cron_notice import compare, paragraph
+from crawler.ops.metrics import Gauges, exposition
 from crawler.ops.remembering import Remembered
+from crawler.queries import status
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ def write_metrics(settings: Settings, engine: Engine, result: RunResult, *, now:
     if settings.metrics_textfile is None:
         return
     with read(engine) as conn:
-        gauges = facts.gauges(conn, now=now, rates=result.rates)
+        gauges = gauges_of(conn, now=now, rates=result.rates)
     try:
         write_atomically(settings.metrics_textfile, exposition(result.summary, int(result.exit_code), gauges))
     except OSError as exc:
@@ -61,3 +65,22 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def gauges_of(conn: Connection, *, now: datetime, rates: Mapping[str, float]) -> Gauges:
+    """Give what the database knows beyond the last run."""
+    asked = [row for row in status.status(conn, now=now, include_retired=False) if row.outcome != "denied"]
+    seen = [row.last_ok_at for row in asked if row.last_ok_at is not None]
+    complete = select(func.max(Run.finished_at)).where(Run.status == "complete", ~Run.restricted)
+    waiting = [
+        select(func.count()).select_from(Delivery).where(Delivery.settled_at.is_(None)),
+        select(func.count()).select_from(Recipient).where(Recipient.state == "waiting"),
+    ]
+    return Gauges(
+        last_success_at=conn.execute(complete).scalar_one(),
+        holds=conn.execute(select(func.count()).select_from(Hold).where(Hold.status == "open")).scalar_one(),
+        oldest_observed_at=min(seen, default=None),
+        never_observed=len(asked) - len(seen),
+        outbox=sum(conn.execute(statement).scalar_one() for statement in waiting),
+        rates=rates,
+    )

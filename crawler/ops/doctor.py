@@ -1,8 +1,5 @@
 """
-What may be wrong with an installation, each looked at for real: files, the clock, the cloud, the database, the mail.
-
-Nothing is changed: the locks are taken for a moment, the cloud is asked what discovery asks, and a mail is sent only
-when somebody asked for one.
+What is wrong with an installation, and the fix: one finding per check, each with its state.
 """
 
 from __future__ import annotations
@@ -11,13 +8,15 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
+from typing import Any, Literal
 from zoneinfo import available_timezones
 
 from crawler.client.api import ApiClient, NetworkFailure
@@ -39,8 +38,7 @@ from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
 from crawler.notifications.channels.registry import channels_of
-from crawler.ops.findings import Finding, fail, ok, warn
-from crawler.ops.schedule import GRACE_SECONDS
+from crawler.ops.deploy import GRACE_SECONDS
 from crawler.queries import runs
 
 #: The Date header tells whole seconds, and an answer takes its time.
@@ -382,3 +380,61 @@ def _textfile(settings: Settings) -> Iterator[Finding]:
         yield warn("metrics", f"{path.name} does not end in .prom, so node_exporter ignores it", "rename textfile")
     else:
         yield ok("metrics", f"written to {path}")
+
+
+State = Literal["ok", "warn", "fail"]
+_ORDER: dict[State, int] = {"ok": 0, "warn": 1, "fail": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The outcome of one check."""
+
+    check: str
+    state: State
+    message: str
+    #: What to do about it; empty where all is fine.
+    fix: str = ""
+    #: The account, file or server it is about.
+    about: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give one element of `doctor --json`."""
+        return {
+            "check": self.check,
+            "about": self.about,
+            "state": self.state,
+            "message": self.message,
+            "fix": self.fix,
+        }
+
+
+def ok(check: str, message: str, *, about: str = "") -> Finding:
+    """Say that a check found nothing wrong."""
+    return Finding(check=check, state="ok", message=message, about=about)
+
+
+def warn(check: str, message: str, fix: str, *, about: str = "") -> Finding:
+    """Say what will do for now."""
+    return Finding(check=check, state="warn", message=message, fix=fix, about=about)
+
+
+def fail(check: str, message: str, fix: str, *, about: str = "") -> Finding:
+    """Say what keeps runs from working."""
+    return Finding(check=check, state="fail", message=message, fix=fix, about=about)
+
+
+def worst(findings: Iterable[Finding]) -> State:
+    """Give the worst state among *findings*."""
+    return max((finding.state for finding in findings), key=_ORDER.__getitem__, default="ok")
+
+
+def told(findings: Iterable[Finding]) -> list[str]:
+    """Tell the findings to a person, the fixes indented below."""
+    lines = []
+    for finding in findings:
+        about = f"{finding.about}: " if finding.about else ""
+        lines.append(f"{finding.state:<4}  {finding.check:<13}  {about}{finding.message}")
+        if finding.fix:
+            lines.append(f"{'':21}→ {finding.fix}")
+    return lines

@@ -16,7 +16,7 @@ from crawler.db.engine import Fence, begin
 from crawler.db.filters import targets_by_id
 from crawler.domain.models import Target
 from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
-from crawler.ops.conditions import Fact, Found, Key, Memory, Standing, Trouble, steady
+from crawler.ops.cron_notice import Fact, Found, Key, Memory, Standing, Trouble, steady
 
 
 class Remembered:

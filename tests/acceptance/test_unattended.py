@@ -14,7 +14,7 @@ import pytest
 
 from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.ops.ping import address
+from crawler.ops.healthcheck_ping import address
 from tests.support.driving import Driver, account, asked
 from tests.support.smtp import mail_server
 from tests.support.strangers import stranger

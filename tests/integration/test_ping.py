@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from crawler.ops.ping import Switch
+from crawler.ops.healthcheck_ping import Switch
 from tests.support.hooks import Call, Reply, hook_server
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from crawler import History
 from crawler.db.engine import read
-from crawler.ops.telling import told
+from crawler.ops.cron_notice import told
 from crawler.queries import runs
 from tests.support.command import call, rows
 from tests.support.diary import Diary, target

@@ -10,7 +10,7 @@ import pytest
 
 from crawler.domain.models import Target
 from crawler.domain.rows import RunSummary
-from crawler.ops.conditions import Fact, Found, Memory, Trouble, compare, paragraph, steady
+from crawler.ops.cron_notice import Fact, Found, Memory, Trouble, compare, paragraph, steady
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ZERO = dict.fromkeys(("total", "ok", "held", "denied", "failed", "skipped"), 0)

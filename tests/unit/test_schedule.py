@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from crawler.errors import UsageError
-from crawler.ops.schedule import EXAMPLE, Installation, cron, kubernetes, systemd_service, systemd_timer
+from crawler.ops.deploy import EXAMPLE, Installation, cron, kubernetes, systemd_service, systemd_timer
 from tests.support.house import text_of
 
 ODD = replace(

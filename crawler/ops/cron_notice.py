@@ -1,15 +1,11 @@
 """
-What a run under cron says: a condition that begins, changes or ends is one paragraph; one that merely lasts is nothing.
-
-Pure. What was told of conditions that have not ended is remembered between runs (`Standing`) and compared with what a
-run found. A condition of targets is what goes wrong in the same way in one region of one account, or what keeps the
-account from being asked. Of a target that a run did not ask nothing new is known: what was told of it stands.
+What a run says: under cron what begins, changes or ends, once; to a person who watches, all of it. Pure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Literal
@@ -336,3 +332,46 @@ def _span(since: datetime, at: datetime) -> str:
     minutes = max(1, round((at - since).total_seconds() / 60))
     hours, days = round(minutes / 60), round(minutes / 1440)
     return f"{minutes} min" if minutes < 120 else f"{hours} h" if hours < 48 else f"{days} days"
+
+
+#: Reasons of failures that are told one by one; the rest are counted.
+TOLD_FAILURES = 8
+
+
+def told(summary: RunSummary) -> str:
+    """Tell a run to a person: one line, then why targets failed, then what was noticed."""
+    counts = summary.targets
+    outcomes = ", ".join(
+        f"{counts[name]} {name}" for name in ("ok", "held", "denied", "failed", "skipped") if counts[name]
+    )
+    news = ", ".join(f"{count} {event.replace('_', ' ')}" for event, count in summary.told_changes().items() if count)
+    if summary.baseline["targets"]:
+        baseline = f"baseline of {summary.baseline['images']} images at {summary.baseline['targets']} targets"
+        news = f"{baseline}; {news}" if news else baseline
+    seconds = (summary.finished_at - summary.started_at).total_seconds() if summary.finished_at else 0
+    lines = [
+        f"Run {summary.run} {summary.status} in {seconds:.0f} s: {outcomes or 'no targets'}; {news or 'no changes'}."
+    ]
+    lines += _grouped(
+        (f"{failure.outcome}: {failure.message}", failure.target, failure.request_uuid)
+        for failure in summary.failures
+        if failure.outcome in ("failed", "skipped", "held")
+    )
+    lines += [f"  note: {notice}" for notice in summary.notices]
+    return "\n".join(lines)
+
+
+def _grouped(failures: Iterator[tuple[str, Target, str]]) -> list[str]:
+    """Give a line for each reason, with the first target, its request's id and how many more targets there are."""
+    by_reason: dict[str, list[tuple[Target, str]]] = {}
+    for reason, target, request_uuid in failures:
+        by_reason.setdefault(reason, []).append((target, request_uuid))
+    lines = []
+    for reason, asked in list(by_reason.items())[:TOLD_FAILURES]:
+        (target, request_uuid), *others = asked
+        more = f" and {len(others)} more" if others else ""
+        request = f" [{request_uuid}]" if request_uuid else ""
+        lines.append(f"  {target}{more}: {reason}{request}")
+    if len(by_reason) > TOLD_FAILURES:
+        lines.append(f"  and {len(by_reason) - TOLD_FAILURES} more reasons: crawler status")
+    return lines
