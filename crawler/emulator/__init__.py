@@ -8,11 +8,7 @@ tests speak to it over real sockets. `timeline.py` documents the file format, `s
 from __future__ import annotations
 
 from crawler.emulator.builtin import BUILTIN, demo, demo_path, image_history, region_history
-from crawler.emulator.exchange import LoggedRequest
-from crawler.emulator.reading import load_timeline, parse_timeline
-from crawler.emulator.server import EmulatorOptions, EmulatorServer
-from crawler.emulator.threads import run_in_thread
-from crawler.emulator.timeline import (
+from crawler.emulator.scenario import (
     EXAMPLE_PRIVATE_KEY,
     EXAMPLE_PUBLIC_KEY,
     QUIRKS,
@@ -23,6 +19,8 @@ from crawler.emulator.timeline import (
     World,
     Zone,
 )
+from crawler.emulator.scenario_loader import load_timeline, parse_timeline
+from crawler.emulator.server import EmulatorOptions, EmulatorServer, LoggedRequest, run_in_thread
 
 __all__ = [
     "BUILTIN",

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crawler.emulator.reading import load_timeline, parse_timeline
-from crawler.emulator.timeline import Timeline
+from crawler.emulator.scenario import Timeline
+from crawler.emulator.scenario_loader import load_timeline, parse_timeline
 
 _DATA = Path(__file__).parent / "data"
 

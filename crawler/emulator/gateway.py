@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from crawler.emulator.answers import Refusal
+from crawler.emulator.responses import Refusal
+from crawler.emulator.scenario import EmulatedAccount
 from crawler.emulator.signature import flatten, is_signed_by
-from crawler.emulator.timeline import EmulatedAccount
 
 
 class SlidingWindow:

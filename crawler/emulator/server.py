@@ -1,23 +1,25 @@
 """
-The server: aiohttp around the gateway and the answers, with scripted faults and a request log.
+The emulated cloud's server: requests in, answers out, each logged; in the caller's loop or in a thread of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from crawler.emulator.answers import Answers, Refusal, refusal_body
-from crawler.emulator.exchange import Exchange, LoggedRequest
 from crawler.emulator.gateway import Gateway, decode
-from crawler.emulator.timeline import EmulatedAccount, Fault, Timeline, World
+from crawler.emulator.responses import Answers, Refusal, refusal_body
+from crawler.emulator.scenario import EmulatedAccount, Fault, Timeline, World
 
 _HTML = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
@@ -299,3 +301,106 @@ class EmulatorServer:
         exchange.is_logged = True
         if self.options.keep_log:
             self.log.append(exchange.logged(ret_code, status))
+
+
+_SECRETS = frozenset({"PublicKey", "Signature", "PrivateKey", "SecurityToken", "Password"})
+
+
+class LoggedRequest(NamedTuple):
+    """One request as it arrived, without keys and signatures."""
+
+    #: Monotonic seconds, when the headers were in.
+    at: float
+    step: int
+    account: str
+    action: str
+    project: str
+    region: str
+    zone: str
+    #: 1 for the first request of its target in this step; 0 where the request did not get that far.
+    attempt: int
+    #: None where the answer had none (a fault of HTTP or of the connection).
+    ret_code: int | None
+    #: 0 where there was none: the connection was closed, or the client gave up.
+    status: int
+    request_uuid: str
+    user_agent: str
+    #: The rest of the parameters, flat.
+    params: Mapping[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """What is known of a request while it is answered."""
+
+    arrived: float
+    step: int
+    action: str
+    request_uuid: str
+    user_agent: str
+    params: dict[str, Any]
+    account: str = ""
+    attempt: int = 0
+    is_logged: bool = False
+
+    def logged(self, ret_code: int | None, status: int) -> LoggedRequest:
+        """Give the line of the log, without keys and signatures."""
+        params = {name: str(value) for name, value in self.params.items() if name not in _SECRETS}
+        return LoggedRequest(
+            at=self.arrived,
+            step=self.step,
+            account=self.account,
+            action=self.action,
+            project=params.get("ProjectId", ""),
+            region=params.get("Region", ""),
+            zone=params.get("Zone", ""),
+            attempt=self.attempt,
+            ret_code=ret_code,
+            status=status,
+            request_uuid=self.request_uuid,
+            user_agent=self.user_agent,
+            params=params,
+        )
+
+
+@contextmanager
+def run_in_thread(
+    timeline: Timeline,
+    options: EmulatorOptions | None = None,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Iterator[EmulatorServer]:
+    """Run a server in a thread with its own event loop, for callers that have none; it is gone when the block ends."""
+    server = EmulatorServer(timeline, options, sleep=sleep)
+    started = threading.Event()
+    failures: list[BaseException] = []
+    ends: list[Callable[[], object]] = []
+
+    async def serve() -> None:
+        end = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        async with server:
+            ends.append(lambda: loop.call_soon_threadsafe(end.set))
+            started.set()
+            await end.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as exc:  # noqa: BLE001 - handed to the caller below
+            failures.append(exc)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=run, name="emulator", daemon=True)
+    thread.start()
+    started.wait()
+    try:
+        if not failures:
+            yield server
+    finally:
+        for end in ends:
+            end()
+        thread.join()
+    if failures:
+        raise failures[0]

@@ -22,7 +22,7 @@ from crawler.client.api import ApiClient, NetworkFailure, Room
 from crawler.client.cancellation import Brake
 from crawler.client.responses import Answer
 from crawler.emulator import EmulatedAccount, Fault
-from crawler.emulator.answers import Answers, Refusal, refusal_body
+from crawler.emulator.responses import Answers, Refusal, refusal_body
 from tests.simulation.lies import Heard, Lie, heard_of
 from tests.simulation.model import Key, Model, Spot, Stated
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler.emulator import QUIRKS, run_in_thread
-from crawler.emulator.timeline import FaultEffect
+from crawler.emulator.scenario import FaultEffect
 from tests.simulation.lies import WAYS
 from tests.simulation.seeds import Game, Played, play, play_on_all_cores, play_seeds, told, total
 from tests.simulation.sockets import SocketSimulation, empty_timeline, over_sockets

@@ -4,7 +4,7 @@ Makes timelines for the emulator in a few lines.
     make_timeline(zones={"hk-02": {"uimage-a": "CentOS 7.6"}}, steps=[{"remove": {"hk-02": ["uimage-a"]}}])
 
 A zone's images are `{image_id: name}`, or records as the API sends them, or whole sets; its region is its name without
-the last part. Everything else is the format of `crawler.emulator.timeline`, passed on as it is.
+the last part. Everything else is the format of `crawler.emulator.scenario`, passed on as it is.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crawler.emulator import BUILTIN, EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, QUIRKS, load_timeline, parse_timeline
-from crawler.emulator import timeline as format_page
+from crawler.emulator import scenario as format_page
 from crawler.emulator.builtin import demo_path, published_images, published_regions
 from crawler.errors import ConfigurationError
 from tests.support.worlds import make_timeline, make_zone

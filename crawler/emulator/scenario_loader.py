@@ -1,5 +1,5 @@
 """
-JSON in, `Timeline` out: every problem of a file is reported, one sentence each, and the steps are unrolled into worlds.
+A scenario file in, a `Timeline` out, or every problem of it at once. The faults it may script are documented here.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from crawler.config.textfiles import read_text
-from crawler.emulator.faults import read_fault
-from crawler.emulator.problems import Problems
-from crawler.emulator.timeline import (
+from crawler.emulator.scenario import (
     QUIRKS,
     SCHEMAS,
     EmulatedAccount,
     Fault,
+    FaultEffect,
     ProjectRow,
     Sets,
     Timeline,
@@ -233,3 +232,168 @@ def _image_id(record: Any) -> str:
 def _quoted(row: Zone | ProjectRow | EmulatedAccount, name: str) -> str:
     # A public key stays out of messages.
     return f'account "{row.name}" has a public key that' if isinstance(row, EmulatedAccount) else f'"{name}"'
+
+
+_WHOM = ("account", "action", "project", "region", "zone")
+_EFFECTS: tuple[FaultEffect, ...] = tuple(effect for effect in get_args(FaultEffect) if effect != "delay")
+_SWITCHES: tuple[FaultEffect, ...] = ("drop", "cut", "hang", "empty", "html")
+_KEYS = (*_WHOM, "steps", "attempts", *_EFFECTS, "message", "retry_after", "latency_ms")
+
+
+def read_fault(raw: Any, where: str, problems: Problems, *, step_count: int, in_step: bool) -> Fault:
+    """Turn one object into a Fault, noting what is wrong with it in *problems*."""
+    part = problems.mapping(raw, where, _KEYS)
+    at = f"{where}."
+    steps = problems.numbers(part, "steps", at)
+    if steps and in_step:
+        problems.add(f"{at}steps: a fault inside a step holds for that step alone; move it to the top level")
+    if steps and max(steps) > step_count:
+        problems.add(f"{at}steps: there is no step {max(steps)}, the timeline has {step_count}")
+    return Fault(
+        **{name: problems.text(part, name, at, default="*") for name in _WHOM},
+        steps=steps,
+        attempts=problems.numbers(part, "attempts", at),
+        effect=_effect(part, where, problems),
+        ret_code=problems.integer(part, "ret_code", at),
+        message=problems.text(part, "message", at) if "message" in part else None,
+        status=_status(part, at, problems),
+        retry_after=_retry_after(part, at, problems),
+        body=problems.text(part, "body", at, default=""),
+        images=dict(problems.mapping(part["images"], f"{at}images")) if "images" in part else None,
+        latency_ms=_latency(part, at, problems),
+    )
+
+
+def _effect(part: Mapping[str, Any], where: str, problems: Problems) -> FaultEffect:
+    for name in _SWITCHES:
+        if name in part and part[name] is not True:
+            problems.add(f"{where}.{name}: must be true, or left out")
+    named = [effect for effect in _EFFECTS if effect in part]
+    # A refusal may come with an HTTP status of its own.
+    if set(named) == {"ret_code", "status"}:
+        return "ret_code"
+    if len(named) > 1:
+        problems.add(f"{where}: {' and '.join(named)} exclude each other; keep one")
+    elif not named and "latency_ms" not in part:
+        problems.add(f"{where}: says nothing that happens; add one of {', '.join(_EFFECTS)}, latency_ms")
+    return named[0] if named else "delay"
+
+
+def _status(part: Mapping[str, Any], at: str, problems: Problems) -> int:
+    status = problems.integer(part, "status", at)
+    if status is None:
+        return 200
+    if not 200 <= status <= 599:
+        problems.add(f"{at}status: must be an HTTP status between 200 and 599, not {status}")
+        return 500
+    return status
+
+
+def _retry_after(part: Mapping[str, Any], at: str, problems: Problems) -> str | None:
+    value = part.get("retry_after")
+    if value is None or (isinstance(value, (int, str)) and not isinstance(value, bool)):
+        return None if value is None else str(value)
+    problems.add(f"{at}retry_after: must be a number of seconds or a date as HTTP writes it, not {value!r}")
+    return None
+
+
+def _latency(part: Mapping[str, Any], at: str, problems: Problems) -> float:
+    value = part.get("latency_ms", 0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        problems.add(f"{at}latency_ms: must be a number of milliseconds, not {value!r}")
+        return 0.0
+    return float(value)
+
+
+class Problems:
+    """One sentence per problem, in the order of the file."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, sentence: str) -> None:
+        """Note one problem."""
+        self.found.append(sentence)
+
+    def mapping(self, value: Any, where: str, keys: Iterable[str] | None = None) -> Mapping[str, Any]:
+        """Give *value* as an object whose keys are among *keys*, with the nearest valid key for each that is not."""
+        if not isinstance(value, Mapping):
+            self.add(f"{where}: must be an object, not {_kind(value)}")
+            return {}
+        if keys is not None:
+            valid = tuple(keys)
+            for key in value:
+                if key not in valid:
+                    near = get_close_matches(str(key), valid, n=1, cutoff=0.5)
+                    hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(valid)}"
+                    self.add(f'{where}: unknown key "{key}"; {hint}')
+        return value
+
+    def items(self, value: Any, where: str) -> list[Any]:
+        """Give *value* as a list."""
+        if not isinstance(value, list):
+            self.add(f"{where}: must be a list, not {_kind(value)}")
+            return []
+        return value
+
+    def text(self, part: Mapping[str, Any], key: str, where: str, *, default: str | None = None) -> str:
+        """Give a text; without *default* it is required and not empty."""
+        value: Any = part.get(key, default)
+        if value is None:
+            self.add(f"{where}{key}: missing")
+            return ""
+        if not isinstance(value, str):
+            self.add(f"{where}{key}: must be a text, not {_kind(value)}")
+            return ""
+        if default is None and not value:
+            self.add(f"{where}{key}: must not be empty")
+        return str(value)
+
+    def flag(self, part: Mapping[str, Any], key: str, where: str, *, default: bool = False) -> bool:
+        """Give a true or false."""
+        value = part.get(key, default)
+        if not isinstance(value, bool):
+            self.add(f"{where}{key}: must be true or false, not {_kind(value)}")
+            return default
+        return value
+
+    def integer(self, part: Mapping[str, Any], key: str, where: str) -> int | None:
+        """Give a whole number, or None where there is none."""
+        value = part.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            self.add(f"{where}{key}: must be a whole number, not {_kind(value)}")
+            return None
+        return value
+
+    def globs(self, part: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+        """Give a list of globs, or `*` where there is none."""
+        value = part.get(key, ["*"])
+        if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
+            self.add(f"{where}{key}: must be a list of texts, not {_kind(value)}")
+            return ("*",)
+        return tuple(value)
+
+    def numbers(self, part: Mapping[str, Any], key: str, where: str) -> frozenset[int]:
+        """Give a set of numbers from 1 up, written as a number, a list or a range such as "2-4"; may be empty."""
+        value = part.get(key)
+        if value is None:
+            return frozenset()
+        if isinstance(value, str):
+            first, dash, last = value.partition("-")
+            if dash and first.strip().isdecimal() and last.strip().isdecimal() and 1 <= int(first) <= int(last):
+                return frozenset(range(int(first), int(last) + 1))
+        else:
+            numbers = value if isinstance(value, list) else [value]
+            if numbers and all(type(number) is int and number >= 1 for number in numbers):
+                return frozenset(numbers)
+        self.add(f'{where}{key}: must be a number from 1 up, a list of them or a range such as "2-4", not {value!r}')
+        return frozenset()
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    names = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
+    return names.get(type(value), type(value).__name__)

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from crawler.emulator.quirks import disguise
-from crawler.emulator.timeline import EmulatedAccount, ProjectRow, Sets, World, Zone
+from crawler.emulator.scenario import EmulatedAccount, ProjectRow, Sets, World, Zone
 
 #: What a refusal says when nothing better is known.
 MESSAGES: dict[int, str] = {
