@@ -101,7 +101,7 @@ def _read(name: str) -> str:
 
 def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require | Pin]:
     """Read all files; raise their problems all together."""
-    from crawler.cli.rules import read_rules
+    from crawler.cli.check_rules import read_rules
     from crawler.db.filters import first_run_at, known_words
     from crawler.queries.check.pins import read_pins
 

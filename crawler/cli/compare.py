@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from crawler.cli.asking import require_observed, require_zone
 from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import require_observed, require_zone
 from crawler.cli.options import MOMENT, Selected, reader_options_without
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty

@@ -17,7 +17,9 @@ from crawler.errors import ExitCode, UsageError
 _WAIT = click.option(
     "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
 )
+
 _LONGEST = timedelta(days=36_500)
+
 _STATS = (
     Column("table", "TABLE"),
     Column("rows", "ROWS", "count"),
@@ -107,28 +109,3 @@ def stats(context: CliContext, fmt: str) -> None:
     with context.history() as conn:
         rows: list[dict[str, Any]] = tables(conn)
     emit(rows, _STATS, fmt, zone=settings.timezone)
-
-
-@click.group()
-def account() -> None:
-    """Look after the accounts of the history."""
-
-
-@account.command()
-@click.argument("old")
-@click.argument("new")
-@_WAIT
-@pass_cli
-def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None:
-    """Give an account another name; its history goes on under it. Change the name in the configuration, too."""
-    from crawler.db.engine import begin, opened
-    from crawler.db.locks import take_locks
-    from crawler.db.migrations import ensure_schema
-    from crawler.db.targets import rename_account
-
-    url = context.history_settings().database
-    with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
-        ensure_schema(engine, may_upgrade=False)
-        with begin(engine, fence) as conn:
-            rename_account(conn, old, new)
-    context.say(f"The account {visible(old)} is called {visible(new)} now; the configuration has to say so as well.")

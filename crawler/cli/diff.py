@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.asking import reasons, require_observed
 from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import reasons, require_observed
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection

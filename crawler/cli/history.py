@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.asking import unheard_image
 from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import unheard_image
 from crawler.cli.options import Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty

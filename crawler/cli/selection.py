@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from crawler.cli.asking import NOTHING_YET, reasons
 from crawler.cli.context import CliContext
+from crawler.cli.hints import NOTHING_YET, reasons
 from crawler.cli.options import TARGET_PARTS, Selected
 from crawler.domain.models import known_name, name_fits, part_fits
 from crawler.domain.suggest import nearest

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.asking import few, reasons, require_observed, show_lag, unheard_image
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_image
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty

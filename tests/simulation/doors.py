@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from crawler.api import History
 from crawler.errors import CrawlerError
-from crawler.history import History
 from crawler.queries.check.rules import Pin, Require, Scope, exit_code
 from tests.support.command import call
 

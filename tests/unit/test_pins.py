@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crawler.cli.rules import read_rules
+from crawler.cli.check_rules import read_rules
 from crawler.errors import ConfigurationError, EmptySelection
 from crawler.queries.check.pins import read_pins
 from crawler.queries.check.rules import Pin, Require, Scope
