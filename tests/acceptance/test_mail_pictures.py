@@ -13,7 +13,7 @@ from tests.support.eventful import digest_of, eventful
 from tests.support.house import ROOT
 from tests.support.mails import content, read_html
 from tests.support.pictures import CHROMIUM, PICTURES, demo_digest, overflows, take
-from tests.unit.test_report_hostile import HOSTILE
+from tests.unit.notifications.test_hostile_text import HOSTILE
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"

@@ -22,10 +22,10 @@ from crawler.db.engine import begin, opened, read
 from crawler.db.locks import file, first_to_tell, take_locks
 from crawler.db.locks.file import network_file_system, take_file_lock
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken, SchemaMismatch
+from tests.support.house import ROOT
 from tests.support.other_user import as_nobody
 from tests.support.strangers import strange_session, stranger
 
-ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 #: A second process: it takes the locks, says so, and holds them until its stdin closes or it is killed.

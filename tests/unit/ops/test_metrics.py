@@ -12,7 +12,7 @@ import pytest
 
 from crawler.ops.metrics import Gauges, exposition
 from tests.support.house import ROOT
-from tests.unit.test_conditions import NOW, SUMMARY
+from tests.unit.ops.test_cron_notice import NOW, SUMMARY
 
 FULL = replace(
     SUMMARY,

@@ -23,9 +23,8 @@ from crawler.db.engine import begin, is_sqlite, open_engine, opened, read
 from crawler.db.errors import mapped_errors
 from crawler.db.migrations import ensure_schema
 from crawler.errors import DatabaseUnavailable, UsageError
+from tests.support.house import ROOT
 from tests.support.other_user import as_nobody
-
-ROOT = Path(__file__).parents[2]
 
 #: Writes more than its cache holds, so that the file is half-written, says so and waits to be killed.
 KILLED_WRITER = """

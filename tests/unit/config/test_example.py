@@ -11,8 +11,9 @@ import pytest
 
 from crawler.config.loader import load
 from crawler.config.schema import keys_of, model_of, tables
+from tests.support.house import ROOT
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "config" / "crawler.example.toml"
+EXAMPLE = ROOT / "config" / "crawler.example.toml"
 KEYS = {"UCLOUD_PUBLIC_KEY": "p", "UCLOUD_PRIVATE_KEY": "k"}
 #: Settings that have no default, or whose value in the example only shows the form.
 NO_DEFAULT = {

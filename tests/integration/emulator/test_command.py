@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from crawler.cli.emulate import emulate
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo_path
 from crawler.errors import ConfigurationError, UsageError
+from tests.support.house import ROOT
 from tests.support.worlds import sign
 
 COMMAND = [sys.executable, "-c", "from crawler.cli.emulate import emulate; emulate()"]
@@ -37,7 +38,7 @@ def running(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Po
         stderr=subprocess.PIPE,
         text=True,
         env={**clean, **environment},
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     try:
         assert process.stderr is not None
@@ -136,7 +137,7 @@ def test_wrong_words_are_explained(
     arguments: list[str], error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong timeline or step is refused with what there is instead."""
-    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.chdir(ROOT)
 
     result = CliRunner().invoke(emulate, [*arguments, "--port", "0"])
 
