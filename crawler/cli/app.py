@@ -61,7 +61,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry("crawler.cli.doctor", "doctor", "What is wrong with this installation, and the fix.", _OPERATE),
     "schedule": Entry("crawler.cli.schedule", "schedule", "Ready files for cron, systemd and Kubernetes.", _OPERATE),
     "db": Entry("crawler.cli.db", "db", "Look after the database.", _OPERATE),
-    "account": Entry("crawler.cli.db_care", "account", "Give an account of the history another name.", _OPERATE),
+    "account": Entry("crawler.cli.account", "account", "Give an account of the history another name.", _OPERATE),
     "completion": Entry("crawler.cli.completion", "completion", "Print the shell's completion script.", _OPERATE),
     "demo": Entry("crawler.cli.demo", "demo", "See it work in a minute, offline.", _TRY),
     "emulate": Entry("crawler.cli.emulate", "emulate", "Serve an emulated cloud on this machine.", _TRY),

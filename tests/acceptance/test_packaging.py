@@ -81,7 +81,12 @@ def test_contents(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     expected = {str(path) for path in tracked_files() if path.parts[0] == "crawler"}
-    expected |= {f"crawler/{path}" for path in tracked_files() if path.parts[0] in {"migrations", "config"}}
+    places = {"migrations": "crawler/migrations", "config": "crawler/examples"}
+    expected |= {
+        f"{places[path.parts[0]]}/{path.relative_to(path.parts[0])}"
+        for path in tracked_files()
+        if path.parts[0] in places
+    }
 
     assert expected - names == set()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"crawler"}
