@@ -1,4 +1,4 @@
-"""The curves of `docs/scale.json` as the page of figures shows them: tables between markers, and the picture beside it."""
+"""The curves of `docs/scale.json` as the page of figures shows them: tables between markers, and the picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The curves of growth: what the page of figures shows of them is what was measured, and the drawing keeps to its axes."""
+"""The curves of growth: what the page of figures shows of them was measured, and the drawing keeps to its axes."""
 
 from __future__ import annotations
 
