@@ -10,7 +10,7 @@ import pytest
 from crawler.notifications.rendering.render import render
 from tests.support.acceptance_table import Proven
 from tests.support.eventful import digest_of, eventful
-from tests.support.house import ROOT
+from tests.support.house import ROOT, pages
 from tests.support.mails import content, read_html
 from tests.support.pictures import CHROMIUM, PICTURES, demo_digest, overflows, take
 from tests.unit.notifications.test_hostile_text import HOSTILE
@@ -96,7 +96,7 @@ def test_layout_holds(width: int, proven: Proven) -> None:
 
 
 def test_pictures_of_the_readme() -> None:
-    """The README shows the pictures that `tests.support.pictures` makes."""
-    shown = set(re.findall(r"docs/([\w.-]+\.png)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    """README and docs show the pictures that `tests.support.pictures` makes."""
+    shown = set(re.findall(r'src="(?:docs/)?([\w.-]+\.png)"', "".join(pages().values())))
 
     assert shown == set(PICTURES) == {path.name for path in (ROOT / "docs").glob("*.png")}

@@ -1,4 +1,4 @@
-"""The README's answers to questions are the program's own, on the demo's history."""
+"""The pages' answers to questions are the program's own, on the demo's history."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import pytest
 from crawler.demo import play
 from tests.support.house import ROOT, text_of
 
-(SECTION,) = re.findall(r"<!-- answers:begin -->\n(.*?)<!-- answers:end -->", text_of(Path("README.md")), re.DOTALL)
+(SECTION,) = re.findall(
+    r"<!-- answers:begin -->\n(.*?)<!-- answers:end -->", text_of(Path("docs/commands.md")), re.DOTALL
+)
 EXAMPLES = re.findall(r"^\$ crawler (.*)\n((?:(?!\$ |```).*\n)*)", SECTION, re.MULTILINE)
 #: What differs from one demo to the next.
 TIME = re.compile(r"(\d{4}-)?\d\d-\d\d \d\d:\d\d(:\d\d)?|times of \d{4}")
@@ -62,7 +64,7 @@ def timeless(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
 def test_answers(played: Path, command: str, shown: str) -> None:
-    """What the README shows under a command is what the command says of the demo's history."""
+    """What the page shows under a command is what the command says of the demo's history."""
     if "times of" in shown and len({(datetime.now(UTC) - timedelta(hours=hours)).year for hours in (-8, 32)}) > 1:
         pytest.skip("the demo's day lies in two years, so the table tells both")
     assert timeless(on_terminal(played, shlex.split(command))) == timeless(shown)

@@ -1,4 +1,4 @@
-"""Every `crawler …` line of the README runs as it stands, over the demo's history."""
+"""Every `crawler …` line of the pages runs as it stands, over the demo's history."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 The curves: what grows with the number of targets, and what with the age of the history.
 
 `python -m tests.benchmarks.scale` measures, some ten minutes on two quiet cores, and makes `docs/scale.json`, the
-picture `docs/scale.svg` and the README's table; `--quick` leaves out what is large and writes nothing, `--render` only
+picture `docs/scale.svg` and the page's table; `--quick` leaves out what is large and writes nothing, `--render` only
 makes picture and table anew from what was measured before.
 """
 
@@ -19,7 +19,7 @@ from tests.benchmarks import scale_runs, scale_years
 from tests.support.acceptance_table import commit
 from tests.support.bench_report import machine
 from tests.support.house import ROOT
-from tests.support.scale_pages import DOCUMENT, PICTURE, in_readme, markdown, picture
+from tests.support.scale_pages import DOCUMENT, PICTURE, in_page, markdown, picture
 
 QUICK_TARGETS, QUICK_YEARS = 450, 1
 
@@ -62,10 +62,10 @@ def as_json(document: dict[str, Any]) -> str:
 
 
 def render(document: dict[str, Any]) -> None:
-    """Make the picture and the README's table."""
+    """Make the picture and the page's table."""
     (ROOT / PICTURE).write_text(picture(document), encoding="utf-8")
-    readme = ROOT / "README.md"
-    readme.write_text(in_readme(readme.read_text(encoding="utf-8"), document), encoding="utf-8")
+    page = ROOT / "docs" / "figures.md"
+    page.write_text(in_page(page.read_text(encoding="utf-8"), document), encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:

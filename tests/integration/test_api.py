@@ -236,10 +236,10 @@ def test_loaded_on_demand() -> None:
 
 
 def test_readme(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The README's Python runs as it stands."""
-    (block,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    """The Python of the docs runs as it stands."""
+    (block,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE | re.DOTALL)
     assert '"sqlite:///crawler.db"' in block
     runnable = "\n".join(line for line in block.splitlines() if "pandas" not in line)
-    exec(compile(runnable.replace("sqlite:///crawler.db", url), "README.md", "exec"), {})
+    exec(compile(runnable.replace("sqlite:///crawler.db", url), "docs/python.md", "exec"), {})
 
     assert "hk-02 Ubuntu uimage-b present" in capsys.readouterr().out

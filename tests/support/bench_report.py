@@ -1,5 +1,5 @@
 """
-The figures of a session as a document, as a table for a terminal, as a file, and as the README's table.
+The figures of a session as a document, as a table for a terminal, as a file, and as the table of `docs/figures.md`.
 
 `python -m tests.support.bench_report .bench/FILE.json` publishes a document that was saved before.
 """
@@ -26,7 +26,8 @@ from tests.support.house import ROOT
 Document = dict[str, Any]
 
 PUBLISHED = Path("docs", "bench.json")
-#: What stands in the README around the table.
+PAGE = "docs/figures.md"
+#: What stands in the page around the table.
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 #: The load average up to which a machine is quiet.
 QUIET = 0.5
@@ -129,15 +130,15 @@ def as_json(document: Document) -> str:
 
 
 def publish(document: Document, root: Path = ROOT) -> str:
-    """Write the published document and the README's table, if every row was measured; say what was done."""
+    """Write the published document and the page's table, if every row was measured; say what was done."""
     missing = set(ROWS) - {row["row"] for row in document["rows"]}
     if missing or any(row["verdict"] == "FAIL" for row in document["rows"]):
         return f"not published: {', '.join(sorted(missing)) or 'a measurement failed'}"
-    readme = root / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(in_place(text, markdown(document)), encoding="utf-8")
+    page = root / PAGE
+    text = page.read_text(encoding="utf-8")
+    page.write_text(in_place(text, markdown(document)), encoding="utf-8")
     (root / PUBLISHED).write_text(as_json(document), encoding="utf-8")
-    return f"published: {PUBLISHED} and the table of the README"
+    return f"published: {PUBLISHED} and the table of {PAGE}"
 
 
 def in_place(text: str, lines: Sequence[str]) -> str:
@@ -155,11 +156,11 @@ def main() -> None:
     sys.stdout.write(publish(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))) + "\n")
 
 
-# --- for the README --------------------------------------------------------------------------------------------------
+# --- for the page ----------------------------------------------------------------------------------------------------
 
 
 def markdown(document: Document) -> list[str]:
-    """Give the README's lines: one per figure, its cases side by side."""
+    """Return the page's lines: one per figure, its cases side by side."""
     figures = [figure for figure in figures_in(document) if not figure.minor and figure.row != NOT_MEASURED]
     return [heading(document), "", "| figure | bar | measured |", "|---|---|---|", *_lines(figures)]
 

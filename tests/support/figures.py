@@ -4,7 +4,7 @@ A pytest plugin: the figures that are measured, each with its bar, and what `./d
 A measurement notes what it found through the fixture `figures` (`at_most`, `at_least`, `between`, `shown`) and goes on;
 the test fails at its end when a bar was missed, so that one that is missed hides no other. Figures travel in the
 reports' `user_properties`, also to the acceptance table. With `--figures` the session ends with their table and a file
-under `.bench`; with `--publish` the README's table is made anew (`bench_report` renders both).
+under `.bench`; with `--publish` the table of `docs/figures.md` is made anew (`bench_report` renders both).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Figure:
     at_least: float | None = None
     at_most: float | None = None
     detail: str = ""
-    #: Told in full tables only, not in the README.
+    #: Told in full tables only, not in the page.
     minor: bool = False
 
     @property
@@ -207,7 +207,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the two options that `./dev bench` gives."""
     group = parser.getgroup("figures")
     group.addoption("--figures", action="store_true", help="End with the table of figures, and write them to .bench.")
-    group.addoption("--publish", action="store_true", help="With --figures: make docs/bench.json and README's table.")
+    group.addoption(
+        "--publish", action="store_true", help="With --figures: make docs/bench.json and the table of docs/figures.md."
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -16,6 +16,13 @@ def tracked_files() -> tuple[Path, ...]:
     return tuple(Path(name) for name in sorted(listed.stdout.split("\0")) if name and (ROOT / name).is_file())
 
 
+def pages() -> dict[str, str]:
+    """Return the text of each page that users read, by its path: README and `docs/`, in English and Chinese."""
+    beside = {"README.md", "README.zh.md", "CONTRIBUTING.md", "SECURITY.md"}
+    wanted = [path for path in tracked_files() if path.suffix == ".md" and path.parts[0] in {"docs", *beside}]
+    return {str(path): text_of(path) for path in wanted}
+
+
 def text_of(path: Path) -> str:
     """Read a tracked file as text; bytes that are no UTF-8 become replacement characters."""
     return (ROOT / path).read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""The curves of `docs/scale.json` as the README shows them: tables between markers, and the picture beside it."""
+"""The curves of `docs/scale.json` as the page of figures shows them: tables between markers, and the picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MB = 1_000_000
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def in_readme(text: str, document: Document) -> str:
+def in_page(text: str, document: Document) -> str:
     """Put the tables between the markers of *text*."""
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
@@ -34,7 +34,7 @@ def in_readme(text: str, document: Document) -> str:
 
 
 def markdown(document: Document) -> list[str]:
-    """Give the README's lines: a row per number of targets, then one per age of the history."""
+    """Return the page's lines: a row per number of targets, then one per age of the history."""
     return [heading(document), "", *_targets(document["targets"]), "", *_years(document["years"])]
 
 

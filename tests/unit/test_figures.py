@@ -1,4 +1,4 @@
-"""Measured figures: how they are judged, told and published; and that the README's table is the published document."""
+"""Measured figures: how they are judged, told and published; and that the page's table is the published document."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def document(*figures: Figure) -> bench_report.Document:
     return bench_report.document_of([*rest, *figures], seconds=61.4)
 
 
-def test_readme() -> None:
-    """The README's table is what the published document says."""
+def test_page() -> None:
+    """The page's table is what the published document says."""
     published = json.loads(text_of(PUBLISHED))
-    readme = text_of(Path("README.md"))
+    page = text_of(Path(bench_report.PAGE))
 
-    assert bench_report.in_place(readme, bench_report.markdown(published)) == readme
+    assert bench_report.in_place(page, bench_report.markdown(published)) == page
 
 
 def test_published() -> None:
@@ -160,7 +160,7 @@ def test_table() -> None:
 
 
 def test_markdown() -> None:
-    """The README has a line per figure with its cases side by side, without the minor ones."""
+    """The page has a line per figure with its cases side by side, without the minor ones."""
     figures = [
         Figure(row="check", what="rules", case="SQLite", verdict="pass", measured=0.5, at_most=1, unit="s"),
         Figure(row="check", what="rules", case="PostgreSQL", verdict="SHORT", measured=1.5, at_most=1, unit="s"),
@@ -186,10 +186,10 @@ def test_not_alone() -> None:
 
 
 def test_publish(tmp_path: Path) -> None:
-    """Publishing writes the document and the README's table; with a row missing or a failure it does nothing."""
-    readme = tmp_path / "README.md"
+    """Publishing writes the document and the page's table; with a row missing or a failure it does nothing."""
+    page = tmp_path / bench_report.PAGE
     (tmp_path / "docs").mkdir()
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     good = document()
     partial = {**good, "rows": good["rows"][1:]}
     failed = document(Figure(row="memory", what="It works.", verdict="FAIL"))
@@ -199,7 +199,7 @@ def test_publish(tmp_path: Path) -> None:
     assert not (tmp_path / PUBLISHED).exists()
     assert bench_report.publish(good, tmp_path).startswith("published")
     assert json.loads((tmp_path / PUBLISHED).read_text(encoding="utf-8")) == good
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{BEGIN}\n")
     assert text.endswith(f"{END}\nafter\n")
     assert "old" not in text

@@ -1,4 +1,4 @@
-"""The curves of growth: what the README shows of them is what was measured, and the drawing keeps to its axes."""
+"""The curves of growth: what the page of figures shows of them was measured, and the drawing keeps to its axes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pytest
 from tests.benchmarks.scale import as_json
 from tests.support.curves import Curve, Panel, drawing, ticks_of
 from tests.support.house import text_of
-from tests.support.scale_pages import DOCUMENT, PICTURE, in_readme, picture
+from tests.support.scale_pages import DOCUMENT, PICTURE, in_page, picture
 
-README = Path("README.md")
+PAGE = Path("docs/figures.md")
 
 
-def test_readme_shows_what_was_measured() -> None:
-    """The README's table and the picture are the rendering of docs/scale.json, which is in its own form."""
+def test_page_shows_what_was_measured() -> None:
+    """The page's table and the picture are the rendering of docs/scale.json, which is in its own form."""
     document = json.loads(text_of(DOCUMENT))
 
     assert text_of(DOCUMENT) == as_json(document)
-    assert text_of(README) == in_readme(text_of(README), document)
+    assert text_of(PAGE) == in_page(text_of(PAGE), document)
     assert text_of(PICTURE) == picture(document)
 
 

@@ -48,17 +48,17 @@ async def rows(datasette: Any, address: str) -> Any:
 
 
 def test_the_readmes_queries() -> None:
-    """The canned queries are those of the README."""
+    """The canned queries are those of the docs."""
     queries = yaml.safe_load(text_of(CONFIG))["databases"]["crawler"]["queries"]
-    blocks = re.findall(r"^```sql\n(.*?)^```", text_of(Path("README.md")), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```sql\n(.*?)^```", text_of(Path("docs/sql.md")), re.MULTILINE | re.DOTALL)
 
     assert tuple(queries) == NAMES
     assert [query["sql"].strip() for query in queries.values()] == [block.strip() for block in blocks]
 
 
 def test_the_readmes_command(datasette: Any, tmp_path: Path) -> None:
-    """The command of the README opens the file with the queries."""
-    (words,) = re.findall(r"`datasette (crawler\.db .*?)`", text_of(Path("README.md")))
+    """The command of the docs opens the file with the queries."""
+    (words,) = re.findall(r"`datasette (crawler\.db .*?)`", text_of(Path("docs/sql.md")))
     (tmp_path / "config").symlink_to(ROOT / "config")
     page = ["--get", "/crawler/as-of.json?zone=hk-02&t=1780273200&_shape=array"]
     command = [sys.executable, "-m", "datasette", *words.split(), *page]

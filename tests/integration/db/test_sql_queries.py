@@ -1,4 +1,4 @@
-"""The README's worked queries: on both databases they give what our own readers give."""
+"""The worked queries of the docs: on both databases they give what our own readers give."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.house import text_of
 from tests.support.other_user import as_nobody
 
 NOW_IN, AS_OF, WITHDRAWN, BY_ZONE, ROLL_OUT = re.findall(
-    r"^```sql\n(.*?)^```", text_of(Path("README.md")), re.MULTILINE | re.DOTALL
+    r"^```sql\n(.*?)^```", text_of(Path("docs/sql.md")), re.MULTILINE | re.DOTALL
 )
 ZONE = "hk-01"
 TARGETS = [target(zone, project=f"org-{project}") for zone in (ZONE, "hk-02") for project in (1, 2, 3)]
