@@ -99,9 +99,9 @@ class Truth:
         self._unreadable[spot] = unreadable
         assert believed >= said.listed.keys(), f"{spot}: not recorded: {said.listed.keys() - believed}"
         if any((spot, key) in self._lacking for key in said.listed):
-            # Something is back: what is still missing is judged afresh, but for what could not be read.
+            # Something is back: what is still missing is judged afresh, unless it may be what could not be read.
             self._lacking = {
-                place: (0, limit) if place[0] == spot else (count, limit)
+                place: (0, limit) if place[0] == spot and unreadable <= limit else (count, limit)
                 for place, (count, limit) in self._lacking.items()
                 if place[0] != spot or place[1] not in said.listed
             }
