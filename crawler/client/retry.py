@@ -139,9 +139,13 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
 
 
 def http_date(value: str) -> datetime | None:
-    """Read the date of a header, UTC where it names no zone; None when it makes no sense, or lies in no calendar."""
+    """
+    Return the date of a header in the zone that it names, UTC where it names none; None when it makes no sense.
+
+    It is not turned into UTC: the last hours of the year 9999 lie in no calendar there.
+    """
     try:
         moment = parsedate_to_datetime(value)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
