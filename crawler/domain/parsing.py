@@ -351,10 +351,14 @@ def _counts_records(folded: str, kind: Kind, canonical: Mapping[str, str]) -> bo
 
 
 def _excess(counts: Sequence[tuple[str, int]], records: int) -> tuple[int | None, list[str]]:
-    """Give by how much the largest of the *counts* exceeds the *records* listed; None where that says nothing."""
+    """
+    Return by how much the largest of the *counts* exceeds the *records* listed, and a sentence for each that does.
+
+    None where none says anything about that: a count of nothing, or of less than is listed.
+    """
     larger = [(key, number) for key, number in counts if number > records]
     sentences = [f"{_shown(key)} is {number}, and {records} records are listed" for key, number in larger]
-    nothing_said = 0 if counts and records else None
+    nothing_said = 0 if records and any(number == records for _, number in counts) else None
     return max((number - records for _, number in larger), default=nothing_said), sentences
 
 

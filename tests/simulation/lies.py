@@ -105,8 +105,8 @@ def _counted(model: Model, written: int) -> int | None:
 
 
 def _excess(count: int | None, written: int) -> int | None:
-    """Give how many more there should be; None where no number is told, or that there is nothing."""
-    return max(0, count - written) if count and (written or count > written) else None
+    """Give how many more there should be; None where no number is told, or of fewer, or that there is nothing."""
+    return count - written if count and count >= written else None
 
 
 def way_to_lie(rng: random.Random) -> Way:
