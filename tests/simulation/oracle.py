@@ -190,15 +190,14 @@ class Oracle:
 
     def _outcome(self, spot: Spot, said: Sequence[Said], started_at: datetime) -> Outcome:
         good = [answer for answer in said if answer.meaning == "good" and not self.is_refused(spot, answer)]
-        tried = [answer for answer in said if answer.meaning != "throttled"]
         past = self.pasts[spot]
         past.every_answer += [answer for answer in said if answer.meaning == "good"]
         if good:
             return self._learn(spot, past, good[-1], started_at)
-        if not tried:
+        if not said:
             return "skipped"
         is_expected = past.good is None or spot in self._unlisted
-        is_denied = tried[-1].meaning == "denied" and not any(answer.meaning == "good" for answer in tried)
+        is_denied = said[-1].meaning == "denied" and not any(answer.meaning == "good" for answer in said)
         return "denied" if is_denied and is_expected else "failed"
 
     def _learn(self, spot: Spot, past: Past, said: Said, started_at: datetime) -> Outcome:
