@@ -341,17 +341,25 @@ def test_broken_configuration(light: Driver, broken: dict[str, Any]) -> None:
     assert [result.exit_code for result in said if result.exit_code == 70] == []
 
 
-def test_internal_error(light: Driver, cloud: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even a bug's traceback, asked for with -vv, shows no canary."""
+@pytest.mark.parametrize(
+    ("where", "code", "said"),
+    [
+        ("crawler.crawl.run.begin_run", 70, ("a bug", "Traceback")),
+        ("crawler.crawl.recorder.PureJudge.read", 4, ("something was raised that nobody foresaw: RuntimeError",)),
+    ],
+)
+def test_internal_error(
+    light: Driver, cloud: EmulatorServer, monkeypatch: pytest.MonkeyPatch, where: str, code: int, said: tuple[str, ...]
+) -> None:
+    """Even a bug's traceback, asked for with -vv, shows no canary; nor does a bug that fails every target alone."""
 
     def bug(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("crawler.crawl.recorder.PureJudge.read", bug)
-    result = light.configure(canary_account(cloud.url)).call("-vv", "run", code=70)
+    monkeypatch.setattr(where, bug)
+    result = light.configure(canary_account(cloud.url)).call("-vv", "run", code=code)
 
-    assert "a bug" in result.stderr
-    assert "Traceback" in result.stderr
+    assert [text for text in said if text not in result.stderr] == []
     assert hits([result.stdout_bytes, result.stderr_bytes])[1] == []
 
 

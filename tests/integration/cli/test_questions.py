@@ -160,7 +160,7 @@ def test_where_rolls_out(tmp_path: Path) -> None:
     """A new name is seen to reach one region after the other; who still has the older id is told."""
     zones = {
         "hk-02": {"uimage-a": "Debian 12"},
-        "sg-01": {"uimage-a": "Debian 12"},
+        "sg-01": {"uimage-a": "Debian 12", "uimage-c": "CentOS 7.6"},
         "cn-bj2-02": {"uimage-a": "Debian 12"},
     }
     timeline = make_timeline(

@@ -371,18 +371,35 @@ def test_every_worldly_sqlite_error_is_mapped(name: str) -> None:
         raise error
 
 
+#: Class 54: a value or a statement is too large.
+ABOUT_THE_DATA = (
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+    psycopg.errors.TooManyColumns,
+    psycopg.errors.TooManyArguments,
+)
+
+
 def _classes() -> list[type[psycopg.Error]]:
     everything = [value for value in vars(psycopg.errors).values() if isinstance(value, type)]
     return [c for c in everything if issubclass(c, psycopg.OperationalError | psycopg.InternalError)]
 
 
 def test_every_worldly_postgresql_error_is_mapped() -> None:
-    """Each of psycopg's operational and internal errors becomes DatabaseUnavailable."""
-    assert len(_classes()) > 50
-    for error in _classes():
+    """Each of psycopg's operational and internal errors becomes DatabaseUnavailable, but those about the data."""
+    worldly = [error for error in _classes() if error not in ABOUT_THE_DATA]
+    assert len(worldly) > 50
+    for error in worldly:
         wrapper = sa.OperationalError if issubclass(error, psycopg.OperationalError) else sa.InternalError
         with pytest.raises(DatabaseUnavailable), mapped_errors():
             raise wrapper("SELECT 1", {}, error("text"))
+
+
+@pytest.mark.parametrize("error", ABOUT_THE_DATA)
+def test_limits_of_postgresql_pass_through(error: type[psycopg.Error]) -> None:
+    """What one value exceeds says nothing about the database: it passes through, and fails the target it came from."""
+    with pytest.raises(sa.OperationalError), mapped_errors():
+        raise sa.OperationalError("SELECT 1", {}, error("text"))
 
 
 def test_mistakes_in_statements_pass_through(engine: Engine) -> None:

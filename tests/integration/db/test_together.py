@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.exc import ProgrammingError
 
 from crawler.db.engine import begin, opened, read
 from crawler.db.schema import ImageVersion, Interval, Payload, Run
+from crawler.errors import DatabaseUnavailable
 from tests.support.diary import Diary, target
 
 ACCOUNTS = ("prod", "test", "backup", "lab")
@@ -41,19 +41,23 @@ def test_accounts_share_what_is_the_same(postgres_url: str) -> None:
 
 
 def test_writer_leaves_nothing_of_a_failed_batch(postgres_url: str) -> None:
-    """A transaction that fails writes nothing, and the batch can be committed again."""
+    """A transaction that the database cannot take writes nothing, and the batch can be committed again."""
     with opened(postgres_url) as engine:
         diary = Diary(engine)
         home = target()
         run_id, recorder = diary.start([home])
         recorder.judge([diary.item(home, {"uimage-a": "A"})])
-        with begin(engine) as blocker:
-            # somebody renames the table away for as long as it takes to fail once
-            blocker.exec_driver_sql("ALTER TABLE intervals RENAME TO away")
-        with pytest.raises(ProgrammingError):
+        with begin(engine) as conn:
+            # the disk is full for as long as it takes to fail once
+            conn.exec_driver_sql(
+                "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql"
+                " AS $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = 'disk_full'; END $$"
+            )
+            conn.exec_driver_sql("CREATE TRIGGER full_disk BEFORE INSERT ON intervals EXECUTE FUNCTION fill()")
+        with pytest.raises(DatabaseUnavailable, match="The disk is full"):
             recorder.commit()
         with begin(engine) as conn:
-            conn.exec_driver_sql("ALTER TABLE away RENAME TO intervals")
+            conn.exec_driver_sql("DROP TRIGGER full_disk ON intervals")
         assert recorder.pending == 1
         assert recorder.counters["ok"] == 0
         recorder.commit()
