@@ -27,7 +27,7 @@ from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry
 from crawler.client.signing import signature_of, signed_form
 from crawler.client.throttle import PacedThrottler
 from crawler.client.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
-from crawler.errors import CrawlerError, exhausted, is_exhaustion
+from crawler.errors import CrawlerError, NotUnderstood, exhausted, is_exhaustion
 
 #: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -214,7 +214,10 @@ class ApiClient:
             raise network_failure(exc, redacted) from None  # the error itself may hold what the other side repeated
         body_hash = hash_of(body)
         if body_hash != known_hash:
-            body = self._redaction.body(body, signed.encode())
+            try:
+                body = self._redaction.body(body, signed.encode())
+            except NotUnderstood as exc:  # it is not kept either: what was not looked through may repeat a secret
+                raise Defect(str(exc)) from None
             body_hash = hash_of(body)
         return Answer(
             status=response.status,

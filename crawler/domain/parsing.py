@@ -463,26 +463,36 @@ _READERS: dict[FieldType, Callable[[Any], Any]] = {
 def _joined(images: Mapping[ImageKey, Attributes], records: Iterable[Record]) -> dict[ImageKey, Attributes]:
     """Give *images* with those of *records*; an id that comes more than once is one image."""
     joined = dict(images)
+    duplicates: dict[ImageKey, list[Attributes]] = {}
     for key, attributes, _ in records:
-        joined[key] = _merge_duplicate(joined[key], attributes) if key in joined else attributes
-    return joined
+        if key in joined:
+            duplicates.setdefault(key, [joined[key]]).append(attributes)
+        else:
+            joined[key] = attributes
+    return joined | {key: _merge_duplicates(stated) for key, stated in duplicates.items()}
 
 
-def _merge_duplicate(first: Attributes, second: Attributes) -> Attributes:
-    """Join two records of one id; where they disagree the smaller value wins, so that their order does not count."""
-    merged = _merge_fields(first, second)
-    if "extra" in first and "extra" in second:
-        merged["extra"] = _merge_fields(first["extra"], second["extra"])
-    return merged
+def _merge_duplicates(stated: Sequence[Attributes]) -> Attributes:
+    """Join the records of one id; where they disagree the smallest value wins, so that their order does not count."""
+    merged = _merge_fields({name: record[name] for name in record if name != "extra"} for record in stated)
+    extras = [record["extra"] for record in stated if "extra" in record]
+    return {**merged, "extra": _merge_fields(extras)} if extras else merged
 
 
-def _merge_fields(first: Attributes, second: Attributes) -> dict[str, Any]:
-    merged = dict(first)
-    spelling = {name.casefold(): name for name in first}
-    for stated, value in second.items():
-        name = spelling.get(stated.casefold(), stated)
-        if name not in merged or _rank(value) < _rank(merged[name]):
-            merged[name] = value
+def _merge_fields(stated: Iterable[Attributes]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    spelling: dict[str, str] = {}
+    ranks: dict[str, str] = {}
+    for name, value in (field for fields in stated for field in fields.items()):
+        kept = spelling.setdefault(name.casefold(), name)
+        if kept not in merged:
+            merged[kept] = value
+        elif value != merged[kept]:
+            rank = _rank(value)
+            if kept not in ranks:
+                ranks[kept] = _rank(merged[kept])
+            if rank < ranks[kept]:
+                merged[kept], ranks[kept] = value, rank
     return merged
 
 

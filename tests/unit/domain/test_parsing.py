@@ -329,6 +329,27 @@ def test_fields_with_names_of_ours() -> None:
         assert attributes == {"extra": {name: "v1"}}
 
 
+def test_many_records_of_one_id() -> None:
+    """They are one image with the fields of all; of a field that several state the smallest value, in any order."""
+    many = [{"ImageId": "a", "ImageSize": size, "Odd": {"n": size}} for size in range(200, 0, -1)]
+    many += [{"ImageId": "a", f"f{number}": number} for number in range(200)] + [{"ImageId": "a", "odd": []}]
+    for records in (many, many[::-1]):
+        (attributes,) = read({"ImageSet": records}).images.values()
+        extra = fold_keys(attributes["extra"])
+        assert attributes["size_gb"] == 1
+        assert extra.pop("odd") == []
+        assert extra == {f"f{number}": number for number in range(200)}
+
+
+def test_keys_in_any_order() -> None:
+    """An object of tens of thousands of keys has its canonical text, in whatever order they come."""
+    names = [f"k{number:05}" for number in range(60_000)]
+    text = "{" + ",".join(f'"{name}":1' for name in names) + "}"
+    for order in (names, names[::-1], [names[-1], *names[:-1]], [*names[1::2], *names[::2]]):
+        assert canonical_json([dict.fromkeys(order, 1)]) == f"[{text}]"
+        assert canonical_json(dict.fromkeys(order, 1)) == text
+
+
 def test_numbers_that_no_database_holds() -> None:
     """A known field with such a number states nothing; an unknown one keeps its digits, and NaN is nothing."""
     huge = 10**30
