@@ -145,6 +145,8 @@ def test_what_the_answer_says_it_is_about() -> None:
     snapshot = read({"RetCode": 0, "action": " X ", "Zone": "hk-02", "ZONE": "hk-01", "Region": "", "projectid": None})
     assert snapshot.stated == (("Action", "X"), ("Zone", "hk-02"), ("Zone", "hk-01"))
     assert snapshot.notices == ()
+    snapshot = read({"Action": {"Name": "X"}, "Zone": ["hk-02"], "Region": {"Name": "hk"}, "ProjectId": {}})
+    assert snapshot.stated == (("Action", "{'Name': 'X'}"), ("Zone", "hk-02"))
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,13 @@ def test_what_the_answer_says_it_is_about() -> None:
         ({"ImageCount": 3, "TotalCount": 9}, 7),
         ({"CustomIImageSetCount": 3}, 1),
         ({"TotalCount": 2**80}, 2**63 - 3),
+        ({"TotalCount": 10**400}, 2**63 - 3),
+        ({"TotalCount": "9" * 5_000}, 2**63 - 3),
+        ({"TotalCount": 1e300}, 2**63 - 3),
+        ({"TotalCount": "5.0"}, 3),
+        ({"TotalCount": "1,000"}, 998),
+        ({"TotalCount": -(10**400)}, 0),
+        ({"TotalCount": "nan"}, None),
         ({"TotalCount": None}, None),
         ({"TotalCount": "many"}, None),
         ({"TotalCount": True}, None),
@@ -187,7 +196,9 @@ def test_count_of_nothing(count: int, excess: int | None) -> None:
         ({"Data": {"Page": {"Rows": [[{"Id": "a"}]]}}}, "Data"),
         ({"Images": [{"ImageId": "a"}]}, "Images"),
         ({"FutureImageSet": [{"ImageId": "a"}]}, "FutureImageSet"),
-        ({"Data": b"[[[["}, "Data"),
+        ({"Data": '{"Rows": [{"Id": "a"}]}'}, "Data"),
+        ({"Data": {"Rows": ['{"Id": "a"}']}}, "Data"),
+        ({"Data": "[a, b] {of} 3"}, ""),
         ({"Data": [{"Id": "a"}], "ImageSet": None}, ""),
         ({"Data": [{"Id": "a"}], "custompHOSTiimageset": []}, ""),
         ({"Data": ["a"]}, ""),
