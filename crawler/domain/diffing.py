@@ -13,7 +13,6 @@ from typing import Any
 
 from crawler.domain.models import Attributes, Differences, ImageKey, Known, Snapshot, fold_keys, normalise_name
 
-
 #: Fields of one image that nobody declared and that are kept; of more, those that its last answer states.
 MAX_EXTRA = 1_000
 
