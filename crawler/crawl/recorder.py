@@ -269,14 +269,19 @@ class Recorder:
             return
         snapshot, last = answer.understood.snapshot, known.last
         # What a doubted answer is like is no measure for the next one: an empty one has no unreadable record either.
+        # The good one before the hold is.
         is_measure = not verdict.is_doubted
+        ongoing = {*verdict.confirmed, *verdict.lifted}
+        before = [
+            hold.unreadable for hold in known.known.holds if hold.hold_id in ongoing and hold.unreadable is not None
+        ]
         news = News(
             evidence=self._evidence(answer),
             digest=answer.understood.digest,
             verdict=verdict,
             state=known.narrowed_to(verdict.keys),
             observed_at=observed_at,
-            unreadable=snapshot.unreadable if is_measure else last.unreadable,
+            unreadable=snapshot.unreadable if is_measure else min([last.unreadable, *before]),
             excess=snapshot.excess if is_measure and snapshot.excess is not None else last.excess,
             weight=answer.understood.weight,
         )
