@@ -34,11 +34,11 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{8,}=*")
 
 
 class Redaction:
-    """Takes the secrets of one account out of texts."""
+    """Takes the secrets of one account, or of one way to people, out of texts."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        """*secrets*: those shorter than `SHORTEST` characters are left alone but in base64, beside their name."""
-        kept = list(dict.fromkeys(secret.encode() for secret in secrets if len(secret) >= SHORTEST))
+    def __init__(self, secrets: Iterable[str], *, shortest: int = SHORTEST) -> None:
+        """*secrets*: those shorter than *shortest* characters are left alone but in base64, beside their name."""
+        kept = list(dict.fromkeys(secret.encode() for secret in secrets if len(secret) >= shortest))
         self._secrets = [secret.lower() for secret in kept]
         self._traces = [_trace(secret) for secret in self._secrets]
         self._cores = [core for text in (b"Signature", b"PublicKey", *kept) for core in _cores(text)]

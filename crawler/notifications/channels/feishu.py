@@ -19,6 +19,7 @@ from typing import Any
 
 import aiohttp
 
+from crawler.client.redaction import Redaction
 from crawler.notifications.channels.base import Letter, Refusal, Scope, one_line
 from crawler.notifications.channels.http import (
     LIMITS,
@@ -47,8 +48,6 @@ _ENVELOPE = 200
 _PASSING = frozenset({11232, 99991400})
 #: The robot has no objection to us, but to this very card.
 _ABOUT_THE_CARD = frozenset({9499, 11246, 230099})
-#: Shorter parts of an address are no secret.
-_SECRET_LENGTH = 8
 _COLORS: dict[Tone, str] = {"alarm": "red", "bad": "red", "warn": "orange", "good": "green", "plain": "blue"}
 #: What means something in the card's markdown, as the entity that shows it; a colon would begin an emoji or a link.
 _SPECIAL = re.compile(r"[&<>*_~\[\]()#`\\!$|]|:(?![\s\d]|$)")
@@ -103,7 +102,7 @@ class FeishuSession:
             timestamp = str(int(self._clock().timestamp()))
             message = {"timestamp": timestamp, "sign": signature(timestamp, self._options.secret), **message}
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
-        _judge(await post(self._http, self._options, body, {}), self._options)
+        _judge(await post(self._http, self._options, body, {}), self._options, message.get("sign", ""))
         return {}
 
 
@@ -117,7 +116,7 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(lambda found: f"&#{ord(found.group())};", text)
 
 
-def _judge(answer: Answer, options: HookOptions) -> None:
+def _judge(answer: Answer, options: HookOptions, sign: str) -> None:
     document = answer.document()
     code = document.get("code")
     if not isinstance(code, int) or isinstance(code, bool):
@@ -125,7 +124,7 @@ def _judge(answer: Answer, options: HookOptions) -> None:
         raise failure(f"{options.name} did not say whether it took the card", permanent=False)
     if code == 0:
         return refuse(answer, options)
-    said = _clean(str(document.get("msg") or ""), options)
+    said = _clean(str(document.get("msg") or ""), options, sign)
     scope: Scope = "message" if code in _ABOUT_THE_CARD else "recipient"
     is_passing = code in _PASSING or answer.status in (408, 429) or answer.status >= 500
     raise failure(
@@ -133,13 +132,10 @@ def _judge(answer: Answer, options: HookOptions) -> None:
     )
 
 
-def _clean(text: str, options: HookOptions) -> str:
-    """Give what the robot said without what is secret, should it repeat that."""
-    line = one_line(text)
-    inside = [part for part in re.split(r"[/?&=#]", options.url.partition("://")[2])[1:] if len(part) >= _SECRET_LENGTH]
-    for form in sorted({options.url, options.secret or options.url, *inside}, key=len, reverse=True):
-        line = line.replace(form, "********")
-    return line
+def _clean(text: str, options: HookOptions, sign: str) -> str:
+    """Return what the robot said without what is secret, should it repeat that, nor the *sign* it was sent."""
+    inside = re.split(r"[/?&=#]", options.url.partition("://")[2])[1:]
+    return one_line(Redaction([*inside, options.secret or ""]).text(text, sign))
 
 
 @asynccontextmanager
