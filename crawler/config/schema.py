@@ -198,6 +198,10 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _in_lower_case(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
 Text = Annotated[str, AfterValidator(_nonempty)]
 Name = Annotated[str, AfterValidator(_name)]
 Duration = Annotated[str, AfterValidator(_duration)]
@@ -306,7 +310,7 @@ class FiltersTable(Table):
     kind: GlobOrGlobs = []
     name: GlobOrGlobs = []
     gpu: bool | None = None
-    event: Annotated[list[EventWord], BeforeValidator(_listed)] = []
+    event: Annotated[list[Annotated[EventWord, BeforeValidator(_in_lower_case)]], BeforeValidator(_listed)] = []
 
 
 class ReportTable(Table):

@@ -184,6 +184,10 @@ def test_the_answer_is_kept_and_shown(world: World) -> None:
     assert (found["zone"], found["answer"]["document"]) == (HERE, document)
     assert sentence in found["message"]
     assert '"ProjectId": "x"' in explained()
+    for also in (f"prod/ORG-Example/HK/{HERE.upper()}/uk8s-image/default", name.replace("org-example", "Default")):
+        assert call("--database", world.database, "explain", also).output == explained(), "places in any case"
+    for none in (f"PROD{name[4:]}", name.replace("/hk/", "/*/"), f"{name}/x", name[:-1]):
+        call("--database", world.database, "explain", none, code=2)
     with read(world.engine) as conn:
         assert conn.execute(select(func.count(RunException.payload_id))).scalar_one() == 1, "kept once"
     world.run(last)
