@@ -146,7 +146,7 @@ class Recorder:
 
     @property
     def read_targets(self) -> frozenset[Target]:
-        """Give the targets whose answers were read, because they differed from the last ones."""
+        """Return the targets whose answers were read, because they differed from the last ones, and believed."""
         return frozenset(self._understanding.read_targets)
 
     # --- judging -----------------------------------------------------------------------------------------------------
@@ -201,6 +201,7 @@ class Recorder:
                 if answer.objection is not None:
                     self._object(answer, answer.objection)
                 elif known is None:
+                    self._understanding.believe(answer.planned.target, answer.understood)
                     self._decide(Decision(planned=answer.planned))
                 else:
                     self._decide_answer(answer, known)
@@ -267,6 +268,7 @@ class Recorder:
         if verdict.ask_again and not answer.reasked:
             self._waiting[planned.target] = self._packed(answer)
             return
+        self._understanding.believe(planned.target, answer.understood)
         snapshot, last = answer.understood.snapshot, known.last
         # What a doubted answer is like is no measure for the next one: an empty one has no unreadable record either.
         is_measure = not verdict.is_doubted

@@ -204,6 +204,7 @@ def test_a_single_odd_answer_is_asked_again(world: World) -> None:
     document, _ = DOUBTED["page of a longer list"]
     result = world.run(document, attempts=[1])
     assert (world.status.outcome, result.exit_code, result.summary.failures) == ("ok", 0, ())
+    assert result.summary.notices == ()
 
 
 EVERYDAY: Mapping[str, Callable[[str], Document]] = {
