@@ -241,7 +241,7 @@ def _kept(chunks: Iterable[str]) -> SpooledTemporaryFile[bytes]:
     """Return a file that holds *chunks*; raises CrawlerError where there is no room for it."""
     from tempfile import SpooledTemporaryFile
 
-    file = SpooledTemporaryFile(max_size=_IN_MEMORY)
+    file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - what is given back stays open
     try:
         for chunk in chunks:
             file.write(chunk.encode("utf-8", "surrogatepass"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import resource
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from functools import partial
