@@ -33,9 +33,9 @@ from crawler.errors import CrawlerError, NotUnderstood, exhausted, is_exhaustion
 
 #: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
 MAX_BODY_BYTES = 4 * 1024 * 1024
-#: A longer answer is a large one, of which an account holds few at a time; more than one, for one may never end.
+#: A longer answer is a large one, of which an account holds two at a time: one of them may never end.
 LARGE_BODY_BYTES = 256 * 1024
-LARGE_AT_ONCE = 3
+LARGE_AT_ONCE = 2
 #: Shorter than the idle times-out of common gateways, so that they rarely close a connection under a request.
 KEEPALIVE_SECONDS = 15.0
 
@@ -71,7 +71,7 @@ class ProxyRefusal(NetworkFailure):
 
 class Room:
     """
-    What one call may hold in memory: a small answer, or one of the few large ones that its account may hold at a time.
+    What one call may hold in memory: a small answer, or one of the large ones that its account may hold at a time.
 
     A context manager: the room is given back at its end, when the answer was handed on.
     """
