@@ -168,6 +168,8 @@ async def _discover(context: CliContext, account: AccountSettings) -> Discovery:
         public_key=account.public_key,
         private_key=account.private_key.reveal(),
         headers=account.headers,
+        ca_file=str(account.ca_file) if account.ca_file is not None else None,
+        proxy=account.proxy,
     )
     options = FetchOptions(attempts=2, timeout_seconds=PATIENCE_SECONDS / 2)
     async with ApiClient(endpoint, options, timing=timing) as client:

@@ -10,8 +10,8 @@ from crawler.config.schema import SECRET_KEYS
 from crawler.config.sources import Findings, expand_text, warn_open
 from crawler.db.url import passwords
 
-#: What is a secret wherever it stands; a database's URL is one by its password, a public key alone is none.
-_SECRETS = SECRET_KEYS - {"database", "public_key", "headers"}
+#: What is a secret wherever it stands; a URL of a database or proxy is one by its password, a public key alone is none.
+_SECRETS = SECRET_KEYS - {"database", "proxy", "public_key", "headers"}
 
 
 def warn_open_configuration(raw: dict[str, Any], path: Path, findings: Findings) -> None:
