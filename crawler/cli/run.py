@@ -124,7 +124,8 @@ def _switch(settings: Settings, *, is_whole: bool) -> Switch:
     # Loads the standard library's HTTP client, which a run that is too early does without.
     from crawler.ops.healthcheck_ping import Switch
 
-    return Switch(settings.ping.reveal() if settings.ping is not None and is_whole else None)
+    url = settings.ping.reveal() if settings.ping is not None and is_whole else None
+    return Switch(url, proxy=settings.ping_proxy, ca_file=settings.ping_ca_file)
 
 
 def _is_watched(context: CliContext) -> bool:
