@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -48,6 +49,7 @@ def cron(context: CliContext, minutes: int) -> None:
 
     installation = _installation(context, minutes)
     write_out([render(installation)])
+    _tell_of_proxies(context, "cron")
 
 
 @schedule.command()
@@ -68,6 +70,7 @@ def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
     files = {"crawler.service": systemd_service(installation), "crawler.timer": systemd_timer(installation)}
     if folder is None:
         write_out(f"# --- {name} ---\n{text}\n" for name, text in files.items())
+        _tell_of_proxies(context, "systemd")
         return
     for name, text in files.items():
         try:
@@ -75,6 +78,7 @@ def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
         except OSError as exc:
             raise UsageError(f"{folder / name} cannot be written: {exc.strerror}.") from None
         context.say(f"Wrote {folder / name}.")
+    _tell_of_proxies(context, "systemd")
     context.say("Next: systemctl daemon-reload && systemctl enable --now crawler.timer")
 
 
@@ -87,6 +91,32 @@ def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
     from crawler.ops.deploy import kubernetes as render
 
     write_out([render(_installation(context, minutes, image))])
+    _tell_of_proxies(context, "Kubernetes")
+
+
+def _tell_of_proxies(context: CliContext, scheduler: str) -> None:
+    """Say what to add to the configuration where a proxy stands in this shell's variables alone."""
+    from crawler.domain.proxies import exceptions_of
+
+    settings = context.settings()
+    ways = [*settings.accounts, *settings.reports]
+    proxies = {proxy.variable: proxy for proxy in (*(way.proxy for way in ways), settings.ping_proxy) if proxy}
+    exceptions = exceptions_of(context.environ)
+    for variable, proxy in proxies.items():
+        if not variable:
+            continue
+        lines = ["[network]", f"proxy = {json.dumps(proxy.url)}"]
+        if proxy.username:
+            lines[-1] = f'proxy_file = "proxy.url"   # a file of mode 0600 with the value of ${variable}'
+        lines += [f"no_proxy = {json.dumps(exceptions)}"] if exceptions else []
+        where = (
+            f"Add to {settings.source}:" if settings.source else "`crawler init` writes a configuration that may say:"
+        )
+        context.say(
+            f"Warning: {scheduler} does not know this shell's ${variable}, the proxy {proxy.url}. {where}\n"
+            + "\n".join(lines),
+            level="warning",
+        )
 
 
 def _installation(context: CliContext, minutes: int, image: str | None = None) -> Installation:

@@ -27,6 +27,8 @@ from crawler.domain.proxies import Proxy
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 10.0
+#: What the standard library says where a proxy opens no tunnel.
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d+) .*", re.DOTALL)
 #: healthchecks.io keeps 100 kB.
 LARGEST_BODY = 100_000
 
@@ -78,7 +80,7 @@ class Switch:
         request = urllib.request.Request(address(self._url, signal), data=body, headers=headers, method="POST")  # noqa: S310
         if self._proxy is not None:
             request.set_proxy(urlsplit(self._proxy.url).netloc, "http")
-            request.headers |= self._proxy.authorization
+            request.headers.update(self._proxy.authorization)
         self._calls.append(_Call(request, signal, self._proxy, self._ca_file, self._timeout_seconds))
 
 
@@ -129,10 +131,43 @@ def _post(
             exc.close()
 
 
+def connection_problem(url: str, proxy: Proxy | None, ca_file: Path | None, *, timeout_seconds: float) -> str:
+    """
+    Return what keeps a connection to *url* from coming about, over TLS where it is https; empty: nothing.
+
+    Nothing is asked there. An http address behind a proxy is not reached itself, only the proxy.
+    """
+    parts = urlsplit(url)
+    host, is_tls = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if is_tls else 80)
+    first = (host, port) if proxy is None else (proxy.host, proxy.port)
+    connection: http.client.HTTPConnection = http.client.HTTPConnection(*first, timeout=timeout_seconds)
+    via = f"the proxy {proxy}" if proxy is not None else host
+    try:
+        if is_tls:
+            trust = ssl.create_default_context(cafile=ca_file)
+            connection = http.client.HTTPSConnection(*first, timeout=timeout_seconds, context=trust)
+            if proxy is not None:
+                connection.set_tunnel(host, port, proxy.authorization)
+        connection.connect()
+    except ssl.SSLCertVerificationError as exc:
+        return f"the certificate of {host} is not trusted: {exc.verify_message}"
+    except TimeoutError:
+        return f"{via} did not answer in {timeout_seconds:g} s"
+    except (OSError, ValueError, http.client.HTTPException) as exc:
+        refused = _TUNNEL.fullmatch(str(exc))
+        if refused and proxy is not None:
+            return proxy.refusal(int(refused[1]), "", host)
+        return f"{via} cannot be reached: {getattr(exc, 'strerror', None) or type(exc).__name__}"
+    finally:
+        connection.close()
+    return ""
+
+
 def _reason(exc: Exception) -> str:
     """Name the error, and where a tunnel was refused the proxy's status, which is all that its text holds."""
     cause = exc.reason if isinstance(exc, urllib.error.URLError) else exc
-    refused = re.fullmatch(r"Tunnel connection failed: (\d+) .*", str(cause), re.DOTALL)
+    refused = _TUNNEL.fullmatch(str(cause))
     return f"no tunnel, HTTP {refused[1]}" if refused else type(cause).__name__
 
 

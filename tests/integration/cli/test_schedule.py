@@ -18,14 +18,19 @@ from tests.support.driving import Driver, account
 CLOUD = account("http://127.0.0.1:9/")
 
 
-def with_files(light: Driver, **more: Any) -> Driver:
+def with_files_at(light: Driver, **more: Any) -> Driver:
+    """Configure with secrets in files, and an endpoint that is not this machine."""
+    return with_files(light, endpoint="https://api.example.com/", **more)
+
+
+def with_files(light: Driver, endpoint: str = CLOUD["endpoint"], **more: Any) -> Driver:
     """Configure with secrets in files: one under a bare name, one with a path."""
     for name in ("private.key", "public.key"):
         (light.folder / name).write_text("somekey12345\n")
         (light.folder / name).chmod(0o600)
     named = {key: value for key, value in CLOUD.items() if not key.endswith("_key")}
     files = {"private_key_file": "private.key", "public_key_file": "./public.key"}
-    return light.configure({**named, **files}, **more)
+    return light.configure({**named, **files, "endpoint": endpoint}, **more)
 
 
 def test_cron_line(light: Driver) -> None:
@@ -114,3 +119,24 @@ def test_password_of_the_command_line(light: Driver) -> None:
 
     assert "`database_file`" in result.stderr
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("command", ["cron", "systemd", "kubernetes"])
+@pytest.mark.parametrize("login", ["", "me:hunter2@"])
+def test_proxy_of_the_shell(light: Driver, command: str, login: str) -> None:
+    """A proxy that only this shell's variables name is told with what to add; a password is never printed."""
+    environ = {"HTTPS_PROXY": f"http://{login}proxy.example.com:3128", "NO_PROXY": "localhost,.intern"}
+    result = with_files_at(light).call("schedule", command, **environ)
+    added = 'proxy_file = "proxy.url"' if login else 'proxy = "http://proxy.example.com:3128"'
+
+    assert f"[network]\n{added}" in result.stderr
+    assert 'no_proxy = ["localhost", ".intern"]' in result.stderr
+    assert "hunter2" not in result.output
+    assert "proxy.example" not in result.stdout
+
+
+def test_proxy_of_the_configuration(light: Driver) -> None:
+    """A proxy in the configuration goes along with it, so nothing is to be added."""
+    driver = with_files_at(light, network={"proxy": "http://proxy.example.com:3128"})
+
+    assert driver.call("schedule", "cron", HTTPS_PROXY="http://other.example.com:1").stderr == ""
