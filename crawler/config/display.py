@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from crawler.config.models import MASK, AccountSettings, Limits, ReportSettings, Settings
+from crawler.config.schema import SECRET_KEYS
+from crawler.config.sources import texts_of
 from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import DIRECT, Proxy
@@ -221,6 +223,8 @@ class Needs:
     files: tuple[Path, ...] = ()
     #: Environment variables without a default.
     variables: tuple[str, ...] = ()
+    #: Those of them that stand where a key, a password or another secret does.
+    secrets: tuple[str, ...] = ()
 
 
 def needs_of(path: Path) -> Needs:
@@ -230,23 +234,18 @@ def needs_of(path: Path) -> Needs:
     credentials: dict[str, Path] = {}
     files: dict[Path, None] = {}
     variables: dict[str, None] = {}
-    for key, text in _texts(document):
-        variables.update(dict.fromkeys(_NEEDED.findall(text)))
+    secrets: dict[str, None] = {}
+    for keys, text in texts_of(document):
+        key, named = keys[-1], dict.fromkeys(_NEEDED.findall(text))
+        variables.update(named)
+        if not SECRET_KEYS.isdisjoint(keys):
+            secrets.update(named)
         if not key.endswith("_file") or "${" in text or key in ("ca_file", "pins_file"):
             continue
         if "/" in text:
             files[folder / Path(text).expanduser()] = None
         else:
             credentials[text] = folder / text
-    return Needs(credentials=tuple(credentials.items()), files=tuple(files), variables=tuple(variables))
-
-
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from _texts(item, str(name))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item, key)
+    return Needs(
+        credentials=tuple(credentials.items()), files=tuple(files), variables=tuple(variables), secrets=tuple(secrets)
+    )

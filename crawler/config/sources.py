@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,18 @@ def expand_all(value: Any, environ: Mapping[str, str], findings: Findings, locat
     if isinstance(value, list):
         return [expand_all(item, environ, findings, (*location, index)) for index, item in enumerate(value)]
     return value
+
+
+def texts_of(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield every text of a document with the keys that lead to it."""
+    if isinstance(value, str):
+        yield keys, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from texts_of(inner, (*keys, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_of(inner, keys)
 
 
 # --- secrets in files ------------------------------------------------------------------------------------------------
