@@ -76,6 +76,15 @@ def candidates(environ: Mapping[str, str], cwd: Path, platform: str = sys.platfo
     return [cwd / FILE_NAME, *(folder / "crawler" / FILE_NAME for folder in folders)]
 
 
+def state_folder(environ: Mapping[str, str]) -> Path | None:
+    """Return the folder for what is remembered for this user; None for one without a home."""
+    if environ.get("XDG_STATE_HOME"):
+        return Path(environ["XDG_STATE_HOME"]) / "crawler"
+    home = environ.get("HOME", "")
+    # Unlike Path.is_dir, no error where a folder on the way does not let this user in.
+    return Path(home) / ".local" / "state" / "crawler" if home and os.path.isdir(home) else None  # noqa: PTH112 - see above
+
+
 # --- ${VAR} ----------------------------------------------------------------------------------------------------------
 
 
