@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from crawler.domain.models import Target, iso_utc, name_fits, normalise_name
+from crawler.domain.reissues import newest
 from crawler.domain.rows import ImageRow, StatusRow
 from crawler.domain.timefmt import show_duration, tell_moment
 from crawler.errors import Ambiguous, CrawlerError, NoAnswer, UnknownKnowledge
@@ -150,14 +151,13 @@ def _none(called: Sequence[ImageRow], images: Sequence[ImageRow], name: str, zon
 
 
 def _last(fitting: Sequence[ImageRow], name: str, zone: str) -> ImageRow:
-    came = max(image.present_since for image in fitting)
-    newest = {image.image_id: image for image in fitting if image.present_since == came}
-    if len(newest) > 1:
+    latest = {image.image_id: image for image in newest(fitting)}
+    if len(latest) > 1:
         raise Ambiguous(
-            f"{len(newest)} images called {name!r} came to {zone} at the same time: {', '.join(sorted(newest))}; "
+            f"{len(latest)} images called {name!r} came to {zone} at the same time: {', '.join(latest)}; "
             "nothing tells which to use."
         )
-    (image,) = newest.values()
+    (image,) = latest.values()
     if image.reason == "held":
         raise UnknownKnowledge(
             f"{image.image_id} ({image.image_name}) was not listed by the last good observation of {zone}; its "
@@ -184,8 +184,7 @@ def _refuse_doubt(
     (chosen,) = {image.image_id for image in answers.values()}
     for target, exc in refusals.items():
         called = [image for image in at_target.get(target, ()) if name_fits(image.image_name, name)]
-        came = max((image.present_since for image in called), default=None)
-        last = {image.image_id for image in called if image.present_since == came}
+        last = {image.image_id for image in newest(called)}
         if last - {chosen} and not isinstance(exc, NoAnswer):
             part = next((part for part in _PARTS if getattr(target, part) not in _values(answers, part)), "project")
             raise type(exc)(f"{str(exc).rstrip('.')} ({part} {getattr(target, part)}); choose with --{part}.")
