@@ -19,7 +19,9 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.domain.models import DEFAULT_PROJECT, Place, Project
+from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.text import visible
+from crawler.domain.timefmt import show_duration
 from crawler.errors import CredentialsRefused, UsageError
 
 if TYPE_CHECKING:
@@ -236,7 +238,7 @@ def render(starter: Starter) -> str:
         "# Times without an offset are meant, and times are shown, in this zone.",
         f"timezone = {_text(starter.timezone)}",
         "# What was last observed longer ago than this is shown as unknown.",
-        'stale_after = "26h"',
+        f'stale_after = "{show_duration(STALE_AFTER)}"',
         "",
         "[[accounts]]",
         "# The account's identity in the history: choose it before the first run, then keep it.",

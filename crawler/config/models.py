@@ -23,7 +23,6 @@ from crawler.domain.targets import Selection
 DEFAULT_ENDPOINT = "https://api.ucloud.cn/"
 DEFAULT_DATABASE = "sqlite:///crawler.db"
 DEFAULT_TIMEZONE = "Asia/Shanghai"
-DEFAULT_STALE_AFTER = "26h"
 MASK = "********"
 ChannelName = Literal["email", "webhook", "feishu", "apprise"]
 

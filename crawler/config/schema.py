@@ -21,7 +21,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from crawler.config.models import (
     DEFAULT_DATABASE,
     DEFAULT_ENDPOINT,
-    DEFAULT_STALE_AFTER,
     DEFAULT_TIMEZONE,
     ChannelName,
 )
@@ -29,8 +28,9 @@ from crawler.config.sources import Expanded
 from crawler.config.zones import zone_of
 from crawler.domain.models import EventWord
 from crawler.domain.objections import Tolerable
+from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.subscriptions import parse_pin, parse_when
-from crawler.domain.timefmt import parse_duration
+from crawler.domain.timefmt import parse_duration, show_duration
 
 _LARGEST_NUMBER = 1_000_000_000
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -334,7 +334,7 @@ class FileTable(Table):
 
     database: Text = DEFAULT_DATABASE
     timezone: Annotated[Zone, Field(validate_default=True)] = DEFAULT_TIMEZONE
-    stale_after: Duration = DEFAULT_STALE_AFTER
+    stale_after: Duration = show_duration(STALE_AFTER)
     report_deadline_seconds: Number = 120.0
     ping: Ping | None = None
     accounts: list[AccountTable] = []

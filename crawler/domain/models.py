@@ -22,6 +22,8 @@ from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 import msgspec
 
 Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
+#: Why a target is asked no more.
+AbsenceReason = Literal["retired", "deselected"]
 Event = Literal["appeared", "returned", "withdrawn", "modified", "target_added", "target_retired"]
 #: Why an observation is not good. The first four come from the cloud's answer, the others from our own decisions.
 FailureClass = Literal[
@@ -36,6 +38,7 @@ RE_ISSUED: Final = "re-issued"
 #: What may be asked for as an event.
 EventWord = Literal[Event, "re-issued"]
 EVENT_WORDS: tuple[EventWord, ...] = (*EVENTS, RE_ISSUED)
+ABSENT: tuple[AbsenceReason, ...] = ("retired", "deselected")
 OUTCOMES: tuple[Outcome, ...] = ("ok", "held", "denied", "failed", "skipped")
 
 #: Open ends in the database; far enough, and still a datetime in every time zone.

@@ -19,10 +19,10 @@ from crawler.db.pruning import refuse_before
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, among_too, portions
 from crawler.db.types import read_json
-from crawler.domain.models import Attributes, ImageKey, require_aware
+from crawler.domain.models import ABSENT, Attributes, ImageKey, require_aware
 from crawler.domain.reissues import newest, successors, the_one
 from crawler.domain.rows import ImageRow, Reason
-from crawler.queries.freshness import chosen_at, reason_of
+from crawler.queries.freshness import chosen_at
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
 TARGETS_AT_ONCE = 200
@@ -83,7 +83,7 @@ def images(
         for choice in portion:
             target_id = choice.target_id
             seen, held = known.seen.get(target_id), known.held.get(target_id, ())
-            reason = reason_of(seen, known.absent.get(target_id), moment, stale_after)
+            reason = known.reason(target_id, moment, stale_after)
             yield from _rows(choice, valid.get(target_id, []), filters, reason, held, seen)
         if len(versions) > VERSIONS_AT_ONCE:
             versions.clear()
@@ -101,7 +101,7 @@ def _rows(
     wants_all = filters.is_all_images
     observed_at = observation.observed_at if observation else None
     # Being asked no more outweighs a hold; a hold says more than the outcome of the whole target.
-    if reason in ("retired", "deselected"):
+    if reason in ABSENT:
         held = ()
     for version, valid_from, present_since, baseline in sorted(intervals, key=_order):
         image_set, name, image_id, name_key, attributes = version

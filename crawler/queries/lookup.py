@@ -27,6 +27,7 @@ from crawler.db.pruning import begins_at, require_kept
 from crawler.db.schema import ChangeLog, ImageVersion, Interval
 from crawler.db.sql import PORTION, among, among_too, portions
 from crawler.domain.models import (
+    ABSENT,
     END_OF_TIME,
     Event,
     ImageKey,
@@ -294,8 +295,7 @@ def moments_apart(
         require_kept(conn, require_aware(at))
     chosen = chosen_targets(conn, filters)
     known = [knowledge(conn, chosen, require_aware(at), stale_after, include_retired=True) for at in (first, second)]
-    gone = {"retired", "deselected"}
-    asked = {target for side in known for target, own in side.items() if own.reason not in gone}
+    asked = {target for side in known for target, own in side.items() if own.reason not in ABSENT}
     related = _related_ids(conn, filters)
     narrowed = replace(filters, name=(), image_id=related or ())
     rows = [

@@ -15,6 +15,7 @@ from typing import Any
 from crawler.domain.models import Target, iso_utc, name_fits, normalise_name
 from crawler.domain.reissues import newest
 from crawler.domain.rows import ImageRow, StatusRow
+from crawler.domain.staleness import is_stale
 from crawler.domain.timefmt import show_duration, tell_moment
 from crawler.errors import Ambiguous, CrawlerError, NoAnswer, UnknownKnowledge
 
@@ -80,7 +81,7 @@ def resolve(
         at_target.setdefault(image.target, []).append(image)
     answers: dict[Target, ImageRow] = {}
     refusals: dict[Target, CrawlerError] = {}
-    for row in [row for row in status if not _is_absent(row)] or status:
+    for row in [row for row in status if not row.is_absent] or status:
         try:
             answers[row.target] = _at_target(row, at_target.get(row.target, []), question)
         except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:
@@ -102,14 +103,14 @@ def resolve(
 
 def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Question) -> ImageRow:
     zone, name = status.target.zone, question.name
-    if _is_absent(status):
+    if status.is_absent:
         since = tell_moment(status.since, question.timezone) if status.since else "an unknown time"
         raise UnknownKnowledge(f"{zone} is asked no more: it is {status.outcome} since {since}.")
     if status.last_ok_at is None:
         why = f": {status.message}" if status.message else ""
         raise UnknownKnowledge(f"{zone} was never observed well{why}.")
     seen_at = tell_moment(status.last_ok_at, question.timezone)
-    if question.now - status.last_ok_at > question.max_age:
+    if is_stale(status.last_ok_at, question.now, question.max_age):
         raise UnknownKnowledge(
             f"{zone} was last observed well at {seen_at}, "
             f"longer ago than {show_duration(question.max_age)}; run `crawler run`, or allow more with --max-age."
@@ -119,10 +120,6 @@ def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Questio
     if not fitting:
         raise _none(called, images, name, zone, seen_at)
     return _last(fitting, name, zone)
-
-
-def _is_absent(status: StatusRow) -> bool:
-    return status.outcome in ("retired", "deselected")
 
 
 def _called(images: Sequence[ImageRow], name: str, zone: str) -> list[ImageRow]:

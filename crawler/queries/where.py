@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from crawler.domain.models import END_OF_TIME, ImageKey, Target, iso_utc, normalise_name
+from crawler.domain.models import ABSENT, END_OF_TIME, ImageKey, Target, iso_utc, normalise_name
 from crawler.domain.reissues import newest, successors, the_one
 from crawler.domain.rows import Gap, Knowledge, Reason, Stay
 
@@ -169,7 +169,7 @@ def _with_hold(
     at: datetime,
 ) -> Knowledge:
     """Give what is *known* of a target for the images of a *group*: a hold on all that are open makes them unknown."""
-    if known.reason in ("retired", "deselected"):
+    if known.reason in ABSENT:
         return known
     held_since: list[datetime] = []
     opened = [entry.image_id for entry in ids if entry.valid_to is None]

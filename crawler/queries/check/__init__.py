@@ -126,7 +126,7 @@ class Check:
         return any(target in self._index.open_by_key.get(key, ()) for key in keys)
 
     def _is_out(self, target: Target) -> bool:
-        return self._index.is_absent(target) or self._index.is_closed(target)
+        return not self._index.status[target].is_live
 
     # --- pinned ids --------------------------------------------------------------------------------------------------
 

@@ -11,10 +11,9 @@ from functools import cache
 
 from crawler.domain.models import Target, is_glob, known_name, normalise_name
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
+from crawler.domain.staleness import reason_of
 from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.queries.check.rules import CheckOutcome, Pin, Require
-
-_ABSENT = ("retired", "deselected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,15 +102,6 @@ class Index:
         fits = _pattern(wanted.casefold()).match
         return {key} | {k for name, k in self.keys.items() if fits(k) or fits(name.casefold())}
 
-    def is_absent(self, target: Target) -> bool:
-        """Tell whether *target* is asked no more."""
-        return self.status[target].outcome in _ABSENT
-
-    def is_closed(self, target: Target) -> bool:
-        """Tell whether *target* never was open to this key."""
-        row = self.status[target]
-        return row.outcome == "denied" and row.last_ok_at is None
-
     def told(self, at: datetime | None) -> str:
         """Write a moment for a detail."""
         return tell_moment(at, self.zone) if at else "the beginning"
@@ -119,16 +109,19 @@ class Index:
     def ignorance(self, target: Target) -> Verdict | None:
         """Say why nothing is known of *target* now; None: it is known."""
         row = self.status[target]
-        if row.last_ok_at is None:
-            return Verdict(outcome="unknown", detail=f"never observed well{f': {row.message}' if row.message else ''}")
-        if self.is_absent(target):
-            return Verdict(outcome="unknown", detail=f"asked no more: {row.outcome} since {self.told(row.since)}")
-        if row.outcome not in ("ok", "held"):
-            told = f": {row.message}" if row.message else ""
-            return Verdict(outcome="unknown", detail=f"{row.outcome} since {self.told(row.since)}{told}")
-        if self.now - row.last_ok_at > self.stale_after:
+        reason = reason_of(row.outcome, row.last_ok_at, self.now, self.stale_after)
+        if reason is None:
+            return None
+        if reason == "stale":
             return Verdict(outcome="stale", detail=f"last observed well at {self.told(row.last_ok_at)}")
-        return None
+        said = f": {row.message}" if row.message else ""
+        if row.last_ok_at is None:
+            detail = f"never observed well{said}"
+        elif row.is_absent:
+            detail = f"asked no more: {reason} since {self.told(row.since)}"
+        else:
+            detail = f"{reason} since {self.told(row.since)}{said}"
+        return Verdict(outcome="unknown", detail=detail)
 
     def withdrawal(self, target: Target, image_id: str) -> ChangeRow | None:
         """Give the last withdrawal of an image at *target*."""
