@@ -482,16 +482,12 @@ def check(
     images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
     gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone)
     past = gate.past(known_words(conn, "name"))
-    gate.learn((), (), targets_listing(conn, past.name_keys))
-    wanted = past.image_ids
-    while wanted:
-        gone = (
-            change
-            for ids in portions(sorted(wanted))
-            for change in changes.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
-        )
-        more = gate.learn(stays_of(conn, wanted), gone)
-        wanted = more.image_ids if more else frozenset()
+    withdrawals = (
+        change
+        for ids in portions(sorted(past.image_ids))
+        for change in changes.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
+    )
+    gate.learn(stays_of(conn, past.image_ids), withdrawals, targets_listing(conn, past.name_keys))
     return list(gate.judge())
 
 

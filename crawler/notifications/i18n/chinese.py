@@ -39,7 +39,9 @@ CHINESE = Words(
     introduction="本订阅的关注范围",
     pin={
         "withdrawn": "{id} 已下架，{advice}",
+        "ambiguous": "{id} 已下架；{successor} 同时上架，无法判断应改用哪个",
         "reissued": "{id} 已下架，请改用 {successor}",
+        "gpu_lost": "{id} 不再支持 GPU",
         "retired": "{id}：平台已不再列出该可用区",
         "held": "{id} 已不在列表中；待后续巡检确认",
         "unobserved": "{id}：{since}未能观测该可用区",
@@ -51,7 +53,9 @@ CHINESE = Words(
     pin_no_successor="无替代镜像",
     pin_subject={
         "withdrawn": "{zone} 在用镜像已下架",
+        "ambiguous": "{zone} 在用镜像已下架，同时有多个新镜像",
         "reissued": "{zone} 在用镜像已下架，请改用 {successor}",
+        "gpu_lost": "{zone} 在用镜像不再支持 GPU",
         "retired": "{zone} 可用区已关闭，其中有在用镜像",
         "held": "{zone} 在用镜像可能已下架",
         "unobserved": "{zone} 在用镜像无法观测",

@@ -16,8 +16,12 @@ from crawler.db.filters import Filters
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import Target, normalise_name
 from crawler.errors import Ambiguous
+from crawler.notifications.digest import build_digest
+from crawler.notifications.models import Told
 from crawler.queries import images, lookup
+from crawler.queries.check.rules import Pin
 from tests.support.diary import PERIOD, Diary, target
+from tests.support.reporting import facts_of, subscribe
 
 STALE = timedelta(hours=26)
 TARGETS = [target(f"hk-{zone:02}") for zone in (1, 2, 3)]
@@ -100,3 +104,32 @@ def test_readers_and_view_agree(engine: Engine, seed: int) -> None:
                 found, _ = lookup.resolve(conn, "Ubuntu 20.04", filters, now=diary.now, stale_after=STALE)
                 assert found.image_id == newest[0]
             assert not newest or row.image_id == newest[-1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_check_and_mails_agree(engine: Engine, seed: int) -> None:
+    """What `check` says of a pinned id, that it is gone, superseded or fine and what to use, the mail says too."""
+    diary, memory = play(engine, seed)
+    pins = [(w.zone, i) for w in TARGETS for i in sorted({*memory.open[w], *memory.gone[w]})]
+    subscription = subscribe(pins=[" ".join(pin) for pin in pins])
+    with read(engine) as conn:
+        rules = [Pin(image_id=image_id, zone=zone) for zone, image_id in pins]
+        rows = lookup.check(conn, rules, Filters(), now=diary.now, stale_after=STALE)
+        digest = build_digest(subscription, facts_of(conn, now=diary.now, stale_after=STALE), Told(introduced=True))
+    lines = {(line.pin.zone, line.pin.image_id): line for line in (digest.pins if digest else ())}
+    for where, row in [(w, row) for w in TARGETS for row in rows if row.zone == w.zone]:
+        assert row.image_id is not None
+        heirs = memory.successors(where, row.image_id)
+        if row.image_id in memory.open[where]:
+            outcome, state = ("superseded", "superseded") if heirs else ("ok", None)
+        else:
+            outcome, state = [("missing", "withdrawn"), ("re-issued", "reissued"), ("ambiguous", "ambiguous")][
+                min(len(heirs), 2)
+            ]
+        assert (row.outcome, row.successor) == (outcome, the_one(heirs))
+        line = lines.get((where.zone, row.image_id))
+        assert (line and line.state, line and line.successor) == (state, the_one(heirs))
+        if len(heirs) > 1:
+            assert ", ".join(heirs) in row.detail
+            assert line is not None
+            assert list(line.candidates) == heirs
