@@ -36,6 +36,8 @@ _BEYOND_16_BITS = re.compile(rb"[\xf0-\xf4]")
 MAX_VALUES = 150_000
 #: What a value, a list and an object take beside their text, by the sign that each has before it.
 _TAKES = {b",": 60, b"[": 90, b"{": 250}
+#: What the name of a member takes besides, with its place in the object.
+_NAME_TAKES = 110
 #: Integers of this size and more are held by no database.
 LARGEST_INTEGER = 2**63
 
@@ -61,7 +63,8 @@ def members(body: bytes) -> dict[str, Any] | None:
 def weight_of(text: bytes) -> int:
     """Return about how many bytes *text*, which is JSON, takes when it is decoded."""
     bytes_of_a_character = 1 if text.isascii() else 4 if _BEYOND_16_BITS.search(text) else 2
-    return len(text) * bytes_of_a_character + sum(size * text.count(sign) for sign, size in _TAKES.items())
+    values = sum(size * text.count(sign) for sign, size in _TAKES.items())
+    return len(text) * bytes_of_a_character + values + _NAME_TAKES * text.count(b":")
 
 
 def _values(text: bytes) -> int:
