@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from crawler import __version__
 from tests.support.house import ROOT, text_of, tracked_files
 
 pytestmark = pytest.mark.slow
@@ -45,13 +46,19 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel of this checkout with the tools that are installed."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the source archive and from it the wheel, as a release does, with the tools that are installed."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, text=True)
-    (built,) = folder.iterdir()
-    return built
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    """Return the wheel of this checkout."""
+    (wheel,) = built.glob("*.whl")
+    return wheel
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +98,25 @@ def test_contents(wheel: Path) -> None:
     assert expected - names == set()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"crawler"}
     assert not [name for name in names if "__pycache__" in name]
+
+
+def test_an_index_would_take_it(built: Path) -> None:
+    """The source archive and the wheel pass the checks that a package index makes of them, warnings included."""
+    files = sorted(map(str, built.iterdir()))
+    checked = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *files], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count("PASSED") == len(files) == 2
+
+
+def test_release_has_its_section() -> None:
+    """The changelog names the version that the package carries, with its day, in at most ten lines."""
+    sections = re.split(r"^## ", text_of(Path("CHANGELOG.md")), flags=re.MULTILINE)
+    (section,) = [each for each in sections if re.match(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d\n", each)]
+
+    assert 1 <= len(re.findall(r"^- ", section, re.MULTILINE)) <= 10
 
 
 def test_names(wheel: Path) -> None:
