@@ -13,13 +13,9 @@ from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty
 from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
+from crawler.domain.rows import ChangeRow, names_in_json
 from crawler.domain.timefmt import NO_TIME
 from crawler.errors import ExitCode, UsageError
-
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "id", "run", "event", "image_set", "image_id",
-    "image_name", "fields", "counterpart", "not_before", "observed_at", "recorded_at", "cursor",
-)  # fmt: skip
 
 
 class _Cursor(click.ParamType[int]):
@@ -115,7 +111,8 @@ def changes(
         last = changelog.settled(conn)
         check_selection(conn, selected)
         rows = queries_changes.changes(conn, since, until, events, selected.filters(), after=after, until_change=last)
-        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
+        names = (*names_in_json(ChangeRow), "cursor")
+        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=names)
         if not count:
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""

@@ -14,13 +14,11 @@ from crawler.cli.hints import require_observed, require_zone
 from crawler.cli.options import MOMENT, Selected, reader_options_without
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
 from crawler.domain.timefmt import NO_TIME
 from crawler.errors import ExitCode
-
-FIELDS = (
-    "image_set", "image_name", "result", "first", "second", "fields", "reason", "kind", "variant", "projects",
-)  # fmt: skip
+from crawler.queries.compare import CompareRow
 
 
 def _what(row: Row) -> str:
@@ -77,7 +75,7 @@ def compare(
         for side in known:
             require_observed(conn, side.values(), at or now, settings.timezone)
         shown: list[dict[str, Any]] = [row.as_dict() for row in rows]
-        if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=FIELDS):
+        if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=names_in_json(CompareRow)):
             what = visible(f"images in {first} or {second}")
             return say_empty(context, conn, selected, what=what, at=at)
     counts = Counter[str](row.result for row in rows)

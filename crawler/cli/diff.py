@@ -14,20 +14,16 @@ from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
 from crawler.domain.models import RE_ISSUED
+from crawler.domain.rows import names_in_json
 from crawler.domain.timefmt import show_moment, zone_name
 from crawler.errors import ExitCode
+from crawler.queries.diff import DiffRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from crawler.domain.models import Target
     from crawler.domain.rows import Knowledge
-    from crawler.queries.diff import DiffRow
-
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "event", "fields",
-    "counterpart", "first", "second", "first_reason", "second_reason",
-)  # fmt: skip
 
 
 def _what(row: Row) -> str:
@@ -87,7 +83,8 @@ def diff(
         require_observed(conn, (own for _, own in known.values()), second, zone)
         tally = _Tally(known if first != second else {}, with_unknown=with_unknown)
         rows = tally.sift(found if first != second else ())
-        emit(_folded(rows) if fmt == "table" else (r.as_dict() for r in rows), COLUMNS, fmt, zone=zone, fields=FIELDS)
+        shown = _folded(rows) if fmt == "table" else (row.as_dict() for row in rows)
+        emit(shown, COLUMNS, fmt, zone=zone, fields=names_in_json(DiffRow))
     span = f"{show_moment(first, zone)} and {show_moment(second, zone)} ({zone_name(zone)})"
     if not tally.differences:
         context.say(f"No known difference between {span}." if tally.is_incomplete else f"No difference between {span}.")

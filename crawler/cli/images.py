@@ -10,13 +10,8 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, Selected, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.rows import ImageRow, names_in_json
 from crawler.errors import ExitCode
-
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "gpu", "os_type",
-    "os_name", "features", "gpu_types", "software", "size_gb", "zone_id", "extra", "valid_from", "present_since",
-    "baseline", "superseded_by", "state", "reason", "observed_at",
-)  # fmt: skip
 
 
 def _state(row: Row) -> str:
@@ -65,7 +60,8 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
             stale_after=settings.stale_after,
             include_retired=retired,
         )
-        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
+        shown = (row.as_dict() for row in rows)
+        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(ImageRow))
         if not count:
             return say_empty(context, conn, selected, what="images", at=at, with_retired=retired)
     return ExitCode.DONE

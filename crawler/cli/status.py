@@ -8,10 +8,8 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import Selected, reader_options
 from crawler.cli.output import Column, emit
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.domain.rows import StatusRow, names_in_json
 
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "outcome", "since", "last_ok_at", "images", "message",
-)  # fmt: skip
 COLUMNS = (
     Column("account", "ACCOUNT", optional=True),
     Column("project", "PROJECT", optional=True),
@@ -52,5 +50,6 @@ def status(context: CliContext, retired: bool, fmt: str, selected: Selected) -> 
             )
             having = {image.target for image in found}
             rows = (row for row in rows if row.target in having)
-        if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
+        shown = (row.as_dict() for row in rows)
+        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(StatusRow)):
             context.say(explain_empty(context, conn, selected, what="targets", with_retired=retired).sentence)

@@ -66,14 +66,7 @@ class Target(NamedTuple):
 
     def as_dict(self) -> dict[str, str]:
         """Give the JSON shape `{"account", "project", "region", "zone", "kind", "variant"}`."""
-        return {
-            "account": self.account,
-            "project": self.project,
-            "region": self.region,
-            "zone": self.zone,
-            "kind": self.kind,
-            "variant": self.variant,
-        }
+        return self._asdict()
 
 
 class ImageKey(NamedTuple):

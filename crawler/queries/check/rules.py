@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from crawler.domain.models import Target, part_fits
+from crawler.domain.rows import JsonRow
 from crawler.errors import ExitCode
 
 #: How a rule turned out in one zone.
@@ -81,7 +82,7 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckRow:
+class CheckRow(JsonRow):
     """How one rule turned out in one zone."""
 
     rule: str
@@ -92,18 +93,6 @@ class CheckRow:
     successor: str | None = None
     detail: str = ""
     source: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `check`."""
-        return {
-            "rule": self.rule,
-            "zone": self.zone,
-            "image_id": self.image_id,
-            "outcome": self.outcome,
-            "successor": self.successor,
-            "detail": self.detail,
-            "source": self.source,
-        }
 
 
 def exit_code(rows: Iterable[CheckRow]) -> ExitCode:
