@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import MOMENT, Selected, reader_options
+from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.filters import Filters
 from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
 from crawler.domain.rows import ChangeRow, names_in_json
 from crawler.domain.timefmt import NO_TIME
@@ -92,7 +93,7 @@ def changes(
     after: int | None,
     events: tuple[str, ...],
     fmt: str,
-    selected: Selected,
+    selected: Filters,
 ) -> ExitCode:
     """
     Show what changed, oldest first.
@@ -110,7 +111,7 @@ def changes(
     with context.history() as conn:
         last = changelog.settled(conn)
         check_selection(conn, selected)
-        rows = queries_changes.changes(conn, since, until, events, selected.filters(), after=after, until_change=last)
+        rows = queries_changes.changes(conn, since, until, events, selected, after=after, until_change=last)
         names = (*names_in_json(ChangeRow), "cursor")
         count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=names)
         if not count:

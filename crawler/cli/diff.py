@@ -10,9 +10,10 @@ import click
 from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import reasons, require_observed
-from crawler.cli.options import MOMENT, Selected, reader_options
+from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
+from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
 from crawler.domain.rows import names_in_json
 from crawler.domain.timefmt import show_moment, zone_name
@@ -63,7 +64,7 @@ def diff(
     exit_code: bool,
     with_unknown: bool,
     fmt: str,
-    selected: Selected,
+    selected: Filters,
 ) -> ExitCode:
     """
     Show what differs between two moments, seen from T1 to T2: appeared, withdrawn, modified.
@@ -78,7 +79,7 @@ def diff(
     zone = settings.timezone
     with context.history() as conn:
         check_selection(conn, selected)
-        found, known = lookup.moments_apart(conn, first, second, selected.filters(), stale_after=settings.stale_after)
+        found, known = lookup.moments_apart(conn, first, second, selected, stale_after=settings.stale_after)
         require_observed(conn, (own for own, _ in known.values()), first, zone)
         require_observed(conn, (own for _, own in known.values()), second, zone)
         tally = _Tally(known if first != second else {}, with_unknown=with_unknown)

@@ -9,9 +9,10 @@ import click
 from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import unheard_image
-from crawler.cli.options import Selected, reader_options
+from crawler.cli.options import reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
 from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
@@ -59,7 +60,7 @@ COLUMNS = (
 @click.argument("image", metavar="ID-OR-NAME")
 @reader_options
 @pass_cli
-def history(context: CliContext, image: str, fmt: str, selected: Selected) -> ExitCode:
+def history(context: CliContext, image: str, fmt: str, selected: Filters) -> ExitCode:
     """
     Show every interval of an image in every target, and when nobody knew.
 
@@ -76,7 +77,7 @@ def history(context: CliContext, image: str, fmt: str, selected: Selected) -> Ex
         ids = lookup.image_ids(conn, image)
         if not ids:
             raise unheard_image(conn, image, by_id=True)
-        rows = lookup.history(conn, ids, selected.filters(), now=now, stale_after=settings.stale_after)
+        rows = lookup.history(conn, ids, selected, now=now, stale_after=settings.stale_after)
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HistoryRow)):
             return say_empty(context, conn, selected, what=f"intervals of {visible(image)}")

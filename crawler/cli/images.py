@@ -7,9 +7,10 @@ from datetime import datetime
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import MOMENT, Selected, reader_options
+from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.filters import Filters
 from crawler.domain.rows import ImageRow, names_in_json
 from crawler.errors import ExitCode
 
@@ -40,7 +41,7 @@ COLUMNS = (
 @click.option("--retired", is_flag=True, help="Also images of targets that are retired or deselected.")
 @reader_options
 @pass_cli
-def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> ExitCode:
+def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, selected: Filters) -> ExitCode:
     """
     Show what is available now, or was at a moment, and how well that is known.
 
@@ -55,7 +56,7 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
         rows = queries_images.images(
             conn,
             at,
-            selected.filters(),
+            selected,
             now=context.clock(),
             stale_after=settings.stale_after,
             include_retired=retired,

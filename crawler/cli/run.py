@@ -15,8 +15,9 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.logs import bind_run
-from crawler.cli.options import Selected, target_options
+from crawler.cli.options import target_options
 from crawler.cli.output import json_line, write_out
+from crawler.domain.filters import Filters, part_fits
 from crawler.domain.text import visible
 from crawler.errors import CrawlerError, EmptySelection, ExitCode, LockTaken, OutputLost, UsageError
 
@@ -57,7 +58,7 @@ def run(
     offline: bool,
     no_report: bool,
     wait_seconds: float,
-    selected: Selected,
+    selected: Filters,
 ) -> ExitCode:
     """
     Discover, ask every target once, compare, and record what was seen.
@@ -160,10 +161,8 @@ def _visible_lines(text: str) -> str:
     return "\n".join(visible(line) for line in text.split("\n"))
 
 
-def _narrowed(settings: Settings, selected: Selected) -> Settings:
+def _narrowed(settings: Settings, selected: Filters) -> Settings:
     """Keep the selected accounts, so that no other account's lock is needed."""
-    from crawler.domain.models import part_fits
-
     if not selected.account:
         return settings
     accounts = tuple(account for account in settings.accounts if part_fits("account", account.name, selected.account))
@@ -173,7 +172,7 @@ def _narrowed(settings: Settings, selected: Selected) -> Settings:
     return replace(settings, accounts=accounts)
 
 
-def _restriction(selected: Selected) -> Selection | None:
+def _restriction(selected: Filters) -> Selection | None:
     from crawler.domain.targets import Selection
 
     if selected.is_all:

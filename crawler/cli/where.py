@@ -9,9 +9,10 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_image
-from crawler.cli.options import MOMENT, Selected, reader_options
+from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection, say_empty
+from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
 from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
@@ -58,7 +59,7 @@ COLUMNS = (
 @click.option("--retired", is_flag=True, help="Also targets that are retired or deselected.")
 @reader_options
 @pass_cli
-def where(context: CliContext, name: str, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> ExitCode:
+def where(context: CliContext, name: str, at: datetime | None, retired: bool, fmt: str, selected: Filters) -> ExitCode:
     """
     Show where an image NAME is: present since when, withdrawn, unknown, or never offered.
 
@@ -78,7 +79,7 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
             conn,
             names,
             at,
-            selected.filters(),
+            selected,
             now=now,
             stale_after=settings.stale_after,
             include_retired=retired,

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal
 
-from crawler.domain.models import DEFAULT_PROJECT, DEFAULT_VARIANT, Catalog, Place, Project, Target, part_fits
+from crawler.domain.filters import part_fits
+from crawler.domain.models import DEFAULT_PROJECT, DEFAULT_VARIANT, Catalog, Place, Project, Target
 
 #: Good discoveries in a row without a target that retire it.
 PATIENCE = 3

@@ -14,11 +14,12 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Select, bindparam, select, update
 
 from crawler.db import changelog
-from crawler.db.filters import EVERYTHING, Filters, chosen_targets, with_known_names
+from crawler.db.filters import chosen_targets, with_known_names
 from crawler.db.image_versions import Versions
 from crawler.db.schema import Hold, HoldImage, ImageVersion, Interval, TargetRow
 from crawler.db.sql import portions
 from crawler.domain.diffing import counterparts
+from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import END_OF_TIME, Attributes, ImageKey
 from crawler.domain.rows import HeldImage, HoldRow
 from crawler.errors import UsageError

@@ -14,30 +14,12 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Select, func, select
 
-from crawler.db.filters import (
-    EVERYTHING,
-    Filters,
-    chosen_targets,
-    known_words,
-    meant_name,
-    targets_by_id,
-    with_known_names,
-)
+from crawler.db.filters import chosen_targets, known_words, meant_name, targets_by_id, with_known_names
 from crawler.db.pruning import begins_at, require_kept
 from crawler.db.schema import ChangeLog, ImageVersion, Interval
 from crawler.db.sql import PORTION, among, among_too, portions
-from crawler.domain.models import (
-    END_OF_TIME,
-    Event,
-    ImageKey,
-    Target,
-    is_glob,
-    is_storable,
-    name_fits,
-    normalise_name,
-    part_fits,
-    require_aware,
-)
+from crawler.domain.filters import EVERYTHING, Filters, is_glob, name_fits, part_fits
+from crawler.domain.models import END_OF_TIME, Event, ImageKey, Target, is_storable, normalise_name, require_aware
 from crawler.domain.rows import ChangeRow, Gap, Knowledge, StatusRow, Stay
 from crawler.errors import Ambiguous, EmptySelection
 from crawler.queries import changes

@@ -14,9 +14,9 @@ from sqlalchemy import Engine, select
 
 from crawler.db.copy import copy_history
 from crawler.db.engine import read
-from crawler.db.filters import Filters
 from crawler.db.pruning import prune
 from crawler.db.schema import ImageVersion, Payload, RunException
+from crawler.domain.filters import Filters
 from crawler.domain.models import ImageKey, Known, Reply, Snapshot, Target, Verdict
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood
 from crawler.queries import changes, holds, images, lookup, status
