@@ -20,7 +20,7 @@ from crawler.domain.filters import Filters
 from crawler.domain.models import ImageKey, Known, Reply, Snapshot, Target, Verdict
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood
 from crawler.queries import changes, holds, images, lookup, status
-from tests.support.diary import Answer, Diary, PlainJudge, target
+from tests.support.diary import Answer, CountingJudge, Diary, target
 from tests.support.tally import tallied
 
 ZONES = [target(f"hk-{number:02}") for number in range(1, 8)]
@@ -35,7 +35,7 @@ def as_it_is(value: Any) -> Any:
     return value
 
 
-class OddJudge(PlainJudge):
+class OddJudge(CountingJudge):
     """A judge to whom one target is odd; what it does with that one is the test's choice."""
 
     def __init__(
