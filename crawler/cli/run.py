@@ -18,7 +18,7 @@ from crawler.cli.logs import bind_run
 from crawler.cli.options import target_options
 from crawler.cli.output import json_line, write_out
 from crawler.domain.filters import Filters, part_fits
-from crawler.domain.text import visible
+from crawler.domain.text import visible, visible_lines
 from crawler.errors import CrawlerError, EmptySelection, ExitCode, LockTaken, OutputLost, UsageError
 
 if TYPE_CHECKING:
@@ -154,11 +154,7 @@ def _tell(context: CliContext, result: RunResult, news: str) -> None:
         lines = [told(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
         news = "\n".join(lines)
     if news:
-        context.say(_visible_lines(news), level="info" if _is_watched(context) and is_done else "warning")
-
-
-def _visible_lines(text: str) -> str:
-    return "\n".join(visible(line) for line in text.split("\n"))
+        context.say(visible_lines(news), level="info" if _is_watched(context) and is_done else "warning")
 
 
 def _narrowed(settings: Settings, selected: Filters) -> Settings:

@@ -22,11 +22,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from crawler.client.cancellation import Brake
 from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.client.redaction import Redaction
-from crawler.client.responses import Answer, Refusal, printable
+from crawler.client.responses import Answer, Refusal
 from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
 from crawler.client.signing import signature_of, signed_form
 from crawler.client.throttle import PacedThrottler
 from crawler.client.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
+from crawler.domain.text import one_line
 from crawler.errors import CrawlerError, exhausted, is_exhaustion
 
 #: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
@@ -220,7 +221,7 @@ class ApiClient:
             status=response.status,
             body=body,
             body_hash=body_hash,
-            request_uuid=printable(redacted(headers.get("X-UCLOUD-REQUEST-UUID", "")), 100),
+            request_uuid=one_line(redacted(headers.get("X-UCLOUD-REQUEST-UUID", "")), 100),
             retry_after_seconds=retry_after_seconds(headers.get("Retry-After"), received_at),
             received_at=received_at,
             date=redacted(headers.get("Date", "")),
@@ -250,7 +251,7 @@ async def _read(response: aiohttp.ClientResponse, room: Room) -> bytes:
 
 def network_failure(exc: Exception, redacted: Callable[[str], str] = str) -> NetworkFailure:
     """Say what one of `FOREIGN_ERRORS` means; the one place that does. *redacted* takes secrets out of a text."""
-    text = printable(redacted(str(exc)), 200)
+    text = one_line(redacted(str(exc)), 200)
     match exc:
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Defect(f"the endpoint is no web address: {text}")

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from crawler.notifications.channels.base import Letter, Scope, one_line
+from crawler.domain.text import one_line
+from crawler.notifications.channels.base import Letter, Scope
 from crawler.notifications.channels.http import (
     LIMITS,
     Answer,

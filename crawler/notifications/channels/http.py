@@ -21,7 +21,8 @@ from typing import Any
 import aiohttp
 
 from crawler import __version__
-from crawler.notifications.channels.base import Letter, Refusal, Scope, TransportError, one_line
+from crawler.domain.text import one_line
+from crawler.notifications.channels.base import Letter, Refusal, Scope, TransportError
 from crawler.notifications.channels.mime import message_id
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import Digest
