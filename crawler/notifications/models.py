@@ -241,7 +241,6 @@ class Digest:
     #: Beginning of the first run and end of the last.
     since: datetime
     until: datetime
-    run_count: int
     pins: tuple[PinLine, ...]
     #: By severity.
     lines: tuple[Line, ...]
