@@ -10,8 +10,8 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, reader_options
-from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.output import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row, emit
+from crawler.cli.selection import check_selection, explain_empty
 from crawler.domain.filters import Filters
 from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
 from crawler.domain.rows import ChangeRow, names_in_json
@@ -60,15 +60,9 @@ def _value(value: Any) -> str:
 
 COLUMNS = (
     Column("id", "ID", kind="count"),
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
+    *TARGET_COLUMNS,
     Column("event", "EVENT", cell=_event),
-    Column("image_set", "SET", optional=True),
-    Column("image_name", "NAME", folds=True),
-    Column("image_id", "IMAGE ID"),
+    *IMAGE_COLUMNS,
     Column("fields", "WHAT", cell=_what, sparse=True, folds=True),
     Column("not_before", "AFTER", kind="time", spare=True),
     Column("observed_at", "OBSERVED", kind="time"),
@@ -118,5 +112,5 @@ def changes(
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""
             what += f" after the cursor {after}" if after else ""
-            return say_empty(context, conn, selected, what=what, at=until)
+            return explain_empty(context, conn, selected, what=what, at=until).say(context)
     return ExitCode.DONE

@@ -13,7 +13,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_observed, require_zone
 from crawler.cli.options import MOMENT, reader_options_without
 from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.selection import check_selection, explain_empty
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
@@ -76,7 +76,7 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
         shown: list[dict[str, Any]] = [row.as_dict() for row in rows]
         if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=names_in_json(CompareRow)):
             what = visible(f"images in {first} or {second}")
-            return say_empty(context, conn, selected, what=what, at=at)
+            return explain_empty(context, conn, selected, what=what, at=at).say(context)
     counts = Counter[str](row.result for row in rows)
     words = {
         "same": "same",

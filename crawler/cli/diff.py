@@ -11,7 +11,7 @@ from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import reasons, require_observed
 from crawler.cli.options import MOMENT, reader_options
-from crawler.cli.output import Column, Row, emit
+from crawler.cli.output import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row, emit
 from crawler.cli.selection import check_selection
 from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
@@ -35,15 +35,9 @@ def _what(row: Row) -> str:
 
 
 COLUMNS = (
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
+    *TARGET_COLUMNS,
     Column("event", "EVENT"),
-    Column("image_set", "SET", optional=True),
-    Column("image_name", "NAME", folds=True),
-    Column("image_id", "IMAGE ID"),
+    *IMAGE_COLUMNS,
     Column("fields", "WHAT", sparse=True, folds=True, cell=_what),
 )
 

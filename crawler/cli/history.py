@@ -10,8 +10,8 @@ from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import unheard_image
 from crawler.cli.options import reader_options
-from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.output import TARGET_COLUMNS, Column, Row, emit
+from crawler.cli.selection import check_selection, explain_empty
 from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
 from crawler.domain.rows import names_in_json
@@ -40,11 +40,7 @@ def _what(row: Row) -> str:
 
 
 COLUMNS = (
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
+    *TARGET_COLUMNS,
     Column("image_set", "SET", optional=True),
     Column("image_name", "NAME", optional=True, folds=True),
     Column("image_id", "IMAGE ID"),
@@ -80,7 +76,7 @@ def history(context: CliContext, image: str, fmt: str, selected: Filters) -> Exi
         rows = lookup.history(conn, ids, selected, now=now, stale_after=settings.stale_after)
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HistoryRow)):
-            return say_empty(context, conn, selected, what=f"intervals of {visible(image)}")
+            return explain_empty(context, conn, selected, what=f"intervals of {visible(image)}").say(context)
         if ids == [image] and fmt == "table":
             _say_chain(context, conn, rows, image)
     return ExitCode.DONE

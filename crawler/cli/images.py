@@ -8,8 +8,8 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, reader_options
-from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.output import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row, emit
+from crawler.cli.selection import check_selection, explain_empty
 from crawler.domain.filters import Filters
 from crawler.domain.rows import ImageRow, names_in_json
 from crawler.errors import ExitCode
@@ -20,14 +20,8 @@ def _state(row: Row) -> str:
 
 
 COLUMNS = (
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
-    Column("image_set", "SET", optional=True),
-    Column("image_name", "NAME", folds=True),
-    Column("image_id", "IMAGE ID"),
+    *TARGET_COLUMNS,
+    *IMAGE_COLUMNS,
     Column("gpu", "GPU"),
     Column("state", "STATE", folds=True, cell=_state),
     Column("superseded_by", "SUPERSEDED BY", sparse=True),
@@ -64,5 +58,5 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
         shown = (row.as_dict() for row in rows)
         count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(ImageRow))
         if not count:
-            return say_empty(context, conn, selected, what="images", at=at, with_retired=retired)
+            return explain_empty(context, conn, selected, what="images", at=at, with_retired=retired).say(context)
     return ExitCode.DONE

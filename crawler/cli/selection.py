@@ -68,20 +68,10 @@ class Emptiness:
     sentence: str
     code: ExitCode = ExitCode.DONE
 
-
-def say_empty(
-    context: CliContext,
-    conn: Connection,
-    selected: Filters,
-    *,
-    what: str,
-    at: datetime | None = None,
-    with_retired: bool = True,
-) -> ExitCode:
-    """Say why there are no *what* to show, and give the exit code: 8 where nobody has observed what was asked."""
-    why = explain_empty(context, conn, selected, what=what, at=at, with_retired=with_retired)
-    context.say(why.sentence)
-    return why.code
+    def say(self, context: CliContext) -> ExitCode:
+        """Say why, and return the exit code."""
+        context.say(self.sentence)
+        return self.code
 
 
 def explain_empty(

@@ -11,7 +11,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_image
 from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.selection import check_selection, explain_empty
 from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
 from crawler.domain.rows import names_in_json
@@ -89,7 +89,7 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
             require_observed(conn, [], at or now, settings.timezone)
         shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(WhereRow)):
-            return say_empty(context, conn, selected, what="targets", at=at, with_retired=retired)
+            return explain_empty(context, conn, selected, what="targets", at=at, with_retired=retired).say(context)
     for rollout in rollouts(rows) if fmt == "table" else ():
         for line in _summary(rollout, rows, settings.timezone):
             context.say(line)
