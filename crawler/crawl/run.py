@@ -45,7 +45,7 @@ class RunResult:
 
     summary: RunSummary
     exit_code: ExitCode
-    #: What was noticed of its accounts, and the targets whose answers were read.
+    #: What was noticed of its accounts, and the targets whose answers were read and believed.
     noticed: tuple[Notice, ...] = ()
     read_targets: frozenset[Target] = frozenset()
     #: What went wrong with its reports, one sentence each.
@@ -65,6 +65,8 @@ def connect(account: AccountSettings, timing: Timing) -> ApiClient:
             public_key=account.public_key,
             private_key=account.private_key.reveal(),
             headers=account.headers,
+            ca_file=str(account.ca_file) if account.ca_file is not None else None,
+            proxy=account.proxy,
         ),
         FetchOptions(
             rate=limits.rate,
