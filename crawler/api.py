@@ -27,10 +27,10 @@ from sqlalchemy import Connection, Engine, select
 
 from crawler.db import changelog
 from crawler.db.engine import open_engine, opened, read
-from crawler.db.filters import Filters
 from crawler.db.migrations import ensure_schema
 from crawler.db.schema import Setting
 from crawler.domain.evidence import Explanation
+from crawler.domain.filters import Filters
 from crawler.domain.models import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWord, is_storable
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.staleness import STALE_AFTER

@@ -9,17 +9,14 @@ from typing import Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import MOMENT, Selected, reader_options
-from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.options import MOMENT, reader_options
+from crawler.cli.output import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row, emit
+from crawler.cli.selection import check_selection, explain_empty
+from crawler.domain.filters import Filters
 from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
+from crawler.domain.rows import ChangeRow, names_in_json
 from crawler.domain.timefmt import NO_TIME
 from crawler.errors import ExitCode, UsageError
-
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "id", "run", "event", "image_set", "image_id",
-    "image_name", "fields", "counterpart", "not_before", "observed_at", "recorded_at", "cursor",
-)  # fmt: skip
 
 
 class _Cursor(click.ParamType[int]):
@@ -63,15 +60,9 @@ def _value(value: Any) -> str:
 
 COLUMNS = (
     Column("id", "ID", kind="count"),
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
+    *TARGET_COLUMNS,
     Column("event", "EVENT", cell=_event),
-    Column("image_set", "SET", optional=True),
-    Column("image_name", "NAME", folds=True),
-    Column("image_id", "IMAGE ID"),
+    *IMAGE_COLUMNS,
     Column("fields", "WHAT", cell=_what, sparse=True, folds=True),
     Column("not_before", "AFTER", kind="time", spare=True),
     Column("observed_at", "OBSERVED", kind="time"),
@@ -102,7 +93,7 @@ def changes(
     after: int | None,
     events: tuple[str, ...],
     fmt: str,
-    selected: Selected,
+    selected: Filters,
 ) -> ExitCode:
     """
     Show what changed, oldest first.
@@ -120,11 +111,12 @@ def changes(
     with context.history() as conn:
         last = changelog.settled(conn)
         check_selection(conn, selected)
-        rows = queries_changes.changes(conn, since, until, events, selected.filters(), after=after, until_change=last)
-        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
+        rows = queries_changes.changes(conn, since, until, events, selected, after=after, until_change=last)
+        names = (*names_in_json(ChangeRow), "cursor")
+        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=names)
         if not count:
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""
             what += f" after the cursor {after}" if after else ""
-            return say_empty(context, conn, selected, what=what, at=until)
+            return explain_empty(context, conn, selected, what=what, at=until).say(context)
     return ExitCode.DONE

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import Selected, format_option, target_options
+from crawler.cli.options import format_option, target_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
 from crawler.config.textfiles import decoded, read_bytes, read_stream
+from crawler.domain.filters import Filters
+from crawler.domain.rows import names_in_json
 from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
-from crawler.queries.check.rules import OUTCOMES, Pin, Require, exit_code
+from crawler.queries.check.rules import OUTCOMES, CheckRow, Pin, Require, exit_code
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-FIELDS = ("rule", "zone", "image_id", "outcome", "successor", "detail", "source")
 
 
 def _rule(row: Row) -> str:
@@ -53,7 +53,7 @@ _KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
 @target_options
 @format_option
 @pass_cli
-def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Selected) -> ExitCode:
+def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Filters) -> ExitCode:
     """
     Check required images and pinned ids: exit 0 when all are ok or superseded, 1 when one is not, 8 when nobody knows.
 
@@ -71,12 +71,12 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Selec
         rows = lookup.check(
             conn,
             rules,
-            selected.filters(),
+            selected,
             now=context.clock(),
             stale_after=settings.stale_after,
             timezone=settings.timezone if fmt == "table" else UTC,
         )
-    emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
+    emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(CheckRow))
     counts = Counter(row.outcome for row in rows)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
     context.say(f"{len(rules)} {'rule' if len(rules) == 1 else 'rules'}: {told or 'no zone to check'}.")

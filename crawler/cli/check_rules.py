@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crawler.config.toml import parse_toml
-from crawler.domain.models import is_glob, is_storable, part_fits
+from crawler.domain.filters import Filters, is_glob, part_fits
+from crawler.domain.models import is_storable
 from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError
-from crawler.queries.check.rules import Pin, Require, Scope
+from crawler.queries.check.rules import Pin, Require
 
 #: Other spellings of a key.
 _SAME = {
@@ -65,7 +66,7 @@ class _Reader:
             if not isinstance(name, str) or not _is_word(name):
                 self.problems.append(f"{where}.name: {'is missing' if name is None else 'must be a text in quotes'}")
                 return
-            scope = Scope(**{**scope_words, "variant": scope_words["variant"] or ("default",)})
+            scope = Filters(**{**scope_words, "variant": scope_words["variant"] or ("default",)})
             yield Require(name=name, zones=zones or ("*",), gpu=bool(gpu), scope=scope, source=source)
             return
         ids = self._words(values, "ids", where)
@@ -74,7 +75,7 @@ class _Reader:
         self._plain(zones, f"{where}.zones")
         self._plain(ids, f"{where}.ids")
         self._known_words({"zone": tuple(zone for zone in zones if not is_glob(zone))}, where)
-        scope = Scope(**scope_words)
+        scope = Filters(**scope_words)
         for image_id in ids:
             for zone in zones or (None,):
                 yield Pin(image_id=image_id, zone=zone, gpu=gpu, scope=scope, source=source)

@@ -11,16 +11,15 @@ import click
 from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_observed, require_zone
-from crawler.cli.options import MOMENT, Selected, reader_options_without
+from crawler.cli.options import MOMENT, reader_options_without
 from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.selection import check_selection, explain_empty
+from crawler.domain.filters import Filters
+from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
 from crawler.domain.timefmt import NO_TIME
 from crawler.errors import ExitCode
-
-FIELDS = (
-    "image_set", "image_name", "result", "first", "second", "fields", "reason", "kind", "variant", "projects",
-)  # fmt: skip
+from crawler.queries.compare import CompareRow
 
 
 def _what(row: Row) -> str:
@@ -55,9 +54,7 @@ def _columns(first: str, second: str) -> tuple[Column, ...]:
 @click.option("--at", type=MOMENT, metavar="TIME", help="As of a past moment: 2026-06-01, 2026-06-01T12:00, 7d, 90m.")
 @reader_options_without("region", "zone")
 @pass_cli
-def compare(
-    context: CliContext, first: str, second: str, at: datetime | None, fmt: str, selected: Selected
-) -> ExitCode:
+def compare(context: CliContext, first: str, second: str, at: datetime | None, fmt: str, selected: Filters) -> ExitCode:
     """
     Show two zones side by side by image name, as ids differ per zone.
 
@@ -72,14 +69,14 @@ def compare(
         for zone in (first, second):
             require_zone(conn, zone)
         rows, known = lookup.zones_apart(
-            conn, [first], [second], at, selected.filters(), now=now, stale_after=settings.stale_after
+            conn, [first], [second], at, selected, now=now, stale_after=settings.stale_after
         )
         for side in known:
             require_observed(conn, side.values(), at or now, settings.timezone)
         shown: list[dict[str, Any]] = [row.as_dict() for row in rows]
-        if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=FIELDS):
+        if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=names_in_json(CompareRow)):
             what = visible(f"images in {first} or {second}")
-            return say_empty(context, conn, selected, what=what, at=at)
+            return explain_empty(context, conn, selected, what=what, at=at).say(context)
     counts = Counter[str](row.result for row in rows)
     words = {
         "same": "same",

@@ -20,7 +20,7 @@ import click
 
 from crawler.cli.logs import LogFormat, log_line
 from crawler.cli.output import held_back, soon
-from crawler.domain.text import visible
+from crawler.domain.text import visible_lines
 from crawler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class CliContext:
         heard = {"error": True, "warning": self.verbosity > -2, "info": self.verbosity > -1}
         if not heard.get(level, True):
             return
-        plain = "\n".join(map(visible, message.split("\n")))
+        plain = visible_lines(message)
         text = plain if self.log_format == "text" else log_line(level, message, at=self.clock(), **fields)
         soon(partial(click.echo, text, file=sys.stderr), is_talk=True)
 

@@ -10,24 +10,21 @@ import click
 from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import reasons, require_observed
-from crawler.cli.options import MOMENT, Selected, reader_options
-from crawler.cli.output import Column, Row, emit
+from crawler.cli.options import MOMENT, reader_options
+from crawler.cli.output import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row, emit
 from crawler.cli.selection import check_selection
+from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
+from crawler.domain.rows import names_in_json
 from crawler.domain.timefmt import show_moment, zone_name
 from crawler.errors import ExitCode
+from crawler.queries.diff import DiffRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from crawler.domain.models import Target
     from crawler.domain.rows import Knowledge
-    from crawler.queries.diff import DiffRow
-
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "event", "fields",
-    "counterpart", "first", "second", "first_reason", "second_reason",
-)  # fmt: skip
 
 
 def _what(row: Row) -> str:
@@ -38,15 +35,9 @@ def _what(row: Row) -> str:
 
 
 COLUMNS = (
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
+    *TARGET_COLUMNS,
     Column("event", "EVENT"),
-    Column("image_set", "SET", optional=True),
-    Column("image_name", "NAME", folds=True),
-    Column("image_id", "IMAGE ID"),
+    *IMAGE_COLUMNS,
     Column("fields", "WHAT", sparse=True, folds=True, cell=_what),
 )
 
@@ -67,7 +58,7 @@ def diff(
     exit_code: bool,
     with_unknown: bool,
     fmt: str,
-    selected: Selected,
+    selected: Filters,
 ) -> ExitCode:
     """
     Show what differs between two moments, seen from T1 to T2: appeared, withdrawn, modified.
@@ -82,12 +73,13 @@ def diff(
     zone = settings.timezone
     with context.history() as conn:
         check_selection(conn, selected)
-        found, known = lookup.moments_apart(conn, first, second, selected.filters(), stale_after=settings.stale_after)
+        found, known = lookup.moments_apart(conn, first, second, selected, stale_after=settings.stale_after)
         require_observed(conn, (own for own, _ in known.values()), first, zone)
         require_observed(conn, (own for _, own in known.values()), second, zone)
         tally = _Tally(known if first != second else {}, with_unknown=with_unknown)
         rows = tally.sift(found if first != second else ())
-        emit(_folded(rows) if fmt == "table" else (r.as_dict() for r in rows), COLUMNS, fmt, zone=zone, fields=FIELDS)
+        shown = _folded(rows) if fmt == "table" else (row.as_dict() for row in rows)
+        emit(shown, COLUMNS, fmt, zone=zone, fields=names_in_json(DiffRow))
     span = f"{show_moment(first, zone)} and {show_moment(second, zone)} ({zone_name(zone)})"
     if not tally.differences:
         context.say(f"No known difference between {span}." if tally.is_incomplete else f"No difference between {span}.")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
-from crawler.domain.models import part_fits
+from crawler.domain.filters import part_fits
 from crawler.domain.suggest import nearest
 from crawler.domain.text import visible
 from crawler.domain.timefmt import show_moment, tell_moment

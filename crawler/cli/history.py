@@ -9,25 +9,20 @@ import click
 from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import unheard_image
-from crawler.cli.options import Selected, reader_options
-from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.options import reader_options
+from crawler.cli.output import TARGET_COLUMNS, Column, Row, emit
+from crawler.cli.selection import check_selection, explain_empty
+from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
+from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
 from crawler.errors import ExitCode
+from crawler.queries.history import HistoryRow, chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
-
-    from crawler.queries.history import HistoryRow
-
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "valid_from",
-    "valid_to", "not_before", "reason", "state", "baseline", "present_since", "ended_by", "ended_not_before",
-    "replaces", "replaced_by", "fields", "gaps", "gaps_before",
-)  # fmt: skip
 
 
 def _state(row: Row) -> str:
@@ -45,11 +40,7 @@ def _what(row: Row) -> str:
 
 
 COLUMNS = (
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
+    *TARGET_COLUMNS,
     Column("image_set", "SET", optional=True),
     Column("image_name", "NAME", optional=True, folds=True),
     Column("image_id", "IMAGE ID"),
@@ -65,7 +56,7 @@ COLUMNS = (
 @click.argument("image", metavar="ID-OR-NAME")
 @reader_options
 @pass_cli
-def history(context: CliContext, image: str, fmt: str, selected: Selected) -> ExitCode:
+def history(context: CliContext, image: str, fmt: str, selected: Filters) -> ExitCode:
     """
     Show every interval of an image in every target, and when nobody knew.
 
@@ -82,10 +73,10 @@ def history(context: CliContext, image: str, fmt: str, selected: Selected) -> Ex
         ids = lookup.image_ids(conn, image)
         if not ids:
             raise unheard_image(conn, image, by_id=True)
-        rows = lookup.history(conn, ids, selected.filters(), now=now, stale_after=settings.stale_after)
+        rows = lookup.history(conn, ids, selected, now=now, stale_after=settings.stale_after)
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
-        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
-            return say_empty(context, conn, selected, what=f"intervals of {visible(image)}")
+        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HistoryRow)):
+            return explain_empty(context, conn, selected, what=f"intervals of {visible(image)}").say(context)
         if ids == [image] and fmt == "table":
             _say_chain(context, conn, rows, image)
     return ExitCode.DONE
@@ -112,7 +103,6 @@ def _gap(line: Row, gap: Row) -> dict[str, Any]:
 def _say_chain(context: CliContext, conn: Connection, rows: Iterable[HistoryRow], image: str) -> None:
     """Tell which ids came in the place of an id that was withdrawn."""
     from crawler.queries import lookup
-    from crawler.queries.history import chain
 
     ids = chain(image, lambda image_id: lookup.successors(conn, image_id))
     names = {row.image_name for row in rows if row.image_name}

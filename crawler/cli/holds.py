@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import NUMBER, Selected, reader_options
+from crawler.cli.options import NUMBER, reader_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
+from crawler.domain.filters import Filters
+from crawler.domain.rows import HoldRow, names_in_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,11 +25,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "id", "run", "status", "images", "held_at",
-    "not_before", "confirmations", "waits_for", "resolved_at", "resolved_by",
-)  # fmt: skip
 
 
 def _images(row: Row) -> str:
@@ -63,15 +60,16 @@ def holds() -> None:
 @click.option("--all", "include_resolved", is_flag=True, help="Also those that are resolved, and how.")
 @reader_options
 @pass_cli
-def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: Selected) -> None:
+def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: Filters) -> None:
     """List the open holds: where, which images, since when, how often confirmed, what they wait for."""
     from crawler.queries.holds import holds as rows_of
 
     settings = context.history_settings()
     with context.history() as conn:
         check_selection(conn, selected)
-        rows = rows_of(conn, selected.filters(), include_resolved=include_resolved)
-        if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
+        rows = rows_of(conn, selected, include_resolved=include_resolved)
+        shown = (row.as_dict() for row in rows)
+        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HoldRow)):
             context.say("Nothing is on hold." if not include_resolved else "Nothing was ever on hold here.")
 
 

@@ -7,16 +7,12 @@ from datetime import datetime
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import MOMENT, Selected, reader_options
-from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.options import MOMENT, reader_options
+from crawler.cli.output import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row, emit
+from crawler.cli.selection import check_selection, explain_empty
+from crawler.domain.filters import Filters
+from crawler.domain.rows import ImageRow, names_in_json
 from crawler.errors import ExitCode
-
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "image_set", "image_id", "image_name", "gpu", "os_type",
-    "os_name", "features", "gpu_types", "software", "size_gb", "zone_id", "extra", "valid_from", "present_since",
-    "baseline", "superseded_by", "state", "reason", "observed_at",
-)  # fmt: skip
 
 
 def _state(row: Row) -> str:
@@ -24,14 +20,8 @@ def _state(row: Row) -> str:
 
 
 COLUMNS = (
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
-    Column("image_set", "SET", optional=True),
-    Column("image_name", "NAME", folds=True),
-    Column("image_id", "IMAGE ID"),
+    *TARGET_COLUMNS,
+    *IMAGE_COLUMNS,
     Column("gpu", "GPU"),
     Column("state", "STATE", folds=True, cell=_state),
     Column("superseded_by", "SUPERSEDED BY", sparse=True),
@@ -45,7 +35,7 @@ COLUMNS = (
 @click.option("--retired", is_flag=True, help="Also images of targets that are retired or deselected.")
 @reader_options
 @pass_cli
-def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> ExitCode:
+def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, selected: Filters) -> ExitCode:
     """
     Show what is available now, or was at a moment, and how well that is known.
 
@@ -60,12 +50,13 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
         rows = queries_images.images(
             conn,
             at,
-            selected.filters(),
+            selected,
             now=context.clock(),
             stale_after=settings.stale_after,
             include_retired=retired,
         )
-        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS)
+        shown = (row.as_dict() for row in rows)
+        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(ImageRow))
         if not count:
-            return say_empty(context, conn, selected, what="images", at=at, with_retired=retired)
+            return explain_empty(context, conn, selected, what="images", at=at, with_retired=retired).say(context)
     return ExitCode.DONE

@@ -232,21 +232,13 @@ def _ask_cloud(context: CliContext, starter: Starter, settings: Settings) -> Sta
 
 
 async def _discover(context: CliContext, account: AccountSettings) -> Discovery:
-    from crawler.client.api import ApiClient
     from crawler.client.discovery import discover
-    from crawler.client.options import Endpoint, FetchOptions, Timing
+    from crawler.client.options import Timing
+    from crawler.crawl.run import connect
 
     timing = Timing(clock=context.clock)
-    endpoint = Endpoint(
-        url=account.endpoint,
-        public_key=account.public_key,
-        private_key=account.private_key.reveal(),
-        headers=account.headers,
-        ca_file=str(account.ca_file) if account.ca_file is not None else None,
-        proxy=account.proxy,
-    )
-    options = FetchOptions(attempts=2, timeout_seconds=PATIENCE_SECONDS / 2)
-    async with ApiClient(endpoint, options, timing=timing) as client:
+    limits = replace(account.limits, attempts=2, timeout_seconds=PATIENCE_SECONDS / 2)
+    async with connect(replace(account, limits=limits), timing) as client:
         return await discover(client, deadline=timing.monotonic() + PATIENCE_SECONDS, tolerated=account.tolerate)
 
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from crawler.cli.context import CliContext
 from crawler.cli.output import FORMATS
+from crawler.domain.filters import IMAGE_PARTS, TARGET_PARTS, Filters
 from crawler.domain.models import LARGEST_ID
 from crawler.errors import UsageError
 
-if TYPE_CHECKING:
-    from crawler.db.filters import Filters
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-TARGET_PARTS = ("account", "project", "region", "zone", "kind", "variant")
-IMAGE_PARTS = ("image_set", "name", "image_id")
 #: What runs, changes and holds are called by.
 NUMBER = click.IntRange(1, LARGEST_ID)
 _HELP = {
@@ -37,48 +32,12 @@ _HELP = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selected:
-    """What the command line selects: globs by part; an empty tuple selects everything."""
-
-    account: tuple[str, ...] = ()
-    project: tuple[str, ...] = ()
-    region: tuple[str, ...] = ()
-    zone: tuple[str, ...] = ()
-    kind: tuple[str, ...] = ()
-    variant: tuple[str, ...] = ()
-    image_set: tuple[str, ...] = ()
-    name: tuple[str, ...] = ()
-    image_id: tuple[str, ...] = ()
-
-    @property
-    def is_all(self) -> bool:
-        """Tell whether nothing is left out."""
-        return not any(asdict(self).values())
-
-    @property
-    def selects_images(self) -> bool:
-        """Tell whether images are selected, not only targets."""
-        return bool(self.image_set or self.name or self.image_id)
-
-    def given(self) -> dict[str, tuple[str, ...]]:
-        """Give only the parts that select something."""
-        return {part: globs for part, globs in asdict(self).items() if globs}
-
-    def filters(self) -> Filters:
-        """Give the same as the store takes it."""
-        from crawler.db.filters import Filters
-
-        return Filters(**asdict(self))
-
-
 def _selecting(parts: tuple[str, ...]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def with_selection(*args: Any, **kwargs: Any) -> Any:
-            before = kwargs.pop("selected", None) or Selected()
-            chosen = {part: tuple(kwargs.pop(f"select_{part}")) for part in parts}
-            return command(*args, selected=Selected(**(asdict(before) | chosen)), **kwargs)
+            selected = Filters(**{part: tuple(kwargs.pop(f"select_{part}")) for part in parts})
+            return command(*args, selected=selected, **kwargs)
 
         decorated: Any = with_selection
         for part in reversed(parts):
@@ -96,13 +55,8 @@ def _selecting(parts: tuple[str, ...]) -> Callable[[Command], Command]:
 
 
 def target_options(command: Command) -> Command:
-    """Add `--account --project --region --zone --kind --variant`; the command gets `selected: Selected`."""
+    """Add `--account --project --region --zone --kind --variant`; the command gets `selected: Filters`."""
     return _selecting(TARGET_PARTS)(command)
-
-
-def image_options(command: Command) -> Command:
-    """Add `--image-set --name --image-id`, beside `target_options`; the command gets `selected: Selected`."""
-    return _selecting(IMAGE_PARTS)(command)
 
 
 def format_option(command: Command) -> Command:
@@ -121,7 +75,7 @@ def format_option(command: Command) -> Command:
 
 
 def reader_options(command: Command) -> Command:
-    """Add all options that readers share; the command gets `fmt` and `selected: Selected`."""
+    """Add all options that readers share; the command gets `fmt` and `selected: Filters`."""
     return format_option(_selecting((*TARGET_PARTS, *IMAGE_PARTS))(command))
 
 

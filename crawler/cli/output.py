@@ -62,6 +62,21 @@ class Column:
     cell: Callable[[Row], object] | None = None
 
 
+#: Which target a row is about, and which image.
+TARGET_COLUMNS = (
+    Column("account", "ACCOUNT", optional=True),
+    Column("project", "PROJECT", optional=True),
+    Column("zone", "ZONE"),
+    Column("kind", "KIND", optional=True),
+    Column("variant", "VARIANT", optional=True),
+)
+IMAGE_COLUMNS = (
+    Column("image_set", "SET", optional=True),
+    Column("image_name", "NAME", folds=True),
+    Column("image_id", "IMAGE ID"),
+)
+
+
 def emit(
     rows: Iterable[Row],
     columns: Sequence[Column],

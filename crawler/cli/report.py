@@ -14,6 +14,7 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, format_option
 from crawler.cli.output import Column, Row, emit, write_out
+from crawler.domain.rows import DigestRecord, names_in_json
 from crawler.domain.text import visible
 from crawler.errors import ExitCode, UsageError
 
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from crawler.notifications.delivery import Reported
 
 T = TypeVar("T")
-
-FIELDS = (
-    "id", "report", "kind", "state", "channel", "first_run", "last_run", "subject", "message_id", "queued_at",
-    "made_at", "recipients",
-)  # fmt: skip
 
 
 def _runs(row: Row) -> str:
@@ -141,7 +137,7 @@ def list_digests(context: CliContext, include_ended: bool, names: tuple[str, ...
     zone = context.history_settings().timezone
     with context.history() as conn:
         rows = digests(conn, include_ended=include_ended, names=names)
-    if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=FIELDS):
+    if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=names_in_json(DigestRecord)):
         context.say("Nothing was ever told." if include_ended else "Nothing waits to be told.")
 
 

@@ -16,10 +16,11 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import DURATION, Selected, target_options
+from crawler.cli.options import DURATION, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.selection import check_words, unheard
 from crawler.config.textfiles import decoded
+from crawler.domain.filters import Filters
 from crawler.domain.text import visible
 from crawler.domain.timefmt import tell_moment
 from crawler.errors import CrawlerError, NoAnswer, UnknownKnowledge, UsageError
@@ -62,7 +63,7 @@ _LARGEST_QUERY = 1 << 20
 @pass_cli
 def resolve(
     context: CliContext,
-    selected: Selected,
+    selected: Filters,
     name: str | None,
     image_set: str | None,
     gpu: bool,
@@ -96,7 +97,7 @@ def resolve(
 
 
 def _answer(
-    context: CliContext, selected: Selected, name: str, image_set: str, gpu: bool, max_age: timedelta | None
+    context: CliContext, selected: Filters, name: str, image_set: str, gpu: bool, max_age: timedelta | None
 ) -> Resolved:
     from crawler.db.filters import first_run_at
     from crawler.queries import lookup
@@ -106,7 +107,7 @@ def _answer(
         if first_run_at(conn) is None:
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
         check_words(conn, selected)
-        filters = replace(selected, image_set=(image_set,)).filters()
+        filters = replace(selected, image_set=(image_set,))
         try:
             found, last = lookup.resolve(
                 conn,
@@ -199,7 +200,7 @@ def _read(stdin: IO[str], seconds: float) -> str:
     return decoded(b"".join(pieces))
 
 
-def _with_query(selected: Selected, query: Mapping[str, str]) -> Selected:
+def _with_query(selected: Filters, query: Mapping[str, str]) -> Filters:
     parts: dict[str, Any] = {
         part: (query[part],) for part in _TARGET_KEYS if part in query and not getattr(selected, part)
     }

@@ -16,9 +16,10 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.logs import bind_run
-from crawler.cli.options import Selected, target_options
+from crawler.cli.options import target_options
 from crawler.cli.output import json_line, write_out
-from crawler.domain.text import visible
+from crawler.domain.filters import Filters, part_fits
+from crawler.domain.text import visible, visible_lines
 from crawler.errors import (
     ConfigurationError,
     CrawlerError,
@@ -67,7 +68,7 @@ def run(
     offline: bool,
     no_report: bool,
     wait_seconds: float,
-    selected: Selected,
+    selected: Filters,
 ) -> ExitCode:
     """
     Discover, ask every target once, compare, and record what was seen.
@@ -98,7 +99,7 @@ def run(
 
 
 @contextmanager
-def _errors_once(context: CliContext, selected: Selected) -> Iterator[None]:
+def _errors_once(context: CliContext, selected: Filters) -> Iterator[None]:
     """Have an error of the configuration or the database said once where nobody watches, and then its end."""
     from crawler.ops.error_notice import ErrorNotice
 
@@ -198,17 +199,11 @@ def _tell(context: CliContext, result: RunResult, news: str) -> None:
         lines = [told(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
         news = "\n".join(lines)
     if news:
-        context.say(_visible_lines(news), level="info" if _is_watched(context) and is_done else "warning")
+        context.say(visible_lines(news), level="info" if _is_watched(context) and is_done else "warning")
 
 
-def _visible_lines(text: str) -> str:
-    return "\n".join(visible(line) for line in text.split("\n"))
-
-
-def _narrowed(settings: Settings, selected: Selected) -> Settings:
+def _narrowed(settings: Settings, selected: Filters) -> Settings:
     """Keep the selected accounts, so that no other account's lock is needed."""
-    from crawler.domain.models import part_fits
-
     if not selected.account:
         return settings
     accounts = tuple(account for account in settings.accounts if part_fits("account", account.name, selected.account))
@@ -218,7 +213,7 @@ def _narrowed(settings: Settings, selected: Selected) -> Settings:
     return replace(settings, accounts=accounts)
 
 
-def _restriction(selected: Selected) -> Selection | None:
+def _restriction(selected: Filters) -> Selection | None:
     from crawler.domain.targets import Selection
 
     if selected.is_all:

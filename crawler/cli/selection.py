@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from crawler.cli.context import CliContext
 from crawler.cli.hints import NOTHING_YET, reasons
-from crawler.cli.options import TARGET_PARTS, Selected
-from crawler.domain.models import ABSENT, known_name, name_fits, part_fits
+from crawler.domain.filters import TARGET_PARTS, Filters, known_name, part_fits
+from crawler.domain.models import ABSENT
 from crawler.domain.suggest import nearest
 from crawler.domain.text import visible
 from crawler.domain.timefmt import show_moment, tell_moment
@@ -28,20 +28,20 @@ _WORDS = {"image_set": "image set", "name": "image name", "image_id": "image id"
 _FEW = 8
 
 
-def check_selection(conn: Connection, selected: Selected) -> None:
+def check_selection(conn: Connection, selected: Filters) -> None:
     """
     Raise EmptySelection when *selected* fits no target that was ever asked; silent in an empty history.
 
     Globs that fit nothing on their own are told first, each with the nearest words.
     """
-    from crawler.db.filters import Filters, chosen_targets
+    from crawler.db.filters import chosen_targets
 
     places = check_words(conn, selected)
     if len(places) > 1 and not chosen_targets(conn, Filters(**places)):
         raise EmptySelection(f"No target fits {_told(places)} together; `crawler status` lists them all.")
 
 
-def check_words(conn: Connection, selected: Selected) -> dict[str, tuple[str, ...]]:
+def check_words(conn: Connection, selected: Filters) -> dict[str, tuple[str, ...]]:
     """Raise EmptySelection when a glob of *selected* fits nothing ever recorded; give those that select targets."""
     from crawler.db.filters import first_run_at
 
@@ -51,7 +51,7 @@ def check_words(conn: Connection, selected: Selected) -> dict[str, tuple[str, ..
     sentences = [sentence for part, globs in given.items() for sentence in unheard(conn, part, globs)]
     if sentences:
         raise EmptySelection("\n  ".join(sentences))
-    return {part: globs for part, globs in given.items() if part in TARGET_PARTS}
+    return selected.given(TARGET_PARTS)
 
 
 def unheard(conn: Connection, part: str, globs: tuple[str, ...]) -> list[str]:
@@ -69,26 +69,16 @@ class Emptiness:
     sentence: str
     code: ExitCode = ExitCode.DONE
 
-
-def say_empty(
-    context: CliContext,
-    conn: Connection,
-    selected: Selected,
-    *,
-    what: str,
-    at: datetime | None = None,
-    with_retired: bool = True,
-) -> ExitCode:
-    """Say why there are no *what* to show, and give the exit code: 8 where nobody has observed what was asked."""
-    why = explain_empty(context, conn, selected, what=what, at=at, with_retired=with_retired)
-    context.say(why.sentence)
-    return why.code
+    def say(self, context: CliContext) -> ExitCode:
+        """Say why, and return the exit code."""
+        context.say(self.sentence)
+        return self.code
 
 
 def explain_empty(
     context: CliContext,
     conn: Connection,
-    selected: Selected,
+    selected: Filters,
     *,
     what: str,
     at: datetime | None = None,
@@ -107,7 +97,7 @@ def explain_empty(
             f"the first run ended at {tell_moment(first, zone)}.",
             code=ExitCode.UNKNOWN,
         )
-    places = {part: globs for part, globs in selected.given().items() if part in TARGET_PARTS}
+    places = selected.given(TARGET_PARTS)
     known = _known(context, conn, places, at)
     seen = [own.observed_at for own in known.values() if own.observed_at is not None]
     if places and not seen:
@@ -120,7 +110,7 @@ def explain_empty(
     if not with_retired and all(own.reason in ABSENT for own in known.values()):
         places_told = _told(places) or "Everything"
         return Emptiness(sentence=f"{places_told} is asked no more; --retired shows what was known of it.")
-    if what == "images" and places and not selected.selects_images:
+    if what == "images" and places and selected.is_all_images:
         last = tell_moment(min(seen), zone)
         unknown = f"; not known: {told}" if (told := _unknown(known)) else ""
         return Emptiness(
@@ -138,7 +128,7 @@ def _known(
     context: CliContext, conn: Connection, places: Mapping[str, tuple[str, ...]], at: datetime | None
 ) -> Mapping[Target, Knowledge]:
     """Give how well each target at *places* was known *at* a moment, or is now."""
-    from crawler.db.filters import Filters, chosen_targets
+    from crawler.db.filters import chosen_targets
     from crawler.queries.freshness import knowledge
 
     chosen = chosen_targets(conn, Filters(**places))
@@ -159,10 +149,8 @@ def _told(given: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def _is_heard(part: str, glob: str, known: set[str]) -> bool:
-    if part == "name":
-        name = known_name(glob, known)
-        return any(name_fits(word, name) for word in known)
-    return any(part_fits(part, word, [glob]) for word in known)
+    meant = known_name(glob, known) if part == "name" else glob
+    return any(part_fits(part, word, [meant]) for word in known)
 
 
 def _unheard(part: str, glob: str, known: set[str]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import Selected, reader_options
+from crawler.cli.options import reader_options
 from crawler.cli.output import Column, emit
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.domain.filters import Filters
+from crawler.domain.rows import StatusRow, names_in_json
 
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "outcome", "since", "last_ok_at", "images", "message",
-)  # fmt: skip
 COLUMNS = (
     Column("account", "ACCOUNT", optional=True),
     Column("project", "PROJECT", optional=True),
@@ -31,7 +30,7 @@ COLUMNS = (
 @click.option("--retired", is_flag=True, help="Also targets that are retired or deselected.")
 @reader_options
 @pass_cli
-def status(context: CliContext, retired: bool, fmt: str, selected: Selected) -> None:
+def status(context: CliContext, retired: bool, fmt: str, selected: Filters) -> None:
     """
     Show of every target how its last observation went, since when it is so, and how many images are open there.
 
@@ -41,16 +40,16 @@ def status(context: CliContext, retired: bool, fmt: str, selected: Selected) -> 
     from crawler.queries import status as queries_status
 
     settings = context.history_settings()
-    filters = selected.filters()
     now = context.clock()
     with context.history() as conn:
         check_selection(conn, selected)
-        rows = iter(queries_status.status(conn, filters, now=now, include_retired=retired))
-        if selected.selects_images:
+        rows = iter(queries_status.status(conn, selected, now=now, include_retired=retired))
+        if not selected.is_all_images:
             found = images.images(
-                conn, None, filters, now=now, stale_after=settings.stale_after, include_retired=retired
+                conn, None, selected, now=now, stale_after=settings.stale_after, include_retired=retired
             )
             having = {image.target for image in found}
             rows = (row for row in rows if row.target in having)
-        if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
+        shown = (row.as_dict() for row in rows)
+        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(StatusRow)):
             context.say(explain_empty(context, conn, selected, what="targets", with_retired=retired).sentence)

@@ -9,24 +9,19 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_image
-from crawler.cli.options import MOMENT, Selected, reader_options
+from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import Column, Row, emit
-from crawler.cli.selection import check_selection, say_empty
+from crawler.cli.selection import check_selection, explain_empty
+from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
+from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
 from crawler.domain.timefmt import NO_TIME, show_moment
 from crawler.errors import ExitCode
+from crawler.queries.where import Rollout, WhereRow, at_a_glance, rollouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from crawler.queries.where import Rollout, WhereRow
-
-FIELDS = (
-    "account", "project", "region", "zone", "kind", "variant", "image_set", "image_name", "image_id", "state", "since",
-    "previous_ids", "reason", "present_since", "id_since", "first_seen_at", "baseline", "lag_seconds", "also_open",
-    "newer_elsewhere", "observed_at",
-)  # fmt: skip
 
 
 def _state(row: Row) -> str:
@@ -64,7 +59,7 @@ COLUMNS = (
 @click.option("--retired", is_flag=True, help="Also targets that are retired or deselected.")
 @reader_options
 @pass_cli
-def where(context: CliContext, name: str, at: datetime | None, retired: bool, fmt: str, selected: Selected) -> ExitCode:
+def where(context: CliContext, name: str, at: datetime | None, retired: bool, fmt: str, selected: Filters) -> ExitCode:
     """
     Show where an image NAME is: present since when, withdrawn, unknown, or never offered.
 
@@ -73,7 +68,6 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
     first zone the name was seen, where that is known. Projects of a zone that are told the same share a line.
     """
     from crawler.queries import lookup
-    from crawler.queries.where import rollouts
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
@@ -85,7 +79,7 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
             conn,
             names,
             at,
-            selected.filters(),
+            selected,
             now=now,
             stale_after=settings.stale_after,
             include_retired=retired,
@@ -94,8 +88,8 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
         if rows and not any(row.observed_at for row in known.values()):
             require_observed(conn, [], at or now, settings.timezone)
         shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
-        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=FIELDS):
-            return say_empty(context, conn, selected, what="targets", at=at, with_retired=retired)
+        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(WhereRow)):
+            return explain_empty(context, conn, selected, what="targets", at=at, with_retired=retired).say(context)
     for rollout in rollouts(rows) if fmt == "table" else ():
         for line in _summary(rollout, rows, settings.timezone):
             context.say(line)
@@ -103,8 +97,6 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
 
 
 def _glances(rows: Sequence[WhereRow]) -> Iterator[dict[str, Any]]:
-    from crawler.queries.where import at_a_glance, rollouts
-
     spelling = {normalise_name(rollout.image_name): rollout.image_name for rollout in rollouts(rows)}
     for glance in at_a_glance(rows):
         projects = glance.projects[0] if len(glance.projects) == 1 else f"{len(glance.projects)} projects"

@@ -23,12 +23,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from crawler.client.cancellation import Brake
 from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.client.redaction import Redaction
-from crawler.client.responses import Answer, Refusal, printable
+from crawler.client.responses import Answer, Refusal
 from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
 from crawler.client.signing import signature_of, signed_form
 from crawler.client.throttle import PacedThrottler
 from crawler.client.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
 from crawler.domain.proxies import Proxy, is_passing
+from crawler.domain.text import one_line
 from crawler.errors import CrawlerError, NotUnderstood, exhausted, is_exhaustion
 
 #: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
@@ -244,7 +245,7 @@ class ApiClient:
             status=response.status,
             body=body,
             body_hash=body_hash,
-            request_uuid=printable(redacted(headers.get("X-UCLOUD-REQUEST-UUID", "")), 100),
+            request_uuid=one_line(redacted(headers.get("X-UCLOUD-REQUEST-UUID", "")), 100),
             retry_after_seconds=retry_after_seconds(headers.get("Retry-After"), received_at),
             received_at=received_at,
             date=redacted(headers.get("Date", "")),
@@ -279,11 +280,11 @@ def network_failure(exc: Exception, redacted: Callable[[str], str] = str, proxy:
 
     *redacted* takes secrets out of a text; *proxy* is what the call went through.
     """
-    text = printable(redacted(str(exc)), 200)
+    text = one_line(redacted(str(exc)), 200)
     match exc:
         case aiohttp.ClientHttpProxyError() if proxy is not None:
             host = exc.request_info.url.host or ""
-            said = proxy.refusal(exc.status, printable(redacted(exc.message), 100), host)
+            said = proxy.refusal(exc.status, one_line(redacted(exc.message), 100), host)
             return NetworkFailure(said) if is_passing(exc.status) else ProxyRefusal(said)
         case aiohttp.ClientConnectorDNSError() if proxy is not None:
             return NetworkFailure(f"the name of the proxy {proxy} cannot be resolved")

@@ -9,12 +9,13 @@ from typing import Any
 
 from crawler.client.api import ApiClient, NetworkFailure
 from crawler.client.cancellation import Brake, CallCut
-from crawler.client.responses import Refusal, field_of, printable, read_answer
+from crawler.client.responses import MESSAGE_CHARACTERS, Refusal, field_of, read_answer
 from crawler.client.retry import decide
 from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Place, Project
 from crawler.domain.objections import Tolerable, other_action
 from crawler.domain.parsing import integer, read
+from crawler.domain.text import one_line
 
 #: The longest id of a project and name of a region or zone; together they are the key of a target.
 LONGEST_NAME = 100
@@ -193,4 +194,4 @@ def _too_long(rows: Iterable[Mapping[str, Any]], action: str, *names: str) -> tu
 
 def _text(row: Mapping[str, Any], name: str) -> str:
     value = field_of(row, name)
-    return printable(value) if isinstance(value, str) else ""
+    return one_line(value, MESSAGE_CHARACTERS) if isinstance(value, str) else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from crawler.client.retry import THROTTLED, AnswerClass, classify_ret_code, explain, http_date
 from crawler.domain.parsing import integer, members
+from crawler.domain.text import one_line
 
 #: How much of a page that is no JSON is shown.
 EXCERPT_CHARACTERS = 120
@@ -81,15 +82,6 @@ def field_of(row: Mapping[str, Any], name: str) -> Any:
     return next((value for key, value in row.items() if key.casefold() == folded), None)
 
 
-def printable(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
-    """Give *text* on one line, without control characters, bidirectional marks or broken surrogates, cut to *limit*."""
-    if len(text) <= limit and text.isprintable() and " " not in text:
-        return text
-    line = "".join(char if char.isprintable() else " " for char in text[: limit * 4])
-    line = " ".join(line.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
 def _ret_code(document: dict[str, Any] | None) -> int | None:
     return None if document is None else integer(field_of(document, "RetCode"))
 
@@ -110,7 +102,7 @@ def _message(answer: Answer, document: dict[str, Any] | None, ret_code: int | No
         said = f"the answer is not a JSON object: {excerpt}" if excerpt else "the answer is empty"
         return f"{prefix}{said}{via}"
     stated = field_of(document, "Message")
-    text = printable(stated) if isinstance(stated, str) else ""
+    text = one_line(stated, MESSAGE_CHARACTERS) if isinstance(stated, str) else ""
     if ret_code is None:
         is_stated = field_of(document, "RetCode") is not None
         fault = "the RetCode of the answer is no number" if is_stated else "the answer states no RetCode"
@@ -128,4 +120,4 @@ def _phrase(status: int) -> str:
 
 def _first_line(body: bytes) -> str:
     lines = body[:4096].decode("utf-8", "replace").splitlines()
-    return next((line for line in (printable(line, EXCERPT_CHARACTERS) for line in lines) if line), "")
+    return next((line for line in (one_line(line, EXCERPT_CHARACTERS) for line in lines) if line), "")

@@ -1,16 +1,16 @@
 """
 What the replies of one run say: each body is read once, zone numbers are learned, oddities are noted.
 
-Nothing is decided here. The Recorder compares what was understood with the history.
+The Judge applies the pure rules of `crawler.domain` to a reply; the Recorder asks it, and does what it says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert
 
@@ -18,9 +18,12 @@ from crawler.db.image_versions import Versions
 from crawler.db.payloads import Evidence
 from crawler.db.runs import PlannedTarget
 from crawler.db.schema import ZoneNumber
+from crawler.domain.diffing import compare
+from crawler.domain.guard import GuardPolicy, judge
+from crawler.domain.kinds import KINDS
 from crawler.domain.models import Known, Recent, Reply, Snapshot, Target, Verdict, digest_of
-from crawler.domain.objections import LastGood
-from crawler.domain.parsing import weight_of
+from crawler.domain.objections import LastGood, Tolerable, objection
+from crawler.domain.parsing import SetReader, members, parse, weight_of
 from crawler.domain.rows import Notice
 
 #: Different notices of one run that are kept, and those that are counted.
@@ -35,17 +38,34 @@ ZoneNumbers = Mapping[int, Mapping[int, str]]
 """Numeric ZoneIds as `{account id: {number: zone}}`."""
 
 
-class Judge(Protocol):
-    """The thinking: what an answer says, and what it means."""
+_UNCOMPARED = frozenset(spec.name for kind in KINDS.values() for spec in kind.fields if not spec.compared)
+
+
+class Judge:
+    """Reads replies and decides what they mean, under one guard policy."""
+
+    def __init__(self, policy: GuardPolicy, tolerated: Mapping[str, Collection[Tolerable]] | None = None) -> None:
+        """*tolerated* names the checks that are switched off, by account."""
+        self._policy = policy
+        self._tolerated = tolerated or {}
+        self._readers = {name: SetReader(kind) for name, kind in KINDS.items()}
 
     def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str], /) -> Snapshot:
-        """Read what a reply lists; *zone_numbers* are the known numeric ZoneIds, *catalog* those of the catalog now."""
+        """Read what *reply* lists; *zone_numbers* are the known numeric ZoneIds, *catalog* those of the catalog now."""
+        document = members(reply.body)
+        if document is None:
+            raise ValueError(f"{reply.target}: the body of a good reply is a JSON object")
+        reader = self._readers[reply.target.kind]
+        return parse(document, reader.kind, reply.target.zone, zone_numbers, reader, catalog=catalog)
 
     def objection(self, target: Target, snapshot: Snapshot, last: LastGood, /) -> str | None:
-        """Say why a snapshot is not to be believed at all, *last* being the answer before; None: it is."""
+        """Say why *snapshot* is not to be believed at all, *last* being the answer before; None: it is."""
+        return objection(target, KINDS[target.kind], snapshot, last, self._tolerated.get(target.account, ()))
 
     def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
-        """Decide what a snapshot means; with *reasked* false it may want the target asked again first."""
+        """Decide what *snapshot* means for a target whose history is *known*."""
+        found = compare(known, snapshot, uncompared=_UNCOMPARED)
+        return judge(found, known, snapshot, self._policy, observed_at=observed_at, reasked=reasked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

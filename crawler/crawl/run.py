@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 
@@ -23,12 +21,14 @@ from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey, survey_all
 from crawler.crawl.plan import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
-from crawler.crawl.recorder import PureJudge, Recorder
+from crawler.crawl.recorder import Recorder
+from crawler.crawl.reply_reader import Judge
 from crawler.crawl.worker import BATCH, Observing, Progress
 from crawler.db import outbox, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state
+from crawler.db.thread import DatabaseThread
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import Catalog, RunStatus, Target
 from crawler.domain.rows import NO_REPORTS, Deliveries, Notice, RunSummary
@@ -37,9 +37,6 @@ from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
 from crawler.queries import runs as queries_runs
 
 Connect = Callable[[AccountSettings, Timing], ApiClient]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +103,7 @@ async def crawl(
     started = timing.monotonic()
     accounts = {account.name: account for account in settings.accounts}
     async with AsyncExitStack() as stack:
-        thread = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="database"))
-
-        async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-            return await asyncio.get_running_loop().run_in_executor(thread, lambda: work(*args, **kwargs))
-
+        in_thread = stack.enter_context(DatabaseThread())
         past = await in_thread(look_back, settings, engine, fence, started_at)
         clients = {
             name: await stack.enter_async_context(connect(account, timing)) for name, account in accounts.items()
@@ -125,7 +118,7 @@ async def crawl(
             fence,
             plan.run_id,
             plan.targets,
-            PureJudge(_guard_policy(settings), {name: account.tolerate for name, account in accounts.items()}),
+            Judge(_guard_policy(settings), {name: account.tolerate for name, account in accounts.items()}),
             timing.clock,
             unlisted=plan.unlisted,
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},

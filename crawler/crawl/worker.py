@@ -8,8 +8,8 @@ back to its fetcher at once; an account is done when all its answers are judged 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from crawler.client.api import ApiClient
 from crawler.client.fetcher import Fetcher
@@ -18,6 +18,7 @@ from crawler.client.throttle import RetryBudget
 from crawler.config.models import AccountSettings
 from crawler.crawl.recorder import Recorder
 from crawler.db.runs import PlannedTarget
+from crawler.db.thread import DatabaseThread
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import Failure, Reply, Target
 from crawler.domain.targets import request_parameters
@@ -47,13 +48,6 @@ class Progress(Protocol):
         """Take the target, how many have ended, and of how many."""
 
 
-class InThread(Protocol):
-    """Runs a call in the database thread."""
-
-    def __call__(self, work: Callable[..., Any], *args: Any) -> Awaitable[Any]:
-        """Give what *work* returns."""
-
-
 class Observing:
     """One run's asking and recording."""
 
@@ -63,7 +57,7 @@ class Observing:
         targets: Mapping[Target, PlannedTarget],
         accounts: Mapping[str, AccountSettings],
         clients: Mapping[str, ApiClient],
-        in_thread: InThread,
+        in_thread: DatabaseThread,
         *,
         progress: Progress | None = None,
         batch: int = BATCH,
@@ -216,7 +210,7 @@ class Observing:
 
     async def _judge(self, items: list[Item]) -> None:
         in_time = [self._unless_late(item) for item in items]
-        again: list[Target] = await self._in_thread(self._recorder.judge, in_time)
+        again = await self._in_thread(self._recorder.judge, in_time)
         await self._room.give_back(sum(map(_size, items)))
         for item in items:
             self._again[item.target.account].discard(item.target)

@@ -20,6 +20,7 @@ from sqlalchemy.types import TypeEngine
 from crawler.db.engine import Fence, address_of, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state, upgrade
 from crawler.db.schema import Base
+from crawler.domain.rows import JsonRow
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
 
 #: Rows in one insert.
@@ -27,17 +28,13 @@ ROWS_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CopiedTable:
+class CopiedTable(JsonRow):
     """One table that was copied."""
 
-    name: str
+    table: str
     rows: int
     #: Of all rows, the same on every database.
     digest: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `db copy`."""
-        return {"table": self.name, "rows": self.rows, "digest": self.digest}
 
 
 def copy_history(
@@ -68,7 +65,7 @@ def copy_history(
             arrived = _digest(original, writing)
             if arrived != sent:
                 raise DatabaseUnavailable(
-                    f"Of {sent.rows} rows of {sent.name}, {arrived.rows} arrived in {address_of(target)}, or not the "
+                    f"Of {sent.rows} rows of {sent.table}, {arrived.rows} arrived in {address_of(target)}, or not the "
                     "same; nothing was kept there."
                 )
             copied.append(sent)
@@ -143,7 +140,7 @@ def _digest(original: Table, conn: Connection) -> CopiedTable:
 
 
 def _table_of(original: Table, count: int, total: int) -> CopiedTable:
-    return CopiedTable(name=original.name, rows=count, digest=f"{total % 2**128:032x}")
+    return CopiedTable(table=original.name, rows=count, digest=f"{total % 2**128:032x}")
 
 
 def _row_hash(row: dict[str, Any]) -> int:

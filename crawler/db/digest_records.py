@@ -67,6 +67,7 @@ def digests(
             id=row.id,
             report=row.name,
             kind=row.kind,
+            state=_state(recipients.get(row.id, ())),
             channel=row.channel,
             first_run=row.first_run_id,
             last_run=row.last_run_id,
@@ -79,6 +80,15 @@ def digests(
         for row in rows
     ]
     return found if ids is not None else found + _not_composed(conn, names)
+
+
+def _state(recipients: Collection[RecipientRecord]) -> str:
+    states = {recipient.state for recipient in recipients}
+    if not recipients:
+        return "queued"
+    if "waiting" in states:
+        return "refused" if any(one.refused for one in recipients if one.state == "waiting") else "waiting"
+    return "sent" if "sent" in states else "skipped"
 
 
 def _recipients(conn: Connection, digest_ids: Collection[int]) -> Mapping[int, tuple[RecipientRecord, ...]]:
@@ -118,6 +128,7 @@ def _not_composed(conn: Connection, names: Collection[str]) -> list[DigestRecord
             id=None,
             report=name,
             kind="digest",
+            state="queued",
             channel=None,
             first_run=runs[0][0],
             last_run=runs[-1][0],

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError
 
-from crawler.db.errors import mapped_errors, one_line
+from crawler.db.errors import mapped_errors, said_by_driver
 from crawler.db.url import Address, parse_address
 from crawler.errors import DatabaseUnavailable, UsageError
 
@@ -280,7 +280,7 @@ def _check_options(engine: Engine, address: Address) -> None:
     try:
         make_conninfo(**dict.fromkeys(engine.url.query, ""))
     except Error as exc:
-        raise UsageError(f"{address}: {one_line(exc)}.") from None
+        raise UsageError(f"{address}: {said_by_driver(exc)}.") from None
 
 
 def _require_usable(connection: Any, engine: Engine) -> None:

@@ -95,7 +95,7 @@ def _map_sqlite(origin: sqlite3.Error, where: str) -> CrawlerError | None:
         return None
     if code & 0xFF == sqlite3.SQLITE_CANTOPEN and are_exhausted():
         sentence = _EXHAUSTED
-    return DatabaseUnavailable(sentence.format(where=where, text=one_line(origin), limit=exhausted()))
+    return DatabaseUnavailable(sentence.format(where=where, text=said_by_driver(origin), limit=exhausted()))
 
 
 def _map_postgresql(
@@ -104,7 +104,7 @@ def _map_postgresql(
     state = getattr(origin, "sqlstate", None) or ""
     if state.startswith(_ABOUT_THE_DATA):
         return None
-    text = _without_password(one_line(origin), address)
+    text = _without_password(said_by_driver(origin), address)
     for prefix, sentence in _POSTGRESQL.items():
         if state.startswith(prefix):
             return DatabaseUnavailable(sentence.format(where=where, text=text))
@@ -118,7 +118,7 @@ def _map_postgresql(
     return DatabaseUnavailable(f"{where} cannot be used ({text}).")
 
 
-def one_line(exc: BaseException | None) -> str:
+def said_by_driver(exc: BaseException | None) -> str:
     """Give what *exc* says on one line, without the driver's lead and full stop; it may still hold a password."""
     line = next(iter(str(exc).strip().splitlines()), "") if exc is not None else ""
     return re.sub(r"^(connection failed: |connection is bad: )+", "", line).strip().rstrip(".")

@@ -4,7 +4,7 @@ The filters of readers as SQL conditions, and the words the history knows: a typ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -14,46 +14,8 @@ from sqlalchemy import Connection, Select, bindparam, func, or_, select
 
 from crawler.db.schema import Account, ImageVersion, Run, TargetRow
 from crawler.db.sql import TARGET_COLUMNS, among, portions, written
-from crawler.domain.models import Target, is_glob, is_storable, known_name, name_fits, normalise_name, part_fits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Globs; an empty tuple wants everything. A project is matched by its id or its name."""
-
-    account: tuple[str, ...] = ()
-    project: tuple[str, ...] = ()
-    region: tuple[str, ...] = ()
-    zone: tuple[str, ...] = ()
-    kind: tuple[str, ...] = ()
-    variant: tuple[str, ...] = ()
-    image_set: tuple[str, ...] = ()
-    name: tuple[str, ...] = ()
-    image_id: tuple[str, ...] = ()
-
-    @property
-    def is_all_targets(self) -> bool:
-        """Tell whether no target is left out."""
-        return not (self.account or self.project or self.region or self.zone or self.kind or self.variant)
-
-    @property
-    def is_all_images(self) -> bool:
-        """Tell whether no image is left out."""
-        return not (self.image_set or self.name or self.image_id)
-
-    def wants_image(self, image_set: str | None, image_id: str | None, image_name: str | None) -> bool:
-        """Tell whether an image is wanted; None (a change of a target as such) fits no filter of images."""
-        return (
-            _fits("image_set", image_set, self.image_set)
-            and _fits("image_id", image_id, self.image_id)
-            and (
-                not self.name or (image_name is not None and any(name_fits(image_name, wanted) for wanted in self.name))
-            )
-        )
-
-
-#: Wants everything.
-EVERYTHING = Filters()
+from crawler.domain.filters import TARGET_PARTS, Filters, is_glob, known_name
+from crawler.domain.models import Target, is_storable, normalise_name
 
 #: Versions that are asked for by number; above that, reading all there is takes no longer.
 MANY = 20_000
@@ -66,10 +28,6 @@ class ChosenTarget:
     target: Target
     target_id: int
     baseline_run_id: int | None
-
-
-def _fits(part: str, value: str | None, wanted: Collection[str]) -> bool:
-    return not wanted or (value is not None and part_fits(part, value, wanted))
 
 
 class Exact(NamedTuple):
@@ -98,12 +56,8 @@ def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
 
 def exact_parts(filters: Filters) -> tuple[Exact, dict[str, tuple[str, ...]]]:
     """Tell which parts *filters* state without globs; give the values of these by part."""
-    stated = {part: globs for part, globs in _parts(filters).items() if globs and not any(map(is_glob, globs))}
+    stated = {part: globs for part, globs in filters.given(TARGET_PARTS).items() if not any(map(is_glob, globs))}
     return Exact(*(part in stated for part in Exact._fields)), stated
-
-
-def _parts(filters: Filters) -> dict[str, tuple[str, ...]]:
-    return {part: getattr(filters, part) for part in Exact._fields}
 
 
 @cache
@@ -123,22 +77,13 @@ def targets_with(exact: Exact) -> Select[*tuple[Any, ...]]:
 
 def sorted_targets(rows: Iterable[Any], filters: Filters) -> list[ChosenTarget]:
     """Give those of the targets in rows of `targets_with` that *filters* want, sorted; more columns may follow."""
-    wanted = tuple(_parts(filters).values())
     chosen: list[ChosenTarget] = []
     for row in rows:
         *names, target_id, project_name, baseline_run_id = row[:9]
-        if _wants(names, project_name, wanted):
-            chosen.append(ChosenTarget(target=Target(*names), target_id=target_id, baseline_run_id=baseline_run_id))
+        target = Target(*names)
+        if filters.wants(target, project_name):
+            chosen.append(ChosenTarget(target=target, target_id=target_id, baseline_run_id=baseline_run_id))
     return sorted(chosen, key=lambda choice: choice.target)
-
-
-def _wants(names: list[Any], project_name: str, wanted: tuple[tuple[str, ...], ...]) -> bool:
-    return all(
-        not globs
-        or part_fits(part, value, globs)
-        or (part == "project" and bool(project_name) and part_fits(part, project_name, globs))
-        for part, value, globs in zip(Exact._fields, names, wanted, strict=True)
-    )
 
 
 def targets_by_id(conn: Connection, target_ids: Iterable[int]) -> dict[int, Target]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import groupby
@@ -61,6 +61,7 @@ from crawler.db.schema import (
 from crawler.db.sql import portions
 from crawler.domain.evidence import kind_of
 from crawler.domain.models import iso_utc, require_aware
+from crawler.domain.rows import JsonRow
 from crawler.errors import UnknownKnowledge, UsageError
 
 #: The setting that says from when on the history is whole.
@@ -68,7 +69,7 @@ BEGINS_AT = "history_begins_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
+class Pruned(JsonRow):
     """How many rows of each kind went."""
 
     intervals: int = 0
@@ -79,10 +80,6 @@ class Pruned:
     versions: int = 0
     payloads: int = 0
     scopes: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """Give the counts by name."""
-        return asdict(self)
 
 
 def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetime) -> Pruned:

@@ -15,7 +15,7 @@ from typing import Any
 
 from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
 from crawler.domain.models import Target, canonical_json, fold_keys, iso_utc
-from crawler.domain.rows import ChangeRow, RunSummary
+from crawler.domain.rows import ChangeRow, JsonRow, RunSummary
 
 Record = Mapping[str, Any]
 #: What stands for a field that a record does not have.
@@ -59,7 +59,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordPair:
+class RecordPair(JsonRow):
     """One image's record in the two answers; None where an answer does not list it."""
 
     image_set: str
@@ -73,15 +73,6 @@ class RecordPair:
         names = {name.casefold(): name for name in [*after, *before]}
         rows = [(name, _field(before, folded), _field(after, folded)) for folded, name in names.items()]
         yield from sorted(rows, key=lambda row: fold_keys(row[1]) == fold_keys(row[2]))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give one element of `records`."""
-        return {
-            "image_set": self.image_set,
-            "image_id": self.image_id,
-            "before": None if self.before is None else dict(self.before),
-            "after": None if self.after is None else dict(self.after),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +110,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoubtedAnswer:
+class DoubtedAnswer(JsonRow):
     """The last answer of a target that was not believed at all."""
 
     target: Target
@@ -127,15 +118,6 @@ class DoubtedAnswer:
     message: str
     since: datetime
     answer: Answer
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `explain TARGET`."""
-        return {
-            **self.target.as_dict(),
-            "message": self.message,
-            "since": iso_utc(self.since),
-            "answer": self.answer.as_dict(),
-        }
 
 
 def _run(run: RunSummary | None) -> dict[str, Any] | None:

@@ -12,10 +12,9 @@ import hashlib
 import re
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
@@ -69,14 +68,7 @@ class Target(NamedTuple):
 
     def as_dict(self) -> dict[str, str]:
         """Give the JSON shape `{"account", "project", "region", "zone", "kind", "variant"}`."""
-        return {
-            "account": self.account,
-            "project": self.project,
-            "region": self.region,
-            "zone": self.zone,
-            "kind": self.kind,
-            "variant": self.variant,
-        }
+        return self._asdict()
 
 
 class ImageKey(NamedTuple):
@@ -411,49 +403,9 @@ def _normalised(name: str) -> str:
     return (folded[: marker.start()].rstrip(" -_") if marker else folded) or folded
 
 
-@lru_cache(maxsize=4096)
-def name_fits(name: str, wanted: str) -> bool:
-    """Tell whether an image's *name* is the *wanted* one: the same when normalised, or fitting it as a glob."""
-    key = normalise_name(name)
-    if key and key == normalise_name(wanted):
-        return True
-    glob = wanted.casefold()
-    return fnmatchcase(name.casefold(), glob) or fnmatchcase(key, glob)
-
-
-def known_name(wanted: str, names: Iterable[str]) -> str:
-    """
-    Return the one of *names*, normalised, that *wanted* is but for its spaces: `ubuntu20.04` is "Ubuntu 20.04".
-
-    *wanted* itself is returned where it is one of the names or a glob, and where no name or several fit.
-    """
-    key = normalise_name(wanted)
-    keys = {normalise_name(name) for name in names}
-    if key in keys or is_glob(wanted):
-        return wanted
-    fitting = {known for known in keys if known and known.replace(" ", "") == key.replace(" ", "")}
-    return fitting.pop() if len(fitting) == 1 else wanted
-
-
-#: Parts of a target that are the same in any case.
-_CASE_BLIND = frozenset({"project", "region", "zone"})
-
-
-def part_fits(part: str, word: str, globs: Collection[str]) -> bool:
-    """Tell whether *word*, the *part* of a target (`zone`) or of an image, is one of *globs* or fits one."""
-    if part in _CASE_BLIND:
-        word, globs = word.casefold(), [glob.casefold() for glob in globs]
-    return word in globs or any(is_glob(glob) and fnmatchcase(word, glob) for glob in globs)
-
-
 def is_storable(text: str) -> bool:
     """Tell whether a database can hold *text*: no NUL, which PostgreSQL refuses, and no half of a surrogate pair."""
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def is_glob(text: str) -> bool:
-    """Tell whether *text* may fit anything but itself."""
-    return any(character in text for character in "*?[")
 
 
 def require_aware(moment: datetime) -> datetime:

@@ -14,6 +14,7 @@ from typing import Literal
 from crawler.domain.kinds import Kind
 from crawler.domain.models import Snapshot, Target
 from crawler.domain.targets import request_parameters
+from crawler.domain.text import one_line
 
 #: A check that an account may switch off, for a brand that answers so for ever.
 Tolerable = Literal["action", "echo", "foreign", "count"]
@@ -98,6 +99,4 @@ def _place(name: str, value: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Give a text of the answer as a sentence may carry it: short, on one line, nothing that does not show."""
-    line = "".join(char if char.isprintable() else " " for char in text[:_SHOWN_CHARACTERS])
-    return line if len(text) <= _SHOWN_CHARACTERS else f"{line}…"
+    return one_line(text, _SHOWN_CHARACTERS)

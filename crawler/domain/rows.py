@@ -1,16 +1,18 @@
 """
 What the readers of the history get: plain typed rows, and their JSON form.
 
-`as_dict()` gives exactly the shapes that scripts depend on: the target flattened into the row, times in UTC with `Z`,
-absent values as null. Fields may be added, never renamed. What comes by the thousand is a tuple, which is made in half
-the time.
+The JSON of a row has its target, flattened, and its other fields in their order: times in UTC with `Z`, absent values
+as null. Scripts depend on these shapes: fields may be added, never renamed. What comes by the thousand is a tuple, made
+in half the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from crawler.domain.models import (
@@ -28,6 +30,113 @@ from crawler.domain.models import (
 
 #: Why a row's state is `unknown`.
 Reason = Literal["held", "denied", "failed", "skipped", "retired", "deselected", "stale", "never_observed"]
+
+
+# --- the JSON of a row ------------------------------------------------------------------------------------------------
+
+Writer = Callable[[Any], Any]
+
+#: What an image may state, beside `extra`; each is a field of its row.
+ATTRIBUTES = (
+    "image_name", "gpu", "os_type", "os_name", "features", "gpu_types", "software", "size_gb", "zone_id",
+)  # fmt: skip
+
+
+def json_value(value: Any) -> Any:
+    """Return *value* as JSON has it: a time as text, a duration in seconds, a row as an object, a tuple as a list."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, datetime):
+        return iso_utc(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.as_dict() if hasattr(value, "as_dict") else [json_value(one) for one in value]
+
+
+def in_json(name: str = "", *, by: Writer = json_value) -> Mapping[str, Any]:
+    """Return the metadata of a dataclass's field that JSON calls by another *name*, or has *by* a rule of its own."""
+    return {"json": (name, by)}
+
+
+#: The metadata of a field that JSON does not have.
+NOT_IN_JSON: Mapping[str, Any] = MappingProxyType({"json": None})
+
+
+def or_null(value: Any) -> Any:
+    """Return *value*, and null for an empty one."""
+    return value or None
+
+
+def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{name: attributes.get(name) for name in ATTRIBUTES}, "extra": attributes.get("extra", {})}
+
+
+#: Fields whose value is an object that is flattened into the row: its names, and how it is written.
+_FLATTENED: Mapping[str, tuple[tuple[str, ...], Writer]] = {
+    "target": (Target._fields, Target.as_dict),
+    "attributes": ((*ATTRIBUTES, "extra"), _attributes),
+}
+
+
+class _Rule(NamedTuple):
+    """How one field of a row stands in JSON."""
+
+    field: str
+    #: What JSON calls it; of a flattened one, the names of its parts.
+    names: tuple[str, ...]
+    is_flat: bool
+    write: Writer
+
+
+@cache
+def _rules(kind: Any) -> tuple[_Rule, ...]:
+    if is_dataclass(kind):
+        metadata: dict[str, Mapping[str, Any]] = {own.name: own.metadata for own in fields(kind)}
+    else:
+        metadata = {name: {} for name in kind._fields}
+    names = sorted(metadata, key=lambda name: name != "target")  # which comes first, whatever its place in the row
+    return tuple(_rule(name, metadata[name]) for name in names if metadata[name] != NOT_IN_JSON)
+
+
+def _rule(name: str, metadata: Mapping[str, Any]) -> _Rule:
+    if "json" not in metadata and name in _FLATTENED:
+        names, write = _FLATTENED[name]
+        return _Rule(name, names, True, write)
+    called, write = metadata.get("json", (name, json_value))
+    return _Rule(name, (called or name,), False, write)
+
+
+def names_in_json(kind: type) -> tuple[str, ...]:
+    """Return the names in the JSON of the rows of a class, in their order."""
+    return tuple(name for rule in _rules(kind) for name in rule.names)
+
+
+def row_as_dict(row: Any) -> dict[str, Any]:
+    """Return the JSON of a row, which is a dataclass or a named tuple, by the rules of its fields."""
+    shape: dict[str, Any] = {}
+    kind: Any = type(row)
+    for name, names, is_flat, write in _rules(kind):
+        value = write(getattr(row, name))
+        if is_flat:
+            shape |= value
+        else:
+            shape[names[0]] = value
+    return shape
+
+
+class JsonRow:
+    """A row with a JSON form."""
+
+    __slots__ = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON of the row."""
+        return row_as_dict(self)
+
+
+# --- the rows ---------------------------------------------------------------------------------------------------------
 
 
 class ImageRow(NamedTuple):
@@ -53,30 +162,8 @@ class ImageRow(NamedTuple):
         return str(self.attributes.get("image_name") or "")
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `images`."""
-        get = self.attributes.get
-        return {
-            **self.target.as_dict(),
-            "image_set": self.image_set,
-            "image_id": self.image_id,
-            "image_name": get("image_name"),
-            "gpu": get("gpu"),
-            "os_type": get("os_type"),
-            "os_name": get("os_name"),
-            "features": get("features"),
-            "gpu_types": get("gpu_types"),
-            "software": get("software"),
-            "size_gb": get("size_gb"),
-            "zone_id": get("zone_id"),
-            "extra": get("extra", {}),
-            "valid_from": iso_utc(self.valid_from),
-            "present_since": iso_utc(self.present_since),
-            "baseline": self.baseline,
-            "superseded_by": self.superseded_by,
-            "state": self.state,
-            "reason": self.reason,
-            "observed_at": iso_utc(self.observed_at),
-        }
+        """Return the JSON of the row."""
+        return row_as_dict(self)
 
 
 class ChangeRow(NamedTuple):
@@ -111,26 +198,12 @@ class ChangeRow(NamedTuple):
         return self.event == "withdrawn" and self.counterpart is not None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `changes`."""
-        return {
-            **self.target.as_dict(),
-            "id": self.id,
-            "run": self.run,
-            "event": self.event,
-            "image_set": self.image_set,
-            "image_id": self.image_id,
-            "image_name": self.image_name,
-            "fields": dict(self.fields),
-            "counterpart": self.counterpart,
-            "not_before": iso_utc(self.not_before),
-            "observed_at": iso_utc(self.observed_at),
-            "recorded_at": iso_utc(self.recorded_at),
-            "cursor": self.cursor,
-        }
+        """Return the JSON of the row, with its cursor."""
+        return {**row_as_dict(self), "cursor": self.cursor}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatusRow:
+class StatusRow(JsonRow):
     """The freshness and outcome of one target."""
 
     target: Target
@@ -152,43 +225,33 @@ class StatusRow:
         """Tell whether the target is asked, and was ever open to the key that asks."""
         return not self.is_absent and not (self.outcome == "denied" and self.last_ok_at is None)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `status`."""
-        return {
-            **self.target.as_dict(),
-            "outcome": self.outcome,
-            "since": iso_utc(self.since),
-            "last_ok_at": iso_utc(self.last_ok_at),
-            "images": self.images,
-            "message": self.message,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailureRow:
+class FailureRow(JsonRow):
     """One target that was failed, skipped, held or denied in a run, and why."""
 
-    target: Target
+    target: Target = field(metadata=in_json(by=Target.as_dict))
     outcome: Outcome
-    failure_class: str | None
+    failure_class: str | None = field(metadata=in_json("class"))
     ret_code: int | None
     message: str
     request_uuid: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """Give one element of `failures` in the summary of a run."""
-        return {
-            "target": self.target.as_dict(),
-            "outcome": self.outcome,
-            "class": self.failure_class,
-            "ret_code": self.ret_code,
-            "message": self.message,
-            "request_uuid": self.request_uuid,
-        }
+
+class HeldImage(NamedTuple):
+    """An image whose withdrawal waits."""
+
+    image_set: str
+    image_id: str
+    image_name: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return its JSON."""
+        return self._asdict()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HoldRow:
+class HoldRow(JsonRow):
     """Withdrawals at one target that wait, or waited, for confirmation."""
 
     id: int
@@ -197,8 +260,7 @@ class HoldRow:
     target: Target
     #: open, confirmed, dissolved, accepted, rejected
     status: str
-    #: `(image_set, image_id, image_name)` of every image it is about.
-    images: tuple[tuple[str, str, str], ...]
+    images: tuple[HeldImage, ...]
     held_at: datetime
     not_before: datetime | None
     confirmations: int
@@ -206,25 +268,6 @@ class HoldRow:
     resolved_at: datetime | None
     #: Who accepted or rejected it by hand.
     resolved_by: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `holds list`."""
-        return {
-            **self.target.as_dict(),
-            "id": self.id,
-            "run": self.run,
-            "status": self.status,
-            "images": [
-                {"image_set": image_set, "image_id": image_id, "image_name": name}
-                for image_set, image_id, name in self.images
-            ],
-            "held_at": iso_utc(self.held_at),
-            "not_before": iso_utc(self.not_before),
-            "confirmations": self.confirmations,
-            "waits_for": self.waits_for,
-            "resolved_at": iso_utc(self.resolved_at),
-            "resolved_by": self.resolved_by,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,12 +300,16 @@ class Deliveries:
     overdue: frozenset[str] = frozenset()
 
 
+def _not_observed(failures: tuple[FailureRow, ...]) -> list[dict[str, Any]]:
+    return [failure.as_dict() for failure in failures if failure.outcome in ("failed", "skipped")]
+
+
 #: The `reports` of a run that had none.
 NO_REPORTS: dict[str, int] = {"queued": 0, "sent": 0, "failed": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
+class RunSummary(JsonRow):
     """What one run did: the row of `runs`, and the summary that `run --json` prints."""
 
     run: int
@@ -277,7 +324,7 @@ class RunSummary:
     changes: Mapping[str, int]
     #: sent, retried, throttled
     requests: Mapping[str, int]
-    failures: tuple[FailureRow, ...] = ()
+    failures: tuple[FailureRow, ...] = field(default=(), metadata=in_json(by=_not_observed))
     notices: tuple[str, ...] = ()
     #: queued, sent, failed
     reports: Mapping[str, int] = field(default_factory=NO_REPORTS.copy)
@@ -285,30 +332,12 @@ class RunSummary:
     #: Restricted on the command line.
     restricted: bool = False
     #: How many of the withdrawn images were replaced by another of their name.
-    re_issued: int = 0
+    re_issued: int = field(default=0, metadata=NOT_IN_JSON)
 
     def told_changes(self) -> dict[str, int]:
         """Return how often each thing happened, in the words that people read: `withdrawn (2 re-issued)`."""
         told = f"withdrawn ({self.re_issued} {RE_ISSUED})" if self.re_issued else "withdrawn"
         return {told if event == "withdrawn" else event: count for event, count in self.changes.items()}
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `run --json` and `runs`."""
-        return {
-            "run": self.run,
-            "status": self.status,
-            "started_at": iso_utc(self.started_at),
-            "finished_at": iso_utc(self.finished_at),
-            "targets": dict(self.targets),
-            "baseline": dict(self.baseline),
-            "changes": dict(self.changes),
-            "requests": dict(self.requests),
-            "failures": [failure.as_dict() for failure in self.failures if failure.outcome in ("failed", "skipped")],
-            "notices": list(self.notices),
-            "reports": dict(self.reports),
-            "accounts": list(self.accounts),
-            "restricted": self.restricted,
-        }
 
 
 # --- what the questions of `crawler.queries` are answered from -----------------------------------------------------
@@ -327,20 +356,12 @@ class Knowledge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class Gap(JsonRow):
     """A half-open span `[unknown_from, unknown_to)` in which nobody knew; None for an end that has not come."""
 
     unknown_from: datetime
     unknown_to: datetime | None
     reason: Reason
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give one element of `gaps`."""
-        return {
-            "unknown_from": iso_utc(self.unknown_from),
-            "unknown_to": iso_utc(self.unknown_to),
-            "reason": self.reason,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,7 +387,7 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecipientRecord:
+class RecipientRecord(JsonRow):
     """Whom a digest goes to, and how that went."""
 
     address: str
@@ -380,27 +401,17 @@ class RecipientRecord:
     trouble: str
     ended_at: datetime | None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Give one element of `recipients`."""
-        return {
-            "address": self.address,
-            "state": self.state,
-            "attempts": self.attempts,
-            "next_at": iso_utc(self.next_at),
-            "refused": self.refused,
-            "trouble": self.trouble,
-            "ended_at": iso_utc(self.ended_at),
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DigestRecord:
+class DigestRecord(JsonRow):
     """A digest on its way, or what waits to become one (`id` None)."""
 
     id: int | None
     report: str
     #: digest, urgent, again
     kind: str
+    #: How far it is: queued, waiting, refused, sent, skipped.
+    state: str
     channel: str | None
     first_run: int
     last_run: int
@@ -410,30 +421,3 @@ class DigestRecord:
     queued_at: datetime
     made_at: datetime | None
     recipients: tuple[RecipientRecord, ...] = ()
-
-    @property
-    def state(self) -> str:
-        """Give how far it is: queued, waiting, refused, sent, skipped."""
-        states = {recipient.state for recipient in self.recipients}
-        if not self.recipients:
-            return "queued"
-        if "waiting" in states:
-            return "refused" if any(one.refused for one in self.recipients if one.state == "waiting") else "waiting"
-        return "sent" if "sent" in states else "skipped"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `report list`."""
-        return {
-            "id": self.id,
-            "report": self.report,
-            "kind": self.kind,
-            "state": self.state,
-            "channel": self.channel,
-            "first_run": self.first_run,
-            "last_run": self.last_run,
-            "subject": self.subject,
-            "message_id": self.message_id,
-            "queued_at": iso_utc(self.queued_at),
-            "made_at": iso_utc(self.made_at),
-            "recipients": [recipient.as_dict() for recipient in self.recipients],
-        }

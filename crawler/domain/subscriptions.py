@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from crawler.domain.filters import Filters
 from crawler.domain.models import EventWord
 
 Language = Literal["en", "zh"]
@@ -44,16 +45,9 @@ class When:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """What of the history a subscription is about: globs; an empty tuple wants everything."""
+class Watch(Filters):
+    """What of the history a subscription is about."""
 
-    account: tuple[str, ...] = ()
-    #: Matched by id or name.
-    project: tuple[str, ...] = ()
-    region: tuple[str, ...] = ()
-    zone: tuple[str, ...] = ()
-    kind: tuple[str, ...] = ()
-    name: tuple[str, ...] = ()
     event: tuple[EventWord, ...] = ()
     #: Only images that take a GPU (True) or that do not (False); what is unknown fits both.
     gpu: bool | None = None

@@ -13,16 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from crawler.domain.models import (
-    DEFAULT_PROJECT,
-    DEFAULT_VARIANT,
-    AbsenceReason,
-    Catalog,
-    Place,
-    Project,
-    Target,
-    part_fits,
-)
+from crawler.domain.filters import part_fits
+from crawler.domain.models import DEFAULT_PROJECT, DEFAULT_VARIANT, AbsenceReason, Catalog, Place, Project, Target
 
 #: Good discoveries in a row without a target that retire it.
 PATIENCE = 3

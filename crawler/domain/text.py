@@ -1,9 +1,9 @@
 """
 Text from the API, the database or a file, made harmless where it goes out: terminal, JSON, CSV, plain mail. Pure.
 
-`plain` and `cell` give one line of bounded length for mails; `visible`, `json_text` and `cell_of_sheet` keep the text
-and escape what a terminal or a spreadsheet would obey. What they give is still text and not markup: templates escape
-it.
+`one_line` is for what a sentence of ours quotes; `plain` and `cell` give one line of bounded length for mails;
+`visible`, `json_text` and `cell_of_sheet` keep the text and escape what a terminal or a spreadsheet would obey. What
+they give is still text and not markup: templates escape it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 NAME_LIMIT = 64
 MESSAGE_LIMIT = 200
+QUOTED_LIMIT = 300
 #: Stands where a character cannot be shown as itself.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
@@ -50,6 +51,19 @@ def plain(text: str, limit: int | None = NAME_LIMIT) -> str:
     if limit is not None and len(line) > limit:
         line = line[: limit - 1].rstrip() + "…"
     return line
+
+
+def one_line(text: str, limit: int = QUOTED_LIMIT) -> str:
+    """
+    Return what another program said as a sentence of ours may quote it: one line of at most *limit* characters.
+
+    White space of any kind, controls, bidi marks and lone surrogates become one space.
+    """
+    if len(text) <= limit and text.isprintable() and " " not in text:
+        return text
+    line = "".join(char if char.isprintable() else " " for char in text[: limit * 4])
+    line = " ".join(line.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def cell(text: str) -> str:
@@ -103,6 +117,11 @@ def visible(text: str) -> str:
     return "".join(_escape(char) if unicodedata.category(char) in _HARMFUL else char for char in text)
 
 
+def visible_lines(text: str) -> str:
+    """Return *text* with each of its lines `visible`."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def _escape(char: str) -> str:
     named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
     return named.get(char) or (f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}")
@@ -110,7 +129,7 @@ def _escape(char: str) -> str:
 
 def cell_of_sheet(text: str) -> str:
     """Return *text* for a CSV cell: no formula to any spreadsheet; controls but line ends become visible."""
-    return "\n".join(visible(line) for line in harmless(text).split("\n"))
+    return visible_lines(harmless(text))
 
 
 def json_text(text: str) -> str:

@@ -116,13 +116,6 @@ def tell_moment(moment: datetime, zone: tzinfo) -> str:
     return f"{show_moment(moment, zone)} ({zone_name(zone)})"
 
 
-def show_short(moment: datetime | None, zone: tzinfo) -> str:
-    """Write *moment* in *zone* as `11-23 19:00`, for narrow screens on which the year is plain."""
-    if moment is None:
-        return NO_TIME
-    return moment.astimezone(zone).strftime("%m-%d %H:%M")
-
-
 def titled(title: str, zone: tzinfo) -> str:
     """Give the heading of a column of times, the zone named: `SINCE (Asia/Shanghai)`."""
     return f"{title} ({zone_name(zone)})"

@@ -36,7 +36,6 @@ MESSAGES: dict[int, str] = {
     299: "IAM permission error",
 }
 
-ACTIONS = ("GetRegion", "GetProjectList", "DescribeUK8SImage")
 
 _NEW_IN_2026_SETS = frozenset(
     {"CustomImageSet", "CustomIImageSet", "CustomPHostImageSet", "PHostCustomImageSet", "PHostCustomIImageSet"}

@@ -6,14 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -22,6 +19,7 @@ from crawler.config.models import ReportSettings, Settings
 from crawler.db import outbox, targets
 from crawler.db.engine import Fence, begin, read
 from crawler.db.outbox import Waiting
+from crawler.db.thread import DatabaseThread
 from crawler.domain.rows import Deliveries
 from crawler.errors import DatabaseUnavailable
 from crawler.notifications.channels.base import Channel, Refusal, Session, TransportError
@@ -32,8 +30,6 @@ from crawler.notifications.models import Digest
 
 #: After its deadline a sender ends its last letter, and has surely ended then.
 MARGIN = timedelta(minutes=1)
-
-T = TypeVar("T")
 
 
 async def send_reports(
@@ -67,11 +63,7 @@ async def send_reports(
         is_hurried=is_hurried,
         only=None if only is None else frozenset(only),
     )
-    with ThreadPoolExecutor(1, thread_name_prefix="database") as thread:
-
-        async def in_thread(work: Callable[..., T], *args: Any) -> T:
-            return await asyncio.get_running_loop().run_in_executor(thread, partial(work, *args))
-
+    with DatabaseThread() as in_thread:
         sending = Sending(
             Desk(engine, fence, timing.clock, bounds),
             channels_of(settings, timing.clock),
@@ -162,13 +154,6 @@ GRACE_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
-class InThread(Protocol):
-    """Runs a function on the thread that uses the database."""
-
-    def __call__(self, work: Callable[..., T], /, *args: Any) -> Awaitable[T]:
-        """Give what it gives."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Reported:
     """What a pass over the reports did."""
@@ -212,7 +197,7 @@ class Sending:
         self,
         desk: Desk,
         channels: Mapping[str, Channel],
-        in_thread: InThread,
+        in_thread: DatabaseThread,
         *,
         monotonic: Callable[[], float],
         deadline: float,

@@ -81,7 +81,6 @@ def _frame(
         last_run=last.run,
         since=first.started_at,
         until=last.finished_at or last.started_at,
-        run_count=len(facts.runs),
         pins=pins.lines,
         lines=(),
         gaps=(),

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from crawler.db import digest_records, outbox
-from crawler.db.filters import Filters, meant_name
+from crawler.db.filters import meant_name
 from crawler.db.outbox import Subscribed
+from crawler.domain.filters import Filters
 from crawler.domain.rows import ChangeRow
 from crawler.domain.subscriptions import Subscription, is_due
 from crawler.errors import DatabaseUnavailable

@@ -15,7 +15,7 @@ from crawler.domain.models import Target
 from crawler.domain.rows import FailureRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Subscription
 from crawler.notifications.models import Coverage, DigestFacts, Gap, Held, Told, target_key
-from crawler.notifications.scope import Part, Territory, Zone, wants_name, zone_of
+from crawler.notifications.scope import Part, Territory, Zone, zone_of
 
 _SEEN = ("ok", "held")
 Failures = Mapping[Target, FailureRow]
@@ -132,7 +132,7 @@ def _held(subscription: Subscription, facts: DigestFacts, territory: Territory) 
     for hold in facts.holds:
         if hold.target not in territory.watched:
             continue
-        wanted = {image_id: name for _, image_id, name in hold.images if wants_name(subscription.watch, name)}
+        wanted = {image_id: name for _, image_id, name in hold.images if subscription.watch.wants_name(name)}
         if wanted:
             zone = zone_of(hold.target)
             images.setdefault(zone, {}).update(wanted)

@@ -246,7 +246,6 @@ class Digest:
     #: Beginning of the first run and end of the last.
     since: datetime
     until: datetime
-    run_count: int
     pins: tuple[PinLine, ...]
     #: By severity.
     lines: tuple[Line, ...]

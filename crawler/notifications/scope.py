@@ -4,10 +4,10 @@ What a subscription watches, laid over the history: the targets and changes it w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from crawler.domain.models import Target, name_fits, part_fits
+from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, StatusRow
 from crawler.domain.subscriptions import Watch
 from crawler.notifications.models import DigestFacts
@@ -17,17 +17,7 @@ ProjectNames = Mapping[tuple[str, str], str]
 
 def wants_target(watch: Watch, target: Target, names: ProjectNames) -> bool:
     """Tell whether *watch* is about *target*; a project is meant by its id or its name."""
-    project_name = names.get((target.account, target.project), "")
-    return (
-        _fits("account", target.account, watch.account)
-        and (
-            _fits("project", target.project, watch.project)
-            or bool(project_name and _fits("project", project_name, watch.project))
-        )
-        and _fits("region", target.region, watch.region)
-        and _fits("zone", target.zone, watch.zone)
-        and _fits("kind", target.kind, watch.kind)
-    )
+    return watch.wants(target, names.get((target.account, target.project), ""))
 
 
 def wants_change(watch: Watch, change: ChangeRow, facts: DigestFacts) -> bool:
@@ -38,20 +28,7 @@ def wants_change(watch: Watch, change: ChangeRow, facts: DigestFacts) -> bool:
         return False
     if change.image_id is None:
         return True
-    return _fits_name(change.image_name or "", watch.name) and _fits_gpu(change, watch.gpu, facts)
-
-
-def wants_name(watch: Watch, name: str) -> bool:
-    """Tell whether *watch* is about images of this *name*."""
-    return _fits_name(name, watch.name)
-
-
-def _fits(part: str, value: str, globs: Collection[str]) -> bool:
-    return not globs or part_fits(part, value, globs)
-
-
-def _fits_name(name: str, globs: Collection[str]) -> bool:
-    return not globs or any(name_fits(name, glob) for glob in globs)
+    return watch.wants_name(change.image_name or "") and _fits_gpu(change, watch.gpu, facts)
 
 
 def _fits_gpu(change: ChangeRow, wanted: bool | None, facts: DigestFacts) -> bool:

@@ -16,7 +16,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -35,6 +35,7 @@ from crawler.db.url import parse_address
 from crawler.domain.models import Catalog
 from crawler.domain.objections import tolerance
 from crawler.domain.proxies import Proxy
+from crawler.domain.rows import JsonRow
 from crawler.domain.targets import configured_catalog, configured_projects, reconcile
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
@@ -431,26 +432,16 @@ _ORDER: dict[State, int] = {"ok": 0, "warn": 1, "fail": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(JsonRow):
     """The outcome of one check."""
 
     check: str
+    #: The account, file or server it is about.
+    about: str = ""
     state: State
     message: str
     #: What to do about it; empty where all is fine.
     fix: str = ""
-    #: The account, file or server it is about.
-    about: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give one element of `doctor --json`."""
-        return {
-            "check": self.check,
-            "about": self.about,
-            "state": self.state,
-            "message": self.message,
-            "fix": self.fix,
-        }
 
 
 def ok(check: str, message: str, *, about: str = "") -> Finding:

@@ -26,11 +26,12 @@ from sqlalchemy import (
 )
 
 from crawler.db import changelog
-from crawler.db.filters import EVERYTHING, Filters, chosen_targets, targets_by_id, with_known_names
+from crawler.db.filters import chosen_targets, targets_by_id, with_known_names
 from crawler.db.schema import ChangeLog
 from crawler.db.sql import PORTION, written
 from crawler.db.types import read_json
-from crawler.domain.models import RE_ISSUED, is_glob, require_aware
+from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, is_glob
+from crawler.domain.models import RE_ISSUED, require_aware
 from crawler.domain.rows import ChangeRow
 from crawler.errors import UnknownKnowledge, UsageError
 
@@ -60,7 +61,7 @@ def changes(
         _check_cursor(conn, after)
     filters = with_known_names(conn, filters)
     target_ids = None
-    if not filters.is_all_targets:
+    if filters.given(TARGET_PARTS):
         target_ids = {choice.target_id for choice in chosen_targets(conn, filters)}
     narrowing: list[Any] = []
     if events:

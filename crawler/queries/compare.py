@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.reissues import newest
-from crawler.domain.rows import ImageRow, Knowledge, Reason
+from crawler.domain.rows import ImageRow, JsonRow, Knowledge, Reason, in_json, or_null
 from crawler.queries.diff import changed_fields, side, uncompared
 
 Result = Literal["only_first", "only_second", "differs", "same", "unknown"]
 #: Where one zone's image has them and another's has its own, they still are the same image.
 _OF_THE_ZONE = frozenset({"image_name", "zone_id", "extra"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompareRow:
-    """One image name in two zones; for the projects that are told the same."""
-
-    image_set: str
-    image_name: str
-    result: Result
-    #: The open image that came last in each zone; None where there is none.
-    first: ImageRow | None
-    second: ImageRow | None
-    #: What differs between them: `{name: [first, second]}`.
-    fields: Mapping[str, list[Any]]
-    #: Why the result is unknown, of the zone that is.
-    reason: Reason | None
-    #: `account/project` of each.
-    projects: tuple[str, ...]
-    kind: str
-    variant: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `compare`."""
-        return {
-            "image_set": self.image_set,
-            "image_name": self.image_name or None,
-            "result": self.result,
-            "first": _image(self.first),
-            "second": _image(self.second),
-            "fields": dict(self.fields),
-            "reason": self.reason,
-            "kind": self.kind,
-            "variant": self.variant,
-            "projects": list(self.projects),
-        }
 
 
 def _image(row: ImageRow | None) -> dict[str, Any] | None:
@@ -57,6 +22,26 @@ def _image(row: ImageRow | None) -> dict[str, Any] | None:
     shown = ("zone", "image_id", "image_name", "gpu", "valid_from", "present_since", "state", "reason", "observed_at")
     whole = row.as_dict()
     return {name: whole[name] for name in shown}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareRow(JsonRow):
+    """One image name in two zones; for the projects that are told the same."""
+
+    image_set: str
+    image_name: str = field(metadata=in_json(by=or_null))
+    result: Result
+    #: The open image that came last in each zone; None where there is none.
+    first: ImageRow | None = field(metadata=in_json(by=_image))
+    second: ImageRow | None = field(metadata=in_json(by=_image))
+    #: What differs between them: `{name: [first, second]}`.
+    fields: Mapping[str, list[Any]]
+    #: Why the result is unknown, of the zone that is.
+    reason: Reason | None
+    kind: str
+    variant: str
+    #: `account/project` of each.
+    projects: tuple[str, ...]
 
 
 def side_by_side(

@@ -15,19 +15,19 @@ from typing import Any, Literal
 
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import Attributes, ImageKey, Target, fold_keys, normalise_name
-from crawler.domain.rows import ImageRow, Knowledge, Reason
+from crawler.domain.rows import NOT_IN_JSON, ImageRow, JsonRow, Knowledge, Reason, in_json, or_null
 
 Side = Literal["present", "absent", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiffRow:
+class DiffRow(JsonRow):
     """One image that differs between two moments, seen from the first to the second; or that cannot be compared."""
 
     target: Target
     image_set: str
     image_id: str
-    image_name: str
+    image_name: str = field(metadata=in_json(by=or_null))
     event: Literal["appeared", "withdrawn", "modified", "unknown"]
     #: Of a modified image: `{name: [first, second]}`.
     fields: Mapping[str, list[Any]] = field(default_factory=dict)
@@ -39,23 +39,7 @@ class DiffRow:
     first_reason: Reason | None = None
     second_reason: Reason | None = None
     #: The names it had, at either moment.
-    names: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `diff`."""
-        return {
-            **self.target.as_dict(),
-            "image_set": self.image_set,
-            "image_id": self.image_id,
-            "image_name": self.image_name or None,
-            "event": self.event,
-            "fields": dict(self.fields),
-            "counterpart": self.counterpart,
-            "first": self.first,
-            "second": self.second,
-            "first_reason": self.first_reason,
-            "second_reason": self.second_reason,
-        }
+    names: tuple[str, ...] = field(default=(), metadata=NOT_IN_JSON)
 
 
 # --- two moments -----------------------------------------------------------------------------------------------------

@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from crawler.db import last_observation
-from crawler.db.filters import Filters, chosen_targets, targets_by_id
+from crawler.db.filters import chosen_targets, targets_by_id
 from crawler.db.payloads import load_answer
 from crawler.db.schema import ChangeLog, Hold, HoldImage, RunException
 from crawler.db.sql import written
 from crawler.domain.evidence import Answer, DoubtedAnswer, Explanation, kind_of
-from crawler.domain.models import Target, is_glob
+from crawler.domain.filters import Filters, is_glob
+from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.queries import runs
 from crawler.queries.lookup import change_row

@@ -31,11 +31,12 @@ from sqlalchemy.orm import aliased
 
 from crawler.db import last_observation
 from crawler.db.engine import is_sqlite
-from crawler.db.filters import ChosenTarget, Exact, Filters, chosen_targets, exact_parts, sorted_targets, targets_with
+from crawler.db.filters import ChosenTarget, Exact, chosen_targets, exact_parts, sorted_targets, targets_with
 from crawler.db.last_observation import LastRun, Observation
 from crawler.db.pruning import BEGINS_AT, read_beginning
 from crawler.db.schema import Absence, Hold, HoldImage, Run, RunException, ScopeTarget, Setting
 from crawler.db.sql import among, portions, written
+from crawler.domain.filters import Filters
 from crawler.domain.models import AbsenceReason, ImageKey, Target
 from crawler.domain.rows import Knowledge, Reason
 from crawler.domain.staleness import reason_of

@@ -9,12 +9,12 @@ wait on a hold, and while the target is not asked at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from crawler.domain.models import END_OF_TIME, ImageKey, Target, iso_utc
-from crawler.domain.rows import ChangeRow, Gap, Reason, Stay
+from crawler.domain.models import END_OF_TIME, ImageKey, Target
+from crawler.domain.rows import ChangeRow, Gap, JsonRow, Reason, Stay, in_json, or_null
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +34,22 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
+class HistoryRow(JsonRow):
     """One interval of an image at one target, with what is not known about it."""
 
     target: Target
     image_set: str
     image_id: str
-    image_name: str
+    image_name: str = field(metadata=in_json(by=or_null))
     valid_from: datetime
     #: None while it is open.
     valid_to: datetime | None
     #: It came after this, the last good observation before it; None for a baseline, which came at any time before.
     not_before: datetime | None
+    #: Why it is unknown now.
+    reason: Reason | None
     #: Of an open interval, the state of knowledge now.
     state: Literal["present", "unknown"] | None
-    reason: Reason | None
     baseline: bool
     present_since: datetime
     #: What ended it, after `ended_not_before` and by `valid_to`.
@@ -63,29 +64,6 @@ class HistoryRow:
     gaps: tuple[Gap, ...]
     #: The same between the image's interval before and this one.
     gaps_before: tuple[Gap, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `history`."""
-        return {
-            **self.target.as_dict(),
-            "image_set": self.image_set,
-            "image_id": self.image_id,
-            "image_name": self.image_name or None,
-            "valid_from": iso_utc(self.valid_from),
-            "valid_to": iso_utc(self.valid_to),
-            "not_before": iso_utc(self.not_before),
-            "reason": self.reason,
-            "state": self.state,
-            "baseline": self.baseline,
-            "present_since": iso_utc(self.present_since),
-            "ended_by": self.ended_by,
-            "ended_not_before": iso_utc(self.ended_not_before),
-            "replaces": self.replaces,
-            "replaced_by": self.replaced_by,
-            "fields": dict(self.fields),
-            "gaps": [gap.as_dict() for gap in self.gaps],
-            "gaps_before": [gap.as_dict() for gap in self.gaps_before],
-        }
 
 
 def timeline(

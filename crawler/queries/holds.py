@@ -14,13 +14,14 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Select, bindparam, select, update
 
 from crawler.db import changelog
-from crawler.db.filters import EVERYTHING, Filters, chosen_targets, with_known_names
+from crawler.db.filters import chosen_targets, with_known_names
 from crawler.db.image_versions import Versions
 from crawler.db.schema import Hold, HoldImage, ImageVersion, Interval, TargetRow
 from crawler.db.sql import portions
 from crawler.domain.diffing import counterparts
+from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import END_OF_TIME, Attributes, ImageKey
-from crawler.domain.rows import HoldRow
+from crawler.domain.rows import HeldImage, HoldRow
 from crawler.errors import UsageError
 
 
@@ -79,7 +80,7 @@ def reject(conn: Connection, hold_ids: Sequence[int], *, who: str, now: datetime
     _resolve(conn, hold_ids, "rejected", who, now)
 
 
-def _images(conn: Connection, hold_ids: Sequence[int]) -> dict[int, tuple[tuple[str, str, str], ...]]:
+def _images(conn: Connection, hold_ids: Sequence[int]) -> dict[int, tuple[HeldImage, ...]]:
     """Give the images of each hold with the last name the target had for them."""
     named: dict[int, dict[tuple[str, str], str]] = {}
     for portion in portions(hold_ids):
@@ -96,7 +97,7 @@ def _images(conn: Connection, hold_ids: Sequence[int]) -> dict[int, tuple[tuple[
         )
         for hold_id, image_set, image_id, name in rows:
             named.setdefault(hold_id, {})[image_set, image_id] = name or ""
-    return {hold_id: tuple((*key, name) for key, name in images.items()) for hold_id, images in named.items()}
+    return {hold_id: tuple(HeldImage(*key, name) for key, name in images.items()) for hold_id, images in named.items()}
 
 
 def _open_holds(conn: Connection, hold_ids: Sequence[int]) -> list[Any]:

@@ -14,29 +14,19 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Select, func, select
 
-from crawler.db.filters import (
-    EVERYTHING,
-    Filters,
-    chosen_targets,
-    known_words,
-    meant_name,
-    targets_by_id,
-    with_known_names,
-)
+from crawler.db.filters import chosen_targets, known_words, meant_name, targets_by_id, with_known_names
 from crawler.db.pruning import begins_at, require_kept
 from crawler.db.schema import ChangeLog, ImageVersion, Interval
 from crawler.db.sql import PORTION, among, among_too, portions
+from crawler.domain.filters import EVERYTHING, Filters, is_glob, name_fits, part_fits
 from crawler.domain.models import (
     ABSENT,
     END_OF_TIME,
     Event,
     ImageKey,
     Target,
-    is_glob,
     is_storable,
-    name_fits,
     normalise_name,
-    part_fits,
     require_aware,
 )
 from crawler.domain.rows import ChangeRow, Gap, Knowledge, StatusRow, Stay
@@ -239,19 +229,21 @@ def _stays(conn: Connection, versions: dict[int, Any], targets: dict[int, Target
             if row.target_id not in targets:
                 continue
             version = versions[row.version_id]
-            yield (
-                row.target_id,
-                Stay(
-                    target=targets[row.target_id],
-                    image_set=version.image_set,
-                    image_id=version.image_id,
-                    attributes=version.attributes,
-                    valid_from=row.valid_from,
-                    valid_to=None if row.valid_to == END_OF_TIME else row.valid_to,
-                    present_since=row.present_since,
-                    baseline=row.baseline,
-                ),
-            )
+            yield row.target_id, _stay(targets[row.target_id], version, row)
+
+
+def _stay(target: Target, version: Any, interval: Any) -> Stay:
+    """Return one interval of a version; the rows of both have what the tables have."""
+    return Stay(
+        target=target,
+        image_set=version.image_set,
+        image_id=version.image_id,
+        attributes=version.attributes,
+        valid_from=interval.valid_from,
+        valid_to=None if interval.valid_to == END_OF_TIME else interval.valid_to,
+        present_since=interval.present_since,
+        baseline=interval.baseline,
+    )
 
 
 @cache
@@ -378,16 +370,7 @@ def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:
         rows = conn.execute(_intervals_of(), {"images": portion}).all()
         targets.update(targets_by_id(conn, sorted({row.target_id for row in rows} - targets.keys())))
         for row in rows:
-            yield Stay(
-                target=targets[row.target_id],
-                image_set=row.image_set,
-                image_id=row.image_id,
-                attributes=row.attributes,
-                valid_from=row.valid_from,
-                valid_to=None if row.valid_to == END_OF_TIME else row.valid_to,
-                present_since=row.present_since,
-                baseline=row.baseline,
-            )
+            yield _stay(targets[row.target_id], row, row)
 
 
 @cache

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from typing import Any
 
-from crawler.domain.models import Target, iso_utc, name_fits, normalise_name
+from crawler.domain.filters import name_fits
+from crawler.domain.models import Target, iso_utc, normalise_name
 from crawler.domain.reissues import newest
 from crawler.domain.rows import ImageRow, StatusRow
 from crawler.domain.staleness import is_stale

@@ -16,10 +16,11 @@ from sqlalchemy import (
 )
 
 from crawler.db import last_observation
-from crawler.db.filters import EVERYTHING, ChosenTarget, Filters, chosen_targets
+from crawler.db.filters import ChosenTarget, chosen_targets
 from crawler.db.last_observation import Observation
 from crawler.db.schema import Interval, Run
 from crawler.db.sql import portions
+from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, require_aware
 from crawler.domain.rows import StatusRow
 

@@ -5,20 +5,20 @@ One image name over all zones: present since, absent, unknown; and the roll-out 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from crawler.domain.models import ABSENT, END_OF_TIME, ImageKey, Target, iso_utc, normalise_name
+from crawler.domain.models import ABSENT, END_OF_TIME, ImageKey, Target, normalise_name
 from crawler.domain.reissues import newest, successors, the_one
-from crawler.domain.rows import Gap, Knowledge, Reason, Stay
+from crawler.domain.rows import Gap, JsonRow, Knowledge, Reason, Stay, in_json
 
 WhereState = Literal["present", "withdrawn", "never", "unknown"]
 STATES: tuple[WhereState, ...] = ("present", "withdrawn", "unknown", "never")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WhereRow:
+class WhereRow(JsonRow):
     """One image name at one target."""
 
     target: Target
@@ -40,33 +40,12 @@ class WhereRow:
     first_seen_at: datetime | None
     baseline: bool
     #: How much later than at the first target of all; None where that cannot be said.
-    lag: timedelta | None
+    lag: timedelta | None = field(metadata=in_json("lag_seconds"))
     #: Other ids that are open beside `image_id`, oldest first.
     also_open: tuple[str, ...]
     #: What took the place of `image_id` at another target and never came here.
     newer_elsewhere: str | None
     observed_at: datetime | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `where`."""
-        return {
-            **self.target.as_dict(),
-            "image_set": self.image_set,
-            "image_name": self.image_name,
-            "image_id": self.image_id,
-            "state": self.state,
-            "since": iso_utc(self.since),
-            "previous_ids": list(self.previous_ids),
-            "reason": self.reason,
-            "present_since": iso_utc(self.present_since),
-            "id_since": iso_utc(self.id_since),
-            "first_seen_at": iso_utc(self.first_seen_at),
-            "baseline": self.baseline,
-            "lag_seconds": None if self.lag is None else self.lag.total_seconds(),
-            "also_open": list(self.also_open),
-            "newer_elsewhere": self.newer_elsewhere,
-            "observed_at": iso_utc(self.observed_at),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

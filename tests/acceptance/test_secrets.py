@@ -345,7 +345,7 @@ def test_broken_configuration(light: Driver, broken: dict[str, Any]) -> None:
     ("where", "code", "said"),
     [
         ("crawler.crawl.run.begin_run", 70, ("a bug", "Traceback")),
-        ("crawler.crawl.recorder.PureJudge.read", 4, ("something was raised that nobody foresaw: RuntimeError",)),
+        ("crawler.crawl.reply_reader.Judge.read", 4, ("something was raised that nobody foresaw: RuntimeError",)),
     ],
 )
 def test_internal_error(

@@ -20,10 +20,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from crawler.db.engine import begin, opened, read
-from crawler.db.filters import Filters
 from crawler.db.migrations import upgrade
 from crawler.db.payloads import Evidence, store_payloads
 from crawler.db.types import from_micros
+from crawler.domain.filters import Filters
 from crawler.domain.models import Reply, Target
 from crawler.queries import changes as queries_changes
 from crawler.queries import images as queries_images

@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from crawler.db.engine import is_sqlite, opened, read
-from crawler.db.filters import Filters
+from crawler.domain.filters import Filters
 from crawler.queries import changes, images
 from tests.benchmarks.five_years import BEGIN, IMAGES, PROJECTS, Made, generate
 from tests.support.figures import Figures

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection
 
 from crawler.db.engine import opened, read
-from crawler.db.filters import Filters
+from crawler.domain.filters import Filters
 from crawler.queries import images
 from tests.benchmarks.designs import LastSeen, Snapshots, sightings
 from tests.benchmarks.load_server import Offer, load_server

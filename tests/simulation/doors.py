@@ -14,8 +14,9 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from crawler.api import History
+from crawler.domain.filters import Filters
 from crawler.errors import CrawlerError
-from crawler.queries.check.rules import Pin, Require, Scope, exit_code
+from crawler.queries.check.rules import Pin, Require, exit_code
 from tests.support.command import call
 
 Rows = list[dict[str, Any]]
@@ -90,11 +91,11 @@ def _rules(rules: Iterable[Rule]) -> Iterator[Require | Pin]:
         if rule["kind"] == "require":
             scope["variant"] = scope["variant"] or ("default",)
             zones = rule.get("zones", ("*",))
-            yield Require(name=rule["name"], zones=zones, gpu=rule.get("gpu", False), scope=Scope(**scope))
+            yield Require(name=rule["name"], zones=zones, gpu=rule.get("gpu", False), scope=Filters(**scope))
             continue
         for image_id in rule["ids"]:
             for zone in rule.get("zones", (None,)):
-                yield Pin(image_id=image_id, zone=zone, gpu=rule.get("gpu"), scope=Scope(**scope))
+                yield Pin(image_id=image_id, zone=zone, gpu=rule.get("gpu"), scope=Filters(**scope))
 
 
 # --- from the command line -------------------------------------------------------------------------------------------

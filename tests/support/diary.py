@@ -17,15 +17,12 @@ from typing import Any
 from sqlalchemy import Engine
 
 from crawler.crawl.recorder import Recorder
+from crawler.crawl.reply_reader import Judge
 from crawler.db import runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import begin
-from crawler.domain import diffing, guard
 from crawler.domain.guard import GuardPolicy
-from crawler.domain.kinds import KINDS, UK8S_IMAGE
-from crawler.domain.models import Failure, FailureClass, Known, Reply, RunStatus, Snapshot, Target, Verdict
-from crawler.domain.objections import LastGood, objection
-from crawler.domain.parsing import parse
+from crawler.domain.models import Failure, FailureClass, Reply, RunStatus, Snapshot, Target
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 #: One run every quarter of an hour, as the scripts count the time.
@@ -47,25 +44,16 @@ class Refusal:
 Answer = Images | Refusal
 
 
-class PlainJudge:
-    """The reader, the comparison and the guard, with nothing around them."""
+class CountingJudge(Judge):
+    """Counts the answers that it reads."""
 
     def __init__(self, policy: GuardPolicy | None = None) -> None:
-        self.policy = policy or GuardPolicy()
+        super().__init__(policy or GuardPolicy())
         self.read_count = 0
 
     def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str], /) -> Snapshot:
         self.read_count += 1
-        kind = KINDS[reply.target.kind]
-        return parse(json.loads(reply.body), kind, reply.target.zone, zone_numbers, catalog=catalog)
-
-    def objection(self, target: Target, snapshot: Snapshot, last: LastGood, /) -> str | None:
-        return objection(target, KINDS[target.kind], snapshot, last)
-
-    def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
-        uncompared = [spec.name for spec in UK8S_IMAGE.fields if not spec.compared]
-        differences = diffing.compare(known, snapshot, uncompared=uncompared)
-        return guard.judge(differences, known, snapshot, self.policy, observed_at=observed_at, reasked=reasked)
+        return super().read(reply, zone_numbers, catalog)
 
 
 def target(zone: str = "hk-02", project: str = "org-x", account: str = "prod") -> Target:
@@ -109,7 +97,7 @@ class Diary:
 
     def __post_init__(self) -> None:
         """Make the judge and the account."""
-        self.judge = PlainJudge(self.policy)
+        self.judge = CountingJudge(self.policy)
         with begin(self.engine) as conn:
             self.account_id = db_targets.account_ids(conn, {self.account: "http://localhost/"})[self.account]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from crawler.db.filters import Filters
+from crawler.domain.filters import Filters
 from crawler.queries import changes, lookup, runs, status
 from crawler.queries import images as queries_images
 from crawler.queries.explain import explain

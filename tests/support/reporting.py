@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from crawler.domain.models import Target
-from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow, Stay
+from crawler.domain.rows import ChangeRow, HeldImage, HoldRow, ImageRow, RunSummary, StatusRow, Stay
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.models import DigestFacts
 from crawler.queries import changes as queries_changes
@@ -122,7 +122,7 @@ class Story:
         self.holds.append(
             HoldRow(
                 id=len(self.holds) + 1, run=run, target=target(where), status="open",
-                images=tuple(("ImageSet", image_id, name) for image_id in image_ids), held_at=at(run),
+                images=tuple(HeldImage("ImageSet", image_id, name) for image_id in image_ids), held_at=at(run),
                 not_before=at(run - 1), confirmations=0, waits_for="confirmations", resolved_at=None, resolved_by=None,
             )
         )  # fmt: skip

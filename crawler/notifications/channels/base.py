@@ -7,7 +7,6 @@ that the outbox knows what to try again: everything, sooner or later, but what w
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from crawler.notifications.models import Digest
 
 #: What did not work: the way to the other side, one recipient, or this very message.
 Scope = Literal["channel", "recipient", "message"]
-
-_LONGEST = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +79,3 @@ class Channel(Protocol):
 
     def session(self) -> AbstractAsyncContextManager[Session]:
         """Open a way to the other side; raises TransportError."""
-
-
-def one_line(text: str) -> str:
-    """Give what another program said as one harmless line that is not too long."""
-    plain = "".join(" " if unicodedata.category(char).startswith(("C", "Zl", "Zp")) else char for char in text)
-    words = " ".join(plain.split())
-    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"

@@ -22,7 +22,8 @@ from typing import Literal, NoReturn
 import aiosmtplib
 
 from crawler.client.redaction import Redaction
-from crawler.notifications.channels.base import Letter, Refusal, Scope, TransportError, one_line
+from crawler.domain.text import one_line
+from crawler.notifications.channels.base import Letter, Refusal, Scope, TransportError
 from crawler.notifications.channels.mime import compose
 from crawler.notifications.models import Digest
 

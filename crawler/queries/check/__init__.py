@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 
-from crawler.domain.models import Target, part_fits
+from crawler.domain.filters import part_fits
+from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.queries.check.rules import CheckRow, Pin, Require
 from crawler.queries.check.standing import Index, Past, Verdict, pinned_at, required_at, zones_of

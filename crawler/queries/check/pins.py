@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from crawler.domain.filters import Filters
 from crawler.errors import ConfigurationError, EmptySelection
-from crawler.queries.check.rules import Pin, Scope
+from crawler.queries.check.rules import Pin
 
 _ZONE_KEYS = ("availability_zone", "zone")
 _SEPARATOR = re.compile(r"[\s,;]+")
@@ -125,7 +126,7 @@ def _from_packer(builds: list[Any], last_run: Any, source: str) -> Iterator[Pin]
         for part in filter(None, (part.strip() for part in artifact.split(","))):
             *places, image_id = part.split(":")
             if image_id and (_is_ours(builder) or image_id.startswith(_OWN_IMAGE)):
-                scope = Scope(region=tuple(places[-1:]), project=tuple(places[-2:-1]))
+                scope = Filters(region=tuple(places[-1:]), project=tuple(places[-2:-1]))
                 yield Pin(image_id=image_id, scope=scope, source=f"{source}, {name}")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from crawler.domain.models import Target, part_fits
+from crawler.domain.filters import EVERYTHING, Filters
+from crawler.domain.rows import JsonRow
 from crawler.errors import ExitCode
 
 #: How a rule turned out in one zone.
@@ -23,26 +24,8 @@ _GOOD = frozenset({"ok", "superseded"})
 _NOT_KNOWN = frozenset({"not-asked", "unknown", "stale"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """The targets a rule is about: globs; an empty tuple means all."""
-
-    account: tuple[str, ...] = ()
-    project: tuple[str, ...] = ()
-    region: tuple[str, ...] = ()
-    kind: tuple[str, ...] = ()
-    variant: tuple[str, ...] = ()
-
-    def wants(self, target: Target) -> bool:
-        """Tell whether *target* is one of them."""
-        wanted = {
-            "account": self.account,
-            "project": self.project,
-            "region": self.region,
-            "kind": self.kind,
-            "variant": self.variant,
-        }
-        return all(not globs or part_fits(part, getattr(target, part), globs) for part, globs in wanted.items())
+#: What a required name is about where the rule says nothing.
+AS_A_RULE = Filters(variant=("default",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +37,8 @@ class Require:
     zones: tuple[str, ...] = ("*",)
     #: It must support GPU.
     gpu: bool = False
-    scope: Scope = Scope(variant=("default",))
+    #: The targets it is about, by all parts but the zone.
+    scope: Filters = AS_A_RULE
     #: Where the rule stands, for people.
     source: str = ""
 
@@ -73,7 +57,7 @@ class Pin:
     zone: str | None = None
     #: True: it must support GPU; None: it must not have lost it; False: no matter.
     gpu: bool | None = None
-    scope: Scope = Scope()
+    scope: Filters = EVERYTHING
     source: str = ""
 
     @property
@@ -83,7 +67,7 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckRow:
+class CheckRow(JsonRow):
     """How one rule turned out in one zone."""
 
     rule: str
@@ -94,18 +78,6 @@ class CheckRow:
     successor: str | None = None
     detail: str = ""
     source: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `check`."""
-        return {
-            "rule": self.rule,
-            "zone": self.zone,
-            "image_id": self.image_id,
-            "outcome": self.outcome,
-            "successor": self.successor,
-            "detail": self.detail,
-            "source": self.source,
-        }
 
 
 def exit_code(rows: Iterable[CheckRow]) -> ExitCode:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from fnmatch import translate
 from functools import cache
 
-from crawler.domain.models import Target, is_glob, known_name, normalise_name
+from crawler.domain.filters import is_glob, known_name
+from crawler.domain.models import Target, normalise_name
 from crawler.domain.pins import PinnedImages, Standing
 from crawler.domain.reissues import newest
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay

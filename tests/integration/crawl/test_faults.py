@@ -14,13 +14,13 @@ from sqlalchemy import Engine, select
 
 from crawler.db.copy import copy_history
 from crawler.db.engine import read
-from crawler.db.filters import Filters
 from crawler.db.pruning import prune
 from crawler.db.schema import ImageVersion, Payload, RunException
+from crawler.domain.filters import Filters
 from crawler.domain.models import ImageKey, Known, Reply, Snapshot, Target, Verdict
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood
 from crawler.queries import changes, holds, images, lookup, status
-from tests.support.diary import Answer, Diary, PlainJudge, target
+from tests.support.diary import Answer, CountingJudge, Diary, target
 from tests.support.tally import tallied
 
 ZONES = [target(f"hk-{number:02}") for number in range(1, 8)]
@@ -35,7 +35,7 @@ def as_it_is(value: Any) -> Any:
     return value
 
 
-class OddJudge(PlainJudge):
+class OddJudge(CountingJudge):
     """A judge to whom one target is odd; what it does with that one is the test's choice."""
 
     def __init__(

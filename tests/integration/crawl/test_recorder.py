@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from crawler.db.engine import read
-from crawler.db.filters import Filters
 from crawler.db.schema import (
     OPEN_RUN,
     ChangeLog,
@@ -25,6 +24,7 @@ from crawler.db.schema import (
     TargetRow,
     ZoneNumber,
 )
+from crawler.domain.filters import Filters
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import END_OF_TIME, Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow

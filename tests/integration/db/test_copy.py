@@ -293,5 +293,5 @@ def test_portions(sqlite_url: str, postgres_url: str) -> None:
         copied = copy_history(source, goal, progress=lambda name, rows: heard.append((name, rows)))
 
     assert [rows for name, rows in heard if name == "payloads"] == [2_000, 4_000, 4_001]
-    assert next(table.rows for table in copied if table.name == "payloads") == count
+    assert next(table.rows for table in copied if table.table == "payloads") == count
     assert issubclass(DatabaseUnavailable, CrawlerError)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from crawler.db.engine import is_sqlite, read
-from crawler.db.filters import Filters
+from crawler.domain.filters import Filters
 from crawler.queries import images
 from tests.benchmarks.five_years import BEGIN, generate
 from tests.support.plans import plan, scans, statements

@@ -17,11 +17,11 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 from crawler.cli.app import cli
 from crawler.config.models import Settings
 from crawler.db.engine import begin, opened, read
-from crawler.db.filters import Filters
 from crawler.db.integrity import findings
 from crawler.db.migrations import upgrade
 from crawler.db.pruning import prune, references_indexed
 from crawler.db.schema import Base, ChangeLog, Hold, Payload
+from crawler.domain.filters import Filters
 from crawler.emulator import Timeline, run_in_thread
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.queries import images as queries_images

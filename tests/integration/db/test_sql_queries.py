@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from crawler.db.engine import begin, opened, read
-from crawler.db.filters import Filters
 from crawler.db.schema import Absence, HoldImage
 from crawler.db.views import VIEWS
+from crawler.domain.filters import Filters
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import END_OF_TIME
 from crawler.queries import changes

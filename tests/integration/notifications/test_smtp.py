@@ -13,7 +13,7 @@ import pytest
 
 from crawler.errors import ExitCode
 from crawler.notifications.channels import email
-from crawler.notifications.channels.base import Refusal, TransportError, one_line
+from crawler.notifications.channels.base import Refusal, TransportError
 from crawler.notifications.channels.email import EmailChannel, SmtpOptions
 from tests.support.smtp import HANG_UP, SILENCE, MailServer, mail_server
 from tests.support.tls import make_tls
@@ -185,12 +185,6 @@ def test_a_server_that_is_silent_or_not_there() -> None:
     assert (silent.scope, silent.permanent) == (absent.scope, absent.permanent) == ("channel", False)
     assert f"127.0.0.1:{server.port} did not answer in 0.2 s" in silent.message
     assert f"127.0.0.1:{server.port} cannot be reached" in absent.message
-
-
-def test_what_a_server_says_is_harmless() -> None:
-    """What another program says becomes one line without control characters, and not a long one."""
-    assert one_line("a\r\nb\x1b[31m\u202ec" + "x" * 999)[:12] == "a b [31m cxx"
-    assert len(one_line("x" * 999)) == 300
 
 
 def test_addresses() -> None:

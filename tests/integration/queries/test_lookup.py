@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Engine, event, insert
 
 from crawler.db.engine import begin, opened, read
-from crawler.db.filters import Filters
 from crawler.db.pruning import prune
 from crawler.db.schema import Absence
+from crawler.domain.filters import Filters
 from crawler.domain.models import END_OF_TIME, Target, normalise_name
 from crawler.domain.rows import Gap, ImageRow
 from crawler.errors import UnknownKnowledge

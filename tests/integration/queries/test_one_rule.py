@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from crawler.db.engine import read
-from crawler.db.filters import Filters
+from crawler.domain.filters import Filters
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import Target, normalise_name
 from crawler.errors import Ambiguous

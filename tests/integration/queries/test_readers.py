@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, event, insert, select, text, update
 
 from crawler.db.engine import begin, opened, read
-from crawler.db.filters import Filters
 from crawler.db.schema import Absence, TargetRow
+from crawler.domain.filters import Filters
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import END_OF_TIME, Target
 from crawler.queries import changes, status

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crawler.client.responses import Answer, Refusal, field_of, printable, read_answer
+from crawler.client.responses import Answer, Refusal, field_of, read_answer
 from crawler.domain.parsing import integer
 
 ACTION = "DescribeUK8SImage"
@@ -110,12 +110,6 @@ def test_page() -> None:
 def test_little_said(body: object, status: int, message: str) -> None:
     """An answer that says little is told apart."""
     assert refusal(body, status).message == message
-
-
-def test_printable() -> None:
-    """Line breaks, bidirectional marks and broken surrogates never reach a person or a database."""
-    assert printable("a\r\nb\u202ec\ud800d\tΩ 镜像") == "a b c d Ω 镜像"
-    assert len(printable("x" * 10_000)) == 500
 
 
 @pytest.mark.parametrize(

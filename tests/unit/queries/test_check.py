@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from crawler.domain.filters import Filters
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.errors import ExitCode
 from crawler.queries.check import Check
-from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, Pin, Require, Scope, exit_code
+from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, Pin, Require, exit_code
 from tests.support.facts import HK, NOON, hours, image, status, target
 
 STALE = timedelta(hours=26)
@@ -217,7 +218,7 @@ def test_projects() -> None:
 
 def test_not_asked() -> None:
     """A rule about a variant that nobody asks for is not asked."""
-    scope = Scope(variant=("g-v100",))
+    scope = Filters(variant=("g-v100",))
 
     assert one([Require(name="x", zones=("hk-02",), scope=scope)], [status()]) == ("not-asked", None, None)
     assert one([Pin(image_id="x", zone="hk-02", scope=scope)], [status()]) == ("not-asked", "x", None)

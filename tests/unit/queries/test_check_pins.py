@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from crawler.cli.check_rules import read_rules
+from crawler.domain.filters import Filters
 from crawler.errors import ConfigurationError, EmptySelection
 from crawler.queries.check.pins import read_pins
-from crawler.queries.check.rules import Pin, Require, Scope
+from crawler.queries.check.rules import Pin, Require
 
 
 def pairs(text: str | dict[str, Any] | list[Any]) -> list[tuple[str | None, str]]:
@@ -151,9 +152,11 @@ def test_packer_manifest() -> None:
     pins = read_pins(json.dumps({"builds": builds, "last_run_uuid": "u"}), "manifest.json")
 
     assert pins == [
-        Pin(image_id="uimage-a", scope=Scope(region=("cn-bj2",)), source="manifest.json, base"),
-        Pin(image_id="uimage-b", scope=Scope(region=("hk",)), source="manifest.json, base"),
-        Pin(image_id="uimage-c", scope=Scope(region=("cn-sh2",), project=("org-x",)), source="manifest.json, build 2"),
+        Pin(image_id="uimage-a", scope=Filters(region=("cn-bj2",)), source="manifest.json, base"),
+        Pin(image_id="uimage-b", scope=Filters(region=("hk",)), source="manifest.json, base"),
+        Pin(
+            image_id="uimage-c", scope=Filters(region=("cn-sh2",), project=("org-x",)), source="manifest.json, build 2"
+        ),
     ]
 
 
@@ -263,10 +266,10 @@ def test_rules() -> None:
             name="Ubuntu 20.04",
             zones=("hk-*",),
             gpu=True,
-            scope=Scope(kind=("uk8s-image",), variant=("default",)),
+            scope=Filters(kind=("uk8s-image",), variant=("default",)),
             source="r, require[1]",
         ),
-        Require(name="CentOS*", scope=Scope(variant=("g-*",), project=("org-x",)), source="r, require[2]"),
+        Require(name="CentOS*", scope=Filters(variant=("g-*",), project=("org-x",)), source="r, require[2]"),
         Pin(image_id="uimage-a", zone="hk-02", source="r, pinned[1]"),
         Pin(image_id="uimage-b", zone="hk-02", source="r, pinned[1]"),
         Pin(image_id="uimage-c", gpu=True, source="r, pinned[2]"),

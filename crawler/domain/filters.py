@@ -1,0 +1,115 @@
+"""
+What readers, reports and check rules select by: globs for the parts of a target and of an image, and the one matcher.
+
+Pure. `crawler.db.filters` makes SQL of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from crawler.domain.models import Target, normalise_name
+
+TARGET_PARTS = Target._fields
+IMAGE_PARTS = ("image_set", "name", "image_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Globs; an empty tuple wants everything. A project is matched by its id or its name."""
+
+    account: tuple[str, ...] = ()
+    project: tuple[str, ...] = ()
+    region: tuple[str, ...] = ()
+    zone: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    variant: tuple[str, ...] = ()
+    image_set: tuple[str, ...] = ()
+    name: tuple[str, ...] = ()
+    image_id: tuple[str, ...] = ()
+
+    @property
+    def is_all_images(self) -> bool:
+        """Tell whether no image is left out."""
+        return not (self.image_set or self.name or self.image_id)
+
+    @property
+    def is_all(self) -> bool:
+        """Tell whether nothing is left out."""
+        return not self.given()
+
+    def given(self, parts: Iterable[str] = (*TARGET_PARTS, *IMAGE_PARTS)) -> dict[str, tuple[str, ...]]:
+        """Return those of the *parts* that leave something out, with their globs."""
+        return {part: globs for part in parts if (globs := getattr(self, part))}
+
+    def wants(self, target: Target, project_name: str = "") -> bool:
+        """Tell whether *target* is wanted, whose project may also be meant by its name."""
+        return all(
+            part_fits(part, getattr(target, part), globs)
+            or (part == "project" and bool(project_name) and part_fits(part, project_name, globs))
+            for part, globs in self.given(TARGET_PARTS).items()
+        )
+
+    def wants_image(self, image_set: str | None, image_id: str | None, image_name: str | None) -> bool:
+        """Tell whether an image is wanted; None (a change of a target as such) fits no filter of images."""
+        stated = {"image_set": image_set, "name": image_name, "image_id": image_id}
+        return all(
+            (word := stated[part]) is not None and part_fits(part, word, globs)
+            for part, globs in self.given(IMAGE_PARTS).items()
+        )
+
+    def wants_name(self, name: str) -> bool:
+        """Tell whether images of this *name* are wanted."""
+        return not self.name or part_fits("name", name, self.name)
+
+
+#: Wants everything.
+EVERYTHING = Filters()
+
+#: Parts of a target that are the same in any case.
+_CASE_BLIND = frozenset({"project", "region", "zone"})
+
+
+def part_fits(part: str, word: str, globs: Collection[str]) -> bool:
+    """
+    Tell whether *word*, the *part* of a target (`zone`) or of an image, is one of *globs* or fits one.
+
+    Names fit as `name_fits` says; of the other parts projects, regions and zones are the same in any case.
+    """
+    if part == "name":
+        return any(name_fits(word, glob) for glob in globs)
+    if part in _CASE_BLIND:
+        word, globs = word.casefold(), [glob.casefold() for glob in globs]
+    return word in globs or any(is_glob(glob) and fnmatchcase(word, glob) for glob in globs)
+
+
+@lru_cache(maxsize=4096)
+def name_fits(name: str, wanted: str) -> bool:
+    """Tell whether an image's *name* is the *wanted* one: the same when normalised, or fitting it as a glob."""
+    key = normalise_name(name)
+    if key and key == normalise_name(wanted):
+        return True
+    glob = wanted.casefold()
+    return fnmatchcase(name.casefold(), glob) or fnmatchcase(key, glob)
+
+
+def known_name(wanted: str, names: Iterable[str]) -> str:
+    """
+    Return the one of *names*, normalised, that *wanted* is but for its spaces: `ubuntu20.04` is "Ubuntu 20.04".
+
+    *wanted* itself is returned where it is one of the names or a glob, and where no name or several fit.
+    """
+    key = normalise_name(wanted)
+    keys = {normalise_name(name) for name in names}
+    if key in keys or is_glob(wanted):
+        return wanted
+    fitting = {known for known in keys if known and known.replace(" ", "") == key.replace(" ", "")}
+    return fitting.pop() if len(fitting) == 1 else wanted
+
+
+def is_glob(text: str) -> bool:
+    """Tell whether *text* may fit anything but itself."""
+    return any(character in text for character in "*?[")

@@ -1,0 +1,64 @@
+"""What is selected by globs: one type and one matcher for readers, reports and check rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.domain.filters import EVERYTHING, Filters, part_fits
+from crawler.domain.models import Target
+from crawler.domain.subscriptions import Watch
+from crawler.queries.check.rules import Pin, Require
+
+HOME = Target("prod", "org-x", "hk", "hk-02", "uk8s-image", "g-v100")
+
+
+@pytest.mark.parametrize(
+    ("part", "word", "glob", "fits"),
+    [
+        ("zone", "hk-02", "HK-*", True),
+        ("project", "org-x", "ORG-X", True),
+        ("account", "prod", "PROD", False),
+        ("image_id", "uimage-a", "uimage-?", True),
+        ("name", "Ubuntu 20.04", "ubuntu  20.04", True),
+        ("name", "Ubuntu 20.04", "UBUNTU*", True),
+        ("name", "", "*", True),
+        ("zone", "hk-02", "", False),
+    ],
+)
+def test_parts(part: str, word: str, glob: str, fits: bool) -> None:
+    """Projects, regions, zones and names are the same in any case; accounts and ids are not."""
+    assert part_fits(part, word, [glob]) is fits
+
+
+def test_targets() -> None:
+    """A target is wanted when each of its parts is; its project is meant by its id or its name."""
+    assert EVERYTHING.wants(HOME)
+    assert Filters(zone=("sg-*", "hk-*"), account=("prod",)).wants(HOME)
+    assert not Filters(zone=("hk-*",), variant=("default",)).wants(HOME)
+    assert Filters(project=("team*",)).wants(HOME, "Team A")
+    assert not Filters(project=("team*",)).wants(HOME)
+
+
+def test_images() -> None:
+    """What is no image fits every selection of targets, and none of images."""
+    assert Filters(zone=("hk-*",)).wants_image(None, None, None)
+    assert not Filters(name=("*",)).wants_image("ImageSet", "uimage-a", None)
+    assert Filters(name=("cent*", "ubuntu*")).wants_image("ImageSet", "uimage-a", "Ubuntu")
+    assert not Filters(name=("ubuntu*",), image_set=("Custom*",)).wants_image("ImageSet", "uimage-a", "Ubuntu")
+
+
+def test_given() -> None:
+    """Only the parts that leave something out are told."""
+    chosen = Filters(zone=("hk-*",), name=("a",))
+
+    assert chosen.given() == {"zone": ("hk-*",), "name": ("a",)}
+    assert chosen.given(("zone", "kind")) == {"zone": ("hk-*",)}
+    assert EVERYTHING.is_all
+    assert not chosen.is_all_images
+
+
+def test_one_type() -> None:
+    """Reports and check rules select with the same type as the readers."""
+    assert isinstance(Watch(), Filters)
+    assert isinstance(Require(name="a").scope, Filters)
+    assert Pin(image_id="uimage-a").scope is EVERYTHING
