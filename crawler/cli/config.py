@@ -37,7 +37,7 @@ def show(context: CliContext, fmt: str, origins: bool) -> None:
     if origins:
         from crawler.config.display import origins_of
 
-        found = origins_of(document, settings.source, database_given=context.database is not None)
+        found = origins_of(settings, database_given=context.database is not None)
         lines = [f"{path:<40}  {origin}\n" for path, origin in found.items()]
         write_out([json_line(found), "\n"] if fmt == "json" else lines)
         return

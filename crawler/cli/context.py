@@ -51,9 +51,9 @@ class CliContext:
         """Give all settings, for commands that crawl; raise ConfigurationError with every problem."""
         return self._load(need_accounts=True, quiet=quiet)
 
-    def history_settings(self) -> Settings:
+    def history_settings(self, *, quiet: bool = False) -> Settings:
         """Give what readers of the history need, even where the accounts' secrets are out of reach."""
-        return self._loaded.get(True) or self._load(need_accounts=False)
+        return self._loaded.get(True) or self._load(need_accounts=False, quiet=quiet)
 
     def _load(self, *, need_accounts: bool, quiet: bool = False) -> Settings:
         if need_accounts not in self._loaded:

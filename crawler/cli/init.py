@@ -13,12 +13,13 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.domain.models import DEFAULT_PROJECT, Place, Project
+from crawler.domain.proxies import exceptions_of
 from crawler.domain.text import visible
 from crawler.errors import CredentialsRefused, UsageError
 
@@ -47,24 +48,41 @@ _KEYS = ("UCLOUD_PUBLIC_KEY", "UCLOUD_PRIVATE_KEY")
     help="An extra header of every request, such as channel-key=…; ${NAME} and values that stand in the environment "
     "are written as references. Repeatable.",
 )
+@click.option(
+    "--key-file",
+    "key_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the environment's private key into this file, for its owner alone, and name it in the configuration; "
+    "header values and a proxy with a password from the environment go into files beside it.",
+)
 @pass_cli
-def init(context: CliContext, endpoint: str | None, path: Path | None, headers: tuple[str, ...]) -> None:
+def init(
+    context: CliContext, endpoint: str | None, path: Path | None, headers: tuple[str, ...], key_file: Path | None
+) -> None:
     """
     Write a commented starter crawler.toml.
 
     The keys come from UCLOUD_PUBLIC_KEY and UCLOUD_PRIVATE_KEY, or from the UCloud CLI's profile `default`; they are
-    tried with one look at the cloud's regions and projects, and never written. An existing file is never overwritten.
+    tried with one look at the cloud's regions and projects, and never written unless --key-file says where. cron,
+    systemd and Kubernetes have none of your shell's variables. An existing file is never overwritten.
     """
     path = path or context.config_path or Path("crawler.toml")
     _refuse_existing(path)
     starter = _from_environment(context.environ, endpoint, _parse_headers(headers, context.environ))
     settings = _checked(starter, path, context.environ)
+    kept = _kept_in_files(starter, settings, key_file, path, context.environ)
+    for file in kept.files:
+        _refuse_existing(file)
     has_keys = starter.profile is not None or all(context.environ.get(name) for name in _KEYS)
     if has_keys:
         starter = _ask_cloud(context, starter, settings)
     else:
         context.say(f"{' and '.join(_KEYS)} are not set: the cloud is not asked, and the file is a template.")
-    _write(path, render(starter))
+    for file, text in kept.files.items():
+        _write(file, f"{text}\n")
+        context.say(f"Wrote {file}.")
+    _write(path, render(kept.named_in(starter)))
     context.say(f"Wrote {path}.")
     if not has_keys:
         context.say(f"Next: export {' '.join(f'{name}=…' for name in _KEYS)}; crawler run")
@@ -104,8 +122,7 @@ def _parse_headers(words: tuple[str, ...], environ: Mapping[str, str]) -> dict[s
         name, equals, value = word.partition("=")
         if not (equals and name.strip()):
             raise click.BadParameter(f"{name!r} is not NAME=VALUE", param_hint="--header")
-        is_reference = value.startswith("${") and value.endswith("}")
-        literal = value if is_reference else value.replace("${", "$${")
+        literal = value if _is_reference(value) else value.replace("${", "$${")
         headers[name.strip()] = f"${{{names[value]}}}" if value in names else literal
     return headers
 
@@ -116,6 +133,61 @@ def _checked(starter: Starter, path: Path, environ: Mapping[str, str]) -> Settin
 
     stand_ins = dict.fromkeys(_KEYS, "unset") if starter.profile is None else {}
     return loads(render(starter), stand_ins | {k: v for k, v in environ.items() if v}, path=path.absolute())
+
+
+# --- secrets in files ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What goes from the environment into files and into the configuration, and how that says so."""
+
+    #: The secrets, by the file that each is written into.
+    files: Mapping[Path, str]
+    #: What replaces the starter's fields of these names.
+    fields: Mapping[str, Any]
+
+    def named_in(self, starter: Starter) -> Starter:
+        """Return *starter* with the files in the place of references to the environment."""
+        return replace(starter, **self.fields)
+
+
+def _kept_in_files(
+    starter: Starter, settings: Settings, key_file: Path | None, path: Path, environ: Mapping[str, str]
+) -> Kept:
+    """Return what is kept for schedulers, which know nothing of this shell: secrets only where *key_file* is given."""
+    files: dict[Path, str] = {}
+    fields: dict[str, Any] = {}
+
+    def keep(file: Path, text: str) -> str:
+        files[file] = text
+        return file.name if file.absolute().parent == path.absolute().parent else str(file.absolute())
+
+    if key_file is not None:
+        missing = [name for name in _KEYS if not environ.get(name)]
+        if missing:
+            raise UsageError(f"--key-file keeps the keys of the environment, and {' and '.join(missing)} is not set.")
+        fields["key_file"] = keep(key_file, environ["UCLOUD_PRIVATE_KEY"].strip())
+        fields["public_key"] = environ["UCLOUD_PUBLIC_KEY"].strip()
+        values = settings.accounts[0].headers
+        fields["headers"] = {
+            (f"{name}_file" if _is_reference(text) else name): (
+                keep(key_file.with_name(name.lower()), values[name]) if _is_reference(text) else text
+            )
+            for name, text in starter.headers.items()
+        }
+    proxy = settings.accounts[0].proxy
+    if proxy is not None and (key_file is not None or not proxy.username):
+        if key_file is not None and proxy.username:
+            network: dict[str, Any] = {"proxy_file": keep(key_file.with_name("proxy.url"), environ[proxy.variable])}
+        else:
+            network = {"proxy": proxy.url}
+        fields["network"] = network | {"no_proxy": exceptions_of(environ)}
+    return Kept(files=files, fields=fields)
+
+
+def _is_reference(text: str) -> bool:
+    return text.startswith("${") and text.endswith("}")
 
 
 # --- one look at the cloud -------------------------------------------------------------------------------------------
@@ -168,6 +240,8 @@ async def _discover(context: CliContext, account: AccountSettings) -> Discovery:
         public_key=account.public_key,
         private_key=account.private_key.reveal(),
         headers=account.headers,
+        ca_file=str(account.ca_file) if account.ca_file is not None else None,
+        proxy=account.proxy,
     )
     options = FetchOptions(attempts=2, timeout_seconds=PATIENCE_SECONDS / 2)
     async with ApiClient(endpoint, options, timing=timing) as client:
@@ -215,6 +289,11 @@ class Starter:
     #: None: not told by the cloud.
     projects: tuple[Project, ...] | None = None
     places: tuple[Place, ...] | None = None
+    #: The file that holds the private key, as the configuration names it, and the public key that goes with it.
+    key_file: str | None = None
+    public_key: str = ""
+    #: What `[network]` says.
+    network: Mapping[str, Any] = field(default_factory=dict)
     #: The cloud answered that this key may not list projects.
     projects_refused: bool = False
 
@@ -253,6 +332,7 @@ def render(starter: Starter) -> str:
         "rate = 10",
         "period_seconds = 1.0",
         "concurrency = 16",
+        *_network(starter),
     ]
     return "\n".join(lines) + "\n"
 
@@ -260,6 +340,8 @@ def render(starter: Starter) -> str:
 def _keys(starter: Starter) -> list[str]:
     if starter.profile is not None:
         return ["# The keys are those of the UCloud CLI (~/.ucloud).", f"profile = {_text(starter.profile)}"]
+    if starter.key_file is not None:
+        return [f"public_key = {_text(starter.public_key)}", f"private_key_file = {_text(starter.key_file)}"]
     return [
         '# Taken from the environment, so that no key stands here. Or: private_key_file = "/etc/crawler/private.key"',
         'public_key = "${UCLOUD_PUBLIC_KEY}"',
@@ -307,6 +389,18 @@ def _headers(starter: Starter) -> list[str]:
         return []
     pairs = ", ".join(f"{_text(name)} = {_text(value)}" for name, value in starter.headers.items())
     return ["", "# Sent with every request.", f"headers = {{ {pairs} }}"]
+
+
+def _network(starter: Starter) -> list[str]:
+    if not starter.network:
+        return []
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in starter.network.items()]
+    return [
+        "",
+        "# What the environment said of proxies when this was written; schedulers do not know it.",
+        "[network]",
+        *lines,
+    ]
 
 
 def count(items: Sequence[object], noun: str) -> str:

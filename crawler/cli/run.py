@@ -7,8 +7,9 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +19,16 @@ from crawler.cli.logs import bind_run
 from crawler.cli.options import Selected, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.domain.text import visible
-from crawler.errors import CrawlerError, EmptySelection, ExitCode, LockTaken, OutputLost, UsageError
+from crawler.errors import (
+    ConfigurationError,
+    CrawlerError,
+    DatabaseUnavailable,
+    EmptySelection,
+    ExitCode,
+    LockTaken,
+    OutputLost,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,13 +77,15 @@ def run(
     """
     if offline and not dry_run:
         raise UsageError("--offline goes with --dry-run: a run has to ask.")
-    # What a run that nobody watches warns of is told with the conditions, once.
-    settings = _narrowed(context.settings(quiet=not (dry_run or _is_watched(context))), selected)
     restriction = _restriction(selected)
     if dry_run:
+        settings = _narrowed(context.settings(), selected)
         return _preview(context, settings, restriction, offline=offline, as_json=as_json)
 
-    result, news = _locked(context, settings, restriction, wait_seconds=wait_seconds, send=not no_report)
+    with _errors_once(context, selected):
+        # What a run that nobody watches warns of is told with the conditions, once.
+        settings = _narrowed(context.settings(quiet=not _is_watched(context)), selected)
+        result, news = _locked(context, settings, restriction, wait_seconds=wait_seconds, send=not no_report)
     if result is None:
         return ExitCode.LOCKED
     if as_json:
@@ -83,6 +95,38 @@ def run(
             context.say(f"Warning: {exc}", level="warning")
     _tell(context, result, news)
     return result.exit_code
+
+
+@contextmanager
+def _errors_once(context: CliContext, selected: Selected) -> Iterator[None]:
+    """Have an error of the configuration or the database said once where nobody watches, and then its end."""
+    from crawler.ops.error_notice import ErrorNotice
+
+    if _is_watched(context) or not replace(selected, account=()).is_all:
+        yield
+        return
+    config = context.config_path or context.environ.get("CRAWLER_CONFIG")
+    subject = "\n".join(map(str, (Path.cwd(), config, context.database, *selected.account)))
+    try:
+        yield
+    except (ConfigurationError, DatabaseUnavailable) as exc:
+        exc.was_told = exc.was_told or not ErrorNotice(_memory_folders(context), subject).is_first(str(exc))
+        raise
+    if said := ErrorNotice(_memory_folders(context), subject).end():
+        context.say(f"No longer: {said}", level="warning")
+
+
+def _memory_folders(context: CliContext) -> Iterator[Path]:
+    """Yield where a run can remember something without its database: the user's state folder, else beside the file."""
+    from crawler.config.sources import state_folder
+    from crawler.db.url import parse_address
+
+    if (folder := state_folder(context.environ)) is not None:
+        yield folder
+    with suppress(CrawlerError):
+        path = parse_address(context.history_settings(quiet=True).database).path
+        if path is not None and path.parent.is_dir():
+            yield path.parent
 
 
 def _locked(
@@ -124,7 +168,8 @@ def _switch(settings: Settings, *, is_whole: bool) -> Switch:
     # Loads the standard library's HTTP client, which a run that is too early does without.
     from crawler.ops.healthcheck_ping import Switch
 
-    return Switch(settings.ping.reveal() if settings.ping is not None and is_whole else None)
+    url = settings.ping.reveal() if settings.ping is not None and is_whole else None
+    return Switch(url, proxy=settings.ping_proxy, ca_file=settings.ping_ca_file)
 
 
 def _is_watched(context: CliContext) -> bool:

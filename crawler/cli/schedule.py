@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,11 +45,16 @@ def schedule() -> None:
 @_every
 @pass_cli
 def cron(context: CliContext, minutes: int) -> None:
-    """Print a crontab: `crawler schedule cron | crontab -`, or add its last line to yours."""
+    """
+    Print the line to add to your crontab.
+
+    Refused where a key would have to come from the environment: what stands in a crontab goes out with cron's mails.
+    """
     from crawler.ops.deploy import cron as render
 
-    installation = _installation(context, minutes)
-    write_out([render(installation)])
+    write_out([render(_installation(context, minutes))])
+    context.say("Add it with crontab -e, or (crontab -l; crawler schedule cron) | crontab -")
+    _tell_of_proxies(context, "cron")
 
 
 @schedule.command()
@@ -62,12 +69,14 @@ def cron(context: CliContext, minutes: int) -> None:
 @pass_cli
 def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
     """Print a hardened service and its timer."""
-    from crawler.ops.deploy import systemd_service, systemd_timer
+    from crawler.ops.deploy import ENVIRONMENT_FILE, systemd_service, systemd_timer
 
     installation = _installation(context, minutes)
     files = {"crawler.service": systemd_service(installation), "crawler.timer": systemd_timer(installation)}
     if folder is None:
         write_out(f"# --- {name} ---\n{text}\n" for name, text in files.items())
+        _tell_of_keys(context, installation, "systemd", f"into {ENVIRONMENT_FILE} (root's alone, mode 0600)")
+        _tell_of_proxies(context, "systemd")
         return
     for name, text in files.items():
         try:
@@ -75,6 +84,8 @@ def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
         except OSError as exc:
             raise UsageError(f"{folder / name} cannot be written: {exc.strerror}.") from None
         context.say(f"Wrote {folder / name}.")
+    _tell_of_keys(context, installation, "systemd", f"into {ENVIRONMENT_FILE} (root's alone, mode 0600)")
+    _tell_of_proxies(context, "systemd")
     context.say("Next: systemctl daemon-reload && systemctl enable --now crawler.timer")
 
 
@@ -86,7 +97,46 @@ def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
     """Print a CronJob that never runs twice at once, and never runs a failed run again."""
     from crawler.ops.deploy import kubernetes as render
 
-    write_out([render(_installation(context, minutes, image))])
+    installation = _installation(context, minutes, image)
+    write_out([render(installation)])
+    _tell_of_keys(context, installation, "Kubernetes", "into the secret that the first lines make")
+    _tell_of_proxies(context, "Kubernetes")
+
+
+def _tell_of_keys(context: CliContext, installation: Installation, scheduler: str, place: str) -> None:
+    """Say where keys go that come from this shell's variables."""
+    if installation.secrets:
+        context.say(
+            f"Warning: {scheduler} does not know this shell's {', '.join(installation.secrets)}: write the values "
+            f"{place}, or into files that the configuration names (private_key_file; crawler init --key-file).",
+            level="warning",
+        )
+
+
+def _tell_of_proxies(context: CliContext, scheduler: str) -> None:
+    """Say what to add to the configuration where a proxy stands in this shell's variables alone."""
+    from crawler.domain.proxies import exceptions_of
+
+    settings = context.settings()
+    found = [settings.ping_proxy, *(report.proxy for report in settings.reports)]
+    found += [account.proxy for account in settings.accounts]
+    proxies = {proxy.variable: proxy for proxy in found if proxy is not None}
+    exceptions = exceptions_of(context.environ)
+    for variable, proxy in proxies.items():
+        if not variable:
+            continue
+        lines = ["[network]", f"proxy = {json.dumps(proxy.url)}"]
+        if proxy.username:
+            lines[-1] = f'proxy_file = "proxy.url"   # a file of mode 0600 with the value of ${variable}'
+        lines += [f"no_proxy = {json.dumps(exceptions)}"] if exceptions else []
+        where = (
+            f"Add to {settings.source}:" if settings.source else "`crawler init` writes a configuration that may say:"
+        )
+        context.say(
+            f"Warning: {scheduler} does not know this shell's ${variable}, the proxy {proxy.url}. {where}\n"
+            + "\n".join(lines),
+            level="warning",
+        )
 
 
 def _installation(context: CliContext, minutes: int, image: str | None = None) -> Installation:
@@ -101,7 +151,11 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
     from_environment = tuple(name for name in environment_keys if context.environ.get(name))
     needs = needs_of(source) if source else Needs()
     if not any(_names_accounts(source)):
-        needs = Needs(credentials=needs.credentials, files=needs.files, variables=from_environment + needs.variables)
+        needs = replace(
+            needs,
+            variables=from_environment + needs.variables,
+            secrets=tuple(name for name in from_environment if name.endswith("_KEY")) + needs.secrets,
+        )
     path = parse_address(settings.database).path
     textfile = settings.metrics_textfile
     folders = [str(item.absolute().parent) for item in (path, textfile) if item is not None]
@@ -117,6 +171,7 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
         folders=tuple(dict.fromkeys(folders)),
         credentials=tuple((name, str(file)) for name, file in needs.credentials),
         variables=tuple(dict.fromkeys(needs.variables)),
+        secrets=tuple(dict.fromkeys(needs.secrets)),
         deadline_seconds=max(deadlines) + settings.report_deadline_seconds,
         minutes=minutes,
         image=image or f"crawler:{__version__}",

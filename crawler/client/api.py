@@ -13,6 +13,7 @@ import hashlib
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +28,7 @@ from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry
 from crawler.client.signing import signature_of, signed_form
 from crawler.client.throttle import PacedThrottler
 from crawler.client.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
+from crawler.domain.proxies import Proxy, is_passing
 from crawler.errors import CrawlerError, exhausted, is_exhaustion
 
 #: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
@@ -58,6 +60,12 @@ class Defect(NetworkFailure):
     def refusal(self) -> Refusal:
         """Give the failure as a refusal; no network was involved."""
         return Refusal(failure_class=self.failure_class, message=str(self))
+
+
+class ProxyRefusal(NetworkFailure):
+    """The proxy said no, and will again while nothing else changes: another try might lock its user out."""
+
+    failure_class: AnswerClass = "defect"
 
 
 class Room:
@@ -107,6 +115,15 @@ class ApiClient:
         )
         self._endpoint = endpoint
         self._redaction = Redaction(endpoint.secrets)
+        # Not the session's own headers: those go out with a CONNECT as well, where a proxy could read them.
+        self._headers = {name: value for name, value in endpoint.headers.items() if value} | {
+            "Accept-Encoding": ACCEPTED,
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        self._tunnel_headers: dict[str, str] = {}
+        if endpoint.proxy is not None:
+            self._headers |= endpoint.proxy.headers(endpoint.url)
+            self._tunnel_headers = endpoint.proxy.tunnel_headers(endpoint.url)
         self._session: aiohttp.ClientSession | None = None
         self._sent = 0
         self._retried = 0
@@ -116,17 +133,12 @@ class ApiClient:
     async def __aenter__(self) -> Self:
         """Open the session; connections are made when they are needed."""
         trust = ssl.create_default_context(cafile=self._endpoint.ca_file) if self._endpoint.ca_file else True
-        headers = {name: value for name, value in self._endpoint.headers.items() if value}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self.options.concurrency, keepalive_timeout=KEEPALIVE_SECONDS, ssl=trust, ttl_dns_cache=60
             ),
-            headers={
-                **headers,
-                "User-Agent": self._endpoint.user_agent,
-                "Accept-Encoding": ACCEPTED,
-                "Content-Type": "application/x-www-form-urlencoded",
-            },
+            headers={"User-Agent": self._endpoint.user_agent},
+            proxy=self._endpoint.proxy.url if self._endpoint.proxy is not None else None,
             cookie_jar=aiohttp.DummyCookieJar(),
             # It would unpack all that has come, however much that is.
             auto_decompress=False,
@@ -183,7 +195,8 @@ class ApiClient:
         try:
             return await brake.call(lambda: self.throttle.acquire_by(brake.deadline), post, timeout_seconds)
         except TimeoutError as exc:
-            raise NetworkFailure(f"no complete answer within {timeout_seconds:g} s") from exc
+            via = f" through the proxy {self._endpoint.proxy}" if self._endpoint.proxy is not None else ""
+            raise NetworkFailure(f"no complete answer within {timeout_seconds:g} s{via}") from exc
 
     def heeded(self, refusal: Refusal) -> Refusal:
         """Slow the account down when *refusal* says so; give it back."""
@@ -205,13 +218,20 @@ class ApiClient:
 
         try:
             async with self._session.post(
-                self._endpoint.url, data=form, headers={"U-Timestamp-Ms": timestamp}, allow_redirects=False
+                self._endpoint.url,
+                data=form,
+                headers={**self._headers, "U-Timestamp-Ms": timestamp},
+                proxy_headers=self._tunnel_headers,
+                allow_redirects=False,
             ) as response:
+                if self._endpoint.proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                    raise ProxyRefusal(self._endpoint.proxy.refusal(response.status, "", ""))
                 body = await _read(response, room)
                 headers = response.headers
                 received_at = self.timing.clock()
         except FOREIGN_ERRORS as exc:
-            raise network_failure(exc, redacted) from None  # the error itself may hold what the other side repeated
+            # the error itself may hold what the other side repeated
+            raise network_failure(exc, redacted, self._endpoint.proxy) from None
         body_hash = hash_of(body)
         if body_hash != known_hash:
             body = self._redaction.body(body, signed.encode())
@@ -224,6 +244,7 @@ class ApiClient:
             retry_after_seconds=retry_after_seconds(headers.get("Retry-After"), received_at),
             received_at=received_at,
             date=redacted(headers.get("Date", "")),
+            proxy=str(self._endpoint.proxy or ""),
         )
 
 
@@ -248,10 +269,23 @@ async def _read(response: aiohttp.ClientResponse, room: Room) -> bytes:
     return bytes(body)
 
 
-def network_failure(exc: Exception, redacted: Callable[[str], str] = str) -> NetworkFailure:
-    """Say what one of `FOREIGN_ERRORS` means; the one place that does. *redacted* takes secrets out of a text."""
+def network_failure(exc: Exception, redacted: Callable[[str], str] = str, proxy: Proxy | None = None) -> NetworkFailure:
+    """
+    Say what one of `FOREIGN_ERRORS` means; the one place that does.
+
+    *redacted* takes secrets out of a text; *proxy* is what the call went through.
+    """
     text = printable(redacted(str(exc)), 200)
     match exc:
+        case aiohttp.ClientHttpProxyError() if proxy is not None:
+            host = exc.request_info.url.host or ""
+            said = proxy.refusal(exc.status, printable(redacted(exc.message), 100), host)
+            return NetworkFailure(said) if is_passing(exc.status) else ProxyRefusal(said)
+        case aiohttp.ClientConnectorDNSError() if proxy is not None:
+            return NetworkFailure(f"the name of the proxy {proxy} cannot be resolved")
+        case aiohttp.ClientProxyConnectionError() if proxy is not None and not is_exhaustion(exc):
+            reason = exc.strerror or type(exc.os_error).__name__
+            return NetworkFailure(f"the proxy {proxy} cannot be reached: {reason}")
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Defect(f"the endpoint is no web address: {text}")
         case UnicodeError():
@@ -262,12 +296,19 @@ def network_failure(exc: Exception, redacted: Callable[[str], str] = str) -> Net
             return NetworkFailure(f"the name of {exc.host} cannot be resolved")
         case aiohttp.ClientConnectorCertificateError():
             return NetworkFailure(
-                f"the certificate of {exc.host} is not trusted: {redacted(str(exc.certificate_error))}"
+                f"the certificate of {exc.host} is not trusted: {redacted(str(exc.certificate_error))}{_opened(proxy)}"
             )
         case aiohttp.ServerDisconnectedError():
-            return NetworkFailure("the connection was closed before the answer")
+            via = f", perhaps by the proxy {proxy}" if proxy is not None else ""
+            return NetworkFailure(f"the connection was closed before the answer{via}")
         case aiohttp.ClientPayloadError() | Damaged():
             return NetworkFailure("the answer was cut")
     if is_exhaustion(exc):
         return NetworkFailure(exhausted())
     return NetworkFailure(f"{type(exc).__name__}{': ' + text if text else ''}")
+
+
+def _opened(proxy: Proxy | None) -> str:
+    if proxy is None:
+        return ""
+    return f" (if the proxy {proxy} opens encrypted connections, `ca_file` has to name its certificates)"

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from crawler import __version__
 from crawler.client.retry import RetryPolicy
+from crawler.domain.proxies import Proxy
 
 USER_AGENT = f"crawler/{__version__} (image inventory)"
 
@@ -27,11 +28,14 @@ class Endpoint:
     user_agent: str = USER_AGENT
     #: Certificates to trust instead of the system's.
     ca_file: str | None = None
+    #: The forward proxy that leads there; None: it is asked directly.
+    proxy: Proxy | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Return what no text of the other side may show: the keys, and the values of extra headers."""
-        return (self.private_key, self.public_key, *self.headers.values())
+        """Return what no text of the other side may show: keys, extra headers' values, and the proxy's password."""
+        of_proxy = self.proxy.secrets if self.proxy is not None else ()
+        return (self.private_key, self.public_key, *self.headers.values(), *of_proxy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ class Answer:
     received_at: datetime
     #: The Date header.
     date: str = ""
+    #: What the answer came through; empty: nothing that may have made it up.
+    proxy: str = ""
 
     @property
     def served_at(self) -> datetime | None:
@@ -104,7 +106,9 @@ def _message(answer: Answer, document: dict[str, Any] | None, ret_code: int | No
     prefix = "" if answer.status == HTTPStatus.OK else f"HTTP {answer.status}{_phrase(answer.status)}: "
     if document is None:
         excerpt = _first_line(answer.body)
-        return f"{prefix}the answer is not a JSON object: {excerpt}" if excerpt else f"{prefix}the answer is empty"
+        via = f" (it came through the proxy {answer.proxy})" if answer.proxy else ""
+        said = f"the answer is not a JSON object: {excerpt}" if excerpt else "the answer is empty"
+        return f"{prefix}{said}{via}"
     stated = field_of(document, "Message")
     text = printable(stated) if isinstance(stated, str) else ""
     if ret_code is None:

@@ -13,10 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from crawler.config.models import MASK, AccountSettings, Limits, ReportSettings, Settings
+from crawler.config.schema import SECRET_KEYS
+from crawler.config.sources import texts_of
 from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
+from crawler.domain.proxies import DIRECT, Proxy
 from crawler.domain.subscriptions import show_when
 from crawler.domain.timefmt import show_duration, zone_name
 
@@ -33,6 +37,7 @@ def as_document(settings: Settings) -> dict[str, Any]:
     }
     if settings.ping is not None:
         document["ping"] = MASK
+        document["network"] = _way(settings.ping_proxy, settings.ping_ca_file)
     if settings.metrics_textfile is not None:
         document["metrics"] = {"textfile": str(settings.metrics_textfile)}
     if settings.smtp:
@@ -48,6 +53,19 @@ def as_document(settings: Settings) -> dict[str, Any]:
     return document
 
 
+def _way(proxy: Proxy | None, ca_file: Path | None) -> dict[str, Any]:
+    """Return what leads to an address: the proxy that counts, by whatever setting, and the certificates."""
+    shown = {"proxy": shown_proxy(proxy)}
+    return shown | ({"ca_file": str(ca_file)} if ca_file is not None else {})
+
+
+def shown_proxy(proxy: Proxy | None) -> str:
+    """Return *proxy* as `proxy` has it, its password masked."""
+    if proxy is None:
+        return DIRECT
+    return proxy.url.replace("://", f"://{quote(proxy.username)}:{MASK}@", 1) if proxy.username else proxy.url
+
+
 def _account(account: AccountSettings, limits: Limits) -> dict[str, Any]:
     table: dict[str, Any] = {
         "name": account.name,
@@ -59,6 +77,7 @@ def _account(account: AccountSettings, limits: Limits) -> dict[str, Any]:
         "zones": list(account.zones),
         "kinds": list(account.kinds),
     }
+    table |= _way(account.proxy, account.ca_file)
     if account.tolerate:
         table["tolerate"] = list(account.tolerate)
     if account.headers:
@@ -81,6 +100,7 @@ def _report(report: ReportSettings) -> dict[str, Any]:
         "name": report.name,
         "channel": report.channel,
         **_address(report),
+        **(_way(report.proxy, report.ca_file) if report.channel in ("webhook", "feishu") else {}),
         "when": show_when(subscription.when),
         "timezone": zone_name(subscription.timezone),
         "language": subscription.language,
@@ -135,8 +155,9 @@ def _value(value: Any) -> str:
 _DEFAULT = "default"
 
 
-def origins_of(document: Mapping[str, Any], source: Path | None, *, database_given: bool = False) -> dict[str, str]:
-    """Give the origin of every value of *document* (`show.as_document`) by its path, such as `limits.rate`."""
+def origins_of(settings: Settings, *, database_given: bool = False) -> dict[str, str]:
+    """Return the origin of every value that `as_document` gives of *settings*, by its path, such as `limits.rate`."""
+    document, source = as_document(settings), settings.source
     raw = read_toml(source) if source else {}
     name = source.name if source else "environment"
     found = dict(_walk(document, raw, "", name))
@@ -144,7 +165,19 @@ def origins_of(document: Mapping[str, Any], source: Path | None, *, database_giv
         found |= {path: "environment" for path in found if path.startswith("accounts[") and _is_key(path)}
     if database_given:
         found["database"] = "--database"
-    return found
+    return found | _proxy_origins(settings, found)
+
+
+def _proxy_origins(settings: Settings, found: Mapping[str, str]) -> dict[str, str]:
+    """Return the origins of what `[network]` or the environment says of proxies and certificates."""
+    ways: dict[str, Proxy | None] = {"network": settings.ping_proxy}
+    ways |= {f"accounts[{index}]": account.proxy for index, account in enumerate(settings.accounts)}
+    ways |= {f"reports[{index}]": report.proxy for index, report in enumerate(settings.reports)}
+    variables = {f"{at}.proxy": proxy.variable for at, proxy in ways.items() if proxy is not None}
+    origins = {path: f"environment ({variable})" for path, variable in variables.items() if variable}
+    shared = {path for path in variables.keys() - origins.keys() if found.get(path) == _DEFAULT}
+    shared |= {path for path, origin in found.items() if path.endswith(".ca_file") and origin == _DEFAULT}
+    return origins | dict.fromkeys(shared, "[network]")
 
 
 def _is_key(path: str) -> bool:
@@ -190,6 +223,8 @@ class Needs:
     files: tuple[Path, ...] = ()
     #: Environment variables without a default.
     variables: tuple[str, ...] = ()
+    #: Those of them that stand where a key, a password or another secret does.
+    secrets: tuple[str, ...] = ()
 
 
 def needs_of(path: Path) -> Needs:
@@ -199,23 +234,18 @@ def needs_of(path: Path) -> Needs:
     credentials: dict[str, Path] = {}
     files: dict[Path, None] = {}
     variables: dict[str, None] = {}
-    for key, text in _texts(document):
-        variables.update(dict.fromkeys(_NEEDED.findall(text)))
+    secrets: dict[str, None] = {}
+    for keys, text in texts_of(document):
+        key, named = keys[-1], dict.fromkeys(_NEEDED.findall(text))
+        variables.update(named)
+        if not SECRET_KEYS.isdisjoint(keys):
+            secrets.update(named)
         if not key.endswith("_file") or "${" in text or key in ("ca_file", "pins_file"):
             continue
         if "/" in text:
             files[folder / Path(text).expanduser()] = None
         else:
             credentials[text] = folder / text
-    return Needs(credentials=tuple(credentials.items()), files=tuple(files), variables=tuple(variables))
-
-
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from _texts(item, str(name))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item, key)
+    return Needs(
+        credentials=tuple(credentials.items()), files=tuple(files), variables=tuple(variables), secrets=tuple(secrets)
+    )

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from crawler.config.schema import SECRET_KEYS
-from crawler.config.sources import Findings, expand_text, warn_open
+from crawler.config.sources import Findings, expand_text, texts_of, warn_open
 from crawler.db.url import passwords
 
-#: What is a secret wherever it stands; a database's URL is one by its password, a public key alone is none.
-_SECRETS = SECRET_KEYS - {"database", "public_key", "headers"}
+#: What is a secret wherever it stands; a URL of a database or proxy is one by its password, a public key alone is none.
+_SECRETS = SECRET_KEYS - {"database", "proxy", "public_key", "headers"}
 
 
 def warn_open_configuration(raw: dict[str, Any], path: Path, findings: Findings) -> None:
     """Warn when the configuration *raw*, as it stands in *path*, holds a secret itself and is open to others."""
-    if any(_is_secret(keys, text) for keys, text in _texts(raw)):
+    if any(_is_secret(keys, text) for keys, text in texts_of(raw)):
         warn_open(path, f"{path} holds a secret and", findings)
-
-
-def _texts(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield every text of a document with the keys that lead to it."""
-    if isinstance(value, str):
-        yield keys, value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _texts(inner, (*keys, key))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner, keys)
 
 
 def _is_secret(keys: tuple[str, ...], text: str) -> bool:

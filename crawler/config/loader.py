@@ -32,7 +32,7 @@ from crawler.config.models import (
     Settings,
     SmtpSettings,
 )
-from crawler.config.schema import AccountTable, FileTable, LimitsTable, ReportTable, SmtpTable
+from crawler.config.schema import AccountTable, FileTable, LimitsTable, NetworkTable, ReportTable, SmtpTable
 from crawler.config.sources import (
     Findings,
     Location,
@@ -50,13 +50,14 @@ from crawler.config.validation import describe
 from crawler.db.url import parse_address
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT
+from crawler.domain.proxies import Proxy, proxy_for
 from crawler.domain.subscriptions import Subscription, Watch, parse_pin, parse_when, pin_lines
 from crawler.domain.suggest import did_you_mean
 from crawler.domain.timefmt import parse_duration
 from crawler.errors import ConfigurationError, UsageError
 
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
-_CRAWL_ONLY = ("accounts", "limits", "guard", "smtp", "reports", "ping", "ping_file", "metrics")
+_CRAWL_ONLY = ("accounts", "limits", "guard", "smtp", "reports", "ping", "ping_file", "metrics", "network")
 
 
 def load(
@@ -125,9 +126,9 @@ def _build(
         resolve_accounts(document, secrets, environ, findings, path)
         if isinstance(document.get("smtp"), dict):
             secrets.inline(document["smtp"], "password", ("smtp",))
-            _find_certificates(document["smtp"], folder, environ, findings)
         secrets.inline(document, "ping", ())
         resolve_reports(document, secrets, findings)
+        resolve_networks(document, secrets, findings)
         validation.check(document, findings)
     model = _validate(document, findings)
     url = ""
@@ -138,7 +139,10 @@ def _build(
         url = _database(str(named), folder, ("database",), environ, findings)
     if findings.problems or model is None:
         raise ConfigurationError(str(path or "environment"), findings.sentences()) from None
-    return _freeze(model, url, folder, path, environ, tuple(dict.fromkeys(findings.warnings)))
+    settings = _freeze(model, url, folder, path, environ, findings)
+    if findings.problems:
+        raise ConfigurationError(str(path or "environment"), findings.sentences())
+    return settings
 
 
 def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str], findings: Findings) -> str:
@@ -149,19 +153,32 @@ def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str],
         return ""
 
 
-def _find_certificates(smtp: dict[str, Any], folder: Path, environ: Mapping[str, str], findings: Findings) -> None:
-    name = smtp.get("ca_file")
+def resolve_networks(document: dict[str, Any], secrets: SecretFiles, findings: Findings) -> None:
+    """Read the files of proxies, and look at those of certificates, wherever *document* names them."""
+    tables: list[tuple[Location, Any]] = [(("network",), document.get("network")), (("smtp",), document.get("smtp"))]
+    for key in ("accounts", "reports"):
+        rows = document.get(key)
+        tables += [((key, index), row) for index, row in enumerate(rows if isinstance(rows, list) else [])]
+    for at, table in tables:
+        if isinstance(table, dict):
+            if at != ("smtp",):
+                secrets.inline(table, "proxy", at)
+            _find_certificates(table, at, secrets, findings)
+
+
+def _find_certificates(table: dict[str, Any], at: Location, secrets: SecretFiles, findings: Findings) -> None:
+    name = table.get("ca_file")
     if not isinstance(name, str) or not name.strip():
         return  # the schema says so
-    path = folder / in_home(name, environ)
+    path = secrets.folder / in_home(name, secrets.environ)
     try:
         body = read_bytes(path)
     except ValueError as exc:
-        findings.problem(("smtp", "ca_file"), f"{path} {exc}")
+        findings.problem((*at, "ca_file"), f"{path} {exc}")
         return
     if b"-----BEGIN CERTIFICATE-----" not in body:
-        findings.problem(("smtp", "ca_file"), f"{path} holds no certificate in PEM form")
-    smtp["ca_file"] = str(path)
+        findings.problem((*at, "ca_file"), f"{path} holds no certificate in PEM form")
+    table["ca_file"] = str(path)
 
 
 def _validate(document: dict[str, Any], findings: Findings) -> FileTable | None:
@@ -178,27 +195,61 @@ def _validate(document: dict[str, Any], findings: Findings) -> FileTable | None:
 
 
 def _freeze(
-    model: FileTable, url: str, folder: Path, path: Path | None, environ: Mapping[str, str], warnings: tuple[str, ...]
+    model: FileTable, url: str, folder: Path, path: Path | None, environ: Mapping[str, str], findings: Findings
 ) -> Settings:
     limits = Limits(**model.limits.model_dump())
+    network = Network(model.network, environ, findings)
+    ping = str(model.ping) if model.ping is not None else None
     return Settings(
         database=url,
         timezone=ZoneInfo(model.timezone),
         stale_after=parse_duration(model.stale_after),
-        accounts=tuple(_account(account, limits) for account in model.accounts),
+        accounts=tuple(
+            _account(account, limits, network, ("accounts", index)) for index, account in enumerate(model.accounts)
+        ),
         limits=limits,
         guard=GuardSettings(**model.guard.model_dump()),
-        smtp=_smtp(model.smtp) if model.smtp else None,
-        reports=tuple(freeze_report(report, model.timezone) for report in model.reports),
+        smtp=_smtp(model.smtp, network) if model.smtp else None,
+        reports=tuple(
+            freeze_report(report, model.timezone, network, ("reports", index))
+            for index, report in enumerate(model.reports)
+        ),
         report_deadline_seconds=model.report_deadline_seconds,
-        ping=Secret(str(model.ping)) if model.ping is not None else None,
+        ping=Secret(ping) if ping is not None else None,
+        ping_proxy=network.proxy(ping, None, ("ping",)),
+        ping_ca_file=network.ca_file(None),
         metrics_textfile=folder / in_home(model.metrics.textfile, environ) if model.metrics.textfile else None,
         source=path,
-        warnings=warnings,
+        warnings=tuple(dict.fromkeys(findings.warnings)),
     )
 
 
-def _account(table: AccountTable, limits: Limits) -> AccountSettings:
+class Network:
+    """How addresses are reached: `[network]`, what an account or report says instead, and the environment."""
+
+    def __init__(self, table: NetworkTable, environ: Mapping[str, str], findings: Findings) -> None:
+        self._table = table
+        self._environ = environ
+        self._findings = findings
+
+    def proxy(self, url: str | None, own: str | None, at: Location) -> Proxy | None:
+        """Return the proxy that leads to *url*, which the table at *at* names with its *own* setting, if it has one."""
+        if url is None:
+            return None
+        no_proxy = () if own is not None else self._table.no_proxy
+        try:
+            return proxy_for(url, str(own or self._table.proxy), no_proxy, self._environ)
+        except ValueError as exc:
+            self._findings.problem(at, str(exc))
+            return None
+
+    def ca_file(self, own: str | None) -> Path | None:
+        """Return the certificates to trust instead of the system's; None: the system's."""
+        name = own or self._table.ca_file
+        return Path(name) if name is not None else None
+
+
+def _account(table: AccountTable, limits: Limits, network: Network, at: Location) -> AccountSettings:
     variants: dict[str, dict[str, str]] = {DEFAULT_VARIANT: {}}
     for variant in table.variants:
         extra = variant.model_extra or {}
@@ -213,6 +264,8 @@ def _account(table: AccountTable, limits: Limits) -> AccountSettings:
         zones=tuple(table.zones),
         kinds=tuple(validation.expand_kinds(table.kinds)),
         headers={name: value for name, value in table.headers.items() if value},
+        proxy=network.proxy(table.endpoint, table.proxy, at),
+        ca_file=network.ca_file(table.ca_file),
         variants=variants,
         places=tuple(PlaceSettings(region=p.region, zone=p.zone, project=p.project) for p in table.places),
         tolerate=tuple(dict.fromkeys(table.tolerate)),
@@ -224,7 +277,7 @@ def _merged(table: LimitsTable, limits: Limits) -> Limits:
     return replace(limits, **{name: getattr(table, name) for name in table.model_fields_set})
 
 
-def _smtp(table: SmtpTable) -> SmtpSettings:
+def _smtp(table: SmtpTable, network: Network) -> SmtpSettings:
     return SmtpSettings(
         host=table.host,
         port=table.port,
@@ -233,7 +286,7 @@ def _smtp(table: SmtpTable) -> SmtpSettings:
         password=Secret(str(table.password)) if table.password is not None else None,
         sender=table.sender,
         timeout_seconds=table.timeout_seconds,
-        ca_file=Path(table.ca_file) if table.ca_file is not None else None,
+        ca_file=network.ca_file(table.ca_file),
         verify=table.verify,
     )
 
@@ -361,14 +414,17 @@ def _check_filters(report: dict[str, Any], at: Location, document: dict[str, Any
                 findings.problem((*at, "filters", key), f"{glob!r} fits none {what}{hint}")
 
 
-def freeze_report(table: ReportTable, timezone: str) -> ReportSettings:
-    """Give the values of one report; *timezone* is the file's, for a report without one."""
+def freeze_report(table: ReportTable, timezone: str, network: Network, at: Location) -> ReportSettings:
+    """Give the values of one report, which stands at *at*; *timezone* is the file's, for a report without one."""
     filters = table.filters
+    is_hook = table.channel not in ("email", "apprise")
     return ReportSettings(
         channel=table.channel,
         to=tuple(dict.fromkeys(table.to)) if table.url is None else (_shown_address(table.channel, table.url),),
         url=Secret(str(table.url)) if table.url is not None else None,
         secret=Secret(str(table.secret)) if table.secret is not None else None,
+        proxy=network.proxy(table.url if is_hook else None, table.proxy, at),
+        ca_file=network.ca_file(table.ca_file) if is_hook else None,
         alert_after=parse_duration(table.alert_after),
         subscription=Subscription(
             name=table.name,

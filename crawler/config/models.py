@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from crawler.db.url import parse_address
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.objections import Tolerable
+from crawler.domain.proxies import Proxy
 from crawler.domain.subscriptions import Subscription
 from crawler.domain.targets import Selection
 
@@ -110,6 +111,10 @@ class AccountSettings:
     #: Names of kinds (globs are expanded already).
     kinds: tuple[str, ...] = ("uk8s-image",)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The forward proxy that leads to the endpoint; None: it is asked directly.
+    proxy: Proxy | None = None
+    #: Certificates to trust instead of the system's.
+    ca_file: Path | None = None
     #: Extra request parameters by variant name; `default`, which adds none, is always there and first.
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {DEFAULT_VARIANT: {}})
     places: tuple[PlaceSettings, ...] = ()
@@ -162,6 +167,9 @@ class ReportSettings:
     #: Where the other channels send to, and what they sign with.
     url: Secret | None = None
     secret: Secret | None = None
+    #: The forward proxy that leads there, and the certificates to trust instead of the system's.
+    proxy: Proxy | None = None
+    ca_file: Path | None = None
     #: How long a digest may stay undelivered before a run says so with its exit code.
     alert_after: timedelta = timedelta(hours=1)
     #: What to watch, and when to tell it.
@@ -196,6 +204,9 @@ class Settings:
     report_deadline_seconds: float = 120.0
     #: Told of the start and the end of every run, as healthchecks.io understands it.
     ping: Secret | None = None
+    #: What leads to the switch, and which certificates are trusted there instead of the system's.
+    ping_proxy: Proxy | None = None
+    ping_ca_file: Path | None = None
     #: Where node_exporter's textfile collector finds the metrics of the last run.
     metrics_textfile: Path | None = None
     #: The file they came from; None: defaults and environment alone.

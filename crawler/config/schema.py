@@ -29,6 +29,7 @@ from crawler.config.sources import Expanded
 from crawler.config.zones import zone_of
 from crawler.domain.models import EventWord
 from crawler.domain.objections import Tolerable
+from crawler.domain.proxies import DIRECT, FROM_ENVIRONMENT, parse_proxy
 from crawler.domain.subscriptions import parse_pin, parse_when
 from crawler.domain.timefmt import parse_duration
 
@@ -145,6 +146,12 @@ def _ping(text: str) -> str:
     return text
 
 
+def _proxy(text: str) -> str:
+    if text not in (FROM_ENVIRONMENT, DIRECT):
+        parse_proxy(text)
+    return text
+
+
 def _hook(text: str) -> str:
     if _has_controls(text) or " " in text:
         raise ValueError("must not contain spaces or control characters")
@@ -205,6 +212,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Address = Annotated[str, AfterValidator(_address)]
 Ping = Annotated[str, AfterValidator(_ping)]
+ProxyText = Annotated[str, AfterValidator(_proxy)]
 Hook = Annotated[str, AfterValidator(_hook)]
 Globs = Annotated[list[Text], Field(min_length=1)]
 GlobOrGlobs = Annotated[list[Text], BeforeValidator(_listed)]
@@ -270,10 +278,20 @@ class AccountTable(Table):
     zones: Globs = ["*"]
     kinds: Globs = ["uk8s-image"]
     headers: Headers = {}
+    proxy: ProxyText | None = None
+    ca_file: Text | None = None
     variants: list[VariantTable] = []
     places: list[PlaceTable] = []
     tolerate: list[Tolerable] = []
     limits: LimitsTable = LimitsTable()
+
+
+class NetworkTable(Table):
+    """`[network]`: how whatever is asked and told is reached, unless an account or a report says otherwise."""
+
+    proxy: ProxyText = FROM_ENVIRONMENT
+    no_proxy: list[Text] = []
+    ca_file: Text | None = None
 
 
 class SmtpTable(Table):
@@ -317,6 +335,8 @@ class ReportTable(Table):
     to: Annotated[list[Address], Field(min_length=1)] = []
     url: Hook | None = None
     secret: Text | None = None
+    proxy: ProxyText | None = None
+    ca_file: Text | None = None
     when: Schedule = "every-run"
     timezone: Zone | None = None
     language: Literal["en", "zh"] = "en"
@@ -341,12 +361,15 @@ class FileTable(Table):
     limits: LimitsTable = LimitsTable()
     guard: GuardTable = GuardTable()
     metrics: MetricsTable = MetricsTable()
+    network: NetworkTable = NetworkTable()
     smtp: SmtpTable | None = None
     reports: list[ReportTable] = []
 
 
 #: Keys that hold a secret, or may: each may be given as `<key>_file`, and no message shows their values.
-SECRET_KEYS = frozenset({"database", "ping", "public_key", "private_key", "password", "headers", "url", "secret"})
+SECRET_KEYS = frozenset(
+    {"database", "ping", "public_key", "private_key", "password", "headers", "url", "secret", "proxy"}
+)
 
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): FileTable,
@@ -357,6 +380,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("limits",): LimitsTable,
     ("guard",): GuardTable,
     ("metrics",): MetricsTable,
+    ("network",): NetworkTable,
     ("smtp",): SmtpTable,
     ("reports",): ReportTable,
     ("reports", "filters"): FiltersTable,

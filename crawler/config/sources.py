@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,15 @@ def candidates(environ: Mapping[str, str], cwd: Path, platform: str = sys.platfo
     return [cwd / FILE_NAME, *(folder / "crawler" / FILE_NAME for folder in folders)]
 
 
+def state_folder(environ: Mapping[str, str]) -> Path | None:
+    """Return the folder for what is remembered for this user; None for one without a home."""
+    if environ.get("XDG_STATE_HOME"):
+        return Path(environ["XDG_STATE_HOME"]) / "crawler"
+    home = environ.get("HOME", "")
+    # Unlike Path.is_dir, no error where a folder on the way does not let this user in.
+    return Path(home) / ".local" / "state" / "crawler" if home and os.path.isdir(home) else None  # noqa: PTH112 - see above
+
+
 # --- ${VAR} ----------------------------------------------------------------------------------------------------------
 
 
@@ -120,6 +129,18 @@ def expand_all(value: Any, environ: Mapping[str, str], findings: Findings, locat
     if isinstance(value, list):
         return [expand_all(item, environ, findings, (*location, index)) for index, item in enumerate(value)]
     return value
+
+
+def texts_of(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield every text of a document with the keys that lead to it."""
+    if isinstance(value, str):
+        yield keys, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from texts_of(inner, (*keys, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_of(inner, keys)
 
 
 # --- secrets in files ------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ Values of keys that may hold a secret, and values from the environment, are neve
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import math
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -22,6 +21,7 @@ from crawler.config.schema import SECRET_KEYS, keys_of, split_url, tables
 from crawler.config.sources import Expanded, Findings, Location, path_of
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT
+from crawler.domain.proxies import is_loopback
 from crawler.domain.subscriptions import APPRISE_MISSING
 from crawler.domain.suggest import did_you_mean
 
@@ -39,8 +39,14 @@ def check(document: dict[str, Any], findings: Findings) -> None:
             _variant(variant, kinds, at, findings)
         _endpoint(account, location, findings)
     _mail(document, findings)
+    network = document.get("network")
+    is_set = isinstance(network, dict) and not network.keys().isdisjoint(("proxy", "ca_file"))
     for location, report in _rows(document, "reports", ()):
         _report(report, location, findings)
+        if is_set and report.get("channel") == "apprise":
+            findings.warnings.append(
+                f"{path_of(location)}: Apprise goes by HTTPS_PROXY and SSL_CERT_FILE alone, not by [network]"
+            )
 
 
 def expand_kinds(globs: list[str]) -> list[str]:
@@ -112,20 +118,11 @@ def _endpoint(account: dict[str, Any], location: Location, findings: Findings) -
         parts = split_url(endpoint)
     except ValueError:
         return
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         at = path_of((*location, "endpoint"))
         findings.warnings.append(
             f"{at}: {parts.hostname} is asked over http, so answers can be read and changed on the way"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _mail(document: dict[str, Any], findings: Findings) -> None:
@@ -135,12 +132,20 @@ def _mail(document: dict[str, Any], findings: Findings) -> None:
             findings.problem(("smtp", "username"), "is missing, although there is a password")
         if "username" in smtp and "password" not in smtp:
             findings.problem(("smtp", "password"), "is missing, although there is a username (or give password_file)")
-        if "password" in smtp and smtp.get("security") == "none" and not _is_loopback(str(smtp.get("host"))):
+        if "password" in smtp and smtp.get("security") == "none" and not is_loopback(str(smtp.get("host"))):
             findings.warnings.append("smtp.security: the password is sent in the clear")
-        if smtp.get("verify") is False and not _is_loopback(str(smtp.get("host"))):
+        if smtp.get("verify") is False and not is_loopback(str(smtp.get("host"))):
             findings.warnings.append("smtp.verify: whoever stands in between can read the mails and the password")
     elif any(row.get("channel", "email") == "email" for _, row in _rows(document, "reports", ())):
         findings.problem(("smtp",), "is missing, although a report goes by email")
+
+
+_NOT_FOR_MAIL = {
+    "url": "is for the channels webhook, feishu and apprise; mail has `to`",
+    "secret": "is for the channels webhook, feishu and apprise; mail has `to`",
+    "proxy": "is for the channels webhook and feishu: mail does not go through an HTTP proxy",
+    "ca_file": "is for the channels webhook and feishu; for mail [smtp] has it",
+}
 
 
 def _report(report: dict[str, Any], location: Location, findings: Findings) -> None:
@@ -149,9 +154,9 @@ def _report(report: dict[str, Any], location: Location, findings: Findings) -> N
     if channel == "email":
         if "to" not in report:
             findings.problem((*location, "to"), "is missing")
-        for key in ("url", "secret"):
+        for key in _NOT_FOR_MAIL:
             if key in report:
-                findings.problem((*location, key), "is for the channels webhook, feishu and apprise; mail has `to`")
+                findings.problem((*location, key), _NOT_FOR_MAIL[key])
         return
     if channel not in (*_HTTP_CHANNELS, "apprise"):
         return  # the schema says so
@@ -171,6 +176,9 @@ def _report(report: dict[str, Any], location: Location, findings: Findings) -> N
 def _apprise(report: dict[str, Any], location: Location, findings: Findings) -> None:
     if "secret" in report:
         findings.problem((*location, "secret"), "is for webhook and feishu; an Apprise URL holds its own")
+    for key in ("proxy", "ca_file"):
+        if key in report:
+            findings.problem((*location, key), "is for webhook and feishu; Apprise goes by the environment alone")
     if importlib.util.find_spec("apprise") is None:
         findings.warnings.append(f"{path_of(location)}: {APPRISE_MISSING}")
 
@@ -186,7 +194,7 @@ def _hook_url(url: Any, location: Location, findings: Findings) -> None:
         return  # missing, or the schema says so
     if scheme not in ("http", "https") or not host or not url.isascii():
         findings.problem(at, "must be an http or https URL, in ASCII")
-    elif scheme == "http" and not _is_loopback(host):
+    elif scheme == "http" and not is_loopback(host):
         findings.warnings.append(f"{path_of(at)}: {host} is told over http, so reports and their address can be read")
 
 

@@ -68,6 +68,8 @@ def connect(account: AccountSettings, timing: Timing) -> ApiClient:
             public_key=account.public_key,
             private_key=account.private_key.reveal(),
             headers=account.headers,
+            ca_file=str(account.ca_file) if account.ca_file is not None else None,
+            proxy=account.proxy,
         ),
         FetchOptions(
             rate=limits.rate,

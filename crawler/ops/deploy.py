@@ -16,6 +16,8 @@ from crawler.errors import UsageError
 
 #: What is left to a run beyond its own deadlines, before the scheduler ends it.
 GRACE_SECONDS = 120
+#: Where systemd's service has its variables from.
+ENVIRONMENT_FILE = "/etc/crawler/environment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class Installation:
     credentials: tuple[tuple[str, str], ...] = ()
     #: Environment variables the configuration refers to.
     variables: tuple[str, ...] = ()
+    #: Those of them that stand for a key, a password or an address that is secret.
+    secrets: tuple[str, ...] = ()
     #: What a run may take at most, by its own deadlines.
     deadline_seconds: float = 720
     minutes: int = 15
@@ -78,16 +82,38 @@ def _rhythm(minutes: int) -> tuple[str, str]:
 
 
 def cron(installation: Installation) -> str:
-    """Give a crontab: cron mails what a run says, and it says nothing unless something begins, changes or ends."""
+    """
+    Return a line for a crontab: cron mails what a run says, which is nothing unless something begins, changes or ends.
+
+    Raises UsageError where a secret would have to stand in it: Debian's cron puts a crontab's variables into the
+    headers of every mail that it sends.
+    """
+    if installation.secrets:
+        raise UsageError(_no_keys(installation))
     rhythm, _ = _rhythm(installation.minutes)
     command = shlex.join(installation.words).replace("%", r"\%")
     if "\n" in command:
         raise UsageError("A path with a line break cannot stand in a crontab.")
     lines = ["# Mail comes only when a condition begins, changes or ends.", "#MAILTO=ops@example.com"]
     if installation.variables:
-        lines.append("# cron has none of your shell's variables; these are needed (or move secrets into files):")
-        lines += [f"#{name}=" for name in installation.variables]
+        lines.append("# cron has none of your shell's variables: write into the configuration what these stand for:")
+        lines += [f"#   {name}" for name in installation.variables]
     return "\n".join([*lines, f"{rhythm} {command}", ""])
+
+
+def _no_keys(installation: Installation) -> str:
+    names = ", ".join(installation.secrets)
+    if installation.config is None:
+        way = "`crawler init --key-file private.key` writes the key into a file of its own, and what names it"
+    else:
+        way = (
+            f"put each into a file of mode 0600 that {installation.config} names (private_key_file, password_file, "
+            "<header>_file …); public_key may stand there itself"
+        )
+    return (
+        f"No crontab is printed: {names} would have to stand in it, and cron puts a crontab's variables into the "
+        f"headers of every mail it sends. Instead, {way}."
+    )
 
 
 # --- systemd ---------------------------------------------------------------------------------------------------------
@@ -139,7 +165,7 @@ def systemd_service(installation: Installation) -> str:
     lines += [f"LoadCredential={name}:{_systemd_path(path)}" for name, path in installation.credentials]
     if installation.variables:
         lines += [f"# NAME=value of {', '.join(installation.variables)}; readable by root alone."]
-        lines += ["EnvironmentFile=/etc/crawler/environment"]
+        lines += [f"EnvironmentFile={ENVIRONMENT_FILE}"]
     lines += [f"ReadWritePaths={_systemd_word(folder)}" for folder in installation.folders]
     in_tmp = any(_is_in_tmp(path) for path in (*installation.folders, *installation.program, installation.config or ""))
     return "\n".join([*lines, "", _HARDENING.format(private_tmp="no" if in_tmp else "yes")])

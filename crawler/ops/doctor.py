@@ -17,6 +17,7 @@ from email.policy import SMTP
 from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from crawler.client.api import ApiClient, NetworkFailure
@@ -33,12 +34,14 @@ from crawler.db.migrations import schema_state
 from crawler.db.url import parse_address
 from crawler.domain.models import Catalog
 from crawler.domain.objections import tolerance
+from crawler.domain.proxies import Proxy
 from crawler.domain.targets import configured_catalog, configured_projects, reconcile
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
 from crawler.notifications.channels.registry import channels_of
 from crawler.ops.deploy import GRACE_SECONDS
+from crawler.ops.healthcheck_ping import connection_problem
 from crawler.queries import runs
 
 #: The Date header tells whole seconds, and an answer takes its time.
@@ -50,6 +53,8 @@ ODD_SKEW = timedelta(days=2)
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 #: The longest look at one account.
 PATIENCE_SECONDS = 60.0
+#: The longest try to connect to a webhook or the dead man's switch.
+REACH_SECONDS = 10.0
 
 #: What a connection that was refused needs to close, before its loop ends.
 _CLOSING_SECONDS = 0.1
@@ -66,6 +71,7 @@ def examine(
     yield from asyncio.run(_accounts(settings, clock))
     yield from list(_database(settings, clock))  # nothing stays open while a person reads
     yield from _mail(settings, clock, test_mail)
+    yield from _hooks(settings)
     yield from _textfile(settings)
 
 
@@ -123,7 +129,7 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
                     fail(
                         "endpoint",
                         f"{account.endpoint}: {exc}",
-                        "check the address, the network, a proxy or firewall, and the certificates of this machine",
+                        _way_fix(account.proxy),
                         about=account.name,
                     )
                 ]
@@ -132,7 +138,7 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
     except (OSError, ValueError) as exc:
         return [fail("endpoint", str(exc), "check the configuration of the account", about=account.name)]
     protocol = "over TLS, its certificate is good" if account.endpoint.startswith("https:") else "without TLS"
-    reached = ok("endpoint", f"{account.endpoint} answers {protocol}", about=account.name)
+    reached = ok("endpoint", f"{account.endpoint} answers {protocol}{_via(account.proxy)}", about=account.name)
     return [reached, skew, *_discovered(settings, account, discovery)]
 
 
@@ -223,6 +229,44 @@ def _rate(account: AccountSettings, targets: int) -> Finding:
             about=account.name,
         )
     return ok("rate", f"at {each} a run takes at least {max(1, round(seconds))} s", about=account.name)
+
+
+def _via(proxy: Proxy | None) -> str:
+    return f", through the proxy {proxy}" if proxy is not None else ""
+
+
+def _way_fix(proxy: Proxy | None) -> str:
+    """Say what to look at where an address cannot be reached."""
+    if proxy is None:
+        return "check the address, the network, a proxy or firewall, and the certificates of this machine"
+    said = f"${proxy.variable}" if proxy.variable else "`proxy`"
+    return (
+        f"check {said}: its host, port, user and password, and what it lets through; `proxy`, `no_proxy` and `ca_file` "
+        "in [network] say otherwise"
+    )
+
+
+# --- webhooks and the ping -------------------------------------------------------------------------------------------
+
+
+def _hooks(settings: Settings) -> Iterator[Finding]:
+    """Connect to where reports and the ping go, without sending anything there."""
+    for report in settings.reports:
+        if report.url is not None and report.channel != "apprise":
+            yield _reached("hook", report.to[0], report.url.reveal(), report.proxy, report.ca_file)
+    if settings.ping is not None:
+        url = settings.ping.reveal()
+        host = urlsplit(url).hostname or ""
+        yield _reached("ping", host, url, settings.ping_proxy, settings.ping_ca_file)
+
+
+def _reached(check: str, name: str, url: str, proxy: Proxy | None, ca_file: Path | None) -> Finding:
+    """Tell whether a connection to *url* comes about, over TLS where it is https; *name* may be shown."""
+    problem = connection_problem(url, proxy, ca_file, timeout_seconds=REACH_SECONDS)
+    if problem:
+        return fail(check, problem, _way_fix(proxy), about=name)
+    protocol = "over TLS, its certificate is good" if url.lower().startswith("https:") else "without TLS"
+    return ok(check, f"takes a connection {protocol}{_via(proxy)}", about=name)
 
 
 # --- the database ----------------------------------------------------------------------------------------------------

@@ -15,14 +15,15 @@ STANDS_FOR = {
     "postgresql://crawler@db.example.com/history": "copy.db",
     "old-name": "demo",
 }
-#: Lines with another exit code than 0: the demo's history is a day old, has five runs and no report that waits, and
-#: the cloud's clock is not the one that this test gives the program.
+#: Lines with another exit code than 0: the demo's history is a day old, has five runs and no report that waits, the
+#: environment has no keys, and the cloud's clock is not the one that this test gives the program.
 CODES = {
     "images --at 2026-06-01 --name 'Ubuntu*'": 8,
     "diff 2026-06-01 now": 8,
     "runs show 42": 2,
     "report skip 12": 2,
     "doctor": 1,
+    "init --key-file private.key": 2,
 }
 #: These serve until they are stopped: `test_emulator_command.py` starts them as processes.
 SERVES = ("emulate --step-every", "emulate --timeline")

@@ -1,24 +1,39 @@
-"""A self-signed certificate for 127.0.0.1, made by the machine's own openssl when a test wants one."""
+"""A private CA and the certificate it gives this machine, made by the machine's own openssl when a test wants one."""
 
 from __future__ import annotations
 
 import shutil
 import ssl
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 
-def make_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """Give a server's context and the file a client must trust; skip the test where there is no openssl."""
+def make_tls(folder: Path, names: Sequence[str] = ()) -> tuple[ssl.SSLContext, Path]:
+    """
+    Give a server's context and the CA's certificate, which a client must trust; skip the test without openssl.
+
+    The certificate is for 127.0.0.1, localhost and the further *names*.
+    """
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-    subprocess.run([*request, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    authority, authority_key = folder / "certificate.pem", folder / "ca.key"
+    key, request, certificate = folder / "key.pem", folder / "request.pem", folder / "server.pem"
+    extensions = folder / "extensions"
+    listed = ",".join(["IP:127.0.0.1", "DNS:localhost", *(f"DNS:{name}" for name in names)])
+    extensions.write_text(f"subjectAltName={listed}\n")
+
+    def call(*words: object) -> None:
+        subprocess.run([openssl, *words], check=True, capture_output=True)  # type: ignore[list-item]
+
+    new = ("req", "-newkey", "rsa:2048", "-nodes")
+    call(*new, "-x509", "-days", "2", "-subj", "/CN=Private CA", "-keyout", authority_key, "-out", authority)
+    call(*new, "-subj", "/CN=localhost", "-keyout", key, "-out", request)
+    signing = ("-CA", authority, "-CAkey", authority_key, "-CAcreateserial", "-days", "2", "-extfile", extensions)
+    call("x509", "-req", "-in", request, *signing, "-out", certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    return context, certificate
+    return context, authority

@@ -15,11 +15,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from crawler import __version__
+from crawler.domain.proxies import Proxy, is_passing
 from crawler.notifications.channels.base import Letter, Scope, TransportError, one_line
 from crawler.notifications.channels.mime import message_id
 from crawler.notifications.i18n import WORDS
@@ -51,6 +53,10 @@ class HookOptions:
     url: str = field(repr=False)
     secret: str | None = field(default=None, repr=False)
     timeout_seconds: float = TIMEOUT_SECONDS
+    #: The forward proxy that leads there; None: it is told directly.
+    proxy: Proxy | None = None
+    #: Certificates to trust instead of the system's.
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,19 +97,32 @@ def view_of(digest: Digest, limits: Limits) -> View:
 @asynccontextmanager
 async def client(options: HookOptions) -> AsyncIterator[aiohttp.ClientSession]:
     """Open an HTTP client that checks certificates; nothing is connected before the first letter."""
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(), limit=1)
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=options.ca_file), limit=1)
     timeout = aiohttp.ClientTimeout(total=options.timeout_seconds)
-    headers = {"User-Agent": f"crawler/{__version__}", "Content-Type": "application/json; charset=utf-8"}
     async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
+        connector=connector,
+        timeout=timeout,
+        headers={"User-Agent": f"crawler/{__version__}"},
+        proxy=options.proxy.url if options.proxy is not None else None,
+        cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         yield session
 
 
 async def post(session: aiohttp.ClientSession, options: HookOptions, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Send *body* and give the answer, whatever it is; raises TransportError when there is none."""
+    proxy = options.proxy
+    own = {"Content-Type": "application/json; charset=utf-8", **headers}
     try:
-        async with session.post(options.url, data=body, headers=headers, allow_redirects=False) as response:
+        async with session.post(
+            options.url,
+            data=body,
+            headers={**own, **proxy.headers(options.url)} if proxy is not None else own,
+            proxy_headers=proxy.tunnel_headers(options.url) if proxy is not None else None,
+            allow_redirects=False,
+        ) as response:
+            if proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                raise failure(f"{options.name}: {proxy.refusal(response.status, '', '')}", permanent=True)
             said = bytearray()
             async for chunk in response.content.iter_any():
                 said += chunk
@@ -133,12 +152,20 @@ def failure(message: str, *, permanent: bool, scope: Scope = "recipient") -> Tra
 
 
 def _mapped(exc: BaseException, options: HookOptions) -> TransportError:
+    proxy = options.proxy
+    if isinstance(exc, aiohttp.ClientHttpProxyError) and proxy is not None:
+        said = proxy.refusal(exc.status, one_line(exc.message), exc.request_info.url.host or "")
+        return failure(f"{options.name}: {said}", permanent=not is_passing(exc.status))
+    if isinstance(exc, aiohttp.ClientProxyConnectionError | aiohttp.ClientConnectorDNSError) and proxy is not None:
+        reason = one_line(exc.strerror or type(exc).__name__)
+        return failure(f"{options.name}: the proxy {proxy} cannot be reached: {reason}", permanent=False)
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
         cause = exc.certificate_error
         reason = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else type(cause).__name__
         return failure(f"the certificate of {options.name} is not trusted: {one_line(reason)}", permanent=True)
     if isinstance(exc, TimeoutError):
-        return failure(f"{options.name} did not answer in {options.timeout_seconds:g} s", permanent=False)
+        via = f" through the proxy {proxy}" if proxy is not None else ""
+        return failure(f"{options.name} did not answer in {options.timeout_seconds:g} s{via}", permanent=False)
     if isinstance(exc, aiohttp.InvalidURL) or not isinstance(exc, aiohttp.ClientError | OSError):
         return failure(f"{options.name} has a URL that cannot be used", permanent=True)
     reason = getattr(exc, "strerror", None) or type(exc).__name__

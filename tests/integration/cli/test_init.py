@@ -10,6 +10,7 @@ import pytest
 from crawler.config.loader import load
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, Timeline, run_in_thread
 from tests.support.command import call, keys
+from tests.support.proxy import forward_proxy, port_of
 from tests.support.worlds import make_timeline
 
 
@@ -195,3 +196,60 @@ def test_hostile_names(folder: Path) -> None:
 
     assert "smtp" not in tomllib.loads(written(folder))
     assert "\x1b" not in written(folder)
+
+
+def test_key_file(folder: Path) -> None:
+    """--key-file keeps the private key and secret headers in files of mode 0600, so that cron needs no variable."""
+    environ = {"UCLOUD_CHANNEL_KEY": "the-channel"}
+    with run_in_thread(channel()) as server:
+        words = ("init", "--header", "channel-key=the-channel", "--key-file", "private.key")
+        said = call(*words, environ=keys(server.url) | environ).stderr
+        line = call("schedule", "cron", environ={}).stdout.splitlines()[-1]
+        call("run", environ={"HOME": str(folder)})
+
+    assert said.endswith("Wrote private.key.\nWrote channel-key.\nWrote crawler.toml.\nNext: crawler run\n")
+    for name, text in (("private.key", EXAMPLE_PRIVATE_KEY), ("channel-key", "the-channel")):
+        assert (folder / name).read_text() == f"{text}\n"
+        assert (folder / name).stat().st_mode & 0o777 == 0o600
+    (account,) = tomllib.loads(written(folder))["accounts"]
+    assert (account["private_key_file"], account["headers"]) == ("private.key", {"channel-key_file": "channel-key"})
+    assert EXAMPLE_PRIVATE_KEY not in written(folder)
+    assert line.startswith("*/15 * * * * ")
+
+
+def test_key_file_elsewhere(folder: Path) -> None:
+    """A key file in another folder is named by its whole path; one that exists is not touched, and nothing is asked."""
+    (folder / "keys").mkdir()
+    init(make_timeline(), "--key-file", "keys/private.key")
+    again, asked = init(make_timeline(), "--file", "other.toml", "--key-file", "keys/private.key", code=2)
+
+    assert tomllib.loads(written(folder))["accounts"][0]["private_key_file"] == str(folder / "keys" / "private.key")
+    assert "keys/private.key exists already" in again
+    assert (asked, (folder / "other.toml").exists()) == ([], False)
+
+
+def test_key_file_without_keys(folder: Path) -> None:
+    """Without keys in the environment there is nothing to keep."""
+    said = call("init", "--key-file", "private.key", code=2).stderr
+
+    assert "--key-file keeps the keys of the environment, and UCLOUD_PUBLIC_KEY and UCLOUD_PRIVATE_KEY" in said
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("login", ["", "crawler:correct-horse"])
+def test_proxy(folder: Path, login: str) -> None:
+    """The cloud is asked through the environment's proxy, which the configuration then names, a password in a file."""
+    host = "api.example.invalid"
+    with (
+        run_in_thread(make_timeline(zones=["hk-02"])) as cloud,
+        forward_proxy(names={host: port_of(cloud.url)}, login=login) as proxy,
+    ):
+        environ = keys(f"http://{host}/") | {"HTTP_PROXY": proxy.url_with_login if login else proxy.url}
+        said = call("init", "--key-file", "private.key", environ=environ | {"NO_PROXY": ".intern"}).stderr
+        call("run", environ={"HOME": str(folder)})
+    network = tomllib.loads(written(folder))["network"]
+
+    assert "lists 1 zone" in said
+    assert network == {"no_proxy": [".intern"], **({"proxy_file": "proxy.url"} if login else {"proxy": proxy.url})}
+    assert "correct-horse" not in written(folder) + said
+    assert len(cloud.log) > 3

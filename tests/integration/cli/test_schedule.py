@@ -18,14 +18,19 @@ from tests.support.driving import Driver, account
 CLOUD = account("http://127.0.0.1:9/")
 
 
-def with_files(light: Driver, **more: Any) -> Driver:
+def with_files_at(light: Driver, **more: Any) -> Driver:
+    """Configure with secrets in files, and an endpoint that is not this machine."""
+    return with_files(light, endpoint="https://api.example.com/", **more)
+
+
+def with_files(light: Driver, endpoint: str = CLOUD["endpoint"], **more: Any) -> Driver:
     """Configure with secrets in files: one under a bare name, one with a path."""
     for name in ("private.key", "public.key"):
         (light.folder / name).write_text("somekey12345\n")
         (light.folder / name).chmod(0o600)
     named = {key: value for key, value in CLOUD.items() if not key.endswith("_key")}
     files = {"private_key_file": "private.key", "public_key_file": "./public.key"}
-    return light.configure({**named, **files}, **more)
+    return light.configure({**named, **files, "endpoint": endpoint}, **more)
 
 
 def test_cron_line(light: Driver) -> None:
@@ -38,22 +43,48 @@ def test_cron_line(light: Driver) -> None:
     assert (option, Path(config), word) == ("--config", light.config, "run")
 
 
-def test_environment_alone(tmp_path: Path) -> None:
-    """Without a configuration the variables in use are named, and the database's absolute path is on the line."""
-    text = call("--database", tmp_path / "crawler.db", "schedule", "cron", environ=keys()).stdout
+def test_keys_of_the_environment(tmp_path: Path) -> None:
+    """Keys that only the environment has get no crontab, which cron's mails would show; the way out is told."""
+    refused = call("--database", tmp_path / "crawler.db", "schedule", "cron", environ=keys(), code=2)
+    service = call("--database", tmp_path / "crawler.db", "schedule", "systemd", environ=keys())
 
-    assert "#UCLOUD_PRIVATE_KEY=\n" in text
-    assert text.splitlines()[-1].endswith(f" --database {tmp_path / 'crawler.db'} run")
+    assert refused.stdout == ""
+    assert "No crontab is printed: UCLOUD_PUBLIC_KEY, UCLOUD_PRIVATE_KEY would have to stand in it" in refused.stderr
+    assert "`crawler init --key-file private.key` writes the key into a file of its own" in refused.stderr
+    assert f" --database {tmp_path / 'crawler.db'} run\n" in service.stdout
+    assert "EnvironmentFile=/etc/crawler/environment\n" in service.stdout
+    assert "systemd does not know this shell's UCLOUD_PUBLIC_KEY, UCLOUD_PRIVATE_KEY" in service.stderr
 
 
-def test_references(light: Driver) -> None:
-    """Variables that the configuration refers to without a default are named."""
-    light.configure({**CLOUD, "private_key": "${MY_KEY}", "public_key": "${MY_PUBLIC:-abc}"})
-    text = light.call("schedule", "cron", MY_KEY="secretvalue").stdout
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"private_key": "${MY_KEY}"},
+        {"headers": {"channel-key": "${MY_KEY}"}},
+        {"proxy": "http://me:${MY_KEY}@proxy.example.com:3128"},
+    ],
+    ids=["key", "header", "proxy"],
+)
+def test_secret_references(light: Driver, more: dict[str, Any]) -> None:
+    """A secret that the configuration takes from the environment gets no crontab either; one with a default is none."""
+    light.configure({**CLOUD, "public_key": "${MY_PUBLIC:-abc}", **more})
+    result = light.call("schedule", "cron", MY_KEY="secretvalue", code=2)
 
-    assert "#MY_KEY=\n" in text
-    assert "MY_PUBLIC" not in text
-    assert "secretvalue" not in text
+    assert result.stdout == ""
+    assert "MY_KEY would have to stand in it" in result.stderr
+    assert f"put each into a file of mode 0600 that {light.config} names" in result.stderr
+    assert "MY_PUBLIC" not in result.stderr
+    assert "secretvalue" not in result.output
+
+
+def test_other_references(light: Driver) -> None:
+    """Other variables are named beside the line, and what to do; stderr says how to add it to a crontab."""
+    light.configure({**CLOUD, "zones": ["${MY_ZONE}"]})
+    result = light.call("schedule", "cron", MY_ZONE="hk-*")
+
+    assert "#   MY_ZONE\n" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("*/15 * * * * ")
+    assert "Add it with crontab -e" in result.stderr
 
 
 def test_credentials(light: Driver) -> None:
@@ -114,3 +145,26 @@ def test_password_of_the_command_line(light: Driver) -> None:
 
     assert "`database_file`" in result.stderr
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("command", ["cron", "systemd", "kubernetes"])
+@pytest.mark.parametrize("login", ["", "me:hunter2@"])
+def test_proxy_of_the_shell(light: Driver, command: str, login: str) -> None:
+    """A proxy that only this shell's variables name is told with what to add; a password is never printed."""
+    proxy = f"http://{login}proxy.example.com:3128"
+    result = with_files_at(light).call("schedule", command, HTTPS_PROXY=proxy, NO_PROXY="localhost,.intern")
+    added = 'proxy_file = "proxy.url"' if login else 'proxy = "http://proxy.example.com:3128"'
+
+    assert f"[network]\n{added}" in result.stderr
+    assert 'no_proxy = ["localhost", ".intern"]' in result.stderr
+    assert "hunter2" not in result.output
+    assert "proxy.example" not in result.stdout
+
+
+def test_proxy_of_the_configuration(light: Driver) -> None:
+    """A proxy in the configuration goes along with it, so nothing is to be added."""
+    driver = with_files_at(light, network={"proxy": "http://proxy.example.com:3128"})
+
+    said = driver.call("schedule", "cron", HTTPS_PROXY="http://other.example.com:1").stderr
+
+    assert "proxy.example" not in said

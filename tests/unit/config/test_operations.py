@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.config.display import as_document, needs_of, origins_of
+from crawler.config.display import needs_of, origins_of
 from crawler.config.loader import load
 from crawler.errors import ConfigurationError
 
@@ -92,16 +92,16 @@ def test_origins(tmp_path: Path) -> None:
     )
     (tmp_path / "private.key").write_text("k\n")
     (tmp_path / "private.key").chmod(0o600)
-    found = origins_of(as_document(load(path, None, KEYS)), path)
+    found = origins_of(load(path, None, KEYS))
 
     assert (found["timezone"], found["stale_after"], found["limits.rate"]) == ("crawler.toml", "default", "default")
     assert found["accounts[0].public_key"] == "crawler.toml, environment"
     assert found["accounts[0].private_key"] == "file private.key"
-    assert origins_of(as_document(load(path, "x.db", KEYS)), path, database_given=True)["database"] == "--database"
+    assert origins_of(load(path, "x.db", KEYS), database_given=True)["database"] == "--database"
 
 
 def test_origins_without_a_file(tmp_path: Path) -> None:
     """Without a file the keys come from the environment, and the rest are defaults."""
-    found = origins_of(as_document(load(None, None, {**KEYS, "HOME": str(tmp_path)}, cwd=tmp_path)), None)
+    found = origins_of(load(None, None, {**KEYS, "HOME": str(tmp_path)}, cwd=tmp_path))
 
     assert (found["accounts[0].private_key"], found["timezone"]) == ("environment", "default")

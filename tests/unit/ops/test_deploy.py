@@ -70,6 +70,12 @@ def test_variables_are_named() -> None:
         assert "UCLOUD_PRIVATE_KEY" in text
 
 
+def test_no_secret_in_a_crontab() -> None:
+    """A secret of the environment gets no crontab at all, neither the value nor a place for it."""
+    with pytest.raises(UsageError, match="UCLOUD_PRIVATE_KEY would have to stand in it"):
+        cron(replace(ODD, secrets=("UCLOUD_PRIVATE_KEY",)))
+
+
 @pytest.mark.parametrize(
     ("minutes", "line", "calendar"),
     [

@@ -1,0 +1,108 @@
+"""Which proxy leads where: settings, the environment's variables, exceptions, and what is never shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.domain.proxies import Proxy, parse_proxy, proxy_for
+
+URL = "https://api.example.com/"
+PROXY = "http://proxy.example.com:3128"
+
+
+def found(url: str = URL, setting: str = "env", no_proxy: tuple[str, ...] = (), **environ: str) -> str | None:
+    proxy = proxy_for(url, setting, no_proxy, environ)
+    return proxy.url if proxy is not None else None
+
+
+def test_parts() -> None:
+    """User and password are unescaped, the port has a default, and neither text nor repr shows the password."""
+    proxy = parse_proxy("http://me:p%40ss%3Aword@proxy.example.com")
+
+    assert (proxy.url, proxy.username, proxy.password) == ("http://proxy.example.com:80", "me", "p@ss:word")
+    assert proxy.authorization == {"Proxy-Authorization": "Basic bWU6cEBzczp3b3Jk"}
+    assert "p@ss" not in f"{proxy} {proxy!r}"
+    assert parse_proxy("http://[2001:db8::1]:3128/").url == "http://[2001:db8::1]:3128"
+    assert parse_proxy(PROXY).authorization == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("proxy.example.com:3128", "must be http://host:port"),
+        ("https://me:secret12@proxy.example.com", "spoken to over https"),
+        ("socks5://proxy.example.com:1080", "spoken to over socks5"),
+        ("http://", "must be"),
+        ("http://proxy.example.com:http", "must be"),
+        ("http://proxy.example.com:3128/path", "must be"),
+        ("http://me:se cret@proxy.example.com", "spaces"),
+        ("http://m%3Ae:secret12@proxy.example.com", "colon"),
+    ],
+)
+def test_what_is_no_proxy(text: str, words: str) -> None:
+    """What is written wrongly is said in a sentence that does not quote it."""
+    with pytest.raises(ValueError, match=words) as caught:
+        parse_proxy(text)
+    assert "secret" not in str(caught.value)
+
+
+def test_authorization_goes_to_the_proxy_alone() -> None:
+    """Through a tunnel only the CONNECT carries the password; else the request does, for there is no other."""
+    proxy = Proxy(url=PROXY, username="me", password="hunter2")
+
+    assert (proxy.headers(URL), proxy.tunnel_headers(URL)) == ({}, proxy.authorization)
+    assert (proxy.headers("http://a/"), proxy.tunnel_headers("http://a/")) == (proxy.authorization, {})
+
+
+def test_environment() -> None:
+    """The variable goes by the scheme; the lower-case form wins, also when it is empty; a scheme may be missing."""
+    assert found(HTTPS_PROXY=PROXY) == PROXY
+    assert found(HTTP_PROXY=PROXY) is None
+    assert found("http://api.example.com/", HTTP_PROXY="proxy.example.com:3128") == PROXY
+    assert found(https_proxy=PROXY, HTTPS_PROXY="http://other.example.com:1") == PROXY
+    assert found(https_proxy="", HTTPS_PROXY=PROXY) is None
+    assert str(proxy_for(URL, "env", (), {"HTTPS_PROXY": PROXY})) == f"{PROXY} ($HTTPS_PROXY)"
+    with pytest.raises(ValueError, match="whose HTTPS_PROXY names a proxy that is spoken to over socks5h"):
+        found(HTTPS_PROXY="socks5h://me:secret12@proxy.example.com")
+
+
+def test_settings() -> None:
+    """An address in the configuration wins over the environment, and `none` is direct."""
+    assert found(setting="http://mine.example.com:8080", HTTPS_PROXY=PROXY) == "http://mine.example.com:8080"
+    assert found(setting="none", HTTPS_PROXY=PROXY) is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "api.localhost", "127.0.0.1", "127.8.8.8", "[::1]"])
+def test_loopback(host: str) -> None:
+    """What is on this machine is never asked through a proxy, whatever says so."""
+    assert found(f"http://{host}:8080/", HTTP_PROXY=PROXY) is None
+    assert found(f"http://{host}:8080/", setting=PROXY) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "exceptions", "is_direct"),
+    [
+        (URL, "*", True),
+        (URL, "api.example.com", True),
+        (URL, "example.com", True),
+        (URL, ".Example.com", True),
+        (URL, "*.example.com", True),
+        (URL, "ample.com", False),
+        (URL, "other.com, api.example.com:443", True),
+        (URL, "api.example.com:8443", False),
+        ("https://api.example.com:8443/", "api.example.com:8443", True),
+        ("https://10.1.2.3/", "10.0.0.0/8", True),
+        ("https://10.1.2.3/", "10.1.2.3:443 x", True),
+        ("https://11.1.2.3/", "10.0.0.0/8", False),
+        ("https://[2001:db8::1]/", "2001:db8::/32", True),
+        ("https://[2001:db8::1]/", "[2001:db8::1]:443", True),
+        ("https://[2001:db8::1]/", "[2001:db8::2]", False),
+        (URL, ", ,", False),
+    ],
+)
+def test_exceptions(url: str, exceptions: str, is_direct: bool) -> None:
+    """NO_PROXY and `no_proxy` name hosts, what is below them, addresses and ranges, perhaps with a port."""
+    expected = None if is_direct else PROXY
+
+    assert found(url, HTTPS_PROXY=PROXY, NO_PROXY=exceptions) == expected
+    assert found(url, setting=PROXY, no_proxy=tuple(exceptions.replace(",", " ").split())) == expected
