@@ -12,24 +12,19 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import aiohttp
-
-from crawler.notifications.channels.base import Letter, Refusal, Scope, one_line
+from crawler.notifications.channels.base import Letter, Scope, one_line
 from crawler.notifications.channels.http import (
     LIMITS,
     Answer,
-    Clock,
     HookOptions,
-    client,
+    HttpChannel,
     failure,
     identity_of,
     letter_of,
-    post,
     refuse,
     view_of,
 )
@@ -54,13 +49,8 @@ _COLORS: dict[Tone, str] = {"alarm": "red", "bad": "red", "warn": "orange", "goo
 _SPECIAL = re.compile(r"[&<>*_~\[\]()#`\\!$|]|:(?![\s\d]|$)")
 
 
-class FeishuChannel:
+class FeishuChannel(HttpChannel):
     """Sends digests to one robot."""
-
-    def __init__(self, options: HookOptions, clock: Clock) -> None:
-        """Take the robot's address; *clock* dates the signatures."""
-        self._options = options
-        self._clock = clock
 
     def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
         """Give the card that tells *digest*, cut to what the robot takes."""
@@ -78,33 +68,17 @@ class FeishuChannel:
                 break
         return letter
 
-    def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
-        """Give the one name of the robot."""
-        return (self._options.name,)
-
-    def session(self) -> AbstractAsyncContextManager[FeishuSession]:
-        """Open an HTTP client."""
-        return _session(self._options, self._clock)
-
-
-class FeishuSession:
-    """An HTTP client that knows where to."""
-
-    def __init__(self, http: aiohttp.ClientSession, options: HookOptions, clock: Clock) -> None:
-        """Take a client that is open."""
-        self._http = http
-        self._options = options
-        self._clock = clock
-
-    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
-        """Sign and POST a card; raises TransportError unless the robot says `code` 0."""
+    def request(self, content: bytes) -> tuple[bytes, Mapping[str, str]]:
+        """Return a card with its signature beside it."""
         message: dict[str, Any] = {"msg_type": "interactive", "card": json.loads(content)["card"]}
-        if self._options.secret is not None:
-            timestamp = str(int(self._clock().timestamp()))
-            message = {"timestamp": timestamp, "sign": signature(timestamp, self._options.secret), **message}
-        body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
-        _judge(await post(self._http, self._options, body, {}), self._options)
-        return {}
+        if self.options.secret is not None:
+            timestamp = str(int(self.clock().timestamp()))
+            message = {"timestamp": timestamp, "sign": signature(timestamp, self.options.secret), **message}
+        return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(), {}
+
+    def check(self, answer: Answer) -> None:
+        """Raise TransportError unless the robot says `code` 0."""
+        _judge(answer, self.options)
 
 
 def signature(timestamp: str, secret: str) -> str:
@@ -140,12 +114,6 @@ def _clean(text: str, options: HookOptions) -> str:
     for form in sorted({options.url, options.secret or options.url, *inside}, key=len, reverse=True):
         line = line.replace(form, "********")
     return line
-
-
-@asynccontextmanager
-async def _session(options: HookOptions, clock: Clock) -> AsyncIterator[FeishuSession]:
-    async with client(options) as http:
-        yield FeishuSession(http, options, clock)
 
 
 # --- the card --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,7 +23,7 @@ import aiohttp
 
 from crawler import __version__
 from crawler.domain.proxies import Proxy, is_passing
-from crawler.notifications.channels.base import Letter, Scope, TransportError, one_line
+from crawler.notifications.channels.base import Letter, Refusal, Scope, TransportError, one_line
 from crawler.notifications.channels.mime import message_id
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import Digest
@@ -73,6 +74,52 @@ class Answer:
         except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+class HttpChannel(ABC):
+    """What the channels over HTTP have in common; each makes letters and requests of its own."""
+
+    def __init__(self, options: HookOptions, clock: Clock) -> None:
+        """Take the address; *clock* dates the signatures."""
+        self.options = options
+        self.clock = clock
+
+    @abstractmethod
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
+        """Return the letter that tells *digest*, as `Channel` has it."""
+
+    @abstractmethod
+    def request(self, content: bytes) -> tuple[bytes, Mapping[str, str]]:
+        """Return the body and the headers that carry a letter, signed now."""
+
+    def check(self, answer: Answer) -> None:
+        """Raise TransportError unless *answer* says that the letter was taken."""
+        refuse(answer, self.options)
+
+    def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
+        """Return the one name of the address."""
+        return (self.options.name,)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[HttpSession]:
+        """Open an HTTP client."""
+        async with client(self.options) as http:
+            yield HttpSession(self, http)
+
+
+class HttpSession:
+    """An HTTP client that knows where to."""
+
+    def __init__(self, channel: HttpChannel, http: aiohttp.ClientSession) -> None:
+        """Take a client that is open."""
+        self._channel = channel
+        self._http = http
+
+    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
+        """POST a letter; raises TransportError when it was not taken."""
+        body, headers = self._channel.request(content)
+        self._channel.check(await post(self._http, self._channel.options, body, headers))
+        return {}
 
 
 def identity_of(digest: Digest, copy: str) -> str:

@@ -11,27 +11,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
-import aiohttp
-
 from crawler.domain.models import iso_utc
-from crawler.notifications.channels.base import Letter, Refusal
-from crawler.notifications.channels.http import (
-    LIMITS,
-    Clock,
-    HookOptions,
-    client,
-    identity_of,
-    letter_of,
-    post,
-    refuse,
-    view_of,
-)
+from crawler.notifications.channels.base import Letter
+from crawler.notifications.channels.http import LIMITS, HttpChannel, identity_of, letter_of, view_of
 from crawler.notifications.models import Digest
 from crawler.notifications.rendering.render import as_text
 
@@ -39,13 +26,8 @@ from crawler.notifications.rendering.render import as_text
 MOST_CHANGES = 1000
 
 
-class WebhookChannel:
+class WebhookChannel(HttpChannel):
     """Sends digests to one webhook."""
-
-    def __init__(self, options: HookOptions, clock: Clock) -> None:
-        """Take the address; *clock* dates the signatures."""
-        self._options = options
-        self._clock = clock
 
     def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
         """Give the JSON document that tells *digest*."""
@@ -76,32 +58,13 @@ class WebhookChannel:
             }
         )
 
-    def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
-        """Give the one name of the address."""
-        return (self._options.name,)
-
-    def session(self) -> AbstractAsyncContextManager[WebhookSession]:
-        """Open an HTTP client."""
-        return _session(self._options, self._clock)
-
-
-class WebhookSession:
-    """An HTTP client that knows where to."""
-
-    def __init__(self, http: aiohttp.ClientSession, options: HookOptions, clock: Clock) -> None:
-        """Take a client that is open."""
-        self._http = http
-        self._options = options
-        self._clock = clock
-
-    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
-        """Sign and POST a letter; raises TransportError when it did not arrive."""
-        timestamp = str(int(self._clock().timestamp()))
+    def request(self, content: bytes) -> tuple[bytes, Mapping[str, str]]:
+        """Return a letter with its signature in the headers."""
+        timestamp = str(int(self.clock().timestamp()))
         headers = {"Idempotency-Key": json.loads(content)["message_id"], "X-Crawler-Timestamp": timestamp}
-        if self._options.secret is not None:
-            headers["X-Crawler-Signature"] = signature(timestamp, content, self._options.secret)
-        refuse(await post(self._http, self._options, content, headers), self._options)
-        return {}
+        if self.options.secret is not None:
+            headers["X-Crawler-Signature"] = signature(timestamp, content, self.options.secret)
+        return content, headers
 
 
 def signature(timestamp: str, body: bytes, secret: str) -> str:
@@ -122,9 +85,3 @@ def as_data(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_data(item) for item in value]
     return value
-
-
-@asynccontextmanager
-async def _session(options: HookOptions, clock: Clock) -> AsyncIterator[WebhookSession]:
-    async with client(options) as http:
-        yield WebhookSession(http, options, clock)
