@@ -33,6 +33,7 @@ from crawler.db.schema import Setting
 from crawler.domain.evidence import Explanation
 from crawler.domain.models import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWord, is_storable
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
+from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.suggest import did_you_mean
 from crawler.queries import (
     changes as queries_changes,
@@ -56,8 +57,6 @@ from crawler.queries.explain import explain
 from crawler.queries.history import HistoryRow
 from crawler.queries.resolve import Resolved
 from crawler.queries.where import WhereRow
-
-DEFAULT_STALE_AFTER = timedelta(hours=26)
 
 Words = str | Iterable[str]
 
@@ -274,7 +273,7 @@ class History:
         stale_after = self._stale_after
         if stale_after is None:
             stored = conn.execute(select(Setting.value).where(Setting.name == "stale_after_seconds")).scalar()
-            stale_after = timedelta(seconds=float(stored)) if stored else DEFAULT_STALE_AFTER
+            stale_after = timedelta(seconds=float(stored)) if stored else STALE_AFTER
         return {"now": self._clock(), "stale_after": stale_after}
 
 

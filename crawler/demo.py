@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from crawler.client.options import Timing
-from crawler.config.models import DEFAULT_STALE_AFTER, DEFAULT_TIMEZONE, AccountSettings, Limits, Secret, Settings
+from crawler.config.models import DEFAULT_TIMEZONE, AccountSettings, Limits, Secret, Settings
 from crawler.config.zones import zone_of
 from crawler.crawl.run import crawl
 from crawler.db.engine import opened, read
@@ -26,8 +26,9 @@ from crawler.db.locks import take_locks
 from crawler.db.migrations import ensure_schema
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
+from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.subscriptions import Pin, Subscription
-from crawler.domain.timefmt import parse_duration, zone_name
+from crawler.domain.timefmt import zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
 from crawler.notifications.due import digest_since
@@ -72,7 +73,7 @@ def play(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None
         settings = Settings(
             database=url,
             timezone=zone,
-            stale_after=parse_duration(DEFAULT_STALE_AFTER),
+            stale_after=STALE_AFTER,
             accounts=(
                 AccountSettings(
                     name="demo",
@@ -106,9 +107,7 @@ def mail(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None
     now = clock()
     subscription = Subscription(name="demo", timezone=zone or default_zone(), pins=(PINNED,))
     with opened(f"sqlite:///{database}", read_only=True) as engine, read(engine) as conn:
-        digest = digest_since(
-            conn, subscription, now - timedelta(days=2), now=now, stale_after=parse_duration(DEFAULT_STALE_AFTER)
-        )
+        digest = digest_since(conn, subscription, now - timedelta(days=2), now=now, stale_after=STALE_AFTER)
     assert digest is not None  # noqa: S101 - the five runs have news
     return render(digest)
 

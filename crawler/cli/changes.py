@@ -86,7 +86,13 @@ COLUMNS = (
 @click.option(
     "--after", type=_Cursor(), metavar="CURSOR", help="After the row with this `cursor`; 0: from the beginning."
 )
-@click.option("--event", "events", type=click.Choice(EVENT_WORDS), multiple=True, help="Only these events. Repeatable.")
+@click.option(
+    "--event",
+    "events",
+    type=click.Choice(EVENT_WORDS, case_sensitive=False),
+    multiple=True,
+    help="Only these events, in any case. Repeatable.",
+)
 @reader_options
 @pass_cli
 def changes(

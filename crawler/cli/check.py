@@ -16,7 +16,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import Selected, format_option, target_options
 from crawler.cli.output import Column, Row, emit
 from crawler.cli.selection import check_selection
-from crawler.config.textfiles import decoded
+from crawler.config.textfiles import decoded, read_bytes, read_stream
 from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
 from crawler.queries.check.rules import OUTCOMES, Pin, Require, exit_code
 
@@ -42,6 +42,9 @@ COLUMNS = (
 )
 #: What tells a policy from ids in use, under whatever name it comes.
 _RULES = re.compile(r"^\s*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
+#: More than any state or plan; and what a tool may take to write one into a pipe, as in `crawler check <(…)`.
+_LARGEST = 256 * 2**20
+_PATIENCE_SECONDS = 60.0
 _KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
 
 
@@ -90,11 +93,9 @@ def _read(name: str) -> str:
     if name == "-" and sys.stdin is None:
         raise UsageError("Standard input is closed.")
     try:
-        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as exc:
-        raise UsageError(f"{name} cannot be read: {exc.strerror}.") from exc
-    try:
-        return decoded(content)
+        if name == "-":
+            return decoded(read_stream(sys.stdin.buffer, _LARGEST))
+        return decoded(read_bytes(Path(name), _LARGEST, patience_seconds=_PATIENCE_SECONDS))
     except ValueError as exc:
         raise UsageError(f"{name} {exc}.") from None
 

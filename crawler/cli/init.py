@@ -19,7 +19,9 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.domain.models import DEFAULT_PROJECT, Place, Project
 from crawler.domain.proxies import exceptions_of
+from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.text import visible
+from crawler.domain.timefmt import show_duration
 from crawler.errors import CredentialsRefused, UsageError
 from crawler.ops.printing import printed
 
@@ -315,6 +317,7 @@ def render(starter: Starter) -> str:
         "crawler.toml.j2",
         {"listed": _listed},
         it=starter,
+        stale_after=show_duration(STALE_AFTER),
         projects=named,
         regions=sorted({place.region for place in starter.places or ()}),
         zones=sorted({place.zone for place in starter.places or ()}),

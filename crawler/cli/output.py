@@ -12,18 +12,21 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from itertools import chain, islice
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from crawler.cli.streams import encodable, is_unicode
 from crawler.domain.text import cell_of_sheet, csv_line, harmless_inside, json_text, visible
 from crawler.domain.timefmt import NO_TIME, show_moment, titled
 from crawler.errors import CrawlerError
+
+if TYPE_CHECKING:
+    from tempfile import SpooledTemporaryFile
 
 Format = Literal["table", "json", "jsonl", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
@@ -229,20 +232,30 @@ def soon(action: Callable[[], object], *, is_talk: bool = False) -> None:
 @contextmanager
 def _spooled(chunks: Iterable[str]) -> Iterator[Iterator[str]]:
     """Take all *chunks* now and give them again, in pieces."""
-    from tempfile import SpooledTemporaryFile
-
-    with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
-        for chunk in chunks:
-            try:
-                file.write(chunk.encode("utf-8", "surrogatepass"))
-            except OSError as exc:
-                raise CrawlerError(
-                    f"There is no room for a temporary file with the answer: {exc.strerror or exc}. "
-                    "Set TMPDIR to a folder with more."
-                ) from exc
-        file.seek(0)
+    with _kept(chunks) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogatepass", newline="")
         yield iter(partial(text.read, _PIECE), "")
+
+
+def _kept(chunks: Iterable[str]) -> SpooledTemporaryFile[bytes]:
+    """Return a file that holds *chunks*; raises CrawlerError where there is no room for it."""
+    from tempfile import SpooledTemporaryFile
+
+    file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - what is given back stays open
+    try:
+        for chunk in chunks:
+            file.write(chunk.encode("utf-8", "surrogatepass"))
+        file.seek(0)  # what is still in a buffer goes to the disk only now
+    except BaseException as exc:
+        with suppress(OSError):  # closing it tries once more
+            file.close()
+        if not isinstance(exc, OSError):
+            raise
+        raise CrawlerError(
+            f"There is no room for a temporary file with the answer: {exc.strerror or exc}. "
+            "Set TMPDIR to a folder with more."
+        ) from exc
+    return file
 
 
 # --- stdout ----------------------------------------------------------------------------------------------------------

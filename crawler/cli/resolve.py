@@ -19,6 +19,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import DURATION, Selected, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.selection import check_words, unheard
+from crawler.config.textfiles import decoded
 from crawler.domain.text import visible
 from crawler.domain.timefmt import tell_moment
 from crawler.errors import CrawlerError, NoAnswer, UnknownKnowledge, UsageError
@@ -159,8 +160,10 @@ def read_query(stdin: IO[str] | None, seconds: float) -> dict[str, str]:
         return {}
     try:
         text = _read(stdin, seconds).removeprefix("\ufeff")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"The query on standard input cannot be read: {exc}.") from exc
+    except OSError as exc:
+        raise UsageError(f"The query on standard input cannot be read: {exc.strerror}.") from exc
+    except ValueError as exc:
+        raise UsageError(f"The query on standard input {exc}.") from None
     if not text.strip():
         return {}
     try:
@@ -193,7 +196,7 @@ def _read(stdin: IO[str], seconds: float) -> str:
         pieces.append(piece)
         if sum(map(len, pieces)) > _LARGEST_QUERY:
             raise UsageError("What stands on standard input is far too long for a query.")
-    return b"".join(pieces).decode("utf-8")
+    return decoded(b"".join(pieces))
 
 
 def _with_query(selected: Selected, query: Mapping[str, str]) -> Selected:

@@ -123,7 +123,7 @@ def _memory_folders(context: CliContext) -> Iterator[Path]:
 
     if (folder := state_folder(context.environ)) is not None:
         yield folder
-    with suppress(CrawlerError):
+    with suppress(CrawlerError, OSError):
         path = parse_address(context.history_settings(quiet=True).database).path
         if path is not None and path.parent.is_dir():
             yield path.parent

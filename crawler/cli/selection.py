@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from crawler.cli.context import CliContext
 from crawler.cli.hints import NOTHING_YET, reasons
 from crawler.cli.options import TARGET_PARTS, Selected
-from crawler.domain.models import known_name, name_fits, part_fits
+from crawler.domain.models import ABSENT, known_name, name_fits, part_fits
 from crawler.domain.suggest import nearest
 from crawler.domain.text import visible
 from crawler.domain.timefmt import show_moment, tell_moment
@@ -117,7 +117,7 @@ def explain_empty(
             f"{_unknown(known)}; `crawler status` tells why.",
             code=ExitCode.UNKNOWN,
         )
-    if not with_retired and all(own.reason in ("retired", "deselected") for own in known.values()):
+    if not with_retired and all(own.reason in ABSENT for own in known.values()):
         places_told = _told(places) or "Everything"
         return Emptiness(sentence=f"{places_told} is asked no more; --retired shows what was known of it.")
     if what == "images" and places and not selected.selects_images:

@@ -29,12 +29,13 @@ from crawler.client.signing import signature_of, signed_form
 from crawler.client.throttle import PacedThrottler
 from crawler.client.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
 from crawler.domain.proxies import Proxy, is_passing
-from crawler.errors import CrawlerError, exhausted, is_exhaustion
+from crawler.errors import CrawlerError, NotUnderstood, exhausted, is_exhaustion
 
 #: The longest answer that is read, unpacked; room for 10,000 images of 400 bytes.
 MAX_BODY_BYTES = 4 * 1024 * 1024
-#: A longer answer is a large one, of which an account holds one at a time.
+#: A longer answer is a large one, of which an account holds two at a time: one of them may never end.
 LARGE_BODY_BYTES = 256 * 1024
+LARGE_AT_ONCE = 2
 #: Shorter than the idle times-out of common gateways, so that they rarely close a connection under a request.
 KEEPALIVE_SECONDS = 15.0
 
@@ -70,12 +71,12 @@ class ProxyRefusal(NetworkFailure):
 
 class Room:
     """
-    What one call may hold in memory: a small answer, or the one large answer that its account may hold at a time.
+    What one call may hold in memory: a small answer, or one of the large ones that its account may hold at a time.
 
     A context manager: the room is given back at its end, when the answer was handed on.
     """
 
-    def __init__(self, large: asyncio.Lock) -> None:
+    def __init__(self, large: asyncio.Semaphore) -> None:
         self._large = large
         self._is_large = False
 
@@ -128,7 +129,7 @@ class ApiClient:
         self._sent = 0
         self._retried = 0
         self._throttled = 0
-        self._large = asyncio.Lock()
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def __aenter__(self) -> Self:
         """Open the session; connections are made when they are needed."""
@@ -234,7 +235,10 @@ class ApiClient:
             raise network_failure(exc, redacted, self._endpoint.proxy) from None
         body_hash = hash_of(body)
         if body_hash != known_hash:
-            body = self._redaction.body(body, signed.encode())
+            try:
+                body = self._redaction.body(body, signed.encode())
+            except NotUnderstood as exc:  # it is not kept either: what was not looked through may repeat a secret
+                raise Defect(str(exc)) from None
             body_hash = hash_of(body)
         return Answer(
             status=response.status,

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import html
 import re
+from array import array
 from base64 import b64encode
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from crawler.errors import NotUnderstood
 
 MARK = b"[redacted]"
 #: A shorter secret would blot out ordinary words.
 SHORTEST = 8
 #: So much of a secret's beginning is taken for the secret: the other side may have cut it.
 BEGINNING = 12
+
+#: Escapes of one text that are undone; a whole zone written in escapes has some ten thousand.
+MAX_ESCAPES = 100_000
 
 _LAYERS = 5
 #: A character as URLs, JSON, Python's repr and HTML write it; the last is what JSON and shells put a backslash before.
@@ -27,18 +33,19 @@ _ESCAPE = re.compile(
     | &\#(?:[0-9]{1,7}|x[0-9a-f]{1,6});? | &[a-z]{2,8}; | \\[\\/"'&%@=]""",
     re.IGNORECASE | re.VERBOSE,
 )
-#: What stands for a signature beside its name, whoever signed; in lower case. No escape of JSON is torn apart.
-_SIGNED = re.compile(rb"signature(?:\\u[0-9a-f]{4}|.){0,40}?([0-9a-f]{40,64})", re.DOTALL)
+#: What stands for a signature beside its name, whoever signed; in lower case. No escape of JSON is torn apart, and no
+#: text can be read in two ways, or a long one would be read in all of them.
+_SIGNED = re.compile(rb"signature(?:\\u[0-9a-f]{4}|\\(?!u[0-9a-f]{4})|[^\\]){0,40}?([0-9a-f]{40,64})", re.DOTALL)
 _WORD = re.compile(rb"[a-z0-9]+", re.IGNORECASE)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{8,}=*")
 
 
 class Redaction:
-    """Takes the secrets of one account out of texts."""
+    """Takes the secrets of one account, or of one way to people, out of texts."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        """*secrets*: those shorter than `SHORTEST` characters are left alone but in base64, beside their name."""
-        kept = list(dict.fromkeys(secret.encode() for secret in secrets if len(secret) >= SHORTEST))
+    def __init__(self, secrets: Iterable[str], *, shortest: int = SHORTEST) -> None:
+        """*secrets*: those shorter than *shortest* characters are left alone but in base64, beside their name."""
+        kept = list(dict.fromkeys(secret.encode() for secret in secrets if len(secret) >= shortest))
         self._secrets = [secret.lower() for secret in kept]
         self._traces = [_trace(secret) for secret in self._secrets]
         self._cores = [core for text in (b"Signature", b"PublicKey", *kept) for core in _cores(text)]
@@ -48,7 +55,11 @@ class Redaction:
         return self.body(said.encode("utf-8", "surrogatepass"), signature.encode()).decode("utf-8", "surrogatepass")
 
     def body(self, said: bytes, signature: bytes = b"") -> bytes:
-        """Return *said*, in UTF-8 or ASCII, without the secrets and without *signature*; mostly *said* itself."""
+        """
+        Return *said*, in UTF-8 or ASCII, without the secrets and without *signature*; mostly *said* itself.
+
+        Raises NotUnderstood where it holds more than MAX_ESCAPES escapes, behind any of which a secret may be.
+        """
         cores = [*self._cores, *_cores(signature)] if signature else self._cores
         secrets = [*self._secrets, signature.lower()] if signature else self._secrets
         if not self._is_suspect(said, signature, cores):
@@ -126,13 +137,15 @@ def _encoded(text: bytes, cores: Sequence[bytes]) -> Iterator[tuple[int, int]]:
 def _unescaped(text: bytes) -> tuple[bytes, Callable[[int], int]]:
     """Return *text* with one layer of escapes undone, and what gives the place in *text* of a place in that."""
     pieces: list[bytes] = []
-    places, origins = [0], [0]
+    places, origins = array("q", [0]), array("q", [0])
     length = end = 0
-    for match in _ESCAPE.finditer(text):
+    for count, match in enumerate(_ESCAPE.finditer(text)):
+        if count == MAX_ESCAPES:
+            raise NotUnderstood(f"the answer holds more than {MAX_ESCAPES:,} escapes, which is more than are undone")
         meant = _meaning(match.group())
         length += match.start() - end
-        places += [length, length + len(meant)]
-        origins += [match.start(), match.end()]
+        places.extend((length, length + len(meant)))
+        origins.extend((match.start(), match.end()))
         pieces += [text[end : match.start()], meant]
         length += len(meant)
         end = match.end()

@@ -35,19 +35,25 @@ def as_document(settings: Settings) -> dict[str, Any]:
             {"name": name, **parameters} for name, parameters in account.variants.items() if name != DEFAULT_VARIANT
         ]
         table |= _way(account.proxy, account.ca_file)
-        _drop_empty(table, "headers", "limits")
+        _drop_empty(table, "tolerate", "headers", "limits")
+        _move_last(table, "proxy", "ca_file", "tolerate", "headers", "limits", "variants", "places")
     for table, report in zip(document["reports"], settings.reports, strict=True):
         if report.channel != "email":
             del table["to"]
         if report.channel in ("webhook", "feishu"):
             table |= _way(report.proxy, report.ca_file)
+            _move_last(table, *keys_of(report))
         _drop_empty(table["filters"], *table["filters"])
+        _move_last(table["filters"], "gpu")
         _drop_empty(table, "filters")
     _drop_empty(document, "metrics")
     if settings.ping is not None:
         document["network"] = _way(settings.ping_proxy, settings.ping_ca_file)
     else:
         del document["network"]
+    if "smtp" in document:
+        _move_last(document["smtp"], "username", "password", "timeout_seconds", "verify", "ca_file")
+    _move_last(document, "ping", "network", "metrics", "smtp", "accounts", "reports")
     return document
 
 
@@ -68,6 +74,12 @@ def _drop_empty(table: dict[str, Any], *keys: str) -> None:
     for key in keys:
         if table[key] in ({}, []):
             del table[key]
+
+
+def _move_last(table: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        if key in table:
+            table[key] = table.pop(key)
 
 
 def _table(table: Table) -> dict[str, Any]:

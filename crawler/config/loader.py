@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from crawler.config import validation
 from crawler.config.exposure import warn_open_configuration
-from crawler.config.models import DEFAULT_DATABASE, NetworkSettings, ReportSettings, Settings
+from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings
 from crawler.config.schema import read_settings
 from crawler.config.sources import (
     Findings,
@@ -113,8 +113,6 @@ def _build(
         resolve_accounts(document, secrets, environ, findings, path)
         if isinstance(document.get("smtp"), dict):
             secrets.inline(document["smtp"], "password", ("smtp",))
-        if isinstance(document.get("metrics"), dict):
-            _resolve_path(document["metrics"], "textfile", folder, environ)
         secrets.inline(document, "ping", ())
         resolve_reports(document, secrets, findings)
         resolve_networks(document, secrets, findings)
@@ -131,7 +129,14 @@ def _build(
     settings = _inherited(settings, document, environ, findings)
     if findings.problems:
         raise ConfigurationError(str(path or "environment"), findings.sentences())
-    return replace(settings, database=url, source=path, warnings=tuple(dict.fromkeys(findings.warnings)))
+    textfile = settings.metrics.textfile
+    return replace(
+        settings,
+        database=url,
+        metrics=MetricsSettings(textfile=textfile and folder / in_home(str(textfile), environ)),
+        source=path,
+        warnings=tuple(dict.fromkeys(findings.warnings)),
+    )
 
 
 def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str], findings: Findings) -> str:
@@ -140,16 +145,6 @@ def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str],
     except ValueError as exc:
         findings.problem(at, str(exc))
         return ""
-
-
-def _resolve_path(table: dict[str, Any], key: str, folder: Path, environ: Mapping[str, str]) -> Path | None:
-    """Make the path at *key* of *table* absolute; return it where there is one, else the schema says so."""
-    name = table.get(key)
-    if not isinstance(name, str) or not name.strip():
-        return None
-    path = folder / in_home(name, environ)
-    table[key] = str(path)
-    return path
 
 
 def resolve_networks(document: dict[str, Any], secrets: SecretFiles, findings: Findings) -> None:
@@ -166,9 +161,10 @@ def resolve_networks(document: dict[str, Any], secrets: SecretFiles, findings: F
 
 
 def _find_certificates(table: dict[str, Any], at: Location, secrets: SecretFiles, findings: Findings) -> None:
-    path = _resolve_path(table, "ca_file", secrets.folder, secrets.environ)
-    if path is None:
-        return
+    name = table.get("ca_file")
+    if not isinstance(name, str) or not name.strip():
+        return  # the schema says so
+    path = secrets.folder / in_home(name, secrets.environ)
     try:
         body = read_bytes(path)
     except ValueError as exc:
@@ -176,6 +172,7 @@ def _find_certificates(table: dict[str, Any], at: Location, secrets: SecretFiles
         return
     if b"-----BEGIN CERTIFICATE-----" not in body:
         findings.problem((*at, "ca_file"), f"{path} holds no certificate in PEM form")
+    table["ca_file"] = str(path)
 
 
 def _validate(document: dict[str, Any], findings: Findings) -> Settings | None:

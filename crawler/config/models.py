@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from crawler.db.url import parse_address
-from crawler.domain.models import DEFAULT_VARIANT, EventWord
+from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.objections import Tolerable
 from crawler.domain.proxies import FROM_ENVIRONMENT, Proxy
+from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.subscriptions import Language, Subscription, Urgency, Watch
 from crawler.domain.targets import Selection
+from crawler.domain.timefmt import show_duration
 
 if TYPE_CHECKING:
     import pydantic
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         Distinct,
         Duration,
         Endpoint,
+        Event,
         FilePath,
         Globs,
         Headers,
@@ -54,7 +57,6 @@ if TYPE_CHECKING:
 DEFAULT_ENDPOINT = "https://api.ucloud.cn/"
 DEFAULT_DATABASE = "sqlite:///crawler.db"
 DEFAULT_TIMEZONE = "Asia/Shanghai"
-DEFAULT_STALE_AFTER = "26h"
 MASK = "********"
 ChannelName = Literal["email", "webhook", "feishu", "apprise"]
 
@@ -167,17 +169,17 @@ class AccountSettings(Table):
     zones: Globs = ("*",)
     #: Names of kinds (globs are expanded already).
     kinds: Kinds = ("uk8s-image",)
-    #: Checks of answers that are switched off.
-    tolerate: Distinct[Tolerable] = ()
     headers: Headers = field(default_factory=dict, repr=False)
-    #: The file's common ones, and what this account has of its own.
-    limits: Limits = Limits()
-    #: Extra request parameters by variant name; `default`, which adds none, is always there and first.
-    variants: Variants = field(default_factory=lambda: {DEFAULT_VARIANT: {}})
-    places: Rows[PlaceSettings] = ()
     proxy_text: ProxyText | None = field(default=None, repr=False, metadata={"key": "proxy"})
     #: Certificates to trust instead of the system's.
     ca_file: FilePath | None = None
+    #: Extra request parameters by variant name; `default`, which adds none, is always there and first.
+    variants: Variants = field(default_factory=lambda: {DEFAULT_VARIANT: {}})
+    places: Rows[PlaceSettings] = ()
+    #: Checks of answers that are switched off.
+    tolerate: Distinct[Tolerable] = ()
+    #: The file's common ones, and what this account has of its own.
+    limits: Limits = Limits()
     #: The forward proxy that leads to the endpoint; None: it is asked directly.
     proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
 
@@ -222,15 +224,15 @@ class SmtpSettings(Table):
     host: Text
     port: Annotated[Count, pydantic.Field(le=65535)] = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
-    sender: Address = field(metadata={"key": "from"})
     username: Text | None = None
     password: SecretText | None = field(default=None, repr=False)
+    sender: Address = field(metadata={"key": "from"})
     #: The longest wait for an answer of the server.
     timeout_seconds: Number = 30.0
-    #: Whether the server's certificate has to be good.
-    verify: bool = True
     #: Certificates to trust instead of the system's.
     ca_file: FilePath | None = None
+    #: Whether the server's certificate has to be good.
+    verify: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,8 +245,8 @@ class ReportFilters(Table):
     zone: OneOrMore[Text] = ()
     kind: OneOrMore[Text] = ()
     name: OneOrMore[Text] = ()
-    event: OneOrMore[EventWord] = ()
     gpu: bool | None = None
+    event: OneOrMore[Event] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,8 +263,6 @@ class ReportSettings(Table):
     proxy_text: ProxyText | None = field(default=None, repr=False, metadata={"key": "proxy"})
     #: Certificates to trust instead of the system's.
     ca_file: FilePath | None = None
-    #: The forward proxy that leads there.
-    proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
     when: Schedule = field(metadata={"default": "every-run"})
     #: The file's where the report has none.
     timezone: Zone | None = None
@@ -276,6 +276,8 @@ class ReportSettings(Table):
     #: Read by the loader, which adds its lines to `pins`.
     pins_file: Text | None = None
     filters: ReportFilters = ReportFilters()
+    #: The forward proxy that leads there.
+    proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
 
     @property
     def subscription(self) -> Subscription:
@@ -296,22 +298,22 @@ class Settings(Table):
     #: An SQLAlchemy URL; SQLite paths in it are absolute.
     database: Text = field(repr=False, metadata={"default": DEFAULT_DATABASE})
     timezone: Zone = field(metadata={"default": DEFAULT_TIMEZONE})
-    stale_after: Duration = field(metadata={"default": DEFAULT_STALE_AFTER})
+    stale_after: Duration = field(metadata={"default": show_duration(STALE_AFTER)})
     #: How long sending reports may take after a run.
     report_deadline_seconds: Number = 120.0
     #: Told of the start and the end of every run, as healthchecks.io understands it.
     ping: Ping | None = field(default=None, repr=False)
-    #: What leads to the switch, and which certificates are trusted there instead of the system's.
-    ping_proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
-    ping_ca_file: Path | None = field(default=None, metadata=_NO_KEY)
-    network: NetworkSettings = NetworkSettings()
+    #: Empty where only the history was asked for (`load(…, need_accounts=False)`).
+    accounts: Rows[AccountSettings] = ()
     limits: Limits = Limits()
     guard: GuardSettings = GuardSettings()
     metrics: MetricsSettings = MetricsSettings()
+    network: NetworkSettings = NetworkSettings()
     smtp: SmtpSettings | None = None
-    #: Empty where only the history was asked for (`load(…, need_accounts=False)`).
-    accounts: Rows[AccountSettings] = ()
     reports: Rows[ReportSettings] = ()
+    #: What leads to the switch, and which certificates are trusted there instead of the system's.
+    ping_proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
+    ping_ca_file: Path | None = field(default=None, metadata=_NO_KEY)
     #: The file they came from; None: defaults and environment alone.
     source: Path | None = field(default=None, metadata=_NO_KEY)
     #: What is allowed but unwise, one sentence each.

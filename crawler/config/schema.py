@@ -39,7 +39,7 @@ from crawler.config.models import SECRET_KEYS, Secret, Settings, Table, keys_of
 from crawler.config.sources import Expanded
 from crawler.config.zones import zone_of
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import DEFAULT_VARIANT
+from crawler.domain.models import DEFAULT_VARIANT, EventWord
 from crawler.domain.proxies import DIRECT, FROM_ENVIRONMENT, parse_proxy
 from crawler.domain.subscriptions import Pin, When, parse_pin, parse_when
 from crawler.domain.timefmt import parse_duration
@@ -197,6 +197,10 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _in_lower_case(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
 def _some(values: tuple[T, ...]) -> tuple[T, ...]:
     # A `min_length` counts the good values alone, and so calls a list empty whose one value is wrong.
     if not values:
@@ -259,6 +263,7 @@ Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_se
 Count = Annotated[int, BeforeValidator(_from_environment), pydantic.Field(ge=1, le=_LARGEST_NUMBER)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Address = Annotated[str, AfterValidator(_address)]
+Event = Annotated[EventWord, BeforeValidator(_in_lower_case)]
 FilePath = Annotated[Path, _Written(Text, Path)]
 SecretText = Annotated[Secret, _Written(Text, Secret)]
 Ping = Annotated[Secret, _Written(Annotated[str, AfterValidator(_ping)], Secret)]

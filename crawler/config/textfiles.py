@@ -13,6 +13,7 @@ import select
 import stat
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 #: More than any configuration, key or list of ids.
 LARGEST_FILE = 16 * 2**20
@@ -33,14 +34,14 @@ def read_text(path: Path, largest: int = LARGEST_FILE) -> str:
     return decoded(read_bytes(path, largest))
 
 
-def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:
+def read_bytes(path: Path, largest: int = LARGEST_FILE, *, patience_seconds: float = PATIENCE_SECONDS) -> bytes:
     """Give what is in the file at *path*, at most *largest* bytes; raises ValueError as `read_text` does."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as exc:
         raise ValueError(f"cannot be read: {_reason(exc)}") from None
     try:
-        body = _read(descriptor, largest)
+        body = _read(descriptor, largest, patience_seconds)
         is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
     except OSError as exc:
         raise ValueError(f"cannot be read: {_reason(exc)}") from None
@@ -48,6 +49,17 @@ def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:
         os.close(descriptor)
     if is_pipe and not body:
         raise ValueError("is a pipe from which nothing came")
+    return body
+
+
+def read_stream(stream: BinaryIO, largest: int) -> bytes:
+    """Return what comes from *stream* until it ends, at most *largest* bytes; raises ValueError as `read_text` does."""
+    try:
+        body = stream.read(largest + 1)
+    except OSError as exc:
+        raise ValueError(f"cannot be read: {_reason(exc)}") from None
+    if len(body) > largest:
+        raise ValueError(_too_large(largest))
     return body
 
 
@@ -62,21 +74,25 @@ def decoded(body: bytes) -> str:
         raise ValueError(f"is not {name} text (at byte {exc.start}){hint}") from None
 
 
-def _read(descriptor: int, largest: int) -> bytes:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _read(descriptor: int, largest: int, patience_seconds: float) -> bytes:
+    deadline = time.monotonic() + patience_seconds
     body = bytearray()
     while True:
         try:
             chunk = os.read(descriptor, _CHUNK)
         except BlockingIOError:
             if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise ValueError(f"is no file, and did not end within {PATIENCE_SECONDS:g} s") from None
+                raise ValueError(f"is no file, and did not end within {patience_seconds:g} s") from None
             continue
         body += chunk
         if not chunk:
             return bytes(body)
         if len(body) > largest:
-            raise ValueError(f"is larger than {_size(largest)}")
+            raise ValueError(_too_large(largest))
+
+
+def _too_large(largest: int) -> str:
+    return f"is larger than {_size(largest)}"
 
 
 def _size(size: int) -> str:

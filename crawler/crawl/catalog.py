@@ -8,20 +8,22 @@ every fallback says so, and none of them counts anything as missing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from crawler.client.api import ApiClient
 from crawler.client.discovery import Discovery, discover
 from crawler.config.models import AccountSettings
-from crawler.domain.models import DEFAULT_PROJECT, Catalog, Project
+from crawler.domain.models import DEFAULT_PROJECT, Catalog, Place, Project
 from crawler.domain.objections import tolerance
 from crawler.domain.rows import Notice
 from crawler.domain.targets import configured_catalog, configured_projects
 from crawler.errors import contained
 
-#: Projects times zones that a discovery may list; the largest known installation has some thousands.
-MAX_PAIRS = 200_000
+#: Projects times zones, of those selected, that a discovery may list; the largest known installation has thousands.
+MAX_PAIRS = 50_000
+#: The same where a catalog is known, unless it is ten times what that lists: planning so many takes all accounts' time.
+MAX_NEW_PAIRS = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +72,11 @@ def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | No
         return Survey(catalog=last, is_good=False, notices=notices, refused=discovery.credential.message)
     projects, is_good, said = _projects(account, discovery, last)
     notices += said
-    pairs = len(discovery.places or ()) * len(projects or ())
-    if pairs > MAX_PAIRS:
-        notices += (_notice(account, f"{pairs:,} pairs of a project and a zone are listed, which is not believed"),)
+    pairs = _pairs(account, projects or (), discovery.places or ())
+    known = _pairs(account, last.projects, last.places) if last is not None else MAX_PAIRS
+    if pairs > min(MAX_PAIRS, max(MAX_NEW_PAIRS, 10 * known)):
+        sentence = f"{pairs:,} pairs of a project and a zone are listed, which is not believed"
+        notices += (_notice(account, f"{sentence}; select fewer `projects`, `regions` or `zones` where it is true"),)
     elif discovery.places is not None and projects is not None:
         return Survey(catalog=Catalog(projects=projects, places=discovery.places), is_good=is_good, notices=notices)
     if last is not None:
@@ -85,6 +89,12 @@ def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | No
         return Survey(catalog=catalog, is_good=False, notices=notices)
     notices += (_notice(account, "no catalog, so there is nothing to ask"),)
     return Survey(catalog=None, is_good=False, notices=notices)
+
+
+def _pairs(account: AccountSettings, projects: Collection[Project], places: Collection[Place]) -> int:
+    """Count the projects times the places of which the account's selection wants both."""
+    selection = account.selection()
+    return sum(map(selection.wants_project, projects)) * sum(map(selection.wants_place, places))
 
 
 def _notice(account: AccountSettings, sentence: str, *, key: str = "") -> Notice:

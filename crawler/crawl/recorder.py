@@ -146,7 +146,7 @@ class Recorder:
 
     @property
     def read_targets(self) -> frozenset[Target]:
-        """Give the targets whose answers were read, because they differed from the last ones."""
+        """Return the targets whose answers were read, because they differed from the last ones, and believed."""
         return frozenset(self._understanding.read_targets)
 
     # --- judging -----------------------------------------------------------------------------------------------------
@@ -201,6 +201,7 @@ class Recorder:
                 if answer.objection is not None:
                     self._object(answer, answer.objection)
                 elif known is None:
+                    self._understanding.believe(answer.planned.target, answer.understood)
                     self._decide(Decision(planned=answer.planned))
                 else:
                     self._decide_answer(answer, known)
@@ -267,16 +268,22 @@ class Recorder:
         if verdict.ask_again and not answer.reasked:
             self._waiting[planned.target] = self._packed(answer)
             return
+        self._understanding.believe(planned.target, answer.understood)
         snapshot, last = answer.understood.snapshot, known.last
         # What a doubted answer is like is no measure for the next one: an empty one has no unreadable record either.
+        # The good one before the hold is.
         is_measure = not verdict.is_doubted
+        ongoing = {*verdict.confirmed, *verdict.lifted}
+        before = [
+            hold.unreadable for hold in known.known.holds if hold.hold_id in ongoing and hold.unreadable is not None
+        ]
         news = News(
             evidence=self._evidence(answer),
             digest=answer.understood.digest,
             verdict=verdict,
             state=known.narrowed_to(verdict.keys),
             observed_at=observed_at,
-            unreadable=snapshot.unreadable if is_measure else last.unreadable,
+            unreadable=snapshot.unreadable if is_measure else min([last.unreadable, *before]),
             excess=snapshot.excess if is_measure and snapshot.excess is not None else last.excess,
             weight=answer.understood.weight,
         )

@@ -78,7 +78,7 @@ class Understanding:
         #: Zone numbers that are confirmed and not written yet: account, number, zone.
         self._learned: list[tuple[int, int, str]] = []
         self._notices: dict[str, dict[Target, None]] = {}
-        #: The targets whose answers were read: of the others nothing new is known.
+        #: The targets whose answers were read and believed: of the others nothing new is known.
         self.read_targets: set[Target] = set()
         self._read_before: Recent[object, Understood] = Recent(at_once=ANSWERS_AT_ONCE, weight=BYTES_AT_ONCE)
         #: Answers of what is not written yet, by the hash of the body.
@@ -105,11 +105,14 @@ class Understanding:
     def read(self, planned: PlannedTarget, reply: Reply) -> Understood:
         """Read what *reply* says of its target."""
         understood = self._read(planned, reply)
-        self.read_targets.add(planned.target)
         self._confirm_zone_number(planned, understood.snapshot)
-        for notice in understood.snapshot.notices:
-            self.note(planned.target, notice)
         return understood
+
+    def believe(self, target: Target, understood: Understood) -> None:
+        """Take up the notices of the answer that counts: what an answer that is not believed says is no news."""
+        self.read_targets.add(target)
+        for notice in understood.snapshot.notices:
+            self.note(target, notice)
 
     def note(self, target: Target, notice: str) -> None:
         """Take up what the run's notices tell of *target*."""

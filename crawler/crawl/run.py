@@ -48,7 +48,7 @@ class RunResult:
 
     summary: RunSummary
     exit_code: ExitCode
-    #: What was noticed of its accounts, and the targets whose answers were read.
+    #: What was noticed of its accounts, and the targets whose answers were read and believed.
     noticed: tuple[Notice, ...] = ()
     read_targets: frozenset[Target] = frozenset()
     #: What went wrong with its reports, one sentence each.

@@ -22,7 +22,7 @@ from crawler.db.engine import is_sqlite
 from crawler.db.schema import Absence, Run, RunException, ScopeTarget, TargetRow
 from crawler.db.schema import Scope as ScopeRow
 from crawler.db.sql import PORTION, among, portions, written
-from crawler.domain.models import END_OF_TIME, Outcome, digest_of
+from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, digest_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,11 +264,9 @@ def trouble_of(row: Any) -> Trouble:
     )
 
 
-def absences(
-    conn: Connection, target_ids: Iterable[int], at: datetime
-) -> dict[int, tuple[Literal["retired", "deselected"], datetime]]:
+def absences(conn: Connection, target_ids: Iterable[int], at: datetime) -> dict[int, tuple[AbsenceReason, datetime]]:
     """Give the targets that were retired or deselected at *at*: the reason, and since when."""
-    found: dict[int, tuple[Literal["retired", "deselected"], datetime]] = {}
+    found: dict[int, tuple[AbsenceReason, datetime]] = {}
     for portion in portions(target_ids):
         for target_id, reason, valid_from in conn.execute(_absences_at(), {"targets": portion, "at": at}):
             found[target_id] = (cast("Literal['retired', 'deselected']", reason), valid_from)

@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from sys import intern
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from crawler.db import changelog
 from crawler.db.schema import Absence, Account, CatalogRow, Run, TargetRow, Variant, ZoneNumber
 from crawler.db.sql import PAGED, TARGET_COLUMNS, among, insert_missing, shared_target, written
-from crawler.domain.models import END_OF_TIME, Catalog, Event, Place, Project, Target
+from crawler.domain.models import END_OF_TIME, AbsenceReason, Catalog, Event, Place, Project, Target
 from crawler.domain.targets import KnownTarget, Reconciliation
 from crawler.errors import ConfigurationError, UsageError
 
@@ -143,7 +143,7 @@ def known_targets(conn: Connection, account_id: int) -> list[KnownTarget]:
 
 
 def _known_targets(conn: Connection, account_id: int) -> Iterator[KnownTarget]:
-    absences: dict[int, Literal["retired", "deselected"]] = {}
+    absences: dict[int, AbsenceReason] = {}
     for target_id, reason in conn.execute(_lasting_absences(), {"account": account_id}):
         absences[target_id] = reason
     rows = conn.execute(_targets_of_account(), {"account": account_id}, execution_options=PAGED)

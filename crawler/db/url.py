@@ -21,8 +21,8 @@ _NEARLY = re.compile(r"^(sqlite|postgres(?:ql)?)(?:\+\w+)?:(?!//)", re.IGNORECAS
 _NO_PATHS = (
     (
         re.compile(
-            r"(?:^|\s)(host|hostaddr|port|dbname|user|password|passfile|service|sslmode|sslrootcert|application_name"
-            r"|connect_timeout|options|target_session_attrs)\s*=",
+            r"(?:^|\s)((?:host|hostaddr|port|dbname|database|user|username|service|options|application_name"
+            r"|\w*pass\w*|\w*pwd|(?:pg|ssl|gss|krb|require|channel|client|connect|keepalives|target)\w*))\s*=",
             re.IGNORECASE,
         ),
         "is a connection string of libpq ({}=…)",
@@ -36,7 +36,7 @@ _NO_PATHS = (
         ),
         "begins with {}:, for which crawler has no use",
     ),
-    (re.compile(r"^(?://)?[^/\s:@]+:[^@]*@."), "has a user and a password, but no scheme"),
+    (re.compile(r"(?:^|/)[^/\s:@]+:[^@]*@."), "has a user and a password, but no scheme"),
     (re.compile(r"^(?://)?[A-Za-z0-9.-]+:\d{2,5}(?:/|$)"), "has a host and a port, but no scheme"),
     (re.compile(r"^(postgres(?:ql)?|sqlite3?|mysql|mariadb)$", re.IGNORECASE), "is {} alone, which says not where"),
 )
@@ -128,10 +128,10 @@ def passwords(url: str) -> list[str]:
 
 def _sqlite_path(text: str, rest: str) -> Path:
     if "?" in rest:
-        raise UsageError(f"{text}: a SQLite URL takes no options after the question mark.")
+        raise UsageError(f"{masked(text)}: a SQLite URL takes no options after the question mark.")
     if rest and not rest.startswith("/"):
         raise UsageError(
-            f"{text}: a SQLite URL has three slashes before a relative path and four before an absolute one."
+            f"{masked(text)}: a SQLite URL has three slashes before a relative path and four before an absolute one."
         )
     return _file(unquote(rest[1:]))
 

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 
 from crawler.db.types import to_micros
 from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, OUTCOMES, digest_of
+from crawler.domain.staleness import STALE_AFTER
 
 __all__ = ["VIEWS", "VIEW_COLUMNS", "create_views", "drop_views", "views_digest"]
 
 _END = to_micros(END_OF_TIME)
-#: `stale_after` where no run has stored the setting yet: 26 hours.
-_DEFAULT_STALE_SECONDS = 93600
+#: `stale_after` where no run has stored the setting yet.
+_DEFAULT_STALE_SECONDS = int(STALE_AFTER.total_seconds())
 #: What the mark of a run counts while it goes on; then the run itself has it.
 _MARKED = (*OUTCOMES, "baseline_targets", "baseline_images", *IMAGE_EVENTS)
 

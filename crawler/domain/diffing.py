@@ -13,6 +13,9 @@ from typing import Any
 
 from crawler.domain.models import Attributes, Differences, ImageKey, Known, Snapshot, fold_keys, normalise_name
 
+#: Fields of one image that nobody declared and that are kept; of more, those that its last answer states.
+MAX_EXTRA = 1_000
+
 
 def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = ()) -> Differences:
     """Compare what was *known* of a target with its new *snapshot*; fields in *uncompared* never make a change."""
@@ -82,6 +85,8 @@ def _merge_extra(before: Attributes, stated: Attributes) -> tuple[Attributes, di
     spelling = {name.casefold(): name for name in before}
     renamed = {spelling.get(name.casefold(), name): value for name, value in stated.items()}
     after, fields, learned = _merge_fields(before, renamed, ())
+    if len(after) > MAX_EXTRA:  # a cloud that makes up names would have them grow from run to run
+        after = renamed
     return after, {f"extra.{name}": change for name, change in fields.items()}, learned
 
 

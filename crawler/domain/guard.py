@@ -53,7 +53,7 @@ def judge(
     missing = [key for key in differences.absent if key not in waiting]
     fresh = frozenset(missing).difference(*(hold.keys for hold in readable))
     is_garbled = snapshot.unreadable > known.unreadable
-    doubtful = _doubtful(missing, known.images.keys() - waiting, differences, known, policy)
+    doubtful = _doubtful(missing, waiting, differences, known, policy)
     held = fresh if is_garbled else fresh & doubtful
     lifted = tuple(hold for hold in readable if hold.keys & doubtful)
     if (held or lifted) and not reasked:
@@ -112,16 +112,21 @@ def _is_read_well(hold: OpenHold, snapshot: Snapshot) -> bool:
 
 
 def _doubtful(
-    missing: Iterable[ImageKey], had: Set[ImageKey], differences: Differences, known: Known, policy: GuardPolicy
+    missing: Iterable[ImageKey], waiting: Set[ImageKey], differences: Differences, known: Known, policy: GuardPolicy
 ) -> frozenset[ImageKey]:
-    """Give the *missing* of the images that the target *had* that one answer does not make believable: all, or none."""
+    """
+    Give those *missing* that one answer does not make believable: all, or none.
+
+    Images *waiting* on a hold count for what their set has held, and not for how much of the target is lost.
+    """
+    had = known.images.keys() - waiting
     seen_before = {key.image_id for key in (*known.images, *known.withdrawn_before)}
     is_strange = seen_before.isdisjoint(key.image_id for key in differences.merged)
     lost = frozenset(key for key in missing if is_strange or not _is_reissued(key, differences))
     if not lost or policy.confirmations == 0:
         return frozenset()
     is_much = len(lost) >= policy.min_images and len(lost) >= policy.ratio * len(had)
-    sizes = Counter(key.image_set for key in had)
+    sizes = Counter(key.image_set for key in known.images)
     emptied = sizes.keys() - {key.image_set for key in differences.merged}
     loses_a_set = any(sizes[key.image_set] >= policy.min_images for key in lost if key.image_set in emptied)
     return lost if is_much or loses_a_set or len(lost) == len(had) else frozenset()

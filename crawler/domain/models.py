@@ -22,6 +22,8 @@ from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 import msgspec
 
 Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
+#: Why a target is asked no more.
+AbsenceReason = Literal["retired", "deselected"]
 Event = Literal["appeared", "returned", "withdrawn", "modified", "target_added", "target_retired"]
 #: Why an observation is not good. The first four come from the cloud's answer, the others from our own decisions.
 FailureClass = Literal[
@@ -36,6 +38,7 @@ RE_ISSUED: Final = "re-issued"
 #: What may be asked for as an event.
 EventWord = Literal[Event, "re-issued"]
 EVENT_WORDS: tuple[EventWord, ...] = (*EVENTS, RE_ISSUED)
+ABSENT: tuple[AbsenceReason, ...] = ("retired", "deselected")
 OUTCOMES: tuple[Outcome, ...] = ("ok", "held", "denied", "failed", "skipped")
 
 #: Open ends in the database; far enough, and still a datetime in every time zone.
@@ -310,11 +313,15 @@ class Verdict:
 
 
 _CANONICAL = msgspec.json.Encoder(order="sorted")
+_ENCODER = msgspec.json.Encoder()
+#: Longer JSON is put in order before it is encoded: in a bad order each key is one more level of the encoder's own
+#: sorting, and some 50,000 of them are more than the stack holds.
+_SORTED_BYTES = 16 * 1024
 
 
 def canonical_json(value: Any) -> str:
     """Write *value* as JSON with sorted keys and no spaces, so that equal values give equal text."""
-    return _CANONICAL.encode(value).decode()
+    return _canonical(value).decode()
 
 
 def digest_of(value: Any) -> str:
@@ -324,8 +331,19 @@ def digest_of(value: Any) -> str:
 
 def digest_and_json(value: Any) -> tuple[str, bytes]:
     """Give the same digest, and that JSON."""
-    encoded = _CANONICAL.encode(value)
+    encoded = _canonical(value)
     return hashlib.sha256(encoded).hexdigest(), encoded
+
+
+def _canonical(value: Any) -> bytes:
+    is_long = len(_ENCODER.encode(value)) > _SORTED_BYTES
+    return _CANONICAL.encode(_in_order(value) if is_long else value)
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def fold_keys(value: Any) -> Any:
@@ -367,9 +385,7 @@ class Recent(Generic[K, V]):
             self._weight -= lighter
 
 
-_EOL_MARKER = re.compile(
-    r"[\s\-_]*(?:「\s*eol\s*」|【\s*eol\s*】|\[\s*eol\s*\]|\(\s*eol\s*\)|<\s*eol\s*>|(?<=[\s\-_])eol)\s*$"
-)
+_EOL_MARKER = re.compile(r"(?:「\s*eol\s*」|【\s*eol\s*】|\[\s*eol\s*\]|\(\s*eol\s*\)|<\s*eol\s*>|(?<=[\s\-_])eol)\s*$")
 _SPACES = re.compile(r"\s+")
 #: A longer name is nobody's to type, and is the same as another only where both are equal.
 LONGEST_NAME = 500
@@ -391,7 +407,8 @@ def normalise_name(name: str) -> str:
 @lru_cache(maxsize=4096)
 def _normalised(name: str) -> str:
     folded = _SPACES.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
-    return _EOL_MARKER.sub("", folded) or folded
+    marker = _EOL_MARKER.search(folded)
+    return (folded[: marker.start()].rstrip(" -_") if marker else folded) or folded
 
 
 @lru_cache(maxsize=4096)

@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ _BEYOND_16_BITS = re.compile(rb"[\xf0-\xf4]")
 MAX_VALUES = 150_000
 #: What a value, a list and an object take beside their text, by the sign that each has before it.
 _TAKES = {b",": 60, b"[": 90, b"{": 250}
+#: What the name of a member takes besides, with its place in the object.
+_NAME_TAKES = 110
 #: Integers of this size and more are held by no database.
 LARGEST_INTEGER = 2**63
 
@@ -61,7 +63,8 @@ def members(body: bytes) -> dict[str, Any] | None:
 def weight_of(text: bytes) -> int:
     """Return about how many bytes *text*, which is JSON, takes when it is decoded."""
     bytes_of_a_character = 1 if text.isascii() else 4 if _BEYOND_16_BITS.search(text) else 2
-    return len(text) * bytes_of_a_character + sum(size * text.count(sign) for sign, size in _TAKES.items())
+    values = sum(size * text.count(sign) for sign, size in _TAKES.items())
+    return len(text) * bytes_of_a_character + values + _NAME_TAKES * text.count(b":")
 
 
 def _values(text: bytes) -> int:
@@ -171,18 +174,23 @@ class SetReader:
     def _read_all(self, image_set: str, value: Any) -> SetReading:
         stated = _as_records(value)
         _refuse_too_many(len(stated))
-        records = tuple(self._read(image_set, record) for record in stated)
+        records: list[Record | None] = []
+        unreadable: list[Any] = []
+        for entry in stated:
+            record = self._read(image_set, entry)
+            if record is None:
+                unreadable.append(entry)
+            is_one = record is not None or (isinstance(value, list) and isinstance(entry, Mapping))
+            records += [record] if is_one else [None] * max(1, _count_objects(entry))
         readable = [record for record in records if record is not None]
         notices = dict.fromkeys(notice for record in readable for notice in record.notices)
-        if len(readable) < len(records):
+        if unreadable:
             notices[f"{_shown(image_set)}: a record without {self.kind.id_keys[0]}"] = None
         return SetReading(
-            records=records,
+            records=tuple(records),
             images=_joined({}, readable),
             numbers=frozenset(record.attributes.get("zone_id") for record in readable),
-            unreadable_numbers=frozenset(
-                self._number(entry) for entry, record in zip(stated, records, strict=True) if record is None
-            ),
+            unreadable_numbers=frozenset(map(self._number, unreadable)),
             notices=_few(notices),
         )
 
@@ -221,7 +229,7 @@ class SetReader:
                 notices.append(f"unknown field {_shown(key)} of an image, kept in extra")
         if extra:
             attributes["extra"] = extra
-        return Record(ImageKey(image_set, clean_text(str(image_id))), attributes, tuple(notices))
+        return Record(ImageKey(image_set, clean_text(str(image_id).strip())), attributes, tuple(notices))
 
 
 def parse(
@@ -320,9 +328,10 @@ def _members(document: Mapping[str, Any], kind: Kind) -> _Members:
     for key, folded, value in members:
         if (known := canonical.get(folded)) is not None:
             sets.append((known, value))
+        elif folded in _STATED and (text := _read_stated(value, is_name=folded == "action")):
+            stated.append((_STATED[folded], text))
         elif folded in envelope and not _is_nested(value):
-            if folded in _STATED and value is not None and (text := clean_text(str(value)).strip()):
-                stated.append((_STATED[folded], text))
+            continue
         elif key not in counted and not (folded in envelope and not read(value)):
             unknown.append((key, value))
     has_known_set = bool(sets)
@@ -335,6 +344,21 @@ def _members(document: Mapping[str, Any], kind: Kind) -> _Members:
             notices.append(f"unknown field {_shown(key)} in the answer")
     holding = (key for key, value in unknown if not has_known_set and _holds_objects(read(value)))
     return _Members(sets, counts, tuple(stated), next(holding, ""), notices)
+
+
+def _read_stated(value: Any, *, is_name: bool) -> str:
+    """
+    Read what an answer states about itself, alone or in a list of one; empty where that is nothing.
+
+    Where it *is_name* of the answer, whatever is stated is one; elsewhere an object describes something, and names
+    nothing.
+    """
+    said = read(value)
+    if isinstance(said, list) and len(said) == 1:
+        (said,) = said
+    if said is None or said in ("", [], {}) or (isinstance(said, list | Mapping) and not is_name):
+        return ""
+    return clean_text(said if isinstance(said, str) else str(said)).strip()
 
 
 def _is_nested(value: Any) -> bool:
@@ -363,14 +387,36 @@ def _excess(counts: Sequence[tuple[str, int]], records: int) -> tuple[int | None
 
 
 def _holds_objects(value: Any) -> bool:
-    """Tell whether a decoded member holds a non-empty list of objects at any depth; what was too deep to read may."""
-    waiting = [value]
+    """Tell whether a decoded member holds a non-empty list of objects at any depth."""
+    lists = (inner for inner in _nested(value) if isinstance(inner, list))
+    return any(isinstance(element, Mapping) and element for elements in lists for element in map(_undone, elements))
+
+
+def _count_objects(wrapper: Any) -> int:
+    """Count the objects that something holds which is no record itself: each of them may be one."""
+    return sum(isinstance(inner, Mapping) and bool(inner) for inner in _nested(wrapper) if inner is not wrapper)
+
+
+def _nested(value: Any) -> Iterator[Any]:
+    """Yield *value* and what it holds at any depth, in a text that is JSON too."""
+    waiting = [_undone(value)]
     while waiting:
         inner = waiting.pop()
-        if isinstance(inner, bytes) or (isinstance(inner, list) and any(isinstance(e, Mapping) and e for e in inner)):
-            return True
-        waiting.extend(inner.values() if isinstance(inner, Mapping) else inner if isinstance(inner, list) else ())
-    return False
+        yield inner
+        inside = inner.values() if isinstance(inner, Mapping) else inner if isinstance(inner, list) else ()
+        waiting.extend(map(_undone, inside))
+
+
+def _undone(value: Any) -> Any:
+    """Give what a text means that is a list or an object as JSON, and anything else as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except RecursionError:
+        raise NotUnderstood("the answer is nested too deeply to be read") from None
+    except ValueError:
+        return value
 
 
 def _few(notices: Collection[str]) -> tuple[str, ...]:
@@ -431,7 +477,19 @@ def _read_flag(value: Any) -> bool | None:
 
 
 def _read_count(value: Any) -> int | None:
-    return LARGEST_INTEGER - 1 if isinstance(value, int) and value >= LARGEST_INTEGER else integer(value)
+    """Read a number of records as large, or as oddly written, as it may be; None where there is none."""
+    number = integer(value)
+    if number is not None or isinstance(value, bool) or not isinstance(value, int | float | str):
+        return number
+    if isinstance(value, int):
+        return LARGEST_INTEGER - 1 if value > 0 else -1
+    try:
+        stated = float(value.replace(",", "") if isinstance(value, str) else value)
+    except ValueError:
+        return None
+    if math.isnan(stated):
+        return None
+    return min(math.ceil(max(-1.0, min(stated, float(LARGEST_INTEGER)))), LARGEST_INTEGER - 1)
 
 
 def _read_names(value: Any) -> list[str] | None:
@@ -463,26 +521,36 @@ _READERS: dict[FieldType, Callable[[Any], Any]] = {
 def _joined(images: Mapping[ImageKey, Attributes], records: Iterable[Record]) -> dict[ImageKey, Attributes]:
     """Give *images* with those of *records*; an id that comes more than once is one image."""
     joined = dict(images)
+    duplicates: dict[ImageKey, list[Attributes]] = {}
     for key, attributes, _ in records:
-        joined[key] = _merge_duplicate(joined[key], attributes) if key in joined else attributes
-    return joined
+        if key in joined:
+            duplicates.setdefault(key, [joined[key]]).append(attributes)
+        else:
+            joined[key] = attributes
+    return joined | {key: _merge_duplicates(stated) for key, stated in duplicates.items()}
 
 
-def _merge_duplicate(first: Attributes, second: Attributes) -> Attributes:
-    """Join two records of one id; where they disagree the smaller value wins, so that their order does not count."""
-    merged = _merge_fields(first, second)
-    if "extra" in first and "extra" in second:
-        merged["extra"] = _merge_fields(first["extra"], second["extra"])
-    return merged
+def _merge_duplicates(stated: Sequence[Attributes]) -> Attributes:
+    """Join the records of one id; where they disagree the smallest value wins, so that their order does not count."""
+    merged = _merge_fields({name: record[name] for name in record if name != "extra"} for record in stated)
+    extras = [record["extra"] for record in stated if "extra" in record]
+    return {**merged, "extra": _merge_fields(extras)} if extras else merged
 
 
-def _merge_fields(first: Attributes, second: Attributes) -> dict[str, Any]:
-    merged = dict(first)
-    spelling = {name.casefold(): name for name in first}
-    for stated, value in second.items():
-        name = spelling.get(stated.casefold(), stated)
-        if name not in merged or _rank(value) < _rank(merged[name]):
-            merged[name] = value
+def _merge_fields(stated: Iterable[Attributes]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    spelling: dict[str, str] = {}
+    ranks: dict[str, str] = {}
+    for name, value in (field for fields in stated for field in fields.items()):
+        kept = spelling.setdefault(name.casefold(), name)
+        if kept not in merged:
+            merged[kept] = value
+        elif value != merged[kept]:
+            rank = _rank(value)
+            if kept not in ranks:
+                ranks[kept] = _rank(merged[kept])
+            if rank < ranks[kept]:
+                merged[kept], ranks[kept] = value, rank
     return merged
 
 

@@ -1,5 +1,9 @@
 """
-Changes in, re-issues out: a new id under the old name, as UCloud ships updates, told as one thing.
+A new id under the old name, as UCloud ships updates: which image succeeds another, and its changes told as one thing.
+
+The successor of an image at a target is, of the other images of the same set and normalised name that are open there
+and came later than it (start of their present stay), the one that came last; several that came together are ambiguous.
+Who has the open images of a set and name takes the `newest` of them and asks for the `successors` among these.
 
 A withdrawal whose counterpart is known and the arrival of that counterpart are two changes in the log and one event to
 a reader; re-issues that follow one another make a chain (`uimage-vareox → uimage-rccvz4l9itr → uimage-x7zezb1gcv5`).
@@ -7,11 +11,50 @@ a reader; re-issues that follow one another make a chain (`uimage-vareox → uim
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol, TypeVar
 
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow
+
+
+class OpenImage(Protocol):
+    """An image that is open at a target."""
+
+    @property
+    def image_id(self) -> str:
+        """Return the image's id."""
+
+    @property
+    def present_since(self) -> datetime:
+        """Return when its present stay began."""
+
+
+T = TypeVar("T", bound=OpenImage)
+
+
+def newest(images: Sequence[T]) -> Sequence[T]:
+    """Return those of *images* that came last, sorted by id: several where they came together."""
+    if len(images) < 2:
+        return images
+    last = max(image.present_since for image in images)
+    return sorted((image for image in images if image.present_since == last), key=lambda image: image.image_id)
+
+
+def successors(came: datetime, latest: Sequence[OpenImage]) -> tuple[str, ...]:
+    """
+    Return the id of the successor of an image whose last stay began at *came*, or several ids: it is ambiguous.
+
+    *latest* are the `newest` open images of its set and name at its target, whether it is one of them or not.
+    """
+    return tuple(image.image_id for image in latest if image.present_since > came)
+
+
+def the_one(image_ids: Sequence[str]) -> str | None:
+    """Return the id that stands alone in *image_ids*; None when there is none, or it is ambiguous."""
+    return image_ids[0] if len(image_ids) == 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

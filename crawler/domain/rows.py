@@ -13,7 +13,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from crawler.domain.models import RE_ISSUED, Event, EventWord, Outcome, RunStatus, Target, WaitsFor, iso_utc
+from crawler.domain.models import (
+    ABSENT,
+    RE_ISSUED,
+    AbsenceReason,
+    Event,
+    EventWord,
+    Outcome,
+    RunStatus,
+    Target,
+    WaitsFor,
+    iso_utc,
+)
 
 #: Why a row's state is `unknown`.
 Reason = Literal["held", "denied", "failed", "skipped", "retired", "deselected", "stale", "never_observed"]
@@ -124,12 +135,22 @@ class StatusRow:
 
     target: Target
     #: The last outcome; `retired` or `deselected` where the target is asked no more; None when never asked.
-    outcome: Outcome | Literal["retired", "deselected"] | None
+    outcome: Outcome | AbsenceReason | None
     #: Since when the outcome is so (UTC).
     since: datetime | None
     last_ok_at: datetime | None
     images: int
     message: str
+
+    @property
+    def is_absent(self) -> bool:
+        """Tell whether the target is asked no more."""
+        return self.outcome in ABSENT
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether the target is asked, and was ever open to the key that asks."""
+        return not self.is_absent and not (self.outcome == "denied" and self.last_ok_at is None)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the JSON shape of `status`."""

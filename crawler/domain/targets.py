@@ -12,9 +12,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Literal
 
-from crawler.domain.models import DEFAULT_PROJECT, DEFAULT_VARIANT, Catalog, Place, Project, Target, part_fits
+from crawler.domain.models import (
+    DEFAULT_PROJECT,
+    DEFAULT_VARIANT,
+    AbsenceReason,
+    Catalog,
+    Place,
+    Project,
+    Target,
+    part_fits,
+)
 
 #: Good discoveries in a row without a target that retire it.
 PATIENCE = 3
@@ -69,7 +77,7 @@ class KnownTarget:
     project_name: str = ""
     missing_count: int = 0
     missing_needed: int = 0
-    absence: Literal["retired", "deselected"] | None = None
+    absence: AbsenceReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,11 @@ The emulated cloud's server: requests in, answers out, each logged; in the calle
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 import time
+from asyncio.trsock import TransportSocket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -132,11 +134,10 @@ class EmulatorServer:
     ) -> None:
         """Close the socket, end what hangs, and wait until nothing is left."""
         self._closing.set()
-        if self._listener is not None:
+        if self._listener is not None and self._web is not None:
+            await stop_accepting(*self._listener.sockets)
             self._listener.close()
-        if self._web is not None:
-            await self._web.shutdown(timeout=0.1)
-        if self._listener is not None:
+            await close_connections(self._web)
             await self._listener.wait_closed()
         self._listener = self._web = None
 
@@ -304,6 +305,32 @@ class EmulatorServer:
 
 
 _SECRETS = frozenset({"PublicKey", "Signature", "PrivateKey", "SecurityToken", "Password"})
+
+
+async def stop_accepting(*listening: socket.socket | TransportSocket) -> None:
+    """
+    Accept no more connections of the *listening* sockets, and let those that were accepted reach their handlers.
+
+    A server that is closed in between loses them: the event loop then refuses to attach them, and leaves them open.
+    """
+    for each in listening:
+        asyncio.get_running_loop().remove_reader(each.fileno())
+    await _few_turns()
+
+
+async def close_connections(server: web.Server) -> None:
+    """End every connection of *server*, also one whose client does not read what is still to be written."""
+    transports = [handler.transport for handler in server.connections]
+    await server.shutdown(timeout=0.1)
+    for transport in transports:
+        if transport is not None:
+            transport.abort()
+    await _few_turns()
+
+
+async def _few_turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 class LoggedRequest(NamedTuple):

@@ -19,7 +19,7 @@ from crawler.errors import DatabaseUnavailable
 from crawler.notifications.digest import build_digest
 from crawler.notifications.models import Digest, DigestFacts, Told
 from crawler.queries import changes as queries_changes
-from crawler.queries import holds, images, status
+from crawler.queries import holds, images, lookup, status
 from crawler.queries import runs as queries_runs
 
 
@@ -136,6 +136,7 @@ def gather(
             else ()
         ),
         withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),
+        stays=tuple(lookup.stays_of(conn, {pin.image_id for pin in subscription.pins})),
         gpu=digest_records.gpu_of(conn, _images(changes)) if subscription.watch.gpu is not None else {},
         project_names=digest_records.project_names(conn),
     )

@@ -14,7 +14,7 @@ from crawler.domain.models import Target, normalise_name
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.notifications.models import Between, FieldChange, Line, Place, Topic
-from crawler.notifications.scope import Territory, Zone, is_live, zone_of
+from crawler.notifications.scope import Territory, Zone, zone_of
 
 #: Most severe first.
 TOPICS: tuple[Topic, ...] = (
@@ -309,7 +309,7 @@ def _target_lines(
 ) -> list[Line]:
     """Cover the targets of *group* with as few zones, whole projects and whole variants as a greedy look finds."""
     left = set(group)
-    everything = {target for target, row in territory.watched.items() if is_live(row)} | left
+    everything = {target for target, row in territory.watched.items() if row.is_live} | left
     zones: list[Target] = []
     lines = []
     while left:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from crawler.domain.models import Target
-from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
+from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow, Stay
 from crawler.domain.subscriptions import Pin, Subscription, Watch
 
 
@@ -72,6 +72,8 @@ class DigestFacts:
     images: tuple[ImageRow, ...] = ()
     #: All `withdrawn` changes ever recorded in the zones of the pins, oldest first; may be empty without pins.
     withdrawals: tuple[ChangeRow, ...] = ()
+    #: Every stay of the pinned ids, at every target.
+    stays: tuple[Stay, ...] = ()
     #: Whether an image takes a GPU, by (image set, image id) as last known; needed only for a watch with `gpu`.
     gpu: Mapping[tuple[str, str], bool | None] = field(default_factory=dict)
     #: Names of projects by (account, project id), to match and to show.
@@ -83,8 +85,9 @@ Topic = Literal["withdrawn", "reissued", "gpu_lost", "closed", "appeared", "retu
 
 #: What is wrong with a pin, most severe first; `clear` says that what was told before is over.
 PinState = Literal[
-    "withdrawn", "reissued", "retired", "held", "unobserved", "deselected", "never_seen", "superseded", "clear"
-]
+    "withdrawn", "ambiguous", "reissued", "gpu_lost", "retired", "held", "unobserved", "deselected", "never_seen",
+    "superseded", "clear",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +159,10 @@ class PinLine:
     state: PinState
     name: str
     account: str
-    #: The id to use instead; None when there is none.
+    #: The id to use instead; None when there is none, or nothing tells which.
     successor: str | None = None
+    #: Then, the ids that came together in its place.
+    candidates: tuple[str, ...] = ()
     #: From the pinned id to the successor, with the instant by which each had gone; the last one's is None.
     chain: tuple[tuple[str, datetime | None], ...] = ()
     between: Between | None = None

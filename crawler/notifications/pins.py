@@ -1,5 +1,5 @@
 """
-What is wrong with pinned images: the state of every pin, what to use instead, and what of it is news. Pure.
+What of the state of pinned images is news: the words of mails for what `domain.pins` says, and what was told. Pure.
 
 A condition is one state of one pin at one target, with one successor: it is told once, and told to be over once. While
 a target is not observed nothing is known to be over, so what was told before stays told.
@@ -10,20 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
-from crawler.domain.models import Target, normalise_name
-from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
+from crawler.domain.models import Target
+from crawler.domain.pins import PinnedImages, PinnedState
+from crawler.domain.reissues import the_one
+from crawler.domain.rows import ChangeRow, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.grouping import between
 from crawler.notifications.models import Between, DigestFacts, PinLine, PinState, Told, target_key
 from crawler.notifications.scope import Territory, zone_of
 
 #: Most severe first.
-STATES: tuple[PinState, ...] = (
-    "withdrawn", "reissued", "retired", "held", "unobserved", "deselected", "never_seen", "superseded", "clear"
-)  # fmt: skip
+STATES: tuple[PinState, ...] = get_args(PinState)
 _BLIND = ("unobserved", "retired", "deselected")
 _REASONS: Mapping[str, PinState] = {"held": "held", "retired": "retired", "deselected": "deselected"}
+#: What is left out is no trouble.
+_WORDS: Mapping[PinnedState, PinState] = {
+    "superseded": "superseded",
+    "gpu-lost": "gpu_lost",
+    "re-issued": "reissued",
+    "ambiguous": "ambiguous",
+    "missing": "withdrawn",
+}
 Chain = tuple[tuple[str, datetime | None], ...]
 
 
@@ -44,7 +53,7 @@ class _Condition:
     target: Target | None
     state: PinState | None
     name: str = ""
-    successor: str | None = None
+    successors: tuple[str, ...] = ()
     chain: Chain = ()
     withdrawal: ChangeRow | None = None
     message: str = ""
@@ -59,7 +68,7 @@ class _Condition:
     @property
     def key(self) -> str:
         """Give the text under which the condition is remembered."""
-        return f"{self.place}{self.state} {self.successor or ''}".rstrip()
+        return f"{self.place}{self.state} {' '.join(self.successors)}".rstrip()
 
 
 def look_at_pins(subscription: Subscription, facts: DigestFacts, told: Told, territory: Territory) -> PinNews:
@@ -113,41 +122,29 @@ class _Past:
     """The facts about pinned zones, by what they are looked up with."""
 
     def __init__(self, facts: DigestFacts) -> None:
-        self.images: dict[tuple[Target, str], ImageRow] = {(row.target, row.image_id): row for row in facts.images}
+        self.pinned = PinnedImages(facts.images)
+        self.pinned.learn(facts.stays)
         self.withdrawals: dict[tuple[Target, str], ChangeRow] = {
             (row.target, row.image_id): row for row in facts.withdrawals if row.image_id
         }
         self.by_zone: dict[str, list[StatusRow]] = {}
         for row in facts.status:
             self.by_zone.setdefault(row.target.zone.casefold(), []).append(row)
-        self.named: dict[tuple[Target, str, str], list[ImageRow]] = {}
-        for image in facts.images:
-            key = (image.target, image.image_set, normalise_name(image.image_name))
-            self.named.setdefault(key, []).append(image)
 
-    def follow(self, target: Target, image_id: str) -> tuple[Chain, str | None]:
-        """Give the way from *image_id* to what is there instead of it now, and that; None when nothing is."""
-        chain: list[tuple[str, datetime | None]] = []
+    def way(self, target: Target, image_id: str, successor: str | None) -> Chain:
+        """Return the re-issues of *image_id* up to its *successor*, each with when it had gone."""
+        steps: dict[str, datetime | None] = {}
         current: str | None = image_id
-        last: ChangeRow | None = None
-        while current is not None and current not in {step for step, _ in chain}:
-            image = self.images.get((target, current))
-            if image is not None:
-                chain.append((current, None))
-                current = image.superseded_by
-                continue
-            last = self.withdrawals.get((target, current))
-            chain.append((current, last.observed_at if last else None))
-            current = last.counterpart if last else None
-            if last is not None and current is None:
-                current = self._namesake(target, last)
-        end, gone_by = chain[-1]
-        return tuple(chain), end if end != image_id and gone_by is None else None
-
-    def _namesake(self, target: Target, gone: ChangeRow) -> str | None:
-        """Give the one image under the name of a withdrawn one that came after it went."""
-        named = self.named.get((target, gone.image_set or "", normalise_name(gone.image_name or "")), [])
-        return named[0].image_id if gone.image_name and len(named) == 1 else None
+        while current is not None and current not in steps:
+            is_open = target in self.pinned.open.get(current, ())
+            gone = None if is_open else self.withdrawals.get((target, current))
+            if steps and gone is None and not (is_open and successor):
+                break
+            steps[current] = gone.observed_at if gone else None
+            current = gone.counterpart if gone else None
+        if successor:
+            steps.setdefault(successor, None)
+        return tuple(steps.items()) if len(steps) > 1 else ()
 
 
 def _conditions(pin: Pin, past: _Past, facts: DigestFacts) -> Iterable[_Condition]:
@@ -162,28 +159,21 @@ def _conditions(pin: Pin, past: _Past, facts: DigestFacts) -> Iterable[_Conditio
 
 
 def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
-    image = past.images.get((row.target, pin.image_id))
-    withdrawal = past.withdrawals.get((row.target, pin.image_id))
-    if image is None and withdrawal is None:
+    standing = past.pinned.standing(row.target, pin.image_id)
+    if standing.state == "never-seen":
         return None
-    chain, successor = past.follow(row.target, pin.image_id)
-    state: PinState | None = "reissued" if successor else "withdrawn"
-    name = withdrawal.image_name or "" if withdrawal else ""
-    if image is not None:
-        withdrawal, name = None, image.image_name
-        state = "superseded" if successor else None
-        if image.state == "unknown":
-            state = _REASONS.get(image.reason or "", "unobserved")
-            chain, successor = (), None
+    state = _WORDS.get(standing.state)
+    if standing.image and standing.state == "unknown":
+        state = _REASONS.get(standing.image.reason or "", "unobserved")
     blind = state in (*_BLIND, "held")
     return _Condition(
         pin=pin,
         target=row.target,
         state=state,
-        name=name,
-        successor=successor,
-        chain=chain if successor or len(chain) > 1 else (),
-        withdrawal=withdrawal,
+        name=standing.name,
+        successors=standing.successors,
+        chain=() if blind else past.way(row.target, pin.image_id, standing.successor),
+        withdrawal=past.withdrawals.get((row.target, pin.image_id)) if standing.stay else None,
         message=row.message if blind else "",
         since=row.since if blind else None,
         last_seen_at=row.last_ok_at,
@@ -198,7 +188,13 @@ def _gathered(news: Iterable[_Condition], territory: Territory, facts: DigestFac
     groups: dict[tuple[object, ...], list[_Condition]] = {}
     for condition in news:
         account = condition.target.account if condition.target else ""
-        likeness = (condition.pin, account, condition.state, tuple(step for step, _ in condition.chain))
+        likeness = (
+            condition.pin,
+            account,
+            condition.state,
+            condition.successors,
+            tuple(step for step, _ in condition.chain),
+        )
         groups.setdefault(likeness, []).append(condition)
     ids = _ids_of(facts.changes)
     return [_line(alike, territory, ids) for alike in groups.values()]
@@ -231,7 +227,8 @@ def _line(alike: list[_Condition], territory: Territory, ids: Mapping[tuple[Targ
         state=first.state or "clear",
         name=first.name,
         account=targets[0].account if targets else "",
-        successor=first.successor,
+        successor=the_one(first.successors),
+        candidates=first.successors if len(first.successors) > 1 else (),
         chain=first.chain,
         between=when,
         message=first.message,

@@ -99,11 +99,11 @@ class Territory:
         self.watched = {row.target: row for row in facts.status if wants_target(watch, row.target, self._names)}
         self.zones: dict[Zone, list[StatusRow]] = {}
         for row in self.watched.values():
-            if is_live(row):
+            if row.is_live:
                 self.zones.setdefault(zone_of(row.target), []).append(row)
         self._by_zone: dict[Zone, set[Target]] = {}
         for row in facts.status:
-            if is_live(row):
+            if row.is_live:
                 self._by_zone.setdefault(zone_of(row.target), set()).add(row.target)
 
     def part(self, zone: Zone, targets: Iterable[Target]) -> Part:
@@ -131,8 +131,3 @@ class Territory:
         """Tell whether *zone* was observed well and lists nothing to anybody."""
         rows = self.zones.get(zone, ())
         return bool(rows) and all(row.images == 0 and row.outcome == "ok" for row in rows)
-
-
-def is_live(row: StatusRow) -> bool:
-    """Tell whether a target is asked and was ever open to the key that asks."""
-    return row.outcome not in ("retired", "deselected") and not (row.outcome == "denied" and row.last_ok_at is None)

@@ -162,8 +162,11 @@ def is_first_error(settings: Settings, engine: Engine, fence: Fence | None, erro
     """
     Tell whether *error*, with which a run ended before it could record any, is to be told, and remember that it was.
 
-    The next run that records something tells that it is over. Where the database cannot be written it is told.
+    The next run that records something tells that it is over. Where the database cannot be written it is told, and the
+    database is not waited for again where it was the error.
     """
+    if isinstance(error, DatabaseUnavailable):
+        return True
     sort, sentence = ("lock" if isinstance(error, LockTaken) else "error"), " ".join(str(error).split())
     try:
         with begin(engine, fence) as conn:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from crawler.domain.models import Target, normalise_name
+from crawler.domain.reissues import newest
 from crawler.domain.rows import ImageRow, Knowledge, Reason
 from crawler.queries.diff import changed_fields, side, uncompared
 
@@ -70,7 +71,7 @@ def side_by_side(
     An image without a name is compared by its id. A project that is asked in one of the zones only cannot be compared.
     """
     lanes_first, lanes_second = _lanes(known_first), _lanes(known_second)
-    newest_first, newest_second = _newest(first), _newest(second)
+    newest_first, newest_second = _newest_by_name(first), _newest_by_name(second)
     names = {(*_lane(target), *name) for target, name in [*newest_first, *newest_second]}
     folded: dict[tuple[Any, ...], list[CompareRow]] = {}
     for account, project, kind, variant, image_set, name in sorted(names):
@@ -96,13 +97,13 @@ def _lanes(targets: Iterable[Target]) -> dict[_Lane, Target]:
     return {_lane(target): target for target in targets}
 
 
-def _newest(rows: Iterable[ImageRow]) -> dict[tuple[Target, tuple[str, str]], ImageRow]:
-    """Give of each target and name the open image that came last."""
-    newest: dict[tuple[Target, tuple[str, str]], ImageRow] = {}
+def _newest_by_name(rows: Iterable[ImageRow]) -> _Newest:
+    """Return of each target and name the open image that came last, one of them where several came together."""
+    named: dict[tuple[Target, tuple[str, str]], list[ImageRow]] = {}
     for row in rows:
         place = (row.target, (row.image_set, normalise_name(row.image_name) or row.image_id))
-        newest[place] = max(newest.get(place, row), row, key=lambda row: (row.present_since, row.image_id))
-    return newest
+        named.setdefault(place, []).append(row)
+    return {place: newest(members)[-1] for place, members in named.items()}
 
 
 def _pick(newest: _Newest, target: Target | None, name: tuple[str, str]) -> ImageRow | None:

@@ -13,7 +13,7 @@ from crawler.db.payloads import load_answer
 from crawler.db.schema import ChangeLog, Hold, HoldImage, RunException
 from crawler.db.sql import written
 from crawler.domain.evidence import Answer, DoubtedAnswer, Explanation, kind_of
-from crawler.domain.models import Target
+from crawler.domain.models import Target, is_glob
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.queries import runs
 from crawler.queries.lookup import change_row
@@ -41,9 +41,16 @@ def explain(conn: Connection, change_id: int) -> Explanation | None:
 
 
 def doubted(conn: Connection, name: str) -> DoubtedAnswer | None:
-    """Give the last answer of the target called *name* that was not believed at all; None where none was kept."""
-    parts = dict(zip(Target._fields, ((part,) for part in name.split("/")), strict=False))
-    target = next((found for found in chosen_targets(conn, Filters(**parts)) if str(found.target) == name), None)
+    """
+    Return the last answer of the target called *name* that was not believed at all; None where none was kept.
+
+    *name* is as the target is shown, its project by id or name, and places in any case.
+    """
+    parts = name.split("/")
+    if len(parts) != len(Target._fields) or is_glob(name):
+        return None
+    chosen = chosen_targets(conn, Filters(**dict(zip(Target._fields, ((part,) for part in parts), strict=True))))
+    target = next((found for found in chosen if str(found.target) == name), chosen[0] if len(chosen) == 1 else None)
     if target is None:
         return None
     row = conn.execute(

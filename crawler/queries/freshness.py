@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import (
     CompoundSelect,
@@ -36,13 +36,12 @@ from crawler.db.last_observation import LastRun, Observation
 from crawler.db.pruning import BEGINS_AT, read_beginning
 from crawler.db.schema import Absence, Hold, HoldImage, Run, RunException, ScopeTarget, Setting
 from crawler.db.sql import among, portions, written
-from crawler.domain.models import ImageKey, Target
+from crawler.domain.models import AbsenceReason, ImageKey, Target
 from crawler.domain.rows import Knowledge, Reason
+from crawler.domain.staleness import reason_of
 
 #: Targets of one project in one zone, kinds times variants, are fewer than this as a rule.
 FEW = 9
-
-AbsenceReason = Literal["retired", "deselected"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +54,10 @@ class KnownAt:
     #: Images on hold.
     held: dict[int, set[ImageKey]] = field(default_factory=dict)
     seen: dict[int, Observation] = field(default_factory=dict)
+
+    def reason(self, target_id: int, moment: datetime, stale_after: timedelta) -> Reason | None:
+        """Return why the images of a target are unknown at *moment*, but for holds; None: they are known."""
+        return _reason(self.seen.get(target_id), self.absent.get(target_id), moment, stale_after)
 
 
 def chosen_at(conn: Connection, filters: Filters, moment: datetime) -> tuple[list[ChosenTarget], KnownAt]:
@@ -91,7 +94,7 @@ def knowledge(
         observation, absence = seen.get(choice.target_id), absent.get(choice.target_id)
         if absence is not None and not include_retired:
             continue
-        reason = reason_of(observation, absence[0] if absence else None, moment, stale_after)
+        reason = _reason(observation, absence[0] if absence else None, moment, stale_after)
         observed_at = observation.observed_at if observation else None
         trouble = observation.current_trouble if observation else None
         since = absence[1] if absence else trouble.since if trouble else None
@@ -101,21 +104,11 @@ def knowledge(
     return known
 
 
-def reason_of(
-    observation: Observation | None, absence: AbsenceReason | None, moment: datetime, stale_after: timedelta
+def _reason(
+    seen: Observation | None, absence: AbsenceReason | None, moment: datetime, stale_after: timedelta
 ) -> Reason | None:
-    """Tell why a target's images are unknown at *moment*; None: they are known. Holds come in per image."""
-    if absence is not None:
-        return absence
-    if observation is None:
-        return "never_observed"
-    outcome = observation.outcome
-    if outcome in ("denied", "failed", "skipped"):
-        return outcome
-    observed_at = observation.observed_at
-    if observed_at is None:
-        return "never_observed"
-    return "stale" if moment - observed_at > stale_after else None
+    outcome = absence or (seen.outcome if seen else None)
+    return reason_of(outcome, seen.observed_at if seen else None, moment, stale_after)
 
 
 # --- of many targets -------------------------------------------------------------------------------------------------

@@ -19,9 +19,10 @@ from crawler.db.pruning import refuse_before
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, among_too, portions
 from crawler.db.types import read_json
-from crawler.domain.models import Attributes, ImageKey, require_aware
+from crawler.domain.models import ABSENT, Attributes, ImageKey, require_aware
+from crawler.domain.reissues import newest, successors, the_one
 from crawler.domain.rows import ImageRow, Reason
-from crawler.queries.freshness import chosen_at, reason_of
+from crawler.queries.freshness import chosen_at
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
 TARGETS_AT_ONCE = 200
@@ -46,6 +47,11 @@ class _Valid(NamedTuple):
     valid_from: datetime
     present_since: datetime
     baseline: bool
+
+    @property
+    def image_id(self) -> str:
+        """Return the image's id."""
+        return self.version.image_id
 
 
 def images(
@@ -77,7 +83,7 @@ def images(
         for choice in portion:
             target_id = choice.target_id
             seen, held = known.seen.get(target_id), known.held.get(target_id, ())
-            reason = reason_of(seen, known.absent.get(target_id), moment, stale_after)
+            reason = known.reason(target_id, moment, stale_after)
             yield from _rows(choice, valid.get(target_id, []), filters, reason, held, seen)
         if len(versions) > VERSIONS_AT_ONCE:
             versions.clear()
@@ -91,19 +97,19 @@ def _rows(
     held: Collection[ImageKey],
     observation: Observation | None,
 ) -> Iterator[ImageRow]:
-    newest = _newest_by_name(intervals)
+    latest = _newest_of_shared_names(intervals)
     wants_all = filters.is_all_images
     observed_at = observation.observed_at if observation else None
     # Being asked no more outweighs a hold; a hold says more than the outcome of the whole target.
-    if reason in ("retired", "deselected"):
+    if reason in ABSENT:
         held = ()
     for version, valid_from, present_since, baseline in sorted(intervals, key=_order):
         image_set, name, image_id, name_key, attributes = version
         if not wants_all and not filters.wants_image(image_set, image_id, name):
             continue
         why = "held" if held and (image_set, image_id) in held else reason
-        successor = newest.get((image_set, name_key))
-        superseded_by = successor[1] if successor and successor[0] > present_since else None
+        rivals = latest.get((image_set, name_key))
+        superseded_by = the_one(successors(present_since, rivals)) if rivals else None
         state: Literal["present", "unknown"] = "unknown" if why else "present"
         # by position: with words a row would take twice as long
         yield ImageRow(
@@ -112,23 +118,18 @@ def _rows(
         )  # fmt: skip
 
 
+def _newest_of_shared_names(intervals: Iterable[_Valid]) -> dict[tuple[str, str], Sequence[_Valid]]:
+    """Return, of each set and name that several images have, those that came last."""
+    named: dict[tuple[str, str], list[_Valid]] = {}
+    for valid in intervals:
+        image_set, _, _, name_key, _ = valid.version
+        if name_key:
+            named.setdefault((image_set, name_key), []).append(valid)
+    return {name: newest(members) for name, members in named.items() if len(members) > 1}
+
+
 def _order(valid: _Valid) -> tuple[Any, ...]:
     return valid[0][:3]  # set, name and id
-
-
-def _newest_by_name(intervals: Iterable[_Valid]) -> dict[tuple[str, str], tuple[datetime, str | None]]:
-    """Give the image of each set and name that came last, and when; None for its id when several came together."""
-    newest: dict[tuple[str, str], tuple[datetime, str | None]] = {}
-    for (image_set, _, image_id, name_key, _), _, present_since, _ in intervals:
-        if not name_key:
-            continue
-        name = (image_set, name_key)
-        last = newest.get(name)
-        if last is None or present_since > last[0]:
-            newest[name] = (present_since, image_id)
-        elif present_since == last[0]:
-            newest[name] = (present_since, None)
-    return newest
 
 
 @cache

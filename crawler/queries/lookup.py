@@ -27,6 +27,7 @@ from crawler.db.pruning import begins_at, require_kept
 from crawler.db.schema import ChangeLog, ImageVersion, Interval
 from crawler.db.sql import PORTION, among, among_too, portions
 from crawler.domain.models import (
+    ABSENT,
     END_OF_TIME,
     Event,
     ImageKey,
@@ -294,8 +295,7 @@ def moments_apart(
         require_kept(conn, require_aware(at))
     chosen = chosen_targets(conn, filters)
     known = [knowledge(conn, chosen, require_aware(at), stale_after, include_retired=True) for at in (first, second)]
-    gone = {"retired", "deselected"}
-    asked = {target for side in known for target, own in side.items() if own.reason not in gone}
+    asked = {target for side in known for target, own in side.items() if own.reason not in ABSENT}
     related = _related_ids(conn, filters)
     narrowed = replace(filters, name=(), image_id=related or ())
     rows = [
@@ -482,16 +482,12 @@ def check(
     images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
     gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone)
     past = gate.past(known_words(conn, "name"))
-    gate.learn((), (), targets_listing(conn, past.name_keys))
-    wanted = past.image_ids
-    while wanted:
-        gone = (
-            change
-            for ids in portions(sorted(wanted))
-            for change in changes.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
-        )
-        more = gate.learn(stays_of(conn, wanted), gone)
-        wanted = more.image_ids if more else frozenset()
+    withdrawals = (
+        change
+        for ids in portions(sorted(past.image_ids))
+        for change in changes.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
+    )
+    gate.learn(stays_of(conn, past.image_ids), withdrawals, targets_listing(conn, past.name_keys))
     return list(gate.judge())
 
 

@@ -13,7 +13,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from crawler.domain.models import Target, iso_utc, name_fits, normalise_name
+from crawler.domain.reissues import newest
 from crawler.domain.rows import ImageRow, StatusRow
+from crawler.domain.staleness import is_stale
 from crawler.domain.timefmt import show_duration, tell_moment
 from crawler.errors import Ambiguous, CrawlerError, NoAnswer, UnknownKnowledge
 
@@ -79,7 +81,7 @@ def resolve(
         at_target.setdefault(image.target, []).append(image)
     answers: dict[Target, ImageRow] = {}
     refusals: dict[Target, CrawlerError] = {}
-    for row in [row for row in status if not _is_absent(row)] or status:
+    for row in [row for row in status if not row.is_absent] or status:
         try:
             answers[row.target] = _at_target(row, at_target.get(row.target, []), question)
         except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:
@@ -101,14 +103,14 @@ def resolve(
 
 def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Question) -> ImageRow:
     zone, name = status.target.zone, question.name
-    if _is_absent(status):
+    if status.is_absent:
         since = tell_moment(status.since, question.timezone) if status.since else "an unknown time"
         raise UnknownKnowledge(f"{zone} is asked no more: it is {status.outcome} since {since}.")
     if status.last_ok_at is None:
         why = f": {status.message}" if status.message else ""
         raise UnknownKnowledge(f"{zone} was never observed well{why}.")
     seen_at = tell_moment(status.last_ok_at, question.timezone)
-    if question.now - status.last_ok_at > question.max_age:
+    if is_stale(status.last_ok_at, question.now, question.max_age):
         raise UnknownKnowledge(
             f"{zone} was last observed well at {seen_at}, "
             f"longer ago than {show_duration(question.max_age)}; run `crawler run`, or allow more with --max-age."
@@ -118,10 +120,6 @@ def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Questio
     if not fitting:
         raise _none(called, images, name, zone, seen_at)
     return _last(fitting, name, zone)
-
-
-def _is_absent(status: StatusRow) -> bool:
-    return status.outcome in ("retired", "deselected")
 
 
 def _called(images: Sequence[ImageRow], name: str, zone: str) -> list[ImageRow]:
@@ -150,14 +148,13 @@ def _none(called: Sequence[ImageRow], images: Sequence[ImageRow], name: str, zon
 
 
 def _last(fitting: Sequence[ImageRow], name: str, zone: str) -> ImageRow:
-    came = max(image.present_since for image in fitting)
-    newest = {image.image_id: image for image in fitting if image.present_since == came}
-    if len(newest) > 1:
+    latest = {image.image_id: image for image in newest(fitting)}
+    if len(latest) > 1:
         raise Ambiguous(
-            f"{len(newest)} images called {name!r} came to {zone} at the same time: {', '.join(sorted(newest))}; "
+            f"{len(latest)} images called {name!r} came to {zone} at the same time: {', '.join(latest)}; "
             "nothing tells which to use."
         )
-    (image,) = newest.values()
+    (image,) = latest.values()
     if image.reason == "held":
         raise UnknownKnowledge(
             f"{image.image_id} ({image.image_name}) was not listed by the last good observation of {zone}; its "
@@ -184,8 +181,7 @@ def _refuse_doubt(
     (chosen,) = {image.image_id for image in answers.values()}
     for target, exc in refusals.items():
         called = [image for image in at_target.get(target, ()) if name_fits(image.image_name, name)]
-        came = max((image.present_since for image in called), default=None)
-        last = {image.image_id for image in called if image.present_since == came}
+        last = {image.image_id for image in newest(called)}
         if last - {chosen} and not isinstance(exc, NoAnswer):
             part = next((part for part in _PARTS if getattr(target, part) not in _values(answers, part)), "project")
             raise type(exc)(f"{str(exc).rstrip('.')} ({part} {getattr(target, part)}); choose with --{part}.")

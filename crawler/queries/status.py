@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Literal
 
 from sqlalchemy import (
     Connection,
@@ -21,7 +20,7 @@ from crawler.db.filters import EVERYTHING, ChosenTarget, Filters, chosen_targets
 from crawler.db.last_observation import Observation
 from crawler.db.schema import Interval, Run
 from crawler.db.sql import portions
-from crawler.domain.models import END_OF_TIME, Outcome, require_aware
+from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, require_aware
 from crawler.domain.rows import StatusRow
 
 
@@ -41,7 +40,7 @@ def status(
         if absence is not None and not include_retired:
             continue
         trouble = observation.current_trouble if observation else None
-        outcome: Outcome | Literal["retired", "deselected"] | None = observation.outcome if observation else None
+        outcome: Outcome | AbsenceReason | None = observation.outcome if observation else None
         since = trouble.since if trouble else began.get(_first_ok(choice, observation) or 0)
         if absence is not None:
             outcome, since = absence

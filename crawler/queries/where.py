@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from crawler.domain.models import END_OF_TIME, ImageKey, Target, iso_utc, normalise_name
+from crawler.domain.models import ABSENT, END_OF_TIME, ImageKey, Target, iso_utc, normalise_name
+from crawler.domain.reissues import newest, successors, the_one
 from crawler.domain.rows import Gap, Knowledge, Reason, Stay
 
 WhereState = Literal["present", "withdrawn", "never", "unknown"]
@@ -74,8 +75,8 @@ class _Id:
 
     image_id: str
     first_from: datetime
-    #: Start of its last unbroken presence.
-    since: datetime
+    #: Start of its last stay, whatever it was called then.
+    present_since: datetime
     #: None while it is open.
     valid_to: datetime | None
     baseline: bool
@@ -139,13 +140,13 @@ def _ids(members: Sequence[Stay]) -> list[_Id]:
         _Id(
             image_id=image_id,
             first_from=own[0].valid_from,
-            since=_unbroken_since((stay.valid_from, stay.valid_to) for stay in own),
+            present_since=own[-1].present_since,
             valid_to=own[-1].valid_to,
             baseline=own[0].baseline,
         )
         for image_id, own in by_id.items()
     ]
-    return sorted(joined, key=lambda entry: (entry.since, entry.image_id))
+    return sorted(joined, key=lambda entry: (entry.present_since, entry.image_id))
 
 
 def _unbroken_since(spans: Iterable[tuple[datetime, datetime | None]]) -> datetime:
@@ -168,7 +169,7 @@ def _with_hold(
     at: datetime,
 ) -> Knowledge:
     """Give what is *known* of a target for the images of a *group*: a hold on all that are open makes them unknown."""
-    if known.reason in ("retired", "deselected"):
+    if known.reason in ABSENT:
         return known
     held_since: list[datetime] = []
     opened = [entry.image_id for entry in ids if entry.valid_to is None]
@@ -192,7 +193,9 @@ def _row(
     newer: Mapping[tuple[_Group, str], str],
 ) -> WhereRow:
     opened = [entry for entry in ids if entry.valid_to is None]
-    current = (opened or sorted(ids, key=lambda entry: (entry.valid_to or END_OF_TIME, entry.since)))[-1]
+    current = (newest(opened) or sorted(ids, key=lambda entry: (entry.valid_to or END_OF_TIME, entry.present_since)))[
+        -1
+    ]
     own_first = min(ids, key=lambda entry: entry.first_from)
     present_since = None
     if opened:
@@ -215,7 +218,7 @@ def _row(
         ),
         reason=known.reason,
         present_since=present_since,
-        id_since=current.since if opened else None,
+        id_since=current.present_since if opened else None,
         first_seen_at=own_first.first_from,
         baseline=own_first.baseline,
         lag=None if own_first.baseline else own_first.first_from - first[0],
@@ -258,17 +261,16 @@ def _first_seen(ids: Mapping[Target, Mapping[_Group, Sequence[_Id]]]) -> dict[_G
 
 
 def _successors(ids: Mapping[Target, Mapping[_Group, Sequence[_Id]]]) -> dict[tuple[_Group, str], str]:
-    """Give for each id the newest id that came after it at some target; two that came at once follow each other not."""
+    """Return for each id its successor: of those that it has at different targets, the one that came last."""
     newer: dict[tuple[_Group, str], tuple[datetime, str]] = {}
     for groups in ids.values():
         for group, entries in groups.items():
-            last = entries[-1]
-            if last.valid_to is not None:
-                continue
-            for entry in entries[:-1]:
-                if entry.since < last.since:
-                    place = (group, entry.image_id)
-                    newer[place] = max(newer.get(place, (last.since, last.image_id)), (last.since, last.image_id))
+            latest = newest([entry for entry in entries if entry.valid_to is None])
+            for entry in entries:
+                successor = the_one(successors(entry.present_since, latest))
+                if successor:
+                    came = (latest[0].present_since, successor)
+                    newer[group, entry.image_id] = max(newer.get((group, entry.image_id), came), came)
     return {place: image_id for place, (_, image_id) in newer.items()}
 
 

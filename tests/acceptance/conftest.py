@@ -49,12 +49,12 @@ def world() -> Iterator[tuple[str, int]]:
 
 @pytest.fixture
 def desk(played: Path, world: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
-    """Give a working folder with a configuration, the demo's history, and the files that the README speaks of."""
+    """Give a working folder with a configuration, the demo's history, and the files that the pages speak of."""
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(played, tmp_path / "crawler.db")
     (rules,) = (
         block
-        for block in re.findall(r"^```toml\n(.*?)^```", text_of(Path("README.md")), re.MULTILINE | re.DOTALL)
+        for block in re.findall(r"^```toml\n(.*?)^```", text_of(Path("docs/commands.md")), re.MULTILINE | re.DOTALL)
         if "[[require]]" in block
     )
     (tmp_path / "rules.toml").write_text(rules)

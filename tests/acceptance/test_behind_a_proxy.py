@@ -54,7 +54,7 @@ def test_first_mail_through_a_proxy(tmp_path: Path) -> None:
     home.mkdir()
     timeline = make_timeline(
         zones={"hk-02": {"uimage-old": "CentOS 7.6"}},
-        steps=[{"images": {"hk-02": {"uimage-new": "CentOS 7.6"}}}],
+        steps=[{"add": {"hk-02": {"uimage-new": "Ubuntu 24.04"}}}],
     )
     with (
         run_in_thread(timeline, EmulatorOptions(ssl_context=tls)) as cloud,
@@ -67,7 +67,7 @@ def test_first_mail_through_a_proxy(tmp_path: Path) -> None:
         server = f'host = "127.0.0.1", port = {mails.port}, security = "none"'
         script = script.replace('host = "mail.example.com"', server)
         line = bash(script, home, SSL_CERT_FILE=str(authority))
-        cloud.step = 1
+        cloud.step = 2
         bash(shlex.join(shlex.split(line)[5:]), home, SSL_CERT_FILE=str(authority))
 
     assert "uimage-new" in mails.mails[-1].text

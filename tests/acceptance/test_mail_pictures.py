@@ -46,10 +46,10 @@ hk-02  Ubuntu 20.04  uimage-vareox 已下架，请改用 uimage-x7zezb1gcv5  11-
 
 【已下架，无替代镜像】
 hk-02      Anolis 8.6    uimage-yjoh5a  11-23 13:00 至 19:00 之间
-th-bkk-01  CentOS 7.6    uimage-s2w523  11-22 19:00 至 11-23 01:00 之间；该可用区已无镜像；经 3 次运行确认
+th-bkk-01  CentOS 7.6    uimage-s2w523  11-22 19:00 至 11-23 01:00 之间；该可用区已无镜像；经 3 次巡检确认
 th-bkk-01  Ubuntu 20.04  uimage-qdhhdc  同上
 
-【未观测到】（本邮件对以下可用区不作任何判断）
+【未观测到】（本报告对以下可用区不作任何判断）
 kr-seoul-01  自 13:00 起  RetCode 150“service unavailable”（服务暂不可用，正在恢复）  3 个镜像状态未知
 
 19:00 观测到 23/24 个可用区。统计区间 11-22 19:00 至 11-23 19:00，Asia/Shanghai（UTC+8）。

@@ -58,6 +58,23 @@ def long_texts(zone: str) -> web.Response:
     return answer_json({"RetCode": 0, "ImageSet": records})
 
 
+def escapes(zone: str) -> web.Response:
+    """Give 4 MB of escapes after the name of what is searched for."""
+    return web.Response(body=b'{"RetCode":0,"ImageSet":[],"x":"%s"}' % ((b"signature" + b"\\u0061" * 40) * 16_000))
+
+
+def dashes(zone: str) -> web.Response:
+    """Give 4 MB of names that nearly end in a marker."""
+    names = (f"{'-' * 380}{n}" for n in range(9_000))
+    return answer_json({"RetCode": 0, "ImageSet": [{"ImageId": f"{zone}-{n}", "ImageName": n} for n in names]})
+
+
+def keys(zone: str) -> web.Response:
+    """Give one image with as many fields as an answer may have values, the last one first."""
+    fields = {"~": 1, **{f"{zone}-{n:05}": n for n in range(140_000)}}
+    return answer_json({"RetCode": 0, "ImageSet": [{"ImageId": zone, "Odd": fields}]})
+
+
 def run(folder: Path, answer: Callable[[str], web.Response]) -> Ended:
     """Run once over sixty zones that answer so."""
 
@@ -78,7 +95,7 @@ def run(folder: Path, answer: Callable[[str], web.Response]) -> Ended:
     return asyncio.run(serve())
 
 
-@pytest.mark.parametrize("answer", [bomb, too_many, as_many_as_are_read, long_texts])
+@pytest.mark.parametrize("answer", [bomb, too_many, as_many_as_are_read, long_texts, escapes, dashes, keys])
 def test_large_answers(tmp_path: Path, proven: Proven, answer: Callable[[str], web.Response]) -> None:
     """Sixty of them: at most 250 MB, over at most 5 s after the deadline, and no error."""
     ended = run(tmp_path, answer)

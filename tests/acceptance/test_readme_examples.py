@@ -19,6 +19,8 @@ STANDS_FOR = {
 #: environment has no keys, and the cloud's clock is not the one that this test gives the program.
 CODES = {
     "images --at 2026-06-01 --name 'Ubuntu*'": 8,
+    "images --zone hk-02 --at 2026-06-01": 8,
+    "init": 2,
     "diff 2026-06-01 now": 8,
     "runs show 42": 2,
     "report skip 12": 2,

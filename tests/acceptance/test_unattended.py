@@ -62,6 +62,23 @@ def test_silence(driver: Driver, cloud: EmulatorServer) -> None:
     assert "\n  Over: prod/" in ended
 
 
+def test_answer_that_is_not_believed(light: Driver) -> None:
+    """It is one condition, which ends: what it says besides is no news of its own."""
+    page = json.dumps({"RetCode": 0, "TotalCount": 9, "ImageSet": [{"ImageId": "uimage-sg-01", "Odd": 1}]})
+    faults: list[dict[str, Any]] = [{"zone": "sg-01", "action": "DescribeUK8SImage", "body": page}]
+    with run_in_thread(make_timeline(zones=ZONES, steps=[{"faults": faults}, {"faults": []}])) as cloud:
+        light.configure(account(cloud.url))
+        said: list[str] = []
+        for step in (1, 2, 2, 3, 3):
+            cloud.step = step
+            said.append(light.call("run", code=None).stderr)
+            light.now += timedelta(minutes=15)
+
+    assert [text.count("\n") for text in said] == [0, 2, 0, 2, 0], said
+    assert "\n  Began: prod/org-example/sg/sg-01/uk8s-image/default failed: it lists 1 of 9 records" in said[1]
+    assert "\n  Over: prod/org-example/sg/sg-01/uk8s-image/default: failed (defect)" in said[3]
+
+
 def test_refused_account(light: Driver) -> None:
     """Keys that are refused are told once, and once more when they work."""
     steps: list[dict[str, Any]] = [{"faults": [{"ret_code": 171}]}, {"faults": []}]

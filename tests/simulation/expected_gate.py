@@ -13,17 +13,17 @@ from tests.simulation.expected_knowledge import (
     STALE_AFTER,
     away_at,
     held_since,
-    key_of,
     last_good_at,
     name_of,
     newest,
     seen_by,
     successor,
+    successors,
 )
 from tests.simulation.expected_rows import Row, Selection, name_fits, pasts_of
-from tests.simulation.model import Key, Spot
+from tests.simulation.model import Spot
 from tests.simulation.oracle import Oracle
-from tests.simulation.past import Expected, Past, Span
+from tests.simulation.past import Past, Span
 
 Rule = Mapping[str, Any]
 
@@ -44,7 +44,6 @@ class _Place:
     spot: Spot
     past: Past
     now: datetime
-    changes: tuple[Expected, ...]
 
     @property
     def is_out(self) -> bool:
@@ -78,10 +77,7 @@ def expected_check(
     oracle: Oracle, rules: Iterable[Rule], selection: Selection, *, now: datetime
 ) -> tuple[int, list[Row]]:
     """Give the exit code and the rows."""
-    places = [
-        _Place(spot, past, now, tuple(change for change in oracle.changes if change.spot == spot))
-        for spot, past in pasts_of(oracle, selection).items()
-    ]
+    places = [_Place(spot, past, now) for spot, past in pasts_of(oracle, selection).items()]
     left_out = {spot.zone for spot in oracle.pasts} - {place.spot.zone for place in places}
     rows = [row for rule in rules for row in _rule_rows(rule, places, left_out)]
     bad = {row["outcome"] for row in rows} - {"ok", "superseded"}
@@ -198,35 +194,18 @@ def _pinned_at(rule: Rule, image_id: str, place: _Place) -> Verdict:
         return Verdict("never-seen", image_id)
     there = [span for span in spans if span.valid_to is None]
     if not there:
-        heir = _heir(place, max(spans, key=lambda span: span.valid_from))
-        return Verdict("re-issued" if heir else "missing", image_id, heir)
+        gone = max(spans, key=lambda span: span.valid_from)
+        heirs = successors(gone, place.open)
+        outcome = "missing" if not heirs else "re-issued" if len(heirs) == 1 else "ambiguous"
+        return Verdict(outcome, image_id, successor(gone, place.open))
     span = there[0]
     if place.is_held(span):
         return Verdict("unknown", image_id)
     newer, gpu = successor(span, place.open), span.stated.get("gpu")
+    is_superseded = bool(successors(span, place.open))
     had_gpu = any(one.stated.get("gpu") is True for one in spans)
     if gpu is False and (rule.get("gpu") or (rule.get("gpu") is None and had_gpu)):
         return Verdict("gpu-lost", image_id, newer)
     if gpu is None and rule.get("gpu"):
         return Verdict("unknown", image_id)
-    return Verdict("superseded" if newer else "ok", image_id, newer)
-
-
-def _heir(place: _Place, span: Span) -> str | None:
-    """Give what stands for a withdrawn image now: along its re-issues, else the newest that is open of its name."""
-    key, passed = span.key, {span.key}
-    while (heir := _counterpart(place, key)) is not None and heir not in passed:
-        there = [one for one in place.open if one.key == heir]
-        if there:
-            return successor(there[0], place.open) or heir.image_id
-        key = heir
-        passed.add(heir)
-    named = [s for s in place.open if s.key.image_set == span.key.image_set and key_of(s) == key_of(span) != ""]
-    last = newest(named)
-    return last[0].key.image_id if len(last) == 1 else None
-
-
-def _counterpart(place: _Place, key: Key) -> Key | None:
-    """Give what the last withdrawal of an image named as its re-issue."""
-    gone = [change for change in place.changes if change.key == key and change.event == "withdrawn"]
-    return Key(key.image_set, gone[-1].counterpart) if gone and gone[-1].counterpart else None
+    return Verdict("superseded" if is_superseded else "ok", image_id, newer)

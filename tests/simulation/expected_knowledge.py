@@ -124,10 +124,15 @@ def newest(spans: Iterable[Span]) -> list[Span]:
     return [span for span in every if span.since == max(one.since for one in every)]
 
 
-def successor(span: Span, valid: Iterable[Span]) -> str | None:
-    """Give the newest of those that came later under the same name; None when several came together."""
+def successors(span: Span, valid: Iterable[Span]) -> list[str]:
+    """Give the newest of those that came later under the same name; several where they came together."""
     if not key_of(span):
-        return None
+        return []
     same = [one for one in valid if one.key.image_set == span.key.image_set and key_of(one) == key_of(span)]
-    last = newest(one for one in same if one.since > span.since)
-    return last[0].key.image_id if len(last) == 1 else None
+    return [one.key.image_id for one in newest(one for one in same if one.since > span.since)]
+
+
+def successor(span: Span, valid: Iterable[Span]) -> str | None:
+    """Give what came last, later under the same name; None when several came together."""
+    last = successors(span, valid)
+    return last[0] if len(last) == 1 else None

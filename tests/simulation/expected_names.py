@@ -104,11 +104,8 @@ _Ends = dict[int, datetime | None]
 
 
 def _since_of(spans: Collection[Span]) -> datetime:
-    """Give the start of the last unbroken presence of one id under one name."""
-    since = max(spans, key=lambda span: span.valid_from).valid_from
-    while earlier := [span for span in spans if span.valid_to == since]:
-        since = earlier[0].valid_from
-    return since
+    """Give the start of the last unbroken presence of one id, under whatever name."""
+    return max(spans, key=lambda span: span.valid_from).since
 
 
 def _own(spans: list[Span], image_id: str) -> list[Span]:

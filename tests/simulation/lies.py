@@ -56,8 +56,8 @@ class Lie:
     has_sets: bool = True
     #: A set that is not even there.
     omitted: str = ""
-    #: One member is a set of another type, which is a record that cannot be read.
-    is_retyped: bool = False
+    #: One member is a set of another type, which counts as so many records that cannot be read.
+    retyped: int = 0
     is_of_another: bool = False
     is_shapeless: bool = False
     #: The zone whose number all records state.
@@ -86,7 +86,7 @@ class Lie:
             mark=self.mark,
             way=self.way,
             listed=self.records,
-            unreadable=broken + self.is_retyped,
+            unreadable=broken + self.retyped,
             excess=_excess(count, written),
             is_of_another=self.is_of_another,
             is_shapeless=self.is_shapeless,
@@ -257,7 +257,9 @@ def _retyped(rng: random.Random) -> Way:
         rows = _rows(model, zone)
         if not rows:
             return None
-        return Lie(mark="odd", members={"ImageSet": retype(rows)}, has_sets=False, is_retyped=True)
+        said = retype(rows)
+        records = len(rows) if isinstance(said, dict) else 1
+        return Lie(mark="odd", members={"ImageSet": said}, has_sets=False, retyped=records)
 
     return tell
 

@@ -217,11 +217,13 @@ class Oracle:
         waiting = frozenset().union(*(doubt.keys for doubt in past.open_doubts))
         partner = _counterparts(present, said.listed)
         is_shaken = bool(held) and not is_worse
+        usual = past.unreadable
         for doubt in past.open_doubts:
             if said.heard.unreadable > doubt.readable_from:
                 continue
             if doubt.is_unread and doubt.keys & lifted:
                 doubt.is_unread, is_shaken = False, True
+                usual = min(usual, doubt.readable_from)
                 continue
             doubt.confirmations += 1
             if doubt.is_unread or doubt.confirmations >= self._guard[0]:
@@ -230,6 +232,7 @@ class Oracle:
                     self._withdraw(spot, present[key], doubt.held_at, doubt.floor, partner)
             else:
                 is_shaken = True
+                usual = min(usual, doubt.readable_from)
         for key in sorted(present.keys() - said.listed.keys() - waiting - held):
             self._withdraw(spot, present[key], at, floor, partner)
         for key, stated in said.listed.items():
@@ -241,8 +244,8 @@ class Oracle:
                 self._change(spot, event, key, stated, at, floor, partner)
         if held:
             past.doubts.append(Doubt(held, at, floor, past.unreadable, is_unread=is_worse))
+        past.unreadable = usual if is_shaken else said.heard.unreadable
         if not is_shaken:
-            past.unreadable = said.heard.unreadable
             past.excess = past.excess if said.heard.excess is None else said.heard.excess
         return "held" if past.open_doubts else "ok"
 
@@ -263,7 +266,7 @@ class Oracle:
         partner = _counterparts(present, said.listed) if is_at_home else {}
         lost = frozenset(key for key in had - listed if partner.get(key) not in listed)
         is_much = lost == had or (len(lost) >= min_images and len(lost) >= ratio * len(had))
-        of_set = Counter(key.image_set for key in had)
+        of_set = Counter(key.image_set for key in present)
         emptied = {key.image_set for key in lost} - {key.image_set for key in listed}
         doubted = lost if is_much or any(of_set[name] >= min_images for name in emptied) else frozenset()
         if said.heard.unreadable > past.unreadable:

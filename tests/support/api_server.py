@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+
+from crawler.emulator.server import close_connections, stop_accepting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,25 @@ class Arrival:
         return self.params.get("Region", "")
 
 
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def listening(serve: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Answer HTTP with *serve* on a free port of loopback, which is yielded; no connection outlives the block."""
+    runner = web.ServerRunner(web.Server(serve, access_log=None), shutdown_timeout=0.1)
+    await runner.setup()
+    sock = socket.create_server(("127.0.0.1", 0))
+    await web.SockSite(runner, sock, ssl_context=tls).start()
+    try:
+        yield sock.getsockname()[1]
+    finally:
+        await stop_accepting(sock)
+        assert runner.server is not None
+        await close_connections(runner.server)
+        await runner.cleanup()
+
+
 Responder = Callable[[Arrival], Awaitable[web.StreamResponse] | web.StreamResponse | Mapping[str, Any]]
 
 
@@ -46,22 +70,17 @@ class ApiServer:
     url: str = ""
     in_flight: int = 0
     most_in_flight: int = 0
-    _runner: web.ServerRunner | None = None
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def __aenter__(self) -> Self:
         """Start serving on a free port."""
-        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}/"
+        port = await self._stack.enter_async_context(listening(self._serve))
+        self.url = f"http://127.0.0.1:{port}/"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop serving."""
-        assert self._runner is not None
-        await self._runner.cleanup()
+        await self._stack.aclose()
 
     @property
     def connections(self) -> int:

@@ -18,6 +18,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.support.api_server import listening
+
 #: A path that is as secret as the paths of such services are.
 PATH = "/hook/secret-path-51c2"
 
@@ -82,14 +84,9 @@ def hook_server(tls: ssl.SSLContext | None = None) -> Iterator[HookServer]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        runner = web.ServerRunner(web.Server(server.serve, access_log=None), shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-        await site.start()
-        server.port = runner.addresses[0][1]
-        ready.set()
-        await over.wait()
-        await runner.cleanup()
+        async with listening(server.serve, tls) as server.port:
+            ready.set()
+            await over.wait()
 
     def work() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -41,8 +41,8 @@ def main(weight: str) -> None:
     """Take orders until stdin closes."""
     import crawler.cli.app
     import crawler.cli.run
-    import crawler.config
-    import crawler.db.locks
+    import crawler.config.loader
+    import crawler.db.locks.file
 
     if weight != "light":
         import psycopg  # noqa: F401

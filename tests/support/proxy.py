@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from crawler.emulator.server import stop_accepting
+
 
 def port_of(url: str) -> int:
     """Give the port in *url*."""
@@ -124,6 +126,7 @@ def forward_proxy(*, names: Mapping[str, int] | None = None, login: str = "") ->
         proxy.port = server.sockets[0].getsockname()[1]
         ready.set()
         await over.wait()
+        await stop_accepting(*server.sockets)
         server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from crawler.domain.models import Target
-from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow
+from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow, Stay
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.models import DigestFacts
 from crawler.queries import changes as queries_changes
-from crawler.queries import images, status
+from crawler.queries import images, lookup, status
 from crawler.queries import runs as queries_runs
 from crawler.queries.holds import holds
 
@@ -51,6 +51,7 @@ class Story:
         self.holds: list[HoldRow] = []
         self.images: list[ImageRow] = []
         self.withdrawals: list[ChangeRow] = []
+        self.stays: list[Stay] = []
         self.gpu: dict[tuple[str, str], bool | None] = {}
         self.project_names: dict[tuple[str, str], str] = {}
 
@@ -98,6 +99,12 @@ class Story:
         self.changes.append(row)
         if event == "withdrawn":
             self.withdrawals.append(row)
+            self.stays.append(
+                Stay(
+                    target=row.target, image_set="ImageSet", image_id=image_id or "", attributes={"image_name": name},
+                    valid_from=at(0), valid_to=row.observed_at, present_since=at(0), baseline=True,
+                )
+            )  # fmt: skip
         return row
 
     def image(self, image_id: str, name: str = "Ubuntu 22.04", *, where: Target | str = "zone-01", **more: Any) -> None:
@@ -131,6 +138,7 @@ class Story:
             holds=tuple(self.holds),
             images=tuple(self.images),
             withdrawals=tuple(self.withdrawals),
+            stays=tuple(self.stays),
             gpu=self.gpu,
             project_names=self.project_names,
             **more,
@@ -161,4 +169,5 @@ def facts_of(conn: Connection, *, now: datetime, stale_after: timedelta = timede
         holds=tuple(holds(conn)),
         images=tuple(images.images(conn, None, now=now, stale_after=stale_after, include_retired=True)),
         withdrawals=tuple(row for row in changes if row.event == "withdrawn"),
+        stays=tuple(lookup.stays_of(conn, {row.image_id for row in changes if row.image_id})),
     )

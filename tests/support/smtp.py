@@ -24,6 +24,8 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from crawler.emulator.server import stop_accepting
+
 HANG_UP = "hang up"
 #: Nothing more is said until the server ends.
 SILENCE = "silence"
@@ -171,6 +173,7 @@ def mail_server(
             server.port = listening.sockets[0].getsockname()[1]
             ready.set()
             await over.wait()
+            await stop_accepting(*listening.sockets)
             listening.close()
             for protocol in protocols:
                 _hang_up(protocol)

@@ -21,6 +21,7 @@ from typing import Literal, NoReturn
 
 import aiosmtplib
 
+from crawler.client.redaction import Redaction
 from crawler.notifications.channels.base import Letter, Refusal, Scope, TransportError, one_line
 from crawler.notifications.channels.mime import compose
 from crawler.notifications.models import Digest
@@ -199,14 +200,10 @@ def _said(options: SmtpOptions, code: int, message: str) -> str:
 
 
 def _clean(options: SmtpOptions, text: str) -> str:
-    """Give what the server said without what we told it in confidence, should it repeat that."""
-    line = one_line(text)
-    if options.password and len(options.password) >= _SECRET_LENGTH:
-        user, secret = (options.username or "").encode(), options.password.encode()
-        forms = [
-            options.password,
-            *(base64.b64encode(form).decode() for form in (secret, b"\0" + user + b"\0" + secret)),
-        ]
-        for form in sorted(forms, key=len, reverse=True):  # one may be part of another
-            line = line.replace(form, "********")
-    return line
+    """Return what the server said without what we told it in confidence, should it repeat that."""
+    password = options.password or ""
+    if len(password) >= _SECRET_LENGTH:
+        sent = (password, f"\0{options.username or ''}\0{password}")
+        forms = [password, *(base64.b64encode(form.encode()).decode() for form in sent)]
+        text = Redaction(forms, shortest=_SECRET_LENGTH).text(text)
+    return one_line(text)  # last, for it may cut a secret

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from crawler.client.redaction import Redaction
 from crawler.notifications.channels.base import Letter, Scope, one_line
 from crawler.notifications.channels.http import (
     LIMITS,
@@ -42,8 +43,6 @@ _ENVELOPE = 200
 _PASSING = frozenset({11232, 99991400})
 #: The robot has no objection to us, but to this very card.
 _ABOUT_THE_CARD = frozenset({9499, 11246, 230099})
-#: Shorter parts of an address are no secret.
-_SECRET_LENGTH = 8
 _COLORS: dict[Tone, str] = {"alarm": "red", "bad": "red", "warn": "orange", "good": "green", "plain": "blue"}
 #: What means something in the card's markdown, as the entity that shows it; a colon would begin an emoji or a link.
 _SPECIAL = re.compile(r"[&<>*_~\[\]()#`\\!$|]|:(?![\s\d]|$)")
@@ -76,9 +75,9 @@ class FeishuChannel(HttpChannel):
             message = {"timestamp": timestamp, "sign": signature(timestamp, self.options.secret), **message}
         return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(), {}
 
-    def check(self, answer: Answer) -> None:
+    def check(self, answer: Answer, sent: bytes) -> None:
         """Raise TransportError unless the robot says `code` 0."""
-        _judge(answer, self.options)
+        _judge(answer, self.options, json.loads(sent).get("sign", ""))
 
 
 def signature(timestamp: str, secret: str) -> str:
@@ -91,7 +90,7 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(lambda found: f"&#{ord(found.group())};", text)
 
 
-def _judge(answer: Answer, options: HookOptions) -> None:
+def _judge(answer: Answer, options: HookOptions, sign: str) -> None:
     document = answer.document()
     code = document.get("code")
     if not isinstance(code, int) or isinstance(code, bool):
@@ -99,7 +98,7 @@ def _judge(answer: Answer, options: HookOptions) -> None:
         raise failure(f"{options.name} did not say whether it took the card", permanent=False)
     if code == 0:
         return refuse(answer, options)
-    said = _clean(str(document.get("msg") or ""), options)
+    said = _clean(str(document.get("msg") or ""), options, sign)
     scope: Scope = "message" if code in _ABOUT_THE_CARD else "recipient"
     is_passing = code in _PASSING or answer.status in (408, 429) or answer.status >= 500
     raise failure(
@@ -107,13 +106,10 @@ def _judge(answer: Answer, options: HookOptions) -> None:
     )
 
 
-def _clean(text: str, options: HookOptions) -> str:
-    """Give what the robot said without what is secret, should it repeat that."""
-    line = one_line(text)
-    inside = [part for part in re.split(r"[/?&=#]", options.url.partition("://")[2])[1:] if len(part) >= _SECRET_LENGTH]
-    for form in sorted({options.url, options.secret or options.url, *inside}, key=len, reverse=True):
-        line = line.replace(form, "********")
-    return line
+def _clean(text: str, options: HookOptions, sign: str) -> str:
+    """Return what the robot said without what is secret, should it repeat that, nor the *sign* it was sent."""
+    inside = re.split(r"[/?&=#]", options.url.partition("://")[2])[1:]
+    return one_line(Redaction([*inside, options.secret or ""]).text(text, sign))
 
 
 # --- the card --------------------------------------------------------------------------------------------------------

@@ -92,8 +92,8 @@ class HttpChannel(ABC):
     def request(self, content: bytes) -> tuple[bytes, Mapping[str, str]]:
         """Return the body and the headers that carry a letter, signed now."""
 
-    def check(self, answer: Answer) -> None:
-        """Raise TransportError unless *answer* says that the letter was taken."""
+    def check(self, answer: Answer, sent: bytes) -> None:
+        """Raise TransportError unless *answer* says that the body *sent* was taken."""
         refuse(answer, self.options)
 
     def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class HttpSession:
     async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
         """POST a letter; raises TransportError when it was not taken."""
         body, headers = self._channel.request(content)
-        self._channel.check(await post(self._http, self._channel.options, body, headers))
+        self._channel.check(await post(self._http, self._channel.options, body, headers), body)
         return {}
 
 

@@ -39,7 +39,9 @@ ENGLISH = Words(
     introduction="WHAT THIS REPORT WATCHES",
     pin={
         "withdrawn": "{id} is gone. {advice}",
+        "ambiguous": "{id} is gone. {successor} came together: nothing tells which to use",
         "reissued": "{id} is gone. Use {successor}",
+        "gpu_lost": "{id} no longer takes a GPU",
         "retired": "{id}: the cloud no longer lists this zone",
         "held": "{id} is not listed any more; not believed until later runs confirm it",
         "unobserved": "{id}: the zone is not observed {since}",
@@ -51,7 +53,9 @@ ENGLISH = Words(
     pin_no_successor="There is no successor",
     pin_subject={
         "withdrawn": "Pinned image gone in {zone}",
+        "ambiguous": "Pinned image gone in {zone}, several came instead",
         "reissued": "Pinned image gone in {zone}, use {successor}",
+        "gpu_lost": "Pinned image lost its GPU in {zone}",
         "retired": "Pinned image in a closed zone, {zone}",
         "held": "Pinned image perhaps gone in {zone}",
         "unobserved": "Pinned image not observable in {zone}",

@@ -94,7 +94,7 @@ class Writer:
         what = spans(
             words.pin[line.state],
             id=_id(line.pin.image_id),
-            successor=Span(plain(line.successor or ""), "strong"),
+            successor=Span(plain(line.successor or " / ".join(line.candidates)), "strong"),
             advice=words.pin_no_successor,
             since=words.since.format(since=dates.at(since)) if since else "",
             seen=dates.at(line.last_seen_at) if line.last_seen_at else "",

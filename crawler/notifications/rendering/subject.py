@@ -42,7 +42,7 @@ def _pins(digest: Digest, writer: Writer) -> str:
     said = spans(
         words.pin_subject[worst.state],
         zone=writer.zone(worst.account, worst.pin.zone),
-        successor=plain(worst.successor or ""),
+        successor=plain(worst.successor or " / ".join(worst.candidates)),
     )
     others = len(digest.pins) - 1
     return words.subject_comma.join([flat(said), *([words.more_pins.of(others)] if others else [])])

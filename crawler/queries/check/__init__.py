@@ -36,7 +36,6 @@ class Check:
         self._index = Index(status, images, now, stale_after, zone)
         self._zones: dict[tuple[str, ...], list[str]] = {}
         self._keys: dict[str, Collection[str]] = {}
-        self._asked: set[str] = set()
 
     def past(self, names: Iterable[str] = ()) -> Past:
         """
@@ -47,29 +46,24 @@ class Check:
         for name in names:
             self._index.key_of(name)
         self._keys.clear()
-        self._asked = {rule.image_id for rule in self.rules if isinstance(rule, Pin)}
         missing: set[str] = set()
         for rule in self.rules:
             if isinstance(rule, Require):
                 keys = self._keys_of(rule)
                 if any(not self._is_listed(keys, target) for _, target in self._targets(rule)):
                     missing.update(keys)
-        return Past(image_ids=frozenset(self._asked), name_keys=frozenset(missing))
+        pinned = frozenset(rule.image_id for rule in self.rules if isinstance(rule, Pin))
+        return Past(image_ids=pinned, name_keys=frozenset(missing))
 
     def learn(
-        self, stays: Iterable[Stay], withdrawals: Iterable[ChangeRow], listed: Iterable[tuple[Target, str]] = ()
-    ) -> Past | None:
+        self, stays: Iterable[Stay], withdrawals: Iterable[ChangeRow], listed: Iterable[tuple[Target, str]]
+    ) -> None:
         """
-        Take the past that was asked for; give what has to be known besides (re-issues of re-issues), or None.
+        Take the past that was asked for.
 
         *stays* and *withdrawals* of the images asked for, and the targets that *listed* each name asked for.
         """
-        changes = list(withdrawals)
-        self._index.learn(stays, changes, listed)
-        more = {change.counterpart for change in changes if change.counterpart} - self._asked
-        more = {image_id for image_id in more if image_id not in self._index.open_by_id}
-        self._asked |= more
-        return Past(image_ids=frozenset(more), name_keys=frozenset()) if more else None
+        self._index.learn(stays, withdrawals, listed)
 
     def judge(self) -> Iterator[CheckRow]:
         """Give the rows, rule by rule, zone by zone."""
@@ -126,7 +120,7 @@ class Check:
         return any(target in self._index.open_by_key.get(key, ()) for key in keys)
 
     def _is_out(self, target: Target) -> bool:
-        return self._index.is_absent(target) or self._index.is_closed(target)
+        return not self._index.status[target].is_live
 
     # --- pinned ids --------------------------------------------------------------------------------------------------
 
@@ -188,10 +182,10 @@ def _rows(
     rule: Require | Pin, zone: str, targets: Sequence[Target], judge: Callable[[Target], Verdict]
 ) -> Iterator[CheckRow]:
     """Judge a rule at the targets of one zone; those that agree share a row."""
-    groups: dict[tuple[str, str | None, str | None], tuple[Verdict, list[Target]]] = {}
+    groups: dict[tuple[object, ...], tuple[Verdict, list[Target]]] = {}
     for target in targets:
         verdict = judge(target)
-        key = (verdict.outcome, verdict.image_id, verdict.successor)
+        key = (verdict.outcome, verdict.image_id, verdict.successor, verdict.several)
         groups.setdefault(key, (verdict, []))[1].append(target)
     for verdict, where in groups.values():
         row = CheckRow(

@@ -20,8 +20,10 @@ from crawler.queries.check.rules import Pin, Scope
 _ZONE_KEYS = ("availability_zone", "zone")
 _SEPARATOR = re.compile(r"[\s,;]+")
 _IMAGE_ID = re.compile(r"u?image-\w+|bsi-\w+", re.IGNORECASE)
+#: What an id looks like, whoever gave it; in a list of ids nothing else is taken for one.
+_LIKE_AN_ID = re.compile(r"[A-Za-z0-9][\w.]*(?:-[\w.]+)+", re.ASCII)
 #: What the types of the provider's resources, and the names of its Packer builders, begin with.
-_OURS = "ucloud"
+_OURS = ("ucloud_", "ucloud-")
 #: What the ids of images begin with that somebody made: those that a post-processor imports for another builder.
 _OWN_IMAGE = "uimage-"
 #: What `terraform output -json` says of an output.
@@ -35,17 +37,24 @@ def read_pins(text: str, source: str) -> list[Pin]:
     Raises ConfigurationError with every line that is none, which it does not quote: anything may stand there.
     EmptySelection when no id is found at all.
     """
+    is_list = True
     stripped = text.strip().removeprefix("\ufeff")
     if stripped.startswith(("{", "[")):
         try:
-            found = list(_from_json(json.loads(stripped), source))
+            document = json.loads(stripped)
+            is_list = isinstance(document, list) and all(isinstance(element, str) for element in document)
+            found = list(_from_json(document, source))
         except ValueError as exc:
             raise ConfigurationError(source, [f"is no JSON: {exc}"]) from None
         except RecursionError:
             raise ConfigurationError(source, ["is nested too deeply"]) from None
     else:
         found = _from_lines(text, source)
-    unreadable = [pin for pin in found if not f"{pin.zone or ''}{pin.image_id}".isprintable()]
+    unreadable = [
+        pin
+        for pin in found
+        if not f"{pin.zone or ''}{pin.image_id}".isprintable() or (is_list and not _LIKE_AN_ID.fullmatch(pin.image_id))
+    ]
     if unreadable:
         raise ConfigurationError(source, [f"{pin.source}: what stands there is no image id" for pin in unreadable])
     if not found:
@@ -96,8 +105,8 @@ def _from_json(document: Any, source: str) -> Iterator[Pin]:
     if isinstance(document, list) and all(isinstance(element, str) for element in document):
         yield from (Pin(image_id=image_id, source=source) for image_id in document if image_id)
         return
-    if isinstance(document, Mapping) and isinstance(document.get("planned_values"), Mapping):
-        document = document["planned_values"]  # of a Terraform plan: what will be there after it
+    if isinstance(document, Mapping) and document.keys() & {"planned_values", "resource_changes"}:
+        document = document.get("planned_values")  # of a Terraform plan: what will be there after it
     yield from _search(document, zone=None, name=source, source=source)
 
 

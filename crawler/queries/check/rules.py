@@ -11,11 +11,13 @@ from crawler.errors import ExitCode
 
 #: How a rule turned out in one zone.
 CheckOutcome = Literal[
-    "ok", "superseded", "re-issued", "missing", "never-seen", "gpu-lost", "not-asked", "unknown", "stale"
-]
+    "ok", "superseded", "re-issued", "ambiguous", "missing", "never-seen", "gpu-lost", "not-asked", "unknown",
+    "stale",
+]  # fmt: skip
 
 OUTCOMES: tuple[CheckOutcome, ...] = (
-    "ok", "superseded", "re-issued", "missing", "never-seen", "gpu-lost", "not-asked", "unknown", "stale",
+    "ok", "superseded", "re-issued", "ambiguous", "missing", "never-seen", "gpu-lost", "not-asked", "unknown",
+    "stale",
 )  # fmt: skip
 _GOOD = frozenset({"ok", "superseded"})
 _NOT_KNOWN = frozenset({"not-asked", "unknown", "stale"})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,35 @@ def test_what_is_no_text(story: tuple[str, Diary], content: bytes, said: str) ->
     """Whatever comes in is judged or refused in a sentence; nothing of it reaches the database unread."""
     url, diary = story
     assert said in call("--database", url, "check", "-", stdin=content, now=diary.now, code=2).stderr
+
+
+def test_what_is_no_file(story: tuple[str, Diary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that nobody writes to, a folder or an endless device in place of ids is said, and never waited for."""
+    url, diary = story
+    monkeypatch.setattr(import_module("crawler.cli.check"), "_LARGEST", 2**20)
+    os.mkfifo(tmp_path / "pipe")
+    assert (
+        "- is larger than 1 MB."
+        in call("--database", url, "check", "-", stdin=b"#" * (2**20 + 1), now=diary.now, code=2).stderr
+    )
+    for name, said in (
+        (tmp_path / "pipe", "is a pipe from which nothing came."),
+        (tmp_path, "cannot be read: Is a directory."),
+        ("/dev/zero", "is larger than 1 MB."),
+        ("x" * 300, "cannot be read: File name too long."),
+    ):
+        stderr = call("--database", url, "check", name, now=diary.now, code=2).stderr
+        assert stderr == f"Error: {name} {said}\n"
+
+
+def test_ids_through_a_pipe(story: tuple[str, Diary], tmp_path: Path) -> None:
+    """What a tool writes into a pipe, as in `check <(…)`, is read to its end."""
+    url, diary = story
+    reading, writing = os.pipe()
+    os.write(writing, b"hk-02 uimage-c\n")
+    os.close(writing)
+    call("--database", url, "check", f"/dev/fd/{reading}", now=diary.now)
+    os.close(reading)
 
 
 @pytest.mark.parametrize("name", ["-", "policy.txt", "POLICY.TOML"])

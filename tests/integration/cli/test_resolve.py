@@ -15,6 +15,7 @@ import pytest
 from click.testing import Result
 from sqlalchemy import Engine
 
+from crawler.cli.resolve import read_query
 from crawler.db.engine import read
 from crawler.errors import CrawlerError
 from crawler.queries import images as queries_images
@@ -144,6 +145,16 @@ def test_harmless(engine: Engine, database_url: str, shape: str) -> None:
 
 
 QUERY = {"zone": "hk-02", "project": "org-x", "name": "Ubuntu 20.04"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_query_with_a_mark(encoding: str) -> None:
+    """A byte order mark tells how the query is written."""
+    reading, writing = os.pipe()
+    os.write(writing, json.dumps(QUERY).encode(encoding))
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
+        assert read_query(stdin, 10) == QUERY
 
 
 def test_terraform_query(url: str) -> None:

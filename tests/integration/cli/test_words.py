@@ -123,6 +123,7 @@ def test_re_issued(diary: Diary, database_url: str) -> None:
     ask = ("--database", database_url, "changes", "--event")
     (row,) = rows(*ask, "re-issued", now=diary.now)
     assert (row["event"], row["image_id"], row["counterpart"]) == ("withdrawn", "b", "d")
+    assert ids(rows(*ask, "RE-Issued", now=diary.now)) == {"b"}, "mails write it in capitals"
     assert ids(rows(*ask, "withdrawn", now=diary.now)) == {"b", "c"}
     assert ids(rows(*ask, "re-issued", "--event", "appeared", now=diary.now)) == {"b", "d"}
     assert [change.image_id for change in History(database_url).changes(events="re-issued")] == ["b"]

@@ -9,7 +9,7 @@ import ssl
 import traceback
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -247,22 +247,33 @@ async def test_packed(encoding: str) -> None:
                 await call(client, "Large")
 
 
-async def test_one_large_answer_at_a_time() -> None:
-    """Of large answers an account holds one until it is handed on; small ones pass meanwhile."""
+async def test_few_large_answers_at_a_time() -> None:
+    """One large answer that never ends keeps no other away; of more than a few the next waits, and small ones pass."""
     body = b"x" * (api_module.LARGE_BODY_BYTES + 1)
+    ends = asyncio.Event()
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield body
+        await ends.wait()
 
     async def respond(arrival: Arrival) -> web.StreamResponse:
-        return web.Response(body=body if arrival.action == "Large" else b"{}")
+        return web.Response(body={"Endless": stalled(), "Large": body}.get(arrival.action, b"{}"))
 
     async with ApiServer(respond) as server, client_of(server.url) as client:
         brake = Brake(monotonic=client.timing.monotonic)
-        with client.room() as room:
-            first = await client.attempt(client.form("Large"), brake, room=room)
-            second = asyncio.create_task(call(client, "Large"))
+        endless = asyncio.create_task(call(client, "Endless"))
+        with ExitStack() as stack:
+            for _ in range(api_module.LARGE_AT_ONCE - 1):
+                room = stack.enter_context(client.room())
+                answer = await client.attempt(client.form("Large"), brake, room=room)
+                assert answer.body == body
+            last = asyncio.create_task(call(client, "Large"))
             assert (await call(client, "Small")).body == b"{}"
-            done, _ = await asyncio.wait([second], timeout=0.2)
+            done, _ = await asyncio.wait([last, endless], timeout=0.2)
             assert not done
-        assert (await second).body == first.body == body
+        assert (await last).body == body
+        ends.set()
+        assert (await endless).body == body
 
 
 async def hang(_: Arrival) -> web.StreamResponse:

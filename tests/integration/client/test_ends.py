@@ -123,8 +123,8 @@ async def test_broken_ask() -> None:
     assert len(it.results.replies) == 5
     assert it.results.classes == {"failed defect": 2}
     said = {failure.target.zone: failure.message for failure in it.results.failures}
-    assert re.fullmatch(r"something was raised that nobody foresaw: TypeError in fetch/signing\.py:\d+", said["x"])
-    assert re.fullmatch(r".*: KeyError in fetch/fetcher\.py:\d+", said[unknown.zone])
+    assert re.fullmatch(r"something was raised that nobody foresaw: TypeError in client/signing\.py:\d+", said["x"])
+    assert re.fullmatch(r".*: KeyError in client/fetcher\.py:\d+", said[unknown.zone])
     assert [failure.reply for failure in it.results.failures] == [None, None]
 
 

@@ -112,9 +112,9 @@ def world(engine: Engine, database_url: str) -> Iterator[World]:
 #: Answers that are none to the question, or not understood, each with what the status says.
 DOUBTED: Mapping[str, tuple[Document, str]] = {
     "renamed id": (listing(*map(without_id, "abcd")), "none of its 4 records could be read"),
-    "wrapped set": (listing() | {"ImageSet": {"Items": images()}}, "none of its 1 records"),
-    "objects by id": (listing() | {"ImageSet": {row["ImageId"]: row for row in images()}}, "none of its 1 records"),
-    "set as a text": (listing() | {"ImageSet": json.dumps(images())}, "none of its 1 records"),
+    "wrapped set": (listing() | {"ImageSet": {"Items": images()}}, "none of its 4 records"),
+    "objects by id": (listing() | {"ImageSet": {row["ImageId"]: row for row in images()}}, "none of its 4 records"),
+    "set as a text": (listing() | {"ImageSet": json.dumps(images())}, "none of its 4 records"),
     "set renamed": ({"RetCode": 0, "Images": images()}, "objects under Images"),
     "deep in another member": ({"RetCode": 0, "Data": {"Page": {"Rows": images()}}}, "objects under Data"),
     "list of projects": (
@@ -124,11 +124,17 @@ DOUBTED: Mapping[str, tuple[Document, str]] = {
     "list of projects without Action": ({"RetCode": 0, "ProjectSet": [{"ProjectId": "x"}]}, "objects under ProjectSet"),
     "empty, of another action": (listing(Action="GetRegion"), "its Action is GetRegion,"),
     "same list, of another action": (listing(*images(), Action="DescribeImageResponse"), "its Action is DescribeImage"),
+    "an object as Action": (listing(*images("a"), Action={"Name": "GetRegion"}), "its Action is {'Name': 'GetRegion'}"),
     "another zone's records": (listing(*images(zone="hk-01")), "each of its 4 records states the ZoneId of another"),
     "another zone named": (listing(*images("a"), Zone="HK-01"), "about another Zone: HK-01, not hk-02"),
     "another region named": (listing(*images("a"), region="sg"), "about another Region: sg, not hk"),
     "another project named": (listing(*images("a"), ProjectId="org-b/x"), "about another ProjectId: org-b/x, not org-"),
+    "another zone in a list": (listing(*images("a"), Zone=["hk-01"]), "about another Zone: hk-01, not hk-02"),
+    "a text in another member": ({"RetCode": 0, "Data": json.dumps({"ImageSet": images()})}, "objects under Data"),
+    "records as texts": ({"RetCode": 0, "Data": [json.dumps(row) for row in images()]}, "objects under Data"),
     "page of a longer list": (listing(*images("abc"), TotalCount=4), "it lists 3 of 4 records"),
+    "page by a count of an odd type": (listing(*images("abc"), TotalCount="4.0"), "it lists 3 of 4 records"),
+    "page by a count beyond 64 bits": (listing(*images("abc"), TotalCount="9" * 40), "it lists 3 of 922337203685477"),
     "page by the set's count": (listing(*images("abc"), ImageSetCount="4"), "it lists 3 of 4 records"),
 }  # fmt: skip
 
@@ -184,6 +190,10 @@ def test_the_answer_is_kept_and_shown(world: World) -> None:
     assert (found["zone"], found["answer"]["document"]) == (HERE, document)
     assert sentence in found["message"]
     assert '"ProjectId": "x"' in explained()
+    for also in (f"prod/ORG-Example/HK/{HERE.upper()}/uk8s-image/default", name.replace("org-example", "Default")):
+        assert call("--database", world.database, "explain", also).output == explained(), "places in any case"
+    for none in (f"PROD{name[4:]}", name.replace("/hk/", "/*/"), f"{name}/x", name[:-1]):
+        call("--database", world.database, "explain", none, code=2)
     with read(world.engine) as conn:
         assert conn.execute(select(func.count(RunException.payload_id))).scalar_one() == 1, "kept once"
     world.run(last)
@@ -200,6 +210,7 @@ def test_a_single_odd_answer_is_asked_again(world: World) -> None:
     document, _ = DOUBTED["page of a longer list"]
     result = world.run(document, attempts=[1])
     assert (world.status.outcome, result.exit_code, result.summary.failures) == ("ok", 0, ())
+    assert result.summary.notices == ()
 
 
 EVERYDAY: Mapping[str, Callable[[str], Document]] = {
@@ -218,6 +229,7 @@ EVERYDAY: Mapping[str, Callable[[str], Document]] = {
     "the asked Action": lambda now: listing(*images(now), Action="DescribeUK8SImage"),
     "no ZoneId": lambda now: listing(*({**row, "ZoneId": None} for row in images(now))),
     "custom sets as ids": lambda now: listing(*images(now), CustomImageSet=["hk-02-x", "hk-02-y"]),
+    "blanks around ids": lambda now: listing(*({**row, "ImageId": f" {row['ImageId']}\n"} for row in images(now))),
     "one custom record": lambda now: listing(*images(now), CustomImageSet="hk-02-x", PHostImageSet=record("z")),
     "echoes": lambda now: listing(*images(now), Region="HK", Zone="Hk-02", ProjectId="org-example/sub"),
     "empty echoes": lambda now: listing(*images(now), Region="", Zone=None, ProjectId=""),
@@ -271,6 +283,55 @@ def test_an_unreadable_record_keeps_its_image(world: World) -> None:
     assert world.outcome(listing(*images("bcd"))) == "ok"
     assert [(hold.status, hold.waits_for) for hold in world.holds] == [("dissolved", "readable")]
     assert world.withdrawn == ["a"]
+
+
+def unread(letters: str, count: int) -> Document:
+    """Give an answer that lists these images, and as many records without an id."""
+    return listing(*images(letters), *(without_id(f"x{number}") for number in range(count)))
+
+
+@pytest.mark.parametrize(
+    ("said", "outcomes"),
+    [
+        # readable again: doubted as a whole, and from then on as readable as before
+        ([("ab", 6), ("ab", 0), ("a", 1), ("a", 1), ("a", 1)], ["held"] * 5),
+        ([("a", 7), ("a", 0), ("", 1), ("", 1), ("", 1)], ["held", "held", *["failed"] * 3]),
+        # the same where the doubt was there before
+        ([("a", 0), ("a", 7), ("a", 0), ("", 1), ("", 1)], ["held", "held", "held", "failed", "failed"]),
+    ],
+)
+def test_the_measure_while_an_answer_is_doubted(world: World, said: list[tuple[str, int]], outcomes: list[str]) -> None:
+    """It is what the good answer before the hold left unread, not an unreadable one since."""
+    world.run(unread("abcdefgh", 0))
+    assert [world.outcome(unread(*answer)) for answer in said] == outcomes
+    assert world.withdrawn == []
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"Items": images()},
+        {row["ImageId"]: row for row in images()},
+        json.dumps(images()),
+        json.dumps({"Items": images()}),
+        [images()],
+        [images("ab"), images("cd")],
+    ],
+)
+def test_a_wrapped_set_beside_a_usual_oddity(world: World, wrapped: Any) -> None:
+    """A target of which one record was never readable does not take a whole wrapped set for that record."""
+    assert [world.outcome(unread("abcd", 1)) for _ in range(2)] == ["ok", "ok"]
+    assert [world.outcome(listing() | {"ImageSet": wrapped}) for _ in range(4)] == ["failed"] * 4
+    assert world.outcome(unread("bcd", 1)) == "ok a"
+
+
+def test_a_set_of_which_one_image_waits(world: World) -> None:
+    """A set that held two images empties when the second goes too, though the first waits already."""
+    world.run(listing(*images("abcdefgh"), CustomImageSet=["hk-02-x", "hk-02-y"]))
+    odd = without_id("y")
+    assert world.outcome(listing(*images("abcdefgh"), CustomImageSet=["hk-02-x", odd])) == "held"
+    emptied = listing(*images("abcdefgh"), CustomImageSet=[odd])
+    assert [world.outcome(emptied) for _ in range(4)] == ["held", "held", "held x", "held"]
 
 
 def test_what_a_hold_waits_for_is_listed(world: World) -> None:

@@ -103,7 +103,9 @@ def test_what_a_good_answer_left_unread_is_remembered(engine: Engine) -> None:
 
     diary = Diary(engine)
     found = []
-    for images, unread, total in ((GOOD, 0, 6), (GOOD, 1, 7), (GOOD, 2, 4), (LOSS, 3, 4), (GOOD, 0, 0)):
+    # The third counts fewer than it lists, which says nothing about how many there should be.
+    said = ((GOOD, 0, 6), (GOOD, 1, 7), (GOOD, 1, 3), (GOOD, 2, 6), (LOSS, 3, 5), (GOOD, 0, 4))
+    for images, unread, total in said:
         play(diary, [answer(images, unread, total)] * (1 if images is GOOD else 2))
         found.append(counts())
-    assert found == [(0, 2), (1, 2), (2, 0), (3, 0), (0, 0)]
+    assert found == [(0, 2), (1, 2), (1, 2), (2, 0), (3, 0), (0, 0)]

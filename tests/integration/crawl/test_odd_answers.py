@@ -44,6 +44,10 @@ HUGE = b"9" * 5_000
 WIDE = b"9" * 30
 LONG = json.dumps("".join(chr(0x4E00 + 7 * number % 20_000) for number in range(2_800))).encode()
 
+#: In this order after a last one they take the encoder as many levels of sorting.
+KEYS = b",".join(b'"k%05d":1' % number for number in range(50_000))
+ONE_MORE = b',{"ImageId":"uimage-1","Odd":1}'
+
 #: What a zone answers, and the outcome that this has. A `%d` counts the runs.
 ODD: dict[str, tuple[bytes, str]] = {
     "id-of-5000-digits": (listing(b'{"ImageId":%s}' % HUGE), "failed"),
@@ -80,6 +84,10 @@ ODD: dict[str, tuple[bytes, str]] = {
     "many-values": (b'{"RetCode":0,"ImageSet":[%s]}' % b",".join([b"0"] * 500_000), "failed"),
     "many-records": (b'{"RetCode":0,"ImageSet":[%s]}' % b",".join(b'"%d"' % n for n in range(10_001)), "failed"),
     "many-fields": (listing(b'{"ImageId":"uimage-1",%s}' % b",".join(b'"f%d":1' % n for n in range(5_000))), "ok"),
+    "keys-in-a-bad-order": (listing(b'{"ImageId":"uimage-1","Odd":{"~":1,%s}}' % KEYS), "ok"),
+    "one-id-in-many-records": (listing(b'{"ImageId":"uimage-1","~":1,%s}%s' % (KEYS, b',"uimage-1"' * 9_000)), "ok"),
+    "one-field-in-many-records": (listing(b'{"ImageId":"uimage-1",%s}%s' % (KEYS, ONE_MORE * 9_000)), "ok"),
+    "escapes": (field(b'"%s"' % (b"&#65;" * 200_000)), "failed"),
     "headers": (b'{"RetCode":150}', "failed"),
     "good": (field(b'"v%d"'), "ok"),
 }  # fmt: skip

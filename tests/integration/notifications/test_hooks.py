@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -240,6 +241,26 @@ def test_feishu_is_believed_by_its_body(reply: Reply, permanent: bool, scope: st
         found = refusal(feishu(server))
 
     assert (found.permanent, found.scope) == (permanent, scope), found.message
+
+
+@pytest.mark.parametrize("before", ["", "-" * 250, "-" * 290])
+def test_feishu_repeats_no_secret(before: str) -> None:
+    """What a robot repeats of its address, its secret or a signature is in no error, in whatever form it comes back."""
+    sent: list[str] = []
+
+    def repeat(call: Call) -> Reply:
+        sent[:] = [call.document["sign"], quote(call.document["sign"], safe=""), PATH, SECRET, SECRET.upper()]
+        sent.extend([quote(PATH, safe=""), quote(quote(SECRET)), base64.b64encode(SECRET.encode()).decode()])
+        return Reply(body=json.dumps({"code": 19021, "msg": " ".join([before, *sent])}))
+
+    with hook_server() as server:
+        server.answer = repeat
+        said = refusal(feishu(server)).message
+
+    assert "code 19021" in said
+    assert [form for form in sent if form in said] == []
+    assert "secret-path"[:6] not in said
+    assert SECRET[:5] not in said
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -274,6 +275,9 @@ def test_what_people_see(office: Office, tmp_path: Path) -> None:
     page, mail = tmp_path / "digest.html", tmp_path / "digest.eml"
     text = office.driver.call("report", "preview").stdout
     office.driver.call("report", "preview", "--html", page, "--eml", mail)
+    os.mkfifo(tmp_path / "pipe")
+    nobody = office.driver.call("report", "preview", "--html", tmp_path / "pipe", code=2).stderr
+    assert nobody == f"Error: {tmp_path / 'pipe'} cannot be written: No such device or address\n"
 
     assert "uimage-2" in text
     assert text.startswith(f"To: {SRE}\nSubject: ")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -163,6 +164,20 @@ def test_answer_without_room_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
 
     with pytest.raises(CrawlerError, match=r"no room for a temporary file .* Set TMPDIR"), held_back():
         emit(ROWS, COLUMNS, "jsonl")
+
+
+@pytest.mark.parametrize("count", [150, 200, 5_000])
+def test_answer_that_fills_the_disk(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it does wherever the room ends: at a row in the middle, or at what was in a buffer to the last."""
+    monkeypatch.setattr("crawler.cli.output._IN_MEMORY", 10_000)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_500, before[1]))
+    try:
+        with pytest.raises(CrawlerError, match=r"no room for a temporary file .*: File too large\. Set"), held_back():
+            emit([{"name": "x" * 60}] * count, COLUMNS, "jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "\t", "\r"])

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.client.redaction import Redaction
+from crawler.client.redaction import MAX_ESCAPES, Redaction
 from crawler.client.signing import signature_of, signed_form
+from crawler.errors import NotUnderstood
 from tests.support.echoes import FORMS
 
 PUBLIC = "ucloudsomeone@example.com1296235+20854/146120=="
@@ -77,6 +78,21 @@ def test_signature_of_another_request(echo: str) -> None:
     assert "abab" not in said.lower()
     assert "[redacted]" in said
     assert "\\u[" not in said
+
+
+def test_an_escape_is_read_in_one_way() -> None:
+    """Hexadecimal digits of an escape are no part of a signature: what is JSON stays JSON."""
+    said = REDACTION.body(b'{"Message": "Signature\\uabab%s"}' % (b"ab" * 20))
+
+    assert json.loads(said) == {"Message": "Signature\uabab[redacted]"}
+
+
+@pytest.mark.parametrize("escape", ["%41", "&#65;", "\\u0041", "%2541"])
+def test_more_escapes_than_are_undone(escape: str) -> None:
+    """A text of so many escapes is refused and not given on: a secret may be behind any of them."""
+    assert REDACTION.text(escape * MAX_ESCAPES) == escape * MAX_ESCAPES
+    with pytest.raises(NotUnderstood, match="more than 100,000 escapes"):
+        REDACTION.text(escape * (MAX_ESCAPES + 1))
 
 
 def test_request_in_base64_of_another_account() -> None:

@@ -72,7 +72,7 @@ def test_everything(tmp_path: Path) -> None:
         account = "prod"
         zone = ["hk-*", "cn-*"]
         name = "ubuntu*"
-        event = ["withdrawn", "modified"]
+        event = ["withdrawn", "MODIFIED"]
         gpu = true
         """,
     ).reports

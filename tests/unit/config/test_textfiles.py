@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.config import textfiles
-from crawler.config.textfiles import decoded, read_text
+from crawler.config.textfiles import decoded, read_bytes, read_text
 
 TEXT = "名 = 'é'\r\n"
 MARKED = {
@@ -69,7 +68,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert read_text(Path("/dev/null")) == ""
 
 
-def test_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipes(tmp_path: Path) -> None:
     """What another program writes into a pipe is read to its end; one that stays open is given up."""
     reading, writing = os.pipe()
 
@@ -83,11 +82,10 @@ def test_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer.join()
     os.close(reading)
 
-    monkeypatch.setattr(textfiles, "PATIENCE_SECONDS", 0.05)
     os.mkfifo(tmp_path / "pipe")
     held = os.open(tmp_path / "pipe", os.O_RDWR)
     with pytest.raises(ValueError, match=r"is no file, and did not end within 0\.05 s"):
-        read_text(tmp_path / "pipe")
+        read_bytes(tmp_path / "pipe", patience_seconds=0.05)
     os.close(held)
 
 

@@ -97,13 +97,28 @@ def test_nothing_at_all_is_said_to_be_nothing() -> None:
     assert "prod: no catalog, so there is nothing to ask" in said(result)
 
 
-def test_more_pairs_than_can_be_are_not_believed() -> None:
-    """A discovery that lists more places than any cloud has is a fallback."""
-    places = tuple(Place("r", f"r-{number:04}") for number in range(1_001))
-    projects = tuple(Project(f"org-{number:03}") for number in range(200))
-    result = survey(Discovery(projects=projects, places=places), LISTED)
-    assert (result.catalog, result.is_good) == (LISTED, False)
-    assert said(result)[0] == "prod: 200,200 pairs of a project and a zone are listed, which is not believed"
+@pytest.mark.parametrize(
+    ("projects", "last", "is_believed"),
+    [
+        (500, None, True),
+        (501, None, False),
+        (200, LISTED, True),
+        (201, LISTED, False),
+        (500, Catalog(projects=LISTED.projects, places=tuple(Place("hk", f"{n}") for n in range(2_500))), True),
+        (501, Catalog(projects=LISTED.projects, places=tuple(Place("hk", f"{n}") for n in range(9_999))), False),
+    ],
+)
+def test_more_pairs_than_can_be_are_not_believed(projects: int, last: Catalog | None, is_believed: bool) -> None:
+    """A catalog is bounded, one that is known to be small more closely; what is not selected does not count."""
+    listed = tuple(Project(f"org-{number}") for number in range(projects))
+    found = Discovery(projects=listed, places=tuple(Place("hk", f"hk-{number:03}") for number in range(100)))
+    result = survey(found, last)
+    assert result.is_good == is_believed
+    if not is_believed:
+        sentence = f"prod: {projects}00 pairs of a project and a zone are listed, which is not believed"
+        assert said(result)[0].replace(",", "", 1).startswith(sentence)
+        assert result.catalog == last
+    assert survey(found, last, zones=("hk-00?",)).is_good
 
 
 REFUSED = Discovery(places=(HK,), projects_refused=True, refusal="no permission (RetCode 299)")

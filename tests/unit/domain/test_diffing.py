@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.domain.diffing import compare
+from crawler.domain.diffing import MAX_EXTRA, compare
 from crawler.domain.kinds import UK8S_IMAGE
 from crawler.domain.models import Attributes, Differences, ImageKey, Known, Snapshot
 from crawler.domain.parsing import parse
@@ -47,6 +47,17 @@ def test_new_absent_modified_filled() -> None:
     assert found.modified == {image_key("changed"): {"gpu": [True, False]}}
     assert found.filled == (image_key("learns"),)
     assert found.merged[image_key("changed")] == {"gpu": False, "os_name": "a"}
+
+
+def test_made_up_fields_do_not_grow() -> None:
+    """Of more unknown fields than are kept only those stay that the last answer states; fewer are all remembered."""
+    half = {f"a{number}": number for number in range(MAX_EXTRA // 2)}
+    other = {f"b{number}": number for number in range(MAX_EXTRA // 2)}
+    found = differences({"x": {"gpu": True, "extra": half}}, {"x": {"extra": other}})
+    assert found.merged[image_key("x")] == {"gpu": True, "extra": half | other}
+    found = differences({"x": found.merged[image_key("x")]}, {"x": {"extra": {"A1": 1, "c": 1}}})
+    assert found.merged[image_key("x")] == {"gpu": True, "extra": {"a1": 1, "c": 1}}
+    assert (found.filled, found.modified) == ((image_key("x"),), {})
 
 
 @pytest.mark.parametrize(

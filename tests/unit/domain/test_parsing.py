@@ -145,6 +145,8 @@ def test_what_the_answer_says_it_is_about() -> None:
     snapshot = read({"RetCode": 0, "action": " X ", "Zone": "hk-02", "ZONE": "hk-01", "Region": "", "projectid": None})
     assert snapshot.stated == (("Action", "X"), ("Zone", "hk-02"), ("Zone", "hk-01"))
     assert snapshot.notices == ()
+    snapshot = read({"Action": {"Name": "X"}, "Zone": ["hk-02"], "Region": {"Name": "hk"}, "ProjectId": {}})
+    assert snapshot.stated == (("Action", "{'Name': 'X'}"), ("Zone", "hk-02"))
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,13 @@ def test_what_the_answer_says_it_is_about() -> None:
         ({"ImageCount": 3, "TotalCount": 9}, 7),
         ({"CustomIImageSetCount": 3}, 1),
         ({"TotalCount": 2**80}, 2**63 - 3),
+        ({"TotalCount": 10**400}, 2**63 - 3),
+        ({"TotalCount": "9" * 5_000}, 2**63 - 3),
+        ({"TotalCount": 1e300}, 2**63 - 3),
+        ({"TotalCount": "5.0"}, 3),
+        ({"TotalCount": "1,000"}, 998),
+        ({"TotalCount": -(10**400)}, None),
+        ({"TotalCount": "nan"}, None),
         ({"TotalCount": None}, None),
         ({"TotalCount": "many"}, None),
         ({"TotalCount": True}, None),
@@ -187,7 +196,9 @@ def test_count_of_nothing(count: int, excess: int | None) -> None:
         ({"Data": {"Page": {"Rows": [[{"Id": "a"}]]}}}, "Data"),
         ({"Images": [{"ImageId": "a"}]}, "Images"),
         ({"FutureImageSet": [{"ImageId": "a"}]}, "FutureImageSet"),
-        ({"Data": b"[[[["}, "Data"),
+        ({"Data": '{"Rows": [{"Id": "a"}]}'}, "Data"),
+        ({"Data": {"Rows": ['{"Id": "a"}']}}, "Data"),
+        ({"Data": "[a, b] {of} 3"}, ""),
         ({"Data": [{"Id": "a"}], "ImageSet": None}, ""),
         ({"Data": [{"Id": "a"}], "custompHOSTiimageset": []}, ""),
         ({"Data": ["a"]}, ""),
@@ -327,6 +338,27 @@ def test_fields_with_names_of_ours() -> None:
         document = {"ImageSet": [{"ImageId": "a", name: "v2"}, {"ImageId": "a", name: "v1"}]}
         (attributes,) = read(document).images.values()
         assert attributes == {"extra": {name: "v1"}}
+
+
+def test_many_records_of_one_id() -> None:
+    """They are one image with the fields of all; of a field that several state the smallest value, in any order."""
+    many = [{"ImageId": "a", "ImageSize": size, "Odd": {"n": size}} for size in range(200, 0, -1)]
+    many += [{"ImageId": "a", f"f{number}": number} for number in range(200)] + [{"ImageId": "a", "odd": []}]
+    for records in (many, many[::-1]):
+        (attributes,) = read({"ImageSet": records}).images.values()
+        extra = fold_keys(attributes["extra"])
+        assert attributes["size_gb"] == 1
+        assert extra.pop("odd") == []
+        assert extra == {f"f{number}": number for number in range(200)}
+
+
+def test_keys_in_any_order() -> None:
+    """An object of tens of thousands of keys has its canonical text, in whatever order they come."""
+    names = [f"k{number:05}" for number in range(60_000)]
+    text = "{" + ",".join(f'"{name}":1' for name in names) + "}"
+    for order in (names, names[::-1], [names[-1], *names[:-1]], [*names[1::2], *names[::2]]):
+        assert canonical_json([dict.fromkeys(order, 1)]) == f"[{text}]"
+        assert canonical_json(dict.fromkeys(order, 1)) == text
 
 
 def test_numbers_that_no_database_holds() -> None:

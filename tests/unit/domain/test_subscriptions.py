@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.domain.subscriptions import When, is_due, latest_slot, parse_when, show_when
@@ -79,6 +79,7 @@ def test_clocks_that_change() -> None:
     assert repeated == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["daily 02:30", "daily 00:00", "weekly mon 02:30", "weekly sun 23:59"]),
     st.sampled_from([SHANGHAI, BERLIN, ZoneInfo("America/Sao_Paulo"), ZoneInfo("UTC")]),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crawler.domain.rows import Stay
 from crawler.domain.subscriptions import Watch, parse_pin, pin_lines
 from crawler.notifications.digest import build_digest
 from crawler.notifications.models import PinLine, Told
@@ -34,8 +35,25 @@ def reissued(story: Story) -> None:
 
 
 def superseded(story: Story) -> None:
-    story.image("uimage-a", superseded_by="uimage-b")
+    story.image("uimage-a")
+    story.image("uimage-b", present_since=at(2))
+
+
+def gpu_lost(story: Story) -> None:
+    story.image("uimage-a", attributes={"image_name": "Ubuntu 22.04", "gpu": False})
+    was = {"image_name": "Ubuntu 22.04", "gpu": True}
+    story.stays.append(
+        Stay(
+            target=target("zone-01"), image_set="ImageSet", image_id="uimage-a", attributes=was,
+            valid_from=at(0), valid_to=at(1), present_since=at(0), baseline=True,
+        )
+    )  # fmt: skip
+
+
+def ambiguous(story: Story) -> None:
+    story.change("withdrawn", "uimage-a")
     story.image("uimage-b")
+    story.image("uimage-c")
 
 
 def held(story: Story) -> None:
@@ -66,6 +84,8 @@ CONDITIONS = [
     (withdrawn, None),
     (reissued, "uimage-b"),
     (superseded, "uimage-b"),
+    (gpu_lost, None),
+    (ambiguous, None),
     (held, None),
     (retired, None),
     (unobserved, None),
@@ -130,8 +150,8 @@ def test_chain_to_the_image_of_today() -> None:
     story = Story()
     for run, (old, new) in enumerate([("a", "b"), ("b", "c"), ("c", "d")], start=2):
         story.change("withdrawn", f"uimage-{old}", run=run, counterpart=f"uimage-{new}")
-    story.image("uimage-d", superseded_by="uimage-e")
-    story.image("uimage-e")
+    story.image("uimage-d")
+    story.image("uimage-e", present_since=at(2))
     digest = build_digest(subscribe(pins=[PIN]), story.facts(9), KNOWN)
 
     assert digest is not None
@@ -165,6 +185,22 @@ def test_namesake_is_a_successor() -> None:
     story.image("uimage-z", "ubuntu  22.04")
 
     assert (pin_line(story).state, pin_line(story).successor) == ("reissued", "uimage-z")
+
+
+def test_three_images_of_a_name() -> None:
+    """Where several of the name are open, what came last is what to use; nothing that came earlier, and none of two."""
+    story = Story()
+    story.change("withdrawn", "uimage-a", "Ubuntu 22.04")
+    story.image("uimage-b", present_since=at(1))
+    story.image("uimage-c", present_since=at(2))
+    assert (pin_line(story).state, pin_line(story).successor) == ("reissued", "uimage-c")
+
+    story.image("uimage-d", present_since=at(2))
+    assert (pin_line(story).state, pin_line(story).candidates) == ("ambiguous", ("uimage-c", "uimage-d"))
+
+    story.images.clear()
+    story.image("uimage-z", present_since=at(-1))
+    assert (pin_line(story).state, pin_line(story).successor, pin_line(story).chain) == ("withdrawn", None, ())
 
 
 def test_circle() -> None:

@@ -106,7 +106,7 @@ hk-02  Ubuntu 20.04  uimage-vareox 已下架，请改用 uimage-rccvz4l9itr  11-
 【已下架，无替代镜像】
 hk-02  Anolis 8.6  uimage-yjoh5a  11-22 20:00 至 21:00 之间
 
-【未观测到】（本邮件对以下可用区不作任何判断）
+【未观测到】（本报告对以下可用区不作任何判断）
 kr-seoul-01  自 20:00 起  RetCode 150“service unavailable”（服务暂不可用，正在恢复）  3 个镜像状态未知
 
 21:01 观测到 1/2 个可用区。统计区间 11-22 19:00 至 11-22 21:01，Asia/Shanghai（UTC+8）。

@@ -41,6 +41,26 @@ def test_every_bad_line() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "DB_PASSWORD=s3cret",
+        "s3cret",
+        "password s3cret",
+        "hk-02 key=s3cret-x",
+        '["s3cret"]',
+        "https://s3cret-a/b-c",
+        "s3cret-",
+    ],
+)
+def test_what_is_no_id_is_not_shown(text: str) -> None:
+    """A word that looks like no id may be anything, a password as well: it is no row, and no message quotes it."""
+    with pytest.raises(ConfigurationError, match="what stands there is no image id") as refusal:
+        read_pins(text, "ids.txt")
+
+    assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
     "text", ["", "\n# nothing\n", "{}", "[]", '{"builds": []}', '{"resources": [{"mode": "data"}]}']
 )
 def test_nothing_to_check(text: str) -> None:
@@ -161,6 +181,7 @@ def test_managed_resources_alone() -> None:
         ],
         "check_results": None,
     }
+    state["resources"].append({**state["resources"][-2], "type": "ucloudstack_instance", "name": "another cloud"})
     assert pairs(state) == pairs(STATE)
 
     ami = {"type": "aws_ami_copy", "primary": {"attributes": {"image_id": "ami-1"}}}
@@ -180,6 +201,8 @@ def test_managed_resources_of_show_and_plan() -> None:
     assert pairs({"values": values}) == [(None, "uimage-new")]
     plan = {"planned_values": values, "prior_state": {"values": {}}, "resource_changes": [change]}
     assert pairs(plan) == [(None, "uimage-new")]
+    with pytest.raises(EmptySelection):
+        pairs({"format_version": "1.2", "resource_changes": [change]})
 
 
 def test_terraform_output() -> None:

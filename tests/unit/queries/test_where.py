@@ -29,7 +29,9 @@ HOME, AWAY, FAR = target("hk-02"), target("hk-03"), target("cn-bj2-02")
 
 def stay(image_id: str, first: int, last: int | None = None, where: Target = HOME, **more: Any) -> Stay:
     """Give a stay from one day to another."""
-    options: dict[str, Any] = {"baseline": False, "image_set": "ImageSet", "name": "Ubuntu 20.04", **more}
+    options: dict[str, Any] = {
+        "baseline": False, "image_set": "ImageSet", "name": "Ubuntu 20.04", "came": first, **more
+    }  # fmt: skip
     return Stay(
         target=where,
         image_set=options["image_set"],
@@ -37,7 +39,7 @@ def stay(image_id: str, first: int, last: int | None = None, where: Target = HOM
         attributes={"image_name": options["name"]},
         valid_from=START + first * DAY,
         valid_to=None if last is None else START + last * DAY,
-        present_since=START + first * DAY,
+        present_since=START + options["came"] * DAY,
         baseline=options["baseline"],
     )
 
@@ -72,9 +74,29 @@ def test_a_break_is_a_break() -> None:
 
 def test_a_modification_is_no_break() -> None:
     """An image that changed a field has been there all the time."""
-    (row,) = ask(stay("uimage-a", 0, 3), stay("uimage-a", 3))
+    (row,) = ask(stay("uimage-a", 0, 3), stay("uimage-a", 3, came=0))
 
     assert (row.since, row.id_since) == (START, START)
+
+
+def test_a_renamed_image_came_when_its_stay_began() -> None:
+    """An image that got the name later than another is older all the same, when it was there before the other."""
+    (row,) = ask(stay("uimage-a", 5, came=0), stay("uimage-b", 3))
+
+    assert (row.image_id, row.id_since, row.also_open) == ("uimage-b", START + 3 * DAY, ("uimage-a",))
+
+
+def test_newer_elsewhere_is_the_successor_there() -> None:
+    """Newer is what succeeded the id elsewhere and is open there; images that came together succeed nothing."""
+    known = {HOME: WELL, AWAY: WELL}
+
+    def newer(*there: Stay) -> str | None:
+        (row,) = [row for row in ask(stay("uimage-a", 1), *there, known=known) if row.target == HOME]
+        return row.newer_elsewhere
+
+    old = stay("uimage-a", 0, 4, where=AWAY)
+    assert newer(old, stay("uimage-b", 2, where=AWAY), stay("uimage-c", 3, 5, where=AWAY)) == "uimage-b"
+    assert newer(old, stay("uimage-b", 2, where=AWAY), stay("uimage-c", 2, where=AWAY)) is None
 
 
 def test_withdrawn_never_unknown() -> None:
