@@ -157,7 +157,7 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
             secrets=tuple(name for name in from_environment if name.endswith("_KEY")) + needs.secrets,
         )
     path = parse_address(settings.database).path
-    textfile = settings.metrics_textfile
+    textfile = settings.metrics.textfile
     folders = [str(item.absolute().parent) for item in (path, textfile) if item is not None]
     # Where the configuration says it, it stays there: it may change, and may hold a secret.
     is_named = context.database is not None or (source is None and path is not None)

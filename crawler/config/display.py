@@ -9,47 +9,51 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
-from crawler.config.models import MASK, AccountSettings, Limits, ReportSettings, Settings
-from crawler.config.schema import SECRET_KEYS
+from crawler.config.models import MASK, SECRET_KEYS, Settings, Table, keys_of
 from crawler.config.sources import texts_of
 from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import DIRECT, Proxy
-from crawler.domain.subscriptions import show_when
+from crawler.domain.subscriptions import Pin, When, show_when
 from crawler.domain.timefmt import show_duration, zone_name
 
 
 def as_document(settings: Settings) -> dict[str, Any]:
-    """Give the settings as the tables of a file; keys, passwords and headers are masked."""
-    document: dict[str, Any] = {
-        "database": settings.database_shown,
-        "timezone": zone_name(settings.timezone),
-        "stale_after": show_duration(settings.stale_after),
-        "report_deadline_seconds": settings.report_deadline_seconds,
-        "limits": asdict(settings.limits),
-        "guard": asdict(settings.guard),
-    }
+    """Return the settings as the tables of a file; keys, passwords and headers are masked."""
+    document = {**_table(settings), "database": settings.database_shown}
+    for table, account in zip(document["accounts"], settings.accounts, strict=True):
+        table["limits"] = {key: own for key, own in table["limits"].items() if own != document["limits"][key]}
+        table["variants"] = [
+            {"name": name, **parameters} for name, parameters in account.variants.items() if name != DEFAULT_VARIANT
+        ]
+        table |= _way(account.proxy, account.ca_file)
+        _drop_empty(table, "tolerate", "headers", "limits")
+        _move_last(table, "proxy", "ca_file", "tolerate", "headers", "limits", "variants", "places")
+    for table, report in zip(document["reports"], settings.reports, strict=True):
+        if report.channel != "email":
+            del table["to"]
+        if report.channel in ("webhook", "feishu"):
+            table |= _way(report.proxy, report.ca_file)
+            _move_last(table, *keys_of(report))
+        _drop_empty(table["filters"], *table["filters"])
+        _move_last(table["filters"], "gpu")
+        _drop_empty(table, "filters")
+    _drop_empty(document, "metrics")
     if settings.ping is not None:
-        document["ping"] = MASK
         document["network"] = _way(settings.ping_proxy, settings.ping_ca_file)
-    if settings.metrics_textfile is not None:
-        document["metrics"] = {"textfile": str(settings.metrics_textfile)}
-    if settings.smtp:
-        smtp = settings.smtp
-        document["smtp"] = {"host": smtp.host, "port": smtp.port, "security": smtp.security, "from": smtp.sender}
-        if smtp.username is not None:
-            document["smtp"] |= {"username": smtp.username, "password": MASK}
-        document["smtp"] |= {"timeout_seconds": smtp.timeout_seconds, "verify": smtp.verify}
-        if smtp.ca_file is not None:
-            document["smtp"]["ca_file"] = str(smtp.ca_file)
-    document["accounts"] = [_account(account, settings.limits) for account in settings.accounts]
-    document["reports"] = [_report(report) for report in settings.reports]
+    else:
+        del document["network"]
+    if "smtp" in document:
+        _move_last(document["smtp"], "username", "password", "timeout_seconds", "verify", "ca_file")
+    _move_last(document, "ping", "network", "metrics", "smtp", "accounts", "reports")
     return document
 
 
@@ -66,62 +70,45 @@ def shown_proxy(proxy: Proxy | None) -> str:
     return proxy.url.replace("://", f"://{quote(proxy.username)}:{MASK}@", 1) if proxy.username else proxy.url
 
 
-def _account(account: AccountSettings, limits: Limits) -> dict[str, Any]:
-    table: dict[str, Any] = {
-        "name": account.name,
-        "endpoint": account.endpoint,
-        "public_key": MASK,
-        "private_key": MASK,
-        "projects": list(account.projects),
-        "regions": list(account.regions),
-        "zones": list(account.zones),
-        "kinds": list(account.kinds),
-    }
-    table |= _way(account.proxy, account.ca_file)
-    if account.tolerate:
-        table["tolerate"] = list(account.tolerate)
-    if account.headers:
-        table["headers"] = dict.fromkeys(account.headers, MASK)
-    if account.limits != limits:
-        own, common = asdict(account.limits), asdict(limits)
-        table["limits"] = {key: value for key, value in own.items() if value != common[key]}
-    table["variants"] = [
-        {"name": name, **parameters} for name, parameters in account.variants.items() if name != DEFAULT_VARIANT
-    ]
-    table["places"] = [
-        {key: value for key, value in place._asdict().items() if value is not None} for place in account.places
-    ]
-    return table
+def _drop_empty(table: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        if table[key] in ({}, []):
+            del table[key]
 
 
-def _report(report: ReportSettings) -> dict[str, Any]:
-    subscription = report.subscription
-    table: dict[str, Any] = {
-        "name": report.name,
-        "channel": report.channel,
-        **_address(report),
-        **(_way(report.proxy, report.ca_file) if report.channel in ("webhook", "feishu") else {}),
-        "when": show_when(subscription.when),
-        "timezone": zone_name(subscription.timezone),
-        "language": subscription.language,
-        "empty": subscription.empty,
-        "patience": show_duration(subscription.patience),
-        "alert_after": show_duration(report.alert_after),
-        "urgent": list(subscription.urgent),
-        "pins": [" ".join(pin) for pin in subscription.pins],
-    }
-    filters = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in asdict(subscription.watch).items()
-        if value not in ((), None)
-    }
-    return {**table, "filters": filters} if filters else table
+def _move_last(table: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        if key in table:
+            table[key] = table.pop(key)
 
 
-def _address(report: ReportSettings) -> dict[str, Any]:
-    if report.channel == "email":
-        return {"to": list(report.to)}
-    return {"url": MASK, **({"secret": MASK} if report.secret is not None else {})}
+def _table(table: Table) -> dict[str, Any]:
+    """Return what is set in *table* by its keys."""
+    found = {key: (getattr(table, one.name), one.repr) for key, one in keys_of(table).items()}
+    return {key: _shown(value, is_shown) for key, (value, is_shown) in found.items() if value is not None}
+
+
+def _shown(value: Any, is_shown: bool) -> Any:
+    """Return *value* as a file has it."""
+    if isinstance(value, Mapping):
+        return {name: _shown(item, is_shown) for name, item in value.items()}
+    if not is_shown:
+        return MASK
+    if isinstance(value, Table):
+        return _table(value)
+    if isinstance(value, tuple) and not isinstance(value, Pin):
+        return [_shown(item, is_shown) for item in value]
+    return next((write(value) for kind, write in _FORMS.items() if isinstance(value, kind)), value)
+
+
+#: How values that are no plain ones are written.
+_FORMS: dict[type, Callable[[Any], str]] = {
+    ZoneInfo: zone_name,
+    timedelta: show_duration,
+    When: show_when,
+    Pin: " ".join,
+    Path: str,
+}
 
 
 def as_toml(document: dict[str, Any], path: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crawler.config.schema import SECRET_KEYS
+from crawler.config.models import SECRET_KEYS
 from crawler.config.sources import Findings, expand_text, texts_of, warn_open
 from crawler.db.url import passwords
 

@@ -15,24 +15,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
 from crawler.config import validation
 from crawler.config.exposure import warn_open_configuration
-from crawler.config.models import (
-    DEFAULT_DATABASE,
-    AccountSettings,
-    GuardSettings,
-    Limits,
-    PlaceSettings,
-    ReportSettings,
-    Secret,
-    Settings,
-    SmtpSettings,
-)
-from crawler.config.schema import AccountTable, FileTable, LimitsTable, NetworkTable, ReportTable, SmtpTable
+from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings
+from crawler.config.schema import read_settings
 from crawler.config.sources import (
     Findings,
     Location,
@@ -49,11 +38,9 @@ from crawler.config.toml import parse_toml, read_toml
 from crawler.config.validation import describe
 from crawler.db.url import parse_address
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import Proxy, proxy_for
-from crawler.domain.subscriptions import Subscription, Watch, parse_pin, parse_when, pin_lines
+from crawler.domain.subscriptions import parse_pin, pin_lines
 from crawler.domain.suggest import did_you_mean
-from crawler.domain.timefmt import parse_duration
 from crawler.errors import ConfigurationError, UsageError
 
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
@@ -130,19 +117,26 @@ def _build(
         resolve_reports(document, secrets, findings)
         resolve_networks(document, secrets, findings)
         validation.check(document, findings)
-    model = _validate(document, findings)
+    settings = _validate(document, findings)
     url = ""
     if database is not None:
         url = _database(database, cwd, ("--database",), environ, findings)
     elif not findings.covers(("database",)):
         named = document.get("database", DEFAULT_DATABASE)
         url = _database(str(named), folder, ("database",), environ, findings)
-    if findings.problems or model is None:
+    if findings.problems or settings is None:
         raise ConfigurationError(str(path or "environment"), findings.sentences()) from None
-    settings = _freeze(model, url, folder, path, environ, findings)
+    settings = _inherited(settings, document, environ, findings)
     if findings.problems:
         raise ConfigurationError(str(path or "environment"), findings.sentences())
-    return settings
+    textfile = settings.metrics.textfile
+    return replace(
+        settings,
+        database=url,
+        metrics=MetricsSettings(textfile=textfile and folder / in_home(str(textfile), environ)),
+        source=path,
+        warnings=tuple(dict.fromkeys(findings.warnings)),
+    )
 
 
 def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str], findings: Findings) -> str:
@@ -181,9 +175,9 @@ def _find_certificates(table: dict[str, Any], at: Location, secrets: SecretFiles
     table["ca_file"] = str(path)
 
 
-def _validate(document: dict[str, Any], findings: Findings) -> FileTable | None:
+def _validate(document: dict[str, Any], findings: Findings) -> Settings | None:
     try:
-        return FileTable.model_validate(document)
+        return read_settings(document)
     except ValidationError as exc:
         for location, sentence in describe(exc):
             if not findings.covers(location):
@@ -191,43 +185,10 @@ def _validate(document: dict[str, Any], findings: Findings) -> FileTable | None:
         return None
 
 
-# --- models to values ------------------------------------------------------------------------------------------------
-
-
-def _freeze(
-    model: FileTable, url: str, folder: Path, path: Path | None, environ: Mapping[str, str], findings: Findings
-) -> Settings:
-    limits = Limits(**model.limits.model_dump())
-    network = Network(model.network, environ, findings)
-    ping = str(model.ping) if model.ping is not None else None
-    return Settings(
-        database=url,
-        timezone=ZoneInfo(model.timezone),
-        stale_after=parse_duration(model.stale_after),
-        accounts=tuple(
-            _account(account, limits, network, ("accounts", index)) for index, account in enumerate(model.accounts)
-        ),
-        limits=limits,
-        guard=GuardSettings(**model.guard.model_dump()),
-        smtp=_smtp(model.smtp, network) if model.smtp else None,
-        reports=tuple(
-            freeze_report(report, model.timezone, network, ("reports", index))
-            for index, report in enumerate(model.reports)
-        ),
-        report_deadline_seconds=model.report_deadline_seconds,
-        ping=Secret(ping) if ping is not None else None,
-        ping_proxy=network.proxy(ping, None, ("ping",)),
-        ping_ca_file=network.ca_file(None),
-        metrics_textfile=folder / in_home(model.metrics.textfile, environ) if model.metrics.textfile else None,
-        source=path,
-        warnings=tuple(dict.fromkeys(findings.warnings)),
-    )
-
-
 class Network:
     """How addresses are reached: `[network]`, what an account or report says instead, and the environment."""
 
-    def __init__(self, table: NetworkTable, environ: Mapping[str, str], findings: Findings) -> None:
+    def __init__(self, table: NetworkSettings, environ: Mapping[str, str], findings: Findings) -> None:
         self._table = table
         self._environ = environ
         self._findings = findings
@@ -238,57 +199,61 @@ class Network:
             return None
         no_proxy = () if own is not None else self._table.no_proxy
         try:
-            return proxy_for(url, str(own or self._table.proxy), no_proxy, self._environ)
+            return proxy_for(url, own or self._table.proxy_text, no_proxy, self._environ)
         except ValueError as exc:
             self._findings.problem(at, str(exc))
             return None
 
-    def ca_file(self, own: str | None) -> Path | None:
-        """Return the certificates to trust instead of the system's; None: the system's."""
-        name = own or self._table.ca_file
-        return Path(name) if name is not None else None
 
-
-def _account(table: AccountTable, limits: Limits, network: Network, at: Location) -> AccountSettings:
-    variants: dict[str, dict[str, str]] = {DEFAULT_VARIANT: {}}
-    for variant in table.variants:
-        extra = variant.model_extra or {}
-        variants[variant.name] = {key: validation.parameter_text(value) or "" for key, value in sorted(extra.items())}
-    return AccountSettings(
-        name=table.name,
-        endpoint=table.endpoint,
-        public_key=table.public_key,
-        private_key=Secret(str(table.private_key)),
-        projects=tuple(table.projects),
-        regions=tuple(table.regions),
-        zones=tuple(table.zones),
-        kinds=tuple(validation.expand_kinds(table.kinds)),
-        headers={name: value for name, value in table.headers.items() if value},
-        proxy=network.proxy(table.endpoint, table.proxy, at),
-        ca_file=network.ca_file(table.ca_file),
-        variants=variants,
-        places=tuple(PlaceSettings(region=p.region, zone=p.zone, project=p.project) for p in table.places),
-        tolerate=tuple(dict.fromkeys(table.tolerate)),
-        limits=_merged(table.limits, limits),
+def _inherited(
+    settings: Settings, document: dict[str, Any], environ: Mapping[str, str], findings: Findings
+) -> Settings:
+    """Complete accounts and reports with what the *document* and *environ* say for all of them."""
+    network, ca_file = Network(settings.network, environ, findings), settings.network.ca_file
+    accounts = []
+    for index, (account, row) in enumerate(zip(settings.accounts, document.get("accounts", ()), strict=True)):
+        own = {key: getattr(account.limits, key) for key in row.get("limits", ())}
+        accounts.append(
+            replace(
+                account,
+                limits=replace(settings.limits, **own),
+                proxy=network.proxy(account.endpoint, account.proxy_text, ("accounts", index)),
+                ca_file=account.ca_file or ca_file,
+            )
+        )
+    reports = []
+    for index, report in enumerate(settings.reports):
+        hook = report.url if report.channel != "apprise" else None
+        reports.append(
+            replace(
+                report,
+                to=_receivers(report),
+                timezone=report.timezone or settings.timezone,
+                proxy=network.proxy(hook.reveal() if hook else None, report.proxy_text, ("reports", index)),
+                ca_file=(report.ca_file or ca_file) if hook is not None else None,
+            )
+        )
+    ping = settings.ping.reveal() if settings.ping else None
+    return replace(
+        settings,
+        accounts=tuple(accounts),
+        reports=tuple(reports),
+        smtp=settings.smtp and replace(settings.smtp, ca_file=settings.smtp.ca_file or ca_file),
+        ping_proxy=network.proxy(ping, None, ("ping",)),
+        ping_ca_file=ca_file,
     )
 
 
-def _merged(table: LimitsTable, limits: Limits) -> Limits:
-    return replace(limits, **{name: getattr(table, name) for name in table.model_fields_set})
+def _receivers(report: ReportSettings) -> tuple[str, ...]:
+    """Return where *report* goes, without a secret; an Apprise URL may have one in place of a host."""
+    if report.url is None:
+        return report.to
+    url = report.url.reveal()
+    where = url.partition("://")[0].lower() if report.channel == "apprise" else urlsplit(url).hostname
+    return (f"{report.channel}:{where}",)
 
 
-def _smtp(table: SmtpTable, network: Network) -> SmtpSettings:
-    return SmtpSettings(
-        host=table.host,
-        port=table.port,
-        security=table.security,
-        username=table.username,
-        password=Secret(str(table.password)) if table.password is not None else None,
-        sender=table.sender,
-        timeout_seconds=table.timeout_seconds,
-        ca_file=network.ca_file(table.ca_file),
-        verify=table.verify,
-    )
+# --- accounts and reports --------------------------------------------------------------------------------------------
 
 
 def resolve_accounts(
@@ -330,6 +295,7 @@ def _resolve_account(
     if both:
         findings.problem((*at, "profile"), f"gives the keys, so {' and '.join(both)} must go (or the profile)")
         return
+    del account["profile"]
     found = read_profile(profile, environ, lambda sentence: findings.problem((*at, "profile"), sentence))
     credentials = Path(environ.get("HOME") or Path.home()) / ".ucloud" / "credential.json"
     warn_open(credentials, str(credentials), findings)
@@ -395,6 +361,7 @@ def _read_pins(report: dict[str, Any], at: Location, secrets: SecretFiles, findi
             findings.problem((*at, "pins_file"), f"{path}, line {number}: {exc}")
         else:
             found.append(line)
+    del report["pins_file"]
     if isinstance(report.get("pins", []), list):
         report["pins"] = [*report.get("pins", []), *found]
 
@@ -412,46 +379,6 @@ def _check_filters(report: dict[str, Any], at: Location, document: dict[str, Any
             if isinstance(glob, str) and glob.strip() and not any(fnmatchcase(name, glob) for name in known):
                 hint = did_you_mean(glob, known) or f"; there is {', '.join(sorted(known))}"
                 findings.problem((*at, "filters", key), f"{glob!r} fits none {what}{hint}")
-
-
-def freeze_report(table: ReportTable, timezone: str, network: Network, at: Location) -> ReportSettings:
-    """Give the values of one report, which stands at *at*; *timezone* is the file's, for a report without one."""
-    filters = table.filters
-    is_hook = table.channel not in ("email", "apprise")
-    return ReportSettings(
-        channel=table.channel,
-        to=tuple(dict.fromkeys(table.to)) if table.url is None else (_shown_address(table.channel, table.url),),
-        url=Secret(str(table.url)) if table.url is not None else None,
-        secret=Secret(str(table.secret)) if table.secret is not None else None,
-        proxy=network.proxy(table.url if is_hook else None, table.proxy, at),
-        ca_file=network.ca_file(table.ca_file) if is_hook else None,
-        alert_after=parse_duration(table.alert_after),
-        subscription=Subscription(
-            name=table.name,
-            timezone=ZoneInfo(table.timezone or timezone),
-            language=table.language,
-            when=parse_when(table.when),
-            watch=Watch(
-                account=tuple(filters.account),
-                project=tuple(filters.project),
-                region=tuple(filters.region),
-                zone=tuple(filters.zone),
-                kind=tuple(filters.kind),
-                name=tuple(filters.name),
-                event=tuple(filters.event),
-                gpu=filters.gpu,
-            ),
-            pins=tuple(dict.fromkeys(map(parse_pin, table.pins))),
-            urgent=tuple(dict.fromkeys(table.urgent)),
-            empty=table.empty,
-            patience=parse_duration(table.patience),
-        ),
-    )
-
-
-def _shown_address(channel: str, url: str) -> str:
-    """Give the name of an address without its secret; an Apprise URL may have one in place of a host."""
-    return f"{channel}:{url.partition('://')[0].lower() if channel == 'apprise' else urlsplit(url).hostname}"
 
 
 def database_url(text: str, folder: Path, environ: Mapping[str, str]) -> str:

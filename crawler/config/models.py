@@ -1,25 +1,58 @@
 """
-The settings as the rest of the program sees them: frozen values, no TOML, no environment, no pydantic.
+The settings as the rest of the program sees them: one frozen class per table of `crawler.toml`, one field per key.
 
-Secrets and what may carry one (database address, headers) never show in a repr.
+Here alone a key is written in code. Its annotation names its type and check in `schema.py`, which pydantic is derived
+from; it is resolved only when a file is checked, so that whoever needs the values alone loads no pydantic. A field
+that no repr shows holds a secret, or may: its key has a `…_file` beside it, and no message shows its value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from crawler.db.url import parse_address
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.objections import Tolerable
-from crawler.domain.proxies import Proxy
-from crawler.domain.subscriptions import Subscription
+from crawler.domain.proxies import FROM_ENVIRONMENT, Proxy
+from crawler.domain.staleness import STALE_AFTER
+from crawler.domain.subscriptions import Language, Subscription, Urgency, Watch
 from crawler.domain.targets import Selection
+from crawler.domain.timefmt import show_duration
+
+if TYPE_CHECKING:
+    import pydantic
+    from pydantic_core import CoreSchema
+
+    from crawler.config.schema import (
+        Address,
+        Addresses,
+        Count,
+        Distinct,
+        Duration,
+        Endpoint,
+        Event,
+        FilePath,
+        Globs,
+        Headers,
+        Hook,
+        Kinds,
+        Name,
+        Number,
+        OneOrMore,
+        Patience,
+        Ping,
+        Pins,
+        ProxyText,
+        Rows,
+        Schedule,
+        SecretText,
+        Text,
+        Variants,
+        Zone,
+    )
 
 DEFAULT_ENDPOINT = "https://api.ucloud.cn/"
 DEFAULT_DATABASE = "sqlite:///crawler.db"
@@ -65,61 +98,90 @@ class Secret:
         raise TypeError("a Secret is not pickled")
 
 
+class Table:
+    """What the tables have in common: pydantic reads one as `schema.py` derives it from the fields."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        """Return how pydantic makes an instance of a table of the file."""
+        from crawler.config.schema import table_schema
+
+        return table_schema(cls, handler)
+
+
+# The metadata of a field: its "key" where that is no name for Python (None: it is no key), and the "default" as a file
+# would have it where that is no value yet; the constructor wants the value then.
+_NO_KEY = {"key": None}
+
+
+def keys_of(table: Table | type[Table]) -> dict[str, Field[Any]]:
+    """Return the fields of *table* by their keys in the file."""
+    named = {one.metadata.get("key", one.name): one for one in fields(table)}  # type: ignore[arg-type] # each is one
+    return {key: one for key, one in named.items() if key is not None}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How gently one account is asked."""
+class Limits(Table):
+    """`[limits]` and `[accounts.limits]`: how gently one account is asked."""
 
     #: Requests per period.
-    rate: float = 10.0
-    period_seconds: float = 1.0
-    concurrency: int = 16
-    attempts: int = 4
-    timeout_seconds: float = 65.0
-    run_deadline_seconds: float = 600.0
+    rate: Number = 10.0
+    period_seconds: Number = 1.0
+    concurrency: Annotated[Count, pydantic.Field(le=1000)] = 16
+    attempts: Annotated[Count, pydantic.Field(le=100)] = 4
+    timeout_seconds: Number = 65.0
+    run_deadline_seconds: Number = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardSettings:
-    """When a withdrawal is not believed at once."""
+class GuardSettings(Table):
+    """`[guard]`: when a withdrawal is not believed at once."""
 
-    ratio: float = 0.5
-    min_images: int = 2
-    confirmations: int = 2
-
-
-class PlaceSettings(NamedTuple):
-    """A place to ask where discovery cannot tell; `project` None stands for the account's projects."""
-
-    region: str
-    zone: str
-    project: str | None = None
+    ratio: Annotated[Number, pydantic.Field(le=1)] = 0.5
+    min_images: Count = 2
+    confirmations: Count = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountSettings:
-    """One key pair at one endpoint, and what of its catalog is wanted."""
+class PlaceSettings(Table):
+    """`[[accounts.places]]`: a place to ask where discovery cannot tell; without `project`, in the account's."""
 
-    name: str
-    endpoint: str = DEFAULT_ENDPOINT
-    public_key: str = field(repr=False)
-    private_key: Secret
+    region: Name
+    zone: Name
+    project: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSettings(Table):
+    """`[[accounts]]`: one key pair at one endpoint, and what of its catalog is wanted."""
+
+    name: Name
+    endpoint: Endpoint = DEFAULT_ENDPOINT
+    #: Read by the loader, which replaces it by the keys it gives.
+    profile: Text | None = None
+    public_key: Text = field(repr=False)
+    private_key: SecretText = field(repr=False)
     #: Globs over ids and names; `default` sends no ProjectId.
-    projects: tuple[str, ...] = ("*",)
-    regions: tuple[str, ...] = ("*",)
-    zones: tuple[str, ...] = ("*",)
+    projects: Globs = ("*",)
+    regions: Globs = ("*",)
+    zones: Globs = ("*",)
     #: Names of kinds (globs are expanded already).
-    kinds: tuple[str, ...] = ("uk8s-image",)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    #: The forward proxy that leads to the endpoint; None: it is asked directly.
-    proxy: Proxy | None = None
+    kinds: Kinds = ("uk8s-image",)
+    headers: Headers = field(default_factory=dict, repr=False)
+    proxy_text: ProxyText | None = field(default=None, repr=False, metadata={"key": "proxy"})
     #: Certificates to trust instead of the system's.
-    ca_file: Path | None = None
+    ca_file: FilePath | None = None
     #: Extra request parameters by variant name; `default`, which adds none, is always there and first.
-    variants: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {DEFAULT_VARIANT: {}})
-    places: tuple[PlaceSettings, ...] = ()
+    variants: Variants = field(default_factory=lambda: {DEFAULT_VARIANT: {}})
+    places: Rows[PlaceSettings] = ()
     #: Checks of answers that are switched off.
-    tolerate: tuple[Tolerable, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    tolerate: Distinct[Tolerable] = ()
+    #: The file's common ones, and what this account has of its own.
+    limits: Limits = Limits()
+    #: The forward proxy that leads to the endpoint; None: it is asked directly.
+    proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
 
     @property
     def project_ids(self) -> tuple[str, ...]:
@@ -139,45 +201,89 @@ class AccountSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmtpSettings:
-    """The mail server that reports leave through."""
+class NetworkSettings(Table):
+    """`[network]`: how whatever is asked and told is reached, unless an account or a report says otherwise."""
 
-    host: str
-    port: int = 587
+    proxy_text: ProxyText = field(default=FROM_ENVIRONMENT, repr=False, metadata={"key": "proxy"})
+    no_proxy: Rows[Text] = ()
+    ca_file: FilePath | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings(Table):
+    """`[metrics]`: what Prometheus is told."""
+
+    #: Where node_exporter's textfile collector finds the metrics of the last run.
+    textfile: FilePath | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpSettings(Table):
+    """`[smtp]`: the mail server that reports leave through."""
+
+    host: Text
+    port: Annotated[Count, pydantic.Field(le=65535)] = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
-    username: str | None = None
-    password: Secret | None = None
-    sender: str
+    username: Text | None = None
+    password: SecretText | None = field(default=None, repr=False)
+    sender: Address = field(metadata={"key": "from"})
     #: The longest wait for an answer of the server.
-    timeout_seconds: float = 30.0
+    timeout_seconds: Number = 30.0
     #: Certificates to trust instead of the system's.
-    ca_file: Path | None = None
+    ca_file: FilePath | None = None
     #: Whether the server's certificate has to be good.
     verify: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSettings:
-    """Whom to tell, how, and of what."""
+class ReportFilters(Table):
+    """`[reports.filters]`: globs, alone or in a list; without any, everything."""
 
+    account: OneOrMore[Text] = ()
+    project: OneOrMore[Text] = ()
+    region: OneOrMore[Text] = ()
+    zone: OneOrMore[Text] = ()
+    kind: OneOrMore[Text] = ()
+    name: OneOrMore[Text] = ()
+    gpu: bool | None = None
+    event: OneOrMore[Event] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings(Table):
+    """`[[reports]]`: whom to tell, how, and of what."""
+
+    name: Name
     channel: ChannelName = "email"
     #: Mail addresses; of another channel the one name of its address, which gives nothing away.
-    to: tuple[str, ...]
+    to: Addresses = ()
     #: Where the other channels send to, and what they sign with.
-    url: Secret | None = None
-    secret: Secret | None = None
-    #: The forward proxy that leads there, and the certificates to trust instead of the system's.
-    proxy: Proxy | None = None
-    ca_file: Path | None = None
+    url: Hook | None = field(default=None, repr=False)
+    secret: SecretText | None = field(default=None, repr=False)
+    proxy_text: ProxyText | None = field(default=None, repr=False, metadata={"key": "proxy"})
+    #: Certificates to trust instead of the system's.
+    ca_file: FilePath | None = None
+    when: Schedule = field(metadata={"default": "every-run"})
+    #: The file's where the report has none.
+    timezone: Zone | None = None
+    language: Language = "en"
+    empty: bool = False
+    patience: Patience = field(metadata={"default": "1h"})
     #: How long a digest may stay undelivered before a run says so with its exit code.
-    alert_after: timedelta = timedelta(hours=1)
-    #: What to watch, and when to tell it.
-    subscription: Subscription
+    alert_after: Duration = field(metadata={"default": "1h"})
+    urgent: Distinct[Urgency] = ("pins",)
+    pins: Pins = ()
+    #: Read by the loader, which adds its lines to `pins`.
+    pins_file: Text | None = None
+    filters: ReportFilters = ReportFilters()
+    #: The forward proxy that leads there.
+    proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
 
     @property
-    def name(self) -> str:
-        """Give the subscription's name."""
-        return self.subscription.name
+    def subscription(self) -> Subscription:
+        """Return what to watch, and when to tell it."""
+        named = {one.name: getattr(self, one.name) for one in fields(Subscription) if one.name != "watch"}
+        return Subscription(watch=Watch(**asdict(self.filters)), **named)
 
     @property
     def way(self) -> str:
@@ -186,34 +292,43 @@ class ReportSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything a run needs to know, read once."""
+class Settings(Table):
+    """Everything a run needs to know, read once: the top of the file, and its tables."""
 
     #: An SQLAlchemy URL; SQLite paths in it are absolute.
-    database: str = field(repr=False)
-    timezone: ZoneInfo
-    stale_after: timedelta
-    #: Empty where only the history was asked for (`load(…, need_accounts=False)`).
-    accounts: tuple[AccountSettings, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    guard: GuardSettings = field(default_factory=GuardSettings)
-    smtp: SmtpSettings | None = None
-    reports: tuple[ReportSettings, ...] = ()
+    database: Text = field(repr=False, metadata={"default": DEFAULT_DATABASE})
+    timezone: Zone = field(metadata={"default": DEFAULT_TIMEZONE})
+    stale_after: Duration = field(metadata={"default": show_duration(STALE_AFTER)})
     #: How long sending reports may take after a run.
-    report_deadline_seconds: float = 120.0
+    report_deadline_seconds: Number = 120.0
     #: Told of the start and the end of every run, as healthchecks.io understands it.
-    ping: Secret | None = None
+    ping: Ping | None = field(default=None, repr=False)
+    #: Empty where only the history was asked for (`load(…, need_accounts=False)`).
+    accounts: Rows[AccountSettings] = ()
+    limits: Limits = Limits()
+    guard: GuardSettings = GuardSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    network: NetworkSettings = NetworkSettings()
+    smtp: SmtpSettings | None = None
+    reports: Rows[ReportSettings] = ()
     #: What leads to the switch, and which certificates are trusted there instead of the system's.
-    ping_proxy: Proxy | None = None
-    ping_ca_file: Path | None = None
-    #: Where node_exporter's textfile collector finds the metrics of the last run.
-    metrics_textfile: Path | None = None
+    ping_proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
+    ping_ca_file: Path | None = field(default=None, metadata=_NO_KEY)
     #: The file they came from; None: defaults and environment alone.
-    source: Path | None = None
+    source: Path | None = field(default=None, metadata=_NO_KEY)
     #: What is allowed but unwise, one sentence each.
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), metadata=_NO_KEY)
 
     @property
     def database_shown(self) -> str:
         """Give the database's address without its password, for people."""
         return str(parse_address(self.database))
+
+
+#: Keys that hold a secret, or may: each may be given as `<key>_file`, and no message shows their values.
+SECRET_KEYS = frozenset(
+    key
+    for table in (Settings, AccountSettings, SmtpSettings, ReportSettings)
+    for key, one in keys_of(table).items()
+    if not one.repr
+)

@@ -1,8 +1,8 @@
 """
-The shape of `crawler.toml`: which keys there are, their types, defaults and bounds, one pydantic model per table.
+How pydantic checks `crawler.toml`: the types of its keys, and the models, derived from the tables in `models.py`.
 
-Strict, and nothing extra: a key that is not here is a typing mistake. What takes more than one key to see is in
-`checks.py`.
+Strict, and nothing extra: a key that no table has is a typing mistake. What takes more than one key to see is in
+`validation.py`.
 """
 
 from __future__ import annotations
@@ -11,27 +11,38 @@ import ipaddress
 import math
 import re
 import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass
 from datetime import timedelta
 from email.utils import getaddresses
-from typing import Annotated, Any, Literal
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-
-from crawler.config.models import (
-    DEFAULT_DATABASE,
-    DEFAULT_ENDPOINT,
-    DEFAULT_TIMEZONE,
-    ChannelName,
+import pydantic
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    Strict,
+    TypeAdapter,
+    create_model,
 )
+from pydantic_core import CoreSchema, core_schema
+
+from crawler.config.models import SECRET_KEYS, Secret, Settings, Table, keys_of
 from crawler.config.sources import Expanded
 from crawler.config.zones import zone_of
-from crawler.domain.models import EventWord
-from crawler.domain.objections import Tolerable
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import DEFAULT_VARIANT, EventWord
 from crawler.domain.proxies import DIRECT, FROM_ENVIRONMENT, parse_proxy
-from crawler.domain.staleness import STALE_AFTER
-from crawler.domain.subscriptions import parse_pin, parse_when
-from crawler.domain.timefmt import parse_duration, show_duration
+from crawler.domain.subscriptions import Pin, When, parse_pin, parse_when
+from crawler.domain.timefmt import parse_duration
 
 _LARGEST_NUMBER = 1_000_000_000
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -81,15 +92,11 @@ def _name(text: str) -> str:
     return text
 
 
-def _duration(text: str) -> str:
-    if parse_duration(text) <= timedelta(0):
+def _duration(text: str) -> timedelta:
+    found = parse_duration(text)
+    if found <= timedelta(0):
         raise ValueError("must be longer than nothing")
-    return text
-
-
-def _zone(name: str) -> str:
-    zone_of(name)
-    return name
+    return found
 
 
 def split_url(text: str) -> SplitResult:
@@ -146,17 +153,17 @@ def _ping(text: str) -> str:
     return text
 
 
-def _proxy(text: str) -> str:
-    if text not in (FROM_ENVIRONMENT, DIRECT):
-        parse_proxy(text)
-    return text
-
-
 def _hook(text: str) -> str:
     if _has_controls(text) or " " in text:
         raise ValueError("must not contain spaces or control characters")
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://.", text):
         raise ValueError("must be a URL")
+    return text
+
+
+def _proxy(text: str) -> str:
+    if text not in (FROM_ENVIRONMENT, DIRECT):
+        parse_proxy(text)
     return text
 
 
@@ -185,21 +192,6 @@ def _address(text: str) -> str:
     return text.strip()
 
 
-def _schedule(text: str) -> str:
-    parse_when(text)
-    return text
-
-
-def _patience(text: str) -> str:
-    parse_duration(text)
-    return text
-
-
-def _pin(text: str) -> str:
-    parse_pin(text)
-    return text
-
-
 def _listed(value: Any) -> Any:
     """Let one text stand for a list of one."""
     return [value] if isinstance(value, str) else value
@@ -209,56 +201,48 @@ def _in_lower_case(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-Text = Annotated[str, AfterValidator(_nonempty)]
-Name = Annotated[str, AfterValidator(_name)]
-Duration = Annotated[str, AfterValidator(_duration)]
-Zone = Annotated[str, AfterValidator(_zone)]
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
-Address = Annotated[str, AfterValidator(_address)]
-Ping = Annotated[str, AfterValidator(_ping)]
-ProxyText = Annotated[str, AfterValidator(_proxy)]
-Hook = Annotated[str, AfterValidator(_hook)]
-Globs = Annotated[list[Text], Field(min_length=1)]
-GlobOrGlobs = Annotated[list[Text], BeforeValidator(_listed)]
-Schedule = Annotated[str, AfterValidator(_schedule)]
-Patience = Annotated[str, AfterValidator(_patience)]
-PinText = Annotated[str, AfterValidator(_pin)]
-Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_sensible), Field(gt=0)]
-Count = Annotated[int, BeforeValidator(_from_environment), Field(ge=1, le=_LARGEST_NUMBER)]
-Headers = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header)]]
+def _some(values: tuple[T, ...]) -> tuple[T, ...]:
+    # A `min_length` counts the good values alone, and so calls a list empty whose one value is wrong.
+    if not values:
+        raise ValueError("is empty")
+    return values
 
 
-class Table(BaseModel):
-    """What every table has in common."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))
 
 
-class LimitsTable(Table):
-    """`[limits]` and `[accounts.limits]`."""
-
-    rate: Number = 10.0
-    period_seconds: Number = 1.0
-    concurrency: Annotated[Count, Field(le=1000)] = 16
-    attempts: Annotated[Count, Field(le=100)] = 4
-    timeout_seconds: Number = 65.0
-    run_deadline_seconds: Number = 600.0
+def expand_kinds(globs: Iterable[str]) -> tuple[str, ...]:
+    """Return the kinds that *globs* cover, in the order of the globs."""
+    return tuple(dict.fromkeys(kind for glob in globs for kind in sorted(KINDS) if fnmatchcase(kind, glob)))
 
 
-class GuardTable(Table):
-    """`[guard]`."""
+def parameter_text(value: Any) -> str | None:
+    """Return a variant's parameter as the API takes it; None when it is no single value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    return None
 
-    ratio: Annotated[Number, Field(le=1)] = 0.5
-    min_images: Count = 2
-    confirmations: Count = 2
+
+def _by_name(variants: list[VariantTable]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {DEFAULT_VARIANT: {}}
+    for variant in variants:
+        extra = sorted((variant.model_extra or {}).items())
+        found[variant.name] = {key: parameter_text(value) or "" for key, value in extra}
+    return found
 
 
-class PlaceTable(Table):
-    """`[[accounts.places]]`."""
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The type that a value has in the file, and what makes the program's value of it."""
 
-    region: Name
-    zone: Name
-    project: Name | None = None
+    form: Any
+    read: Callable[[Any], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.read, handler.generate_schema(self.form))
 
 
 class VariantTable(BaseModel):
@@ -269,142 +253,101 @@ class VariantTable(BaseModel):
     name: Name
 
 
-class AccountTable(Table):
-    """`[[accounts]]`, once secrets are read and a profile is resolved."""
+# --- the types of keys; the tables name them -------------------------------------------------------------------------
 
-    name: Name
-    endpoint: Endpoint = DEFAULT_ENDPOINT
-    profile: Text | None = None
-    public_key: Text
-    private_key: Text
-    projects: Globs = ["*"]
-    regions: Globs = ["*"]
-    zones: Globs = ["*"]
-    kinds: Globs = ["uk8s-image"]
-    headers: Headers = {}
-    proxy: ProxyText | None = None
-    ca_file: Text | None = None
-    variants: list[VariantTable] = []
-    places: list[PlaceTable] = []
-    tolerate: list[Tolerable] = []
-    limits: LimitsTable = LimitsTable()
+T = TypeVar("T")
 
-
-class NetworkTable(Table):
-    """`[network]`: how whatever is asked and told is reached, unless an account or a report says otherwise."""
-
-    proxy: ProxyText = FROM_ENVIRONMENT
-    no_proxy: list[Text] = []
-    ca_file: Text | None = None
-
-
-class SmtpTable(Table):
-    """`[smtp]`."""
-
-    host: Text
-    port: Annotated[Count, Field(le=65535)] = 587
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    username: Text | None = None
-    password: Text | None = None
-    sender: Annotated[Address, Field(alias="from")]
-    timeout_seconds: Number = 30.0
-    ca_file: Text | None = None
-    verify: bool = True
+Text = Annotated[str, AfterValidator(_nonempty)]
+Name = Annotated[str, AfterValidator(_name)]
+Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_sensible), pydantic.Field(gt=0)]
+Count = Annotated[int, BeforeValidator(_from_environment), pydantic.Field(ge=1, le=_LARGEST_NUMBER)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Address = Annotated[str, AfterValidator(_address)]
+Event = Annotated[EventWord, BeforeValidator(_in_lower_case)]
+FilePath = Annotated[Path, _Written(Text, Path)]
+SecretText = Annotated[Secret, _Written(Text, Secret)]
+Ping = Annotated[Secret, _Written(Annotated[str, AfterValidator(_ping)], Secret)]
+Hook = Annotated[Secret, _Written(Annotated[str, AfterValidator(_hook)], Secret)]
+ProxyText = Annotated[str, AfterValidator(_proxy)]
+Zone = Annotated[ZoneInfo, _Written(str, zone_of)]
+Duration = Annotated[timedelta, _Written(str, _duration)]
+Patience = Annotated[timedelta, _Written(str, parse_duration)]
+Schedule = Annotated[When, _Written(str, parse_when)]
+#: A list in the file.
+Rows = Annotated[tuple[T, ...], Strict(False)]
+Distinct = Annotated[Rows[T], AfterValidator(_distinct)]
+#: A list, or one alone.
+OneOrMore = Annotated[Rows[T], BeforeValidator(_listed)]
+Globs = Annotated[Rows[Text], AfterValidator(_some)]
+Kinds = Annotated[Globs, AfterValidator(expand_kinds)]
+Addresses = Annotated[Distinct[Address], AfterValidator(_some)]
+Pins = Distinct[Annotated[Pin, _Written(str, parse_pin)]]
+Headers = Annotated[
+    Mapping[str, str],
+    _Written(
+        dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header)]],
+        lambda headers: {name: value for name, value in headers.items() if value},
+    ),
+]
+Variants = Annotated[Mapping[str, Mapping[str, str]], _Written(list[VariantTable], _by_name)]
 
 
-class MetricsTable(Table):
-    """`[metrics]`."""
-
-    textfile: Text | None = None
+# --- the tables ------------------------------------------------------------------------------------------------------
 
 
-class FiltersTable(Table):
-    """`[reports.filters]`."""
-
-    account: GlobOrGlobs = []
-    project: GlobOrGlobs = []
-    region: GlobOrGlobs = []
-    zone: GlobOrGlobs = []
-    kind: GlobOrGlobs = []
-    name: GlobOrGlobs = []
-    gpu: bool | None = None
-    event: Annotated[list[Annotated[EventWord, BeforeValidator(_in_lower_case)]], BeforeValidator(_listed)] = []
-
-
-class ReportTable(Table):
-    """`[[reports]]`."""
-
-    name: Name
-    channel: ChannelName = "email"
-    to: Annotated[list[Address], Field(min_length=1)] = []
-    url: Hook | None = None
-    secret: Text | None = None
-    proxy: ProxyText | None = None
-    ca_file: Text | None = None
-    when: Schedule = "every-run"
-    timezone: Zone | None = None
-    language: Literal["en", "zh"] = "en"
-    empty: bool = False
-    patience: Patience = "1h"
-    alert_after: Duration = "1h"
-    urgent: list[Literal["pins"]] = ["pins"]
-    pins: list[PinText] = []
-    pins_file: Text | None = None
-    filters: FiltersTable = FiltersTable()
+def _model_of(table: type[Table]) -> type[BaseModel]:
+    hints = get_type_hints(table, localns=globals(), include_extras=True)
+    keys: dict[str, Any] = {}
+    for key, one in keys_of(table).items():
+        default = one.metadata.get("default", ... if one.default is MISSING else one.default)
+        if one.default_factory is not MISSING:
+            default = one.default_factory()
+        info = pydantic.Field(default, alias=key, validate_default="default" in one.metadata)
+        keys[one.name] = (hints[one.name], info)
+    return create_model(table.__name__, __config__=ConfigDict(strict=True, extra="forbid"), **keys)
 
 
-class FileTable(Table):
-    """The whole file."""
-
-    database: Text = DEFAULT_DATABASE
-    timezone: Annotated[Zone, Field(validate_default=True)] = DEFAULT_TIMEZONE
-    stale_after: Duration = show_duration(STALE_AFTER)
-    report_deadline_seconds: Number = 120.0
-    ping: Ping | None = None
-    accounts: list[AccountTable] = []
-    limits: LimitsTable = LimitsTable()
-    guard: GuardTable = GuardTable()
-    metrics: MetricsTable = MetricsTable()
-    network: NetworkTable = NetworkTable()
-    smtp: SmtpTable | None = None
-    reports: list[ReportTable] = []
+def table_schema(table: type[Table], handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Return the schema that makes a *table* of a table of the file."""
+    inside = handler.generate_schema(_model_of(table))
+    return core_schema.no_info_after_validator_function(lambda model: table(**vars(model)), inside)
 
 
-#: Keys that hold a secret, or may: each may be given as `<key>_file`, and no message shows their values.
-SECRET_KEYS = frozenset(
-    {"database", "ping", "public_key", "private_key", "password", "headers", "url", "secret", "proxy"}
-)
-
-_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
-    (): FileTable,
-    ("accounts",): AccountTable,
-    ("accounts", "variants"): VariantTable,
-    ("accounts", "places"): PlaceTable,
-    ("accounts", "limits"): LimitsTable,
-    ("limits",): LimitsTable,
-    ("guard",): GuardTable,
-    ("metrics",): MetricsTable,
-    ("network",): NetworkTable,
-    ("smtp",): SmtpTable,
-    ("reports",): ReportTable,
-    ("reports", "filters"): FiltersTable,
-}
+@cache
+def _settings() -> TypeAdapter[Settings]:
+    return TypeAdapter(Settings)
 
 
-def keys_of(table: tuple[str, ...]) -> list[str]:
-    """Give the keys that *table* may have, `…_file` variants included."""
-    model = _MODELS.get(table)
-    if model is None:
-        return []
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    return [*names, *(f"{name}_file" for name in names if name in SECRET_KEYS - {"headers"})]
+def read_settings(document: dict[str, Any]) -> Settings:
+    """Return *document* as settings; raise pydantic's ValidationError with everything that one key alone shows."""
+    return _settings().validate_python(document)
 
 
-def tables() -> list[tuple[str, ...]]:
-    """Give the paths of all tables."""
-    return list(_MODELS)
+@cache
+def tables() -> dict[tuple[str, ...], type[BaseModel]]:
+    """Return the model of every table by the table's path."""
+    return dict(_tables(Settings, ()))
 
 
-def model_of(table: tuple[str, ...]) -> type[BaseModel]:
-    """Give the model of *table*."""
-    return _MODELS[table]
+def keys_in(path: tuple[str, ...]) -> list[str]:
+    """Return the keys that the table at *path* may have, `…_file` variants included."""
+    fields = tables()[path].model_fields if path in tables() else {}
+    keys = [one.alias or name for name, one in fields.items()]
+    # Headers have such files one by one.
+    return [*keys, *(f"{key}_file" for key in keys if key in SECRET_KEYS - {"headers"})]
+
+
+def _tables(table: type[Table | BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], type[BaseModel]]]:
+    model = table if issubclass(table, BaseModel) else _model_of(table)
+    yield path, model
+    for name, one in model.model_fields.items():
+        for inner in _tables_in((one.annotation, *one.metadata)):
+            yield from _tables(inner, (*path, one.alias or name))
+
+
+def _tables_in(hints: Iterable[Any]) -> Iterator[type[Table | BaseModel]]:
+    for hint in hints:
+        if isinstance(hint, type) and issubclass(hint, (Table, BaseModel)):
+            yield hint
+        else:
+            yield from _tables_in((hint.form,) if isinstance(hint, _Written) else get_args(hint))

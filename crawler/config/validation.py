@@ -8,16 +8,15 @@ Values of keys that may hold a secret, and values from the environment, are neve
 from __future__ import annotations
 
 import importlib.util
-import math
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from crawler.config.schema import SECRET_KEYS, keys_of, split_url, tables
+from crawler.config.models import SECRET_KEYS
+from crawler.config.schema import expand_kinds, keys_in, parameter_text, split_url, tables
 from crawler.config.sources import Expanded, Findings, Location, path_of
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT
@@ -49,20 +48,6 @@ def check(document: dict[str, Any], findings: Findings) -> None:
             )
 
 
-def expand_kinds(globs: list[str]) -> list[str]:
-    """Give the kinds that *globs* cover, in the order of the globs."""
-    return list(dict.fromkeys(kind for glob in globs for kind in sorted(KINDS) if fnmatchcase(kind, glob)))
-
-
-def parameter_text(value: Any) -> str | None:
-    """Give a variant's parameter as the API takes it; None when it is no single value."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value)
-    return None
-
-
 def _rows(table: dict[str, Any], key: str, location: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
     rows = table.get(key)
     for index, row in enumerate(rows if isinstance(rows, list) else []):
@@ -81,7 +66,7 @@ def _unique(table: dict[str, Any], key: str, location: Location, findings: Findi
         seen.setdefault(name, path_of(at))
 
 
-def _kinds(account: dict[str, Any], location: Location, findings: Findings) -> list[str]:
+def _kinds(account: dict[str, Any], location: Location, findings: Findings) -> Sequence[str]:
     globs = account.get("kinds", ["uk8s-image"])
     if not isinstance(globs, list):
         return sorted(KINDS)
@@ -95,7 +80,7 @@ def _kinds(account: dict[str, Any], location: Location, findings: Findings) -> l
     return expand_kinds(texts) or sorted(KINDS)
 
 
-def _variant(variant: dict[str, Any], kinds: list[str], location: Location, findings: Findings) -> None:
+def _variant(variant: dict[str, Any], kinds: Sequence[str], location: Location, findings: Findings) -> None:
     known = sorted({parameter for kind in kinds for parameter in KINDS[kind].parameters})
     parameters = {key: value for key, value in variant.items() if key != "name"}
     if variant.get("name") == DEFAULT_VARIANT:
@@ -205,6 +190,7 @@ _KINDS_OF_VALUE = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "list_type": 'must be a list, as in ["*"]',
+    "tuple_type": 'must be a list, as in ["*"]',
     "dict_type": "must be a table",
     "model_type": "must be a table",
     "missing": "is missing",
@@ -239,8 +225,6 @@ def _sentence(details: ErrorDetails, location: Location) -> str:
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
         return f"{shown}{words} {context[bound]:.12g}"
-    if kind == "too_short":
-        return "is empty"
     if kind == "literal_error":
         return f"{shown}must be one of {str(context['expected']).replace(' or ', ', ')}"
     if kind == "value_error":
@@ -251,14 +235,15 @@ def _sentence(details: ErrorDetails, location: Location) -> str:
 def _unknown_key(location: Location) -> str:
     key = str(location[-1])
     table = tuple(str(part) for part in location[:-1] if isinstance(part, str))
-    elsewhere = [path for path in tables() if path != table and key in keys_of(path)]
-    hint = did_you_mean(key, keys_of(table))
+    known = keys_in(table)
+    elsewhere = sorted(path for path in tables() if path != table and key in keys_in(path))
+    hint = did_you_mean(key, known)
     inside = [path for path in elsewhere if table and path[:-1] == table]
     if hint and inside:
         hint += f" (or {' or '.join(_header(path) for path in inside)} for it)"
     if not hint and elsewhere:
         hint = f"; it belongs in {' or '.join(_header(path) for path in elsewhere)}"
-    return f"is no setting{hint or '; known here: ' + ', '.join(keys_of(table))}"
+    return f"is no setting{hint or '; known here: ' + ', '.join(known)}"
 
 
 def _header(table: tuple[str, ...]) -> str:

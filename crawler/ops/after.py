@@ -41,15 +41,15 @@ def news_of(settings: Settings, engine: Engine, fence: Fence, result: RunResult,
 
 def write_metrics(settings: Settings, engine: Engine, result: RunResult, *, now: datetime) -> None:
     """Write the metrics file, where there is to be one; raises DatabaseUnavailable."""
-    if settings.metrics_textfile is None:
+    if settings.metrics.textfile is None:
         return
     with read(engine) as conn:
         gauges = gauges_of(conn, now=now, rates=result.rates)
     try:
-        write_atomically(settings.metrics_textfile, exposition(result.summary, int(result.exit_code), gauges))
+        write_atomically(settings.metrics.textfile, exposition(result.summary, int(result.exit_code), gauges))
     except OSError as exc:
         # No mail for each run: the metrics that stand still raise an alert, and the doctor says why.
-        logger.info("the metrics cannot be written to %s: %s", settings.metrics_textfile, exc.strerror)
+        logger.info("the metrics cannot be written to %s: %s", settings.metrics.textfile, exc.strerror)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -7,12 +7,12 @@ no working folder. The files under `config/` are those of `EXAMPLE`.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from crawler.errors import UsageError
+from crawler.ops.printing import printed
 
 #: What is left to a run beyond its own deadlines, before the scheduler ends it.
 GRACE_SECONDS = 120
@@ -94,11 +94,7 @@ def cron(installation: Installation) -> str:
     command = shlex.join(installation.words).replace("%", r"\%")
     if "\n" in command:
         raise UsageError("A path with a line break cannot stand in a crontab.")
-    lines = ["# Mail comes only when a condition begins, changes or ends.", "#MAILTO=ops@example.com"]
-    if installation.variables:
-        lines.append("# cron has none of your shell's variables: write into the configuration what these stand for:")
-        lines += [f"#   {name}" for name in installation.variables]
-    return "\n".join([*lines, f"{rhythm} {command}", ""])
+    return printed("crawler.ops", "crontab.j2", {}, it=installation, rhythm=rhythm, command=command)
 
 
 def _no_keys(installation: Installation) -> str:
@@ -118,77 +114,24 @@ def _no_keys(installation: Installation) -> str:
 
 # --- systemd ---------------------------------------------------------------------------------------------------------
 
-_HARDENING = """\
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-ProtectSystem=strict
-ProtectHome=read-only
-PrivateTmp={private_tmp}
-PrivateDevices=yes
-ProtectProc=invisible
-ProtectClock=yes
-ProtectHostname=yes
-ProtectControlGroups=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
-UMask=0022
-"""
-
 
 def systemd_service(installation: Installation) -> str:
     """Give the hardened service that makes one run."""
-    lines = [
-        "[Unit]",
-        "Description=Crawl the node images of the cloud",
-        "Wants=network-online.target",
-        "After=network-online.target",
-        "",
-        "[Service]",
-        "Type=oneshot",
-        f"User={installation.user}",
-        "ExecStart=" + " ".join(_systemd_word(word) for word in installation.words),
-        "# Another run still holds the lock: no failure.",
-        "SuccessExitStatus=75",
-        f"TimeoutStartSec={installation.time_limit}",
-        "KillSignal=SIGTERM",
-        "TimeoutStopSec=30",
-    ]
-    lines += [f"LoadCredential={name}:{_systemd_path(path)}" for name, path in installation.credentials]
-    if installation.variables:
-        lines += [f"# NAME=value of {', '.join(installation.variables)}; readable by root alone."]
-        lines += [f"EnvironmentFile={ENVIRONMENT_FILE}"]
-    lines += [f"ReadWritePaths={_systemd_word(folder)}" for folder in installation.folders]
     in_tmp = any(_is_in_tmp(path) for path in (*installation.folders, *installation.program, installation.config or ""))
-    return "\n".join([*lines, "", _HARDENING.format(private_tmp="no" if in_tmp else "yes")])
+    return printed(
+        "crawler.ops",
+        "crawler.service.j2",
+        {"word": _systemd_word, "percent": _systemd_path},
+        it=installation,
+        environment_file=ENVIRONMENT_FILE,
+        in_tmp=in_tmp,
+    )
 
 
 def systemd_timer(installation: Installation) -> str:
     """Give the timer of the service."""
     _, rhythm = _rhythm(installation.minutes)
-    return "\n".join(
-        [
-            "[Unit]",
-            "Description=Crawl the node images of the cloud on a schedule",
-            "",
-            "[Timer]",
-            f"OnCalendar={rhythm}",
-            "RandomizedDelaySec=20",
-            "Persistent=yes",
-            "",
-            "[Install]",
-            "WantedBy=timers.target",
-            "",
-        ]
-    )
+    return printed("crawler.ops", "crawler.timer.j2", {}, rhythm=rhythm)
 
 
 def _systemd_path(path: str) -> str:
@@ -206,9 +149,6 @@ def _is_in_tmp(path: str) -> bool:
 
 # --- Kubernetes ------------------------------------------------------------------------------------------------------
 
-_SECRETS = "/run/secrets/crawler"
-_DATA = "/var/lib/crawler"
-
 
 def kubernetes(installation: Installation) -> str:
     """Give the CronJob: one run at a time, never a second try of a run, the next one comes by itself."""
@@ -217,103 +157,7 @@ def kubernetes(installation: Installation) -> str:
     if installation.config:
         words += ["--config", "/etc/crawler/crawler.toml"]
     if installation.database:
-        words += ["--database", f"{_DATA}/{PurePosixPath(installation.database).name}"]
+        words += ["--database", f"/var/lib/crawler/{PurePosixPath(installation.database).name}"]
     elif installation.option:
         words += ["--database", installation.option]
-    head = ["# Made by `crawler schedule kubernetes`. What it needs once:"]
-    if installation.config:
-        head.append(f"#   kubectl create configmap crawler --from-file=crawler.toml={installation.config}")
-    secrets = [f"--from-file={name}={path}" for name, path in installation.credentials]
-    secrets += [f"--from-literal={name}=…" for name in installation.variables]
-    if secrets:
-        head.append(f"#   kubectl create secret generic crawler {' '.join(secrets)}")
-    if installation.database:
-        head.append("#   a PersistentVolumeClaim named crawler for the database")
-    environment = [("CREDENTIALS_DIRECTORY", _SECRETS)] if installation.credentials else []
-    return "\n".join(
-        [
-            *head,
-            "apiVersion: batch/v1",
-            "kind: CronJob",
-            "metadata:",
-            "  name: crawler",
-            "  labels:",
-            "    app.kubernetes.io/name: crawler",
-            "spec:",
-            f"  schedule: {_yaml(rhythm)}",
-            "  concurrencyPolicy: Forbid",
-            f"  startingDeadlineSeconds: {min(installation.minutes * 60, 600)}",
-            "  successfulJobsHistoryLimit: 1",
-            "  failedJobsHistoryLimit: 3",
-            "  jobTemplate:",
-            "    spec:",
-            "      backoffLimit: 0",
-            f"      activeDeadlineSeconds: {installation.time_limit}",
-            "      template:",
-            "        metadata:",
-            "          labels:",
-            "            app.kubernetes.io/name: crawler",
-            "        spec:",
-            "          restartPolicy: Never",
-            "          automountServiceAccountToken: false",
-            "          terminationGracePeriodSeconds: 30",
-            "          securityContext:",
-            "            runAsNonRoot: true",
-            "            runAsUser: 10001",
-            "            fsGroup: 10001",
-            "            seccompProfile:",
-            "              type: RuntimeDefault",
-            "          containers:",
-            "            - name: crawler",
-            f"              image: {_yaml(installation.image)}",
-            f"              command: [{', '.join(_yaml(word) for word in (*words, 'run'))}]",
-            *_environment(environment, installation.variables),
-            "              securityContext:",
-            "                allowPrivilegeEscalation: false",
-            "                readOnlyRootFilesystem: true",
-            "                capabilities:",
-            '                  drop: ["ALL"]',
-            "              resources:",
-            "                requests: {cpu: 100m, memory: 128Mi}",
-            "                limits: {memory: 512Mi}",
-            *_volumes(installation),
-            "",
-        ]
-    )
-
-
-def _environment(plain: list[tuple[str, str]], variables: tuple[str, ...]) -> list[str]:
-    if not plain and not variables:
-        return []
-    lines = ["              env:"]
-    for name, value in plain:
-        lines += [f"                - name: {name}", f"                  value: {_yaml(value)}"]
-    for name in variables:
-        lines += [f"                - name: {name}", "                  valueFrom:"]
-        lines += [f"                    secretKeyRef: {{name: crawler, key: {name}}}"]
-    return lines
-
-
-def _volumes(installation: Installation) -> list[str]:
-    volumes = []
-    if installation.config:
-        volumes.append(("config", "/etc/crawler", True, "configMap: {name: crawler}"))
-    if installation.credentials:
-        volumes.append(("secrets", _SECRETS, True, "secret: {secretName: crawler, defaultMode: 288}"))
-    if installation.database:
-        volumes.append(("data", _DATA, False, "persistentVolumeClaim: {claimName: crawler}"))
-    # Large answers of a database are sorted in a temporary file.
-    volumes.append(("tmp", "/tmp", False, "emptyDir: {}"))  # noqa: S108 - inside the container
-    lines = ["              volumeMounts:"]
-    for name, path, read_only, _ in volumes:
-        lines += [f"                - name: {name}", f"                  mountPath: {path}"]
-        lines += ["                  readOnly: true"] if read_only else []
-    lines += ["          volumes:"]
-    for name, _, _, source in volumes:
-        lines += [f"            - name: {name}", f"              {source}"]
-    return lines
-
-
-def _yaml(text: str) -> str:
-    """Write a text; a JSON string is a YAML string."""
-    return json.dumps(text, ensure_ascii=False)
+    return printed("crawler.ops", "cronjob.yaml.j2", {}, it=installation, rhythm=rhythm, words=[*words, "run"])

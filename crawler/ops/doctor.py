@@ -414,7 +414,7 @@ async def _try_session(channel: Channel, settings: Settings, clock: Clock, test_
 
 
 def _textfile(settings: Settings) -> Iterator[Finding]:
-    path = settings.metrics_textfile
+    path = settings.metrics.textfile
     if path is None:
         return
     if not os.access(path.parent, os.W_OK):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crawler.config.loader import load
-from crawler.config.schema import keys_of, model_of, tables
+from crawler.config.schema import keys_in, tables
 from tests.support.house import ROOT
 
 EXAMPLE = ROOT / "config" / "crawler.example.toml"
@@ -73,15 +73,28 @@ def test_names_every_setting(table: tuple[str, ...]) -> None:
     children = {path[len(table)] for path in tables() if path[: len(table)] == table and len(path) == len(table) + 1}
     extra = {"MachineType", "GPUType"} if table == ("accounts", "variants") else set()
 
-    assert keys == (set(keys_of(table)) - children) | extra
+    assert keys == (set(keys_in(table)) - children) | extra
 
 
 @pytest.mark.parametrize("table", tables(), ids=lambda table: ".".join(table) or "top")
 def test_defaults_agree(table: tuple[str, ...]) -> None:
     """Every default in the example is the program's."""
     name = ".".join(table)
-    defaults = {field.alias or key: field.default for key, field in model_of(table).model_fields.items()}
+    found = {field.alias or key: field.default for key, field in tables()[table].model_fields.items()}
+    defaults = {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
     shown = {key: value for key, value in named()[name].items() if (name, key) not in NO_DEFAULT and key in defaults}
 
     assert shown == {key: defaults[key] for key in shown}
     assert {key for key in shown if defaults[key] is None} == set()
+
+
+def test_says_what_every_setting_is_for() -> None:
+    """Prose stands beside every setting: in its paragraph, or in the one before its table's."""
+    before, silent = "", []
+    for paragraph in EXAMPLE.read_text(encoding="utf-8").split("\n\n"):
+        is_said = re.search(r"^# ", paragraph + (before if paragraph.startswith("[") else ""), re.MULTILINE)
+        if not is_said:
+            silent += [line for line in paragraph.splitlines() if SETTING.match(line.removeprefix("#"))]
+        before = f"\n{paragraph}"
+
+    assert silent == []

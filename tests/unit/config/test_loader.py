@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from crawler.config.loader import load
-from crawler.config.models import Limits, Secret, Settings
+from crawler.config.models import Limits, PlaceSettings, Secret, Settings
 from crawler.domain.subscriptions import When
 from crawler.errors import ConfigurationError, ExitCode
 
@@ -113,7 +115,7 @@ def test_example_of_the_design(tmp_path: Path) -> None:
     assert account.private_key == Secret("from-file")
     assert account.headers == {"channel-key": "abc"}
     assert account.variants == {"default": {}, "g-v100": {"GPUType": "V100", "MachineType": "G"}}
-    assert account.places == (("hk", "hk-02", None),)
+    assert account.places == (PlaceSettings(region="hk", zone="hk-02"),)
     assert account.limits == Limits(rate=2.5, concurrency=4)
     assert account.selection().variants == ("default", "g-v100")
     assert settings.smtp is not None
@@ -410,3 +412,10 @@ def test_numbers_from_the_environment(tmp_path: Path) -> None:
     assert (settings.limits.rate, settings.limits.concurrency) == (2.5, 3)
 
     assert problems(tmp_path, text, {"CONCURRENCY": "many"}) == {"limits.concurrency": "must be a whole number"}
+
+
+def test_values_without_pydantic() -> None:
+    """The frozen settings, their keys and defaults load no pydantic: it is for whoever checks a file."""
+    program = "import sys; from crawler.config.models import Limits; print(Limits().rate, 'pydantic' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "10.0 False\n"

@@ -45,8 +45,8 @@ def test_textfile(tmp_path: Path) -> None:
     """The metrics file is relative to the configuration; without one there are no metrics."""
     path = configured(tmp_path, '[metrics]\ntextfile = "c/crawler.prom"')
 
-    assert load(path, None, KEYS).metrics_textfile == tmp_path / "c" / "crawler.prom"
-    assert load(configured(tmp_path, ""), None, KEYS).metrics_textfile is None
+    assert load(path, None, KEYS).metrics.textfile == tmp_path / "c" / "crawler.prom"
+    assert load(configured(tmp_path, ""), None, KEYS).metrics.textfile is None
 
 
 def test_readers_need_no_ping(tmp_path: Path) -> None:

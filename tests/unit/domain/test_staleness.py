@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from crawler.config.schema import FileTable
+from crawler.config.schema import read_settings
 from crawler.db import views
 from crawler.domain.staleness import STALE_AFTER, is_stale, reason_of
-from crawler.domain.timefmt import parse_duration
 from tests.support.facts import NOON
 
 SECOND = timedelta(seconds=1)
@@ -41,5 +40,5 @@ def test_reason(outcome: Any, age: timedelta | None, expected: str | None) -> No
 
 def test_one_default() -> None:
     """The configuration and the views take the same age where nobody states one."""
-    assert parse_duration(FileTable.model_fields["stale_after"].default) == STALE_AFTER
+    assert read_settings({}).stale_after == STALE_AFTER
     assert f", {int(STALE_AFTER.total_seconds())})" in "".join(views.create_views("sqlite"))
