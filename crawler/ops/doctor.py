@@ -8,7 +8,8 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,10 +21,13 @@ from typing import Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
+from sqlalchemy import Connection
+
 from crawler.client.api import ApiClient, NetworkFailure
 from crawler.client.cancellation import Brake, CallCut
 from crawler.client.discovery import Discovery, discover
 from crawler.client.options import Timing
+from crawler.client.responses import Refusal, read_answer
 from crawler.config.models import AccountSettings, Settings
 from crawler.config.sources import OPEN_TO_ALL
 from crawler.crawl.run import connect
@@ -31,12 +35,14 @@ from crawler.db import integrity
 from crawler.db.engine import is_in_wal_mode, opened, read
 from crawler.db.locks import take_locks
 from crawler.db.migrations import schema_state
+from crawler.db.rights import missing_rights, schema_owner
 from crawler.db.url import parse_address
-from crawler.domain.models import Catalog
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import Catalog, Target
 from crawler.domain.objections import tolerance
 from crawler.domain.proxies import Proxy
 from crawler.domain.rows import JsonRow
-from crawler.domain.targets import configured_catalog, configured_projects, reconcile
+from crawler.domain.targets import configured_catalog, configured_projects, reconcile, request_parameters
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
@@ -54,6 +60,11 @@ ODD_SKEW = timedelta(days=2)
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 #: The longest look at one account.
 PATIENCE_SECONDS = 60.0
+#: So many projects are tried of each kind, and so many zones of a project whose first zones are closed to the key.
+PROJECTS_TRIED = 20
+ZONES_TRIED = 3
+#: Refusals of a place, not of the key or the project: another zone may answer.
+ZONE_REFUSALS = frozenset({230, 293})
 #: The longest try to connect to a webhook or the dead man's switch.
 REACH_SECONDS = 10.0
 
@@ -136,11 +147,18 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
                 ]
             skew = findings.pop()
             discovery = await discover(client, deadline=deadline, tolerated=account.tolerate)
+            catalog = _catalog(account, discovery)
+            asked: tuple[Target, ...] = ()
+            if catalog is not None and discovery.credential is None:
+                asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
+            brake = Brake(monotonic=timing.monotonic, deadline=deadline)
+            async with brake.watched():
+                tried = [finding async for finding in _actions(client, account, asked, brake)]
     except (OSError, ValueError) as exc:
         return [fail("endpoint", str(exc), "check the configuration of the account", about=account.name)]
     protocol = "over TLS, its certificate is good" if account.endpoint.startswith("https:") else "without TLS"
     reached = ok("endpoint", f"{account.endpoint} answers {protocol}{_via(account.proxy)}", about=account.name)
-    return [reached, skew, *_discovered(settings, account, discovery)]
+    return [reached, skew, *_discovered(account, discovery, catalog, asked), *tried]
 
 
 async def _endpoint(client: ApiClient, account: AccountSettings, timing: Timing, deadline: float) -> Finding:
@@ -165,7 +183,59 @@ async def _endpoint(client: ApiClient, account: AccountSettings, timing: Timing,
     return ok("clock", "this machine's clock agrees with the cloud's", about=account.name)
 
 
-def _discovered(settings: Settings, account: AccountSettings, discovery: Discovery) -> Iterator[Finding]:
+def _catalog(account: AccountSettings, discovery: Discovery) -> Catalog | None:
+    """Return what a run would ask now, without a history; None where it knows no place."""
+    configured, _ = configured_projects(account.projects)
+    if discovery.places is not None:
+        return Catalog(projects=discovery.projects or configured, places=discovery.places)
+    if not account.places:
+        return None
+    places = [(place.region, place.zone, place.project) for place in account.places]
+    return configured_catalog(places, discovery.projects or configured)
+
+
+async def _actions(
+    client: ApiClient, account: AccountSettings, asked: tuple[Target, ...], brake: Brake
+) -> AsyncIterator[Finding]:
+    """Call each action that lists images once per project, and in a few more zones where the first is refused."""
+    groups: dict[tuple[str, str], dict[str, Target]] = {}
+    for target in asked:
+        groups.setdefault((target.kind, target.project), {}).setdefault(target.zone, target)
+    refusals: dict[str, list[tuple[Target, Refusal]]] = {}
+    tried: Counter[str] = Counter()
+    for (kind, _), zones in list(groups.items())[:PROJECTS_TRIED]:
+        action, refusal = KINDS[kind].action, None
+        for target in list(zones.values())[:ZONES_TRIED]:
+            form = client.form(action, request_parameters(target, account.variants[target.variant]))
+            try:
+                answer = read_answer(await client.attempt(form, brake), action)
+            except (NetworkFailure, CallCut) as exc:
+                yield warn("actions", f"{action} was not tried: {exc}", "try again later", about=account.name)
+                return
+            refusal = (target, client.heeded(answer)) if isinstance(answer, Refusal) else None
+            if refusal is None or refusal[1].ret_code not in ZONE_REFUSALS:
+                break
+        tried[action] += 1
+        if refusal is not None:
+            refusals.setdefault(action, []).append(refusal)
+    for action, count in tried.items():
+        if action not in refusals:
+            yield ok("actions", f"{action} is open to this key", about=account.name)
+            continue
+        target, said = refusals[action][0]
+        where = f"in {target.zone} of project {target.project}"
+        more = f" and {len(refusals[action]) - 1} more projects" if len(refusals[action]) > 1 else ""
+        yield (fail if len(refusals[action]) == count else warn)(
+            "actions",
+            f"{action} is refused {where}{more}: {said.message}",
+            "grant the action to this key there (docs/permissions.md), or deselect the project",
+            about=account.name,
+        )
+
+
+def _discovered(
+    account: AccountSettings, discovery: Discovery, catalog: Catalog | None, asked: tuple[Target, ...]
+) -> Iterator[Finding]:
     name = account.name
     if discovery.credential is not None:
         fix = {
@@ -187,7 +257,7 @@ def _discovered(settings: Settings, account: AccountSettings, discovery: Discove
             "name the project ids under `projects`, where the default project is not meant",
             about=name,
         )
-    configured, unknown = configured_projects(account.projects)
+    _, unknown = configured_projects(account.projects)
     if discovery.projects is None and unknown:
         yield warn(
             "catalog",
@@ -195,15 +265,8 @@ def _discovered(settings: Settings, account: AccountSettings, discovery: Discove
             "give the ids (org-…) under `projects`",
             about=name,
         )
-    if discovery.places is None:
-        if not account.places:
-            return
-        places = [(place.region, place.zone, place.project) for place in account.places]
-        catalog = configured_catalog(places, discovery.projects or configured)
-    else:
-        projects = discovery.projects or configured
-        catalog = Catalog(projects=projects, places=discovery.places)
-    asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
+    if catalog is None:
+        return
     zones = {target.zone for target in asked}
     if not asked:
         yield fail(
@@ -303,6 +366,8 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
                 wrong = integrity.findings(conn)
                 last = list(runs.runs(conn, 1))
                 is_wal = path is not None and is_in_wal_mode(conn)
+                rights = list(_rights(conn, shown)) if path is None else []
+            yield from rights
             if is_wal:
                 yield warn(
                     "journal",
@@ -326,6 +391,22 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         yield fail(
             "database", str(exc), "see that it exists, is reachable and readable; else restore a backup", about=shown
         )
+
+
+def _rights(conn: Connection, shown: str) -> Iterator[Finding]:
+    """Tell whether the role of *conn*, on PostgreSQL, may write what a run writes, and who upgrades."""
+    missing = missing_rights(conn)
+    if missing:
+        yield fail(
+            "rights",
+            f"this role lacks what a run needs: {', '.join(missing)}",
+            "let the role that owns the tables run, or grant it these (docs/permissions.md)",
+            about=shown,
+        )
+        return
+    owner = schema_owner(conn)
+    upgrades = "this role" if owner is None else f"only the role {owner}, which owns the tables,"
+    yield ok("rights", f"runs may write; {upgrades} can upgrade the schema", about=shown)
 
 
 def _disk(path: Path) -> Iterator[Finding]:
