@@ -7,7 +7,6 @@ The text of a starter `crawler.toml`. Pure: what the environment and the cloud t
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.config.toml import toml_value
 from crawler.domain.models import DEFAULT_PROJECT, Place, Project
 from crawler.domain.proxies import exceptions_of
 from crawler.domain.staleness import STALE_AFTER
@@ -307,14 +307,14 @@ def render(starter: Starter) -> str:
         "# Relative to this file; a postgresql:// URL works too.",
         'database = "sqlite:///crawler.db"',
         "# Times without an offset are meant, and times are shown, in this zone.",
-        f"timezone = {_text(starter.timezone)}",
+        f"timezone = {toml_value(starter.timezone)}",
         "# What was last observed longer ago than this is shown as unknown.",
         f'stale_after = "{show_duration(STALE_AFTER)}"',
         "",
         "[[accounts]]",
         "# The account's identity in the history: choose it before the first run, then keep it.",
         'name = "default"',
-        f"endpoint = {_text(starter.endpoint)}",
+        f"endpoint = {toml_value(starter.endpoint)}",
         *_keys(starter),
         *_projects(starter),
         *_places(starter),
@@ -333,9 +333,9 @@ def render(starter: Starter) -> str:
 
 def _keys(starter: Starter) -> list[str]:
     if starter.profile is not None:
-        return ["# The keys are those of the UCloud CLI (~/.ucloud).", f"profile = {_text(starter.profile)}"]
+        return ["# The keys are those of the UCloud CLI (~/.ucloud).", f"profile = {toml_value(starter.profile)}"]
     if starter.key_file is not None:
-        return [f"public_key = {_text(starter.public_key)}", f"private_key_file = {_text(starter.key_file)}"]
+        return [f"public_key = {toml_value(starter.public_key)}", f"private_key_file = {toml_value(starter.key_file)}"]
     return [
         '# Taken from the environment, so that no key stands here. Or: private_key_file = "/etc/crawler/private.key"',
         'public_key = "${UCLOUD_PUBLIC_KEY}"',
@@ -350,7 +350,7 @@ def _projects(starter: Starter) -> list[str]:
         lines += _comment(f"{count(named, 'project')}: {_listed(named)}")
     elif starter.projects_refused:
         lines += _comment("The account may not list its projects: name the ids to watch.")
-    return [*lines, f"projects = {_texts(starter.watched_projects)}"]
+    return [*lines, f"projects = {toml_value(starter.watched_projects)}"]
 
 
 def _places(starter: Starter) -> list[str]:
@@ -381,14 +381,14 @@ def _places(starter: Starter) -> list[str]:
 def _headers(starter: Starter) -> list[str]:
     if not starter.headers:
         return []
-    pairs = ", ".join(f"{_text(name)} = {_text(value)}" for name, value in starter.headers.items())
+    pairs = ", ".join(f"{toml_value(name)} = {toml_value(value)}" for name, value in starter.headers.items())
     return ["", "# Sent with every request.", f"headers = {{ {pairs} }}"]
 
 
 def _network(starter: Starter) -> list[str]:
     if not starter.network:
         return []
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in starter.network.items()]
+    lines = [f"{key} = {toml_value(value)}" for key, value in starter.network.items()]
     return [
         "",
         "# What the environment said of proxies when this was written; schedulers do not know it.",
@@ -411,11 +411,3 @@ def _comment(text: str) -> list[str]:
     """Fold *text* into comment lines; nothing in it can end the comment."""
     plain = "".join(char if char.isprintable() else " " for char in text)
     return [f"# {line}" for line in textwrap.wrap(plain, _WIDTH, break_long_words=False, break_on_hyphens=False)]
-
-
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _texts(values: list[str]) -> str:
-    return f"[{', '.join(_text(value) for value in values)}]"

@@ -7,7 +7,6 @@ Secrets are masked.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from urllib.parse import quote
 from crawler.config.models import MASK, AccountSettings, Limits, ReportSettings, Settings
 from crawler.config.schema import SECRET_KEYS
 from crawler.config.sources import texts_of
-from crawler.config.toml import read_toml
+from crawler.config.toml import read_toml, toml_value
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import DIRECT, Proxy
 from crawler.domain.subscriptions import show_when
@@ -126,7 +125,7 @@ def _address(report: ReportSettings) -> dict[str, Any]:
 
 def as_toml(document: dict[str, Any], path: str = "") -> str:
     """Write *document* as TOML: plain values first, then tables, then arrays of tables."""
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in document.items() if not _is_table(value)]
+    lines = [f"{_key(key)} = {toml_value(value)}" for key, value in document.items() if not _is_table(value)]
     for key, value in document.items():
         inner = f"{path}.{_key(key)}" if path else _key(key)
         if isinstance(value, dict):
@@ -144,12 +143,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else _value(key)
-
-
-def _value(value: Any) -> str:
-    """Write a text, number, flag or list of texts; a JSON string is a TOML string but for DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else toml_value(key)
 
 
 _DEFAULT = "default"
