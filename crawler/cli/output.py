@@ -62,6 +62,11 @@ class Column:
     cell: Callable[[Row], object] | None = None
 
 
+def state_cell(row: Row) -> str:
+    """Return the state of an image with why it is not known."""
+    return f"{row['state']} ({row['reason']})" if row["reason"] else str(row["state"])
+
+
 #: Which target a row is about, and which image.
 TARGET_COLUMNS = (
     Column("account", "ACCOUNT", optional=True),

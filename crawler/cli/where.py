@@ -10,7 +10,7 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_image
 from crawler.cli.options import MOMENT, reader_options
-from crawler.cli.output import Column, Row, emit
+from crawler.cli.output import Column, Row, emit, state_cell
 from crawler.cli.selection import check_selection, explain_empty
 from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
@@ -22,10 +22,6 @@ from crawler.queries.where import Rollout, WhereRow, at_a_glance, rollouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-
-def _state(row: Row) -> str:
-    return f"{row['state']} ({row['reason']})" if row["reason"] else str(row["state"])
 
 
 def _note(row: Row) -> str:
@@ -45,7 +41,7 @@ COLUMNS = (
     Column("projects", "PROJECT", optional=True),
     Column("kind", "KIND", optional=True),
     Column("variant", "VARIANT", optional=True),
-    Column("state", "STATE", folds=True, cell=_state),
+    Column("state", "STATE", folds=True, cell=state_cell),
     Column("since", "SINCE", kind="time"),
     Column("image_id", "IMAGE ID"),
     Column("lag", "LAG", sparse=True),

@@ -7,7 +7,6 @@ Secrets are masked.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from crawler.config.models import MASK, SECRET_KEYS, Settings, Table, keys_of
 from crawler.config.sources import texts_of
-from crawler.config.toml import read_toml
+from crawler.config.toml import read_toml, toml_value
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import DIRECT, Proxy
 from crawler.domain.subscriptions import Pin, When, show_when
@@ -113,7 +112,7 @@ _FORMS: dict[type, Callable[[Any], str]] = {
 
 def as_toml(document: dict[str, Any], path: str = "") -> str:
     """Write *document* as TOML: plain values first, then tables, then arrays of tables."""
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in document.items() if not _is_table(value)]
+    lines = [f"{_key(key)} = {toml_value(value)}" for key, value in document.items() if not _is_table(value)]
     for key, value in document.items():
         inner = f"{path}.{_key(key)}" if path else _key(key)
         if isinstance(value, dict):
@@ -131,12 +130,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else _value(key)
-
-
-def _value(value: Any) -> str:
-    """Write a text, number, flag or list of texts; a JSON string is a TOML string but for DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else toml_value(key)
 
 
 _DEFAULT = "default"
