@@ -45,6 +45,12 @@ class Installation:
     deadline_seconds: float = 720
     minutes: int = 15
     image: str = "crawler:latest"
+    #: The configuration and what it names beside it, by file name: the ConfigMap; empty where it is kept otherwise.
+    config_files: tuple[tuple[str, str], ...] = ()
+    #: The configuration holds a secret itself, so that it is one.
+    is_config_secret: bool = False
+    #: The ports that a run calls.
+    ports: tuple[int, ...] = (443, 587)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -208,6 +214,14 @@ def _is_in_tmp(path: str) -> bool:
 
 _SECRETS = "/run/secrets/crawler"
 _DATA = "/var/lib/crawler"
+#: The volume is one node's, so all pods that use it are on that node; the first may choose.
+_AFFINITY = (
+    "          affinity:",
+    "            podAffinity:",
+    "              requiredDuringSchedulingIgnoredDuringExecution:",
+    "                - topologyKey: kubernetes.io/hostname",
+    "                  labelSelector: {matchLabels: {app.kubernetes.io/name: crawler}}",
+)
 
 
 def kubernetes(installation: Installation) -> str:
@@ -220,15 +234,15 @@ def kubernetes(installation: Installation) -> str:
         words += ["--database", f"{_DATA}/{PurePosixPath(installation.database).name}"]
     elif installation.option:
         words += ["--database", installation.option]
-    head = ["# Made by `crawler schedule kubernetes`. What it needs once:"]
-    if installation.config:
-        head.append(f"#   kubectl create configmap crawler --from-file=crawler.toml={installation.config}")
+    head = ["# Made by `crawler schedule kubernetes`."]
+    if installation.is_config_secret:
+        head.append(f"#   kubectl create secret generic crawler-config --from-file=crawler.toml={installation.config}")
     secrets = [f"--from-file={name}={path}" for name, path in installation.credentials]
     secrets += [f"--from-literal={name}=…" for name in installation.variables]
     if secrets:
         head.append(f"#   kubectl create secret generic crawler {' '.join(secrets)}")
-    if installation.database:
-        head.append("#   a PersistentVolumeClaim named crawler for the database")
+    if len(head) > 1:
+        head[0] += " What it needs once:"
     environment = [("CREDENTIALS_DIRECTORY", _SECRETS)] if installation.credentials else []
     return "\n".join(
         [
@@ -257,6 +271,7 @@ def kubernetes(installation: Installation) -> str:
             "          restartPolicy: Never",
             "          automountServiceAccountToken: false",
             "          terminationGracePeriodSeconds: 30",
+            *(_AFFINITY if installation.database else ()),
             "          securityContext:",
             "            runAsNonRoot: true",
             "            runAsUser: 10001",
@@ -297,7 +312,8 @@ def _environment(plain: list[tuple[str, str]], variables: tuple[str, ...]) -> li
 def _volumes(installation: Installation) -> list[str]:
     volumes = []
     if installation.config:
-        volumes.append(("config", "/etc/crawler", True, "configMap: {name: crawler}"))
+        kept = "secret: {secretName: crawler-config}" if installation.is_config_secret else "configMap: {name: crawler}"
+        volumes.append(("config", "/etc/crawler", True, kept))
     if installation.credentials:
         volumes.append(("secrets", _SECRETS, True, "secret: {secretName: crawler, defaultMode: 288}"))
     if installation.database:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,27 +62,27 @@ class Image:
     #: What `buildah inspect` says of the image.
     facts: str
 
-    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        """Start *words* as the first process of a container of the image's user."""
+    def start(self, *words: str, mode: str = "rw", **environ: str) -> subprocess.Popen[str]:
+        """Start *words* as the first process of a container of the image's user; *mode* is the data folder's."""
         script = (
             'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && mount -t tmpfs tmpfs "$0/tmp" && '
-            'mount --bind "$1" "$0/var/lib/crawler" && shift && exec "$@"'
+            'mount --bind "$1" "$0/var/lib/crawler" && mount -o "remount,$2,bind" "$0/var/lib/crawler" && shift 2 && exec "$@"'
         )
         chroot = [shutil.which("chroot") or "/usr/sbin/chroot", f"--userspec={UID}:{UID}", str(self.root)]
         plain = {"PATH": "/opt/crawler/bin:/usr/local/bin:/usr/bin:/bin", "HOME": "/var/lib/crawler"}
         inside = ["/usr/bin/env", "-i", "-C", "/var/lib/crawler", *(f"{k}={v}" for k, v in (plain | environ).items())]
         outside = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, str(self.root)]
         return subprocess.Popen(
-            [*outside, str(self.data), *chroot, *inside, *words],
+            [*outside, str(self.data), mode, *chroot, *inside, *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
 
-    def run(self, *words: str, code: int = 0, **environ: str) -> str:
+    def run(self, *words: str, code: int = 0, mode: str = "rw", **environ: str) -> str:
         """Run *words* to their end and give what they printed; expect the exit *code*."""
-        process = self.start(*words, **environ)
+        process = self.start(*words, mode=mode, **environ)
         out, err = process.communicate(timeout=60)
         assert process.returncode == code, (words, process.returncode, out, err)
         return out + err
@@ -97,10 +98,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
         pytest.skip("containers need root, or a kernel that lets this user make namespaces")
     folder = tmp_path_factory.mktemp("container")
     buildah = ["buildah", "--root", f"{folder}/store", "--runroot", f"{folder}/state"]
-    environ = os.environ | {"BUILDAH_ISOLATION": "chroot"}
+    variables = os.environ | {"BUILDAH_ISOLATION": "chroot"}
 
     def do(*words: str) -> str:
-        done = subprocess.run(words, capture_output=True, text=True, env=environ, timeout=400, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, env=variables, timeout=400, check=False)
         assert done.returncode == 0, (words, done.stdout[-2000:], done.stderr[-2000:])
         return done.stdout.strip()
 
@@ -145,6 +146,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
         subprocess.run([*buildah, "rmi", "--all", "--force"], capture_output=True, check=False)
 
 
+def environ(url: str) -> dict[str, Any]:
+    """Give the variables by which a run asks the emulated cloud at *url*."""
+    keys = {"UCLOUD_PUBLIC_KEY": EXAMPLE_PUBLIC_KEY, "UCLOUD_PRIVATE_KEY": EXAMPLE_PRIVATE_KEY}
+    return {"UCLOUD_BASE_URL": url, **keys}
+
+
 @pytest.fixture
 def box(image: Image) -> Image:
     """Give the image with an empty folder for its data."""
@@ -169,27 +176,25 @@ def test_built_image(box: Image) -> None:
 
 @pytest.mark.prove
 def test_run_in_a_container(box: Image) -> None:
-    """A run asks a cloud and keeps the history in the data folder, as its user; the health check follows it."""
-    keys = {"UCLOUD_PUBLIC_KEY": EXAMPLE_PUBLIC_KEY, "UCLOUD_PRIVATE_KEY": EXAMPLE_PRIVATE_KEY}
+    """A run asks a cloud and keeps the history in the data folder, as its user; readers need only read it."""
     database = ["--database", "/var/lib/crawler/crawler.db"]
     box.run("crawler", *database, "status", code=74)
     with run_in_thread(make_timeline(zones=ZONES)) as cloud:
-        box.run("crawler", *database, "run", UCLOUD_BASE_URL=cloud.url, **keys)
+        box.run("crawler", *database, "run", **environ(cloud.url))
 
-    assert "uimage-a" in box.run("crawler", *database, "images", "-o", "csv")
-    box.run("crawler", *database, "status")
+    assert "uimage-a" in box.run("crawler", *database, "images", "-o", "csv", mode="ro")
+    box.run("crawler", *database, "status", mode="ro")
     assert (box.data / "crawler.db").stat().st_uid == UID
 
 
 @pytest.mark.prove
 def test_sigterm(box: Image) -> None:
     """SIGTERM to the first process ends a run within seconds: what was answered is recorded, the rest skipped."""
-    keys = {"UCLOUD_PUBLIC_KEY": EXAMPLE_PUBLIC_KEY, "UCLOUD_PRIVATE_KEY": EXAMPLE_PRIVATE_KEY}
     hang = {"action": "DescribeUK8SImage", "zone": "sg-01", "hang": True}
     zones = {**ZONES, "sg-01": {"uimage-b": "CentOS 7.6"}}
     database = ["--database", "/var/lib/crawler/crawler.db"]
     with run_in_thread(make_timeline(zones=zones, faults=[hang])) as cloud:
-        process = box.start("crawler", *database, "run", "--json", UCLOUD_BASE_URL=cloud.url, **keys)
+        process = box.start("crawler", *database, "run", "--json", **environ(cloud.url))
         until = time.monotonic() + 30
         while not any(line.zone == "sg-01" for line in cloud.log) and time.monotonic() < until:
             time.sleep(0.05)
