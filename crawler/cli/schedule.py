@@ -197,7 +197,7 @@ def _with_files(context: CliContext, installation: Installation) -> Installation
 
     settings = context.settings()
     source = settings.source
-    ports = called_ports(settings)
+    ports = _called_ports(settings)
     if source is None:
         return replace(installation, ports=ports)
     beside, elsewhere = files_beside(source)
@@ -217,7 +217,7 @@ def _with_files(context: CliContext, installation: Installation) -> Installation
     return replace(installation, ports=ports, config_files=texts)
 
 
-def called_ports(settings: Settings) -> tuple[int, ...]:
+def _called_ports(settings: Settings) -> tuple[int, ...]:
     """Return the TCP ports that runs of *settings* call: the API, proxies, hooks, the ping, mail, PostgreSQL."""
     urls = [account.endpoint for account in settings.accounts]
     urls += [report.url.reveal() for report in settings.reports if report.url is not None]

@@ -66,7 +66,8 @@ class Image:
         """Start *words* as the first process of a container of the image's user; *mode* is the data folder's."""
         script = (
             'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && mount -t tmpfs tmpfs "$0/tmp" && '
-            'mount --bind "$1" "$0/var/lib/crawler" && mount -o "remount,$2,bind" "$0/var/lib/crawler" && shift 2 && exec "$@"'
+            'mount --bind "$1" "$0/var/lib/crawler" && mount -o "remount,$2,bind" "$0/var/lib/crawler" && '
+            'shift 2 && exec "$@"'
         )
         chroot = [shutil.which("chroot") or "/usr/sbin/chroot", f"--userspec={UID}:{UID}", str(self.root)]
         plain = {"PATH": "/opt/crawler/bin:/usr/local/bin:/usr/bin:/bin", "HOME": "/var/lib/crawler"}
