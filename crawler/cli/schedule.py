@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -91,14 +92,24 @@ def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
 
 @schedule.command()
 @_every
-@click.option("--image", metavar="IMAGE", help="The container image that has the program [default: crawler:VERSION].")
+@click.option(
+    "--image",
+    envvar="CRAWLER_IMAGE",
+    show_envvar=True,
+    metavar="IMAGE",
+    help="The container image that has the program [default: crawler:VERSION].",
+)
 @pass_cli
 def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
-    """Print a CronJob that never runs twice at once, and never runs a failed run again."""
-    from crawler.ops.deploy import kubernetes as render
+    """
+    Print a CronJob that never runs twice at once, and never runs a failed run again, with all that it uses.
 
-    installation = _installation(context, minutes, image)
-    write_out([render(installation)])
+    The rest: the configuration, a volume for a SQLite file, a pod to ask from, and whom the pods may call.
+    """
+    from crawler.ops.kubernetes import manifests
+
+    installation = _with_files(context, _installation(context, minutes, image))
+    write_out([manifests(installation)])
     _tell_of_keys(context, installation, "Kubernetes", "into the secret that the first lines make")
     _tell_of_proxies(context, "Kubernetes")
 
@@ -176,6 +187,47 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
         minutes=minutes,
         image=image or f"crawler:{__version__}",
     )
+
+
+def _with_files(context: CliContext, installation: Installation) -> Installation:
+    """Add the files of the configuration, where none is a secret, and the ports that it names."""
+    from crawler.config.display import files_beside
+    from crawler.config.exposure import holds_secret
+    from crawler.config.toml import read_toml
+
+    settings = context.settings()
+    source = settings.source
+    ports = _called_ports(settings)
+    if source is None:
+        return replace(installation, ports=ports)
+    beside, elsewhere = files_beside(source)
+    for path in elsewhere:
+        context.say(
+            f"Warning: {path} is not in what is printed: only files beside the configuration go along. Move it there, "
+            "or mount it yourself.",
+            level="warning",
+        )
+    if holds_secret(read_toml(source)):
+        if beside:
+            names = ", ".join(path.name for path in beside)
+            context.say(f"Warning: add {names} to the secret crawler-config, with --from-file.", level="warning")
+        return replace(installation, ports=ports, is_config_secret=True)
+    files = [("crawler.toml", source), *((path.name, path) for path in beside)]
+    texts = tuple((name, path.read_text(encoding="utf-8")) for name, path in files)
+    return replace(installation, ports=ports, config_files=texts)
+
+
+def _called_ports(settings: Settings) -> tuple[int, ...]:
+    """Return the TCP ports that runs of *settings* call: the API, proxies, hooks, the ping, mail, PostgreSQL."""
+    urls = [account.endpoint for account in settings.accounts]
+    urls += [report.url.reveal() for report in settings.reports if report.url is not None]
+    urls += [settings.ping.reveal()] if settings.ping is not None else []
+    proxies = [account.proxy for account in settings.accounts] + [report.proxy for report in settings.reports]
+    urls += [proxy.url for proxy in (*proxies, settings.ping_proxy) if proxy is not None]
+    urls += [settings.database] if settings.database.startswith("postgresql") else []
+    default = {"http": 80, "postgresql": 5432, "postgresql+psycopg": 5432}
+    ports = {parts.port or default.get(parts.scheme, 443) for parts in map(urlsplit, urls)}
+    return tuple(sorted(ports | ({settings.smtp.port} if settings.smtp is not None else set())))
 
 
 def _without_secret(settings: Settings) -> str:

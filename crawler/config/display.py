@@ -194,6 +194,10 @@ def _origin(table: Mapping[str, Any], key: str, name: str) -> str:
 _NEEDED = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
+#: Files that hold no secret.
+_PUBLIC_FILES = ("ca_file", "pins_file")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What the file does not hold itself."""
@@ -221,7 +225,7 @@ def needs_of(path: Path) -> Needs:
         variables.update(named)
         if not SECRET_KEYS.isdisjoint(keys):
             secrets.update(named)
-        if not key.endswith("_file") or "${" in text or key in ("ca_file", "pins_file"):
+        if not key.endswith("_file") or "${" in text or key in _PUBLIC_FILES:
             continue
         if "/" in text:
             files[folder / Path(text).expanduser()] = None
@@ -230,3 +234,12 @@ def needs_of(path: Path) -> Needs:
     return Needs(
         credentials=tuple(credentials.items()), files=tuple(files), variables=tuple(variables), secrets=tuple(secrets)
     )
+
+
+def files_beside(path: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Return the public files that the configuration at *path* names: those in its folder, and the others."""
+    folder = path.absolute().parent
+    named = [text for keys, text in texts_of(read_toml(path)) if keys[-1] in _PUBLIC_FILES]
+    files = dict.fromkeys(folder / Path(text).expanduser() for text in named)
+    beside = tuple(file for file in files if file.parent == folder)
+    return beside, tuple(file for file in files if file not in beside)

@@ -15,8 +15,13 @@ _SECRETS = SECRET_KEYS - {"database", "proxy", "public_key", "headers"}
 
 def warn_open_configuration(raw: dict[str, Any], path: Path, findings: Findings) -> None:
     """Warn when the configuration *raw*, as it stands in *path*, holds a secret itself and is open to others."""
-    if any(_is_secret(keys, text) for keys, text in texts_of(raw)):
+    if holds_secret(raw):
         warn_open(path, f"{path} holds a secret and", findings)
+
+
+def holds_secret(raw: dict[str, Any]) -> bool:
+    """Tell whether the configuration *raw*, as it stands in its file, holds a secret itself."""
+    return any(_is_secret(keys, text) for keys, text in texts_of(raw))
 
 
 def _is_secret(keys: tuple[str, ...], text: str) -> bool:

@@ -45,6 +45,12 @@ class Installation:
     deadline_seconds: float = 720
     minutes: int = 15
     image: str = "crawler:latest"
+    #: The configuration and what it names beside it, by file name: the ConfigMap; empty where it is kept otherwise.
+    config_files: tuple[tuple[str, str], ...] = ()
+    #: The configuration holds a secret itself, so that it is one.
+    is_config_secret: bool = False
+    #: The ports that a run calls.
+    ports: tuple[int, ...] = (443, 587)
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from crawler.config.toml import toml_value
 
 
 def printed(package: str, template: str, filters: Mapping[str, Callable[..., str]], **values: Any) -> str:
@@ -23,10 +24,5 @@ def printed(package: str, template: str, filters: Mapping[str, Callable[..., str
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"text": quoted, **filters}
+    environment.filters |= {"text": toml_value, **filters}
     return environment.get_template(template).render(values)
-
-
-def quoted(value: Any) -> str:
-    """Return a text, or a list of texts, as YAML and TOML have it."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -117,7 +117,7 @@ def test_systemd_accepts_the_units(light: Driver, tmp_path: Path) -> None:
 def test_manifest(light: Driver) -> None:
     """The CronJob has the time limit of the configuration, and finds the secrets where the program looks."""
     text = with_files(light, limits={"run_deadline_seconds": 300}).call("schedule", "kubernetes").stdout
-    job = yaml.safe_load(text)["spec"]["jobTemplate"]["spec"]
+    job = next(yaml.safe_load_all(text))["spec"]["jobTemplate"]["spec"]
     container = job["template"]["spec"]["containers"][0]
 
     assert job["activeDeadlineSeconds"] == 300 + 120 + 120
@@ -168,3 +168,43 @@ def test_proxy_of_the_configuration(light: Driver) -> None:
     said = driver.call("schedule", "cron", HTTPS_PROXY="http://other.example.com:1").stderr
 
     assert "proxy.example" not in said
+
+
+def test_files_of_the_manifest(light: Driver) -> None:
+    """The ConfigMap has the configuration and the pins beside it, as they are; the policy has the ports it names."""
+    pins = "# ours\nhk-02 uimage-abc123\n"
+    (light.folder / "pins.txt").write_text(pins)
+    smtp = {"host": "mail.example.com", "port": 2525, "from": "crawler@example.com"}
+    reports = [{"name": "sre", "to": ["sre@example.com"], "pins_file": "pins.txt"}]
+    text = with_files_at(light, smtp=smtp, reports=reports).call("schedule", "kubernetes", "--image", "r/c:1").stdout
+    objects = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(text)}
+
+    assert objects["ConfigMap"]["data"] == {"crawler.toml": light.config.read_text(), "pins.txt": pins}
+    ports = {port["port"] for port in objects["NetworkPolicy"]["spec"]["egress"][0]["ports"]}
+    assert ports == {53, 443, 2525}
+    assert text.count('image: "r/c:1"') == 2
+
+
+def test_configuration_of_the_kustomize_base(tmp_path: Path) -> None:
+    """The base's configuration is valid where the secrets are what the base's secret holds."""
+    for name in ("private.key", "smtp.password"):
+        (tmp_path / name).write_text("somekey12345\n")
+        (tmp_path / name).chmod(0o600)
+    config = Path(__file__).parents[3] / "config" / "kubernetes" / "config.toml"
+
+    call("--config", config, "config", "validate", environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+def test_secret_configuration(light: Driver) -> None:
+    """A configuration that holds a key is not printed: it is to become a secret; files elsewhere are named."""
+    (light.folder / "more").mkdir()
+    (light.folder / "more" / "pins.txt").write_text("hk-02 uimage-abc123\n")
+    smtp = {"host": "mail.example.com", "from": "crawler@example.com"}
+    light.configure(CLOUD, smtp=smtp, reports=[{"name": "sre", "to": ["a@example.com"], "pins_file": "more/pins.txt"}])
+    result = light.call("schedule", "kubernetes")
+
+    assert CLOUD["private_key"] not in result.output
+    assert "kubectl create secret generic crawler-config --from-file=crawler.toml=" in result.stdout
+    assert "secret: {secretName: crawler-config}" in result.stdout
+    assert "kind: ConfigMap" not in result.stdout
+    assert "more/pins.txt is not in what is printed" in result.stderr

@@ -12,6 +12,7 @@ import yaml
 
 from crawler.errors import UsageError
 from crawler.ops.deploy import EXAMPLE, Installation, cron, kubernetes, systemd_service, systemd_timer
+from crawler.ops.kubernetes import block, manifests, surroundings
 from tests.support.house import text_of
 
 ODD = replace(
@@ -31,6 +32,7 @@ BARE = replace(EXAMPLE, config=None, database=None, credentials=(), folders=(), 
         ("systemd/crawler.service", systemd_service(EXAMPLE)),
         ("systemd/crawler.timer", systemd_timer(EXAMPLE)),
         ("kubernetes/cronjob.yaml", kubernetes(EXAMPLE)),
+        ("kubernetes/surroundings.yaml", surroundings(EXAMPLE)),
     ],
 )
 def test_shipped_files(name: str, text: str) -> None:
@@ -40,10 +42,14 @@ def test_shipped_files(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("installation", [EXAMPLE, ODD, BARE], ids=["example", "odd", "bare"])
 def test_manifest_fits_the_published_schema(installation: Installation) -> None:
-    """The CronJob validates against Kubernetes's own schema, and never runs twice at once or again."""
-    manifest: dict[str, Any] = yaml.safe_load(kubernetes(installation))
-    kubernetes_validate.validate(manifest, "1.34", strict=True)
+    """Each object validates against Kubernetes's own schema; the CronJob never runs twice at once or again."""
+    objects = objects_of(manifests(installation))
+    for manifest in objects.values():
+        kubernetes_validate.validate(manifest, "1.34", strict=True)
 
+    manifest = objects["CronJob"]
+    volumes = {"PersistentVolumeClaim", "Deployment"} if installation.database else set()
+    assert set(objects) == {"CronJob", "NetworkPolicy"} | volumes
     assert manifest["spec"]["concurrencyPolicy"] == "Forbid"
     assert manifest["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
 
@@ -98,3 +104,44 @@ def test_uneven_rhythm(minutes: int) -> None:
     """A rhythm that cron would not keep evenly is refused."""
     with pytest.raises(UsageError, match="no even rhythm"):
         cron(replace(EXAMPLE, minutes=minutes))
+
+
+def objects_of(text: str) -> dict[str, dict[str, Any]]:
+    """Give the objects by kind."""
+    return {manifest["kind"]: manifest for manifest in yaml.safe_load_all(text)}
+
+
+def test_users_of_the_image() -> None:
+    """Every pod is the image's user on a read-only root, has no token of the cluster, and all are on one node."""
+    objects = objects_of(manifests(replace(EXAMPLE, image="registry.example.com/crawler:1")))
+    pods = [objects["CronJob"]["spec"]["jobTemplate"]["spec"], objects["Deployment"]["spec"]]
+    for spec in (pod["template"]["spec"] for pod in pods):
+        (container,) = spec["containers"]
+        assert container["image"] == "registry.example.com/crawler:1"
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["runAsNonRoot"]) == (10001, True)
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (data, _) = pods[1]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert data["readOnly"]
+
+
+def test_kustomize_base() -> None:
+    """The base names files that exist, makes the ConfigMap that the CronJob mounts, and has one place for the image."""
+    folder = Path("config/kubernetes")
+    base = yaml.safe_load(text_of(folder / "kustomization.yaml"))
+    (generated,) = base["configMapGenerator"]
+    files = [name.rpartition("=")[2] for name in generated["files"]]
+
+    assert base["resources"] == ["cronjob.yaml", "surroundings.yaml"]
+    assert (generated["name"], base["generatorOptions"]) == ("crawler", {"disableNameSuffixHash": True})
+    assert all(text_of(folder / name) for name in (*base["resources"], *files))
+    assert base["images"][0]["name"] == EXAMPLE.image.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["a = 1\n", "a = 1", "", "\n\na\n", "  a\n\tb\n \nc\n", "a\n\n", "a\r\nb\n", "x\x7f\n", "# 香港\n---\n"]
+)
+def test_block(text: str) -> None:
+    """A file comes out of the YAML as it went in, whatever its blanks and ends of lines."""
+    assert yaml.safe_load(f"data:\n  name: {block(text)}\n  next: 1\n") == {"data": {"name": text, "next": 1}}
