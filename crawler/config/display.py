@@ -18,10 +18,11 @@ from zoneinfo import ZoneInfo
 
 from crawler.config.models import MASK, SECRET_KEYS, Settings, Table, keys_of
 from crawler.config.sources import texts_of
-from crawler.config.toml import read_toml, toml_value
+from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import DIRECT, Proxy
 from crawler.domain.subscriptions import Pin, When, show_when
+from crawler.domain.text import quoted
 from crawler.domain.timefmt import show_duration, zone_name
 
 
@@ -112,7 +113,7 @@ _FORMS: dict[type, Callable[[Any], str]] = {
 
 def as_toml(document: dict[str, Any], path: str = "") -> str:
     """Write *document* as TOML: plain values first, then tables, then arrays of tables."""
-    lines = [f"{_key(key)} = {toml_value(value)}" for key, value in document.items() if not _is_table(value)]
+    lines = [f"{_key(key)} = {quoted(value)}" for key, value in document.items() if not _is_table(value)]
     for key, value in document.items():
         inner = f"{path}.{_key(key)}" if path else _key(key)
         if isinstance(value, dict):
@@ -130,7 +131,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else toml_value(key)
+    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else quoted(key)
 
 
 _DEFAULT = "default"

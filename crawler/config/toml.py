@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -40,11 +39,6 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     if problems:
         raise ConfigurationError(source, problems)
     return document
-
-
-def toml_value(value: Any) -> str:
-    """Return a text, number, flag or list of texts as TOML has it; a JSON string is a TOML string but for DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _problems(document: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ they give is still text and not markup: templates escape it.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -169,3 +170,8 @@ def csv_line(cells: Iterable[str], end: str = "\n") -> str:
     """Return *cells* as a line of a CSV file; one with any separator in it, not only a comma, is quoted."""
     line = ",".join('"' + cell.replace('"', '""') + '"' if _NEEDS_QUOTES.search(cell) else cell for cell in cells)
     return (line or '""') + end  # a line of nothing would be no row
+
+
+def quoted(value: Any) -> str:
+    """Return a text, number, flag or list of texts for YAML and TOML; a JSON string is one of each but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

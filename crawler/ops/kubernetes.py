@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from crawler.domain.text import quoted
 from crawler.ops import deploy
-from crawler.ops.printing import printed, quoted
+from crawler.ops.printing import printed
 
 
 def manifests(installation: deploy.Installation) -> str:

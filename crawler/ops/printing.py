@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from crawler.config.toml import toml_value
+from crawler.domain.text import quoted
 
 
 def printed(package: str, template: str, filters: Mapping[str, Callable[..., str]], **values: Any) -> str:
@@ -24,5 +24,5 @@ def printed(package: str, template: str, filters: Mapping[str, Callable[..., str
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"text": toml_value, **filters}
+    environment.filters |= {"text": quoted, **filters}
     return environment.get_template(template).render(values)
