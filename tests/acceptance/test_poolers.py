@@ -41,10 +41,10 @@ def test_transaction_mode_is_refused(postgres_url: str, tmp_path: Path, cloud: E
 
         assert REFUSAL in user.call("holds", "accept", "1", code=74).stderr
         assert user.call("runs").stdout == ""
+        assert asked(cloud) == []
         found = user.call("doctor", code=1).stdout
     assert REFUSAL in found
     assert "through one with pool_mode = session" in found
-    assert asked(cloud) == []
 
 
 def test_saturated_transaction_mode_is_refused(postgres_url: str, tmp_path: Path, cloud: EmulatorServer) -> None:
