@@ -20,10 +20,10 @@ from crawler.client.api import ApiClient
 from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey, survey_all
-from crawler.crawl.plan import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
+from crawler.crawl.plan import NO_PAST, AccountPast, Plan, begin_run, catalog_numbers, look_back, reconcile_all
 from crawler.crawl.recorder import Recorder
 from crawler.crawl.reply_reader import Judge
-from crawler.crawl.worker import BATCH, Observing, Progress
+from crawler.crawl.worker import BATCH, Progress, Worker
 from crawler.db import outbox, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin, is_sqlite, read
@@ -57,7 +57,7 @@ class RunResult:
 
 
 def connect(account: AccountSettings, timing: Timing) -> ApiClient:
-    """Give the client of *account*."""
+    """Return the client of *account*."""
     limits = account.limits
     return ApiClient(
         Endpoint(
@@ -124,7 +124,7 @@ async def crawl(
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},
             catalog_numbers=catalog_numbers(past, surveys),
         )
-        observing = Observing(recorder, plan.targets, accounts, clients, in_thread, progress=progress, batch=batch)
+        observing = Worker(recorder, plan.targets, accounts, clients, in_thread, progress=progress, batch=batch)
         await observing.run(
             deadlines=deadlines,
             stop=stop,
@@ -187,7 +187,7 @@ def _guard_policy(settings: Settings) -> GuardPolicy:
     return GuardPolicy(ratio=chosen.ratio, min_images=chosen.min_images, confirmations=chosen.confirmations)
 
 
-def _last(past: Mapping[str, Past]) -> dict[str, Catalog | None]:
+def _last(past: Mapping[str, AccountPast]) -> dict[str, Catalog | None]:
     return {name: entry.catalog for name, entry in past.items()}
 
 
@@ -211,7 +211,7 @@ async def preview(
     connect: Connect = connect,
 ) -> Preview:
     """
-    Give the targets a run would ask now, and the notices.
+    Return the targets a run would ask now, and the notices.
 
     Asks no more than discovery, and nothing at all when *offline*: then the last catalog speaks. Writes nothing.
     *engine* is None where there is no history yet. Raises SchemaMismatch where a run would, and EmptySelection when
@@ -224,7 +224,7 @@ async def preview(
         with read(engine) as conn:
             known = db_targets.find_accounts(conn, accounts)
             for name, account_id in known.items():
-                past[name] = Past(
+                past[name] = AccountPast(
                     account_id=account_id, catalog=db_targets.last_catalog(conn, account_id), zone_numbers={}
                 )
                 targets[name] = db_targets.known_targets(conn, account_id)
@@ -255,7 +255,7 @@ async def preview(
 
 
 def _is_readable(engine: Engine, *, offline: bool) -> bool:
-    """Tell whether there is a history to look at; raise SchemaMismatch where a run could not go on with it either."""
+    """Return whether there is a history to look at; raise SchemaMismatch where a run could not go on with it either."""
     state = schema_state(engine)
     will_be = state.name == "empty" or (state.name == "behind" and is_sqlite(engine) and not offline)
     if state.name != "current" and not will_be:
@@ -273,7 +273,7 @@ def _offline(name: str, last: Catalog | None) -> str:
 def _finish(
     settings: Settings,
     engine: Engine,
-    past: Mapping[str, Past],
+    past: Mapping[str, AccountPast],
     plan: Plan,
     recorder: Recorder,
     surveys: Mapping[str, Survey],

@@ -48,7 +48,7 @@ class Progress(Protocol):
         """Take the target, how many have ended, and of how many."""
 
 
-class Observing:
+class Worker:
     """One run's asking and recording."""
 
     def __init__(
@@ -224,7 +224,7 @@ class Observing:
             self._judged.notify_all()
 
     def _unless_late(self, item: Item) -> Item:
-        """Give *item*, or a target that was skipped, where its answer would be judged long after the deadline."""
+        """Return *item*, or a target that was skipped, where its answer would be judged long after the deadline."""
         name = item.target.account
         timing = self._clients[name].timing
         if isinstance(item, Failure) or item.unchanged:
@@ -272,13 +272,13 @@ class ByteRoom:
 
 
 def _size(item: Item) -> int:
-    """Give the bytes of the answer that *item* brings."""
+    """Return the bytes of the answer that *item* brings."""
     reply = item if isinstance(item, Reply) else item.reply
     return len(reply.body) if reply is not None else 0
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Give the error that tells most: ours before foreign ones."""
+    """Return the error that tells most: ours before foreign ones."""
     flat: list[BaseException] = []
     for error in errors.exceptions:
         flat.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
