@@ -1,10 +1,10 @@
 """
 The order of the steps of a run, and nothing else: look back, survey, begin, observe, finish; then, report.
 
-`surveying` tells what there is to ask, `planning` what of it is asked; in `observing` the event loop asks and one
-database thread decides and writes; what an answer means is thought in pure rooms (`judging`). What is to be told is
-queued when the run finishes, and `reporting` sends it. The caller holds the locks (`store.lock`) and owns the clock,
-the sleep and the randomness.
+`catalog` tells what there is to ask, `plan` what of it is asked; in `worker` the event loop asks and one database
+thread decides and writes, with the pure rules of `domain` (`recorder`, `reply_reader`). What is to be told is noted
+when the run finishes, and `notifications.delivery` sends it. The caller holds the locks (`db.locks`) and owns the
+clock, the sleep and the randomness.
 """
 
 from __future__ import annotations
