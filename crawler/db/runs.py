@@ -124,7 +124,11 @@ def _scope_of(conn: Connection, target_ids: Collection[int]) -> int:
     scope_id: int | None = conn.execute(_scope_with(), {"digest": digest}).scalar()
     if scope_id is not None:
         return scope_id
-    insert_missing(conn, Scope, [{"digest": digest, "size": len(ordered)}])
+    accounts = set[int]()
+    for portion in portions(ordered):
+        accounts.update(conn.execute(_accounts_of_targets(), {"targets": portion}).scalars())
+    account_id = accounts.pop() if len(accounts) == 1 else None
+    insert_missing(conn, Scope, [{"digest": digest, "size": len(ordered), "account_id": account_id}])
     added: int = conn.execute(_scope_with(), {"digest": digest}).scalar_one()
     insert_missing(conn, ScopeTarget, ({"scope_id": added, "target_id": target_id} for target_id in ordered))
     return added
@@ -133,6 +137,11 @@ def _scope_of(conn: Connection, target_ids: Collection[int]) -> int:
 @cache
 def _scope_with() -> Select[*tuple[Any, ...]]:
     return select(Scope.id).where(Scope.digest == bindparam("digest"))
+
+
+@cache
+def _accounts_of_targets() -> Select[*tuple[Any, ...]]:
+    return select(TargetRow.account_id).where(among(TargetRow.id, "targets")).distinct()
 
 
 def _members(conn: Connection, scope_id: int | None) -> list[int]:
@@ -165,9 +174,13 @@ def _insert_run() -> ReturningInsert[int]:
     return insert(Run).returning(Run.id)
 
 
-def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
-    """Return the targets of a run with their past, the oldest good observation first (never observed ones lead)."""
-    runs = last_observation.last_runs(conn, target_ids)
+def plan(conn: Connection, target_ids: Collection[int], accounts: Collection[int]) -> list[PlannedTarget]:
+    """
+    Return the targets of a run with their past, the oldest good observation first (never observed ones lead).
+
+    *accounts*: the ids of those that the targets are of.
+    """
+    runs = last_observation.last_runs(conn, target_ids, accounts=accounts)
     planned: list[PlannedTarget] = []
     for portion in portions(sorted(target_ids)):
         seen = last_observation.with_troubles(

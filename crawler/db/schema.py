@@ -175,6 +175,7 @@ class Scope(Base):
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     digest: Mapped[str] = mapped_column(unique=True, comment="SHA-256 of the sorted target ids")
     size: Mapped[int]
+    account_id: Mapped[int | None] = mapped_column(BigKey, index=True, comment="of one account alone; NULL: of several")
 
 
 class ScopeTarget(Base):

@@ -1,4 +1,4 @@
-"""The account of each run that was one account's, so that the last run of an account is found at once."""
+"""The account of each run and scope that is one account's, so that others are not looked at for its sake."""
 
 from __future__ import annotations
 
@@ -22,3 +22,12 @@ def upgrade() -> None:
         "WHERE accounts <> '[]' AND accounts NOT LIKE '%,%'"
     )
     op.create_index(op.f("ix_runs_account_id_id"), "runs", ["account_id", "id"], unique=False)
+    op.add_column(
+        "scopes", sa.Column("account_id", KEY, nullable=True, comment="of one account alone; NULL: of several")
+    )
+    op.execute(
+        "UPDATE scopes SET account_id = (SELECT CASE WHEN min(t.account_id) = max(t.account_id) "
+        "THEN min(t.account_id) END FROM scope_targets AS s JOIN targets AS t ON t.id = s.target_id "
+        "WHERE s.scope_id = scopes.id)"
+    )
+    op.create_index(op.f("ix_scopes_account_id"), "scopes", ["account_id"], unique=False)
