@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 import pytest
@@ -14,8 +15,9 @@ import pytest
 from crawler.cli.app import cli
 from crawler.db.views import VIEW_COLUMNS
 from crawler.domain.models import Target
-from crawler.domain.rows import ChangeRow, ImageRow
+from crawler.domain.rows import ChangeRow, ImageRow, Reason
 from crawler.errors import EXIT_CODE_HELP
+from crawler.queries.check.rules import OUTCOMES, CheckRow, exit_code
 from tests.support.examples import commands as commands_of
 from tests.support.examples import crawler_words, from_nothing, single_commands
 from tests.support.house import ROOT, pages, text_of, tracked_files
@@ -112,6 +114,22 @@ def test_exit_codes() -> None:
     rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", TEXT, re.MULTILINE))
 
     assert rows == {str(int(code)): text for code, text in EXIT_CODE_HELP.items()}
+
+
+def test_outcomes_of_check() -> None:
+    """The table of `check` has every outcome with the exit code that it alone gives."""
+    rows = re.findall(r"^\| (`[^|]+`) \| [^|]+ \| (\d) \|$", PAGES["docs/commands.md"], re.MULTILINE)
+    told = {outcome: int(code) for names, code in rows for outcome in re.findall(r"`([^`]+)`", names)}
+    row: dict[str, Any] = {"rule": "", "zone": None, "image_id": None, "detail": "", "source": ""}
+
+    assert told == {outcome: exit_code([CheckRow(**row, outcome=outcome)]) for outcome in OUTCOMES}
+
+
+def test_reasons() -> None:
+    """The table of why an image is unknown has every reason there is."""
+    (section,) = re.findall(r"^## Why is it unknown\n(.*?)^## ", PAGES["docs/commands.md"], re.MULTILINE | re.DOTALL)
+
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(get_args(Reason))
 
 
 @pytest.mark.parametrize("view", VIEW_COLUMNS)
