@@ -76,8 +76,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 def gauges_of(conn: Connection, accounts: Collection[str], *, now: datetime, rates: Mapping[str, float]) -> Gauges:
     """Return what the database knows beyond the last run; *accounts* are those of the configuration, by name."""
-    asked = [row for row in status.status(conn, now=now, include_retired=False) if row.outcome != "denied"]
-    seen = [row.last_ok_at for row in asked if row.last_ok_at is not None]
+    oldest, never = status.oldest_observation(conn, now=now)
     waiting = [
         select(func.count()).select_from(Delivery).where(Delivery.settled_at.is_(None)),
         select(func.count()).select_from(Recipient).where(Recipient.state == "waiting"),
@@ -85,8 +84,8 @@ def gauges_of(conn: Connection, accounts: Collection[str], *, now: datetime, rat
     return Gauges(
         last_success_at=last_success(conn, accounts),
         holds=conn.execute(select(func.count()).select_from(Hold).where(Hold.status == "open")).scalar_one(),
-        oldest_observed_at=min(seen, default=None),
-        never_observed=len(asked) - len(seen),
+        oldest_observed_at=oldest,
+        never_observed=never,
         outbox=sum(conn.execute(statement).scalar_one() for statement in waiting),
         rates=rates,
     )
