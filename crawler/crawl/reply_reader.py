@@ -170,7 +170,8 @@ class Understanding:
         found = self._read_before.get(same)
         if found is None:
             snapshot = self._judge.read(reply, numbers, self._catalog.get(planned.account_id, {}))
-            found = Understood(snapshot=snapshot, digest=self._digest(snapshot), weight=weight_of(reply.body))
+            weight = weight_of(reply.body, len(snapshot.images))
+            found = Understood(snapshot=snapshot, digest=self._digest(snapshot), weight=weight)
             self._read_before.put(same, found, found.weight)
         return found
 
