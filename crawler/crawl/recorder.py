@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -59,6 +59,13 @@ Late = Callable[[Reply], Failure | None]
 
 def never_late(reply: Reply) -> None:
     """Judge every reply, whenever it is its turn."""
+
+
+class Progress(Protocol):
+    """Told of every target that has ended, for a person who waits."""
+
+    def __call__(self, target: Target, done: int, total: int, /) -> None:
+        """Take the target, how many have ended, and of how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +124,14 @@ class Recorder:
         zone_numbers: Mapping[int, Mapping[int, str]] | None = None,
         catalog_numbers: Mapping[int, Mapping[int, str]] | None = None,
         batch: int = BATCH,
+        progress: Progress | None = None,
     ) -> None:
         """
         Take the run and its *planned* targets, which are exactly those of its scope.
 
         *unlisted* targets are missing from the last good discovery. *zone_numbers* are the confirmed numeric ZoneIds,
         *catalog_numbers* the unique ones of the catalog, both as `{account id: {number: zone}}`. *batch* targets
-        are written at once.
+        are written at once; *progress* is told in the thread that judges.
         """
         self._engine = engine
         self._fence = fence
@@ -140,6 +148,8 @@ class Recorder:
         self._latest: datetime | None = None
         self._judged = bytearray(len(self._reached))
         self._batch = batch
+        self._progress = progress
+        self._ended = 0
         self._waiting: dict[Target, _Unread] = {}
         self._pending: list[Decision] = []
         self._counters = dict.fromkeys((*OUTCOMES, "baseline_targets", "baseline_images", *IMAGE_EVENTS), 0)
@@ -430,6 +440,9 @@ class Recorder:
             return
         self._judged[byte] |= bit
         self._pending.append(decision)
+        self._ended += 1
+        if self._progress is not None:
+            self._progress(decision.planned.target, self._ended, len(self._planned))
 
     def _bit(self, planned: PlannedTarget) -> tuple[int, int]:
         """Give where the target stands in a bitmap over the scope: the byte, and the bit in it."""

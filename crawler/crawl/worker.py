@@ -8,9 +8,8 @@ back to its fetcher at once; an account is done when all its answers are judged 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import count
-from typing import Protocol
 
 from crawler.client.api import ApiClient
 from crawler.client.fetcher import Fetcher
@@ -44,13 +43,6 @@ Entry = tuple[tuple[int, int], int, Item | None]
 _END = (2, 0)
 
 
-class Progress(Protocol):
-    """Told of every target that has ended, for a person who waits."""
-
-    def __call__(self, target: Target, done: int, total: int, /) -> None:
-        """Take the target, how many have ended, and of how many."""
-
-
 class Observing:
     """One run's asking and recording."""
 
@@ -62,7 +54,6 @@ class Observing:
         clients: Mapping[str, ApiClient],
         in_thread: DatabaseThread,
         *,
-        progress: Progress | None = None,
         batch: int = BATCH,
     ) -> None:
         """
@@ -75,7 +66,6 @@ class Observing:
         self._accounts = accounts
         self._clients = clients
         self._in_thread = in_thread
-        self._progress = progress
         self._batch = batch
         #: Accounts whose credentials were refused while asking.
         self.refused: set[str] = set()
@@ -88,7 +78,6 @@ class Observing:
         self._again: dict[str, set[Target]] = {name: set() for name in accounts}
         self._judged = asyncio.Condition()
         self._is_broken = False
-        self._done = 0
 
     async def run(
         self, *, deadlines: Mapping[str, float], stop: asyncio.Event | None, refused: Mapping[str, str]
@@ -230,7 +219,6 @@ class Observing:
         for target in again:
             self._again[target.account].add(target)
             self._fetchers[target.account].ask_again(target)
-        self._tell(items, again)
         async with self._judged:
             for item in items:
                 self._unjudged[item.target.account] -= 1
@@ -251,14 +239,6 @@ class Observing:
             request_uuid=reply.request_uuid,
             is_reask=reply.is_reask,
         )
-
-    def _tell(self, items: Sequence[Item], again: Sequence[Target]) -> None:
-        waiting = set(again)
-        for item in items:
-            if item.target not in waiting:
-                self._done += 1
-                if self._progress is not None:
-                    self._progress(item.target, self._done, len(self._targets))
 
 
 class ByteRoom:
