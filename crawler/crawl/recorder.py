@@ -160,20 +160,13 @@ class Recorder:
         return len(self._pending)
 
     @property
-    def pending_images(self) -> int:
-        """Count the images that those targets open or change: what writing them takes follows that."""
-        return sum(len(item.news.verdict.baseline or item.news.verdict.changes) for item in self._pending if item.news)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Count about how many bytes of memory those targets take with what their answers said."""
-        return sum(item.news.weight for item in self._pending if item.news)
-
-    @property
     def is_full(self) -> bool:
         """Tell whether so much is pending that it is to be written before more is judged."""
+        news = [decision.news for decision in self._pending if decision.news is not None]
         return (
-            self.pending >= self._batch or self.pending_images >= PENDING_IMAGES or self.pending_bytes >= PENDING_BYTES
+            self.pending >= self._batch
+            or sum(one.images for one in news) >= PENDING_IMAGES
+            or sum(one.weight for one in news) >= PENDING_BYTES
         )
 
     @property

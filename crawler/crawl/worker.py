@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from itertools import count
+from math import inf
 
 from crawler.client.api import ApiClient
 from crawler.client.fetcher import Fetcher
@@ -30,17 +31,14 @@ QUEUE = 200
 QUEUE_BYTES = 12 * 2**20
 #: Bytes that are judged before it is looked at what has come meanwhile. A longer answer is alone.
 TOGETHER_BYTES = 2**20
-#: Answers are judged by their size in these steps, the smallest first.
-SIZE_STEP = 64 * 2**10
 #: How long after its account's deadline an answer may still be judged.
 JUDGING_SECONDS = 0.5
 #: The longest a decided target waits for its transaction.
 COMMIT_SECONDS = 30.0
 
 Item = Reply | Failure
-#: What is judged the later the larger it is: its turn, when it came, and what it is (None: no more comes).
-Entry = tuple[tuple[int, int], int, Item | None]
-_END = (2, 0)
+#: What is judged the later the larger it is: its bytes, when it came, and what it is (None: no more comes).
+Entry = tuple[float, int, Item | None]
 
 
 class Observing:
@@ -69,6 +67,7 @@ class Observing:
         self._batch = batch
         #: Accounts whose credentials were refused while asking.
         self.refused: set[str] = set()
+        # The smallest first: some that take long keep no other target from being observed before the deadline.
         self._queue: asyncio.PriorityQueue[Entry] = asyncio.PriorityQueue(QUEUE)
         self._numbers = count()
         self._room = ByteRoom(QUEUE_BYTES)
@@ -117,7 +116,7 @@ class Observing:
                     group.create_task(self._skip(name, refused[name]))
                 else:
                     group.create_task(self._ask(name))
-        await self._queue.put((_END, next(self._numbers), None))
+        await self._queue.put((inf, next(self._numbers), None))
 
     def _targets_of(self, name: str) -> Iterator[Target]:
         return (target for target in self._targets if target.account == name)
@@ -163,7 +162,7 @@ class Observing:
         if isinstance(item, Failure) and item.failure_class == "credential":
             self.refused.add(item.target.account)
         self._unjudged[item.target.account] += 1
-        await self._queue.put((self._turn(item), next(self._numbers), item))
+        await self._queue.put((_size(item), next(self._numbers), item))
 
     # --- recording ---------------------------------------------------------------------------------------------------
 
@@ -199,17 +198,6 @@ class Observing:
                 return items, True
             entry = self._queue.get_nowait()
         return items, False
-
-    def _turn(self, item: Item) -> tuple[int, int]:
-        """
-        Tell when *item* is judged: what is in doubt last, for that may take long, and of the rest the largest.
-
-        So some targets that list other images each time they are asked keep no other from being observed in time.
-        """
-        planned = self._targets[item.target]
-        if isinstance(item, Failure) or (item.unchanged and not planned.has_hold):
-            return 0, 0
-        return int(item.is_reask or planned.trouble is not None), _size(item) // SIZE_STEP
 
     async def _judge(self, items: list[Item]) -> None:
         again = await self._in_thread(self._recorder.judge, items, self._late)

@@ -144,7 +144,7 @@ def test_other_images_each_time(tmp_path: Path, proven: Proven, fields: tuple[st
         async with ApiServer(respond) as server:
             limits = {"rate": 1_000, "run_deadline_seconds": DEADLINE_SECONDS}
             write_config(config, database=str(tmp_path / "crawler.db"), endpoint=server.url, **limits)
-            for _ in range(RUNS):
+            for number in range(RUNS):
                 ended.append(await asyncio.to_thread(python, "-m", "crawler", "--config", config, "run", "--json"))
         return ended
 
