@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from crawler.config.models import Settings
+    from crawler.crawl.recorder import Progress
     from crawler.crawl.run import RunResult
-    from crawler.crawl.worker import Progress
     from crawler.db.engine import Fence
     from crawler.domain.models import Target
     from crawler.domain.targets import Selection

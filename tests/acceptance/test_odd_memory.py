@@ -80,6 +80,13 @@ def keys(zone: str) -> web.Response:
     return answer_json({"RetCode": 0, "ImageSet": [{"ImageId": zone, "Odd": fields}]})
 
 
+def seconds_of(ended: Ended) -> float:
+    """Return how long a run took, by its summary."""
+    summary = json.loads(ended.stdout)
+    begun, finished = (datetime.fromisoformat(summary[name]) for name in ("started_at", "finished_at"))
+    return (finished - begun).total_seconds()
+
+
 def run(folder: Path, answer: Callable[[str], web.Response]) -> Ended:
     """Run once over sixty zones that answer so."""
 
@@ -105,8 +112,7 @@ def test_large_answers(tmp_path: Path, proven: Proven, answer: Callable[[str], w
     """Sixty of them: at most 250 MB, over at most 5 s after the deadline, and no error."""
     ended = run(tmp_path, answer)
     summary = json.loads(ended.stdout)
-    begun, finished = (datetime.fromisoformat(summary[name]) for name in ("started_at", "finished_at"))
-    seconds = (finished - begun).total_seconds()
+    seconds = seconds_of(ended)
     proven(
         "60 zones of answers as large as can be: ≤ 250 MB, ended ≤ 5 s after the deadline",
         f"{answer.__name__}: {ended.peak_mb:.0f} MB, {seconds:.1f} s under a deadline of {DEADLINE_SECONDS} s",
@@ -118,52 +124,72 @@ def test_large_answers(tmp_path: Path, proven: Proven, answer: Callable[[str], w
     assert seconds <= DEADLINE_SECONDS + 5
 
 
-@pytest.mark.parametrize("fields", [(), ("ImageName",), ("ImageName", "OsName", "ImageDescription")], ids=len)
-def test_other_images_each_time(tmp_path: Path, proven: Proven, fields: tuple[str, ...]) -> None:
-    """Thirty zones that list 9,000 others each time: 250 MB, 5 s after the deadline; honest zones are observed."""
+def run_often(
+    folder: Path, listed: Callable[[str, int], list[str]], fields: tuple[str, ...], deadline: int
+) -> tuple[float, float]:
+    """
+    Run some times over strange zones, which list what *listed* says of zone and run, and six honest ones.
+
+    Check that each run observed the honest ones, and return the most memory in MB and the longest run in seconds.
+    """
     strange, honest = ZONES[:STRANGE], ZONES[STRANGE : STRANGE + 6]
-    asked = count()
-    number = 0
+    ended: list[Ended] = []
 
     def respond(arrival: Arrival) -> Any:
         if arrival.action == "GetRegion":
             return {"RetCode": 0, "Regions": [{"Region": zone[:2], "Zone": zone} for zone in (*strange, *honest)]}
         if arrival.action == "GetProjectList":
             return {"RetCode": 0, "ProjectSet": [{"ProjectId": "org-1"}]}
-        ids = [f"{arrival.zone}-{n}" for n in range(number, number + 20)]
+        run = len(ended)
+        names = [f"{arrival.zone}-{n}" for n in range(run, run + 20)]
         if arrival.zone in strange:
-            ask = next(asked)
-            ids = [f"{arrival.zone}-{ask}-{n}" for n in range(STRANGE_IDS)]
-        return {"RetCode": 0, "ImageSet": [{"ImageId": name, **dict.fromkeys(fields, f"of {name}")} for name in ids]}
+            names = listed(arrival.zone, run)
+        return {"RetCode": 0, "ImageSet": [{"ImageId": name, **dict.fromkeys(fields, f"of {name}")} for name in names]}
 
-    config = tmp_path / "crawler.toml"
+    config = folder / "crawler.toml"
 
-    async def run_often() -> list[Ended]:
-        nonlocal number
-        ended = []
+    async def serve() -> None:
         async with ApiServer(respond) as server:
-            limits = {"rate": 1_000, "run_deadline_seconds": DEADLINE_SECONDS}
-            write_config(config, database=str(tmp_path / "crawler.db"), endpoint=server.url, **limits)
-            for number in range(RUNS):
+            limits = {"rate": 1_000, "run_deadline_seconds": deadline}
+            write_config(config, database=str(folder / "crawler.db"), endpoint=server.url, **limits)
+            for _ in range(RUNS):
                 ended.append(await asyncio.to_thread(python, "-m", "crawler", "--config", config, "run", "--json"))
-        return ended
 
-    runs = asyncio.run(run_often())
-    summaries = [json.loads(ended.stdout) for ended in runs]
-    seconds = max(
-        (datetime.fromisoformat(each["finished_at"]) - datetime.fromisoformat(each["started_at"])).total_seconds()
-        for each in summaries
-    )
-    peak = max(ended.peak_mb for ended in runs)
+    asyncio.run(serve())
+    changes = python("-m", "crawler", "--config", config, "changes", "--zone", "r3-*", "--json", "--limit", 1_000)
+    events = [json.loads(line)["event"] for line in changes.stdout.splitlines()]
+    assert {one.code for one in ended} <= {0, 3}
+    assert sorted(events) == sorted(["appeared", "withdrawn"] * (RUNS - 1) * len(honest))
+    return max(one.peak_mb for one in ended), max(seconds_of(one) for one in ended)
+
+
+@pytest.mark.parametrize("fields", [(), ("ImageName",), ("ImageName", "OsName", "ImageDescription")], ids=len)
+def test_other_images_each_time(tmp_path: Path, proven: Proven, fields: tuple[str, ...]) -> None:
+    """Thirty zones that list 9,000 others each time: 250 MB, 5 s after the deadline; honest zones are observed."""
+    asked = count()
+
+    def others(zone: str, run: int) -> list[str]:
+        ask = next(asked)
+        return [f"{zone}-{ask}-{n}" for n in range(STRANGE_IDS)]
+
+    peak, seconds = run_often(tmp_path, others, fields, DEADLINE_SECONDS)
     proven(
         f"{STRANGE} zones of {STRANGE_IDS:,} other images each time they are asked: ≤ 250 MB, ended ≤ 5 s after the "
         "deadline, every other zone observed in every run",
         f"{len(fields)} fields: {peak:.0f} MB, {seconds:.1f} s under a deadline of {DEADLINE_SECONDS} s",
     )
-    listed = python("-m", "crawler", "--config", config, "changes", "--zone", "r3-*", "--json", "--limit", 1_000)
-    events = [json.loads(line)["event"] for line in listed.stdout.splitlines()]
 
-    assert {ended.code for ended in runs} <= {0, 3}
-    assert sorted(events) == sorted(["appeared", "withdrawn"] * (RUNS - 1) * len(honest))
     assert peak <= 250
     assert seconds <= DEADLINE_SECONDS + 5
+
+
+def test_all_images_vanish(tmp_path: Path, proven: Proven) -> None:
+    """Thirty zones that list 9,000 images once and none after that are held, then withdrawn, in 250 MB."""
+
+    def once(zone: str, run: int) -> list[str]:
+        return [] if run else [f"{zone}-{n}" for n in range(STRANGE_IDS)]
+
+    peak, _ = run_often(tmp_path, once, ("ImageName", "OsName"), 12 * DEADLINE_SECONDS)
+    proven(f"{STRANGE} zones that lose {STRANGE_IDS:,} images at once: ≤ 250 MB", f"{peak:.0f} MB")
+
+    assert peak <= 250
