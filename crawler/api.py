@@ -50,7 +50,7 @@ from crawler.queries import (
 from crawler.queries import (
     status as queries_status,
 )
-from crawler.queries.check.rules import CheckRow, Pin, Require
+from crawler.queries.check.rules import CheckRow, PinRule, Require
 from crawler.queries.compare import CompareRow
 from crawler.queries.diff import DiffRow
 from crawler.queries.explain import explain
@@ -75,7 +75,7 @@ class Targets(_Place, total=False):
     zone: Words
 
 
-class Selection(Targets, total=False):
+class SelectionArguments(Targets, total=False):
     """Which images at which targets."""
 
     image_set: Words
@@ -130,9 +130,9 @@ class History:
     # --- what is, and was, available ---------------------------------------------------------------------------------
 
     def images(
-        self, at: datetime | None = None, *, retired: bool = False, **selection: Unpack[Selection]
+        self, at: datetime | None = None, *, retired: bool = False, **selection: Unpack[SelectionArguments]
     ) -> list[ImageRow]:
-        """Give what was available *at* a moment (None: now), with the state of knowledge."""
+        """Return what was available *at* a moment (None: now), with the state of knowledge."""
         moment = _aware(at, "at")
         with self._reading() as conn:
             rows = queries_images.images(
@@ -147,7 +147,7 @@ class History:
         *,
         events: EventWord | Collection[EventWord] = (),
         after: int | None = None,
-        **selection: Unpack[Selection],
+        **selection: Unpack[SelectionArguments],
     ) -> list[ChangeRow]:
         """
         Return the changes recorded in `[since, until)`, in the order of their cursors.
@@ -168,8 +168,8 @@ class History:
             filters = _filters(selection)
             return list(queries_changes.changes(conn, begin, end, wanted, filters, after=after, until_change=last))
 
-    def history(self, image: str, **selection: Unpack[Selection]) -> list[HistoryRow]:
-        """Give every interval of an image, called by id, name or glob, in every target, with gaps of knowledge."""
+    def history(self, image: str, **selection: Unpack[SelectionArguments]) -> list[HistoryRow]:
+        """Return every interval of an image, called by id, name or glob, in every target, with gaps of knowledge."""
         with self._reading() as conn:
             ids = lookup.image_ids(conn, image)
             return lookup.history(conn, ids, _filters(selection), **self._knowing(conn)) if ids else []
@@ -177,15 +177,15 @@ class History:
     def where(
         self, name: str, at: datetime | None = None, *, retired: bool = False, **targets: Unpack[Targets]
     ) -> list[WhereRow]:
-        """Give where an image name, or a glob, was present, withdrawn, unknown or never offered."""
+        """Return where an image name, or a glob, was present, withdrawn, unknown or never offered."""
         moment = _aware(at, "at")
         with self._reading() as conn:
             names = lookup.image_names(conn, name)
             knowing = self._knowing(conn)
             return lookup.where_is(conn, names, moment, _filters(targets), **knowing, include_retired=retired)
 
-    def diff(self, first: datetime, second: datetime, **selection: Unpack[Selection]) -> list[DiffRow]:
-        """Give what differs between two moments; rows of the event `unknown` are what cannot be compared."""
+    def diff(self, first: datetime, second: datetime, **selection: Unpack[SelectionArguments]) -> list[DiffRow]:
+        """Return what differs between two moments; rows of the event `unknown` are what cannot be compared."""
         begin, end = _moment(first, "first"), _moment(second, "second")
         with self._reading() as conn:
             stale_after = self._knowing(conn)["stale_after"]
@@ -193,9 +193,9 @@ class History:
             return list(rows)
 
     def compare(
-        self, first: str, second: str, at: datetime | None = None, **selection: Unpack[Selection]
+        self, first: str, second: str, at: datetime | None = None, **selection: Unpack[SelectionArguments]
     ) -> list[CompareRow]:
-        """Give two zones side by side by image name; raise Ambiguous when a glob fits several."""
+        """Return two zones side by side by image name; raise Ambiguous when a glob fits several."""
         moment = _aware(at, "at")
         sides = _words(first, "first"), _words(second, "second")
         with self._reading() as conn:
@@ -215,7 +215,7 @@ class History:
         **place: Unpack[_Place],
     ) -> Resolved:
         """
-        Give the image called *name* to use now in *zone*.
+        Return the image called *name* to use now in *zone*.
 
         Raises NoAnswer, Ambiguous or UnknownKnowledge (all of `crawler.errors`) where there is not one sure answer.
         """
@@ -225,7 +225,7 @@ class History:
             found, _ = lookup.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
             return found
 
-    def check(self, rules: Sequence[Require | Pin], **targets: Unpack[Targets]) -> list[CheckRow]:
+    def check(self, rules: Sequence[Require | PinRule], **targets: Unpack[Targets]) -> list[CheckRow]:
         """Judge required images and pinned ids (`crawler.queries.check.rules`)."""
         with self._reading() as conn:
             return lookup.check(conn, rules, _filters(targets, Targets), **self._knowing(conn))
@@ -233,24 +233,24 @@ class History:
     # --- how well it is known ----------------------------------------------------------------------------------------
 
     def status(self, *, retired: bool = False, **targets: Unpack[Targets]) -> list[StatusRow]:
-        """Give the freshness and the last outcome of every target."""
+        """Return the freshness and the last outcome of every target."""
         with self._reading() as conn:
             return queries_status.status(conn, _filters(targets, Targets), now=self._clock(), include_retired=retired)
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
-        """Give the newest *limit* runs (None: all), oldest first, without their failures."""
+        """Return the newest *limit* runs (None: all), oldest first, without their failures."""
         if limit is not None and limit < 0:
             raise ValueError(f"limit must not be negative: {limit}")
         with self._reading() as conn:
             return list(queries_runs.runs(conn, None if limit is None else min(limit, LARGEST_ID)))
 
     def run(self, number: int) -> RunSummary | None:
-        """Give one run with every target that was not `ok` in it; None when there is no such run."""
+        """Return one run with every target that was not `ok` in it; None when there is no such run."""
         with self._reading() as conn:
             return queries_runs.run(conn, number) if 0 < number <= LARGEST_ID else None
 
     def explain(self, change: int) -> Explanation | None:
-        """Give the two raw answers behind a change, by its `id`, and the runs; None when there is no such change."""
+        """Return the two raw answers behind a change, by its `id`, and the runs; None when there is no such change."""
         with self._reading() as conn:
             return explain(conn, change) if 0 < change <= LARGEST_ID else None
 
@@ -269,7 +269,7 @@ class History:
             yield conn
 
     def _knowing(self, conn: Connection) -> dict[str, Any]:
-        """Give the present, and from when on knowledge is stale."""
+        """Return the present, and from when on knowledge is stale."""
         stale_after = self._stale_after
         if stale_after is None:
             stored = conn.execute(select(Setting.value).where(Setting.name == "stale_after_seconds")).scalar()
@@ -278,7 +278,7 @@ class History:
 
 
 def _words(words: Words, part: str) -> tuple[str, ...]:
-    """Give *words* one by one; raise TypeError for what is no text, ValueError for text that no database can hold."""
+    """Return *words* one by one; raise TypeError for what is no text, ValueError for text that no database can hold."""
     every = (words,) if isinstance(words, str) else tuple(words)
     for word in every:
         if not isinstance(word, str):
@@ -288,8 +288,8 @@ def _words(words: Words, part: str) -> tuple[str, ...]:
     return every
 
 
-def _filters(selection: Mapping[str, Any], kind: type = Selection) -> Filters:
-    """Give what *selection* says; raise TypeError for a part that *kind* has not."""
+def _filters(selection: Mapping[str, Any], kind: type = SelectionArguments) -> Filters:
+    """Return what *selection* says; raise TypeError for a part that *kind* has not."""
     for part in selection.keys() - kind.__annotations__.keys():
         hint = did_you_mean(part, kind.__annotations__) or f"; there are {', '.join(sorted(kind.__annotations__))}"
         raise TypeError(f"nothing is selected by {part!r}{hint}")

@@ -95,7 +95,7 @@ def play(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None
 
 
 def default_zone() -> ZoneInfo:
-    """Give the zone of the demo's times; raise UsageError where this machine has no time zone database."""
+    """Return the zone of the demo's times; raise UsageError where this machine has no time zone database."""
     try:
         return zone_of(DEFAULT_TIMEZONE)
     except ValueError as exc:
@@ -103,7 +103,7 @@ def default_zone() -> ZoneInfo:
 
 
 def mail(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None) -> Rendered:
-    """Give the mail that somebody gets who pinned hk-02's Ubuntu 20.04 before the five runs of `play`."""
+    """Return the mail that somebody gets who pinned hk-02's Ubuntu 20.04 before the five runs of `play`."""
     now = clock()
     subscription = Subscription(name="demo", timezone=zone or default_zone(), pins=(PINNED,))
     with opened(f"sqlite:///{database}", read_only=True) as engine, read(engine) as conn:
@@ -113,7 +113,7 @@ def mail(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None
 
 
 def _moved_clock(begin: datetime) -> Callable[[], datetime]:
-    """Give a clock that reads *begin* now and goes on from there."""
+    """Return a clock that reads *begin* now and goes on from there."""
     zero = time.monotonic()
     return lambda: begin + timedelta(seconds=time.monotonic() - zero)
 

@@ -190,12 +190,12 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 
 
 def is_exhaustion(exc: BaseException) -> bool:
-    """Tell whether *exc* says that no further file or connection could be opened."""
+    """Return whether *exc* says that no further file or connection could be opened."""
     return isinstance(exc, OSError) and exc.errno in _EXHAUSTED
 
 
 def are_exhausted() -> bool:
-    """Tell whether no further file can be opened now; libraries that hide the reason leave no other way to know."""
+    """Return whether no further file can be opened now; libraries that hide the reason leave no other way to know."""
     try:
         with Path("/dev/null").open("rb"):
             return False
@@ -204,6 +204,6 @@ def are_exhausted() -> bool:
 
 
 def exhausted() -> str:
-    """Give the sentence that names the limit, without a full stop."""
+    """Return the sentence that names the limit, without a full stop."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return f"too many open files: this process may have {limit} open at once; raise the limit (ulimit -n)"

@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
     entries: dict[str, Entry] = COMMANDS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the names in the order of the table."""
+        """Return the names in the order of the table."""
         return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

@@ -20,7 +20,7 @@ from crawler.config.textfiles import decoded, read_bytes, read_stream
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
-from crawler.queries.check.rules import OUTCOMES, CheckRow, Pin, Require, exit_code
+from crawler.queries.check.rules import OUTCOMES, CheckRow, PinRule, Require, exit_code
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -100,7 +100,7 @@ def _read(name: str) -> str:
         raise UsageError(f"{name} {exc}.") from None
 
 
-def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require | Pin]:
+def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require | PinRule]:
     """Read all files; raise their problems all together."""
     from crawler.cli.check_rules import read_rules
     from crawler.db.filters import first_run_at, known_words
@@ -109,7 +109,7 @@ def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require |
     if first_run_at(conn) is None:
         raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
     known = {part: known_words(conn, part) for part in _KNOWN_PARTS}
-    rules: list[Require | Pin] = []
+    rules: list[Require | PinRule] = []
     complaints: list[CrawlerError] = []
     for name, text in texts:
         source = "stdin" if name == "-" else name

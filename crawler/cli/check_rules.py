@@ -18,7 +18,7 @@ from crawler.domain.filters import Filters, is_glob, part_fits
 from crawler.domain.models import is_storable
 from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError
-from crawler.queries.check.rules import Pin, Require
+from crawler.queries.check.rules import PinRule, Require
 
 #: Other spellings of a key.
 _SAME = {
@@ -39,7 +39,7 @@ class _Reader:
     known: Mapping[str, Collection[str]]
     problems: list[str] = field(default_factory=list)
 
-    def rules(self, document: Mapping[str, Any], source: str) -> Iterator[Require | Pin]:
+    def rules(self, document: Mapping[str, Any], source: str) -> Iterator[Require | PinRule]:
         for table, value in document.items():
             if table not in _KEYS:
                 hint = did_you_mean(table, _KEYS)
@@ -50,7 +50,7 @@ class _Reader:
                 for number, entry in enumerate(value, start=1):
                     yield from self._rule(table, entry, f"{table}[{number}]", source)
 
-    def _rule(self, table: str, entry: Mapping[str, Any], where: str, source: str) -> Iterator[Require | Pin]:
+    def _rule(self, table: str, entry: Mapping[str, Any], where: str, source: str) -> Iterator[Require | PinRule]:
         values = self._values(table, entry, where)
         scope_words = {part: self._words(values, key, where) for key, part in _SCOPE.items()}
         self._known_words(scope_words, where)
@@ -78,7 +78,7 @@ class _Reader:
         scope = Filters(**scope_words)
         for image_id in ids:
             for zone in zones or (None,):
-                yield Pin(image_id=image_id, zone=zone, gpu=gpu, scope=scope, source=source)
+                yield PinRule(image_id=image_id, zone=zone, gpu=gpu, scope=scope, source=source)
 
     def _values(self, table: str, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -122,9 +122,9 @@ def _is_word(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip()) and is_storable(value)
 
 
-def read_rules(text: str, source: str, known: Mapping[str, Collection[str]]) -> list[Require | Pin]:
+def read_rules(text: str, source: str, known: Mapping[str, Collection[str]]) -> list[Require | PinRule]:
     """
-    Give the rules in *text*; *known* are the words of the history by part of a target, empty where it has none yet.
+    Return the rules in *text*; *known* are the words of the history by part of a target, empty where it has none yet.
 
     Raises ConfigurationError with every problem at once.
     """

@@ -48,11 +48,11 @@ class CliContext:
     _loaded: dict[bool, Settings] = field(default_factory=dict, repr=False)
 
     def settings(self, *, quiet: bool = False) -> Settings:
-        """Give all settings, for commands that crawl; raise ConfigurationError with every problem."""
+        """Return all settings, for commands that crawl; raise ConfigurationError with every problem."""
         return self._load(need_accounts=True, quiet=quiet)
 
     def history_settings(self, *, quiet: bool = False) -> Settings:
-        """Give what readers of the history need, even where the accounts' secrets are out of reach."""
+        """Return what readers of the history need, even where the accounts' secrets are out of reach."""
         return self._loaded.get(True) or self._load(need_accounts=False, quiet=quiet)
 
     def _load(self, *, need_accounts: bool, quiet: bool = False) -> Settings:

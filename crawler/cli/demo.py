@@ -58,7 +58,7 @@ def demo(context: CliContext, path: Path) -> None:
 
 
 def _program() -> str:
-    """Give the words that call this program again: `crawler` where the path finds it, or the way to it."""
+    """Return the words that call this program again: `crawler` where the path finds it, or the way to it."""
     called = Path(sys.argv[0])
     found = shutil.which("crawler")
     if found and called.name == "crawler" and Path(found).samefile(called):

@@ -130,7 +130,7 @@ class _Tally:
 
 
 def _folded(rows: Iterable[DiffRow]) -> Iterator[dict[str, Any]]:
-    """Give rows for the table: the two halves of a re-issue as one."""
+    """Return rows for the table: the two halves of a re-issue as one."""
     waiting: dict[tuple[Target, str, str], DiffRow] = {}
     for row in rows:
         half = (row.target, row.image_set, row.counterpart or "")

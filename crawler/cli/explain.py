@@ -16,7 +16,7 @@ from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection
 
 if TYPE_CHECKING:
-    from crawler.domain.evidence import Answer, DoubtedAnswer, Explanation
+    from crawler.domain.evidence import KeptAnswer, DoubtedAnswer, Explanation
     from crawler.domain.rows import RunSummary
 
 FIELDS = ("image_set", "image_id", "field", "before", "after")
@@ -149,7 +149,7 @@ def describe(found: Explanation, zone: tzinfo) -> Iterator[str]:
         yield "Both answers list the same records."
 
 
-def _answer(answer: Answer | None, zone: tzinfo) -> str:
+def _answer(answer: KeptAnswer | None, zone: tzinfo) -> str:
     if answer is None:
         return "no answer was kept"
     request = f"request {visible(answer.request_uuid)}" if answer.request_uuid else "no request id"
@@ -163,7 +163,7 @@ def _run(run: RunSummary | None, zone: tzinfo) -> str:
 
 
 def _side_by_side(found: Explanation) -> Iterator[dict[str, str]]:
-    """Give the records in which the answers differ, field by field."""
+    """Return the records in which the answers differ, field by field."""
     for pair in found.records():
         record = f"{pair.image_set} {pair.image_id}"
         for name, before, after in pair.fields():

@@ -83,7 +83,7 @@ def history(context: CliContext, image: str, fmt: str, selected: Filters) -> Exi
 
 
 def _with_gaps(rows: Sequence[HistoryRow]) -> Iterator[dict[str, Any]]:
-    """Give each interval as a line, the gaps before and within it as lines of their own."""
+    """Return each interval as a line, the gaps before and within it as lines of their own."""
     successors = {(row.target, row.replaced_by) for row in rows}
     for row in rows:
         line = row.as_dict()

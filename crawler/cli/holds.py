@@ -104,7 +104,7 @@ def _once(hold_ids: tuple[int, ...]) -> list[int]:
 
 
 def _who() -> str:
-    """Give the name of the user that runs the command."""
+    """Return the name of the user that runs the command."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's nameless user

@@ -293,7 +293,7 @@ class Starter:
 
     @property
     def watched_projects(self) -> list[str]:
-        """Give the globs of projects: the configured one, no ProjectId where they may not be listed, or all."""
+        """Return the globs of projects: the configured one, no ProjectId where they may not be listed, or all."""
         if self.project_id:
             return [self.project_id]
         return [DEFAULT_PROJECT] if self.projects_refused else ["*"]

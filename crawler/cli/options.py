@@ -91,7 +91,7 @@ class Moment(click.ParamType[datetime]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Give it in UTC, or fail with one sentence."""
+        """Return it in UTC, or fail with one sentence."""
         if isinstance(value, datetime):
             return value
         context = (ctx.find_object(CliContext) if ctx else None) or CliContext()
@@ -112,7 +112,7 @@ class Duration(click.ParamType[timedelta]):
     name = "age"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Give it, or fail with one sentence."""
+        """Return it, or fail with one sentence."""
         if isinstance(value, timedelta):
             return value
         from crawler.domain.timefmt import parse_duration

@@ -168,7 +168,7 @@ def _value(row: Row, path: str) -> Any:
 
 
 def cell_text(row: Row, column: Column, zone: tzinfo, *, seconds: bool = True) -> str:
-    """Give what a table shows of *row* in *column*: harmless, times in *zone*."""
+    """Return what a table shows of *row* in *column*: harmless, times in *zone*."""
     value = column.cell(row) if column.cell else _value(row, column.key)
     if column.kind == "time":
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -162,7 +162,7 @@ def retry(context: CliContext, digests: tuple[str, ...]) -> ExitCode:
 @click.argument("digests", nargs=-1, required=True, metavar="DIGEST|REPORT\u2026")
 @pass_cli
 def skip(context: CliContext, digests: tuple[str, ...]) -> None:
-    """Give up on digests that cannot be delivered, or on everything that waits for a report."""
+    """Return up on digests that cannot be delivered, or on everything that waits for a report."""
 
     def work(engine: Engine, fence: Fence) -> int:
         from crawler.db import outbox
@@ -215,7 +215,7 @@ def _all_names(settings: Settings) -> str:
 
 
 def _waiting_ids(conn: Connection, words: Sequence[str]) -> set[int]:
-    """Give the waiting digests that *words* (ids, and names of reports) mean; without any, all of them."""
+    """Return the waiting digests that *words* (ids, and names of reports) mean; without any, all of them."""
     from crawler.db.digest_records import digests
 
     waiting = [row for row in digests(conn) if row.id is not None]

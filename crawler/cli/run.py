@@ -174,7 +174,7 @@ def _switch(settings: Settings, *, is_whole: bool) -> Switch:
 
 
 def _is_watched(context: CliContext) -> bool:
-    """Tell whether a person watches; under cron nobody does, and what is said becomes a mail."""
+    """Return whether a person watches; under cron nobody does, and what is said becomes a mail."""
     return sys.stderr.isatty() or context.verbosity > 0
 
 
@@ -283,7 +283,7 @@ def _crawl(
 
 
 def _fitting_in(settings: Settings) -> Settings:
-    """Give *settings* with as many connections as this process may open; raise UsageError where not one fits in."""
+    """Return *settings* with as many connections as this process may open; raise UsageError where not one fits in."""
     from crawler.errors import exhausted
     from crawler.ops.open_files import make_room
 

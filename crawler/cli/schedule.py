@@ -231,7 +231,7 @@ def _called_ports(settings: Settings) -> tuple[int, ...]:
 
 
 def _without_secret(settings: Settings) -> str:
-    """Give the database as an option names it; raise UsageError for a URL with a password, which no file here holds."""
+    """Return the database as an option names it; raise UsageError for a URL with a password, which no file here holds."""
     from crawler.db.url import masked, parse_address
 
     path = parse_address(settings.database).path
@@ -250,7 +250,7 @@ def _names_accounts(source: Path | None) -> list[bool]:
 
 
 def _program() -> tuple[str, ...]:
-    """Give the words that start this very program from anywhere."""
+    """Return the words that start this very program from anywhere."""
     started = Path(sys.argv[0])
     if started.name == "crawler" and started.is_file() and os.access(started, os.X_OK):
         return (str(started.absolute()),)

@@ -55,7 +55,7 @@ def check_words(conn: Connection, selected: Filters) -> dict[str, tuple[str, ...
 
 
 def unheard(conn: Connection, part: str, globs: tuple[str, ...]) -> list[str]:
-    """Give a sentence, with the nearest words, for each of the *globs* that fits nothing ever recorded."""
+    """Return a sentence, with the nearest words, for each of the *globs* that fits nothing ever recorded."""
     from crawler.db.filters import known_words
 
     known = known_words(conn, part)
@@ -127,7 +127,7 @@ def explain_empty(
 def _known(
     context: CliContext, conn: Connection, places: Mapping[str, tuple[str, ...]], at: datetime | None
 ) -> Mapping[Target, Knowledge]:
-    """Give how well each target at *places* was known *at* a moment, or is now."""
+    """Return how well each target at *places* was known *at* a moment, or is now."""
     from crawler.db.filters import chosen_targets
     from crawler.queries.freshness import knowledge
 

@@ -32,14 +32,14 @@ def settle() -> None:
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """Give *text* with the characters that *encoding* lacks as escapes: `\\u9ad8`."""
+    """Return *text* with the characters that *encoding* lacks as escapes: `\\u9ad8`."""
     if text.isascii() or is_unicode(encoding):
         return text
     return text.encode(encoding or "ascii", "backslashreplace").decode(encoding or "ascii")
 
 
 def is_unicode(encoding: str | None) -> bool:
-    """Tell whether *encoding* (None: UTF-8) has every character."""
+    """Return whether *encoding* (None: UTF-8) has every character."""
     try:
         return codecs.lookup(encoding or "utf-8").name.startswith("utf-")
     except LookupError:
@@ -89,7 +89,7 @@ def _occupy() -> None:
 
 
 def _wrapped(stream: TextIO | None, kind: type[io.FileIO]) -> TextIO:
-    """Give the stream that takes the place of *stream*; None: of one that is closed."""
+    """Return the stream that takes the place of *stream*; None: of one that is closed."""
     if stream is None:
         return Path(os.devnull).open("w", encoding="utf-8")
     try:

@@ -108,7 +108,7 @@ def _is_left_out(one: _Shown) -> bool:
 
 
 def _fitting(columns: Sequence[_Shown], room: int) -> tuple[Sequence[_Shown], list[int], str]:
-    """Give the columns, their widths, and the year where it is told once: by the first way that fits, or the last."""
+    """Return the columns, their widths, and the year where it is told once: by the first way that fits, or the last."""
     short, year = _without_year(columns)
     spared = [one for one in short if not one.column.spare]
     for shown, told in ((columns, ""), (short, year), (spared, year)):
@@ -119,7 +119,7 @@ def _fitting(columns: Sequence[_Shown], room: int) -> tuple[Sequence[_Shown], li
 
 
 def _without_year(columns: Sequence[_Shown]) -> tuple[Sequence[_Shown], str]:
-    """Give the columns with times without their year, and the year, when it is the same in all of them."""
+    """Return the columns with times without their year, and the year, when it is the same in all of them."""
     times = {text for one in columns if one.column.kind == "time" for text in one.texts} - {NO_TIME}
     if len({text[:_YEAR] for text in times}) != 1:
         return columns, ""
@@ -137,7 +137,7 @@ def _without_year(columns: Sequence[_Shown]) -> tuple[Sequence[_Shown], str]:
 
 
 def _widths(columns: Sequence[_Shown], room: int, *, is_tight: bool = False) -> list[int]:
-    """Give the width of each column; only those that fold give way, *is_tight*: down to their longest word."""
+    """Return the width of each column; only those that fold give way, *is_tight*: down to their longest word."""
     widths = [one.width for one in columns]
     excess = _total(widths) - room
     for index in sorted(range(len(widths)), key=lambda index: -widths[index]):

@@ -20,7 +20,7 @@ from typing import Self
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
-from crawler.client.cancellation import Brake
+from crawler.client.cancellation import CancelScope
 from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.client.redaction import Redaction
 from crawler.client.responses import Answer, Refusal
@@ -50,7 +50,7 @@ class NetworkFailure(CrawlerError):
     failure_class: AnswerClass = "transient"
 
     def refusal(self) -> Refusal:
-        """Give the failure as the refusal that the rest of the room speaks of."""
+        """Return the failure as the refusal that the rest of the room speaks of."""
         return Refusal(failure_class=self.failure_class, message=str(self), is_network=True)
 
 
@@ -60,7 +60,7 @@ class Defect(NetworkFailure):
     failure_class: AnswerClass = "defect"
 
     def refusal(self) -> Refusal:
-        """Give the failure as a refusal; no network was involved."""
+        """Return the failure as a refusal; no network was involved."""
         return Refusal(failure_class=self.failure_class, message=str(self))
 
 
@@ -144,7 +144,7 @@ class ApiClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             # It would unpack all that has come, however much that is.
             auto_decompress=False,
-            # The brake times each call; a second clock would only disagree with it.
+            # The cancel_scope times each call; a second clock would only disagree with it.
             timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
         )
         return self
@@ -159,22 +159,22 @@ class ApiClient:
 
     @property
     def counts(self) -> FetchCounts:
-        """Give what this client has sent so far, discovery included."""
+        """Return what this client has sent so far, discovery included."""
         return FetchCounts(sent=self._sent, retried=self._retried, throttled=self._throttled)
 
     def form(self, action: str, params: Mapping[str, object] | None = None) -> bytes:
-        """Give the signed body of *action* with *params*; it may be sent any number of times."""
+        """Return the signed body of *action* with *params*; it may be sent any number of times."""
         named = {**(params or {}), "Action": action}
         return signed_form(named, self._endpoint.public_key, self._endpoint.private_key)
 
     def room(self) -> Room:
-        """Give the room for the answer of one call, to be held until the answer was handed on."""
+        """Return the room for the answer of one call, to be held until the answer was handed on."""
         return Room(self._large)
 
     async def attempt(
         self,
         form: bytes,
-        brake: Brake,
+        cancel_scope: CancelScope,
         *,
         is_retry: bool = False,
         room: Room | None = None,
@@ -195,7 +195,9 @@ class ApiClient:
                 return await self._post(form, held, known_hash)
 
         try:
-            return await brake.call(lambda: self.throttle.acquire_by(brake.deadline), post, timeout_seconds)
+            return await cancel_scope.call(
+                lambda: self.throttle.acquire_by(cancel_scope.deadline), post, timeout_seconds
+            )
         except TimeoutError as exc:
             via = f" through the proxy {self._endpoint.proxy}" if self._endpoint.proxy is not None else ""
             raise NetworkFailure(f"no complete answer within {timeout_seconds:g} s{via}") from exc
@@ -254,7 +256,7 @@ class ApiClient:
 
 
 def hash_of(body: bytes) -> bytes:
-    """Give the hash by which a body is known again; SHA-256, for which processors have instructions."""
+    """Return the hash by which a body is known again; SHA-256, for which processors have instructions."""
     return hashlib.sha256(body).digest()[:16]
 
 

@@ -23,7 +23,7 @@ SENTENCES: dict[CutReason, str] = {
 GRACE_SECONDS = 0.5
 
 
-class CallCut(CrawlerError):
+class Cancelled(CrawlerError):
     """A call was not made, or not waited for, because the run ends."""
 
     def __init__(self, reason: CutReason) -> None:
@@ -31,7 +31,7 @@ class CallCut(CrawlerError):
         super().__init__(SENTENCES[reason])
 
 
-class Brake:
+class CancelScope:
     """Ends what waits at once and what is in flight after a short grace."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Brake:
         self._in_flight: set[asyncio.Timeout] = set()
 
     def remaining_seconds(self) -> float:
-        """Give the time left until the deadline, infinite when there is none."""
+        """Return the time left until the deadline, infinite when there is none."""
         return math.inf if self.deadline is None else self.deadline - self._monotonic()
 
     def cut_reason(self) -> CutReason | None:
@@ -59,10 +59,10 @@ class Brake:
         return self.reason or ("deadline" if self.remaining_seconds() <= 0 else None)
 
     def check(self) -> None:
-        """Raise CallCut when nothing more may start."""
+        """Raise Cancelled when nothing more may start."""
         reason = self.cut_reason()
         if reason is not None:
-            raise CallCut(reason)
+            raise Cancelled(reason)
 
     def pull(self, reason: Literal["interrupted", "account_stopped"], *, grace_seconds: float | None = None) -> None:
         """Let nothing more start; cut the calls in flight after *grace_seconds*, or leave them alone (None)."""
@@ -87,14 +87,14 @@ class Brake:
                 await asyncio.gather(watcher, return_exceptions=True)
 
     async def wait(self, waiting: Awaitable[object]) -> None:
-        """Await *waiting*, such as a sleep between two attempts; raise CallCut when the run is stopped meanwhile."""
+        """Await *waiting*, such as a sleep between two attempts; raise Cancelled when the run is stopped meanwhile."""
         scope = asyncio.timeout(None)
         try:
             async with scope:
                 self._waiting.add(scope)
                 await waiting
         except TimeoutError:
-            raise CallCut(self.reason or "deadline") from None
+            raise Cancelled(self.reason or "deadline") from None
         finally:
             self._waiting.discard(scope)
 
@@ -104,7 +104,7 @@ class Brake:
         """
         Wait for a *slot*, then make the *request*, for at most *timeout_seconds*.
 
-        Raises CallCut when the run ends before or meanwhile, TimeoutError when the time is up.
+        Raises Cancelled when the run ends before or meanwhile, TimeoutError when the time is up.
         """
         self.check()
         scope = asyncio.timeout(None)
@@ -113,7 +113,7 @@ class Brake:
             async with scope:
                 self._waiting.add(scope)
                 if not await slot():
-                    raise CallCut("deadline")
+                    raise Cancelled("deadline")
                 self._waiting.discard(scope)
                 self.check()
                 remaining = self.remaining_seconds()
@@ -123,9 +123,9 @@ class Brake:
                 return await request()
         except TimeoutError:
             if self.reason == "interrupted" or scope in self._waiting:
-                raise CallCut(self.reason or "deadline") from None
+                raise Cancelled(self.reason or "deadline") from None
             if ends_at_deadline:
-                raise CallCut("deadline") from None
+                raise Cancelled("deadline") from None
             raise
         finally:
             self._waiting.discard(scope)

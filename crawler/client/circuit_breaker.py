@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 
-class Circuit:
+class CircuitBreaker:
     """
     Closed → open → half-open for one region; given up (`is_dead`) after two failed probes.
 
@@ -28,7 +28,7 @@ class Circuit:
         self._is_probing = False
 
     def admits(self, now: float) -> bool:
-        """Tell whether a call may start."""
+        """Return whether a call may start."""
         if self.probe_at is None:
             return True
         return not self._is_probing and now >= self.probe_at

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crawler.client.api import ApiClient, NetworkFailure
-from crawler.client.cancellation import Brake, CallCut
+from crawler.client.cancellation import CancelScope, Cancelled
 from crawler.client.responses import MESSAGE_CHARACTERS, Refusal, field_of, read_answer
 from crawler.client.retry import decide
 from crawler.client.throttle import RetryBudget
@@ -56,20 +56,20 @@ async def discover(
     calls itself by another action is none, unless "action" is among what is *tolerated*.
     """
     check_action = "action" not in tolerated
-    brake = Brake(monotonic=client.timing.monotonic, deadline=deadline, stop=stop)
+    cancel_scope = CancelScope(monotonic=client.timing.monotonic, deadline=deadline, stop=stop)
     problems: tuple[str, ...]
-    async with brake.watched():
-        regions = await _ask(client, "GetRegion", brake, budget, check_action=check_action)
+    async with cancel_scope.watched():
+        regions = await _ask(client, "GetRegion", cancel_scope, budget, check_action=check_action)
         if isinstance(regions, Refusal):
             problems = (_told("GetRegion", regions),)
             if regions.failure_class == "credential":
                 return Discovery(problems=problems, credential=regions)
-            if regions.is_network or brake.cut_reason() is not None:
+            if regions.is_network or cancel_scope.cut_reason() is not None:
                 return Discovery(problems=problems)
             places = None
         else:
             places, problems = _places(regions)
-        listed = await _ask(client, "GetProjectList", brake, budget, check_action=check_action)
+        listed = await _ask(client, "GetProjectList", cancel_scope, budget, check_action=check_action)
     if isinstance(listed, Refusal):
         if listed.failure_class == "denied":
             return Discovery(places=places, problems=problems, projects_refused=True, refusal=listed.message)
@@ -89,18 +89,18 @@ def _told(action: str, refusal: Refusal) -> str:
 
 
 async def _ask(
-    client: ApiClient, action: str, brake: Brake, budget: RetryBudget | None, *, check_action: bool
+    client: ApiClient, action: str, cancel_scope: CancelScope, budget: RetryBudget | None, *, check_action: bool
 ) -> Mapping[str, Any] | Refusal:
     form = client.form(action)
     attempts = throttled = 0
     was_misdirected = False
     while True:
         try:
-            answer = await client.attempt(form, brake, is_retry=attempts + throttled > 0)
+            answer = await client.attempt(form, cancel_scope, is_retry=attempts + throttled > 0)
             result = read_answer(answer, action)
         except NetworkFailure as failure:
             result = failure.refusal()
-        except CallCut as cut:
+        except Cancelled as cut:
             return Refusal(failure_class="transient", message=f"not asked: {cut}")
         if not isinstance(result, Refusal):
             sentence = _misdirected(result, action) if check_action else None
@@ -125,13 +125,13 @@ async def _ask(
             uniform=client.timing.uniform,
         ).wait_seconds
         throttled += refusal.is_throttled
-        if wait_seconds is None or wait_seconds >= brake.remaining_seconds():
+        if wait_seconds is None or wait_seconds >= cancel_scope.remaining_seconds():
             return refusal
         if budget is not None and not refusal.is_throttled and not budget.take():
             return refusal
         try:
-            await brake.wait(client.timing.sleep(wait_seconds))
-        except CallCut:
+            await cancel_scope.wait(client.timing.sleep(wait_seconds))
+        except Cancelled:
             return refusal
 
 

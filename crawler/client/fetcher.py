@@ -1,5 +1,5 @@
 """
-Asks every target of one account: a few workers, lanes per region, retries that wait without occupying a worker.
+Asks every target of one account: a few workers, queues per region, retries that wait without occupying a worker.
 
 What a target is asked is made when it is its turn. Every target ends in exactly one call of the sink, with a Reply or a
 Failure, also when the deadline comes, the run is stopped or something breaks. What a good reply means is none of this
@@ -16,9 +16,9 @@ from http import HTTPStatus
 from typing import Literal
 
 from crawler.client.api import ApiClient, NetworkFailure, Room
-from crawler.client.cancellation import SENTENCES, Brake, CallCut, CutReason
+from crawler.client.cancellation import SENTENCES, CancelScope, Cancelled, CutReason
 from crawler.client.options import FetchCounts
-from crawler.client.region_queue import Ask, Entry, Lanes
+from crawler.client.region_queue import Ask, QueuedTarget, RegionQueues
 from crawler.client.responses import Answer, Refusal, read_answer
 from crawler.client.retry import decide
 from crawler.client.throttle import RetryBudget
@@ -53,11 +53,11 @@ class Fetcher:
         self._question = question
         self._sink = sink
         self._budget = budget
-        self._brake = Brake(monotonic=client.timing.monotonic, deadline=deadline, stop=stop)
-        self._lanes = Lanes(client.options.concurrency)
+        self._cancel_scope = CancelScope(monotonic=client.timing.monotonic, deadline=deadline, stop=stop)
+        self._queues = RegionQueues(client.options.concurrency)
         self._stopped_by: Refusal | None = None
         #: Entries whose worker was cancelled under them.
-        self._stray: list[Entry] = []
+        self._stray: list[QueuedTarget] = []
         self._idle: deque[asyncio.Future[None]] = deque()
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = 0.0
@@ -65,18 +65,18 @@ class Fetcher:
 
     @property
     def counts(self) -> FetchCounts:
-        """Give what the account's client has sent so far, discovery included."""
+        """Return what the account's client has sent so far, discovery included."""
         return self._client.counts
 
     async def run(self, targets: Iterable[Target]) -> FetchCounts:
         """Ask every one of *targets*, and what `ask_again` adds meanwhile; give what this call sent."""
         for target in targets:
-            self._lanes.add(target)
+            self._queues.add(target)
         return await self._run()
 
     def ask_again(self, target: Target) -> None:
         """Ask *target* once more, next: in the run under way, or in `run_again`. Call it from the event loop."""
-        self._lanes.add_again(target)
+        self._queues.add_again(target)
         self._wake()
 
     async def run_again(self, targets: Iterable[Target] = ()) -> FetchCounts:
@@ -92,16 +92,16 @@ class Fetcher:
         before = self.counts
         is_complete = False
         try:
-            async with self._brake.watched(self._wake_all):
+            async with self._cancel_scope.watched(self._wake_all):
                 await self._work_together()
-            is_complete = self._brake.cut_reason() is None
+            is_complete = self._cancel_scope.cut_reason() is None
         finally:
             self._is_running = False
             # Of a complete run only what was asked again while its last workers went home is left: for `run_again`.
             if not is_complete:
                 await self._end_rest()
-            for lane in self._lanes.all():
-                logger.info("%s: %d of %d targets answered", lane.region, lane.good, lane.targets)
+            for queue in self._queues.all():
+                logger.info("%s: %d of %d targets answered", queue.region, queue.good, queue.targets)
         return self.counts - before
 
     async def _work_together(self) -> None:
@@ -129,20 +129,20 @@ class Fetcher:
                 if result is not None:
                     await self._end(entry, result)
 
-    async def _end(self, entry: Entry, result: Reply | Failure) -> None:
+    async def _end(self, entry: QueuedTarget, result: Reply | Failure) -> None:
         try:
             await self._sink(result)
         finally:
-            self._lanes.finish(entry)
+            self._queues.finish(entry)
             # The last one done wakes those who waited for a retry of it.
-            if not self._lanes.unfinished:
+            if not self._queues.unfinished:
                 self._wake_all()
 
     # --- whose turn it is ---------------------------------------------------------------------------------------------
 
-    async def _next(self) -> Entry | None:
-        while self._lanes.unfinished and self._brake.cut_reason() is None:
-            entry = self._lanes.pick(self._timing.monotonic())
+    async def _next(self) -> QueuedTarget | None:
+        while self._queues.unfinished and self._cancel_scope.cut_reason() is None:
+            entry = self._queues.pick(self._timing.monotonic())
             if entry is not None:
                 self._wake()
                 return entry
@@ -167,10 +167,10 @@ class Fetcher:
 
     def _set_alarm(self) -> None:
         now = self._timing.monotonic()
-        due = self._lanes.next_due(now)
+        due = self._queues.next_due(now)
         if due is None:
             return
-        due = min(due, now + self._brake.remaining_seconds())
+        due = min(due, now + self._cancel_scope.remaining_seconds())
         if self._alarm is not None:
             if self._alarm_at <= due:
                 return
@@ -185,54 +185,54 @@ class Fetcher:
 
     # --- one attempt --------------------------------------------------------------------------------------------------
 
-    async def _attempt(self, entry: Entry, room: Room) -> Reply | Failure | None:
-        """Give what `_try` gives; whatever that raises is the end of this target alone."""
+    async def _attempt(self, entry: QueuedTarget, room: Room) -> Reply | Failure | None:
+        """Return what `_try` gives; whatever that raises is the end of this target alone."""
         entry.answer = None
         faults: list[str] = []
         with contained(faults.append):
             return await self._try(entry, room)
-        self._lanes.released(entry)
+        self._queues.released(entry)
         self._wake()
         answer = entry.answer
         request_uuid = answer.request_uuid if answer else ""
         refusal = Refusal(failure_class="defect", message=faults[0], request_uuid=request_uuid)
         return self._failure(entry, refusal, reply=self._reply(entry, answer) if answer else None)
 
-    async def _try(self, entry: Entry, room: Room) -> Reply | Failure | None:
+    async def _try(self, entry: QueuedTarget, room: Room) -> Reply | Failure | None:
         """Try *entry* once; give what it ended in, or None when it is to be tried again."""
-        if entry.lane.circuit.is_dead:
-            self._lanes.released(entry)
+        if entry.queue.circuit.is_dead:
+            self._queues.released(entry)
             return self._without_answer(entry, "circuit")
         ask = entry.ask = entry.ask or self._question(entry.target)
         form = entry.form = entry.form or self._client.form(ask.action, ask.params)
         try:
             answer = await self._client.attempt(
-                form, self._brake, is_retry=entry.was_tried, room=room, known_hash=ask.known_hash
+                form, self._cancel_scope, is_retry=entry.was_tried, room=room, known_hash=ask.known_hash
             )
-        except CallCut as cut:
-            self._lanes.released(entry)
+        except Cancelled as cut:
+            self._queues.released(entry)
             return self._without_answer(entry, cut.reason)
         except NetworkFailure as failure:
             return self._refused(entry, self._unanswered(entry, failure.refusal()))
         entry.answer = answer
-        self._lanes.answered(entry)
+        self._queues.answered(entry)
         self._wake()
         is_known = answer.status == HTTPStatus.OK and answer.body_hash == ask.known_hash
         if not is_known and isinstance(said := read_answer(answer, ask.action), Refusal):
             return self._refused(entry, said)
-        entry.lane.good += 1
+        entry.queue.good += 1
         return self._reply(entry, answer, unchanged=is_known)
 
-    def _unanswered(self, entry: Entry, refusal: Refusal) -> Refusal:
+    def _unanswered(self, entry: QueuedTarget, refusal: Refusal) -> Refusal:
         if not refusal.is_network:
-            self._lanes.released(entry)
-        elif self._lanes.unanswered(entry, self._timing.monotonic()):
-            lane = entry.lane
-            logger.info("%s/%s does not answer: left alone for a while", entry.target.account, lane.region)
+            self._queues.released(entry)
+        elif self._queues.unanswered(entry, self._timing.monotonic()):
+            queue = entry.queue
+            logger.info("%s/%s does not answer: left alone for a while", entry.target.account, queue.region)
         self._wake()
         return refusal
 
-    def _reply(self, entry: Entry, answer: Answer, *, unchanged: bool = False) -> Reply:
+    def _reply(self, entry: QueuedTarget, answer: Answer, *, unchanged: bool = False) -> Reply:
         return Reply(
             target=entry.target,
             body=answer.body,
@@ -243,12 +243,12 @@ class Fetcher:
             is_reask=entry.is_reask,
         )
 
-    def _refused(self, entry: Entry, refusal: Refusal) -> Failure | None:
+    def _refused(self, entry: QueuedTarget, refusal: Refusal) -> Failure | None:
         """Queue *entry* for another attempt and give None, or give the failure that it ends in."""
         refusal = self._client.heeded(refusal)
         if refusal.failure_class == "credential" and self._stopped_by is None:
             self._stopped_by = refusal
-            self._brake.pull("account_stopped")
+            self._cancel_scope.pull("account_stopped")
             self._wake_all()
         throttled_before = entry.throttled
         if refusal.is_throttled:
@@ -267,19 +267,19 @@ class Fetcher:
         ).wait_seconds
         if wait_seconds is None:
             return self._failure(entry, refusal)
-        if entry.lane.circuit.is_dead:
+        if entry.queue.circuit.is_dead:
             return self._without_answer(entry, "circuit")
-        if wait_seconds >= self._brake.remaining_seconds():
+        if wait_seconds >= self._cancel_scope.remaining_seconds():
             return self._without_answer(entry, "deadline")
         if not refusal.is_throttled and not self._budget.take():
             return self._failure(entry, refusal, "no further attempt: the run's retry budget is spent")
-        self._lanes.delay(entry, self._timing.monotonic() + wait_seconds)
+        self._queues.delay(entry, self._timing.monotonic() + wait_seconds)
         self._wake()
         return None
 
     # --- how asks end without a reply ---------------------------------------------------------------------------------
 
-    def _failure(self, entry: Entry, refusal: Refusal, note: str = "", *, reply: Reply | None = None) -> Failure:
+    def _failure(self, entry: QueuedTarget, refusal: Refusal, note: str = "", *, reply: Reply | None = None) -> Failure:
         target = entry.target
         logger.debug("%s: %s", target, refusal.message, extra={"target": str(target)})
         return Failure(
@@ -294,8 +294,8 @@ class Fetcher:
             reply=reply,
         )
 
-    def _without_answer(self, entry: Entry, reason: CutReason | Literal["circuit"]) -> Failure:
-        """Give the end of an entry that is asked no more: what its last attempt said, or why there was none."""
+    def _without_answer(self, entry: QueuedTarget, reason: CutReason | Literal["circuit"]) -> Failure:
+        """Return the end of an entry that is asked no more: what its last attempt said, or why there was none."""
         sentence = SKIPPED[reason]
         if entry.last is not None:
             return self._failure(entry, entry.last, f"no further attempt: {sentence}")
@@ -312,9 +312,9 @@ class Fetcher:
 
     async def _end_rest(self) -> None:
         """End every entry that is left when the workers are gone, however they went."""
-        reason = self._brake.cut_reason() or "interrupted"
+        reason = self._cancel_scope.cut_reason() or "interrupted"
         errors: list[Exception] = []
-        for entry in [*self._stray, *self._lanes.drain()]:
+        for entry in [*self._stray, *self._queues.drain()]:
             try:
                 await self._end(entry, self._without_answer(entry, reason))
             except Exception as exc:  # noqa: BLE001 - the others must end too; the first is raised below

@@ -54,7 +54,7 @@ class FetchOptions:
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """Give the policy that these options mean."""
+        """Return the policy that these options mean."""
         return RetryPolicy(attempts=self.attempts)
 
 
@@ -85,7 +85,7 @@ class FetchCounts:
         )
 
     def __sub__(self, other: FetchCounts) -> FetchCounts:
-        """Give what was counted since *other*."""
+        """Return what was counted since *other*."""
         return FetchCounts(
             sent=self.sent - other.sent,
             retried=self.retried - other.retried,

@@ -1,8 +1,8 @@
 """
-Whose turn it is: one lane per region, so that a region which does not answer never occupies all workers.
+Whose turn it is: one queue per region, so that a region which does not answer never occupies all workers.
 
-A lane has a window of calls in flight that starts small, grows by one per answer and falls to one when a call gets no
-answer. While other regions still have work no lane takes more than half of the workers, and all lanes that have not
+A queue has a window of calls in flight that starts small, grows by one per answer and falls to one when a call gets no
+answer. While other regions still have work no queue takes more than half of the workers, and all queues that have not
 answered yet (or not since their last failure) together take no more than that. Nothing awaits here; time is an
 argument.
 """
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from crawler.client.circuit_breaker import Circuit
+from crawler.client.circuit_breaker import CircuitBreaker
 from crawler.client.responses import Answer, Refusal
 from crawler.domain.models import Target
 
@@ -32,17 +32,17 @@ class Ask:
     known_hash: bytes | None = None
 
 
-class Entry:
+class QueuedTarget:
     """A target on its way, with what has been tried; made when it is its turn, for most targets wait long."""
 
     __slots__ = (
         *("answer", "ask", "attempts", "form", "is_in_flight", "is_probe", "is_reask"),
-        *("lane", "last", "target", "throttled"),
+        *("queue", "last", "target", "throttled"),
     )
 
-    def __init__(self, target: Target, lane: Lane, *, is_reask: bool = False) -> None:
+    def __init__(self, target: Target, queue: RegionQueue, *, is_reask: bool = False) -> None:
         self.target = target
-        self.lane = lane
+        self.queue = queue
         self.is_reask = is_reask
         #: What is sent for it, once it was prepared.
         self.ask: Ask | None = None
@@ -54,7 +54,7 @@ class Entry:
         #: What came back of the attempt under way.
         self.answer: Answer | None = None
         self.is_probe = False
-        #: A call for it is counted in its lane.
+        #: A call for it is counted in its queue.
         self.is_in_flight = False
 
     @property
@@ -63,7 +63,7 @@ class Entry:
         return self.attempts + self.throttled > 0
 
 
-class Lane:
+class RegionQueue:
     """One region's targets and its standing."""
 
     __slots__ = (
@@ -75,8 +75,8 @@ class Lane:
         self.region = region
         #: Targets not asked yet, and entries that go before them, the last one first.
         self.fresh: deque[Target] = deque()
-        self.ready: list[Entry] = []
-        self.circuit = Circuit()
+        self.ready: list[QueuedTarget] = []
+        self.circuit = CircuitBreaker()
         self.targets = 0
         #: Replies, for the log.
         self.good = 0
@@ -92,159 +92,159 @@ class Lane:
         """Something waits for a worker."""
         return bool(self.ready or self.fresh)
 
-    def next(self) -> Entry:
+    def next(self) -> QueuedTarget:
         """Take what is next."""
-        return self.ready.pop() if self.ready else Entry(self.fresh.popleft(), self)
+        return self.ready.pop() if self.ready else QueuedTarget(self.fresh.popleft(), self)
 
 
-class Lanes:
+class RegionQueues:
     """All targets of one account that wait for a worker."""
 
     def __init__(self, workers: int) -> None:
         self.unfinished = 0
         self._workers = workers
         self._half = max(1, workers // 2)
-        self._lanes: dict[str, Lane] = {}
-        #: Calls in flight in lanes that are not proven.
+        self._queues: dict[str, RegionQueue] = {}
+        #: Calls in flight in queues that are not proven.
         self._unproven = 0
-        #: The lanes that have something ready, in turn.
-        self._turns: deque[Lane] = deque()
-        self._delayed: list[tuple[float, int, Entry]] = []
+        #: The queues that have something ready, in turn.
+        self._turns: deque[RegionQueue] = deque()
+        self._delayed: list[tuple[float, int, QueuedTarget]] = []
         self._serial = 0
 
     def add(self, target: Target) -> None:
-        """Take a new target; it is asked after those its lane has already."""
-        lane = self._enter(target)
-        lane.targets += 1
-        if not lane.has_work:
-            self._turns.append(lane)
-        lane.fresh.append(target)
+        """Take a new target; it is asked after those its queue has already."""
+        queue = self._enter(target)
+        queue.targets += 1
+        if not queue.has_work:
+            self._turns.append(queue)
+        queue.fresh.append(target)
 
     def add_again(self, target: Target) -> None:
-        """Take a target to be asked once more: it goes to the front of its lane, and its lane is next."""
-        lane = self._enter(target)
-        self._put_first(Entry(target, lane, is_reask=True))
+        """Take a target to be asked once more: it goes to the front of its queue, and its queue is next."""
+        queue = self._enter(target)
+        self._put_first(QueuedTarget(target, queue, is_reask=True))
 
-    def delay(self, entry: Entry, until: float) -> None:
+    def delay(self, entry: QueuedTarget, until: float) -> None:
         """Take back an entry that is to be tried again at *until*; meanwhile it occupies nobody."""
         self._serial += 1
         heapq.heappush(self._delayed, (until, self._serial, entry))
 
-    def pick(self, now: float) -> Entry | None:
-        """Give the next entry that may start now; its lane counts one more in flight."""
+    def pick(self, now: float) -> QueuedTarget | None:
+        """Return the next entry that may start now; its queue counts one more in flight."""
         while self._delayed and self._delayed[0][0] <= now:
             self._put_first(heapq.heappop(self._delayed)[2])
         for _ in range(len(self._turns)):
-            lane = self._turns.popleft()
-            if self._admits(lane, now):
-                entry = lane.next()
-                if lane.has_work:
-                    self._turns.append(lane)
-                self._count_flights(lane, 1)
+            queue = self._turns.popleft()
+            if self._admits(queue, now):
+                entry = queue.next()
+                if queue.has_work:
+                    self._turns.append(queue)
+                self._count_flights(queue, 1)
                 entry.is_in_flight = True
-                entry.is_probe = not lane.circuit.is_dead and lane.circuit.begin()
+                entry.is_probe = not queue.circuit.is_dead and queue.circuit.begin()
                 return entry
-            self._turns.append(lane)
+            self._turns.append(queue)
         return None
 
     def next_due(self, now: float) -> float | None:
-        """Give the time at which something may start that may not now, apart from what calls in flight bring."""
+        """Return the time at which something may start that may not now, apart from what calls in flight bring."""
         times = [self._delayed[0][0]] if self._delayed else []
-        times += [lane.circuit.probe_at for lane in self._turns if lane.circuit.probe_at is not None]
+        times += [queue.circuit.probe_at for queue in self._turns if queue.circuit.probe_at is not None]
         return min((time for time in times if time > now), default=None)
 
-    def answered(self, entry: Entry) -> None:
+    def answered(self, entry: QueuedTarget) -> None:
         """Note that the entry's call was answered, whatever the answer said."""
-        lane = entry.lane
+        queue = entry.queue
         self._land(entry)
-        lane.window = min(lane.window + 1, self._workers)
-        self._prove(lane, True)
-        lane.circuit.answered()
+        queue.window = min(queue.window + 1, self._workers)
+        self._prove(queue, True)
+        queue.circuit.answered()
 
-    def unanswered(self, entry: Entry, now: float) -> bool:
+    def unanswered(self, entry: QueuedTarget, now: float) -> bool:
         """Note that the entry's call got no answer; tell whether that opened the region's circuit."""
-        lane = entry.lane
+        queue = entry.queue
         self._land(entry)
-        lane.window = 1
-        self._prove(lane, False)
-        was_open = lane.circuit.failed(entry.target, now, targets=lane.targets, is_probe=entry.is_probe)
-        if lane.circuit.is_dead:
-            self._bring_forward(lane)
+        queue.window = 1
+        self._prove(queue, False)
+        was_open = queue.circuit.failed(entry.target, now, targets=queue.targets, is_probe=entry.is_probe)
+        if queue.circuit.is_dead:
+            self._bring_forward(queue)
         return was_open
 
-    def released(self, entry: Entry) -> None:
+    def released(self, entry: QueuedTarget) -> None:
         """Note that the entry's call was cut, or never made; nothing follows when its end was noted already."""
         if entry.is_in_flight:
             self._land(entry)
             if entry.is_probe:
-                entry.lane.circuit.released()
+                entry.queue.circuit.released()
 
-    def finish(self, entry: Entry) -> None:
+    def finish(self, entry: QueuedTarget) -> None:
         """Note that the entry has ended."""
-        entry.lane.unfinished -= 1
+        entry.queue.unfinished -= 1
         self.unfinished -= 1
 
-    def drain(self) -> Iterator[Entry]:
-        """Give everything that is still waiting, and forget it; nothing is in flight any more."""
-        for lane in self._lanes.values():
-            lane.in_flight = 0
+    def drain(self) -> Iterator[QueuedTarget]:
+        """Return everything that is still waiting, and forget it; nothing is in flight any more."""
+        for queue in self._queues.values():
+            queue.in_flight = 0
         self._unproven = 0
         while self._turns:
-            lane = self._turns.popleft()
-            while lane.has_work:
-                yield lane.next()
+            queue = self._turns.popleft()
+            while queue.has_work:
+                yield queue.next()
         while self._delayed:
             yield heapq.heappop(self._delayed)[2]
 
-    def all(self) -> Iterable[Lane]:
-        """Give every lane."""
-        return self._lanes.values()
+    def all(self) -> Iterable[RegionQueue]:
+        """Return every queue."""
+        return self._queues.values()
 
-    def _enter(self, target: Target) -> Lane:
-        lane = self._lanes.get(target.region)
-        if lane is None:
-            lane = self._lanes[target.region] = Lane(target.region)
-        lane.unfinished += 1
+    def _enter(self, target: Target) -> RegionQueue:
+        queue = self._queues.get(target.region)
+        if queue is None:
+            queue = self._queues[target.region] = RegionQueue(target.region)
+        queue.unfinished += 1
         self.unfinished += 1
-        return lane
+        return queue
 
-    def _put_first(self, entry: Entry) -> None:
-        lane = entry.lane
-        if lane.has_work:
-            self._turns.remove(lane)
-        lane.ready.append(entry)
-        self._turns.appendleft(lane)
+    def _put_first(self, entry: QueuedTarget) -> None:
+        queue = entry.queue
+        if queue.has_work:
+            self._turns.remove(queue)
+        queue.ready.append(entry)
+        self._turns.appendleft(queue)
 
-    def _land(self, entry: Entry) -> None:
-        self._count_flights(entry.lane, -1)
+    def _land(self, entry: QueuedTarget) -> None:
+        self._count_flights(entry.queue, -1)
         entry.is_in_flight = False
 
-    def _count_flights(self, lane: Lane, more: int) -> None:
-        lane.in_flight += more
-        if not lane.is_proven:
+    def _count_flights(self, queue: RegionQueue, more: int) -> None:
+        queue.in_flight += more
+        if not queue.is_proven:
             self._unproven += more
 
-    def _prove(self, lane: Lane, is_proven: bool) -> None:
-        if lane.is_proven != is_proven:
-            lane.is_proven = is_proven
-            self._unproven += -lane.in_flight if is_proven else lane.in_flight
+    def _prove(self, queue: RegionQueue, is_proven: bool) -> None:
+        if queue.is_proven != is_proven:
+            queue.is_proven = is_proven
+            self._unproven += -queue.in_flight if is_proven else queue.in_flight
 
-    def _bring_forward(self, lane: Lane) -> None:
+    def _bring_forward(self, queue: RegionQueue) -> None:
         # Nobody waits for a region that was given up: its retries end now.
-        mine = [entry for _, _, entry in self._delayed if entry.lane is lane]
-        self._delayed = [item for item in self._delayed if item[2].lane is not lane]
+        mine = [entry for _, _, entry in self._delayed if entry.queue is queue]
+        self._delayed = [item for item in self._delayed if item[2].queue is not queue]
         heapq.heapify(self._delayed)
-        if mine and not lane.has_work:
-            self._turns.append(lane)
-        lane.ready.extend(mine)
+        if mine and not queue.has_work:
+            self._turns.append(queue)
+        queue.ready.extend(mine)
 
-    def _admits(self, lane: Lane, now: float) -> bool:
-        if lane.circuit.is_dead:
+    def _admits(self, queue: RegionQueue, now: float) -> bool:
+        if queue.circuit.is_dead:
             return True
-        if lane.in_flight >= lane.window or not lane.circuit.admits(now):
+        if queue.in_flight >= queue.window or not queue.circuit.admits(now):
             return False
-        if lane.unfinished == self.unfinished:
+        if queue.unfinished == self.unfinished:
             return True
-        if lane.in_flight >= self._half:
+        if queue.in_flight >= self._half:
             return False
-        return lane.is_proven or self._unproven < self._half
+        return queue.is_proven or self._unproven < self._half

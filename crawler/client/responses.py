@@ -34,7 +34,7 @@ class Answer:
 
     @property
     def served_at(self) -> datetime | None:
-        """Give the server's own time; None when it states none that makes sense."""
+        """Return the server's own time; None when it states none that makes sense."""
         return http_date(self.date)
 
 
@@ -55,7 +55,7 @@ class Refusal:
 
 def read_answer(answer: Answer, action: str) -> Mapping[str, Any] | Refusal:
     """
-    Give the members of a good *answer* to *action* (HTTP 200, RetCode 0), or the refusal that it is.
+    Return the members of a good *answer* to *action* (HTTP 200, RetCode 0), or the refusal that it is.
 
     Lists and objects among the members are `Unread`.
     """
@@ -75,7 +75,7 @@ def read_answer(answer: Answer, action: str) -> Mapping[str, Any] | Refusal:
 
 
 def field_of(row: Mapping[str, Any], name: str) -> Any:
-    """Give the value of *name* in a JSON object, whose keys may differ in case; None when it is missing."""
+    """Return the value of *name* in a JSON object, whose keys may differ in case; None when it is missing."""
     if name in row:
         return row[name]
     folded = name.casefold()

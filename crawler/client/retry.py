@@ -52,7 +52,7 @@ _MEANINGS: dict[int, str] = {
 
 
 def classify_ret_code(code: int) -> AnswerClass:
-    """Give the class of a RetCode other than 0."""
+    """Return the class of a RetCode other than 0."""
     if code in TRANSIENT or code >= PRODUCT_CODES:
         return "transient"
     if code in DENIED:

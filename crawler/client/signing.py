@@ -22,12 +22,12 @@ _quoted = lru_cache(maxsize=1024)(quote_plus)
 
 
 def signature(params: Mapping[str, object], private_key: str) -> str:
-    """Give the signature of *params* in lower-case hex; raise TypeError or ValueError for a value no form can carry."""
+    """Return the signature of *params* in lower-case hex; raise TypeError or ValueError for a value no form can carry."""
     return _sign(flatten(params), private_key)
 
 
 def signed_form(params: Mapping[str, object], public_key: str, private_key: str) -> bytes:
-    """Give the urlencoded body of a request: *params* flattened, with the public key and the signature."""
+    """Return the urlencoded body of a request: *params* flattened, with the public key and the signature."""
     flat = flatten({**params, "PublicKey": public_key})
     signed = _sign(flat, private_key)
     fields = [f"{_quoted(name)}={_quoted(text)}" for name, text in flat.items()]
@@ -42,7 +42,7 @@ def signature_of(form: bytes) -> str:
 
 def flatten(params: Mapping[str, object]) -> dict[str, str]:
     """
-    Give *params* as the flat text pairs of a form: `Name.0`, `Name.Field`, `Name.0.Field`.
+    Return *params* as the flat text pairs of a form: `Name.0`, `Name.Field`, `Name.0.Field`.
 
     Nothing is left of a None, nor of a `Signature` that is already there.
     """

@@ -56,7 +56,7 @@ class PacedThrottler(Throttler):
 
     @property
     def rate(self) -> float:
-        """Give the requests per period allowed now; below the configured rate after `throttled()`."""
+        """Return the requests per period allowed now; below the configured rate after `throttled()`."""
         return self._rate
 
     async def acquire(self) -> None:

@@ -214,7 +214,7 @@ class Needs:
 
 
 def needs_of(path: Path) -> Needs:
-    """Give what the configuration at *path*, which was read before, needs around it."""
+    """Return what the configuration at *path*, which was read before, needs around it."""
     document = read_toml(path)
     folder = path.absolute().parent
     credentials: dict[str, Path] = {}

@@ -20,7 +20,7 @@ def warn_open_configuration(raw: dict[str, Any], path: Path, findings: Findings)
 
 
 def holds_secret(raw: dict[str, Any]) -> bool:
-    """Tell whether the configuration *raw*, as it stands in its file, holds a secret itself."""
+    """Return whether the configuration *raw*, as it stands in its file, holds a secret itself."""
     return any(_is_secret(keys, text) for keys, text in texts_of(raw))
 
 
@@ -32,7 +32,7 @@ def _is_secret(keys: tuple[str, ...], text: str) -> bool:
 
 
 def _is_literal(text: str) -> bool:
-    """Tell whether *text* says something without the environment; the default of a reference does."""
+    """Return whether *text* says something without the environment; the default of a reference does."""
     plain, unset = _expanded(text)
     return bool(plain.strip()) and not unset
 

@@ -73,7 +73,7 @@ def loads(text: str, environ: Mapping[str, str], *, path: Path, need_accounts: b
 
 
 def find(config: Path | None, environ: Mapping[str, str], cwd: Path | None = None) -> Path | None:
-    """Give the file that `load` would read, None when there is none."""
+    """Return the file that `load` would read, None when there is none."""
     return _find(config, environ, cwd or Path.cwd())
 
 
@@ -383,7 +383,7 @@ def _check_filters(report: dict[str, Any], at: Location, document: dict[str, Any
 
 def database_url(text: str, folder: Path, environ: Mapping[str, str]) -> str:
     """
-    Give *text*, a URL or a path relative to *folder*, as a URL; SQLite's holds an absolute path.
+    Return *text*, a URL or a path relative to *folder*, as a URL; SQLite's holds an absolute path.
 
     Raises ValueError saying what is wrong, without a password.
     """

@@ -70,7 +70,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Give the text itself, for the one place that sends or signs with it."""
+        """Return the text itself, for the one place that sends or signs with it."""
         return self._text
 
     def __repr__(self) -> str:
@@ -82,7 +82,7 @@ class Secret:
         return MASK
 
     def __bool__(self) -> bool:
-        """Tell whether there is any text."""
+        """Return whether there is any text."""
         return bool(self._text)
 
     def __eq__(self, other: object) -> bool:
@@ -185,11 +185,11 @@ class AccountSettings(Table):
 
     @property
     def project_ids(self) -> tuple[str, ...]:
-        """Give the configured projects that are plain ids: what is asked where GetProjectList is refused."""
+        """Return the configured projects that are plain ids: what is asked where GetProjectList is refused."""
         return tuple(project for project in self.projects if not re.search(r"[*?\[]", project))
 
     def selection(self) -> Selection:
-        """Give what `targets.expand` needs to know."""
+        """Return what `targets.expand` needs to know."""
         return Selection(
             account=self.name,
             projects=self.projects,
@@ -287,7 +287,7 @@ class ReportSettings(Table):
 
     @property
     def way(self) -> str:
-        """Give the same for reports that share a way out: there is one mail server, and else an address for each."""
+        """Return the same for reports that share a way out: there is one mail server, and else an address for each."""
         return self.channel if self.channel == "email" else f"{self.channel} {self.name}"
 
 
@@ -321,7 +321,7 @@ class Settings(Table):
 
     @property
     def database_shown(self) -> str:
-        """Give the database's address without its password, for people."""
+        """Return the database's address without its password, for people."""
         return str(parse_address(self.database))
 
 

@@ -118,7 +118,7 @@ def split_url(text: str) -> SplitResult:
 
 
 def _is_host(host: str) -> bool:
-    """Tell whether *host* is an address, or a name that can be looked up."""
+    """Return whether *host* is an address, or a name that can be looked up."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -44,11 +44,11 @@ class Findings:
         self.problems.append((location, sentence))
 
     def covers(self, location: Location) -> bool:
-        """Tell whether a problem at *location*, or above it, is noted already."""
+        """Return whether a problem at *location*, or above it, is noted already."""
         return any(location[: len(known)] == known for known, _ in self.problems if known)
 
     def sentences(self) -> list[str]:
-        """Give every problem once, each with its key's path."""
+        """Return every problem once, each with its key's path."""
         return list(dict.fromkeys(f"{path_of(at)}: {text}" if at else text for at, text in self.problems))
 
 
@@ -64,7 +64,7 @@ def path_of(location: Location) -> str:
 
 
 def candidates(environ: Mapping[str, str], cwd: Path, platform: str = sys.platform) -> list[Path]:
-    """Give the places a configuration is looked for without being named, in order."""
+    """Return the places a configuration is looked for without being named, in order."""
     home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
     folders = []
     if environ.get("XDG_CONFIG_HOME"):
@@ -207,7 +207,7 @@ class SecretFiles:
 
 
 def in_home(name: str, environ: Mapping[str, str]) -> Path:
-    """Give *name* as a path, with a leading `~/` replaced by the home folder."""
+    """Return *name* as a path, with a leading `~/` replaced by the home folder."""
     if name.startswith("~/"):
         return Path(environ.get("HOME") or Path.home()) / name[2:]
     return Path(name)
@@ -251,5 +251,5 @@ def read_profile(name: str, environ: Mapping[str, str], complain: Callable[[str]
 
 
 def plain_project(project: str) -> str:
-    """Give the id in `org-x/My project`, as the UCloud CLI may write it; the gateway answers 292 to the long form."""
+    """Return the id in `org-x/My project`, as the UCloud CLI may write it; the gateway answers 292 to the long form."""
     return project.split("/", 1)[0]

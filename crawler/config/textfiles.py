@@ -30,12 +30,12 @@ _MARKS = (
 
 
 def read_text(path: Path, largest: int = LARGEST_FILE) -> str:
-    """Give the text of the file at *path*; raise ValueError saying what is wrong with it, in words after its name."""
+    """Return the text of the file at *path*; raise ValueError saying what is wrong with it, in words after its name."""
     return decoded(read_bytes(path, largest))
 
 
 def read_bytes(path: Path, largest: int = LARGEST_FILE, *, patience_seconds: float = PATIENCE_SECONDS) -> bytes:
-    """Give what is in the file at *path*, at most *largest* bytes; raises ValueError as `read_text` does."""
+    """Return what is in the file at *path*, at most *largest* bytes; raises ValueError as `read_text` does."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as exc:
@@ -64,7 +64,7 @@ def read_stream(stream: BinaryIO, largest: int) -> bytes:
 
 
 def decoded(body: bytes) -> str:
-    """Give the text that *body* is: UTF-8, or what its byte order mark says; raise ValueError where it is none."""
+    """Return the text that *body* is: UTF-8, or what its byte order mark says; raise ValueError where it is none."""
     encoding = next((name for mark, name in _MARKS if body.startswith(mark)), "utf-8")
     try:
         return body.decode(encoding)

@@ -17,7 +17,7 @@ _INTEGERS = range(-(2**63), 2**63)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Give the document in the file at *path*; raise ConfigurationError."""
+    """Return the document in the file at *path*; raise ConfigurationError."""
     try:
         text = read_text(path)
     except ValueError as exc:
@@ -26,7 +26,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
-    """Give the document in *text*, which people know as *source*; raise ConfigurationError."""
+    """Return the document in *text*, which people know as *source*; raise ConfigurationError."""
     try:
         document = tomllib.loads(text)
     except RecursionError:

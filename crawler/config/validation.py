@@ -204,7 +204,7 @@ _BOUNDS = {
 
 
 def describe(error: ValidationError) -> Iterator[tuple[Location, str]]:
-    """Give the key's location and one sentence for each of pydantic's findings."""
+    """Return the key's location and one sentence for each of pydantic's findings."""
     for details in error.errors(include_url=False):
         location = _plain(details["loc"])
         yield location, _sentence(details, location)

@@ -11,7 +11,7 @@ _OTHER_COUNTINGS = ("posix/", "right/", "posixrules")
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """Give the time zone *name*; raise ValueError saying, in words after the name, why there is none."""
+    """Return the time zone *name*; raise ValueError saying, in words after the name, why there is none."""
     try:
         if not name.startswith(_OTHER_COUNTINGS):
             return ZoneInfo(name)

@@ -104,7 +104,7 @@ def _notice(account: AccountSettings, sentence: str, *, key: str = "") -> Notice
 def _projects(
     account: AccountSettings, discovery: Discovery, last: Catalog | None
 ) -> tuple[tuple[Project, ...] | None, bool, tuple[Notice, ...]]:
-    """Give the projects to ask, whether that is a good discovery of them, and what there is to say about it."""
+    """Return the projects to ask, whether that is a good discovery of them, and what there is to say about it."""
     if discovery.projects is not None:
         return discovery.projects, True, ()
     configured, unknown = configured_projects(account.projects, last)

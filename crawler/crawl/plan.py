@@ -24,7 +24,7 @@ from crawler.errors import EmptySelection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class AccountPast:
     """What the database knows of one account before the run."""
 
     account_id: int
@@ -32,7 +32,7 @@ class Past:
     zone_numbers: Mapping[int, str]
 
 
-NO_PAST = Past(account_id=0, catalog=None, zone_numbers={})
+NO_PAST = AccountPast(account_id=0, catalog=None, zone_numbers={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,8 @@ class Plan:
     notices: tuple[Notice, ...]
 
 
-def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> dict[str, Past]:
-    """Give what the database knows of each account; runs that died are marked, and settings that changed kept."""
+def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> dict[str, AccountPast]:
+    """Return what the database knows of each account; runs that died are marked, and settings that changed kept."""
     with begin(engine, fence) as conn:
         ids = db_targets.account_ids(conn, {account.name: account.endpoint for account in settings.accounts})
         runs.recover(conn, ids.values(), now)
@@ -55,7 +55,7 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
             source = str(settings.source or "configuration")
             db_targets.check_variants(conn, ids[account.name], account.variants, source=source)
         return {
-            name: Past(
+            name: AccountPast(
                 account_id=account_id,
                 catalog=db_targets.last_catalog(conn, account_id),
                 zone_numbers=db_targets.zone_numbers(conn, account_id),
@@ -66,12 +66,12 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
 
 def reconcile_all(
     settings: Settings,
-    past: Mapping[str, Past],
+    past: Mapping[str, AccountPast],
     targets: Mapping[str, Iterable[KnownTarget]],
     surveys: Mapping[str, Survey],
     restriction: Selection | None,
 ) -> dict[str, Reconciliation]:
-    """Give what each account's catalog means; raise EmptySelection when there are catalogs and none has a target."""
+    """Return what each account's catalog means; raise EmptySelection when there are catalogs and none has a target."""
     found = {}
     for account in settings.accounts:
         survey = surveys[account.name]
@@ -96,7 +96,7 @@ def begin_run(
     settings: Settings,
     engine: Engine,
     fence: Fence,
-    past: Mapping[str, Past],
+    past: Mapping[str, AccountPast],
     surveys: Mapping[str, Survey],
     restriction: Selection | None,
     now: datetime,
@@ -134,11 +134,11 @@ def begin_run(
 def _choose(
     conn: Connection,
     settings: Settings,
-    past: Mapping[str, Past],
+    past: Mapping[str, AccountPast],
     surveys: Mapping[str, Survey],
     restriction: Selection | None,
 ) -> tuple[dict[str, Reconciliation], set[int]]:
-    """Give what the catalogs mean for the targets, and the ids of those to ask; the new ones among them are added."""
+    """Return what the catalogs mean for the targets, and the ids of those to ask; the new ones among them are added."""
     targets = {name: db_targets.known_targets(conn, entry.account_id) for name, entry in past.items()}
     found = reconcile_all(settings, past, targets, surveys, restriction)
     chosen: set[int] = set()
@@ -149,8 +149,8 @@ def _choose(
     return found, chosen
 
 
-def catalog_numbers(past: Mapping[str, Past], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str]]:
-    """Give the numeric ZoneIds that the catalog of each account gives to one zone alone, as `{account id: {…}}`."""
+def catalog_numbers(past: Mapping[str, AccountPast], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str]]:
+    """Return the numeric ZoneIds that the catalog of each account gives to one zone alone, as `{account id: {…}}`."""
     return {
         past[name].account_id: {number: zone for zone, number in unique_numbers(survey.catalog).items()}
         for name, survey in surveys.items()

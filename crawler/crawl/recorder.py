@@ -16,11 +16,11 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from crawler.crawl.reply_reader import Judge, Understanding, Understood
+from crawler.crawl.reply_reader import Judge, ReplyReader, Understood
 from crawler.db import observations, runs, target_state
 from crawler.db.engine import Fence, begin, read
-from crawler.db.observations import Decision, News, Setback
-from crawler.db.payloads import Evidence
+from crawler.db.observations import Decision, GoodAnswer, BadOutcome
+from crawler.db.payloads import NewPayload
 from crawler.db.runs import LastAnswer, PlannedTarget, finish_run, last_answers, positions
 from crawler.domain.models import (
     IMAGE_EVENTS,
@@ -75,7 +75,7 @@ class _Unread:
     planned: PlannedTarget
     reply: Reply
     #: The reply as it is kept, where that was made already: then the reply is without its body.
-    evidence: Evidence | None = None
+    evidence: NewPayload | None = None
     #: What was asked again before it: an answer that lacked images, one that was not believed at all.
     reasked: bool = False
     retried: bool = False
@@ -86,11 +86,11 @@ class _Unread:
 
     @property
     def instead(self) -> _Unread | None:
-        """Give the one that counts, should this one not be believed."""
+        """Return the one that counts, should this one not be believed."""
         return self.first.instead if self.first is not None and self.first.is_objected else self.first
 
     def last(self) -> _Unread:
-        """Give the answer as one that has to do: nothing is asked again."""
+        """Return the answer as one that has to do: nothing is asked again."""
         return replace(self, reasked=True, retried=True)
 
 
@@ -140,7 +140,7 @@ class Recorder:
         self._judge = judge
         self._clock = clock
         self._unlisted = frozenset(unlisted)
-        self._understanding = Understanding(judge, confirmed=zone_numbers or {}, catalog=catalog_numbers or {})
+        self._understanding = ReplyReader(judge, confirmed=zone_numbers or {}, catalog=catalog_numbers or {})
         self._bits = positions(target.target_id for target in planned.values())
         #: The account that keeps the mark.
         self._account_id = min((target.account_id for target in planned.values()), default=0)
@@ -161,7 +161,7 @@ class Recorder:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether so much is pending that it is to be written before more is judged."""
+        """Return whether so much is pending that it is to be written before more is judged."""
         news = [decision.news for decision in self._pending if decision.news is not None]
         return (
             self.pending >= self._batch
@@ -171,22 +171,22 @@ class Recorder:
 
     @property
     def waiting(self) -> frozenset[Target]:
-        """Give the targets that were to be asked again and have not answered yet."""
+        """Return the targets that were to be asked again and have not answered yet."""
         return frozenset(self._waiting)
 
     @property
     def counters(self) -> dict[str, int]:
-        """Give what was committed so far, by the names of the run's columns."""
+        """Return what was committed so far, by the names of the run's columns."""
         return dict(self._counters)
 
     @property
     def notices(self) -> list[str]:
-        """Give what was not understood, each sentence once, with how many targets said so."""
+        """Return what was not understood, each sentence once, with how many targets said so."""
         return self._understanding.notices
 
     @property
     def noticed(self) -> list[Notice]:
-        """Give the same with the targets that said so."""
+        """Return the same with the targets that said so."""
         return self._understanding.noticed
 
     @property
@@ -303,7 +303,7 @@ class Recorder:
             self._waiting[answer.planned.target] = replace(self._packed(answer), is_objected=True)
 
     def _settled_all(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, LastAnswer]]:
-        """Give of each of *answers* the one that counts, with what is kept of the last one of its target."""
+        """Return of each of *answers* the one that counts, with what is kept of the last one of its target."""
         faults: list[str] = []
         with contained(faults.append):
             with read(self._engine) as conn:
@@ -315,7 +315,7 @@ class Recorder:
     def _compared(
         self, settled: Sequence[tuple[_Answer, LastAnswer]]
     ) -> list[tuple[_Answer, target_state.TargetState | None]]:
-        """Give each answer with what is known of its target; None where it says what the last one said."""
+        """Return each answer with what is known of its target; None where it says what the last one said."""
         faults: list[str] = []
         with contained(faults.append):
             return self._look_up(settled)
@@ -349,7 +349,7 @@ class Recorder:
         return [(answer, states.get(answer.planned.target_id)) for answer, _ in settled]
 
     def _settled(self, answer: _Answer, last: LastAnswer) -> _Answer | None:
-        """Give the answer that counts: this one, with the objection to it if there is one, or the one before it."""
+        """Return the answer that counts: this one, with the objection to it if there is one, or the one before it."""
         good = LastGood(
             unreadable=last.unreadable,
             excess=last.excess if answer.planned.ever_ok else None,
@@ -381,7 +381,7 @@ class Recorder:
         before = [
             hold.unreadable for hold in known.known.holds if hold.hold_id in ongoing and hold.unreadable is not None
         ]
-        news = News(
+        news = GoodAnswer(
             evidence=self._evidence(answer.unread),
             digest=answer.understood.digest,
             verdict=verdict,
@@ -395,11 +395,11 @@ class Recorder:
         self._decide(Decision(planned=planned, setback=setback, news=news))
 
     def _packed(self, answer: _Answer) -> _Unread:
-        """Give *answer* as it waits for a second one: packed, for both it and what was decoded may be large."""
+        """Return *answer* as it waits for a second one: packed, for both it and what was decoded may be large."""
         unread = answer.unread
         return replace(unread, evidence=self._evidence(unread), reply=replace(unread.reply, body=b""))
 
-    def _evidence(self, unread: _Unread) -> Evidence:
+    def _evidence(self, unread: _Unread) -> NewPayload:
         return unread.evidence or self._understanding.evidence(unread.reply)
 
     def _fail_answer(self, unread: _Unread, fault: str) -> None:
@@ -407,8 +407,8 @@ class Recorder:
         setback = _failed(fault, self._evidence(unread), unread.reply.received_at)
         self._decide(Decision(planned=unread.planned, setback=setback))
 
-    def _setback(self, failure: Failure) -> Setback:
-        """Give the outcome of a failure; a refusal is `denied` only where nothing else was to be expected."""
+    def _setback(self, failure: Failure) -> BadOutcome:
+        """Return the outcome of a failure; a refusal is `denied` only where nothing else was to be expected."""
         planned = self._planned[failure.target]
         outcome, message = failure.outcome, failure.message
         if failure.failure_class == "denied":
@@ -416,7 +416,7 @@ class Recorder:
                 outcome, message = "failed", f"{message} (this target was open to this key before)"
             else:
                 outcome = "denied"
-        return Setback(
+        return BadOutcome(
             outcome=outcome,
             failure_class=failure.failure_class,
             ret_code=failure.ret_code,
@@ -438,7 +438,7 @@ class Recorder:
             self._progress(decision.planned.target, self._ended, len(self._planned))
 
     def _bit(self, planned: PlannedTarget) -> tuple[int, int]:
-        """Give where the target stands in a bitmap over the scope: the byte, and the bit in it."""
+        """Return where the target stands in a bitmap over the scope: the byte, and the bit in it."""
         position = self._bits[planned.target_id]
         return position >> 3, 1 << (position & 7)
 
@@ -508,7 +508,7 @@ class Recorder:
                 self._write_apart(part, faults[0])
 
     def _failed_instead(self, decision: Decision, fault: str) -> Decision:
-        """Give the outcome of a target whose own could not be written."""
+        """Return the outcome of a target whose own could not be written."""
         at = max(_moments(decision), default=self._clock())
         evidence = next(iter(decision.answers), None)
         message = f"what follows from its answer could not be written: {fault}"
@@ -537,7 +537,7 @@ class Recorder:
 
 
 def _after(first: _Unread | None, planned: PlannedTarget, reply: Reply) -> _Unread:
-    """Give a reply that has to be judged; *first* is the answer because of which its target was asked again."""
+    """Return a reply that has to be judged; *first* is the answer because of which its target was asked again."""
     if first is None:
         return _Unread(planned=planned, reply=reply)
     reasked, retried = (first.reasked, True) if first.is_objected else (True, first.retried)
@@ -546,7 +546,7 @@ def _after(first: _Unread | None, planned: PlannedTarget, reply: Reply) -> _Unre
 
 def _is_shuffled(answer: _Answer, last: LastAnswer) -> bool:
     """
-    Tell whether an answer is the last snapshot in another body: a cloud that shuffles its lists.
+    Return whether an answer is the last snapshot in another body: a cloud that shuffles its lists.
 
     Nothing is written then, not even the new hash. Were it kept, a cloud that shuffles every time would cost an update
     per target per run; so this one costs decoding and reading each time, until something really changes and the hash is
@@ -557,9 +557,9 @@ def _is_shuffled(answer: _Answer, last: LastAnswer) -> bool:
     return is_same and planned.body_hash is not None and not planned.has_hold
 
 
-def _failed(fault: str, evidence: Evidence | None, at: datetime) -> Setback:
-    """Give the outcome of a target whose answer, or what was made of it, is at *fault*."""
-    return Setback(
+def _failed(fault: str, evidence: NewPayload | None, at: datetime) -> BadOutcome:
+    """Return the outcome of a target whose answer, or what was made of it, is at *fault*."""
+    return BadOutcome(
         outcome="failed",
         failure_class="defect",
         message=fault,
@@ -569,7 +569,7 @@ def _failed(fault: str, evidence: Evidence | None, at: datetime) -> Setback:
     )
 
 
-def _held(news: News, images: int) -> Setback:
+def _held(news: GoodAnswer, images: int) -> BadOutcome:
     verdict = news.verdict
     keys = set(verdict.hold)
     reasons: set[WaitsFor] = {verdict.waits_for} if verdict.hold else set()
@@ -578,7 +578,7 @@ def _held(news: News, images: int) -> Setback:
             keys |= hold.keys - verdict.returned.get(hold.hold_id, frozenset())
             reasons.add("confirmations" if hold.hold_id in verdict.lifted else hold.waits_for)
     waits_for = " and ".join(WAITING[reason] for reason in sorted(reasons))
-    return Setback(
+    return BadOutcome(
         outcome="held",
         message=f"{len(keys)} of {images} images are not listed any more; waiting for {waits_for}",
         request_uuid=news.evidence.request_uuid,

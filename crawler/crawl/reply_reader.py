@@ -15,13 +15,13 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert
 
 from crawler.db.image_versions import Versions
-from crawler.db.payloads import Evidence
+from crawler.db.payloads import NewPayload
 from crawler.db.runs import PlannedTarget
 from crawler.db.schema import ZoneNumber
 from crawler.domain.diffing import compare
 from crawler.domain.guard import GuardPolicy, judge
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import Known, Recent, Reply, Snapshot, Target, Verdict, digest_of
+from crawler.domain.models import KnownState, Recent, Reply, Snapshot, Target, Verdict, digest_of
 from crawler.domain.objections import LastGood, Tolerable, objection
 from crawler.domain.parsing import SetReader, members, parse, weight_of
 from crawler.domain.rows import Notice
@@ -62,7 +62,7 @@ class Judge:
         """Say why *snapshot* is not to be believed at all, *last* being the answer before; None: it is."""
         return objection(target, KINDS[target.kind], snapshot, last, self._tolerated.get(target.account, ()))
 
-    def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
+    def decide(self, known: KnownState, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
         """Decide what *snapshot* means for a target whose history is *known*."""
         found = compare(known, snapshot, uncompared=_UNCOMPARED)
         return judge(found, known, snapshot, self._policy, observed_at=observed_at, reasked=reasked)
@@ -78,7 +78,7 @@ class Understood:
     weight: int
 
 
-class Understanding:
+class ReplyReader:
     """Reads the replies of one run."""
 
     def __init__(self, judge: Judge, *, confirmed: ZoneNumbers, catalog: ZoneNumbers) -> None:
@@ -102,11 +102,11 @@ class Understanding:
         self.read_targets: set[Target] = set()
         self._read_before: Recent[object, Understood] = Recent(at_once=ANSWERS_AT_ONCE, weight=BYTES_AT_ONCE)
         #: Answers of what is not written yet, by the hash of the body.
-        self._packed: dict[bytes, Evidence] = {}
+        self._packed: dict[bytes, NewPayload] = {}
 
     @property
     def notices(self) -> list[str]:
-        """Give what was not understood, each sentence once, with how many targets said so."""
+        """Return what was not understood, each sentence once, with how many targets said so."""
         lines = [notice.sentence for notice in self.noticed]
         if len(self._notices) > MAX_NOTICES:
             lines.append(f"and {len(self._notices) - MAX_NOTICES} more kinds of notices")
@@ -114,7 +114,7 @@ class Understanding:
 
     @property
     def noticed(self) -> list[Notice]:
-        """Give the same with the targets that said so, by account."""
+        """Return the same with the targets that said so, by account."""
         return [
             Notice(account=account, sentence=_told(notice, own), key=notice, targets=frozenset(own))
             for notice, targets in islice(self._notices.items(), MAX_NOTICES)
@@ -139,10 +139,10 @@ class Understanding:
         if notice in self._notices or len(self._notices) < MAX_COUNTED:
             self._notices.setdefault(notice, {})[target] = None
 
-    def evidence(self, reply: Reply) -> Evidence:
-        """Give a reply as it is kept; projects of a zone often got the same body, which is packed once."""
+    def evidence(self, reply: Reply) -> NewPayload:
+        """Return a reply as it is kept; projects of a zone often got the same body, which is packed once."""
         if reply.body_hash not in self._packed:
-            self._packed[reply.body_hash] = Evidence.of(reply)
+            self._packed[reply.body_hash] = NewPayload.of(reply)
         return self._packed[reply.body_hash]
 
     def write(self, conn: Connection) -> None:
@@ -177,7 +177,7 @@ class Understanding:
 
     def _digest(self, snapshot: Snapshot) -> str:
         """
-        Give the digest by which the next answer is compared: what the snapshot lists, and what was not understood.
+        Return the digest by which the next answer is compared: what the snapshot lists, and what was not understood.
 
         Order, duplicates and key case do not count. A new oddity does: it makes a different answer, is looked at and
         kept as evidence once, and no more after that.

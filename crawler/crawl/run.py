@@ -20,10 +20,10 @@ from crawler.client.api import ApiClient
 from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey, survey_all
-from crawler.crawl.plan import NO_PAST, Past, Plan, begin_run, catalog_numbers, look_back, reconcile_all
+from crawler.crawl.plan import NO_PAST, AccountPast, Plan, begin_run, catalog_numbers, look_back, reconcile_all
 from crawler.crawl.recorder import BATCH, Progress, Recorder
 from crawler.crawl.reply_reader import Judge
-from crawler.crawl.worker import Observing
+from crawler.crawl.worker import Worker
 from crawler.db import outbox, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin, is_sqlite, read
@@ -57,7 +57,7 @@ class RunResult:
 
 
 def connect(account: AccountSettings, timing: Timing) -> ApiClient:
-    """Give the client of *account*."""
+    """Return the client of *account*."""
     limits = account.limits
     return ApiClient(
         Endpoint(
@@ -126,7 +126,7 @@ async def crawl(
             batch=batch,
             progress=progress,
         )
-        observing = Observing(recorder, plan.targets, accounts, clients, in_thread, batch=batch)
+        observing = Worker(recorder, plan.targets, accounts, clients, in_thread, batch=batch)
         await observing.run(
             deadlines=deadlines,
             stop=stop,
@@ -189,7 +189,7 @@ def _guard_policy(settings: Settings) -> GuardPolicy:
     return GuardPolicy(ratio=chosen.ratio, min_images=chosen.min_images, confirmations=chosen.confirmations)
 
 
-def _last(past: Mapping[str, Past]) -> dict[str, Catalog | None]:
+def _last(past: Mapping[str, AccountPast]) -> dict[str, Catalog | None]:
     return {name: entry.catalog for name, entry in past.items()}
 
 
@@ -213,7 +213,7 @@ async def preview(
     connect: Connect = connect,
 ) -> Preview:
     """
-    Give the targets a run would ask now, and the notices.
+    Return the targets a run would ask now, and the notices.
 
     Asks no more than discovery, and nothing at all when *offline*: then the last catalog speaks. Writes nothing.
     *engine* is None where there is no history yet. Raises SchemaMismatch where a run would, and EmptySelection when
@@ -226,7 +226,7 @@ async def preview(
         with read(engine) as conn:
             known = db_targets.find_accounts(conn, accounts)
             for name, account_id in known.items():
-                past[name] = Past(
+                past[name] = AccountPast(
                     account_id=account_id, catalog=db_targets.last_catalog(conn, account_id), zone_numbers={}
                 )
                 targets[name] = db_targets.known_targets(conn, account_id)
@@ -257,7 +257,7 @@ async def preview(
 
 
 def _is_readable(engine: Engine, *, offline: bool) -> bool:
-    """Tell whether there is a history to look at; raise SchemaMismatch where a run could not go on with it either."""
+    """Return whether there is a history to look at; raise SchemaMismatch where a run could not go on with it either."""
     state = schema_state(engine)
     will_be = state.name == "empty" or (state.name == "behind" and is_sqlite(engine) and not offline)
     if state.name != "current" and not will_be:
@@ -275,7 +275,7 @@ def _offline(name: str, last: Catalog | None) -> str:
 def _finish(
     settings: Settings,
     engine: Engine,
-    past: Mapping[str, Past],
+    past: Mapping[str, AccountPast],
     plan: Plan,
     recorder: Recorder,
     surveys: Mapping[str, Survey],

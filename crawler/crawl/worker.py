@@ -41,7 +41,7 @@ Item = Reply | Failure
 Entry = tuple[float, int, Item | None]
 
 
-class Observing:
+class Worker:
     """One run's asking and recording."""
 
     def __init__(
@@ -251,13 +251,13 @@ class ByteRoom:
 
 
 def _size(item: Item) -> int:
-    """Give the bytes of the answer that *item* brings."""
+    """Return the bytes of the answer that *item* brings."""
     reply = item if isinstance(item, Reply) else item.reply
     return len(reply.body) if reply is not None else 0
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Give the error that tells most: ours before foreign ones."""
+    """Return the error that tells most: ours before foreign ones."""
     flat: list[BaseException] = []
     for error in errors.exceptions:
         flat.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)

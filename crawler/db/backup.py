@@ -24,7 +24,7 @@ _SIZES_NEEDED = 2
 
 
 def free_bytes(folder: Path) -> int:
-    """Give the free space at *folder*."""
+    """Return the free space at *folder*."""
     return shutil.disk_usage(folder).free
 
 
@@ -78,7 +78,7 @@ def _make_private(path: Path) -> None:
 
 def _open_like(path: Path, original: Path) -> None:
     """
-    Give *path*, a copy that is whole now, the owner, group and mode of *original*, as far as we may.
+    Return *path*, a copy that is whole now, the owner, group and mode of *original*, as far as we may.
 
     A group that cannot be given gets no rights: the members of ours may not read what another group's may.
     """
@@ -130,7 +130,7 @@ def _copy_whole(path: Path, copy: Path) -> None:
 
 
 def _copies(path: Path) -> list[Path]:
-    """Give the copies of *path*, the newest first."""
+    """Return the copies of *path*, the newest first."""
     prefix = f"{path.name}."
     copies = [p for p in path.parent.iterdir() if p.name.startswith(prefix) and p.name.endswith(".bak")]
     return sorted(copies, key=lambda copy: copy.stat().st_mtime_ns, reverse=True)

@@ -40,7 +40,7 @@ def announce(conn: Connection) -> None:
 
 def settled(conn: Connection) -> int | None:
     """
-    Give the id of the last change that nothing can come before any more; None: that is so of all that can be seen.
+    Return the id of the last change that nothing can come before any more; None: that is so of all that can be seen.
 
     *conn* sees a new moment from here on: only what was written by the time of the answer is told apart by it, so it
     has to be called before the first other statement of a reading.
@@ -56,12 +56,12 @@ def settled(conn: Connection) -> int | None:
 
 
 def last_change(conn: Connection) -> int:
-    """Give the id of the newest change, which pruning never takes; 0 when there is none."""
+    """Return the id of the newest change, which pruning never takes; 0 when there is none."""
     return conn.scalar(select(func.max(ChangeLog.id))) or 0
 
 
 def pruned_to(conn: Connection) -> int:
-    """Give the id of the newest change that was pruned; 0 when none was."""
+    """Return the id of the newest change that was pruned; 0 when none was."""
     return int(conn.scalar(select(Setting.value).where(Setting.name == PRUNED_TO)) or 0)
 
 

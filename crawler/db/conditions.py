@@ -19,7 +19,7 @@ from crawler.db.schema import (
     DigestRow,
     Recipient,
     Run,
-    RunException,
+    OutcomeSpan,
     ScopeTarget,
     SubscriptionRow,
 )
@@ -41,7 +41,7 @@ class StoredCondition:
 
 
 def standing(conn: Connection, account_ids: Collection[int]) -> dict[int, StoredCondition]:
-    """Give the conditions of these accounts, and those of no account, by the ids of their rows."""
+    """Return the conditions of these accounts, and those of no account, by the ids of their rows."""
     statement = select(ConditionRow).where(
         or_(ConditionRow.account_id.is_(None), ConditionRow.account_id.in_(sorted(account_ids)))
     )
@@ -75,7 +75,7 @@ def write(
 
 
 def first_to_tell(conn: Connection, key: Sequence[str], told: str, now: datetime) -> bool:
-    """Tell whether a condition of no account was not told yet, and note that it is now."""
+    """Return whether a condition of no account was not told yet, and note that it is now."""
     stored = ConditionRow.account_id.is_(None), ConditionRow.key == list(key)
     if conn.execute(select(ConditionRow.id).where(*stored)).first() is not None:
         return False
@@ -100,25 +100,25 @@ def _values(condition: StoredCondition) -> dict[str, object]:
 
 
 def troubles(conn: Connection, run_id: int) -> Sequence[Row[Any]]:
-    """Give the spans of trouble that cover a run at the targets of its scope, but for what is denied."""
+    """Return the spans of trouble that cover a run at the targets of its scope, but for what is denied."""
     statement = (
-        select(RunException.__table__)
+        select(OutcomeSpan.__table__)
         .join(Run, Run.id == run_id)
         .join(
             ScopeTarget,
-            (ScopeTarget.scope_id == Run.scope_id) & (ScopeTarget.target_id == RunException.target_id),
+            (ScopeTarget.scope_id == Run.scope_id) & (ScopeTarget.target_id == OutcomeSpan.target_id),
         )
         .where(
-            RunException.from_run_id <= run_id,
-            RunException.to_run_id > run_id,
-            RunException.outcome != "denied",
+            OutcomeSpan.from_run_id <= run_id,
+            OutcomeSpan.to_run_id > run_id,
+            OutcomeSpan.outcome != "denied",
         )
     )
     return conn.execute(statement).all()
 
 
 def observed(conn: Connection, run_id: int, target_ids: Collection[int]) -> set[int]:
-    """Give those of *target_ids* that are in the scope of a run."""
+    """Return those of *target_ids* that are in the scope of a run."""
     scope = select(Run.scope_id).where(Run.id == run_id).scalar_subquery()
     return {
         target_id
@@ -130,7 +130,7 @@ def observed(conn: Connection, run_id: int, target_ids: Collection[int]) -> set[
 
 
 def absent(conn: Connection, target_ids: Collection[int]) -> set[int]:
-    """Give those of *target_ids* that are retired or deselected now."""
+    """Return those of *target_ids* that are retired or deselected now."""
     return {
         target_id
         for portion in portions(sorted(target_ids))
@@ -141,7 +141,7 @@ def absent(conn: Connection, target_ids: Collection[int]) -> set[int]:
 
 
 def waiting_in_vain(conn: Connection, names: Collection[str]) -> set[tuple[str, str]]:
-    """Give (subscription, address) of those whom a digest was tried to be sent to, and who wait for it still."""
+    """Return (subscription, address) of those whom a digest was tried to be sent to, and who wait for it still."""
     rows = conn.execute(
         select(SubscriptionRow.name, Recipient.address)
         .join(DigestRow, DigestRow.subscription_id == SubscriptionRow.id)

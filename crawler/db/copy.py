@@ -102,7 +102,7 @@ def _be_patient(conn: Connection) -> None:
 
 
 def _stored(original: Table) -> Any:
-    """Give *original* with the columns' types as the database has them, so that nothing is converted on the way."""
+    """Return *original* with the columns' types as the database has them, so that nothing is converted on the way."""
     return table(original.name, *(column(c.name, _plain(c.type)) for c in original.columns))
 
 
@@ -172,7 +172,7 @@ def _continue_numbering(original: Table, reading: Connection, writing: Connectio
 
 
 def _last_number(original: Table, key: str, conn: Connection) -> int:
-    """Give the highest number that *conn*'s database ever gave, as far as it remembers."""
+    """Return the highest number that *conn*'s database ever gave, as far as it remembers."""
     highest = conn.execute(select(func.max(original.c[key]))).scalar() or 0
     given: int | None = None
     if is_sqlite(conn):

@@ -15,7 +15,7 @@ from crawler.domain.rows import DigestRecord, RecipientRecord
 
 
 def gpu_of(conn: Connection, images: Iterable[tuple[str, str]]) -> dict[tuple[str, str], bool | None]:
-    """Give for each (image set, image id) whether it takes a GPU, as last known."""
+    """Return for each (image set, image id) whether it takes a GPU, as last known."""
     wanted = set(images)
     found: dict[tuple[str, str], bool | None] = {}
     for portion in portions(sorted({image_id for _, image_id in wanted})):
@@ -31,7 +31,7 @@ def gpu_of(conn: Connection, images: Iterable[tuple[str, str]]) -> dict[tuple[st
 
 
 def project_names(conn: Connection) -> dict[tuple[str, str], str]:
-    """Give the last known names of projects by (account, project id)."""
+    """Return the last known names of projects by (account, project id)."""
     rows = conn.execute(
         select(Account.name, TargetRow.project, TargetRow.project_name)
         .join(Account, Account.id == TargetRow.account_id)
@@ -45,7 +45,7 @@ def digests(
     conn: Connection, *, include_ended: bool = False, names: Collection[str] = (), ids: Collection[int] | None = None
 ) -> list[DigestRecord]:
     """
-    Give the digests that wait for somebody, oldest first, and what no digest tells yet.
+    Return the digests that wait for somebody, oldest first, and what no digest tells yet.
 
     With *include_ended* all there were. *names* are the subscriptions wanted, *ids* the digests.
     """
@@ -111,7 +111,7 @@ def _recipients(conn: Connection, digest_ids: Collection[int]) -> Mapping[int, t
 
 
 def _not_composed(conn: Connection, names: Collection[str]) -> list[DigestRecord]:
-    """Give one record for each subscription that has something waiting that is in no digest yet."""
+    """Return one record for each subscription that has something waiting that is in no digest yet."""
     statement = (
         select(SubscriptionRow.name, Delivery.run_id, Delivery.queued_at)
         .join(SubscriptionRow, SubscriptionRow.id == Delivery.subscription_id)

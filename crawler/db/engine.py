@@ -105,7 +105,7 @@ def read(engine: Engine) -> Iterator[Connection]:
 
 
 def is_sqlite(bind: Engine | Connection) -> bool:
-    """Tell whether *bind* is a SQLite file."""
+    """Return whether *bind* is a SQLite file."""
     return bind.dialect.name == "sqlite"
 
 
@@ -115,7 +115,7 @@ def is_in_wal_mode(connection: Connection) -> bool:
 
 
 def address_of(engine: Engine) -> Address:
-    """Give the address *engine* was opened with; its text shows no password."""
+    """Return the address *engine* was opened with; its text shows no password."""
     address = engine.get_execution_options()[_ADDRESS_OPTION]
     assert isinstance(address, Address)  # noqa: S101 - set by open_engine
     return address
@@ -172,7 +172,7 @@ def _leave_wal(connection: sqlite3.Connection) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether there is a file at *path*; raise DatabaseUnavailable for what is none: SQLite waits for a pipe."""
+    """Return whether there is a file at *path*; raise DatabaseUnavailable for what is none: SQLite waits for a pipe."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -119,7 +119,7 @@ def _map_postgresql(
 
 
 def said_by_driver(exc: BaseException | None) -> str:
-    """Give what *exc* says on one line, without the driver's lead and full stop; it may still hold a password."""
+    """Return what *exc* says on one line, without the driver's lead and full stop; it may still hold a password."""
     line = next(iter(str(exc).strip().splitlines()), "") if exc is not None else ""
     return re.sub(r"^(connection failed: |connection is bad: )+", "", line).strip().rstrip(".")
 

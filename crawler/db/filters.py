@@ -42,7 +42,7 @@ class Exact(NamedTuple):
 
 
 def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
-    """Give the targets that *filters* want, sorted."""
+    """Return the targets that *filters* want, sorted."""
     exact, parameters = exact_parts(filters)
     rows = conn.execute(targets_with(exact), parameters).all()
     if exact.project or exact.region or exact.zone:
@@ -76,7 +76,7 @@ def targets_with(exact: Exact) -> Select[*tuple[Any, ...]]:
 
 
 def sorted_targets(rows: Iterable[Any], filters: Filters) -> list[ChosenTarget]:
-    """Give those of the targets in rows of `targets_with` that *filters* want, sorted; more columns may follow."""
+    """Return those of the targets in rows of `targets_with` that *filters* want, sorted; more columns may follow."""
     chosen: list[ChosenTarget] = []
     for row in rows:
         *names, target_id, project_name, baseline_run_id = row[:9]
@@ -87,7 +87,7 @@ def sorted_targets(rows: Iterable[Any], filters: Filters) -> list[ChosenTarget]:
 
 
 def targets_by_id(conn: Connection, target_ids: Iterable[int]) -> dict[int, Target]:
-    """Give the targets with these ids."""
+    """Return the targets with these ids."""
     return {
         target_id: Target(*names)
         for portion in portions(target_ids)
@@ -122,7 +122,7 @@ def _named() -> Select[int]:
 
 def version_ids(conn: Connection, filters: Filters, *, cheaply: bool) -> list[int] | None:
     """
-    Give the versions of every wanted image, and of all images of the same names (they may supersede it).
+    Return the versions of every wanted image, and of all images of the same names (they may supersede it).
 
     None: there is no short list of them, so all images of a target have to be looked at. With *cheaply*, names that are
     globs are not looked up, which takes reading every version once.
@@ -140,7 +140,7 @@ def version_ids(conn: Connection, filters: Filters, *, cheaply: bool) -> list[in
 
 
 def _wanted_names(conn: Connection, filters: Filters) -> tuple[set[str], set[str]]:
-    """Give the normalised names of the wanted images, and the ids of those looked up, which may have no name."""
+    """Return the normalised names of the wanted images, and the ids of those looked up, which may have no name."""
     names, ids = filters.name, filters.image_id
     if names and not any(map(is_glob, names)):
         return {normalise_name(name) for name in names}, set()
@@ -168,10 +168,10 @@ _COLUMNS = {
 
 
 def known_words(conn: Connection, part: str) -> set[str]:
-    """Give every value that was ever recorded for *part* of a selection (`zone`, `image_id`, …)."""
+    """Return every value that was ever recorded for *part* of a selection (`zone`, `image_id`, …)."""
     return {value for column in _COLUMNS[part] for value in conn.scalars(select(column).distinct()) if value}
 
 
 def first_run_at(conn: Connection) -> datetime | None:
-    """Give the end of the first run that recorded anything; None when there is none yet."""
+    """Return the end of the first run that recorded anything; None when there is none yet."""
     return conn.scalar(select(func.min(Run.finished_at)).where(Run.ok + Run.held > 0))

@@ -38,11 +38,11 @@ class Versions:
         self._stored: dict[int, tuple[ImageKey, Attributes]] = {}
 
     def digest(self, key: ImageKey, attributes: Attributes) -> str:
-        """Give the digest by which a version is found again; *attributes* must not be changed after that."""
+        """Return the digest by which a version is found again; *attributes* must not be changed after that."""
         return self.digests({key: attributes})[0]
 
     def digests(self, images: Mapping[ImageKey, Attributes]) -> list[str]:
-        """Give the digests of *images* in their order."""
+        """Return the digests of *images* in their order."""
         found: list[str] = []
         for key, attributes in images.items():
             met = self._met.get(key)
@@ -54,7 +54,7 @@ class Versions:
         return found
 
     def load(self, conn: Connection, version_ids: Collection[int]) -> Mapping[int, tuple[ImageKey, Attributes]]:
-        """Give the key and the attributes of stored versions, and perhaps those of others."""
+        """Return the key and the attributes of stored versions, and perhaps those of others."""
         missing = sorted({version_id for version_id in version_ids if version_id not in self._stored})
         if not missing:
             return self._stored

@@ -22,7 +22,7 @@ from crawler.db.schema import (
     ImageVersion,
     Interval,
     Run,
-    RunException,
+    OutcomeSpan,
     ScopeTarget,
     TargetRow,
 )
@@ -35,7 +35,7 @@ EXAMPLES = 5
 
 
 def findings(conn: Connection) -> list[str]:
-    """Give what is wrong with the history, one sentence each."""
+    """Return what is wrong with the history, one sentence each."""
     found = list(_file(conn)) if is_sqlite(conn) else []
     for sentence, statement in _invariants():
         rows = conn.execute(statement.limit(EXAMPLES + 1)).all()
@@ -110,10 +110,10 @@ def _silent_ends() -> Rows:
 def _unseen_withdrawals() -> Rows:
     in_scope = exists().where(ScopeTarget.scope_id == Run.scope_id, ScopeTarget.target_id == ChangeLog.target_id)
     in_trouble: ColumnElement[bool] = exists().where(
-        RunException.target_id == ChangeLog.target_id,
-        RunException.from_run_id <= ChangeLog.run_id,
-        RunException.to_run_id > ChangeLog.run_id,
-        RunException.outcome != "held",
+        OutcomeSpan.target_id == ChangeLog.target_id,
+        OutcomeSpan.from_run_id <= ChangeLog.run_id,
+        OutcomeSpan.to_run_id > ChangeLog.run_id,
+        OutcomeSpan.outcome != "held",
     )
     return (
         select(ChangeLog.target_id, ChangeLog.image_id.label("what"))
@@ -159,7 +159,7 @@ class Inventory:
     last_finished_at: datetime | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `db status`."""
+        """Return the JSON shape of `db status`."""
         return {
             "database": self.database,
             "state": self.state.name,
@@ -172,7 +172,7 @@ class Inventory:
 
 
 def tables(conn: Connection) -> list[dict[str, Any]]:
-    """Give the rows of every table, and its bytes with its indexes where the database can tell."""
+    """Return the rows of every table, and its bytes with its indexes where the database can tell."""
     sizes = _sizes(conn)
     return [
         {

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Select, bindparam, select, true
 from sqlalchemy.orm import aliased
 
 from crawler.db.engine import is_sqlite
-from crawler.db.schema import Absence, Run, RunException, ScopeTarget, TargetRow
+from crawler.db.schema import Absence, Run, OutcomeSpan, ScopeTarget, TargetRow
 from crawler.db.schema import Scope as ScopeRow
 from crawler.db.sql import PORTION, among, portions, written
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, digest_of
@@ -35,7 +35,7 @@ class LastRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class LastOutcome:
     """A span of runs in which a target's outcome was not `ok`: `[from_run_id, to_run_id)`."""
 
     exception_id: int
@@ -56,23 +56,23 @@ class Observation:
 
     last_run: LastRun
     #: The newest span of trouble that began by then; it may be over.
-    trouble: Trouble | None
+    trouble: LastOutcome | None
 
     @property
-    def current_trouble(self) -> Trouble | None:
-        """Give the span of trouble that covers the last run; None when that run went well."""
+    def current_trouble(self) -> LastOutcome | None:
+        """Return the span of trouble that covers the last run; None when that run went well."""
         if self.trouble is None or self.trouble.to_run_id <= self.last_run.run_id:
             return None
         return self.trouble
 
     @property
     def outcome(self) -> Outcome:
-        """Give the outcome of the last run."""
+        """Return the outcome of the last run."""
         return self.current_trouble.outcome if self.current_trouble else "ok"
 
     @property
     def observed_at(self) -> datetime | None:
-        """Give the end of the last run that observed the target well; `held` is a good observation too."""
+        """Return the end of the last run that observed the target well; `held` is a good observation too."""
         trouble = self.current_trouble
         if trouble is None or trouble.outcome == "held":
             return self.last_run.finished_at
@@ -80,18 +80,18 @@ class Observation:
 
 
 def observations(conn: Connection, target_ids: Collection[int], at: datetime | None = None) -> dict[int, Observation]:
-    """Give the last observation at or before *at* (None: ever) of every target that has one."""
+    """Return the last observation at or before *at* (None: ever) of every target that has one."""
     return with_troubles(conn, last_runs(conn, target_ids, at))
 
 
 def with_troubles(conn: Connection, runs: Mapping[int, LastRun]) -> dict[int, Observation]:
-    """Give how the last run of each target `{target: run}` went."""
+    """Return how the last run of each target `{target: run}` went."""
     troubles = _troubles(conn, {target_id: run.run_id for target_id, run in runs.items()})
     return {target_id: Observation(last_run=run, trouble=troubles.get(target_id)) for target_id, run in runs.items()}
 
 
 def last_runs(conn: Connection, target_ids: Collection[int], at: datetime | None = None) -> dict[int, LastRun]:
-    """Give the last finished run at or before *at* (None: ever) that had each target in its scope."""
+    """Return the last finished run at or before *at* (None: ever) that had each target in its scope."""
     wanted = set(target_ids)
     found: dict[int, LastRun] = {}
     ordered = sorted(wanted)
@@ -181,7 +181,7 @@ def _newest_two_lateral() -> Select[*tuple[Any, ...]]:
 
 
 def _members(conn: Connection, scope_ids: Sequence[int], wanted: Collection[int]) -> dict[int, set[int]]:
-    """Give which targets are in each scope; of the *wanted* ones at least."""
+    """Return which targets are in each scope; of the *wanted* ones at least."""
     parameters = {"scopes": scope_ids}
     is_few = len(wanted) <= PORTION
     if is_few:
@@ -203,7 +203,7 @@ def _members_of_scopes(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
 @cache
 def newest_trouble() -> Select[*tuple[Any, ...]]:
     """Select the newest span of trouble of each of `:targets` that began in `:run` or before."""
-    inner = aliased(RunException)
+    inner = aliased(OutcomeSpan)
     newest = (
         select(inner.id)
         .where(inner.target_id == TargetRow.id, inner.from_run_id <= bindparam("run"))
@@ -212,27 +212,27 @@ def newest_trouble() -> Select[*tuple[Any, ...]]:
         .scalar_subquery()
     )
     return (
-        select(RunException.target_id, *TROUBLE_COLUMNS)
+        select(OutcomeSpan.target_id, *TROUBLE_COLUMNS)
         .select_from(TargetRow)
-        .join(RunException, RunException.id == newest)
+        .join(OutcomeSpan, OutcomeSpan.id == newest)
         .where(among(TargetRow.id, "targets"))
     )
 
 
-def _troubles(conn: Connection, run_of: Mapping[int, int]) -> dict[int, Trouble]:
-    """Give the newest trouble of each target up to its own run `{target: run}`."""
+def _troubles(conn: Connection, run_of: Mapping[int, int]) -> dict[int, LastOutcome]:
+    """Return the newest trouble of each target up to its own run `{target: run}`."""
     targets_of: dict[int, list[int]] = {}
     for target_id, run_id in run_of.items():
         targets_of.setdefault(run_id, []).append(target_id)
-    troubles: dict[int, Trouble] = {}
+    troubles: dict[int, LastOutcome] = {}
     for run_id, target_ids in targets_of.items():
         troubles.update(troubles_at(conn, run_id, target_ids))
     return troubles
 
 
-def troubles_at(conn: Connection, run_id: int, target_ids: Iterable[int]) -> dict[int, Trouble]:
-    """Give the newest span of trouble of each target that began in *run_id* or before."""
-    troubles: dict[int, Trouble] = {}
+def troubles_at(conn: Connection, run_id: int, target_ids: Iterable[int]) -> dict[int, LastOutcome]:
+    """Return the newest span of trouble of each target that began in *run_id* or before."""
+    troubles: dict[int, LastOutcome] = {}
     for portion in portions(sorted(target_ids)):
         for row in conn.execute(newest_trouble(), {"run": run_id, "targets": portion}):
             troubles[row.target_id] = trouble_of(row)
@@ -241,16 +241,16 @@ def troubles_at(conn: Connection, run_id: int, target_ids: Iterable[int]) -> dic
 
 #: What `trouble_of` makes a span of trouble of.
 TROUBLE_COLUMNS: tuple[Any, ...] = (
-    RunException.id.label("exception_id"),
-    *(RunException.from_run_id, RunException.to_run_id, RunException.outcome, RunException.failure_class),
-    *(RunException.ret_code, RunException.message, RunException.request_uuid, RunException.since),
-    RunException.last_good_at,
+    OutcomeSpan.id.label("exception_id"),
+    *(OutcomeSpan.from_run_id, OutcomeSpan.to_run_id, OutcomeSpan.outcome, OutcomeSpan.failure_class),
+    *(OutcomeSpan.ret_code, OutcomeSpan.message, OutcomeSpan.request_uuid, OutcomeSpan.since),
+    OutcomeSpan.last_good_at,
 )
 
 
-def trouble_of(row: Any) -> Trouble:
-    """Give the span of trouble in a row of `TROUBLE_COLUMNS`."""
-    return Trouble(
+def trouble_of(row: Any) -> LastOutcome:
+    """Return the span of trouble in a row of `TROUBLE_COLUMNS`."""
+    return LastOutcome(
         exception_id=row.exception_id,
         from_run_id=row.from_run_id,
         to_run_id=row.to_run_id,
@@ -265,7 +265,7 @@ def trouble_of(row: Any) -> Trouble:
 
 
 def absences(conn: Connection, target_ids: Iterable[int], at: datetime) -> dict[int, tuple[AbsenceReason, datetime]]:
-    """Give the targets that were retired or deselected at *at*: the reason, and since when."""
+    """Return the targets that were retired or deselected at *at*: the reason, and since when."""
     found: dict[int, tuple[AbsenceReason, datetime]] = {}
     for portion in portions(target_ids):
         for target_id, reason, valid_from in conn.execute(_absences_at(), {"targets": portion, "at": at}):

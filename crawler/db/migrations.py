@@ -86,7 +86,7 @@ def upgrade(engine: Engine) -> Path | None:
 
 
 def migrations_folder() -> Path:
-    """Give the folder of the migrations: beside the package in a checkout, inside it in a wheel."""
+    """Return the folder of the migrations: beside the package in a checkout, inside it in a wheel."""
     package = Path(crawler.__file__).parent
     for folder in (package / "migrations", package.parent / "migrations"):
         if (folder / "env.py").is_file():
@@ -207,7 +207,7 @@ _COLUMNS = text(
 
 @contextmanager
 def kept_grants(connection: Connection) -> Iterator[None]:
-    """Give the public views, after the block, the owners and the rights they had before it."""
+    """Return the public views, after the block, the owners and the rights they had before it."""
     if is_sqlite(connection):
         yield
         return

@@ -17,16 +17,16 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, select, upda
 
 from crawler.db import changelog
 from crawler.db.image_versions import Versions, store_versions
-from crawler.db.payloads import Evidence, store_payloads
+from crawler.db.payloads import NewPayload, store_payloads
 from crawler.db.runs import PlannedTarget
-from crawler.db.schema import OPEN_RUN, Hold, HoldImage, Interval, RunException, TargetRow
+from crawler.db.schema import OPEN_RUN, Hold, HoldImage, Interval, OutcomeSpan, TargetRow
 from crawler.db.sql import among_pairs, portions
 from crawler.db.target_state import TargetState
 from crawler.domain.models import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setback:
+class BadOutcome:
     """Why an outcome is not `ok`; lasts from run to run while outcome, class and RetCode stay the same."""
 
     outcome: Outcome
@@ -36,14 +36,14 @@ class Setback:
     ret_code: int | None = None
     request_uuid: str = ""
     #: The answer, where there was one that is not believed at all.
-    evidence: Evidence | None = None
+    evidence: NewPayload | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class GoodAnswer:
     """A good answer that differs from the last one."""
 
-    evidence: Evidence
+    evidence: NewPayload
     #: Of the canonical snapshot and of what was not understood in it.
     digest: str
     verdict: Verdict
@@ -69,17 +69,17 @@ class Decision:
 
     planned: PlannedTarget
     #: None: the outcome is `ok`.
-    setback: Setback | None = None
-    news: News | None = None
+    setback: BadOutcome | None = None
+    news: GoodAnswer | None = None
 
     @property
     def outcome(self) -> Outcome:
-        """Give the outcome of the observation."""
+        """Return the outcome of the observation."""
         return self.setback.outcome if self.setback else "ok"
 
     @property
-    def answers(self) -> tuple[Evidence, ...]:
-        """Give the answers to keep with it: one with news, or one that was not understood."""
+    def answers(self) -> tuple[NewPayload, ...]:
+        """Return the answers to keep with it: one with news, or one that was not understood."""
         parts = (self.news, self.setback)
         return tuple(part.evidence for part in parts if part is not None and part.evidence is not None)
 
@@ -100,8 +100,8 @@ def write(
     _write_changes(conn, run_id, news, payloads, clock)
 
 
-def _evidence(decisions: Iterable[Decision]) -> Iterator[Evidence]:
-    """Give the answers to keep: those with news, and the first of each span of those that were not understood."""
+def _evidence(decisions: Iterable[Decision]) -> Iterator[NewPayload]:
+    """Return the answers to keep: those with news, and the first of each span of those that were not understood."""
     for decision in decisions:
         if decision.news is not None or not _is_same(decision):
             yield from decision.answers
@@ -147,14 +147,14 @@ def _write_setbacks(
             )
     _each(
         conn,
-        update(RunException).where(RunException.id == bindparam("ended")).values(to_run_id=run_id),
+        update(OutcomeSpan).where(OutcomeSpan.id == bindparam("ended")).values(to_run_id=run_id),
         [{"ended": exception_id} for exception_id in ended],
     )
-    _each(conn, insert(RunException), begun)
+    _each(conn, insert(OutcomeSpan), begun)
 
 
 def _is_same(decision: Decision) -> bool:
-    """Tell whether a span goes on; of answers that are not believed, one with another reason begins another."""
+    """Return whether a span goes on; of answers that are not believed, one with another reason begins another."""
     before, setback = decision.planned.trouble, decision.setback
     if before is None or setback is None:
         return False
@@ -166,7 +166,7 @@ def _is_same(decision: Decision) -> bool:
 
 # --- the history -----------------------------------------------------------------------------------------------------
 
-Item = tuple[PlannedTarget, News]
+Item = tuple[PlannedTarget, GoodAnswer]
 
 
 class _Opening(NamedTuple):
@@ -248,7 +248,7 @@ class _OpenInterval(NamedTuple):
 
 
 def _open_intervals(conn: Connection, news: Iterable[Item]) -> dict[tuple[int, int], _OpenInterval]:
-    """Give the open intervals of the images that something happened to, by target and version."""
+    """Return the open intervals of the images that something happened to, by target and version."""
     wanted = [(planned.target_id, version) for planned, item in news for version in item.state.version_ids.values()]
     found: dict[tuple[int, int], _OpenInterval] = {}
     for pairs in portions(wanted):
@@ -431,7 +431,7 @@ def _write_targets(conn: Connection, run_id: int, news: Iterable[Item], payloads
     )
 
 
-def _is_believed(item: News) -> bool:
-    """Tell whether nothing of the answer waits on a hold: such an answer has to be judged again each time."""
+def _is_believed(item: GoodAnswer) -> bool:
+    """Return whether nothing of the answer waits on a hold: such an answer has to be judged again each time."""
     lasting = {hold.hold_id for hold in item.state.known.holds} - {*item.verdict.completed, *item.verdict.dissolved}
     return item.verdict.outcome == "ok" and not lasting

@@ -59,7 +59,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setback:
+class DeliveryFailure:
     """How a try failed for one recipient, and when the next one is."""
 
     attempts: int
@@ -109,7 +109,7 @@ def _subscribe(conn: Connection, names: Collection[str]) -> None:
 
 
 def subscribed(conn: Connection, name: str) -> Subscribed | None:
-    """Give the state of a subscription; None where no run has known it yet."""
+    """Return the state of a subscription; None where no run has known it yet."""
     row = conn.execute(select(SubscriptionRow).where(SubscriptionRow.name == name)).first()
     if row is None:
         return None
@@ -133,7 +133,7 @@ def subscribed(conn: Connection, name: str) -> Subscribed | None:
 
 
 def stranger(name: str) -> Subscribed:
-    """Give the state of a subscription that no run has known yet."""
+    """Return the state of a subscription that no run has known yet."""
     return Subscribed(
         subscription_id=0,
         name=name,
@@ -149,7 +149,7 @@ def stranger(name: str) -> Subscribed:
 
 
 def finished_runs(conn: Connection, *, after: int | None, among: Collection[int]) -> list[int]:
-    """Give the ids of the runs *among*, and of all that finished whole since the run *after* (None: no others)."""
+    """Return the ids of the runs *among*, and of all that finished whole since the run *after* (None: no others)."""
     found = set(among)
     if after is not None:
         found.update(
@@ -161,13 +161,13 @@ def finished_runs(conn: Connection, *, after: int | None, among: Collection[int]
 
 
 def last_finished_run(conn: Connection) -> int | None:
-    """Give the newest run that finished whole."""
+    """Return the newest run that finished whole."""
     statement = select(Run.id).where(Run.finished_at.is_not(None), Run.status != "interrupted")
     return conn.execute(statement.order_by(Run.id.desc()).limit(1)).scalar()
 
 
 def first_run_since(conn: Connection, moment: datetime) -> int | None:
-    """Give the oldest run that finished whole at or after *moment*."""
+    """Return the oldest run that finished whole at or after *moment*."""
     statement = select(func.min(Run.id)).where(Run.finished_at >= moment, Run.status != "interrupted")
     return conn.execute(statement).scalar()
 
@@ -258,7 +258,7 @@ def remember(conn: Connection, subscription_id: int, told: str) -> None:
 
 
 def waiting(conn: Connection, subscription_id: int) -> list[Waiting]:
-    """Give the recipients that digests of a subscription have not reached, the oldest digest first."""
+    """Return the recipients that digests of a subscription have not reached, the oldest digest first."""
     rows = conn.execute(
         select(
             Recipient.digest_id,
@@ -278,13 +278,13 @@ def waiting(conn: Connection, subscription_id: int) -> list[Waiting]:
 
 
 def content_of(conn: Connection, digest_id: int) -> bytes | None:
-    """Give a digest as it was composed; None once nobody waits for it any more."""
+    """Return a digest as it was composed; None once nobody waits for it any more."""
     stored = conn.execute(select(DigestRow.content).where(DigestRow.id == digest_id)).scalar()
     return None if stored is None else zlib.decompress(stored)
 
 
 def record(
-    conn: Connection, digest_id: int, *, sent: Collection[str], setbacks: Mapping[str, Setback], now: datetime
+    conn: Connection, digest_id: int, *, sent: Collection[str], setbacks: Mapping[str, DeliveryFailure], now: datetime
 ) -> None:
     """Note how a try to send a digest went, for each recipient it was sent to."""
     if sent:
@@ -303,19 +303,19 @@ def record(
 
 
 def is_complete(conn: Connection, digest_id: int) -> bool:
-    """Tell whether nobody waits for a digest any more."""
+    """Return whether nobody waits for a digest any more."""
     return conn.execute(
         select(~exists().where(Recipient.digest_id == digest_id, Recipient.state == "waiting"))
     ).scalar_one()
 
 
 def skip(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
-    """Give up on recipients of a digest."""
+    """Return up on recipients of a digest."""
     _end(conn, digest_id, addresses, "skipped", now)
 
 
 def skip_all(conn: Connection, name: str, now: datetime) -> int:
-    """Give up on everything that waits for a subscription, composed or not, and give how many digests that was."""
+    """Return up on everything that waits for a subscription, composed or not, and give how many digests that was."""
     state = subscribed(conn, name)
     if state is None:
         return 0
@@ -354,7 +354,7 @@ def _end(conn: Connection, digest_id: int, addresses: Collection[str], state: st
 
 
 def longest_waits(conn: Connection, names: Collection[str]) -> dict[str, datetime]:
-    """Give for each of these subscriptions since when its oldest news waits that was tried to be told and was not."""
+    """Return for each of these subscriptions since when its oldest news waits that was tried to be told and was not."""
     rows = conn.execute(
         select(SubscriptionRow.name, func.min(DigestRow.queued_at))
         .join(DigestRow, DigestRow.subscription_id == SubscriptionRow.id)

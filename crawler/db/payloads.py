@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, select
 
 from crawler.db.schema import Payload
 from crawler.db.sql import among, insert_missing, portions
-from crawler.domain.evidence import Answer
+from crawler.domain.evidence import KeptAnswer
 from crawler.domain.models import Reply
 
 #: zlib's level: answers repeat themselves so much that a higher one saves a twentieth and takes three times as long.
@@ -21,7 +21,7 @@ PACKING = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class NewPayload:
     """A raw answer as it is kept, compressed from the start: many may wait for their transaction."""
 
     digest: bytes
@@ -31,8 +31,8 @@ class Evidence:
     received_at: datetime
 
     @classmethod
-    def of(cls, reply: Reply) -> Evidence:
-        """Give the evidence of *reply*."""
+    def of(cls, reply: Reply) -> NewPayload:
+        """Return the evidence of *reply*."""
         return cls(
             digest=reply.body_hash,
             body=zlib.compress(reply.body, PACKING),
@@ -42,11 +42,11 @@ class Evidence:
         )
 
     def unpacked(self, reply: Reply) -> Reply:
-        """Give *reply*, which this is the evidence of, with its body."""
+        """Return *reply*, which this is the evidence of, with its body."""
         return replace(reply, body=zlib.decompress(self.body))
 
 
-def store_payloads(conn: Connection, answers: Iterable[Evidence]) -> dict[bytes, int]:
+def store_payloads(conn: Connection, answers: Iterable[NewPayload]) -> dict[bytes, int]:
     """Keep *answers* and give their ids by the hash of the body; an equal body is kept once."""
     by_hash = {answer.digest: answer for answer in answers}
     ids = _payload_ids(conn, by_hash)
@@ -55,14 +55,14 @@ def store_payloads(conn: Connection, answers: Iterable[Evidence]) -> dict[bytes,
     return ids | _payload_ids(conn, missing)
 
 
-def load_answer(conn: Connection, payload_id: int | None) -> Answer | None:
+def load_answer(conn: Connection, payload_id: int | None) -> KeptAnswer | None:
     """Return a raw answer that was kept, by its id; None where none was."""
     if payload_id is None:
         return None
     row = conn.execute(
         select(Payload.body, Payload.request_uuid, Payload.received_at).where(Payload.id == payload_id)
     ).one()
-    return Answer(body=zlib.decompress(row.body), request_uuid=row.request_uuid, received_at=row.received_at)
+    return KeptAnswer(body=zlib.decompress(row.body), request_uuid=row.request_uuid, received_at=row.received_at)
 
 
 def _payload_ids(conn: Connection, digests: Iterable[bytes]) -> dict[bytes, int]:

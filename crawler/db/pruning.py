@@ -52,7 +52,7 @@ from crawler.db.schema import (
     Interval,
     Payload,
     Run,
-    RunException,
+    OutcomeSpan,
     Scope,
     ScopeTarget,
     Setting,
@@ -103,12 +103,12 @@ def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetim
 
 
 def begins_at(conn: Connection) -> datetime | None:
-    """Give from when on the history is whole; None when nothing was ever pruned."""
+    """Return from when on the history is whole; None when nothing was ever pruned."""
     return read_beginning(conn.execute(_beginning()).scalar())
 
 
 def read_beginning(text: str | None) -> datetime | None:
-    """Give the setting's value as a time."""
+    """Return the setting's value as a time."""
     return None if text is None else datetime.fromisoformat(text)
 
 
@@ -187,7 +187,7 @@ def _delete(conn: Connection, statement: Any) -> int:
 
 
 def _unused(table: type[ImageVersion] | type[Payload]) -> Iterator[ColumnElement[bool]]:
-    """Give the conditions that no row of the schema refers to a row of *table*; each is looked up in an index."""
+    """Return the conditions that no row of the schema refers to a row of *table*; each is looked up in an index."""
     for column in _referring(table):
         yield ~exists().where(column == table.id)
 
@@ -279,8 +279,8 @@ def _prune_runs(conn: Connection, before: datetime) -> tuple[int, int]:
     spans = [
         _Span(row.id, row.target_id, row.from_run_id, row.to_run_id)
         for row in conn.execute(
-            select(RunException.id, RunException.target_id, RunException.from_run_id, RunException.to_run_id).where(
-                RunException.to_run_id <= max(old, default=0)
+            select(OutcomeSpan.id, OutcomeSpan.target_id, OutcomeSpan.from_run_id, OutcomeSpan.to_run_id).where(
+                OutcomeSpan.to_run_id <= max(old, default=0)
             )
         )
     ]
@@ -296,7 +296,7 @@ def _prune_runs(conn: Connection, before: datetime) -> tuple[int, int]:
         going = {span.exception_id for span in covering}
         pending = [span for span in pending if span.exception_id not in going]
     for portion in portions(span.exception_id for span in pending):
-        conn.execute(delete(RunException).where(RunException.id.in_(portion)))
+        conn.execute(delete(OutcomeSpan).where(OutcomeSpan.id.in_(portion)))
     gone = sorted(old.keys() - kept)
     for portion in portions(gone):
         conn.execute(delete(Run).where(Run.id.in_(portion)))
@@ -304,14 +304,14 @@ def _prune_runs(conn: Connection, before: datetime) -> tuple[int, int]:
 
 
 def _needed_runs(conn: Connection, old: Collection[Any], before: datetime) -> set[int]:
-    """Give the runs that something refers to, the last of each scope by *before*, and one a day of each scope."""
+    """Return the runs that something refers to, the last of each scope by *before*, and one a day of each scope."""
     needed: set[int] = set()
     for column in _referring(Run):
-        if column.table is not RunException.__table__:
+        if column.table is not OutcomeSpan.__table__:
             needed.update(conn.execute(select(column).where(column.is_not(None)).distinct()).scalars())
     # Spans of trouble that reach into the window, whose ends readers look up.
-    reaching = select(RunException.from_run_id, RunException.to_run_id).where(
-        RunException.to_run_id > max((row.id for row in old), default=0)
+    reaching = select(OutcomeSpan.from_run_id, OutcomeSpan.to_run_id).where(
+        OutcomeSpan.to_run_id > max((row.id for row in old), default=0)
     )
     for first, end in conn.execute(reaching):
         needed.update(run for run in (first, end) if run != OPEN_RUN)
@@ -347,7 +347,7 @@ def _explaining_runs(conn: Connection, before: datetime) -> Iterator[int]:
 
 
 def _last_spans(conn: Connection, spans: Iterable[_Span], before: datetime) -> set[int]:
-    """Give the newest span of each target by its last run before the window: it may tell since when all is well."""
+    """Return the newest span of each target by its last run before the window: it may tell since when all is well."""
     by_target: dict[int, list[_Span]] = {}
     for span in spans:
         by_target.setdefault(span.target_id, []).append(span)

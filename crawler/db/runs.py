@@ -65,7 +65,7 @@ class PlannedTarget:
     #: Start of that run, where it is the last run; None where that has to be looked up.
     last_good_started_at: datetime | None = None
     #: The span of trouble that still lasts.
-    trouble: last_observation.Trouble | None = None
+    trouble: last_observation.LastOutcome | None = None
     has_hold: bool = False
 
 
@@ -94,7 +94,7 @@ class Positions:
         self._ordered = array("q", sorted(target_ids))
 
     def __getitem__(self, target_id: int) -> int:
-        """Give the bit of a target; raise KeyError when the scope does not hold it."""
+        """Return the bit of a target; raise KeyError when the scope does not hold it."""
         bit = bisect_left(self._ordered, target_id)
         if bit == len(self._ordered) or self._ordered[bit] != target_id:
             raise KeyError(target_id)
@@ -102,12 +102,12 @@ class Positions:
 
 
 def positions(target_ids: Iterable[int]) -> Positions:
-    """Give each target's bit, eight bytes for each."""
+    """Return each target's bit, eight bytes for each."""
     return Positions(target_ids)
 
 
 def marked(bitmap: bytes | None, target_ids: Sequence[int]) -> list[int]:
-    """Give those of the sorted *target_ids* whose bit is set."""
+    """Return those of the sorted *target_ids* whose bit is set."""
     bits = bitmap or b""
     return [
         target_id
@@ -117,7 +117,7 @@ def marked(bitmap: bytes | None, target_ids: Sequence[int]) -> list[int]:
 
 
 def _scope_of(conn: Connection, target_ids: Collection[int]) -> int:
-    """Give the id of the scope that holds exactly *target_ids*, storing it when it is new."""
+    """Return the id of the scope that holds exactly *target_ids*, storing it when it is new."""
     ordered = sorted(set(target_ids))
     digest = digest_of(ordered)
     scope_id: int | None = conn.execute(_scope_with(), {"digest": digest}).scalar()
@@ -163,7 +163,7 @@ def _insert_run() -> ReturningInsert[int]:
 
 
 def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
-    """Give the targets of a run with their past, the oldest good observation first (never observed ones lead)."""
+    """Return the targets of a run with their past, the oldest good observation first (never observed ones lead)."""
     runs = last_observation.last_runs(conn, target_ids)
     planned: list[PlannedTarget] = []
     for portion in portions(sorted(target_ids)):
@@ -222,7 +222,7 @@ def _planned_columns() -> Select[*tuple[Any, ...]]:
 
 
 def last_answers(conn: Connection, target_ids: Iterable[int]) -> dict[int, LastAnswer]:
-    """Give what is kept of the last answer of each target."""
+    """Return what is kept of the last answer of each target."""
     return {
         row.id: LastAnswer(
             snapshot_digest=row.snapshot_digest,
@@ -372,7 +372,7 @@ def _refuse_backwards_clock(conn: Connection, accounts: set[int], now: datetime)
 
 
 def last_instant(conn: Connection, account_ids: Collection[int]) -> datetime | None:
-    """Give the latest moment that any run of these accounts recorded; other machines' accounts have other clocks."""
+    """Return the latest moment that any run of these accounts recorded; other machines' accounts have other clocks."""
     missing = set(conn.execute(_accounts_with_targets(), {"accounts": sorted(account_ids)}).scalars())
     latest: datetime | None = None
     before = OPEN_RUN

@@ -251,7 +251,7 @@ class Mark(Base):
     )
 
 
-class RunException(Base):
+class OutcomeSpan(Base):
     """
     A span of runs in which a target's outcome was not `ok`: `[from_run_id, to_run_id)`.
 

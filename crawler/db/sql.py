@@ -59,13 +59,13 @@ def portions(values: Iterable[T], size: int = PORTION) -> Iterator[list[T]]:
 
 
 def shared_target(*names: str) -> Target:
-    """Give the target of these `TARGET_COLUMNS`; many targets share each of their names, in memory too."""
+    """Return the target of these `TARGET_COLUMNS`; many targets share each of their names, in memory too."""
     return Target(*map(intern, names))
 
 
 class among(FunctionElement[bool]):  # noqa: N801 - reads as a function, as SQLAlchemy's own do
     """
-    Tell whether a column is one of the values of a list parameter: `among(Interval.target_id, "targets")`.
+    Return whether a column is one of the values of a list parameter: `among(Interval.target_id, "targets")`.
 
     The list is one parameter (JSON on SQLite, an array on PostgreSQL), so that the statement is the same for every
     number of values, and is written and planned once.
@@ -141,7 +141,7 @@ def _as_join(element: among_too, compiler: SQLCompiler, **options: Any) -> str:
 
 class among_pairs(FunctionElement[bool]):  # noqa: N801 - reads as a function, as SQLAlchemy's own do
     """
-    Tell whether two columns of numbers are together one of the pairs of a list parameter, `[(1, 2), (3, 4)]`.
+    Return whether two columns of numbers are together one of the pairs of a list parameter, `[(1, 2), (3, 4)]`.
 
     Two conditions with `among` would ask for every combination, and PostgreSQL looks each of these up.
     """
@@ -172,7 +172,7 @@ def _as_jsonb_pairs(element: among_pairs, compiler: SQLCompiler, **options: Any)
 
 
 def written(number: int) -> ColumnElement[int]:
-    """Give a limit that is written into the statement: for a parameter PostgreSQL plans as if it were many rows."""
+    """Return a limit that is written into the statement: for a parameter PostgreSQL plans as if it were many rows."""
     return literal_column(str(int(number)), Integer)
 
 

@@ -18,7 +18,7 @@ from crawler.db.image_versions import Versions
 from crawler.db.runs import LastAnswer, PlannedTarget
 from crawler.db.schema import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
 from crawler.db.sql import among, among_too, portions
-from crawler.domain.models import Attributes, ImageKey, Known, OpenHold
+from crawler.domain.models import Attributes, ImageKey, KnownState, OpenHold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +34,14 @@ class HoldEvidence:
 class TargetState:
     """What is known of a target, and where that stands in the tables."""
 
-    known: Known
+    known: KnownState
     #: The version that the open interval of each image has.
     version_ids: Mapping[ImageKey, int]
     holds: Mapping[int, HoldEvidence]
     last: LastAnswer
 
     def narrowed_to(self, keys: Iterable[ImageKey]) -> TargetState:
-        """Give what writing about these images takes: a judged target waits for its transaction without the rest."""
+        """Return what writing about these images takes: a judged target waits for its transaction without the rest."""
         version_ids = {key: self.version_ids[key] for key in keys if key in self.version_ids}
         last = self.last._replace(version_ids=())
         return replace(self, known=replace(self.known, images={}), version_ids=version_ids, last=last)
@@ -54,7 +54,7 @@ def load(
     last: Mapping[int, LastAnswer],
     versions: Versions,
 ) -> dict[int, TargetState]:
-    """Give the state of the *wanted* targets by id; *listed* are the images in the answer of each, *last* the last."""
+    """Return the state of the *wanted* targets by id; *listed* are the images in the answer of each, *last* the last."""
     seen = [planned for planned in wanted if planned.ever_ok]
     open_versions = {planned.target_id: last[planned.target_id].version_ids for planned in seen}
     open_images = _open_images(conn, open_versions, versions)
@@ -70,7 +70,7 @@ def load(
         images = open_images.get(planned.target_id) or _OpenImages({}, {})
         target_holds = holds.get(planned.target_id, [])
         states[planned.target_id] = TargetState(
-            known=Known(
+            known=KnownState(
                 images=images.attributes,
                 withdrawn_before=frozenset(before.get(planned.target_id, ())),
                 holds=tuple(hold for hold, _ in target_holds),
@@ -95,7 +95,7 @@ class _OpenImages(NamedTuple):
 def _open_images(
     conn: Connection, open_versions: Mapping[int, Sequence[int]], versions: Versions
 ) -> dict[int, _OpenImages]:
-    """Give the open images of each target `{target id: versions}`."""
+    """Return the open images of each target `{target id: versions}`."""
     stored = versions.load(conn, set().union(*open_versions.values()))
     images: dict[int, _OpenImages] = {}
     for target_id, version_ids in open_versions.items():
@@ -106,7 +106,7 @@ def _open_images(
 
 
 def _seen_before(conn: Connection, keys: Mapping[int, Collection[ImageKey]]) -> dict[int, set[ImageKey]]:
-    """Give which of each target's *keys*, none of them open, the target has listed before."""
+    """Return which of each target's *keys*, none of them open, the target has listed before."""
     target_ids = [target_id for target_id, wanted in keys.items() if wanted]
     versions: dict[int, ImageKey] = {}
     for image_ids in portions(sorted({key.image_id for wanted in keys.values() for key in wanted})):
@@ -136,7 +136,7 @@ def _versions_of_images() -> Select[*tuple[Any, ...]]:
 
 
 def _open_holds(conn: Connection, target_ids: Iterable[int]) -> dict[int, list[tuple[OpenHold, HoldEvidence]]]:
-    """Give the open holds of each target, oldest first."""
+    """Return the open holds of each target, oldest first."""
     holds: dict[int, list[tuple[OpenHold, HoldEvidence]]] = {}
     for portion in portions(target_ids):
         rows = conn.execute(
@@ -170,7 +170,7 @@ def _last_good(
     conn: Connection, planned: Iterable[PlannedTarget], last: Mapping[int, LastAnswer]
 ) -> dict[int, datetime]:
     """
-    Give a lower bound of each target's last good observation, from which a change is dated `not_before`.
+    Return a lower bound of each target's last good observation, from which a change is dated `not_before`.
 
     Unchanged answers leave no time of their own behind, so it is the start of the last run that observed the target
     well, or the last answer that wrote something, whichever is later.

@@ -23,7 +23,7 @@ from crawler.errors import ConfigurationError, UsageError
 
 
 def account_ids(conn: Connection, endpoints: Mapping[str, str]) -> dict[str, int]:
-    """Give the id of every account `{name: endpoint}`; new ones are added, a moved endpoint is noted."""
+    """Return the id of every account `{name: endpoint}`; new ones are added, a moved endpoint is noted."""
     named = {"names": sorted(endpoints)}
     known = {name: (key, endpoint) for name, key, endpoint in conn.execute(_accounts_named(), named)}
     fresh = [{"name": name, "endpoint": endpoints[name], "fence": 0} for name in sorted(endpoints) if name not in known]
@@ -42,7 +42,7 @@ def _accounts_named() -> Select[*tuple[Any, ...]]:
 
 
 def find_accounts(conn: Connection, names: Iterable[str] | None) -> dict[str, int]:
-    """Give the ids of those of the *names* (None: of all) that the history has heard of; writes nothing."""
+    """Return the ids of those of the *names* (None: of all) that the history has heard of; writes nothing."""
     statement = select(Account.name, Account.id)
     if names is not None:
         statement = statement.where(Account.name.in_(sorted(names)))
@@ -95,7 +95,7 @@ def _variants_of() -> Select[*tuple[Any, ...]]:
 
 
 def last_catalog(conn: Connection, account_id: int) -> Catalog | None:
-    """Give the last good catalog of an account; None when there never was one."""
+    """Return the last good catalog of an account; None when there never was one."""
     row = conn.execute(_last_catalog_of(), {"account": account_id}).first()
     if row is None:
         return None
@@ -128,7 +128,7 @@ def save_catalog(conn: Connection, account_id: int, catalog: Catalog, now: datet
 
 
 def zone_numbers(conn: Connection, account_id: int) -> dict[int, str]:
-    """Give the confirmed numeric ZoneIds of an account, as `{number: zone}`."""
+    """Return the confirmed numeric ZoneIds of an account, as `{number: zone}`."""
     return {row.number: row.zone for row in conn.execute(_zone_numbers_of(), {"account": account_id})}
 
 
@@ -138,7 +138,7 @@ def _zone_numbers_of() -> Select[*tuple[Any, ...]]:
 
 
 def known_targets(conn: Connection, account_id: int) -> list[KnownTarget]:
-    """Give every target of an account that the history has heard of."""
+    """Return every target of an account that the history has heard of."""
     return list(_known_targets(conn, account_id))
 
 

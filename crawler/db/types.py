@@ -22,20 +22,20 @@ BigKey = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def to_micros(moment: datetime) -> int:
-    """Give *moment* as microseconds since 1970 UTC; raise ValueError when it is naive."""
+    """Return *moment* as microseconds since 1970 UTC; raise ValueError when it is naive."""
     if moment.tzinfo is None:
         raise ValueError(f"time without a time zone: {moment.isoformat()}")
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
-    """Give the aware UTC datetime *micros* microseconds after 1970."""
+    """Return the aware UTC datetime *micros* microseconds after 1970."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
 @lru_cache(maxsize=4096)
 def _read(micros: int | None) -> datetime | None:
-    """Give the same as `from_micros`; what is read together is often of one run, and so of one time."""
+    """Return the same as `from_micros`; what is read together is often of one run, and so of one time."""
     return None if micros is None else _EPOCH + timedelta(microseconds=micros)
 
 
@@ -50,12 +50,12 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else to_micros(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
-        """Give aware UTC times; called for every value that is read."""
+        """Return aware UTC times; called for every value that is read."""
         return _read
 
 
 def read_json(text: str | None) -> Any:
-    """Give the value of canonical JSON as it is stored: what `json.loads` gives, sooner."""
+    """Return the value of canonical JSON as it is stored: what `json.loads` gives, sooner."""
     return None if text is None else msgspec.json.decode(text)
 
 

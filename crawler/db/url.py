@@ -66,7 +66,7 @@ class Address:
 
     @property
     def may_exist(self) -> bool:
-        """Tell whether there may be a database; False: at the path there is certainly nothing yet."""
+        """Return whether there may be a database; False: at the path there is certainly nothing yet."""
         try:
             return self.path is None or bool(self.path.stat())
         except FileNotFoundError:
@@ -80,7 +80,7 @@ class Address:
 
 
 def parse_address(url_or_path: str | Path) -> Address:
-    """Give the address that *url_or_path* names; raise UsageError for another kind of database than the two."""
+    """Return the address that *url_or_path* names; raise UsageError for another kind of database than the two."""
     text = str(url_or_path).strip()
     if not text:
         raise UsageError("The database has no address: give a path, or a URL such as sqlite:///crawler.db.")
@@ -117,7 +117,7 @@ def _refuse_no_path(text: str) -> None:
 
 
 def masked(url: str) -> str:
-    """Give *url* with its passwords replaced by stars."""
+    """Return *url* with its passwords replaced by stars."""
     return _SECRET_OPTION.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
 
 

@@ -33,7 +33,7 @@ _MARKED = (*OUTCOMES, "baseline_targets", "baseline_images", *IMAGE_EVENTS)
 
 
 def create_views(dialect: str) -> list[str]:
-    """Give the statements that create the views on *dialect* (`sqlite` or `postgresql`)."""
+    """Return the statements that create the views on *dialect* (`sqlite` or `postgresql`)."""
     speech = _SPEECH[dialect]
     bodies = {
         "current_images": _current_images(speech),
@@ -47,12 +47,12 @@ def create_views(dialect: str) -> list[str]:
 
 
 def drop_views() -> list[str]:
-    """Give the statements that drop the views; a migration that alters a table begins with them."""
+    """Return the statements that drop the views; a migration that alters a table begins with them."""
     return [f"DROP VIEW IF EXISTS {name}" for name in reversed(VIEWS)]
 
 
 def views_digest() -> str:
-    """Give a short hash over the views of both databases; the newest migration names it."""
+    """Return a short hash over the views of both databases; the newest migration names it."""
     return digest_of([create_views("sqlite"), create_views("postgresql")])[:16]
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from crawler.domain.models import Attributes, Differences, ImageKey, Known, Snapshot, fold_keys, normalise_name
+from crawler.domain.models import Attributes, Differences, ImageKey, KnownState, Snapshot, fold_keys, normalise_name
 
 #: Fields of one image that nobody declared and that are kept; of more, those that its last answer states.
 MAX_EXTRA = 1_000
 
 
-def compare(known: Known, snapshot: Snapshot, *, uncompared: Collection[str] = ()) -> Differences:
+def compare(known: KnownState, snapshot: Snapshot, *, uncompared: Collection[str] = ()) -> Differences:
     """Compare what was *known* of a target with its new *snapshot*; fields in *uncompared* never make a change."""
     listed = _with_known_spelling(known.images, snapshot.images)
     new = tuple(sorted(listed.keys() - known.images.keys()))
@@ -93,7 +93,7 @@ def _merge_extra(before: Attributes, stated: Attributes) -> tuple[Attributes, di
 def _with_known_spelling(
     known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, Attributes]
 ) -> Mapping[ImageKey, Attributes]:
-    """Give *listed* with the set names that the history uses, where an unknown set came back in another case."""
+    """Return *listed* with the set names that the history uses, where an unknown set came back in another case."""
     known_sets = {key.image_set for key in known}
     if {key.image_set for key in listed} <= known_sets:
         return listed
@@ -108,7 +108,7 @@ def counterparts(
     before: Mapping[ImageKey, Attributes], after: Mapping[ImageKey, Attributes], *, of: Iterable[ImageKey]
 ) -> dict[ImageKey, ImageKey]:
     """
-    Give each image *of* these the other of its set and normalised name, where exactly two are, or were until now, open.
+    Return each image *of* these the other of its set and normalised name, where exactly two are, or were until now, open.
 
     This is how UCloud ships updates: a new id under the old name (hk-02, 2024-01-12: `uimage-vareox` became
     `uimage-rccvz4l9itr`; UCloudDoc-Team/uk8s@87b6f62 administercluster/custom_image.md).
@@ -131,6 +131,6 @@ def counterparts(
 
 
 def _name_key(key: ImageKey, before: Mapping[ImageKey, Attributes], after: Mapping[ImageKey, Attributes]) -> str:
-    """Give the normalised name that an image has, or had; nothing where none was stated."""
+    """Return the normalised name that an image has, or had; nothing where none was stated."""
     name = (after.get(key) or before.get(key) or {}).get("image_name")
     return normalise_name(name) if isinstance(name, str) else ""

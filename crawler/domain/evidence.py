@@ -23,7 +23,7 @@ MISSING = "(not stated)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class KeptAnswer:
     """One raw answer that was kept."""
 
     body: bytes
@@ -32,7 +32,7 @@ class Answer:
     received_at: datetime
 
     def document(self) -> Mapping[str, Any]:
-        """Give what it says; empty when it is no JSON object."""
+        """Return what it says; empty when it is no JSON object."""
         try:
             document = json.loads(self.body)
         except ValueError:
@@ -40,16 +40,16 @@ class Answer:
         return document if isinstance(document, Mapping) else {}
 
     def lists(self, image_set: str, image_id: str, kind: Kind) -> bool:
-        """Tell whether it lists an image."""
+        """Return whether it lists an image."""
         return (image_set, image_id) in _records(self.document(), kind)
 
     def text(self) -> str:
-        """Give it for people: JSON in lines, anything else as it came."""
+        """Return it for people: JSON in lines, anything else as it came."""
         document = self.document()
         return json.dumps(document, ensure_ascii=False, indent=2) if document else self.body.decode("utf-8", "replace")
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `before` and `after`."""
+        """Return the JSON shape of `before` and `after`."""
         return {
             "request_uuid": self.request_uuid or None,
             "received_at": iso_utc(self.received_at),
@@ -81,21 +81,21 @@ class Explanation:
 
     change: ChangeRow
     #: None where an answer was not kept, or none is behind the change.
-    before: Answer | None
-    after: Answer | None
+    before: KeptAnswer | None
+    after: KeptAnswer | None
     #: The runs that saw it last as it was before, that got the answer which shows it, and that wrote it.
     seen_run: RunSummary | None
     observed_run: RunSummary | None
     written_run: RunSummary | None
 
     def records(self) -> list[RecordPair]:
-        """Give every record in which the answers differ, those of the change first."""
+        """Return every record in which the answers differ, those of the change first."""
         about = (self.change.image_id, self.change.counterpart)
         pairs = differing_records(self.before, self.after, kind_of(self.change.target))
         return sorted(pairs, key=lambda pair: about.index(pair.image_id) if pair.image_id in about else len(about))
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `explain`."""
+        """Return the JSON shape of `explain`."""
         return {
             "change": self.change.as_dict(),
             "runs": {
@@ -117,7 +117,7 @@ class DoubtedAnswer(JsonRow):
     #: Why not.
     message: str
     since: datetime
-    answer: Answer
+    answer: KeptAnswer
 
 
 def _run(run: RunSummary | None) -> dict[str, Any] | None:
@@ -132,12 +132,12 @@ def _run(run: RunSummary | None) -> dict[str, Any] | None:
 
 
 def kind_of(target: Target) -> Kind:
-    """Give the kind whose answers a target gives."""
+    """Return the kind whose answers a target gives."""
     return KINDS.get(target.kind, UK8S_IMAGE)
 
 
-def differing_records(before: Answer | None, after: Answer | None, kind: Kind) -> list[RecordPair]:
-    """Give the records in which the answers differ, by set and id; order and key case make no difference."""
+def differing_records(before: KeptAnswer | None, after: KeptAnswer | None, kind: Kind) -> list[RecordPair]:
+    """Return the records in which the answers differ, by set and id; order and key case make no difference."""
     sides = [_records(answer.document(), kind) if answer else {} for answer in (before, after)]
     pairs = []
     for place in sorted(sides[0].keys() | sides[1].keys()):
@@ -148,7 +148,7 @@ def differing_records(before: Answer | None, after: Answer | None, kind: Kind) -
 
 
 def _records(document: Mapping[str, Any], kind: Kind) -> dict[tuple[str, str], Record]:
-    """Give every record of an answer by set and id; a set is whatever holds records with ids."""
+    """Return every record of an answer by set and id; a set is whatever holds records with ids."""
     canonical = {spelling.casefold(): name for name, others in kind.sets.items() for spelling in (name, *others)}
     id_keys = {key.casefold() for key in kind.id_keys}
     found: dict[tuple[str, str], Record] = {}

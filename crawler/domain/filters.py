@@ -33,12 +33,12 @@ class Filters:
 
     @property
     def is_all_images(self) -> bool:
-        """Tell whether no image is left out."""
+        """Return whether no image is left out."""
         return not (self.image_set or self.name or self.image_id)
 
     @property
     def is_all(self) -> bool:
-        """Tell whether nothing is left out."""
+        """Return whether nothing is left out."""
         return not self.given()
 
     def given(self, parts: Iterable[str] = (*TARGET_PARTS, *IMAGE_PARTS)) -> dict[str, tuple[str, ...]]:
@@ -46,7 +46,7 @@ class Filters:
         return {part: globs for part in parts if (globs := getattr(self, part))}
 
     def wants(self, target: Target, project_name: str = "") -> bool:
-        """Tell whether *target* is wanted, whose project may also be meant by its name."""
+        """Return whether *target* is wanted, whose project may also be meant by its name."""
         return all(
             part_fits(part, getattr(target, part), globs)
             or (part == "project" and bool(project_name) and part_fits(part, project_name, globs))
@@ -54,7 +54,7 @@ class Filters:
         )
 
     def wants_image(self, image_set: str | None, image_id: str | None, image_name: str | None) -> bool:
-        """Tell whether an image is wanted; None (a change of a target as such) fits no filter of images."""
+        """Return whether an image is wanted; None (a change of a target as such) fits no filter of images."""
         stated = {"image_set": image_set, "name": image_name, "image_id": image_id}
         return all(
             (word := stated[part]) is not None and part_fits(part, word, globs)
@@ -62,7 +62,7 @@ class Filters:
         )
 
     def wants_name(self, name: str) -> bool:
-        """Tell whether images of this *name* are wanted."""
+        """Return whether images of this *name* are wanted."""
         return not self.name or part_fits("name", name, self.name)
 
 
@@ -75,7 +75,7 @@ _CASE_BLIND = frozenset({"project", "region", "zone"})
 
 def part_fits(part: str, word: str, globs: Collection[str]) -> bool:
     """
-    Tell whether *word*, the *part* of a target (`zone`) or of an image, is one of *globs* or fits one.
+    Return whether *word*, the *part* of a target (`zone`) or of an image, is one of *globs* or fits one.
 
     Names fit as `name_fits` says; of the other parts projects, regions and zones are the same in any case.
     """
@@ -88,7 +88,7 @@ def part_fits(part: str, word: str, globs: Collection[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def name_fits(name: str, wanted: str) -> bool:
-    """Tell whether an image's *name* is the *wanted* one: the same when normalised, or fitting it as a glob."""
+    """Return whether an image's *name* is the *wanted* one: the same when normalised, or fitting it as a glob."""
     key = normalise_name(name)
     if key and key == normalise_name(wanted):
         return True
@@ -111,5 +111,5 @@ def known_name(wanted: str, names: Iterable[str]) -> str:
 
 
 def is_glob(text: str) -> bool:
-    """Tell whether *text* may fit anything but itself."""
+    """Return whether *text* may fit anything but itself."""
     return any(character in text for character in "*?[")

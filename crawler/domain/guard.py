@@ -15,7 +15,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from crawler.domain.models import Change, Differences, Event, ImageKey, Known, OpenHold, Snapshot, Verdict
+from crawler.domain.models import Change, Differences, Event, ImageKey, KnownState, OpenHold, Snapshot, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class GuardPolicy:
 
 def judge(
     differences: Differences,
-    known: Known,
+    known: KnownState,
     snapshot: Snapshot,
     policy: GuardPolicy,
     *,
@@ -90,7 +90,7 @@ def _after_returns(
     holds: Iterable[OpenHold], listed: Set[ImageKey], snapshot: Snapshot
 ) -> tuple[list[OpenHold], list[OpenHold]]:
     """
-    Give the holds that the *listed* images prove wrong, and those that last, with the images that still wait.
+    Return the holds that the *listed* images prove wrong, and those that last, with the images that still wait.
 
     One image listed again proves an answer wrong that was doubted as a whole. Where records could not be read, then or
     now, it says nothing about the others.
@@ -107,15 +107,19 @@ def _after_returns(
 
 
 def _is_read_well(hold: OpenHold, snapshot: Snapshot) -> bool:
-    """Tell whether an answer has no more unreadable records than the good answer before the hold."""
+    """Return whether an answer has no more unreadable records than the good answer before the hold."""
     return hold.unreadable is None or snapshot.unreadable <= hold.unreadable
 
 
 def _doubtful(
-    missing: Iterable[ImageKey], waiting: Set[ImageKey], differences: Differences, known: Known, policy: GuardPolicy
+    missing: Iterable[ImageKey],
+    waiting: Set[ImageKey],
+    differences: Differences,
+    known: KnownState,
+    policy: GuardPolicy,
 ) -> frozenset[ImageKey]:
     """
-    Give those *missing* that one answer does not make believable: all, or none.
+    Return those *missing* that one answer does not make believable: all, or none.
 
     Images *waiting* on a hold count for what their set has held, and not for how much of the target is lost.
     """
@@ -133,28 +137,28 @@ def _doubtful(
 
 
 def _is_reissued(key: ImageKey, differences: Differences) -> bool:
-    """Tell whether the answer lists the counterpart of an absent image: an update, not a loss."""
+    """Return whether the answer lists the counterpart of an absent image: an update, not a loss."""
     return differences.counterparts.get(key) in differences.merged
 
 
-def _withdrawals_of_holds(holds: Iterable[OpenHold], differences: Differences, known: Known) -> Iterable[Change]:
-    """Give the withdrawals of confirmed holds, dated to the first answer that lacked the images."""
+def _withdrawals_of_holds(holds: Iterable[OpenHold], differences: Differences, known: KnownState) -> Iterable[Change]:
+    """Return the withdrawals of confirmed holds, dated to the first answer that lacked the images."""
     for hold in holds:
         for key in sorted(hold.keys & set(differences.absent)):
             yield _change("withdrawn", key, differences, known, hold.held_at, hold.not_before)
 
 
-def _withdrawal(key: ImageKey, differences: Differences, known: Known, observed_at: datetime) -> Change:
+def _withdrawal(key: ImageKey, differences: Differences, known: KnownState, observed_at: datetime) -> Change:
     return _change("withdrawn", key, differences, known, observed_at, known.last_good_at)
 
 
-def _arrivals(differences: Differences, known: Known, observed_at: datetime) -> Iterable[Change]:
+def _arrivals(differences: Differences, known: KnownState, observed_at: datetime) -> Iterable[Change]:
     for key in differences.new:
         event: Event = "returned" if key in known.withdrawn_before else "appeared"
         yield _change(event, key, differences, known, observed_at, known.last_good_at)
 
 
-def _modifications(differences: Differences, known: Known, observed_at: datetime) -> Iterable[Change]:
+def _modifications(differences: Differences, known: KnownState, observed_at: datetime) -> Iterable[Change]:
     for key, fields in differences.modified.items():
         yield Change(
             event="modified",
@@ -171,7 +175,7 @@ def _change(
     event: Event,
     key: ImageKey,
     differences: Differences,
-    known: Known,
+    known: KnownState,
     observed_at: datetime,
     not_before: datetime | None,
 ) -> Change:
@@ -187,6 +191,6 @@ def _change(
     )
 
 
-def _name(key: ImageKey, differences: Differences, known: Known) -> str:
+def _name(key: ImageKey, differences: Differences, known: KnownState) -> str:
     attributes = differences.merged.get(key) or known.images.get(key) or {}
     return str(attributes.get("image_name") or "")

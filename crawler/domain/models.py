@@ -67,7 +67,7 @@ class Target(NamedTuple):
         return "/".join((self.account, self.project, self.region, self.zone, self.kind, self.variant))
 
     def as_dict(self) -> dict[str, str]:
-        """Give the JSON shape `{"account", "project", "region", "zone", "kind", "variant"}`."""
+        """Return the JSON shape `{"account", "project", "region", "zone", "kind", "variant"}`."""
         return self._asdict()
 
 
@@ -117,11 +117,11 @@ class Catalog:
             yield from ((project, place) for project in self.projects for place in self.places)
 
     def digest(self) -> str:
-        """Give a stable hash, to tell whether a catalog differs from the last."""
+        """Return a stable hash, to tell whether a catalog differs from the last."""
         return digest_of(self.as_lists())
 
     def as_lists(self) -> tuple[list[list[Any]], list[list[Any]]]:
-        """Give the projects and the places as they are stored: rows of what each is made of."""
+        """Return the projects and the places as they are stored: rows of what each is made of."""
         projects: list[list[Any]] = [
             [project.project_id, project.name, *([True] if project.is_default else [])] for project in self.projects
         ]
@@ -217,7 +217,7 @@ class OpenHold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownState:
     """What the history holds for one target before an observation."""
 
     #: Open images with their last known attributes, those on hold included.
@@ -317,12 +317,12 @@ def canonical_json(value: Any) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """Give the SHA-256 hex digest of *value*'s canonical JSON."""
+    """Return the SHA-256 hex digest of *value*'s canonical JSON."""
     return digest_and_json(value)[0]
 
 
 def digest_and_json(value: Any) -> tuple[str, bytes]:
-    """Give the same digest, and that JSON."""
+    """Return the same digest, and that JSON."""
     encoded = _canonical(value)
     return hashlib.sha256(encoded).hexdigest(), encoded
 
@@ -339,7 +339,7 @@ def _in_order(value: Any) -> Any:
 
 
 def fold_keys(value: Any) -> Any:
-    """Give *value* with every key case folded, at any depth: two values that differ in key case alone fold to one."""
+    """Return *value* with every key case folded, at any depth: two values that differ in key case alone fold to one."""
     if isinstance(value, Mapping):
         return {str(key).casefold(): fold_keys(inner) for key, inner in sorted(value.items(), key=str)}
     if isinstance(value, list):
@@ -385,7 +385,7 @@ LONGEST_NAME = 500
 
 def normalise_name(name: str) -> str:
     """
-    Give the form in which two image names are the same name.
+    Return the form in which two image names are the same name.
 
     NFKC, case folded, spaces collapsed, a trailing EOL marker (`「EOL」`, as the vendor adds it to retired systems)
     removed, nothing else: "UBuntu 20.04" and "Ubuntu 20.04" are one name, "CentOS 7.6" and "CentOS 7.6 64位" are two.
@@ -404,7 +404,7 @@ def _normalised(name: str) -> str:
 
 
 def is_storable(text: str) -> bool:
-    """Tell whether a database can hold *text*: no NUL, which PostgreSQL refuses, and no half of a surrogate pair."""
+    """Return whether a database can hold *text*: no NUL, which PostgreSQL refuses, and no half of a surrogate pair."""
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 

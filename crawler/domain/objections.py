@@ -45,7 +45,7 @@ def objection(
     target: Target, kind: Kind, snapshot: Snapshot, last: LastGood, tolerated: Collection[Tolerable] = ()
 ) -> str | None:
     """
-    Give in a sentence why an answer of *target* is not to be believed at all; None: nothing is against it.
+    Return in a sentence why an answer of *target* is not to be believed at all; None: nothing is against it.
 
     *snapshot* is what it says, *last* what is known of the one before, *tolerated* names the checks that do not count.
     """
@@ -54,7 +54,7 @@ def objection(
 
 
 def other_action(stated: str, action: str, aliases: Collection[str] = ()) -> str | None:
-    """Give in a sentence why an answer that calls itself *stated* is none to *action*; None: it is one."""
+    """Return in a sentence why an answer that calls itself *stated* is none to *action*; None: it is one."""
     known = {name.casefold() for name in (action, *aliases)}
     if stated.casefold().removesuffix("response") in known or stated.casefold() in known:
         return None
@@ -93,7 +93,7 @@ def _objections(
 
 
 def _place(name: str, value: str) -> str:
-    """Give a place in the form in which two spellings of it are one; a project may be followed by what is under it."""
+    """Return a place in the form in which two spellings of it are one; a project may be followed by what is under it."""
     folded = value.strip().casefold()
     return folded.partition("/")[0].strip() if name == "ProjectId" else folded
 

@@ -46,7 +46,7 @@ LARGEST_INTEGER = 2**63
 
 def members(body: bytes) -> dict[str, Any] | None:
     """
-    Give the members of the JSON object *body*, lists and objects `Unread`; None when it is no JSON object.
+    Return the members of the JSON object *body*, lists and objects `Unread`; None when it is no JSON object.
 
     Raises NotUnderstood where it holds more than MAX_VALUES values: decoding them would take the memory of the run.
     """
@@ -197,7 +197,7 @@ class SetReader:
         )
 
     def _number(self, record: Any) -> int | None:
-        """Give the ZoneId that a record without an id states."""
+        """Return the ZoneId that a record without an id states."""
         spec = self._fields.get("zoneid")
         return integer(_find(record, spec.keys)) if spec is not None and isinstance(record, Mapping) else None
 
@@ -368,7 +368,7 @@ def _is_nested(value: Any) -> bool:
 
 
 def _counts_records(folded: str, kind: Kind, canonical: Mapping[str, str]) -> bool:
-    """Tell whether a member, by its folded name, says how many records there are: in all, or in one set."""
+    """Return whether a member, by its folded name, says how many records there are: in all, or in one set."""
     if folded in {name.casefold() for name in kind.counts}:
         return True
     counted = folded.removesuffix("count")
@@ -389,7 +389,7 @@ def _excess(counts: Sequence[tuple[str, int]], records: int) -> tuple[int | None
 
 
 def _holds_objects(value: Any) -> bool:
-    """Tell whether a decoded member holds a non-empty list of objects at any depth."""
+    """Return whether a decoded member holds a non-empty list of objects at any depth."""
     lists = (inner for inner in _nested(value) if isinstance(inner, list))
     return any(isinstance(element, Mapping) and element for elements in lists for element in map(_undone, elements))
 
@@ -410,7 +410,7 @@ def _nested(value: Any) -> Iterator[Any]:
 
 
 def _undone(value: Any) -> Any:
-    """Give what a text means that is a list or an object as JSON, and anything else as it is."""
+    """Return what a text means that is a list or an object as JSON, and anything else as it is."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
@@ -422,7 +422,7 @@ def _undone(value: Any) -> Any:
 
 
 def _few(notices: Collection[str]) -> tuple[str, ...]:
-    """Give the *notices*, and of a great many the same few whatever their order."""
+    """Return the *notices*, and of a great many the same few whatever their order."""
     if len(notices) <= MAX_NOTICES:
         return tuple(notices)
     return (*sorted(notices)[: MAX_NOTICES - 1], f"and {len(notices) - MAX_NOTICES + 1} more kinds of notices")
@@ -434,7 +434,7 @@ def _refuse_too_many(records: int) -> None:
 
 
 def _as_records(value: Any) -> list[Any]:
-    """Give the records of a set: one for a single record or id; null and `{}` are none."""
+    """Return the records of a set: one for a single record or id; null and `{}` are none."""
     if value == "":
         return []
     return [record for record in (value if isinstance(value, list) else [value]) if record is not None and record != {}]
@@ -447,7 +447,7 @@ def _looks_like_records(value: Any, kind: Kind) -> bool:
 
 
 def _find(record: Mapping[str, Any], spellings: tuple[str, ...]) -> Any:
-    """Give the value of the first spelling that states one, as documented or in another case."""
+    """Return the value of the first spelling that states one, as documented or in another case."""
     for spelling in spellings:
         if (value := record.get(spelling)) is not None:
             return value
@@ -521,7 +521,7 @@ _READERS: dict[FieldType, Callable[[Any], Any]] = {
 
 
 def _joined(images: Mapping[ImageKey, Attributes], records: Iterable[Record]) -> dict[ImageKey, Attributes]:
-    """Give *images* with those of *records*; an id that comes more than once is one image."""
+    """Return *images* with those of *records*; an id that comes more than once is one image."""
     joined = dict(images)
     duplicates: dict[ImageKey, list[Attributes]] = {}
     for key, attributes, _ in records:
@@ -562,7 +562,7 @@ def _rank(value: Any) -> str:
 
 def clean_text(text: str) -> str:
     """
-    Give *text* with the characters that not every database can store (NUL, lone surrogates) replaced by U+FFFD.
+    Return *text* with the characters that not every database can store (NUL, lone surrogates) replaced by U+FFFD.
 
     Raises NotUnderstood where it is longer than LONGEST_TEXT.
     """
@@ -575,7 +575,7 @@ def clean_text(text: str) -> str:
 
 def clean(value: Any, depth: int = 0) -> Any:
     """
-    Give a JSON value in canonical order (lists as sorted sets), storable everywhere.
+    Return a JSON value in canonical order (lists as sorted sets), storable everywhere.
 
     NaN becomes None, an integer of more than 64 bits becomes text. Raises NotUnderstood below MAX_DEPTH.
     """
@@ -596,6 +596,6 @@ def clean(value: Any, depth: int = 0) -> Any:
 
 
 def _shown(name: str) -> str:
-    """Give a name that the cloud made up as a notice shows it."""
+    """Return a name that the cloud made up as a notice shows it."""
     text = clean_text(name)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"

@@ -158,7 +158,7 @@ class ImageRow(NamedTuple):
 
     @property
     def image_name(self) -> str:
-        """Give the image's name, empty when the cloud never stated one."""
+        """Return the image's name, empty when the cloud never stated one."""
         return str(self.attributes.get("image_name") or "")
 
     def as_dict(self) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class ChangeRow(NamedTuple):
 
     @property
     def is_reissue(self) -> bool:
-        """Tell whether an image was withdrawn for another of its name."""
+        """Return whether an image was withdrawn for another of its name."""
         return self.event == "withdrawn" and self.counterpart is not None
 
     def as_dict(self) -> dict[str, Any]:
@@ -217,12 +217,12 @@ class StatusRow(JsonRow):
 
     @property
     def is_absent(self) -> bool:
-        """Tell whether the target is asked no more."""
+        """Return whether the target is asked no more."""
         return self.outcome in ABSENT
 
     @property
     def is_live(self) -> bool:
-        """Tell whether the target is asked, and was ever open to the key that asks."""
+        """Return whether the target is asked, and was ever open to the key that asks."""
         return not self.is_absent and not (self.outcome == "denied" and self.last_ok_at is None)
 
 
@@ -382,7 +382,7 @@ class Stay:
 
     @property
     def image_name(self) -> str:
-        """Give the image's name, empty when the cloud never stated one."""
+        """Return the image's name, empty when the cloud never stated one."""
         return str(self.attributes.get("image_name") or "")
 
 

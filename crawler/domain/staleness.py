@@ -16,7 +16,7 @@ STALE_AFTER = timedelta(hours=26)
 
 
 def is_stale(observed_at: datetime, now: datetime, stale_after: timedelta) -> bool:
-    """Tell whether what was observed at *observed_at* is too old at *now*."""
+    """Return whether what was observed at *observed_at* is too old at *now*."""
     return now - observed_at > stale_after
 
 

@@ -98,14 +98,14 @@ def show_when(when: When) -> str:
 
 
 def is_due(when: When, zone: ZoneInfo, *, last: datetime | None, now: datetime) -> bool:
-    """Tell whether a whole digest is due at *now*; *last* is when one was found due before (None: never)."""
+    """Return whether a whole digest is due at *now*; *last* is when one was found due before (None: never)."""
     if when.at is None or last is None:
         return True
     return latest_slot(when, zone, now) > last
 
 
 def latest_slot(when: When, zone: ZoneInfo, now: datetime) -> datetime:
-    """Give the last instant at or before *now* at which *when* falls; *now* itself for every run."""
+    """Return the last instant at or before *now* at which *when* falls; *now* itself for every run."""
     if when.at is None:
         return now.astimezone(UTC)
     day = now.astimezone(zone).date()
@@ -132,7 +132,7 @@ def parse_pin(text: str) -> Pin:
 
 
 def pin_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Give the lines of a file of pins that hold one, with their numbers; `#` begins a comment."""
+    """Return the lines of a file of pins that hold one, with their numbers; `#` begins a comment."""
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.partition("#")[0].strip()
         if stripped:

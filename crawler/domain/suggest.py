@@ -7,7 +7,7 @@ from difflib import SequenceMatcher, get_close_matches
 
 
 def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """Give up to *limit* of *known* that look like *word*, best first; case does not count."""
+    """Return up to *limit* of *known* that look like *word*, best first; case does not count."""
     folded: dict[str, list[str]] = {}
     for candidate in sorted(known):
         folded.setdefault(candidate.casefold(), []).append(candidate)
@@ -19,6 +19,6 @@ def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Give `; did you mean X?`, or nothing when nothing is near."""
+    """Return `; did you mean X?`, or nothing when nothing is near."""
     found = nearest(word, known, limit=1)
     return f"; did you mean {found[0]}?" if found else ""

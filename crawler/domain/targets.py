@@ -34,7 +34,7 @@ class Selection:
     variants: tuple[str, ...] = (DEFAULT_VARIANT,)
 
     def wants(self, target: Target, project_name: str = "") -> bool:
-        """Tell whether the selection covers *target*, whose project may also be matched by its name."""
+        """Return whether the selection covers *target*, whose project may also be matched by its name."""
         return (
             self.wants_project(Project(target.project, project_name))
             and self.wants_place(Place(target.region, target.zone))
@@ -43,20 +43,20 @@ class Selection:
         )
 
     def wants_project(self, project: Project) -> bool:
-        """Tell whether the selection covers *project*, by its id or its name; `default` names none that has an id."""
+        """Return whether the selection covers *project*, by its id or its name; `default` names none that has an id."""
         named = tuple(glob for glob in self.projects if glob != DEFAULT_PROJECT)
         return part_fits("project", project.project_id, self.projects) or (
             bool(project.name) and bool(named) and part_fits("project", project.name, named)
         )
 
     def wants_default(self, catalog: Catalog) -> bool:
-        """Tell whether the default project is to be asked without a ProjectId, and not by its id anyway."""
+        """Return whether the default project is to be asked without a ProjectId, and not by its id anyway."""
         return DEFAULT_PROJECT in self.projects and not any(
             project.is_default and self.wants_project(project) for project in catalog.projects
         )
 
     def wants_place(self, place: Place) -> bool:
-        """Tell whether the selection covers *place*."""
+        """Return whether the selection covers *place*."""
         return part_fits("region", place.region, self.regions) and part_fits("zone", place.zone, self.zones)
 
 
@@ -222,13 +222,13 @@ class _Draft:
 
 
 def request_parameters(target: Target, variant: Mapping[str, str]) -> dict[str, str]:
-    """Give the request parameters that ask for *target*, with those of its *variant*; `default` sends no ProjectId."""
+    """Return the request parameters that ask for *target*, with those of its *variant*; `default` sends no ProjectId."""
     project = {} if target.project == DEFAULT_PROJECT else {"ProjectId": target.project}
     return {"Region": target.region, "Zone": target.zone, **project, **variant}
 
 
 def unique_numbers(catalog: Catalog) -> dict[str, int]:
-    """Give the numeric id of each zone whose number the *catalog* gives to no other zone."""
+    """Return the numeric id of each zone whose number the *catalog* gives to no other zone."""
     zones: dict[int, set[str]] = {}
     for place in catalog.places:
         if place.number is not None:
@@ -240,7 +240,7 @@ def configured_projects(
     globs: Iterable[str], last: Catalog | None = None
 ) -> tuple[tuple[Project, ...], tuple[str, ...]]:
     """
-    Give the projects that the configured *globs* name, for where no list tells what there is; and the unknown names.
+    Return the projects that the configured *globs* name, for where no list tells what there is; and the unknown names.
 
     Ids stand for themselves, names for the projects that the *last* good catalog calls so. Without any word that is no
     glob it is `default`.

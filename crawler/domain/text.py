@@ -28,7 +28,7 @@ _OPENING = "（【「『《〈([{“‘"
 
 def plain(text: str, limit: int | None = NAME_LIMIT) -> str:
     """
-    Give *text* as one line of at most *limit* characters.
+    Return *text* as one line of at most *limit* characters.
 
     White space of any kind becomes one space. Controls, bidi overrides, lone surrogates and unassigned characters are
     shown as a replacement character; piled-up combining marks are cut. Joiners stay: emoji need them.
@@ -73,7 +73,7 @@ def cell(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """Give how many columns *text* takes on a screen of equal columns."""
+    """Return how many columns *text* takes on a screen of equal columns."""
     return sum(
         0
         if unicodedata.category(char) in ("Mn", "Me", "Cf")
@@ -86,7 +86,7 @@ def width(text: str) -> int:
 
 def may_break(line: str, at: int) -> bool:
     """
-    Tell whether *line* may go on in another one from its character *at* on.
+    Return whether *line* may go on in another one from its character *at* on.
 
     It may behind blanks, and beside wide characters, which have none between them; never inside a word or an id, before
     what closes, or behind what opens.
@@ -101,7 +101,7 @@ def may_break(line: str, at: int) -> bool:
 
 
 def padded(text: str, columns: int) -> str:
-    """Give *text* filled up with spaces to *columns*."""
+    """Return *text* filled up with spaces to *columns*."""
     return text + " " * max(0, columns - width(text))
 
 

@@ -100,7 +100,7 @@ def _reason(text: str, exc: ValueError) -> str:
 
 
 def zone_name(zone: tzinfo) -> str:
-    """Give the name of *zone* as headers and mails show it: `Asia/Shanghai`, `UTC`."""
+    """Return the name of *zone* as headers and mails show it: `Asia/Shanghai`, `UTC`."""
     return str(getattr(zone, "key", None) or zone)
 
 
@@ -117,5 +117,5 @@ def tell_moment(moment: datetime, zone: tzinfo) -> str:
 
 
 def titled(title: str, zone: tzinfo) -> str:
-    """Give the heading of a column of times, the zone named: `SINCE (Asia/Shanghai)`."""
+    """Return the heading of a column of times, the zone named: `SINCE (Asia/Shanghai)`."""
     return f"{title} ({zone_name(zone)})"

@@ -17,7 +17,7 @@ from crawler.emulator.scenario import (
     ProjectRow,
     Timeline,
     World,
-    Zone,
+    EmulatedZone,
 )
 from crawler.emulator.scenario_loader import load_timeline, parse_timeline
 from crawler.emulator.server import EmulatorOptions, EmulatorServer, LoggedRequest, run_in_thread
@@ -35,7 +35,7 @@ __all__ = [
     "ProjectRow",
     "Timeline",
     "World",
-    "Zone",
+    "EmulatedZone",
     "demo",
     "demo_path",
     "image_history",

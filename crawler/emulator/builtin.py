@@ -16,27 +16,27 @@ _DATA = Path(__file__).parent / "data"
 
 
 def demo_path() -> Path:
-    """Give the file of the demo timeline."""
+    """Return the file of the demo timeline."""
     return _DATA / "demo.json"
 
 
 def published_images() -> dict[str, Any]:
-    """Give the raw snapshots of the vendor's table of UK8S images; `fields` names the columns of their `rows`."""
+    """Return the raw snapshots of the vendor's table of UK8S images; `fields` names the columns of their `rows`."""
     return _document("published_images.json")
 
 
 def published_regions() -> dict[str, Any]:
-    """Give the raw snapshots of the vendor's regions and zones; `blank` names lists published empty by accident."""
+    """Return the raw snapshots of the vendor's regions and zones; `blank` names lists published empty by accident."""
     return _document("published_regions.json")
 
 
 def demo() -> Timeline:
-    """Give the demo: 24 zones, 71 images, five steps."""
+    """Return the demo: 24 zones, 71 images, five steps."""
     return load_timeline(demo_path())
 
 
 def image_history() -> Timeline:
-    """Give the published images, one step per published snapshot."""
+    """Return the published images, one step per published snapshot."""
     history = published_images()
     snapshots = [
         (snapshot["date"], [dict(zip(history["fields"], row, strict=True)) for row in snapshot["rows"]])
@@ -63,7 +63,7 @@ def image_history() -> Timeline:
 
 
 def region_history() -> Timeline:
-    """Give the published regions and zones, a step per published change; a blank list is an empty answer."""
+    """Return the published regions and zones, a step per published change; a blank list is an empty answer."""
     history = published_regions()
     steps = []
     for snapshot in history["snapshots"]:

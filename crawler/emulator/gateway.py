@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from crawler.emulator.responses import Refusal
+from crawler.emulator.responses import RefusedRequest
 from crawler.emulator.scenario import EmulatedAccount
 from crawler.emulator.signature import flatten, is_signed_by
 
@@ -26,7 +26,7 @@ class SlidingWindow:
         self._accepted: deque[float] = deque()
 
     def admits(self, now: float) -> bool:
-        """Tell whether a request arriving *now* is accepted, and count it if so."""
+        """Return whether a request arriving *now* is accepted, and count it if so."""
         while self._accepted and now - self._accepted[0] >= self._span:
             self._accepted.popleft()
         if len(self._accepted) >= self._limit:
@@ -36,7 +36,7 @@ class SlidingWindow:
 
 
 def decode(query: str, body: bytes, content_type: str) -> dict[str, Any]:
-    """Give the parameters of a request: a JSON object, a form, or the query of a GET; {} when nothing can be read."""
+    """Return the parameters of a request: a JSON object, a form, or the query of a GET; {} when nothing can be read."""
     if body:
         if "json" in content_type:
             try:
@@ -57,29 +57,29 @@ class Gateway:
         self._windows = {key: SlidingWindow(rate, period_seconds) for key in self._by_key} if rate else {}
 
     def account_of(self, params: Mapping[str, Any]) -> EmulatedAccount | None:
-        """Give the account whose public key the request carries."""
+        """Return the account whose public key the request carries."""
         return self._by_key.get(str(params.get("PublicKey", "")))
 
     def admit(
         self, params: Mapping[str, Any], *, channel_key: str | None, authorization: str | None, now: float
     ) -> tuple[EmulatedAccount, dict[str, str]]:
-        """Give the account and the flat parameters of a request; raise Refusal."""
+        """Return the account and the flat parameters of a request; raise Refusal."""
         if not params.get("Action"):
-            raise Refusal(160)
+            raise RefusedRequest(160)
         if authorization:
             # OAuth is not emulated: a token alone is unknown, a token beside a signature is wrong.
-            raise Refusal(171 if "Signature" in params else 174)
+            raise RefusedRequest(171 if "Signature" in params else 174)
         if not params.get("Signature"):
-            raise Refusal(170)
+            raise RefusedRequest(170)
         account = self.account_of(params)
         if account is None:
             # A channel's domain is shared: the key is looked up in the channel that the header names.
-            raise Refusal(172 if channel_key is None else 174)
+            raise RefusedRequest(172 if channel_key is None else 174)
         if channel_key != account.channel_key:
-            raise Refusal(174)
+            raise RefusedRequest(174)
         if not is_signed_by(params, account.private_key):
-            raise Refusal(171)
+            raise RefusedRequest(171)
         window = self._windows.get(account.public_key)
         if window is not None and not window.admits(now):
-            raise Refusal(153)
+            raise RefusedRequest(153)
         return account, flatten(params)

@@ -9,7 +9,7 @@ _DOUBLE_I = {"CustomImageSet": "CustomIImageSet", "CustomPHostImageSet": "PHostC
 
 
 def disguise(document: Mapping[str, Any], quirks: frozenset[str], *, turn: int = 0) -> dict[str, Any]:
-    """Give *document* with the *quirks* applied; *turn* decides the order of shuffled records."""
+    """Return *document* with the *quirks* applied; *turn* decides the order of shuffled records."""
     result = {name: _set(name, value, quirks, turn) for name, value in document.items()}
     if "omit-empty-sets" in quirks:
         result = {name: value for name, value in result.items() if not (_is_set(name) and value in ([], None))}

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from crawler.emulator.quirks import disguise
-from crawler.emulator.scenario import EmulatedAccount, ProjectRow, Sets, World, Zone
+from crawler.emulator.scenario import EmulatedAccount, ProjectRow, Sets, World, EmulatedZone
 
 #: What a refusal says when nothing better is known.
 MESSAGES: dict[int, str] = {
@@ -47,7 +47,7 @@ _FILTERS = ("ProductType", "MachineType", "GPUType", "K8sVersion")
 _CACHED_BODIES = 20_000
 
 
-class Refusal(Exception):
+class RefusedRequest(Exception):
     """A RetCode other than 0."""
 
     def __init__(self, ret_code: int, message: str = "") -> None:
@@ -72,7 +72,7 @@ class Answers:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._zones: dict[str, Zone] = {row.zone: row for row in world.zones}
+        self._zones: dict[str, EmulatedZone] = {row.zone: row for row in world.zones}
         self._regions = {row.region for row in world.zones}
         self._projects: dict[str, ProjectRow] = {row.project_id: row for row in world.projects}
         default = next((row for row in world.projects if row.default), next(iter(world.projects), None))
@@ -82,24 +82,24 @@ class Answers:
         self._turn = 0
 
     def body(self, action: str, account: EmulatedAccount, params: Mapping[str, str]) -> bytes:
-        """Give the RetCode 0 body of an *action*; raise Refusal."""
+        """Return the RetCode 0 body of an *action*; raise Refusal."""
         if action == "DescribeUK8SImage":
             return self._images(account, params)
         if action == "GetRegion":
             return self._finish(action, {"Regions": self._region_rows(account)})
         if action == "GetProjectList":
             if not account.may_list_projects:
-                raise Refusal(299)
+                raise RefusedRequest(299)
             rows = self._project_rows(account)
             return self._finish(action, {"ProjectCount": len(rows), "ProjectSet": rows})
-        raise Refusal(161, f"Action [{action}] not found")
+        raise RefusedRequest(161, f"Action [{action}] not found")
 
     def lie(self, sets: Sets) -> bytes:
-        """Give a body with these *sets*, whatever the world holds."""
+        """Return a body with these *sets*, whatever the world holds."""
         return self._finish("DescribeUK8SImage", dict(sets))
 
     def project_of(self, params: Mapping[str, str]) -> str:
-        """Give the project a request is about: the one it names, or the default one."""
+        """Return the project a request is about: the one it names, or the default one."""
         return params.get("ProjectId") or self._default_project
 
     def _region_rows(self, account: EmulatedAccount) -> list[dict[str, Any]]:
@@ -151,26 +151,26 @@ class Answers:
     def _checked_project(self, account: EmulatedAccount, params: Mapping[str, str]) -> str:
         given = params.get("ProjectId", "")
         if not given and account.sub_account:
-            raise Refusal(299, "IAM permission error: a sub-account must send ProjectId")
+            raise RefusedRequest(299, "IAM permission error: a sub-account must send ProjectId")
         project = given or self._default_project
         if given and (project not in self._projects or not _open_to(project, account.projects)):
-            raise Refusal(292, f"Project [{given}] not exists")
+            raise RefusedRequest(292, f"Project [{given}] not exists")
         return project
 
     def _checked_zones(self, account: EmulatedAccount, params: Mapping[str, str]) -> tuple[str, ...]:
         region, zone = params.get("Region", ""), params.get("Zone", "")
         if not region:
-            raise Refusal(220, "Missing params [Region]")
+            raise RefusedRequest(220, "Missing params [Region]")
         if region not in self._regions:
-            raise Refusal(230, "Params [Region] not available")
+            raise RefusedRequest(230, "Params [Region] not available")
         if not zone:
             rows = (row for row in self.world.zones if row.region == region)
             return tuple(row.zone for row in rows if _open_to(row.zone, account.zones))
         row = self._zones.get(zone)
         if row is None or row.region != region:
-            raise Refusal(230, "Params [Zone] not available")
+            raise RefusedRequest(230, "Params [Zone] not available")
         if not _open_to(zone, account.zones):
-            raise Refusal(293)
+            raise RefusedRequest(293)
         return (zone,)
 
     def _checked_filters(self, params: Mapping[str, str]) -> tuple[str, ...]:
@@ -178,11 +178,11 @@ class Answers:
             return ("", "", "", "")
         product = params.get("ProductType", "")
         if product not in ("", "uhost", "uphost"):
-            raise Refusal(230, "Params [ProductType] not available")
+            raise RefusedRequest(230, "Params [ProductType] not available")
         machine = params.get("MachineType") or "O"
         gpu = params.get("GPUType", "")
         if machine == "G" and not gpu:
-            raise Refusal(220, "Missing params [GPUType]")
+            raise RefusedRequest(220, "Missing params [GPUType]")
         # The page's table writes K8sVersion, its example K8SVersion.
         return (product, machine, gpu, params.get("K8sVersion") or params.get("K8SVersion", ""))
 

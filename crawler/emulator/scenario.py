@@ -96,7 +96,7 @@ EXAMPLE_PRIVATE_KEY = "46f09bb9fab4f12dfc160dae12273d5332b5debe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Zone:
+class EmulatedZone:
     """One row of GetRegion."""
 
     region: str
@@ -161,7 +161,7 @@ class Fault:
     latency_ms: float = 0.0
 
     def hits(self, *, account: str, action: str, project: str, region: str, zone: str) -> bool:
-        """Tell whether the fault's globs fit a request, whatever its attempt number."""
+        """Return whether the fault's globs fit a request, whatever its attempt number."""
         return (
             fnmatchcase(zone, self.zone)
             and fnmatchcase(region, self.region)
@@ -177,7 +177,7 @@ class World:
 
     title: str = ""
     schema: Schema = "2026"
-    zones: tuple[Zone, ...] = ()
+    zones: tuple[EmulatedZone, ...] = ()
     projects: tuple[ProjectRow, ...] = (EXAMPLE_PROJECT,)
     #: Keys are ZONE or PROJECT/ZONE.
     images: Mapping[str, Sets] = field(default_factory=dict)
@@ -194,7 +194,7 @@ class Timeline:
     about: str = ""
 
     def world(self, step: int) -> World:
-        """Give the world of *step*, counted from 1; raise ValueError when there is no such step."""
+        """Return the world of *step*, counted from 1; raise ValueError when there is no such step."""
         if not 1 <= step <= len(self.worlds):
             raise ValueError(f"step {step} does not exist: the timeline has steps 1 to {len(self.worlds)}")
         return self.worlds[step - 1]

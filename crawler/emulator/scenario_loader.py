@@ -22,7 +22,7 @@ from crawler.emulator.scenario import (
     Sets,
     Timeline,
     World,
-    Zone,
+    EmulatedZone,
 )
 from crawler.errors import ConfigurationError
 
@@ -41,7 +41,7 @@ _ACCOUNT_KEYS = (
     "channel_key",
 )
 
-_Row = TypeVar("_Row", Zone, ProjectRow, EmulatedAccount)
+_Row = TypeVar("_Row", EmulatedZone, ProjectRow, EmulatedAccount)
 
 
 def load_timeline(path: Path) -> Timeline:
@@ -101,7 +101,7 @@ class _Reader:
         return Timeline(worlds=tuple(worlds), accounts=accounts, about=about)
 
     def world(self, before: World, part: Mapping[str, Any], where: str) -> World:
-        """Give the world after what *part* (the top level, or one step) changes of the one *before*."""
+        """Return the world after what *part* (the top level, or one step) changes of the one *before*."""
         world = before
         if "schema" in part:
             known = next((name for name in SCHEMAS if name == str(part["schema"])), None)
@@ -137,10 +137,10 @@ class _Reader:
             seen.add(name)
         return rows
 
-    def zone(self, raw: Any, where: str) -> Zone:
+    def zone(self, raw: Any, where: str) -> EmulatedZone:
         """Read one row of `zones`."""
         part, at = self.problems.mapping(raw, where, _ZONE_KEYS), f"{where}."
-        return Zone(
+        return EmulatedZone(
             region=self.problems.text(part, "region", at),
             zone=self.problems.text(part, "zone", at),
             zone_id=self.problems.integer(part, "zone_id", at),
@@ -229,7 +229,7 @@ def _image_id(record: Any) -> str:
     return str(record.get("ImageId", "")) if isinstance(record, Mapping) else str(record)
 
 
-def _quoted(row: Zone | ProjectRow | EmulatedAccount, name: str) -> str:
+def _quoted(row: EmulatedZone | ProjectRow | EmulatedAccount, name: str) -> str:
     # A public key stays out of messages.
     return f'account "{row.name}" has a public key that' if isinstance(row, EmulatedAccount) else f'"{name}"'
 
@@ -316,7 +316,7 @@ class Problems:
         self.found.append(sentence)
 
     def mapping(self, value: Any, where: str, keys: Iterable[str] | None = None) -> Mapping[str, Any]:
-        """Give *value* as an object whose keys are among *keys*, with the nearest valid key for each that is not."""
+        """Return *value* as an object whose keys are among *keys*, with the nearest valid key for each that is not."""
         if not isinstance(value, Mapping):
             self.add(f"{where}: must be an object, not {_kind(value)}")
             return {}
@@ -330,14 +330,14 @@ class Problems:
         return value
 
     def items(self, value: Any, where: str) -> list[Any]:
-        """Give *value* as a list."""
+        """Return *value* as a list."""
         if not isinstance(value, list):
             self.add(f"{where}: must be a list, not {_kind(value)}")
             return []
         return value
 
     def text(self, part: Mapping[str, Any], key: str, where: str, *, default: str | None = None) -> str:
-        """Give a text; without *default* it is required and not empty."""
+        """Return a text; without *default* it is required and not empty."""
         value: Any = part.get(key, default)
         if value is None:
             self.add(f"{where}{key}: missing")
@@ -350,7 +350,7 @@ class Problems:
         return str(value)
 
     def flag(self, part: Mapping[str, Any], key: str, where: str, *, default: bool = False) -> bool:
-        """Give a true or false."""
+        """Return a true or false."""
         value = part.get(key, default)
         if not isinstance(value, bool):
             self.add(f"{where}{key}: must be true or false, not {_kind(value)}")
@@ -358,7 +358,7 @@ class Problems:
         return value
 
     def integer(self, part: Mapping[str, Any], key: str, where: str) -> int | None:
-        """Give a whole number, or None where there is none."""
+        """Return a whole number, or None where there is none."""
         value = part.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             self.add(f"{where}{key}: must be a whole number, not {_kind(value)}")
@@ -366,7 +366,7 @@ class Problems:
         return value
 
     def globs(self, part: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-        """Give a list of globs, or `*` where there is none."""
+        """Return a list of globs, or `*` where there is none."""
         value = part.get(key, ["*"])
         if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
             self.add(f"{where}{key}: must be a list of texts, not {_kind(value)}")
@@ -374,7 +374,7 @@ class Problems:
         return tuple(value)
 
     def numbers(self, part: Mapping[str, Any], key: str, where: str) -> frozenset[int]:
-        """Give a set of numbers from 1 up, written as a number, a list or a range such as "2-4"; may be empty."""
+        """Return a set of numbers from 1 up, written as a number, a list or a range such as "2-4"; may be empty."""
         value = part.get(key)
         if value is None:
             return frozenset()

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from crawler.emulator.gateway import Gateway, decode
-from crawler.emulator.responses import Answers, Refusal, refusal_body
+from crawler.emulator.responses import Answers, RefusedRequest, refusal_body
 from crawler.emulator.scenario import EmulatedAccount, Fault, Timeline, World
 
 _HTML = (
@@ -177,7 +177,7 @@ class EmulatorServer:
                 authorization=request.headers.get("Authorization"),
                 now=exchange.arrived,
             )
-        except Refusal as refusal:
+        except RefusedRequest as refusal:
             known = self._gateway.account_of(exchange.params)
             exchange.account = "" if known is None else known.name
             await self._delay(self.options.latency_ms)
@@ -192,7 +192,7 @@ class EmulatorServer:
                 return await self._fail(request, exchange, fault, account, answers)
         try:
             body = answers.body(exchange.action, account, flat)
-        except Refusal as refusal:
+        except RefusedRequest as refusal:
             return self._refuse(exchange, refusal)
         return self._respond(exchange, body, ret_code=0)
 
@@ -226,7 +226,7 @@ class EmulatorServer:
                 return fault
         return None
 
-    def _refuse(self, exchange: Exchange, refusal: Refusal) -> web.Response:
+    def _refuse(self, exchange: Exchange, refusal: RefusedRequest) -> web.Response:
         return self._respond(
             exchange, refusal_body(exchange.action, refusal.ret_code, refusal.message), ret_code=refusal.ret_code
         )
@@ -267,7 +267,7 @@ class EmulatorServer:
     ) -> web.StreamResponse:
         try:
             body = answers.body(exchange.action, account, exchange.params)
-        except Refusal as refusal:
+        except RefusedRequest as refusal:
             body = refusal_body(exchange.action, refusal.ret_code, refusal.message)
         response = web.StreamResponse(headers=self._headers(exchange, _JSON_TYPE))
         response.content_length = len(body)
@@ -371,7 +371,7 @@ class Exchange:
     is_logged: bool = False
 
     def logged(self, ret_code: int | None, status: int) -> LoggedRequest:
-        """Give the line of the log, without keys and signatures."""
+        """Return the line of the log, without keys and signatures."""
         params = {name: str(value) for name, value in self.params.items() if name not in _SECRETS}
         return LoggedRequest(
             at=self.arrived,

@@ -17,7 +17,7 @@ from typing import Any
 
 
 def is_signed_by(params: Mapping[str, Any], private_key: str) -> bool:
-    """Tell whether the `Signature` among *params* was made with *private_key*."""
+    """Return whether the `Signature` among *params* was made with *private_key*."""
     given = str(params.get("Signature", ""))
     unsigned = {name: value for name, value in params.items() if name != "Signature" and value is not None}
     candidates = [_digest(flatten(unsigned), private_key)]
@@ -27,7 +27,7 @@ def is_signed_by(params: Mapping[str, Any], private_key: str) -> bool:
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, str]:
-    """Give the parameters under their flat names (`Name.0`, `Name.0.Field`, `Name.Field`), as texts, nulls left out."""
+    """Return the parameters under their flat names (`Name.0`, `Name.0.Field`, `Name.Field`), as texts, nulls left out."""
     return dict(_flat_pairs("", params))
 
 

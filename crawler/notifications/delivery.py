@@ -22,9 +22,9 @@ from crawler.db.outbox import Waiting
 from crawler.db.thread import DatabaseThread
 from crawler.domain.rows import Deliveries
 from crawler.errors import DatabaseUnavailable
-from crawler.notifications.channels.base import Channel, Refusal, Session, TransportError
+from crawler.notifications.channels.base import Channel, DeliveryRefusal, Session, TransportError
 from crawler.notifications.channels.registry import channels_of
-from crawler.notifications.delivery_store import Bounds, Desk, Job
+from crawler.notifications.delivery_store import Bounds, DeliveryStore, Job
 from crawler.notifications.due import digest_since, look_for_news
 from crawler.notifications.models import Digest
 
@@ -65,7 +65,7 @@ async def send_reports(
     )
     with DatabaseThread() as in_thread:
         sending = Sending(
-            Desk(engine, fence, timing.clock, bounds),
+            DeliveryStore(engine, fence, timing.clock, bounds),
             channels_of(settings, timing.clock),
             in_thread,
             monotonic=timing.monotonic,
@@ -112,7 +112,7 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
 def preview(
     settings: Settings, conn: Connection, now: datetime, *, since: datetime | None = None
 ) -> list[tuple[ReportSettings, Digest]]:
-    """Give what each report would be told now, or of everything *since* a moment; those with nothing are left out."""
+    """Return what each report would be told now, or of everything *since* a moment; those with nothing are left out."""
     found = []
     for report in settings.reports:
         subscription = report.subscription
@@ -176,7 +176,7 @@ class Reported:
 
     @property
     def deliveries(self) -> Deliveries:
-        """Give how the pass went by the way the reports go."""
+        """Return how the pass went by the way the reports go."""
         return Deliveries(
             dead=self.dead,
             alive=frozenset(self.alive - self.dead.keys()),
@@ -186,7 +186,7 @@ class Reported:
         )
 
     def as_dict(self) -> dict[str, int]:
-        """Give the `reports` of a run's summary."""
+        """Return the `reports` of a run's summary."""
         return {"queued": self.queued, "sent": self.sent, "failed": self.failed}
 
 
@@ -195,7 +195,7 @@ class Sending:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: DeliveryStore,
         channels: Mapping[str, Channel],
         in_thread: DatabaseThread,
         *,
@@ -302,10 +302,10 @@ class Sending:
 
     async def _hand_over(
         self, stack: AsyncExitStack, channel: Channel, content: bytes, addresses: Sequence[str]
-    ) -> Mapping[str, Refusal]:
+    ) -> Mapping[str, DeliveryRefusal]:
         """Send within what is left of the time; the connection stays open until *stack* is left."""
 
-        async def send() -> Mapping[str, Refusal]:
+        async def send() -> Mapping[str, DeliveryRefusal]:
             session: Session = await stack.enter_async_context(channel.session())
             return await session.send(content, addresses)
 
@@ -331,9 +331,9 @@ class Sending:
         return sentence
 
 
-def _told(refusals: Mapping[str, Refusal]) -> str:
+def _told(refusals: Mapping[str, DeliveryRefusal]) -> str:
     """Say who did not get a digest and why, each reason once."""
-    by_reason: dict[Refusal, list[str]] = {}
+    by_reason: dict[DeliveryRefusal, list[str]] = {}
     for address, refusal in refusals.items():
         by_reason.setdefault(refusal, []).append(address)
     return "; ".join(

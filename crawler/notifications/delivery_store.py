@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine
 from crawler.config.models import ReportSettings
 from crawler.db import outbox
 from crawler.db.engine import Fence, begin, is_sqlite, read
-from crawler.db.outbox import Setback, Subscribed, Waiting
-from crawler.notifications.channels.base import Channel, Refusal
-from crawler.notifications.due import NO_NEWS, News, look_for_news
+from crawler.db.outbox import DeliveryFailure, Subscribed, Waiting
+from crawler.notifications.channels.base import Channel, DeliveryRefusal
+from crawler.notifications.due import NO_NEWS, DueNews, look_for_news
 from crawler.notifications.models import Digest
 
 #: After the first failure the next run tries again; then the pause doubles from here …
@@ -66,13 +66,13 @@ class Composed:
 
 
 def next_try(attempts: int, now: datetime) -> datetime:
-    """Give when to try again after *attempts* failures: with the next run, then after pauses that double."""
+    """Return when to try again after *attempts* failures: with the next run, then after pauses that double."""
     if attempts < 2:
         return now
     return now + min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(attempts - 2, 16)))
 
 
-class Desk:
+class DeliveryStore:
     """Looks, composes and keeps, within the *bounds* of one pass."""
 
     def __init__(self, engine: Engine, fence: Fence, clock: Callable[[], datetime], bounds: Bounds) -> None:
@@ -129,19 +129,19 @@ class Desk:
         return job
 
     def is_ready(self, row: Waiting, now: datetime) -> bool:
-        """Tell whether a recipient is to be tried now."""
+        """Return whether a recipient is to be tried now."""
         return self._bounds.is_hurried or row.next_at <= now
 
     def _is_meant(self, row: Waiting) -> bool:
         return self._bounds.only is None or row.digest_id in self._bounds.only
 
     def _is_taken(self, state: Subscribed, now: datetime) -> bool:
-        """Tell whether another process is sending: one that holds none of our locks, and has not surely ended."""
+        """Return whether another process is sending: one that holds none of our locks, and has not surely ended."""
         if not state.sender or state.sender_until is None or is_sqlite(self._engine):
             return False
         return state.sender_until > now and not state.sender & self._bounds.account_ids
 
-    def _news(self, conn: Connection, report: ReportSettings, state: Subscribed, now: datetime) -> News:
+    def _news(self, conn: Connection, report: ReportSettings, state: Subscribed, now: datetime) -> DueNews:
         if self._bounds.only is not None:
             return NO_NEWS
         return look_for_news(
@@ -192,15 +192,15 @@ class Desk:
     # --- how it went -------------------------------------------------------------------------------------------------
 
     def content_of(self, digest_id: int) -> bytes | None:
-        """Give a digest as it was composed."""
+        """Return a digest as it was composed."""
         with read(self._engine) as conn:
             return outbox.content_of(conn, digest_id)
 
-    def record(self, digest_id: int, rows: Sequence[Waiting], refusals: Mapping[str, Refusal]) -> bool:
+    def record(self, digest_id: int, rows: Sequence[Waiting], refusals: Mapping[str, DeliveryRefusal]) -> bool:
         """Note for each of *rows* how sending a digest to it went; tell whether everybody has it now."""
         now = self._clock()
         setbacks = {
-            row.address: Setback(
+            row.address: DeliveryFailure(
                 attempts=row.attempts + 1,
                 next_at=next_try(row.attempts + 1, now),
                 refused=refusals[row.address].scope if refusals[row.address].permanent else None,
@@ -220,7 +220,7 @@ class Desk:
             outbox.release(conn, job.state.subscription_id)
 
     def overdue(self, reports: Sequence[ReportSettings]) -> list[str]:
-        """Give the names of the reports that somebody has been waiting for too long, in spite of tries."""
+        """Return the names of the reports that somebody has been waiting for too long, in spite of tries."""
         now = self._clock()
         with read(self._engine) as conn:
             since = outbox.longest_waits(conn, [report.name for report in reports])

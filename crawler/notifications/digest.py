@@ -12,42 +12,42 @@ from dataclasses import replace
 from crawler.domain.subscriptions import Subscription
 from crawler.notifications.gap_lines import look
 from crawler.notifications.grouping import fold
-from crawler.notifications.models import Coverage, Digest, DigestFacts, Introduction, Told
+from crawler.notifications.models import ZonesObserved, Digest, DigestFacts, Introduction, NotifiedState
 from crawler.notifications.pins import PinNews, look_at_pins
-from crawler.notifications.scope import Territory, wants_change
+from crawler.notifications.scope import WatchedZones, wants_change
 
 
 def build_digest(
-    subscription: Subscription, facts: DigestFacts, told: Told, *, urgent_only: bool = False
+    subscription: Subscription, facts: DigestFacts, told: NotifiedState, *, urgent_only: bool = False
 ) -> Digest | None:
     """
-    Give what *subscription* is to be told of *facts*, and None when that is nothing.
+    Return what *subscription* is to be told of *facts*, and None when that is nothing.
 
     With *urgent_only* it is what does not wait for the digest: conditions of pins not *told* before.
     """
-    territory = Territory(subscription.watch, facts)
-    pins = look_at_pins(subscription, facts, told, territory)
+    watched_zones = WatchedZones(subscription.watch, facts)
+    pins = look_at_pins(subscription, facts, told, watched_zones)
     if urgent_only:
         if not pins.lines or "pins" not in subscription.urgent:
             return None
-        return _urgent(subscription, facts, told, territory, pins)
+        return _urgent(subscription, facts, told, watched_zones, pins)
     wanted = [row for row in facts.changes if row.id not in told.early and wants_change(subscription.watch, row, facts)]
     by_pins = {change_id for line in pins.lines for change_id in line.change_ids}
-    lines = fold((row for row in wanted if row.id not in by_pins), territory, facts.runs)
-    sight = look(subscription, facts, told, territory)
+    lines = fold((row for row in wanted if row.id not in by_pins), watched_zones, facts.runs)
+    sight = look(subscription, facts, told, watched_zones)
     is_news = bool(pins.lines or lines or sight.is_news)
     if not (is_news or subscription.empty or not told.introduced):
         return None
     ids = {row.id for row in wanted} | by_pins
     return replace(
-        _frame(subscription, facts, territory, pins, sight.coverage),
+        _frame(subscription, facts, watched_zones, pins, sight.coverage),
         lines=lines,
         gaps=sight.gaps,
         recovered=sight.recovered,
         held=sight.held,
-        introduction=None if told.introduced else _introduction(subscription, territory),
+        introduction=None if told.introduced else _introduction(subscription, watched_zones),
         changes=tuple(row for row in facts.changes if row.id in ids and row.id not in told.early),
-        told=Told(
+        told=NotifiedState(
             introduced=True,
             pins=pins.told,
             unobserved=sight.told,
@@ -56,11 +56,13 @@ def build_digest(
     )
 
 
-def _urgent(subscription: Subscription, facts: DigestFacts, told: Told, territory: Territory, pins: PinNews) -> Digest:
+def _urgent(
+    subscription: Subscription, facts: DigestFacts, told: NotifiedState, watched_zones: WatchedZones, pins: PinNews
+) -> Digest:
     early = {change_id for line in pins.lines for change_id in line.change_ids}
-    coverage = look(subscription, facts, told, territory).coverage
+    coverage = look(subscription, facts, told, watched_zones).coverage
     return replace(
-        _frame(subscription, facts, territory, pins, coverage),
+        _frame(subscription, facts, watched_zones, pins, coverage),
         kind="urgent",
         changes=tuple(row for row in facts.changes if row.id in early),
         told=replace(told, pins=pins.told, early=told.early | early),
@@ -68,11 +70,11 @@ def _urgent(subscription: Subscription, facts: DigestFacts, told: Told, territor
 
 
 def _frame(
-    subscription: Subscription, facts: DigestFacts, territory: Territory, pins: PinNews, coverage: Coverage
+    subscription: Subscription, facts: DigestFacts, watched_zones: WatchedZones, pins: PinNews, coverage: ZonesObserved
 ) -> Digest:
-    """Give a digest with nothing in it but what every one has."""
+    """Return a digest with nothing in it but what every one has."""
     first, last = facts.runs[0], facts.runs[-1]
-    accounts = {zone.account for zone in territory.zones} | {line.account for line in pins.lines if line.account}
+    accounts = {zone.account for zone in watched_zones.zones} | {line.account for line in pins.lines if line.account}
     return Digest(
         kind="digest",
         subscription=subscription,
@@ -89,17 +91,17 @@ def _frame(
         coverage=coverage,
         introduction=None,
         changes=(),
-        told=Told(),
+        told=NotifiedState(),
     )
 
 
-def _introduction(subscription: Subscription, territory: Territory) -> Introduction:
+def _introduction(subscription: Subscription, watched_zones: WatchedZones) -> Introduction:
     watch = subscription.watch
     is_whole = not watch.name and watch.gpu is None
     return Introduction(
-        accounts=tuple(sorted({zone.account for zone in territory.zones})),
-        zone_count=len(territory.zones),
-        image_count=sum(map(territory.image_count, territory.zones)) if is_whole else None,
+        accounts=tuple(sorted({zone.account for zone in watched_zones.zones})),
+        zone_count=len(watched_zones.zones),
+        image_count=sum(map(watched_zones.image_count, watched_zones.zones)) if is_whole else None,
         watch=watch,
         pins=subscription.pins,
     )

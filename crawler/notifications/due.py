@@ -18,14 +18,14 @@ from crawler.domain.rows import ChangeRow
 from crawler.domain.subscriptions import Subscription, is_due
 from crawler.errors import DatabaseUnavailable
 from crawler.notifications.digest import build_digest
-from crawler.notifications.models import Digest, DigestFacts, Told
+from crawler.notifications.models import Digest, DigestFacts, NotifiedState
 from crawler.queries import changes as queries_changes
 from crawler.queries import holds, images, lookup, status
 from crawler.queries import runs as queries_runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class DueNews:
     """What a subscription is to be told now."""
 
     digest: Digest | None = None
@@ -35,7 +35,7 @@ class News:
     is_for_later: bool = False
 
 
-NO_NEWS = News()
+NO_NEWS = DueNews()
 
 
 def look_for_news(
@@ -47,9 +47,9 @@ def look_for_news(
     now: datetime,
     stale_after: timedelta,
     is_hurried: bool = False,
-) -> News:
+) -> DueNews:
     """
-    Give what is new for *subscription* after *run_id* (None: the last run).
+    Return what is new for *subscription* after *run_id* (None: the last run).
 
     When its time has come, or is not waited for (*is_hurried*), that is everything; before that only what is urgent.
     """
@@ -57,20 +57,20 @@ def look_for_news(
     if last is None:
         return NO_NEWS
     subscription = _in_known_names(conn, subscription)
-    told = Told.from_json(state.told)
+    told = NotifiedState.from_json(state.told)
     has_schedule = subscription.when.at is not None
     if is_hurried or is_due(subscription.when, subscription.timezone, last=state.due_at, now=now):
         if _is_quiet(conn, subscription, state, told, last):
-            return News(is_range_over=True)
+            return DueNews(is_range_over=True)
         runs = outbox.finished_runs(conn, after=state.told_run_id if has_schedule else None, among={*state.runs, last})
         facts = gather(conn, subscription, runs, now=now, stale_after=stale_after)
         digest = build_digest(subscription, facts, told)
-        return News(digest=digest, is_range_over=digest is None)
+        return DueNews(digest=digest, is_range_over=digest is None)
     has_urgent = bool(subscription.pins) and "pins" in subscription.urgent
     if not has_urgent and last not in state.runs:
         return NO_NEWS
     facts = gather(conn, subscription, sorted({*state.runs, last}), now=now, stale_after=stale_after)
-    return News(
+    return DueNews(
         digest=build_digest(subscription, facts, told, urgent_only=True) if has_urgent else None,
         is_for_later=last in state.runs and build_digest(subscription, facts, told) is not None,
     )
@@ -79,14 +79,14 @@ def look_for_news(
 def digest_since(
     conn: Connection, subscription: Subscription, since: datetime, *, now: datetime, stale_after: timedelta
 ) -> Digest | None:
-    """Give a digest of everything recorded *since* a moment, whether it was told or not; None when that is nothing."""
+    """Return a digest of everything recorded *since* a moment, whether it was told or not; None when that is nothing."""
     subscription = _in_known_names(conn, subscription)
     last, first = outbox.last_finished_run(conn), outbox.first_run_since(conn, since)
     if last is None:
         return None
     runs = outbox.finished_runs(conn, after=None if first is None else first - 1, among={last})
     facts = gather(conn, subscription, runs, now=now, stale_after=stale_after, since=since)
-    return build_digest(subscription, facts, Told(introduced=True))
+    return build_digest(subscription, facts, NotifiedState(introduced=True))
 
 
 def _in_known_names(conn: Connection, subscription: Subscription) -> Subscription:
@@ -95,7 +95,7 @@ def _in_known_names(conn: Connection, subscription: Subscription) -> Subscriptio
     return replace(subscription, watch=replace(subscription.watch, name=names))
 
 
-def _is_quiet(conn: Connection, subscription: Subscription, state: Subscribed, told: Told, last: int) -> bool:
+def _is_quiet(conn: Connection, subscription: Subscription, state: Subscribed, told: NotifiedState, last: int) -> bool:
     """Tell cheaply that there is nothing to tell: no change, and no condition that could have begun or ended."""
     if state.runs or subscription.pins or subscription.empty or told.pins or told.unobserved or not told.introduced:
         return False
@@ -113,7 +113,7 @@ def gather(
     since: datetime | None = None,
 ) -> DigestFacts:
     """
-    Give the facts over *runs* (at least one), for *subscription*.
+    Return the facts over *runs* (at least one), for *subscription*.
 
     The changes are those that the reports of these runs tell; with *since* those recorded since then, told or not.
     """

@@ -14,45 +14,47 @@ from datetime import datetime
 from crawler.domain.models import Target
 from crawler.domain.rows import FailureRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Subscription
-from crawler.notifications.models import Coverage, DigestFacts, Gap, Held, Told, target_key
-from crawler.notifications.scope import Part, Territory, Zone, zone_of
+from crawler.notifications.models import ZonesObserved, DigestFacts, UnseenZone, Held, NotifiedState, target_key
+from crawler.notifications.scope import Part, WatchedZones, WatchedZone, zone_of
 
 _SEEN = ("ok", "held")
 Failures = Mapping[Target, FailureRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class CoverageReport:
     """What is known about how well the watched zones were observed."""
 
-    gaps: tuple[Gap, ...]
-    recovered: tuple[Gap, ...]
+    gaps: tuple[UnseenZone, ...]
+    recovered: tuple[UnseenZone, ...]
     held: tuple[Held, ...]
-    coverage: Coverage
+    coverage: ZonesObserved
     #: Whether any of it is worth a digest of its own.
     is_news: bool
-    #: `Told.unobserved` once it is told.
+    #: `NotifiedState.unobserved` once it is told.
     told: frozenset[str]
 
 
-def look(subscription: Subscription, facts: DigestFacts, told: Told, territory: Territory) -> Sight:
+def look(
+    subscription: Subscription, facts: DigestFacts, told: NotifiedState, watched_zones: WatchedZones
+) -> CoverageReport:
     """Sort the watched zones into observed, not observed, and observed again."""
-    live = [row for rows in territory.zones.values() for row in rows]
+    live = [row for rows in watched_zones.zones.values() for row in rows]
     blind = [row for row in live if row.outcome not in _SEEN]
     back = [row for row in live if row.outcome in _SEEN and target_key(row.target) in told.unobserved]
     known = {target_key(row.target) for row in blind} & told.unobserved
     ripe = {target_key(row.target) for row in blind if row.since and facts.now - row.since >= subscription.patience}
     fresh = {zone_of(row.target) for row in blind if target_key(row.target) not in known}
     failures = {failure.target: failure for run in facts.runs for failure in run.failures}
-    return Sight(
-        gaps=_gaps((row for row in blind if zone_of(row.target) in fresh), failures, territory),
-        recovered=_gaps(back, {}, territory),
-        held=_held(subscription, facts, territory),
-        coverage=Coverage(
-            observed=len(territory.zones) - len({zone_of(row.target) for row in blind}),
-            total=len(territory.zones),
+    return CoverageReport(
+        gaps=_gaps((row for row in blind if zone_of(row.target) in fresh), failures, watched_zones),
+        recovered=_gaps(back, {}, watched_zones),
+        held=_held(subscription, facts, watched_zones),
+        coverage=ZonesObserved(
+            observed=len(watched_zones.zones) - len({zone_of(row.target) for row in blind}),
+            total=len(watched_zones.zones),
             at=_last_whole_run(facts.runs).finished_at or facts.now,
-            still=_gaps((row for row in blind if zone_of(row.target) not in fresh), failures, territory),
+            still=_gaps((row for row in blind if zone_of(row.target) not in fresh), failures, watched_zones),
         ),
         is_news=bool(back or ripe - known),
         told=frozenset(known | ripe),
@@ -60,7 +62,7 @@ def look(subscription: Subscription, facts: DigestFacts, told: Told, territory: 
 
 
 def _last_whole_run(runs: tuple[RunSummary, ...]) -> RunSummary:
-    """Give the last run that was not restricted to some targets; the last one where all were."""
+    """Return the last run that was not restricted to some targets; the last one where all were."""
     return next((run for run in reversed(runs) if not run.restricted), runs[-1])
 
 
@@ -79,14 +81,14 @@ class _Cause:
     failure_class: str | None
 
 
-def _gaps(rows: Iterable[StatusRow], failures: Failures, territory: Territory) -> tuple[Gap, ...]:
+def _gaps(rows: Iterable[StatusRow], failures: Failures, watched_zones: WatchedZones) -> tuple[UnseenZone, ...]:
     """Fold targets into one gap for each cause, the projects of a zone and the zones of a region alike."""
-    members: dict[tuple[_Cause, Zone], list[StatusRow]] = {}
+    members: dict[tuple[_Cause, WatchedZone], list[StatusRow]] = {}
     for row in rows:
         members.setdefault((_cause(row, failures.get(row.target)), zone_of(row.target)), []).append(row)
-    zones: dict[tuple[_Cause, Part], list[Zone]] = {}
+    zones: dict[tuple[_Cause, Part], list[WatchedZone]] = {}
     for (cause, zone), inside in members.items():
-        zones.setdefault((cause, territory.part(zone, (row.target for row in inside))), []).append(zone)
+        zones.setdefault((cause, watched_zones.part(zone, (row.target for row in inside))), []).append(zone)
     gaps = (_gap(cause, part, sorted(places), members) for (cause, part), places in zones.items())
     return tuple(sorted(gaps, key=lambda gap: (gap.account, gap.zones)))
 
@@ -103,10 +105,12 @@ def _cause(row: StatusRow, failure: FailureRow | None) -> _Cause:
     )
 
 
-def _gap(cause: _Cause, part: Part, zones: list[Zone], members: Mapping[tuple[_Cause, Zone], list[StatusRow]]) -> Gap:
+def _gap(
+    cause: _Cause, part: Part, zones: list[WatchedZone], members: Mapping[tuple[_Cause, WatchedZone], list[StatusRow]]
+) -> UnseenZone:
     rows = [row for zone in zones for row in members[cause, zone]]
     seen = [row.last_ok_at for row in rows if row.last_ok_at is not None]
-    return Gap(
+    return UnseenZone(
         account=cause.account,
         zones=tuple(zone.zone for zone in zones),
         since=min((row.since for row in rows if row.since), default=None),
@@ -124,13 +128,13 @@ def _gap(cause: _Cause, part: Part, zones: list[Zone], members: Mapping[tuple[_C
 # --- holds -----------------------------------------------------------------------------------------------------------
 
 
-def _held(subscription: Subscription, facts: DigestFacts, territory: Territory) -> tuple[Held, ...]:
+def _held(subscription: Subscription, facts: DigestFacts, watched_zones: WatchedZones) -> tuple[Held, ...]:
     """Fold the open holds into one entry per zone: every project of a zone got the same odd answer."""
-    images: dict[Zone, dict[str, str]] = {}
-    since: dict[Zone, tuple[datetime, int]] = {}
-    unread: set[Zone] = set()
+    images: dict[WatchedZone, dict[str, str]] = {}
+    since: dict[WatchedZone, tuple[datetime, int]] = {}
+    unread: set[WatchedZone] = set()
     for hold in facts.holds:
-        if hold.target not in territory.watched:
+        if hold.target not in watched_zones.watched:
             continue
         wanted = {image_id: name for _, image_id, name in hold.images if subscription.watch.wants_name(name)}
         if wanted:

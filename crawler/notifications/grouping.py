@@ -13,8 +13,8 @@ from typing import Any
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, RunSummary
-from crawler.notifications.models import Between, FieldChange, Line, Place, Topic
-from crawler.notifications.scope import Territory, Zone, zone_of
+from crawler.notifications.models import Between, FieldChange, Line, LinePlace, Topic
+from crawler.notifications.scope import WatchedZones, WatchedZone, zone_of
 
 #: Most severe first.
 TOPICS: tuple[Topic, ...] = (
@@ -23,20 +23,20 @@ TOPICS: tuple[Topic, ...] = (
 _ARRIVALS = ("appeared", "returned")
 
 
-def fold(changes: Iterable[ChangeRow], territory: Territory, runs: Sequence[RunSummary]) -> tuple[Line, ...]:
-    """Give the lines that tell *changes*, by severity."""
+def fold(changes: Iterable[ChangeRow], watched_zones: WatchedZones, runs: Sequence[RunSummary]) -> tuple[Line, ...]:
+    """Return the lines that tell *changes*, by severity."""
     rows = sorted(changes, key=lambda row: (row.observed_at, row.id))
     presence = [row for row in rows if row.image_id is not None and row.event != "modified"]
     things = [*_presence(presence), *_modifications(row for row in rows if row.event == "modified")]
     lines = [
-        *_lines(things, territory, runs),
-        *opened_and_closed([row for row in rows if row.image_id is None], territory),
+        *_lines(things, watched_zones, runs),
+        *opened_and_closed([row for row in rows if row.image_id is None], watched_zones),
     ]
     return tuple(sorted(lines, key=_order))
 
 
 def between(rows: Iterable[ChangeRow]) -> Between:
-    """Give the span in which all of *rows* happened."""
+    """Return the span in which all of *rows* happened."""
     rows = list(rows)
     starts = [row.not_before for row in rows]
     return Between(
@@ -187,15 +187,15 @@ def _modifications(rows: Iterable[ChangeRow]) -> list[Thing]:
 # --- over projects, zones and images ---------------------------------------------------------------------------------
 
 
-def _lines(things: Iterable[Thing], territory: Territory, runs: Sequence[RunSummary]) -> list[Line]:
+def _lines(things: Iterable[Thing], watched_zones: WatchedZones, runs: Sequence[RunSummary]) -> list[Line]:
     gathered: dict[tuple[object, ...], list[Thing]] = {}
     for thing in things:
         gathered.setdefault(_likeness(thing), []).append(thing)
-    return [_line(alike, territory, runs) for alike in gathered.values()]
+    return [_line(alike, watched_zones, runs) for alike in gathered.values()]
 
 
 def _likeness(thing: Thing) -> tuple[object, ...]:
-    """Give what two things must share to stand in one line."""
+    """Return what two things must share to stand in one line."""
     fields = tuple(name for name, _, _ in thing.fields)
     if thing.fields and thing.topic != "flapped":
         return (thing.topic, thing.image_set, fields)
@@ -203,8 +203,8 @@ def _likeness(thing: Thing) -> tuple[object, ...]:
     return (thing.topic, thing.image_set, name, thing.is_present, fields)
 
 
-def _line(alike: Sequence[Thing], territory: Territory, runs: Sequence[RunSummary]) -> Line:
-    where: dict[tuple[Zone, tuple[str, ...]], list[Thing]] = {}
+def _line(alike: Sequence[Thing], watched_zones: WatchedZones, runs: Sequence[RunSummary]) -> Line:
+    where: dict[tuple[WatchedZone, tuple[str, ...]], list[Thing]] = {}
     for thing in alike:
         where.setdefault((zone_of(thing.target), thing.image_ids), []).append(thing)
     dated = [row for thing in alike for row in thing.dated]
@@ -214,8 +214,8 @@ def _line(alike: Sequence[Thing], territory: Territory, runs: Sequence[RunSummar
         topic=topic,
         names=tuple(sorted({thing.name for thing in alike if thing.name})) if alike[0].fields else _one_name(alike),
         image_set=alike[0].image_set,
-        places=_places(where, territory, is_chain=topic in ("reissued", "withdrawn", "flapped")),
-        zone_count=len(territory.zones),
+        places=_places(where, watched_zones, is_chain=topic in ("reissued", "withdrawn", "flapped")),
+        zone_count=len(watched_zones.zones),
         between=between(dated),
         fields=_fields(alike),
         image_count=len(where),
@@ -227,19 +227,19 @@ def _line(alike: Sequence[Thing], territory: Territory, runs: Sequence[RunSummar
 
 
 def _one_name(alike: Sequence[Thing]) -> tuple[str, ...]:
-    """Give the spelling that most have, of names that are the same when normalised."""
+    """Return the spelling that most have, of names that are the same when normalised."""
     names = [thing.name for thing in alike if thing.name]
     return (max(sorted(set(names)), key=names.count),) if names else ()
 
 
 def _places(
-    where: dict[tuple[Zone, tuple[str, ...]], list[Thing]], territory: Territory, *, is_chain: bool
-) -> tuple[Place, ...]:
-    """Give the places in order of zone; ids of one zone stand together, but each chain stands alone."""
-    places: dict[tuple[object, ...], Place] = {}
+    where: dict[tuple[WatchedZone, tuple[str, ...]], list[Thing]], watched_zones: WatchedZones, *, is_chain: bool
+) -> tuple[LinePlace, ...]:
+    """Return the places in order of zone; ids of one zone stand together, but each chain stands alone."""
+    places: dict[tuple[object, ...], LinePlace] = {}
     for (zone, image_ids), things in sorted(where.items(), key=lambda item: item[0]):
-        part = territory.part(zone, (thing.target for thing in things))
-        place = Place(
+        part = watched_zones.part(zone, (thing.target for thing in things))
+        place = LinePlace(
             account=zone.account,
             region=zone.region,
             zone=zone.zone,
@@ -248,7 +248,7 @@ def _places(
             project_count=part.project_count,
             variants=part.variants,
             is_chain=is_chain and len(image_ids) > 1,
-            is_empty=territory.is_empty(zone),
+            is_empty=watched_zones.is_empty(zone),
         )
         alone = image_ids if place.is_chain else ()
         key = (zone, part, alone)
@@ -259,7 +259,7 @@ def _places(
 
 
 def _fields(alike: Sequence[Thing]) -> tuple[FieldChange, ...]:
-    """Give the changed fields, with their values where they are the same for all."""
+    """Return the changed fields, with their values where they are the same for all."""
     first = alike[0].fields
     same: Callable[[int], bool] = lambda index: all(thing.fields[index] == first[index] for thing in alike)  # noqa: E731
     return tuple(
@@ -269,7 +269,7 @@ def _fields(alike: Sequence[Thing]) -> tuple[FieldChange, ...]:
 
 
 def _confirmations(row: ChangeRow, runs: Sequence[RunSummary]) -> int:
-    """Give how many runs saw a withdrawal until it was believed: 1 at once, 0 later but more than *runs* tell."""
+    """Return how many runs saw a withdrawal until it was believed: 1 at once, 0 later but more than *runs* tell."""
     recorded = next((run for run in runs if run.run == row.run), None)
     if recorded is None or row.observed_at >= recorded.started_at:
         return 1
@@ -285,8 +285,8 @@ _WAYS: tuple[tuple[str, Callable[[Target], str]], ...] = (
 )
 
 
-def opened_and_closed(rows: Sequence[ChangeRow], territory: Territory) -> list[Line]:
-    """Give the lines that tell `target_added` and `target_retired` *rows*, oldest first."""
+def opened_and_closed(rows: Sequence[ChangeRow], watched_zones: WatchedZones) -> list[Line]:
+    """Return the lines that tell `target_added` and `target_retired` *rows*, oldest first."""
     by_target: dict[Target, list[ChangeRow]] = {}
     for row in rows:
         by_target.setdefault(row.target, []).append(row)
@@ -300,16 +300,16 @@ def opened_and_closed(rows: Sequence[ChangeRow], territory: Territory) -> list[L
     return [
         line
         for (topic, is_open), group in news.items()
-        for line in _target_lines(topic, group, territory, is_open=is_open)
+        for line in _target_lines(topic, group, watched_zones, is_open=is_open)
     ]
 
 
 def _target_lines(
-    topic: Topic, group: dict[Target, list[ChangeRow]], territory: Territory, *, is_open: bool
+    topic: Topic, group: dict[Target, list[ChangeRow]], watched_zones: WatchedZones, *, is_open: bool
 ) -> list[Line]:
     """Cover the targets of *group* with as few zones, whole projects and whole variants as a greedy look finds."""
     left = set(group)
-    everything = {target for target, row in territory.watched.items() if row.is_live} | left
+    everything = {target for target, row in watched_zones.watched.items() if row.is_live} | left
     zones: list[Target] = []
     lines = []
     while left:
@@ -318,14 +318,14 @@ def _target_lines(
         if way == "zone":
             zones += members
         else:
-            lines.append(_target_line(topic, way, sorted(members), group, territory, is_open=is_open))
+            lines.append(_target_line(topic, way, sorted(members), group, watched_zones, is_open=is_open))
     if zones:
-        lines.insert(0, _target_line(topic, "zone", sorted(zones), group, territory, is_open=is_open))
+        lines.insert(0, _target_line(topic, "zone", sorted(zones), group, watched_zones, is_open=is_open))
     return lines
 
 
 def _largest(left: set[Target], everything: set[Target]) -> tuple[str, set[Target]]:
-    """Give the zone, the whole project or the whole variant that covers most of *left*."""
+    """Return the zone, the whole project or the whole variant that covers most of *left*."""
     best: tuple[str, set[Target]] = ("zone", set())
     for way, value_of in _WAYS:
         covers: dict[tuple[str, str], set[Target]] = {}
@@ -349,12 +349,12 @@ def _target_line(
     way: str,
     members: Sequence[Target],
     group: dict[Target, list[ChangeRow]],
-    territory: Territory,
+    watched_zones: WatchedZones,
     *,
     is_open: bool,
 ) -> Line:
     rows = [row for target in members for row in group[target]]
-    by_zone: dict[Zone, list[Target]] = {}
+    by_zone: dict[WatchedZone, list[Target]] = {}
     for target in members:
         by_zone.setdefault(zone_of(target), []).append(target)
     first = members[0]
@@ -362,23 +362,23 @@ def _target_line(
         topic=topic,
         names=(),
         image_set="",
-        places=tuple(_place(zone, inside, territory, way) for zone, inside in sorted(by_zone.items())),
-        zone_count=len(territory.zones),
+        places=tuple(_place(zone, inside, watched_zones, way) for zone, inside in sorted(by_zone.items())),
+        zone_count=len(watched_zones.zones),
         between=Between(
             after=min((row.not_before for row in rows if row.not_before), default=None),
             by=max(row.observed_at for row in rows),
         ),
-        image_count=_images(by_zone, territory),
+        image_count=_images(by_zone, watched_zones),
         is_present=is_open,
-        project=territory.project(first.account, first.project) if way == "project" else None,
+        project=watched_zones.project(first.account, first.project) if way == "project" else None,
         variant=first.variant if way == "variant" else None,
         change_ids=tuple(sorted(row.id for row in rows)),
     )
 
 
-def _place(zone: Zone, targets: Sequence[Target], territory: Territory, way: str) -> Place:
-    part = territory.part(zone, targets)
-    return Place(
+def _place(zone: WatchedZone, targets: Sequence[Target], watched_zones: WatchedZones, way: str) -> LinePlace:
+    part = watched_zones.part(zone, targets)
+    return LinePlace(
         account=zone.account,
         region=zone.region,
         zone=zone.zone,
@@ -387,9 +387,9 @@ def _place(zone: Zone, targets: Sequence[Target], territory: Territory, way: str
     )
 
 
-def _images(by_zone: dict[Zone, list[Target]], territory: Territory) -> int:
-    """Give how many images were last listed there, counted once per zone."""
+def _images(by_zone: dict[WatchedZone, list[Target]], watched_zones: WatchedZones) -> int:
+    """Return how many images were last listed there, counted once per zone."""
     return sum(
-        max((territory.watched[target].images for target in targets if target in territory.watched), default=0)
+        max((watched_zones.watched[target].images for target in targets if target in watched_zones.watched), default=0)
         for targets in by_zone.values()
     )

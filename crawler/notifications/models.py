@@ -18,7 +18,7 @@ from crawler.domain.subscriptions import Pin, Subscription, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class NotifiedState:
     """What a subscription has been told of conditions that last; kept for it between digests."""
 
     #: The first digest, which says what is watched, was made.
@@ -43,7 +43,7 @@ class Told:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Told:
+    def from_json(cls, text: str) -> NotifiedState:
         """Read what `as_json` wrote; keys that are missing have their defaults, keys of a newer program are ignored."""
         stored = json.loads(text)
         return cls(
@@ -99,7 +99,7 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class LinePlace:
     """A zone in which a line's event happened."""
 
     account: str
@@ -132,7 +132,7 @@ class Line:
     #: Names of the images, sorted; empty where the line is about zones or projects.
     names: tuple[str, ...]
     image_set: str
-    places: tuple[Place, ...]
+    places: tuple[LinePlace, ...]
     #: Zones the subscription watches, for "9 of 14 zones".
     zone_count: int
     between: Between
@@ -178,7 +178,7 @@ class PinLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class UnseenZone:
     """Zones that are not observed, for one reason, since one time; or that are again."""
 
     account: str
@@ -211,14 +211,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
+class ZonesObserved:
     """How well was observed at the end of the range."""
 
     observed: int
     total: int
     at: datetime
     #: Zones told before that are still not observed.
-    still: tuple[Gap, ...] = ()
+    still: tuple[UnseenZone, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,15 +249,15 @@ class Digest:
     pins: tuple[PinLine, ...]
     #: By severity.
     lines: tuple[Line, ...]
-    gaps: tuple[Gap, ...]
-    recovered: tuple[Gap, ...]
+    gaps: tuple[UnseenZone, ...]
+    recovered: tuple[UnseenZone, ...]
     held: tuple[Held, ...]
-    coverage: Coverage
+    coverage: ZonesObserved
     introduction: Introduction | None
     #: Every change the digest tells, oldest first: the full list.
     changes: tuple[ChangeRow, ...]
     #: What the subscription has been told once this digest exists.
-    told: Told
+    told: NotifiedState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,5 +274,5 @@ class Rendered:
 
 
 def target_key(target: Target) -> str:
-    """Give the text under which `Told` remembers a target."""
+    """Return the text under which `NotifiedState` remembers a target."""
     return str(target)

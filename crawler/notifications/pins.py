@@ -18,8 +18,8 @@ from crawler.domain.reissues import the_one
 from crawler.domain.rows import ChangeRow, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.grouping import between
-from crawler.notifications.models import Between, DigestFacts, PinLine, PinState, Told, target_key
-from crawler.notifications.scope import Territory, zone_of
+from crawler.notifications.models import Between, DigestFacts, PinLine, PinState, NotifiedState, target_key
+from crawler.notifications.scope import WatchedZones, zone_of
 
 #: Most severe first.
 STATES: tuple[PinState, ...] = get_args(PinState)
@@ -41,7 +41,7 @@ class PinNews:
     """What to tell of the pins now."""
 
     lines: tuple[PinLine, ...]
-    #: `Told.pins` once they are told.
+    #: `NotifiedState.pins` once they are told.
     told: frozenset[str]
 
 
@@ -62,17 +62,19 @@ class _Condition:
 
     @property
     def place(self) -> str:
-        """Give what the keys of this pin at this target begin with."""
+        """Return what the keys of this pin at this target begin with."""
         return f"{target_key(self.target) if self.target else self.pin.zone} {self.pin.image_id} "
 
     @property
     def key(self) -> str:
-        """Give the text under which the condition is remembered."""
+        """Return the text under which the condition is remembered."""
         return f"{self.place}{self.state} {' '.join(self.successors)}".rstrip()
 
 
-def look_at_pins(subscription: Subscription, facts: DigestFacts, told: Told, territory: Territory) -> PinNews:
-    """Give the conditions of the pins that were not told yet, and those that were and are over."""
+def look_at_pins(
+    subscription: Subscription, facts: DigestFacts, told: NotifiedState, watched_zones: WatchedZones
+) -> PinNews:
+    """Return the conditions of the pins that were not told yet, and those that were and are over."""
     past = _Past(facts)
     news: list[_Condition] = []
     kept: set[str] = set()
@@ -92,7 +94,7 @@ def look_at_pins(subscription: Subscription, facts: DigestFacts, told: Told, ter
                 news.append(condition)
             elif condition.state == "unobserved":
                 kept |= known
-    lines = _gathered(news, territory, facts)
+    lines = _gathered(news, watched_zones, facts)
     return PinNews(
         lines=tuple(sorted(lines, key=lambda line: (STATES.index(line.state), line.account, line.pin))),
         told=frozenset(kept),
@@ -148,7 +150,7 @@ class _Past:
 
 
 def _conditions(pin: Pin, past: _Past, facts: DigestFacts) -> Iterable[_Condition]:
-    """Give the condition of *pin* at every target of its zone that ever listed it, or the one that none did."""
+    """Return the condition of *pin* at every target of its zone that ever listed it, or the one that none did."""
     rows = past.by_zone.get(pin.zone.casefold(), [])
     found = [condition for row in rows if (condition := _condition(pin, row, past)) is not None]
     if found:
@@ -183,7 +185,7 @@ def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
 # --- over projects ---------------------------------------------------------------------------------------------------
 
 
-def _gathered(news: Iterable[_Condition], territory: Territory, facts: DigestFacts) -> Iterable[PinLine]:
+def _gathered(news: Iterable[_Condition], watched_zones: WatchedZones, facts: DigestFacts) -> Iterable[PinLine]:
     """Fold what is the same in several projects of a zone into one line."""
     groups: dict[tuple[object, ...], list[_Condition]] = {}
     for condition in news:
@@ -197,11 +199,11 @@ def _gathered(news: Iterable[_Condition], territory: Territory, facts: DigestFac
         )
         groups.setdefault(likeness, []).append(condition)
     ids = _ids_of(facts.changes)
-    return [_line(alike, territory, ids) for alike in groups.values()]
+    return [_line(alike, watched_zones, ids) for alike in groups.values()]
 
 
 def _ids_of(changes: Iterable[ChangeRow]) -> dict[tuple[Target, str], list[int]]:
-    """Give the changes of the range that are about an image, by target and image id."""
+    """Return the changes of the range that are about an image, by target and image id."""
     found: dict[tuple[Target, str], list[int]] = {}
     for row in changes:
         if row.image_id and row.event != "modified":
@@ -209,10 +211,10 @@ def _ids_of(changes: Iterable[ChangeRow]) -> dict[tuple[Target, str], list[int]]
     return found
 
 
-def _line(alike: list[_Condition], territory: Territory, ids: Mapping[tuple[Target, str], list[int]]) -> PinLine:
+def _line(alike: list[_Condition], watched_zones: WatchedZones, ids: Mapping[tuple[Target, str], list[int]]) -> PinLine:
     first = alike[0]
     targets = [condition.target for condition in alike if condition.target]
-    part = territory.part(zone_of(targets[0]), targets) if targets else None
+    part = watched_zones.part(zone_of(targets[0]), targets) if targets else None
     gone = [condition.withdrawal for condition in alike if condition.withdrawal]
     when: Between | None = between(gone) if gone else None
     covered = {

@@ -16,12 +16,12 @@ ProjectNames = Mapping[tuple[str, str], str]
 
 
 def wants_target(watch: Watch, target: Target, names: ProjectNames) -> bool:
-    """Tell whether *watch* is about *target*; a project is meant by its id or its name."""
+    """Return whether *watch* is about *target*; a project is meant by its id or its name."""
     return watch.wants(target, names.get((target.account, target.project), ""))
 
 
 def wants_change(watch: Watch, change: ChangeRow, facts: DigestFacts) -> bool:
-    """Tell whether *watch* is about *change*; what happened to a whole zone concerns every image in it."""
+    """Return whether *watch* is about *change*; what happened to a whole zone concerns every image in it."""
     if watch.event and not change.words & set(watch.event):
         return False
     if not wants_target(watch, change.target, facts.project_names):
@@ -44,7 +44,7 @@ def _fits_gpu(change: ChangeRow, wanted: bool | None, facts: DigestFacts) -> boo
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Zone:
+class WatchedZone:
     """A zone as one account sees it."""
 
     account: str
@@ -52,9 +52,9 @@ class Zone:
     zone: str
 
 
-def zone_of(target: Target) -> Zone:
-    """Give the zone a target lies in."""
-    return Zone(target.account, target.region, target.zone)
+def zone_of(target: Target) -> WatchedZone:
+    """Return the zone a target lies in."""
+    return WatchedZone(target.account, target.region, target.zone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Part:
     variants: tuple[str, ...] = ()
 
 
-class Territory:
+class WatchedZones:
     """The watched targets that are asked and open, by zone."""
 
     def __init__(self, watch: Watch, facts: DigestFacts) -> None:
@@ -74,17 +74,17 @@ class Territory:
         self._names = facts.project_names
         #: Watched targets, whatever their state.
         self.watched = {row.target: row for row in facts.status if wants_target(watch, row.target, self._names)}
-        self.zones: dict[Zone, list[StatusRow]] = {}
+        self.zones: dict[WatchedZone, list[StatusRow]] = {}
         for row in self.watched.values():
             if row.is_live:
                 self.zones.setdefault(zone_of(row.target), []).append(row)
-        self._by_zone: dict[Zone, set[Target]] = {}
+        self._by_zone: dict[WatchedZone, set[Target]] = {}
         for row in facts.status:
             if row.is_live:
                 self._by_zone.setdefault(zone_of(row.target), set()).add(row.target)
 
-    def part(self, zone: Zone, targets: Iterable[Target]) -> Part:
-        """Give which part of *zone* the *targets* are."""
+    def part(self, zone: WatchedZone, targets: Iterable[Target]) -> Part:
+        """Return which part of *zone* the *targets* are."""
         concerned = set(targets)
         everything = self._by_zone.get(zone, set()) | concerned
         projects, all_projects = {t.project for t in concerned}, {t.project for t in everything}
@@ -97,14 +97,14 @@ class Territory:
         )
 
     def project(self, account: str, project: str) -> str:
-        """Give a project's name, its id where it has none."""
+        """Return a project's name, its id where it has none."""
         return self._names.get((account, project)) or project
 
-    def image_count(self, zone: Zone) -> int:
-        """Give how many images were last listed in *zone*, to whoever sees most of them."""
+    def image_count(self, zone: WatchedZone) -> int:
+        """Return how many images were last listed in *zone*, to whoever sees most of them."""
         return max((row.images for row in self.zones.get(zone, ())), default=0)
 
-    def is_empty(self, zone: Zone) -> bool:
-        """Tell whether *zone* was observed well and lists nothing to anybody."""
+    def is_empty(self, zone: WatchedZone) -> bool:
+        """Return whether *zone* was observed well and lists nothing to anybody."""
         rows = self.zones.get(zone, ())
         return bool(rows) and all(row.images == 0 and row.outcome == "ok" for row in rows)

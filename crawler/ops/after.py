@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 def news_of(settings: Settings, engine: Engine, fence: Fence, result: RunResult, *, now: datetime) -> str:
     """
-    Give what began, changed or ended with a run, as one paragraph (empty: nothing), and remember that it was told.
+    Return what began, changed or ended with a run, as one paragraph (empty: nothing), and remember that it was told.
 
     Raises DatabaseUnavailable.
     """
@@ -68,7 +68,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def gauges_of(conn: Connection, *, now: datetime, rates: Mapping[str, float]) -> Gauges:
-    """Give what the database knows beyond the last run."""
+    """Return what the database knows beyond the last run."""
     asked = [row for row in status.status(conn, now=now, include_retired=False) if row.outcome != "denied"]
     seen = [row.last_ok_at for row in asked if row.last_ok_at is not None]
     complete = select(func.max(Run.finished_at)).where(Run.status == "complete", ~Run.restricted)

@@ -43,12 +43,12 @@ class Trouble:
 
     @property
     def is_about_target(self) -> bool:
-        """Tell whether the target itself was asked and answered, or did not answer."""
+        """Return whether the target itself was asked and answered, or did not answer."""
         return self.outcome != "skipped" and self.failure_class != "credential"
 
     @property
     def key(self) -> Key:
-        """Give the condition that this is part of."""
+        """Return the condition that this is part of."""
         if self.failure_class in ("credential", "account_stopped"):
             return (self.target.account, "trouble", "", "refused")
         if self.failure_class == "transient" or (self.outcome, self.failure_class) == ("skipped", "circuit"):
@@ -61,7 +61,7 @@ class Trouble:
 
     @property
     def label(self) -> str:
-        """Give what it is called: `failed (defect, RetCode 160)`."""
+        """Return what it is called: `failed (defect, RetCode 160)`."""
         code = f", RetCode {self.ret_code}" if self.ret_code is not None else ""
         return f"{self.outcome}{f' ({self.failure_class}{code})' if self.failure_class else ''}"
 
@@ -107,7 +107,7 @@ Memory = Mapping[Key, Standing]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class ConditionNews:
     """What differs from what was told before, a sentence each."""
 
     began: tuple[str, ...] = ()
@@ -119,17 +119,17 @@ class News:
     lasting: int = 0
 
     def __bool__(self) -> bool:
-        """Tell whether there is anything to say."""
+        """Return whether there is anything to say."""
         return bool(self.began or self.changed or self.ended or self.noted or self.no_longer)
 
 
-def compare(before: Memory, found: Found, *, at: datetime) -> tuple[News, Memory]:
-    """Give what began, changed or ended, and what is to be remembered; *at* is the end of the run."""
+def compare(before: Memory, found: Found, *, at: datetime) -> tuple[ConditionNews, Memory]:
+    """Return what began, changed or ended, and what is to be remembered; *at* is the end of the run."""
     troubles = _Troubles({key: told for key, told in before.items() if key[1] == "trouble"}, found)
     facts = {key: told for key, told in before.items() if key[1] != "trouble"}
     noted, grown, gone, kept = _facts(facts, found, at)
     lasting = len(troubles.lasting) + len(kept.keys() & facts.keys()) - len(grown)
-    news = News(
+    news = ConditionNews(
         began=tuple(troubles.began()),
         changed=(*troubles.changed(), *grown),
         ended=tuple(troubles.ended(at)),
@@ -216,7 +216,7 @@ class _Troubles:
         ]
 
     def remembered(self) -> dict[Key, Standing]:
-        """Give what stands after the run."""
+        """Return what stands after the run."""
         kept: dict[Key, Standing] = {}
         for key, members in self._members.items():
             if key in self._fresh:
@@ -229,7 +229,7 @@ class _Troubles:
         return kept
 
     def _turned(self, key: Key) -> Standing | None:
-        """Give what was told before of targets of a fresh condition, where it is this instead now."""
+        """Return what was told before of targets of a fresh condition, where it is this instead now."""
         return next((self._left[row.target] for row in self._rows[key] if row.target in self._left), None)
 
     def _moved(self, told: Standing) -> list[Trouble]:
@@ -237,7 +237,7 @@ class _Troubles:
 
 
 def _facts(before: Memory, found: Found, at: datetime) -> tuple[list[str], list[str], list[str], dict[Key, Standing]]:
-    """Give what is noted, what is told again, what is no longer so, and what stands."""
+    """Return what is noted, what is told again, what is no longer so, and what stands."""
     noted, grown, gone, kept = [], [], [], {}
     read = frozenset(found.read)
     for fact in found.facts:
@@ -261,7 +261,7 @@ def _facts(before: Memory, found: Found, at: datetime) -> tuple[list[str], list[
     return noted, grown, gone, kept
 
 
-def paragraph(summary: RunSummary, news: News, *, zone: tzinfo) -> str:
+def paragraph(summary: RunSummary, news: ConditionNews, *, zone: tzinfo) -> str:
     """Tell *news* of a run as a few lines; empty when there are none."""
     if not news:
         return ""
@@ -285,7 +285,7 @@ def paragraph(summary: RunSummary, news: News, *, zone: tzinfo) -> str:
 
 
 def steady(sentence: str) -> str:
-    """Give a sentence without what differs each time: counts and request ids."""
+    """Return a sentence without what differs each time: counts and request ids."""
     return _UNSTEADY.sub("#", sentence)
 
 
@@ -294,7 +294,7 @@ def _counts(targets: Mapping[str, int]) -> dict[str, int]:
 
 
 def _alike(rows: Iterable[Trouble]) -> list[list[Trouble]]:
-    """Give those together that go wrong in the same way in one account, in whatever region."""
+    """Return those together that go wrong in the same way in one account, in whatever region."""
     groups: dict[tuple[str, str], list[Trouble]] = {}
     for row in sorted(rows, key=lambda row: (row.outcome == "skipped", row.target)):
         groups.setdefault((row.target.account, _likeness(row)), []).append(row)
@@ -302,7 +302,7 @@ def _alike(rows: Iterable[Trouble]) -> list[list[Trouble]]:
 
 
 def _likeness(row: Trouble) -> str:
-    """Give the same for what is one thing to a reader: the same code, or where there may be several the same words."""
+    """Return the same for what is one thing to a reader: the same code, or where there may be several the same words."""
     return f"transient {steady(row.message)}" if row.key[-1] == "transient" else row.key[-1]
 
 
@@ -362,7 +362,7 @@ def told(summary: RunSummary) -> str:
 
 
 def _grouped(failures: Iterator[tuple[str, Target, str]]) -> list[str]:
-    """Give a line for each reason, with the first target, its request's id and how many more targets there are."""
+    """Return a line for each reason, with the first target, its request's id and how many more targets there are."""
     by_reason: dict[str, list[tuple[Target, str]]] = {}
     for reason, target, request_uuid in failures:
         by_reason.setdefault(reason, []).append((target, request_uuid))

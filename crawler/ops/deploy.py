@@ -54,13 +54,13 @@ class Installation:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Give the command of a run."""
+        """Return the command of a run."""
         options = (("--config", self.config), ("--database", self.option))
         return (*self.program, *(word for name, value in options if value for word in (name, value)), "run")
 
     @property
     def time_limit(self) -> int:
-        """Give the seconds after which a run hangs."""
+        """Return the seconds after which a run hangs."""
         return round(self.deadline_seconds) + GRACE_SECONDS
 
 
@@ -75,7 +75,7 @@ EXAMPLE = Installation(
 
 
 def _rhythm(minutes: int) -> tuple[str, str]:
-    """Give every so many *minutes* as cron and as systemd write it; raise UsageError where that is uneven."""
+    """Return every so many *minutes* as cron and as systemd write it; raise UsageError where that is uneven."""
     if 0 < minutes < 60 and 60 % minutes == 0:
         return (f"*/{minutes} * * * *" if minutes > 1 else "* * * * *"), f"*:0/{minutes}"
     hours, rest = divmod(minutes, 60)
@@ -122,7 +122,7 @@ def _no_keys(installation: Installation) -> str:
 
 
 def systemd_service(installation: Installation) -> str:
-    """Give the hardened service that makes one run."""
+    """Return the hardened service that makes one run."""
     in_tmp = any(_is_in_tmp(path) for path in (*installation.folders, *installation.program, installation.config or ""))
     return printed(
         "crawler.ops",
@@ -135,7 +135,7 @@ def systemd_service(installation: Installation) -> str:
 
 
 def systemd_timer(installation: Installation) -> str:
-    """Give the timer of the service."""
+    """Return the timer of the service."""
     _, rhythm = _rhythm(installation.minutes)
     return printed("crawler.ops", "crawler.timer.j2", {}, rhythm=rhythm)
 
@@ -157,7 +157,7 @@ def _is_in_tmp(path: str) -> bool:
 
 
 def kubernetes(installation: Installation) -> str:
-    """Give the CronJob: one run at a time, never a second try of a run, the next one comes by itself."""
+    """Return the CronJob: one run at a time, never a second try of a run, the next one comes by itself."""
     rhythm, _ = _rhythm(installation.minutes)
     words = ["crawler"]
     if installation.config:

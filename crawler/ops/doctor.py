@@ -24,7 +24,7 @@ from zoneinfo import available_timezones
 from sqlalchemy import Connection
 
 from crawler.client.api import ApiClient, NetworkFailure
-from crawler.client.cancellation import Brake, CallCut
+from crawler.client.cancellation import CancelScope, Cancelled
 from crawler.client.discovery import Discovery, discover
 from crawler.client.options import Timing
 from crawler.client.responses import Refusal, read_answer
@@ -77,7 +77,7 @@ Clock = Callable[[], datetime]
 def examine(
     settings: Settings, *, clock: Clock, environ: Mapping[str, str], test_mail: str | None = None
 ) -> Iterator[Finding]:
-    """Give the findings one by one, as they are made; raises nothing of what it looks for."""
+    """Return the findings one by one, as they are made; raises nothing of what it looks for."""
     yield from _files(settings)
     yield _time_zone(settings, environ)
     yield from asyncio.run(_accounts(settings, clock))
@@ -136,7 +136,7 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
         async with connect(account, timing) as client:
             try:
                 findings = [await _endpoint(client, account, timing, deadline)]
-            except (NetworkFailure, CallCut) as exc:
+            except (NetworkFailure, Cancelled) as exc:
                 return [
                     fail(
                         "endpoint",
@@ -151,7 +151,7 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
             asked: tuple[Target, ...] = ()
             if catalog is not None and discovery.credential is None:
                 asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
-            brake = Brake(monotonic=timing.monotonic, deadline=deadline)
+            brake = CancelScope(monotonic=timing.monotonic, deadline=deadline)
             async with brake.watched():
                 tried = [finding async for finding in _actions(client, account, asked, brake)]
     except (OSError, ValueError) as exc:
@@ -162,8 +162,8 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
 
 
 async def _endpoint(client: ApiClient, account: AccountSettings, timing: Timing, deadline: float) -> Finding:
-    """Ask once, and compare the clocks; raises NetworkFailure and CallCut."""
-    brake = Brake(monotonic=timing.monotonic, deadline=deadline)
+    """Ask once, and compare the clocks; raises NetworkFailure and Cancelled."""
+    brake = CancelScope(monotonic=timing.monotonic, deadline=deadline)
     async with brake.watched():
         answer = await client.attempt(client.form("GetRegion"), brake)
     if answer.served_at is None:
@@ -195,7 +195,7 @@ def _catalog(account: AccountSettings, discovery: Discovery) -> Catalog | None:
 
 
 async def _actions(
-    client: ApiClient, account: AccountSettings, asked: tuple[Target, ...], brake: Brake
+    client: ApiClient, account: AccountSettings, asked: tuple[Target, ...], brake: CancelScope
 ) -> AsyncIterator[Finding]:
     """Call each action that lists images once per project, and in a few more zones where the first is refused."""
     groups: dict[tuple[str, str], dict[str, Target]] = {}
@@ -209,7 +209,7 @@ async def _actions(
             form = client.form(action, request_parameters(target, account.variants[target.variant]))
             try:
                 answer = read_answer(await client.attempt(form, brake), action)
-            except (NetworkFailure, CallCut) as exc:
+            except (NetworkFailure, Cancelled) as exc:
                 yield warn("actions", f"{action} was not tried: {exc}", "try again later", about=account.name)
                 return
             refusal = (target, client.heeded(answer)) if isinstance(answer, Refusal) else None
@@ -325,7 +325,7 @@ def _hooks(settings: Settings) -> Iterator[Finding]:
 
 
 def _reached(check: str, name: str, url: str, proxy: Proxy | None, ca_file: Path | None) -> Finding:
-    """Tell whether a connection to *url* comes about, over TLS where it is https; *name* may be shown."""
+    """Return whether a connection to *url* comes about, over TLS where it is https; *name* may be shown."""
     problem = connection_problem(url, proxy, ca_file, timeout_seconds=REACH_SECONDS)
     if problem:
         return fail(check, problem, _way_fix(proxy), about=name)
@@ -394,7 +394,7 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
 
 
 def _rights(conn: Connection, shown: str) -> Iterator[Finding]:
-    """Tell whether the role of *conn*, on PostgreSQL, may write what a run writes, and who upgrades."""
+    """Return whether the role of *conn*, on PostgreSQL, may write what a run writes, and who upgrades."""
     missing = missing_rights(conn)
     if missing:
         yield fail(
@@ -541,7 +541,7 @@ def fail(check: str, message: str, fix: str, *, about: str = "") -> Finding:
 
 
 def worst(findings: Iterable[Finding]) -> State:
-    """Give the worst state among *findings*."""
+    """Return the worst state among *findings*."""
     return max((finding.state for finding in findings), key=_ORDER.__getitem__, default="ok")
 
 

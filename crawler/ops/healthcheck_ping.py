@@ -36,7 +36,7 @@ Signal = Literal["start", "done", "fail"]
 
 
 def address(url: str, signal: Signal) -> str:
-    """Give the URL of *signal*; what stands behind a question mark stays behind it."""
+    """Return the URL of *signal*; what stands behind a question mark stays behind it."""
     parts = urlsplit(url)
     suffix = "" if signal == "done" else f"/{signal}"
     return parts._replace(path=parts.path.rstrip("/") + suffix if suffix else parts.path).geturl()

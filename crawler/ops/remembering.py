@@ -85,7 +85,7 @@ class Remembered:
         )
 
     def _ids(self, conn: Connection, kept: Iterable[Standing]) -> dict[Target, int]:
-        """Give the ids of the targets that *kept* name; those that noticed something are looked up."""
+        """Return the ids of the targets that *kept* name; those that noticed something are looked up."""
         ids = {target: target_id for target_id, target in self._targets.items()}
         strangers = frozenset().union(*(standing.targets for standing in kept)) - ids.keys()
         for account in {target.account for target in strangers}:
@@ -118,7 +118,7 @@ class Remembered:
             yield Fact(key=("", "warning", self._source, warning), sentence=warning)
 
     def _deliveries(self, conn: Connection) -> Iterator[Fact]:
-        """Give what could not be delivered: by the way that does not work, else by report and recipient."""
+        """Return what could not be delivered: by the way that does not work, else by report and recipient."""
         done = self._result.deliveries
         if done is None:
             return
@@ -146,7 +146,7 @@ class Remembered:
         return source_of(self._settings)
 
     def _is_ours(self, key: Key) -> bool:
-        """Tell whether a condition of no account is one that this run can tell the end of."""
+        """Return whether a condition of no account is one that this run can tell the end of."""
         if key[1] in ("warning", "error", "lock"):
             return key[2] == self._source
         reports = self._settings.reports if self._result.deliveries is not None else ()
@@ -154,13 +154,13 @@ class Remembered:
 
 
 def source_of(settings: Settings) -> str:
-    """Give what tells the conditions of one configuration from those of another."""
+    """Return what tells the conditions of one configuration from those of another."""
     return str(settings.source or "")
 
 
 def is_first_error(settings: Settings, engine: Engine, fence: Fence | None, error: CrawlerError, now: datetime) -> bool:
     """
-    Tell whether *error*, with which a run ended before it could record any, is to be told, and remember that it was.
+    Return whether *error*, with which a run ended before it could record any, is to be told, and remember that it was.
 
     The next run that records something tells that it is over. Where the database cannot be written it is told, and the
     database is not waited for again where it was the error.

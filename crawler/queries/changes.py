@@ -99,7 +99,7 @@ def changes(
 def _in_portions(
     conn: Connection, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
 ) -> Iterator[Sequence[Any]]:
-    """Give the rows in portions; most answers are one, for which a cursor on the server would take longer to open."""
+    """Return the rows in portions; most answers are one, for which a cursor on the server would take longer to open."""
     first = conn.execute(statement, parameters).all()
     yield first
     if len(first) == ROWS_AT_ONCE:
@@ -124,7 +124,7 @@ def _check_cursor(conn: Connection, after: int) -> None:
 
 
 def _is_one_of(events: Collection[str]) -> ColumnElement[bool]:
-    """Tell whether a change is one of *events*; a re-issue is a withdrawal that has a counterpart."""
+    """Return whether a change is one of *events*; a re-issue is a withdrawal that has a counterpart."""
     reissued = and_(ChangeLog.event == "withdrawn", ChangeLog.counterpart.is_not(None))
     wanted = ChangeLog.event.in_(sorted(set(events) - {RE_ISSUED}))
     return or_(wanted, reissued) if RE_ISSUED in events else wanted

@@ -140,7 +140,7 @@ def side(row: ImageRow | None, known: Knowledge | None) -> tuple[Side, Reason | 
 
 
 def _counterpart(row: ImageRow, others: Iterable[ImageRow], *, among: Collection[ImageRow]) -> str | None:
-    """Give the one image at the other moment of *row*'s set and name, where *row* is the only one to need it."""
+    """Return the one image at the other moment of *row*'s set and name, where *row* is the only one to need it."""
     name = normalise_name(row.image_name)
     if not name or sum(_is_same(row, name, rival) for rival in among) != 1:
         return None
@@ -156,12 +156,12 @@ def _is_same(row: ImageRow, name: str, other: ImageRow) -> bool:
 
 
 def uncompared(kind: str) -> frozenset[str]:
-    """Give the fields whose difference is none, as the kind declares them."""
+    """Return the fields whose difference is none, as the kind declares them."""
     return frozenset(spec.name for spec in KINDS[kind].fields if not spec.compared) if kind in KINDS else frozenset()
 
 
 def changed_fields(first: Attributes, second: Attributes, but: Collection[str] = ()) -> dict[str, list[Any]]:
-    """Give the fields that both sides state, and differently, as `{name: [first, second]}`; those in *but* left out."""
+    """Return the fields that both sides state, and differently, as `{name: [first, second]}`; those in *but* left out."""
     fields: dict[str, list[Any]] = {}
     for name in sorted(first.keys() & second.keys()):
         one, other = first[name], second[name]

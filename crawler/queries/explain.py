@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Select, select
 from crawler.db import last_observation
 from crawler.db.filters import chosen_targets, targets_by_id
 from crawler.db.payloads import load_answer
-from crawler.db.schema import ChangeLog, Hold, HoldImage, RunException
+from crawler.db.schema import ChangeLog, Hold, HoldImage, OutcomeSpan
 from crawler.db.sql import written
-from crawler.domain.evidence import Answer, DoubtedAnswer, Explanation, kind_of
+from crawler.domain.evidence import KeptAnswer, DoubtedAnswer, Explanation, kind_of
 from crawler.domain.filters import Filters, is_glob
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, RunSummary
@@ -21,7 +21,7 @@ from crawler.queries.lookup import change_row
 
 
 def explain(conn: Connection, change_id: int) -> Explanation | None:
-    """Give the evidence for one change; None when there is no such change."""
+    """Return the evidence for one change; None when there is no such change."""
     row = conn.execute(select(*ChangeLog.__table__.c).where(ChangeLog.id == change_id)).first()
     if row is None:
         return None
@@ -55,9 +55,9 @@ def doubted(conn: Connection, name: str) -> DoubtedAnswer | None:
     if target is None:
         return None
     row = conn.execute(
-        select(RunException.message, RunException.since, RunException.payload_id)
-        .where(RunException.target_id == target.target_id, RunException.payload_id.is_not(None))
-        .order_by(RunException.from_run_id.desc())
+        select(OutcomeSpan.message, OutcomeSpan.since, OutcomeSpan.payload_id)
+        .where(OutcomeSpan.target_id == target.target_id, OutcomeSpan.payload_id.is_not(None))
+        .order_by(OutcomeSpan.from_run_id.desc())
         .limit(1)
     ).first()
     answer = load_answer(conn, row.payload_id) if row else None
@@ -66,9 +66,9 @@ def doubted(conn: Connection, name: str) -> DoubtedAnswer | None:
     return DoubtedAnswer(target=target.target, message=row.message, since=row.since, answer=answer)
 
 
-def _last_seen(conn: Connection, row: Any, change: ChangeRow) -> tuple[Answer | None, datetime | None]:
+def _last_seen(conn: Connection, row: Any, change: ChangeRow) -> tuple[KeptAnswer | None, datetime | None]:
     """
-    Give the answer before a change, and when it was last so.
+    Return the answer before a change, and when it was last so.
 
     The one before a withdrawal may have left the image out already: it was held, and another image of the hold came
     back. What shows the withdrawal then is the answer before that hold.
@@ -101,7 +101,7 @@ def _hold_before(row: Any, moment: datetime) -> Select[*tuple[Any, ...]]:
 
 
 def _run_of(conn: Connection, target_id: int, moment: datetime | None) -> RunSummary | None:
-    """Give the run that looked at the target at *moment*; None where it is known no more."""
+    """Return the run that looked at the target at *moment*; None where it is known no more."""
     if moment is None:
         return None
     run_id = conn.scalar(last_observation.run_under_way(), {"target": target_id, "moment": moment})

@@ -34,7 +34,7 @@ from crawler.db.engine import is_sqlite
 from crawler.db.filters import ChosenTarget, Exact, chosen_targets, exact_parts, sorted_targets, targets_with
 from crawler.db.last_observation import LastRun, Observation
 from crawler.db.pruning import BEGINS_AT, read_beginning
-from crawler.db.schema import Absence, Hold, HoldImage, Run, RunException, ScopeTarget, Setting
+from crawler.db.schema import Absence, Hold, HoldImage, Run, OutcomeSpan, ScopeTarget, Setting
 from crawler.db.sql import among, portions, written
 from crawler.domain.filters import Filters
 from crawler.domain.models import AbsenceReason, ImageKey, Target
@@ -62,7 +62,7 @@ class KnownAt:
 
 
 def chosen_at(conn: Connection, filters: Filters, moment: datetime) -> tuple[list[ChosenTarget], KnownAt]:
-    """Give the targets that *filters* want, sorted, and what was known of them at *moment*."""
+    """Return the targets that *filters* want, sorted, and what was known of them at *moment*."""
     if len(filters.project) == 1 and len(filters.zone) == 1:
         exact, parameters = exact_parts(filters)
         if exact.project and exact.zone:
@@ -86,7 +86,7 @@ def knowledge(
     *,
     include_retired: bool = False,
 ) -> dict[Target, Knowledge]:
-    """Give how well each target was known at *moment*; absent ones are left out unless *include_retired*."""
+    """Return how well each target was known at *moment*; absent ones are left out unless *include_retired*."""
     target_ids = [choice.target_id for choice in chosen]
     absent = last_observation.absences(conn, target_ids, moment)
     seen = last_observation.observations(conn, target_ids, moment)
@@ -178,7 +178,7 @@ def _few_at(exact: Exact, *, has_lateral: bool) -> Select[*tuple[Any, ...]]:
     """Select a row for each target: the target, its last run `:at` a moment, its newest trouble, what was doubtful."""
     # cut off inside: else PostgreSQL plans for many, and reads all runs to find the last of these
     few = targets_with(exact).limit(written(FEW)).subquery("few")
-    inner = aliased(RunException)
+    inner = aliased(OutcomeSpan)
     newest_trouble = (
         select(inner.id)
         .where(inner.target_id == few.c.id, inner.from_run_id <= Run.id)
@@ -203,7 +203,7 @@ def _few_at(exact: Exact, *, has_lateral: bool) -> Select[*tuple[Any, ...]]:
     return (
         about.select_from(few)
         .outerjoin(Run, Run.id == _last_run_of(few, has_lateral=has_lateral))
-        .outerjoin(RunException, RunException.id == newest_trouble)
+        .outerjoin(OutcomeSpan, OutcomeSpan.id == newest_trouble)
         .outerjoin(Absence, is_absent)
     )
 

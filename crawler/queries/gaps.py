@@ -19,7 +19,7 @@ from typing import Any, cast
 from sqlalchemy import BigInteger, Connection, Select, TextClause, bindparam, select, text
 from sqlalchemy.orm import aliased
 
-from crawler.db.schema import Absence, Hold, HoldImage, Run, RunException, ScopeTarget
+from crawler.db.schema import Absence, Hold, HoldImage, Run, OutcomeSpan, ScopeTarget
 from crawler.db.sql import among, portions
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.models import END_OF_TIME, ImageKey
@@ -36,7 +36,7 @@ class _Spans:
 def coverage(
     conn: Connection, target_ids: Collection[int], *, since: datetime, now: datetime, stale_after: timedelta
 ) -> dict[int, Coverage]:
-    """Give when each target was not known, from *since* (silences; the rest from the first day) to *now*."""
+    """Return when each target was not known, from *since* (silences; the rest from the first day) to *now*."""
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
     for portion in portions(spans):
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
@@ -52,7 +52,7 @@ def coverage(
 
 
 def holds(conn: Connection, target_ids: Collection[int]) -> dict[tuple[int, ImageKey], list[Gap]]:
-    """Give when withdrawals of each image of the targets waited on a hold."""
+    """Return when withdrawals of each image of the targets waited on a hold."""
     held: dict[tuple[int, ImageKey], list[Gap]] = {}
     for portion in portions(sorted(target_ids)):
         for target_id, image_set, image_id, held_at, resolved_at in conn.execute(_holds(), {"targets": portion}):
@@ -80,15 +80,15 @@ def _troubles() -> Select[*tuple[Any, ...]]:
     """Select the spans of trouble of `:targets` from the end of their first run to the end of the first run after."""
     first, after = aliased(Run), aliased(Run)
     return (
-        select(RunException.target_id, RunException.outcome, first.finished_at, after.finished_at)
-        .join(first, first.id == RunException.from_run_id)
-        .outerjoin(after, after.id == RunException.to_run_id)
+        select(OutcomeSpan.target_id, OutcomeSpan.outcome, first.finished_at, after.finished_at)
+        .join(first, first.id == OutcomeSpan.from_run_id)
+        .outerjoin(after, after.id == OutcomeSpan.to_run_id)
         .where(
-            among(RunException.target_id, "targets"),
-            RunException.outcome != "held",
+            among(OutcomeSpan.target_id, "targets"),
+            OutcomeSpan.outcome != "held",
             first.finished_at.is_not(None),
         )
-        .order_by(RunException.target_id, RunException.from_run_id)
+        .order_by(OutcomeSpan.target_id, OutcomeSpan.from_run_id)
     )
 
 
@@ -108,7 +108,7 @@ def _holds() -> Select[*tuple[Any, ...]]:
 def _silences(
     conn: Connection, target_ids: Collection[int], *, since: datetime, now: datetime, stale_after: timedelta
 ) -> Mapping[int, list[Gap]]:
-    """Give of each target the spans that lie more than *stale_after* after a run and before the next."""
+    """Return of each target the spans that lie more than *stale_after* after a run and before the next."""
     scopes: dict[int, set[int]] = {target_id: set() for target_id in target_ids}
     for portion in portions(sorted(target_ids)):
         rows = conn.execute(

@@ -29,7 +29,7 @@ class Coverage:
     silences: Sequence[Gap] = ()
 
     def gaps(self, holds: Sequence[Gap] = ()) -> list[Gap]:
-        """Give the gaps of an image that was on *holds* here: each moment once, with the reason that readers give."""
+        """Return the gaps of an image that was on *holds* here: each moment once, with the reason that readers give."""
         return overlay(self.absences, holds, self.troubles, self.silences)
 
 
@@ -143,7 +143,7 @@ def _covers(gap: Gap, moment: datetime) -> bool:
 
 
 def chain(image_id: str, successors_of: Callable[[str], Iterable[str]]) -> list[str]:
-    """Give *image_id* and the ids that came in its place one after the other, as far as there is exactly one each."""
+    """Return *image_id* and the ids that came in its place one after the other, as far as there is exactly one each."""
     ids = [image_id]
     while len(following := set(successors_of(ids[-1])) - set(ids)) == 1:
         ids += following
@@ -169,7 +169,7 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
 
 
 def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:
-    """Give the parts of *gaps* that lie in `[begin, end)`; an end of None has not come."""
+    """Return the parts of *gaps* that lie in `[begin, end)`; an end of None has not come."""
     parts = []
     for gap in gaps:
         first = max(gap.unknown_from, begin)
@@ -180,7 +180,7 @@ def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap
 
 
 def _uncovered(layer: Iterable[Gap], cover: Sequence[Gap]) -> list[Gap]:
-    """Give the parts of *layer* that *cover*, in order and without overlaps, leaves free."""
+    """Return the parts of *layer* that *cover*, in order and without overlaps, leaves free."""
     free: list[Gap] = []
     position = 0
     for gap in sorted(layer, key=lambda gap: gap.unknown_from):

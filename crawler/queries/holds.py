@@ -26,7 +26,7 @@ from crawler.errors import UsageError
 
 
 def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: bool = False) -> list[HoldRow]:
-    """Give the open holds at the targets that *filters* want, oldest first; with *include_resolved* all there were."""
+    """Return the open holds at the targets that *filters* want, oldest first; with *include_resolved* all there were."""
     filters = with_known_names(conn, filters)
     targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
     statement: Select[Any] = select(Hold).order_by(Hold.held_at, Hold.id)
@@ -81,7 +81,7 @@ def reject(conn: Connection, hold_ids: Sequence[int], *, who: str, now: datetime
 
 
 def _images(conn: Connection, hold_ids: Sequence[int]) -> dict[int, tuple[HeldImage, ...]]:
-    """Give the images of each hold with the last name the target had for them."""
+    """Return the images of each hold with the last name the target had for them."""
     named: dict[int, dict[tuple[str, str], str]] = {}
     for portion in portions(hold_ids):
         rows = conn.execute(

@@ -65,7 +65,7 @@ def images(
     include_retired: bool = False,
 ) -> Iterator[ImageRow]:
     """
-    Give the images available at *at* (None: *now*), with the state of knowledge at that moment.
+    Return the images available at *at* (None: *now*), with the state of knowledge at that moment.
 
     Rows come by target, then set, name and id. Targets that were retired or deselected then are left out unless
     *include_retired*. Raises ValueError for a time without a time zone.

@@ -36,7 +36,7 @@ from crawler.queries import gaps as queries_gaps
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
 from crawler.queries.check import Check
-from crawler.queries.check.rules import CheckRow, Pin, Require
+from crawler.queries.check.rules import CheckRow, PinRule, Require
 from crawler.queries.compare import CompareRow, side_by_side
 from crawler.queries.diff import DiffRow, differences
 from crawler.queries.freshness import knowledge
@@ -55,7 +55,7 @@ START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def image_ids(conn: Connection, wanted: str) -> list[str]:
-    """Give the ids that *wanted* means: the id itself, or those of a name, or of names and ids that fit a glob."""
+    """Return the ids that *wanted* means: the id itself, or those of a name, or of names and ids that fit a glob."""
     if not is_storable(wanted):
         return []
     versions = select(ImageVersion.image_id).distinct()
@@ -69,7 +69,7 @@ def image_ids(conn: Connection, wanted: str) -> list[str]:
 
 
 def image_names(conn: Connection, wanted: str) -> list[str]:
-    """Give the normalised names that *wanted* means: the name itself, those that fit a glob, or those of an id."""
+    """Return the normalised names that *wanted* means: the name itself, those that fit a glob, or those of an id."""
     if not is_storable(wanted):
         return []
     keys = select(ImageVersion.name_key).distinct().where(ImageVersion.name_key != "")
@@ -174,7 +174,7 @@ def _as_of(stay: Stay, moment: datetime) -> Stay:
 
 
 def image_changes(conn: Connection, ids: Collection[str], targets: Mapping[int, Target]) -> Iterator[ChangeRow]:
-    """Give the changes of the images *ids* at *targets*, in the order in which they were written."""
+    """Return the changes of the images *ids* at *targets*, in the order in which they were written."""
     for portion in portions(sorted(ids)):
         statement = select(*ChangeLog.__table__.c).where(ChangeLog.image_id.in_(portion)).order_by(ChangeLog.id)
         for row in conn.execute(statement):
@@ -183,7 +183,7 @@ def image_changes(conn: Connection, ids: Collection[str], targets: Mapping[int, 
 
 
 def change_row(row: Any, target: Target) -> ChangeRow:
-    """Give a row of the change log as readers get it."""
+    """Return a row of the change log as readers get it."""
     return ChangeRow(
         id=row.id,
         run=row.run_id,
@@ -201,7 +201,7 @@ def change_row(row: Any, target: Target) -> ChangeRow:
 
 
 def successors(conn: Connection, image_id: str) -> set[str]:
-    """Give the images that took the place of *image_id* where it was withdrawn."""
+    """Return the images that took the place of *image_id* where it was withdrawn."""
     statement = (
         select(ChangeLog.counterpart)
         .distinct()
@@ -211,7 +211,7 @@ def successors(conn: Connection, image_id: str) -> set[str]:
 
 
 def _versions_where(conn: Connection, column: Any, values: Collection[str]) -> dict[int, Any]:
-    """Give the versions whose *column* has one of the *values*, by id."""
+    """Return the versions whose *column* has one of the *values*, by id."""
     columns = (ImageVersion.id, ImageVersion.image_set, ImageVersion.image_id, ImageVersion.attributes)
     return {
         row.id: row
@@ -221,7 +221,7 @@ def _versions_where(conn: Connection, column: Any, values: Collection[str]) -> d
 
 
 def _stays(conn: Connection, versions: dict[int, Any], targets: dict[int, Target]) -> Iterator[tuple[int, Stay]]:
-    """Give the intervals of *versions* at *targets*, each with the id of its target."""
+    """Return the intervals of *versions* at *targets*, each with the id of its target."""
     is_few = len(targets) <= PORTION
     for portion in portions(sorted(versions)):
         parameters: dict[str, Any] = {"versions": portion} | ({"targets": sorted(targets)} if is_few else {})
@@ -304,13 +304,13 @@ def moments_apart(
 
 
 def _wants(filters: Filters, row: DiffRow) -> bool:
-    """Tell whether an image is wanted under the name it had at either moment."""
+    """Return whether an image is wanted under the name it had at either moment."""
     return any(filters.wants_image(row.image_set, row.image_id, name) for name in row.names)
 
 
 def _related_ids(conn: Connection, filters: Filters) -> tuple[str, ...] | None:
     """
-    Give the ids that an answer about the wanted images has to look at: theirs, and those that ever shared their names.
+    Return the ids that an answer about the wanted images has to look at: theirs, and those that ever shared their names.
 
     None: there are too many to name, or all are wanted.
     """
@@ -364,7 +364,7 @@ def zones_apart(
 
 
 def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:
-    """Give every stay of the images with these ids, at every target; in order of time at each."""
+    """Return every stay of the images with these ids, at every target; in order of time at each."""
     targets: dict[int, Target] = {}
     for portion in portions(sorted(image_ids)):
         rows = conn.execute(_intervals_of(), {"images": portion}).all()
@@ -393,7 +393,7 @@ def _intervals_of() -> Select[*tuple[Any, ...]]:
 
 
 def targets_listing(conn: Connection, name_keys: Collection[str]) -> Iterator[tuple[Target, str]]:
-    """Give the targets that ever listed an image of one of these normalised names, each with the name."""
+    """Return the targets that ever listed an image of one of these normalised names, each with the name."""
     targets: dict[int, Target] = {}
     for portion in portions(sorted(name_keys)):
         rows = conn.execute(_listing(), {"names": portion}).all()
@@ -424,7 +424,7 @@ def resolve(
     timezone: tzinfo = UTC,
 ) -> tuple[Resolved, StatusRow]:
     """
-    Give the image called *name* to use now at the one place that *filters* want, and how that place is.
+    Return the image called *name* to use now at the one place that *filters* want, and how that place is.
 
     From `ImageSet` and the default variant unless *filters* tell otherwise. Raises EmptySelection where there is no
     such place, NoAnswer, Ambiguous and UnknownKnowledge as `questions.resolve` does; *max_age* is *stale_after* by
@@ -450,7 +450,7 @@ def resolve(
 
 def check(
     conn: Connection,
-    rules: Sequence[Require | Pin],
+    rules: Sequence[Require | PinRule],
     filters: Filters,
     *,
     now: datetime,
@@ -474,14 +474,14 @@ def check(
     return list(gate.judge())
 
 
-def _is_about(rule: Require | Pin, zones: Collection[str]) -> bool:
-    """Tell whether *rule* names any of *zones*."""
+def _is_about(rule: Require | PinRule, zones: Collection[str]) -> bool:
+    """Return whether *rule* names any of *zones*."""
     globs = rule.zones if isinstance(rule, Require) else () if rule.zone is None else (rule.zone,)
     return any(part_fits("zone", zone, globs) for zone in zones)
 
 
-def _by_project_id(conn: Connection, rule: Require | Pin) -> Require | Pin:
-    """Give *rule* with the ids of its projects, which people also call by name."""
+def _by_project_id(conn: Connection, rule: Require | PinRule) -> Require | PinRule:
+    """Return *rule* with the ids of its projects, which people also call by name."""
     globs = rule.scope.project
     if not globs:
         return rule

@@ -34,7 +34,7 @@ class Resolved:
     observed_at: datetime
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the JSON shape of `resolve`."""
+        """Return the JSON shape of `resolve`."""
         return {
             "image_id": self.image_id,
             "image_name": self.image_name,
@@ -67,7 +67,7 @@ def resolve(
     timezone: tzinfo = UTC,
 ) -> Resolved:
     """
-    Give the image called *name* to use now, of the *images* open at the targets whose *status* is given.
+    Return the image called *name* to use now, of the *images* open at the targets whose *status* is given.
 
     With *gpu*, only images that support GPU. Raises NoAnswer when none is listed, Ambiguous when nothing tells which,
     UnknownKnowledge when the last good observation is older than *max_age* or cannot tell; their sentences tell times
@@ -124,7 +124,7 @@ def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Questio
 
 
 def _called(images: Sequence[ImageRow], name: str, zone: str) -> list[ImageRow]:
-    """Give the images of that name, or fitting it as a glob where none has it."""
+    """Return the images of that name, or fitting it as a glob where none has it."""
     key = normalise_name(name)
     exact = [image for image in images if normalise_name(image.image_name) == key]
     if exact:

@@ -31,7 +31,7 @@ from crawler.queries.changes import _is_one_of
 
 
 def runs(conn: Connection, limit: int | None = None, *, ids: Collection[int] | None = None) -> Iterator[RunSummary]:
-    """Give the newest *limit* runs (None: all), or those with these *ids*, oldest first, without their failures."""
+    """Return the newest *limit* runs (None: all), or those with these *ids*, oldest first, without their failures."""
     names = _account_names(conn)
     if ids is not None:
         for portion in portions(sorted(ids)):
@@ -48,7 +48,7 @@ def runs(conn: Connection, limit: int | None = None, *, ids: Collection[int] | N
 
 
 def run(conn: Connection, run_id: int) -> RunSummary | None:
-    """Give one run with every target that was not `ok` in it; None when there is no such run."""
+    """Return one run with every target that was not `ok` in it; None when there is no such run."""
     row = conn.execute(_one_run(), {"run": run_id}).first()
     if row is None:
         return None
@@ -60,7 +60,7 @@ def run(conn: Connection, run_id: int) -> RunSummary | None:
 
 
 def last_run(conn: Connection) -> int | None:
-    """Give the number of the newest run; None when there is none."""
+    """Return the number of the newest run; None when there is none."""
     return conn.scalar(select(func.max(Run.id)))
 
 
@@ -101,12 +101,12 @@ def _summary(row: Any, names: Mapping[int, str], failures: tuple[FailureRow, ...
 
 
 def _counts(row: Any) -> Mapping[str, Any]:
-    """Give what a run has counted, by column; while it goes on, its mark has the newest counts."""
+    """Return what a run has counted, by column; while it goes on, its mark has the newest counts."""
     return {**row._mapping, **(row.counters or {})}  # noqa: SLF001 - a public name, for all its underscore
 
 
 def _failures(conn: Connection, row: Any) -> tuple[FailureRow, ...]:
-    """Give the targets in the run's scope that a span of trouble covers."""
+    """Return the targets in the run's scope that a span of trouble covers."""
     counts = _counts(row)
     if not any(counts[outcome] for outcome in ("held", "denied", "failed", "skipped")):
         return ()

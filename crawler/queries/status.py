@@ -28,7 +28,7 @@ from crawler.domain.rows import StatusRow
 def status(
     conn: Connection, filters: Filters = EVERYTHING, *, now: datetime, include_retired: bool = True
 ) -> list[StatusRow]:
-    """Give the freshness and the last outcome of every target."""
+    """Return the freshness and the last outcome of every target."""
     chosen = chosen_targets(conn, filters)
     target_ids = [choice.target_id for choice in chosen]
     absent = last_observation.absences(conn, target_ids, require_aware(now))
@@ -59,7 +59,7 @@ def status(
 
 
 def _first_ok(choice: ChosenTarget, observation: Observation | None) -> int | None:
-    """Give the first run since which all has been well: the one that ended the last trouble, or the baseline."""
+    """Return the first run since which all has been well: the one that ended the last trouble, or the baseline."""
     if observation is None or observation.current_trouble is not None:
         return None
     return observation.trouble.to_run_id if observation.trouble else choice.baseline_run_id

@@ -129,7 +129,7 @@ def _ids(members: Sequence[Stay]) -> list[_Id]:
 
 
 def _unbroken_since(spans: Iterable[tuple[datetime, datetime | None]]) -> datetime:
-    """Give when the last presence began that goes on without a break through the *spans*."""
+    """Return when the last presence began that goes on without a break through the *spans*."""
     begin, reached = END_OF_TIME, None
     for valid_from, valid_to in sorted(spans, key=lambda span: span[0]):
         if reached is None or valid_from > reached:
@@ -147,7 +147,7 @@ def _with_hold(
     group: _Group,
     at: datetime,
 ) -> Knowledge:
-    """Give what is *known* of a target for the images of a *group*: a hold on all that are open makes them unknown."""
+    """Return what is *known* of a target for the images of a *group*: a hold on all that are open makes them unknown."""
     if known.reason in ABSENT:
         return known
     held_since: list[datetime] = []
@@ -229,7 +229,7 @@ def _absent(target: Target, image_name: str, known: Knowledge) -> WhereRow:
 
 
 def _first_seen(ids: Mapping[Target, Mapping[_Group, Sequence[_Id]]]) -> dict[_Group, tuple[datetime, bool]]:
-    """Give when each name was first seen anywhere, and whether it was there before anyone looked."""
+    """Return when each name was first seen anywhere, and whether it was there before anyone looked."""
     firsts: dict[_Group, tuple[datetime, bool]] = {}
     for groups in ids.values():
         for group, entries in groups.items():

@@ -42,14 +42,14 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[tuple[str, int]]:
-    """Give the cloud's URL, and the port of a mail server."""
+    """Return the cloud's URL, and the port of a mail server."""
     with run_in_thread(demo()) as cloud, mail_server() as mails:
         yield cloud.url, mails.port
 
 
 @pytest.fixture
 def desk(played: Path, world: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
-    """Give a working folder with a configuration, the demo's history, and the files that the pages speak of."""
+    """Return a working folder with a configuration, the demo's history, and the files that the pages speak of."""
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(played, tmp_path / "crawler.db")
     (rules,) = (

@@ -29,7 +29,7 @@ ZONES = {"hk-02": {"uimage-a": "CentOS 7.6"}}
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Give the file's instructions in order, continued lines joined."""
+    """Return the file's instructions in order, continued lines joined."""
     text = re.sub(r"^#.*\n", "", text_of(CONTAINERFILE), flags=re.MULTILINE).replace("\\\n", " ")
     return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in text.splitlines() if line.strip()]
 
@@ -148,14 +148,14 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 
 
 def environ(url: str) -> dict[str, Any]:
-    """Give the variables by which a run asks the emulated cloud at *url*."""
+    """Return the variables by which a run asks the emulated cloud at *url*."""
     keys = {"UCLOUD_PUBLIC_KEY": EXAMPLE_PUBLIC_KEY, "UCLOUD_PRIVATE_KEY": EXAMPLE_PRIVATE_KEY}
     return {"UCLOUD_BASE_URL": url, **keys}
 
 
 @pytest.fixture
 def box(image: Image) -> Image:
-    """Give the image with an empty folder for its data."""
+    """Return the image with an empty folder for its data."""
     shutil.rmtree(image.data, ignore_errors=True)
     image.data.mkdir()
     os.chown(image.data, UID, UID)

@@ -42,7 +42,7 @@ def heavy() -> Iterator[Nursery]:
 
 @pytest.fixture
 def empty(_sqlite_template: Path) -> Path:
-    """Give a migrated file to copy."""
+    """Return a migrated file to copy."""
     return _sqlite_template
 
 
@@ -349,7 +349,7 @@ def test_file_removed(heavy: Nursery, sqlite_url: str, tmp_path: Path, empty: Pa
 
 @pytest.fixture
 def nobodys_folder(empty: Path) -> Iterator[Path]:
-    """Give a folder of a user without rights, with a database in it."""
+    """Return a folder of a user without rights, with a database in it."""
     if os.geteuid() != 0:
         pytest.skip("only root can act as another user")
     with tempfile.TemporaryDirectory(prefix="crawler-nobody-") as name:

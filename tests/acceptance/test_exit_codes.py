@@ -28,7 +28,7 @@ def faulty(*faults: dict[str, Any], **more: Any) -> Any:
 
 
 def unused_url() -> str:
-    """Give an address where nobody listens."""
+    """Return an address where nobody listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{listener.getsockname()[1]}/"

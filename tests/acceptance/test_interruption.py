@@ -54,7 +54,7 @@ class Scene:
         return Process(self.folder / "run", "--config", config, "run", "--json")
 
     def runs(self) -> list[dict[str, Any]]:
-        """Give the ledger."""
+        """Return the ledger."""
         with opened(self.url, read_only=True) as engine, read(engine) as connection:
             rows = connection.execute(text("SELECT status, finished_at, ok, skipped FROM runs ORDER BY id"))
             return [dict(row) for row in rows.mappings()]
@@ -84,7 +84,7 @@ def interrupt(process: Process, number: signal.Signals) -> tuple[Ended, float]:
 
 
 def waits_for_the_lock(url: str) -> bool:
-    """Tell whether somebody beside us has come to the lock."""
+    """Return whether somebody beside us has come to the lock."""
     with opened(url, read_only=True) as engine, read(engine) as connection:
         if url.startswith("postgresql"):
             asking = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_advisory_unlock_all%'"
@@ -96,7 +96,7 @@ def waits_for_the_lock(url: str) -> bool:
 
 
 def points_to(link: Path, path: Path) -> bool:
-    """Tell whether an open file of some process is *path*."""
+    """Return whether an open file of some process is *path*."""
     try:
         return link.readlink() == path
     except OSError:

@@ -16,7 +16,7 @@ from tests.unit.test_readme import commands
 
 
 def of(parts: str, fields: str) -> str:
-    """Give the *fields* of each of some *parts*: `part.field`."""
+    """Return the *fields* of each of some *parts*: `part.field`."""
     return " ".join(f"{part} " + " ".join(f"{part}.{field}" for field in fields.split()) for part in parts.split())
 
 
@@ -72,7 +72,7 @@ CODES = {"doctor --json": 1}
 
 
 def paths(value: Any, at: str = "") -> Iterator[str]:
-    """Give every field of a document, those of the objects inside it as `part.field`."""
+    """Return every field of a document, those of the objects inside it as `part.field`."""
     for inner in value if isinstance(value, list) else ():
         yield from paths(inner, at)
     for name, inner in value.items() if isinstance(value, dict) else ():

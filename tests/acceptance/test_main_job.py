@@ -16,7 +16,7 @@ SHARED = "uimage-2qkirw"
 
 
 def published() -> list[set[tuple[str, str, str]]]:
-    """Give each published snapshot as a set of (zone, id, name)."""
+    """Return each published snapshot as a set of (zone, id, name)."""
     history = published_images()
     rows = [[dict(zip(history["fields"], row, strict=True)) for row in one["rows"]] for one in history["snapshots"]]
     return [{(row["zone"], row["image_id"], f"{row['os']} {row['version']}") for row in one} for one in rows]

@@ -31,19 +31,19 @@ RUNS = 4
 
 
 def bomb(zone: str) -> web.Response:
-    """Give 31 MB that are 30 kB on the wire."""
+    """Return 31 MB that are 30 kB on the wire."""
     packer = zlib.compressobj(wbits=31)
     body = packer.compress(b'{"RetCode":0,"ImageSet":[],"z":"%s","x":"' % zone.encode() + b"a" * 31 * 2**20 + b'"}')
     return web.Response(body=body + packer.flush(), headers={"Content-Encoding": "gzip"})
 
 
 def too_many(zone: str) -> web.Response:
-    """Give 14 MB of ids."""
+    """Return 14 MB of ids."""
     return web.Response(body=b'{"RetCode":0,"ImageSet":[' + b",".join(b'"%d"' % n for n in range(1_500_000)) + b"]}")
 
 
 def as_many_as_are_read(zone: str) -> web.Response:
-    """Give as many records as one answer may list."""
+    """Return as many records as one answer may list."""
     records = [
         {
             "ImageId": f"{zone}-{n}",
@@ -58,24 +58,24 @@ def as_many_as_are_read(zone: str) -> web.Response:
 
 
 def long_texts(zone: str) -> web.Response:
-    """Give as many of the longest names as fit into an answer."""
+    """Return as many of the longest names as fit into an answer."""
     records = [{"ImageId": f"{zone}-{n}", "ImageName": f"{zone}-{n}".ljust(LONGEST_TEXT, "n")} for n in range(40)]
     return answer_json({"RetCode": 0, "ImageSet": records})
 
 
 def escapes(zone: str) -> web.Response:
-    """Give 4 MB of escapes after the name of what is searched for."""
+    """Return 4 MB of escapes after the name of what is searched for."""
     return web.Response(body=b'{"RetCode":0,"ImageSet":[],"x":"%s"}' % ((b"signature" + b"\\u0061" * 40) * 16_000))
 
 
 def dashes(zone: str) -> web.Response:
-    """Give 4 MB of names that nearly end in a marker."""
+    """Return 4 MB of names that nearly end in a marker."""
     names = (f"{'-' * 380}{n}" for n in range(9_000))
     return answer_json({"RetCode": 0, "ImageSet": [{"ImageId": f"{zone}-{n}", "ImageName": n} for n in names]})
 
 
 def keys(zone: str) -> web.Response:
-    """Give one image with as many fields as an answer may have values, the last one first."""
+    """Return one image with as many fields as an answer may have values, the last one first."""
     fields = {"~": 1, **{f"{zone}-{n:05}": n for n in range(140_000)}}
     return answer_json({"RetCode": 0, "ImageSet": [{"ImageId": zone, "Odd": fields}]})
 

@@ -60,7 +60,7 @@ class Course:
             return [dict(row) for row in rows.mappings()]
 
     def written(self) -> list[int]:
-        """Give the ids of the runs that wrote intervals."""
+        """Return the ids of the runs that wrote intervals."""
         with opened(self.url, read_only=True) as engine, read(engine) as connection:
             return list(connection.execute(text("SELECT DISTINCT opened_run_id FROM intervals ORDER BY 1")).scalars())
 
@@ -85,7 +85,7 @@ def light() -> Iterator[Nursery]:
 
 @pytest.fixture(scope="module")
 def racers(light: Nursery) -> Iterator[dict[str, Nursery]]:
-    """Give what races are forked from; on PostgreSQL the lock itself needs the database library."""
+    """Return what races are forked from; on PostgreSQL the lock itself needs the database library."""
     with nursery("lock") as started:
         yield {"sqlite": light, "postgresql": started}
 

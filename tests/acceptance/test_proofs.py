@@ -36,7 +36,7 @@ Fresh = Callable[[str], Driver]
 
 @pytest.fixture
 def fresh(tmp_path: Path, _sqlite_template: Path, _postgres_server: PostgresServer) -> Iterator[Fresh]:
-    """Give a function that makes a user with a folder and a migrated database of a kind."""
+    """Return a function that makes a user with a folder and a migrated database of a kind."""
     numbers = itertools.count()
     with ExitStack() as stack:
 
@@ -52,7 +52,7 @@ def fresh(tmp_path: Path, _sqlite_template: Path, _postgres_server: PostgresServ
 
 
 def with_each(scenario: Callable[..., None], *values: Any) -> list[Scenario]:
-    """Give *scenario* once for each tuple of arguments beyond the driver."""
+    """Return *scenario* once for each tuple of arguments beyond the driver."""
     return [lambda driver, value=value: scenario(driver, *value) for value in values]  # type: ignore[misc]
 
 

@@ -64,7 +64,7 @@ OPEN_FILE = len(TROUBLES) - 1
 
 
 def story(runs: int, seed: int) -> list[frozenset[int]]:
-    """Give which troubles each of *runs* meets."""
+    """Return which troubles each of *runs* meets."""
     rng = random.Random(seed)
     present: frozenset[int] = frozenset()
     told = []
@@ -132,7 +132,7 @@ def test_two_weeks(light: Driver, proven: Proven) -> None:
 
 @contextmanager
 def office(driver: Driver, *reports: Mapping[str, Any]) -> Iterator[tuple[EmulatorServer, Any]]:
-    """Give a cloud that has a new image at each step, and a mail server; *reports* are told of them."""
+    """Return a cloud that has a new image at each step, and a mail server; *reports* are told of them."""
     steps = [{"add": {"hk-02": {f"uimage-{n}": f"Image {n}"}}} for n in range(2, 22)]
     with run_in_thread(make_timeline(zones=ZONES, steps=steps)) as cloud, mail_server() as server:
         smtp = {"host": "127.0.0.1", "port": server.port, "security": "none", "from": "crawler@example.com"}

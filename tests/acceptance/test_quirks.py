@@ -17,7 +17,7 @@ ZONES = ("hk-02", "sg-01")
 
 
 def sets(zone: str, schema: str) -> dict[str, Any]:
-    """Give the sets of a zone in the vocabulary of *schema*; with empty ones, and with records that miss fields."""
+    """Return the sets of a zone in the vocabulary of *schema*; with empty ones, and with records that miss fields."""
     fields: dict[str, dict[str, Any]] = {
         "a": {"OsType": "Linux", "Features": ["CloudInit", "NetEnhanced"], "ImageSize": 40},
         "b": {"OsName": "Ubuntu 20.04", "SupportedGPUTypes": ["V100", "T4"]},
@@ -41,7 +41,7 @@ def cloud_with(schema: str, *steps: dict[str, Any]) -> Timeline:
 
 
 def known(driver: Driver) -> set[tuple[Any, ...]]:
-    """Give what is known of every present image, apart from what only says when and where."""
+    """Return what is known of every present image, apart from what only says when and where."""
     return {
         (row["zone"], row["image_set"], row["image_id"], row["image_name"], row["gpu"], row["os_type"], row["size_gb"],
          tuple(row["features"] or ()), tuple(row["gpu_types"] or ()), row["valid_from"], row["state"])

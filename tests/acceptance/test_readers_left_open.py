@@ -38,7 +38,7 @@ READERS: Sequence[tuple[tuple[str, ...], bool]] = (
 
 
 def world(generation: int) -> dict[str, str]:
-    """Give the images of a zone, all of which are renamed together."""
+    """Return the images of a zone, all of which are renamed together."""
     return {f"uimage-{number}": f"Generation {generation} image {number}" for number in range(IMAGES)}
 
 

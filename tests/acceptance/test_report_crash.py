@@ -113,12 +113,12 @@ class Post:
 
 
 def images(mail: Mail) -> set[str]:
-    """Give the image ids that a mail names."""
+    """Return the image ids that a mail names."""
     return {word for word in mail.text.split() if word.startswith("uimage-")}
 
 
 def failing(fault: str) -> Behaviour:
-    """Give the behaviour of a server with this fault."""
+    """Return the behaviour of a server with this fault."""
     stage, answer = FAULTS[fault]
     return lambda at, value: answer if at == stage else None
 
@@ -131,7 +131,7 @@ def heavy() -> Iterator[Nursery]:
 
 @contextmanager
 def posting(runs: Nursery, folder: Path, database_url: str) -> Iterator[Post]:
-    """Give a crawler whose first run is done."""
+    """Return a crawler whose first run is done."""
     timeline = make_timeline(
         zones={"hk-01": {"uimage-a": "CentOS 7.6"}, "hk-02": {"uimage-b": "CentOS 7.6"}},
         steps=[{"add": {"hk-01": {f"uimage-{n}": f"Image {n}"}}} for n in range(2, STEPS + 1)],

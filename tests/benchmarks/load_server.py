@@ -44,17 +44,17 @@ class Offer:
         return self.projects * self.zones
 
     def places(self) -> list[tuple[str, str]]:
-        """Give region and zone of each zone."""
+        """Return region and zone of each zone."""
         return [
             (f"r{number // ZONES:04}", f"r{number // ZONES:04}-{number % ZONES + 1:02}") for number in range(self.zones)
         ]
 
     def project_ids(self) -> list[str]:
-        """Give the ids of the projects."""
+        """Return the ids of the projects."""
         return [f"org-{number}" for number in range(self.projects)]
 
     def sets(self, project: str, zone: str, *, churned: int = 0) -> dict[str, list[dict[str, Any]]]:
-        """Give what a target lists; *churned*: how often its own image was replaced."""
+        """Return what a target lists; *churned*: how often its own image was replaced."""
         public = [
             _record(f"uimage-{zone}-{number:03}", f"Ubuntu 22.04 64位 {number:03}") for number in range(self.images - 1)
         ]
@@ -62,13 +62,13 @@ class Offer:
         return {"ImageSet": public, "CustomImageSet": [own]}
 
     def body(self, project: str, zone: str, *, churned: int = 0) -> bytes:
-        """Give the answer of a target."""
+        """Return the answer of a target."""
         sets = self.sets(project, zone, churned=churned)
         return _encode({"RetCode": 0, "Action": "DescribeUK8SImageResponse", "Message": "", **sets})
 
 
 def _record(image_id: str, name: str) -> dict[str, Any]:
-    """Give an image as the API has described it since 2026."""
+    """Return an image as the API has described it since 2026."""
     return {
         "ImageId": image_id,
         "ImageName": name,

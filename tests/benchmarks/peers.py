@@ -35,7 +35,7 @@ Question = dict[str, str]
 
 
 def questions(offer: Offer) -> list[Question]:
-    """Give the parameters of every target."""
+    """Return the parameters of every target."""
     return [
         {"Region": region, "Zone": zone, "ProjectId": project}
         for region, zone in offer.places()
@@ -49,7 +49,7 @@ def _form(question: Question) -> Question:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Give how long a piece of work takes."""
+    """Return how long a piece of work takes."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
@@ -146,7 +146,7 @@ end
 
 def wrk(url: str, asked: Sequence[Question], folder: Path, *, least_bytes: int, seconds: int = 2) -> float | None:
     """
-    Give the requests per second of a load generator in C that only counts bytes; None where it is not installed.
+    Return the requests per second of a load generator in C that only counts bytes; None where it is not installed.
 
     *least_bytes* are those of the smallest whole answer.
     """

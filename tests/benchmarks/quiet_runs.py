@@ -72,7 +72,7 @@ def rows(engine: Engine) -> dict[str, int]:
 
 
 def size(engine: Engine) -> int:
-    """Give the bytes of the file; on PostgreSQL those of all tables and indexes."""
+    """Return the bytes of the file; on PostgreSQL those of all tables and indexes."""
     if is_sqlite(engine):
         statement = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
     else:

@@ -51,7 +51,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_json(document: dict[str, Any]) -> str:
-    """Give the document as text, a line per measured size."""
+    """Return the document as text, a line per measured size."""
     head = json.dumps({name: value for name, value in document.items() if not isinstance(value, list)}, indent=1)
     lists = [
         f' "{name}": [\n' + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n ]"

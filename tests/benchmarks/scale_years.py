@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, text
 
 from crawler.db.engine import begin, opened, read
 from crawler.db.migrations import upgrade
-from crawler.db.payloads import Evidence, store_payloads
+from crawler.db.payloads import NewPayload, store_payloads
 from crawler.db.types import from_micros
 from crawler.domain.filters import Filters
 from crawler.domain.models import Reply, Target
@@ -117,8 +117,8 @@ def _keep_zone(conn: Connection, zone: str, events: list[tuple[int, datetime]]) 
     return len(rows)
 
 
-def _evidence(target: Target, body: bytes, at: datetime) -> Evidence:
-    return Evidence.of(
+def _evidence(target: Target, body: bytes, at: datetime) -> NewPayload:
+    return NewPayload.of(
         Reply(
             target=target,
             body=body,
@@ -158,7 +158,7 @@ def _ask(conn: Connection, made: Made) -> dict[str, float]:
 
 
 def _median(ask: Callable[[datetime], int], moments: list[datetime]) -> float:
-    """Give the median time of an answer; the database is warm by then."""
+    """Return the median time of an answer; the database is warm by then."""
     for at in moments[:10]:
         ask(at)
     times = []
@@ -194,6 +194,6 @@ def _go_on(engine: Engine, path: Path, server: LoadServer, made: Made) -> dict[s
 
 
 def _payload(engine: Engine) -> int:
-    """Give the bytes of rows and index entries, without the free space of their pages."""
+    """Return the bytes of rows and index entries, without the free space of their pages."""
     with read(engine) as conn:
         return int(conn.exec_driver_sql("SELECT sum(payload) FROM dbstat").scalar_one())

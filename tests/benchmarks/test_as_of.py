@@ -59,13 +59,13 @@ class History:
         return lambda: len(list(images.images(self.conn, at, filters, now=at, stale_after=STALE, include_retired=True)))
 
     def moments(self, first: float, last: float) -> list[datetime]:
-        """Give moments between two parts of the history's length."""
+        """Return moments between two parts of the history's length."""
         length = self.made.end - BEGIN
         return [BEGIN + length * self.rng.uniform(first, last) for _ in range(MOMENTS)]
 
 
 def milliseconds(question: Callable[[datetime], Callable[[], int]], moments: list[datetime]) -> tuple[float, float]:
-    """Give the median time of an answer, and the mean number of its rows."""
+    """Return the median time of an answer, and the mean number of its rows."""
     times: list[float] = []
     rows = 0
     for at in moments:
@@ -99,7 +99,7 @@ def one_processor(conn: Connection) -> Iterator[bool]:
 
 @pytest.fixture
 def history(both_urls: str) -> Iterator[tuple[Engine, Connection, Made]]:
-    """Give five years of history."""
+    """Return five years of history."""
     with opened(both_urls) as engine:
         made = generate(engine)
     with opened(both_urls, read_only=True) as engine, read(engine) as conn:

@@ -81,7 +81,7 @@ def test_designs(sqlite_url: str, tmp_path: Path, figures: Figures) -> None:
 
 
 def _as_of(url: str, snapshots: Snapshots, moments: list[datetime]) -> dict[str, float]:
-    """Give the milliseconds of an answer about the past: the median over moments, the best of seven each."""
+    """Return the milliseconds of an answer about the past: the median over moments, the best of seven each."""
     rng = random.Random(3)
     times: Costs = defaultdict(list)
     with opened(url, read_only=True) as engine, read(engine) as conn:

@@ -40,7 +40,7 @@ ROW = "unchanged run"
 
 @pytest.fixture
 def history(both_urls: str) -> Iterator[tuple[str, Engine, Made]]:
-    """Give targets with 100 images each, observed for some days."""
+    """Return targets with 100 images each, observed for some days."""
     with opened(both_urls) as engine:
         yield both_urls, engine, generate(engine, years=0.01, zones=ZONES[engine.dialect.name], changed=0, calm=True)
 
@@ -52,7 +52,7 @@ def answers(url: str, end: datetime, moments: list[datetime]) -> list[list[dict[
 
 
 def last_rows(engine: Engine, count: int) -> list[dict[str, Any]]:
-    """Give the newest runs as they are stored, without what tells one from the next."""
+    """Return the newest runs as they are stored, without what tells one from the next."""
     with read(engine) as conn:
         found = conn.execute(text("SELECT * FROM runs ORDER BY id DESC LIMIT :count"), {"count": count}).mappings()
         passing = ("id", "started_at", "finished_at")
@@ -110,7 +110,7 @@ def test_growth(history: tuple[str, Engine, Made], figures: Figures) -> None:
 
 
 def compact(engine: Engine) -> None:
-    """Give back all room that holds nothing."""
+    """Return back all room that holds nothing."""
     with engine.connect() as connection:
         if is_sqlite(engine):
             raw: Any = connection.connection.driver_connection

@@ -60,7 +60,7 @@ def pace_of(arrivals: Sequence[float], rate: float) -> Pace:
 
 
 def most_in(arrivals: Sequence[float], span: float) -> int:
-    """Give the most requests in any time of that length."""
+    """Return the most requests in any time of that length."""
     return max(bisect_left(arrivals, moment + span) - index for index, moment in enumerate(arrivals))
 
 
@@ -71,7 +71,7 @@ def places(count: int, regions: int = 20) -> Iterator[Target]:
 
 
 def question(target: Target) -> Ask:
-    """Give what is asked of a target."""
+    """Return what is asked of a target."""
     params = {"Region": target.region, "Zone": target.zone, "ProjectId": target.project}
     return Ask(target=target, action="DescribeUK8SImage", params=params)
 
@@ -135,7 +135,7 @@ def test_cost_of_waiting(figures: Figures) -> None:
 
 
 async def cost_of_waiting(waiters: int = 10_000, rate: float = 50) -> float:
-    """Give the part of a core that *waiters* tasks queued on one throttle take."""
+    """Return the part of a core that *waiters* tasks queued on one throttle take."""
     throttle = PacedThrottler(rate)
     tasks = [asyncio.create_task(throttle.acquire()) for _ in range(waiters)]
     await asyncio.sleep(0.1)
@@ -147,7 +147,7 @@ async def cost_of_waiting(waiters: int = 10_000, rate: float = 50) -> float:
 
 
 async def cost_of_queueing(targets: int = 10_000, rate: float = 10) -> float:
-    """Give the part of a core that a crawl of *targets* at *rate* takes once it is under way."""
+    """Return the part of a core that a crawl of *targets* at *rate* takes once it is under way."""
     with load_server(Offer(projects=1, zones=1, images=2)) as server:
         task = asyncio.create_task(crawl(server.url, FetchOptions(rate=rate), targets))
         await asyncio.sleep(1.0)

@@ -33,7 +33,7 @@ SDK_TARGETS = 240
 
 @pytest.fixture
 def runs(sqlite_url: str) -> Iterator[Runs]:
-    """Give an empty history to run over."""
+    """Return an empty history to run over."""
     with opened(sqlite_url) as engine:
         yield Runs(engine, sqlite_url, OFFER.targets)
 
@@ -52,7 +52,7 @@ def plain_and_tls(folder: Path | None) -> Iterator[tuple[LoadServer, LoadServer 
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path | None:
-    """Give a folder with a certificate and its key; None where there is no openssl to make them."""
+    """Return a folder with a certificate and its key; None where there is no openssl to make them."""
     try:
         make_tls(tmp_path)
     except pytest.skip.Exception:

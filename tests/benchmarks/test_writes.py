@@ -160,14 +160,14 @@ def by_table(tally: Tally) -> str:
 
 
 def payload_bytes(path: Path) -> int:
-    """Give the bytes of all rows and index entries of a SQLite file."""
+    """Return the bytes of all rows and index entries of a SQLite file."""
     with closing(sqlite3.connect(path)) as conn:
         (found,) = conn.execute("SELECT sum(payload) FROM dbstat").fetchone()
     return int(found)
 
 
 def used_bytes(path: Path) -> int:
-    """Give the bytes of the pages in use."""
+    """Return the bytes of the pages in use."""
     with closing(sqlite3.connect(path)) as conn:
         numbers = [
             conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")

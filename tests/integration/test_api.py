@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 import crawler
 from crawler import History
 from crawler.errors import Ambiguous, DatabaseUnavailable, NoAnswer, SchemaMismatch
-from crawler.queries.check.rules import Pin
+from crawler.queries.check.rules import PinRule
 from tests.support.command import ROOT, call, rows
 from tests.support.diary import START, Diary, Refusal, target
 
@@ -28,7 +28,7 @@ STALE = timedelta(hours=26)
 
 @pytest.fixture
 def url(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give a history with a re-issue and a failure in it."""
+    """Return a history with a re-issue and a failure in it."""
     monkeypatch.chdir(tmp_path)
     diary = Diary(engine)
     diary.run({HERE: {"uimage-a": "Ubuntu", "uimage-c": "CentOS"}, THERE: {"uimage-c": "CentOS"}})
@@ -92,7 +92,7 @@ def test_for_scripts(url: str) -> None:
     assert history.resolve(zone="sg-01", name="CentOS", max_age=timedelta(days=1)).target == THERE
     with pytest.raises(NoAnswer):
         history.resolve("hk-02", "Debian")
-    (row,) = history.check([Pin(image_id="uimage-a", zone="hk-02")], project="org-x")
+    (row,) = history.check([PinRule(image_id="uimage-a", zone="hk-02")], project="org-x")
     assert (row.outcome, row.successor) == ("re-issued", "uimage-b")
 
 

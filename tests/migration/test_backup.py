@@ -20,20 +20,20 @@ from crawler.errors import DatabaseUnavailable
 
 @pytest.fixture
 def history(sqlite_url: str) -> Path:
-    """Give the path of a database that holds one setting."""
+    """Return the path of a database that holds one setting."""
     with opened(sqlite_url) as engine, begin(engine) as connection:
         connection.execute(text("INSERT INTO settings (name, value) VALUES ('kept', 'yes')"))
     return Path(sqlite_url.removeprefix("sqlite:///"))
 
 
 def kept(path: Path) -> list[str]:
-    """Give the settings at *path*."""
+    """Return the settings at *path*."""
     with closing(sqlite3.connect(path)) as connection:
         return [name for (name,) in connection.execute("SELECT name FROM settings")]
 
 
 def beside(path: Path) -> list[str]:
-    """Give the names beside the database, without its own."""
+    """Return the names beside the database, without its own."""
     return sorted(entry.name for entry in path.parent.iterdir() if entry != path)
 
 

@@ -28,7 +28,7 @@ KEPT: list[tuple[Any, int, int]] = [
 
 @pytest.fixture
 def old(empty_database_url: str) -> Any:
-    """Give a database of the first program."""
+    """Return a database of the first program."""
     with opened(empty_database_url) as engine:
         with migrations._upgrading(engine) as connection:
             config = Config()

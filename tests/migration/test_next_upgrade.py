@@ -42,7 +42,7 @@ def upgrade():
 
 @pytest.fixture
 def behind(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """Give a database with a target in it, one revision behind a program of the future."""
+    """Return a database with a target in it, one revision behind a program of the future."""
     with begin(engine) as connection:
         connection.execute(text("INSERT INTO accounts (id, name, endpoint, fence) VALUES (1, 'prod', '', 0)"))
         connection.execute(
@@ -71,7 +71,7 @@ def write_migration(folder: Path, extra: str) -> None:
 
 
 def backups(engine: Engine) -> list[Path]:
-    """Give the copies beside a SQLite file."""
+    """Return the copies beside a SQLite file."""
     path = address_of(engine).path
     return sorted(path.parent.glob("*.bak")) if path else []
 

@@ -29,7 +29,7 @@ ROWS = (
 
 @pytest.fixture
 def first(empty_database_url: str) -> str:
-    """Give a database of the first schema with a hold and a failure in it."""
+    """Return a database of the first schema with a hold and a failure in it."""
     with opened(empty_database_url) as engine, begin(engine) as conn:
         config = Config()
         config.set_main_option("script_location", str(migrations_folder()))
@@ -57,7 +57,7 @@ def test_what_was_held_is_held(first: str) -> None:
 
 
 def indexes_by_hash(engine: Engine) -> list[str]:
-    """Give the tables that have an index by hash, once for each."""
+    """Return the tables that have an index by hash, once for each."""
     if is_sqlite(engine):
         return []
     with read(engine) as conn:

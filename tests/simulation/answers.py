@@ -43,7 +43,7 @@ def oracle_rows(
     include_retired: bool,
     spots: Iterable[Spot] | None = None,
 ) -> set[Row]:
-    """Give what was available at *at*, as far as anybody can know."""
+    """Return what was available at *at*, as far as anybody can know."""
     rows: set[Row] = set()
     for spot in oracle.pasts if spots is None else spots:
         past = oracle.pasts[spot]
@@ -74,7 +74,7 @@ def _flat(stated: Any) -> tuple[tuple[str, Any], ...]:
 
 
 def product_rows(rows: Iterable[ImageRow]) -> set[Row]:
-    """Give the product's rows in the same form."""
+    """Return the product's rows in the same form."""
     return {
         Row(
             Spot(row.target.project, row.target.region, row.target.zone),

@@ -64,24 +64,24 @@ class Example:
     gone_from: int
 
     def ids(self, run: int) -> dict[str, tuple[str, ...]]:
-        """Give what the victim has in a *run*."""
+        """Return what the victim has in a *run*."""
         gone = self.gone if run >= self.gone_from else frozenset()
         return {name: tuple(i for i in ids if i not in gone) for name, ids in ids_of(self.zone).items()}
 
 
 def ids_of(zone: str) -> dict[str, tuple[str, ...]]:
-    """Give the images of a zone by set."""
+    """Return the images of a zone by set."""
     return {name: tuple(f"uimage-{zone}-{letter}" for letter in letters) for name, letters in IMAGES.items()}
 
 
 def keys_of(ids: Mapping[str, tuple[str, ...]]) -> set[tuple[str, str]]:
-    """Give images by set and id."""
+    """Return images by set and id."""
     return {(image_set, image_id) for image_set, part in ids.items() for image_id in part}
 
 
 @st.composite
 def examples(draw: st.DrawFn) -> Example:
-    """Give an example; at most so many of its answers may be read as empty as do not confirm each other."""
+    """Return an example; at most so many of its answers may be read as empty as do not confirm each other."""
     shots = draw(st.lists(st.tuples(SHOTS, st.booleans().map(lambda often: not often)), min_size=1, max_size=2))
     kept: list[tuple[Shot, bool]] = []
     for shot, is_once in shots:
@@ -203,7 +203,7 @@ class Arena:
         return self._skipped + SPEED * time.monotonic()
 
     def _open(self, engine: Engine) -> set[tuple[str, str]]:
-        """Give the images that count as available at the victim."""
+        """Return the images that count as available at the victim."""
         assert self._example is not None
         victim = (self._example.account, self._example.zone)
         with read(engine) as conn:
@@ -211,7 +211,7 @@ class Arena:
             return {(row.image_set, row.image_id) for row in rows if (row.target.account, row.target.zone) == victim}
 
     def _beginning(self, example: Example) -> Path:
-        """Give a history in which the victim of *example* was observed well, with its manner, once."""
+        """Return a history in which the victim of *example* was observed well, with its manner, once."""
         same = (example.account, example.zone, example.manner.name)
         if same not in self._begun:
             path = self._folder / f"{len(self._begun)}.db"

@@ -116,12 +116,12 @@ def _understood(said: Sequence[Said]) -> list[Said]:
 
 
 def spot_of(target: Target) -> Spot:
-    """Give the place a target asks about."""
+    """Return the place a target asks about."""
     return Spot(target.project, target.region, target.zone)
 
 
 def by_spot(log: Sequence[Said]) -> dict[Spot, list[Said]]:
-    """Give what was said about images, by target, in order."""
+    """Return what was said about images, by target, in order."""
     answers: dict[Spot, list[Said]] = {}
     for said in log:
         if said.question.action == "DescribeUK8SImage":

@@ -1,7 +1,7 @@
 """
 The wire: a client whose transport is the model instead of a socket, and a witness that notes what every call brought.
 
-Everything above the transport is the product's: signing, throttle, brake, retries, circuits, discovery, the fetcher.
+Everything above the transport is the product's: signing, throttle, cancel_scope, retries, circuits, discovery, the fetcher.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qsl
 
 from crawler.client.api import ApiClient, NetworkFailure, Room
-from crawler.client.cancellation import Brake
+from crawler.client.cancellation import CancelScope
 from crawler.client.responses import Answer
 from crawler.emulator import EmulatedAccount, Fault
-from crawler.emulator.responses import Answers, Refusal, refusal_body
+from crawler.emulator.responses import Answers, RefusedRequest, refusal_body
 from tests.simulation.lies import Heard, Lie, heard_of
 from tests.simulation.model import Key, Model, Spot, Stated
 
@@ -102,7 +102,7 @@ class Cloud:
         return answer, self.understood(question, answer, lie)
 
     def understood(self, question: Question, answer: Answer, lie: Lie | None = None) -> Said:
-        """Give what an answer means, straight from the list of RetCodes in the contract."""
+        """Return what an answer means, straight from the list of RetCodes in the contract."""
         at = answer.received_at
         meaning, document = meaning_of(answer.status, answer.body)
         if meaning != "good":
@@ -115,7 +115,7 @@ class Cloud:
         return replace(said, question=question, at=at, body=answer.body, request_uuid=answer.request_uuid)
 
     def said_about(self, spot: Spot, lie: Lie | None) -> Said:
-        """Give what an answer about *spot* means at this moment, be it true or a lie."""
+        """Return what an answer about *spot* means at this moment, be it true or a lie."""
         truth = self.model.offers(spot.project, spot.zone)
         heard = lie.heard(self.model) if lie else heard_of(self.model, truth)
         return Said(
@@ -128,7 +128,7 @@ class Cloud:
         )
 
     def lie_about(self, question: Question) -> Lie | None:
-        """Give the lie that all answers to *question* tell."""
+        """Return the lie that all answers to *question* tell."""
         fault = self._fault(question)
         return self._lies.get(id(fault)) if fault else None
 
@@ -142,13 +142,13 @@ class Cloud:
         return None
 
     def _written(self, question: Question, fault: Fault | None) -> tuple[int, bytes, Lie | None]:
-        """Give status and body as the emulator's server would write them, and the lie that the body is."""
+        """Return status and body as the emulator's server would write them, and the lie that the body is."""
         effect = fault.effect if fault else "delay"
         if fault is None or effect == "delay":
             params = {"Region": question.region, "Zone": question.zone, "ProjectId": question.project}
             try:
                 return 200, self._answers.body(question.action, _ACCOUNT, params), None
-            except Refusal as refusal:
+            except RefusedRequest as refusal:
                 return 200, refusal_body(question.action, refusal.ret_code, refusal.message), None
         if effect == "ret_code":
             return fault.status, refusal_body(question.action, fault.ret_code or 130, fault.message), None
@@ -160,7 +160,7 @@ class Cloud:
 
 
 def meaning_of(status: int, body: bytes) -> tuple[Meaning, dict[str, Any]]:
-    """Give the class of an answer, and its document with every key in lower case."""
+    """Return the class of an answer, and its document with every key in lower case."""
     try:
         document = {str(key).lower(): value for key, value in json.loads(body).items()}
         code = int(document["retcode"])
@@ -200,7 +200,7 @@ class Witness(ApiClient):
     async def attempt(
         self,
         form: bytes,
-        brake: Brake,
+        cancel_scope: CancelScope,
         *,
         is_retry: bool = False,
         room: Room | None = None,
@@ -209,7 +209,7 @@ class Witness(ApiClient):
         """Make the call and note what it brought; one that was cut brought nothing."""
         question = question_of(form)
         try:
-            answer = await super().attempt(form, brake, is_retry=is_retry, room=room, known_hash=known_hash)
+            answer = await super().attempt(form, cancel_scope, is_retry=is_retry, room=room, known_hash=known_hash)
         except NetworkFailure:
             self.cloud.log.append(Said(question=question, at=self.timing.clock(), meaning="transient"))
             raise

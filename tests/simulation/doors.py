@@ -16,7 +16,7 @@ from typing import Any
 from crawler.api import History
 from crawler.domain.filters import Filters
 from crawler.errors import CrawlerError
-from crawler.queries.check.rules import Pin, Require, exit_code
+from crawler.queries.check.rules import PinRule, Require, exit_code
 from tests.support.command import call
 
 Rows = list[dict[str, Any]]
@@ -85,7 +85,7 @@ class PythonDoor:
         return self._now
 
 
-def _rules(rules: Iterable[Rule]) -> Iterator[Require | Pin]:
+def _rules(rules: Iterable[Rule]) -> Iterator[Require | PinRule]:
     for rule in rules:
         scope = {"project": rule.get("projects", ()), "variant": rule.get("variant", ())}
         if rule["kind"] == "require":
@@ -95,7 +95,7 @@ def _rules(rules: Iterable[Rule]) -> Iterator[Require | Pin]:
             continue
         for image_id in rule["ids"]:
             for zone in rule.get("zones", (None,)):
-                yield Pin(image_id=image_id, zone=zone, gpu=rule.get("gpu"), scope=Filters(**scope))
+                yield PinRule(image_id=image_id, zone=zone, gpu=rule.get("gpu"), scope=Filters(**scope))
 
 
 # --- from the command line -------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def check_explanation(oracle: Oracle, told: Row) -> Iterator[str]:
 
 
 def _of(oracle: Oracle, told: Row) -> Expected:
-    """Give the change that the product speaks of."""
+    """Return the change that the product speaks of."""
     (found,) = [
         change
         for change in oracle.changes
@@ -77,7 +77,7 @@ def _run(oracle: Oracle, ran: Ran | None) -> Row | None:
 
 def _answers(oracle: Oracle, change: Expected) -> tuple[list[Said], list[Said]]:
     """
-    Give the answers that may be shown before, oldest first, and the one after; none where no answer is behind it.
+    Return the answers that may be shown before, oldest first, and the one after; none where no answer is behind it.
 
     Before is the last good one, which for a withdrawal is the last that listed the image; or one of those before it
     that say the same in any shape, for such are kept once.
@@ -99,7 +99,7 @@ def _says(said: Said) -> tuple[Any, ...]:
 
 
 def _shown(oracle: Oracle, told: Row | None, answers: Sequence[Said]) -> Said | None:
-    """Give the answer that is told, which has to be one of *answers* as it came for the first time, anywhere."""
+    """Return the answer that is told, which has to be one of *answers* as it came for the first time, anywhere."""
     if not answers:
         assert told is None, f"no answer is behind the change, but {told}"
         return None
@@ -122,7 +122,7 @@ def _shown(oracle: Oracle, told: Row | None, answers: Sequence[Said]) -> Said | 
 
 
 def records_of(said: Said) -> dict[Key, Record]:
-    """Give what an answer lists, in its own words; a bare id is a record that says no more."""
+    """Return what an answer lists, in its own words; a bare id is a record that says no more."""
     found: dict[Key, Record] = {}
     for name, records in json.loads(said.body).items():
         for record in records or () if name.lower() in _SPELLINGS else ():
@@ -145,7 +145,7 @@ def _differing(before: Said | None, after: Said | None) -> list[tuple[Key, Seque
 
 
 def _plain(record: Record | None) -> Any:
-    """Give a record without what does not count: the case of its keys, the order of its lists."""
+    """Return a record without what does not count: the case of its keys, the order of its lists."""
     return record and {
         name.lower(): sorted(value) if isinstance(value, list) else value for name, value in record.items()
     }

@@ -76,7 +76,7 @@ class _Place:
 def expected_check(
     oracle: Oracle, rules: Iterable[Rule], selection: Selection, *, now: datetime
 ) -> tuple[int, list[Row]]:
-    """Give the exit code and the rows."""
+    """Return the exit code and the rows."""
     places = [_Place(spot, past, now) for spot, past in pasts_of(oracle, selection).items()]
     left_out = {spot.zone for spot in oracle.pasts} - {place.spot.zone for place in places}
     rows = [row for rule in rules for row in _rule_rows(rule, places, left_out)]
@@ -106,7 +106,7 @@ def _row(label: str, zone: str | None, verdict: Verdict) -> Row:
 
 
 def _once(label: str, zone: str, verdicts: Iterable[Verdict]) -> list[Row]:
-    """Give a row for the targets of a zone that agree."""
+    """Return a row for the targets of a zone that agree."""
     return [_row(label, zone, verdict) for verdict in dict.fromkeys(verdicts)]
 
 

@@ -27,17 +27,17 @@ class Within:
 
 
 def seen_by(past: Past, at: datetime) -> list[Seen]:
-    """Give the observations of a target whose run had ended by *at*."""
+    """Return the observations of a target whose run had ended by *at*."""
     return [seen for seen in past.observations if seen.ended_at <= at]
 
 
 def last_good_at(past: Past, at: datetime) -> datetime | None:
-    """Give the end of the last run by *at* that observed the target well."""
+    """Return the end of the last run by *at* that observed the target well."""
     return max((seen.ended_at for seen in seen_by(past, at) if seen.outcome in GOOD), default=None)
 
 
 def away_at(past: Past, at: datetime) -> Away | None:
-    """Give why the target was not asked at *at*; None: it was."""
+    """Return why the target was not asked at *at*; None: it was."""
     return next((away for away in past.aways if away.start <= at and (away.end is None or at < away.end)), None)
 
 
@@ -61,7 +61,7 @@ def image_reason_at(past: Past, key: Key, at: datetime, stale_after: timedelta =
 
 
 def held_since(past: Past, key: Key, at: datetime) -> datetime | None:
-    """Give since when an image was on hold at *at*."""
+    """Return since when an image was on hold at *at*."""
     return next(
         (
             doubt.held_at
@@ -73,19 +73,19 @@ def held_since(past: Past, key: Key, at: datetime) -> datetime | None:
 
 
 def streak(past: Past, at: datetime) -> list[Seen]:
-    """Give the last observations by *at* that all had the same outcome, the newest first."""
+    """Return the last observations by *at* that all had the same outcome, the newest first."""
     seen = seen_by(past, at)[::-1]
     return list(takewhile(lambda one: one.outcome == seen[0].outcome, seen))
 
 
 def outcome_since(past: Past, at: datetime) -> Within | None:
-    """Give since when the last outcome is so: it came in the run that began its streak."""
+    """Return since when the last outcome is so: it came in the run that began its streak."""
     same = streak(past, at)
     return Within(same[-1].started_at, same[-1].ended_at) if same else None
 
 
 def reason_since(past: Past, at: datetime) -> Within | datetime | None:
-    """Give since when a target is unknown for the reason it is unknown for at *at*."""
+    """Return since when a target is unknown for the reason it is unknown for at *at*."""
     if away := away_at(past, at):
         return away.start
     good_at = last_good_at(past, at)
@@ -98,34 +98,34 @@ def reason_since(past: Past, at: datetime) -> Within | datetime | None:
 
 
 def valid_at(past: Past, at: datetime) -> list[Span]:
-    """Give the versions that count as there at *at*."""
+    """Return the versions that count as there at *at*."""
     return [span for span in past.spans if span.valid_from <= at and (span.valid_to is None or at < span.valid_to)]
 
 
 def name_of(span: Span) -> str:
-    """Give the name of an image, empty where nobody stated one."""
+    """Return the name of an image, empty where nobody stated one."""
     return str(span.stated.get("image_name") or "")
 
 
 def key_of(span: Span) -> str:
-    """Give what counts of its name."""
+    """Return what counts of its name."""
     return normalised(name_of(span))
 
 
 def attributes(span: Span) -> dict[str, Any]:
-    """Give what is known of an image, as the JSON of `images` has it: unknown fields within `extra`."""
+    """Return what is known of an image, as the JSON of `images` has it: unknown fields within `extra`."""
     known = {name: value for name, value in span.stated.items() if not name.startswith("extra.")}
     return known | {"extra": {name[6:]: value for name, value in span.stated.items() if name.startswith("extra.")}}
 
 
 def newest(spans: Iterable[Span]) -> list[Span]:
-    """Give the images that came last; several where they came together."""
+    """Return the images that came last; several where they came together."""
     every = list(spans)
     return [span for span in every if span.since == max(one.since for one in every)]
 
 
 def successors(span: Span, valid: Iterable[Span]) -> list[str]:
-    """Give the newest of those that came later under the same name; several where they came together."""
+    """Return the newest of those that came later under the same name; several where they came together."""
     if not key_of(span):
         return []
     same = [one for one in valid if one.key.image_set == span.key.image_set and key_of(one) == key_of(span)]
@@ -133,6 +133,6 @@ def successors(span: Span, valid: Iterable[Span]) -> list[str]:
 
 
 def successor(span: Span, valid: Iterable[Span]) -> str | None:
-    """Give what came last, later under the same name; None when several came together."""
+    """Return what came last, later under the same name; None when several came together."""
     last = successors(span, valid)
     return last[0] if len(last) == 1 else None

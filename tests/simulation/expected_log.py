@@ -43,7 +43,7 @@ def expected_changes(
     until: datetime | None,
     events: Collection[str],
 ) -> list[Row]:
-    """Give what was recorded in `[since, until)`, oldest first."""
+    """Return what was recorded in `[since, until)`, oldest first."""
     spots = pasts_of(oracle, selection)
     wanted = [
         change
@@ -64,7 +64,7 @@ def _is_wanted(selection: Selection, change: Expected) -> bool:
 
 
 def change_row(change: Expected) -> Row:
-    """Give a row of the change log."""
+    """Return a row of the change log."""
     image_set, image_id = change.key or (None, None)
     return {
         **place(change.spot),
@@ -85,7 +85,7 @@ def change_row(change: Expected) -> Row:
 
 
 def image_ids(oracle: Oracle, wanted: str) -> set[str]:
-    """Give the ids that *wanted* means: itself, or those of a name, or of names and ids that fit a glob."""
+    """Return the ids that *wanted* means: itself, or those of a name, or of names and ids that fit a glob."""
     spans = [span for past in oracle.pasts.values() for span in past.spans]
     named = {span.key.image_id for span in spans if normalised(wanted) and key_of(span) == normalised(wanted)}
     globbed = {s.key.image_id for s in spans if name_fits(name_of(s), wanted) or name_fits(s.key.image_id, wanted)}
@@ -93,7 +93,7 @@ def image_ids(oracle: Oracle, wanted: str) -> set[str]:
 
 
 def expected_history(oracle: Oracle, image: str, selection: Selection, *, now: datetime) -> list[Row]:
-    """Give every interval of an image in every target."""
+    """Return every interval of an image in every target."""
     ids = image_ids(oracle, image)
     return [
         _interval_row(oracle, spot, past, span, now)
@@ -171,7 +171,7 @@ def _read(text: str | None) -> datetime | None:
 
 
 def _quiet_moments(past: Past, now: datetime) -> Iterator[datetime]:
-    """Give a moment between each two at which anything happened; those closer than milliseconds are one."""
+    """Return a moment between each two at which anything happened; those closer than milliseconds are one."""
     edges = {now}
     for seen in past.observations:
         edges |= {seen.ended_at, seen.ended_at + STALE_AFTER}
@@ -189,7 +189,7 @@ def _quiet_moments(past: Past, now: datetime) -> Iterator[datetime]:
 
 
 def expected_status(oracle: Oracle, selection: Selection, *, now: datetime, include_retired: bool) -> list[Row]:
-    """Give how each target's last observation went, since when, and how many images are open there."""
+    """Return how each target's last observation went, since when, and how many images are open there."""
     return [
         _status_row(spot, past, now)
         for spot, past in pasts_of(oracle, selection).items()
@@ -213,12 +213,12 @@ def _status_row(spot: Spot, past: Past, now: datetime) -> Row:
 
 
 def expected_runs(oracle: Oracle, limit: int | None = None) -> list[Row]:
-    """Give the runs, oldest first."""
+    """Return the runs, oldest first."""
     return [run_row(oracle, ran) for ran in oracle.runs[-limit if limit else 0 :]]
 
 
 def run_row(oracle: Oracle, ran: Ran) -> Row:
-    """Give a row of the ledger."""
+    """Return a row of the ledger."""
     outcomes = Counter[str](ran.outcomes.values())
     events = Counter(change.event for change in oracle.changes if change.run == ran.number)
     row: dict[str, Any] = {
@@ -249,7 +249,7 @@ def _run_status(ran: Ran, outcomes: Counter[str]) -> str:
 
 
 def expected_failures(ran: Ran) -> list[Row]:
-    """Give the targets that a run lists as `failed` or `skipped`."""
+    """Return the targets that a run lists as `failed` or `skipped`."""
     return [
         {"target": place(spot), "outcome": outcome}
         for spot, outcome in ran.outcomes.items()

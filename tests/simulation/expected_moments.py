@@ -35,7 +35,7 @@ def stand(past: Past | None, span: Span | None, at: datetime) -> Stand:
 
 
 def changed(first: Mapping[str, Any], second: Mapping[str, Any], but: Collection[str]) -> dict[str, list[Any]]:
-    """Give the fields that both state, and differently."""
+    """Return the fields that both state, and differently."""
     return {
         name: [first[name], second[name]]
         for name in first.keys() & second.keys() - set(but)
@@ -65,7 +65,7 @@ class _Sides:
 
 
 def expected_diff(oracle: Oracle, first: datetime, second: datetime, selection: Selection) -> list[Row]:
-    """Give what differs between two moments, and what cannot be compared."""
+    """Return what differs between two moments, and what cannot be compared."""
     return [
         {**place(spot), **row}
         for spot, past in pasts_of(oracle, selection).items()
@@ -108,7 +108,7 @@ def _event(first: str, second: str) -> str:
 
 
 def _counterpart(sides: _Sides, key: Key, event: str) -> str | None:
-    """Give the other of the name, where two had it at either moment, each as it was last called, and it is there."""
+    """Return the other of the name, where two had it at either moment, each as it was last called, and it is there."""
     if event not in ("withdrawn", "appeared"):
         return None
     there = sides.after if event == "withdrawn" else sides.before
@@ -124,7 +124,7 @@ _OF_THE_ZONE = ("image_name", "zone_id", "extra")
 
 
 def expected_compare(oracle: Oracle, first: str, second: str, at: datetime, selection: Selection) -> list[Row]:
-    """Give two zones side by side, a row for the projects that are told the same."""
+    """Return two zones side by side, a row for the projects that are told the same."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     lanes = [
         {
@@ -167,7 +167,7 @@ def _zone_rows(
 
 
 def _by_name(past: Past | None, at: datetime, selection: Selection) -> dict[tuple[str, str], Span]:
-    """Give of each name the open image that came last; of several at once the one with the last id."""
+    """Return of each name the open image that came last; of several at once the one with the last id."""
     found: dict[tuple[str, str], list[Span]] = {}
     for span in valid_at(past, at) if past else ():
         if wants_image(selection, *span.key, [name_of(span)]):

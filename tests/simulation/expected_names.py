@@ -26,7 +26,7 @@ from tests.simulation.past import Past, Span, normalised
 
 
 def image_names(oracle: Oracle, wanted: str) -> set[str]:
-    """Give the normalised names that *wanted* means: the name itself, those of an id, or those that fit a glob."""
+    """Return the normalised names that *wanted* means: the name itself, those of an id, or those that fit a glob."""
     spans = [span for past in oracle.pasts.values() for span in past.spans if key_of(span)]
     exact = {key_of(span) for span in spans if key_of(span) == normalised(wanted)}
     of_id = {key_of(span) for span in spans if span.key.image_id == wanted}
@@ -36,7 +36,7 @@ def image_names(oracle: Oracle, wanted: str) -> set[str]:
 def expected_where(
     oracle: Oracle, name: str, at: datetime, selection: Selection, *, include_retired: bool
 ) -> list[Row]:
-    """Give where a name was present, withdrawn, never or nobody knows; per image set where several list it."""
+    """Return where a name was present, withdrawn, never or nobody knows; per image set where several list it."""
     rows: list[Row] = []
     for spot, past in pasts_of(oracle, selection).items():
         if away_at(past, at) and not include_retired:
@@ -71,7 +71,7 @@ def _nowhere(spot: Spot, past: Past, key: str, at: datetime) -> Row:
 
 
 def _where_row(spot: Spot, past: Past, spans: list[Span], at: datetime) -> Row:
-    """Give one name in one set: *spans* are those that began by *at*."""
+    """Return one name in one set: *spans* are those that began by *at*."""
     ends = {id(span): span.valid_to if span.valid_to and span.valid_to <= at else None for span in spans}
     opened = [span for span in spans if ends[id(span)] is None]
     held = [held_since(past, span.key, at) for span in opened]
@@ -104,7 +104,7 @@ _Ends = dict[int, datetime | None]
 
 
 def _since_of(spans: Collection[Span]) -> datetime:
-    """Give the start of the last unbroken presence of one id, under whatever name."""
+    """Return the start of the last unbroken presence of one id, under whatever name."""
     return max(spans, key=lambda span: span.valid_from).since
 
 
@@ -113,7 +113,7 @@ def _own(spans: list[Span], image_id: str) -> list[Span]:
 
 
 def _newest_id(spans: list[Span], opened: list[Span], ends: _Ends) -> str:
-    """Give the open id that came last; where none is open, the one that was there last."""
+    """Return the open id that came last; where none is open, the one that was there last."""
     if opened:
         return _by_age(spans, opened)[-1]
     last = max(end for end in ends.values() if end)
@@ -121,7 +121,7 @@ def _newest_id(spans: list[Span], opened: list[Span], ends: _Ends) -> str:
 
 
 def _by_age(spans: list[Span], wanted: list[Span]) -> list[str]:
-    """Give the ids of *wanted*, the one that came first first."""
+    """Return the ids of *wanted*, the one that came first first."""
     ids = {span.key.image_id for span in wanted}
     return sorted(ids, key=lambda image_id: (_since_of(_own(spans, image_id)), image_id))
 
@@ -131,7 +131,7 @@ def _also_open(spans: list[Span], opened: list[Span], last: str) -> list[str]:
 
 
 def _unbroken(spans: list[Span], ends: _Ends) -> datetime:
-    """Give since when the name is there without a break, whichever ids it has had."""
+    """Return since when the name is there without a break, whichever ids it has had."""
     reached: datetime | None = None
     since = min(span.valid_from for span in spans)
     is_open = False
@@ -168,7 +168,7 @@ def expected_resolve(
     max_age: timedelta,
     selection: Selection,
 ) -> tuple[int, list[Row]]:
-    """Give the exit code, and the one image to use where there is one."""
+    """Return the exit code, and the one image to use where there is one."""
     image_set = selection.get("image_set", ("ImageSet",))
     spots = pasts_of(oracle, {**selection, "zone": (zone,)})
     if not spots:
@@ -222,5 +222,5 @@ def _at(past: Past, name: str, image_set: Collection[str], now: datetime, gpu: b
 
 
 def _last_known(past: Past, name: str, image_set: Collection[str]) -> set[str]:
-    """Give the newest ids of the name as far as anybody knows."""
+    """Return the newest ids of the name as far as anybody knows."""
     return {s.key.image_id for s in newest(s for s in _open_at(past, image_set) if name_fits(name_of(s), name))}

@@ -42,7 +42,7 @@ def stamp(at: datetime | None) -> str | None:
 
 
 def place(spot: Spot) -> dict[str, str]:
-    """Give the target as it is flattened into rows."""
+    """Return the target as it is flattened into rows."""
     kind = {"kind": "uk8s-image", "variant": "default"}
     return {"account": "prod", "project": spot.project, "region": spot.region, "zone": spot.zone, **kind}
 
@@ -51,7 +51,7 @@ def place(spot: Spot) -> dict[str, str]:
 
 
 def fits(expected: Any, got: Any) -> bool:
-    """Tell whether a field says what it has to."""
+    """Return whether a field says what it has to."""
     match expected:
         case Within(first, last):
             return got is not None and _rounded(first) <= datetime.fromisoformat(got) <= last
@@ -102,14 +102,14 @@ Selection = Mapping[str, tuple[str, ...]]
 
 
 def name_fits(name: str, wanted: str) -> bool:
-    """Tell whether a name is the wanted one, case-blind and normalised, or fits it as a glob."""
+    """Return whether a name is the wanted one, case-blind and normalised, or fits it as a glob."""
     if normalised(name) and normalised(name) == normalised(wanted):
         return True
     return any(fnmatchcase(text, wanted.casefold()) for text in (name.casefold(), normalised(name)))
 
 
 def pasts_of(oracle: Oracle, selection: Selection) -> dict[Spot, Past]:
-    """Give the targets that a question is about."""
+    """Return the targets that a question is about."""
     return {
         spot: past
         for spot, past in sorted(oracle.pasts.items())
@@ -122,7 +122,7 @@ def pasts_of(oracle: Oracle, selection: Selection) -> dict[Spot, Past]:
 
 
 def wants_image(selection: Selection, image_set: str | None, image_id: str | None, names: Iterable[str | None]) -> bool:
-    """Tell whether a question is about an image with any of *names*; a target as such fits no filter of images."""
+    """Return whether a question is about an image with any of *names*; a target as such fits no filter of images."""
     known = list(names)
     checks: list[tuple[str, Callable[[str], bool]]] = [
         ("image_set", lambda glob: image_set is not None and fnmatchcase(image_set, glob)),

@@ -69,19 +69,19 @@ class Manner:
 
 
 def document_of(truth: Truth, manner: Manner) -> Document:
-    """Give the true answer."""
+    """Return the true answer."""
     document: Document = {"RetCode": 0, "Action": "DescribeUK8SImageResponse"}
     document |= {name: [record_of(truth, image_id) for image_id in ids] for name, ids in truth.ids.items()}
     return manner.change(document)
 
 
 def record_of(truth: Truth, image_id: str) -> Document:
-    """Give one record."""
+    """Return one record."""
     return {"ImageId": image_id, "ImageName": f"Linux {image_id[-1]}", "NotSupportGPU": False, "ZoneId": truth.number}
 
 
 def encoded(value: Any) -> bytes:
-    """Give *value* as JSON; lone surrogates as they come."""
+    """Return *value* as JSON; lone surrogates as they come."""
     return json.dumps(value).encode()
 
 
@@ -183,7 +183,7 @@ def _is_full(record: Any) -> bool:
 
 
 def _rows(document: Document) -> list[Any]:
-    """Give the records of every set."""
+    """Return the records of every set."""
     return [row for value in document.values() if isinstance(value, list) for row in value if row]
 
 

@@ -66,7 +66,7 @@ class Lie:
     is_mannered: bool = False
 
     def sets(self, model: Model) -> dict[str, Any]:
-        """Give the members of the answer beside RetCode and Action."""
+        """Return the members of the answer beside RetCode and Action."""
         sets: dict[str, Any] = {}
         if self.has_sets:
             sets = {"ImageSet": [], **model.sets(self.records)}
@@ -78,7 +78,7 @@ class Lie:
         return {**sets, **dict((self.count,) if self.count else ()), **self.members}
 
     def heard(self, model: Model) -> Heard:
-        """Give what the answer says when it is written now."""
+        """Return what the answer says when it is written now."""
         broken = (len(self.unreadable) + len(model.broken) * self.is_mannered) * model.times_listed
         written = len(self.records) * model.times_listed + broken
         count = self.count[1] if self.count else _counted(model, written) if self.is_mannered else None
@@ -94,7 +94,7 @@ class Lie:
 
 
 def heard_of(model: Model, truth: Mapping[Key, Record]) -> Heard:
-    """Give what a true answer says."""
+    """Return what a true answer says."""
     broken = len(model.broken) * model.times_listed
     written = len(truth) * model.times_listed + broken
     return Heard(listed=truth, unreadable=broken, excess=_excess(_counted(model, written), written))
@@ -105,12 +105,12 @@ def _counted(model: Model, written: int) -> int | None:
 
 
 def _excess(count: int | None, written: int) -> int | None:
-    """Give how many more there should be; None where no number is told, or of fewer, or that there is nothing."""
+    """Return how many more there should be; None where no number is told, or of fewer, or that there is nothing."""
     return count - written if count and count >= written else None
 
 
 def way_to_lie(rng: random.Random) -> Way:
-    """Give one of the ways, ready to be used in as many runs as it lasts."""
+    """Return one of the ways, ready to be used in as many runs as it lasts."""
     weights, ways = zip(*_WAYS, strict=True)
     name: Callable[[random.Random], Way] = rng.choices(ways, weights)[0]
     way = name(random.Random(rng.random()))
@@ -243,7 +243,7 @@ def _wrapped(rng: random.Random) -> Way:
 
 
 def _retyped(rng: random.Random) -> Way:
-    """Give the set another type."""
+    """Return the set another type."""
     retype: Callable[[list[Any]], Any] = rng.choice(
         (
             lambda rows: {f"uimage-{number}": row for number, row in enumerate(rows)},
@@ -321,7 +321,7 @@ def _page(rng: random.Random) -> Way:
 
 
 def _truth(model: Model, zone: str) -> dict[Key, Record]:
-    """Give what anybody can see in a zone."""
+    """Return what anybody can see in a zone."""
     images = dict(model.images.get(zone, {}))
     for (_, place), custom in model.custom.items():
         images |= custom if place == zone else {}
@@ -333,12 +333,12 @@ def _rows(model: Model, zone: str) -> list[Any]:
 
 
 def _neighbour(model: Model, zone: str) -> str | None:
-    """Give an open zone that lists something."""
+    """Return an open zone that lists something."""
     return next((other for other in model.zones if other != zone and model.images.get(other)), None)
 
 
 def _garbling(rng: random.Random) -> Callable[[Record], Any]:
-    """Give a way to lose the id of a record."""
+    """Return a way to lose the id of a record."""
     way = rng.randrange(5)
 
     def garble(record: Record) -> Any:

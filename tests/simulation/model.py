@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from crawler.emulator import Fault, ProjectRow, World, Zone
+from crawler.emulator import Fault, ProjectRow, World, EmulatedZone
 
 Record = Mapping[str, Any]
 #: `{field name: value}` in the words of the history; fields nobody declared are `extra.name`.
@@ -44,7 +44,7 @@ class Spot(NamedTuple):
 
 
 def region_of(zone: str) -> str:
-    """Give the region of `cn-bj2-04`: `cn-bj2`."""
+    """Return the region of `cn-bj2-04`: `cn-bj2`."""
     return zone.rpartition("-")[0]
 
 
@@ -75,25 +75,27 @@ class Model:
         return 2 if "duplicate-records" in self.quirks else 1
 
     def offers(self, project: str, zone: str) -> dict[Key, Record]:
-        """Give the images that really are available at a place; none where there is no such place."""
+        """Return the images that really are available at a place; none where there is no such place."""
         project = next(iter(self.projects), "") if project == "default" else project
         if zone not in self.zones or project not in self.projects:
             return {}
         return {**self.images.get(zone, {}), **self.custom.get((project, zone), {})}
 
     def states(self, records: Mapping[Key, Record]) -> dict[Key, Stated]:
-        """Give what an answer that lists *records* says about each."""
+        """Return what an answer that lists *records* says about each."""
         return {key: self._stated(key, record) for key, record in records.items()}
 
     def emulated(self, faults: Iterable[Fault] = ()) -> World:
-        """Give the model as the emulator's world."""
+        """Return the model as the emulator's world."""
         default = next(iter(self.projects), "")
         images: dict[str, Any] = {zone: self.mannered(self.sets(self.images.get(zone, {}))) for zone in self.zones}
         for project, zone in self.custom:
             if project in self.projects and zone in self.zones:
                 images[f"{project}/{zone}"] = self.mannered(self.sets(self.offers(project, zone)))
         return World(
-            zones=tuple(Zone(region=region_of(zone), zone=zone, zone_id=number) for zone, number in self.zones.items()),
+            zones=tuple(
+                EmulatedZone(region=region_of(zone), zone=zone, zone_id=number) for zone, number in self.zones.items()
+            ),
             projects=tuple(
                 ProjectRow(project_id=project, name=name, default=project == default)
                 for project, name in self.projects.items()
@@ -104,7 +106,7 @@ class Model:
         )
 
     def sets(self, records: Mapping[Key, Record]) -> dict[str, list[dict[str, Any]]]:
-        """Give *records* as the image sets of an answer."""
+        """Return *records* as the image sets of an answer."""
         sets: dict[str, list[dict[str, Any]]] = {}
         for key, record in records.items():
             shown = {name: value for name, value in record.items() if not self.is_terse or name in _FOUR_FIELDS}
@@ -112,7 +114,7 @@ class Model:
         return sets
 
     def mannered(self, sets: Mapping[str, Any]) -> dict[str, Any]:
-        """Give image *sets* with what answers here have beside them."""
+        """Return image *sets* with what answers here have beside them."""
         shown = {**sets, "ImageSet": [*sets.get("ImageSet", ()), *self.broken]}
         listed = sum(len(records) for records in shown.values()) * self.times_listed
         counts = {} if self.excess is None else {"TotalCount": listed + self.excess}

@@ -164,21 +164,21 @@ class Oracle:
             self.pasts[spot].observations.append(Seen(at, outcome, ran.started_at))
 
     def wants_second_look(self, spot: Spot, said: Said) -> bool:
-        """Tell whether the target has to be asked again after this answer, which is good."""
+        """Return whether the target has to be asked again after this answer, which is good."""
         past = self.pasts[spot]
         held, doubted = self._doubtful(past, said)
         waiting = frozenset().union(*(doubt.keys for doubt in past.open_doubts if doubt.is_unread))
         return past.good is not None and bool(held or doubted & waiting)
 
     def is_refused(self, spot: Spot, said: Said) -> bool:
-        """Tell whether this answer, which states RetCode 0, is none to the question, or was not understood."""
+        """Return whether this answer, which states RetCode 0, is none to the question, or was not understood."""
         past, heard = self.pasts.get(spot, Past()), said.heard
         is_unread = not heard.listed and heard.unreadable > past.unreadable
         is_short = past.good is not None and bool(heard.excess) and heard.excess != past.excess
         return heard.is_of_another or heard.is_shapeless or is_unread or is_short
 
     def sees_through(self, spot: Spot, said: Said) -> bool:
-        """Tell whether the contract lets nobody be deceived by this answer, which is an odd or a partial lie."""
+        """Return whether the contract lets nobody be deceived by this answer, which is an odd or a partial lie."""
         past = self.pasts.get(spot, Past())
         if said.heard.mark == "odd" or self.is_refused(spot, said):
             return self.is_refused(spot, said)
@@ -251,7 +251,7 @@ class Oracle:
 
     def _doubtful(self, past: Past, said: Said) -> tuple[frozenset[Key], frozenset[Key]]:
         """
-        Give what this answer lacks for the first time and is not believed about, and what is doubted as a whole.
+        Return what this answer lacks for the first time and is not believed about, and what is doubted as a whole.
 
         The latter also holds what waited for an answer that can be read, which this one is.
         """
@@ -317,12 +317,12 @@ def _release(past: Past, said: Said) -> None:
 
 
 def _stays(doubt: Doubt, said: Said) -> bool:
-    """Tell whether an image of a doubt that is listed again says nothing about the others."""
+    """Return whether an image of a doubt that is listed again says nothing about the others."""
     return doubt.is_unread or said.heard.unreadable > doubt.readable_from
 
 
 def _states_its_number(past: Past) -> bool:
-    """Tell whether every record of the last true answer states one number."""
+    """Return whether every record of the last true answer states one number."""
     last = past.answers[-1] if past.answers else None
     return bool(
         last and last.heard.mark == "true" and last.listed
@@ -347,7 +347,7 @@ def _counterparts(present: Mapping[Key, Span], listed: Mapping[Key, Stated]) -> 
 
 
 def _heard(log: Iterable[Said]) -> tuple[frozenset[str] | None, frozenset[tuple[str, str]] | None, bool]:
-    """Give projects and places as discovery heard them (None: no list, or an empty one), and whether it was refused."""
+    """Return projects and places as discovery heard them (None: no list, or an empty one), and whether it was refused."""
     projects: frozenset[str] | None = None
     places: frozenset[tuple[str, str]] | None = None
     is_refused = False
@@ -364,7 +364,7 @@ def _heard(log: Iterable[Said]) -> tuple[frozenset[str] | None, frozenset[tuple[
 
 
 def _spots(catalog: Catalog | None, wish: Wish) -> frozenset[Spot]:
-    """Give every project in every place, as far as the configuration wants it."""
+    """Return every project in every place, as far as the configuration wants it."""
     projects, places = catalog or (frozenset(), frozenset())
     spots = (Spot(project, region, zone) for project in projects for region, zone in places)
     return frozenset(spot for spot in spots if _fits(spot, wish))

@@ -139,6 +139,6 @@ class Ran:
 
 
 def normalised(name: str) -> str:
-    """Give a name without what does not count: NFKC, case, spaces, a trailing EOL marker."""
+    """Return a name without what does not count: NFKC, case, spaces, a trailing EOL marker."""
     plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return re.sub(r"\s*「eol」$", "", plain)

@@ -274,7 +274,7 @@ class Readers:
         return moment
 
     def _known(self, part: str) -> list[str]:
-        """Give the words that the history knows."""
+        """Return the words that the history knows."""
         if part in TARGET:
             return sorted({getattr(spot, part) for spot in self.oracle.pasts})
         spans = [span for past in self.oracle.pasts.values() for span in past.spans]

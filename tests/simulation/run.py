@@ -60,7 +60,7 @@ class Simulation:
         self._loop.close()
 
     def clock(self) -> datetime:
-        """Give the time."""
+        """Return the time."""
         return START + timedelta(seconds=self._loop.time())
 
     def advance(self, seconds: float) -> None:
@@ -68,15 +68,15 @@ class Simulation:
         self._loop.advance(seconds)
 
     def timing(self) -> Timing:
-        """Give time as the pipeline takes it."""
+        """Return time as the pipeline takes it."""
         return Timing(clock=self.clock, monotonic=self._loop.time, sleep=asyncio.sleep, uniform=self._rng.uniform)
 
     def account(self) -> AccountSettings:
-        """Give the account as the configuration has it, before a plan narrows it."""
+        """Return the account as the configuration has it, before a plan narrows it."""
         return account_at("http://cloud.invalid/", limits=Limits(rate=200, concurrency=8))
 
     def client(self, account: AccountSettings, timing: Timing, cloud: Cloud) -> Witness:
-        """Give a client whose transport is the model."""
+        """Return a client whose transport is the model."""
         return ModelClient(*client_options(account), timing=timing).observed_by(cloud)
 
     def play(self, crawling: Coroutine[Any, Any, RunResult], cloud: Cloud) -> RunResult:
@@ -246,7 +246,7 @@ class Simulation:
         self._truth.check({spot: answers.get(spot, []) for spot in reached}, recorded, self.tally)
 
     def _summary(self, result: RunResult | BaseException) -> RunSummary | None:
-        """Give the summary of a run that ended, also when its process was cancelled after that."""
+        """Return the summary of a run that ended, also when its process was cancelled after that."""
         if isinstance(result, RunResult):
             return result.summary
         with read(self.engine) as conn:
@@ -348,7 +348,7 @@ class Simulation:
 
 
 def client_options(account: AccountSettings) -> tuple[Endpoint, FetchOptions]:
-    """Give what a client of *account* is made of."""
+    """Return what a client of *account* is made of."""
     limits = account.limits
     endpoint = Endpoint(url=account.endpoint, public_key=account.public_key, private_key=account.private_key.reveal())
     options = FetchOptions(

@@ -82,7 +82,7 @@ def play(engine: Engine, seed: int, game: Game) -> Played:
 
 @functools.cache
 def template() -> Path:
-    """Give a migrated SQLite file of this process, in memory where the system has a place for that."""
+    """Return a migrated SQLite file of this process, in memory where the system has a place for that."""
     folder = tempfile.mkdtemp(prefix="crawler-simulation-", dir=scratch(room=2**28))
     path = Path(folder) / "template.db"
     with opened(path) as engine:
@@ -99,7 +99,7 @@ def forget_template() -> None:
 
 @contextmanager
 def fresh_database() -> Iterator[Engine]:
-    """Give an empty migrated database for a `with` block."""
+    """Return an empty migrated database for a `with` block."""
     path = template().with_name("seed.db")
     shutil.copyfile(template(), path)
     with opened(path) as engine:

@@ -35,7 +35,7 @@ class SocketSimulation(Simulation):
         self._skipped = 0.0
 
     def clock(self) -> datetime:
-        """Give the time."""
+        """Return the time."""
         return START + timedelta(seconds=self._monotonic())
 
     def advance(self, seconds: float) -> None:
@@ -43,7 +43,7 @@ class SocketSimulation(Simulation):
         self._skipped += seconds
 
     def timing(self) -> Timing:
-        """Give a time in which one waits shortly."""
+        """Return a time in which one waits shortly."""
         return Timing(
             clock=self.clock,
             monotonic=self._monotonic,
@@ -52,11 +52,11 @@ class SocketSimulation(Simulation):
         )
 
     def account(self) -> AccountSettings:
-        """Give an account at the server."""
+        """Return an account at the server."""
         return account_at(self._server.url, limits=Limits(rate=500, concurrency=8, attempts=2, timeout_seconds=0.5))
 
     def client(self, account: AccountSettings, timing: Timing, cloud: Cloud) -> Witness:
-        """Give a client that speaks HTTP."""
+        """Return a client that speaks HTTP."""
         return Witness(*client_options(account), timing=timing).observed_by(cloud)
 
     def play(self, crawling: Coroutine[Any, Any, RunResult], cloud: Cloud) -> RunResult:
@@ -69,7 +69,7 @@ class SocketSimulation(Simulation):
 
 
 def over_sockets(plan: Plan) -> Plan:
-    """Give *plan* without what needs a time of its own: deaths at exact moments, long waits, answers that differ."""
+    """Return *plan* without what needs a time of its own: deaths at exact moments, long waits, answers that differ."""
     faults = tuple(
         fault if id(fault) in plan.lies and not fault.attempts else replace(fault, retry_after=None, latency_ms=0.0)
         for fault in plan.faults
@@ -79,5 +79,5 @@ def over_sockets(plan: Plan) -> Plan:
 
 
 def empty_timeline() -> Timeline:
-    """Give a timeline to start a server with."""
+    """Return a timeline to start a server with."""
     return Timeline(worlds=(Model().emulated(),))

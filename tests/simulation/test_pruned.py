@@ -15,7 +15,7 @@ from crawler.db.engine import address_of, read
 from crawler.db.integrity import findings
 from crawler.db.pruning import prune
 from crawler.domain.models import iso_utc
-from crawler.queries.check.rules import Pin, Require
+from crawler.queries.check.rules import PinRule, Require
 from crawler.queries.holds import holds
 from tests.simulation.expected_knowledge import name_of
 from tests.simulation.run import Simulation
@@ -47,7 +47,7 @@ def ask_all(engine: Engine, simulation: Simulation, before: datetime, moments: l
         for first in moments:
             yield f"diff {first}", [history.diff(first, second) for second in moments[:3]]
         required = [Require(name=name, gpu=gpu) for name in names for gpu in (False, True)]
-        pins = [Pin(image_id=image_id, zone=zone) for image_id in ids for zone in (*zones, None)]
+        pins = [PinRule(image_id=image_id, zone=zone) for image_id in ids for zone in (*zones, None)]
         yield "check", history.check([*required, *pins])
         yield "resolve", [resolved(history, zone, name) for zone in zones for name in names]
         yield "status", history.status(retired=True)
@@ -74,7 +74,7 @@ def resolved(history: History, zone: str, name: str) -> Any:
 
 
 def timeline(history: History, image_id: str, before: datetime) -> Iterator[Answers]:
-    """Give the stays that reach into the window; of gaps only what lies in it."""
+    """Return the stays that reach into the window; of gaps only what lies in it."""
     window = iso_utc(before) or ""
     for row in history.history(image_id):
         if ended(row.valid_to, before):

@@ -30,7 +30,7 @@ class TimeTravel(asyncio.SelectorEventLoop):
         super().__init__(_Jumper(self.advance))
 
     def time(self) -> float:
-        """Give the seconds since the loop was made."""
+        """Return the seconds since the loop was made."""
         return self._now
 
     def advance(self, seconds: float) -> None:

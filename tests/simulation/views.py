@@ -43,7 +43,7 @@ def _expected(oracle: Oracle, now: datetime) -> list[tuple[Any, ...]]:
 
 
 def _plain(value: Any) -> Any:
-    """Give a truth value as such; SQLite has none."""
+    """Return a truth value as such; SQLite has none."""
     return bool(value) if isinstance(value, int) else value
 
 

@@ -271,7 +271,7 @@ class Weather:
         return plan
 
     def _refusals(self) -> list[Fault]:
-        """Give the places that stay closed to this key for a while."""
+        """Return the places that stay closed to this key for a while."""
         if self._denied and self.rng.random() < 0.3:
             self._denied.pop()
         if self.rng.random() < 0.03:
@@ -316,7 +316,7 @@ class Weather:
         return Fault(**{"action": "DescribeUK8SImage", "attempts": attempts, **whom, **what})
 
     def _catalog_fault(self) -> Fault:
-        """Give a discovery that fails, comes back empty, or lists less than there is."""
+        """Return a discovery that fails, comes back empty, or lists less than there is."""
         rng, action = self.rng, self.rng.choice(("GetRegion", "GetProjectList"))
         if rng.random() < 0.4:
             return self._fault(rng.choice((frozenset[int](), frozenset({1}))), action=action)

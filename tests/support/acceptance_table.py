@@ -43,7 +43,7 @@ class Row:
 
 @pytest.fixture
 def proven(request: pytest.FixtureRequest) -> Proven:
-    """Give the function that notes what was measured for a line; best called before the assertion that judges it."""
+    """Return the function that notes what was measured for a line; best called before the assertion that judges it."""
 
     def note(line: str, measured: str) -> None:
         request.node.user_properties.append((_PROPERTY, [line, measured]))
@@ -85,7 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def rows_of(report: pytest.TestReport) -> list[Row]:
-    """Give the rows a report carries; a test of the `prove` lane without any is a row by its own claim."""
+    """Return the rows a report carries; a test of the `prove` lane without any is a row by its own claim."""
     if noted(report.user_properties):
         return [_row(figure) for figure in figures_of(report)]
     verdict = _VERDICTS[report.outcome]
@@ -129,7 +129,7 @@ def heading() -> str:
 
 
 def commit() -> str:
-    """Give the short hash of the checkout, with + when files differ from it."""
+    """Return the short hash of the checkout, with + when files differ from it."""
     root = Path(__file__).resolve().parents[2]
     try:
         described = subprocess.run(

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from crawler.domain.models import ImageKey, Known
+from crawler.domain.models import ImageKey, KnownState
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EARLIER = NOON - timedelta(hours=6)
@@ -71,18 +71,18 @@ def shuffled(document: Any, rng: random.Random) -> Any:
 
 
 def image_key(image_id: str, image_set: str = "ImageSet") -> ImageKey:
-    """Give the key of an image, in `ImageSet` unless told otherwise."""
+    """Return the key of an image, in `ImageSet` unless told otherwise."""
     return ImageKey(image_set, image_id)
 
 
-def known_images(*rows: tuple[str, str], **more: Any) -> Known:
-    """Give a target's history with images `(id, name)` of `ImageSet` open, last observed well at EARLIER."""
+def known_images(*rows: tuple[str, str], **more: Any) -> KnownState:
+    """Return a target's history with images `(id, name)` of `ImageSet` open, last observed well at EARLIER."""
     images = {image_key(image_id): {"image_name": name} for image_id, name in rows}
     options: dict[str, Any] = {"last_good_at": EARLIER, **more}
-    return Known(images=images, **options)
+    return KnownState(images=images, **options)
 
 
 def answer(*rows: tuple[str, str] | dict[str, Any] | str, **envelope: Any) -> dict[str, Any]:
-    """Give an answer whose `ImageSet` lists *rows*: `(id, name)` pairs, whole records or bare ids."""
+    """Return an answer whose `ImageSet` lists *rows*: `(id, name)` pairs, whole records or bare ids."""
     records = [{"ImageId": row[0], "ImageName": row[1]} if isinstance(row, tuple) else row for row in rows]
     return {"RetCode": 0, "Action": "DescribeUK8SImageResponse", "ImageSet": records, **envelope}

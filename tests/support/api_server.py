@@ -106,7 +106,7 @@ class ApiServer:
 
 
 def answer_json(document: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Give *document* as the API answers it."""
+    """Return *document* as the API answers it."""
     return web.Response(
         status=status,
         text=json.dumps(document),

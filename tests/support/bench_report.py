@@ -35,7 +35,7 @@ _WIDTH = 140
 
 
 def document_of(figures: Sequence[Figure], *, seconds: float, load: float = 0.0) -> Document:
-    """Give everything there is to tell, in the order of the promise; *load* is what the machine did before."""
+    """Return everything there is to tell, in the order of the promise; *load* is what the machine did before."""
     order = [*ROWS, NOT_MEASURED]
     now = datetime.now(UTC)
     return {
@@ -49,7 +49,7 @@ def document_of(figures: Sequence[Figure], *, seconds: float, load: float = 0.0)
 
 
 def machine() -> dict[str, Any]:
-    """Give what a reader needs to know about this machine, and nothing that says whose it is."""
+    """Return what a reader needs to know about this machine, and nothing that says whose it is."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu(),
@@ -75,7 +75,7 @@ def _system() -> str:
 
 
 def figures_in(document: Document) -> list[Figure]:
-    """Give the figures of a document back."""
+    """Return the figures of a document back."""
     return [Figure(**{name: value for name, value in row.items() if name != "bar"}) for row in document["rows"]]
 
 
@@ -122,7 +122,7 @@ def save(document: Document) -> Path:
 
 
 def as_json(document: Document) -> str:
-    """Give the document as text, a line per figure, so that two of them can be compared."""
+    """Return the document as text, a line per figure, so that two of them can be compared."""
     rows = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in document["rows"])
     head = {name: value for name, value in document.items() if name != "rows"}
     text = json.dumps(head, ensure_ascii=False, indent=1)

@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 23, 11, 0, tzinfo=UTC)
 
 
 def keys(url: str = "") -> dict[str, str]:
-    """Give the environment of somebody who has the emulator's keys."""
+    """Return the environment of somebody who has the emulator's keys."""
     environ = {"UCLOUD_PUBLIC_KEY": EXAMPLE_PUBLIC_KEY, "UCLOUD_PRIVATE_KEY": EXAMPLE_PRIVATE_KEY}
     return environ | ({"UCLOUD_BASE_URL": url} if url else {})
 

@@ -22,7 +22,7 @@ QUICK = Limits(rate=5_000, attempts=2, timeout_seconds=5)
 
 
 def account_at(endpoint: str, name: str = "prod", **more: Any) -> AccountSettings:
-    """Give an account with the emulator's example keys at *endpoint*."""
+    """Return an account with the emulator's example keys at *endpoint*."""
     return AccountSettings(
         name=name,
         endpoint=endpoint,
@@ -33,7 +33,7 @@ def account_at(endpoint: str, name: str = "prod", **more: Any) -> AccountSetting
 
 
 def settings_for(database_url: str, *accounts: AccountSettings, **more: Any) -> Settings:
-    """Give settings for *accounts* over the database at *database_url*."""
+    """Return settings for *accounts* over the database at *database_url*."""
     defaults: dict[str, Any] = {"timezone": ZoneInfo("Asia/Shanghai"), "stale_after": timedelta(hours=26)}
     return Settings(database=database_url, accounts=accounts, **defaults | more)
 

@@ -53,7 +53,7 @@ class Panel:
 
 
 def drawing(rows: Sequence[Sequence[Panel]], *, title: str, description: str) -> str:
-    """Give the SVG of *rows* of panels."""
+    """Return the SVG of *rows* of panels."""
     width = _WIDTH * max(map(len, rows))
     height = _HEIGHT * len(rows)
     lines = [
@@ -84,7 +84,7 @@ class _Plot:
         self._bottom = _HEIGHT - _BOTTOM
 
     def lines(self) -> Iterator[str]:
-        """Give the elements."""
+        """Return the elements."""
         panel = self._panel
         yield _text(_LEFT - 40, 16, panel.title, "title")
         for value in self._ticks:
@@ -114,7 +114,7 @@ class _Plot:
             yield f'<circle class="c{curve.colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>'
 
     def _apart(self, curves: Sequence[Curve]) -> Iterator[tuple[Curve, float]]:
-        """Give the heights of the labels at the right edge, pushed apart where curves end close together."""
+        """Return the heights of the labels at the right edge, pushed apart where curves end close together."""
         ends = sorted(((self._y(curve.points[-1][1]), curve) for curve in curves), key=lambda end: end[0])
         heights: list[float] = []
         for y, _ in ends:
@@ -139,7 +139,7 @@ def _text(x: float, y: float, words: str, name: str = "", *, anchor: str = "star
 
 
 def ticks_of(low: float, high: float) -> list[float]:
-    """Give round numbers that enclose the values, a decade at least: powers of ten, or 1-2-5 where those are few."""
+    """Return round numbers that enclose the values, a decade at least: powers of ten, or 1-2-5 where those are few."""
     steps = (1, 2, 5) if high / low < 50 else (1,)
     candidates = [step * 10.0**power for power in range(-6, 13) for step in steps]
     first = max(index for index, value in enumerate(candidates) if value <= low)
@@ -150,7 +150,7 @@ def ticks_of(low: float, high: float) -> list[float]:
 
 
 def short(value: float) -> str:
-    """Give a number as axes show it."""
+    """Return a number as axes show it."""
     if value >= 10_000:
         return f"{value / 1000:,.0f}k"
     return f"{value:,.0f}" if value >= 1 else f"{value:.6f}".rstrip("0")

@@ -123,7 +123,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def open_files(path: Path) -> list[str]:
-    """Give the descriptors of this process that have *path* open, where the system can tell."""
+    """Return the descriptors of this process that have *path* open, where the system can tell."""
     found = []
     for descriptor in Path("/proc/self/fd").glob("*"):
         try:

@@ -57,12 +57,12 @@ class CountingJudge(Judge):
 
 
 def target(zone: str = "hk-02", project: str = "org-x", account: str = "prod") -> Target:
-    """Give a target in *zone*."""
+    """Return a target in *zone*."""
     return Target(account, project, zone.rpartition("-")[0], zone, "uk8s-image", "default")
 
 
 def document(images: Images) -> dict[str, Any]:
-    """Give the answer that lists *images*; a value is the image's name or its whole record."""
+    """Return the answer that lists *images*; a value is the image's name or its whole record."""
     if "RetCode" in images:
         return dict(images)
     records = [
@@ -73,7 +73,7 @@ def document(images: Images) -> dict[str, Any]:
 
 
 def reply(where: Target, images: Images, at: datetime, **more: Any) -> Reply:
-    """Give the reply of a target that lists *images*."""
+    """Return the reply of a target that lists *images*."""
     body = json.dumps(document(images)).encode()
     options: dict[str, Any] = {
         "body_hash": hashlib.blake2b(body, digest_size=16).digest(),
@@ -102,12 +102,12 @@ class Diary:
             self.account_id = db_targets.account_ids(conn, {self.account: "http://localhost/"})[self.account]
 
     def tick(self) -> datetime:
-        """Give the time, and let a second pass."""
+        """Return the time, and let a second pass."""
         self.now += self.clock_step
         return self.now
 
     def ids(self, targets: Iterable[Target]) -> dict[Target, int]:
-        """Give the ids of *targets*, adding the new ones."""
+        """Return the ids of *targets*, adding the new ones."""
         with begin(self.engine) as conn:
             known = {entry.target: entry.target_id for entry in db_targets.known_targets(conn, self.account_id)}
             new = {where: "" for where in targets if where not in known}
@@ -137,7 +137,7 @@ class Diary:
         return run_id, recorder
 
     def item(self, where: Target, answer: Answer, *, is_reask: bool = False) -> Reply | Failure:
-        """Give what the fetcher would hand over for an answer."""
+        """Return what the fetcher would hand over for an answer."""
         at = self.tick()
         if isinstance(answer, Refusal):
             return Failure(

@@ -31,7 +31,7 @@ ASKED = "DescribeUK8SImage"
 
 
 def as_toml(document: Mapping[str, Any], prefix: str = "") -> str:
-    """Give *document* as TOML: values, then tables, then arrays of tables."""
+    """Return *document* as TOML: values, then tables, then arrays of tables."""
     values, tables = "", ""
     for name, value in document.items():
         if isinstance(value, Mapping):
@@ -44,7 +44,7 @@ def as_toml(document: Mapping[str, Any], prefix: str = "") -> str:
 
 
 def account(url: str, name: str = "prod", **more: Any) -> dict[str, Any]:
-    """Give a table of `accounts` for the emulated cloud at *url*."""
+    """Return a table of `accounts` for the emulated cloud at *url*."""
     keys = {"public_key": EXAMPLE_PUBLIC_KEY, "private_key": EXAMPLE_PRIVATE_KEY}
     return {"name": name, "endpoint": url, **keys, **more}
 
@@ -133,7 +133,7 @@ class Driver:
 
 
 def asked(cloud: EmulatorServer, action: str = ASKED, since: int = 0) -> list[LoggedRequest]:
-    """Give the requests with *action* that the cloud has logged, from the log's line *since* on."""
+    """Return the requests with *action* that the cloud has logged, from the log's line *since* on."""
     return [line for line in cloud.log[since:] if line.action == action]
 
 

@@ -43,7 +43,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 
 def traces(secrets: Iterable[str]) -> set[str]:
-    """Give what is left of each of *secrets* in any of the forms: itself, its longest word, and both as base64."""
+    """Return what is left of each of *secrets* in any of the forms: itself, its longest word, and both as base64."""
     found: set[str] = set()
     for secret in secrets:
         word = max(re.findall(r"\w+", secret), key=len)

@@ -8,7 +8,7 @@ from typing import Any
 
 from crawler.notifications.channels.mime import compose
 from crawler.notifications.digest import build_digest
-from crawler.notifications.models import Digest, Told
+from crawler.notifications.models import Digest, NotifiedState
 from tests.support.reporting import Story, at, subscribe, target
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -16,7 +16,7 @@ SENDER = "Crawler <crawler@example.com>"
 
 
 def eventful(name: str = "Ubuntu 22.04", image_id: str = "uimage-a") -> Story:
-    """Give a story in which everything a mail can say happens, all of it to images called *name*."""
+    """Return a story in which everything a mail can say happens, all of it to images called *name*."""
     story = Story(zones=14, projects=("org-a", "org-b"))
     other = f"{image_id}-2"
     story.project_names["prod", "org-a"] = name
@@ -42,9 +42,9 @@ def eventful(name: str = "Ubuntu 22.04", image_id: str = "uimage-a") -> Story:
     return story
 
 
-def digest_of(story: Story, *runs: int, told: Told | None = None, **more: Any) -> Digest:
-    """Give the digest of *runs* (by default both of an eventful story), with a recovered zone and two pins."""
-    told = told or Told(unobserved=frozenset({str(target("zone-09"))}))
+def digest_of(story: Story, *runs: int, told: NotifiedState | None = None, **more: Any) -> Digest:
+    """Return the digest of *runs* (by default both of an eventful story), with a recovered zone and two pins."""
+    told = told or NotifiedState(unobserved=frozenset({str(target("zone-09"))}))
     pins = ["zone-01 uimage-a", "zone-02 uimage-a-2"]
     digest = build_digest(subscribe(**{"pins": pins} | more), story.facts(*(runs or (2, 3))), told)
     assert digest is not None
@@ -52,5 +52,5 @@ def digest_of(story: Story, *runs: int, told: Told | None = None, **more: Any) -
 
 
 def mail(digest: Digest, *, to: Sequence[str] = ("sre@example.com",)) -> bytes:
-    """Give the bytes of the mail that tells *digest*."""
+    """Return the bytes of the mail that tells *digest*."""
     return bytes(compose(digest, sender=SENDER, to=to, at=NOW))

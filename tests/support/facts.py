@@ -13,17 +13,17 @@ HK = Target("prod", "org-a", "hk", "hk-02", "uk8s-image")
 
 
 def hours(count: float) -> datetime:
-    """Give the moment so many hours before noon."""
+    """Return the moment so many hours before noon."""
     return NOON - timedelta(hours=count)
 
 
 def target(zone: str = "hk-02", project: str = "org-a", variant: str = "default", account: str = "prod") -> Target:
-    """Give a target."""
+    """Return a target."""
     return Target(account, project, zone.rpartition("-")[0], zone, "uk8s-image", variant)
 
 
 def status(where: Target = HK, outcome: Any = "ok", *, last_ok: float | None = 0.25, message: str = "") -> StatusRow:
-    """Give how a target is, *last_ok* in hours before noon."""
+    """Return how a target is, *last_ok* in hours before noon."""
     last_ok_at = None if last_ok is None else hours(last_ok)
     return StatusRow(target=where, outcome=outcome, since=hours(5), last_ok_at=last_ok_at, images=1, message=message)
 
@@ -40,7 +40,7 @@ def image(
     observed: float | None = 0.25,
     **attributes: Any,
 ) -> ImageRow:
-    """Give an open image that came so many hours before noon."""
+    """Return an open image that came so many hours before noon."""
     return ImageRow(
         target=where,
         image_set=image_set,

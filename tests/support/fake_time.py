@@ -31,7 +31,7 @@ class FakeTime:
         self.now = max(self.now, until)
 
     def timing(self, jitter: float = 1.0) -> Timing:
-        """Give it as the fetch room takes it; *jitter* is where in its range every random wait falls (0–1)."""
+        """Return it as the fetch room takes it; *jitter* is where in its range every random wait falls (0–1)."""
         return Timing(
             clock=self.clock,
             monotonic=self.monotonic,

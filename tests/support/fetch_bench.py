@@ -21,14 +21,14 @@ from tests.support.fake_time import FakeTime
 
 
 def ask(region: str, number: int = 0, **more: Any) -> Ask:
-    """Give the question for one made-up zone of *region*."""
+    """Return the question for one made-up zone of *region*."""
     target = Target("prod", "org-x", region, f"{region}-{number:02}", "uk8s-image")
     params = {"Region": target.region, "Zone": target.zone, "ProjectId": target.project}
     return Ask(target=target, action="DescribeUK8SImage", params=params, **more)
 
 
 def asks(**counts: int) -> list[Ask]:
-    """Give so many questions for each region."""
+    """Return so many questions for each region."""
     return [ask(region, number) for region, count in counts.items() for number in range(count)]
 
 
@@ -82,7 +82,7 @@ class Bench:
         )
 
     def targets(self, asked: Iterable[Ask]) -> list[Target]:
-        """Give what the fetcher is to run over so that it asks this."""
+        """Return what the fetcher is to run over so that it asks this."""
         self._asks |= {one.target: one for one in asked}
         return [one.target for one in asked]
 
@@ -92,7 +92,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench(respond: Callable[[Arrival], Any] = images, **options: Any) -> AsyncIterator[Bench]:
-    """Give a bench whose server answers with *respond*."""
+    """Return a bench whose server answers with *respond*."""
     time = FakeTime()
     async with ApiServer(respond) as server:
         endpoint = Endpoint(url=server.url, public_key="public", private_key="private")

@@ -57,7 +57,7 @@ class Figure:
 
     @property
     def bar(self) -> str:
-        """Give the bar in words; nothing where there is none."""
+        """Return the bar in words; nothing where there is none."""
         if self.at_least == self.at_most is not None:
             text = f"{self.at_most:,g}"
         elif self.at_least is not None and self.at_most is not None:
@@ -72,18 +72,18 @@ class Figure:
 
     @property
     def value(self) -> str:
-        """Give what was measured in words."""
+        """Return what was measured in words."""
         return "" if self.measured is None else with_unit(number(self.measured), self.unit)
 
     @property
     def line(self) -> str:
-        """Give the promise as one line of the acceptance table."""
+        """Return the promise as one line of the acceptance table."""
         case = f" ({self.case})" if self.case else ""
         return f"{self.row}: {self.what}{case} {self.bar}".rstrip()
 
 
 def number(value: float) -> str:
-    """Give a number with as many digits as mean something."""
+    """Return a number with as many digits as mean something."""
     if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
@@ -141,17 +141,17 @@ class Figures:
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Figures:
-    """Give what notes the figures of the test; a missed bar fails it at its end."""
+    """Return what notes the figures of the test; a missed bar fails it at its end."""
     return Figures(request.node.user_properties)
 
 
 def noted(properties: list[tuple[str, Any]]) -> list[Figure]:
-    """Give the figures among the properties of a test or its report."""
+    """Return the figures among the properties of a test or its report."""
     return [Figure(**value) for name, value in properties if name == _PROPERTY]
 
 
 def figures_of(report: pytest.TestReport) -> list[Figure]:
-    """Give the figures of a report; a test that ended before it measured all is one by its claim."""
+    """Return the figures of a report; a test that ended before it measured all is one by its claim."""
     found = noted(report.user_properties)
     is_judged = any(figure.verdict == "SHORT" for figure in found)
     if report.outcome == "passed" or is_judged:
@@ -228,5 +228,5 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 
 def claim_of(function: object, otherwise: str) -> str:
-    """Give the first sentence of a test's docstring."""
+    """Return the first sentence of a test's docstring."""
     return " ".join((inspect.getdoc(function) or otherwise).split("\n\n")[0].split())

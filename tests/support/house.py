@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @cache
 def tracked_files() -> tuple[Path, ...]:
-    """Give the files git knows, relative to the checkout, without the ones deleted and not yet committed."""
+    """Return the files git knows, relative to the checkout, without the ones deleted and not yet committed."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     return tuple(Path(name) for name in sorted(listed.stdout.split("\0")) if name and (ROOT / name).is_file())
 

@@ -130,7 +130,7 @@ class Life:
         assert following.code in (0, 3), following.stderr
 
     def last_run(self) -> int:
-        """Give the number of the last run."""
+        """Return the number of the last run."""
         with read(self.engine) as connection:
             last: int = connection.execute(text("SELECT coalesce(max(id), 0) FROM runs")).scalar_one()
         return last

@@ -134,7 +134,7 @@ class TargetHistory:
     holds: list[tuple[Any, ...]] = field(default_factory=list)
 
     def observed(self) -> TargetHistory:
-        """Give what comes from answers; that a target was added is known before its first one."""
+        """Return what comes from answers; that a target was added is known before its first one."""
         return replace(self, changes=[change for change in self.changes if change[0] != "target_added"])
 
 
@@ -177,7 +177,7 @@ class Unfinished:
 
 
 def unfinished(engine: Engine) -> list[Unfinished]:
-    """Give the runs without an end, and what each had reached."""
+    """Return the runs without an end, and what each had reached."""
     with read(engine) as conn:
         places = {row["id"]: row["place"] for row in _rows(conn, _TARGETS)}
         found = []

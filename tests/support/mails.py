@@ -29,7 +29,7 @@ def parsed(raw: bytes) -> EmailMessage:
 
 
 def part(message: EmailMessage, subtype: str) -> str:
-    """Give the text of the `plain` or `html` part."""
+    """Return the text of the `plain` or `html` part."""
     found = message.get_body((subtype,))
     assert found is not None
     text: str = found.get_content()
@@ -71,5 +71,5 @@ def read_html(html: str) -> Reader:
 
 
 def content(text: str) -> str:
-    """Give what *text* says, without what only arranges it."""
+    """Return what *text* says, without what only arranges it."""
     return _ARRANGEMENT.sub("", text)

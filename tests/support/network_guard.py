@@ -16,7 +16,7 @@ class NetworkBlocked(RuntimeError):
 
 
 def is_local(host: Any) -> bool:
-    """Tell whether *host* is this machine."""
+    """Return whether *host* is this machine."""
     if host in (None, "", b"", "localhost", b"localhost"):
         return True
     try:

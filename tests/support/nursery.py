@@ -33,7 +33,7 @@ class Child:
     killed: bool = False
 
     def due(self, started: float) -> float:
-        """Give the moment at which it is killed."""
+        """Return the moment at which it is killed."""
         return started + (LIMIT_SECONDS if self.order.get("kill_after") is None else self.order["kill_after"])
 
 

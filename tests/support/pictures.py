@@ -19,7 +19,7 @@ from pathlib import Path
 from crawler.db.engine import opened, read
 from crawler.demo import play
 from crawler.notifications.digest import build_digest
-from crawler.notifications.models import Digest, Told
+from crawler.notifications.models import Digest, NotifiedState
 from crawler.notifications.rendering.render import render
 from tests.support.house import ROOT
 from tests.support.reporting import facts_of, subscribe
@@ -36,14 +36,14 @@ PICTURES = {"mail.png": ("en", 900, 600, False), "mail-phone.png": ("zh", 375, 7
 
 
 def demo_digest(folder: Path, language: str = "en") -> Digest:
-    """Give what the demo's five runs tell somebody who pinned the image that was re-issued twice."""
+    """Return what the demo's five runs tell somebody who pinned the image that was re-issued twice."""
     database = folder / "demo.db"
     if not database.exists():
         play(database, clock=lambda: DEMO_END)
     with opened(f"sqlite:///{database}", read_only=True) as engine, read(engine) as conn:
         facts = facts_of(conn, now=DEMO_END + timedelta(minutes=1))
     subscription = subscribe(pins=["hk-02 uimage-vareox"], language=language)
-    digest = build_digest(subscription, facts, Told(introduced=True))
+    digest = build_digest(subscription, facts, NotifiedState(introduced=True))
     assert digest is not None
     return digest
 
@@ -58,7 +58,7 @@ def take(html: str, path: Path, *, width: int, height: int, is_dark: bool) -> No
 
 
 def overflows(pages: Mapping[str, str], width: int) -> dict[str, int]:
-    """Give which *pages* are wider than a screen of *width* pixels, and how wide they are."""
+    """Return which *pages* are wider than a screen of *width* pixels, and how wide they are."""
     frames = "".join(
         f'<iframe id="{number}" srcdoc="{escape(html)}" style="border:0;width:{width}px;height:400px"></iframe>'
         for number, html in enumerate(pages.values())

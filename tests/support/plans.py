@@ -41,7 +41,7 @@ def statements(engine: Engine) -> Iterator[list[Statement]]:
 
 
 def scans(conn: Connection, statement: Statement) -> set[str]:
-    """Give the big tables that the plan of *statement* reads from end to end, as a table or by an index."""
+    """Return the big tables that the plan of *statement* reads from end to end, as a table or by an index."""
     if is_sqlite(conn):
         return {line.split()[1] for line in plan(conn, statement) if line.startswith("SCAN")} & BIG
     (found,) = _explained(conn, "EXPLAIN (GENERIC_PLAN, FORMAT JSON) ", statement)
@@ -49,7 +49,7 @@ def scans(conn: Connection, statement: Statement) -> set[str]:
 
 
 def plan(conn: Connection, statement: Statement) -> list[str]:
-    """Give the lines of a statement's plan: on PostgreSQL the generic one, which is what serves the readers."""
+    """Return the lines of a statement's plan: on PostgreSQL the generic one, which is what serves the readers."""
     words = "EXPLAIN QUERY PLAN " if is_sqlite(conn) else "EXPLAIN (GENERIC_PLAN) "
     return [str(line) for line in _explained(conn, words, statement)]
 
@@ -76,7 +76,7 @@ def _explained(conn: Connection, words: str, statement: Statement) -> list[Any]:
 
 
 def _read_whole(node: dict[str, Any], *, parent: str) -> Iterator[str]:
-    """Give the tables that nothing narrows: neither a condition on an index nor a limit that ends the reading."""
+    """Return the tables that nothing narrows: neither a condition on an index nor a limit that ends the reading."""
     kind = node["Node Type"]
     if kind == "Seq Scan" or (kind.startswith("Index") and "Index Cond" not in node and parent != "Limit"):
         yield node["Relation Name"]

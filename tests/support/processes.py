@@ -72,7 +72,7 @@ class Ended:
         return self.code == -9
 
     def loaded(self, names: Sequence[str]) -> list[str]:
-        """Give those of *names*, packages or modules, that were loaded."""
+        """Return those of *names*, packages or modules, that were loaded."""
         return [name for name in names if any(m == name or m.startswith(f"{name}.") for m in self.modules)]
 
 

@@ -22,7 +22,7 @@ from crawler.emulator.server import stop_accepting
 
 
 def port_of(url: str) -> int:
-    """Give the port in *url*."""
+    """Return the port in *url*."""
     return urlsplit(url).port or 0
 
 

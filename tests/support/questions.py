@@ -18,7 +18,7 @@ ZONE = Filters(zone=("r001-02",))
 
 
 def questions(at: datetime, now: datetime) -> dict[str, Callable[[Connection], object]]:
-    """Give questions about *at* and *now* to a history that `tests.benchmarks.five_years` made."""
+    """Return questions about *at* and *now* to a history that `tests.benchmarks.five_years` made."""
 
     def images(conn: Connection, **filters: Any) -> int:
         return len(list(queries_images.images(conn, at, Filters(**filters), now=now, stale_after=STALE)))

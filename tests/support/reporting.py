@@ -24,18 +24,18 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
 def subscribe(name: str = "sre", **more: Any) -> Subscription:
-    """Give a subscription; `pins` are `"zone id"` texts."""
+    """Return a subscription; `pins` are `"zone id"` texts."""
     pins = tuple(Pin(*text.split()) for text in more.pop("pins", ()))
     return Subscription(name=name, pins=pins, **{"timezone": SHANGHAI, **more})
 
 
 def at(run: float) -> datetime:
-    """Give when *run* began; `at(2.5)` lies half an hour after run 2."""
+    """Return when *run* began; `at(2.5)` lies half an hour after run 2."""
     return BEGIN + timedelta(hours=run - 1)
 
 
 def target(zone: str = "hk-02", project: str = "org-a", account: str = "prod", variant: str = "default") -> Target:
-    """Give a target; the region is the zone's name without its last part."""
+    """Return a target; the region is the zone's name without its last part."""
     return Target(account, project, zone.rpartition("-")[0], zone, "uk8s-image", variant)
 
 
@@ -128,7 +128,7 @@ class Story:
         )  # fmt: skip
 
     def facts(self, *runs: int, now: datetime | None = None, **more: Any) -> DigestFacts:
-        """Give the facts of *runs* (by default run 2)."""
+        """Return the facts of *runs* (by default run 2)."""
         numbers = runs or (2,)
         return DigestFacts(
             now=now or at(numbers[-1]) + timedelta(minutes=1),
@@ -146,7 +146,7 @@ class Story:
 
 
 def run_summary(number: int, **more: Any) -> RunSummary:
-    """Give a finished run."""
+    """Return a finished run."""
     defaults: dict[str, Any] = {"targets": {}, "baseline": {}, "changes": {}, "requests": {}, "accounts": ("prod",)}
     return RunSummary(
         run=number,
@@ -158,7 +158,7 @@ def run_summary(number: int, **more: Any) -> RunSummary:
 
 
 def facts_of(conn: Connection, *, now: datetime, stale_after: timedelta = timedelta(hours=26)) -> DigestFacts:
-    """Give everything a history holds, as if nobody had been told anything."""
+    """Return everything a history holds, as if nobody had been told anything."""
     summaries = [queries_runs.run(conn, summary.run) for summary in queries_runs.runs(conn)]
     changes = tuple(queries_changes.changes(conn))
     return DigestFacts(

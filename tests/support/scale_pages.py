@@ -83,7 +83,7 @@ def _joined(values: Sequence[float], unit: str) -> str:
 
 
 def peak(row: Document) -> float:
-    """Give the most memory that any of the runs took."""
+    """Return the most memory that any of the runs took."""
     return max(float(row[run]["peak_mb"]) for run in RUNS)
 
 
@@ -91,7 +91,7 @@ def peak(row: Document) -> float:
 
 
 def picture(document: Document) -> str:
-    """Give the SVG: time, memory and bytes over the targets, answers and bytes over the years."""
+    """Return the SVG: time, memory and bytes over the targets, answers and bytes over the years."""
     return drawing(
         [list(_over_targets(document["targets"])), list(_over_years(document["years"]))],
         title="What grows with the targets and with the years",

@@ -11,7 +11,7 @@ _MEMORY = Path("/dev/shm")
 
 
 def scratch(*, room: int) -> Path:
-    """Give the folder for throw-away files; in memory only where *room* bytes are free."""
+    """Return the folder for throw-away files; in memory only where *room* bytes are free."""
     if os.access(_MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(_MEMORY).free > room:
         return _MEMORY
     return Path(tempfile.gettempdir())

@@ -75,7 +75,7 @@ class MailServer:
     login: tuple[str, str] | None = None
 
     def for_address(self, address: str) -> list[Mail]:
-        """Give the accepted mails that went to *address*."""
+        """Return the accepted mails that went to *address*."""
         return [mail for mail in self.mails if address in mail.recipients]
 
     # --- what aiosmtpd calls -----------------------------------------------------------------------------------------

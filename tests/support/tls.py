@@ -13,7 +13,7 @@ import pytest
 
 def make_tls(folder: Path, names: Sequence[str] = ()) -> tuple[ssl.SSLContext, Path]:
     """
-    Give a server's context and the CA's certificate, which a client must trust; skip the test without openssl.
+    Return a server's context and the CA's certificate, which a client must trust; skip the test without openssl.
 
     The certificate is for 127.0.0.1, localhost and the further *names*.
     """

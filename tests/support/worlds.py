@@ -21,27 +21,27 @@ Images = Mapping[str, Any] | Sequence[Any]
 
 
 def region_of(zone: str) -> str:
-    """Give the region of a zone by its name: `hk-02` lies in `hk`."""
+    """Return the region of a zone by its name: `hk-02` lies in `hk`."""
     return zone.rpartition("-")[0] or zone
 
 
 def zone_number(zone: str) -> int:
-    """Give a made-up numeric id that is the same for the same name in every process."""
+    """Return a made-up numeric id that is the same for the same name in every process."""
     return 10_000 + int.from_bytes(hashlib.blake2b(zone.encode(), digest_size=4).digest()) % 1_000_000
 
 
 def make_zone(zone: str, **more: Any) -> dict[str, Any]:
-    """Give a row of `zones`."""
+    """Return a row of `zones`."""
     return {"region": region_of(zone), "zone": zone, "zone_id": zone_number(zone), **more}
 
 
 def make_record(image_id: str, name: str, zone: str, *, gpu: bool = True, **more: Any) -> dict[str, Any]:
-    """Give a record of four fields, and *more*."""
+    """Return a record of four fields, and *more*."""
     return {"ImageId": image_id, "ImageName": name, "NotSupportGPU": not gpu, "ZoneId": zone_number(zone), **more}
 
 
 def make_sets(images: Images, zone: str) -> dict[str, Any]:
-    """Give the image sets of a zone from the shortest form that says it."""
+    """Return the image sets of a zone from the shortest form that says it."""
     if not isinstance(images, Mapping):
         return {"ImageSet": list(images)}
     if images and all(isinstance(name, str) for name in images.values()):
@@ -78,14 +78,14 @@ def make_timeline(
 
 
 def sign(params: Mapping[str, str], private_key: str = EXAMPLE_PRIVATE_KEY) -> dict[str, str]:
-    """Give flat *params* with the example public key (unless they name one) and a signature, for requests by hand."""
+    """Return flat *params* with the example public key (unless they name one) and a signature, for requests by hand."""
     signed = {"PublicKey": EXAMPLE_PUBLIC_KEY, **params}
     text = "".join(name + signed[name] for name in sorted(signed)) + private_key
     return {**signed, "Signature": hashlib.sha1(text.encode()).hexdigest()}
 
 
 def form(params: Mapping[str, str]) -> bytes:
-    """Give *params* as the body of a POST form."""
+    """Return *params* as the body of a POST form."""
     return urlencode(params).encode()
 
 

@@ -34,7 +34,7 @@ def paths_of(text: str) -> list[str]:
 
 
 def is_there(path: str) -> bool:
-    """Tell whether *path* is a tracked file, a folder of some, or a placeholder of such a file."""
+    """Return whether *path* is a tracked file, a folder of some, or a placeholder of such a file."""
     return path in PLACEHOLDERS or path in FILES or any(each.startswith(f"{path.rstrip('/')}/") for each in FILES)
 
 

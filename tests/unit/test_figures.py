@@ -20,24 +20,24 @@ Properties = list[tuple[str, Any]]
 
 @pytest.fixture
 def properties() -> Properties:
-    """Give what the report of a test would carry."""
+    """Return what the report of a test would carry."""
     return []
 
 
 @pytest.fixture
 def figures_noted(properties: Properties) -> Figures:
-    """Give what notes into that report."""
+    """Return what notes into that report."""
     return Figures(properties)
 
 
 def report(properties: Properties, outcome: Any = "passed", longrepr: Any = None) -> pytest.TestReport:
-    """Give the report of a test that noted *properties*."""
+    """Return the report of a test that noted *properties*."""
     return pytest.TestReport("tests/x.py::test_x", ("tests/x.py", 1, "x"), {}, outcome, longrepr, "call", (), 0.1, 0, 0,
                              properties)  # fmt: skip
 
 
 def document(*figures: Figure) -> bench_report.Document:
-    """Give a document of one figure per row, and *figures*."""
+    """Return a document of one figure per row, and *figures*."""
     rest = [Figure(row=row, what="size", verdict="shown", measured=1) for row in ROWS]
     return bench_report.document_of([*rest, *figures], seconds=61.4)
 

@@ -28,7 +28,7 @@ FOREIGN_INSTALL = re.compile(
 
 
 def commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Give the words of every command that does something, as `("runs", "show")`."""
+    """Return the words of every command that does something, as `("runs", "show")`."""
     if not isinstance(command, click.Group):
         yield words
         return
@@ -61,7 +61,7 @@ def test_every_command_is_told(words: tuple[str, ...]) -> None:
 
 
 def _is_listed(words: tuple[str, ...]) -> bool:
-    """Tell whether sub-commands stand together, as `crawler config validate|show`."""
+    """Return whether sub-commands stand together, as `crawler config validate|show`."""
     listed = re.findall(rf"crawler {' '.join(words[:-1])} ?([\w-]+(?:\|[\w-]+)+)", TEXT)
     return any(words[-1] in names.split("|") for names in listed)
 

@@ -22,7 +22,7 @@ ALLOWED = {
 
 
 def code_of(text: str) -> list[str]:
-    """Give the lines of a module that say something: no blanks, comments, imports or lone punctuation."""
+    """Return the lines of a module that say something: no blanks, comments, imports or lone punctuation."""
     imported = {
         number
         for node in ast.walk(ast.parse(text))

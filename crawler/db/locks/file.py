@@ -125,7 +125,7 @@ def first_to_tell(database: Path) -> bool:
 
 
 def network_file_system(path: Path, mounts: str) -> str | None:
-    """Give the type of the network file system that holds *path*, by the text of /proc/mounts; None when it is none."""
+    """Return the type of the network file system that holds *path*, by the text of /proc/mounts; None when it is none."""
     best, kind = "", None
     for line in mounts.splitlines():
         fields = line.split(" ")
@@ -138,7 +138,7 @@ def network_file_system(path: Path, mounts: str) -> str | None:
 
 
 def _real(database: Path) -> Path:
-    """Give the one path that all names of the file lead to."""
+    """Return the one path that all names of the file lead to."""
     return Path(os.path.realpath(database))
 
 

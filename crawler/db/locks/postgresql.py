@@ -237,5 +237,5 @@ def _raise_fences(engine: Engine, names: Sequence[str] | None) -> dict[int, int]
 
 
 def _key(name: str) -> int:
-    """Give the number of an advisory lock; it must never change, or two versions would not see each other's locks."""
+    """Return the number of an advisory lock; it must never change, or two versions would not see each other's locks."""
     return int.from_bytes(hashlib.blake2b(f"crawler {name}".encode(), digest_size=8).digest(), "big", signed=True)

@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any
 
 from crawler.domain.subscriptions import APPRISE_MISSING
-from crawler.notifications.channels.base import Letter, Refusal
+from crawler.notifications.channels.base import Message, DeliveryRefusal
 from crawler.notifications.channels.http import LIMITS, HookOptions, failure, identity_of, letter_of, view_of
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import Digest
@@ -37,8 +37,8 @@ class AppriseChannel:
         """Take the service's Apprise URL."""
         self._options = options
 
-    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
-        """Give title and text that tell *digest*."""
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Message:
+        """Return title and text that tell *digest*."""
         for limits in LIMITS:
             seen = view_of(digest, limits)
             text = as_text(seen)
@@ -54,7 +54,7 @@ class AppriseChannel:
         )
 
     def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
-        """Give the one name of the service."""
+        """Return the one name of the service."""
         return (self._options.name,)
 
     def session(self) -> AbstractAsyncContextManager[AppriseSession]:
@@ -70,7 +70,7 @@ class AppriseSession:
         self._service = service
         self._options = options
 
-    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
+    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
         """Hand a letter over; raises TransportError when the service did not take it."""
         letter = json.loads(content)
         try:
@@ -119,7 +119,7 @@ async def _patiently(work: Callable[[], bool], seconds: float) -> bool:
 
 
 def shortened(text: str, room: int, more: str) -> str:
-    """Give as many lines of *text* as *room* has characters for; *more* counts the others."""
+    """Return as many lines of *text* as *room* has characters for; *more* counts the others."""
     if len(text) <= room:
         return text
     lines = text.splitlines()

@@ -21,7 +21,7 @@ Scope = Literal["channel", "recipient", "message"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class Message:
     """A digest as a channel delivers it; a retry delivers exactly these bytes."""
 
     content: bytes
@@ -31,7 +31,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class DeliveryRefusal:
     """Why a recipient did not get a letter."""
 
     scope: Scope
@@ -49,13 +49,13 @@ class TransportError(CrawlerError):
     def __init__(self, message: str, *, permanent: bool = False, scope: Scope = "channel") -> None:
         """Take what happened; *permanent*: it will happen again while nothing else changes."""
         super().__init__(message)
-        self.refusal = Refusal(scope=scope, permanent=permanent, message=message)
+        self.refusal = DeliveryRefusal(scope=scope, permanent=permanent, message=message)
 
 
 class Session(Protocol):
     """A way to the other side that is open now."""
 
-    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
+    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
         """
         Hand a letter over and give those of *to* that did not get it; raise TransportError when nobody did.
 
@@ -67,15 +67,15 @@ class Session(Protocol):
 class Channel(Protocol):
     """One way to reach people."""
 
-    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Message:
         """
-        Give the letter that tells *digest* to the recipients as they are configured.
+        Return the letter that tells *digest* to the recipients as they are configured.
 
         *copy*: it is told again on purpose, and must not be taken for a duplicate; differs from copy to copy.
         """
 
     def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
-        """Give what tells the configured recipients apart, each once; `send` takes these."""
+        """Return what tells the configured recipients apart, each once; `send` takes these."""
 
     def session(self) -> AbstractAsyncContextManager[Session]:
         """Open a way to the other side; raises TransportError."""

@@ -23,7 +23,7 @@ import aiosmtplib
 
 from crawler.client.redaction import Redaction
 from crawler.domain.text import one_line
-from crawler.notifications.channels.base import Letter, Refusal, Scope, TransportError
+from crawler.notifications.channels.base import Message, DeliveryRefusal, Scope, TransportError
 from crawler.notifications.channels.mime import compose
 from crawler.notifications.models import Digest
 
@@ -61,16 +61,18 @@ class EmailChannel:
         """Take the server; nothing is connected before the first session."""
         self._options = options
 
-    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
-        """Give the mail that tells *digest*; a *copy* has a Message-ID of its own."""
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Message:
+        """Return the mail that tells *digest*; a *copy* has a Message-ID of its own."""
         message = compose(digest, sender=self._options.sender, to=to, at=at)
         if copy:
             identity = str(message["Message-ID"]).replace("@", f".{copy}@", 1)
             message.replace_header("Message-ID", identity)
-        return Letter(content=as_bytes(message), message_id=str(message["Message-ID"]), subject=str(message["Subject"]))
+        return Message(
+            content=as_bytes(message), message_id=str(message["Message-ID"]), subject=str(message["Subject"])
+        )
 
     def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
-        """Give the bare addresses."""
+        """Return the bare addresses."""
         return tuple(dict.fromkeys(parseaddr(text)[1] for text in to))
 
     def session(self) -> AbstractAsyncContextManager[SmtpSession]:
@@ -79,7 +81,7 @@ class EmailChannel:
 
 
 def as_bytes(message: EmailMessage) -> bytes:
-    """Give *message* as it goes over the wire."""
+    """Return *message* as it goes over the wire."""
     return message.as_bytes(policy=_POLICY)
 
 
@@ -91,7 +93,7 @@ class SmtpSession:
         self._client = client
         self._options = options
 
-    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
+    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
         """Hand a letter over and give those of *to* that were refused; raises TransportError."""
         sender = parseaddr(self._options.sender)[1]
         try:
@@ -102,9 +104,9 @@ class SmtpSession:
             self._fail(exc)
         return {address: self._refusal(answer.code, answer.message) for address, answer in refused.items()}
 
-    def _refusal(self, code: int, message: str) -> Refusal:
+    def _refusal(self, code: int, message: str) -> DeliveryRefusal:
         scope: Scope = "channel" if code == _SERVICE_CLOSING else "recipient"
-        return Refusal(scope=scope, permanent=code >= 500, message=_said(self._options, code, message))
+        return DeliveryRefusal(scope=scope, permanent=code >= 500, message=_said(self._options, code, message))
 
     def _fail(self, exc: Exception) -> NoReturn:
         raise _mapped(exc, self._options) from exc
@@ -144,7 +146,7 @@ async def _session(options: SmtpOptions) -> AsyncIterator[SmtpSession]:
 
 
 def _own_name() -> str:
-    """Give what this machine calls itself without asking a name server, which would cost a minute when it is down."""
+    """Return what this machine calls itself without asking a name server, which would cost a minute when it is down."""
     name = socket.gethostname()
     return name if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name) else "localhost"
 

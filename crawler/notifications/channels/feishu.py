@@ -18,10 +18,10 @@ from typing import Any
 
 from crawler.client.redaction import Redaction
 from crawler.domain.text import one_line
-from crawler.notifications.channels.base import Letter, Scope
+from crawler.notifications.channels.base import Message, Scope
 from crawler.notifications.channels.http import (
     LIMITS,
-    Answer,
+    HookResponse,
     HookOptions,
     HttpChannel,
     failure,
@@ -52,8 +52,8 @@ _SPECIAL = re.compile(r"[&<>*_~\[\]()#`\\!$|]|:(?![\s\d]|$)")
 class FeishuChannel(HttpChannel):
     """Sends digests to one robot."""
 
-    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
-        """Give the card that tells *digest*, cut to what the robot takes."""
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Message:
+        """Return the card that tells *digest*, cut to what the robot takes."""
         more = WORDS[digest.subscription.language].more
         for limits in LIMITS:
             seen = view_of(digest, limits)
@@ -76,22 +76,22 @@ class FeishuChannel(HttpChannel):
             message = {"timestamp": timestamp, "sign": signature(timestamp, self.options.secret), **message}
         return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(), {}
 
-    def check(self, answer: Answer, sent: bytes) -> None:
+    def check(self, answer: HookResponse, sent: bytes) -> None:
         """Raise TransportError unless the robot says `code` 0."""
         _judge(answer, self.options, json.loads(sent).get("sign", ""))
 
 
 def signature(timestamp: str, secret: str) -> str:
-    """Give a robot's signature: an empty message, keyed with the timestamp, a line feed and the secret."""
+    """Return a robot's signature: an empty message, keyed with the timestamp, a line feed and the secret."""
     return base64.b64encode(hmac.new(f"{timestamp}\n{secret}".encode(), b"", hashlib.sha256).digest()).decode()
 
 
 def escaped(text: str) -> str:
-    """Give *text* so that the card's markdown shows it as it is."""
+    """Return *text* so that the card's markdown shows it as it is."""
     return _SPECIAL.sub(lambda found: f"&#{ord(found.group())};", text)
 
 
-def _judge(answer: Answer, options: HookOptions, sign: str) -> None:
+def _judge(answer: HookResponse, options: HookOptions, sign: str) -> None:
     document = answer.document()
     code = document.get("code")
     if not isinstance(code, int) or isinstance(code, bool):
@@ -116,7 +116,7 @@ def _clean(text: str, options: HookOptions, sign: str) -> str:
 # --- the card --------------------------------------------------------------------------------------------------------
 
 
-def _letter(digest: Digest, copy: str, seen: View, elements: list[dict[str, Any]]) -> Letter:
+def _letter(digest: Digest, copy: str, seen: View, elements: list[dict[str, Any]]) -> Message:
     tones = [section.tone for section in seen.sections]
     color = next((_COLORS[tone] for tone in _COLORS if tone in tones), "blue")
     card = {
@@ -129,7 +129,7 @@ def _letter(digest: Digest, copy: str, seen: View, elements: list[dict[str, Any]
 
 
 def _elements(seen: View) -> list[dict[str, Any]]:
-    """Give one block per section, and the footer as a note."""
+    """Return one block per section, and the footer as a note."""
     note = {"tag": "note", "elements": [{"tag": "plain_text", "content": line} for line in seen.footer]}
     return [*(_markdown(_section(section, seen)) for section in seen.sections), note]
 

@@ -24,11 +24,11 @@ import aiohttp
 from crawler import __version__
 from crawler.domain.proxies import Proxy, is_passing
 from crawler.domain.text import one_line
-from crawler.notifications.channels.base import Letter, Refusal, Scope, TransportError
+from crawler.notifications.channels.base import Message, DeliveryRefusal, Scope, TransportError
 from crawler.notifications.channels.mime import message_id
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import Digest
-from crawler.notifications.rendering.lines import Limits
+from crawler.notifications.rendering.lines import LineLimits
 from crawler.notifications.rendering.view import View, view
 
 Clock = Callable[[], datetime]
@@ -41,8 +41,8 @@ _PASSING = frozenset({408, 429})
 _ABOUT_THE_LETTER = frozenset({413, 422})
 #: From plenty to little.
 LIMITS = (
-    Limits(), Limits(rows=80), Limits(rows=40, details=8, items=20), Limits(rows=15, details=4, items=10),
-    Limits(rows=5, details=2, items=5), Limits(rows=2, details=1, items=2), Limits(rows=1, details=1, items=1),
+    LineLimits(), LineLimits(rows=80), LineLimits(rows=40, details=8, items=20), LineLimits(rows=15, details=4, items=10),
+    LineLimits(rows=5, details=2, items=5), LineLimits(rows=2, details=1, items=2), LineLimits(rows=1, details=1, items=1),
 )  # fmt: skip
 
 
@@ -62,14 +62,14 @@ class HookOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class HookResponse:
     """What the other side said."""
 
     status: int
     body: bytes
 
     def document(self) -> Mapping[str, Any]:
-        """Give the body as the JSON object it should be; empty when it is none."""
+        """Return the body as the JSON object it should be; empty when it is none."""
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -86,14 +86,14 @@ class HttpChannel(ABC):
         self.clock = clock
 
     @abstractmethod
-    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Message:
         """Return the letter that tells *digest*, as `Channel` has it."""
 
     @abstractmethod
     def request(self, content: bytes) -> tuple[bytes, Mapping[str, str]]:
         """Return the body and the headers that carry a letter, signed now."""
 
-    def check(self, answer: Answer, sent: bytes) -> None:
+    def check(self, answer: HookResponse, sent: bytes) -> None:
         """Raise TransportError unless *answer* says that the letter, *sent* as this body, was taken."""
         refuse(answer, self.options)
 
@@ -116,7 +116,7 @@ class HttpSession:
         self._channel = channel
         self._http = http
 
-    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, Refusal]:
+    async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
         """POST a letter; raises TransportError when it was not taken."""
         body, headers = self._channel.request(content)
         self._channel.check(await post(self._http, self._channel.options, body, headers), body)
@@ -124,19 +124,19 @@ class HttpSession:
 
 
 def identity_of(digest: Digest, copy: str) -> str:
-    """Give the Message-ID of *digest*, the same each time; a *copy* has one of its own."""
+    """Return the Message-ID of *digest*, the same each time; a *copy* has one of its own."""
     identity = message_id(digest, sender="")
     return identity.replace("@", f".{copy}@", 1) if copy else identity
 
 
-def letter_of(document: Mapping[str, Any], *, ascii_only: bool = True) -> Letter:
-    """Give *document*, which has a `message_id` and a `subject`, as a letter."""
+def letter_of(document: Mapping[str, Any], *, ascii_only: bool = True) -> Message:
+    """Return *document*, which has a `message_id` and a `subject`, as a letter."""
     content = json.dumps(document, ensure_ascii=ascii_only, separators=(",", ":"))
-    return Letter(content=content.encode(), message_id=document["message_id"], subject=document["subject"])
+    return Message(content=content.encode(), message_id=document["message_id"], subject=document["subject"])
 
 
-def view_of(digest: Digest, limits: Limits) -> View:
-    """Give *digest* in words, without the sentence about an attachment that there is none of."""
+def view_of(digest: Digest, limits: LineLimits) -> View:
+    """Return *digest* in words, without the sentence about an attachment that there is none of."""
     seen = view(digest, limits)
     attached = WORDS[digest.subscription.language].attached
     return replace(seen, footer=tuple(line for line in seen.footer if line != attached))
@@ -157,7 +157,9 @@ async def client(options: HookOptions) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def post(session: aiohttp.ClientSession, options: HookOptions, body: bytes, headers: Mapping[str, str]) -> Answer:
+async def post(
+    session: aiohttp.ClientSession, options: HookOptions, body: bytes, headers: Mapping[str, str]
+) -> HookResponse:
     """Send *body* and give the answer, whatever it is; raises TransportError when there is none."""
     proxy = options.proxy
     own = {"Content-Type": "application/json; charset=utf-8", **headers}
@@ -176,12 +178,12 @@ async def post(session: aiohttp.ClientSession, options: HookOptions, body: bytes
                 said += chunk
                 if len(said) > _LARGEST_ANSWER:
                     break
-            return Answer(status=response.status, body=bytes(said[:_LARGEST_ANSWER]))
+            return HookResponse(status=response.status, body=bytes(said[:_LARGEST_ANSWER]))
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as exc:  # noqa: UP041 - one name per library
         raise _mapped(exc, options) from None  # the error may hold the address
 
 
-def refuse(answer: Answer, options: HookOptions) -> None:
+def refuse(answer: HookResponse, options: HookOptions) -> None:
     """Raise TransportError unless the status of *answer* is a 2xx."""
     status = answer.status
     if 200 <= status < 300:
@@ -195,7 +197,7 @@ def refuse(answer: Answer, options: HookOptions) -> None:
 
 
 def failure(message: str, *, permanent: bool, scope: Scope = "recipient") -> TransportError:
-    """Give the error of one address; no other report goes there, so it is about the recipient, not the channel."""
+    """Return the error of one address; no other report goes there, so it is about the recipient, not the channel."""
     return TransportError(message, permanent=permanent, scope=scope)
 
 

@@ -35,7 +35,7 @@ def compose(
     digest: Digest, *, sender: str, to: Sequence[str], at: datetime, largest: int = LARGEST_HTML
 ) -> EmailMessage:
     """
-    Give the mail that tells *digest* from *sender* (`Crawler <crawler@example.com>`) to all of *to*, dated *at*.
+    Return the mail that tells *digest* from *sender* (`Crawler <crawler@example.com>`) to all of *to*, dated *at*.
 
     Equal arguments give equal bytes. An HTML part that gets *largest* bytes is cut, and the full list attached.
     """
@@ -69,7 +69,7 @@ def compose(
 
 
 def message_id(digest: Digest, *, sender: str) -> str:
-    """Give the Message-ID of *digest*, angle brackets included: the same for the same subscription and range."""
+    """Return the Message-ID of *digest*, angle brackets included: the same for the same subscription and range."""
     about = [
         list(digest.accounts),
         digest.subscription.name,
@@ -93,7 +93,7 @@ def _zipped(content: bytes) -> bytes:
 
 
 def _thread_root(digest: Digest, sender: str) -> str:
-    """Give the Message-ID that all mails of a subscription answer to."""
+    """Return the Message-ID that all mails of a subscription answer to."""
     return f"<crawler.{digest_of([digest.subscription.name])[:24]}@{_domain(sender)}>"
 
 
@@ -103,7 +103,7 @@ def _domain(sender: str) -> str:
 
 
 def _label(name: str) -> str:
-    """Give a subscription's name as one label of a List-Id; names that have none get a number that stays."""
+    """Return a subscription's name as one label of a List-Id; names that have none get a number that stays."""
     label = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     is_same = re.sub(r"[^a-z0-9]+", "-", label) == name.lower()
     return label if label and is_same else f"{label or 'report'}-{digest_of(name)[:8]}"

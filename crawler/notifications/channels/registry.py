@@ -19,7 +19,7 @@ Clock = Callable[[], datetime]
 
 
 def channels_of(settings: Settings, clock: Clock) -> dict[str, Channel]:
-    """Give what the reports of *settings* go over, by `way`; *clock* dates signatures."""
+    """Return what the reports of *settings* go over, by `way`; *clock* dates signatures."""
     found: dict[str, Channel] = {}
     if settings.smtp is not None:
         found["email"] = EmailChannel(_smtp(settings.smtp))

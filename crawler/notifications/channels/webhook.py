@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from crawler.domain.models import iso_utc
-from crawler.notifications.channels.base import Letter
+from crawler.notifications.channels.base import Message
 from crawler.notifications.channels.http import LIMITS, HttpChannel, identity_of, letter_of, view_of
 from crawler.notifications.models import Digest
 from crawler.notifications.rendering.render import as_text
@@ -29,8 +29,8 @@ MOST_CHANGES = 1000
 class WebhookChannel(HttpChannel):
     """Sends digests to one webhook."""
 
-    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Letter:
-        """Give the JSON document that tells *digest*."""
+    def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Message:
+        """Return the JSON document that tells *digest*."""
         seen = view_of(digest, LIMITS[0])
         coverage = digest.coverage
         return letter_of(
@@ -68,12 +68,12 @@ class WebhookChannel(HttpChannel):
 
 
 def signature(timestamp: str, body: bytes, secret: str) -> str:
-    """Give the value of `X-Crawler-Signature`."""
+    """Return the value of `X-Crawler-Signature`."""
     return "sha256=" + hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def as_data(value: Any) -> Any:
-    """Give *value* as JSON holds it: values become objects, instants UTC texts."""
+    """Return *value* as JSON holds it: values become objects, instants UTC texts."""
     if isinstance(value, datetime):
         return iso_utc(value)
     if is_dataclass(value):

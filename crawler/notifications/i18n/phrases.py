@@ -37,11 +37,11 @@ class Counted:
     many: str
 
     def pick(self, n: int) -> str:
-        """Give the phrase for *n* things, not filled in."""
+        """Return the phrase for *n* things, not filled in."""
         return self.one if n == 1 else self.many
 
     def of(self, n: int) -> str:
-        """Give the phrase for *n* things."""
+        """Return the phrase for *n* things."""
         return self.pick(n).format(n=n)
 
 
@@ -168,12 +168,12 @@ def spans(template: str, /, **values: str | Span | Spans) -> Spans:
 
 
 def flat(pieces: Spans) -> str:
-    """Give *pieces* as bare text."""
+    """Return *pieces* as bare text."""
     return "".join(piece.text for piece in pieces)
 
 
 def joined(separator: str, items: Sequence[Spans]) -> Spans:
-    """Give *items* with *separator* between them."""
+    """Return *items* with *separator* between them."""
     found: list[Span] = []
     for index, item in enumerate(items):
         found += [Span(separator)] * bool(index) + list(item)
@@ -189,18 +189,18 @@ class Dates:
     now: datetime
 
     def at(self, moment: datetime) -> str:
-        """Give *moment*: the time alone on the day of the digest."""
+        """Return *moment*: the time alone on the day of the digest."""
         local = moment.astimezone(self.zone)
         return local.strftime(self.words.time) if self._is_today(local) else self.full(moment)
 
     def full(self, moment: datetime) -> str:
-        """Give *moment* with its day, and the year where it is another."""
+        """Return *moment* with its day, and the year where it is another."""
         local = moment.astimezone(self.zone)
         same_year = local.year == self.now.astimezone(self.zone).year
         return f"{_day(local, self.words.day if same_year else self.words.day_of_year)} {local:{self.words.time}}"
 
     def between(self, span: Between) -> str:
-        """Give *span*, the day once where both ends share it."""
+        """Return *span*, the day once where both ends share it."""
         if span.after is None:
             return self.words.by.format(by=self.full(span.by))
         first, last = span.after.astimezone(self.zone), span.by.astimezone(self.zone)
@@ -208,7 +208,7 @@ class Dates:
         return self.words.between.format(after=self.full(span.after), by=by)
 
     def zone_name(self) -> str:
-        """Give the zone with its offset: `Asia/Shanghai (UTC+8)`."""
+        """Return the zone with its offset: `Asia/Shanghai (UTC+8)`."""
         offset = self.now.astimezone(self.zone).strftime("%z")
         hours = f"UTC{offset[0]}{int(offset[1:3])}" + (f":{offset[3:5]}" if offset[3:5] != "00" else "")
         name = str(self.zone.key)

@@ -14,14 +14,14 @@ from typing import Any
 
 from crawler.domain.text import MESSAGE_LIMIT, plain
 from crawler.notifications.i18n.phrases import Dates, Span, Spans, Words, flat, joined, spans
-from crawler.notifications.models import Digest, FieldChange, Gap, Held, Line, PinLine, Place
+from crawler.notifications.models import Digest, FieldChange, UnseenZone, Held, Line, PinLine, LinePlace
 
 ARROW = " → "
 _REFUSAL = re.compile(r"(?P<text>.*) \(RetCode (?P<code>\d+)(?:: (?P<meaning>.*))?\)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class LineLimits:
     """How much is shown before "and N more"."""
 
     rows: int = 200
@@ -48,7 +48,7 @@ class Writer:
 
     words: Words
     dates: Dates
-    limits: Limits
+    limits: LineLimits
     #: Whether zones need their account to be told apart.
     with_account: bool = False
     is_cut: bool = field(default=False)
@@ -56,11 +56,11 @@ class Writer:
     # --- small parts ---------------------------------------------------------------------------------------------
 
     def zone(self, account: str, zone: str) -> str:
-        """Give a zone as it is called."""
+        """Return a zone as it is called."""
         return f"{plain(account)}/{plain(zone)}" if self.with_account and account else plain(zone)
 
     def listed(self, items: Sequence[Spans], limit: int | None = None) -> Spans:
-        """Give *items* in one line, as many as the limits allow."""
+        """Return *items* in one line, as many as the limits allow."""
         limit = self.limits.items if limit is None else limit
         if len(items) <= limit:
             return joined(self.words.comma, items)
@@ -69,26 +69,26 @@ class Writer:
         return (*joined(self.words.comma, items[:limit]), Span(f" {rest}"))
 
     def names(self, names: Iterable[str], limit: int | None = None) -> str:
-        """Give names in one line."""
+        """Return names in one line."""
         return flat(self.listed([(Span(self.name(name)),) for name in names], limit))
 
     def name(self, name: str) -> str:
-        """Give the name of an image, or a word for its lack."""
+        """Return the name of an image, or a word for its lack."""
         return plain(name) or self.words.no_name
 
-    def ids(self, place: Place) -> Spans:
-        """Give the ids of a place: a chain with arrows, others as a list."""
+    def ids(self, place: LinePlace) -> Spans:
+        """Return the ids of a place: a chain with arrows, others as a list."""
         shown = [(_id(image_id),) for image_id in place.image_ids]
         return joined(ARROW, shown) if place.is_chain else self.listed(shown, self.limits.details)
 
     def tail(self, *parts: str) -> str:
-        """Give what stands at the end of a row."""
+        """Return what stands at the end of a row."""
         return self.words.semicolon.join(part for part in parts if part)
 
     # --- pins ----------------------------------------------------------------------------------------------------
 
     def pin(self, line: PinLine) -> Row:
-        """Give the row of a pinned image."""
+        """Return the row of a pinned image."""
         words, dates = self.words, self.dates
         since = line.last_seen_at or line.since
         what = spans(
@@ -127,7 +127,7 @@ class Writer:
     # --- changes -------------------------------------------------------------------------------------------------
 
     def where(self, line: Line) -> str:
-        """Give where something happened: the zone, or how many of how many."""
+        """Return where something happened: the zone, or how many of how many."""
         zones = list(dict.fromkeys((place.account, place.zone) for place in line.places))
         if len(zones) == 1:
             return self.zone(*zones[0])
@@ -137,7 +137,7 @@ class Writer:
         return self.words.some_zones.format(n=len(zones), total=total)
 
     def line_name(self, line: Line) -> str:
-        """Give whom it happened to: an image's name, or how many images."""
+        """Return whom it happened to: an image's name, or how many images."""
         if not line.names:
             return self.words.no_name if line.image_set else ""
         name = self.name(line.names[0]) if len(line.names) == 1 else self.words.images.of(line.image_count)
@@ -146,7 +146,7 @@ class Writer:
         return self.words.other_set.format(name=name, set=plain(line.image_set))
 
     def line(self, line: Line) -> Row:
-        """Give the row of what happened to images, zones or projects."""
+        """Return the row of what happened to images, zones or projects."""
         what, more = self._targets(line) if not line.image_set else self._images(line)
         return Row(
             where=self.where(line),
@@ -157,7 +157,7 @@ class Writer:
         )
 
     def _images(self, line: Line) -> tuple[Spans, tuple[Spans, ...]]:
-        """Give what happened to images: ids where there is one place, the places below where there are several."""
+        """Return what happened to images: ids where there is one place, the places below where there are several."""
         only = line.places[0] if len(line.places) == 1 else None
         changed = [(Span(self.field(change)),) for change in line.fields]
         if line.fields and line.image_count > 1:
@@ -179,8 +179,8 @@ class Writer:
     def _zones(self, line: Line) -> Spans:
         return self.listed([(Span(label),) for label in dict.fromkeys(map(self._place, line.places))])
 
-    def _place(self, place: Place) -> str:
-        """Give a zone with the part of it that is concerned, short."""
+    def _place(self, place: LinePlace) -> str:
+        """Return a zone with the part of it that is concerned, short."""
         parts = [
             *map(plain, place.projects[:2]),
             *(["…"] if len(place.projects) > 2 else []),
@@ -190,7 +190,7 @@ class Writer:
         return self.zone(place.account, place.zone) + (f"{left}{self.words.comma.join(parts)}{right}" if parts else "")
 
     def _targets(self, line: Line) -> tuple[Spans, tuple[Spans, ...]]:
-        """Give what happened to zones, or to a whole project."""
+        """Return what happened to zones, or to a whole project."""
         words = self.words
         parts = []
         if line.project is not None:
@@ -221,7 +221,7 @@ class Writer:
         return notes
 
     def field(self, change: FieldChange) -> str:
-        """Give a changed field with its values, when all images share them."""
+        """Return a changed field with its values, when all images share them."""
         name = self.words.fields.get(change.field, plain(change.field))
         if change.values is None:
             return self.words.field_differs.format(field=name)
@@ -229,7 +229,7 @@ class Writer:
         return self.words.field.format(field=name, before=before, after=after)
 
     def value(self, value: Any) -> str:
-        """Give the value of a field."""
+        """Return the value of a field."""
         if isinstance(value, bool):
             return self.words.yes if value else self.words.no
         if value is None or value in ([], {}, ""):
@@ -240,8 +240,8 @@ class Writer:
 
     # --- how well it is known ------------------------------------------------------------------------------------
 
-    def gap(self, gap: Gap) -> Row:
-        """Give the row of zones that are not observed."""
+    def gap(self, gap: UnseenZone) -> Row:
+        """Return the row of zones that are not observed."""
         since = gap.last_seen_at or gap.since
         where, more = self._gap_zones(gap)
         return Row(
@@ -255,15 +255,15 @@ class Writer:
             more=more,
         )
 
-    def recovered(self, gap: Gap) -> Row:
-        """Give the row of zones that are observed again."""
+    def recovered(self, gap: UnseenZone) -> Row:
+        """Return the row of zones that are observed again."""
         where, more = self._gap_zones(gap)
         since = self.words.since.format(since=self.dates.at(gap.since)) if gap.since else ""
         what = self.words.recovered_row.format(since=since, images=self.words.images.of(gap.images))
         return Row(where=where, what=(Span(what),), tail=self._projects(gap.projects, gap.project_count), more=more)
 
-    def still(self, gaps: Iterable[Gap]) -> str:
-        """Give the zones of *gaps* in one line, each group with its beginning."""
+    def still(self, gaps: Iterable[UnseenZone]) -> str:
+        """Return the zones of *gaps* in one line, each group with its beginning."""
         left, right = self.words.brackets
         parts = []
         for gap in gaps:
@@ -273,20 +273,20 @@ class Writer:
             parts.append(f"{zones}{left}{start}{right}" if start else zones)
         return self.words.semicolon.join(parts)
 
-    def _gap_zones(self, gap: Gap) -> tuple[str, tuple[Spans, ...]]:
+    def _gap_zones(self, gap: UnseenZone) -> tuple[str, tuple[Spans, ...]]:
         zones = [self.zone(gap.account, zone) for zone in gap.zones]
         if len(zones) == 1:
             return zones[0], ()
         return self.words.zones.of(len(zones)), (self.listed([(Span(zone),) for zone in zones]),)
 
-    def reason(self, gap: Gap) -> str:
-        """Give why zones are not observed, with the provider's own words."""
+    def reason(self, gap: UnseenZone) -> str:
+        """Return why zones are not observed, with the provider's own words."""
         if gap.failure_class in ("deadline", "circuit", "account_stopped", "interrupted"):
             return self.words.classes.get(gap.failure_class, "") or plain(gap.message, MESSAGE_LIMIT)
         return self.message(gap.message, gap.failure_class)
 
     def message(self, message: str, failure_class: str | None) -> str:
-        """Give a failure's message: the RetCode, the provider's words, and what they mean where that is not plain."""
+        """Return a failure's message: the RetCode, the provider's words, and what they mean where that is not plain."""
         words = self.words
         match = _REFUSAL.fullmatch(message)
         if match is None:
@@ -301,7 +301,7 @@ class Writer:
         return refusal + (f"{left}{plain(meaning, MESSAGE_LIMIT)}{right}" if meaning else "")
 
     def held(self, held: Held) -> Row:
-        """Give the row of a hold."""
+        """Return the row of a hold."""
         since = self.words.since.format(since=self.dates.at(held.since))
         what = self.words.held_row
         phrase = what.pick(held.image_count)
@@ -312,8 +312,8 @@ class Writer:
         )
 
 
-def writer(digest: Digest, words: Words, limits: Limits) -> Writer:
-    """Give the writer for *digest*."""
+def writer(digest: Digest, words: Words, limits: LineLimits) -> Writer:
+    """Return the writer for *digest*."""
     dates = Dates(words=words, zone=digest.subscription.timezone, now=digest.until)
     return Writer(words=words, dates=dates, limits=limits, with_account=len(digest.accounts) > 1)
 

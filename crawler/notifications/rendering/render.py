@@ -20,15 +20,15 @@ import jinja2
 from crawler.domain.text import cell, csv_line, harmless_inside, may_break, padded, plain, width
 from crawler.notifications.i18n.phrases import flat
 from crawler.notifications.models import Digest, Rendered
-from crawler.notifications.rendering.lines import Limits, Row
+from crawler.notifications.rendering.lines import LineLimits, Row
 from crawler.notifications.rendering.view import Section, View, view
 
 #: Mail programs cut what is longer: Gmail does at 102 kB.
 LARGEST_HTML = 90_000
 #: From plenty to little; the first that fits is taken.
 _LIMITS = (
-    Limits(), Limits(rows=80), Limits(rows=40, details=8, items=20), Limits(rows=15, details=4, items=10),
-    Limits(rows=5, details=2, items=5),
+    LineLimits(), LineLimits(rows=80), LineLimits(rows=40, details=8, items=20), LineLimits(rows=15, details=4, items=10),
+    LineLimits(rows=5, details=2, items=5),
 )  # fmt: skip
 #: A column of the text part gives way to the next line when it gets wider than this.
 _WIDEST = 34
@@ -38,7 +38,7 @@ LONGEST_LINE = 118
 
 
 def render(digest: Digest, *, largest: int = LARGEST_HTML) -> Rendered:
-    """Give *digest* in its subscription's language, cut to what mail programs show when its HTML gets *largest*."""
+    """Return *digest* in its subscription's language, cut to what mail programs show when its HTML gets *largest*."""
     seen, html = view(digest, _LIMITS[0]), ""
     for limits in _LIMITS:
         seen = view(digest, limits)
@@ -69,7 +69,7 @@ def _inliner() -> Callable[[str], str]:
 
 
 def as_html(seen: View) -> str:
-    """Give *seen* as a whole HTML document."""
+    """Return *seen* as a whole HTML document."""
     return _inliner()(_environment().get_template("mail.html.j2").render(view=seen))
 
 
@@ -77,13 +77,13 @@ def as_html(seen: View) -> str:
 
 
 def as_text(seen: View) -> str:
-    """Give *seen* as plain text, in columns."""
+    """Return *seen* as plain text, in columns."""
     sections = [(section, _laid_out(section)) for section in seen.sections]
     return _environment().get_template("mail.txt.j2").render(view=seen, sections=sections)
 
 
 def _laid_out(section: Section) -> list[str]:
-    """Give the lines of a section: where, name and what in columns, then when; details below."""
+    """Return the lines of a section: where, name and what in columns, then when; details below."""
     cells = [(row.where, row.name, flat(row.what)) for row in section.rows]
     widths = [min(_WIDEST, max(width(row[column]) for row in cells)) for column in range(3)]
     lines: list[str] = []
@@ -124,7 +124,7 @@ COLUMNS = (
 
 
 def as_csv(digest: Digest) -> bytes:
-    """Give every change of *digest* as a CSV file that spreadsheets open as it is; times are UTC."""
+    """Return every change of *digest* as a CSV file that spreadsheets open as it is; times are UTC."""
     lines = [csv_line(COLUMNS, "\r\n")]
     lines += [csv_line(map(_sheet_value, map(change.as_dict().get, COLUMNS)), "\r\n") for change in digest.changes]
     # The mark tells spreadsheets that it is UTF-8; what is no text at all became a replacement character already.

@@ -17,7 +17,7 @@ _COUNTED = 3
 
 
 def subject(digest: Digest, writer: Writer) -> str:
-    """Give the subject of *digest*: the news that needs a sentence; then what is counted; then the accounts."""
+    """Return the subject of *digest*: the news that needs a sentence; then what is counted; then the accounts."""
     words = writer.words
     is_single = len(digest.lines) == 1 and not digest.pins
     sentence = _single(digest.lines[0], writer) if is_single else _pins(digest, writer)
@@ -35,7 +35,7 @@ def subject(digest: Digest, writer: Writer) -> str:
 
 
 def _pins(digest: Digest, writer: Writer) -> str:
-    """Give the worst condition in full, and how many more there are."""
+    """Return the worst condition in full, and how many more there are."""
     if not digest.pins:
         return ""
     words, worst = writer.words, digest.pins[0]
@@ -49,7 +49,7 @@ def _pins(digest: Digest, writer: Writer) -> str:
 
 
 def _counts(digest: Digest, writer: Writer) -> list[str]:
-    """Give how many images or zones each of the worst kinds of news is about."""
+    """Return how many images or zones each of the worst kinds of news is about."""
     counts: dict[Topic, int] = {}
     for line in digest.lines:
         counts[line.topic] = counts.get(line.topic, 0) + _size(line)
@@ -67,7 +67,7 @@ def _single(line: Line, writer: Writer) -> str:
 
 
 def _size(line: Line) -> int:
-    """Give how much a line counts: its images, or its zones where it is about zones."""
+    """Return how much a line counts: its images, or its zones where it is about zones."""
     if line.image_set:
         return line.image_count
     return len({(place.account, place.zone) for place in line.places})

@@ -15,7 +15,7 @@ from crawler.domain.subscriptions import Language, Watch
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Span, spans
 from crawler.notifications.models import Digest, Introduction, Topic
-from crawler.notifications.rendering.lines import Limits, Row, Writer, writer
+from crawler.notifications.rendering.lines import LineLimits, Row, Writer, writer
 from crawler.notifications.rendering.subject import subject
 
 Tone = Literal["alarm", "bad", "warn", "good", "plain"]
@@ -52,8 +52,8 @@ class View:
     brackets: tuple[str, str]
 
 
-def view(digest: Digest, limits: Limits) -> View:
-    """Give *digest* in the words of its subscription's language."""
+def view(digest: Digest, limits: LineLimits) -> View:
+    """Return *digest* in the words of its subscription's language."""
     pen = writer(digest, WORDS[digest.subscription.language], limits)
     sections = tuple(_sections(digest, pen))
     footer = tuple(_footer(digest, pen))
@@ -87,7 +87,7 @@ def _sections(digest: Digest, pen: Writer) -> Iterable[Section]:
 
 
 def _section(pen: Writer, title: str, tone: Tone, rows: Sequence[Row], note: str = "") -> Iterable[Section]:
-    """Give one section, or none without rows; what goes beyond the limit is counted."""
+    """Return one section, or none without rows; what goes beyond the limit is counted."""
     if not rows:
         return
     shown = tuple(rows[: pen.limits.rows])

@@ -15,8 +15,8 @@ from difflib import get_close_matches
 from crawler.domain.filters import part_fits
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
-from crawler.queries.check.rules import CheckRow, Pin, Require
-from crawler.queries.check.standing import Index, Past, Verdict, pinned_at, required_at, zones_of
+from crawler.queries.check.rules import CheckRow, PinRule, Require
+from crawler.queries.check.standing import Index, PinPast, PinVerdict, pinned_at, required_at, zones_of
 
 
 class Check:
@@ -24,7 +24,7 @@ class Check:
 
     def __init__(
         self,
-        rules: Sequence[Require | Pin],
+        rules: Sequence[Require | PinRule],
         status: Iterable[StatusRow],
         images: Iterable[ImageRow],
         *,
@@ -38,9 +38,9 @@ class Check:
         self._zones: dict[tuple[str, ...], list[str]] = {}
         self._keys: dict[str, Collection[str]] = {}
 
-    def past(self, names: Iterable[str] = ()) -> Past:
+    def past(self, names: Iterable[str] = ()) -> PinPast:
         """
-        Give what the rules need to know of the past.
+        Return what the rules need to know of the past.
 
         *names*: every image name ever recorded, for globs that fit nothing that is open.
         """
@@ -53,8 +53,8 @@ class Check:
                 keys = self._keys_of(rule)
                 if any(not self._is_listed(keys, target) for _, target in self._targets(rule)):
                     missing.update(keys)
-        pinned = frozenset(rule.image_id for rule in self.rules if isinstance(rule, Pin))
-        return Past(image_ids=pinned, name_keys=frozenset(missing))
+        pinned = frozenset(rule.image_id for rule in self.rules if isinstance(rule, PinRule))
+        return PinPast(image_ids=pinned, name_keys=frozenset(missing))
 
     def learn(
         self, stays: Iterable[Stay], withdrawals: Iterable[ChangeRow], listed: Iterable[tuple[Target, str]]
@@ -67,7 +67,7 @@ class Check:
         self._index.learn(stays, withdrawals, listed)
 
     def judge(self) -> Iterator[CheckRow]:
-        """Give the rows, rule by rule, zone by zone."""
+        """Return the rows, rule by rule, zone by zone."""
         for rule in self.rules:
             yield from self._required(rule) if isinstance(rule, Require) else self._pinned(rule)
 
@@ -95,7 +95,7 @@ class Check:
             )
 
     def _targets(self, rule: Require) -> Iterator[tuple[str, Target]]:
-        """Give the zones of a rule with their targets; places out of reach only where the rule names their zone."""
+        """Return the zones of a rule with their targets; places out of reach only where the rule names their zone."""
         named = {zone.casefold() for zone in rule.zones}
         for zone in self._zones_of(rule):
             wanted = [target for target in self._index.zones[zone] if rule.scope.wants(target)]
@@ -125,7 +125,7 @@ class Check:
 
     # --- pinned ids --------------------------------------------------------------------------------------------------
 
-    def _pinned(self, pin: Pin) -> Iterator[CheckRow]:
+    def _pinned(self, pin: PinRule) -> Iterator[CheckRow]:
         index = self._index
         lives = {
             zone: [target for target in targets if pin.scope.wants(target)]
@@ -161,7 +161,7 @@ class Check:
                     else row
                 )
 
-    def _nowhere(self, pin: Pin) -> CheckRow:
+    def _nowhere(self, pin: PinRule) -> CheckRow:
         """Judge a bare id that was never seen anywhere: surely so only where every place is known."""
         asked = [t for t in self._index.status if pin.scope.wants(t) and not self._is_out(t)]
         doubts = [(t, verdict) for t in asked if (verdict := self._index.ignorance(t)) is not None]
@@ -180,10 +180,10 @@ class Check:
 
 
 def _rows(
-    rule: Require | Pin, zone: str, targets: Sequence[Target], judge: Callable[[Target], Verdict]
+    rule: Require | PinRule, zone: str, targets: Sequence[Target], judge: Callable[[Target], PinVerdict]
 ) -> Iterator[CheckRow]:
     """Judge a rule at the targets of one zone; those that agree share a row."""
-    groups: dict[tuple[object, ...], tuple[Verdict, list[Target]]] = {}
+    groups: dict[tuple[object, ...], tuple[PinVerdict, list[Target]]] = {}
     for target in targets:
         verdict = judge(target)
         key = (verdict.outcome, verdict.image_id, verdict.successor, verdict.several)
@@ -224,14 +224,14 @@ def _nearest(zone: str, known: Iterable[str]) -> str:
     return f"; the nearest: {near[0]}" if near else ""
 
 
-def _not_asked(rule: Require | Pin, zone: str) -> CheckRow:
+def _not_asked(rule: Require | PinRule, zone: str) -> CheckRow:
     scope = rule.scope
     parts = (("variant", scope.variant), ("project", scope.project), ("account", scope.account), ("kind", scope.kind))
     told = " and ".join(f"{part} {', '.join(globs)}" for part, globs in parts if globs)
     return CheckRow(
         rule=rule.label,
         zone=zone,
-        image_id=rule.image_id if isinstance(rule, Pin) else None,
+        image_id=rule.image_id if isinstance(rule, PinRule) else None,
         outcome="not-asked",
         detail=f"{zone} is not asked with {told}",
         source=rule.source,

@@ -16,7 +16,7 @@ from typing import Any
 
 from crawler.domain.filters import Filters
 from crawler.errors import ConfigurationError, EmptySelection
-from crawler.queries.check.rules import Pin
+from crawler.queries.check.rules import PinRule
 
 _ZONE_KEYS = ("availability_zone", "zone")
 _SEPARATOR = re.compile(r"[\s,;]+")
@@ -31,9 +31,9 @@ _OWN_IMAGE = "uimage-"
 _OUTPUT = frozenset({"sensitive", "type", "value"})
 
 
-def read_pins(text: str, source: str) -> list[Pin]:
+def read_pins(text: str, source: str) -> list[PinRule]:
     """
-    Give the ids in *text*, each once per place; *source* names it for people.
+    Return the ids in *text*, each once per place; *source* names it for people.
 
     Raises ConfigurationError with every line that is none, which it does not quote: anything may stand there.
     EmptySelection when no id is found at all.
@@ -63,9 +63,9 @@ def read_pins(text: str, source: str) -> list[Pin]:
     return _once(found)
 
 
-def _once(pins: list[Pin]) -> list[Pin]:
+def _once(pins: list[PinRule]) -> list[PinRule]:
     """Fold pins of one id in one place; the source of the first says how many more there are."""
-    folded: dict[Pin, list[Pin]] = {}
+    folded: dict[PinRule, list[PinRule]] = {}
     for pin in pins:
         folded.setdefault(replace(pin, source=""), []).append(pin)
     return [
@@ -77,8 +77,8 @@ def _once(pins: list[Pin]) -> list[Pin]:
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
-def _from_lines(text: str, source: str) -> list[Pin]:
-    pins: list[Pin] = []
+def _from_lines(text: str, source: str) -> list[PinRule]:
+    pins: list[PinRule] = []
     problems: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = [word for word in _SEPARATOR.split(line.partition("#")[0].strip().removeprefix("\ufeff")) if word]
@@ -90,7 +90,7 @@ def _from_lines(text: str, source: str) -> list[Pin]:
         image_id, zone = words[-1], words[0] if len(words) == 2 else None
         if zone is not None and _IMAGE_ID.fullmatch(zone) and not _IMAGE_ID.fullmatch(image_id):
             image_id, zone = zone, image_id
-        pins.append(Pin(image_id=image_id, zone=zone, source=f"{source}, line {number}"))
+        pins.append(PinRule(image_id=image_id, zone=zone, source=f"{source}, line {number}"))
     if problems:
         raise ConfigurationError(source, problems)
     return pins
@@ -99,19 +99,19 @@ def _from_lines(text: str, source: str) -> list[Pin]:
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def _from_json(document: Any, source: str) -> Iterator[Pin]:
+def _from_json(document: Any, source: str) -> Iterator[PinRule]:
     if isinstance(document, Mapping) and isinstance(document.get("builds"), list):
         yield from _from_packer(document["builds"], document.get("last_run_uuid"), source)
         return
     if isinstance(document, list) and all(isinstance(element, str) for element in document):
-        yield from (Pin(image_id=image_id, source=source) for image_id in document if image_id)
+        yield from (PinRule(image_id=image_id, source=source) for image_id in document if image_id)
         return
     if isinstance(document, Mapping) and document.keys() & {"planned_values", "resource_changes"}:
         document = document.get("planned_values")  # of a Terraform plan: what will be there after it
     yield from _search(document, zone=None, name=source, source=source)
 
 
-def _from_packer(builds: list[Any], last_run: Any, source: str) -> Iterator[Pin]:
+def _from_packer(builds: list[Any], last_run: Any, source: str) -> Iterator[PinRule]:
     """
     Read the builds of the *last_run*; a manifest keeps those of earlier runs, whose images were replaced.
 
@@ -127,15 +127,15 @@ def _from_packer(builds: list[Any], last_run: Any, source: str) -> Iterator[Pin]
             *places, image_id = part.split(":")
             if image_id and (_is_ours(builder) or image_id.startswith(_OWN_IMAGE)):
                 scope = Filters(region=tuple(places[-1:]), project=tuple(places[-2:-1]))
-                yield Pin(image_id=image_id, scope=scope, source=f"{source}, {name}")
+                yield PinRule(image_id=image_id, scope=scope, source=f"{source}, {name}")
 
 
 def _is_ours(kind: Any) -> bool:
-    """Tell whether a builder or a type of resource is UCloud's, or not stated."""
+    """Return whether a builder or a type of resource is UCloud's, or not stated."""
     return not isinstance(kind, str) or kind.startswith(_OURS)
 
 
-def _search(value: Any, *, zone: str | None, name: str, source: str) -> Iterator[Pin]:
+def _search(value: Any, *, zone: str | None, name: str, source: str) -> Iterator[PinRule]:
     if isinstance(value, list):
         for element in value:
             yield from _search(element, zone=zone, name=name, source=source)
@@ -148,7 +148,7 @@ def _search(value: Any, *, zone: str | None, name: str, source: str) -> Iterator
     name = _resource(value, source) or name
     image_id = value.get("image_id")
     if isinstance(image_id, str) and image_id:
-        yield Pin(image_id=image_id, zone=zone, source=name)
+        yield PinRule(image_id=image_id, zone=zone, source=name)
     for key, inner in value.items():
         if key == "deposed" or (key == "outputs" and _is_terraform(value)):
             continue
@@ -160,19 +160,19 @@ def _search(value: Any, *, zone: str | None, name: str, source: str) -> Iterator
 
 
 def _is_not_in_use(value: Mapping[str, Any]) -> bool:
-    """Tell whether *value* is what Terraform only looks up, has replaced already, or manages in another cloud."""
+    """Return whether *value* is what Terraform only looks up, has replaced already, or manages in another cloud."""
     is_resource = bool(value.keys() & {"instances", "values", "primary"}) and "type" in value
     is_replaced = isinstance(value.get("deposed"), str) or "deposed_key" in value
     return value.get("mode") == "data" or is_replaced or (is_resource and not _is_ours(value["type"]))
 
 
 def _is_terraform(value: Mapping[str, Any]) -> bool:
-    """Tell whether *value* is a state, a module of an old one, or the `values` of `terraform show -json`."""
+    """Return whether *value* is a state, a module of an old one, or the `values` of `terraform show -json`."""
     return bool(value.keys() & {"resources", "root_module"})
 
 
 def _resource(value: Mapping[str, Any], source: str) -> str | None:
-    """Give the address of a Terraform resource, when *value* is one."""
+    """Return the address of a Terraform resource, when *value* is one."""
     if isinstance(value.get("address"), str):
         return f"{source}, {value['address']}"
     kind, name = value.get("type"), value.get("name")

@@ -44,12 +44,12 @@ class Require:
 
     @property
     def label(self) -> str:
-        """Give the text of the rule, as rows show it."""
+        """Return the text of the rule, as rows show it."""
         return f"require {self.name}{' (gpu)' if self.gpu else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class PinRule:
     """An image id that somebody uses."""
 
     image_id: str
@@ -62,7 +62,7 @@ class Pin:
 
     @property
     def label(self) -> str:
-        """Give the text of the rule, as rows show it."""
+        """Return the text of the rule, as rows show it."""
         return f"pinned {self.image_id}"
 
 
@@ -81,7 +81,7 @@ class CheckRow(JsonRow):
 
 
 def exit_code(rows: Iterable[CheckRow]) -> ExitCode:
-    """Give 0 when every row is good, 1 when one is bad, 8 when none is bad and one is not known."""
+    """Return 0 when every row is good, 1 when one is bad, 8 when none is bad and one is not known."""
     bad = {row.outcome for row in rows} - _GOOD
     if not bad:
         return ExitCode.DONE

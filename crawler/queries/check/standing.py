@@ -16,11 +16,11 @@ from crawler.domain.reissues import newest
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.domain.staleness import reason_of
 from crawler.domain.timefmt import show_moment, tell_moment
-from crawler.queries.check.rules import CheckOutcome, Pin, Require
+from crawler.queries.check.rules import CheckOutcome, PinRule, Require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class PinPast:
     """What has to be looked up in the history: ids, and normalised names."""
 
     image_ids: frozenset[str]
@@ -28,7 +28,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class PinVerdict:
     """How a rule turned out at one target."""
 
     outcome: CheckOutcome
@@ -71,7 +71,7 @@ class Index:
             self.open_by_key.setdefault(self.key_of(image.image_name), {}).setdefault(image.target, []).append(image)
 
     def key_of(self, name: str) -> str:
-        """Give the normalised form of *name*, worked out once per name."""
+        """Return the normalised form of *name*, worked out once per name."""
         key = self.keys.get(name)
         if key is None:
             key = self.keys[name] = normalise_name(name)
@@ -79,7 +79,7 @@ class Index:
         return key
 
     def zone_called(self, word: str) -> str:
-        """Give the zone that *word* is but for its case; *word* itself where there is none."""
+        """Return the zone that *word* is but for its case; *word* itself where there is none."""
         if word in self.zones:
             return word
         return next((zone for zone in self.zones if zone.casefold() == word.casefold()), word)
@@ -98,7 +98,7 @@ class Index:
                     self._gone_for[change.target, change.image_id] = change
 
     def fitting_keys(self, wanted: str) -> Collection[str]:
-        """Give the normalised names that *wanted* names, by equality, but for its spaces, or as a glob."""
+        """Return the normalised names that *wanted* names, by equality, but for its spaces, or as a glob."""
         key = normalise_name(wanted)
         if not is_glob(wanted):
             return (key if key in self._known_keys else normalise_name(known_name(wanted, self._known_keys)),)
@@ -109,14 +109,14 @@ class Index:
         """Write a moment for a detail."""
         return tell_moment(at, self.zone) if at else "the beginning"
 
-    def ignorance(self, target: Target) -> Verdict | None:
+    def ignorance(self, target: Target) -> PinVerdict | None:
         """Say why nothing is known of *target* now; None: it is known."""
         row = self.status[target]
         reason = reason_of(row.outcome, row.last_ok_at, self.now, self.stale_after)
         if reason is None:
             return None
         if reason == "stale":
-            return Verdict(outcome="stale", detail=f"last observed well at {self.told(row.last_ok_at)}")
+            return PinVerdict(outcome="stale", detail=f"last observed well at {self.told(row.last_ok_at)}")
         said = f": {row.message}" if row.message else ""
         if row.last_ok_at is None:
             detail = f"never observed well{said}"
@@ -124,10 +124,10 @@ class Index:
             detail = f"asked no more: {reason} since {self.told(row.since)}"
         else:
             detail = f"{reason} since {self.told(row.since)}{said}"
-        return Verdict(outcome="unknown", detail=detail)
+        return PinVerdict(outcome="unknown", detail=detail)
 
     def withdrawal(self, target: Target, image_id: str) -> ChangeRow | None:
-        """Give the last withdrawal of an image at *target*."""
+        """Return the last withdrawal of an image at *target*."""
         return self._gone_for.get((target, image_id))
 
 
@@ -139,7 +139,7 @@ def _pattern(glob: str) -> re.Pattern[str]:
 # --- required names --------------------------------------------------------------------------------------------------
 
 
-def required_at(index: Index, rule: Require, keys: Collection[str], target: Target) -> Verdict:
+def required_at(index: Index, rule: Require, keys: Collection[str], target: Target) -> PinVerdict:
     """Judge a required name at one target."""
     ignorance = index.ignorance(target)
     if ignorance is not None:
@@ -149,7 +149,7 @@ def required_at(index: Index, rule: Require, keys: Collection[str], target: Targ
     fitting = [image for image in present if not rule.gpu or image.attributes.get("gpu") is True]
     if fitting:
         last = _last_of(fitting)
-        return Verdict(outcome="ok", image_id=last.image_id, detail=last.image_name)
+        return PinVerdict(outcome="ok", image_id=last.image_id, detail=last.image_name)
     held = [image for image in images if image.state != "present"]
     # One on hold may be there; where it surely has no GPU, that does not help.
     hopeful = [image for image in held if not rule.gpu or image.attributes.get("gpu") is not False]
@@ -158,11 +158,11 @@ def required_at(index: Index, rule: Require, keys: Collection[str], target: Targ
     if images:
         last = _last_of(present or held)
         if any(image.attributes.get("gpu") is None for image in present):
-            return Verdict(outcome="unknown", image_id=last.image_id, detail="GPU support is not stated")
-        return Verdict(outcome="gpu-lost", image_id=last.image_id, detail=f"{last.image_name} does not support GPU")
+            return PinVerdict(outcome="unknown", image_id=last.image_id, detail="GPU support is not stated")
+        return PinVerdict(outcome="gpu-lost", image_id=last.image_id, detail=f"{last.image_name} does not support GPU")
     if any(target in index.targets_by_key.get(key, ()) for key in keys):
-        return Verdict(outcome="missing", detail="was listed before, is not any more")
-    return Verdict(outcome="never-seen", detail="was never listed here")
+        return PinVerdict(outcome="missing", detail="was listed before, is not any more")
+    return PinVerdict(outcome="never-seen", detail="was never listed here")
 
 
 def _last_of(images: Sequence[ImageRow]) -> ImageRow:
@@ -170,15 +170,15 @@ def _last_of(images: Sequence[ImageRow]) -> ImageRow:
     return newest(images)[-1]
 
 
-def _on_hold(image: ImageRow) -> Verdict:
+def _on_hold(image: ImageRow) -> PinVerdict:
     detail = "not listed by the last observation; the withdrawal is not believed yet"
-    return Verdict(outcome="unknown", image_id=image.image_id, detail=detail)
+    return PinVerdict(outcome="unknown", image_id=image.image_id, detail=detail)
 
 
 # --- pinned ids ------------------------------------------------------------------------------------------------------
 
 
-def pinned_at(index: Index, pin: Pin, target: Target) -> Verdict:
+def pinned_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
     """Judge a pinned id at one target."""
     image_id = pin.image_id
     standing = index.pinned.standing(target, image_id, gpu=pin.gpu)
@@ -186,16 +186,16 @@ def pinned_at(index: Index, pin: Pin, target: Target) -> Verdict:
     ignorance = index.ignorance(target)
     if ignorance is not None:
         last = "last known as listed" if image else "last known as withdrawn" if stay else "never listed before"
-        return Verdict(outcome=ignorance.outcome, image_id=image_id, detail=f"{ignorance.detail}; {last}")
+        return PinVerdict(outcome=ignorance.outcome, image_id=image_id, detail=f"{ignorance.detail}; {last}")
     if standing.state == "gpu-unknown":
-        return Verdict(outcome="unknown", image_id=image_id, detail="GPU support is not stated")
+        return PinVerdict(outcome="unknown", image_id=image_id, detail="GPU support is not stated")
     if standing.state == "unknown" and image:
         return _on_hold(image)
     several = standing.successors if standing.successor is None else ()
     detail = _story(index, standing, index.withdrawal(target, image_id))
     if several:
         detail += f"; {', '.join(several)} came together later: nothing tells which to use"
-    return Verdict(
+    return PinVerdict(
         outcome=standing.state, image_id=image_id, successor=standing.successor, several=several, detail=detail
     )
 
@@ -216,7 +216,7 @@ def _story(index: Index, standing: Standing, change: ChangeRow | None) -> str:
 
 
 def zones_of(index: Index, image_id: str) -> Mapping[str, list[Target]]:
-    """Give the zones in which an id is or was listed, each with the targets."""
+    """Return the zones in which an id is or was listed, each with the targets."""
     zones: dict[str, list[Target]] = {}
     for target in {**index.pinned.stays.get(image_id, {}), **index.pinned.open.get(image_id, {})}:
         if target in index.status:

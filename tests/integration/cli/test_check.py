@@ -25,7 +25,7 @@ def listing(**names: str) -> Images:
 
 @pytest.fixture
 def story(database_url: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Diary]:
-    """Give a history in which every outcome happened."""
+    """Return a history in which every outcome happened."""
     monkeypatch.chdir(tmp_path)
     diary = Diary(engine)
     gpu: dict[str, Any] = {"ImageName": "CUDA", "NotSupportGPU": False}

@@ -35,7 +35,7 @@ def cloud() -> Iterator[EmulatorServer]:
 
 
 def examined(driver: Driver, *words: str, code: int | None = 0, **environ: str) -> dict[str, list[dict[str, Any]]]:
-    """Give the findings by check; the clock is the machine's own, since the cloud tells the time too."""
+    """Return the findings by check; the clock is the machine's own, since the cloud tells the time too."""
     driver.now = datetime.now(UTC) if driver.now.minute == driver.now.microsecond == 0 else driver.now
     document = json.loads(driver.call("doctor", "--json", *words, code=code, **environ).stdout)
     found: dict[str, list[dict[str, Any]]] = {}

@@ -21,7 +21,7 @@ LOGIN = "crawler:correct-horse"
 
 
 def examined(driver: Driver, code: int = 0, **environ: str) -> dict[str, dict[str, Any]]:
-    """Give the findings by check."""
+    """Return the findings by check."""
     driver.now = datetime.now(UTC)
     text = driver.call("doctor", "--json", code=code, **environ).stdout
     assert "correct-horse" not in text

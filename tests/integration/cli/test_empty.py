@@ -27,7 +27,7 @@ def engine(sqlite_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def url(sqlite_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give a history of a zone with an image, one without, one that was never answered for, one that is closed."""
+    """Return a history of a zone with an image, one without, one that was never answered for, one that is closed."""
     monkeypatch.chdir(tmp_path)
     diary = Diary(engine)
     denied = Refusal("denied", 299, "no permission", "denied")

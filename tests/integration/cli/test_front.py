@@ -23,7 +23,7 @@ WRITTEN = [name for name, entry in COMMANDS.items() if util.find_spec(entry.modu
 
 
 def every_command() -> list[tuple[str, ...]]:
-    """Give the words of every command and subcommand."""
+    """Return the words of every command and subcommand."""
     found: list[tuple[str, ...]] = []
     for name in WRITTEN:
         command = cli.get_command(click.Context(cli), name)

@@ -30,7 +30,7 @@ def init(
 
 
 def written(folder: Path) -> str:
-    """Give the file."""
+    """Return the file."""
     return (folder / "crawler.toml").read_text(encoding="utf-8")
 
 
@@ -87,7 +87,7 @@ def test_projects_refused(folder: Path, environ: dict[str, str], projects: list[
 
 
 def channel() -> Timeline:
-    """Give a cloud that wants a channel-key."""
+    """Return a cloud that wants a channel-key."""
     return make_timeline(
         accounts=[
             {

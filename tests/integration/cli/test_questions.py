@@ -41,7 +41,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(played: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """Give the option that names the demo's history; no other configuration is near."""
+    """Return the option that names the demo's history; no other configuration is near."""
     monkeypatch.chdir(played.parent)
     before = played.read_bytes()
     yield ("--database", str(played))

@@ -37,7 +37,7 @@ FIRST = NOW - timedelta(hours=24)
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a database with the demo's five runs in it."""
+    """Return a database with the demo's five runs in it."""
     path = tmp_path_factory.mktemp("recorded") / "crawler.db"
     fast = path.with_name("fast.toml")
     fast.write_text("[limits]\nrate = 1000\n")
@@ -51,7 +51,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    """Give the option that names the recorded history; no other configuration is near."""
+    """Return the option that names the recorded history; no other configuration is near."""
     monkeypatch.chdir(recorded.parent)
     before = recorded.read_bytes()
     yield ("--database", str(recorded))
@@ -365,7 +365,7 @@ def on_terminal(
 
 @pytest.fixture
 def less(tmp_path: Path) -> str:
-    """Give a pager of the name that shows colours when its options say so."""
+    """Return a pager of the name that shows colours when its options say so."""
     path = tmp_path / "less"
     path.write_text('#!/bin/sh\necho "paged with $LESS"\ncat\n')
     path.chmod(0o755)

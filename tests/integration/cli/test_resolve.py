@@ -30,7 +30,7 @@ NAMES = ("Ubuntu 20.04", "CentOS 7.6")
 
 @pytest.fixture
 def url(database_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give a history in which a new Ubuntu came beside the old one, in one of two projects."""
+    """Return a history in which a new Ubuntu came beside the old one, in one of two projects."""
     monkeypatch.chdir(tmp_path)
     diary = Diary(engine)
     both: Images = {"uimage-a": "Ubuntu 20.04", "uimage-c": "CentOS 7.6"}

@@ -54,7 +54,7 @@ def shell(driver: Driver, words: str, redirections: str, **environ: str) -> subp
 
 
 def recorded(driver: Driver) -> list[str]:
-    """Give the status of every run in the history."""
+    """Return the status of every run in the history."""
     return [row["status"] for row in driver.rows("runs")]
 
 

@@ -19,7 +19,7 @@ from aiohttp import client_exceptions, http_exceptions, web
 
 from crawler.client import api as api_module
 from crawler.client.api import ApiClient, NetworkFailure, hash_of, network_failure
-from crawler.client.cancellation import Brake, CallCut
+from crawler.client.cancellation import CancelScope, Cancelled
 from crawler.client.options import Endpoint, FetchOptions
 from crawler.client.responses import Answer, Refusal
 from crawler.client.signing import signature
@@ -46,8 +46,12 @@ async def client_of(
         yield client
 
 
-async def call(client: ApiClient, action: str = "GetRegion", brake: Brake | None = None, **params: object) -> Answer:
-    return await client.attempt(client.form(action, params), brake or Brake(monotonic=client.timing.monotonic))
+async def call(
+    client: ApiClient, action: str = "GetRegion", cancel_scope: CancelScope | None = None, **params: object
+) -> Answer:
+    return await client.attempt(
+        client.form(action, params), cancel_scope or CancelScope(monotonic=client.timing.monotonic)
+    )
 
 
 async def test_request() -> None:
@@ -260,12 +264,12 @@ async def test_few_large_answers_at_a_time() -> None:
         return web.Response(body={"Endless": stalled(), "Large": body}.get(arrival.action, b"{}"))
 
     async with ApiServer(respond) as server, client_of(server.url) as client:
-        brake = Brake(monotonic=client.timing.monotonic)
+        cancel_scope = CancelScope(monotonic=client.timing.monotonic)
         endless = asyncio.create_task(call(client, "Endless"))
         with ExitStack() as stack:
             for _ in range(api_module.LARGE_AT_ONCE - 1):
                 room = stack.enter_context(client.room())
-                answer = await client.attempt(client.form("Large"), brake, room=room)
+                answer = await client.attempt(client.form("Large"), cancel_scope, room=room)
                 assert answer.body == body
             last = asyncio.create_task(call(client, "Large"))
             assert (await call(client, "Small")).body == b"{}"
@@ -292,12 +296,12 @@ async def test_deadline() -> None:
     """A call in flight is cut at the deadline, and none starts after it."""
     time = FakeTime()
     async with ApiServer(hang) as server, client_of(server.url, time=time) as client:
-        brake = Brake(monotonic=time.monotonic, deadline=0.05)
-        with pytest.raises(CallCut, match="deadline"):
-            await call(client, brake=brake)
+        cancel_scope = CancelScope(monotonic=time.monotonic, deadline=0.05)
+        with pytest.raises(Cancelled, match="deadline"):
+            await call(client, cancel_scope=cancel_scope)
         time.now = 0.05
-        with pytest.raises(CallCut, match="deadline"):
-            await call(client, brake=brake)
+        with pytest.raises(Cancelled, match="deadline"):
+            await call(client, cancel_scope=cancel_scope)
 
     assert len(server.log) == 1
 
@@ -313,9 +317,9 @@ async def test_stop() -> None:
     async with ApiServer(respond) as server, client_of(server.url, FetchOptions(rate=0.001)) as client:
         never = asyncio.Event()
         client.throttle._sleep = lambda _: never.wait()
-        brake = Brake(monotonic=client.timing.monotonic, stop=stop)
-        async with brake.watched():
-            calls = [asyncio.create_task(call(client, brake=brake)) for _ in range(3)]
+        cancel_scope = CancelScope(monotonic=client.timing.monotonic, stop=stop)
+        async with cancel_scope.watched():
+            calls = [asyncio.create_task(call(client, cancel_scope=cancel_scope)) for _ in range(3)]
             await arrived.wait()
             stop.set()
             results = await asyncio.gather(*calls, return_exceptions=True)
@@ -359,8 +363,8 @@ async def test_known_body() -> None:
     """A body that is known by its hash is given as it is, and is not searched again."""
     known = hash_of(b'{"x": "public-key"}')
     async with ApiServer(lambda _: answer_json({"x": "public-key"})) as server, client_of(server.url) as client:
-        brake = Brake(monotonic=client.timing.monotonic)
-        answer = await client.attempt(client.form("GetRegion"), brake, known_hash=known)
+        cancel_scope = CancelScope(monotonic=client.timing.monotonic)
+        answer = await client.attempt(client.form("GetRegion"), cancel_scope, known_hash=known)
 
     assert (answer.body, answer.body_hash) == (b'{"x": "public-key"}', known)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crawler.client.api import ApiClient, NetworkFailure
-from crawler.client.cancellation import Brake
+from crawler.client.cancellation import CancelScope
 from crawler.client.options import Endpoint, FetchOptions
 from crawler.client.responses import Answer, Refusal, read_answer
 from crawler.domain.proxies import parse_proxy
@@ -41,7 +41,7 @@ async def client_of(url: str, proxy: str, timeout: float = 20, **more: str) -> A
 
 
 async def call(client: ApiClient) -> Answer:
-    return await client.attempt(client.form("GetRegion"), Brake(monotonic=client.timing.monotonic))
+    return await client.attempt(client.form("GetRegion"), CancelScope(monotonic=client.timing.monotonic))
 
 
 async def failure(url: str, proxy: str, timeout: float = 20) -> NetworkFailure:

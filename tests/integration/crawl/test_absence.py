@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, select
 from crawler.crawl.run import RunResult
 from crawler.db.engine import begin, read
 from crawler.db.pruning import prune
-from crawler.db.schema import RunException
+from crawler.db.schema import OutcomeSpan
 from crawler.domain.objections import TOLERATED, Tolerable
 from crawler.domain.rows import HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
@@ -42,7 +42,7 @@ def without_id(letter: str) -> Record:
 
 
 def listing(*records: Any, **more: Any) -> Document:
-    """Give an answer of the usual shape; *more* adds members, or takes one away with None for `Action`."""
+    """Return an answer of the usual shape; *more* adds members, or takes one away with None for `Action`."""
     document = {"RetCode": 0, "Action": "DescribeUK8SImageResponse", "ImageSet": list(records), **more}
     return {name: value for name, value in document.items() if not (name == "Action" and value is None)}
 
@@ -195,7 +195,7 @@ def test_the_answer_is_kept_and_shown(world: World) -> None:
     for none in (f"PROD{name[4:]}", name.replace("/hk/", "/*/"), f"{name}/x", name[:-1]):
         call("--database", world.database, "explain", none, code=2)
     with read(world.engine) as conn:
-        assert conn.execute(select(func.count(RunException.payload_id))).scalar_one() == 1, "kept once"
+        assert conn.execute(select(func.count(OutcomeSpan.payload_id))).scalar_one() == 1, "kept once"
     world.run(last)
     assert other in json.loads(explained("-o", "jsonl"))["message"]
     prune(world.engine, None, before=world.at + HOUR / 2, now=world.at + HOUR)
@@ -286,7 +286,7 @@ def test_an_unreadable_record_keeps_its_image(world: World) -> None:
 
 
 def unread(letters: str, count: int) -> Document:
-    """Give an answer that lists these images, and as many records without an id."""
+    """Return an answer that lists these images, and as many records without an id."""
     return listing(*images(letters), *(without_id(f"x{number}") for number in range(count)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from crawler.db.engine import read
-from crawler.db.schema import Payload, RunException, TargetRow
+from crawler.db.schema import Payload, OutcomeSpan, TargetRow
 from crawler.queries import status
 from tests.support.diary import Answer, Diary, Refusal, document, target
 
@@ -78,7 +78,7 @@ def test_a_lasting_doubt_is_one_row_and_one_answer(engine: Engine) -> None:
         play(diary, answers)
 
     with read(engine) as conn:
-        spans = conn.execute(select(*RunException.__table__.c).order_by(RunException.id)).all()
+        spans = conn.execute(select(*OutcomeSpan.__table__.c).order_by(OutcomeSpan.id)).all()
         kept = conn.execute(select(Payload.id)).scalars().all()
     assert [(span.failure_class, span.payload_id is None, span.to_run_id) for span in spans] == [
         ("defect", False, 4), ("defect", False, 5), ("transient", True, 6), ("defect", False, 7)

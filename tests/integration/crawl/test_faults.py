@@ -15,9 +15,9 @@ from sqlalchemy import Engine, select
 from crawler.db.copy import copy_history
 from crawler.db.engine import read
 from crawler.db.pruning import prune
-from crawler.db.schema import ImageVersion, Payload, RunException
+from crawler.db.schema import ImageVersion, Payload, OutcomeSpan
 from crawler.domain.filters import Filters
-from crawler.domain.models import ImageKey, Known, Reply, Snapshot, Target, Verdict
+from crawler.domain.models import ImageKey, KnownState, Reply, Snapshot, Target, Verdict
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood
 from crawler.queries import changes, holds, images, lookup, status
 from tests.support.diary import Answer, CountingJudge, Diary, target
@@ -54,7 +54,7 @@ class OddJudge(CountingJudge):
         snapshot = super().read(reply, zone_numbers, catalog)
         return self.reading(snapshot) if reply.target == self.odd else snapshot
 
-    def decide(self, known: Known, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
+    def decide(self, known: KnownState, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
         verdict = super().decide(known, snapshot, observed_at=observed_at, reasked=reasked)
         return self.deciding(verdict) if ImageKey("ImageSet", "uimage-odd") in snapshot.images else verdict
 
@@ -67,7 +67,7 @@ def raising(error: Exception) -> Callable[[Any], Any]:
 
 
 def unwritable(value: Any) -> Callable[[Verdict], Verdict]:
-    """Give a decision about images that no database takes."""
+    """Return a decision about images that no database takes."""
 
     def spoilt(verdict: Verdict) -> Verdict:
         return replace(verdict, baseline={key: {"image_name": value} for key in verdict.baseline or {}})
@@ -76,7 +76,7 @@ def unwritable(value: Any) -> Callable[[Verdict], Verdict]:
 
 
 def with_id(image_id: str) -> Callable[[Snapshot], Snapshot]:
-    """Give a reading that found an image of this id."""
+    """Return a reading that found an image of this id."""
     return lambda snapshot: replace(snapshot, images={ImageKey("ImageSet", image_id): {}})
 
 
@@ -91,7 +91,7 @@ def outcomes(engine: Engine, now: datetime) -> dict[str, str | None]:
 
 def failures(engine: Engine) -> list[Any]:
     with read(engine) as conn:
-        return list(conn.execute(select(RunException).order_by(RunException.id)).all())
+        return list(conn.execute(select(OutcomeSpan).order_by(OutcomeSpan.id)).all())
 
 
 def kept(engine: Engine, payload_id: int) -> bytes:
@@ -195,7 +195,7 @@ def long_history(engine: Engine) -> Diary:
 
 
 def told(engine: Engine, diary: Diary) -> Any:
-    """Give what the readers say of the long one."""
+    """Return what the readers say of the long one."""
     long_name = LONG[::-1]
     with read(engine) as conn:
         at = diary.now

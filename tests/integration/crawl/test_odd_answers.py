@@ -27,12 +27,12 @@ from tests.support.crawling import account_at, settings_for
 
 
 def listing(record: bytes) -> bytes:
-    """Give an answer that lists one record."""
+    """Return an answer that lists one record."""
     return b'{"RetCode":0,"Action":"DescribeUK8SImageResponse","ImageSet":[%s]}' % record
 
 
 def field(value: bytes, name: bytes = b"Odd") -> bytes:
-    """Give an answer whose one image has a field of this value."""
+    """Return an answer whose one image has a field of this value."""
     return listing(b'{"ImageId":"uimage-1","ImageName":"Ubuntu","%s":%s}' % (name, value))
 
 

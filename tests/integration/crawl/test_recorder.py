@@ -20,7 +20,7 @@ from crawler.db.schema import (
     Interval,
     Payload,
     Run,
-    RunException,
+    OutcomeSpan,
     TargetRow,
     ZoneNumber,
 )
@@ -199,7 +199,7 @@ def test_hold_confirmed(engine: Engine) -> None:
     assert {change.image_id for change in withdrawn} == {"uimage-b", "uimage-c", "uimage-d"}
     assert listed(engine, diary.now) == {"uimage-a": "present", "uimage-n": "present"}
     assert rows_of(engine, TargetRow)[0].body_hash is not None
-    exceptions = rows_of(engine, RunException)
+    exceptions = rows_of(engine, OutcomeSpan)
     assert [(e.outcome, e.from_run_id, e.to_run_id) for e in exceptions] == [("held", 2, 4)]
 
 
@@ -330,7 +330,7 @@ def test_lasting_failure_is_one_row(engine: Engine) -> None:
     assert (row.outcome, row.message, row.last_ok_at, row.images) == ("failed", "error 150", good, 4)
     diary.run({HOME: FOUR})
 
-    spans = [(e.ret_code, e.from_run_id, e.to_run_id, e.last_good_at) for e in rows_of(engine, RunException)]
+    spans = [(e.ret_code, e.from_run_id, e.to_run_id, e.last_good_at) for e in rows_of(engine, OutcomeSpan)]
     assert spans == [(130, 2, 5, good), (150, 5, 7, good)]
     healed = status(engine, diary.now)
     assert (healed.outcome, healed.since, healed.message) == ("ok", diary.now, "")
@@ -384,7 +384,7 @@ def test_denied(engine: Engine) -> None:
     assert status(engine, diary.now, AWAY).outcome == "denied"
     assert status(engine, diary.now, HOME).last_ok_at is None
     assert set(listed(engine, diary.now).values()) == {"denied"}
-    assert [row.to_run_id for row in rows_of(engine, RunException)] == [OPEN_RUN, 3, OPEN_RUN]
+    assert [row.to_run_id for row in rows_of(engine, OutcomeSpan)] == [OPEN_RUN, 3, OPEN_RUN]
 
 
 def test_shared_rows(engine: Engine) -> None:

@@ -24,7 +24,7 @@ from crawler.db.views import VIEW_COLUMNS
 from crawler.errors import CrawlerError, DatabaseUnavailable
 from crawler.queries import holds, images
 from crawler.queries import runs as queries_runs
-from crawler.queries.check.rules import Pin, Require
+from crawler.queries.check.rules import PinRule, Require
 from tests.support.command import NOW, call, rows
 from tests.support.diary import START, Answer, Diary, Refusal, target
 from tests.support.facts import NOON
@@ -49,9 +49,9 @@ def live(engine: Engine, seed: int = 1, runs: int = 40) -> Diary:
 
 
 def told(url: str, moments: list[datetime]) -> Any:
-    """Give everything the readers say: what is asked of a moment at many, the rest of the whole history."""
+    """Return everything the readers say: what is asked of a moment at many, the rest of the whole history."""
     with History(url, stale_after=STALE, clock=lambda: NOON) as history:
-        pinned = [Pin(image_id=f"uimage-{number}") for number in range(9)]
+        pinned = [PinRule(image_id=f"uimage-{number}") for number in range(9)]
         return [
             [history.images(at, retired=True) for at in moments],
             [history.where("*", at, retired=True) for at in moments[::10]],
@@ -76,7 +76,7 @@ def resolved(history: History, zone: str, project: str) -> Any:
 
 
 def seen_by_sql(url: str) -> Any:
-    """Give the holds, and the public views but for the columns that each database has in a type of its own."""
+    """Return the holds, and the public views but for the columns that each database has in a type of its own."""
     with opened(url) as engine, read(engine) as conn:
         views = {
             view: [name for name in columns if name.endswith(("_epoch", "_id", "_set", "reason", "outcome", "run"))]

@@ -27,7 +27,7 @@ NAMES = ("now", "as-of", "withdrawn", "coverage-by-zone", "roll-out")
 
 @pytest.fixture
 def datasette(sqlite_url: str, tmp_path: Path) -> Any:
-    """Give Datasette over a history, as its own command would start it."""
+    """Return Datasette over a history, as its own command would start it."""
     from datasette.app import Datasette
 
     # a copy: Datasette keeps its connections until the process ends

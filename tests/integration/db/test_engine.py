@@ -39,7 +39,7 @@ time.sleep(60)
 
 
 def settings(engine: Engine) -> list[str]:
-    """Give the names of all stored settings."""
+    """Return the names of all stored settings."""
     with read(engine) as connection:
         return list(connection.execute(text("SELECT name FROM settings ORDER BY name")).scalars())
 
@@ -51,7 +51,7 @@ def add(engine: Engine, name: str) -> None:
 
 
 def complaint(engine: Engine, action: Callable[[Engine], object]) -> str:
-    """Give the sentence with which *action* fails."""
+    """Return the sentence with which *action* fails."""
     with pytest.raises(DatabaseUnavailable) as caught:
         action(engine)
     sentence = str(caught.value)
@@ -219,7 +219,7 @@ def test_odd_names_are_paths_like_others(tmp_path: Path) -> None:
 
 @pytest.fixture
 def open_folder(sqlite_url: str) -> Iterator[Path]:
-    """Give a copy of the database in a folder that every user of the machine may read."""
+    """Return a copy of the database in a folder that every user of the machine may read."""
     folder = Path(tempfile.mkdtemp(prefix="crawler-readable-"))
     path = folder / "crawler.db"
     shutil.copyfile(sqlite_url.removeprefix("sqlite:///"), path)

@@ -45,7 +45,7 @@ except LockTaken as exc:
 
 
 def clock() -> datetime:
-    """Give the one moment of these tests."""
+    """Return the one moment of these tests."""
     return NOW
 
 
@@ -68,19 +68,19 @@ def holder(url: str, accounts: str = "prod") -> Iterator[subprocess.Popen[str]]:
 
 
 def refused(url: str, accounts: list[str] | None) -> str:
-    """Give the sentence with which the locks are refused."""
+    """Return the sentence with which the locks are refused."""
     with pytest.raises(LockTaken) as caught, take_locks(url, accounts, clock=clock):
         pass
     return str(caught.value)
 
 
 def lock_of(url: str) -> Path:
-    """Give the lock file of a SQLite database."""
+    """Return the lock file of a SQLite database."""
     return Path(url.removeprefix("sqlite:///") + ".lock")
 
 
 def unknown_holder(path: Path) -> str:
-    """Give the sentence about a holder of the lock file at *path* that left no note."""
+    """Return the sentence about a holder of the lock file at *path* that left no note."""
     database = path.with_suffix("")
     return f"A process that does not say who it is holds the lock of {database}; `fuser -v {path}` names it."
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, select
 
 from crawler.db import digest_records, outbox, pruning, runs
 from crawler.db.engine import begin, read
-from crawler.db.outbox import Setback, Subscribed
+from crawler.db.outbox import DeliveryFailure, Subscribed
 from crawler.db.schema import ChangeLog, Delivery, Recipient
 from crawler.domain.models import Target
 from crawler.queries import changes, holds
@@ -35,13 +35,13 @@ def run(diary: Diary, answer: dict[str, str], where: Target = HOME) -> int:
 
 
 def reported(conn: Connection) -> dict[str, int | None]:
-    """Give the run that reports each image's change."""
+    """Return the run that reports each image's change."""
     rows = conn.execute(select(ChangeLog.image_id, ChangeLog.reported_run_id))
     return {str(row.image_id): row.reported_run_id for row in rows}
 
 
 def state(engine: Engine, name: str = "sre") -> Subscribed:
-    """Give the state of a subscription."""
+    """Return the state of a subscription."""
     with read(engine) as conn:
         found = outbox.subscribed(conn, name)
     assert found is not None
@@ -68,7 +68,7 @@ def add(conn: Connection, found: Subscribed, *to: str) -> int:
 
 
 def found_at(found: Subscribed) -> datetime:
-    """Give a moment for what is written about *found*."""
+    """Return a moment for what is written about *found*."""
     assert found.queued_at is not None
     return found.queued_at
 
@@ -145,7 +145,7 @@ def test_digest_until_everybody_has_it(engine: Engine) -> None:
     run(diary, ONE)
     run(diary, TWO)
     now = diary.tick()
-    setback = Setback(attempts=1, next_at=now + PERIOD, refused="recipient", trouble="550 no such user")
+    setback = DeliveryFailure(attempts=1, next_at=now + PERIOD, refused="recipient", trouble="550 no such user")
     with begin(engine) as conn:
         digest_id = add(conn, state(engine), "a@b.c", "d@e.f", "g@h.i")
         outbox.record(conn, digest_id, sent=["a@b.c"], setbacks={"d@e.f": setback}, now=now)

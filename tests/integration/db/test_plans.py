@@ -21,7 +21,7 @@ QUESTIONS = questions(AT, NOW)
 
 @pytest.fixture
 def history(engine: Engine) -> Engine:
-    """Give a month of eight zones, made as the five years of the benchmarks are."""
+    """Return a month of eight zones, made as the five years of the benchmarks are."""
     generate(engine, years=1 / 12, zones=8, changed=4_000)
     return engine
 

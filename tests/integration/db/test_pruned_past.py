@@ -13,7 +13,7 @@ from crawler.db.integrity import findings
 from crawler.db.pruning import prune
 from crawler.db.schema import CatalogRow, ChangeLog, ImageVersion, Interval
 from crawler.emulator import run_in_thread
-from crawler.queries.check.rules import Pin, Require
+from crawler.queries.check.rules import PinRule, Require
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.diary import PERIOD, START, Diary, target
@@ -33,11 +33,11 @@ def test_what_was_withdrawn_before_the_window(engine: Engine, database_url: str)
     for images in ({"a": "A", "b": "B", "o": "Old"}, {"b": "B", "o": "Old"}, {"b": "B", "n": "Old"}):
         diary.run({HERE: images})
     diary.run({HERE: {"b": "B", "n": "Old"}})
-    rules: list[Require | Pin] = [
+    rules: list[Require | PinRule] = [
         Require(name="A"),
-        Pin(image_id="a", zone="hk-02"),
-        Pin(image_id="o"),
-        Pin(image_id="x"),
+        PinRule(image_id="a", zone="hk-02"),
+        PinRule(image_id="o"),
+        PinRule(image_id="x"),
     ]
 
     def ask(at: datetime) -> list[Any]:
@@ -78,7 +78,7 @@ def test_presences_and_versions_in_between_go(engine: Engine, database_url: str)
 
 
 def row_since(history: History) -> datetime:
-    """Give since when the last presence of the image was unbroken."""
+    """Return since when the last presence of the image was unbroken."""
     return history.history("a")[-1].present_since
 
 

@@ -17,7 +17,7 @@ TEXTS = ["plain", "with,comma", 'with"quote', "with{brace}", "back\\slash", "系
 
 @pytest.fixture
 def stored(engine: Engine) -> Engine:
-    """Give accounts with awkward numbers, and settings with awkward names."""
+    """Return accounts with awkward numbers, and settings with awkward names."""
     with begin(engine) as conn:
         accounts = [
             {"id": number, "fence": fence, "name": f"{number}/{fence}", "endpoint": "http://localhost/"}

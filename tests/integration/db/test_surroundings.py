@@ -16,7 +16,7 @@ from tests.support.command import call
 
 
 def name_of(url: str) -> str:
-    """Give the name of the database at *url*."""
+    """Return the name of the database at *url*."""
     return url.partition("?")[0].rpartition("/")[2]
 
 

@@ -22,7 +22,7 @@ STALE_AFTER = timedelta(hours=26)
 
 
 def ago(hours: float) -> datetime:
-    """Give the moment so many hours before the tests began."""
+    """Return the moment so many hours before the tests began."""
     return NOW - timedelta(hours=hours)
 
 
@@ -46,7 +46,7 @@ TARGETS = {
 
 
 def version(number: int, name: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the row of an image version."""
+    """Return the row of an image version."""
     return {
         "id": number,
         "digest": str(number),
@@ -60,7 +60,7 @@ def version(number: int, name: str, attributes: Mapping[str, Any]) -> dict[str, 
 
 
 def interval(target: int, image: int, since: float, until: float | None = None, **more: Any) -> dict[str, Any]:
-    """Give the row of an interval from *since* to *until* hours ago."""
+    """Return the row of an interval from *since* to *until* hours ago."""
     return {
         "target_id": target,
         "version_id": image,
@@ -74,7 +74,7 @@ def interval(target: int, image: int, since: float, until: float | None = None, 
 
 
 def trouble(target: int, first: int, end: int, outcome: str, **more: Any) -> dict[str, Any]:
-    """Give the row of a span of runs that did not go well."""
+    """Return the row of a span of runs that did not go well."""
     return {
         "target_id": target,
         "from_run_id": first,
@@ -88,7 +88,7 @@ def trouble(target: int, first: int, end: int, outcome: str, **more: Any) -> dic
 
 @pytest.fixture
 def story(engine: Engine) -> Engine:
-    """Give a database with one target per state of knowledge."""
+    """Return a database with one target per state of knowledge."""
     full = {
         "gpu": False,
         "os_type": "Linux",
@@ -132,7 +132,7 @@ def story(engine: Engine) -> Engine:
         add(c, schema.Interval, [interval(1, 2, 5), interval(1, 3, 4), interval(1, 4, 50, 4.5)])
         add(
             c,
-            schema.RunException,
+            schema.OutcomeSpan,
             [
                 trouble(2, 3, OPEN_RUN, "failed", ret_code=150, failure_class="transient", last_good_at=ago(49.5)),
                 trouble(3, 4, OPEN_RUN, "held"),
@@ -160,13 +160,13 @@ def story(engine: Engine) -> Engine:
 
 
 def rows(engine: Engine, statement: str) -> list[dict[str, Any]]:
-    """Give what an outsider gets for a statement."""
+    """Return what an outsider gets for a statement."""
     with read(engine) as connection:
         return [dict(row) for row in connection.execute(text(statement)).mappings()]
 
 
 def moment(engine: Engine, at: datetime | None) -> Any:
-    """Give a moment as the views write it on this database."""
+    """Return a moment as the views write it on this database."""
     if at is None or not is_sqlite(engine):
         return at
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"

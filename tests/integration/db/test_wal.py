@@ -46,7 +46,7 @@ def light(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> Driver:
 
 
 def path_of(url: str) -> Path:
-    """Give the file of a SQLite database."""
+    """Return the file of a SQLite database."""
     return Path(url.removeprefix("sqlite:///"))
 
 
@@ -64,7 +64,7 @@ def mode_of(path: Path) -> str:
 
 
 def journal(light: Driver) -> list[dict[str, Any]]:
-    """Give what the doctor finds about the journal."""
+    """Return what the doctor finds about the journal."""
 
     findings = json.loads(light.call("doctor", "--json", code=None).stdout)["findings"]
     return [finding for finding in findings if finding["check"] == "journal"]

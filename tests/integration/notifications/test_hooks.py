@@ -20,7 +20,7 @@ import pytest
 
 from crawler.emulator import run_in_thread
 from crawler.notifications.channels.apprise import AppriseChannel, shortened
-from crawler.notifications.channels.base import Channel, Letter, Refusal, TransportError
+from crawler.notifications.channels.base import Channel, Message, DeliveryRefusal, TransportError
 from crawler.notifications.channels.feishu import LARGEST_BODY, FeishuChannel, escaped
 from crawler.notifications.channels.http import HookOptions
 from crawler.notifications.channels.webhook import MOST_CHANGES, WebhookChannel
@@ -55,19 +55,19 @@ def apprise(server: HookServer, **more: Any) -> AppriseChannel:
     return AppriseChannel(options(server, **{"name": "apprise:json", "url": url} | more))
 
 
-def letter(channel: Channel, digest: Digest | None = None, **more: Any) -> Letter:
+def letter(channel: Channel, digest: Digest | None = None, **more: Any) -> Message:
     return channel.compose(digest or digest_of(eventful()), ("x",), NOW, **more)
 
 
-def send(channel: Channel, content: bytes | None = None) -> Mapping[str, Refusal]:
-    async def go() -> Mapping[str, Refusal]:
+def send(channel: Channel, content: bytes | None = None) -> Mapping[str, DeliveryRefusal]:
+    async def go() -> Mapping[str, DeliveryRefusal]:
         async with channel.session() as session:
             return await session.send(content or letter(channel).content, channel.addresses(()))
 
     return asyncio.run(go())
 
 
-def refusal(channel: Channel) -> Refusal:
+def refusal(channel: Channel) -> DeliveryRefusal:
     with pytest.raises(TransportError) as caught:
         send(channel)
     found = caught.value.refusal
@@ -78,7 +78,7 @@ def refusal(channel: Channel) -> Refusal:
 
 
 def crowded() -> Digest:
-    """Give a digest of very many different changes with long names."""
+    """Return a digest of very many different changes with long names."""
     story = Story(zones=40)
     for number in range(1200):
         story.change(

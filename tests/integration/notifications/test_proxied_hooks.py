@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crawler.domain.proxies import parse_proxy
-from crawler.notifications.channels.base import Refusal, TransportError
+from crawler.notifications.channels.base import DeliveryRefusal, TransportError
 from crawler.notifications.channels.feishu import FeishuChannel
 from crawler.notifications.channels.http import HookOptions
 from crawler.notifications.channels.webhook import WebhookChannel
@@ -47,7 +47,7 @@ def send(channel: WebhookChannel | FeishuChannel) -> None:
     asyncio.run(go())
 
 
-def refusal(channel: WebhookChannel) -> Refusal:
+def refusal(channel: WebhookChannel) -> DeliveryRefusal:
     with pytest.raises(TransportError) as caught:
         send(channel)
     assert "correct-horse" not in str(caught.value)

@@ -71,7 +71,7 @@ def told(mails: list[Mail]) -> Counter[str]:
 
 
 def sre(**more: Any) -> dict[str, Any]:
-    """Give a report to one person."""
+    """Return a report to one person."""
     return {"name": "sre", "to": [SRE], **more}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from crawler.errors import ExitCode
 from crawler.notifications.channels import email
-from crawler.notifications.channels.base import Refusal, TransportError
+from crawler.notifications.channels.base import DeliveryRefusal, TransportError
 from crawler.notifications.channels.email import EmailChannel, SmtpOptions
 from tests.support.smtp import HANG_UP, SILENCE, MailServer, mail_server
 from tests.support.tls import make_tls
@@ -23,7 +23,7 @@ PASSWORD = "correct horse"
 
 
 def options(server: MailServer, **more: Any) -> SmtpOptions:
-    """Give options for *server*, without encryption unless told so."""
+    """Return options for *server*, without encryption unless told so."""
     defaults: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": server.port,
@@ -34,18 +34,18 @@ def options(server: MailServer, **more: Any) -> SmtpOptions:
     return SmtpOptions(**defaults | more)
 
 
-def send(chosen: SmtpOptions, *to: str, content: bytes = CONTENT) -> Mapping[str, Refusal]:
+def send(chosen: SmtpOptions, *to: str, content: bytes = CONTENT) -> Mapping[str, DeliveryRefusal]:
     """Send one letter over a session of its own."""
 
-    async def go(recipients: Sequence[str]) -> Mapping[str, Refusal]:
+    async def go(recipients: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
         async with EmailChannel(chosen).session() as session:
             return await session.send(content, recipients)
 
     return asyncio.run(go(to or ("sre@example.com",)))
 
 
-def refusal(chosen: SmtpOptions, *to: str) -> Refusal:
-    """Give why nobody got a letter."""
+def refusal(chosen: SmtpOptions, *to: str) -> DeliveryRefusal:
+    """Return why nobody got a letter."""
     with pytest.raises(TransportError) as caught:
         send(chosen, *to)
     assert caught.value.exit_code == ExitCode.UNDELIVERED
@@ -53,7 +53,7 @@ def refusal(chosen: SmtpOptions, *to: str) -> Refusal:
 
 
 def says(stage: str, answer: str) -> Any:
-    """Give the behaviour of a server that says *answer* at *stage*."""
+    """Return the behaviour of a server that says *answer* at *stage*."""
     return lambda at, value: answer if at == stage else None
 
 

@@ -75,7 +75,7 @@ def absence(engine: Engine, target_id: int, first: datetime, last: datetime) -> 
 
 
 def moments(runs: Runs) -> Iterator[datetime]:
-    """Give moments at the ends of *runs*, around and between them, and long after."""
+    """Return moments at the ends of *runs*, around and between them, and long after."""
     rng = random.Random(7)
     last = runs[-1][1]
     for first, end in runs:
@@ -87,7 +87,7 @@ def moments(runs: Runs) -> Iterator[datetime]:
 
 
 def between(runs: Runs) -> list[datetime]:
-    """Give only the moments at which no run was under way: what it saw is known from its end on."""
+    """Return only the moments at which no run was under way: what it saw is known from its end on."""
     return [moment for moment in moments(runs) if not any(first < moment < end for first, end in runs)]
 
 
@@ -96,14 +96,14 @@ def available(conn: Any, at: datetime) -> list[ImageRow]:
 
 
 def reason_at(gaps: tuple[Gap, ...], at: datetime) -> str | None:
-    """Give the reason of the gap that covers a moment."""
+    """Return the reason of the gap that covers a moment."""
     found = [gap.reason for gap in gaps if gap.unknown_from <= at < (gap.unknown_to or END_OF_TIME)]
     assert len(found) < 2
     return found[0] if found else None
 
 
 def open_at(rows: list[HistoryRow], at: datetime) -> dict[tuple[Target, str], str | None]:
-    """Give the images that a history says were there at a moment, each with the reason why that is unknown."""
+    """Return the images that a history says were there at a moment, each with the reason why that is unknown."""
     return {
         (row.target, row.image_id): reason_at(row.gaps, at)
         for row in rows

@@ -17,9 +17,9 @@ from crawler.domain.guard import GuardPolicy
 from crawler.domain.models import Target, normalise_name
 from crawler.errors import Ambiguous
 from crawler.notifications.digest import build_digest
-from crawler.notifications.models import Told
+from crawler.notifications.models import NotifiedState
 from crawler.queries import images, lookup
-from crawler.queries.check.rules import Pin
+from crawler.queries.check.rules import PinRule
 from tests.support.diary import PERIOD, Diary, target
 from tests.support.reporting import facts_of, subscribe
 
@@ -45,12 +45,12 @@ class Memory:
         self.gone[where].update({i: stay for i, stay in before.items() if i not in listed})
 
     def called(self, where: Target, name: str) -> dict[str, datetime]:
-        """Give the open images of a name with the time each came."""
+        """Return the open images of a name with the time each came."""
         key = normalise_name(name)
         return {i: came for i, (own, came) in self.open[where].items() if key and normalise_name(own) == key}
 
     def successors(self, where: Target, image_id: str) -> list[str]:
-        """Give what the rule says of an image that was ever listed."""
+        """Return what the rule says of an image that was ever listed."""
         name, came = self.open[where].get(image_id) or self.gone[where][image_id]
         return last({i: at for i, at in self.called(where, name).items() if at > came})
 
@@ -113,9 +113,11 @@ def test_check_and_mails_agree(engine: Engine, seed: int) -> None:
     pins = [(w.zone, i) for w in TARGETS for i in sorted({*memory.open[w], *memory.gone[w]})]
     subscription = subscribe(pins=[" ".join(pin) for pin in pins])
     with read(engine) as conn:
-        rules = [Pin(image_id=image_id, zone=zone) for zone, image_id in pins]
+        rules = [PinRule(image_id=image_id, zone=zone) for zone, image_id in pins]
         rows = lookup.check(conn, rules, Filters(), now=diary.now, stale_after=STALE)
-        digest = build_digest(subscription, facts_of(conn, now=diary.now, stale_after=STALE), Told(introduced=True))
+        digest = build_digest(
+            subscription, facts_of(conn, now=diary.now, stale_after=STALE), NotifiedState(introduced=True)
+        )
     lines = {(line.pin.zone, line.pin.image_id): line for line in (digest.pins if digest else ())}
     for where, row in [(w, row) for w in TARGETS for row in rows if row.zone == w.zone]:
         assert row.image_id is not None

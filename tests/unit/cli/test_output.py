@@ -45,7 +45,7 @@ def written(
 
 
 def open_in(folder: Path) -> list[Path]:
-    """Give the descriptors of this process whose files lie, or lay, in *folder*."""
+    """Return the descriptors of this process whose files lie, or lay, in *folder*."""
     return [entry for entry in Path("/proc/self/fd").iterdir() if os.path.realpath(entry).startswith(f"{folder}/")]
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from crawler.client.circuit_breaker import Circuit
+from crawler.client.circuit_breaker import CircuitBreaker
 
 
-def fail(circuit: Circuit, names: str, now: float = 0.0, targets: int = 10) -> list[bool]:
+def fail(circuit: CircuitBreaker, names: str, now: float = 0.0, targets: int = 10) -> list[bool]:
     return [circuit.failed(name, now, targets=targets) for name in names]
 
 
 def test_opens() -> None:
     """The fifth failure in a row opens it, over at least three targets."""
-    circuit = Circuit()
+    circuit = CircuitBreaker()
 
     assert fail(circuit, "abcab") == [False, False, False, False, True]
     assert not circuit.admits(0.0)
@@ -19,7 +19,7 @@ def test_opens() -> None:
 
 def test_one_bad_target() -> None:
     """One or two bad targets among many open nothing, unless the region has no others."""
-    many, few = Circuit(), Circuit()
+    many, few = CircuitBreaker(), CircuitBreaker()
 
     assert not any(fail(many, "ababababab"))
     assert any(fail(few, "ababa", targets=2))
@@ -27,7 +27,7 @@ def test_one_bad_target() -> None:
 
 def test_answers_reset() -> None:
     """An answer in between starts the count anew."""
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     for _ in range(5):
         fail(circuit, "abcd")
         circuit.answered()
@@ -37,7 +37,7 @@ def test_answers_reset() -> None:
 
 def test_half_open() -> None:
     """After the cool-down one probe goes out; its answer closes the circuit."""
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     fail(circuit, "abcde", now=10.0)
 
     assert not circuit.admits(10.0 + circuit.COOLDOWN_SECONDS - 0.1)
@@ -51,7 +51,7 @@ def test_half_open() -> None:
 
 def test_given_up() -> None:
     """The second failed probe, after twice the cool-down, gives the region up for this run."""
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     fail(circuit, "abcde")
     for now in (3.0, 9.0):
         assert not circuit.is_dead
@@ -65,7 +65,7 @@ def test_given_up() -> None:
 
 def test_stragglers() -> None:
     """Calls that were in flight when it opened count neither as probes nor as new openings."""
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     fail(circuit, "abcde")
 
     assert fail(circuit, "fgh", now=1.0) == [False, False, False]
@@ -74,7 +74,7 @@ def test_stragglers() -> None:
 
 def test_cut_probe() -> None:
     """A probe that was cut leaves room for another."""
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     fail(circuit, "abcde")
     circuit.begin()
     circuit.released()

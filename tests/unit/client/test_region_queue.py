@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from crawler.client.region_queue import Entry, Lanes
+from crawler.client.region_queue import QueuedTarget, RegionQueues
 from crawler.domain.models import Target
 
 
@@ -12,29 +12,29 @@ def target(region: str, number: int = 0) -> Target:
     return Target("prod", "org-x", region, f"{region}-{number}", "uk8s-image")
 
 
-def lanes(workers: int = 16, **counts: int) -> Lanes:
-    result = Lanes(workers)
+def queues(workers: int = 16, **counts: int) -> RegionQueues:
+    result = RegionQueues(workers)
     for region, count in counts.items():
         for number in range(count):
             result.add(target(region, number))
     return result
 
 
-def pick_all(queue: Lanes, now: float = 0.0, limit: int = 100) -> list[Entry]:
+def pick_all(queue: RegionQueues, now: float = 0.0, limit: int = 100) -> list[QueuedTarget]:
     """Pick what may start now, as that many idle workers would."""
-    picked: list[Entry] = []
+    picked: list[QueuedTarget] = []
     while len(picked) < limit and (found := queue.pick(now)) is not None:
         picked.append(found)
     return picked
 
 
-def regions(entries: list[Entry]) -> Counter[str]:
+def regions(entries: list[QueuedTarget]) -> Counter[str]:
     return Counter(item.target.region for item in entries)
 
 
 def test_slow_start() -> None:
     """A region alone starts with four calls and gets one more per answer, up to the workers."""
-    queue = lanes(8, a=100)
+    queue = queues(8, a=100)
     flying = pick_all(queue)
     sizes = [len(flying)]
     for _ in range(10):
@@ -48,7 +48,7 @@ def test_slow_start() -> None:
 
 def test_turns() -> None:
     """Regions take turns, in the order of asking inside each."""
-    queue = lanes(16, a=3, b=3)
+    queue = queues(16, a=3, b=3)
 
     names = [found.target.zone for found in pick_all(queue, limit=4)]
 
@@ -57,7 +57,7 @@ def test_turns() -> None:
 
 def test_silent_regions_leave_workers() -> None:
     """Regions that have never answered occupy at most half of the workers while others have work."""
-    queue = lanes(16, a=50, b=50, c=50, d=50, e=50)
+    queue = queues(16, a=50, b=50, c=50, d=50, e=50)
 
     first = pick_all(queue)
     proven = next(item for item in first if item.target.region == "e")
@@ -72,7 +72,7 @@ def test_silent_regions_leave_workers() -> None:
 
 def test_half_of_the_workers() -> None:
     """No region takes more than half of the workers while another has work, and all of them when none has."""
-    queue = lanes(8, a=100, b=1)
+    queue = queues(8, a=100, b=1)
     for _ in range(20):
         found = queue.pick(0.0)
         assert found is not None
@@ -92,7 +92,7 @@ def test_half_of_the_workers() -> None:
 
 def test_back_to_one() -> None:
     """A call without an answer takes the window back to one."""
-    queue = lanes(8, a=100)
+    queue = queues(8, a=100)
     flying = pick_all(queue)
     for item in flying[:3]:
         queue.answered(item)
@@ -104,7 +104,7 @@ def test_back_to_one() -> None:
 
 def test_delayed() -> None:
     """A delayed entry occupies nobody and comes back first when it is due."""
-    queue = lanes(8, a=3)
+    queue = queues(8, a=3)
     found = queue.pick(0.0)
     assert found is not None
     queue.answered(found)
@@ -117,7 +117,7 @@ def test_delayed() -> None:
 
 def test_reask_is_next() -> None:
     """A re-ask goes before everything else that is ready."""
-    queue = lanes(8, a=3, b=3)
+    queue = queues(8, a=3, b=3)
     queue.add_again(target("b", 9))
 
     found = queue.pick(0.0)
@@ -127,7 +127,7 @@ def test_reask_is_next() -> None:
 
 def test_circuit() -> None:
     """After five silent calls a region waits for its probe; after two silent probes its entries come at once."""
-    queue = lanes(16, a=30)
+    queue = queues(16, a=30)
     for now in (0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 9.0):
         found = queue.pick(now)
         assert found is not None
@@ -140,12 +140,12 @@ def test_circuit() -> None:
 
     # The one whose failure gave the region up was delayed after that; the others were brought forward.
     assert len(rest) == 29
-    assert all(item.lane.circuit.is_dead for item in rest)
+    assert all(item.queue.circuit.is_dead for item in rest)
 
 
 def test_drain() -> None:
     """Draining gives everything that waits, and nothing twice."""
-    queue = lanes(4, a=5, b=5)
+    queue = queues(4, a=5, b=5)
     flying = pick_all(queue)
     queue.released(flying[0])
     queue.delay(flying[0], 7.0)

@@ -30,7 +30,7 @@ SETTING = re.compile(r"^(?:\[\[?(?P<table>[\w.]+)\]\]?|(?P<key>[\w-]+) = (?P<val
 
 
 def named() -> dict[str, dict[str, Any]]:
-    """Give every setting that the example names, commented out or not, by table."""
+    """Return every setting that the example names, commented out or not, by table."""
     found: dict[str, dict[str, Any]] = {"": {}}
     table = ""
     for line in EXAMPLE.read_text(encoding="utf-8").splitlines():

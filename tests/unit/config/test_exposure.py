@@ -15,7 +15,7 @@ ENVIRON = {"P": "from-the-environment", "URL": "https://hooks.example.com/x"}
 
 
 def warnings(tmp_path: Path, text: str, mode: int = 0o644) -> list[str]:
-    """Give the warnings of a configuration of *text* with *mode*; what it names is private."""
+    """Return the warnings of a configuration of *text* with *mode*; what it names is private."""
     path = tmp_path / "crawler.toml"
     path.write_text(text)
     path.chmod(mode)

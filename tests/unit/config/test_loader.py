@@ -28,7 +28,7 @@ def read(tmp_path: Path, text: str, environ: dict[str, str] | None = None, **opt
 
 
 def problems(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> dict[str, str]:
-    """Give the problems of *text* by key."""
+    """Return the problems of *text* by key."""
     with pytest.raises(ConfigurationError) as caught:
         read(tmp_path, text, environ)
     return dict(problem.partition(": ")[::2] for problem in caught.value.problems)

@@ -15,7 +15,7 @@ KEYS = {"UCLOUD_PUBLIC_KEY": "public-of-test", "UCLOUD_PRIVATE_KEY": "private-of
 
 
 def expand(text: str, **environ: str) -> tuple[str, list[str]]:
-    """Give the expanded text and the complaints."""
+    """Return the expanded text and the complaints."""
     complaints: list[str] = []
     return expand_text(text, environ, complaints.append), complaints
 
@@ -107,7 +107,7 @@ def test_example_is_not_picked_up(tmp_path: Path) -> None:
 
 
 def secret_of(path: Path, environ: dict[str, str]) -> str:
-    """Give the private key that the configuration in *path* comes to."""
+    """Return the private key that the configuration in *path* comes to."""
     return load(path, None, {"HOME": str(path.parent), **environ}).accounts[0].private_key.reveal()
 
 

@@ -21,7 +21,7 @@ DEEP = 10_000
 
 
 def problems(tmp_path: Path, text: str) -> tuple[str, ...]:
-    """Give what is wrong with the configuration *text*."""
+    """Return what is wrong with the configuration *text*."""
     (tmp_path / "crawler.toml").write_text(text)
     with pytest.raises(ConfigurationError) as refusal:
         load(tmp_path / "crawler.toml", None, {"HOME": "/"})

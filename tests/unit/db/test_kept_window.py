@@ -25,7 +25,7 @@ def stay(number: int, begins: float, ends: float | None, image_id: str = "a", **
 
 
 def kept(rows: list[Row]) -> tuple[list[int], list[tuple[int, int]]]:
-    """Give the intervals that stay, and those that were folded as `(first, last)`."""
+    """Return the intervals that stay, and those that were folded as `(first, last)`."""
     sifted: Sifted = sift(rows, BEFORE)
     left = {row.interval_id for row in rows} - set(sifted.gone)
     return sorted(left), sorted((fold.first.interval_id, fold.last.interval_id) for fold in sifted.folds)

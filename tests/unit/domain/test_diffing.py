@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crawler.domain.diffing import MAX_EXTRA, compare
 from crawler.domain.kinds import UK8S_IMAGE
-from crawler.domain.models import Attributes, Differences, ImageKey, Known, Snapshot
+from crawler.domain.models import Attributes, Differences, ImageKey, KnownState, Snapshot
 from crawler.domain.parsing import parse
 from tests.support.answers import documents, image_key, known_images, shuffled
 
@@ -22,13 +22,13 @@ def read(document: dict[str, Any]) -> Snapshot:
 
 
 def differences(before: Mapping[str, Attributes], after: Mapping[str, Attributes]) -> Differences:
-    known = Known(images={image_key(name): value for name, value in before.items()})
+    known = KnownState(images={image_key(name): value for name, value in before.items()})
     return compare(
         known, Snapshot(images={image_key(name): value for name, value in after.items()}), uncompared={"zone_id"}
     )
 
 
-def apply(known: Known, found: Differences) -> dict[ImageKey, Attributes]:
+def apply(known: KnownState, found: Differences) -> dict[ImageKey, Attributes]:
     """Apply differences to what was known, as the store does."""
     images = {key: value for key, value in known.images.items() if key not in found.absent}
     for key in (*found.new, *found.modified, *found.filled):
@@ -119,7 +119,7 @@ def test_foreign_image_is_not_absent() -> None:
 @given(documents, documents)
 def test_applying_the_differences_gives_the_new_snapshot(first: dict[str, Any], second: dict[str, Any]) -> None:
     """apply(previous, compare(previous, present)) lists exactly the present images, with every stated value."""
-    known = Known(images=read(first).images)
+    known = KnownState(images=read(first).images)
     present = read(second)
     applied = apply(known, compare(known, present, uncompared={"zone_id"}))
     assert applied.keys() == present.images.keys()
@@ -134,6 +134,6 @@ def test_applying_the_differences_gives_the_new_snapshot(first: dict[str, Any], 
 @given(documents, st.integers())
 def test_saying_the_same_otherwise_is_no_difference(document: dict[str, Any], seed: int) -> None:
     """Shuffled lists, records and keys, duplicates and key case give no difference at all."""
-    known = Known(images=read(document).images)
+    known = KnownState(images=read(document).images)
     found = compare(known, read(shuffled(document, random.Random(seed))), uncompared={"zone_id"})
     assert (found.new, found.absent, found.modified, found.filled) == ((), (), {}, ())

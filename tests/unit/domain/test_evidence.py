@@ -6,15 +6,15 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from crawler.domain.evidence import MISSING, Answer, differing_records, field_text
+from crawler.domain.evidence import MISSING, KeptAnswer, differing_records, field_text
 from crawler.domain.kinds import UK8S_IMAGE
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def answer(document: Any) -> Answer:
+def answer(document: Any) -> KeptAnswer:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return Answer(body=body, request_uuid="uuid-1", received_at=NOW)
+    return KeptAnswer(body=body, request_uuid="uuid-1", received_at=NOW)
 
 
 def test_only_what_differs() -> None:

@@ -7,7 +7,7 @@ import pytest
 from crawler.domain.filters import EVERYTHING, Filters, part_fits
 from crawler.domain.models import Target
 from crawler.domain.subscriptions import Watch
-from crawler.queries.check.rules import Pin, Require
+from crawler.queries.check.rules import PinRule, Require
 
 HOME = Target("prod", "org-x", "hk", "hk-02", "uk8s-image", "g-v100")
 
@@ -61,4 +61,4 @@ def test_one_type() -> None:
     """Reports and check rules select with the same type as the readers."""
     assert isinstance(Watch(), Filters)
     assert isinstance(Require(name="a").scope, Filters)
-    assert Pin(image_id="uimage-a").scope is EVERYTHING
+    assert PinRule(image_id="uimage-a").scope is EVERYTHING

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crawler.domain.diffing import compare
 from crawler.domain.guard import GuardPolicy, judge
 from crawler.domain.kinds import UK8S_IMAGE
-from crawler.domain.models import ImageKey, Known, OpenHold, Snapshot, Verdict
+from crawler.domain.models import ImageKey, KnownState, OpenHold, Snapshot, Verdict
 from crawler.domain.parsing import parse
 from tests.support.answers import EARLIER, NOON, documents, image_key, known_images
 
@@ -21,9 +21,14 @@ FOUR = (("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"))
 
 
 def verdict(
-    known: Known, *ids: str, reasked: bool = True, policy: GuardPolicy | None = None, unreadable: int = 0, **names: str
+    known: KnownState,
+    *ids: str,
+    reasked: bool = True,
+    policy: GuardPolicy | None = None,
+    unreadable: int = 0,
+    **names: str,
 ) -> Verdict:
-    """Give the verdict on an answer that lists *ids* as they were known, and *names* as new images."""
+    """Return the verdict on an answer that lists *ids* as they were known, and *names* as new images."""
     images = {image_key(i): known.images.get(image_key(i), {"image_name": i.upper()}) for i in ids}
     images |= {image_key(i): {"image_name": name} for i, name in names.items()}
     snapshot = Snapshot(images=images, unreadable=unreadable)
@@ -47,7 +52,7 @@ def hold(*ids: str, confirmations: int = 0, hold_id: int = 7, **more: Any) -> Op
 
 
 def unread(*ids: str, unreadable: int = 0) -> OpenHold:
-    """Give a hold of images that an answer with more than *unreadable* unreadable records lacked."""
+    """Return a hold of images that an answer with more than *unreadable* unreadable records lacked."""
     return hold(*ids, waits_for="readable", unreadable=unreadable)
 
 
@@ -57,7 +62,7 @@ def withdrawn(result: Verdict) -> set[str]:
 
 def test_first_good_observation_is_the_baseline() -> None:
     """The first good observation opens every image and writes no change."""
-    result = verdict(Known(images={}, is_new=True), "a", "b")
+    result = verdict(KnownState(images={}, is_new=True), "a", "b")
     assert result.baseline is not None
     assert set(result.baseline) == {image_key("a"), image_key("b")}
     assert result.changes == ()
@@ -123,7 +128,7 @@ def test_a_set_that_empties_is_judged_like_everything(custom: int, listed: tuple
     """The loss of a whole set is not believed at once, however small a part of the target it is."""
     base = {image_key(str(n)): {"image_name": str(n)} for n in range(20)}
     ours = dict(list(CUSTOM.items())[:custom])
-    known = Known(images={**base, **ours}, last_good_at=EARLIER)
+    known = KnownState(images={**base, **ours}, last_good_at=EARLIER)
     snapshot = Snapshot(images={**base, **{image_key(i, "CustomImageSet"): {} for i in listed}})
     result = judge(compare(known, snapshot), known, snapshot, GuardPolicy(), observed_at=NOON, reasked=True)
     assert result.hold == (ours.keys() if is_held else set())
@@ -265,7 +270,7 @@ def test_a_verdict_never_loses_or_invents_an_image(
     first: dict[str, Any], second: dict[str, Any], reasked: bool
 ) -> None:
     """After any verdict, every image is listed, was withdrawn by a change, or waits on a hold: exactly one of them."""
-    known = Known(images=parse(first, UK8S_IMAGE, "z", {}).images, last_good_at=EARLIER)
+    known = KnownState(images=parse(first, UK8S_IMAGE, "z", {}).images, last_good_at=EARLIER)
     snapshot = parse(second, UK8S_IMAGE, "z", {})
     found = compare(known, snapshot)
     result = judge(found, known, snapshot, GuardPolicy(), observed_at=NOON, reasked=reasked)
@@ -288,7 +293,7 @@ def test_repeated_answers_are_always_believed_in_the_end(answers: list[set[str]]
     holds: list[OpenHold] = []
     is_new, number = True, 0
     for listed in [*answers, *[answers[-1]] * (confirmations + 1)]:
-        known = Known(images={key: {} for key in images}, holds=tuple(holds), last_good_at=EARLIER, is_new=is_new)
+        known = KnownState(images={key: {} for key in images}, holds=tuple(holds), last_good_at=EARLIER, is_new=is_new)
         snapshot = Snapshot(images={image_key(i): {} for i in listed})
         result = judge(compare(known, snapshot), known, snapshot, policy, observed_at=NOON, reasked=True)
         is_new = False

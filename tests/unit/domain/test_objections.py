@@ -18,7 +18,7 @@ NEW = LastGood()
 
 
 def said(last: LastGood = KNOWN, target: Target = HERE, **more: Any) -> str | None:
-    """Give what is said against a snapshot of one image that is otherwise fine."""
+    """Return what is said against a snapshot of one image that is otherwise fine."""
     options: dict[str, Any] = {"images": {image_key("a"): {}}, "records": 1, **more}
     return objection(target, UK8S_IMAGE, Snapshot(**options), last)
 

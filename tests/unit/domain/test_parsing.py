@@ -290,7 +290,7 @@ def test_any_object_is_read_without_an_exception(document: dict[str, Any]) -> No
 
 
 def undecoded(document: dict[str, Any]) -> dict[str, Any]:
-    """Give the members as an answer brings them."""
+    """Return the members as an answer brings them."""
     found = members(json.dumps(document).encode())
     assert found is not None
     return found

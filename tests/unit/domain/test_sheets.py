@@ -22,7 +22,7 @@ PASSED = "".join(sorted({*"".join(BEFORE), "\r", "\n", "\t"}))
 
 
 def live(text: str) -> list[str]:
-    """Give the cells of a CSV file that are formulas to a program that separates by any of the usual characters."""
+    """Return the cells of a CSV file that are formulas to a program that separates by any of the usual characters."""
     lines = text.replace("\r", "\n").splitlines(keepends=True)
     cells = [value for mark in ",;\t|" for row in csv.reader(lines, delimiter=mark) for value in row]
     for mark in ",;\t|":  # nor to one that knows no quotes

@@ -40,7 +40,7 @@ def test_nonsense(text: str) -> None:
 
 
 def due(text: str, last: str, now: str, zone: ZoneInfo = SHANGHAI) -> bool:
-    """Tell whether it is due, all times local."""
+    """Return whether it is due, all times local."""
     moments = [datetime.fromisoformat(moment).replace(tzinfo=zone) for moment in (last, now)]
     return is_due(parse_when(text), zone, last=moments[0], now=moments[1])
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from crawler.domain.text import may_break, width
-from crawler.notifications.models import Told
+from crawler.notifications.models import NotifiedState
 from crawler.notifications.rendering.render import LONGEST_LINE, render
 from tests.support.eventful import digest_of
 from tests.support.reporting import Story
@@ -22,7 +22,7 @@ def test_ids_stay_whole(language: str, zones: int) -> None:
         story.change(
             "appeared", f"uimage-{number:02}-abcdef", "统信服务器操作系统 UOS 20", where=f"zone-{number + 1:02}"
         )
-    text = render(digest_of(story, 2, told=Told(introduced=True), pins=[], language=language)).text
+    text = render(digest_of(story, 2, told=NotifiedState(introduced=True), pins=[], language=language)).text
     ids = re.findall(r"(?:zone|uimage)-[\w-]*", text)
 
     assert max(map(width, text.splitlines())) <= LONGEST_LINE

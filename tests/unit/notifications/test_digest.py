@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from crawler.domain.subscriptions import Subscription, Watch
 from crawler.notifications.digest import build_digest
-from crawler.notifications.models import Digest, DigestFacts, Line, Told
+from crawler.notifications.models import Digest, DigestFacts, Line, NotifiedState
 from tests.support.reporting import Story, at, subscribe, target
 
-KNOWN = Told(introduced=True)
+KNOWN = NotifiedState(introduced=True)
 
 
-def tell(facts: DigestFacts, subscription: Subscription | None = None, told: Told = KNOWN) -> Digest:
+def tell(facts: DigestFacts, subscription: Subscription | None = None, told: NotifiedState = KNOWN) -> Digest:
     digest = build_digest(subscription or subscribe(), facts, told)
     assert digest is not None
     return digest
@@ -275,7 +275,7 @@ def test_filters(watch: Watch, expected: set[int]) -> None:
 def test_first_digest_says_what_is_watched() -> None:
     """The first digest is made without any news, and says what is watched; the second needs news."""
     story = Story(zones=2)
-    first = tell(story.facts(), subscribe(pins=["zone-01 uimage-a"]), Told())
+    first = tell(story.facts(), subscribe(pins=["zone-01 uimage-a"]), NotifiedState())
 
     assert first.introduction is not None
     assert (first.introduction.zone_count, first.introduction.image_count) == (2, 6)

@@ -11,10 +11,10 @@ import pytest
 from crawler.domain.rows import Stay
 from crawler.domain.subscriptions import Watch, parse_pin, pin_lines
 from crawler.notifications.digest import build_digest
-from crawler.notifications.models import PinLine, Told
+from crawler.notifications.models import PinLine, NotifiedState
 from tests.support.reporting import Story, at, subscribe, target
 
-KNOWN = Told(introduced=True)
+KNOWN = NotifiedState(introduced=True)
 PIN = "zone-01 uimage-a"
 
 
@@ -270,11 +270,13 @@ def test_nobody_has_looked() -> None:
 
 def test_told_is_kept_as_text() -> None:
     """What was told survives being written down, and a version that knew less or more."""
-    told = Told(introduced=True, pins=frozenset({"a b"}), unobserved=frozenset({"x/y", "ü"}), early=frozenset({3, 1}))
+    told = NotifiedState(
+        introduced=True, pins=frozenset({"a b"}), unobserved=frozenset({"x/y", "ü"}), early=frozenset({3, 1})
+    )
 
-    assert Told.from_json(told.as_json()) == told
-    assert Told.from_json("{}") == Told()
-    assert Told.from_json('{"introduced": true, "later": 1}') == KNOWN
+    assert NotifiedState.from_json(told.as_json()) == told
+    assert NotifiedState.from_json("{}") == NotifiedState()
+    assert NotifiedState.from_json('{"introduced": true, "later": 1}') == KNOWN
 
 
 def test_pin_files() -> None:

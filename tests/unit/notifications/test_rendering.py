@@ -17,13 +17,13 @@ from crawler.notifications.channels.mime import message_id
 from crawler.notifications.digest import build_digest
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Counted
-from crawler.notifications.models import Told
+from crawler.notifications.models import NotifiedState
 from crawler.notifications.rendering.render import LARGEST_HTML, render
 from tests.support.eventful import NOW, SENDER, digest_of, eventful, mail
 from tests.support.mails import ATTRIBUTES, ELEMENTS, content, parsed, part, read_html
 from tests.support.reporting import Story, at, subscribe, target
 
-KNOWN = Told(introduced=True)
+KNOWN = NotifiedState(introduced=True)
 
 
 # --- both parts ------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class Cron:
         self.memory: Memory = {}
 
     def told(self, *rows: Trouble, facts: Sequence[Fact] = (), **more: Any) -> list[str]:
-        """Give the lines that a run with these troubles and facts says."""
+        """Return the lines that a run with these troubles and facts says."""
         remembered = {target for standing in self.memory.values() for target in standing.targets}
         skipped = {row.target for row in rows if not row.is_about_target}
         found = Found(troubles=rows, facts=facts, **{"asked": remembered - skipped, "read": remembered, **more})
@@ -60,7 +60,7 @@ def cron() -> Cron:
 
 @pytest.fixture
 def failing(cron: Cron) -> Cron:
-    """Give a cron that was told of one zone that fails."""
+    """Return a cron that was told of one zone that fails."""
     cron.told(trouble(request_uuid="uuid-1"))
     return cron
 

@@ -107,7 +107,7 @@ def test_uneven_rhythm(minutes: int) -> None:
 
 
 def objects_of(text: str) -> dict[str, dict[str, Any]]:
-    """Give the objects by kind."""
+    """Return the objects by kind."""
     return {manifest["kind"]: manifest for manifest in yaml.safe_load_all(text)}
 
 

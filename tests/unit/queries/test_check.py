@@ -15,7 +15,7 @@ from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.errors import ExitCode
 from crawler.queries.check import Check
-from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, Pin, Require, exit_code
+from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, PinRule, Require, exit_code
 from tests.support.facts import HK, NOON, hours, image, status, target
 
 STALE = timedelta(hours=26)
@@ -57,7 +57,7 @@ def withdrawn(image_id: str, counterpart: str | None = None, where: Target = HK,
 
 
 def judge(
-    rules: Sequence[Require | Pin],
+    rules: Sequence[Require | PinRule],
     states: Sequence[StatusRow],
     images: Sequence[ImageRow] = (),
     stays: Sequence[Stay] = (),
@@ -116,7 +116,7 @@ def test_required(rule: Require, state: StatusRow, images: Any, stays: Any, expe
     assert one([rule], [state], images, stays) == expected
 
 
-PIN = Pin(image_id="uimage-a", zone="hk-02")
+PIN = PinRule(image_id="uimage-a", zone="hk-02")
 NO_GPU, NEEDS_GPU = replace(PIN, gpu=False), replace(PIN, gpu=True)
 WAS = stay("uimage-a")
 GONE = withdrawn("uimage-a")
@@ -139,10 +139,10 @@ GONE = withdrawn("uimage-a")
         (PIN, status(), [image("uimage-a", gpu=False)], [stay("uimage-a", gpu=False)], [], ("ok", None)),
         (NO_GPU, status(), [image("uimage-a", gpu=False)], [WAS], [], ("ok", None)),
         (NEEDS_GPU, status(), [image("uimage-a", gpu=None)], [], [], ("unknown", None)),
-        (Pin(image_id="uimage-a", zone="hk-03"), status(), [image("uimage-a")], [], [], ("unknown", None)),
+        (PinRule(image_id="uimage-a", zone="hk-03"), status(), [image("uimage-a")], [], [], ("unknown", None)),
     ],
 )  # fmt: skip
-def test_pinned(pin: Pin, state: StatusRow, images: Any, stays: Any, changes: Any, expected: Any) -> None:
+def test_pinned(pin: PinRule, state: StatusRow, images: Any, stays: Any, changes: Any, expected: Any) -> None:
     """A pinned id is there, superseded, re-issued, gone, never was there, lost its GPU support, or nobody knows."""
     outcome, image_id, successor = one([pin], [state], images, stays, changes)
 
@@ -184,7 +184,7 @@ def test_bare_ids() -> None:
     elsewhere = target("hk-01")
     states = [status(), status(elsewhere), status(target("hk-03"))]
     found = judge(
-        [Pin(image_id="uimage-a"), Pin(image_id="uimage-z")],
+        [PinRule(image_id="uimage-a"), PinRule(image_id="uimage-z")],
         states,
         [image("uimage-a")],
         [stay("uimage-a", until=None), stay("uimage-a", where=elsewhere)],
@@ -221,8 +221,8 @@ def test_not_asked() -> None:
     scope = Filters(variant=("g-v100",))
 
     assert one([Require(name="x", zones=("hk-02",), scope=scope)], [status()]) == ("not-asked", None, None)
-    assert one([Pin(image_id="x", zone="hk-02", scope=scope)], [status()]) == ("not-asked", "x", None)
-    assert one([Pin(image_id="x", scope=scope)], [status()]) == ("not-asked", "x", None)
+    assert one([PinRule(image_id="x", zone="hk-02", scope=scope)], [status()]) == ("not-asked", "x", None)
+    assert one([PinRule(image_id="x", scope=scope)], [status()]) == ("not-asked", "x", None)
 
 
 def test_places_out_of_reach() -> None:
@@ -293,14 +293,14 @@ class Counted(UserDict[str, Any]):
         return super().__getitem__(key)
 
 
-def many(rules: int, images: int) -> tuple[list[Require | Pin], list[StatusRow], list[ImageRow]]:
+def many(rules: int, images: int) -> tuple[list[Require | PinRule], list[StatusRow], list[ImageRow]]:
     """Make so many rules of every sort over so many images in fifty zones."""
     places = [target(f"hk-{number:02}") for number in range(50)]
     rows = [
         image(f"uimage-{number}", f"Image {number // 50}", places[number % 50], came=number + 1)
         for number in range(images)
     ]
-    asked: list[Require | Pin] = []
+    asked: list[Require | PinRule] = []
     for number in range(rules):
         match number % 4:
             case 0:
@@ -308,9 +308,9 @@ def many(rules: int, images: int) -> tuple[list[Require | Pin], list[StatusRow],
             case 1:
                 asked.append(Require(name=f"IMAGE {number % 100}?", zones=(f"hk-{number % 50:02}",)))
             case 2:
-                asked.append(Pin(image_id=f"uimage-{number}", zone=f"hk-{number % 50:02}"))
+                asked.append(PinRule(image_id=f"uimage-{number}", zone=f"hk-{number % 50:02}"))
             case _:
-                asked.append(Pin(image_id=f"uimage-{number}"))
+                asked.append(PinRule(image_id=f"uimage-{number}"))
     return asked, [status(place) for place in places], rows
 
 

@@ -11,7 +11,7 @@ from crawler.cli.check_rules import read_rules
 from crawler.domain.filters import Filters
 from crawler.errors import ConfigurationError, EmptySelection
 from crawler.queries.check.pins import read_pins
-from crawler.queries.check.rules import Pin, Require
+from crawler.queries.check.rules import PinRule, Require
 
 
 def pairs(text: str | dict[str, Any] | list[Any]) -> list[tuple[str | None, str]]:
@@ -126,7 +126,7 @@ def test_old_terraform_state() -> None:
     module = {"path": ["root"], "resources": {"ucloud_instance.web.0": web, "data.ucloud_images.all": found}}
 
     assert read_pins(json.dumps({"version": 3, "modules": [module]}), "old.tfstate") == [
-        Pin(image_id="uimage-a", zone="hk-02", source="old.tfstate, ucloud_instance.web.0")
+        PinRule(image_id="uimage-a", zone="hk-02", source="old.tfstate, ucloud_instance.web.0")
     ]
 
 
@@ -152,9 +152,9 @@ def test_packer_manifest() -> None:
     pins = read_pins(json.dumps({"builds": builds, "last_run_uuid": "u"}), "manifest.json")
 
     assert pins == [
-        Pin(image_id="uimage-a", scope=Filters(region=("cn-bj2",)), source="manifest.json, base"),
-        Pin(image_id="uimage-b", scope=Filters(region=("hk",)), source="manifest.json, base"),
-        Pin(
+        PinRule(image_id="uimage-a", scope=Filters(region=("cn-bj2",)), source="manifest.json, base"),
+        PinRule(image_id="uimage-b", scope=Filters(region=("hk",)), source="manifest.json, base"),
+        PinRule(
             image_id="uimage-c", scope=Filters(region=("cn-sh2",), project=("org-x",)), source="manifest.json, build 2"
         ),
     ]
@@ -270,9 +270,9 @@ def test_rules() -> None:
             source="r, require[1]",
         ),
         Require(name="CentOS*", scope=Filters(variant=("g-*",), project=("org-x",)), source="r, require[2]"),
-        Pin(image_id="uimage-a", zone="hk-02", source="r, pinned[1]"),
-        Pin(image_id="uimage-b", zone="hk-02", source="r, pinned[1]"),
-        Pin(image_id="uimage-c", gpu=True, source="r, pinned[2]"),
+        PinRule(image_id="uimage-a", zone="hk-02", source="r, pinned[1]"),
+        PinRule(image_id="uimage-b", zone="hk-02", source="r, pinned[1]"),
+        PinRule(image_id="uimage-c", gpu=True, source="r, pinned[2]"),
     ]
 
 

@@ -113,7 +113,7 @@ KNOWN = st.fixed_dictionaries({where: st.sampled_from([WELL, badly(), badly("sta
 
 
 def rows_of(images: Mapping[Any, Any], known: Mapping[Target, Knowledge]) -> list[ImageRow]:
-    """Give the rows that the readers would give."""
+    """Return the rows that the readers would give."""
     return [
         image(f"uimage-{letter}", name, where, known[where].reason or held, gpu=gpu)
         for (where, letter), (name, held, gpu) in sorted(images.items())

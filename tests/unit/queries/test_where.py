@@ -28,7 +28,7 @@ HOME, AWAY, FAR = target("hk-02"), target("hk-03"), target("cn-bj2-02")
 
 
 def stay(image_id: str, first: int, last: int | None = None, where: Target = HOME, **more: Any) -> Stay:
-    """Give a stay from one day to another."""
+    """Return a stay from one day to another."""
     options: dict[str, Any] = {
         "baseline": False, "image_set": "ImageSet", "name": "Ubuntu 20.04", "came": first, **more
     }  # fmt: skip
