@@ -33,7 +33,7 @@ _KEYS = {
 
 
 @dataclass(slots=True, kw_only=True)
-class _Reader:
+class _RulesReader:
     """Reads one file and collects its problems; *known*: the words of the history, by part of a target."""
 
     known: Mapping[str, Collection[str]]
@@ -128,7 +128,7 @@ def read_rules(text: str, source: str, known: Mapping[str, Collection[str]]) -> 
 
     Raises ConfigurationError with every problem at once.
     """
-    reader = _Reader(known=known)
+    reader = _RulesReader(known=known)
     rules = list(reader.rules(parse_toml(text, source), source))
     if not rules and not reader.problems:
         reader.problems.append("holds no rule; write [[require]] or [[pinned]]")

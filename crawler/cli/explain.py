@@ -16,7 +16,7 @@ from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection
 
 if TYPE_CHECKING:
-    from crawler.domain.evidence import KeptAnswer, DoubtedAnswer, Explanation
+    from crawler.domain.evidence import DoubtedAnswer, Explanation, KeptAnswer
     from crawler.domain.rows import RunSummary
 
 FIELDS = ("image_set", "image_id", "field", "before", "after")

@@ -231,7 +231,9 @@ def _called_ports(settings: Settings) -> tuple[int, ...]:
 
 
 def _without_secret(settings: Settings) -> str:
-    """Return the database as an option names it; raise UsageError for a URL with a password, which no file here holds."""
+    """
+    Return the database as an option names it; raise UsageError for a URL with a password, which no file here holds.
+    """
     from crawler.db.url import masked, parse_address
 
     path = parse_address(settings.database).path

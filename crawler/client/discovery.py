@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crawler.client.api import ApiClient, NetworkFailure
-from crawler.client.cancellation import CancelScope, Cancelled
+from crawler.client.cancellation import Cancelled, CancelScope
 from crawler.client.responses import MESSAGE_CHARACTERS, Refusal, field_of, read_answer
 from crawler.client.retry import decide
 from crawler.client.throttle import RetryBudget

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Literal
 
 from crawler.client.api import ApiClient, NetworkFailure, Room
-from crawler.client.cancellation import SENTENCES, CancelScope, Cancelled, CutReason
+from crawler.client.cancellation import SENTENCES, Cancelled, CancelScope, CutReason
 from crawler.client.options import FetchCounts
 from crawler.client.region_queue import Ask, QueuedTarget, RegionQueues
 from crawler.client.responses import Answer, Refusal, read_answer

@@ -22,7 +22,9 @@ _quoted = lru_cache(maxsize=1024)(quote_plus)
 
 
 def signature(params: Mapping[str, object], private_key: str) -> str:
-    """Return the signature of *params* in lower-case hex; raise TypeError or ValueError for a value no form can carry."""
+    """
+    Return the signature of *params* in lower-case hex; raise TypeError or ValueError for a value no form can carry.
+    """
     return _sign(flatten(params), private_key)
 
 

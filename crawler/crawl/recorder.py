@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 from crawler.crawl.reply_reader import Judge, ReplyReader, Understood
 from crawler.db import observations, runs, target_state
 from crawler.db.engine import Fence, begin, read
-from crawler.db.observations import Decision, GoodAnswer, BadOutcome
+from crawler.db.observations import BadOutcome, Decision, GoodAnswer
 from crawler.db.payloads import NewPayload
 from crawler.db.runs import LastAnswer, PlannedTarget, finish_run, last_answers, positions
 from crawler.domain.models import (

@@ -17,9 +17,9 @@ from crawler.db.schema import (
     Absence,
     ConditionRow,
     DigestRow,
+    OutcomeSpan,
     Recipient,
     Run,
-    OutcomeSpan,
     ScopeTarget,
     SubscriptionRow,
 )

@@ -21,8 +21,8 @@ from crawler.db.schema import (
     HoldImage,
     ImageVersion,
     Interval,
-    Run,
     OutcomeSpan,
+    Run,
     ScopeTarget,
     TargetRow,
 )

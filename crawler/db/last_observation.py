@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Select, bindparam, select, true
 from sqlalchemy.orm import aliased
 
 from crawler.db.engine import is_sqlite
-from crawler.db.schema import Absence, Run, OutcomeSpan, ScopeTarget, TargetRow
+from crawler.db.schema import Absence, OutcomeSpan, Run, ScopeTarget, TargetRow
 from crawler.db.schema import Scope as ScopeRow
 from crawler.db.sql import PORTION, among, portions, written
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, digest_of

@@ -54,7 +54,9 @@ def load(
     last: Mapping[int, LastAnswer],
     versions: Versions,
 ) -> dict[int, TargetState]:
-    """Return the state of the *wanted* targets by id; *listed* are the images in the answer of each, *last* the last."""
+    """
+    Return the state of the *wanted* targets by id; *listed* are the images in the answer of each, *last* the last.
+    """
     seen = [planned for planned in wanted if planned.ever_ok]
     open_versions = {planned.target_id: last[planned.target_id].version_ids for planned in seen}
     open_images = _open_images(conn, open_versions, versions)

@@ -108,7 +108,8 @@ def counterparts(
     before: Mapping[ImageKey, Attributes], after: Mapping[ImageKey, Attributes], *, of: Iterable[ImageKey]
 ) -> dict[ImageKey, ImageKey]:
     """
-    Return each image *of* these the other of its set and normalised name, where exactly two are, or were until now, open.
+    Return each image *of* these the other of its set and normalised name, where exactly two are, or were until now,
+    open.
 
     This is how UCloud ships updates: a new id under the old name (hk-02, 2024-01-12: `uimage-vareox` became
     `uimage-rccvz4l9itr`; UCloudDoc-Team/uk8s@87b6f62 administercluster/custom_image.md).

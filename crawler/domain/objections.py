@@ -93,7 +93,9 @@ def _objections(
 
 
 def _place(name: str, value: str) -> str:
-    """Return a place in the form in which two spellings of it are one; a project may be followed by what is under it."""
+    """
+    Return a place in the form in which two spellings of it are one; a project may be followed by what is under it.
+    """
     folded = value.strip().casefold()
     return folded.partition("/")[0].strip() if name == "ProjectId" else folded
 

@@ -15,14 +15,14 @@ from crawler.domain.models import Target, normalise_name
 from crawler.domain.reissues import newest, successors, the_one
 from crawler.domain.rows import ImageRow, Stay
 
-#: `unknown`: it is open as last known, and `Standing.image.reason` says why nobody knows now.
+#: `unknown`: it is open as last known, and `PinStanding.image.reason` says why nobody knows now.
 PinnedState = Literal[
     "ok", "superseded", "gpu-lost", "gpu-unknown", "unknown", "re-issued", "ambiguous", "missing", "never-seen"
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class PinStanding:
     """How an image id stands at one target."""
 
     state: PinnedState
@@ -73,7 +73,7 @@ class PinnedImages:
         for stay in stays:
             self.stays.setdefault(stay.image_id, {}).setdefault(stay.target, []).append(stay)
 
-    def standing(self, target: Target, image_id: str, *, gpu: bool | None = None) -> Standing:
+    def standing(self, target: Target, image_id: str, *, gpu: bool | None = None) -> PinStanding:
         """
         Return how *image_id* stands at *target*, as last known.
 
@@ -82,7 +82,9 @@ class PinnedImages:
         image = self.open.get(image_id, {}).get(target)
         stays = self.stays.get(image_id, {}).get(target, ())
         if image is None:
-            return self._gone(max(stays, key=lambda stay: stay.valid_from)) if stays else Standing(state="never-seen")
+            return (
+                self._gone(max(stays, key=lambda stay: stay.valid_from)) if stays else PinStanding(state="never-seen")
+            )
         had_gpu = any(stay.attributes.get("gpu") is True for stay in stays)
         heirs = self._successors(image)
         state: PinnedState = "superseded" if heirs else "ok"
@@ -93,12 +95,12 @@ class PinnedImages:
             state = "gpu-lost"
         elif has_gpu is None and gpu:
             state = "gpu-unknown"
-        return Standing(state=state, successors=heirs, image=image, had_gpu=had_gpu)
+        return PinStanding(state=state, successors=heirs, image=image, had_gpu=had_gpu)
 
-    def _gone(self, stay: Stay) -> Standing:
+    def _gone(self, stay: Stay) -> PinStanding:
         heirs = self._successors(stay)
         state: PinnedState = "missing" if not heirs else "re-issued" if len(heirs) == 1 else "ambiguous"
-        return Standing(state=state, successors=heirs, stay=stay)
+        return PinStanding(state=state, successors=heirs, stay=stay)
 
     def _successors(self, last: ImageRow | Stay) -> tuple[str, ...]:
         key = (last.target, last.image_set, normalise_name(last.image_name))

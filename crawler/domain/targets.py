@@ -222,7 +222,9 @@ class _Draft:
 
 
 def request_parameters(target: Target, variant: Mapping[str, str]) -> dict[str, str]:
-    """Return the request parameters that ask for *target*, with those of its *variant*; `default` sends no ProjectId."""
+    """
+    Return the request parameters that ask for *target*, with those of its *variant*; `default` sends no ProjectId.
+    """
     project = {} if target.project == DEFAULT_PROJECT else {"ProjectId": target.project}
     return {"Region": target.region, "Zone": target.zone, **project, **variant}
 

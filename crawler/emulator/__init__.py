@@ -13,11 +13,11 @@ from crawler.emulator.scenario import (
     EXAMPLE_PUBLIC_KEY,
     QUIRKS,
     EmulatedAccount,
+    EmulatedZone,
     Fault,
     ProjectRow,
     Timeline,
     World,
-    EmulatedZone,
 )
 from crawler.emulator.scenario_loader import load_timeline, parse_timeline
 from crawler.emulator.server import EmulatorOptions, EmulatorServer, LoggedRequest, run_in_thread
@@ -28,6 +28,7 @@ __all__ = [
     "EXAMPLE_PUBLIC_KEY",
     "QUIRKS",
     "EmulatedAccount",
+    "EmulatedZone",
     "EmulatorOptions",
     "EmulatorServer",
     "Fault",
@@ -35,7 +36,6 @@ __all__ = [
     "ProjectRow",
     "Timeline",
     "World",
-    "EmulatedZone",
     "demo",
     "demo_path",
     "image_history",

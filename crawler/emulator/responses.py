@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from crawler.emulator.quirks import disguise
-from crawler.emulator.scenario import EmulatedAccount, ProjectRow, Sets, World, EmulatedZone
+from crawler.emulator.scenario import EmulatedAccount, EmulatedZone, ProjectRow, Sets, World
 
 #: What a refusal says when nothing better is known.
 MESSAGES: dict[int, str] = {

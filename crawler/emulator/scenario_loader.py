@@ -16,13 +16,13 @@ from crawler.emulator.scenario import (
     QUIRKS,
     SCHEMAS,
     EmulatedAccount,
+    EmulatedZone,
     Fault,
     FaultEffect,
     ProjectRow,
     Sets,
     Timeline,
     World,
-    EmulatedZone,
 )
 from crawler.errors import ConfigurationError
 

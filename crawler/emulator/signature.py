@@ -27,7 +27,9 @@ def is_signed_by(params: Mapping[str, Any], private_key: str) -> bool:
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, str]:
-    """Return the parameters under their flat names (`Name.0`, `Name.0.Field`, `Name.Field`), as texts, nulls left out."""
+    """
+    Return the parameters under their flat names (`Name.0`, `Name.0.Field`, `Name.Field`), as texts, nulls left out.
+    """
     return dict(_flat_pairs("", params))
 
 

@@ -79,7 +79,9 @@ def look_for_news(
 def digest_since(
     conn: Connection, subscription: Subscription, since: datetime, *, now: datetime, stale_after: timedelta
 ) -> Digest | None:
-    """Return a digest of everything recorded *since* a moment, whether it was told or not; None when that is nothing."""
+    """
+    Return a digest of everything recorded *since* a moment, whether it was told or not; None when that is nothing.
+    """
     subscription = _in_known_names(conn, subscription)
     last, first = outbox.last_finished_run(conn), outbox.first_run_since(conn, since)
     if last is None:

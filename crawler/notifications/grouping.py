@@ -14,7 +14,7 @@ from crawler.domain.models import Target, normalise_name
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.notifications.models import Between, FieldChange, Line, LinePlace, Topic
-from crawler.notifications.scope import WatchedZones, WatchedZone, zone_of
+from crawler.notifications.scope import WatchedZone, WatchedZones, zone_of
 
 #: Most severe first.
 TOPICS: tuple[Topic, ...] = (

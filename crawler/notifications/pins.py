@@ -18,7 +18,7 @@ from crawler.domain.reissues import the_one
 from crawler.domain.rows import ChangeRow, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.grouping import between
-from crawler.notifications.models import Between, DigestFacts, PinLine, PinState, NotifiedState, target_key
+from crawler.notifications.models import Between, DigestFacts, NotifiedState, PinLine, PinState, target_key
 from crawler.notifications.scope import WatchedZones, zone_of
 
 #: Most severe first.

@@ -79,7 +79,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Ongoing:
     """A condition that was told and whose end was not."""
 
     key: Key
@@ -103,7 +103,7 @@ class Found:
     read: Collection[Target] = ()
 
 
-Memory = Mapping[Key, Standing]
+Memory = Mapping[Key, Ongoing]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,28 +215,28 @@ class _Troubles:
             if targets
         ]
 
-    def remembered(self) -> dict[Key, Standing]:
+    def remembered(self) -> dict[Key, Ongoing]:
         """Return what stands after the run."""
-        kept: dict[Key, Standing] = {}
+        kept: dict[Key, Ongoing] = {}
         for key, members in self._members.items():
             if key in self._fresh:
                 rows = self._rows[key]
                 since = min(row.since for row in rows)
-                kept[key] = Standing(key=key, since=since, size=len(members), told=rows[0].label, targets=members)
+                kept[key] = Ongoing(key=key, since=since, size=len(members), told=rows[0].label, targets=members)
             else:
                 size = len(members) if key in self._spread else self._before[key].size
                 kept[key] = replace(self._before[key], size=size, targets=members)
         return kept
 
-    def _turned(self, key: Key) -> Standing | None:
+    def _turned(self, key: Key) -> Ongoing | None:
         """Return what was told before of targets of a fresh condition, where it is this instead now."""
         return next((self._left[row.target] for row in self._rows[key] if row.target in self._left), None)
 
-    def _moved(self, told: Standing) -> list[Trouble]:
+    def _moved(self, told: Ongoing) -> list[Trouble]:
         return [row for rows in self._rows.values() for row in rows if row.target in told.targets]
 
 
-def _facts(before: Memory, found: Found, at: datetime) -> tuple[list[str], list[str], list[str], dict[Key, Standing]]:
+def _facts(before: Memory, found: Found, at: datetime) -> tuple[list[str], list[str], list[str], dict[Key, Ongoing]]:
     """Return what is noted, what is told again, what is no longer so, and what stands."""
     noted, grown, gone, kept = [], [], [], {}
     read = frozenset(found.read)
@@ -244,7 +244,7 @@ def _facts(before: Memory, found: Found, at: datetime) -> tuple[list[str], list[
         told = before.get(fact.key)
         if told is None:
             noted.append(fact.sentence)
-            kept[fact.key] = Standing(key=fact.key, since=at, size=fact.size, told=fact.sentence, targets=fact.targets)
+            kept[fact.key] = Ongoing(key=fact.key, since=at, size=fact.size, told=fact.sentence, targets=fact.targets)
             continue
         size = told.size
         if fact.size >= SPREAD * told.size:
@@ -302,7 +302,9 @@ def _alike(rows: Iterable[Trouble]) -> list[list[Trouble]]:
 
 
 def _likeness(row: Trouble) -> str:
-    """Return the same for what is one thing to a reader: the same code, or where there may be several the same words."""
+    """
+    Return the same for what is one thing to a reader: the same code, or where there may be several the same words.
+    """
     return f"transient {steady(row.message)}" if row.key[-1] == "transient" else row.key[-1]
 
 

@@ -24,7 +24,7 @@ from zoneinfo import available_timezones
 from sqlalchemy import Connection
 
 from crawler.client.api import ApiClient, NetworkFailure
-from crawler.client.cancellation import CancelScope, Cancelled
+from crawler.client.cancellation import Cancelled, CancelScope
 from crawler.client.discovery import Discovery, discover
 from crawler.client.options import Timing
 from crawler.client.responses import Refusal, read_answer

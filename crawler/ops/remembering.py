@@ -16,7 +16,7 @@ from crawler.db.engine import Fence, begin
 from crawler.db.filters import targets_by_id
 from crawler.domain.models import Target
 from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
-from crawler.ops.cron_notice import Fact, Found, Key, Memory, Standing, Trouble, steady
+from crawler.ops.cron_notice import Fact, Found, Key, Memory, Ongoing, Trouble, steady
 
 
 class Remembered:
@@ -34,13 +34,13 @@ class Remembered:
         self._targets = targets_by_id(conn, ids)
         #: By their keys: the rows, and what stands in them.
         self._row_ids: dict[Key, int] = {}
-        self.before: dict[Key, Standing] = {}
+        self.before: dict[Key, Ongoing] = {}
         for row_id, row in rows.items():
             key = ("" if row.account_id is None else names[row.account_id], *row.key)
             if row.account_id is not None or self._is_ours(key):
                 targets = frozenset(self._targets[one] for one in row.target_ids if one in self._targets)
                 self._row_ids[key] = row_id
-                self.before[key] = Standing(key=key, since=row.since, size=row.size, told=row.told, targets=targets)
+                self.before[key] = Ongoing(key=key, since=row.since, size=row.size, told=row.told, targets=targets)
         self.found = self._find(
             conn,
             [
@@ -73,7 +73,7 @@ class Remembered:
                 begun=[self._stored(one, ids) for one in begun],
             )
 
-    def _stored(self, standing: Standing, ids: Mapping[Target, int]) -> StoredCondition:
+    def _stored(self, standing: Ongoing, ids: Mapping[Target, int]) -> StoredCondition:
         account, *key = standing.key
         return StoredCondition(
             account_id=self._accounts[account] if account else None,
@@ -84,7 +84,7 @@ class Remembered:
             target_ids=tuple(sorted(ids[target] for target in standing.targets)),
         )
 
-    def _ids(self, conn: Connection, kept: Iterable[Standing]) -> dict[Target, int]:
+    def _ids(self, conn: Connection, kept: Iterable[Ongoing]) -> dict[Target, int]:
         """Return the ids of the targets that *kept* name; those that noticed something are looked up."""
         ids = {target: target_id for target_id, target in self._targets.items()}
         strangers = frozenset().union(*(standing.targets for standing in kept)) - ids.keys()

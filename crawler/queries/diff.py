@@ -161,7 +161,9 @@ def uncompared(kind: str) -> frozenset[str]:
 
 
 def changed_fields(first: Attributes, second: Attributes, but: Collection[str] = ()) -> dict[str, list[Any]]:
-    """Return the fields that both sides state, and differently, as `{name: [first, second]}`; those in *but* left out."""
+    """
+    Return the fields that both sides state, and differently, as `{name: [first, second]}`; those in *but* left out.
+    """
     fields: dict[str, list[Any]] = {}
     for name in sorted(first.keys() & second.keys()):
         one, other = first[name], second[name]

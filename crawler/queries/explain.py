@@ -12,7 +12,7 @@ from crawler.db.filters import chosen_targets, targets_by_id
 from crawler.db.payloads import load_answer
 from crawler.db.schema import ChangeLog, Hold, HoldImage, OutcomeSpan
 from crawler.db.sql import written
-from crawler.domain.evidence import KeptAnswer, DoubtedAnswer, Explanation, kind_of
+from crawler.domain.evidence import DoubtedAnswer, Explanation, KeptAnswer, kind_of
 from crawler.domain.filters import Filters, is_glob
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, RunSummary

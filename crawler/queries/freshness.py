@@ -34,7 +34,7 @@ from crawler.db.engine import is_sqlite
 from crawler.db.filters import ChosenTarget, Exact, chosen_targets, exact_parts, sorted_targets, targets_with
 from crawler.db.last_observation import LastRun, Observation
 from crawler.db.pruning import BEGINS_AT, read_beginning
-from crawler.db.schema import Absence, Hold, HoldImage, Run, OutcomeSpan, ScopeTarget, Setting
+from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget, Setting
 from crawler.db.sql import among, portions, written
 from crawler.domain.filters import Filters
 from crawler.domain.models import AbsenceReason, ImageKey, Target

@@ -19,7 +19,7 @@ from typing import Any, cast
 from sqlalchemy import BigInteger, Connection, Select, TextClause, bindparam, select, text
 from sqlalchemy.orm import aliased
 
-from crawler.db.schema import Absence, Hold, HoldImage, Run, OutcomeSpan, ScopeTarget
+from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget
 from crawler.db.sql import among, portions
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.models import END_OF_TIME, ImageKey

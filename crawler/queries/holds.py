@@ -26,7 +26,9 @@ from crawler.errors import UsageError
 
 
 def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: bool = False) -> list[HoldRow]:
-    """Return the open holds at the targets that *filters* want, oldest first; with *include_resolved* all there were."""
+    """
+    Return the open holds at the targets that *filters* want, oldest first; with *include_resolved* all there were.
+    """
     filters = with_known_names(conn, filters)
     targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
     statement: Select[Any] = select(Hold).order_by(Hold.held_at, Hold.id)

@@ -310,7 +310,8 @@ def _wants(filters: Filters, row: DiffRow) -> bool:
 
 def _related_ids(conn: Connection, filters: Filters) -> tuple[str, ...] | None:
     """
-    Return the ids that an answer about the wanted images has to look at: theirs, and those that ever shared their names.
+    Return the ids that an answer about the wanted images has to look at: theirs, and those that ever shared their
+    names.
 
     None: there are too many to name, or all are wanted.
     """

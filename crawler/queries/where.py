@@ -147,7 +147,9 @@ def _with_hold(
     group: _Group,
     at: datetime,
 ) -> Knowledge:
-    """Return what is *known* of a target for the images of a *group*: a hold on all that are open makes them unknown."""
+    """
+    Return what is *known* of a target for the images of a *group*: a hold on all that are open makes them unknown.
+    """
     if known.reason in ABSENT:
         return known
     held_since: list[datetime] = []

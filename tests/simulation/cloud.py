@@ -1,7 +1,8 @@
 """
 The wire: a client whose transport is the model instead of a socket, and a witness that notes what every call brought.
 
-Everything above the transport is the product's: signing, throttle, cancel_scope, retries, circuits, discovery, the fetcher.
+Everything above the transport is the product's: signing, throttle, cancel_scope, retries, circuits, discovery, the
+fetcher.
 """
 
 from __future__ import annotations

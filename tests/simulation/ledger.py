@@ -39,7 +39,9 @@ class Ledger:
         self.told.add(spot_of(target))
 
     def written_at(self, change: Expected) -> datetime:
-        """Return when the transaction began that had to write *change*: the plan's, or the next once its target ended."""
+        """
+        Return when the transaction began that had to write *change*: the plan's, or the next once its target ended.
+        """
         begun = self.written[1:]
         if change.key is None:
             return begun[0][0]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from crawler.emulator import Fault, ProjectRow, World, EmulatedZone
+from crawler.emulator import EmulatedZone, Fault, ProjectRow, World
 
 Record = Mapping[str, Any]
 #: `{field name: value}` in the words of the history; fields nobody declared are `extra.name`.

@@ -347,7 +347,9 @@ def _counterparts(present: Mapping[Key, Span], listed: Mapping[Key, Stated]) -> 
 
 
 def _heard(log: Iterable[Said]) -> tuple[frozenset[str] | None, frozenset[tuple[str, str]] | None, bool]:
-    """Return projects and places as discovery heard them (None: no list, or an empty one), and whether it was refused."""
+    """
+    Return projects and places as discovery heard them (None: no list, or an empty one), and whether it was refused.
+    """
     projects: frozenset[str] | None = None
     places: frozenset[tuple[str, str]] | None = None
     is_refused = False

@@ -108,3 +108,15 @@ def test_claims() -> None:
     ]
 
     assert silent == []
+
+
+def test_class_names() -> None:
+    """A class's name means one thing in the whole package."""
+    places: dict[str, list[str]] = {}
+    for path in tracked_files():
+        if path.parts[0] == "crawler" and path.suffix == ".py":
+            for node in ast.walk(ast.parse(text_of(path))):
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(f"{path}:{node.lineno}")
+
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

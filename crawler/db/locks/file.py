@@ -125,7 +125,9 @@ def first_to_tell(database: Path) -> bool:
 
 
 def network_file_system(path: Path, mounts: str) -> str | None:
-    """Return the type of the network file system that holds *path*, by the text of /proc/mounts; None when it is none."""
+    """
+    Return the type of the network file system that holds *path*, by the text of /proc/mounts; None when it is none.
+    """
     best, kind = "", None
     for line in mounts.splitlines():
         fields = line.split(" ")

@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any
 
 from crawler.domain.subscriptions import APPRISE_MISSING
-from crawler.notifications.channels.base import Message, DeliveryRefusal
+from crawler.notifications.channels.base import DeliveryRefusal, Message
 from crawler.notifications.channels.http import LIMITS, HookOptions, failure, identity_of, letter_of, view_of
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import Digest

@@ -23,7 +23,7 @@ import aiosmtplib
 
 from crawler.client.redaction import Redaction
 from crawler.domain.text import one_line
-from crawler.notifications.channels.base import Message, DeliveryRefusal, Scope, TransportError
+from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError
 from crawler.notifications.channels.mime import compose
 from crawler.notifications.models import Digest
 

@@ -21,8 +21,8 @@ from crawler.domain.text import one_line
 from crawler.notifications.channels.base import Message, Scope
 from crawler.notifications.channels.http import (
     LIMITS,
-    HookResponse,
     HookOptions,
+    HookResponse,
     HttpChannel,
     failure,
     identity_of,
@@ -33,7 +33,7 @@ from crawler.notifications.channels.http import (
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Spans
 from crawler.notifications.models import Digest
-from crawler.notifications.rendering.lines import Row
+from crawler.notifications.rendering.lines import LineRow
 from crawler.notifications.rendering.view import Section, Tone, View
 
 #: The robot refuses more; signature and envelope included.
@@ -147,7 +147,7 @@ def _section(section: Section, seen: View) -> str:
     return "\n".join([*lines, *([escaped(section.rest)] if section.rest else [])])
 
 
-def _row(row: Row) -> str:
+def _row(row: LineRow) -> str:
     where = f"**{escaped(row.where)}**" if row.where.strip() else ""
     return "  ".join(part for part in (where, escaped(row.name), _words(row.what), escaped(row.tail)) if part)
 

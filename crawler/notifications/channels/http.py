@@ -24,7 +24,7 @@ import aiohttp
 from crawler import __version__
 from crawler.domain.proxies import Proxy, is_passing
 from crawler.domain.text import one_line
-from crawler.notifications.channels.base import Message, DeliveryRefusal, Scope, TransportError
+from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError
 from crawler.notifications.channels.mime import message_id
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import Digest
@@ -41,9 +41,14 @@ _PASSING = frozenset({408, 429})
 _ABOUT_THE_LETTER = frozenset({413, 422})
 #: From plenty to little.
 LIMITS = (
-    LineLimits(), LineLimits(rows=80), LineLimits(rows=40, details=8, items=20), LineLimits(rows=15, details=4, items=10),
-    LineLimits(rows=5, details=2, items=5), LineLimits(rows=2, details=1, items=2), LineLimits(rows=1, details=1, items=1),
-)  # fmt: skip
+    LineLimits(),
+    LineLimits(rows=80),
+    LineLimits(rows=40, details=8, items=20),
+    LineLimits(rows=15, details=4, items=10),
+    LineLimits(rows=5, details=2, items=5),
+    LineLimits(rows=2, details=1, items=2),
+    LineLimits(rows=1, details=1, items=1),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from crawler.domain.text import MESSAGE_LIMIT, plain
 from crawler.notifications.i18n.phrases import Dates, Span, Spans, Words, flat, joined, spans
-from crawler.notifications.models import Digest, FieldChange, UnseenZone, Held, Line, PinLine, LinePlace
+from crawler.notifications.models import Digest, FieldChange, Held, Line, LinePlace, PinLine, UnseenZone
 
 ARROW = " → "
 _REFUSAL = re.compile(r"(?P<text>.*) \(RetCode (?P<code>\d+)(?:: (?P<meaning>.*))?\)", re.DOTALL)
@@ -32,7 +32,7 @@ class LineLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class LineRow:
     """One line of a section."""
 
     where: str
@@ -87,7 +87,7 @@ class Writer:
 
     # --- pins ----------------------------------------------------------------------------------------------------
 
-    def pin(self, line: PinLine) -> Row:
+    def pin(self, line: PinLine) -> LineRow:
         """Return the row of a pinned image."""
         words, dates = self.words, self.dates
         since = line.last_seen_at or line.since
@@ -108,7 +108,7 @@ class Writer:
             more.append(joined(ARROW, steps))
         if line.message:
             more.append((Span(self.message(line.message, None)),))
-        return Row(
+        return LineRow(
             where=self.zone(line.account, line.pin.zone),
             name=plain(line.name),
             what=what,
@@ -145,10 +145,10 @@ class Writer:
             return name
         return self.words.other_set.format(name=name, set=plain(line.image_set))
 
-    def line(self, line: Line) -> Row:
+    def line(self, line: Line) -> LineRow:
         """Return the row of what happened to images, zones or projects."""
         what, more = self._targets(line) if not line.image_set else self._images(line)
-        return Row(
+        return LineRow(
             where=self.where(line),
             name=self.line_name(line),
             what=what,
@@ -240,11 +240,11 @@ class Writer:
 
     # --- how well it is known ------------------------------------------------------------------------------------
 
-    def gap(self, gap: UnseenZone) -> Row:
+    def gap(self, gap: UnseenZone) -> LineRow:
         """Return the row of zones that are not observed."""
         since = gap.last_seen_at or gap.since
         where, more = self._gap_zones(gap)
-        return Row(
+        return LineRow(
             where=where,
             name=self.words.since.format(since=self.dates.at(since)) if since else "",
             what=(Span(self.reason(gap)),),
@@ -255,12 +255,12 @@ class Writer:
             more=more,
         )
 
-    def recovered(self, gap: UnseenZone) -> Row:
+    def recovered(self, gap: UnseenZone) -> LineRow:
         """Return the row of zones that are observed again."""
         where, more = self._gap_zones(gap)
         since = self.words.since.format(since=self.dates.at(gap.since)) if gap.since else ""
         what = self.words.recovered_row.format(since=since, images=self.words.images.of(gap.images))
-        return Row(where=where, what=(Span(what),), tail=self._projects(gap.projects, gap.project_count), more=more)
+        return LineRow(where=where, what=(Span(what),), tail=self._projects(gap.projects, gap.project_count), more=more)
 
     def still(self, gaps: Iterable[UnseenZone]) -> str:
         """Return the zones of *gaps* in one line, each group with its beginning."""
@@ -300,12 +300,12 @@ class Writer:
         refusal = words.refusal.format(code=code, said=said) if said else words.refusal_bare.format(code=code)
         return refusal + (f"{left}{plain(meaning, MESSAGE_LIMIT)}{right}" if meaning else "")
 
-    def held(self, held: Held) -> Row:
+    def held(self, held: Held) -> LineRow:
         """Return the row of a hold."""
         since = self.words.since.format(since=self.dates.at(held.since))
         what = self.words.held_row
         phrase = what.pick(held.image_count)
-        return Row(
+        return LineRow(
             where=self.zone(held.account, held.zone),
             what=(Span(phrase.format(n=held.image_count, since=since, names=self.names(held.names, 6))),),
             tail=self.words.held_unread_note if held.is_unread else self.words.held_note,

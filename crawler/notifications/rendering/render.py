@@ -20,16 +20,19 @@ import jinja2
 from crawler.domain.text import cell, csv_line, harmless_inside, may_break, padded, plain, width
 from crawler.notifications.i18n.phrases import flat
 from crawler.notifications.models import Digest, Rendered
-from crawler.notifications.rendering.lines import LineLimits, Row
+from crawler.notifications.rendering.lines import LineLimits, LineRow
 from crawler.notifications.rendering.view import Section, View, view
 
 #: Mail programs cut what is longer: Gmail does at 102 kB.
 LARGEST_HTML = 90_000
 #: From plenty to little; the first that fits is taken.
 _LIMITS = (
-    LineLimits(), LineLimits(rows=80), LineLimits(rows=40, details=8, items=20), LineLimits(rows=15, details=4, items=10),
+    LineLimits(),
+    LineLimits(rows=80),
+    LineLimits(rows=40, details=8, items=20),
+    LineLimits(rows=15, details=4, items=10),
     LineLimits(rows=5, details=2, items=5),
-)  # fmt: skip
+)
 #: A column of the text part gives way to the next line when it gets wider than this.
 _WIDEST = 34
 _INDENT = "  "
@@ -94,7 +97,7 @@ def _laid_out(section: Section) -> list[str]:
     return lines
 
 
-def _row_line(row: Row, texts: tuple[str, str, str], widths: list[int]) -> str:
+def _row_line(row: LineRow, texts: tuple[str, str, str], widths: list[int]) -> str:
     columns = [padded(text, wide) for text, wide in zip(texts, widths, strict=True) if wide]
     return _INDENT.join([*columns, row.tail]).rstrip()
 

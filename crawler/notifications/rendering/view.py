@@ -15,7 +15,7 @@ from crawler.domain.subscriptions import Language, Watch
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Span, spans
 from crawler.notifications.models import Digest, Introduction, Topic
-from crawler.notifications.rendering.lines import LineLimits, Row, Writer, writer
+from crawler.notifications.rendering.lines import LineLimits, LineRow, Writer, writer
 from crawler.notifications.rendering.subject import subject
 
 Tone = Literal["alarm", "bad", "warn", "good", "plain"]
@@ -32,7 +32,7 @@ class Section:
 
     title: str
     tone: Tone
-    rows: tuple[Row, ...]
+    rows: tuple[LineRow, ...]
     #: Stands beside the title.
     note: str = ""
     #: What is not shown.
@@ -86,7 +86,7 @@ def _sections(digest: Digest, pen: Writer) -> Iterable[Section]:
         yield from _section(pen, words.introduction, "plain", rows)
 
 
-def _section(pen: Writer, title: str, tone: Tone, rows: Sequence[Row], note: str = "") -> Iterable[Section]:
+def _section(pen: Writer, title: str, tone: Tone, rows: Sequence[LineRow], note: str = "") -> Iterable[Section]:
     """Return one section, or none without rows; what goes beyond the limit is counted."""
     if not rows:
         return
@@ -98,7 +98,7 @@ def _section(pen: Writer, title: str, tone: Tone, rows: Sequence[Row], note: str
     yield Section(title=title, tone=tone, rows=shown, note=note, rest=rest)
 
 
-def _with_same(pen: Writer, rows: Sequence[Row]) -> list[Row]:
+def _with_same(pen: Writer, rows: Sequence[LineRow]) -> list[LineRow]:
     """Say once what happened at the same time in rows that follow one another."""
     tails = ["", *(row.tail for row in rows)]
     return [
@@ -110,14 +110,14 @@ def _with_same(pen: Writer, rows: Sequence[Row]) -> list[Row]:
 # --- what is watched -------------------------------------------------------------------------------------------------
 
 
-def _introduction(told: Introduction, pen: Writer) -> Iterable[Row]:
+def _introduction(told: Introduction, pen: Writer) -> Iterable[LineRow]:
     words = pen.words
     zones = words.zones.of(told.zone_count)
     if told.image_count is None:
         what = words.watching_some.format(zones=zones)
     else:
         what = words.watching.format(zones=zones, images=words.images.of(told.image_count))
-    yield Row(
+    yield LineRow(
         where=pen.names(told.accounts, 6),
         what=(Span(what),),
         more=tuple((Span(line),) for line in _filters(told.watch, pen)),
@@ -125,7 +125,7 @@ def _introduction(told: Introduction, pen: Writer) -> Iterable[Row]:
     if told.pins:
         pins = pen.listed([(Span(pen.zone("", pin.zone) + " "), Span(pin.image_id, "id")) for pin in told.pins], 10)
         count = len(told.pins)
-        yield Row(where="", what=spans(words.pinned.pick(count), n=str(count), pins=pins))
+        yield LineRow(where="", what=spans(words.pinned.pick(count), n=str(count), pins=pins))
 
 
 def _filters(watch: Watch, pen: Writer) -> Iterable[str]:

@@ -11,7 +11,7 @@ from functools import cache
 
 from crawler.domain.filters import is_glob, known_name
 from crawler.domain.models import Target, normalise_name
-from crawler.domain.pins import PinnedImages, Standing
+from crawler.domain.pins import PinnedImages, PinStanding
 from crawler.domain.reissues import newest
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.domain.staleness import reason_of
@@ -200,7 +200,7 @@ def pinned_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
     )
 
 
-def _story(index: Index, standing: Standing, change: ChangeRow | None) -> str:
+def _story(index: Index, standing: PinStanding, change: ChangeRow | None) -> str:
     """Tell what became of a pinned id; *change* is its last withdrawal."""
     image, stay = standing.image, standing.stay
     if stay:

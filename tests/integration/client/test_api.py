@@ -19,7 +19,7 @@ from aiohttp import client_exceptions, http_exceptions, web
 
 from crawler.client import api as api_module
 from crawler.client.api import ApiClient, NetworkFailure, hash_of, network_failure
-from crawler.client.cancellation import CancelScope, Cancelled
+from crawler.client.cancellation import Cancelled, CancelScope
 from crawler.client.options import Endpoint, FetchOptions
 from crawler.client.responses import Answer, Refusal
 from crawler.client.signing import signature

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from crawler.db.engine import read
-from crawler.db.schema import Payload, OutcomeSpan, TargetRow
+from crawler.db.schema import OutcomeSpan, Payload, TargetRow
 from crawler.queries import status
 from tests.support.diary import Answer, Diary, Refusal, document, target
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, select
 from crawler.db.copy import copy_history
 from crawler.db.engine import read
 from crawler.db.pruning import prune
-from crawler.db.schema import ImageVersion, Payload, OutcomeSpan
+from crawler.db.schema import ImageVersion, OutcomeSpan, Payload
 from crawler.domain.filters import Filters
 from crawler.domain.models import ImageKey, KnownState, Reply, Snapshot, Target, Verdict
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood

@@ -18,9 +18,9 @@ from crawler.db.schema import (
     HoldImage,
     ImageVersion,
     Interval,
+    OutcomeSpan,
     Payload,
     Run,
-    OutcomeSpan,
     TargetRow,
     ZoneNumber,
 )

@@ -20,7 +20,7 @@ import pytest
 
 from crawler.emulator import run_in_thread
 from crawler.notifications.channels.apprise import AppriseChannel, shortened
-from crawler.notifications.channels.base import Channel, Message, DeliveryRefusal, TransportError
+from crawler.notifications.channels.base import Channel, DeliveryRefusal, Message, TransportError
 from crawler.notifications.channels.feishu import LARGEST_BODY, FeishuChannel, escaped
 from crawler.notifications.channels.http import HookOptions
 from crawler.notifications.channels.webhook import MOST_CHANGES, WebhookChannel

@@ -11,7 +11,7 @@ import pytest
 from crawler.domain.rows import Stay
 from crawler.domain.subscriptions import Watch, parse_pin, pin_lines
 from crawler.notifications.digest import build_digest
-from crawler.notifications.models import PinLine, NotifiedState
+from crawler.notifications.models import NotifiedState, PinLine
 from tests.support.reporting import Story, at, subscribe, target
 
 KNOWN = NotifiedState(introduced=True)
