@@ -156,7 +156,7 @@ def run_often(
                 ended.append(await asyncio.to_thread(python, "-m", "crawler", "--config", config, "run", "--json"))
 
     asyncio.run(serve())
-    changes = python("-m", "crawler", "--config", config, "changes", "--zone", "r3-*", "--json", "--limit", 1_000)
+    changes = python("-m", "crawler", "--config", config, "changes", "--zone", "r3-*", "--format", "jsonl")
     events = [json.loads(line)["event"] for line in changes.stdout.splitlines()]
     assert {one.code for one in ended} <= {0, 3}
     assert sorted(events) == sorted(["appeared", "withdrawn"] * (RUNS - 1) * len(honest))
