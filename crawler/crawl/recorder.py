@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine
 
@@ -26,6 +26,7 @@ from crawler.domain.models import (
     IMAGE_EVENTS,
     OUTCOMES,
     WAITING,
+    Change,
     Failure,
     Reply,
     RunStatus,
@@ -39,10 +40,6 @@ from crawler.errors import contained
 
 #: Ends a transaction: writes the mark of who was reached, the newest moment and the counters.
 Close = Callable[[Connection, bytes, datetime, Mapping[str, int]], None]
-
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 #: Images that are decoded at once, those an answer lists or those known of its target; one target's are never parted.
 IMAGES_AT_ONCE = 10_000
@@ -229,17 +226,18 @@ class Recorder:
         """Decide what the *answers* mean, and give the targets to ask again."""
         for portion in self._read_some(answers, late):
             for settled in self._settled_some(portion):
-                for answer, known in self._compared(settled):
-                    with contained(partial(self._fail_answer, answer.unread)):
-                        if answer.objection is not None:
-                            self._object(answer, answer.objection)
-                        elif known is None:
-                            self._understanding.believe(answer.planned.target, answer.understood)
-                            self._decide(Decision(planned=answer.planned))
-                        else:
-                            self._decide_answer(answer, known)
-                if self.is_full:
-                    self.commit()
+                for compared in self._compared(settled):
+                    for answer, known in compared:
+                        with contained(partial(self._fail_answer, answer.unread)):
+                            if answer.objection is not None:
+                                self._object(answer, answer.objection)
+                            elif known is None:
+                                self._understanding.believe(answer.planned.target, answer.understood)
+                                self._decide(Decision(planned=answer.planned))
+                            else:
+                                self._decide_answer(answer, known)
+                    if self.is_full:
+                        self.commit()
         return [answer.planned.target for answer in answers if answer.planned.target in self._waiting]
 
     # How much is in memory at once follows from these two: what the answers list, and what is known of their targets.
@@ -310,25 +308,30 @@ class Recorder:
                 last = last_answers(conn, sorted(answer.planned.target_id for answer in answers))
             settled = [(self._settled(answer, last[answer.planned.target_id]), answer) for answer in answers]
             return [(counts, last[answer.planned.target_id]) for counts, answer in settled if counts is not None]
-        return self._one_by_one(self._settled_all, answers, faults[0], [answer.unread for answer in answers])
+        if len(answers) > 1:  # one of them is at fault, and takes no other with it
+            return [done for answer in answers for done in self._settled_all([answer])]
+        self._fail_answer(answers[0].unread, faults[0])
+        return []
 
     def _compared(
         self, settled: Sequence[tuple[_Answer, LastAnswer]]
-    ) -> list[tuple[_Answer, target_state.TargetState | None]]:
-        """Return each answer with what is known of its target; None where it says what the last one said."""
+    ) -> Iterator[list[tuple[_Answer, target_state.TargetState | None]]]:
+        """
+        Yield the answers with what is known of their targets; None where one says what the last one said.
+
+        In halves where it is too much at once, or one of them is at fault, which takes no other with it.
+        """
         faults: list[str] = []
         with contained(faults.append):
-            return self._look_up(settled)
-        return self._one_by_one(self._compared, settled, faults[0], [answer.unread for answer, _ in settled])
-
-    def _one_by_one(
-        self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T], fault: str, unread: Sequence[_Unread]
-    ) -> list[R]:
-        """Do the *work* for each of *items* alone: one of them is at *fault*, and takes no other with it."""
-        if len(items) > 1:
-            return [done for item in items for done in work([item])]
-        self._fail_answer(unread[0], fault)
-        return []
+            found = self._look_up(settled)
+        if not faults:
+            yield found
+        elif len(settled) > 1:
+            half = len(settled) // 2
+            yield from self._compared(settled[:half])
+            yield from self._compared(settled[half:])
+        else:
+            self._fail_answer(settled[0][0].unread, faults[0])
 
     def _look_up(
         self, settled: Sequence[tuple[_Answer, LastAnswer]]
@@ -389,7 +392,7 @@ class Recorder:
             observed_at=observed_at,
             unreadable=snapshot.unreadable if is_measure else min([last.unreadable, *before]),
             excess=snapshot.excess if is_measure and snapshot.excess is not None else last.excess,
-            weight=answer.understood.weight,
+            weight=answer.understood.weight + sum(map(_weight_of, verdict.changes)),
         )
         setback = _held(news, len(known.known.images)) if verdict.outcome == "held" else None
         self._decide(Decision(planned=planned, setback=setback, news=news))
@@ -584,6 +587,11 @@ def _held(news: GoodAnswer, images: int) -> BadOutcome:
         request_uuid=news.evidence.request_uuid,
         at=news.observed_at,
     )
+
+
+def _weight_of(change: Change) -> int:
+    """Return how many characters *change* tells besides those of the answer: what was known before."""
+    return len(change.image_name) + sum(len(str(value)) for values in change.fields.values() for value in values)
 
 
 def _count(counters: dict[str, int], decision: Decision) -> None:

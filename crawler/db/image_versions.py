@@ -53,8 +53,14 @@ class Versions:
             found.append(met.digest)
         return found
 
-    def load(self, conn: Connection, version_ids: Collection[int]) -> Mapping[int, tuple[ImageKey, Attributes]]:
-        """Return the key and the attributes of stored versions, and perhaps those of others."""
+    def load(
+        self, conn: Connection, version_ids: Collection[int], *, bounded: bool = False
+    ) -> Mapping[int, tuple[ImageKey, Attributes]]:
+        """
+        Return the key and the attributes of stored versions, and perhaps those of others.
+
+        Raises OverflowError where they are *bounded* and take more memory than may be remembered.
+        """
         missing = sorted({version_id for version_id in version_ids if version_id not in self._stored})
         if not missing:
             return self._stored
@@ -63,6 +69,8 @@ class Versions:
             self._stored = {}
             self._stored_bytes = 0
         for portion in portions(missing):
+            if bounded and self._stored_bytes > 2 * self._bytes_at_once:
+                raise OverflowError("what is known of these targets is too much at once")
             rows = conn.execute(_stored_as(), {"versions": portion})
             for version_id, image_set, image_id, digest, attributes in rows:
                 key = ImageKey(image_set, image_id)
