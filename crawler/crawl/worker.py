@@ -28,7 +28,7 @@ from crawler.errors import CrawlerError
 #: Answers that wait to be judged: so many that a few which take long do not keep the others from being asked.
 QUEUE = 200
 #: Bytes of them, as text. A longer answer is alone.
-QUEUE_BYTES = 12 * 2**20
+QUEUE_BYTES = 8 * 2**20
 #: Bytes that are judged before it is looked at what has come meanwhile. A longer answer is alone.
 TOGETHER_BYTES = 2**20
 #: How long after its account's deadline an answer may still be judged.

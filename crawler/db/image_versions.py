@@ -28,7 +28,7 @@ class _Met(NamedTuple):
 class Versions:
     """The versions that one run has met: those its answers state, and those the history holds."""
 
-    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 24 * 2**20) -> None:
+    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 16 * 2**20) -> None:
         """*at_once*: how many of each are remembered; *bytes_at_once*: what each may take."""
         self._at_once = at_once
         self._bytes_at_once = bytes_at_once
@@ -69,7 +69,7 @@ class Versions:
             self._stored = {}
             self._stored_bytes = 0
         for portion in portions(missing):
-            if bounded and self._stored_bytes > 2 * self._bytes_at_once:
+            if bounded and self._stored_bytes > self._bytes_at_once:
                 raise OverflowError("what is known of these targets is too much at once")
             rows = conn.execute(_stored_as(), {"versions": portion})
             for version_id, image_set, image_id, digest, attributes in rows:

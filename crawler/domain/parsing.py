@@ -117,7 +117,7 @@ WORTH_REMEMBERING = 5
 #: Records of one answer that are read; a zone of the largest brand lists some hundreds.
 MAX_RECORDS = 10_000
 #: Bytes that the sets which are remembered may take.
-BYTES_AT_ONCE = 24 * 2**20
+BYTES_AT_ONCE = 12 * 2**20
 #: Different notices of one answer that are kept.
 MAX_NOTICES = 50
 #: Characters of the longest text of an answer that is kept: an id, a name, a value.
