@@ -31,7 +31,7 @@ from crawler.domain.subscriptions import Pin, Subscription
 from crawler.domain.timefmt import zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
-from crawler.notifications.due import digest_since
+from crawler.notifications.delivery_store import digest_since
 from crawler.notifications.models import Rendered
 from crawler.notifications.rendering.render import render
 from crawler.queries import (

@@ -24,8 +24,7 @@ from crawler.domain.rows import Deliveries
 from crawler.errors import DatabaseUnavailable
 from crawler.notifications.channels.base import Channel, DeliveryRefusal, Session, TransportError
 from crawler.notifications.channels.registry import channels_of
-from crawler.notifications.delivery_store import Bounds, DeliveryStore, Job
-from crawler.notifications.due import digest_since, look_for_news
+from crawler.notifications.delivery_store import Bounds, DeliveryStore, Job, digest_since, look_for_news
 from crawler.notifications.models import Digest
 
 #: After its deadline a sender ends its last letter, and has surely ended then.

@@ -12,9 +12,16 @@ from dataclasses import replace
 from crawler.domain.subscriptions import Subscription
 from crawler.notifications.gap_lines import look
 from crawler.notifications.grouping import fold
-from crawler.notifications.models import Digest, DigestFacts, Introduction, NotifiedState, ZonesObserved
+from crawler.notifications.models import (
+    Digest,
+    DigestFacts,
+    Introduction,
+    NotifiedState,
+    WatchedZones,
+    ZonesObserved,
+    wants_change,
+)
 from crawler.notifications.pins import PinNews, look_at_pins
-from crawler.notifications.scope import WatchedZones, wants_change
 
 
 def build_digest(

@@ -14,8 +14,18 @@ from datetime import datetime
 from crawler.domain.models import Target
 from crawler.domain.rows import FailureRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Subscription
-from crawler.notifications.models import DigestFacts, Held, NotifiedState, UnseenZone, ZonesObserved, target_key
-from crawler.notifications.scope import Part, WatchedZone, WatchedZones, zone_of
+from crawler.notifications.models import (
+    DigestFacts,
+    Held,
+    NotifiedState,
+    Part,
+    UnseenZone,
+    WatchedZone,
+    WatchedZones,
+    ZonesObserved,
+    target_key,
+    zone_of,
+)
 
 _SEEN = ("ok", "held")
 Failures = Mapping[Target, FailureRow]

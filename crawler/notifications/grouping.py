@@ -13,8 +13,16 @@ from typing import Any
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, RunSummary
-from crawler.notifications.models import Between, FieldChange, Line, LinePlace, Topic
-from crawler.notifications.scope import WatchedZone, WatchedZones, zone_of
+from crawler.notifications.models import (
+    Between,
+    FieldChange,
+    Line,
+    LinePlace,
+    Topic,
+    WatchedZone,
+    WatchedZones,
+    zone_of,
+)
 
 #: Most severe first.
 TOPICS: tuple[Topic, ...] = (

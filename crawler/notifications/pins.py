@@ -18,8 +18,16 @@ from crawler.domain.reissues import the_one
 from crawler.domain.rows import ChangeRow, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.grouping import between
-from crawler.notifications.models import Between, DigestFacts, NotifiedState, PinLine, PinState, target_key
-from crawler.notifications.scope import WatchedZones, zone_of
+from crawler.notifications.models import (
+    Between,
+    DigestFacts,
+    NotifiedState,
+    PinLine,
+    PinState,
+    WatchedZones,
+    target_key,
+    zone_of,
+)
 
 #: Most severe first.
 STATES: tuple[PinState, ...] = get_args(PinState)

@@ -1,34 +1,49 @@
 """
-The channel `email`: SMTP by aiosmtplib, encrypted and checked by default, one connection per letter.
+The channel `email`: SMTP by aiosmtplib, encrypted and checked by default, one connection per message.
+
+The Message-ID is a hash of what the digest is about, and parts are divided by it too: a mail composed again is the same
+mail, byte for byte, so a server that got it twice can tell. All mails of a subscription refer to one that was never
+sent, the root of their thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import re
 import socket
 import ssl
+import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
-from email.utils import parseaddr
+from email.policy import SMTP
+from email.utils import format_datetime, getaddresses, parseaddr
 from pathlib import Path
 from typing import Literal, NoReturn
 
 import aiosmtplib
 
 from crawler.client.redaction import Redaction
-from crawler.domain.text import one_line
-from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError
-from crawler.notifications.channels.mime import compose
+from crawler.domain.models import digest_of
+from crawler.domain.text import one_line, plain
+from crawler.notifications.channels.base import (
+    DeliveryRefusal,
+    Message,
+    Scope,
+    TransportError,
+    message_id,
+    sender_domain,
+)
 from crawler.notifications.models import Digest
+from crawler.notifications.rendering.render import LARGEST_HTML, render
 
 #: Lines of seven bits that no server has to touch; the same bytes each time.
-_POLICY = SMTP_POLICY.clone(cte_type="7bit")
+_POLICY = SMTP.clone(cte_type="7bit")
 #: How long a server may take to say goodbye.
 _QUIT_SECONDS = 2.0
 _SERVICE_CLOSING = 421
@@ -210,3 +225,76 @@ def _clean(options: SmtpOptions, text: str) -> str:
         forms = [password, *(base64.b64encode(form.encode()).decode() for form in sent)]
         text = Redaction(forms, shortest=_SECRET_LENGTH).text(text)
     return one_line(text)  # last, for it may cut a secret
+
+
+# --- a digest as a mail ----------------------------------------------------------------------------------------------
+
+
+ATTACHMENT = "changes.csv"
+#: A longer list is attached zipped: servers refuse mails of some ten million bytes.
+LARGEST_CSV = 1_000_000
+
+
+def compose(
+    digest: Digest, *, sender: str, to: Sequence[str], at: datetime, largest: int = LARGEST_HTML
+) -> EmailMessage:
+    """
+    Return the mail that tells *digest* from *sender* (`Crawler <crawler@example.com>`) to all of *to*, dated *at*.
+
+    Equal arguments give equal bytes. An HTML part that gets *largest* bytes is cut, and the full list attached.
+    """
+    rendered = render(digest, largest=largest)
+    identity = message_id(digest, sender=sender)
+    root = _thread_root(digest, sender)
+    message = EmailMessage(policy=_POLICY)
+    message["Subject"] = rendered.subject
+    message["From"] = _address(sender)
+    message["To"] = [_address(address) for address in to]
+    message["Date"] = format_datetime(at)
+    message["Message-ID"] = identity
+    message["In-Reply-To"] = root
+    message["References"] = root
+    message["List-Id"] = f"<{_label(digest.subscription.name)}.crawler.{sender_domain(sender)}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message.set_content(rendered.text)
+    message.add_alternative(rendered.html, subtype="html")
+    if rendered.is_cut and len(rendered.csv) <= LARGEST_CSV:
+        message.add_attachment(rendered.csv, maintype="text", subtype="csv", filename=ATTACHMENT)
+    elif rendered.is_cut:
+        message.add_attachment(
+            _zipped(rendered.csv), maintype="application", subtype="zip", filename=f"{ATTACHMENT}.zip"
+        )
+    # Last, because a message that becomes a multipart passes what is called content-… on to its part.
+    message["Content-Language"] = "zh-CN" if digest.subscription.language == "zh" else "en"
+    for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
+        part.set_boundary(f"=_{identity[1:].partition('@')[0]}.{number}")
+    return message
+
+
+def _zipped(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        # The date is the format's first, so that equal lists give equal bytes.
+        entry = zipfile.ZipInfo(ATTACHMENT)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(entry, content)
+    return file.getvalue()
+
+
+def _thread_root(digest: Digest, sender: str) -> str:
+    """Return the Message-ID that all mails of a subscription answer to."""
+    return f"<crawler.{digest_of([digest.subscription.name])[:24]}@{sender_domain(sender)}>"
+
+
+def _label(name: str) -> str:
+    """Return a subscription's name as one label of a List-Id; names that have none get a number that stays."""
+    label = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    is_same = re.sub(r"[^a-z0-9]+", "-", label) == name.lower()
+    return label if label and is_same else f"{label or 'report'}-{digest_of(name)[:8]}"
+
+
+def _address(text: str) -> Address:
+    """Read one address; its name loses what a header must not hold."""
+    name, spec = getaddresses([text])[0]
+    return Address(display_name=plain(name), addr_spec=spec)

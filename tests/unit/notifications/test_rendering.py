@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from crawler.notifications.channels.mime import message_id
+from crawler.notifications.channels.base import message_id
 from crawler.notifications.digest import build_digest
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Counted
