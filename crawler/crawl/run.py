@@ -1,10 +1,9 @@
 """
 The order of the steps of a run, and nothing else: look back, survey, begin, observe, finish; then, report.
 
-`surveying` tells what there is to ask, `planning` what of it is asked; in `observing` the event loop asks and one
-database thread decides and writes; what an answer means is thought in pure rooms (`judging`). What is to be told is
-queued when the run finishes, and `reporting` sends it. The caller holds the locks (`store.lock`) and owns the clock,
-the sleep and the randomness.
+`catalog` says what there is to ask, `plan` what of it is asked; in `worker` the event loop asks and one database thread
+decides and writes (`recorder`). What reports are to send is queued when the run finishes, and `notifications` sends it.
+The caller holds the locks (`db.locks`) and owns the clock, the sleep and the randomness.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ async def crawl(
     Observe every selected target of every account once, and record what was seen.
 
     *stop*, once set, ends the run cleanly: what was answered is recorded, the rest is skipped. *restriction* narrows
-    the run, *batch* is how many targets are written in one transaction, *begun* is told the run's number. Raises
+    the run, *batch* is how many targets are written in one transaction, *begun* gets the run's number. Raises
     EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
     """
     started_at = timing.clock()

@@ -1,5 +1,5 @@
 """
-What runs told of conditions that last, kept between them.
+What runs reported of conditions that last, kept between them.
 
 Every function takes a connection; those that write, one inside `begin(engine, fence)`.
 """
@@ -75,7 +75,7 @@ def write(
 
 
 def first_to_tell(conn: Connection, key: Sequence[str], told: str, now: datetime) -> bool:
-    """Return whether a condition of no account was not told yet, and note that it is now."""
+    """Return whether a condition of no account was not reported yet, and note that it is now."""
     stored = ConditionRow.account_id.is_(None), ConditionRow.key == list(key)
     if conn.execute(select(ConditionRow.id).where(*stored)).first() is not None:
         return False

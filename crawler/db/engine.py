@@ -1,5 +1,5 @@
 """
-The one door to the database: opens SQLite and PostgreSQL, begins every transaction, and turns foreign errors into ours.
+The access to the database: opens SQLite and PostgreSQL, begins every transaction, and turns foreign errors into ours.
 
 SQLite keeps its rollback journal (not WAL), so that a file at rest can be read with read permission on file and folder
 alone. A file that another tool put into WAL mode is put back by the next writer, or used as it is while that tool keeps

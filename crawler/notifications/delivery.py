@@ -76,9 +76,9 @@ async def send_reports(
 
 def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, *, since: datetime) -> list[int]:
     """
-    Compose for each report a digest of what was recorded since a moment, told or not; give the ids of the digests.
+    Compose for each report a digest of what was recorded since a moment, sent or not; return the ids of the digests.
 
-    What the reports have been told stays as it is. They are sent by `send_reports(…, only=ids)`.
+    What the reports count as sent stays as it is. They are sent by `send_reports(…, only=ids)`.
     """
     channels = channels_of(settings, lambda: now)
     ids: list[int] = []
@@ -111,7 +111,7 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
 def preview(
     settings: Settings, conn: Connection, now: datetime, *, since: datetime | None = None
 ) -> list[tuple[ReportSettings, Digest]]:
-    """Return what each report would be told now, or of everything *since* a moment; those with nothing are left out."""
+    """Return what each report would send now, or of everything *since* a moment; those with nothing are left out."""
     found = []
     for report in settings.reports:
         subscription = report.subscription
@@ -212,7 +212,7 @@ class Sending:
         self._done = Reported()
 
     async def run(self, reports: Sequence[ReportSettings]) -> Reported:
-        """Tell everybody what there is to tell; what cannot be told now waits for the next pass."""
+        """Send everybody what there is to send; what cannot be sent now waits for the next pass."""
         by_way: dict[str, list[ReportSettings]] = {}
         for report in reports:
             by_way.setdefault(report.way, []).append(report)

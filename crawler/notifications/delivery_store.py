@@ -186,7 +186,7 @@ class DeliveryStore:
                 queued_at=job.state.queued_at or now,
                 now=now,
             )
-            outbox.remember(conn, job.state.subscription_id, digest.told.as_json())
+            outbox.remember(conn, job.state.subscription_id, digest.notified.as_json())
             if digest.kind == "digest":
                 self._settle(conn, job, digest_id, now)
             rows = [row for row in outbox.waiting(conn, job.state.subscription_id) if row.digest_id == digest_id]
@@ -242,12 +242,12 @@ class DeliveryStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueNews:
-    """What a subscription is to be told now."""
+    """What is to be sent to a subscription now."""
 
     digest: Digest | None = None
-    #: Nothing of what waits is worth a digest, and the schedule wanted to know now: it is told, by silence.
+    #: Nothing of what waits is worth a digest, and its time has come: it counts as reported, by silence.
     is_range_over: bool = False
-    #: There is news of this run that the schedule wants told later.
+    #: There is news of this run whose time by the schedule comes later.
     is_for_later: bool = False
 
 
@@ -273,22 +273,22 @@ def look_for_news(
     if last is None:
         return NO_NEWS
     subscription = _in_known_names(conn, subscription)
-    told = NotifiedState.from_json(state.told)
+    notified = NotifiedState.from_json(state.told)
     has_schedule = subscription.when.at is not None
     if is_hurried or is_due(subscription.when, subscription.timezone, last=state.due_at, now=now):
-        if _is_quiet(conn, subscription, state, told, last):
+        if _is_quiet(conn, subscription, state, notified, last):
             return DueNews(is_range_over=True)
         runs = outbox.finished_runs(conn, after=state.told_run_id if has_schedule else None, among={*state.runs, last})
         facts = gather(conn, subscription, runs, now=now, stale_after=stale_after)
-        digest = build_digest(subscription, facts, told)
+        digest = build_digest(subscription, facts, notified)
         return DueNews(digest=digest, is_range_over=digest is None)
     has_urgent = bool(subscription.pins) and "pins" in subscription.urgent
     if not has_urgent and last not in state.runs:
         return NO_NEWS
     facts = gather(conn, subscription, sorted({*state.runs, last}), now=now, stale_after=stale_after)
     return DueNews(
-        digest=build_digest(subscription, facts, told, urgent_only=True) if has_urgent else None,
-        is_for_later=last in state.runs and build_digest(subscription, facts, told) is not None,
+        digest=build_digest(subscription, facts, notified, urgent_only=True) if has_urgent else None,
+        is_for_later=last in state.runs and build_digest(subscription, facts, notified) is not None,
     )
 
 
@@ -296,7 +296,7 @@ def digest_since(
     conn: Connection, subscription: Subscription, since: datetime, *, now: datetime, stale_after: timedelta
 ) -> Digest | None:
     """
-    Return a digest of everything recorded *since* a moment, whether it was told or not; None when that is nothing.
+    Return a digest of everything recorded *since* a moment, whether it was sent or not; None when that is nothing.
     """
     subscription = _in_known_names(conn, subscription)
     last, first = outbox.last_finished_run(conn), outbox.first_run_since(conn, since)
@@ -313,9 +313,18 @@ def _in_known_names(conn: Connection, subscription: Subscription) -> Subscriptio
     return replace(subscription, watch=replace(subscription.watch, name=names))
 
 
-def _is_quiet(conn: Connection, subscription: Subscription, state: Subscribed, told: NotifiedState, last: int) -> bool:
-    """Tell cheaply that there is nothing to tell: no change, and no condition that could have begun or ended."""
-    if state.runs or subscription.pins or subscription.empty or told.pins or told.unobserved or not told.introduced:
+def _is_quiet(
+    conn: Connection, subscription: Subscription, state: Subscribed, notified: NotifiedState, last: int
+) -> bool:
+    """Return, cheaply, whether there is nothing to send: no change, and no condition that could have begun or ended."""
+    if (
+        state.runs
+        or subscription.pins
+        or subscription.empty
+        or notified.pins
+        or notified.unobserved
+        or not notified.introduced
+    ):
         return False
     (run,) = queries_runs.runs(conn, ids=[last])
     return not (run.targets["failed"] + run.targets["skipped"] or run.restricted)
@@ -333,7 +342,7 @@ def gather(
     """
     Return the facts over *runs* (at least one), for *subscription*.
 
-    The changes are those that the reports of these runs tell; with *since* those recorded since then, told or not.
+    The changes belong into the reports of these runs; with *since* those recorded since then, sent or not.
     """
     changes = tuple(
         queries_changes.changes(conn, since) if since is not None else queries_changes.changes(conn, reported_by=runs)

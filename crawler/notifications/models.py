@@ -19,7 +19,7 @@ from crawler.domain.subscriptions import Pin, Subscription, Watch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifiedState:
-    """What a subscription has been told of conditions that last; kept for it between digests."""
+    """Which conditions that last a subscription was notified of; kept for it between digests."""
 
     #: The first digest, which says what is watched, was made.
     introduced: bool = False
@@ -27,7 +27,7 @@ class NotifiedState:
     pins: frozenset[str] = frozenset()
     #: Targets of which a digest said, by itself, that they are not observed; as texts.
     unobserved: frozenset[str] = frozenset()
-    #: Changes that an urgent mail told ahead of the digest they belong to; by id.
+    #: Changes that an urgent mail reported ahead of the digest they belong to; by id.
     early: frozenset[int] = frozenset()
 
     def as_json(self) -> str:
@@ -60,7 +60,7 @@ class DigestFacts:
 
     #: The present, for "how long already".
     now: datetime
-    #: The finished runs not told yet, oldest first, at least one; the last one with its failures (`reader.run`).
+    #: The finished runs not reported yet, oldest first, at least one; the last one with its failures (`reader.run`).
     runs: tuple[RunSummary, ...]
     #: The changes these runs recorded (and interrupted ones before them), oldest first.
     changes: tuple[ChangeRow, ...] = ()
@@ -83,7 +83,7 @@ class DigestFacts:
 #: What a line is about, most severe first.
 Topic = Literal["withdrawn", "reissued", "gpu_lost", "closed", "appeared", "returned", "modified", "opened", "flapped"]
 
-#: What is wrong with a pin, most severe first; `clear` says that what was told before is over.
+#: What is wrong with a pin, most severe first; `clear` says that what was reported before is over.
 PinState = Literal[
     "withdrawn", "ambiguous", "reissued", "gpu_lost", "retired", "held", "unobserved", "deselected", "never_seen",
     "superseded", "clear",
@@ -217,7 +217,7 @@ class ZonesObserved:
     observed: int
     total: int
     at: datetime
-    #: Zones told before that are still not observed.
+    #: Zones reported before that are still not observed.
     still: tuple[UnseenZone, ...] = ()
 
 
@@ -256,8 +256,8 @@ class Digest:
     introduction: Introduction | None
     #: Every change the digest tells, oldest first: the full list.
     changes: tuple[ChangeRow, ...]
-    #: What the subscription has been told once this digest exists.
-    told: NotifiedState
+    #: What the subscription has been notified of once this digest exists.
+    notified: NotifiedState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

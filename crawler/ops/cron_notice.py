@@ -346,7 +346,7 @@ def told(summary: RunSummary) -> str:
     outcomes = ", ".join(
         f"{counts[name]} {name}" for name in ("ok", "held", "denied", "failed", "skipped") if counts[name]
     )
-    news = ", ".join(f"{count} {event.replace('_', ' ')}" for event, count in summary.told_changes().items() if count)
+    news = ", ".join(f"{count} {event.replace('_', ' ')}" for event, count in summary.change_counts().items() if count)
     if summary.baseline["targets"]:
         baseline = f"baseline of {summary.baseline['images']} images at {summary.baseline['targets']} targets"
         news = f"{baseline}; {news}" if news else baseline

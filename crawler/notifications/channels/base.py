@@ -29,7 +29,7 @@ class Message:
     """A digest as a channel delivers it; a retry delivers exactly these bytes."""
 
     content: bytes
-    #: The same for the same digest, so that a second copy can be told.
+    #: The same for the same digest, so that a second copy is recognized.
     message_id: str
     subject: str
 
@@ -75,7 +75,7 @@ class Channel(Protocol):
         """
         Return the letter that tells *digest* to the recipients as they are configured.
 
-        *copy*: it is told again on purpose, and must not be taken for a duplicate; differs from copy to copy.
+        *copy*: it is sent again on purpose, and must not be taken for a duplicate; differs from copy to copy.
         """
 
     def addresses(self, to: Sequence[str]) -> tuple[str, ...]:

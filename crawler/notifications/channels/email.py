@@ -218,7 +218,7 @@ def _said(options: SmtpOptions, code: int, message: str) -> str:
 
 
 def _clean(options: SmtpOptions, text: str) -> str:
-    """Return what the server said without what we told it in confidence, should it repeat that."""
+    """Return what the server said without the password, should it repeat that."""
     password = options.password or ""
     if len(password) >= _SECRET_LENGTH:
         sent = (password, f"\0{options.username or ''}\0{password}")

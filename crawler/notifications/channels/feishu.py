@@ -34,7 +34,7 @@ from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Spans
 from crawler.notifications.models import Digest
 from crawler.notifications.rendering.lines import LineRow
-from crawler.notifications.rendering.view import Section, Tone, View
+from crawler.notifications.rendering.render import Section, Tone, View
 
 #: The robot refuses more; signature and envelope included.
 LARGEST_BODY = 20_000

@@ -28,7 +28,7 @@ from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope,
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import Digest
 from crawler.notifications.rendering.lines import LineLimits
-from crawler.notifications.rendering.view import View, view
+from crawler.notifications.rendering.render import View, view
 
 Clock = Callable[[], datetime]
 
@@ -54,12 +54,12 @@ LIMITS = (
 class HookOptions:
     """Where letters go, and what signs them."""
 
-    #: What is told of the address: `webhook:hooks.example.com`.
+    #: What is shown of the address: `webhook:hooks.example.com`.
     name: str
     url: str = field(repr=False)
     secret: str | None = field(default=None, repr=False)
     timeout_seconds: float = TIMEOUT_SECONDS
-    #: The forward proxy that leads there; None: it is told directly.
+    #: The forward proxy that leads there; None: it is reached directly.
     proxy: Proxy | None = None
     #: Certificates to trust instead of the system's.
     ca_file: Path | None = None

@@ -99,7 +99,7 @@ def test_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     missing = read(tmp_path, 'channel = "apprise"\nurl = "slack://t0ken/t0ken"\n').warnings
 
-    assert "hooks.example.com is told over http" in clear[0]
+    assert "reports go to hooks.example.com over http" in clear[0]
     assert "is readable by everyone" in readable[0]
     assert "pip install 'ucloud-image-crawler[apprise]'" in missing[0]
     assert "t0ken" not in "".join([*clear, *readable, *missing])
