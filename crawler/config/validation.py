@@ -180,9 +180,7 @@ def _hook_url(url: Any, location: Location, findings: Findings) -> None:
     if scheme not in ("http", "https") or not host or not url.isascii():
         findings.problem(at, "must be an http or https URL, in ASCII")
     elif scheme == "http" and not is_loopback(host):
-        findings.warnings.append(
-            f"{path_of(at)}: reports go to {host} over http, so both can be read on the way"
-        )
+        findings.warnings.append(f"{path_of(at)}: reports go to {host} over http, so both can be read on the way")
 
 
 _KINDS_OF_VALUE = {
