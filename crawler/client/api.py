@@ -290,8 +290,7 @@ def network_failure(exc: Exception, redacted: Callable[[str], str] = str, proxy:
         case aiohttp.ClientConnectorDNSError() if proxy is not None:
             return NetworkFailure(f"the name of the proxy {proxy} cannot be resolved")
         case aiohttp.ClientProxyConnectionError() if proxy is not None and not is_exhaustion(exc):
-            reason = exc.strerror or type(exc.os_error).__name__
-            return NetworkFailure(f"the proxy {proxy} cannot be reached: {reason}")
+            return NetworkFailure(proxy.unreachable(exc.strerror or type(exc.os_error).__name__))
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Defect(f"the endpoint is no web address: {text}")
         case UnicodeError():

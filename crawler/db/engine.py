@@ -26,20 +26,6 @@ from crawler.db.errors import mapped_errors, said_by_driver
 from crawler.db.url import Address, parse_address
 from crawler.errors import DatabaseUnavailable, UsageError
 
-__all__ = [
-    "Fence",
-    "TimedFence",
-    "address_of",
-    "begin",
-    "is_file",
-    "is_in_wal_mode",
-    "is_sqlite",
-    "mapped_errors",
-    "open_engine",
-    "opened",
-    "read",
-]
-
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120

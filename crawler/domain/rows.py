@@ -43,7 +43,7 @@ ATTRIBUTES = (
 
 
 def json_value(value: Any) -> Any:
-    """Return *value* as JSON has it: a time as text, a duration in seconds, a row as an object, a tuple as a list."""
+    """Return *value* as JSON has it: times as text, durations in seconds, dataclasses as objects, tuples as lists."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, datetime):
@@ -51,8 +51,12 @@ def json_value(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, Mapping):
-        return dict(value)
-    return value.as_dict() if hasattr(value, "as_dict") else [json_value(one) for one in value]
+        return {str(key): json_value(one) for key, one in value.items()}
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    if is_dataclass(value):
+        return {one.name: json_value(getattr(value, one.name)) for one in fields(value)}
+    return json_value(value._asdict()) if hasattr(value, "_asdict") else [json_value(one) for one in value]
 
 
 def in_json(name: str = "", *, by: Writer = json_value) -> Mapping[str, Any]:

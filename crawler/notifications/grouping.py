@@ -100,7 +100,7 @@ def _presence(rows: Sequence[ChangeRow]) -> list[Thing]:
     left: dict[tuple[Target, str, str], list[ChangeRow]] = {}
     for row in rest:
         left.setdefault(_image(row), []).append(row)
-    things = [_flap(own, is_present=True) for own in back]
+    things = [_thing("flapped", own, own, is_present=True) for own in back]
     for chain in chains:
         gone = left.pop((chain.target, chain.image_set, chain.image_ids[-1]), None)
         things.append(_chain(chain, gone or ()))
@@ -129,12 +129,15 @@ def _net(own: Sequence[ChangeRow]) -> Thing:
     """Report what the changes of one image come to: gone, there, or a flap when it is as it was."""
     first, last = own[0], own[-1]
     if (first.event in _ARRIVALS) != (last.event in _ARRIVALS):
-        return _flap(own, is_present=last.event in _ARRIVALS)
-    topic: Topic = "withdrawn"
-    if first.event == "returned":
-        topic = "returned"
-    elif first.event == "appeared":
-        topic = "appeared"
+        return _thing("flapped", own, own, is_present=last.event in _ARRIVALS)
+    topic: Topic = first.event if first.event in ("returned", "appeared") else "withdrawn"
+    superseded = last.counterpart if topic == "appeared" else None
+    return _thing(topic, own, (last,), is_present=topic != "withdrawn", supersedes=superseded)
+
+
+def _thing(topic: Topic, own: Sequence[ChangeRow], dated: Sequence[ChangeRow], **more: Any) -> Thing:
+    """Return what the changes *own* of one image are, named as the last of them names it."""
+    last = own[-1]
     return Thing(
         topic=topic,
         target=last.target,
@@ -142,23 +145,8 @@ def _net(own: Sequence[ChangeRow]) -> Thing:
         name=last.image_name or "",
         image_ids=(last.image_id or "",),
         rows=tuple(own),
-        dated=(last,),
-        supersedes=last.counterpart if topic == "appeared" else None,
-        is_present=topic != "withdrawn",
-    )
-
-
-def _flap(own: Sequence[ChangeRow], *, is_present: bool) -> Thing:
-    last = own[-1]
-    return Thing(
-        topic="flapped",
-        target=last.target,
-        image_set=last.image_set or "",
-        name=last.image_name or "",
-        image_ids=(last.image_id or "",),
-        rows=tuple(own),
-        dated=tuple(own),
-        is_present=is_present,
+        dated=tuple(dated),
+        **more,
     )
 
 
@@ -175,20 +163,9 @@ def _modifications(rows: Iterable[ChangeRow]) -> list[Thing]:
                 net[name] = [net.get(name, [before])[0], after]
         changed = tuple((name, *values) for name, values in sorted(net.items()) if values[0] != values[1])
         lost = any(name == "gpu" and before is True and after is False for name, before, after in changed)
-        last = own[-1]
-        things.append(
-            Thing(
-                topic="gpu_lost" if lost else "modified" if changed else "flapped",
-                target=last.target,
-                image_set=last.image_set or "",
-                name=last.image_name or "",
-                image_ids=(last.image_id or "",),
-                rows=tuple(own),
-                dated=tuple(own),
-                is_present=True,
-                fields=changed or tuple((name, *values) for name, values in sorted(net.items())),
-            )
-        )
+        topic: Topic = "gpu_lost" if lost else "modified" if changed else "flapped"
+        shown = changed or tuple((name, *values) for name, values in sorted(net.items()))
+        things.append(_thing(topic, own, own, is_present=True, fields=shown))
     return things
 
 

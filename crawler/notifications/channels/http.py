@@ -212,7 +212,7 @@ def _mapped(exc: BaseException, options: HookOptions) -> TransportError:
         return failure(f"{options.name}: {said}", permanent=not is_passing(exc.status))
     if isinstance(exc, aiohttp.ClientProxyConnectionError | aiohttp.ClientConnectorDNSError) and proxy is not None:
         reason = one_line(exc.strerror or type(exc).__name__)
-        return failure(f"{options.name}: the proxy {proxy} cannot be reached: {reason}", permanent=False)
+        return failure(f"{options.name}: {proxy.unreachable(reason)}", permanent=False)
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
         cause = exc.certificate_error
         reason = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else type(cause).__name__
