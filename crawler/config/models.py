@@ -286,8 +286,8 @@ class ReportSettings(Table):
         return Subscription(watch=Watch(**asdict(self.filters)), **named)
 
     @property
-    def way(self) -> str:
-        """Return the same for reports that share a way out: there is one mail server, and else an address for each."""
+    def route(self) -> str:
+        """Return the same for reports that share a route: there is one mail server, and else an address for each."""
         return self.channel if self.channel == "email" else f"{self.channel} {self.name}"
 
 

@@ -135,7 +135,7 @@ def subscribed(conn: Connection, name: str) -> Subscribed | None:
     )
 
 
-def stranger(name: str) -> Subscribed:
+def new_subscription(name: str) -> Subscribed:
     """Return the state of a subscription that no run has known yet."""
     return Subscribed(
         subscription_id=0,

@@ -113,7 +113,7 @@ class DeliveryStore:
             news = self._news(conn, report, state, now)
         if news.is_for_later:
             self.for_later.add(report.name)
-        strangers = [row for row in waiting if row.address not in addresses]
+        dropped = [row for row in waiting if row.address not in addresses]
         job = Job(
             report=report,
             state=state,
@@ -122,12 +122,12 @@ class DeliveryStore:
         )
         settles = news.is_range_over and (bool(state.runs) or report.subscription.when.at is not None)
         is_ready = any(self.is_ready(row, now) for row in job.waiting)
-        if not (strangers or settles or is_ready or job.digest is not None) or self._is_taken(state, now):
+        if not (dropped or settles or is_ready or job.digest is not None) or self._is_taken(state, now):
             return None
         with begin(self._engine, self._fence) as conn:
             if not outbox.claim(conn, state, sender=self._bounds.account_ids, until=self._bounds.until):
                 return None
-            for row in strangers:
+            for row in dropped:
                 outbox.skip(conn, row.digest_id, [row.address], now)
             if settles:
                 self._settle(conn, job, None, now)
@@ -176,7 +176,7 @@ class DeliveryStore:
         if digest is None:
             raise ValueError(f"{job.report.name}: there is nothing to compose")
         now = self._clock()
-        letter = channel.compose(digest, job.report.to, now)
+        message = channel.compose(digest, job.report.to, now)
         addresses = channel.addresses(job.report.to)
         with begin(self._engine, self._fence) as conn:
             digest_id = outbox.add_digest(
@@ -185,9 +185,9 @@ class DeliveryStore:
                 kind=digest.kind,
                 channel=job.report.channel,
                 runs=(digest.first_run, digest.last_run),
-                message_id=letter.message_id,
-                subject=letter.subject,
-                content=letter.content,
+                message_id=message.message_id,
+                subject=message.subject,
+                content=message.content,
                 recipients=addresses,
                 queued_at=job.state.queued_at or now,
                 now=now,
@@ -196,7 +196,7 @@ class DeliveryStore:
             if digest.kind == "digest":
                 self._settle(conn, job, digest_id, now)
             rows = [row for row in outbox.waiting(conn, job.state.subscription_id) if row.digest_id == digest_id]
-        return Composed(digest_id=digest_id, content=letter.content, waiting=tuple(rows))
+        return Composed(digest_id=digest_id, content=message.content, waiting=tuple(rows))
 
     def _settle(self, conn: Connection, job: Job, digest_id: int | None, now: datetime) -> None:
         is_by_the_clock = job.report.subscription.when.at is not None

@@ -288,7 +288,7 @@ class _Past:
         for row in facts.status:
             self.by_zone.setdefault(row.target.zone.casefold(), []).append(row)
 
-    def way(self, target: Target, image_id: str, successor: str | None) -> Chain:
+    def chain(self, target: Target, image_id: str, successor: str | None) -> Chain:
         """Return the re-issues of *image_id* up to its *successor*, each with when it had gone."""
         steps: dict[str, datetime | None] = {}
         current: str | None = image_id
@@ -329,7 +329,7 @@ def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
         state=state,
         name=standing.name,
         successors=standing.successors,
-        chain=() if blind else past.way(row.target, pin.image_id, standing.successor),
+        chain=() if blind else past.chain(row.target, pin.image_id, standing.successor),
         withdrawal=past.withdrawals.get((row.target, pin.image_id)) if standing.stay else None,
         message=row.message if blind else "",
         since=row.since if blind else None,

@@ -36,7 +36,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRefusal:
-    """Why a recipient did not get a letter."""
+    """Why a recipient did not get a message."""
 
     scope: Scope
     #: The other side said no, and will say so again while nothing else changes.
@@ -46,7 +46,7 @@ class DeliveryRefusal:
 
 
 class TransportError(CrawlerError):
-    """Nobody got the letter."""
+    """Nobody got the message."""
 
     exit_code = ExitCode.UNDELIVERED
 
@@ -61,7 +61,7 @@ class Session(Protocol):
 
     async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
         """
-        Hand a letter over and give those of *to* that did not get it; raise TransportError when nobody did.
+        Hand a message over and give those of *to* that did not get it; raise TransportError when nobody did.
 
         It returns as soon as the other side has accepted: whatever politeness asks for after that belongs to the end
         of the session, because what is accepted and not yet recorded is sent twice should the process die.
@@ -73,7 +73,7 @@ class Channel(Protocol):
 
     def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Message:
         """
-        Return the letter that tells *digest* to the recipients as they are configured.
+        Return the message that tells *digest* to the recipients as they are configured.
 
         *copy*: it is sent again on purpose, and must not be taken for a duplicate; differs from copy to copy.
         """

@@ -101,7 +101,7 @@ def as_bytes(message: EmailMessage) -> bytes:
 
 
 class SmtpSession:
-    """A connection over which letters can go."""
+    """A connection over which messages can go."""
 
     def __init__(self, client: aiosmtplib.SMTP, options: SmtpOptions) -> None:
         """Take a client that is connected."""
@@ -109,7 +109,7 @@ class SmtpSession:
         self._options = options
 
     async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
-        """Hand a letter over and give those of *to* that were refused; raises TransportError."""
+        """Hand a message over and give those of *to* that were refused; raises TransportError."""
         sender = parseaddr(self._options.sender)[1]
         try:
             refused, _ = await self._client.sendmail(sender, list(to), content)

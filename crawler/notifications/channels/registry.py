@@ -19,13 +19,13 @@ Clock = Callable[[], datetime]
 
 
 def channels_of(settings: Settings, clock: Clock) -> dict[str, Channel]:
-    """Return what the reports of *settings* go over, by `way`; *clock* dates signatures."""
+    """Return what the reports of *settings* go over, by `route`; *clock* dates signatures."""
     found: dict[str, Channel] = {}
     if settings.smtp is not None:
         found["email"] = EmailChannel(_smtp(settings.smtp))
     for report in settings.reports:
         if report.url is not None:
-            found[report.way] = _hook(report, report.url.reveal(), clock)
+            found[report.route] = _hook(report, report.url.reveal(), clock)
     return found
 
 

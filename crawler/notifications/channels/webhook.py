@@ -2,7 +2,7 @@
 The channel `webhook`: a digest as JSON, in words and as data, POSTed with a signature.
 
 `X-Crawler-Signature` is `sha256=` and the HMAC-SHA256, in hexadecimal, of the `X-Crawler-Timestamp` (seconds since
-1970), a full stop and the body, keyed with the shared secret. `Idempotency-Key` is the Message-ID: a letter that came
+1970), a full stop and the body, keyed with the shared secret. `Idempotency-Key` is the Message-ID: a message that came
 twice has it twice. Any 2xx means that it arrived.
 """
 
@@ -17,7 +17,7 @@ from datetime import datetime
 from crawler.domain.models import iso_utc
 from crawler.domain.rows import json_value
 from crawler.notifications.channels.base import Message
-from crawler.notifications.channels.http import LIMITS, HttpChannel, identity_of, letter_of, view_of
+from crawler.notifications.channels.http import LIMITS, HttpChannel, identity_of, message_of, view_of
 from crawler.notifications.models import Digest
 from crawler.notifications.rendering.render import as_text
 
@@ -32,7 +32,7 @@ class WebhookChannel(HttpChannel):
         """Return the JSON document that tells *digest*."""
         seen = view_of(digest, LIMITS[0])
         coverage = digest.coverage
-        return letter_of(
+        return message_of(
             {
                 "message_id": identity_of(digest, copy),
                 "report": digest.subscription.name,
@@ -58,7 +58,7 @@ class WebhookChannel(HttpChannel):
         )
 
     def request(self, content: bytes) -> tuple[bytes, Mapping[str, str]]:
-        """Return a letter with its signature in the headers."""
+        """Return a message with its signature in the headers."""
         timestamp = str(int(self.clock().timestamp()))
         headers = {"Idempotency-Key": json.loads(content)["message_id"], "X-Crawler-Timestamp": timestamp}
         if self.options.secret is not None:

@@ -41,7 +41,7 @@ def test_the_address_is_secret(tmp_path: Path, channel: str, url: str, name: str
     shown = as_document(settings)["reports"][0]
 
     assert (report.channel, report.to, report.url) == (channel, (name,), Secret(url))
-    assert (report.way, settings.smtp, settings.warnings) == (f"{channel} chat", None, ())
+    assert (report.route, settings.smtp, settings.warnings) == (f"{channel} chat", None, ())
     assert "t0ken" not in repr(settings) + as_toml(as_document(settings))
     assert "s3same" not in repr(settings) + as_toml(as_document(settings))
     assert ("to" in shown, set(shown["url"])) == (False, {"*"})
