@@ -1,5 +1,5 @@
 """
-The history in Python: `from crawler import History`.
+The history from Python: `from crawler import History`.
 
     from datetime import UTC, datetime
     from crawler import History

@@ -1,9 +1,10 @@
 """
 The order of the steps of a run, and nothing else: look back, survey, begin, observe, finish; then, report.
 
-`catalog` says what there is to ask, `plan` what of it is asked; in `worker` the event loop asks and one database thread
-decides and writes (`recorder`). What reports are to send is queued when the run finishes, and `notifications` sends it.
-The caller holds the locks (`db.locks`) and owns the clock, the sleep and the randomness.
+`catalog` says what there is to ask, `plan` what of it is asked; in `worker` the event loop asks and one database
+thread decides and writes, with the pure rules of `domain` (`recorder`, `reply_reader`). What is to be sent is noted
+when the run finishes, and `notifications.delivery` sends it. The caller holds the locks (`db.locks`) and owns the
+clock, the sleep and the randomness.
 """
 
 from __future__ import annotations
