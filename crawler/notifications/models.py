@@ -7,14 +7,19 @@ Texts that came from the API are kept as they came; `render` is where they becom
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.utils import parseaddr
 from typing import Any, Literal
 
-from crawler.domain.models import Target
+from crawler.domain.models import Target, digest_of
 from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow, Stay
 from crawler.domain.subscriptions import Pin, Subscription, Watch
+
+#: What a domain may look like in a header.
+_DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +281,26 @@ class Rendered:
 def target_key(target: Target) -> str:
     """Return the text under which `NotifiedState` remembers a target."""
     return str(target)
+
+
+def message_id(digest: Digest, *, sender: str) -> str:
+    """Return the Message-ID of *digest*, angle brackets included: the same for the same subscription and range."""
+    about = [
+        list(digest.accounts),
+        digest.subscription.name,
+        digest.kind,
+        digest.first_run,
+        digest.last_run,
+        # Runs count from one again in a new database, so their numbers alone would meet a mail of the old one.
+        digest.until.isoformat(),
+    ]
+    return f"<crawler.{digest.last_run}.{digest_of(about)[:24]}@{sender_domain(sender)}>"
+
+
+def sender_domain(sender: str) -> str:
+    """Return the domain of the address in *sender*; one that nobody has where it has none that a header may hold."""
+    domain = parseaddr(sender)[1].rpartition("@")[2]
+    return domain.lower() if _DOMAIN.fullmatch(domain) else "crawler.invalid"
 
 
 # --- what a subscription watches -------------------------------------------------------------------------------------

@@ -7,21 +7,17 @@ that the outbox knows what to try again: everything, sooner or later, but what w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parseaddr
 from typing import Literal, Protocol
 
-from crawler.domain.models import digest_of
 from crawler.errors import CrawlerError, ExitCode
 from crawler.notifications.models import Digest
 
 #: What did not work: the way to the other side, one recipient, or this very message.
 Scope = Literal["channel", "recipient", "message"]
-_DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,23 +79,3 @@ class Channel(Protocol):
 
     def session(self) -> AbstractAsyncContextManager[Session]:
         """Open a way to the other side; raises TransportError."""
-
-
-def message_id(digest: Digest, *, sender: str) -> str:
-    """Return the Message-ID of *digest*, angle brackets included: the same for the same subscription and range."""
-    about = [
-        list(digest.accounts),
-        digest.subscription.name,
-        digest.kind,
-        digest.first_run,
-        digest.last_run,
-        # Runs count from one again in a new database, so their numbers alone would meet a mail of the old one.
-        digest.until.isoformat(),
-    ]
-    return f"<crawler.{digest.last_run}.{digest_of(about)[:24]}@{sender_domain(sender)}>"
-
-
-def sender_domain(sender: str) -> str:
-    """Return the domain of the address in *sender*; one that nobody has where it has none that a header may hold."""
-    domain = parseaddr(sender)[1].rpartition("@")[2]
-    return domain.lower() if _DOMAIN.fullmatch(domain) else "crawler.invalid"

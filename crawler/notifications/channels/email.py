@@ -31,15 +31,8 @@ import aiosmtplib
 from crawler.client.redaction import Redaction
 from crawler.domain.models import digest_of
 from crawler.domain.text import one_line, plain
-from crawler.notifications.channels.base import (
-    DeliveryRefusal,
-    Message,
-    Scope,
-    TransportError,
-    message_id,
-    sender_domain,
-)
-from crawler.notifications.models import Digest
+from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError
+from crawler.notifications.models import Digest, message_id, sender_domain
 from crawler.notifications.rendering.render import LARGEST_HTML, render
 
 #: Lines of seven bits that no server has to touch; the same bytes each time.

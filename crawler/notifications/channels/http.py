@@ -24,9 +24,9 @@ import aiohttp
 from crawler import __version__
 from crawler.domain.proxies import Proxy, is_passing
 from crawler.domain.text import one_line
-from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError, message_id
+from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError
 from crawler.notifications.i18n import WORDS
-from crawler.notifications.models import Digest
+from crawler.notifications.models import Digest, message_id
 from crawler.notifications.rendering.lines import LineLimits
 from crawler.notifications.rendering.render import View, view
 
