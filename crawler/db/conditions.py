@@ -7,7 +7,7 @@ Every function takes a connection; those that write, one inside `begin(engine, f
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -89,14 +89,7 @@ def first_to_tell(conn: Connection, key: Sequence[str], told: str, now: datetime
 
 
 def _values(condition: StoredCondition) -> dict[str, object]:
-    return {
-        "account_id": condition.account_id,
-        "key": list(condition.key),
-        "since": condition.since,
-        "size": condition.size,
-        "told": condition.told,
-        "target_ids": list(condition.target_ids) or None,
-    }
+    return {**asdict(condition), "target_ids": list(condition.target_ids) or None}
 
 
 def troubles(conn: Connection, run_id: int) -> Sequence[Row[Any]]:

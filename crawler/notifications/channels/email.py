@@ -17,18 +17,17 @@ import ssl
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, getaddresses, parseaddr
-from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import aiosmtplib
 
 from crawler.client.redaction import Redaction
+from crawler.config.models import SmtpSettings
 from crawler.domain.models import digest_of
 from crawler.domain.text import one_line, plain
 from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError
@@ -45,27 +44,10 @@ _TOO_LARGE = 552
 _SECRET_LENGTH = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmtpOptions:
-    """A mail server and how to speak to it."""
-
-    host: str
-    port: int = 587
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    #: The address in From, which is the envelope's too.
-    sender: str
-    timeout_seconds: float = 30.0
-    #: Certificates to trust instead of the system's.
-    ca_file: Path | None = None
-    verify: bool = True
-
-
 class EmailChannel:
     """Sends digests by mail."""
 
-    def __init__(self, options: SmtpOptions) -> None:
+    def __init__(self, options: SmtpSettings) -> None:
         """Take the server; nothing is connected before the first session."""
         self._options = options
 
@@ -96,7 +78,7 @@ def as_bytes(message: EmailMessage) -> bytes:
 class SmtpSession:
     """A connection over which messages can go."""
 
-    def __init__(self, client: aiosmtplib.SMTP, options: SmtpOptions) -> None:
+    def __init__(self, client: aiosmtplib.SMTP, options: SmtpSettings) -> None:
         """Take a client that is connected."""
         self._client = client
         self._options = options
@@ -121,7 +103,7 @@ class SmtpSession:
 
 
 @asynccontextmanager
-async def _session(options: SmtpOptions) -> AsyncIterator[SmtpSession]:
+async def _session(options: SmtpSettings) -> AsyncIterator[SmtpSession]:
     client: aiosmtplib.SMTP | None = None
     transport: asyncio.BaseTransport | None = None
     try:
@@ -139,7 +121,7 @@ async def _session(options: SmtpOptions) -> AsyncIterator[SmtpSession]:
             # From here on the connection is ours to end, also when the login is refused.
             transport = client.transport
             if options.username is not None:
-                await client.login(options.username, options.password or "")
+                await client.login(options.username, _password(options))
         except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
             raise _mapped(exc, options) from exc
         yield SmtpSession(client, options)
@@ -159,7 +141,7 @@ def _own_name() -> str:
     return name if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name) else "localhost"
 
 
-def _tls(options: SmtpOptions) -> ssl.SSLContext | None:
+def _tls(options: SmtpSettings) -> ssl.SSLContext | None:
     if options.security == "none":
         return None
     context = ssl.create_default_context(cafile=options.ca_file)
@@ -172,7 +154,7 @@ def _tls(options: SmtpOptions) -> ssl.SSLContext | None:
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def _mapped(exc: Exception, options: SmtpOptions) -> TransportError:
+def _mapped(exc: Exception, options: SmtpSettings) -> TransportError:
     """Turn an error of the library into ours: whether it may work the next time, and what it is about."""
     where = f"{options.host}:{options.port}"
     if isinstance(exc, aiosmtplib.SMTPResponseException):
@@ -206,13 +188,17 @@ def _bad_certificate(exc: BaseException) -> str | None:
     return None
 
 
-def _said(options: SmtpOptions, code: int, message: str) -> str:
+def _said(options: SmtpSettings, code: int, message: str) -> str:
     return f"{code} {_clean(options, message)}"
 
 
-def _clean(options: SmtpOptions, text: str) -> str:
+def _password(options: SmtpSettings) -> str:
+    return options.password.reveal() if options.password is not None else ""
+
+
+def _clean(options: SmtpSettings, text: str) -> str:
     """Return what the server said without the password, should it repeat that."""
-    password = options.password or ""
+    password = _password(options)
     if len(password) >= _SECRET_LENGTH:
         sent = (password, f"\0{options.username or ''}\0{password}")
         forms = [password, *(base64.b64encode(form.encode()).decode() for form in sent)]
