@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 from typing import Literal
 
 from crawler.domain.models import Target
-from crawler.domain.rows import RunSummary
+from crawler.domain.rows import FailureRow, RunSummary
 from crawler.domain.timefmt import zone_name
 
 #: Conditions named one by one; the rest are counted.
@@ -30,15 +30,9 @@ Sort = Literal["trouble", "notice", "event", "warning", "way", "report", "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """One target whose outcome in a run was neither `ok` nor a quiet `denied`."""
+class FailingTarget(FailureRow):
+    """One target whose outcome in a run was neither `ok` nor a quiet `denied`, and since when."""
 
-    target: Target
-    outcome: str
-    failure_class: str | None
-    ret_code: int | None
-    message: str
-    request_uuid: str = ""
     since: datetime
 
     @property
@@ -95,7 +89,7 @@ class Ongoing:
 class Found:
     """What a run found."""
 
-    troubles: Sequence[Trouble] = ()
+    troubles: Sequence[FailingTarget] = ()
     facts: Sequence[Fact] = ()
     #: Of the targets of standing conditions: those that the run asked, or that are asked no more …
     asked: Collection[Target] = ()
@@ -145,7 +139,7 @@ class _Troubles:
 
     def __init__(self, before: Memory, found: Found) -> None:
         self._before = before
-        self._rows: dict[Key, list[Trouble]] = {}
+        self._rows: dict[Key, list[FailingTarget]] = {}
         for row in found.troubles:
             self._rows.setdefault(row.key, []).append(row)
         for rows in self._rows.values():
@@ -196,7 +190,7 @@ class _Troubles:
                 and not any(row.key in self._fresh | self._spread for row in moved)
             ):
                 sentences.append((f"(before: {was.label})", moved))
-        merged: dict[tuple[str, str, str], list[Trouble]] = {}
+        merged: dict[tuple[str, str, str], list[FailingTarget]] = {}
         for before, rows in sentences:
             merged.setdefault((before, rows[0].target.account, _likeness(rows[0])), []).extend(rows)
         return [f"{_described(rows)} {before}" for (before, _, _), rows in merged.items()]
@@ -232,7 +226,7 @@ class _Troubles:
         """Return what was reported before of targets of a fresh condition, where it is this instead now."""
         return next((self._left[row.target] for row in self._rows[key] if row.target in self._left), None)
 
-    def _moved(self, was: Ongoing) -> list[Trouble]:
+    def _moved(self, was: Ongoing) -> list[FailingTarget]:
         return [row for rows in self._rows.values() for row in rows if row.target in was.targets]
 
 
@@ -293,22 +287,22 @@ def _counts(targets: Mapping[str, int]) -> dict[str, int]:
     return {name: targets[name] for name in ("ok", "held", "denied", "failed", "skipped") if targets[name]}
 
 
-def _alike(rows: Iterable[Trouble]) -> list[list[Trouble]]:
+def _alike(rows: Iterable[FailingTarget]) -> list[list[FailingTarget]]:
     """Return those together that go wrong in the same way in one account, in whatever region."""
-    groups: dict[tuple[str, str], list[Trouble]] = {}
+    groups: dict[tuple[str, str], list[FailingTarget]] = {}
     for row in sorted(rows, key=lambda row: (row.outcome == "skipped", row.target)):
         groups.setdefault((row.target.account, _likeness(row)), []).append(row)
     return [groups[name] for name in sorted(groups)]
 
 
-def _likeness(row: Trouble) -> str:
+def _likeness(row: FailingTarget) -> str:
     """
     Return the same for what is one thing to a reader: the same code, or where there may be several the same words.
     """
     return f"transient {steady(row.message)}" if row.key[-1] == "transient" else row.key[-1]
 
 
-def _described(rows: Sequence[Trouble]) -> str:
+def _described(rows: Sequence[FailingTarget]) -> str:
     first = rows[0]
     request = f" [{first.request_uuid}]" if first.request_uuid else ""
     where = _where([row.target for row in rows], is_of_account=not first.key[2])

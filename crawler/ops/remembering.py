@@ -16,7 +16,10 @@ from crawler.db.engine import Fence, begin
 from crawler.db.filters import targets_by_id
 from crawler.domain.models import Target
 from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
-from crawler.ops.cron_notice import Fact, Found, Key, Memory, Ongoing, Trouble, steady
+from crawler.ops.cron_notice import Fact, FailingTarget, Found, Key, Memory, Ongoing, steady
+
+#: What a failing target has of its span.
+_OF_A_SPAN = ("outcome", "failure_class", "ret_code", "message", "request_uuid", "since")
 
 
 class Remembered:
@@ -44,15 +47,7 @@ class Remembered:
         self.found = self._find(
             conn,
             [
-                Trouble(
-                    target=self._targets[row.target_id],
-                    outcome=row.outcome,
-                    failure_class=row.failure_class,
-                    ret_code=row.ret_code,
-                    message=row.message,
-                    request_uuid=row.request_uuid,
-                    since=row.since,
-                )
+                FailingTarget(target=self._targets[row.target_id], **{name: getattr(row, name) for name in _OF_A_SPAN})
                 for row in troubles
             ],
         )
@@ -95,7 +90,7 @@ class Remembered:
 
     # --- what the run found ------------------------------------------------------------------------------------------
 
-    def _find(self, conn: Connection, troubles: list[Trouble]) -> Found:
+    def _find(self, conn: Connection, troubles: list[FailingTarget]) -> Found:
         named = {target for standing in self.before.values() for target in standing.targets}
         ids = {target_id for target_id, target in self._targets.items() if target in named}
         asked = {self._targets[one] for one in conditions.observed(conn, self._result.summary.run, ids)}
