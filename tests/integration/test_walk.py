@@ -112,7 +112,7 @@ def test_one_image_from_the_answer_to_the_mail(tmp_path: Path) -> None:
     assert IMAGE in mails.mails[-1].text
     assert len(walk.files) <= 35, str(walk)
     assert len(walk.hops) <= 60, str(walk)
-    assert len(walk.carriers) <= 28, str(walk)
+    assert len(walk.carriers) <= 29, str(walk)
 
 
 def test_the_images_of_a_moment(tmp_path: Path) -> None:
