@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from crawler.config import validation
-from crawler.config.exposure import warn_open_configuration
 from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings
 from crawler.config.schema import read_settings
 from crawler.config.sources import (
@@ -32,6 +31,7 @@ from crawler.config.sources import (
     plain_project,
     read_profile,
     warn_open,
+    warn_open_configuration,
 )
 from crawler.config.textfiles import read_bytes, read_text
 from crawler.config.toml import parse_toml, read_toml
