@@ -99,17 +99,17 @@ def resolve(
 def _answer(
     context: CliContext, selected: Filters, name: str, image_set: str, gpu: bool, max_age: timedelta | None
 ) -> Resolved:
-    from crawler.db.filters import first_run_at
-    from crawler.queries import lookup
+    from crawler.db.filters import is_anything_recorded
+    from crawler.queries import resolving
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
-        if first_run_at(conn) is None:
+        if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
         check_words(conn, selected)
         filters = replace(selected, image_set=(image_set,))
         try:
-            found, last = lookup.resolve(
+            found, last = resolving.resolve(
                 conn,
                 name,
                 filters,

@@ -172,6 +172,12 @@ def known_words(conn: Connection, part: str) -> set[str]:
     return {value for column in _COLUMNS[part] for value in conn.scalars(select(column).distinct()) if value}
 
 
+def is_anything_recorded(conn: Connection) -> bool:
+    """Return whether any run that ended recorded something; sooner than `first_run_at`, which reads all runs."""
+    some = select(Run.id).where(Run.finished_at.is_not(None), Run.ok + Run.held > 0).limit(written(1))
+    return conn.scalar(some) is not None
+
+
 def first_run_at(conn: Connection) -> datetime | None:
     """Return the end of the first run that recorded anything; None when there is none yet."""
     return conn.scalar(select(func.min(Run.finished_at)).where(Run.ok + Run.held > 0))

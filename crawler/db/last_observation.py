@@ -16,7 +16,6 @@ from functools import cache
 from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, Select, bindparam, select, true
-from sqlalchemy.orm import aliased
 
 from crawler.db.engine import is_sqlite
 from crawler.db.schema import Absence, OutcomeSpan, Run, ScopeTarget, TargetRow
@@ -136,11 +135,11 @@ def _scopes_newest_first(conn: Connection, target_ids: Sequence[int], at: dateti
 @cache
 def newest_run_per_scope(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
     """Select each scope's newest run finished at or before `:at`, newest first; of scopes that hold any `:targets`."""
-    inner = aliased(Run)
+    inner = Run.alias()
     newest = (
-        select(inner.id)
-        .where(inner.scope_id == ScopeRow.id, inner.finished_at <= bindparam("at"))
-        .order_by(inner.finished_at.desc(), inner.id.desc())
+        select(inner.c.id)
+        .where(inner.c.scope_id == ScopeRow.id, inner.c.finished_at <= bindparam("at"))
+        .order_by(inner.c.finished_at.desc(), inner.c.id.desc())
         .limit(written(1))
         .scalar_subquery()
     )
@@ -203,11 +202,11 @@ def _members_of_scopes(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
 @cache
 def newest_trouble() -> Select[*tuple[Any, ...]]:
     """Select the newest span of trouble of each of `:targets` that began in `:run` or before."""
-    inner = aliased(OutcomeSpan)
+    inner = OutcomeSpan.alias()
     newest = (
-        select(inner.id)
-        .where(inner.target_id == TargetRow.id, inner.from_run_id <= bindparam("run"))
-        .order_by(inner.from_run_id.desc())
+        select(inner.c.id)
+        .where(inner.c.target_id == TargetRow.id, inner.c.from_run_id <= bindparam("run"))
+        .order_by(inner.c.from_run_id.desc())
         .limit(written(1))
         .scalar_subquery()
     )

@@ -17,7 +17,6 @@ from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import BigInteger, Connection, Select, TextClause, bindparam, select, text
-from sqlalchemy.orm import aliased
 
 from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget
 from crawler.db.sql import among, portions
@@ -78,15 +77,15 @@ def _absences() -> Select[*tuple[Any, ...]]:
 @cache
 def _troubles() -> Select[*tuple[Any, ...]]:
     """Select the spans of trouble of `:targets` from the end of their first run to the end of the first run after."""
-    first, after = aliased(Run), aliased(Run)
+    first, after = Run.alias(), Run.alias()
     return (
-        select(OutcomeSpan.target_id, OutcomeSpan.outcome, first.finished_at, after.finished_at)
-        .join(first, first.id == OutcomeSpan.from_run_id)
-        .outerjoin(after, after.id == OutcomeSpan.to_run_id)
+        select(OutcomeSpan.target_id, OutcomeSpan.outcome, first.c.finished_at, after.c.finished_at)
+        .join(first, first.c.id == OutcomeSpan.from_run_id)
+        .outerjoin(after, after.c.id == OutcomeSpan.to_run_id)
         .where(
             among(OutcomeSpan.target_id, "targets"),
             OutcomeSpan.outcome != "held",
-            first.finished_at.is_not(None),
+            first.c.finished_at.is_not(None),
         )
         .order_by(OutcomeSpan.target_id, OutcomeSpan.from_run_id)
     )

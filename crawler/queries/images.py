@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, bindparam, select, type_coerce
 
+from crawler.db.beginning import refuse_before
 from crawler.db.filters import ChosenTarget, version_ids, with_known_names
 from crawler.db.last_observation import Observation
-from crawler.db.pruning import refuse_before
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, among_too, portions
 from crawler.db.types import read_json
