@@ -153,6 +153,14 @@ def _wanted_names(conn: Connection, filters: Filters) -> tuple[set[str], set[str
     return {row.name_key for row in found if row.name_key}, {row.image_id for row in found}
 
 
+def images_wanted(conn: Connection, filters: Filters) -> list[str] | None:
+    """Return the ids of all images that *filters* ever wanted, under any of their names; None: too many to name."""
+    every = conn.execute(select(ImageVersion.image_id, ImageVersion.image_name).distinct()).all()
+    any_set = replace(filters, image_set=())
+    ids = {image_id for image_id, name in every if any_set.wants_image(None, image_id, name)}
+    return sorted(ids) if len(ids) <= MANY else None
+
+
 #: Each part of a selection and the columns that hold its values; a project is called by its id or its name.
 _COLUMNS = {
     "account": (Account.name,),

@@ -88,8 +88,14 @@ def timeline(
         by_image.setdefault((stay.target, ImageKey(stay.image_set, stay.image_id)), []).append(stay)
 
     rows: list[HistoryRow] = []
+    without_holds: dict[Target, list[Gap]] = {}
     for (target, key), members in by_image.items():
-        known = [gap for gap in coverage.get(target, Coverage()).gaps(holds.get((target, key), ())) if _began(gap, now)]
+        own = holds.get((target, key), ())
+        known = None if own else without_holds.get(target)
+        if known is None:
+            known = [gap for gap in coverage.get(target, Coverage()).gaps(own) if _began(gap, now)]
+        if not own:
+            without_holds[target] = known
         before: datetime | None = None
         for stay in sorted(members, key=lambda stay: stay.valid_from):
             start = begun.get((target, *key, stay.valid_from))
@@ -157,7 +163,7 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
     """Lay the *layers* over each other, the first on top: every moment that any covers, once, in order."""
     spans: list[Gap] = []
     for layer in layers:
-        spans = sorted([*spans, *_uncovered(layer, spans)], key=lambda gap: gap.unknown_from)
+        spans = sorted([*spans, *_uncovered(layer, spans)], key=_begin) if spans else sorted(layer, key=_begin)
     joined: list[Gap] = []
     for gap in spans:
         last = joined[-1] if joined else None
@@ -168,14 +174,24 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
     return joined
 
 
+def _begin(gap: Gap) -> datetime:
+    return gap.unknown_from
+
+
 def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:
     """Return the parts of *gaps* that lie in `[begin, end)`; an end of None has not come."""
     parts = []
+    end = end or END_OF_TIME
     for gap in gaps:
-        first = max(gap.unknown_from, begin)
-        last = min(gap.unknown_to or END_OF_TIME, end or END_OF_TIME)
-        if first < last:
-            parts.append(Gap(unknown_from=first, unknown_to=None if last == END_OF_TIME else last, reason=gap.reason))
+        first, last = gap.unknown_from, gap.unknown_to or END_OF_TIME
+        if first >= end or last <= begin or first >= last:
+            continue
+        if begin <= first and last <= end:
+            parts.append(gap)
+        else:
+            last = min(last, end)
+            known_end = None if last == END_OF_TIME else last
+            parts.append(Gap(unknown_from=max(first, begin), unknown_to=known_end, reason=gap.reason))
     return parts
 
 
@@ -183,7 +199,7 @@ def _uncovered(layer: Iterable[Gap], cover: Sequence[Gap]) -> list[Gap]:
     """Return the parts of *layer* that *cover*, in order and without overlaps, leaves free."""
     free: list[Gap] = []
     position = 0
-    for gap in sorted(layer, key=lambda gap: gap.unknown_from):
+    for gap in sorted(layer, key=_begin):
         begin, end = gap.unknown_from, gap.unknown_to or END_OF_TIME
         while position < len(cover) and (cover[position].unknown_to or END_OF_TIME) <= begin:
             position += 1

@@ -29,6 +29,7 @@ ROWS = (
     "changed run",
     "memory",
     "as-of",
+    "everything",
     "start-up",
     "check",
     "other designs",
