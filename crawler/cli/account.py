@@ -5,11 +5,8 @@ from __future__ import annotations
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import wait_option
 from crawler.domain.text import visible
-
-_WAIT = click.option(
-    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
-)
 
 
 @click.group()
@@ -20,10 +17,10 @@ def account() -> None:
 @account.command()
 @click.argument("old")
 @click.argument("new")
-@_WAIT
+@wait_option
 @pass_cli
 def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None:
-    """Return an account another name; its history goes on under it. Change the name in the configuration, too."""
+    """Give an account another name; its history goes on under it. Change the name in the configuration, too."""
     from crawler.db.engine import begin, opened
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema

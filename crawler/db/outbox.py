@@ -19,6 +19,9 @@ from sqlalchemy import Connection, delete, exists, func, insert, select, update
 from crawler.db.schema import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow, TargetRow
 from crawler.db.sql import insert_missing, portions
 
+#: Stands among the accounts of a sender for the lock of one that sends without a run.
+NO_RUN = 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribed:
@@ -26,14 +29,14 @@ class Subscribed:
 
     subscription_id: int
     name: str
-    #: What it has been told of conditions that last, as the report room writes it.
+    #: What it has been told of conditions that last, as `notifications` writes it.
     told: str
     #: The last run that its last whole digest covers.
     told_run_id: int | None
     #: When a whole digest was last found due.
     due_at: datetime | None
     version: int
-    #: The accounts whose locks the present sender holds; empty when nobody sends.
+    #: The accounts whose locks the present sender holds, or `NO_RUN`; empty when nobody sends.
     sender: frozenset[int]
     sender_until: datetime | None
     #: Runs it has to be told of, oldest first.
@@ -310,12 +313,12 @@ def is_complete(conn: Connection, digest_id: int) -> bool:
 
 
 def skip(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
-    """Return up on recipients of a digest."""
+    """Give up on recipients of a digest."""
     _end(conn, digest_id, addresses, "skipped", now)
 
 
 def skip_all(conn: Connection, name: str, now: datetime) -> int:
-    """Return up on everything that waits for a subscription, composed or not, and give how many digests that was."""
+    """Give up on everything that waits for a subscription, composed or not, and give how many digests that was."""
     state = subscribed(conn, name)
     if state is None:
         return 0

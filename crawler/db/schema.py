@@ -159,6 +159,7 @@ class Scope(Base):
     id: ColumnClause[int] = column(BigKey, primary_key=True)
     digest: ColumnClause[str] = column(unique=True, comment="SHA-256 of the sorted target ids")
     size: ColumnClause[int]
+    account_id: ColumnClause[int | None] = column(BigKey, index=True, comment="of one account alone; NULL: of several")
 
 
 class ScopeTarget(Base):
@@ -177,6 +178,7 @@ class Run(Base):
     __tablename__ = "runs"
     __table_args__ = (
         index(None, "scope_id", "finished_at"),
+        index(None, "account_id", "id"),
         # the few that still run, or died
         index(
             "ix_runs_unfinished",
@@ -192,6 +194,7 @@ class Run(Base):
     started_at: ColumnClause[datetime]
     finished_at: ColumnClause[datetime | None]
     accounts: ColumnClause[list[Any]] = column(comment="ids of the accounts whose locks it held")
+    account_id: ColumnClause[int | None] = column(BigKey, comment="of one account alone; NULL: of several")
     restricted: ColumnClause[bool] = column(default=False, comment="narrowed on the command line")
     scope_id: ColumnClause[int | None] = column(ForeignKey("scopes.id"))
     ok: ColumnClause[int] = column(default=0)

@@ -181,7 +181,7 @@ def _valid_intervals(
         stated = (row for ids in portions(missing, 5_000) for row in conn.execute(_versions(), {"versions": ids}).all())
     for version_id, *named, attributes in stated:
         if version_id not in versions:
-            versions[version_id] = _Version(*named, read_json(attributes))
+            versions[version_id] = _Version._make((*named, read_json(attributes)))
     valid: dict[int, list[_Valid]] = {}
     for version_id, target_id, since, present_since, baseline in (row[:5] for row in rows) if with_versions else rows:
         valid.setdefault(target_id, []).append(_Valid(versions[version_id], since, present_since, baseline))

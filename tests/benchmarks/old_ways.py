@@ -91,7 +91,7 @@ def valid_intervals(
     valid: dict[int, list[Any]] = {}
     for target_id, version_id, valid_from, present_since, baseline, *named, attributes in rows:
         if version_id not in versions:
-            versions[version_id] = images._Version(*named, read_json(attributes))
+            versions[version_id] = images._Version._make((*named, read_json(attributes)))
         valid.setdefault(target_id, []).append(images._Valid(versions[version_id], valid_from, present_since, baseline))
     return valid
 
