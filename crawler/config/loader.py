@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from crawler.config.exposure import warn_open_configuration
-from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings
+from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings, keys_of
 from crawler.config.sources import (
     Findings,
     Location,
@@ -40,10 +40,7 @@ from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError, UsageError
 
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
-_CRAWL_ONLY = frozenset(
-    {"accounts", "limits", "guard", "smtp", "reports", "report_deadline_seconds"}
-    | {"ping", "ping_file", "metrics", "network"}
-)
+_CRAWL_ONLY = keys_of(Settings).keys() - {"database", "timezone", "stale_after"}
 
 
 def load(
@@ -100,7 +97,7 @@ def _build(
     findings = Findings()
     folder = path.parent.absolute() if path else cwd.absolute()
     if not need_accounts:
-        raw = {key: value for key, value in raw.items() if key not in _CRAWL_ONLY}
+        raw = {key: value for key, value in raw.items() if key.removesuffix("_file") not in _CRAWL_ONLY}
     if path is not None:
         warn_open_configuration(raw, path, findings)
     if database is not None:

@@ -18,7 +18,7 @@ from tests.support.questions import STALE
 
 pytestmark = [pytest.mark.prove, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
-ROW = "everything"
+ROW = "as-of"
 ROUNDS = 5
 NAME, GLOB = "System 7 v0", Filters(name=("System 7*",))
 

@@ -29,7 +29,6 @@ ROWS = (
     "changed run",
     "memory",
     "as-of",
-    "everything",
     "start-up",
     "check",
     "other designs",
