@@ -7,7 +7,7 @@ it, so that they are rather quicker than they were.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,8 +19,9 @@ from crawler.db.schema import ChangeLog, ImageVersion, Interval, ScopeTarget
 from crawler.db.sql import among, portions
 from crawler.db.types import from_micros, read_json, to_micros
 from crawler.domain.filters import Filters
+from crawler.domain.models import END_OF_TIME
 from crawler.domain.rows import Gap
-from crawler.queries import gaps, images
+from crawler.queries import gaps, history, images
 
 _NEWEST = """(
     SELECT max((SELECT max(r.finished_at) FROM runs AS r WHERE r.scope_id = s.scope_id AND r.finished_at <= {moment}))
@@ -103,10 +104,37 @@ def changes(conn: Connection, filters: Filters) -> Iterator[Any]:
         yield from (row for row in rows if filters.wants_image(row.image_set, row.image_id, row.image_name))
 
 
+def overlay(*layers: Sequence[Gap]) -> list[Gap]:
+    """Cut every layer by those above it, even where there is none, and put all in order again."""
+    spans: list[Gap] = []
+    for layer in layers:
+        spans = sorted([*spans, *history._uncovered(layer, spans)], key=lambda gap: gap.unknown_from)
+    joined: list[Gap] = []
+    for gap in spans:
+        last = joined[-1] if joined else None
+        if last and last.reason == gap.reason and last.unknown_to == gap.unknown_from:
+            joined[-1] = Gap(last.unknown_from, gap.unknown_to, gap.reason)
+        else:
+            joined.append(gap)
+    return joined
+
+
+def _clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:
+    parts = []
+    for gap in gaps:
+        first = max(gap.unknown_from, begin)
+        last = min(gap.unknown_to or END_OF_TIME, end or END_OF_TIME)
+        if first < last:
+            parts.append(Gap(first, None if last == END_OF_TIME else last, gap.reason))
+    return parts
+
+
 @contextmanager
 def put_in() -> Iterator[None]:
     """Let the readers go the old ways for a `with` block."""
     with pytest.MonkeyPatch.context() as readers:
         readers.setattr(gaps, "_silences", silences)
+        readers.setattr(history, "clip", _clip)
+        readers.setattr(history, "overlay", overlay)
         readers.setattr(images, "_valid_intervals", valid_intervals)
         yield
