@@ -21,9 +21,9 @@ from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey, survey_all
 from crawler.crawl.plan import NO_PAST, AccountPast, Plan, begin_run, catalog_numbers, look_back, reconcile_all
-from crawler.crawl.recorder import Recorder
+from crawler.crawl.recorder import BATCH, Progress, Recorder
 from crawler.crawl.reply_reader import Judge
-from crawler.crawl.worker import BATCH, Progress, Worker
+from crawler.crawl.worker import Worker
 from crawler.db import outbox, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin, is_sqlite, read
@@ -124,8 +124,10 @@ async def crawl(
             unlisted=plan.unlisted,
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},
             catalog_numbers=catalog_numbers(past, surveys),
+            batch=batch,
+            progress=progress,
         )
-        observing = Worker(recorder, plan.targets, accounts, clients, in_thread, progress=progress, batch=batch)
+        observing = Worker(recorder, plan.targets, accounts, clients, in_thread, batch=batch)
         await observing.run(
             deadlines=deadlines,
             stop=stop,
