@@ -16,11 +16,12 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Select, Text, TextClause, bindparam, func, select, text
+from sqlalchemy import BigInteger, Connection, Row, Select, Text, TextClause, bindparam, func, select, text
 from sqlalchemy import cast as cast_to
 
 from crawler.db.engine import is_sqlite
-from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget
+from crawler.db.last_observation import ends_of
+from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, ScopeTarget
 from crawler.db.sql import among, portions
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.models import END_OF_TIME, ImageKey, canonical_json
@@ -39,12 +40,16 @@ def coverage(
 ) -> dict[int, Coverage]:
     """Return when each target was not known, from *since* (silences; the rest from the first day) to *now*."""
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
+    troubles: list[Row[Any]] = []
     for portion in portions(spans):
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
             spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
-        for target_id, outcome, began, ended in conn.execute(_troubles(), {"targets": portion}).all():
-            if ended is None or began < ended:
-                spans[target_id].troubles.append(_gap(began, ended, outcome))
+        troubles += conn.execute(_troubles(), {"targets": portion}).all()
+    ends = ends_of(conn, {run_id for row in troubles for run_id in (row[2], row[3])})
+    for target_id, outcome, first, after in troubles:
+        began, ended = ends.get(first), ends.get(after)
+        if began is not None and (ended is None or began < ended):
+            spans[target_id].troubles.append(_gap(began, ended, outcome))
     silences = _silences(conn, spans, since=since, now=now, stale_after=stale_after)
     return {
         target_id: Coverage(absences=own.absences, troubles=own.troubles, silences=silences[target_id])
@@ -78,17 +83,10 @@ def _absences() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _troubles() -> Select[*tuple[Any, ...]]:
-    """Select the spans of trouble of `:targets` from the end of their first run to the end of the first run after."""
-    first, after = Run.alias(), Run.alias()
+    """Select the spans of trouble of `:targets` with their first run and the first run after."""
     return (
-        select(OutcomeSpan.target_id, OutcomeSpan.outcome, first.c.finished_at, after.c.finished_at)
-        .join(first, first.c.id == OutcomeSpan.from_run_id)
-        .outerjoin(after, after.c.id == OutcomeSpan.to_run_id)
-        .where(
-            among(OutcomeSpan.target_id, "targets"),
-            OutcomeSpan.outcome != "held",
-            first.c.finished_at.is_not(None),
-        )
+        select(OutcomeSpan.target_id, OutcomeSpan.outcome, OutcomeSpan.from_run_id, OutcomeSpan.to_run_id)
+        .where(among(OutcomeSpan.target_id, "targets"), OutcomeSpan.outcome != "held")
         .order_by(OutcomeSpan.target_id, OutcomeSpan.from_run_id)
     )
 

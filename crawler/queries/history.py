@@ -8,6 +8,7 @@ wait on a hold, and while the target is not asked at all.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -93,7 +94,7 @@ def timeline(
         own = holds.get((target, key), ())
         known = None if own else without_holds.get(target)
         if known is None:
-            known = [gap for gap in coverage.get(target, Coverage()).gaps(own) if _began(gap, now)]
+            known = [gap for gap in coverage.get(target, Coverage()).gaps(own) if gap.unknown_from <= now]
         if not own:
             without_holds[target] = known
         before: datetime | None = None
@@ -121,7 +122,7 @@ def timeline(
                     fields=start.fields if start else {},
                     # One that began before was ended by the very answer that began the interval.
                     gaps=tuple(
-                        clip((g for g in known if g.unknown_from >= stay.valid_from), stay.valid_from, stay.valid_to)
+                        clip(known[bisect_left(known, stay.valid_from, key=_begin) :], stay.valid_from, stay.valid_to)
                     ),
                     gaps_before=tuple(clip(known, before, stay.valid_from)) if before else (),
                 )
@@ -138,10 +139,6 @@ def timeline(
             row.valid_from,
         ),
     )
-
-
-def _began(gap: Gap, now: datetime) -> bool:
-    return gap.unknown_from <= now
 
 
 def _covers(gap: Gap, moment: datetime) -> bool:
@@ -183,15 +180,14 @@ def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap
     parts = []
     end = end or END_OF_TIME
     for gap in gaps:
-        first, last = gap.unknown_from, gap.unknown_to or END_OF_TIME
-        if first >= end or last <= begin or first >= last:
+        whole_end = gap.unknown_to or END_OF_TIME
+        first, last = max(gap.unknown_from, begin), min(whole_end, end)
+        if first >= last:
             continue
-        if begin <= first and last <= end:
+        if first == gap.unknown_from and last == whole_end:
             parts.append(gap)
         else:
-            last = min(last, end)
-            known_end = None if last == END_OF_TIME else last
-            parts.append(Gap(unknown_from=max(first, begin), unknown_to=known_end, reason=gap.reason))
+            parts.append(Gap(first, None if last == END_OF_TIME else last, gap.reason))
     return parts
 
 
