@@ -97,11 +97,13 @@ def timeline(
             known = [gap for gap in coverage.get(target, Coverage()).gaps(own) if gap.unknown_from <= now]
         if not own:
             without_holds[target] = known
+        # they are in order and without overlaps, so that only the last may last
+        now_unknown = known[-1] if known and now < (known[-1].unknown_to or END_OF_TIME) else None
         before: datetime | None = None
         for stay in sorted(members, key=lambda stay: stay.valid_from):
             start = begun.get((target, *key, stay.valid_from))
             end = ended.get((target, *key, stay.valid_to)) if stay.valid_to else None
-            reason = next((gap.reason for gap in known if _covers(gap, now)), None) if stay.valid_to is None else None
+            reason = None if stay.valid_to or now_unknown is None else now_unknown.reason
             rows.append(
                 HistoryRow(
                     target=target,
@@ -121,9 +123,7 @@ def timeline(
                     replaced_by=end.counterpart if end else None,
                     fields=start.fields if start else {},
                     # One that began before was ended by the very answer that began the interval.
-                    gaps=tuple(
-                        clip(known[bisect_left(known, stay.valid_from, key=_begin) :], stay.valid_from, stay.valid_to)
-                    ),
+                    gaps=tuple(clip(_begun(known, stay.valid_from, stay.valid_to), stay.valid_from, stay.valid_to)),
                     gaps_before=tuple(clip(known, before, stay.valid_from)) if before else (),
                 )
             )
@@ -141,10 +141,6 @@ def timeline(
     )
 
 
-def _covers(gap: Gap, moment: datetime) -> bool:
-    return gap.unknown_from <= moment < (gap.unknown_to or END_OF_TIME)
-
-
 def chain(image_id: str, successors_of: Callable[[str], Iterable[str]]) -> list[str]:
     """Return *image_id* and the ids that came in its place one after the other, as far as there is exactly one each."""
     ids = [image_id]
@@ -160,7 +156,11 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
     """Lay the *layers* over each other, the first on top: every moment that any covers, once, in order."""
     spans: list[Gap] = []
     for layer in layers:
-        spans = sorted([*spans, *_uncovered(layer, spans)], key=_begin) if spans else sorted(layer, key=_begin)
+        covered_to = (spans[-1].unknown_to or END_OF_TIME) if spans else None
+        if layer and (covered_to is None or covered_to <= min(map(_begin, layer))):
+            spans += sorted((gap for gap in layer if gap.unknown_from != gap.unknown_to), key=_begin)
+        elif layer:
+            spans = sorted([*spans, *_uncovered(layer, spans)], key=_begin)
     joined: list[Gap] = []
     for gap in spans:
         last = joined[-1] if joined else None
@@ -169,6 +169,11 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
         else:
             joined.append(gap)
     return joined
+
+
+def _begun(gaps: Sequence[Gap], first: datetime, last: datetime | None) -> Sequence[Gap]:
+    """Return those of *gaps*, which are in order, that begin in `[first, last)`."""
+    return gaps[bisect_left(gaps, first, key=_begin) : last and bisect_left(gaps, last, key=_begin)]
 
 
 def _begin(gap: Gap) -> datetime:

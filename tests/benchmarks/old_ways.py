@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 from sqlalchemy import BigInteger, Connection, Text, bindparam, select, text, type_coerce
 
-from crawler.db.schema import ChangeLog, ImageVersion, Interval, ScopeTarget
+from crawler.db.schema import ChangeLog, ImageVersion, Interval, OutcomeSpan, Run, ScopeTarget
 from crawler.db.sql import among, portions
 from crawler.db.types import from_micros, read_json, to_micros
 from crawler.domain.filters import Filters
 from crawler.domain.models import END_OF_TIME
 from crawler.domain.rows import Gap
 from crawler.queries import gaps, history, images
+from crawler.queries.history import Coverage
 
 _NEWEST = """(
     SELECT max((SELECT max(r.finished_at) FROM runs AS r WHERE r.scope_id = s.scope_id AND r.finished_at <= {moment}))
@@ -66,6 +67,37 @@ def silences(
             for before, after in conn.execute(hops, asked)
         ]
     return {target_id: found[frozenset(own)] for target_id, own in scopes.items()}
+
+
+def troubles(conn: Connection, target_ids: Collection[int]) -> Iterator[tuple[int, Gap]]:
+    """Look up the two runs at the ends of every span of trouble."""
+    first, after = Run.alias(), Run.alias()
+    spans = (
+        select(OutcomeSpan.target_id, OutcomeSpan.outcome, first.c.finished_at, after.c.finished_at)
+        .join(first, first.c.id == OutcomeSpan.from_run_id)
+        .outerjoin(after, after.c.id == OutcomeSpan.to_run_id)
+        .where(among(OutcomeSpan.target_id, "targets"), OutcomeSpan.outcome != "held", first.c.finished_at.is_not(None))
+        .order_by(OutcomeSpan.target_id, OutcomeSpan.from_run_id)
+    )
+    for portion in portions(sorted(target_ids)):
+        for target_id, outcome, began, ended in conn.execute(spans, {"targets": portion}):
+            if ended is None or began < ended:
+                yield target_id, Gap(began, ended, outcome)
+
+
+def coverage(
+    conn: Connection, target_ids: Collection[int], *, since: datetime, now: datetime, stale_after: timedelta
+) -> dict[int, Coverage]:
+    """Tell when each target was not known, in those ways."""
+    absences: dict[int, list[Gap]] = {target_id: [] for target_id in target_ids}
+    troubled: dict[int, list[Gap]] = {target_id: [] for target_id in target_ids}
+    for portion in portions(sorted(target_ids)):
+        for target_id, reason, begin, end in conn.execute(gaps._absences(), {"targets": portion}):
+            absences[target_id].append(Gap(begin, None if end == END_OF_TIME else end, reason))
+    for target_id, gap in troubles(conn, target_ids):
+        troubled[target_id].append(gap)
+    silent = silences(conn, target_ids, since=since, now=now, stale_after=stale_after)
+    return {one: Coverage(absences=absences[one], troubles=troubled[one], silences=silent[one]) for one in target_ids}
 
 
 def valid_intervals(
@@ -133,7 +165,7 @@ def _clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Ga
 def put_in() -> Iterator[None]:
     """Let the readers go the old ways for a `with` block."""
     with pytest.MonkeyPatch.context() as readers:
-        readers.setattr(gaps, "_silences", silences)
+        readers.setattr(gaps, "coverage", coverage)
         readers.setattr(history, "clip", _clip)
         readers.setattr(history, "overlay", overlay)
         readers.setattr(images, "_valid_intervals", valid_intervals)
