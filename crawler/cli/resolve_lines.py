@@ -36,12 +36,12 @@ def print_answers(
         check_words(conn, selected)
         answers = resolve_all(
             conn,
-            wanted,
             replace(selected, image_set=(image_set,)),
-            gpu=gpu,
+            wanted,
             now=now,
             stale_after=settings.stale_after,
             max_age=max_age,
+            gpu=gpu,
             timezone=settings.timezone,
         )
     code = ExitCode.DONE

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Row, Select, Text, TextClause, bindparam, func, select, text
+from sqlalchemy import BigInteger, Connection, Select, Text, TextClause, bindparam, func, select, text
 from sqlalchemy import cast as cast_to
 
 from crawler.db.engine import is_sqlite
@@ -40,7 +40,7 @@ def coverage(
 ) -> dict[int, Coverage]:
     """Return when each target was not known, from *since* (silences; the rest from the first day) to *now*."""
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
-    troubles: list[Row[Any]] = []
+    troubles: list[Any] = []
     for portion in portions(spans):
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
             spans[target_id].absences.append(_gap(valid_from, valid_to, reason))

@@ -60,13 +60,13 @@ def resolve(
 
 def resolve_all(
     conn: Connection,
-    wanted: Sequence[tuple[str, str]],
     filters: Filters,
+    wanted: Sequence[tuple[str, str]],
     *,
-    gpu: bool = False,
     now: datetime,
     stale_after: timedelta,
     max_age: timedelta | None = None,
+    gpu: bool = False,
     timezone: tzinfo = UTC,
 ) -> list[Resolved | CrawlerError]:
     """Return for each zone and name in *wanted* what `resolve` returns or raises, by a few statements for all."""
