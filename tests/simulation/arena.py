@@ -177,7 +177,10 @@ class Arena:
         assert self._example is not None
         shot, _ = self._example.shots[number] if number < len(self._example.shots) else (TRUE, False)
         listed = len(keys_of(self._example.ids(number)))
-        return {"partial": max(0, listed - shot.detail[1]), "nothing": listed}.get(shot.mark, 0) if shot.detail else 0
+        if shot.name == "some unreadable":
+            _, readable = shot.detail
+            return max(0, listed - readable)
+        return listed if shot.name == "not understood" else 0
 
     def _crawl(self, engine: Engine, number: int, shot: Shot, is_once: bool) -> list[ChangeRow]:
         self._run, self._shot, self._is_once, self._asked = number, shot, is_once, 0
