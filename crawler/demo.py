@@ -1,5 +1,5 @@
 """
-The demo: five runs on the built-in cloud, told on one screen.
+The demo: five runs on the built-in cloud, shown on one screen.
 
 The cloud replays what UCloud published (24 zones, 71 images, two re-issues in hk-02, a zone that emptied); the runs are
 real ones, over real sockets, into a fresh database, on a clock moved to the last 24 hours.
@@ -31,7 +31,7 @@ from crawler.domain.subscriptions import Pin, Subscription
 from crawler.domain.timefmt import zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
-from crawler.notifications.due import digest_since
+from crawler.notifications.delivery_store import digest_since
 from crawler.notifications.models import Rendered
 from crawler.notifications.rendering.render import render
 from crawler.queries import (
@@ -122,7 +122,7 @@ def _moved_clock(begin: datetime) -> Callable[[], datetime]:
 
 
 def screen(conn: Connection, *, now: datetime, stale_after: timedelta, zone: ZoneInfo) -> list[str]:
-    """Tell what the history of the demo holds, news first, then what is available, then what nobody saw."""
+    """Print what the history of the demo holds, news first, then what is available, then what nobody saw."""
     changes = list(queries_changes.changes(conn))
     runs = [
         DemoRun(summary=_whole(conn, summary.run), changes=tuple(row for row in changes if row.run == summary.run))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; the same for every command."""
+    """What the process returns to its caller; the same for every command."""
 
     DONE = 0
     NO = 1
@@ -51,7 +51,7 @@ class CrawlerError(Exception):
     """Something went wrong inside crawler."""
 
     exit_code: ExitCode = ExitCode.INTERNAL
-    #: It lasts, and was told when it began: the exit code says enough.
+    #: It lasts, and was reported when it began: the exit code says enough.
     was_told: bool = False
 
     def __init__(self, message: str | None = None) -> None:

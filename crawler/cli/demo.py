@@ -43,10 +43,10 @@ def demo(context: CliContext, path: Path) -> None:
         path.unlink()
     context.say("Playing five runs on the built-in cloud; a few seconds…")
     screen = play(path, clock=context.clock)
-    letter, page = mail(path, clock=context.clock), path.with_suffix(".html")
-    page.write_text(letter.html, encoding="utf-8")
+    message, page = mail(path, clock=context.clock), path.with_suffix(".html")
+    page.write_text(message.html, encoding="utf-8")
     context.say(f"\nThe mail that somebody gets who pinned uimage-vareox; as it looks: {os.path.relpath(page)}\n")
-    context.say(f"Subject: {letter.subject}\n\n{letter.text}")
+    context.say(f"Subject: {message.subject}\n\n{message.text}")
     program, file = _program(), os.path.relpath(path)
     calls = (
         ("Try   ", f"{program} --database {file} history uimage-vareox"),

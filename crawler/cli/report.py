@@ -99,7 +99,7 @@ def preview(
         if html_file is not None:
             _write(html_file, rendered.html.encode())
         if eml_file is not None:
-            _write(eml_file, channels_of(settings, context.clock)[chosen.way].compose(digest, chosen.to, now).content)
+            _write(eml_file, channels_of(settings, context.clock)[chosen.route].compose(digest, chosen.to, now).content)
         if html_file is None and eml_file is None:
             head = [f"To: {', '.join(chosen.to)}", f"Subject: {rendered.subject}", ""]
             lines = [*head, *rendered.text.splitlines(), ""]

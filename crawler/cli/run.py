@@ -189,7 +189,7 @@ def _has_outlived(settings: Settings, since: datetime, now: datetime) -> bool:
 
 def _tell(context: CliContext, result: RunResult, news: str) -> None:
     """Say to a person how the run went; where nobody watches only what is news."""
-    from crawler.ops.cron_notice import told
+    from crawler.ops.cron_notice import as_text
 
     is_done = result.exit_code == ExitCode.DONE and not result.report_problems
     if context.log_format == "json":
@@ -197,7 +197,7 @@ def _tell(context: CliContext, result: RunResult, news: str) -> None:
         context.say(f"run {result.summary.run} {result.summary.status}", level="warning", summary=summary, news=news)
         return
     if _is_watched(context):
-        lines = [told(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
+        lines = [as_text(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
         news = "\n".join(lines)
     if news:
         context.say(visible_lines(news), level="info" if _is_watched(context) and is_done else "warning")

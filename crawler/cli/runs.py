@@ -110,7 +110,7 @@ def describe(summary: RunSummary, zone: tzinfo) -> Iterator[str]:
         yield f"accounts  {visible(', '.join(summary.accounts))}"
     yield f"targets   {_counts(summary.targets)}"
     yield f"baseline  {_counts(summary.baseline)}"
-    yield f"changes   {_counts(summary.told_changes())}"
+    yield f"changes   {_counts(summary.change_counts())}"
     yield f"requests  {_counts(summary.requests)}"
     yield f"reports   {_counts(summary.reports)}"
     for notice in summary.notices:

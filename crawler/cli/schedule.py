@@ -106,7 +106,7 @@ def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
 
     The rest: the configuration, a volume for a SQLite file, a pod to ask from, and whom the pods may call.
     """
-    from crawler.ops.kubernetes import manifests
+    from crawler.ops.deploy import manifests
 
     installation = _with_files(context, _installation(context, minutes, image))
     write_out([manifests(installation)])
@@ -192,7 +192,7 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
 def _with_files(context: CliContext, installation: Installation) -> Installation:
     """Add the files of the configuration, where none is a secret, and the ports that it names."""
     from crawler.config.display import files_beside
-    from crawler.config.exposure import holds_secret
+    from crawler.config.sources import holds_secret
     from crawler.config.toml import read_toml
 
     settings = context.settings()

@@ -23,11 +23,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from crawler.client.cancellation import CancelScope
 from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.client.redaction import Redaction
-from crawler.client.responses import Answer, Refusal
+from crawler.client.responses import ACCEPTED, Answer, Damaged, Refusal, UnknownPacking, Unpacker
 from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
 from crawler.client.signing import signature_of, signed_form
 from crawler.client.throttle import PacedThrottler
-from crawler.client.unpacking import ACCEPTED, Damaged, UnknownPacking, Unpacker
 from crawler.domain.proxies import Proxy, is_passing
 from crawler.domain.text import one_line
 from crawler.errors import CrawlerError, NotUnderstood, exhausted, is_exhaustion
@@ -291,8 +290,7 @@ def network_failure(exc: Exception, redacted: Callable[[str], str] = str, proxy:
         case aiohttp.ClientConnectorDNSError() if proxy is not None:
             return NetworkFailure(f"the name of the proxy {proxy} cannot be resolved")
         case aiohttp.ClientProxyConnectionError() if proxy is not None and not is_exhaustion(exc):
-            reason = exc.strerror or type(exc.os_error).__name__
-            return NetworkFailure(f"the proxy {proxy} cannot be reached: {reason}")
+            return NetworkFailure(proxy.unreachable(exc.strerror or type(exc.os_error).__name__))
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Defect(f"the endpoint is no web address: {text}")
         case UnicodeError():

@@ -23,7 +23,7 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """What an account told about its projects and places; None where it told nothing that can be used."""
+    """What an account answered about its projects and places; None where it answered nothing that can be used."""
 
     projects: tuple[Project, ...] | None = None
     places: tuple[Place, ...] | None = None

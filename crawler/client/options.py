@@ -1,4 +1,4 @@
-"""The values that configure this room: where to ask and as whom, how fast, and what time it is."""
+"""The values that configure this package: where to ask and as whom, how fast, and what time it is."""
 
 from __future__ import annotations
 

@@ -152,10 +152,10 @@ def origins_of(settings: Settings, *, database_given: bool = False) -> dict[str,
 
 def _proxy_origins(settings: Settings, found: Mapping[str, str]) -> dict[str, str]:
     """Return the origins of what `[network]` or the environment says of proxies and certificates."""
-    ways: dict[str, Proxy | None] = {"network": settings.ping_proxy}
-    ways |= {f"accounts[{index}]": account.proxy for index, account in enumerate(settings.accounts)}
-    ways |= {f"reports[{index}]": report.proxy for index, report in enumerate(settings.reports)}
-    variables = {f"{at}.proxy": proxy.variable for at, proxy in ways.items() if proxy is not None}
+    proxies: dict[str, Proxy | None] = {"network": settings.ping_proxy}
+    proxies |= {f"accounts[{index}]": account.proxy for index, account in enumerate(settings.accounts)}
+    proxies |= {f"reports[{index}]": report.proxy for index, report in enumerate(settings.reports)}
+    variables = {f"{at}.proxy": proxy.variable for at, proxy in proxies.items() if proxy is not None}
     origins = {path: f"environment ({variable})" for path, variable in variables.items() if variable}
     shared = {path for path in variables.keys() - origins.keys() if found.get(path) == _DEFAULT}
     shared |= {path for path, origin in found.items() if path.endswith(".ca_file") and origin == _DEFAULT}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from crawler.config.exposure import warn_open_configuration
 from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings, keys_of
 from crawler.config.sources import (
     Findings,
@@ -28,6 +27,7 @@ from crawler.config.sources import (
     plain_project,
     read_profile,
     warn_open,
+    warn_open_configuration,
 )
 from crawler.config.textfiles import read_bytes, read_text
 from crawler.config.texts import read_texts

@@ -202,7 +202,7 @@ class AccountSettings(Table):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings(Table):
-    """`[network]`: how whatever is asked and told is reached, unless an account or a report says otherwise."""
+    """`[network]`: how every server is reached, unless an account or a report says otherwise."""
 
     proxy_text: ProxyText = field(default=FROM_ENVIRONMENT, repr=False, metadata={"key": "proxy"})
     no_proxy: Rows[Text] = ()
@@ -211,7 +211,7 @@ class NetworkSettings(Table):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSettings(Table):
-    """`[metrics]`: what Prometheus is told."""
+    """`[metrics]`: what Prometheus reads."""
 
     #: Where node_exporter's textfile collector finds the metrics of the last run.
     textfile: FilePath | None = None
@@ -286,8 +286,8 @@ class ReportSettings(Table):
         return Subscription(watch=Watch(**asdict(self.filters)), **named)
 
     @property
-    def way(self) -> str:
-        """Return the same for reports that share a way out: there is one mail server, and else an address for each."""
+    def route(self) -> str:
+        """Return the same for reports that share a route: there is one mail server, and else an address for each."""
         return self.channel if self.channel == "email" else f"{self.channel} {self.name}"
 
 

@@ -8,7 +8,7 @@ Values of keys that may hold a secret, and values from the environment, are neve
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -191,7 +191,7 @@ def _hook_url(url: Any, location: Location, findings: Findings) -> None:
     if scheme not in ("http", "https") or not host or not url.isascii():
         findings.problem(at, "must be an http or https URL, in ASCII")
     elif scheme == "http" and not is_loopback(host):
-        findings.warnings.append(f"{path_of(at)}: {host} is told over http, so reports and their address can be read")
+        findings.warnings.append(f"{path_of(at)}: reports go to {host} over http, so both can be read on the way")
 
 
 _KINDS_OF_VALUE = {
@@ -204,7 +204,7 @@ _KINDS_OF_VALUE = {
     "tuple_type": 'must be a list, as in ["*"]',
     "dict_type": "must be a table",
     "model_type": "must be a table",
-    "missing": "is missing",
+    "string_too_short": "is empty",
 }
 _BOUNDS = {
     "greater_than": ("gt", "must be greater than"),
@@ -214,33 +214,39 @@ _BOUNDS = {
 }
 
 
-def describe(error: ValidationError) -> Iterator[tuple[Location, str]]:
-    """Return the key's location and one sentence for each of pydantic's findings."""
+def describe(
+    error: ValidationError,
+    unknown_key: Callable[[Location], str] | None = None,
+    words: Mapping[str, str] | None = None,
+) -> Iterator[tuple[Location, str]]:
+    """
+    Return the key's location and one sentence for each of pydantic's findings.
+
+    *unknown_key* writes the sentence for a key that does not exist, *words* those for values of the wrong type by
+    pydantic's name for the finding; both are those of settings when they are left out.
+    """
     for details in error.errors(include_url=False):
-        location = _plain(details["loc"])
-        yield location, _sentence(details, location)
+        location = tuple(part for part in details["loc"] if part != "[key]")
+        if details["type"] == "extra_forbidden":
+            yield location, (unknown_key or _unknown_key)(location)
+        else:
+            yield location, _sentence(details, location, {**_KINDS_OF_VALUE, **(words or {})})
 
 
-def _plain(location: tuple[str | int, ...]) -> Location:
-    return tuple(part for part in location if part != "[key]")
-
-
-def _sentence(details: ErrorDetails, location: Location) -> str:
+def _sentence(details: ErrorDetails, location: Location, words: Mapping[str, str]) -> str:
     kind = details["type"]
     context = details.get("ctx") or {}
-    if kind == "extra_forbidden":
-        return _unknown_key(location)
     if kind == "missing":
         return "is missing"
     shown = _shown(details["input"], location)
     if kind in _BOUNDS:
-        bound, words = _BOUNDS[kind]
-        return f"{shown}{words} {context[bound]:.12g}"
+        bound, relation = _BOUNDS[kind]
+        return f"{shown}{relation} {context[bound]:.12g}"
     if kind == "literal_error":
         return f"{shown}must be one of {str(context['expected']).replace(' or ', ', ')}"
     if kind == "value_error":
         return f"{shown}{context['error']}"
-    return f"{shown}{_KINDS_OF_VALUE.get(kind, details['msg'])}"
+    return f"{shown}{words.get(kind, details['msg'])}"
 
 
 def _unknown_key(location: Location) -> str:

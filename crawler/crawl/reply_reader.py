@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert
 
-from crawler.db.image_versions import Versions
 from crawler.db.payloads import NewPayload
 from crawler.db.runs import PlannedTarget
 from crawler.db.schema import ZoneNumber
+from crawler.db.target_state import Versions
 from crawler.domain.diffing import compare
 from crawler.domain.guard import GuardPolicy, judge
 from crawler.domain.kinds import KINDS

@@ -1,8 +1,8 @@
 """
 The order of the steps of a run, and nothing else: look back, survey, begin, observe, finish; then, report.
 
-`catalog` tells what there is to ask, `plan` what of it is asked; in `worker` the event loop asks and one database
-thread decides and writes, with the pure rules of `domain` (`recorder`, `reply_reader`). What is to be told is noted
+`catalog` says what there is to ask, `plan` what of it is asked; in `worker` the event loop asks and one database
+thread decides and writes, with the pure rules of `domain` (`recorder`, `reply_reader`). What is to be sent is noted
 when the run finishes, and `notifications.delivery` sends it. The caller holds the locks (`db.locks`) and owns the
 clock, the sleep and the randomness.
 """
@@ -97,7 +97,7 @@ async def crawl(
     Observe every selected target of every account once, and record what was seen.
 
     *stop*, once set, ends the run cleanly: what was answered is recorded, the rest is skipped. *restriction* narrows
-    the run, *batch* is how many targets are written in one transaction, *begun* is told the run's number, *notices* are
+    the run, *batch* is how many targets are written in one transaction, *begun* gets the run's number, *notices* are
     the caller's own. Raises EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
     """
     started_at = timing.clock()

@@ -1,5 +1,5 @@
 """
-What runs told of conditions that last, kept between them.
+What runs reported of conditions that last, kept between them.
 
 Every function takes a connection; those that write, one inside `begin(engine, fence)`.
 """
@@ -7,7 +7,7 @@ Every function takes a connection; those that write, one inside `begin(engine, f
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -75,7 +75,7 @@ def write(
 
 
 def first_to_tell(conn: Connection, key: Sequence[str], told: str, now: datetime) -> bool:
-    """Return whether a condition of no account was not told yet, and note that it is now."""
+    """Return whether a condition of no account was not reported yet, and note that it is now."""
     stored = ConditionRow.account_id.is_(None), ConditionRow.key == list(key)
     if conn.execute(select(ConditionRow.id).where(*stored)).first() is not None:
         return False
@@ -89,14 +89,7 @@ def first_to_tell(conn: Connection, key: Sequence[str], told: str, now: datetime
 
 
 def _values(condition: StoredCondition) -> dict[str, object]:
-    return {
-        "account_id": condition.account_id,
-        "key": list(condition.key),
-        "since": condition.since,
-        "size": condition.size,
-        "told": condition.told,
-        "target_ids": list(condition.target_ids) or None,
-    }
+    return {**asdict(condition), "target_ids": list(condition.target_ids) or None}
 
 
 def troubles(conn: Connection, run_id: int) -> Sequence[Row[Any]]:

@@ -1,5 +1,5 @@
 """
-The one door to the database: opens SQLite and PostgreSQL, begins every transaction, and turns foreign errors into ours.
+The access to the database: opens SQLite and PostgreSQL, begins every transaction, and turns foreign errors into ours.
 
 SQLite keeps its rollback journal (not WAL), so that a file at rest can be read with read permission on file and folder
 alone. A file that another tool put into WAL mode is put back by the next writer, or used as it is while that tool keeps
@@ -25,20 +25,6 @@ from sqlalchemy.exc import ArgumentError
 from crawler.db.errors import mapped_errors, said_by_driver
 from crawler.db.url import Address, parse_address
 from crawler.errors import DatabaseUnavailable, UsageError
-
-__all__ = [
-    "Fence",
-    "TimedFence",
-    "address_of",
-    "begin",
-    "is_file",
-    "is_in_wal_mode",
-    "is_sqlite",
-    "mapped_errors",
-    "open_engine",
-    "opened",
-    "read",
-]
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10

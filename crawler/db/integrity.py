@@ -98,13 +98,13 @@ def _intervals() -> Rows:
 
 
 def _silent_ends() -> Rows:
-    told = exists().where(
+    logged = exists().where(
         ChangeLog.target_id == Interval.target_id,
         ChangeLog.image_id == ImageVersion.image_id,
         ChangeLog.observed_at == Interval.valid_to,
         ChangeLog.event.in_(("withdrawn", "modified")),
     )
-    return _intervals().where(Interval.valid_to != END_OF_TIME, ~told)
+    return _intervals().where(Interval.valid_to != END_OF_TIME, ~logged)
 
 
 def _unseen_withdrawals() -> Rows:

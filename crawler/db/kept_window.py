@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from crawler.db import changelog
-from crawler.db.image_versions import Versions, store_versions
 from crawler.db.runs import save_setting
 from crawler.db.schema import ChangeLog, ImageVersion, Interval, TargetRow
 from crawler.db.sql import among, portions
+from crawler.db.target_state import Versions, store_versions
 from crawler.domain.models import Attributes, ImageKey
 
 #: Targets sifted together, which bounds the memory.
@@ -65,7 +65,7 @@ class Sifted:
     gone: list[int] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
     #: The images and moments of which the changes are kept: how what is kept ended, or what was open then began.
-    told: set[tuple[ImageKey, datetime]] = field(default_factory=set)
+    logged: set[tuple[ImageKey, datetime]] = field(default_factory=set)
 
 
 class _Run(NamedTuple):
@@ -97,7 +97,7 @@ def sift(rows: Iterable[Row], before: datetime) -> Sifted:
     for row in sorted(rows, key=lambda row: row.valid_from):
         by_name.setdefault((row.key.image_set, row.name_key), {}).setdefault(row.key, []).append(row)
         if row.valid_to > before and not row.baseline:
-            sifted.told.add((row.key, row.valid_from))
+            sifted.logged.add((row.key, row.valid_from))
     presences: list[_Run] = []
     wanted: set[int] = set()
     for images in by_name.values():
@@ -153,8 +153,8 @@ def _fold(run: _Run, before: datetime, sifted: Sifted) -> None:
         if len(rows) > 1:
             sifted.folds.append(Fold(rows[0], rows[-1]))
             sifted.gone += [row.interval_id for row in rows[1:]]
-        sifted.told.add((rows[-1].key, rows[-1].valid_to))
-    sifted.told |= {(row.key, row.valid_to) for row in over[len(folding) :]}
+        sifted.logged.add((rows[-1].key, rows[-1].valid_to))
+    sifted.logged |= {(row.key, row.valid_to) for row in over[len(folding) :]}
 
 
 # --- in the database -------------------------------------------------------------------------------------------------
@@ -168,17 +168,17 @@ def prune_intervals(conn: Connection, before: datetime) -> tuple[int, int]:
     last = changelog.last_change(conn)
     for target_ids in portions(conn.scalars(select(TargetRow.id).order_by(TargetRow.id)).all(), TARGETS_AT_ONCE):
         rows = conn.execute(_begun(), {"targets": target_ids, "before": before})
-        told: set[tuple[int, ImageKey, datetime]] = set()
+        logged: set[tuple[int, ImageKey, datetime]] = set()
         for target_id, own in groupby(rows, key=lambda row: int(row.target_id)):
             sifted = sift(map(_row, own), before)
             intervals += sifted.gone
             folds += sifted.folds
-            told |= {(target_id, key, at) for key, at in sifted.told}
+            logged |= {(target_id, key, at) for key, at in sifted.logged}
         for change_id, target_id, image_set, image_id, observed_at in conn.execute(
             _old_changes(), {"targets": target_ids, "before": before}
         ):
             key = ImageKey(image_set or "", image_id or "")
-            if (target_id, key, observed_at) not in told and change_id != last:
+            if (target_id, key, observed_at) not in logged and change_id != last:
                 changes.append(change_id)
     _write_folds(conn, folds)
     for portion in portions(intervals, DELETED_AT_ONCE):

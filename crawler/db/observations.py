@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from crawler.db import changelog
-from crawler.db.image_versions import Versions, store_versions
 from crawler.db.payloads import NewPayload, store_payloads
 from crawler.db.runs import PlannedTarget
 from crawler.db.schema import OPEN_RUN, Hold, HoldImage, Interval, OutcomeSpan, TargetRow
 from crawler.db.sql import among_pairs, portions
-from crawler.db.target_state import TargetState
+from crawler.db.target_state import TargetState, Versions, store_versions
 from crawler.domain.models import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
 
 

@@ -1,7 +1,7 @@
 """
-The outbox: which subscription has not been told what yet, and the digests on their way.
+The outbox: what was not sent to which subscription yet, and the digests on their way.
 
-`take_up` belongs to the transaction that finishes a run: from then on it is certain that its changes are told. What is
+`take_up` belongs to the transaction that finishes a run: from then on it is certain that its changes are sent. What is
 waiting is composed by the caller and kept with `add_digest` before it is first sent; `record` says how a try went. Two
 senders of one subscription (PostgreSQL, one worker per account) are kept apart by `claim`. Functions that write want a
 connection inside `begin(engine, fence)`.
@@ -29,7 +29,7 @@ class Subscribed:
 
     subscription_id: int
     name: str
-    #: What it has been told of conditions that last, as `notifications` writes it.
+    #: The conditions that last of which it was notified, as `NotifiedState` writes them.
     told: str
     #: The last run that its last whole digest covers.
     told_run_id: int | None
@@ -39,7 +39,7 @@ class Subscribed:
     #: The accounts whose locks the present sender holds, or `NO_RUN`; empty when nobody sends.
     sender: frozenset[int]
     sender_until: datetime | None
-    #: Runs it has to be told of, oldest first.
+    #: Runs it has to be notified of, oldest first.
     runs: tuple[int, ...]
     #: Since when the oldest of them waits.
     queued_at: datetime | None
@@ -108,7 +108,7 @@ def _subscribe(conn: Connection, names: Collection[str]) -> None:
     insert_missing(conn, SubscriptionRow, [{"name": name} for name in sorted(set(names) - known)])
 
 
-# --- what a subscription is to be told -------------------------------------------------------------------------------
+# --- what is due to a subscription -----------------------------------------------------------------------------------
 
 
 def subscribed(conn: Connection, name: str) -> Subscribed | None:
@@ -135,7 +135,7 @@ def subscribed(conn: Connection, name: str) -> Subscribed | None:
     )
 
 
-def stranger(name: str) -> Subscribed:
+def new_subscription(name: str) -> Subscribed:
     """Return the state of a subscription that no run has known yet."""
     return Subscribed(
         subscription_id=0,
@@ -237,9 +237,9 @@ def settle(
     conn: Connection, state: Subscribed, *, digest_id: int | None, now: datetime, covering: int | None = None
 ) -> None:
     """
-    Note that everything *state* has waiting is told by a digest, or that there was nothing to tell in it.
+    Note that everything *state* has waiting is in a digest, or that there was nothing to send.
 
-    *covering* is the last run of the range, for subscriptions that are told by the clock.
+    *covering* is the last run of the range, for subscriptions that go by the clock.
     """
     for portion in portions(state.runs):
         conn.execute(
@@ -256,7 +256,7 @@ def settle(
 
 
 def remember(conn: Connection, subscription_id: int, told: str) -> None:
-    """Keep what a subscription has been told of conditions that last."""
+    """Keep which conditions that last a subscription was notified of."""
     conn.execute(update(SubscriptionRow).where(SubscriptionRow.id == subscription_id).values(told=told))
 
 
@@ -332,7 +332,7 @@ def skip_all(conn: Connection, name: str, now: datetime) -> int:
 
 
 def forget(conn: Connection, before: datetime) -> None:
-    """Forget what was told before a moment; what waits stays, however old."""
+    """Forget what was sent before a moment; what waits stays, however old."""
     conn.execute(delete(Delivery).where(Delivery.settled_at < before))
     waits = exists().where(Recipient.digest_id == DigestRow.id, Recipient.state == "waiting")
     is_told_here = exists().where(Delivery.digest_id == DigestRow.id)
@@ -357,7 +357,7 @@ def _end(conn: Connection, digest_id: int, addresses: Collection[str], state: st
 
 
 def longest_waits(conn: Connection, names: Collection[str]) -> dict[str, datetime]:
-    """Return for each of these subscriptions since when its oldest news waits that was tried to be told and was not."""
+    """Return for each of these subscriptions since when its oldest news waits that was tried to be sent and was not."""
     rows = conn.execute(
         select(SubscriptionRow.name, func.min(DigestRow.queued_at))
         .join(DigestRow, DigestRow.subscription_id == SubscriptionRow.id)

@@ -80,6 +80,10 @@ class Proxy:
             return f"the proxy {self} cannot reach {host} ({said})"
         return f"the proxy {self} does not let connections to {host} through ({said})"
 
+    def unreachable(self, reason: str | None) -> str:
+        """Say that there is no connection to the proxy itself."""
+        return f"the proxy {self} cannot be reached: {reason}"
+
 
 def is_passing(status: int) -> bool:
     """Return whether another try may help after a proxy answered *status*."""

@@ -1,5 +1,5 @@
 """
-A new id under the old name, as UCloud ships updates: which image succeeds another, and its changes told as one thing.
+A new id under the old name, as UCloud ships updates: which image succeeds another, and its changes as one thing.
 
 The successor of an image at a target is, of the other images of the same set and normalised name that are open there
 and came later than it (start of their present stay), the one that came last; several that came together are ambiguous.

@@ -43,7 +43,7 @@ ATTRIBUTES = (
 
 
 def json_value(value: Any) -> Any:
-    """Return *value* as JSON has it: a time as text, a duration in seconds, a row as an object, a tuple as a list."""
+    """Return *value* as JSON has it: times as text, durations in seconds, dataclasses as objects, tuples as lists."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, datetime):
@@ -51,8 +51,12 @@ def json_value(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, Mapping):
-        return dict(value)
-    return value.as_dict() if hasattr(value, "as_dict") else [json_value(one) for one in value]
+        return {str(key): json_value(one) for key, one in value.items()}
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    if is_dataclass(value):
+        return {one.name: json_value(getattr(value, one.name)) for one in fields(value)}
+    return json_value(value._asdict()) if hasattr(value, "_asdict") else [json_value(one) for one in value]
 
 
 def in_json(name: str = "", *, by: Writer = json_value) -> Mapping[str, Any]:
@@ -286,15 +290,15 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliveries:
-    """How one pass over the reports went, by the way they go; without a pass nothing is known."""
+    """How one pass over the reports went, by the route they take; without a pass nothing is known."""
 
-    #: Ways that did not work, with the sentence that tells it.
+    #: Routes that did not work, with the sentence that says why.
     dead: Mapping[str, str] = field(default_factory=dict)
-    #: Ways over which something went, or was refused to one recipient alone.
+    #: Routes over which something went, or was refused to one recipient alone.
     alive: frozenset[str] = frozenset()
-    #: What was refused to whom: by report and recipient, the sentence that tells it.
+    #: What was refused to whom: by report and recipient, the sentence that says why.
     refused: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    #: Reports that could not be made, with the sentence that tells it.
+    #: Reports that could not be made, with the sentence that says why.
     unmade: Mapping[str, str] = field(default_factory=dict)
     #: Reports that somebody has been waiting for too long.
     overdue: frozenset[str] = frozenset()
@@ -334,10 +338,10 @@ class RunSummary(JsonRow):
     #: How many of the withdrawn images were replaced by another of their name.
     re_issued: int = field(default=0, metadata=NOT_IN_JSON)
 
-    def told_changes(self) -> dict[str, int]:
+    def change_counts(self) -> dict[str, int]:
         """Return how often each thing happened, in the words that people read: `withdrawn (2 re-issued)`."""
-        told = f"withdrawn ({self.re_issued} {RE_ISSUED})" if self.re_issued else "withdrawn"
-        return {told if event == "withdrawn" else event: count for event, count in self.changes.items()}
+        withdrawn = f"withdrawn ({self.re_issued} {RE_ISSUED})" if self.re_issued else "withdrawn"
+        return {withdrawn if event == "withdrawn" else event: count for event, count in self.changes.items()}
 
 
 # --- what the questions of `crawler.queries` are answered from -----------------------------------------------------

@@ -1,5 +1,5 @@
 """
-Who wants to be told what and when: the values of a `[[reports]]` table, and how their texts are read. Pure.
+Who wants to be notified of what and when: the values of a `[[reports]]` table, and how their texts are read. Pure.
 
 A time of day that the clocks skip falls as much later; of one that they repeat, the first counts.
 """

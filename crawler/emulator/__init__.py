@@ -2,7 +2,7 @@
 A stand-in for the UCloud API that needs no cloud: the actions, a scripted timeline, faults.
 
 Part of the product: the demo runs on it, people try their configuration against it (`crawler emulate`), and the
-tests speak to it over real sockets. `timeline.py` documents the file format, `server.py` is the server.
+tests speak to it over real sockets. `scenario.py` documents the file format, `server.py` is the server.
 """
 
 from __future__ import annotations

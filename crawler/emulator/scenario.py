@@ -1,5 +1,5 @@
 """
-A timeline: what the emulated cloud shows, step by step. This text documents the format; `scenario_loader` checks it.
+A timeline: what the emulated cloud shows, step by step. This text documents the format.
 
 A timeline is one JSON object. The top level is the world before the first step; each step starts from the one before,
 changes what it names, and what it changed stays. Only `zones` is required, here or in the first step.
@@ -64,12 +64,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, Strict, model_validator
+
+from crawler.domain.suggest import did_you_mean
+
+T = TypeVar("T")
 Schema = Literal["2020", "2026"]
 Sets = Mapping[str, Any]
-
-SCHEMAS: tuple[Schema, ...] = ("2020", "2026")
 
 #: The ways in which an answer may differ from the documentation's table; most were seen in its examples or clients.
 QUIRKS: dict[str, str] = {
@@ -95,12 +98,60 @@ EXAMPLE_PUBLIC_KEY = "ucloudsomeone@example.com1296235120854146120"
 EXAMPLE_PRIVATE_KEY = "46f09bb9fab4f12dfc160dae12273d5332b5debe"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmulatedZone:
+FaultEffect = Literal["delay", "ret_code", "status", "drop", "cut", "hang", "empty", "html", "body", "images"]
+_EFFECTS: tuple[FaultEffect, ...] = tuple(effect for effect in get_args(FaultEffect) if effect != "delay")
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, frozenset):
+        return value
+    if isinstance(value, str):
+        first, _, last = value.partition("-")
+        if first.strip().isdecimal() and last.strip().isdecimal() and 1 <= int(first) <= int(last):
+            return range(int(first), int(last) + 1)
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(type(number) is int and number >= 1 for number in numbers):
+        raise ValueError('must be a number from 1 up, a list of them or a range such as "2-4"')
+    return numbers
+
+
+def _on(value: bool | None) -> bool | None:
+    if value is False:
+        raise ValueError("must be true, or left out")
+    return value
+
+
+def _retry_after(value: Any) -> str:
+    if type(value) not in (int, str):
+        raise ValueError("must be a number of seconds or a date as HTTP writes it")
+    return str(value)
+
+
+def _quirk(name: str) -> str:
+    if name not in QUIRKS:
+        raise ValueError(f"is no quirk{did_you_mean(name, QUIRKS) or '; known: ' + ', '.join(QUIRKS)}")
+    return name
+
+
+Text = Annotated[str, Field(min_length=1)]
+Rows = Annotated[tuple[T, ...], Strict(False)]
+Quirks = Annotated[frozenset[Annotated[str, AfterValidator(_quirk)]], Strict(False)]
+#: Empty: every one.
+Numbers = Annotated[frozenset[int], PlainValidator(lambda value: frozenset(_numbers(value)))]
+Switch = Annotated[bool | None, AfterValidator(_on)]
+
+
+class ScenarioTable(BaseModel):
+    """One object of a file: strict, and nothing extra."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class EmulatedZone(ScenarioTable):
     """One row of GetRegion."""
 
-    region: str
-    zone: str
+    region: Text
+    zone: Text
     zone_id: int | None = None
     region_name: str = ""
     region_id: int | None = None
@@ -108,11 +159,10 @@ class EmulatedZone:
     bit_maps: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectRow:
+class ProjectRow(ScenarioTable):
     """One row of GetProjectList."""
 
-    project_id: str
+    project_id: Text
     name: str = ""
     default: bool = False
 
@@ -121,44 +171,61 @@ class ProjectRow:
 EXAMPLE_PROJECT = ProjectRow(project_id="org-example", name="Default", default=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmulatedAccount:
+class EmulatedAccount(ScenarioTable):
     """Who may ask, and what is open to them."""
 
-    name: str = "default"
-    public_key: str = EXAMPLE_PUBLIC_KEY
-    private_key: str = field(default=EXAMPLE_PRIVATE_KEY, repr=False)
-    projects: tuple[str, ...] = ("*",)
-    zones: tuple[str, ...] = ("*",)
+    name: Text = "default"
+    public_key: Text = EXAMPLE_PUBLIC_KEY
+    private_key: Text = Field(default=EXAMPLE_PRIVATE_KEY, repr=False)
+    projects: Rows[str] = ("*",)
+    zones: Rows[str] = ("*",)
     sub_account: bool = False
     may_list_projects: bool = True
-    channel_key: str | None = field(default=None, repr=False)
+    channel_key: Text | None = Field(default=None, repr=False)
 
 
-FaultEffect = Literal["delay", "ret_code", "status", "drop", "cut", "hang", "empty", "html", "body", "images"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(ScenarioTable):
     """Whom a scripted fault hits, and what happens to them."""
 
-    account: str = "*"
-    action: str = "*"
-    project: str = "*"
-    region: str = "*"
-    zone: str = "*"
-    #: Empty: every step, every attempt.
-    steps: frozenset[int] = frozenset()
-    attempts: frozenset[int] = frozenset()
+    account: Text = "*"
+    action: Text = "*"
+    project: Text = "*"
+    region: Text = "*"
+    zone: Text = "*"
+    steps: Numbers = frozenset()
+    attempts: Numbers = frozenset()
 
-    effect: FaultEffect = "delay"
     ret_code: int | None = None
-    message: str | None = None
-    status: int = 200
-    retry_after: str | None = None
-    body: str = ""
-    images: Sets | None = None
-    latency_ms: float = 0.0
+    status: Annotated[int, Field(ge=200, le=599)] | None = None
+    drop: Switch = None
+    cut: Switch = None
+    hang: Switch = None
+    empty: Switch = None
+    html: Switch = None
+    body: str | None = None
+    images: dict[str, Any] | None = None
+    message: Text | None = None
+    retry_after: Annotated[str | None, PlainValidator(_retry_after)] = None
+    latency_ms: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_effect(self) -> Self:
+        named = self._named()
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(named)} exclude each other; keep one")
+        if not named and self.latency_ms is None:
+            raise ValueError(f"says nothing that happens; add one of {', '.join(_EFFECTS)}, latency_ms")
+        return self
+
+    def _named(self) -> list[FaultEffect]:
+        named = [effect for effect in _EFFECTS if getattr(self, effect) is not None]
+        # A refusal may come with an HTTP status of its own.
+        return ["ret_code"] if named == ["ret_code", "status"] else named
+
+    @property
+    def effect(self) -> FaultEffect:
+        """What happens."""
+        return next(iter(self._named()), "delay")
 
     def hits(self, *, account: str, action: str, project: str, region: str, zone: str) -> bool:
         """Return whether the fault's globs fit a request, whatever its attempt number."""

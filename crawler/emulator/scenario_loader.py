@@ -1,47 +1,37 @@
 """
-A scenario file in, a `Timeline` out, or every problem of it at once. The faults it may script are documented here.
+A scenario file in, a `Timeline` out, or every problem of it at once. `scenario.py` documents the format.
+
+Pydantic checks what one value shows; what takes two of them, such as a key that names no zone, stands below.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+
+from crawler.config.sources import Location, path_of
 from crawler.config.textfiles import read_text
+from crawler.config.validation import describe
+from crawler.domain.suggest import did_you_mean
 from crawler.emulator.scenario import (
-    QUIRKS,
-    SCHEMAS,
     EmulatedAccount,
     EmulatedZone,
     Fault,
-    FaultEffect,
     ProjectRow,
-    Sets,
+    Quirks,
+    Rows,
+    ScenarioTable,
+    Schema,
+    Text,
     Timeline,
     World,
 )
 from crawler.errors import ConfigurationError
-
-_TOP_KEYS = ("about", "sources", "schema", "zones", "projects", "accounts", "images", "quirks", "faults", "steps")
-_STEP_KEYS = ("title", "schema", "zones", "projects", "images", "add", "remove", "quirks", "faults")
-_ZONE_KEYS = ("region", "zone", "zone_id", "region_name", "region_id", "default", "bit_maps")
-_PROJECT_KEYS = ("project_id", "name", "default")
-_ACCOUNT_KEYS = (
-    "name",
-    "public_key",
-    "private_key",
-    "projects",
-    "zones",
-    "sub_account",
-    "may_list_projects",
-    "channel_key",
-)
-
-_Row = TypeVar("_Row", EmulatedZone, ProjectRow, EmulatedAccount)
 
 
 def load_timeline(path: Path) -> Timeline:
@@ -60,165 +50,124 @@ def load_timeline(path: Path) -> Timeline:
 
 
 def parse_timeline(document: Any, *, source: str = "timeline") -> Timeline:
-    """Turn the format described in `timeline.py` into a Timeline; raise ConfigurationError with all its problems."""
-    problems = Problems()
-    timeline = _Reader(problems).timeline(document)
-    if problems.found:
-        raise ConfigurationError(source, problems.found)
-    return timeline
+    """Turn the format described in `scenario.py` into a Timeline; raise ConfigurationError with all its problems."""
+    if not isinstance(document, Mapping):
+        raise ConfigurationError(source, ["the file must hold one JSON object"])
+    try:
+        read = _Document.model_validate(document)
+    except ValidationError as exc:
+        problems = [f"{_path(where)}: {sentence}" for where, sentence in describe(exc, _unknown_key, _WORDS)]
+        raise ConfigurationError(source, problems) from None
+    worlds = list(_worlds(read))
+    problems = [*_misplaced(read), *_not_listed(read, worlds), *_nowhere(worlds)]
+    if problems:
+        raise ConfigurationError(source, problems)
+    return Timeline(worlds=tuple(worlds), accounts=read.accounts or (EmulatedAccount(),), about=read.about)
 
 
-class _Reader:
-    def __init__(self, problems: Problems) -> None:
-        self.problems = problems
+# --- the tables of the file ------------------------------------------------------------------------------------------
 
-    def timeline(self, document: Any) -> Timeline:
-        """Read the whole document."""
-        top = self.problems.mapping(document, "the timeline", _TOP_KEYS)
-        raw_steps = self.problems.items(top.get("steps", [{}]), "steps")
-        if "steps" in top and raw_steps == []:
-            self.problems.add("steps: names no step; leave it out for a timeline of one")
-        first = raw_steps[0] if raw_steps else None
-        if "zones" not in top and not (isinstance(first, Mapping) and "zones" in first):
-            self.problems.add("zones: missing; a timeline lists its zones, if only as []")
-        everywhere = self.faults(top, "", step_count=len(raw_steps), in_step=False)
 
-        world = self.world(World(), top, "")
-        worlds: list[World] = []
-        for number, raw in enumerate(raw_steps, start=1):
-            where = f"steps[{number}]"
-            step = self.problems.mapping(raw, where, _STEP_KEYS)
-            world = self.world(world, step, f"{where}.")
-            general = tuple(fault for fault in everywhere if not fault.steps or number in fault.steps)
-            own = self.faults(step, f"{where}.", step_count=len(raw_steps), in_step=True)
-            title = self.problems.text(step, "title", f"{where}.", default="")
-            worlds.append(replace(world, title=title, faults=own + general))
-        self.keys_name_zones(worlds)
-        accounts = self.rows(top.get("accounts", []), "accounts", self.account, lambda row: row.public_key)
-        about = self.problems.text(top, "about", "", default="")
-        if not accounts:
-            return Timeline(worlds=tuple(worlds), about=about)
-        return Timeline(worlds=tuple(worlds), accounts=accounts, about=about)
+def _some(steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
+    if not steps:
+        raise ValueError("names no step; leave it out for a timeline of one")
+    return steps
 
-    def world(self, before: World, part: Mapping[str, Any], where: str) -> World:
-        """Return the world after what *part* (the top level, or one step) changes of the one *before*."""
-        world = before
-        if "schema" in part:
-            known = next((name for name in SCHEMAS if name == str(part["schema"])), None)
-            if known is None:
-                self.problems.add(f'{where}schema: {part["schema"]!r} is unknown; there are "2020" and "2026"')
-            world = replace(world, schema=known or world.schema)
-        if "zones" in part:
-            world = replace(world, zones=self.rows(part["zones"], f"{where}zones", self.zone, lambda row: row.zone))
-        if "projects" in part:
-            rows = self.rows(part["projects"], f"{where}projects", self.project, lambda row: row.project_id)
-            world = replace(world, projects=rows)
-        if "quirks" in part:
-            world = replace(world, quirks=self.quirks(part["quirks"], f"{where}quirks"))
-        images = dict(world.images)
-        for key, sets in self.problems.mapping(part.get("images", {}), f"{where}images").items():
-            images[key] = self.problems.mapping(sets, f"{where}images.{key}")
-        for key, ids in self.problems.mapping(part.get("remove", {}), f"{where}remove").items():
-            images[key] = self.without(images.get(key, {}), ids, f"{where}remove.{key}")
-        for key, sets in self.problems.mapping(part.get("add", {}), f"{where}add").items():
-            images[key] = self.joined(images.get(key, {}), sets, f"{where}add.{key}")
-        return replace(world, images=images)
 
-    def rows(
-        self, value: Any, where: str, read: Callable[[Any, str], _Row], identity: Callable[[_Row], str]
-    ) -> tuple[_Row, ...]:
-        """Read a list of rows, no two of them for the same thing."""
-        rows = tuple(read(raw, f"{where}[{n}]") for n, raw in enumerate(self.problems.items(value, where), start=1))
-        seen: set[str] = set()
-        for number, row in enumerate(rows, start=1):
-            name = identity(row)
-            if name and name in seen:
-                self.problems.add(f"{where}[{number}]: {_quoted(row, name)} is listed twice")
-            seen.add(name)
+def _once(key: str) -> AfterValidator:
+    """Return what refuses two rows with the same *key*, which it names by their `name` where it is a key of access."""
+
+    def check(rows: Sequence[BaseModel]) -> Sequence[BaseModel]:
+        seen = set()
+        for row in rows:
+            value = getattr(row, key)
+            if value in seen:
+                shown = f'account "{row.name}" has a public key that' if isinstance(row, _Account) else f'"{value}"'
+                raise ValueError(f"{shown} is listed twice")
+            seen.add(value)
         return rows
 
-    def zone(self, raw: Any, where: str) -> EmulatedZone:
-        """Read one row of `zones`."""
-        part, at = self.problems.mapping(raw, where, _ZONE_KEYS), f"{where}."
-        return EmulatedZone(
-            region=self.problems.text(part, "region", at),
-            zone=self.problems.text(part, "zone", at),
-            zone_id=self.problems.integer(part, "zone_id", at),
-            region_name=self.problems.text(part, "region_name", at, default=""),
-            region_id=self.problems.integer(part, "region_id", at),
-            default=self.problems.flag(part, "default", at),
-            bit_maps=self.problems.text(part, "bit_maps", at, default=""),
-        )
+    return AfterValidator(check)
 
-    def project(self, raw: Any, where: str) -> ProjectRow:
-        """Read one row of `projects`."""
-        part, at = self.problems.mapping(raw, where, _PROJECT_KEYS), f"{where}."
-        return ProjectRow(
-            project_id=self.problems.text(part, "project_id", at),
-            name=self.problems.text(part, "name", at, default=""),
-            default=self.problems.flag(part, "default", at),
-        )
 
-    def account(self, raw: Any, where: str) -> EmulatedAccount:
-        """Read one row of `accounts`."""
-        part, at = self.problems.mapping(raw, where, _ACCOUNT_KEYS), f"{where}."
-        return EmulatedAccount(
-            name=self.problems.text(part, "name", at, default="default"),
-            public_key=self.problems.text(part, "public_key", at),
-            private_key=self.problems.text(part, "private_key", at),
-            projects=self.problems.globs(part, "projects", at),
-            zones=self.problems.globs(part, "zones", at),
-            sub_account=self.problems.flag(part, "sub_account", at),
-            may_list_projects=self.problems.flag(part, "may_list_projects", at, default=True),
-            channel_key=self.problems.text(part, "channel_key", at) if "channel_key" in part else None,
-        )
+class _Account(EmulatedAccount):
+    public_key: Text
+    private_key: Text = Field(repr=False)
 
-    def quirks(self, value: Any, where: str) -> frozenset[str]:
-        """Read a list of quirks."""
-        names = [str(name) for name in self.problems.items(value, where)]
-        for name in names:
-            if name not in QUIRKS:
-                near = get_close_matches(name, QUIRKS, n=1, cutoff=0.5)
-                hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(QUIRKS)}"
-                self.problems.add(f'{where}: unknown quirk "{name}"; {hint}')
-        return frozenset(names)
 
-    def faults(self, part: Mapping[str, Any], where: str, *, step_count: int, in_step: bool) -> tuple[Fault, ...]:
-        """Read the faults of the top level or of a step."""
-        raw_faults = self.problems.items(part.get("faults", []), f"{where}faults")
-        return tuple(
-            read_fault(raw, f"{where}faults[{number}]", self.problems, step_count=step_count, in_step=in_step)
-            for number, raw in enumerate(raw_faults, start=1)
-        )
+class _Changes(ScenarioTable):
+    schema_: Annotated[Schema | None, BeforeValidator(str)] = Field(default=None, alias="schema")
+    zones: Annotated[Rows[EmulatedZone], _once("zone")] | None = None
+    projects: Annotated[Rows[ProjectRow], _once("project_id")] | None = None
+    images: dict[str, dict[str, Any]] = Field(default={})
+    quirks: Quirks | None = None
+    faults: Rows[Fault] = ()
 
-    def without(self, sets: Sets, ids: Any, where: str) -> Sets:
-        """Take the records with these ids out of *sets*."""
-        gone = set(map(str, self.problems.items(ids, where)))
-        listed = {image_id for records in sets.values() for image_id in map(_image_id, _records(records))}
-        for image_id in sorted(gone - listed):
-            self.problems.add(f'{where}: "{image_id}" is not listed there at that step')
-        return {name: [r for r in _records(records) if _image_id(r) not in gone] for name, records in sets.items()}
 
-    def joined(self, sets: Sets, more: Any, where: str) -> Sets:
-        """Append the records of *more* to *sets*."""
-        joined = dict(sets)
-        for name, records in self.problems.mapping(more, where).items():
-            joined[name] = [*_records(joined.get(name)), *self.problems.items(records, f"{where}.{name}")]
-        return joined
+class _Step(_Changes):
+    title: str = ""
+    add: dict[str, dict[str, list[Any]]] = Field(default={})
+    remove: dict[str, list[Any]] = Field(default={})
 
-    def keys_name_zones(self, worlds: Iterable[World]) -> None:
-        """Check that images are given for zones and projects that the timeline knows at some step."""
-        worlds = list(worlds)
-        zones = {row.zone for world in worlds for row in world.zones}
-        projects = {row.project_id for world in worlds for row in world.projects}
-        for key in dict.fromkeys(key for world in worlds for key in world.images):
-            project, _, zone = key.rpartition("/")
-            if zone not in zones:
-                near = get_close_matches(zone, zones, n=1, cutoff=0.6)
-                hint = f'; did you mean "{near[0]}"?' if near else ""
-                self.problems.add(f'images: no zone is called "{zone}"{hint}')
-            if project and project not in projects:
-                self.problems.add(f'images: no project has the id "{project}"')
+
+class _Document(_Changes):
+    about: str = ""
+    sources: Any = None
+    accounts: Annotated[Rows[_Account], _once("public_key")] = ()
+    steps: Annotated[Rows[_Step], AfterValidator(_some)] = (_Step(),)
+
+
+#: Values of the wrong type, in the words of JSON.
+_WORDS = {
+    "model_type": "must be an object", "dict_type": "must be an object", "string_type": "must be a text",
+    "list_type": "must be a list", "tuple_type": "must be a list",
+}  # fmt: skip
+_TABLES: dict[str, type[ScenarioTable]] = {
+    "": _Document, "steps": _Step, "zones": EmulatedZone, "projects": ProjectRow, "accounts": _Account, "faults": Fault,
+}  # fmt: skip
+
+
+def _path(location: Location) -> str:
+    """Write a location as people count: `steps[1].zones[2].region`."""
+    return path_of(tuple(part + 1 if isinstance(part, int) else part for part in location))
+
+
+def _unknown_key(location: Location) -> str:
+    table = next((part for part in reversed(location[:-1]) if isinstance(part, str)), "")
+    keys = [one.alias or name for name, one in _TABLES[table].model_fields.items()]
+    return f"is no key{did_you_mean(str(location[-1]), keys) or '; known here: ' + ', '.join(keys)}"
+
+
+# --- the worlds ------------------------------------------------------------------------------------------------------
+
+
+def _worlds(read: _Document) -> Iterator[World]:
+    """Return the world of every step: each begins as the one before."""
+    world = _after(World(), read)
+    for number, step in enumerate(read.steps, start=1):
+        world = _after(world, step)
+        everywhere = [fault for fault in read.faults if not fault.steps or number in fault.steps]
+        yield replace(world, title=step.title, faults=(*step.faults, *everywhere))
+
+
+def _after(world: World, part: _Changes) -> World:
+    """Return *world* with what *part*, the top of the file or a step, changes of it."""
+    changed: dict[str, Any] = {"images": {**world.images, **part.images}}
+    given = {"schema": part.schema_, "zones": part.zones, "projects": part.projects, "quirks": part.quirks}
+    changed |= {name: value for name, value in given.items() if value is not None}
+    if isinstance(part, _Step):
+        images = changed["images"]
+        for key, ids in part.remove.items():
+            gone = set(map(str, ids))
+            images[key] = {
+                name: [record for record in _records(records) if _image_id(record) not in gone]
+                for name, records in images.get(key, {}).items()
+            }
+        for key, sets in part.add.items():
+            images[key] = dict(images.get(key, {}))
+            for name, records in sets.items():
+                images[key][name] = [*_records(images[key].get(name)), *records]
+    return replace(world, **changed)
 
 
 def _records(value: Any) -> list[Any]:
@@ -229,171 +178,42 @@ def _image_id(record: Any) -> str:
     return str(record.get("ImageId", "")) if isinstance(record, Mapping) else str(record)
 
 
-def _quoted(row: EmulatedZone | ProjectRow | EmulatedAccount, name: str) -> str:
-    # A public key stays out of messages.
-    return f'account "{row.name}" has a public key that' if isinstance(row, EmulatedAccount) else f'"{name}"'
+# --- what takes two values to see ------------------------------------------------------------------------------------
 
 
-_WHOM = ("account", "action", "project", "region", "zone")
-_EFFECTS: tuple[FaultEffect, ...] = tuple(effect for effect in get_args(FaultEffect) if effect != "delay")
-_SWITCHES: tuple[FaultEffect, ...] = ("drop", "cut", "hang", "empty", "html")
-_KEYS = (*_WHOM, "steps", "attempts", *_EFFECTS, "message", "retry_after", "latency_ms")
+def _misplaced(read: _Document) -> Iterator[str]:
+    """Return what is wrong with the zones and the faults as a whole."""
+    if read.zones is None and read.steps[0].zones is None:
+        yield "zones: is missing; a timeline lists its zones, if only as []"
+    places = [((), read), *((("steps", index), step) for index, step in enumerate(read.steps))]
+    for location, part in places:
+        for index, fault in enumerate(part.faults):
+            at = _path((*location, "faults", index))
+            if fault.steps and location:
+                yield f"{at}.steps: a fault inside a step holds for that step alone; move it to the top level"
+            if fault.steps and max(fault.steps) > len(read.steps):
+                yield f"{at}.steps: there is no step {max(fault.steps)}, the timeline has {len(read.steps)}"
 
 
-def read_fault(raw: Any, where: str, problems: Problems, *, step_count: int, in_step: bool) -> Fault:
-    """Turn one object into a Fault, noting what is wrong with it in *problems*."""
-    part = problems.mapping(raw, where, _KEYS)
-    at = f"{where}."
-    steps = problems.numbers(part, "steps", at)
-    if steps and in_step:
-        problems.add(f"{at}steps: a fault inside a step holds for that step alone; move it to the top level")
-    if steps and max(steps) > step_count:
-        problems.add(f"{at}steps: there is no step {max(steps)}, the timeline has {step_count}")
-    return Fault(
-        **{name: problems.text(part, name, at, default="*") for name in _WHOM},
-        steps=steps,
-        attempts=problems.numbers(part, "attempts", at),
-        effect=_effect(part, where, problems),
-        ret_code=problems.integer(part, "ret_code", at),
-        message=problems.text(part, "message", at) if "message" in part else None,
-        status=_status(part, at, problems),
-        retry_after=_retry_after(part, at, problems),
-        body=problems.text(part, "body", at, default=""),
-        images=dict(problems.mapping(part["images"], f"{at}images")) if "images" in part else None,
-        latency_ms=_latency(part, at, problems),
-    )
+def _not_listed(read: _Document, worlds: Sequence[World]) -> Iterator[str]:
+    """Return the ids that a step removes although they are not listed there."""
+    before = _after(World(), read)
+    for index, (step, world) in enumerate(zip(read.steps, worlds, strict=True)):
+        images = {**before.images, **step.images}
+        for key, ids in step.remove.items():
+            listed = {_image_id(record) for records in images.get(key, {}).values() for record in _records(records)}
+            for image_id in sorted(set(map(str, ids)) - listed):
+                yield f'{_path(("steps", index, "remove", key))}: "{image_id}" is not listed there at that step'
+        before = world
 
 
-def _effect(part: Mapping[str, Any], where: str, problems: Problems) -> FaultEffect:
-    for name in _SWITCHES:
-        if name in part and part[name] is not True:
-            problems.add(f"{where}.{name}: must be true, or left out")
-    named = [effect for effect in _EFFECTS if effect in part]
-    # A refusal may come with an HTTP status of its own.
-    if set(named) == {"ret_code", "status"}:
-        return "ret_code"
-    if len(named) > 1:
-        problems.add(f"{where}: {' and '.join(named)} exclude each other; keep one")
-    elif not named and "latency_ms" not in part:
-        problems.add(f"{where}: says nothing that happens; add one of {', '.join(_EFFECTS)}, latency_ms")
-    return named[0] if named else "delay"
-
-
-def _status(part: Mapping[str, Any], at: str, problems: Problems) -> int:
-    status = problems.integer(part, "status", at)
-    if status is None:
-        return 200
-    if not 200 <= status <= 599:
-        problems.add(f"{at}status: must be an HTTP status between 200 and 599, not {status}")
-        return 500
-    return status
-
-
-def _retry_after(part: Mapping[str, Any], at: str, problems: Problems) -> str | None:
-    value = part.get("retry_after")
-    if value is None or (isinstance(value, (int, str)) and not isinstance(value, bool)):
-        return None if value is None else str(value)
-    problems.add(f"{at}retry_after: must be a number of seconds or a date as HTTP writes it, not {value!r}")
-    return None
-
-
-def _latency(part: Mapping[str, Any], at: str, problems: Problems) -> float:
-    value = part.get("latency_ms", 0)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        problems.add(f"{at}latency_ms: must be a number of milliseconds, not {value!r}")
-        return 0.0
-    return float(value)
-
-
-class Problems:
-    """One sentence per problem, in the order of the file."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def add(self, sentence: str) -> None:
-        """Note one problem."""
-        self.found.append(sentence)
-
-    def mapping(self, value: Any, where: str, keys: Iterable[str] | None = None) -> Mapping[str, Any]:
-        """Return *value* as an object whose keys are among *keys*, with the nearest valid key for each that is not."""
-        if not isinstance(value, Mapping):
-            self.add(f"{where}: must be an object, not {_kind(value)}")
-            return {}
-        if keys is not None:
-            valid = tuple(keys)
-            for key in value:
-                if key not in valid:
-                    near = get_close_matches(str(key), valid, n=1, cutoff=0.5)
-                    hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(valid)}"
-                    self.add(f'{where}: unknown key "{key}"; {hint}')
-        return value
-
-    def items(self, value: Any, where: str) -> list[Any]:
-        """Return *value* as a list."""
-        if not isinstance(value, list):
-            self.add(f"{where}: must be a list, not {_kind(value)}")
-            return []
-        return value
-
-    def text(self, part: Mapping[str, Any], key: str, where: str, *, default: str | None = None) -> str:
-        """Return a text; without *default* it is required and not empty."""
-        value: Any = part.get(key, default)
-        if value is None:
-            self.add(f"{where}{key}: missing")
-            return ""
-        if not isinstance(value, str):
-            self.add(f"{where}{key}: must be a text, not {_kind(value)}")
-            return ""
-        if default is None and not value:
-            self.add(f"{where}{key}: must not be empty")
-        return str(value)
-
-    def flag(self, part: Mapping[str, Any], key: str, where: str, *, default: bool = False) -> bool:
-        """Return a true or false."""
-        value = part.get(key, default)
-        if not isinstance(value, bool):
-            self.add(f"{where}{key}: must be true or false, not {_kind(value)}")
-            return default
-        return value
-
-    def integer(self, part: Mapping[str, Any], key: str, where: str) -> int | None:
-        """Return a whole number, or None where there is none."""
-        value = part.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            self.add(f"{where}{key}: must be a whole number, not {_kind(value)}")
-            return None
-        return value
-
-    def globs(self, part: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-        """Return a list of globs, or `*` where there is none."""
-        value = part.get(key, ["*"])
-        if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
-            self.add(f"{where}{key}: must be a list of texts, not {_kind(value)}")
-            return ("*",)
-        return tuple(value)
-
-    def numbers(self, part: Mapping[str, Any], key: str, where: str) -> frozenset[int]:
-        """Return a set of numbers from 1 up, written as a number, a list or a range such as "2-4"; may be empty."""
-        value = part.get(key)
-        if value is None:
-            return frozenset()
-        if isinstance(value, str):
-            first, dash, last = value.partition("-")
-            if dash and first.strip().isdecimal() and last.strip().isdecimal() and 1 <= int(first) <= int(last):
-                return frozenset(range(int(first), int(last) + 1))
-        else:
-            numbers = value if isinstance(value, list) else [value]
-            if numbers and all(type(number) is int and number >= 1 for number in numbers):
-                return frozenset(numbers)
-        self.add(f'{where}{key}: must be a number from 1 up, a list of them or a range such as "2-4", not {value!r}')
-        return frozenset()
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    names = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
-    return names.get(type(value), type(value).__name__)
+def _nowhere(worlds: Sequence[World]) -> Iterator[str]:
+    """Return the keys of images that name a zone or a project that the timeline has at no step."""
+    zones = {row.zone for world in worlds for row in world.zones}
+    projects = {row.project_id for world in worlds for row in world.projects}
+    for key in dict.fromkeys(key for world in worlds for key in world.images):
+        project, _, zone = key.rpartition("/")
+        if zone not in zones:
+            yield f'images: no zone is called "{zone}"{did_you_mean(zone, zones)}'
+        if project and project not in projects:
+            yield f'images: no project has the id "{project}"'

@@ -187,7 +187,7 @@ class EmulatorServer:
         fault = self._fault(exchange, answers) if answers.world.faults else None
         await self._delay(self.options.latency_ms)
         if fault is not None:
-            await self._delay(fault.latency_ms)
+            await self._delay(fault.latency_ms or 0)
             if fault.effect != "delay":
                 return await self._fail(request, exchange, fault, account, answers)
         try:
@@ -239,10 +239,11 @@ class EmulatorServer:
         account: EmulatedAccount,
         answers: Answers,
     ) -> web.StreamResponse:
+        status = fault.status or 200
         extra = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
         if fault.effect == "ret_code" and fault.ret_code is not None:
             body = refusal_body(exchange.action, fault.ret_code, fault.message)
-            return self._respond(exchange, body, ret_code=fault.ret_code, status=fault.status, extra=extra)
+            return self._respond(exchange, body, ret_code=fault.ret_code, status=status, extra=extra)
         if fault.effect == "images" and fault.images is not None:
             return self._respond(exchange, answers.lie(fault.images), ret_code=0)
         if fault.effect == "cut":
@@ -256,11 +257,11 @@ class EmulatorServer:
                 request.transport.abort()
             return web.Response()
         body, content_type = {
-            "status": (_HTML.replace(b"502 Bad Gateway", str(fault.status).encode()), _HTML_TYPE),
+            "status": (_HTML.replace(b"502 Bad Gateway", str(status).encode()), _HTML_TYPE),
             "html": (_HTML, _HTML_TYPE),
-            "body": (fault.body.encode(), "text/plain; charset=utf-8"),
+            "body": ((fault.body or "").encode(), "text/plain; charset=utf-8"),
         }.get(fault.effect, (b"", _JSON_TYPE))
-        return self._respond(exchange, body, ret_code=None, status=fault.status, extra=extra, content_type=content_type)
+        return self._respond(exchange, body, ret_code=None, status=status, extra=extra, content_type=content_type)
 
     async def _cut(
         self, request: web.BaseRequest, exchange: Exchange, account: EmulatedAccount, answers: Answers

@@ -1,3 +1,3 @@
-"""Reports: what changed, told once, to the people who asked for it."""
+"""Reports: what changed, sent once, to the people who asked for it."""
 
 from __future__ import annotations

@@ -24,11 +24,10 @@ from crawler.domain.rows import Deliveries
 from crawler.errors import DatabaseUnavailable
 from crawler.notifications.channels.base import Channel, DeliveryRefusal, Session, TransportError
 from crawler.notifications.channels.registry import channels_of
-from crawler.notifications.delivery_store import Bounds, DeliveryStore, Job
-from crawler.notifications.due import digest_since, look_for_news
+from crawler.notifications.delivery_store import Bounds, DeliveryStore, Job, digest_since, look_for_news
 from crawler.notifications.models import Digest
 
-#: After its deadline a sender ends its last letter, and has surely ended then.
+#: After its deadline a sender ends its last message, and has surely ended then.
 MARGIN = timedelta(minutes=1)
 
 
@@ -77,9 +76,9 @@ async def send_reports(
 
 def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, *, since: datetime) -> list[int]:
     """
-    Compose for each report a digest of what was recorded since a moment, told or not; give the ids of the digests.
+    Compose for each report a digest of what was recorded since a moment, sent or not; return the ids of the digests.
 
-    What the reports have been told stays as it is. They are sent by `send_reports(…, only=ids)`.
+    What the reports count as sent stays as it is. They are sent by `send_reports(…, only=ids)`.
     """
     channels = channels_of(settings, lambda: now)
     ids: list[int] = []
@@ -89,8 +88,8 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
             digest = digest_since(conn, report.subscription, since, now=now, stale_after=settings.stale_after)
         if digest is None or state is None:
             continue
-        channel = channels[report.way]
-        letter = channel.compose(digest, report.to, now, copy=f"{int(now.timestamp())}")
+        channel = channels[report.route]
+        message = channel.compose(digest, report.to, now, copy=f"{int(now.timestamp())}")
         with begin(engine, fence) as conn:
             digest_id = outbox.add_digest(
                 conn,
@@ -98,9 +97,9 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
                 kind="again",
                 channel=report.channel,
                 runs=(digest.first_run, digest.last_run),
-                message_id=letter.message_id,
-                subject=letter.subject,
-                content=letter.content,
+                message_id=message.message_id,
+                subject=message.subject,
+                content=message.content,
                 recipients=channel.addresses(report.to),
                 queued_at=now,
                 now=now,
@@ -112,14 +111,14 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
 def preview(
     settings: Settings, conn: Connection, now: datetime, *, since: datetime | None = None
 ) -> list[tuple[ReportSettings, Digest]]:
-    """Return what each report would be told now, or of everything *since* a moment; those with nothing are left out."""
+    """Return what each report would send now, or of everything *since* a moment; those with nothing are left out."""
     found = []
     for report in settings.reports:
         subscription = report.subscription
         if since is not None:
             digest = digest_since(conn, subscription, since, now=now, stale_after=settings.stale_after)
         else:
-            state = outbox.subscribed(conn, report.name) or outbox.stranger(report.name)
+            state = outbox.subscribed(conn, report.name) or outbox.new_subscription(report.name)
             digest = look_for_news(
                 conn, subscription, state, run_id=None, now=now, stale_after=settings.stale_after, is_hurried=True
             ).digest
@@ -148,7 +147,7 @@ def waiting_reports(settings: Settings, engine: Engine, clock: Callable[[], date
     return count
 
 
-#: How long a letter in hand may take once the sender is to stop.
+#: How long a message in hand may take once the sender is to stop.
 GRACE_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
@@ -176,7 +175,7 @@ class Reported:
 
     @property
     def deliveries(self) -> Deliveries:
-        """Return how the pass went by the way the reports go."""
+        """Return how the pass went by the route the reports go."""
         return Deliveries(
             dead=self.dead,
             alive=frozenset(self.alive - self.dead.keys()),
@@ -213,12 +212,12 @@ class Sending:
         self._done = Reported()
 
     async def run(self, reports: Sequence[ReportSettings]) -> Reported:
-        """Tell everybody what there is to tell; what cannot be told now waits for the next pass."""
-        by_way: dict[str, list[ReportSettings]] = {}
+        """Send everybody what there is to send; what cannot be sent now waits for the next pass."""
+        by_route: dict[str, list[ReportSettings]] = {}
         for report in reports:
-            by_way.setdefault(report.way, []).append(report)
-        # A way that is slow or dead holds up no other.
-        await asyncio.gather(*(self._tell_all(own) for own in by_way.values()))
+            by_route.setdefault(report.route, []).append(report)
+        # A route that is slow or dead holds up no other.
+        await asyncio.gather(*(self._tell_all(own) for own in by_route.values()))
         self._done.queued += len(self._desk.for_later)
         self._done.overdue = await self._in_thread(self._desk.overdue, reports)
         return self._done
@@ -236,7 +235,7 @@ class Sending:
                 )
 
     async def _tell(self, report: ReportSettings) -> None:
-        channel = self._channels[report.way]
+        channel = self._channels[report.route]
         addresses = channel.addresses(report.to)
         job = await self._in_thread(self._desk.open, report, addresses)
         if job is None:
@@ -247,7 +246,7 @@ class Sending:
                 return
             self._done.queued += 1
             # Where nobody could be reached, what is new goes on waiting, and becomes one digest with what comes.
-            if self._may_send(report.way) and not blocked.issuperset(addresses):
+            if self._may_send(report.route) and not blocked.issuperset(addresses):
                 new = await self._in_thread(self._desk.compose, job, channel)
                 rows = [row for row in new.waiting if row.address not in blocked]
                 await self._send(report, new.digest_id, new.content, rows)
@@ -273,17 +272,17 @@ class Sending:
                     blocked |= await self._send(job.report, digest_id, content, ready)
         return blocked
 
-    def _may_send(self, way: str) -> bool:
-        return way not in self._done.dead and not self._stop.is_set() and self._monotonic() < self._deadline
+    def _may_send(self, route: str) -> bool:
+        return route not in self._done.dead and not self._stop.is_set() and self._monotonic() < self._deadline
 
     async def _send(self, report: ReportSettings, digest_id: int, content: bytes, rows: Sequence[Waiting]) -> set[str]:
         """Send a digest to *rows*, note how that went, and give those that have to wait with what is newer."""
         addresses = [row.address for row in rows]
-        if not self._may_send(report.way):
+        if not self._may_send(report.route):
             return set(addresses)
         async with AsyncExitStack() as stack:
             try:
-                refusals = await self._hand_over(stack, self._channels[report.way], content, addresses)
+                refusals = await self._hand_over(stack, self._channels[report.route], content, addresses)
             except TransportError as exc:
                 refusals = dict.fromkeys(addresses, exc.refusal)
             is_complete = await self._in_thread(self._desk.record, digest_id, rows, refusals)
@@ -291,9 +290,9 @@ class Sending:
             self._done.sent += 1
         sentence = self._fail(report.name, _told(refusals)) if refusals else ""
         if any(refusal.scope == "channel" for refusal in refusals.values()):
-            self._done.dead.setdefault(report.way, sentence)
+            self._done.dead.setdefault(report.route, sentence)
         else:
-            self._done.alive.add(report.way)
+            self._done.alive.add(report.route)
             self._done.refused.update(
                 ((report.name, address), f"report {report.name}: {_told({address: refusal})}")
                 for address, refusal in refusals.items()

@@ -1,5 +1,5 @@
 """
-The desk: everything about reports that needs the database, one short transaction at a time. Used by one thread.
+Everything about reports that needs the database, one short transaction at a time. Used by one thread.
 
 For each report it looks what there is to do (`open`), makes what is new one digest and keeps it (`compose`), notes how
 sending went (`record`), and lets go (`close`).
@@ -8,18 +8,26 @@ sending went (`record`), and lets go (`close`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
 from crawler.config.models import ReportSettings
-from crawler.db import outbox, targets
+from crawler.db import digest_records, outbox, targets
 from crawler.db.engine import Fence, begin, is_sqlite, read
+from crawler.db.filters import meant_name
 from crawler.db.outbox import DeliveryFailure, Subscribed, Waiting
+from crawler.domain.filters import Filters
+from crawler.domain.rows import ChangeRow
+from crawler.domain.subscriptions import Subscription, is_due
+from crawler.errors import DatabaseUnavailable
 from crawler.notifications.channels.base import Channel, DeliveryRefusal
-from crawler.notifications.due import NO_NEWS, DueNews, look_for_news
-from crawler.notifications.models import Digest
+from crawler.notifications.digest import build_digest
+from crawler.notifications.models import Digest, DigestFacts, NotifiedState
+from crawler.queries import changes as queries_changes
+from crawler.queries import holds, images, lookup, status
+from crawler.queries import runs as queries_runs
 
 #: After the first failure the next run tries again; then the pause doubles from here …
 FIRST_PAUSE = timedelta(minutes=5)
@@ -105,7 +113,7 @@ class DeliveryStore:
             news = self._news(conn, report, state, now)
         if news.is_for_later:
             self.for_later.add(report.name)
-        strangers = [row for row in waiting if row.address not in addresses]
+        dropped = [row for row in waiting if row.address not in addresses]
         job = Job(
             report=report,
             state=state,
@@ -114,12 +122,12 @@ class DeliveryStore:
         )
         settles = news.is_range_over and (bool(state.runs) or report.subscription.when.at is not None)
         is_ready = any(self.is_ready(row, now) for row in job.waiting)
-        if not (strangers or settles or is_ready or job.digest is not None) or self._is_taken(state, now):
+        if not (dropped or settles or is_ready or job.digest is not None) or self._is_taken(state, now):
             return None
         with begin(self._engine, self._fence) as conn:
             if not outbox.claim(conn, state, sender=self._bounds.account_ids, until=self._bounds.until):
                 return None
-            for row in strangers:
+            for row in dropped:
                 outbox.skip(conn, row.digest_id, [row.address], now)
             if settles:
                 self._settle(conn, job, None, now)
@@ -168,7 +176,7 @@ class DeliveryStore:
         if digest is None:
             raise ValueError(f"{job.report.name}: there is nothing to compose")
         now = self._clock()
-        letter = channel.compose(digest, job.report.to, now)
+        message = channel.compose(digest, job.report.to, now)
         addresses = channel.addresses(job.report.to)
         with begin(self._engine, self._fence) as conn:
             digest_id = outbox.add_digest(
@@ -177,18 +185,18 @@ class DeliveryStore:
                 kind=digest.kind,
                 channel=job.report.channel,
                 runs=(digest.first_run, digest.last_run),
-                message_id=letter.message_id,
-                subject=letter.subject,
-                content=letter.content,
+                message_id=message.message_id,
+                subject=message.subject,
+                content=message.content,
                 recipients=addresses,
                 queued_at=job.state.queued_at or now,
                 now=now,
             )
-            outbox.remember(conn, job.state.subscription_id, digest.told.as_json())
+            outbox.remember(conn, job.state.subscription_id, digest.notified.as_json())
             if digest.kind == "digest":
                 self._settle(conn, job, digest_id, now)
             rows = [row for row in outbox.waiting(conn, job.state.subscription_id) if row.digest_id == digest_id]
-        return Composed(digest_id=digest_id, content=letter.content, waiting=tuple(rows))
+        return Composed(digest_id=digest_id, content=message.content, waiting=tuple(rows))
 
     def _settle(self, conn: Connection, job: Job, digest_id: int | None, now: datetime) -> None:
         is_by_the_clock = job.report.subscription.when.at is not None
@@ -233,3 +241,140 @@ class DeliveryStore:
         return [
             report.name for report in reports if report.name in since and now - since[report.name] > report.alert_after
         ]
+
+
+# --- whether there is news -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueNews:
+    """What is to be sent to a subscription now."""
+
+    digest: Digest | None = None
+    #: Nothing of what waits is worth a digest, and its time has come: it counts as reported, by silence.
+    is_range_over: bool = False
+    #: There is news of this run whose time by the schedule comes later.
+    is_for_later: bool = False
+
+
+NO_NEWS = DueNews()
+
+
+def look_for_news(
+    conn: Connection,
+    subscription: Subscription,
+    state: Subscribed,
+    *,
+    run_id: int | None,
+    now: datetime,
+    stale_after: timedelta,
+    is_hurried: bool = False,
+) -> DueNews:
+    """
+    Return what is new for *subscription* after *run_id* (None: the last run).
+
+    When its time has come, or is not waited for (*is_hurried*), that is everything; before that only what is urgent.
+    """
+    last = run_id or outbox.last_finished_run(conn)
+    if last is None:
+        return NO_NEWS
+    subscription = _in_known_names(conn, subscription)
+    notified = NotifiedState.from_json(state.told)
+    has_schedule = subscription.when.at is not None
+    if is_hurried or is_due(subscription.when, subscription.timezone, last=state.due_at, now=now):
+        if _is_quiet(conn, subscription, state, notified, last):
+            return DueNews(is_range_over=True)
+        runs = outbox.finished_runs(conn, after=state.told_run_id if has_schedule else None, among={*state.runs, last})
+        facts = gather(conn, subscription, runs, now=now, stale_after=stale_after)
+        digest = build_digest(subscription, facts, notified)
+        return DueNews(digest=digest, is_range_over=digest is None)
+    has_urgent = bool(subscription.pins) and "pins" in subscription.urgent
+    if not has_urgent and last not in state.runs:
+        return NO_NEWS
+    facts = gather(conn, subscription, sorted({*state.runs, last}), now=now, stale_after=stale_after)
+    return DueNews(
+        digest=build_digest(subscription, facts, notified, urgent_only=True) if has_urgent else None,
+        is_for_later=last in state.runs and build_digest(subscription, facts, notified) is not None,
+    )
+
+
+def digest_since(
+    conn: Connection, subscription: Subscription, since: datetime, *, now: datetime, stale_after: timedelta
+) -> Digest | None:
+    """
+    Return a digest of everything recorded *since* a moment, whether it was sent or not; None when that is nothing.
+    """
+    subscription = _in_known_names(conn, subscription)
+    last, first = outbox.last_finished_run(conn), outbox.first_run_since(conn, since)
+    if last is None:
+        return None
+    runs = outbox.finished_runs(conn, after=None if first is None else first - 1, among={last})
+    facts = gather(conn, subscription, runs, now=now, stale_after=stale_after, since=since)
+    return build_digest(subscription, facts, NotifiedState(introduced=True))
+
+
+def _in_known_names(conn: Connection, subscription: Subscription) -> Subscription:
+    """Return *subscription* with the names that the history knows, where its filter has them with other spaces."""
+    names = tuple(meant_name(conn, name) for name in subscription.watch.name)
+    return replace(subscription, watch=replace(subscription.watch, name=names))
+
+
+def _is_quiet(
+    conn: Connection, subscription: Subscription, state: Subscribed, notified: NotifiedState, last: int
+) -> bool:
+    """Return, cheaply, whether there is nothing to send: no change, and no condition that could have begun or ended."""
+    if (
+        state.runs
+        or subscription.pins
+        or subscription.empty
+        or notified.pins
+        or notified.unobserved
+        or not notified.introduced
+    ):
+        return False
+    (run,) = queries_runs.runs(conn, ids=[last])
+    return not (run.targets["failed"] + run.targets["skipped"] or run.restricted)
+
+
+def gather(
+    conn: Connection,
+    subscription: Subscription,
+    runs: Sequence[int],
+    *,
+    now: datetime,
+    stale_after: timedelta,
+    since: datetime | None = None,
+) -> DigestFacts:
+    """
+    Return the facts over *runs* (at least one), for *subscription*.
+
+    The changes belong into the reports of these runs; with *since* those recorded since then, sent or not.
+    """
+    changes = tuple(
+        queries_changes.changes(conn, since) if since is not None else queries_changes.changes(conn, reported_by=runs)
+    )
+    last = queries_runs.run(conn, max(runs))
+    if last is None:
+        raise DatabaseUnavailable(f"Run {max(runs)} is not there any more.")
+    pinned = Filters(zone=tuple(sorted({pin.zone for pin in subscription.pins})))
+    has_pins = bool(subscription.pins)
+    return DigestFacts(
+        now=now,
+        runs=(*(run for run in queries_runs.runs(conn, ids=runs) if run.run != last.run), last),
+        changes=changes,
+        status=tuple(status.status(conn, now=now)),
+        holds=tuple(holds.holds(conn)),
+        images=tuple(
+            images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True)
+            if has_pins
+            else ()
+        ),
+        withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),
+        stays=tuple(lookup.stays_of(conn, {pin.image_id for pin in subscription.pins})),
+        gpu=digest_records.gpu_of(conn, _images(changes)) if subscription.watch.gpu is not None else {},
+        project_names=digest_records.project_names(conn),
+    )
+
+
+def _images(changes: Sequence[ChangeRow]) -> list[tuple[str, str]]:
+    return [(row.image_set, row.image_id) for row in changes if row.image_set is not None and row.image_id is not None]

@@ -1,5 +1,5 @@
 """
-From facts to a digest: what a subscription was not told yet, folded and ordered, in no language. Pure.
+From facts to a digest: what a subscription was not notified of yet, folded and ordered, in no language. Pure.
 
 A digest is worth making when it has news: a pin in trouble, a change, zones unobserved for longer than the patience or
 observed again. The first one of a subscription is always made, to say what it watches and to prove the way.
@@ -10,33 +10,40 @@ from __future__ import annotations
 from dataclasses import replace
 
 from crawler.domain.subscriptions import Subscription
-from crawler.notifications.gap_lines import look
 from crawler.notifications.grouping import fold
-from crawler.notifications.models import Digest, DigestFacts, Introduction, NotifiedState, ZonesObserved
-from crawler.notifications.pins import PinNews, look_at_pins
-from crawler.notifications.scope import WatchedZones, wants_change
+from crawler.notifications.lasting import PinNews, look, look_at_pins
+from crawler.notifications.models import (
+    Digest,
+    DigestFacts,
+    Introduction,
+    NotifiedState,
+    WatchedZones,
+    ZonesObserved,
+    wants_change,
+)
 
 
 def build_digest(
-    subscription: Subscription, facts: DigestFacts, told: NotifiedState, *, urgent_only: bool = False
+    subscription: Subscription, facts: DigestFacts, notified: NotifiedState, *, urgent_only: bool = False
 ) -> Digest | None:
     """
-    Return what *subscription* is to be told of *facts*, and None when that is nothing.
+    Return what *subscription* is to be notified of, by *facts*, and None when that is nothing.
 
-    With *urgent_only* it is what does not wait for the digest: conditions of pins not *told* before.
+    With *urgent_only* it is what does not wait for the digest: conditions of pins not *notified* before.
     """
     watched_zones = WatchedZones(subscription.watch, facts)
-    pins = look_at_pins(subscription, facts, told, watched_zones)
+    pins = look_at_pins(subscription, facts, notified, watched_zones)
     if urgent_only:
         if not pins.lines or "pins" not in subscription.urgent:
             return None
-        return _urgent(subscription, facts, told, watched_zones, pins)
-    wanted = [row for row in facts.changes if row.id not in told.early and wants_change(subscription.watch, row, facts)]
+        return _urgent(subscription, facts, notified, watched_zones, pins)
+    later = [row for row in facts.changes if row.id not in notified.early]
+    wanted = [row for row in later if wants_change(subscription.watch, row, facts)]
     by_pins = {change_id for line in pins.lines for change_id in line.change_ids}
     lines = fold((row for row in wanted if row.id not in by_pins), watched_zones, facts.runs)
-    sight = look(subscription, facts, told, watched_zones)
+    sight = look(subscription, facts, notified, watched_zones)
     is_news = bool(pins.lines or lines or sight.is_news)
-    if not (is_news or subscription.empty or not told.introduced):
+    if not (is_news or subscription.empty or not notified.introduced):
         return None
     ids = {row.id for row in wanted} | by_pins
     return replace(
@@ -45,27 +52,27 @@ def build_digest(
         gaps=sight.gaps,
         recovered=sight.recovered,
         held=sight.held,
-        introduction=None if told.introduced else _introduction(subscription, watched_zones),
-        changes=tuple(row for row in facts.changes if row.id in ids and row.id not in told.early),
-        told=NotifiedState(
+        introduction=None if notified.introduced else _introduction(subscription, watched_zones),
+        changes=tuple(row for row in later if row.id in ids),
+        notified=NotifiedState(
             introduced=True,
-            pins=pins.told,
-            unobserved=sight.told,
-            early=told.early - {row.id for row in facts.changes},
+            pins=pins.notified,
+            unobserved=sight.notified,
+            early=notified.early - {row.id for row in facts.changes},
         ),
     )
 
 
 def _urgent(
-    subscription: Subscription, facts: DigestFacts, told: NotifiedState, watched_zones: WatchedZones, pins: PinNews
+    subscription: Subscription, facts: DigestFacts, notified: NotifiedState, watched_zones: WatchedZones, pins: PinNews
 ) -> Digest:
     early = {change_id for line in pins.lines for change_id in line.change_ids}
-    coverage = look(subscription, facts, told, watched_zones).coverage
+    coverage = look(subscription, facts, notified, watched_zones).coverage
     return replace(
         _frame(subscription, facts, watched_zones, pins, coverage),
         kind="urgent",
         changes=tuple(row for row in facts.changes if row.id in early),
-        told=replace(told, pins=pins.told, early=told.early | early),
+        notified=replace(notified, pins=pins.notified, early=notified.early | early),
     )
 
 
@@ -91,7 +98,7 @@ def _frame(
         coverage=coverage,
         introduction=None,
         changes=(),
-        told=NotifiedState(),
+        notified=NotifiedState(),
     )
 
 

@@ -13,8 +13,16 @@ from typing import Any
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, RunSummary
-from crawler.notifications.models import Between, FieldChange, Line, LinePlace, Topic
-from crawler.notifications.scope import WatchedZone, WatchedZones, zone_of
+from crawler.notifications.models import (
+    Between,
+    FieldChange,
+    Line,
+    LinePlace,
+    Topic,
+    WatchedZone,
+    WatchedZones,
+    zone_of,
+)
 
 #: Most severe first.
 TOPICS: tuple[Topic, ...] = (
@@ -24,7 +32,7 @@ _ARRIVALS = ("appeared", "returned")
 
 
 def fold(changes: Iterable[ChangeRow], watched_zones: WatchedZones, runs: Sequence[RunSummary]) -> tuple[Line, ...]:
-    """Return the lines that tell *changes*, by severity."""
+    """Return the lines that report *changes*, by severity."""
     rows = sorted(changes, key=lambda row: (row.observed_at, row.id))
     presence = [row for row in rows if row.image_id is not None and row.event != "modified"]
     things = [*_presence(presence), *_modifications(row for row in rows if row.event == "modified")]
@@ -62,7 +70,7 @@ class Thing:
     image_set: str
     name: str
     image_ids: tuple[str, ...]
-    #: All that it tells.
+    #: All that it reports.
     rows: tuple[ChangeRow, ...]
     #: Those that say when.
     dated: tuple[ChangeRow, ...]
@@ -76,7 +84,7 @@ def _image(row: ChangeRow) -> tuple[Target, str, str]:
 
 
 def _presence(rows: Sequence[ChangeRow]) -> list[Thing]:
-    """Tell comings and goings: flaps first, then re-issues, then what is left."""
+    """Report comings and goings: flaps first, then re-issues, then what is left."""
     by_image: dict[tuple[Target, str, str], list[ChangeRow]] = {}
     for row in rows:
         by_image.setdefault(_image(row), []).append(row)
@@ -92,7 +100,7 @@ def _presence(rows: Sequence[ChangeRow]) -> list[Thing]:
     left: dict[tuple[Target, str, str], list[ChangeRow]] = {}
     for row in rest:
         left.setdefault(_image(row), []).append(row)
-    things = [_flap(own, is_present=True) for own in back]
+    things = [_thing("flapped", own, own, is_present=True) for own in back]
     for chain in chains:
         gone = left.pop((chain.target, chain.image_set, chain.image_ids[-1]), None)
         things.append(_chain(chain, gone or ()))
@@ -101,7 +109,7 @@ def _presence(rows: Sequence[ChangeRow]) -> list[Thing]:
 
 
 def _chain(chain: Chain, gone: Sequence[ChangeRow]) -> Thing:
-    """Tell a chain of re-issues, whose last id may be *gone* as well by now, or be the first one again."""
+    """Report a chain of re-issues, whose last id may be *gone* as well by now, or be the first one again."""
     is_round = chain.image_ids[0] == chain.image_ids[-1]
     is_gone = bool(gone) and gone[-1].event == "withdrawn"
     rows = (*chain.withdrawals, *chain.arrivals, *gone)
@@ -118,15 +126,18 @@ def _chain(chain: Chain, gone: Sequence[ChangeRow]) -> Thing:
 
 
 def _net(own: Sequence[ChangeRow]) -> Thing:
-    """Tell what the changes of one image come to: gone, there, or a flap when it is as it was."""
+    """Report what the changes of one image come to: gone, there, or a flap when it is as it was."""
     first, last = own[0], own[-1]
     if (first.event in _ARRIVALS) != (last.event in _ARRIVALS):
-        return _flap(own, is_present=last.event in _ARRIVALS)
-    topic: Topic = "withdrawn"
-    if first.event == "returned":
-        topic = "returned"
-    elif first.event == "appeared":
-        topic = "appeared"
+        return _thing("flapped", own, own, is_present=last.event in _ARRIVALS)
+    topic: Topic = first.event if first.event in ("returned", "appeared") else "withdrawn"
+    superseded = last.counterpart if topic == "appeared" else None
+    return _thing(topic, own, (last,), is_present=topic != "withdrawn", supersedes=superseded)
+
+
+def _thing(topic: Topic, own: Sequence[ChangeRow], dated: Sequence[ChangeRow], **more: Any) -> Thing:
+    """Return what the changes *own* of one image are, named as the last of them names it."""
+    last = own[-1]
     return Thing(
         topic=topic,
         target=last.target,
@@ -134,28 +145,13 @@ def _net(own: Sequence[ChangeRow]) -> Thing:
         name=last.image_name or "",
         image_ids=(last.image_id or "",),
         rows=tuple(own),
-        dated=(last,),
-        supersedes=last.counterpart if topic == "appeared" else None,
-        is_present=topic != "withdrawn",
-    )
-
-
-def _flap(own: Sequence[ChangeRow], *, is_present: bool) -> Thing:
-    last = own[-1]
-    return Thing(
-        topic="flapped",
-        target=last.target,
-        image_set=last.image_set or "",
-        name=last.image_name or "",
-        image_ids=(last.image_id or "",),
-        rows=tuple(own),
-        dated=tuple(own),
-        is_present=is_present,
+        dated=tuple(dated),
+        **more,
     )
 
 
 def _modifications(rows: Iterable[ChangeRow]) -> list[Thing]:
-    """Tell modifications, each field from what it was first to what it is last."""
+    """Report modifications, each field from what it was first to what it is last."""
     by_image: dict[tuple[Target, str, str], list[ChangeRow]] = {}
     for row in rows:
         by_image.setdefault(_image(row), []).append(row)
@@ -167,20 +163,9 @@ def _modifications(rows: Iterable[ChangeRow]) -> list[Thing]:
                 net[name] = [net.get(name, [before])[0], after]
         changed = tuple((name, *values) for name, values in sorted(net.items()) if values[0] != values[1])
         lost = any(name == "gpu" and before is True and after is False for name, before, after in changed)
-        last = own[-1]
-        things.append(
-            Thing(
-                topic="gpu_lost" if lost else "modified" if changed else "flapped",
-                target=last.target,
-                image_set=last.image_set or "",
-                name=last.image_name or "",
-                image_ids=(last.image_id or "",),
-                rows=tuple(own),
-                dated=tuple(own),
-                is_present=True,
-                fields=changed or tuple((name, *values) for name, values in sorted(net.items())),
-            )
-        )
+        topic: Topic = "gpu_lost" if lost else "modified" if changed else "flapped"
+        shown = changed or tuple((name, *values) for name, values in sorted(net.items()))
+        things.append(_thing(topic, own, own, is_present=True, fields=shown))
     return things
 
 
@@ -278,7 +263,7 @@ def _confirmations(row: ChangeRow, runs: Sequence[RunSummary]) -> int:
     return sum(run.run <= row.run and (run.finished_at or run.started_at) >= row.observed_at for run in runs)
 
 
-_WAYS: tuple[tuple[str, Callable[[Target], str]], ...] = (
+_DIMENSIONS: tuple[tuple[str, Callable[[Target], str]], ...] = (
     ("zone", lambda target: target.zone),
     ("project", lambda target: target.project),
     ("variant", lambda target: target.variant),
@@ -286,7 +271,7 @@ _WAYS: tuple[tuple[str, Callable[[Target], str]], ...] = (
 
 
 def opened_and_closed(rows: Sequence[ChangeRow], watched_zones: WatchedZones) -> list[Line]:
-    """Return the lines that tell `target_added` and `target_retired` *rows*, oldest first."""
+    """Return the lines that report `target_added` and `target_retired` *rows*, oldest first."""
     by_target: dict[Target, list[ChangeRow]] = {}
     for row in rows:
         by_target.setdefault(row.target, []).append(row)
@@ -313,12 +298,12 @@ def _target_lines(
     zones: list[Target] = []
     lines = []
     while left:
-        way, members = _largest(left, everything)
+        dimension, members = _largest(left, everything)
         left -= members
-        if way == "zone":
+        if dimension == "zone":
             zones += members
         else:
-            lines.append(_target_line(topic, way, sorted(members), group, watched_zones, is_open=is_open))
+            lines.append(_target_line(topic, dimension, sorted(members), group, watched_zones, is_open=is_open))
     if zones:
         lines.insert(0, _target_line(topic, "zone", sorted(zones), group, watched_zones, is_open=is_open))
     return lines
@@ -327,26 +312,26 @@ def _target_lines(
 def _largest(left: set[Target], everything: set[Target]) -> tuple[str, set[Target]]:
     """Return the zone, the whole project or the whole variant that covers most of *left*."""
     best: tuple[str, set[Target]] = ("zone", set())
-    for way, value_of in _WAYS:
+    for dimension, value_of in _DIMENSIONS:
         covers: dict[tuple[str, str], set[Target]] = {}
         for target in left:
             covers.setdefault((target.account, value_of(target)), set()).add(target)
-        if way != "zone":
+        if dimension != "zone":
             sizes = Counter((target.account, value_of(target)) for target in everything)
             accounts = Counter(account for account, _ in sizes)
-            # A project is told as one when all of it is concerned, and there are others to tell it from.
+            # A project is one line when all of it is concerned, and there are others.
             covers = {
                 key: members for key, members in covers.items() if len(members) == sizes[key] and accounts[key[0]] > 1
             }
         for _, members in sorted(covers.items()):
             if len(members) > len(best[1]):
-                best = (way, members)
+                best = (dimension, members)
     return best
 
 
 def _target_line(
     topic: Topic,
-    way: str,
+    dimension: str,
     members: Sequence[Target],
     group: dict[Target, list[ChangeRow]],
     watched_zones: WatchedZones,
@@ -362,7 +347,7 @@ def _target_line(
         topic=topic,
         names=(),
         image_set="",
-        places=tuple(_place(zone, inside, watched_zones, way) for zone, inside in sorted(by_zone.items())),
+        places=tuple(_place(zone, inside, watched_zones, dimension) for zone, inside in sorted(by_zone.items())),
         zone_count=len(watched_zones.zones),
         between=Between(
             after=min((row.not_before for row in rows if row.not_before), default=None),
@@ -370,20 +355,20 @@ def _target_line(
         ),
         image_count=_images(by_zone, watched_zones),
         is_present=is_open,
-        project=watched_zones.project(first.account, first.project) if way == "project" else None,
-        variant=first.variant if way == "variant" else None,
+        project=watched_zones.project(first.account, first.project) if dimension == "project" else None,
+        variant=first.variant if dimension == "variant" else None,
         change_ids=tuple(sorted(row.id for row in rows)),
     )
 
 
-def _place(zone: WatchedZone, targets: Sequence[Target], watched_zones: WatchedZones, way: str) -> LinePlace:
+def _place(zone: WatchedZone, targets: Sequence[Target], watched_zones: WatchedZones, dimension: str) -> LinePlace:
     part = watched_zones.part(zone, targets)
     return LinePlace(
         account=zone.account,
         region=zone.region,
         zone=zone.zone,
-        projects=part.projects if way == "zone" else (),
-        project_count=part.project_count if way == "zone" else 0,
+        projects=part.projects if dimension == "zone" else (),
+        project_count=part.project_count if dimension == "zone" else 0,
     )
 
 

@@ -1,5 +1,5 @@
 """
-The words between this package and those who call it: subscriptions and facts in, digests out. Values only.
+What digests are made from and what they hold: facts, what was sent, lines, the zones that a subscription watches. Pure.
 
 Texts that came from the API are kept as they came; `render` is where they become harmless.
 """
@@ -7,19 +7,24 @@ Texts that came from the API are kept as they came; `render` is where they becom
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.utils import parseaddr
 from typing import Any, Literal
 
-from crawler.domain.models import Target
+from crawler.domain.models import Target, digest_of
 from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow, Stay
 from crawler.domain.subscriptions import Pin, Subscription, Watch
+
+#: What a domain may look like in a header.
+_DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifiedState:
-    """What a subscription has been told of conditions that last; kept for it between digests."""
+    """Which conditions that last a subscription was notified of; kept for it between digests."""
 
     #: The first digest, which says what is watched, was made.
     introduced: bool = False
@@ -27,7 +32,7 @@ class NotifiedState:
     pins: frozenset[str] = frozenset()
     #: Targets of which a digest said, by itself, that they are not observed; as texts.
     unobserved: frozenset[str] = frozenset()
-    #: Changes that an urgent mail told ahead of the digest they belong to; by id.
+    #: Changes that an urgent mail reported ahead of the digest they belong to; by id.
     early: frozenset[int] = frozenset()
 
     def as_json(self) -> str:
@@ -60,7 +65,7 @@ class DigestFacts:
 
     #: The present, for "how long already".
     now: datetime
-    #: The finished runs not told yet, oldest first, at least one; the last one with its failures (`reader.run`).
+    #: The finished runs not reported yet, oldest first, at least one; the last one with its failures (`reader.run`).
     runs: tuple[RunSummary, ...]
     #: The changes these runs recorded (and interrupted ones before them), oldest first.
     changes: tuple[ChangeRow, ...] = ()
@@ -83,7 +88,7 @@ class DigestFacts:
 #: What a line is about, most severe first.
 Topic = Literal["withdrawn", "reissued", "gpu_lost", "closed", "appeared", "returned", "modified", "opened", "flapped"]
 
-#: What is wrong with a pin, most severe first; `clear` says that what was told before is over.
+#: What is wrong with a pin, most severe first; `clear` says that what was reported before is over.
 PinState = Literal[
     "withdrawn", "ambiguous", "reissued", "gpu_lost", "retired", "held", "unobserved", "deselected", "never_seen",
     "superseded", "clear",
@@ -217,7 +222,7 @@ class ZonesObserved:
     observed: int
     total: int
     at: datetime
-    #: Zones told before that are still not observed.
+    #: Zones reported before that are still not observed.
     still: tuple[UnseenZone, ...] = ()
 
 
@@ -256,8 +261,8 @@ class Digest:
     introduction: Introduction | None
     #: Every change the digest tells, oldest first: the full list.
     changes: tuple[ChangeRow, ...]
-    #: What the subscription has been told once this digest exists.
-    told: NotifiedState
+    #: What the subscription has been notified of once this digest exists.
+    notified: NotifiedState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,3 +281,124 @@ class Rendered:
 def target_key(target: Target) -> str:
     """Return the text under which `NotifiedState` remembers a target."""
     return str(target)
+
+
+def message_id(digest: Digest, *, sender: str) -> str:
+    """Return the Message-ID of *digest*, angle brackets included: the same for the same subscription and range."""
+    about = [
+        list(digest.accounts),
+        digest.subscription.name,
+        digest.kind,
+        digest.first_run,
+        digest.last_run,
+        # Runs count from one again in a new database, so their numbers alone would meet a mail of the old one.
+        digest.until.isoformat(),
+    ]
+    return f"<crawler.{digest.last_run}.{digest_of(about)[:24]}@{sender_domain(sender)}>"
+
+
+def sender_domain(sender: str) -> str:
+    """Return the domain of the address in *sender*; one that nobody has where it has none that a header may hold."""
+    domain = parseaddr(sender)[1].rpartition("@")[2]
+    return domain.lower() if _DOMAIN.fullmatch(domain) else "crawler.invalid"
+
+
+# --- what a subscription watches -------------------------------------------------------------------------------------
+
+
+ProjectNames = Mapping[tuple[str, str], str]
+
+
+def wants_target(watch: Watch, target: Target, names: ProjectNames) -> bool:
+    """Return whether *watch* is about *target*; a project is meant by its id or its name."""
+    return watch.wants(target, names.get((target.account, target.project), ""))
+
+
+def wants_change(watch: Watch, change: ChangeRow, facts: DigestFacts) -> bool:
+    """Return whether *watch* is about *change*; what happened to a whole zone concerns every image in it."""
+    if watch.event and not change.words & set(watch.event):
+        return False
+    if not wants_target(watch, change.target, facts.project_names):
+        return False
+    if change.image_id is None:
+        return True
+    return watch.wants_name(change.image_name or "") and _fits_gpu(change, watch.gpu, facts)
+
+
+def _fits_gpu(change: ChangeRow, wanted: bool | None, facts: DigestFacts) -> bool:
+    if wanted is None:
+        return True
+    if "gpu" in change.fields:
+        return wanted in change.fields["gpu"]
+    known = facts.gpu.get((change.image_set or "", change.image_id or ""))
+    return known is None or known is wanted
+
+
+# --- the zones -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WatchedZone:
+    """A zone as one account sees it."""
+
+    account: str
+    region: str
+    zone: str
+
+
+def zone_of(target: Target) -> WatchedZone:
+    """Return the zone a target lies in."""
+    return WatchedZone(target.account, target.region, target.zone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The part of a zone that something concerns; empty where it is the whole zone."""
+
+    projects: tuple[str, ...] = ()
+    project_count: int = 0
+    variants: tuple[str, ...] = ()
+
+
+class WatchedZones:
+    """The watched targets that are asked and open, by zone."""
+
+    def __init__(self, watch: Watch, facts: DigestFacts) -> None:
+        """Take every target's status and keep what *watch* is about."""
+        self._names = facts.project_names
+        #: Watched targets, whatever their state.
+        self.watched = {row.target: row for row in facts.status if wants_target(watch, row.target, self._names)}
+        self.zones: dict[WatchedZone, list[StatusRow]] = {}
+        for row in self.watched.values():
+            if row.is_live:
+                self.zones.setdefault(zone_of(row.target), []).append(row)
+        self._by_zone: dict[WatchedZone, set[Target]] = {}
+        for row in facts.status:
+            if row.is_live:
+                self._by_zone.setdefault(zone_of(row.target), set()).add(row.target)
+
+    def part(self, zone: WatchedZone, targets: Iterable[Target]) -> Part:
+        """Return which part of *zone* the *targets* are."""
+        concerned = set(targets)
+        everything = self._by_zone.get(zone, set()) | concerned
+        projects, all_projects = {t.project for t in concerned}, {t.project for t in everything}
+        variants, all_variants = {t.variant for t in concerned}, {t.variant for t in everything}
+        partial = projects < all_projects
+        return Part(
+            projects=tuple(sorted(self.project(zone.account, project) for project in projects)) if partial else (),
+            project_count=len(all_projects) if partial else 0,
+            variants=tuple(sorted(variants)) if variants < all_variants else (),
+        )
+
+    def project(self, account: str, project: str) -> str:
+        """Return a project's name, its id where it has none."""
+        return self._names.get((account, project)) or project
+
+    def image_count(self, zone: WatchedZone) -> int:
+        """Return how many images were last listed in *zone*, to whoever sees most of them."""
+        return max((row.images for row in self.zones.get(zone, ())), default=0)
+
+    def is_empty(self, zone: WatchedZone) -> bool:
+        """Return whether *zone* was observed well and lists nothing to anybody."""
+        rows = self.zones.get(zone, ())
+        return bool(rows) and all(row.images == 0 and row.outcome == "ok" for row in rows)

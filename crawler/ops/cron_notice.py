@@ -11,34 +11,28 @@ from datetime import datetime, tzinfo
 from typing import Literal
 
 from crawler.domain.models import Target
-from crawler.domain.rows import RunSummary
+from crawler.domain.rows import FailureRow, RunSummary
 from crawler.domain.timefmt import zone_name
 
-#: Conditions told one by one; the rest are counted.
-TOLD = 12
+#: Conditions named one by one; the rest are counted.
+NAMED = 12
 #: Regions of one condition that are named; the rest are counted.
 REGIONS = 8
-#: A condition that spread to so many times as many targets is told again.
+#: A condition that spread to so many times as many targets is reported again.
 SPREAD = 2
 _UNSTEADY = re.compile(r"\[[^\]]*\]|\d+")
 
 Key = tuple[str, ...]
-"""What makes two runs' findings one condition: the account (empty: none), its sort, and what tells it from others."""
+"""What makes two runs' findings one condition: the account (empty: none), its sort, and what sets it apart."""
 
 Sort = Literal["trouble", "notice", "event", "warning", "way", "report", "error", "lock"]
 """The second part of a key. An `event` has no end worth a word; the others have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """One target whose outcome in a run was neither `ok` nor a quiet `denied`."""
+class FailingTarget(FailureRow):
+    """One target whose outcome in a run was neither `ok` nor a quiet `denied`, and since when."""
 
-    target: Target
-    outcome: str
-    failure_class: str | None
-    ret_code: int | None
-    message: str
-    request_uuid: str = ""
     since: datetime
 
     @property
@@ -68,11 +62,11 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """Anything else that lasts and is told once: what was noticed, warned of, or could not be delivered."""
+    """Anything else that lasts and is reported once: what was noticed, warned of, or could not be delivered."""
 
     key: Key
     sentence: str
-    #: Told again when it grows to twice as much.
+    #: Reported again when it grows to twice as much.
     size: int = 1
     #: The targets that said so; none where it is about no target.
     targets: frozenset[Target] = frozenset()
@@ -80,14 +74,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ongoing:
-    """A condition that was told and whose end was not."""
+    """A condition that was reported and whose end was not."""
 
     key: Key
     since: datetime
-    #: How large it was when it was last told.
+    #: How large it was when it was last reported.
     size: int
     #: What it is called when it is over.
-    told: str
+    label: str
     targets: frozenset[Target] = frozenset()
 
 
@@ -95,7 +89,7 @@ class Ongoing:
 class Found:
     """What a run found."""
 
-    troubles: Sequence[Trouble] = ()
+    troubles: Sequence[FailingTarget] = ()
     facts: Sequence[Fact] = ()
     #: Of the targets of standing conditions: those that the run asked, or that are asked no more …
     asked: Collection[Target] = ()
@@ -108,7 +102,7 @@ Memory = Mapping[Key, Ongoing]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionNews:
-    """What differs from what was told before, a sentence each."""
+    """What differs from what was reported before, a sentence each."""
 
     began: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -125,8 +119,8 @@ class ConditionNews:
 
 def compare(before: Memory, found: Found, *, at: datetime) -> tuple[ConditionNews, Memory]:
     """Return what began, changed or ended, and what is to be remembered; *at* is the end of the run."""
-    troubles = _Troubles({key: told for key, told in before.items() if key[1] == "trouble"}, found)
-    facts = {key: told for key, told in before.items() if key[1] != "trouble"}
+    troubles = _Troubles({key: was for key, was in before.items() if key[1] == "trouble"}, found)
+    facts = {key: was for key, was in before.items() if key[1] != "trouble"}
     noted, grown, gone, kept = _facts(facts, found, at)
     lasting = len(troubles.lasting) + len(kept.keys() & facts.keys()) - len(grown)
     news = ConditionNews(
@@ -141,19 +135,19 @@ def compare(before: Memory, found: Found, *, at: datetime) -> tuple[ConditionNew
 
 
 class _Troubles:
-    """The conditions of targets: what was told of them beside what the run found."""
+    """The conditions of targets: what was reported of them beside what the run found."""
 
     def __init__(self, before: Memory, found: Found) -> None:
         self._before = before
-        self._rows: dict[Key, list[Trouble]] = {}
+        self._rows: dict[Key, list[FailingTarget]] = {}
         for row in found.troubles:
             self._rows.setdefault(row.key, []).append(row)
         for rows in self._rows.values():
             rows.sort(key=lambda row: (row.outcome == "skipped", row.target))
         asked = frozenset(found.asked)
         self._members = {key: frozenset(row.target for row in rows) for key, rows in self._rows.items()}
-        for key, told in before.items():
-            members = (told.targets - asked) | self._members.get(key, frozenset())
+        for key, was in before.items():
+            members = (was.targets - asked) | self._members.get(key, frozenset())
             if members:
                 self._members[key] = members
         self._fresh = self._rows.keys() - before.keys()
@@ -162,12 +156,12 @@ class _Troubles:
             key for key in self._rows.keys() & before.keys() if len(self._members[key]) >= SPREAD * before[key].size
         }
         self._in_trouble = frozenset().union(*self._members.values())
-        #: What was told of a target, where that is not so any more.
+        #: What was reported of a target, where that is not so any more.
         self._left = {
-            target: told
-            for key, told in sorted(before.items())
+            target: was
+            for key, was in sorted(before.items())
             if key[2]
-            for target in told.targets - self._members.get(key, frozenset())
+            for target in was.targets - self._members.get(key, frozenset())
         }
 
     @property
@@ -175,39 +169,39 @@ class _Troubles:
         return set(self._members.keys() - self._fresh - self._spread)
 
     def began(self) -> list[str]:
-        """Tell what is new, the same in several regions at once in one sentence."""
+        """Say what is new, the same in several regions at once in one sentence."""
         rows = [row for key in self._fresh for row in self._rows[key] if not self._turned(key)]
-        return [_told(same) for same in _alike(rows)]
+        return [_described(same) for same in _alike(rows)]
 
     def changed(self) -> list[str]:
-        """Tell what was something else before, or is larger by far."""
+        """Say what was something else before, or is larger by far."""
         sentences = []
         for key in sorted(self._fresh):
             if was := self._turned(key):
-                sentences.append((f"(before: {was.told})", self._rows[key]))
+                sentences.append((f"(before: {was.label})", self._rows[key]))
         for key in sorted(self._spread):
             sentences.append((f"(before: {_count(self._before[key].size)})", self._rows[key]))
         for key in sorted(self._over):
-            told = self._before[key]
-            moved = self._moved(told) if key[2] else []
+            was = self._before[key]
+            moved = self._moved(was) if key[2] else []
             if (
                 moved
-                and not told.targets - self._in_trouble
+                and not was.targets - self._in_trouble
                 and not any(row.key in self._fresh | self._spread for row in moved)
             ):
-                sentences.append((f"(before: {told.told})", moved))
-        merged: dict[tuple[str, str, str], list[Trouble]] = {}
+                sentences.append((f"(before: {was.label})", moved))
+        merged: dict[tuple[str, str, str], list[FailingTarget]] = {}
         for before, rows in sentences:
             merged.setdefault((before, rows[0].target.account, _likeness(rows[0])), []).extend(rows)
-        return [f"{_told(rows)} {before}" for (before, _, _), rows in merged.items()]
+        return [f"{_described(rows)} {before}" for (before, _, _), rows in merged.items()]
 
     def ended(self, at: datetime) -> list[str]:
-        """Tell what is over, of the targets that are in no trouble at all now."""
+        """Say what is over, of the targets that are in no trouble at all now."""
         merged: dict[tuple[str, bool, str], list[Target]] = {}
         for key in sorted(self._over):
-            told, is_of_account = self._before[key], not key[2]
-            well = told.targets if is_of_account else told.targets - self._in_trouble
-            what = f"{told.told}, for {_span(told.since, at)}"
+            was, is_of_account = self._before[key], not key[2]
+            well = was.targets if is_of_account else was.targets - self._in_trouble
+            what = f"{was.label}, for {_span(was.since, at)}"
             merged.setdefault((key[0], is_of_account, what), []).extend(sorted(well))
         return [
             f"{_where(targets, is_of_account=is_of_account)}: {what}"
@@ -222,47 +216,47 @@ class _Troubles:
             if key in self._fresh:
                 rows = self._rows[key]
                 since = min(row.since for row in rows)
-                kept[key] = Ongoing(key=key, since=since, size=len(members), told=rows[0].label, targets=members)
+                kept[key] = Ongoing(key=key, since=since, size=len(members), label=rows[0].label, targets=members)
             else:
                 size = len(members) if key in self._spread else self._before[key].size
                 kept[key] = replace(self._before[key], size=size, targets=members)
         return kept
 
     def _turned(self, key: Key) -> Ongoing | None:
-        """Return what was told before of targets of a fresh condition, where it is this instead now."""
+        """Return what was reported before of targets of a fresh condition, where it is this instead now."""
         return next((self._left[row.target] for row in self._rows[key] if row.target in self._left), None)
 
-    def _moved(self, told: Ongoing) -> list[Trouble]:
-        return [row for rows in self._rows.values() for row in rows if row.target in told.targets]
+    def _moved(self, was: Ongoing) -> list[FailingTarget]:
+        return [row for rows in self._rows.values() for row in rows if row.target in was.targets]
 
 
 def _facts(before: Memory, found: Found, at: datetime) -> tuple[list[str], list[str], list[str], dict[Key, Ongoing]]:
-    """Return what is noted, what is told again, what is no longer so, and what stands."""
+    """Return what is noted, what is reported again, what is no longer so, and what stands."""
     noted, grown, gone, kept = [], [], [], {}
     read = frozenset(found.read)
     for fact in found.facts:
-        told = before.get(fact.key)
-        if told is None:
+        was = before.get(fact.key)
+        if was is None:
             noted.append(fact.sentence)
-            kept[fact.key] = Ongoing(key=fact.key, since=at, size=fact.size, told=fact.sentence, targets=fact.targets)
+            kept[fact.key] = Ongoing(key=fact.key, since=at, size=fact.size, label=fact.sentence, targets=fact.targets)
             continue
-        size = told.size
-        if fact.size >= SPREAD * told.size:
+        size = was.size
+        if fact.size >= SPREAD * was.size:
             grown.append(fact.sentence)
             size = fact.size
-        kept[fact.key] = replace(told, size=size, targets=(told.targets - read) | fact.targets)
-    for key, told in before.items():
+        kept[fact.key] = replace(was, size=size, targets=(was.targets - read) | fact.targets)
+    for key, was in before.items():
         if key in kept:
             continue
-        if left := told.targets - read:
-            kept[key] = replace(told, targets=left)
+        if left := was.targets - read:
+            kept[key] = replace(was, targets=left)
         elif key[1] != "event":
-            gone.append(told.told)
+            gone.append(was.label)
     return noted, grown, gone, kept
 
 
 def paragraph(summary: RunSummary, news: ConditionNews, *, zone: tzinfo) -> str:
-    """Tell *news* of a run as a few lines; empty when there are none."""
+    """Write *news* of a run as a few lines; empty when there are none."""
     if not news:
         return ""
     counts = ", ".join(f"{count} {name}" for name, count in _counts(summary.targets).items())
@@ -276,9 +270,9 @@ def paragraph(summary: RunSummary, news: ConditionNews, *, zone: tzinfo) -> str:
         ("Noted", news.noted),
         ("No longer", news.no_longer),
     ):
-        lines += [f"  {word}: {sentence}" for sentence in sentences[:TOLD]]
-        if len(sentences) > TOLD:
-            lines.append(f"  {word}: {len(sentences) - TOLD} more")
+        lines += [f"  {word}: {sentence}" for sentence in sentences[:NAMED]]
+        if len(sentences) > NAMED:
+            lines.append(f"  {word}: {len(sentences) - NAMED} more")
     if news.lasting:
         lines.append(f"  {news.lasting} more {'lasts' if news.lasting == 1 else 'last'}; `crawler status` tells all.")
     return "\n".join(lines)
@@ -293,22 +287,22 @@ def _counts(targets: Mapping[str, int]) -> dict[str, int]:
     return {name: targets[name] for name in ("ok", "held", "denied", "failed", "skipped") if targets[name]}
 
 
-def _alike(rows: Iterable[Trouble]) -> list[list[Trouble]]:
+def _alike(rows: Iterable[FailingTarget]) -> list[list[FailingTarget]]:
     """Return those together that go wrong in the same way in one account, in whatever region."""
-    groups: dict[tuple[str, str], list[Trouble]] = {}
+    groups: dict[tuple[str, str], list[FailingTarget]] = {}
     for row in sorted(rows, key=lambda row: (row.outcome == "skipped", row.target)):
         groups.setdefault((row.target.account, _likeness(row)), []).append(row)
     return [groups[name] for name in sorted(groups)]
 
 
-def _likeness(row: Trouble) -> str:
+def _likeness(row: FailingTarget) -> str:
     """
     Return the same for what is one thing to a reader: the same code, or where there may be several the same words.
     """
     return f"transient {steady(row.message)}" if row.key[-1] == "transient" else row.key[-1]
 
 
-def _told(rows: Sequence[Trouble]) -> str:
+def _described(rows: Sequence[FailingTarget]) -> str:
     first = rows[0]
     request = f" [{first.request_uuid}]" if first.request_uuid else ""
     where = _where([row.target for row in rows], is_of_account=not first.key[2])
@@ -336,17 +330,17 @@ def _span(since: datetime, at: datetime) -> str:
     return f"{minutes} min" if minutes < 120 else f"{hours} h" if hours < 48 else f"{days} days"
 
 
-#: Reasons of failures that are told one by one; the rest are counted.
+#: Reasons of failures that are named one by one; the rest are counted.
 TOLD_FAILURES = 8
 
 
-def told(summary: RunSummary) -> str:
-    """Tell a run to a person: one line, then why targets failed, then what was noticed."""
+def as_text(summary: RunSummary) -> str:
+    """Describe a run to a person: one line, then why targets failed, then what was noticed."""
     counts = summary.targets
     outcomes = ", ".join(
         f"{counts[name]} {name}" for name in ("ok", "held", "denied", "failed", "skipped") if counts[name]
     )
-    news = ", ".join(f"{count} {event.replace('_', ' ')}" for event, count in summary.told_changes().items() if count)
+    news = ", ".join(f"{count} {event.replace('_', ' ')}" for event, count in summary.change_counts().items() if count)
     if summary.baseline["targets"]:
         baseline = f"baseline of {summary.baseline['images']} images at {summary.baseline['targets']} targets"
         news = f"{baseline}; {news}" if news else baseline

@@ -1,5 +1,6 @@
 """
-Ready files that run the crawler on a schedule: a crontab line, a systemd service and timer, a Kubernetes CronJob.
+Ready files that run the crawler on a schedule: a crontab line, a systemd service and timer, a Kubernetes CronJob
+and the objects around it.
 
 Pure: an `Installation` goes in, text comes out. Every path is absolute, so that the files need no profile, no PATH and
 no working folder. The files under `config/` are those of `EXAMPLE`.
@@ -11,6 +12,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from crawler.domain.text import quoted
 from crawler.errors import UsageError
 from crawler.ops.printing import printed
 
@@ -167,3 +169,26 @@ def kubernetes(installation: Installation) -> str:
     elif installation.option:
         words += ["--database", installation.option]
     return printed("crawler.ops", "cronjob.yaml.j2", {}, it=installation, rhythm=rhythm, words=[*words, "run"])
+
+
+# --- what a cluster needs beside the image ---------------------------------------------------------------------------
+
+
+def manifests(installation: Installation) -> str:
+    """Return all objects as YAML documents; raise UsageError for an uneven rhythm."""
+    return f"{kubernetes(installation)}---\n{surroundings(installation)}"
+
+
+def surroundings(installation: Installation) -> str:
+    """Return what the CronJob uses: ConfigMap, volume, a place to ask from, and whom the pods may call."""
+    data = f"/var/lib/crawler/{PurePosixPath(installation.database).name}" if installation.database else ""
+    return printed("crawler.ops", "kubernetes.yaml.j2", {"block": block}, it=installation, data=data)
+
+
+def block(text: str) -> str:
+    """Return *text* as the value of a key that is indented by two: readable, or quoted where YAML would change it."""
+    lines = text.split("\n")
+    is_plain = all(char.isprintable() or char == "\t" for line in lines for char in line)
+    if not is_plain or lines[-1] or not text.strip() or text.endswith("\n\n") or not lines[0].strip():
+        return quoted(text)
+    return "|2\n" + "\n".join(f"    {line}" if line else "" for line in lines[:-1])

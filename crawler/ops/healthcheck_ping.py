@@ -158,7 +158,8 @@ def connection_problem(url: str, proxy: Proxy | None, ca_file: Path | None, *, t
         refused = _TUNNEL.fullmatch(str(exc))
         if refused and proxy is not None:
             return proxy.refusal(int(refused[1]), "", host)
-        return f"{via} cannot be reached: {getattr(exc, 'strerror', None) or type(exc).__name__}"
+        reason = getattr(exc, "strerror", None) or type(exc).__name__
+        return proxy.unreachable(reason) if proxy is not None else f"{host} cannot be reached: {reason}"
     finally:
         connection.close()
     return ""

@@ -1,4 +1,4 @@
-"""Between the conditions of a run and the database: what was told before, what the run found, what is remembered."""
+"""Between the conditions of a run and the database: what was reported, what a run found, what is remembered."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from crawler.db.engine import Fence, begin
 from crawler.db.filters import targets_by_id
 from crawler.domain.models import Target
 from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
-from crawler.ops.cron_notice import Fact, Found, Key, Memory, Ongoing, Trouble, steady
+from crawler.ops.cron_notice import Fact, FailingTarget, Found, Key, Memory, Ongoing, steady
+
+#: What a failing target has of its span.
+_OF_A_SPAN = ("outcome", "failure_class", "ret_code", "message", "request_uuid", "since")
 
 
 class Remembered:
-    """What was told of the conditions whose end a run can tell, and what that run found."""
+    """What was reported of the conditions whose end a run can see, and what that run found."""
 
     def __init__(self, conn: Connection, settings: Settings, result: RunResult) -> None:
         """Read it."""
@@ -40,19 +43,11 @@ class Remembered:
             if row.account_id is not None or self._is_ours(key):
                 targets = frozenset(self._targets[one] for one in row.target_ids if one in self._targets)
                 self._row_ids[key] = row_id
-                self.before[key] = Ongoing(key=key, since=row.since, size=row.size, told=row.told, targets=targets)
+                self.before[key] = Ongoing(key=key, since=row.since, size=row.size, label=row.told, targets=targets)
         self.found = self._find(
             conn,
             [
-                Trouble(
-                    target=self._targets[row.target_id],
-                    outcome=row.outcome,
-                    failure_class=row.failure_class,
-                    ret_code=row.ret_code,
-                    message=row.message,
-                    request_uuid=row.request_uuid,
-                    since=row.since,
-                )
+                FailingTarget(target=self._targets[row.target_id], **{name: getattr(row, name) for name in _OF_A_SPAN})
                 for row in troubles
             ],
         )
@@ -80,22 +75,22 @@ class Remembered:
             key=tuple(key),
             since=standing.since,
             size=standing.size,
-            told=standing.told,
+            told=standing.label,
             target_ids=tuple(sorted(ids[target] for target in standing.targets)),
         )
 
     def _ids(self, conn: Connection, kept: Iterable[Ongoing]) -> dict[Target, int]:
         """Return the ids of the targets that *kept* name; those that noticed something are looked up."""
         ids = {target: target_id for target_id, target in self._targets.items()}
-        strangers = frozenset().union(*(standing.targets for standing in kept)) - ids.keys()
-        for account in {target.account for target in strangers}:
+        unknown = frozenset().union(*(standing.targets for standing in kept)) - ids.keys()
+        for account in {target.account for target in unknown}:
             known = db_targets.known_targets(conn, self._accounts[account])
             ids.update((entry.target, entry.target_id) for entry in known)
         return ids
 
     # --- what the run found ------------------------------------------------------------------------------------------
 
-    def _find(self, conn: Connection, troubles: list[Trouble]) -> Found:
+    def _find(self, conn: Connection, troubles: list[FailingTarget]) -> Found:
         named = {target for standing in self.before.values() for target in standing.targets}
         ids = {target_id for target_id, target in self._targets.items() if target in named}
         asked = {self._targets[one] for one in conditions.observed(conn, self._result.summary.run, ids)}
@@ -118,21 +113,21 @@ class Remembered:
             yield Fact(key=("", "warning", self._source, warning), sentence=warning)
 
     def _deliveries(self, conn: Connection) -> Iterator[Fact]:
-        """Return what could not be delivered: by the way that does not work, else by report and recipient."""
+        """Return what could not be delivered: by the route that does not work, else by report and recipient."""
         done = self._result.deliveries
         if done is None:
             return
-        way_of = {report.name: report.way for report in self._settings.reports}
-        sentences: dict[Key, str] = {("", "way", way): sentence for way, sentence in done.dead.items()}
+        route_of = {report.name: report.route for report in self._settings.reports}
+        sentences: dict[Key, str] = {("", "way", route): sentence for route, sentence in done.dead.items()}
         sentences |= {("", "report", *refused): sentence for refused, sentence in done.refused.items()}
         sentences |= {("", "report", name): sentence for name, sentence in done.unmade.items()}
-        waiting = conditions.waiting_in_vain(conn, way_of)
-        ways = {way_of[name] for name, _ in waiting} - done.alive
+        waiting = conditions.waiting_in_vain(conn, route_of)
+        routes = {route_of[name] for name, _ in waiting} - done.alive
         for key, standing in self.before.items():
             # Between two tries what was told of the last one stands.
-            if key[2:] in waiting if key[1] == "report" else key[1] == "way" and key[2] in ways:
-                sentences.setdefault(key, standing.told)
-        late = {("report", name) for name in done.overdue} | {("way", way_of[name]) for name in done.overdue}
+            if key[2:] in waiting if key[1] == "report" else key[1] == "way" and key[2] in routes:
+                sentences.setdefault(key, standing.label)
+        late = {("report", name) for name in done.overdue} | {("way", route_of[name]) for name in done.overdue}
         for key, sentence in sentences.items():
             if (key[1], key[2]) in late:
                 yield Fact(key=key, sentence=f"{sentence}; undelivered for longer than `alert_after`", size=2)
@@ -150,7 +145,7 @@ class Remembered:
         if key[1] in ("warning", "error", "lock"):
             return key[2] == self._source
         reports = self._settings.reports if self._result.deliveries is not None else ()
-        return key[2] in {report.way if key[1] == "way" else report.name for report in reports}
+        return key[2] in {report.route if key[1] == "way" else report.name for report in reports}
 
 
 def source_of(settings: Settings) -> str:

@@ -173,7 +173,8 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
 
 def _begun(gaps: Sequence[Gap], first: datetime, last: datetime | None) -> Sequence[Gap]:
     """Return those of *gaps*, which are in order, that begin in `[first, last)`."""
-    return gaps[bisect_left(gaps, first, key=_begin) : last and bisect_left(gaps, last, key=_begin)]
+    end = None if last is None else bisect_left(gaps, last, key=_begin)
+    return gaps[bisect_left(gaps, first, key=_begin) : end]
 
 
 def _begin(gap: Gap) -> datetime:

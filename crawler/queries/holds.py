@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 
 from crawler.db import changelog
 from crawler.db.filters import chosen_targets, with_known_names
-from crawler.db.image_versions import Versions
 from crawler.db.schema import Account, Hold, HoldImage, ImageVersion, Interval, TargetRow
 from crawler.db.sql import portions
+from crawler.db.target_state import Versions
 from crawler.domain.diffing import counterparts
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import END_OF_TIME, Attributes, ImageKey

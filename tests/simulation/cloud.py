@@ -84,7 +84,7 @@ class Cloud:
         """Answer one call, sooner or later; raises NetworkFailure."""
         self._attempts[question] += 1
         fault = self._fault(question)
-        delay = self._rng.uniform(0.005, 0.2) + (fault.latency_ms / 1000 if fault else 0.0)
+        delay = self._rng.uniform(0.005, 0.2) + (fault.latency_ms or 0.0 if fault else 0.0) / 1000
         await asyncio.sleep(delay)
         if fault is not None and fault.effect == "hang":
             await asyncio.get_running_loop().create_future()
@@ -152,12 +152,12 @@ class Cloud:
             except RefusedRequest as refusal:
                 return 200, refusal_body(question.action, refusal.ret_code, refusal.message), None
         if effect == "ret_code":
-            return fault.status, refusal_body(question.action, fault.ret_code or 130, fault.message), None
+            return fault.status or 200, refusal_body(question.action, fault.ret_code or 130, fault.message), None
         if effect == "images":
             lie = self._lies[id(fault)]
             return 200, self._answers.lie(lie.sets(self.model)), lie
-        bodies = {"status": _PAGE, "html": _PAGE, "body": fault.body.encode()}
-        return fault.status, bodies.get(effect, b""), None
+        bodies = {"status": _PAGE, "html": _PAGE, "body": (fault.body or "").encode()}
+        return fault.status or 200, bodies.get(effect, b""), None
 
 
 def meaning_of(status: int, body: bytes) -> tuple[Meaning, dict[str, Any]]:

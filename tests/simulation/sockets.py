@@ -71,7 +71,9 @@ class SocketSimulation(Simulation):
 def over_sockets(plan: Plan) -> Plan:
     """Return *plan* without what needs a time of its own: deaths at exact moments, long waits, answers that differ."""
     faults = tuple(
-        fault if id(fault) in plan.lies and not fault.attempts else replace(fault, retry_after=None, latency_ms=0.0)
+        fault
+        if id(fault) in plan.lies and not fault.attempts
+        else fault.model_copy(update={"retry_after": None, "latency_ms": None})
         for fault in plan.faults
         if fault.effect != "images" or not fault.attempts
     )

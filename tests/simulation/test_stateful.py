@@ -26,12 +26,12 @@ from tests.support.acceptance_table import Proven
 ZONES = ("hk-01", "hk-02", "cn-bj2-04")
 PROJECTS = ("org-a", "org-b")
 FAULTS: tuple[dict[str, Any], ...] = (
-    {"effect": "drop"},
-    {"effect": "html"},
-    {"effect": "ret_code", "ret_code": 130},
-    {"effect": "ret_code", "ret_code": 293},
-    {"effect": "ret_code", "ret_code": 161},
-    {"effect": "ret_code", "ret_code": 171},
+    {"drop": True},
+    {"html": True},
+    {"ret_code": 130},
+    {"ret_code": 293},
+    {"ret_code": 161},
+    {"ret_code": 171},
 )
 
 zones = st.sampled_from(ZONES)
@@ -117,7 +117,7 @@ class Machine(RuleBasedStateMachine):
         truth: dict[Key, Record] = self.model.images[zone]
         lie = Lie(records={key: truth[key] for number in sorted(kept) if (key := self._key(number)) in truth})
         images = lie.sets(self.model)
-        fault = Fault(action="DescribeUK8SImage", zone=zone, effect="images", images=images)
+        fault = Fault(action="DescribeUK8SImage", zone=zone, images=images)
         self.simulation.run(Plan(faults=(fault,), lies={id(fault): lie}))
 
     @rule(zone=zones)

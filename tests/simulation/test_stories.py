@@ -41,7 +41,7 @@ def make_model(*numbers: int, projects: int = 1) -> Model:
 def empty_answer() -> Plan:
     """Let one zone say RetCode 0 and nothing else, for one run."""
     lie = Lie()
-    fault = Fault(action="DescribeUK8SImage", zone=HOME, effect="images", images=lie.sets(Model()))
+    fault = Fault(action="DescribeUK8SImage", zone=HOME, images=lie.sets(Model()))
     return Plan(faults=(fault,), lies={id(fault): lie})
 
 
@@ -49,7 +49,7 @@ def catalog_says(action: str, rows: Iterable[dict[str, Any]]) -> Plan:
     """Let discovery list *rows*, whatever the cloud has and answers."""
     name = "Regions" if action == "GetRegion" else "ProjectSet"
     body = json.dumps({"RetCode": 0, "Action": f"{action}Response", name: list(rows)})
-    return Plan(faults=(Fault(action=action, effect="body", body=body),))
+    return Plan(faults=(Fault(action=action, body=body),))
 
 
 def projects_are(*numbers: int) -> Plan:
@@ -124,7 +124,7 @@ def test_failures_neither_confirm_nor_dissolve(scratch: Engine) -> None:
     model.images[HOME] = {}
     ran(simulation)
     for _ in range(5):
-        ran(simulation, Plan(faults=(Fault(zone=HOME, effect="drop"),)))
+        ran(simulation, Plan(faults=(Fault(zone=HOME, drop=True),)))
     assert (ran(simulation).changes["withdrawn"], ran(simulation).changes["withdrawn"]) == (0, 3)
     simulation.close()
 

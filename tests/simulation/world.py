@@ -277,7 +277,7 @@ class Weather:
         if self.rng.random() < 0.03:
             code = self.rng.choice((230, 292, 293, 299))
             zone = self.rng.choice(list(self.model.zones))
-            self._denied.append(Fault(action="DescribeUK8SImage", zone=zone, effect="ret_code", ret_code=code))
+            self._denied.append(Fault(action="DescribeUK8SImage", zone=zone, ret_code=code))
         return self._denied
 
     def _faults(self) -> list[Fault]:
@@ -295,7 +295,7 @@ class Weather:
         if rng.random() < 0.015:
             whom = {"action": "*"} if rng.random() < 0.5 else {"zone": rng.choice(list(self.model.zones))}
             code = rng.choice((170, 171, 172, 174, 294, 295))
-            faults.append(Fault(effect="ret_code", ret_code=code, **{"action": "DescribeUK8SImage", **whom}))
+            faults.append(Fault(ret_code=code, **{"action": "DescribeUK8SImage", **whom}))
         if rng.random() < 0.1:
             faults.append(self._catalog_fault())
         return faults
@@ -304,13 +304,13 @@ class Weather:
         rng = self.rng
         what: dict[str, Any] = rng.choice(
             [
-                *({"effect": "ret_code", "ret_code": code} for code in (110, 130, 150, 8008, 160, 161, 299)),
-                {"effect": "ret_code", "ret_code": 153, "attempts": frozenset({1, 2})},
-                {"effect": "status", "status": rng.choice((500, 502, 503))},
-                {"effect": "status", "status": 429, "retry_after": "2", "attempts": frozenset({1})},
-                *({"effect": name} for name in ("drop", "cut", "hang", "empty", "html")),
-                {"effect": "body", "body": rng.choice(('{"RetCode": 0', "[]", '"no"', '{"Action": "x"}', "\x00"))},
-                {"effect": "delay", "latency_ms": rng.uniform(100, 4000)},
+                *({"ret_code": code} for code in (110, 130, 150, 8008, 160, 161, 299)),
+                {"ret_code": 153, "attempts": frozenset({1, 2})},
+                {"status": rng.choice((500, 502, 503))},
+                {"status": 429, "retry_after": "2", "attempts": frozenset({1})},
+                *({name: True} for name in ("drop", "cut", "hang", "empty", "html")),
+                {"body": rng.choice(('{"RetCode": 0', "[]", '"no"', '{"Action": "x"}', "\x00"))},
+                {"latency_ms": rng.uniform(100, 4000)},
             ]
         )
         return Fault(**{"action": "DescribeUK8SImage", "attempts": attempts, **whom, **what})
@@ -330,7 +330,7 @@ class Weather:
         name = "Regions" if action == "GetRegion" else "ProjectSet"
         body = json.dumps({"RetCode": 0, "Action": f"{action}Response", name: kept})
         # Some last, so that three or nine such discoveries in a row happen.
-        fault = Fault(action=action, effect="body", body=body)
+        fault = Fault(action=action, body=body)
         if rng.random() < 0.3:
             self._denied.insert(0, fault)
         return fault
@@ -352,7 +352,6 @@ class Weather:
             fault = Fault(
                 action="DescribeUK8SImage",
                 zone=zone,
-                effect="images",
                 images=lie.sets(self.model),
                 attempts=attempts,
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from crawler.notifications.channels.mime import compose
+from crawler.notifications.channels.email import compose
 from crawler.notifications.digest import build_digest
 from crawler.notifications.models import Digest, NotifiedState
 from tests.support.reporting import Story, at, subscribe, target

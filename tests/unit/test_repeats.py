@@ -12,9 +12,6 @@ from tests.support.house import text_of, tracked_files
 EQUAL_LINES = 6
 #: Pairs that stay, by their files, each with the reason.
 ALLOWED = {
-    ("crawler/notifications/grouping.py", "crawler/notifications/grouping.py"): (
-        "two results whose fields mostly come from the last change, and which differ in what they tell"
-    ),
     ("crawler/queries/check/__init__.py", "crawler/queries/check/standing.py"): (
         "two constructors that take the same arguments, of which one hands them to the other"
     ),

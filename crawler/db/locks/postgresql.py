@@ -158,12 +158,14 @@ def take_session_locks(
 
 def first_to_tell(url: str | Path, taken: LockTaken) -> bool:
     """Return whether nobody complained yet of the session that holds the lock, and note that somebody did now."""
-    told = insert(Setting).values(name=f"{_TOLD} {taken.lock}", value=taken.session)
-    told = told.on_conflict_do_update(
-        index_elements=[Setting.name], set_={"value": told.excluded.value}, where=Setting.value != told.excluded.value
+    noted = insert(Setting).values(name=f"{_TOLD} {taken.lock}", value=taken.session)
+    noted = noted.on_conflict_do_update(
+        index_elements=[Setting.name],
+        set_={"value": noted.excluded.value},
+        where=Setting.value != noted.excluded.value,
     )
     with opened(url) as engine, contextlib.suppress(DatabaseUnavailable), begin(engine) as connection:
-        return connection.execute(told.returning(Setting.name)).first() is not None
+        return connection.execute(noted.returning(Setting.name)).first() is not None
     return True
 
 

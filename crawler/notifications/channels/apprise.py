@@ -19,7 +19,7 @@ from typing import Any
 
 from crawler.domain.subscriptions import APPRISE_MISSING
 from crawler.notifications.channels.base import DeliveryRefusal, Message
-from crawler.notifications.channels.http import LIMITS, HookOptions, failure, identity_of, letter_of, view_of
+from crawler.notifications.channels.http import LIMITS, HookOptions, failure, identity_of, message_of, view_of
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import Digest
 from crawler.notifications.rendering.render import as_text
@@ -44,7 +44,7 @@ class AppriseChannel:
             text = as_text(seen)
             if len(text.encode()) <= _LARGEST_TEXT:
                 break
-        return letter_of(
+        return message_of(
             {
                 "message_id": identity_of(digest, copy),
                 "subject": seen.subject,
@@ -71,10 +71,10 @@ class AppriseSession:
         self._options = options
 
     async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
-        """Hand a letter over; raises TransportError when the service did not take it."""
-        letter = json.loads(content)
+        """Hand a message over; raises TransportError when the service did not take it."""
+        message = json.loads(content)
         try:
-            taken = await _patiently(lambda: self._notify(letter), self._options.timeout_seconds)
+            taken = await _patiently(lambda: self._notify(message), self._options.timeout_seconds)
         except TimeoutError:
             said = f"{self._options.name} did not take the message in {self._options.timeout_seconds:g} s"
             raise failure(said, permanent=False) from None
@@ -84,10 +84,10 @@ class AppriseSession:
             raise failure(f"{self._options.name} did not take the message", permanent=False)
         return {}
 
-    def _notify(self, letter: Mapping[str, str]) -> bool:
-        title = letter["subject"].translate(_DEFUSED)
+    def _notify(self, message: Mapping[str, str]) -> bool:
+        title = message["subject"].translate(_DEFUSED)
         room = min(service.body_maxlen for service in self._service) - len(title) - 2
-        text = shortened(letter["text"].translate(_DEFUSED), room, letter["more"])
+        text = shortened(message["text"].translate(_DEFUSED), room, message["more"])
         return bool(self._service.notify(title=title, body=text, body_format="text"))
 
 

@@ -1,5 +1,5 @@
 """
-What a channel to people is: it makes a letter of a digest, and hands it over, telling for each recipient how that went.
+What a channel to people is: it makes a message of a digest, delivers it, and returns for each recipient how that went.
 
 A channel is one module: `email` is the example. It maps the errors of its library to `TransportError` and `Refusal`, so
 that the outbox knows what to try again: everything, sooner or later, but what was refused for good is said aloud.
@@ -25,14 +25,14 @@ class Message:
     """A digest as a channel delivers it; a retry delivers exactly these bytes."""
 
     content: bytes
-    #: The same for the same digest, so that a second copy can be told.
+    #: The same for the same digest, so that a second copy is recognized.
     message_id: str
     subject: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRefusal:
-    """Why a recipient did not get a letter."""
+    """Why a recipient did not get a message."""
 
     scope: Scope
     #: The other side said no, and will say so again while nothing else changes.
@@ -42,7 +42,7 @@ class DeliveryRefusal:
 
 
 class TransportError(CrawlerError):
-    """Nobody got the letter."""
+    """Nobody got the message."""
 
     exit_code = ExitCode.UNDELIVERED
 
@@ -57,7 +57,7 @@ class Session(Protocol):
 
     async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
         """
-        Hand a letter over and give those of *to* that did not get it; raise TransportError when nobody did.
+        Hand a message over and give those of *to* that did not get it; raise TransportError when nobody did.
 
         It returns as soon as the other side has accepted: whatever politeness asks for after that belongs to the end
         of the session, because what is accepted and not yet recorded is sent twice should the process die.
@@ -69,9 +69,9 @@ class Channel(Protocol):
 
     def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Message:
         """
-        Return the letter that tells *digest* to the recipients as they are configured.
+        Return the message that tells *digest* to the recipients as they are configured.
 
-        *copy*: it is told again on purpose, and must not be taken for a duplicate; differs from copy to copy.
+        *copy*: it is sent again on purpose, and must not be taken for a duplicate; differs from copy to copy.
         """
 
     def addresses(self, to: Sequence[str]) -> tuple[str, ...]:

@@ -1,34 +1,41 @@
 """
-The channel `email`: SMTP by aiosmtplib, encrypted and checked by default, one connection per letter.
+The channel `email`: SMTP by aiosmtplib, encrypted and checked by default, one connection per message.
+
+The Message-ID is a hash of what the digest is about, and parts are divided by it too: a mail composed again is the same
+mail, byte for byte, so a server that got it twice can tell. All mails of a subscription refer to one that was never
+sent, the root of their thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import re
 import socket
 import ssl
+import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
-from email.utils import parseaddr
-from pathlib import Path
-from typing import Literal, NoReturn
+from email.policy import SMTP
+from email.utils import format_datetime, getaddresses, parseaddr
+from typing import NoReturn
 
 import aiosmtplib
 
 from crawler.client.redaction import Redaction
-from crawler.domain.text import one_line
+from crawler.config.models import SmtpSettings
+from crawler.domain.models import digest_of
+from crawler.domain.text import one_line, plain
 from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError
-from crawler.notifications.channels.mime import compose
-from crawler.notifications.models import Digest
+from crawler.notifications.models import Digest, message_id, sender_domain
+from crawler.notifications.rendering.render import LARGEST_HTML, render
 
 #: Lines of seven bits that no server has to touch; the same bytes each time.
-_POLICY = SMTP_POLICY.clone(cte_type="7bit")
+_POLICY = SMTP.clone(cte_type="7bit")
 #: How long a server may take to say goodbye.
 _QUIT_SECONDS = 2.0
 _SERVICE_CLOSING = 421
@@ -37,27 +44,10 @@ _TOO_LARGE = 552
 _SECRET_LENGTH = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmtpOptions:
-    """A mail server and how to speak to it."""
-
-    host: str
-    port: int = 587
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    #: The address in From, which is the envelope's too.
-    sender: str
-    timeout_seconds: float = 30.0
-    #: Certificates to trust instead of the system's.
-    ca_file: Path | None = None
-    verify: bool = True
-
-
 class EmailChannel:
     """Sends digests by mail."""
 
-    def __init__(self, options: SmtpOptions) -> None:
+    def __init__(self, options: SmtpSettings) -> None:
         """Take the server; nothing is connected before the first session."""
         self._options = options
 
@@ -86,15 +76,15 @@ def as_bytes(message: EmailMessage) -> bytes:
 
 
 class SmtpSession:
-    """A connection over which letters can go."""
+    """A connection over which messages can go."""
 
-    def __init__(self, client: aiosmtplib.SMTP, options: SmtpOptions) -> None:
+    def __init__(self, client: aiosmtplib.SMTP, options: SmtpSettings) -> None:
         """Take a client that is connected."""
         self._client = client
         self._options = options
 
     async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
-        """Hand a letter over and give those of *to* that were refused; raises TransportError."""
+        """Hand a message over and give those of *to* that were refused; raises TransportError."""
         sender = parseaddr(self._options.sender)[1]
         try:
             refused, _ = await self._client.sendmail(sender, list(to), content)
@@ -113,7 +103,7 @@ class SmtpSession:
 
 
 @asynccontextmanager
-async def _session(options: SmtpOptions) -> AsyncIterator[SmtpSession]:
+async def _session(options: SmtpSettings) -> AsyncIterator[SmtpSession]:
     client: aiosmtplib.SMTP | None = None
     transport: asyncio.BaseTransport | None = None
     try:
@@ -131,7 +121,7 @@ async def _session(options: SmtpOptions) -> AsyncIterator[SmtpSession]:
             # From here on the connection is ours to end, also when the login is refused.
             transport = client.transport
             if options.username is not None:
-                await client.login(options.username, options.password or "")
+                await client.login(options.username, _password(options))
         except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
             raise _mapped(exc, options) from exc
         yield SmtpSession(client, options)
@@ -151,7 +141,7 @@ def _own_name() -> str:
     return name if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name) else "localhost"
 
 
-def _tls(options: SmtpOptions) -> ssl.SSLContext | None:
+def _tls(options: SmtpSettings) -> ssl.SSLContext | None:
     if options.security == "none":
         return None
     context = ssl.create_default_context(cafile=options.ca_file)
@@ -164,7 +154,7 @@ def _tls(options: SmtpOptions) -> ssl.SSLContext | None:
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def _mapped(exc: Exception, options: SmtpOptions) -> TransportError:
+def _mapped(exc: Exception, options: SmtpSettings) -> TransportError:
     """Turn an error of the library into ours: whether it may work the next time, and what it is about."""
     where = f"{options.host}:{options.port}"
     if isinstance(exc, aiosmtplib.SMTPResponseException):
@@ -198,15 +188,92 @@ def _bad_certificate(exc: BaseException) -> str | None:
     return None
 
 
-def _said(options: SmtpOptions, code: int, message: str) -> str:
+def _said(options: SmtpSettings, code: int, message: str) -> str:
     return f"{code} {_clean(options, message)}"
 
 
-def _clean(options: SmtpOptions, text: str) -> str:
-    """Return what the server said without what we told it in confidence, should it repeat that."""
-    password = options.password or ""
+def _password(options: SmtpSettings) -> str:
+    return options.password.reveal() if options.password is not None else ""
+
+
+def _clean(options: SmtpSettings, text: str) -> str:
+    """Return what the server said without the password, should it repeat that."""
+    password = _password(options)
     if len(password) >= _SECRET_LENGTH:
         sent = (password, f"\0{options.username or ''}\0{password}")
         forms = [password, *(base64.b64encode(form.encode()).decode() for form in sent)]
         text = Redaction(forms, shortest=_SECRET_LENGTH).text(text)
     return one_line(text)  # last, for it may cut a secret
+
+
+# --- a digest as a mail ----------------------------------------------------------------------------------------------
+
+
+ATTACHMENT = "changes.csv"
+#: A longer list is attached zipped: servers refuse mails of some ten million bytes.
+LARGEST_CSV = 1_000_000
+
+
+def compose(
+    digest: Digest, *, sender: str, to: Sequence[str], at: datetime, largest: int = LARGEST_HTML
+) -> EmailMessage:
+    """
+    Return the mail that tells *digest* from *sender* (`Crawler <crawler@example.com>`) to all of *to*, dated *at*.
+
+    Equal arguments give equal bytes. An HTML part that gets *largest* bytes is cut, and the full list attached.
+    """
+    rendered = render(digest, largest=largest)
+    identity = message_id(digest, sender=sender)
+    root = _thread_root(digest, sender)
+    message = EmailMessage(policy=_POLICY)
+    message["Subject"] = rendered.subject
+    message["From"] = _address(sender)
+    message["To"] = [_address(address) for address in to]
+    message["Date"] = format_datetime(at)
+    message["Message-ID"] = identity
+    message["In-Reply-To"] = root
+    message["References"] = root
+    message["List-Id"] = f"<{_label(digest.subscription.name)}.crawler.{sender_domain(sender)}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message.set_content(rendered.text)
+    message.add_alternative(rendered.html, subtype="html")
+    if rendered.is_cut and len(rendered.csv) <= LARGEST_CSV:
+        message.add_attachment(rendered.csv, maintype="text", subtype="csv", filename=ATTACHMENT)
+    elif rendered.is_cut:
+        message.add_attachment(
+            _zipped(rendered.csv), maintype="application", subtype="zip", filename=f"{ATTACHMENT}.zip"
+        )
+    # Last, because a message that becomes a multipart passes what is called content-… on to its part.
+    message["Content-Language"] = "zh-CN" if digest.subscription.language == "zh" else "en"
+    for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
+        part.set_boundary(f"=_{identity[1:].partition('@')[0]}.{number}")
+    return message
+
+
+def _zipped(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        # The date is the format's first, so that equal lists give equal bytes.
+        entry = zipfile.ZipInfo(ATTACHMENT)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(entry, content)
+    return file.getvalue()
+
+
+def _thread_root(digest: Digest, sender: str) -> str:
+    """Return the Message-ID that all mails of a subscription answer to."""
+    return f"<crawler.{digest_of([digest.subscription.name])[:24]}@{sender_domain(sender)}>"
+
+
+def _label(name: str) -> str:
+    """Return a subscription's name as one label of a List-Id; names that have none get a number that stays."""
+    label = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    is_same = re.sub(r"[^a-z0-9]+", "-", label) == name.lower()
+    return label if label and is_same else f"{label or 'report'}-{digest_of(name)[:8]}"
+
+
+def _address(text: str) -> Address:
+    """Read one address; its name loses what a header must not hold."""
+    name, spec = getaddresses([text])[0]
+    return Address(display_name=plain(name), addr_spec=spec)

@@ -26,7 +26,7 @@ from crawler.notifications.channels.http import (
     HttpChannel,
     failure,
     identity_of,
-    letter_of,
+    message_of,
     refuse,
     view_of,
 )
@@ -34,7 +34,7 @@ from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Spans
 from crawler.notifications.models import Digest
 from crawler.notifications.rendering.lines import LineRow
-from crawler.notifications.rendering.view import Section, Tone, View
+from crawler.notifications.rendering.render import Section, Tone, View
 
 #: The robot refuses more; signature and envelope included.
 LARGEST_BODY = 20_000
@@ -57,16 +57,16 @@ class FeishuChannel(HttpChannel):
         more = WORDS[digest.subscription.language].more
         for limits in LIMITS:
             seen = view_of(digest, limits)
-            letter = _letter(digest, copy, seen, _elements(seen))
-            if len(letter.content) <= LARGEST_BODY - _ENVELOPE:
-                return letter
+            message = _message(digest, copy, seen, _elements(seen))
+            if len(message.content) <= LARGEST_BODY - _ENVELOPE:
+                return message
         blocks = _elements(seen)
         for kept in range(len(seen.sections) - 1, -1, -1):
             rest = _markdown(escaped(more.format(n=len(seen.sections) - kept)))
-            letter = _letter(digest, copy, seen, [*blocks[:kept], rest])
-            if len(letter.content) <= LARGEST_BODY - _ENVELOPE:
+            message = _message(digest, copy, seen, [*blocks[:kept], rest])
+            if len(message.content) <= LARGEST_BODY - _ENVELOPE:
                 break
-        return letter
+        return message
 
     def request(self, content: bytes) -> tuple[bytes, Mapping[str, str]]:
         """Return a card with its signature beside it."""
@@ -116,7 +116,7 @@ def _clean(text: str, options: HookOptions, sign: str) -> str:
 # --- the card --------------------------------------------------------------------------------------------------------
 
 
-def _letter(digest: Digest, copy: str, seen: View, elements: list[dict[str, Any]]) -> Message:
+def _message(digest: Digest, copy: str, seen: View, elements: list[dict[str, Any]]) -> Message:
     tones = [section.tone for section in seen.sections]
     color = next((_COLORS[tone] for tone in _COLORS if tone in tones), "blue")
     card = {
@@ -125,7 +125,7 @@ def _letter(digest: Digest, copy: str, seen: View, elements: list[dict[str, Any]
         "elements": elements,
     }
     document = {"message_id": identity_of(digest, copy), "subject": seen.subject, "card": card}
-    return letter_of(document, ascii_only=False)
+    return message_of(document, ascii_only=False)
 
 
 def _elements(seen: View) -> list[dict[str, Any]]:

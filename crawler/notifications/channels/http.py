@@ -1,5 +1,5 @@
 """
-What the channels over HTTP share: one address that is a secret, one POST per letter, and what its failure means.
+What the channels over HTTP share: one address that is a secret, one POST per message, and what its failure means.
 
 Such a report has one recipient, known by a name that gives nothing away (`webhook:hooks.example.com`). No redirect is
 followed, certificates are checked, and no sentence quotes the address.
@@ -25,11 +25,10 @@ from crawler import __version__
 from crawler.domain.proxies import Proxy, is_passing
 from crawler.domain.text import one_line
 from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError
-from crawler.notifications.channels.mime import message_id
 from crawler.notifications.i18n import WORDS
-from crawler.notifications.models import Digest
+from crawler.notifications.models import Digest, message_id
 from crawler.notifications.rendering.lines import LineLimits
-from crawler.notifications.rendering.view import View, view
+from crawler.notifications.rendering.render import View, view
 
 Clock = Callable[[], datetime]
 
@@ -37,8 +36,8 @@ TIMEOUT_SECONDS = 30.0
 _LARGEST_ANSWER = 65_536
 #: Worth another try although the status is a 4xx.
 _PASSING = frozenset({408, 429})
-#: The other side has no objection to us, but to this very letter.
-_ABOUT_THE_LETTER = frozenset({413, 422})
+#: The other side has no objection to us, but to this very message.
+_ABOUT_THE_MESSAGE = frozenset({413, 422})
 #: From plenty to little.
 LIMITS = (
     LineLimits(),
@@ -53,14 +52,14 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookOptions:
-    """Where letters go, and what signs them."""
+    """Where messages go, and what signs them."""
 
-    #: What is told of the address: `webhook:hooks.example.com`.
+    #: What is shown of the address: `webhook:hooks.example.com`.
     name: str
     url: str = field(repr=False)
     secret: str | None = field(default=None, repr=False)
     timeout_seconds: float = TIMEOUT_SECONDS
-    #: The forward proxy that leads there; None: it is told directly.
+    #: The forward proxy that leads there; None: it is reached directly.
     proxy: Proxy | None = None
     #: Certificates to trust instead of the system's.
     ca_file: Path | None = None
@@ -83,7 +82,7 @@ class HookResponse:
 
 
 class HttpChannel(ABC):
-    """What the channels over HTTP have in common; each makes letters and requests of its own."""
+    """What the channels over HTTP have in common; each makes messages and requests of its own."""
 
     def __init__(self, options: HookOptions, clock: Clock) -> None:
         """Take the address; *clock* dates the signatures."""
@@ -92,14 +91,14 @@ class HttpChannel(ABC):
 
     @abstractmethod
     def compose(self, digest: Digest, to: Sequence[str], at: datetime, *, copy: str = "") -> Message:
-        """Return the letter that tells *digest*, as `Channel` has it."""
+        """Return the message that tells *digest*, as `Channel` has it."""
 
     @abstractmethod
     def request(self, content: bytes) -> tuple[bytes, Mapping[str, str]]:
-        """Return the body and the headers that carry a letter, signed now."""
+        """Return the body and the headers that carry a message, signed now."""
 
     def check(self, answer: HookResponse, sent: bytes) -> None:
-        """Raise TransportError unless *answer* says that the letter, *sent* as this body, was taken."""
+        """Raise TransportError unless *answer* says that the message, *sent* as this body, was taken."""
         refuse(answer, self.options)
 
     def addresses(self, to: Sequence[str]) -> tuple[str, ...]:
@@ -122,7 +121,7 @@ class HttpSession:
         self._http = http
 
     async def send(self, content: bytes, to: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
-        """POST a letter; raises TransportError when it was not taken."""
+        """POST a message; raises TransportError when it was not taken."""
         body, headers = self._channel.request(content)
         self._channel.check(await post(self._http, self._channel.options, body, headers), body)
         return {}
@@ -134,8 +133,8 @@ def identity_of(digest: Digest, copy: str) -> str:
     return identity.replace("@", f".{copy}@", 1) if copy else identity
 
 
-def letter_of(document: Mapping[str, Any], *, ascii_only: bool = True) -> Message:
-    """Return *document*, which has a `message_id` and a `subject`, as a letter."""
+def message_of(document: Mapping[str, Any], *, ascii_only: bool = True) -> Message:
+    """Return *document*, which has a `message_id` and a `subject`, as a message."""
     content = json.dumps(document, ensure_ascii=ascii_only, separators=(",", ":"))
     return Message(content=content.encode(), message_id=document["message_id"], subject=document["subject"])
 
@@ -149,7 +148,7 @@ def view_of(digest: Digest, limits: LineLimits) -> View:
 
 @asynccontextmanager
 async def client(options: HookOptions) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open an HTTP client that checks certificates; nothing is connected before the first letter."""
+    """Open an HTTP client that checks certificates; nothing is connected before the first message."""
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=options.ca_file), limit=1)
     timeout = aiohttp.ClientTimeout(total=options.timeout_seconds)
     async with aiohttp.ClientSession(
@@ -197,7 +196,7 @@ def refuse(answer: HookResponse, options: HookOptions) -> None:
     said = f"{options.name} answered HTTP {status} {phrase}".rstrip()
     if 300 <= status < 400:
         raise failure(f"{said}; redirects are not followed", permanent=True)
-    scope: Scope = "message" if status in _ABOUT_THE_LETTER else "recipient"
+    scope: Scope = "message" if status in _ABOUT_THE_MESSAGE else "recipient"
     raise failure(said, permanent=400 <= status < 500 and status not in _PASSING, scope=scope)
 
 
@@ -213,7 +212,7 @@ def _mapped(exc: BaseException, options: HookOptions) -> TransportError:
         return failure(f"{options.name}: {said}", permanent=not is_passing(exc.status))
     if isinstance(exc, aiohttp.ClientProxyConnectionError | aiohttp.ClientConnectorDNSError) and proxy is not None:
         reason = one_line(exc.strerror or type(exc).__name__)
-        return failure(f"{options.name}: the proxy {proxy} cannot be reached: {reason}", permanent=False)
+        return failure(f"{options.name}: {proxy.unreachable(reason)}", permanent=False)
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
         cause = exc.certificate_error
         reason = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else type(cause).__name__

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from crawler.config.models import ReportSettings, Settings, SmtpSettings
+from crawler.config.models import ReportSettings, Settings
 from crawler.notifications.channels.apprise import AppriseChannel
 from crawler.notifications.channels.base import Channel
-from crawler.notifications.channels.email import EmailChannel, SmtpOptions
+from crawler.notifications.channels.email import EmailChannel
 from crawler.notifications.channels.feishu import FeishuChannel
 from crawler.notifications.channels.http import HookOptions
 from crawler.notifications.channels.webhook import WebhookChannel
@@ -19,13 +19,13 @@ Clock = Callable[[], datetime]
 
 
 def channels_of(settings: Settings, clock: Clock) -> dict[str, Channel]:
-    """Return what the reports of *settings* go over, by `way`; *clock* dates signatures."""
+    """Return what the reports of *settings* go over, by `route`; *clock* dates signatures."""
     found: dict[str, Channel] = {}
     if settings.smtp is not None:
-        found["email"] = EmailChannel(_smtp(settings.smtp))
+        found["email"] = EmailChannel(settings.smtp)
     for report in settings.reports:
         if report.url is not None:
-            found[report.way] = _hook(report, report.url.reveal(), clock)
+            found[report.route] = _hook(report, report.url.reveal(), clock)
     return found
 
 
@@ -35,17 +35,3 @@ def _hook(report: ReportSettings, url: str, clock: Clock) -> Channel:
     if report.channel == "apprise":
         return AppriseChannel(options)
     return FeishuChannel(options, clock) if report.channel == "feishu" else WebhookChannel(options, clock)
-
-
-def _smtp(chosen: SmtpSettings) -> SmtpOptions:
-    return SmtpOptions(
-        host=chosen.host,
-        port=chosen.port,
-        security=chosen.security,
-        username=chosen.username,
-        password=chosen.password.reveal() if chosen.password is not None else None,
-        sender=chosen.sender,
-        timeout_seconds=chosen.timeout_seconds,
-        ca_file=chosen.ca_file,
-        verify=chosen.verify,
-    )

@@ -2,7 +2,7 @@
 The channel `webhook`: a digest as JSON, in words and as data, POSTed with a signature.
 
 `X-Crawler-Signature` is `sha256=` and the HMAC-SHA256, in hexadecimal, of the `X-Crawler-Timestamp` (seconds since
-1970), a full stop and the body, keyed with the shared secret. `Idempotency-Key` is the Message-ID: a letter that came
+1970), a full stop and the body, keyed with the shared secret. `Idempotency-Key` is the Message-ID: a message that came
 twice has it twice. Any 2xx means that it arrived.
 """
 
@@ -12,13 +12,12 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import Any
 
 from crawler.domain.models import iso_utc
+from crawler.domain.rows import json_value
 from crawler.notifications.channels.base import Message
-from crawler.notifications.channels.http import LIMITS, HttpChannel, identity_of, letter_of, view_of
+from crawler.notifications.channels.http import LIMITS, HttpChannel, identity_of, message_of, view_of
 from crawler.notifications.models import Digest
 from crawler.notifications.rendering.render import as_text
 
@@ -33,7 +32,7 @@ class WebhookChannel(HttpChannel):
         """Return the JSON document that tells *digest*."""
         seen = view_of(digest, LIMITS[0])
         coverage = digest.coverage
-        return letter_of(
+        return message_of(
             {
                 "message_id": identity_of(digest, copy),
                 "report": digest.subscription.name,
@@ -48,18 +47,18 @@ class WebhookChannel(HttpChannel):
                 "since": iso_utc(digest.since),
                 "until": iso_utc(digest.until),
                 "observed": {"zones": coverage.observed, "of": coverage.total, "at": iso_utc(coverage.at)},
-                "pins": as_data(digest.pins),
-                "lines": as_data(digest.lines),
-                "gaps": as_data(digest.gaps),
-                "recovered": as_data(digest.recovered),
-                "held": as_data(digest.held),
+                "pins": json_value(digest.pins),
+                "lines": json_value(digest.lines),
+                "gaps": json_value(digest.gaps),
+                "recovered": json_value(digest.recovered),
+                "held": json_value(digest.held),
                 "changes": [change.as_dict() for change in digest.changes[:MOST_CHANGES]],
                 "changes_left_out": max(0, len(digest.changes) - MOST_CHANGES),
             }
         )
 
     def request(self, content: bytes) -> tuple[bytes, Mapping[str, str]]:
-        """Return a letter with its signature in the headers."""
+        """Return a message with its signature in the headers."""
         timestamp = str(int(self.clock().timestamp()))
         headers = {"Idempotency-Key": json.loads(content)["message_id"], "X-Crawler-Timestamp": timestamp}
         if self.options.secret is not None:
@@ -70,18 +69,3 @@ class WebhookChannel(HttpChannel):
 def signature(timestamp: str, body: bytes, secret: str) -> str:
     """Return the value of `X-Crawler-Signature`."""
     return "sha256=" + hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-
-
-def as_data(value: Any) -> Any:
-    """Return *value* as JSON holds it: values become objects, instants UTC texts."""
-    if isinstance(value, datetime):
-        return iso_utc(value)
-    if is_dataclass(value):
-        return {field.name: as_data(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return as_data(value._asdict())
-    if isinstance(value, Mapping):
-        return {str(key): as_data(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_data(item) for item in value]
-    return value

@@ -49,7 +49,7 @@ class Writer:
     words: Words
     dates: Dates
     limits: LineLimits
-    #: Whether zones need their account to be told apart.
+    #: Whether zones need their account to be distinguished.
     with_account: bool = False
     is_cut: bool = field(default=False)
 
@@ -312,7 +312,7 @@ class Writer:
         )
 
 
-def writer(digest: Digest, words: Words, limits: LineLimits) -> Writer:
+def writer_for(digest: Digest, words: Words, limits: LineLimits) -> Writer:
     """Return the writer for *digest*."""
     dates = Dates(words=words, zone=digest.subscription.timezone, now=digest.until)
     return Writer(words=words, dates=dates, limits=limits, with_account=len(digest.accounts) > 1)

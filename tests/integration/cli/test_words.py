@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from crawler import History
 from crawler.db.engine import read
-from crawler.ops.cron_notice import told
+from crawler.ops.cron_notice import as_text
 from crawler.queries import runs
 from tests.support.command import call, rows
 from tests.support.diary import Diary, target
@@ -140,7 +140,7 @@ def test_a_run_tells_its_re_issues(diary: Diary, engine: Engine) -> None:
     with read(engine) as conn:
         summary = runs.run(conn, 2)
     assert summary is not None
-    assert "1 appeared, 2 withdrawn (1 re-issued)." in told(summary)
+    assert "1 appeared, 2 withdrawn (1 re-issued)." in as_text(summary)
     assert summary.as_dict()["changes"]["withdrawn"] == 2
 
 

@@ -21,9 +21,8 @@ from crawler.client import api as api_module
 from crawler.client.api import ApiClient, NetworkFailure, hash_of, network_failure
 from crawler.client.cancellation import Cancelled, CancelScope
 from crawler.client.options import Endpoint, FetchOptions
-from crawler.client.responses import Answer, Refusal
+from crawler.client.responses import Answer, Damaged, Refusal, UnknownPacking
 from crawler.client.signing import signature
-from crawler.client.unpacking import Damaged, UnknownPacking
 from tests.support.api_server import ApiServer, Arrival, answer_json, images
 from tests.support.fake_time import START, FakeTime
 from tests.support.tls import make_tls

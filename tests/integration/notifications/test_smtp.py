@@ -11,10 +11,11 @@ from urllib.parse import quote
 
 import pytest
 
+from crawler.config.models import Secret, SmtpSettings
 from crawler.errors import ExitCode
 from crawler.notifications.channels import email
 from crawler.notifications.channels.base import DeliveryRefusal, TransportError
-from crawler.notifications.channels.email import EmailChannel, SmtpOptions
+from crawler.notifications.channels.email import EmailChannel
 from tests.support.smtp import HANG_UP, SILENCE, MailServer, mail_server
 from tests.support.tls import make_tls
 
@@ -22,7 +23,7 @@ CONTENT = b"From: crawler@example.com\r\nSubject: hello\r\nMessage-ID: <1@exampl
 PASSWORD = "correct horse"
 
 
-def options(server: MailServer, **more: Any) -> SmtpOptions:
+def options(server: MailServer, **more: Any) -> SmtpSettings:
     """Return options for *server*, without encryption unless told so."""
     defaults: dict[str, Any] = {
         "host": "127.0.0.1",
@@ -31,10 +32,10 @@ def options(server: MailServer, **more: Any) -> SmtpOptions:
         "security": "none",
         "timeout_seconds": 5,
     }
-    return SmtpOptions(**defaults | more)
+    return SmtpSettings(**defaults | more)
 
 
-def send(chosen: SmtpOptions, *to: str, content: bytes = CONTENT) -> Mapping[str, DeliveryRefusal]:
+def send(chosen: SmtpSettings, *to: str, content: bytes = CONTENT) -> Mapping[str, DeliveryRefusal]:
     """Send one letter over a session of its own."""
 
     async def go(recipients: Sequence[str]) -> Mapping[str, DeliveryRefusal]:
@@ -44,7 +45,7 @@ def send(chosen: SmtpOptions, *to: str, content: bytes = CONTENT) -> Mapping[str
     return asyncio.run(go(to or ("sre@example.com",)))
 
 
-def refusal(chosen: SmtpOptions, *to: str) -> DeliveryRefusal:
+def refusal(chosen: SmtpSettings, *to: str) -> DeliveryRefusal:
     """Return why nobody got a letter."""
     with pytest.raises(TransportError) as caught:
         send(chosen, *to)
@@ -86,7 +87,7 @@ def test_encryption_is_verified(tmp_path: Path, security: str) -> None:
 def test_encryption_is_never_given_up(tmp_path: Path) -> None:
     """A server that offers no STARTTLS gets nothing, least of all the password."""
     with mail_server() as server:
-        found = refusal(options(server, security="starttls", username="u", password=PASSWORD))
+        found = refusal(options(server, security="starttls", username="u", password=Secret(PASSWORD)))
 
     assert (found.scope, found.permanent, server.seen) == ("channel", True, [])
     assert "STARTTLS" in found.message
@@ -97,14 +98,14 @@ def test_login(tmp_path: Path) -> None:
     context, certificate = make_tls(tmp_path)
     with mail_server(starttls=context, login=("crawler", PASSWORD)) as server:
         chosen = {"security": "starttls", "ca_file": certificate, "username": "crawler"}
-        assert send(options(server, **chosen, password=PASSWORD)) == {}
-        wrong = refusal(options(server, **chosen, password="wrong horse"))
+        assert send(options(server, **chosen, password=Secret(PASSWORD))) == {}
+        wrong = refusal(options(server, **chosen, password=Secret("wrong horse")))
         without = refusal(options(server, security="starttls", ca_file=certificate))
 
     assert server.mails[0].user == "crawler"
     assert (wrong.scope, wrong.permanent) == ("channel", True)
     assert "refused the login: 535" in wrong.message
-    assert "wrong horse" not in wrong.message + repr(options(server, password="wrong horse"))
+    assert "wrong horse" not in wrong.message + repr(options(server, password=Secret("wrong horse")))
     assert (without.scope, without.permanent) == ("channel", True)
 
 
@@ -117,7 +118,7 @@ def test_a_server_that_repeats_the_password() -> None:
         said = refusal(options(server)).message
 
     assert PASSWORD in said
-    cleaned = email._clean(options(server, username="u", password=PASSWORD), said)
+    cleaned = email._clean(options(server, username="u", password=Secret(PASSWORD)), said)
     assert cleaned.endswith(f"535 no {' '.join(['[redacted]'] * len(forms))} here")
 
 
@@ -126,7 +127,7 @@ def test_a_server_that_repeats_the_password() -> None:
 def test_a_server_that_repeats_the_password_at_length(password: str, before: int) -> None:
     """A password in which a long answer is cut is hidden as well, and so is a short one."""
     with mail_server() as server:
-        chosen = options(server, username="u", password=password)
+        chosen = options(server, username="u", password=Secret(password))
         server.behave = says("mail", f"451 {'-' * before}{password}")
         said = email._clean(chosen, refusal(options(server)).message)
 
@@ -189,5 +190,5 @@ def test_a_server_that_is_silent_or_not_there() -> None:
 
 def test_addresses() -> None:
     """Recipients are told apart by their bare address, whatever name stands before it."""
-    channel = EmailChannel(SmtpOptions(host="h", sender="a@b.c"))
+    channel = EmailChannel(SmtpSettings(host="h", sender="a@b.c"))
     assert channel.addresses(("On call <a@b.c>", "d@e.f", "a@b.c")) == ("a@b.c", "d@e.f")

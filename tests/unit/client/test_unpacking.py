@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.client.unpacking import PIECE_BYTES, Damaged, UnknownPacking, Unpacker
+from crawler.client.responses import PIECE_BYTES, Damaged, UnknownPacking, Unpacker
 
 WINDOWS = {"gzip": 31, "x-gzip": 31, "GZIP ": 31, "deflate": 15, "deflate of some servers": -15}
 

@@ -41,7 +41,7 @@ def test_the_address_is_secret(tmp_path: Path, channel: str, url: str, name: str
     shown = as_document(settings)["reports"][0]
 
     assert (report.channel, report.to, report.url) == (channel, (name,), Secret(url))
-    assert (report.way, settings.smtp, settings.warnings) == (f"{channel} chat", None, ())
+    assert (report.route, settings.smtp, settings.warnings) == (f"{channel} chat", None, ())
     assert "t0ken" not in repr(settings) + as_toml(as_document(settings))
     assert "s3same" not in repr(settings) + as_toml(as_document(settings))
     assert ("to" in shown, set(shown["url"])) == (False, {"*"})
@@ -99,7 +99,7 @@ def test_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     missing = read(tmp_path, 'channel = "apprise"\nurl = "slack://t0ken/t0ken"\n').warnings
 
-    assert "hooks.example.com is told over http" in clear[0]
+    assert "reports go to hooks.example.com over http" in clear[0]
     assert "is readable by everyone" in readable[0]
     assert "pip install 'ucloud-image-crawler[apprise]'" in missing[0]
     assert "t0ken" not in "".join([*clear, *readable, *missing])

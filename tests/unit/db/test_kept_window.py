@@ -80,5 +80,5 @@ def test_what_stays(rows: list[Row], expected: tuple[list[int], list[tuple[int, 
 def test_which_changes_stay() -> None:
     """Kept are the changes that tell how a kept stay ended, and how what reaches into the window began."""
     rows = [stay(1, 0, 1), stay(2, 2, 3), stay(3, 4, 5), stay(4, 6, None), stay(5, 0, None, "b", baseline=True)]
-    told = {(key.image_id, at) for key, at in sift(rows, BEFORE).told}
+    told = {(key.image_id, at) for key, at in sift(rows, BEFORE).logged}
     assert told == {("a", day(1)), ("a", day(6))}

@@ -279,8 +279,8 @@ def test_first_digest_says_what_is_watched() -> None:
 
     assert first.introduction is not None
     assert (first.introduction.zone_count, first.introduction.image_count) == (2, 6)
-    assert first.told.introduced
-    assert build_digest(subscribe(), story.facts(), first.told) is None
+    assert first.notified.introduced
+    assert build_digest(subscribe(), story.facts(), first.notified) is None
 
 
 def test_empty() -> None:
@@ -311,7 +311,7 @@ def test_failure_makes_two_notices() -> None:
         )
         digest = build_digest(subscription, story.facts(run), told)
         if digest is not None:
-            told = digest.told
+            told = digest.notified
             digests.append((run, digest))
 
     (started, start), (ended, end) = digests
@@ -331,7 +331,7 @@ def test_told_failures_stay_in_the_coverage() -> None:
 
     assert [gap.zones for gap in digest.gaps] == [("zone-02",)]
     assert [gap.zones for gap in digest.coverage.still] == [("zone-01",)]
-    assert digest.told.unobserved == told.unobserved
+    assert digest.notified.unobserved == told.unobserved
 
 
 def test_gaps_fold() -> None:

@@ -106,7 +106,7 @@ def test_conditions(condition: Any, successor: str | None, urgent_only: bool) ->
     assert digest is not None
     assert [(line.state, line.successor) for line in digest.pins] == [(condition.__name__, successor)]
     assert digest.kind == ("urgent" if urgent_only else "digest")
-    assert build_digest(subscription, story.facts(3), digest.told, urgent_only=urgent_only) is None
+    assert build_digest(subscription, story.facts(3), digest.notified, urgent_only=urgent_only) is None
 
 
 def test_all_is_well() -> None:
@@ -136,13 +136,13 @@ def test_told_at_once_and_not_again() -> None:
     subscription = subscribe(pins=[PIN])
     urgent = build_digest(subscription, story.facts(), KNOWN, urgent_only=True)
     assert urgent is not None
-    digest = build_digest(subscription, story.facts(2, 3), urgent.told)
+    digest = build_digest(subscription, story.facts(2, 3), urgent.notified)
     assert digest is not None
 
     assert ([row.id for row in urgent.changes], urgent.lines) == ([1, 2], ())
     assert ([row.id for row in digest.changes], digest.pins) == ([3], ())
-    assert digest.told.early == frozenset()
-    assert build_digest(subscription, story.facts(3), digest.told) is None
+    assert digest.notified.early == frozenset()
+    assert build_digest(subscription, story.facts(3), digest.notified) is None
 
 
 def test_chain_to_the_image_of_today() -> None:
@@ -171,7 +171,7 @@ def test_new_advice_is_news() -> None:
     story.images.clear()
     story.change("withdrawn", "uimage-b", run=3, counterpart="uimage-c")
     story.image("uimage-c")
-    second = build_digest(subscribe(pins=[PIN]), story.facts(3), first.told)
+    second = build_digest(subscribe(pins=[PIN]), story.facts(3), first.notified)
 
     assert second is not None
     assert [line.successor for line in second.pins] == ["uimage-c"]
@@ -231,20 +231,20 @@ def test_over_once() -> None:
     story.images.clear()
     unobserved(story)
     young = replace(story.facts(3), now=at(1) + timedelta(minutes=5))
-    assert build_digest(subscription, young, first.told, urgent_only=True) is None
-    second = build_digest(subscription, story.facts(3), first.told, urgent_only=True)
+    assert build_digest(subscription, young, first.notified, urgent_only=True) is None
+    second = build_digest(subscription, story.facts(3), first.notified, urgent_only=True)
     assert second is not None
     story.images.clear()
     story.set(target("zone-01"))
     superseded(story)
-    assert build_digest(subscription, story.facts(4), second.told, urgent_only=True) is None
+    assert build_digest(subscription, story.facts(4), second.notified, urgent_only=True) is None
     story.images.clear()
     story.image("uimage-a")
-    third = build_digest(subscription, story.facts(5), second.told, urgent_only=True)
+    third = build_digest(subscription, story.facts(5), second.notified, urgent_only=True)
     assert third is not None
 
     assert [digest.pins[0].state for digest in (first, second, third)] == ["superseded", "unobserved", "clear"]
-    assert build_digest(subscription, story.facts(6), third.told, urgent_only=True) is None
+    assert build_digest(subscription, story.facts(6), third.notified, urgent_only=True) is None
 
 
 def test_projects() -> None:
@@ -255,7 +255,7 @@ def test_projects() -> None:
     first = build_digest(subscribe(pins=[PIN]), story.facts(2), KNOWN)
     story.images.clear()
     story.change("withdrawn", "uimage-a", where=target("zone-01", "org-b"), run=3)
-    second = build_digest(subscribe(pins=[PIN]), story.facts(3), first.told if first else KNOWN)
+    second = build_digest(subscribe(pins=[PIN]), story.facts(3), first.notified if first else KNOWN)
 
     assert [digest.pins[0].projects for digest in (first, second) if digest] == [("org-a",), ("org-b",)]
 

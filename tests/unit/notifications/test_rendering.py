@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from crawler.notifications.channels.mime import message_id
 from crawler.notifications.digest import build_digest
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Counted
-from crawler.notifications.models import NotifiedState
+from crawler.notifications.models import NotifiedState, message_id
 from crawler.notifications.rendering.render import LARGEST_HTML, render
 from tests.support.eventful import NOW, SENDER, digest_of, eventful, mail
 from tests.support.mails import ATTRIBUTES, ELEMENTS, content, parsed, part, read_html

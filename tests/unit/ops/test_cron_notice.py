@@ -10,7 +10,7 @@ import pytest
 
 from crawler.domain.models import Target
 from crawler.domain.rows import RunSummary
-from crawler.ops.cron_notice import Fact, Found, Memory, Trouble, compare, paragraph, steady
+from crawler.ops.cron_notice import Fact, FailingTarget, Found, Memory, compare, paragraph, steady
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ZERO = dict.fromkeys(("total", "ok", "held", "denied", "failed", "skipped"), 0)
@@ -26,16 +26,17 @@ SUMMARY = RunSummary(
 )
 
 
-def trouble(zone: str = "hk-02", **more: Any) -> Trouble:
+def trouble(zone: str = "hk-02", **more: Any) -> FailingTarget:
     target = Target(account="prod", project="p", region=zone[:2], zone=zone, kind="uk8s-image")
     common: dict[str, Any] = {
         "outcome": "failed",
         "failure_class": "transient",
         "ret_code": 150,
         "message": "service unavailable",
+        "request_uuid": "",
         "since": NOW - timedelta(hours=3),
     }
-    return Trouble(target=target, **common | more)
+    return FailingTarget(target=target, **common | more)
 
 
 class Cron:
@@ -44,7 +45,7 @@ class Cron:
     def __init__(self) -> None:
         self.memory: Memory = {}
 
-    def told(self, *rows: Trouble, facts: Sequence[Fact] = (), **more: Any) -> list[str]:
+    def told(self, *rows: FailingTarget, facts: Sequence[Fact] = (), **more: Any) -> list[str]:
         """Return the lines that a run with these troubles and facts says."""
         remembered = {target for standing in self.memory.values() for target in standing.targets}
         skipped = {row.target for row in rows if not row.is_about_target}

@@ -11,8 +11,17 @@ import pytest
 import yaml
 
 from crawler.errors import UsageError
-from crawler.ops.deploy import EXAMPLE, Installation, cron, kubernetes, systemd_service, systemd_timer
-from crawler.ops.kubernetes import block, manifests, surroundings
+from crawler.ops.deploy import (
+    EXAMPLE,
+    Installation,
+    block,
+    cron,
+    kubernetes,
+    manifests,
+    surroundings,
+    systemd_service,
+    systemd_timer,
+)
 from tests.support.house import text_of
 
 ODD = replace(

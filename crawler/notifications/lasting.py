@@ -1,8 +1,11 @@
 """
-What of the state of pinned images is news: the words of mails for what `domain.pins` says, and what was told. Pure.
+What lasts: zones that are not observed, and pinned images in trouble; when it is news, and when its end is. Pure.
 
-A condition is one state of one pin at one target, with one successor: it is told once, and told to be over once. While
-a target is not observed nothing is known to be over, so what was told before stays told.
+A failure is reported twice: when it has lasted for the subscription's patience, and when it is over. In between it
+stands in the one line on coverage. Younger failures stand in digests that are sent anyway, and send none.
+
+A condition of a pin is one state of it at one target, with one successor: it is reported once, and its end once. While
+a target is not observed nothing is known to be over, so what was reported before stays so.
 """
 
 from __future__ import annotations
@@ -15,11 +18,163 @@ from typing import get_args
 from crawler.domain.models import Target
 from crawler.domain.pins import PinnedImages, PinnedState
 from crawler.domain.reissues import the_one
-from crawler.domain.rows import ChangeRow, StatusRow
+from crawler.domain.rows import ChangeRow, FailureRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.grouping import between
-from crawler.notifications.models import Between, DigestFacts, NotifiedState, PinLine, PinState, target_key
-from crawler.notifications.scope import WatchedZones, zone_of
+from crawler.notifications.models import (
+    Between,
+    DigestFacts,
+    Held,
+    NotifiedState,
+    Part,
+    PinLine,
+    PinState,
+    UnseenZone,
+    WatchedZone,
+    WatchedZones,
+    ZonesObserved,
+    target_key,
+    zone_of,
+)
+
+_SEEN = ("ok", "held")
+Failures = Mapping[Target, FailureRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoverageReport:
+    """What is known about how well the watched zones were observed."""
+
+    gaps: tuple[UnseenZone, ...]
+    recovered: tuple[UnseenZone, ...]
+    held: tuple[Held, ...]
+    coverage: ZonesObserved
+    #: Whether any of it is worth a digest of its own.
+    is_news: bool
+    #: `NotifiedState.unobserved` once it is sent.
+    notified: frozenset[str]
+
+
+def look(
+    subscription: Subscription, facts: DigestFacts, notified: NotifiedState, watched_zones: WatchedZones
+) -> CoverageReport:
+    """Sort the watched zones into observed, not observed, and observed again."""
+    live = [row for rows in watched_zones.zones.values() for row in rows]
+    blind = [row for row in live if row.outcome not in _SEEN]
+    back = [row for row in live if row.outcome in _SEEN and target_key(row.target) in notified.unobserved]
+    known = {target_key(row.target) for row in blind} & notified.unobserved
+    ripe = {target_key(row.target) for row in blind if row.since and facts.now - row.since >= subscription.patience}
+    fresh = {zone_of(row.target) for row in blind if target_key(row.target) not in known}
+    failures = {failure.target: failure for run in facts.runs for failure in run.failures}
+    return CoverageReport(
+        gaps=_gaps((row for row in blind if zone_of(row.target) in fresh), failures, watched_zones),
+        recovered=_gaps(back, {}, watched_zones),
+        held=_held(subscription, facts, watched_zones),
+        coverage=ZonesObserved(
+            observed=len(watched_zones.zones) - len({zone_of(row.target) for row in blind}),
+            total=len(watched_zones.zones),
+            at=_last_whole_run(facts.runs).finished_at or facts.now,
+            still=_gaps((row for row in blind if zone_of(row.target) not in fresh), failures, watched_zones),
+        ),
+        is_news=bool(back or ripe - known),
+        notified=frozenset(known | ripe),
+    )
+
+
+def _last_whole_run(runs: tuple[RunSummary, ...]) -> RunSummary:
+    """Return the last run that was not restricted to some targets; the last one where all were."""
+    return next((run for run in reversed(runs) if not run.restricted), runs[-1])
+
+
+# --- targets to gaps -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cause:
+    """What must be the same for two targets to stand in one line."""
+
+    account: str
+    outcome: str
+    since: datetime | None
+    message: str
+    ret_code: int | None
+    failure_class: str | None
+
+
+def _gaps(rows: Iterable[StatusRow], failures: Failures, watched_zones: WatchedZones) -> tuple[UnseenZone, ...]:
+    """Fold targets into one gap for each cause, the projects of a zone and the zones of a region alike."""
+    members: dict[tuple[_Cause, WatchedZone], list[StatusRow]] = {}
+    for row in rows:
+        members.setdefault((_cause(row, failures.get(row.target)), zone_of(row.target)), []).append(row)
+    zones: dict[tuple[_Cause, Part], list[WatchedZone]] = {}
+    for (cause, zone), inside in members.items():
+        zones.setdefault((cause, watched_zones.part(zone, (row.target for row in inside))), []).append(zone)
+    gaps = (_gap(cause, part, sorted(places), members) for (cause, part), places in zones.items())
+    return tuple(sorted(gaps, key=lambda gap: (gap.account, gap.zones)))
+
+
+def _cause(row: StatusRow, failure: FailureRow | None) -> _Cause:
+    is_seen = row.outcome in _SEEN
+    return _Cause(
+        account=row.target.account,
+        outcome="ok" if is_seen else row.outcome or "skipped",
+        since=row.since and row.since.replace(second=0, microsecond=0),
+        message="" if is_seen else row.message,
+        ret_code=failure.ret_code if failure else None,
+        failure_class=failure.failure_class if failure else None,
+    )
+
+
+def _gap(
+    cause: _Cause, part: Part, zones: list[WatchedZone], members: Mapping[tuple[_Cause, WatchedZone], list[StatusRow]]
+) -> UnseenZone:
+    rows = [row for zone in zones for row in members[cause, zone]]
+    seen = [row.last_ok_at for row in rows if row.last_ok_at is not None]
+    return UnseenZone(
+        account=cause.account,
+        zones=tuple(zone.zone for zone in zones),
+        since=min((row.since for row in rows if row.since), default=None),
+        last_seen_at=min(seen, default=None),
+        images=sum(max(row.images for row in members[cause, zone]) for zone in zones),
+        outcome=cause.outcome,
+        message=cause.message,
+        ret_code=cause.ret_code,
+        failure_class=cause.failure_class,
+        projects=part.projects,
+        project_count=part.project_count,
+    )
+
+
+# --- holds -----------------------------------------------------------------------------------------------------------
+
+
+def _held(subscription: Subscription, facts: DigestFacts, watched_zones: WatchedZones) -> tuple[Held, ...]:
+    """Fold the open holds into one entry per zone: every project of a zone got the same odd answer."""
+    images: dict[WatchedZone, dict[str, str]] = {}
+    since: dict[WatchedZone, tuple[datetime, int]] = {}
+    unread: set[WatchedZone] = set()
+    for hold in facts.holds:
+        if hold.target not in watched_zones.watched:
+            continue
+        wanted = {image_id: name for _, image_id, name in hold.images if subscription.watch.wants_name(name)}
+        if wanted:
+            zone = zone_of(hold.target)
+            images.setdefault(zone, {}).update(wanted)
+            unread |= {zone} if hold.waits_for == "readable" else set()
+            since[zone] = min(since.get(zone, (hold.held_at, hold.confirmations)), (hold.held_at, hold.confirmations))
+    return tuple(
+        Held(
+            account=zone.account,
+            zone=zone.zone,
+            names=tuple(sorted(set(named.values()))),
+            image_count=len(named),
+            since=since[zone][0],
+            confirmations=since[zone][1],
+            is_unread=zone in unread,
+        )
+        for zone, named in sorted(images.items())
+    )
+
 
 #: Most severe first.
 STATES: tuple[PinState, ...] = get_args(PinState)
@@ -38,11 +193,11 @@ Chain = tuple[tuple[str, datetime | None], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinNews:
-    """What to tell of the pins now."""
+    """What is to be reported of the pins now."""
 
     lines: tuple[PinLine, ...]
-    #: `NotifiedState.pins` once they are told.
-    told: frozenset[str]
+    #: `NotifiedState.pins` once they are sent.
+    notified: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +227,15 @@ class _Condition:
 
 
 def look_at_pins(
-    subscription: Subscription, facts: DigestFacts, told: NotifiedState, watched_zones: WatchedZones
+    subscription: Subscription, facts: DigestFacts, notified: NotifiedState, watched_zones: WatchedZones
 ) -> PinNews:
-    """Return the conditions of the pins that were not told yet, and those that were and are over."""
+    """Return the conditions of the pins that nobody was notified of yet, and those that are over."""
     past = _Past(facts)
     news: list[_Condition] = []
     kept: set[str] = set()
     for pin in subscription.pins:
         for condition in _conditions(pin, past, facts):
-            known = {key for key in told.pins if key.startswith(condition.place)}
+            known = {key for key in notified.pins if key.startswith(condition.place)}
             if condition.state is None:
                 if known:
                     news.append(_clear(condition))
@@ -97,7 +252,7 @@ def look_at_pins(
     lines = _gathered(news, watched_zones, facts)
     return PinNews(
         lines=tuple(sorted(lines, key=lambda line: (STATES.index(line.state), line.account, line.pin))),
-        told=frozenset(kept),
+        notified=frozenset(kept),
     )
 
 
@@ -133,7 +288,7 @@ class _Past:
         for row in facts.status:
             self.by_zone.setdefault(row.target.zone.casefold(), []).append(row)
 
-    def way(self, target: Target, image_id: str, successor: str | None) -> Chain:
+    def chain(self, target: Target, image_id: str, successor: str | None) -> Chain:
         """Return the re-issues of *image_id* up to its *successor*, each with when it had gone."""
         steps: dict[str, datetime | None] = {}
         current: str | None = image_id
@@ -174,7 +329,7 @@ def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
         state=state,
         name=standing.name,
         successors=standing.successors,
-        chain=() if blind else past.way(row.target, pin.image_id, standing.successor),
+        chain=() if blind else past.chain(row.target, pin.image_id, standing.successor),
         withdrawal=past.withdrawals.get((row.target, pin.image_id)) if standing.stay else None,
         message=row.message if blind else "",
         since=row.since if blind else None,
