@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from crawler.db.engine import begin, opened
 from crawler.db.migrations import SCHEMA_HEAD, kept_grants
-from crawler.db.schema import Base
+from crawler.db.tables import Base
 from crawler.db.types import BigKey, CanonicalJSON, UTCDateTime
 from crawler.db.views import create_views, drop_views
 
@@ -49,7 +49,7 @@ def migrate(connection: Connection) -> None:
     """Run the migrations over *connection*, inside its transaction."""
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=Base.whole(),
         render_as_batch=True,
         render_item=render_item,
         include_name=is_ours,

@@ -61,14 +61,14 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Filte
     ids in use: lines of `zone id` or `id`, a Terraform state or plan (resources of this provider that are managed), a
     Packer manifest (builds of its last run). Standard input, -, holds either.
     """
-    from crawler.queries import lookup
+    from crawler.queries import checking
 
     texts = [(name, _read(name)) for name in files or _stdin_only()]
     settings = context.history_settings()
     with context.history() as conn:
         rules = _rules(conn, texts)
         check_selection(conn, selected)
-        rows = lookup.check(
+        rows = checking.check(
             conn,
             rules,
             selected,
@@ -103,10 +103,10 @@ def _read(name: str) -> str:
 def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require | PinRule]:
     """Read all files; raise their problems all together."""
     from crawler.cli.check_rules import read_rules
-    from crawler.db.filters import first_run_at, known_words
+    from crawler.db.filters import is_anything_recorded, known_words
     from crawler.queries.check.pins import read_pins
 
-    if first_run_at(conn) is None:
+    if not is_anything_recorded(conn):
         raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
     known = {part: known_words(conn, part) for part in _KNOWN_PARTS}
     rules: list[Require | PinRule] = []

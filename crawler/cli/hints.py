@@ -24,9 +24,9 @@ _FEW = 6
 
 def unheard_image(conn: Connection, wanted: str, *, by_id: bool) -> EmptySelection | UnknownKnowledge:
     """Make the error for an image that the history never heard of, with the nearest names, and ids when *by_id*."""
-    from crawler.db.filters import first_run_at, known_words
+    from crawler.db.filters import is_anything_recorded, known_words
 
-    if first_run_at(conn) is None:
+    if not is_anything_recorded(conn):
         return UnknownKnowledge(NOTHING_YET)
     known = known_words(conn, "name") | (known_words(conn, "image_id") if by_id else set())
     near = nearest(wanted, known) or sorted(word for word in known if wanted.strip().casefold() in word.casefold())
@@ -37,12 +37,12 @@ def unheard_image(conn: Connection, wanted: str, *, by_id: bool) -> EmptySelecti
 
 def require_zone(conn: Connection, zone: str) -> None:
     """Raise EmptySelection, with the nearest words, when the history never heard of *zone*."""
-    from crawler.db.filters import first_run_at, known_words
+    from crawler.db.filters import is_anything_recorded, known_words
 
     known = known_words(conn, "zone")
     if any(part_fits("zone", word, [zone]) for word in known):
         return
-    if first_run_at(conn) is None:
+    if not is_anything_recorded(conn):
         raise UnknownKnowledge(NOTHING_YET)
     near = nearest(zone, known) or (sorted(known) if len(known) <= _FEW else [])
     hint = f"; the nearest: {', '.join(near)}" if near else "; `crawler status` lists the zones"

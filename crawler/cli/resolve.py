@@ -23,7 +23,7 @@ from crawler.config.textfiles import decoded
 from crawler.domain.filters import Filters
 from crawler.domain.text import visible
 from crawler.domain.timefmt import tell_moment
-from crawler.errors import CrawlerError, NoAnswer, UnknownKnowledge, UsageError
+from crawler.errors import CrawlerError, ExitCode, NoAnswer, UnknownKnowledge, UsageError
 
 if TYPE_CHECKING:
     from crawler.queries.resolve import Resolved
@@ -39,6 +39,7 @@ _LARGEST_QUERY = 1 << 20
 
 
 @click.command()
+@click.argument("source", required=False, metavar="[-]")
 @target_options
 @click.option(
     "--name", metavar="NAME", help="The image's name; case and spacing do not matter. A glob may fit one name."
@@ -55,27 +56,40 @@ _LARGEST_QUERY = 1 << 20
     "-o",
     "--format",
     "fmt",
-    type=click.Choice(["id", "json", "packer", "terraform"]),
+    type=click.Choice(["id", "json", "jsonl", "csv", "packer", "terraform"]),
     default="id",
     show_default=True,
-    help="packer: a JSON var file; terraform: the `external` data source's protocol.",
+    help="packer: a JSON var file; terraform: the `external` data source's protocol; jsonl and csv: with - only.",
 )
 @pass_cli
 def resolve(
     context: CliContext,
+    source: str | None,
     selected: Filters,
     name: str | None,
     image_set: str | None,
     gpu: bool,
     max_age: timedelta | None,
     fmt: str,
-) -> None:
+) -> ExitCode:
     """
-    Print the id of the image to use now, by --zone and --name.
+    Print the id of the image to use now, by --zone and --name; with -, of every line `ZONE NAME` on standard input.
 
     Of several open images of the name it is the one that appeared last. Nothing is printed that the last good
     observation did not list: exit 1 when there is none, 7 when several fit, 8 when the knowledge is too old or missing.
+    With - there is a row for each line, in their order; -o id prints an empty one where there is no id.
     """
+    if source is not None:
+        from crawler.cli.resolve_lines import FORMATS, print_answers
+
+        if source != "-" or selected.zone or name or fmt not in FORMATS:
+            raise UsageError(
+                f"With - zones and names come from standard input, and -o is {', '.join(FORMATS)}: "
+                "`crawler resolve - < lines`."
+            )
+        return print_answers(context, selected, image_set or "ImageSet", gpu, max_age, fmt)
+    if fmt not in _SHAPES:
+        raise UsageError(f"-o {fmt} is for many answers: `crawler resolve - -o {fmt}`.")
     query: Mapping[str, str] = {}
     if fmt == "terraform":
         query = read_query(sys.stdin, _SHORT_WAIT_SECONDS if selected.zone and name else _WAIT_SECONDS)
@@ -94,22 +108,23 @@ def resolve(
             exc.args = ("; ".join(line.strip().rstrip(".") for line in str(exc).splitlines()) + ".",)
         raise
     write_out([_SHAPES[fmt](found)])
+    return ExitCode.DONE
 
 
 def _answer(
     context: CliContext, selected: Filters, name: str, image_set: str, gpu: bool, max_age: timedelta | None
 ) -> Resolved:
-    from crawler.db.filters import first_run_at
-    from crawler.queries import lookup
+    from crawler.db.filters import is_anything_recorded
+    from crawler.queries import resolving
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
-        if first_run_at(conn) is None:
+        if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
         check_words(conn, selected)
         filters = replace(selected, image_set=(image_set,))
         try:
-            found, last = lookup.resolve(
+            found, last = resolving.resolve(
                 conn,
                 name,
                 filters,

@@ -43,10 +43,10 @@ def check_selection(conn: Connection, selected: Filters) -> None:
 
 def check_words(conn: Connection, selected: Filters) -> dict[str, tuple[str, ...]]:
     """Raise EmptySelection when a glob of *selected* fits nothing ever recorded; give those that select targets."""
-    from crawler.db.filters import first_run_at
+    from crawler.db.filters import is_anything_recorded
 
     given = selected.given()
-    if not given or first_run_at(conn) is None:
+    if not given or not is_anything_recorded(conn):
         return {}
     sentences = [sentence for part, globs in given.items() for sentence in unheard(conn, part, globs)]
     if sentences:

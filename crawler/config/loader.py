@@ -16,11 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
-from crawler.config import validation
-from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings
-from crawler.config.schema import read_settings
+from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings, keys_of
 from crawler.config.sources import (
     Findings,
     Location,
@@ -34,8 +30,8 @@ from crawler.config.sources import (
     warn_open_configuration,
 )
 from crawler.config.textfiles import read_bytes, read_text
+from crawler.config.texts import read_texts
 from crawler.config.toml import parse_toml, read_toml
-from crawler.config.validation import describe
 from crawler.db.url import parse_address
 from crawler.domain.kinds import KINDS
 from crawler.domain.proxies import Proxy, proxy_for
@@ -44,7 +40,7 @@ from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError, UsageError
 
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
-_CRAWL_ONLY = ("accounts", "limits", "guard", "smtp", "reports", "ping", "ping_file", "metrics", "network")
+_CRAWL_ONLY = keys_of(Settings).keys() - {"database", "timezone", "stale_after"}
 
 
 def load(
@@ -101,7 +97,7 @@ def _build(
     findings = Findings()
     folder = path.parent.absolute() if path else cwd.absolute()
     if not need_accounts:
-        raw = {key: value for key, value in raw.items() if key not in _CRAWL_ONLY}
+        raw = {key: value for key, value in raw.items() if key.removesuffix("_file") not in _CRAWL_ONLY}
     if path is not None:
         warn_open_configuration(raw, path, findings)
     if database is not None:
@@ -116,8 +112,13 @@ def _build(
         secrets.inline(document, "ping", ())
         resolve_reports(document, secrets, findings)
         resolve_networks(document, secrets, findings)
-        validation.check(document, findings)
-    settings = _validate(document, findings)
+    settings = None if need_accounts else read_texts(document)
+    if settings is None:
+        from crawler.config import validation  # loads pydantic
+
+        if need_accounts:
+            validation.check(document, findings)
+        settings = validation.read(document, findings)
     url = ""
     if database is not None:
         url = _database(database, cwd, ("--database",), environ, findings)
@@ -173,16 +174,6 @@ def _find_certificates(table: dict[str, Any], at: Location, secrets: SecretFiles
     if b"-----BEGIN CERTIFICATE-----" not in body:
         findings.problem((*at, "ca_file"), f"{path} holds no certificate in PEM form")
     table["ca_file"] = str(path)
-
-
-def _validate(document: dict[str, Any], findings: Findings) -> Settings | None:
-    try:
-        return read_settings(document)
-    except ValidationError as exc:
-        for location, sentence in describe(exc):
-            if not findings.covers(location):
-                findings.problem(location, sentence)
-        return None
 
 
 class Network:

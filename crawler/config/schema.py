@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from datetime import timedelta
@@ -37,7 +36,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from crawler.config.models import SECRET_KEYS, Secret, Settings, Table, keys_of
 from crawler.config.sources import Expanded
-from crawler.config.zones import zone_of
+from crawler.config.texts import TEXTS, has_controls, nonempty
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT, EventWord
 from crawler.domain.proxies import DIRECT, FROM_ENVIRONMENT, parse_proxy
@@ -71,32 +70,13 @@ def _sensible(value: float) -> float:
     return value
 
 
-def _nonempty(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is empty")
-    if _has_controls(text):
-        raise ValueError("must not contain control characters")
-    return text
-
-
-def _has_controls(text: str) -> bool:
-    return any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
-
-
 def _name(text: str) -> str:
-    _nonempty(text)
+    nonempty(text)
     if "/" in text:
         raise ValueError("must not contain /, which separates the parts of a target")
     if text != text.strip():
         raise ValueError("must not begin or end with a space")
     return text
-
-
-def _duration(text: str) -> timedelta:
-    found = parse_duration(text)
-    if found <= timedelta(0):
-        raise ValueError("must be longer than nothing")
-    return found
 
 
 def split_url(text: str) -> SplitResult:
@@ -135,14 +115,14 @@ def _is_host(host: str) -> bool:
 
 
 def _endpoint(text: str) -> str:
-    if _has_controls(text) or " " in text:
+    if has_controls(text) or " " in text:
         raise ValueError("must not contain spaces or control characters")
     parts = split_url(text)
     return parts._replace(path=parts.path or "/").geturl()
 
 
 def _ping(text: str) -> str:
-    if _has_controls(text) or " " in text or not text.isascii():
+    if has_controls(text) or " " in text or not text.isascii():
         raise ValueError("must be ASCII without spaces or control characters")
     try:
         parts = urlsplit(text)
@@ -154,7 +134,7 @@ def _ping(text: str) -> str:
 
 
 def _hook(text: str) -> str:
-    if _has_controls(text) or " " in text:
+    if has_controls(text) or " " in text:
         raise ValueError("must not contain spaces or control characters")
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://.", text):
         raise ValueError("must be a URL")
@@ -168,7 +148,7 @@ def _proxy(text: str) -> str:
 
 
 def _header(value: str) -> str:
-    if _has_controls(value):
+    if has_controls(value):
         raise ValueError("must not contain control characters")
     if not value.isascii():
         raise ValueError("must be ASCII")
@@ -182,7 +162,7 @@ def _header_name(name: str) -> str:
 
 
 def _address(text: str) -> str:
-    _nonempty(text)
+    nonempty(text)
     found = getaddresses([text])
     local, at, domain = found[0][1].rpartition("@")
     if len(found) != 1 or not (at and local and domain) or (" " in text.strip() and "<" not in text):
@@ -257,7 +237,7 @@ class VariantTable(BaseModel):
 
 T = TypeVar("T")
 
-Text = Annotated[str, AfterValidator(_nonempty)]
+Text = Annotated[str, AfterValidator(TEXTS["Text"])]
 Name = Annotated[str, AfterValidator(_name)]
 Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_sensible), pydantic.Field(gt=0)]
 Count = Annotated[int, BeforeValidator(_from_environment), pydantic.Field(ge=1, le=_LARGEST_NUMBER)]
@@ -269,8 +249,8 @@ SecretText = Annotated[Secret, _Written(Text, Secret)]
 Ping = Annotated[Secret, _Written(Annotated[str, AfterValidator(_ping)], Secret)]
 Hook = Annotated[Secret, _Written(Annotated[str, AfterValidator(_hook)], Secret)]
 ProxyText = Annotated[str, AfterValidator(_proxy)]
-Zone = Annotated[ZoneInfo, _Written(str, zone_of)]
-Duration = Annotated[timedelta, _Written(str, _duration)]
+Zone = Annotated[ZoneInfo, _Written(str, TEXTS["Zone"])]
+Duration = Annotated[timedelta, _Written(str, TEXTS["Duration"])]
 Patience = Annotated[timedelta, _Written(str, parse_duration)]
 Schedule = Annotated[When, _Written(str, parse_when)]
 #: A list in the file.

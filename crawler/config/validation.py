@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from crawler.config.models import SECRET_KEYS
-from crawler.config.schema import expand_kinds, keys_in, parameter_text, split_url, tables
+from crawler.config.models import SECRET_KEYS, Settings
+from crawler.config.schema import expand_kinds, keys_in, parameter_text, read_settings, split_url, tables
 from crawler.config.sources import Expanded, Findings, Location, path_of
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT
@@ -25,6 +25,17 @@ from crawler.domain.subscriptions import APPRISE_MISSING
 from crawler.domain.suggest import did_you_mean
 
 _HTTP_CHANNELS = ("webhook", "feishu")
+
+
+def read(document: dict[str, Any], findings: Findings) -> Settings | None:
+    """Return *document* as settings; note what one key alone shows to be wrong, and return None."""
+    try:
+        return read_settings(document)
+    except ValidationError as exc:
+        for location, sentence in describe(exc):
+            if not findings.covers(location):
+                findings.problem(location, sentence)
+        return None
 
 
 def check(document: dict[str, Any], findings: Findings) -> None:

@@ -153,6 +153,14 @@ def _wanted_names(conn: Connection, filters: Filters) -> tuple[set[str], set[str
     return {row.name_key for row in found if row.name_key}, {row.image_id for row in found}
 
 
+def images_wanted(conn: Connection, filters: Filters) -> list[str] | None:
+    """Return the ids of all images that *filters* ever wanted, under any of their names; None: too many to name."""
+    every = conn.execute(select(ImageVersion.image_id, ImageVersion.image_name).distinct()).all()
+    any_set = replace(filters, image_set=())
+    ids = {image_id for image_id, name in every if any_set.wants_image(None, image_id, name)}
+    return sorted(ids) if len(ids) <= MANY else None
+
+
 #: Each part of a selection and the columns that hold its values; a project is called by its id or its name.
 _COLUMNS = {
     "account": (Account.name,),
@@ -170,6 +178,12 @@ _COLUMNS = {
 def known_words(conn: Connection, part: str) -> set[str]:
     """Return every value that was ever recorded for *part* of a selection (`zone`, `image_id`, …)."""
     return {value for column in _COLUMNS[part] for value in conn.scalars(select(column).distinct()) if value}
+
+
+def is_anything_recorded(conn: Connection) -> bool:
+    """Return whether any run that ended recorded something; sooner than `first_run_at`, which reads all runs."""
+    some = select(Run.id).where(Run.finished_at.is_not(None), Run.ok + Run.held > 0).limit(written(1))
+    return conn.scalar(some) is not None
 
 
 def first_run_at(conn: Connection) -> datetime | None:

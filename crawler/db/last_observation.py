@@ -15,14 +15,17 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Select, bindparam, select, true
-from sqlalchemy.orm import aliased
+from sqlalchemy import BigInteger, Connection, Select, bindparam, select, true, type_coerce
 
 from crawler.db.engine import is_sqlite
 from crawler.db.schema import Absence, OutcomeSpan, Run, ScopeTarget, TargetRow
 from crawler.db.schema import Scope as ScopeRow
 from crawler.db.sql import PORTION, among, portions, written
+from crawler.db.types import from_micros
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, digest_of
+
+#: Runs from which on all between them are read: quicker than to look up each.
+MANY_RUNS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,11 +160,11 @@ def newest_run_per_scope(*, of_targets: bool, of_accounts: bool = False) -> Sele
 
     Of scopes that hold any of `:targets`, or that may hold targets of `:accounts`.
     """
-    inner = aliased(Run)
+    inner = Run.alias()
     newest = (
-        select(inner.id)
-        .where(inner.scope_id == ScopeRow.id, inner.finished_at <= bindparam("at"))
-        .order_by(inner.finished_at.desc(), inner.id.desc())
+        select(inner.c.id)
+        .where(inner.c.scope_id == ScopeRow.id, inner.c.finished_at <= bindparam("at"))
+        .order_by(inner.c.finished_at.desc(), inner.c.id.desc())
         .limit(written(1))
         .scalar_subquery()
     )
@@ -229,11 +232,11 @@ def _members_of_scopes(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
 @cache
 def newest_trouble() -> Select[*tuple[Any, ...]]:
     """Select the newest span of trouble of each of `:targets` that began in `:run` or before."""
-    inner = aliased(OutcomeSpan)
+    inner = OutcomeSpan.alias()
     newest = (
-        select(inner.id)
-        .where(inner.target_id == TargetRow.id, inner.from_run_id <= bindparam("run"))
-        .order_by(inner.from_run_id.desc())
+        select(inner.c.id)
+        .where(inner.c.target_id == TargetRow.id, inner.c.from_run_id <= bindparam("run"))
+        .order_by(inner.c.from_run_id.desc())
         .limit(written(1))
         .scalar_subquery()
     )
@@ -263,6 +266,20 @@ def troubles_at(conn: Connection, run_id: int, target_ids: Iterable[int]) -> dic
         for row in conn.execute(newest_trouble(), {"run": run_id, "targets": portion}):
             troubles[row.target_id] = trouble_of(row)
     return troubles
+
+
+def ends_of(conn: Connection, run_ids: Collection[int]) -> dict[int, datetime]:
+    """Return when each of the runs ended, and perhaps others; those that did not are left out."""
+    ended = select(Run.id, type_coerce(Run.finished_at, BigInteger)).where(Run.finished_at.is_not(None))
+    if len(run_ids) > MANY_RUNS:
+        rows = conn.execute(ended.where(Run.id.between(min(run_ids), max(run_ids)))).all()
+        return {run_id: from_micros(at) for run_id, at in rows if run_id in run_ids}
+    found = ended.where(among(Run.id, "runs"))
+    return {
+        run_id: from_micros(at)
+        for portion in portions(sorted(run_ids))
+        for run_id, at in conn.execute(found, {"runs": portion})
+    }
 
 
 #: What `trouble_of` makes a span of trouble of.

@@ -34,6 +34,7 @@ from sqlalchemy import (
 )
 
 from crawler.db import last_observation, outbox
+from crawler.db.beginning import BEGINS_AT, begins_at
 from crawler.db.engine import Fence, begin, is_sqlite
 from crawler.db.errors import mapped_errors
 from crawler.db.filters import targets_by_id
@@ -43,7 +44,6 @@ from crawler.db.runs import save_setting
 from crawler.db.schema import (
     OPEN_RUN,
     Absence,
-    Base,
     CatalogRow,
     ChangeLog,
     Hold,
@@ -55,17 +55,14 @@ from crawler.db.schema import (
     Run,
     Scope,
     ScopeTarget,
-    Setting,
     TargetRow,
 )
 from crawler.db.sql import portions
+from crawler.db.tables import Base
 from crawler.domain.evidence import kind_of
 from crawler.domain.models import iso_utc, require_aware
 from crawler.domain.rows import JsonRow
-from crawler.errors import UnknownKnowledge, UsageError
-
-#: The setting that says from when on the history is whole.
-BEGINS_AT = "history_begins_at"
+from crawler.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,35 +97,6 @@ def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetim
         save_setting(conn, BEGINS_AT, before.isoformat())
     _give_back(engine)
     return pruned
-
-
-def begins_at(conn: Connection) -> datetime | None:
-    """Return from when on the history is whole; None when nothing was ever pruned."""
-    return read_beginning(conn.execute(_beginning()).scalar())
-
-
-def read_beginning(text: str | None) -> datetime | None:
-    """Return the setting's value as a time."""
-    return None if text is None else datetime.fromisoformat(text)
-
-
-@cache
-def _beginning() -> Select[str]:
-    return select(Setting.value).where(Setting.name == BEGINS_AT)
-
-
-def require_kept(conn: Connection, moment: datetime) -> None:
-    """Raise UnknownKnowledge when *moment* lies before the kept history."""
-    refuse_before(begins_at(conn), moment)
-
-
-def refuse_before(began: datetime | None, moment: datetime) -> None:
-    """Raise UnknownKnowledge when the kept history *began* after *moment*."""
-    if began is not None and moment < began:
-        raise UnknownKnowledge(
-            f"Nobody can tell any more what was there at {iso_utc(moment)}: "
-            f"the history before {iso_utc(began)} was pruned."
-        )
 
 
 def _prune(conn: Connection, before: datetime) -> Pruned:
@@ -193,7 +161,7 @@ def _unused(table: type[ImageVersion] | type[Payload]) -> Iterator[ColumnElement
 
 
 def _referring(to: type[Base]) -> Iterator[Column[Any]]:
-    for table in Base.metadata.sorted_tables:
+    for table in Base.whole().sorted_tables:
         for column in table.columns:
             if any(_table_of(key) is to.__table__ for key in column.foreign_keys):
                 yield column

@@ -19,7 +19,6 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, Update, bindparam, cast, func, insert, select, update
-from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
 from crawler.db import last_observation
@@ -432,7 +431,7 @@ def _accounts_with_targets() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _newest_own_runs(*, are_whole: bool) -> Select[*tuple[Any, ...]]:
-    own = aliased(Run)
+    own = Run.alias().c
     newest = select(own.id).where(own.account_id == Account.id, *_wholeness(own, are_whole=are_whole))
     newest_id = newest.order_by(own.id.desc()).limit(written(1)).scalar_subquery()
     return _instants().join(Account, Run.id == newest_id).where(among(Account.id, "accounts"))
@@ -445,7 +444,7 @@ def _shared_runs_before(*, are_whole: bool) -> Select[*tuple[Any, ...]]:
     return _instants().where(shared, *wholeness).order_by(Run.id.desc()).limit(written(20))
 
 
-def _wholeness(run: type[Run], *, are_whole: bool) -> tuple[Any, ...]:
+def _wholeness(run: Any, *, are_whole: bool) -> tuple[Any, ...]:
     return (run.status == "complete", ~run.restricted) if are_whole else ()
 
 

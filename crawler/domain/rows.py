@@ -359,13 +359,16 @@ class Knowledge:
     observed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap(JsonRow):
+class Gap(NamedTuple):
     """A half-open span `[unknown_from, unknown_to)` in which nobody knew; None for an end that has not come."""
 
     unknown_from: datetime
     unknown_to: datetime | None
     reason: Reason
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON of the row."""
+        return row_as_dict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,12 +26,13 @@ from sqlalchemy import (
 )
 
 from crawler.db import changelog
-from crawler.db.filters import chosen_targets, targets_by_id, with_known_names
+from crawler.db.beginning import begins_at
+from crawler.db.filters import MANY, chosen_targets, images_wanted, targets_by_id, with_known_names
 from crawler.db.schema import ChangeLog
-from crawler.db.sql import PORTION, written
+from crawler.db.sql import PORTION, among, written
 from crawler.db.types import read_json
 from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, is_glob
-from crawler.domain.models import RE_ISSUED, require_aware
+from crawler.domain.models import LARGEST_ID, RE_ISSUED, require_aware
 from crawler.domain.rows import ChangeRow
 from crawler.errors import UnknownKnowledge, UsageError
 
@@ -66,8 +67,14 @@ def changes(
     narrowing: list[Any] = []
     if events:
         narrowing.append(_is_one_of(events))
-    if filters.image_id and not any(map(is_glob, filters.image_id)):
-        narrowing.append(ChangeLog.image_id.in_(filters.image_id))
+    parameters: dict[str, Any] = {}
+    ids: Sequence[str] | None = filters.image_id
+    if not ids or any(map(is_glob, ids)):
+        is_worth_it = (filters.name or ids) and _is_long(conn, since, after)
+        ids = images_wanted(conn, filters) if is_worth_it else None
+    if ids is not None:
+        narrowing.append(among(ChangeLog.image_id, "ids"))
+        parameters["ids"] = ids
     if reported_by is not None:
         narrowing.append(ChangeLog.reported_run_id.in_(sorted(reported_by)))
     if target_ids is not None and len(target_ids) <= PORTION:
@@ -75,7 +82,7 @@ def changes(
     moments = {name: require_aware(at) for name, at in (("since", since), ("until", until)) if at is not None}
     numbers = {name: at for name, at in (("after", after), ("last", until_change)) if at is not None}
     statement = _first_changes((*moments, *numbers), in_order=not moments and not narrowing).where(*narrowing)
-    parameters = {**moments, **numbers}
+    parameters |= {**moments, **numbers}
     targets: dict[int, Any] = {}
     wants_all = filters.is_all_images
     for rows in _in_portions(conn, statement, parameters):
@@ -94,6 +101,17 @@ def changes(
                 number, run_id, targets[target_id], event, image_set, image_id, name, read_json(fields) or {},
                 counterpart, not_before, observed_at, recorded_at,
             )  # fmt: skip
+
+
+def _is_long(conn: Connection, since: datetime | None, after: int | None) -> bool:
+    """Return whether so much was recorded *since*, or *after*, that it is worth looking up which images are wanted."""
+    if begins_at(conn) is not None:
+        return False  # a change may have outlived what was known of its image
+    first = after or 0
+    if since is not None:
+        begun = select(ChangeLog.id).where(ChangeLog.recorded_at >= since).order_by(ChangeLog.recorded_at, ChangeLog.id)
+        first = max(first, conn.scalar(begun.limit(written(1))) or LARGEST_ID)
+    return changelog.last_change(conn) - first > MANY
 
 
 def _in_portions(

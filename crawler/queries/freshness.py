@@ -27,13 +27,12 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.orm import aliased
 
 from crawler.db import last_observation
+from crawler.db.beginning import BEGINS_AT, read_beginning
 from crawler.db.engine import is_sqlite
 from crawler.db.filters import ChosenTarget, Exact, chosen_targets, exact_parts, sorted_targets, targets_with
 from crawler.db.last_observation import LastRun, Observation
-from crawler.db.pruning import BEGINS_AT, read_beginning
 from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget, Setting
 from crawler.db.sql import among, portions, written
 from crawler.domain.filters import Filters
@@ -178,11 +177,11 @@ def _few_at(exact: Exact, *, has_lateral: bool) -> Select[*tuple[Any, ...]]:
     """Select a row for each target: the target, its last run `:at` a moment, its newest trouble, what was doubtful."""
     # cut off inside: else PostgreSQL plans for many, and reads all runs to find the last of these
     few = targets_with(exact).limit(written(FEW)).subquery("few")
-    inner = aliased(OutcomeSpan)
+    inner = OutcomeSpan.alias()
     newest_trouble = (
-        select(inner.id)
-        .where(inner.target_id == few.c.id, inner.from_run_id <= Run.id)
-        .order_by(inner.from_run_id.desc())
+        select(inner.c.id)
+        .where(inner.c.target_id == few.c.id, inner.c.from_run_id <= Run.id)
+        .order_by(inner.c.from_run_id.desc())
         .limit(written(1))
         .scalar_subquery()
     )
@@ -210,11 +209,11 @@ def _few_at(exact: Exact, *, has_lateral: bool) -> Select[*tuple[Any, ...]]:
 
 def _last_run_of(targets: Subquery, *, has_lateral: bool) -> ScalarSelect[int]:
     """Select, of the newest runs `:at` a moment of the scopes that hold a target, the newest."""
-    inner, chosen = aliased(Run), aliased(Run)
+    inner, chosen = Run.alias(), Run.alias()
     newest = (
-        select(inner.id, inner.finished_at)
-        .where(inner.scope_id == ScopeTarget.scope_id, inner.finished_at <= bindparam("at"))
-        .order_by(inner.finished_at.desc(), inner.id.desc())
+        select(inner.c.id, inner.c.finished_at)
+        .where(inner.c.scope_id == ScopeTarget.scope_id, inner.c.finished_at <= bindparam("at"))
+        .order_by(inner.c.finished_at.desc(), inner.c.id.desc())
         .limit(written(1))
     )
     if has_lateral:  # finds and reads the run of a scope in one step
@@ -222,7 +221,7 @@ def _last_run_of(targets: Subquery, *, has_lateral: bool) -> ScalarSelect[int]:
         runs = select(of_scope.c.id).select_from(ScopeTarget).join(of_scope, true())
         runs = runs.order_by(of_scope.c.finished_at.desc(), of_scope.c.id.desc())
     else:
-        newest_id = newest.with_only_columns(inner.id).correlate(ScopeTarget).scalar_subquery()
-        runs = select(chosen.id).select_from(ScopeTarget).join(chosen, chosen.id == newest_id)
-        runs = runs.order_by(chosen.finished_at.desc(), chosen.id.desc())
+        newest_id = newest.with_only_columns(inner.c.id).correlate(ScopeTarget).scalar_subquery()
+        runs = select(chosen.c.id).select_from(ScopeTarget).join(chosen, chosen.c.id == newest_id)
+        runs = runs.order_by(chosen.c.finished_at.desc(), chosen.c.id.desc())
     return runs.where(ScopeTarget.target_id == targets.c.id).limit(written(1)).correlate(targets).scalar_subquery()

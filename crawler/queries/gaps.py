@@ -4,25 +4,27 @@ When nobody knew: for each target the spans without a good observation, from the
 Runs are never scanned. Outcomes other than `ok` are run-length rows already, joined to the two runs at their ends by
 key. Silences (more than `stale_after` between a run and the next) are found by seeking: from a run's end hop to the
 newest run within `stale_after`, through the index `(scope_id, finished_at)`; where that is the same run, the next one
-after it ends a silence. Five years take 1,700 hops, made inside the database by one recursive statement for all
-targets that are in the same scopes.
+after it ends a silence. Five years take 1,700 hops, made inside the database by one recursive statement for each scope;
+a target was watched whenever one of its scopes was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Select, TextClause, bindparam, select, text
-from sqlalchemy.orm import aliased
+from sqlalchemy import BigInteger, Connection, Select, Text, TextClause, bindparam, func, select, text
+from sqlalchemy import cast as cast_to
 
-from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget
+from crawler.db.engine import is_sqlite
+from crawler.db.last_observation import ends_of
+from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, ScopeTarget
 from crawler.db.sql import among, portions
 from crawler.db.types import from_micros, to_micros
-from crawler.domain.models import END_OF_TIME, ImageKey
+from crawler.domain.models import END_OF_TIME, ImageKey, canonical_json
 from crawler.domain.rows import Gap, Reason
 from crawler.queries.history import Coverage
 
@@ -38,12 +40,16 @@ def coverage(
 ) -> dict[int, Coverage]:
     """Return when each target was not known, from *since* (silences; the rest from the first day) to *now*."""
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
+    troubles: list[Any] = []
     for portion in portions(spans):
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
             spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
-        for target_id, outcome, began, ended in conn.execute(_troubles(), {"targets": portion}):
-            if ended is None or began < ended:
-                spans[target_id].troubles.append(_gap(began, ended, outcome))
+        troubles += conn.execute(_troubles(), {"targets": portion}).all()
+    ends = ends_of(conn, {run_id for row in troubles for run_id in (row[2], row[3])})
+    for target_id, outcome, first, after in troubles:
+        began, ended = ends.get(first), ends.get(after)
+        if began is not None and (ended is None or began < ended):
+            spans[target_id].troubles.append(_gap(began, ended, outcome))
     silences = _silences(conn, spans, since=since, now=now, stale_after=stale_after)
     return {
         target_id: Coverage(absences=own.absences, troubles=own.troubles, silences=silences[target_id])
@@ -63,7 +69,7 @@ def holds(conn: Connection, target_ids: Collection[int]) -> dict[tuple[int, Imag
 
 
 def _gap(begin: datetime, end: datetime | None, reason: str) -> Gap:
-    return Gap(unknown_from=begin, unknown_to=None if end == END_OF_TIME else end, reason=cast("Reason", reason))
+    return Gap(begin, None if end == END_OF_TIME else end, cast("Reason", reason))
 
 
 @cache
@@ -77,17 +83,10 @@ def _absences() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _troubles() -> Select[*tuple[Any, ...]]:
-    """Select the spans of trouble of `:targets` from the end of their first run to the end of the first run after."""
-    first, after = aliased(Run), aliased(Run)
+    """Select the spans of trouble of `:targets` with their first run and the first run after."""
     return (
-        select(OutcomeSpan.target_id, OutcomeSpan.outcome, first.finished_at, after.finished_at)
-        .join(first, first.id == OutcomeSpan.from_run_id)
-        .outerjoin(after, after.id == OutcomeSpan.to_run_id)
-        .where(
-            among(OutcomeSpan.target_id, "targets"),
-            OutcomeSpan.outcome != "held",
-            first.finished_at.is_not(None),
-        )
+        select(OutcomeSpan.target_id, OutcomeSpan.outcome, OutcomeSpan.from_run_id, OutcomeSpan.to_run_id)
+        .where(among(OutcomeSpan.target_id, "targets"), OutcomeSpan.outcome != "held")
         .order_by(OutcomeSpan.target_id, OutcomeSpan.from_run_id)
     )
 
@@ -109,66 +108,83 @@ def _silences(
     conn: Connection, target_ids: Collection[int], *, since: datetime, now: datetime, stale_after: timedelta
 ) -> Mapping[int, list[Gap]]:
     """Return of each target the spans that lie more than *stale_after* after a run and before the next."""
-    scopes: dict[int, set[int]] = {target_id: set() for target_id in target_ids}
+    scopes: dict[int, str] = {}
     for portion in portions(sorted(target_ids)):
-        rows = conn.execute(
-            select(ScopeTarget.target_id, ScopeTarget.scope_id).where(ScopeTarget.target_id.in_(portion))
-        )
-        for target_id, scope_id in rows:
-            scopes[target_id].add(scope_id)
-    found: dict[frozenset[int], list[Gap]] = {}
-    silences: dict[int, list[Gap]] = {}
-    for target_id, own in scopes.items():
-        alike = frozenset(own)
-        if alike not in found:
-            found[alike] = _silences_of(conn, target_id, since=since, now=now, stale_after=stale_after)
-        silences[target_id] = found[alike]
-    return silences
+        scopes.update((target_id, own) for target_id, own in conn.execute(_scopes(), {"targets": portion}))
+    # many targets are in the same scopes
+    alike = {own: frozenset(map(int, own.split(","))) for own in set(scopes.values())}
+    watches: dict[int, list[tuple[int, int]]] = {}
+    bounds = {"since": to_micros(since), "now": to_micros(now), "stale": stale_after // timedelta(microseconds=1)}
+    for portion in portions(sorted(frozenset().union(*alike.values()))):
+        listed = canonical_json(portion) if is_sqlite(conn) else "{" + ",".join(map(str, portion)) + "}"
+        first = 0
+        for scope_id, before, after in conn.execute(long_hops(conn.dialect.name), {"scopes": listed, **bounds}):
+            if before is not None:
+                watches.setdefault(scope_id, []).append((first, before))
+            first = after
+    found = {
+        text: list(_between(sorted(watch for scope in own for watch in watches.get(scope, ())), **bounds))
+        for text, own in alike.items()
+    }
+    return {target_id: found[scopes[target_id]] if target_id in scopes else [] for target_id in target_ids}
 
 
-def _silences_of(
-    conn: Connection, target_id: int, *, since: datetime, now: datetime, stale_after: timedelta
-) -> list[Gap]:
-    parameters = {"target": target_id, "since": to_micros(since), "now": to_micros(now)}
-    stale_micros = stale_after // timedelta(microseconds=1)
-    gaps = []
-    for before, after in conn.execute(long_hops(), {**parameters, "stale": stale_micros}):
-        end = None if after is None else from_micros(after)
-        gaps.append(_gap(from_micros(before + stale_micros), end, "stale"))
-    return gaps
+def _between(watches: Iterable[tuple[int, int]], *, since: int, now: int, stale: int) -> Iterator[Gap]:
+    """
+    Yield what lies between *watches*, from *since* to *now*; all in microseconds.
 
-
-_NEWEST = """(
-    SELECT max((SELECT max(r.finished_at) FROM runs AS r WHERE r.scope_id = s.scope_id AND r.finished_at <= {moment}))
-    FROM scope_targets AS s WHERE s.target_id = :target)"""
-_NEXT = """(
-    SELECT min((SELECT min(r.finished_at) FROM runs AS r WHERE r.scope_id = s.scope_id AND r.finished_at > {moment}))
-    FROM scope_targets AS s WHERE s.target_id = :target)"""
-_HOPS = """
-WITH RECURSIVE hop(before, reached) AS (
-  SELECT CAST(NULL AS bigint), CAST(coalesce({newest_at_start}, {first_after_start}) AS bigint)
-  UNION ALL
-  SELECT hop.reached, coalesce(nullif({newest_near}, hop.reached), {next})
-  FROM hop WHERE hop.reached < :now
-)
-SELECT before, CASE WHEN reached <= :now THEN reached END AS after FROM hop
-WHERE before IS NOT NULL AND coalesce(CASE WHEN reached <= :now THEN reached END, :now) - before > :stale
-ORDER BY before
-"""
+    A watch is the end of its first run and that of its last, with never more than *stale* between two. They are in
+    order, and may overlap.
+    """
+    last: int | None = None
+    for begins, ends in watches:
+        if last is not None and begins > max(last + stale, since):
+            yield _gap(from_micros(last + stale), from_micros(begins), "stale")
+        last = ends if last is None else max(last, ends)
+    if last is not None and last + stale < now:
+        yield _gap(from_micros(last + stale), None, "stale")
 
 
 @cache
-def long_hops() -> TextClause:
-    """
-    Select `(end of a run, end of the next)` where more than `:stale` microseconds lie between, from `:since` to `:now`.
+def _scopes() -> Select[*tuple[Any, ...]]:
+    """Select each of `:targets` with the ids of its scopes, as a text."""
+    own = func.aggregate_strings(cast_to(ScopeTarget.scope_id, Text), ",")
+    return (
+        select(ScopeTarget.target_id, own)
+        .where(among(ScopeTarget.target_id, "targets"))
+        .group_by(ScopeTarget.target_id)
+    )
 
-    They are the runs that looked at `:target`; the next is NULL where there is none by `:now`.
+
+_NEWEST = "SELECT max(r.finished_at) FROM runs AS r WHERE r.scope_id = {scope} AND r.finished_at <= {moment}"
+_NEXT = "SELECT min(r.finished_at) FROM runs AS r WHERE r.scope_id = {scope} AND r.finished_at > {moment}"
+_HOPS = """
+WITH RECURSIVE hop(scope_id, before, reached) AS (
+  SELECT s.id, CAST(NULL AS bigint), coalesce(({newest_at_start}), ({first_after_start}))
+  FROM scopes AS s WHERE s.id IN ({scopes})
+  UNION ALL
+  SELECT hop.scope_id, hop.reached, coalesce(nullif(({newest_near}), hop.reached), ({next}))
+  FROM hop WHERE hop.reached <= :now
+)
+SELECT scope_id, before, CASE WHEN reached <= :now THEN reached END AS after FROM hop
+WHERE before IS NULL OR reached IS NULL OR reached > :now OR reached - before > :stale
+ORDER BY scope_id, coalesce(before, 0)
+"""
+_LISTED = {"sqlite": "SELECT value FROM json_each(:scopes)", "postgresql": "SELECT unnest(CAST(:scopes AS bigint[]))"}
+
+
+@cache
+def long_hops(dialect: str) -> TextClause:
+    """
+    Select `(scope, end of a run, end of the next)` where more than `:stale` microseconds lie between, for `:scopes`.
+
+    The first of a scope has no run before, the last none after: the runs from `:since` to `:now` lie between these.
     """
     statement = _HOPS.format(
-        newest_at_start=_NEWEST.format(moment=":since"),
-        first_after_start=_NEXT.format(moment=":since"),
-        newest_near=_NEWEST.format(moment="hop.reached + :stale"),
-        next=_NEXT.format(moment="hop.reached"),
+        newest_at_start=_NEWEST.format(scope="s.id", moment=":since"),
+        first_after_start=_NEXT.format(scope="s.id", moment=":since"),
+        newest_near=_NEWEST.format(scope="hop.scope_id", moment="hop.reached + :stale"),
+        next=_NEXT.format(scope="hop.scope_id", moment="hop.reached"),
+        scopes=_LISTED[dialect],
     )
-    names = ("target", "since", "now", "stale")
-    return text(statement).bindparams(*(bindparam(name, type_=BigInteger()) for name in names))
+    return text(statement).bindparams(*(bindparam(name, type_=BigInteger()) for name in ("since", "now", "stale")))

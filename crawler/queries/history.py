@@ -8,6 +8,7 @@ wait on a hold, and while the target is not asked at all.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -88,13 +89,21 @@ def timeline(
         by_image.setdefault((stay.target, ImageKey(stay.image_set, stay.image_id)), []).append(stay)
 
     rows: list[HistoryRow] = []
+    without_holds: dict[Target, list[Gap]] = {}
     for (target, key), members in by_image.items():
-        known = [gap for gap in coverage.get(target, Coverage()).gaps(holds.get((target, key), ())) if _began(gap, now)]
+        own = holds.get((target, key), ())
+        known = None if own else without_holds.get(target)
+        if known is None:
+            known = [gap for gap in coverage.get(target, Coverage()).gaps(own) if gap.unknown_from <= now]
+        if not own:
+            without_holds[target] = known
+        # they are in order and without overlaps, so that only the last may last
+        now_unknown = known[-1] if known and now < (known[-1].unknown_to or END_OF_TIME) else None
         before: datetime | None = None
         for stay in sorted(members, key=lambda stay: stay.valid_from):
             start = begun.get((target, *key, stay.valid_from))
             end = ended.get((target, *key, stay.valid_to)) if stay.valid_to else None
-            reason = next((gap.reason for gap in known if _covers(gap, now)), None) if stay.valid_to is None else None
+            reason = None if stay.valid_to or now_unknown is None else now_unknown.reason
             rows.append(
                 HistoryRow(
                     target=target,
@@ -114,9 +123,7 @@ def timeline(
                     replaced_by=end.counterpart if end else None,
                     fields=start.fields if start else {},
                     # One that began before was ended by the very answer that began the interval.
-                    gaps=tuple(
-                        clip((g for g in known if g.unknown_from >= stay.valid_from), stay.valid_from, stay.valid_to)
-                    ),
+                    gaps=tuple(clip(_begun(known, stay.valid_from, stay.valid_to), stay.valid_from, stay.valid_to)),
                     gaps_before=tuple(clip(known, before, stay.valid_from)) if before else (),
                 )
             )
@@ -134,14 +141,6 @@ def timeline(
     )
 
 
-def _began(gap: Gap, now: datetime) -> bool:
-    return gap.unknown_from <= now
-
-
-def _covers(gap: Gap, moment: datetime) -> bool:
-    return gap.unknown_from <= moment < (gap.unknown_to or END_OF_TIME)
-
-
 def chain(image_id: str, successors_of: Callable[[str], Iterable[str]]) -> list[str]:
     """Return *image_id* and the ids that came in its place one after the other, as far as there is exactly one each."""
     ids = [image_id]
@@ -157,7 +156,11 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
     """Lay the *layers* over each other, the first on top: every moment that any covers, once, in order."""
     spans: list[Gap] = []
     for layer in layers:
-        spans = sorted([*spans, *_uncovered(layer, spans)], key=lambda gap: gap.unknown_from)
+        covered_to = (spans[-1].unknown_to or END_OF_TIME) if spans else None
+        if layer and (covered_to is None or covered_to <= min(map(_begin, layer))):
+            spans += sorted((gap for gap in layer if gap.unknown_from != gap.unknown_to), key=_begin)
+        elif layer:
+            spans = sorted([*spans, *_uncovered(layer, spans)], key=_begin)
     joined: list[Gap] = []
     for gap in spans:
         last = joined[-1] if joined else None
@@ -168,14 +171,29 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
     return joined
 
 
+def _begun(gaps: Sequence[Gap], first: datetime, last: datetime | None) -> Sequence[Gap]:
+    """Return those of *gaps*, which are in order, that begin in `[first, last)`."""
+    end = None if last is None else bisect_left(gaps, last, key=_begin)
+    return gaps[bisect_left(gaps, first, key=_begin) : end]
+
+
+def _begin(gap: Gap) -> datetime:
+    return gap.unknown_from
+
+
 def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:
     """Return the parts of *gaps* that lie in `[begin, end)`; an end of None has not come."""
     parts = []
+    end = end or END_OF_TIME
     for gap in gaps:
-        first = max(gap.unknown_from, begin)
-        last = min(gap.unknown_to or END_OF_TIME, end or END_OF_TIME)
-        if first < last:
-            parts.append(Gap(unknown_from=first, unknown_to=None if last == END_OF_TIME else last, reason=gap.reason))
+        whole_end = gap.unknown_to or END_OF_TIME
+        first, last = max(gap.unknown_from, begin), min(whole_end, end)
+        if first >= last:
+            continue
+        if first == gap.unknown_from and last == whole_end:
+            parts.append(gap)
+        else:
+            parts.append(Gap(first, None if last == END_OF_TIME else last, gap.reason))
     return parts
 
 
@@ -183,7 +201,7 @@ def _uncovered(layer: Iterable[Gap], cover: Sequence[Gap]) -> list[Gap]:
     """Return the parts of *layer* that *cover*, in order and without overlaps, leaves free."""
     free: list[Gap] = []
     position = 0
-    for gap in sorted(layer, key=lambda gap: gap.unknown_from):
+    for gap in sorted(layer, key=_begin):
         begin, end = gap.unknown_from, gap.unknown_to or END_OF_TIME
         while position < len(cover) and (cover[position].unknown_to or END_OF_TIME) <= begin:
             position += 1

@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, bindparam, select, type_coerce
 
+from crawler.db.beginning import refuse_before
 from crawler.db.filters import ChosenTarget, version_ids, with_known_names
 from crawler.db.last_observation import Observation
-from crawler.db.pruning import refuse_before
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, among_too, portions
 from crawler.db.types import read_json
@@ -27,8 +27,10 @@ from crawler.queries.freshness import chosen_at
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
 TARGETS_AT_ONCE = 200
-#: Versions remembered between portions of targets; projects of a zone list the same images.
-VERSIONS_AT_ONCE = 20_000
+#: Versions remembered between portions of targets; projects of a zone list the same images, and come far apart.
+VERSIONS_AT_ONCE = 60_000
+#: Targets from which on versions are read by themselves, once each; for fewer, two statements take longer than one.
+MANY_TARGETS = 50
 
 
 class _Version(NamedTuple):
@@ -133,30 +135,29 @@ def _order(valid: _Valid) -> tuple[Any, ...]:
     return valid[0][:3]  # set, name and id
 
 
+#: What `_Version` is made of; the attributes are decoded once for all targets that list the version.
+_VERSION = (
+    *(ImageVersion.image_set, ImageVersion.image_name, ImageVersion.image_id, ImageVersion.name_key),
+    type_coerce(ImageVersion.attributes, Text),
+)
+
+
 @cache
-def valid_at(*, narrowed: bool) -> Select[*tuple[Any, ...]]:
+def _versions() -> Select[*tuple[Any, ...]]:
+    return select(ImageVersion.id, *_VERSION).where(among(ImageVersion.id, "versions"))
+
+
+@cache
+def valid_at(*, narrowed: bool, with_versions: bool = True) -> Select[*tuple[Any, ...]]:
     """Select the intervals of `:targets` that are valid `:at` a moment; only of `:versions`, when *narrowed*."""
-    statement = (
-        select(
-            Interval.target_id,
-            Interval.version_id,
-            Interval.valid_from,
-            Interval.present_since,
-            Interval.baseline,
-            ImageVersion.image_set,
-            ImageVersion.image_id,
-            ImageVersion.image_name,
-            ImageVersion.name_key,
-            # decoded once for all targets that list the version
-            type_coerce(ImageVersion.attributes, Text),
-        )
-        .join(ImageVersion, ImageVersion.id == Interval.version_id)
-        .where(
-            among(Interval.target_id, "targets"),
-            Interval.valid_to > bindparam("at"),
-            Interval.valid_from <= bindparam("at"),
-        )
+    columns = (Interval.version_id, Interval.target_id, Interval.valid_from, Interval.present_since, Interval.baseline)
+    statement: Select[*tuple[Any, ...]] = select(*columns).where(
+        among(Interval.target_id, "targets"),
+        Interval.valid_to > bindparam("at"),
+        Interval.valid_from <= bindparam("at"),
     )
+    if with_versions:
+        statement = statement.add_columns(*_VERSION).join(ImageVersion, ImageVersion.id == Interval.version_id)
     return statement.where(among_too(Interval.version_id, "versions")) if narrowed else statement
 
 
@@ -170,13 +171,18 @@ def _valid_intervals(
     parameters: dict[str, Any] = {"targets": target_ids, "at": moment}
     if narrowed is not None:
         parameters["versions"] = narrowed
+    with_versions = len(target_ids) <= MANY_TARGETS
+    statement = valid_at(narrowed=narrowed is not None, with_versions=with_versions)
+    rows = conn.execute(statement, parameters).all()
+    if with_versions:
+        stated = ((row[0], *row[5:]) for row in rows)
+    else:
+        missing = {row[0] for row in rows}.difference(versions)
+        stated = (row for ids in portions(missing, 5_000) for row in conn.execute(_versions(), {"versions": ids}).all())
+    for version_id, *named, attributes in stated:
+        if version_id not in versions:
+            versions[version_id] = _Version._make((*named, read_json(attributes)))
     valid: dict[int, list[_Valid]] = {}
-    rows = conn.execute(valid_at(narrowed=narrowed is not None), parameters).all()
-    for (
-        target_id, version_id, valid_from, present_since, baseline, image_set, image_id, name, name_key, attributes,
-    ) in rows:  # fmt: skip
-        version = versions.get(version_id)
-        if version is None:
-            version = versions[version_id] = _Version(image_set, name, image_id, name_key, read_json(attributes))
-        valid.setdefault(target_id, []).append(_Valid(version, valid_from, present_since, baseline))
+    for version_id, target_id, since, present_since, baseline in (row[:5] for row in rows) if with_versions else rows:
+        valid.setdefault(target_id, []).append(_Valid(versions[version_id], since, present_since, baseline))
     return valid

@@ -1,26 +1,25 @@
 """
-Rows for the questions that need more than one reading, and where an image or a name was ever listed.
+Where an image or a name was ever listed: every interval, with the gaps of knowledge.
 
 Every function takes a connection inside `read(engine)`, so that all statements of an answer see one moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import Connection, Select, func, select
 
-from crawler.db.filters import chosen_targets, known_words, meant_name, targets_by_id, with_known_names
-from crawler.db.pruning import begins_at, require_kept
+from crawler.db.beginning import begins_at, require_kept
+from crawler.db.filters import chosen_targets, meant_name, targets_by_id, with_known_names
 from crawler.db.schema import ChangeLog, ImageVersion, Interval
 from crawler.db.sql import PORTION, among, among_too, portions
-from crawler.domain.filters import EVERYTHING, Filters, is_glob, name_fits, part_fits
+from crawler.domain.filters import EVERYTHING, Filters, is_glob, name_fits
 from crawler.domain.models import (
-    ABSENT,
     END_OF_TIME,
     Event,
     ImageKey,
@@ -29,25 +28,12 @@ from crawler.domain.models import (
     normalise_name,
     require_aware,
 )
-from crawler.domain.rows import ChangeRow, Gap, Knowledge, StatusRow, Stay
-from crawler.errors import Ambiguous, EmptySelection
-from crawler.queries import changes
+from crawler.domain.rows import ChangeRow, Gap, Stay
 from crawler.queries import gaps as queries_gaps
-from crawler.queries import images as queries_images
-from crawler.queries import status as queries_status
-from crawler.queries.check import Check
-from crawler.queries.check.rules import CheckRow, PinRule, Require
-from crawler.queries.compare import CompareRow, side_by_side
-from crawler.queries.diff import DiffRow, differences
 from crawler.queries.freshness import knowledge
 from crawler.queries.history import HistoryRow, timeline
-from crawler.queries.images import images
-from crawler.queries.resolve import Resolved
-from crawler.queries.resolve import resolve as choose
 from crawler.queries.where import WhereRow, where
 
-#: Ids that a comparison of two moments asks for; above that, it reads all there is.
-RELATED = 5_000
 #: Earlier than any observation.
 START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -266,104 +252,6 @@ def _holds(
     return {(targets[target_id], key): gaps for (target_id, key), gaps in queries_gaps.holds(conn, target_ids).items()}
 
 
-# --- two moments, two zones ------------------------------------------------------------------------------------------
-
-
-def moments_apart(
-    conn: Connection,
-    first: datetime,
-    second: datetime,
-    filters: Filters = EVERYTHING,
-    *,
-    stale_after: timedelta,
-) -> tuple[Iterator[DiffRow], dict[Target, tuple[Knowledge | None, Knowledge | None]]]:
-    """
-    Compare what was available at *first* and at *second*; give the rows, and how well each target was known then.
-
-    Targets that were retired or deselected at both moments are left out.
-    """
-    filters = with_known_names(conn, filters)
-    for at in (first, second):
-        require_kept(conn, require_aware(at))
-    chosen = chosen_targets(conn, filters)
-    known = [knowledge(conn, chosen, require_aware(at), stale_after, include_retired=True) for at in (first, second)]
-    asked = {target for side in known for target, own in side.items() if own.reason not in ABSENT}
-    related = _related_ids(conn, filters)
-    narrowed = replace(filters, name=(), image_id=related or ())
-    rows = [
-        (
-            row
-            for row in images(conn, at, narrowed, now=at, stale_after=stale_after, include_retired=True)
-            if row.target in asked
-        )
-        for at in (first, second)
-    ]
-    found = differences(rows[0], rows[1], known[0], known[1]) if related != () else iter(())
-    wanted = (row for row in found if _wants(filters, row))
-    return wanted, {target: (known[0].get(target), known[1].get(target)) for target in sorted(asked)}
-
-
-def _wants(filters: Filters, row: DiffRow) -> bool:
-    """Return whether an image is wanted under the name it had at either moment."""
-    return any(filters.wants_image(row.image_set, row.image_id, name) for name in row.names)
-
-
-def _related_ids(conn: Connection, filters: Filters) -> tuple[str, ...] | None:
-    """
-    Return the ids that an answer about the wanted images has to look at: theirs, and those that ever shared their
-    names.
-
-    None: there are too many to name, or all are wanted.
-    """
-    if not filters.name and not filters.image_id:
-        return None
-    every = conn.execute(select(ImageVersion.image_id, ImageVersion.image_name, ImageVersion.name_key).distinct()).all()
-    any_set = replace(filters, image_set=())
-    ids = {row.image_id for row in every if any_set.wants_image(None, row.image_id, row.image_name)}
-    keys = {row.name_key for row in every if row.image_id in ids and row.name_key}
-    ids |= {row.image_id for row in every if row.name_key in keys}
-    return tuple(sorted(ids)) if len(ids) <= RELATED else None
-
-
-def zones_apart(
-    conn: Connection,
-    first: Iterable[str],
-    second: Iterable[str],
-    at: datetime | None,
-    filters: Filters = EVERYTHING,
-    *,
-    now: datetime,
-    stale_after: timedelta,
-) -> tuple[list[CompareRow], tuple[dict[Target, Knowledge], dict[Target, Knowledge]]]:
-    """
-    Compare the zones *first* and *second* as of *at* (None: *now*); give the rows, and how well each was known.
-
-    Raises Ambiguous when a side fits several zones: an image has an id in each.
-    """
-    moment = require_aware(now if at is None else at)
-    filters = with_known_names(conn, filters)
-    require_kept(conn, moment)
-    sides = [replace(filters, zone=tuple(zones)) for zones in (first, second)]
-    known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]
-    for side in known:
-        zones = sorted({target.zone for target in side})
-        if len(zones) > 1:
-            raise Ambiguous(f"Several zones fit: {', '.join(zones)}; one is compared with one other.")
-    rows = [images(conn, moment, replace(side, image_id=()), now=moment, stale_after=stale_after) for side in sides]
-    every = side_by_side(rows[0], rows[1], known[0], known[1])
-    wanted = [
-        row
-        for row in every
-        if not filters.image_id
-        or any(
-            filters.wants_image(side.image_set, side.image_id, side.image_name)
-            for side in (row.first, row.second)
-            if side
-        )
-    ]
-    return wanted, (known[0], known[1])
-
-
 def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:
     """Return every stay of the images with these ids, at every target; in order of time at each."""
     targets: dict[int, Target] = {}
@@ -391,100 +279,3 @@ def _intervals_of() -> Select[*tuple[Any, ...]]:
         .where(among(ImageVersion.image_id, "images"))
         .order_by(Interval.target_id, Interval.valid_from)
     )
-
-
-def targets_listing(conn: Connection, name_keys: Collection[str]) -> Iterator[tuple[Target, str]]:
-    """Return the targets that ever listed an image of one of these normalised names, each with the name."""
-    targets: dict[int, Target] = {}
-    for portion in portions(sorted(name_keys)):
-        rows = conn.execute(_listing(), {"names": portion}).all()
-        targets.update(targets_by_id(conn, sorted({row.target_id for row in rows} - targets.keys())))
-        for row in rows:
-            yield targets[row.target_id], row.name_key
-
-
-@cache
-def _listing() -> Select[*tuple[Any, ...]]:
-    statement: Select[*tuple[Any, ...]] = select(Interval.target_id, ImageVersion.name_key)
-    return (
-        statement.join(ImageVersion, ImageVersion.id == Interval.version_id)
-        .where(among(ImageVersion.name_key, "names"))
-        .distinct()
-    )
-
-
-def resolve(
-    conn: Connection,
-    name: str,
-    filters: Filters,
-    *,
-    gpu: bool = False,
-    now: datetime,
-    stale_after: timedelta,
-    max_age: timedelta | None = None,
-    timezone: tzinfo = UTC,
-) -> tuple[Resolved, StatusRow]:
-    """
-    Return the image called *name* to use now at the one place that *filters* want, and how that place is.
-
-    From `ImageSet` and the default variant unless *filters* tell otherwise. Raises EmptySelection where there is no
-    such place, NoAnswer, Ambiguous and UnknownKnowledge as `questions.resolve` does; *max_age* is *stale_after* by
-    default. A refusal tells times in *timezone*.
-    """
-    place = replace(filters, variant=filters.variant or ("default",), image_set=(), name=(), image_id=())
-    status = queries_status.status(conn, place, now=now)
-    if not status:
-        variants = {
-            row.target.variant for row in queries_status.status(conn, replace(place, variant=filters.variant), now=now)
-        }
-        hint = f" It is asked with the variant {', '.join(sorted(variants))}." if variants else ""
-        parts = ("account", "project", "region", "zone", "kind", "variant")
-        words = " ".join(f"--{part} {' '.join(globs)}" for part in parts if (globs := getattr(place, part)))
-        raise EmptySelection(f"No target fits {words}.{hint}")
-    wanted = replace(place, image_set=filters.image_set or ("ImageSet",))
-    images = queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
-    longest = stale_after if max_age is None else max_age
-    name = meant_name(conn, name)
-    found = choose(status, images, name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
-    return found, next(row for row in status if row.target == found.target)
-
-
-def check(
-    conn: Connection,
-    rules: Sequence[Require | PinRule],
-    filters: Filters,
-    *,
-    now: datetime,
-    stale_after: timedelta,
-    timezone: tzinfo = UTC,
-) -> list[CheckRow]:
-    """Judge *rules* at the targets that *filters* want, by what the history knows *now*; tell times in *timezone*."""
-    status = queries_status.status(conn, filters, now=now)
-    zones = {row.target.zone for row in status}
-    left_out = known_words(conn, "zone") - zones
-    chosen = [_by_project_id(conn, rule) for rule in rules if not _is_about(rule, left_out) or _is_about(rule, zones)]
-    images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
-    gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone)
-    past = gate.past(known_words(conn, "name"))
-    withdrawals = (
-        change
-        for ids in portions(sorted(past.image_ids))
-        for change in changes.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
-    )
-    gate.learn(stays_of(conn, past.image_ids), withdrawals, targets_listing(conn, past.name_keys))
-    return list(gate.judge())
-
-
-def _is_about(rule: Require | PinRule, zones: Collection[str]) -> bool:
-    """Return whether *rule* names any of *zones*."""
-    globs = rule.zones if isinstance(rule, Require) else () if rule.zone is None else (rule.zone,)
-    return any(part_fits("zone", zone, globs) for zone in zones)
-
-
-def _by_project_id(conn: Connection, rule: Require | PinRule) -> Require | PinRule:
-    """Return *rule* with the ids of its projects, which people also call by name."""
-    globs = rule.scope.project
-    if not globs:
-        return rule
-    ids = {choice.target.project for choice in chosen_targets(conn, Filters(project=globs))}
-    return replace(rule, scope=replace(rule.scope, project=tuple(sorted(ids)) or globs))

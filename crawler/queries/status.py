@@ -6,7 +6,7 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import (
@@ -34,7 +34,8 @@ def status(
     absent = last_observation.absences(conn, target_ids, require_aware(now))
     seen = last_observation.observations(conn, target_ids)
     counts = _open_counts(conn, target_ids)
-    began = _ends_of(conn, {first for choice in chosen if (first := _first_ok(choice, seen.get(choice.target_id)))})
+    first_ok = {first for choice in chosen if (first := _first_ok(choice, seen.get(choice.target_id)))}
+    began = last_observation.ends_of(conn, first_ok)
     rows: list[StatusRow] = []
     for choice in chosen:
         observation, absence = seen.get(choice.target_id), absent.get(choice.target_id)
@@ -95,15 +96,6 @@ def _first_ok(choice: ChosenTarget, observation: Observation | None) -> int | No
     if observation is None or observation.current_trouble is not None:
         return None
     return observation.trouble.to_run_id if observation.trouble else choice.baseline_run_id
-
-
-def _ends_of(conn: Connection, run_ids: Collection[int]) -> dict[int, datetime]:
-    ends: dict[int, datetime] = {}
-    for portion in portions(sorted(run_ids)):
-        for run_id, finished_at in conn.execute(select(Run.id, Run.finished_at).where(Run.id.in_(portion))):
-            if finished_at is not None:
-                ends[run_id] = finished_at
-    return ends
 
 
 def _open_counts(conn: Connection, target_ids: Sequence[int]) -> dict[int, int]:

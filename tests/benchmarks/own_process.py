@@ -55,11 +55,12 @@ def crawler_run(folder: Path, endpoint: str, database: Path) -> Ran:
     return Ran(seconds=done.seconds, peak_mb=done.peak_mb, summary=json.loads(done.stdout))
 
 
-def python(*arguments: object) -> Ended:
-    """Run a Python with *arguments*, without an environment of its caller's."""
+def python(*arguments: object, stdin: str = "") -> Ended:
+    """Run a Python with *arguments* and that *stdin*, without an environment of its caller's."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _STARTER, *map(str, arguments)],
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+        input=stdin,
         capture_output=True,
         text=True,
         check=True,

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, text
 from crawler.db.engine import is_sqlite, opened, read
 from crawler.domain.filters import Filters
 from crawler.queries import changes, images
-from tests.benchmarks.five_years import BEGIN, IMAGES, PROJECTS, Made, generate
+from tests.benchmarks.five_years import BEGIN, IMAGES, PROJECTS, Made
 from tests.support.figures import Figures
 from tests.support.plans import scans, statements
 from tests.support.questions import STALE, questions
@@ -98,11 +98,10 @@ def one_processor(conn: Connection) -> Iterator[bool]:
 
 
 @pytest.fixture
-def history(both_urls: str) -> Iterator[tuple[Engine, Connection, Made]]:
+def history(years: tuple[str, Made]) -> Iterator[tuple[Engine, Connection, Made]]:
     """Return five years of history."""
-    with opened(both_urls) as engine:
-        made = generate(engine)
-    with opened(both_urls, read_only=True) as engine, read(engine) as conn:
+    url, made = years
+    with opened(url, read_only=True) as engine, read(engine) as conn:
         yield engine, conn, made
 
 

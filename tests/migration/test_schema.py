@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crawler.db.engine import begin, is_sqlite, opened, read
 from crawler.db.migrations import REVISIONS, SCHEMA_HEAD, ensure_schema, migrations_folder, schema_state, upgrade
-from crawler.db.schema import Base
+from crawler.db.tables import Base
 from crawler.db.views import VIEW_COLUMNS, VIEWS, views_digest
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
 
@@ -38,7 +38,7 @@ def test_migrations_make_the_schema_of_the_models(engine: Engine) -> None:
     """A database upgraded from nothing differs in nothing from the models: tables, columns, types, keys, indexes."""
     options = {"compare_type": True, "include_name": lambda name, kind, parents: name != "alembic_version"}
     with read(engine) as connection:
-        differences = compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), Base.whole())
 
     assert differences == []
 
@@ -58,7 +58,7 @@ def test_sqlite_text_of_the_schema_is_that_of_the_models(sqlite_url: str, tmp_pa
 
     with opened(sqlite_url) as migrated, opened(tmp_path / "models.db") as made:
         with begin(made) as connection:
-            Base.metadata.create_all(connection)
+            Base.whole().create_all(connection)
 
         assert statements(migrated) == statements(made)
 

@@ -1,4 +1,4 @@
-"""Which packages a call of the command loads, asked of the process that was called."""
+"""Which modules a call of the command loads, asked of the process that was called."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ try:
 except SystemExit as left:
     code = left.code
 print()
-print(code or 0, *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+print(code or 0, *sorted(sys.modules), file=sys.stderr)
 """
 
 
 def modules_of(*words: object, code: int = 0) -> set[str]:
-    """Call `crawler` with *words* in a process of its own, expect the exit *code*, and give the packages it loaded."""
+    """Call `crawler` with *words* in a process of its own, expect the exit *code*, and give the modules it loaded."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.argv[0] = 'crawler'\n{_PROGRAM}", *map(str, words)],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,

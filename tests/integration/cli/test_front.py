@@ -15,9 +15,12 @@ import pytest
 from crawler import __version__
 from crawler.cli.app import COMMANDS, cli, guarded
 from crawler.cli.context import CliContext
+from crawler.db.engine import opened
 from crawler.errors import EXIT_CODE_HELP, Ambiguous, CrawlerError, CredentialsRefused, DatabaseUnavailable, LockTaken
 from tests.support.command import ROOT, call, keys, process
+from tests.support.diary import Diary, target
 from tests.support.modules import HEAVY, modules_of
+from tests.support.processes import write_config
 
 WRITTEN = [name for name, entry in COMMANDS.items() if util.find_spec(entry.module) is not None]
 
@@ -235,3 +238,31 @@ def test_full_disk(tmp_path: Path) -> None:
 
     assert done.returncode == 70
     assert done.stderr == "Error: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("resolve", "--zone", "hk-02", "--name", "CentOS 7.6"),
+        ("resolve", "-"),
+        ("images",),
+        ("status",),
+        ("history", "CentOS 7.6"),
+        ("changes",),
+        ("check", "rules.toml"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_question_loads_only_what_answers_it(words: tuple[str, ...], sqlite_url: str, tmp_path: Path) -> None:
+    """Readers load SQLAlchemy's core and their database's driver: no ORM, no pydantic, nothing of the crawl."""
+    with opened(sqlite_url) as engine:
+        Diary(engine).run({target("hk-02"): {"uimage-c": "CentOS 7.6"}})
+    config, rules = tmp_path / "crawler.toml", tmp_path / "rules.toml"
+    write_config(config, database=sqlite_url, endpoint="http://127.0.0.1:1/")
+    config.write_text('stale_after = "20y"\n' + config.read_text())
+    rules.write_text('[[require]]\nname = "CentOS 7.6"\nzones = ["hk-*"]\n')
+    loaded = modules_of("--config", config, *(rules if word == "rules.toml" else word for word in words))
+
+    useless = {"sqlalchemy.orm", "sqlalchemy.dialects.postgresql", "crawler.config.schema", "crawler.crawl"}
+    assert (HEAVY - {"sqlalchemy"} | {"css_inline", "aiosmtplib", "psycopg"} | useless) & loaded == set()
+    assert "sqlalchemy" in loaded

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from crawler.cli.resolve import read_query
 from crawler.db.engine import read
@@ -282,3 +282,65 @@ def test_never_an_id_that_was_not_listed(engine: Engine, seed: int) -> None:
             assert good_at is not None
             assert found.observed_at == good_at >= now - max_age
     assert answered > 5
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+def test_lines_of_standard_input(url: str) -> None:
+    """`resolve -` answers every line `ZONE NAME`, in their order, as it would alone; 0 only when all are found."""
+    lines = "hk-02 UBUNTU 20.04\n\n  hk-02\tCentOS 7.6 \nhk-09 CentOS 7.6\nhk-02 Debian 12\nHK-02 ubuntu20.04\n"
+    words = ("-", "--project", "org-x")
+    result = ask(url, *words, "-o", "json", stdin=lines, code=1)
+    rows = json.loads(result.stdout)
+
+    assert [list(row) for row in rows] == [["zone", "name", "image_id", "outcome"]] * 5
+    assert [(row["image_id"], row["outcome"]) for row in rows] == [
+        ("uimage-b", "found"),
+        ("uimage-c", "found"),
+        (None, "unheard"),
+        (None, "missing"),
+        ("uimage-b", "found"),
+    ]
+    assert result.stderr.startswith("hk-09 CentOS 7.6: No target fits")
+    assert ask(url, *words, stdin=lines, code=1).stdout == "uimage-b\nuimage-c\n\n\nuimage-b\n"
+    assert ask(url, *words, "-o", "jsonl", stdin="hk-02 CentOS 7.6").stdout.count("\n") == 1
+    assert ask(url, *words, "-o", "csv", stdin="").stdout == "zone,name,image_id,outcome\n"
+    later = call("--database", url, "resolve", "-", now=START + timedelta(days=9), code=8, stdin="hk-02 CentOS 7.6")
+    assert later.stdout == "\n"
+    assert ask(url, "-", stdin="hk-02 Ubuntu 20.04", code=7).stdout == "\n", "two projects differ"
+
+
+@pytest.mark.parametrize(
+    ("words", "lines", "sentence"),
+    [
+        (("-", "--zone", "hk-02"), "", "With - zones and names come from standard input"),
+        (("-", "-o", "packer"), "", "With - zones and names come from standard input"),
+        (("lines.txt",), "", "With - zones and names come from standard input"),
+        (("-o", "csv"), "", "-o csv is for many answers"),
+        (("-",), "hk-02 A\nhk-02\n", "Line 2 of standard input has no name"),
+    ],
+)
+def test_lines_that_are_none(url: str, words: tuple[str, ...], lines: str, sentence: str) -> None:
+    """What cannot be meant with `-` is one sentence, and exit 2."""
+    assert sentence in ask(url, *words, code=2, stdin=lines).stderr
+
+
+def test_many_lines_ask_as_many_statements_as_few(url: str) -> None:
+    """Fifty lines are answered by the same statements as two: what a line costs is no question to the database."""
+    lines = ["hk-02 CentOS 7.6", "hk-01 Ubuntu 20.04"]
+
+    def count(lines: list[str]) -> int:
+        asked: list[str] = []
+
+        def note(conn: Any, cursor: Any, sql: str, params: Any, context: Any, many: bool) -> None:
+            asked.append(sql)
+
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            ask(url, "-", stdin="\n".join(lines))
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        return len(asked)
+
+    assert count(lines) == count(lines * 25) <= 30

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, insert, text
 from crawler.db import schema
 from crawler.db.engine import begin, is_sqlite, read
 from crawler.db.schema import OPEN_RUN
+from crawler.db.tables import Base
 from crawler.domain.models import END_OF_TIME, iso_utc
 from crawler.domain.rows import ImageRow
 from crawler.queries.images import images
@@ -26,7 +27,7 @@ def ago(hours: float) -> datetime:
     return NOW - timedelta(hours=hours)
 
 
-def add(connection: Connection, table: type[schema.Base], rows: Sequence[Mapping[str, Any]]) -> None:
+def add(connection: Connection, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows one by one, so that they may name different columns."""
     for row in rows:
         connection.execute(insert(table).values(**row))

@@ -419,3 +419,38 @@ def test_values_without_pydantic() -> None:
     program = "import sys; from crawler.config.models import Limits; print(Limits().rate, 'pydantic' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "10.0 False\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'timezone = "Asia/Peking"',
+        "timezone = 8",
+        'stale_after = "soon"',
+        'stale_after = "0s"',
+        'database = " "',
+        "database = 5",
+        'database = "${NOBODY_SET_THIS}"',
+        'colour = "red"',
+        'stale = "1d"',
+    ],
+)
+def test_readers_are_told_the_same(tmp_path: Path, text: str) -> None:
+    """A key that readers need and that is wrong is the same problem to them as to a run."""
+    with pytest.raises(ConfigurationError) as told:
+        read(tmp_path, text + "\n" + ACCOUNT, need_accounts=False)
+
+    assert dict(problem.partition(": ")[::2] for problem in told.value.problems) == problems(
+        tmp_path, text + "\n" + ACCOUNT
+    )
+
+
+def test_readers_get_the_same(tmp_path: Path) -> None:
+    """Read without pydantic, the keys that readers need have the values that a run gets; they look at no other key."""
+    text = 'database = "${PLACE:-a}.db"\ntimezone = "Europe/Berlin"\nstale_after = "3d"\n'
+    whole = read(tmp_path, text + ACCOUNT)
+    needed = read(tmp_path, text + "report_deadline_seconds = -1\nping = 3\n" + ACCOUNT, need_accounts=False)
+
+    for key in ("database", "timezone", "stale_after", "source"):
+        assert getattr(needed, key) == getattr(whole, key)
+    assert needed.accounts == ()

@@ -1,0 +1,52 @@
+"""
+Keys whose value is one text, read without pydantic: all that readers need, and pydantic loads longer than they take.
+
+`schema.py` builds its types of the same names on the same functions.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from crawler.config.models import Settings, keys_of
+from crawler.config.zones import zone_of
+from crawler.domain.timefmt import parse_duration
+
+
+def nonempty(text: str) -> str:
+    """Return *text*; raise ValueError where it says nothing, or has control characters."""
+    if not text.strip():
+        raise ValueError("is empty")
+    if has_controls(text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def has_controls(text: str) -> bool:
+    """Return whether *text* has characters that no name has."""
+    return any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
+
+
+def duration(text: str) -> timedelta:
+    """Return a length of time that is longer than nothing; raise ValueError."""
+    found = parse_duration(text)
+    if found <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return found
+
+
+#: How a text is read, by the name that the type of its key has in `models.py`.
+TEXTS: Mapping[str, Callable[[str], Any]] = {"Text": nonempty, "Zone": zone_of, "Duration": duration}
+
+
+def read_texts(document: Mapping[str, Any]) -> Settings | None:
+    """Return *document* as settings where each key is such a text, and right; None: let pydantic say what is not."""
+    keys = keys_of(Settings)
+    texts = {key: one.metadata["default"] for key, one in keys.items() if "default" in one.metadata}
+    try:
+        return Settings(**{key: TEXTS[str(keys[key].type)](text) for key, text in (texts | dict(document)).items()})
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None

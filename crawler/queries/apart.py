@@ -1,0 +1,123 @@
+"""
+Two moments, or two zones, side by side.
+
+Every function takes a connection inside `read(engine)`, so that all statements of an answer see one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, select
+
+from crawler.db.beginning import require_kept
+from crawler.db.filters import chosen_targets, with_known_names
+from crawler.db.schema import ImageVersion
+from crawler.domain.filters import EVERYTHING, Filters
+from crawler.domain.models import ABSENT, Target, require_aware
+from crawler.domain.rows import Knowledge
+from crawler.errors import Ambiguous
+from crawler.queries.compare import CompareRow, side_by_side
+from crawler.queries.diff import DiffRow, differences
+from crawler.queries.freshness import knowledge
+from crawler.queries.images import images
+
+#: Ids that a comparison of two moments asks for; above that, it reads all there is.
+RELATED = 5_000
+
+
+def moments_apart(
+    conn: Connection,
+    first: datetime,
+    second: datetime,
+    filters: Filters = EVERYTHING,
+    *,
+    stale_after: timedelta,
+) -> tuple[Iterator[DiffRow], dict[Target, tuple[Knowledge | None, Knowledge | None]]]:
+    """
+    Compare what was available at *first* and at *second*; give the rows, and how well each target was known then.
+
+    Targets that were retired or deselected at both moments are left out.
+    """
+    filters = with_known_names(conn, filters)
+    for at in (first, second):
+        require_kept(conn, require_aware(at))
+    chosen = chosen_targets(conn, filters)
+    known = [knowledge(conn, chosen, require_aware(at), stale_after, include_retired=True) for at in (first, second)]
+    asked = {target for side in known for target, own in side.items() if own.reason not in ABSENT}
+    related = _related_ids(conn, filters)
+    narrowed = replace(filters, name=(), image_id=related or ())
+    rows = [
+        (
+            row
+            for row in images(conn, at, narrowed, now=at, stale_after=stale_after, include_retired=True)
+            if row.target in asked
+        )
+        for at in (first, second)
+    ]
+    found = differences(rows[0], rows[1], known[0], known[1]) if related != () else iter(())
+    wanted = (row for row in found if _wants(filters, row))
+    return wanted, {target: (known[0].get(target), known[1].get(target)) for target in sorted(asked)}
+
+
+def _wants(filters: Filters, row: DiffRow) -> bool:
+    """Return whether an image is wanted under the name it had at either moment."""
+    return any(filters.wants_image(row.image_set, row.image_id, name) for name in row.names)
+
+
+def _related_ids(conn: Connection, filters: Filters) -> tuple[str, ...] | None:
+    """
+    Return the ids that an answer about the wanted images has to look at: theirs, and those that ever shared their
+    names.
+
+    None: there are too many to name, or all are wanted.
+    """
+    if not filters.name and not filters.image_id:
+        return None
+    every = conn.execute(select(ImageVersion.image_id, ImageVersion.image_name, ImageVersion.name_key).distinct()).all()
+    any_set = replace(filters, image_set=())
+    ids = {row.image_id for row in every if any_set.wants_image(None, row.image_id, row.image_name)}
+    keys = {row.name_key for row in every if row.image_id in ids and row.name_key}
+    ids |= {row.image_id for row in every if row.name_key in keys}
+    return tuple(sorted(ids)) if len(ids) <= RELATED else None
+
+
+def zones_apart(
+    conn: Connection,
+    first: Iterable[str],
+    second: Iterable[str],
+    at: datetime | None,
+    filters: Filters = EVERYTHING,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+) -> tuple[list[CompareRow], tuple[dict[Target, Knowledge], dict[Target, Knowledge]]]:
+    """
+    Compare the zones *first* and *second* as of *at* (None: *now*); give the rows, and how well each was known.
+
+    Raises Ambiguous when a side fits several zones: an image has an id in each.
+    """
+    moment = require_aware(now if at is None else at)
+    filters = with_known_names(conn, filters)
+    require_kept(conn, moment)
+    sides = [replace(filters, zone=tuple(zones)) for zones in (first, second)]
+    known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]
+    for side in known:
+        zones = sorted({target.zone for target in side})
+        if len(zones) > 1:
+            raise Ambiguous(f"Several zones fit: {', '.join(zones)}; one is compared with one other.")
+    rows = [images(conn, moment, replace(side, image_id=()), now=moment, stale_after=stale_after) for side in sides]
+    every = side_by_side(rows[0], rows[1], known[0], known[1])
+    wanted = [
+        row
+        for row in every
+        if not filters.image_id
+        or any(
+            filters.wants_image(side.image_set, side.image_id, side.image_name)
+            for side in (row.first, row.second)
+            if side
+        )
+    ]
+    return wanted, (known[0], known[1])

@@ -1,0 +1,88 @@
+"""
+Rules judged by the history.
+
+Every function takes a connection inside `read(engine)`, so that all statements of an answer see one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from crawler.db.filters import chosen_targets, known_words, targets_by_id
+from crawler.db.schema import ImageVersion, Interval
+from crawler.db.sql import among, portions
+from crawler.domain.filters import Filters, part_fits
+from crawler.domain.models import Target
+from crawler.queries import changes
+from crawler.queries import images as queries_images
+from crawler.queries import status as queries_status
+from crawler.queries.check import Check
+from crawler.queries.check.rules import CheckRow, PinRule, Require
+from crawler.queries.lookup import stays_of
+
+
+def check(
+    conn: Connection,
+    rules: Sequence[Require | PinRule],
+    filters: Filters,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+    timezone: tzinfo = UTC,
+) -> list[CheckRow]:
+    """Judge *rules* at the targets that *filters* want, by what the history knows *now*; tell times in *timezone*."""
+    status = queries_status.status(conn, filters, now=now)
+    zones = {row.target.zone for row in status}
+    left_out = known_words(conn, "zone") - zones
+    chosen = [_by_project_id(conn, rule) for rule in rules if not _is_about(rule, left_out) or _is_about(rule, zones)]
+    images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
+    gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone)
+    past = gate.past(known_words(conn, "name"))
+    withdrawals = (
+        change
+        for ids in portions(sorted(past.image_ids))
+        for change in changes.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
+    )
+    gate.learn(stays_of(conn, past.image_ids), withdrawals, targets_listing(conn, past.name_keys))
+    return list(gate.judge())
+
+
+def _is_about(rule: Require | PinRule, zones: Collection[str]) -> bool:
+    """Return whether *rule* names any of *zones*."""
+    globs = rule.zones if isinstance(rule, Require) else () if rule.zone is None else (rule.zone,)
+    return any(part_fits("zone", zone, globs) for zone in zones)
+
+
+def _by_project_id(conn: Connection, rule: Require | PinRule) -> Require | PinRule:
+    """Return *rule* with the ids of its projects, which people also call by name."""
+    globs = rule.scope.project
+    if not globs:
+        return rule
+    ids = {choice.target.project for choice in chosen_targets(conn, Filters(project=globs))}
+    return replace(rule, scope=replace(rule.scope, project=tuple(sorted(ids)) or globs))
+
+
+def targets_listing(conn: Connection, name_keys: Collection[str]) -> Iterator[tuple[Target, str]]:
+    """Return the targets that ever listed an image of one of these normalised names, each with the name."""
+    targets: dict[int, Target] = {}
+    for portion in portions(sorted(name_keys)):
+        rows = conn.execute(_listing(), {"names": portion}).all()
+        targets.update(targets_by_id(conn, sorted({row.target_id for row in rows} - targets.keys())))
+        for row in rows:
+            yield targets[row.target_id], row.name_key
+
+
+@cache
+def _listing() -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = select(Interval.target_id, ImageVersion.name_key)
+    return (
+        statement.join(ImageVersion, ImageVersion.id == Interval.version_id)
+        .where(among(ImageVersion.name_key, "names"))
+        .distinct()
+    )

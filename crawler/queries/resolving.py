@@ -1,0 +1,102 @@
+"""
+The image id to use now, from the history.
+
+Every function takes a connection inside `read(engine)`, so that all statements of an answer see one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from sqlalchemy import Connection
+
+from crawler.db.filters import known_words, meant_name
+from crawler.domain.filters import Filters, known_name, part_fits
+from crawler.domain.rows import ImageRow, StatusRow
+from crawler.errors import Ambiguous, CrawlerError, EmptySelection, NoAnswer, UnknownKnowledge
+from crawler.queries import images as queries_images
+from crawler.queries import status as queries_status
+from crawler.queries.resolve import Resolved
+from crawler.queries.resolve import resolve as choose
+
+
+def resolve(
+    conn: Connection,
+    name: str,
+    filters: Filters,
+    *,
+    gpu: bool = False,
+    now: datetime,
+    stale_after: timedelta,
+    max_age: timedelta | None = None,
+    timezone: tzinfo = UTC,
+) -> tuple[Resolved, StatusRow]:
+    """
+    Return the image called *name* to use now at the one place that *filters* want, and how that place is.
+
+    From `ImageSet` and the default variant unless *filters* tell otherwise. Raises EmptySelection where there is no
+    such place, NoAnswer, Ambiguous and UnknownKnowledge as `questions.resolve` does; *max_age* is *stale_after* by
+    default. A refusal tells times in *timezone*.
+    """
+    place = _place(filters)
+    status = queries_status.status(conn, place, now=now)
+    if not status:
+        variants = {
+            row.target.variant for row in queries_status.status(conn, replace(place, variant=filters.variant), now=now)
+        }
+        hint = f" It is asked with the variant {', '.join(sorted(variants))}." if variants else ""
+        parts = ("account", "project", "region", "zone", "kind", "variant")
+        words = " ".join(f"--{part} {' '.join(globs)}" for part in parts if (globs := getattr(place, part)))
+        raise EmptySelection(f"No target fits {words}.{hint}")
+    wanted = replace(place, image_set=filters.image_set or ("ImageSet",))
+    images = queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
+    longest = stale_after if max_age is None else max_age
+    name = meant_name(conn, name)
+    found = choose(status, images, name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
+    return found, next(row for row in status if row.target == found.target)
+
+
+def resolve_all(
+    conn: Connection,
+    filters: Filters,
+    wanted: Sequence[tuple[str, str]],
+    *,
+    now: datetime,
+    stale_after: timedelta,
+    max_age: timedelta | None = None,
+    gpu: bool = False,
+    timezone: tzinfo = UTC,
+) -> list[Resolved | CrawlerError]:
+    """Return for each zone and name in *wanted* what `resolve` returns or raises, by a few statements for all."""
+    known = known_words(conn, "name")
+    meant = [(zone, known_name(name, known)) for zone, name in wanted]
+    place = replace(_place(filters), zone=tuple(sorted({zone for zone, _ in meant})))
+    called = replace(
+        place, image_set=filters.image_set or ("ImageSet",), name=tuple(sorted({name for _, name in meant}))
+    )
+    status: dict[str, list[StatusRow]] = {}
+    for row in queries_status.status(conn, place, now=now):
+        status.setdefault(row.target.zone, []).append(row)
+    images: dict[str, list[ImageRow]] = {}
+    for image in queries_images.images(conn, None, called, now=now, stale_after=stale_after, include_retired=True):
+        images.setdefault(image.target.zone, []).append(image)
+    longest = stale_after if max_age is None else max_age
+
+    def answer(zone: str, name: str) -> Resolved | CrawlerError:
+        zones = [own for own in status if part_fits("zone", own, [zone])]
+        if not zones:
+            return EmptySelection(f"No target fits --zone {zone}.")
+        asked = [row for own in zones for row in status[own]]
+        listed = (image for own in zones for image in images.get(own, ()))
+        try:
+            return choose(asked, listed, name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
+        except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:
+            return exc
+
+    return [answer(*one) for one in meant]
+
+
+def _place(filters: Filters) -> Filters:
+    return replace(filters, variant=filters.variant or ("default",), image_set=(), name=(), image_id=())
