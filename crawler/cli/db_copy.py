@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import format_option
-from crawler.cli.output import Column, emit
+from crawler.cli.options import table_options
+from crawler.cli.output import emit
+from crawler.cli.table import Column
 from crawler.errors import UsageError
 
 _COLUMNS = (Column("table", "TABLE"), Column("rows", "ROWS", "count"), Column("digest", "DIGEST"))
@@ -17,7 +18,7 @@ _COLUMNS = (Column("table", "TABLE"), Column("rows", "ROWS", "count"), Column("d
 @click.option(
     "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
 )
-@format_option
+@table_options
 @pass_cli
 def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
     """
