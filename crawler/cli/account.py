@@ -23,7 +23,7 @@ def account() -> None:
 @_WAIT
 @pass_cli
 def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None:
-    """Return an account another name; its history goes on under it. Change the name in the configuration, too."""
+    """Give an account another name; its history goes on under it. Change the name in the configuration, too."""
     from crawler.db.engine import begin, opened
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema

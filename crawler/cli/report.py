@@ -163,7 +163,7 @@ def retry(context: CliContext, digests: tuple[str, ...]) -> ExitCode:
 @click.argument("digests", nargs=-1, required=True, metavar="DIGEST|REPORT\u2026")
 @pass_cli
 def skip(context: CliContext, digests: tuple[str, ...]) -> None:
-    """Return up on digests that cannot be delivered, or on everything that waits for a report."""
+    """Give up on digests that cannot be delivered, or on everything that waits for a report."""
 
     def work(engine: Engine, fence: Fence) -> int:
         from crawler.db import outbox

@@ -310,12 +310,12 @@ def is_complete(conn: Connection, digest_id: int) -> bool:
 
 
 def skip(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
-    """Return up on recipients of a digest."""
+    """Give up on recipients of a digest."""
     _end(conn, digest_id, addresses, "skipped", now)
 
 
 def skip_all(conn: Connection, name: str, now: datetime) -> int:
-    """Return up on everything that waits for a subscription, composed or not, and give how many digests that was."""
+    """Give up on everything that waits for a subscription, composed or not, and give how many digests that was."""
     state = subscribed(conn, name)
     if state is None:
         return 0
