@@ -34,7 +34,7 @@ _WORDS = {
     "target_added": "目标新增", "target_retired": "目标关闭", "target added": "目标新增", "target retired": "目标关闭",
     "same": "相同", "differs": "不同", "different": "不同", "only_first": "仅前者", "only_second": "仅后者",
     "complete": "完整", "incomplete": "不完整", "interrupted": "被中断", "running": "进行中",
-    "superseded": "有新版本", "missing": "已下架", "never-seen": "从未出现", "gpu-lost": "失去 GPU", "not-asked": "未查询",
+    "superseded": "有新版本", "missing": "已下架", "never-seen": "未找到", "gpu-lost": "失去 GPU", "not-asked": "未查询",
     "ambiguous": "无法判定", "pinned": "在用", "baseline": "基线", "open": "未决", "confirmed": "已确认",
     "dissolved": "已解除", "accepted": "已采纳", "rejected": "已否决", "confirmations": "后续确认", "current": "最新",
     "queued": "已排队", "waiting": "等待发送", "refused": "被拒", "sent": "已发送", "digest": "汇总", "urgent": "即时",
@@ -179,6 +179,8 @@ _SENTENCES = {
     "{} exists already and is left as it is; --file names another.": "{} 已存在，未作改动；可用 --file 指定其他文件。",
     "internal error ({v}){v}": "内部错误（{}）{}",
     # the configuration
+    "{v} is fine: 1 account ({v}), database {v}": "{} 没有问题：1 个账号（{}），数据库 {}",
+    "{v} is fine: {n} accounts ({v}), database {v}": "{} 没有问题：{} 个账号（{}），数据库 {}",
     "{v}: 1 problem": "{}：1 个问题",
     "{v}: {n} problems": "{}：{} 个问题",
     "{v}: is missing": "{}：缺失",

@@ -50,11 +50,12 @@ def demo(context: CliContext, path: Path) -> None:
     context.say(f"\nThe mail that somebody gets who pinned uimage-vareox; as it looks: {os.path.relpath(page)}\n")
     context.say(f"Subject: {letter.subject}\n\n{letter.text}")
     program, file = _program(), shlex.quote(os.path.relpath(path))
+    then = "" if " " in program else f" && {program} run"  # a long way to call it is not told twice
     calls = (
         ("Try   ", f"{program} --database {file} history uimage-vareox"),
         ("      ", f"{program} --database {file} where 'Ubuntu 20.04'"),
         ("      ", f"{program} --database {file} diff 20h now"),
-        ("Yours ", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init"),
+        ("Yours ", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init{then}"),
     )
     write_out(f"{line}\n" for line in (*screen, "", *map("".join, calls)))
 

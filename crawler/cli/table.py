@@ -213,43 +213,50 @@ def _heading(column: Column, zone: tzinfo, *, on_one_line: bool) -> list[str]:
 
 def _laid_out(lines: Sequence[tuple[Sequence[_Shown], Sequence[int]]], *, is_styled: bool) -> Iterator[str]:
     """Yield the headings and the rows; each of *lines* is a part of every row, with the widths of its columns."""
-    for number, (columns, widths) in enumerate(lines):
-        height = max(len(one.heading) for one in columns)
-        stack = [[""] * (height - len(one.heading)) + list(one.heading) for one in columns]
-        yield from _side_by_side(
-            columns, widths, stack, _INDENT * bool(number), ["1" if is_styled else ""] * len(stack)
-        )
+    parts = [_Part(columns, widths, _INDENT * bool(number)) for number, (columns, widths) in enumerate(lines)]
+    for part in parts:
+        height = max(len(one.heading) for one in part.columns)
+        stack = [[""] * (height - len(one.heading)) + list(one.heading) for one in part.columns]
+        yield from part.side_by_side(stack, ["1" if is_styled else ""] * len(stack))
     for row in range(len(lines[0][0][0].texts)):
-        for number, (columns, widths) in enumerate(lines):
-            texts = [one.texts[row] for one in columns]
-            if number and set(texts) == {NO_TIME}:
+        for part in parts:
+            texts = [one.texts[row] for one in part.columns]
+            if part.indent and set(texts) == {NO_TIME}:
                 continue
-            pieces = [fold(text, room) for text, room in zip(texts, widths, strict=True)]
-            styles = [_STYLES.get(text.partition(" ")[0], "") if is_styled else "" for text in texts]
-            yield from _side_by_side(columns, widths, pieces, _INDENT * bool(number), styles)
+            styles = [_STYLES.get(text.partition(" ")[0], "") for text in texts] if is_styled else part.plain
+            yield from part.side_by_side(part.folded(texts), styles)
 
 
-def _side_by_side(
-    columns: Sequence[_Shown],
-    widths: Sequence[int],
-    pieces: Iterable[Sequence[str]],
-    indent: str,
-    styles: Sequence[str],
-) -> Iterator[str]:
-    for texts in zip_longest(*pieces, fillvalue=""):
-        line, filled = "", indent
-        for one, room, text, style in zip(columns, widths, texts, styles, strict=True):
-            blank = " " * (room - width(text))
-            before, after = (blank, "") if one.column.kind == "count" else ("", blank)
-            filled += before
-            if text:  # blanks only between texts, none behind the last
-                line, filled = line + filled + _styled(text, style), ""
-            filled += after + _GAP
-        yield line
+class _Part:
+    """Columns that stand in one line of a row."""
+
+    def __init__(self, columns: Sequence[_Shown], widths: Sequence[int], indent: str) -> None:
+        self.columns = columns
+        self.indent = indent
+        self.plain = [""] * len(columns)
+        self._widths = widths
+        self._layout = [(room, one.column.kind == "count") for one, room in zip(columns, widths, strict=True)]
+        self._is_folded = any(one.width > room for one, room in zip(columns, widths, strict=True))
+
+    def folded(self, texts: Sequence[str]) -> Sequence[Sequence[str]]:
+        """Return the lines of each of *texts*."""
+        if not self._is_folded:
+            return [(text,) for text in texts]
+        return [fold(text, room) for text, room in zip(texts, self._widths, strict=True)]
+
+    def side_by_side(self, stacks: Iterable[Sequence[str]], styles: Sequence[str]) -> Iterator[str]:
+        """Yield the lines of cells of several lines each, without blanks at the end."""
+        for texts in zip_longest(*stacks, fillvalue=""):
+            cells = []
+            for text, style, (room, is_right) in zip(texts, styles, self._layout, strict=True):
+                blank = " " * (room - width(text))
+                shown = _styled(text, style)
+                cells.append(blank + shown if is_right else shown + blank)
+            yield (self.indent + _GAP.join(cells)).rstrip()
 
 
 def _styled(text: str, style: str) -> str:
-    return f"\x1b[{style}m{text}\x1b[0m" if style else text
+    return f"\x1b[{style}m{text}\x1b[0m" if style and text else text
 
 
 # --- how it fits -----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,8 +114,9 @@ def test_in_tmux(played: Path) -> None:
     socket = ["tmux", "-L", f"crawler-{os.getpid()}", "-f", os.devnull]
     subprocess.run([*socket, "new-session", "-d", "-x", "80", "-y", "50", program], cwd=played, check=True)
     try:
-        screen = ""
-        while "Everywhere" not in screen:
+        screen, deadline = "", time.monotonic() + 60
+        while "Everywhere" not in screen and time.monotonic() < deadline:
+            time.sleep(0.1)
             screen = subprocess.run([*socket, "capture-pane", "-p"], capture_output=True, text=True, check=True).stdout
     finally:
         subprocess.run([*socket, "kill-server"], check=False)
