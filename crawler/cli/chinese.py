@@ -2,7 +2,8 @@
 Chinese (simplified) for tables, sentences and errors of the command; English, as the code has it, leads to Chinese.
 
 `{}` stands for a text without semicolons and `{a}` for any, which are translated too; `{w}` for one without commas, `{v}`
-and, without semicolons, `{k}` for what stays as it is, `{n}` for a number. `{0}` and so on put them in another order. The first that fits counts. Words are those of the mails (`crawler.notifications.i18n.chinese`).
+and, without semicolons, `{k}` for what stays as it is, `{n}` for a number. `{0}` and so on put them in another order.
+Words are those of the mails (`crawler.notifications.i18n.chinese`).
 """
 
 from __future__ import annotations
@@ -178,12 +179,50 @@ _SENTENCES = {
     "There is no report {}; the configuration has {}.": "没有名为 {} 的报告；配置中有 {}。",
     "{} exists already and is left as it is; --file names another.": "{} 已存在，未作改动；可用 --file 指定其他文件。",
     "internal error ({v}){v}": "内部错误（{}）{}",
+    "The database {v} holds no history yet: `crawler run` makes it.": "数据库 {} 中尚无历史：`crawler run` 会创建。",
+    "The database {v} has {v}: run `crawler db upgrade` once.": "数据库 {} 的表结构为 {}：请运行一次 `crawler db upgrade`。",
+    "The database {v} belongs to another program.": "数据库 {} 属于其他程序。",
+    "{v} cannot be read: {}.": "无法读取 {}：{}。",
+    "{v} cannot be written: {}.": "无法写入 {}：{}。",
+    "No such file or directory": "没有此文件或目录",
+    "Permission denied": "权限不足",
+    "Is a directory": "是目录",
+    "--keep is no age that a history has: more than nothing, and less than a hundred years.": "--keep 的时长无效：须大于零，且不到一百年。",
+    "Nothing was changed: {}. `crawler holds list` shows the open ones.": "未作改动：{}。`crawler holds list` 列出未决的。",
+    "there is no hold {n}": "没有编号为 {} 的待确认项",
+    "{v} is no cursor of this history: its last change has {n}.": "{} 不是此历史的游标：最后一条变更为 {}。",
+    "{v} is no cursor of this history: it has no change yet.": "{} 不是此历史的游标：尚无变更。",
+    "{} in that time": "该时段内的{}",
+    "No image called {v} was listed in {v} at {}; the nearest: {v}.": "{2} 时 {1} 没有名为 {0} 的镜像；相近的有：{3}。",
+    "No image called {v} in {v} supports GPU ({v} does not).": "{1} 没有支持 GPU 的 {0}（{2} 不支持）。",
+    "{v} was never observed well.": "{} 从未正常观测。",
+    "{v} is asked no more: it is {w} since {}.": "{} 已不再查询：{}，自 {} 起。",
+    "Several zones fit: {v}; one is compared with one other.": "有多个可用区符合：{}；只能一对一比较。",
+    "Several zones fit: {v}; ids differ per zone, so give one with --zone.": "有多个可用区符合：{}；各可用区的 ID 不同，请用 --zone 指定一个。",
+    "The history has no account {v}; it has {v}.": "历史中没有账号 {}；有 {}。",
+    "Standard input is closed.": "标准输入已关闭。",
+    "Playing five runs on the built-in cloud; a few seconds…": "正在内置的模拟云上巡检五次，需要几秒……",
+    "The mail that somebody gets who pinned uimage-vareox; as it looks: {v}": "在用 uimage-vareox 的人会收到的邮件；网页效果见：{}",
+    "Wrote {v}.": "已写入 {}。",
+    "Next: {v}": "下一步：{}",
+    "{} are not set: the cloud is not asked, and the file is a template.": "未设置 {}：不查询平台，生成的文件为模板。",
     # the configuration
+    "the environment variable {v} is not set (give a default with {v})": "未设置环境变量 {}（可用 {} 给出默认值）",
+    "there is no account: add {v}; {} are not set in the environment": "没有账号：请添加 {}；环境变量 {} 未设置",
+    "is missing": "缺失",
+    "is missing (or give {v})": "缺失（或给出 {}）",
+    "is missing, although a report goes by email": "缺失，但有报告要用邮件发送",
+    "is no known time zone; did you mean {v}?": "不是已知时区；是否要写 {}？",
+    "must be a host's name or address alone; `port` and `security` say the rest": "只能是主机名或地址；其余写在 `port` 和 `security` 中",
+    "has the zone and the image id in each other's place: write {v}": "可用区和镜像 ID 写反了：请写 {}",
+    "{v} must be at least {v}": "{} 不能小于 {}",
+    "{v} must be at most {v}": "{} 不能大于 {}",
+    "{v} must be greater than {v}": "{} 必须大于 {}",
+    "is used already by {v}": "已被 {} 使用",
     "{v} is fine: 1 account ({v}), database {v}": "{} 没有问题：1 个账号（{}），数据库 {}",
     "{v} is fine: {n} accounts ({v}), database {v}": "{} 没有问题：{} 个账号（{}），数据库 {}",
     "{v}: 1 problem": "{}：1 个问题",
     "{v}: {n} problems": "{}：{} 个问题",
-    "{v}: is missing": "{}：缺失",
     "{v}: there is no such file": "{}：没有此文件",
     "there is no such file": "没有此文件",
     "cannot be read: {a}": "无法读取：{}",
@@ -198,7 +237,6 @@ _SENTENCES = {
     "must be true or false": "必须是 true 或 false",
     "is not TOML: {a}": "不是有效的 TOML：{}",
     "line {n} has the quote {v}, which TOML does not know: write \" or '": "第 {} 行有引号 {}，TOML 不认识：请写 \" 或 '",
-    "there is no account: add {a}": "没有账号：请添加 {}",
     # the command line
     "Usage: {v}": "用法：{}",
     "Try '{v}' for help.": "用 '{}' 查看帮助。",
@@ -214,7 +252,7 @@ _SENTENCES = {
     "Option {v} requires an argument.": "选项 {} 需要一个值。",
 }  # fmt: skip
 
-#: Tried last: what stands in brackets, and before a colon.
+#: What stands in brackets, and before a colon.
 _GENERAL = {
     "{}: {} → {}": "{}：{} → {}",
     "{} (RetCode {n}: {})": "{}（RetCode {}：{}）",

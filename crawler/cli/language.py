@@ -59,12 +59,15 @@ def tr(text: str) -> str:
 
 #: What the marks in `chinese.py` stand for.
 _WILD = {"": "([^;]+?)", "a": "(.+?)", "w": "([^,;]+?)", "v": "(.+?)", "k": "([^;]+?)", "n": r"(\d+)"}
+_HAN = re.compile("[\u4e00-\u9fff]")
 _MARK = re.compile(r"\{([avkwn]?)\}")
 
 
 class _Pattern(NamedTuple):
     english: re.Pattern[str]
     chinese: str
+    #: How many letters of ours it has.
+    size: int
     #: Of each mark, whether its text is translated too.
     is_ours: Sequence[bool]
 
@@ -74,13 +77,16 @@ def _patterns() -> tuple[Mapping[str, str], Sequence[_Pattern]]:
     from crawler.cli.chinese import PHRASES
 
     exact = {english: chinese for english, chinese in PHRASES.items() if "{" not in english}
-    return exact, [_pattern(english, chinese) for english, chinese in PHRASES.items() if "{" in english]
+    patterns = [_pattern(english, chinese) for english, chinese in PHRASES.items() if "{" in english]
+    # What begins with words of ours is surest, and of the others what has more of them.
+    return exact, sorted(patterns, key=lambda one: (one.english.pattern.startswith("("), -one.size))
 
 
 def _pattern(english: str, chinese: str) -> _Pattern:
     parts = _MARK.split(english)
     pieces = (_WILD[part] if index % 2 else re.escape(part) for index, part in enumerate(parts))
-    return _Pattern(re.compile("".join(pieces)), chinese, [mark in ("", "a", "w") for mark in parts[1::2]])
+    size = sum(map(len, parts[::2]))
+    return _Pattern(re.compile("".join(pieces)), chinese, size, [mark in ("", "a", "w") for mark in parts[1::2]])
 
 
 @lru_cache(maxsize=10_000)
@@ -92,12 +98,14 @@ def _chinese(text: str) -> str:
     bare = text.strip()
     blanks = text[: len(text) - len(text.lstrip())]
     exact, patterns = _patterns()
-    if (told := exact.get(text) or exact.get(bare)) is not None:
-        return blanks + told
+    if word := exact.get(text) or exact.get(bare):
+        return blanks + word
     for pattern in patterns:
         if found := pattern.english.fullmatch(bare):
-            parts = zip(found.groups(), pattern.is_ours, strict=True)
-            return blanks + pattern.chinese.format(*(_chinese(part) if is_ours else part for part, is_ours in parts))
+            parts = found.groups()
+            told = [_chinese(part) if is_ours else part for part, is_ours in zip(parts, pattern.is_ours, strict=True)]
+            if tuple(told) != parts or _HAN.search(pattern.chinese):  # else it would change the commas alone
+                return blanks + pattern.chinese.format(*told)
     for separator, comma in _LISTS:
         if separator in text:
             words = bare.split(separator)

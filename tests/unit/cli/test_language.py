@@ -13,10 +13,10 @@ from crawler.cli.language import language_of, speaking, tr
 from tests.support.house import ROOT
 
 MARK = re.compile(r"\{[avkwn]?\}")
-#: What click says, what is put together from parts, and nothing at all.
+#: What click and the system say, what is put together from parts, and nothing at all.
 ELSEWHERE = re.compile(
     r"(no such option|invalid value|missing|got unexpected|option|usage|requires an argument|is not one of"
-    r"|was withdrawn|.*any more$|\W*$)"
+    r"|no such file or directory|permission denied|is a directory|are not set in|was withdrawn|.*any more$|\W*$)"
 )
 
 
