@@ -5,11 +5,8 @@ from __future__ import annotations
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import wait_option
 from crawler.domain.text import visible
-
-_WAIT = click.option(
-    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
-)
 
 
 @click.group()
@@ -20,7 +17,7 @@ def account() -> None:
 @account.command()
 @click.argument("old")
 @click.argument("new")
-@_WAIT
+@wait_option
 @pass_cli
 def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None:
     """Give an account another name; its history goes on under it. Change the name in the configuration, too."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from crawler.config.models import Settings
+    from crawler.db.engine import TimedFence
 
 
 def utc_now() -> datetime:
@@ -92,6 +93,17 @@ class CliContext:
             ensure_schema(engine, may_upgrade=False)
             with read(engine) as connection:
                 yield connection
+
+    def clock_of(self, fence: TimedFence) -> tuple[Callable[[], datetime], timedelta]:
+        """
+        Return the clock for what is recorded, and by how much the machine's own is behind it.
+
+        Hosts that share a PostgreSQL server write its time, or what one records would seem older than what another did
+        before. A clock that was given is taken as it is.
+        """
+        if self.clock is not utc_now:
+            return self.clock, timedelta(0)
+        return lambda: utc_now() + fence.ahead, fence.ahead
 
     def say(self, message: str, *, level: str = "info", **fields: object) -> None:
         """Talk to the person on stderr; with -q only warnings and errors are heard, with -qq errors."""

@@ -7,7 +7,7 @@ import click
 from crawler.cli import db_care
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.db_copy import copy
-from crawler.cli.options import table_options
+from crawler.cli.options import table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column
 from crawler.errors import ExitCode
@@ -35,9 +35,7 @@ for _command in (db_care.prune, db_care.backup, db_care.check, db_care.stats):
 
 
 @db.command()
-@click.option(
-    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
-)
+@wait_option
 @pass_cli
 def upgrade(context: CliContext, wait_seconds: float) -> None:
     """Make the schema, or bring it to this program's; a SQLite file is copied first."""

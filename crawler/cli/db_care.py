@@ -9,15 +9,11 @@ from typing import Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import DURATION, table_options
+from crawler.cli.options import DURATION, table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column
 from crawler.domain.text import visible
 from crawler.errors import ExitCode, UsageError
-
-_WAIT = click.option(
-    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
-)
 
 _LONGEST = timedelta(days=36_500)
 
@@ -36,7 +32,7 @@ _STATS = (
     metavar="AGE",
     help="What to keep: 2y, 6mo, 26w, 90d. Answers within it stay the same.",
 )
-@_WAIT
+@wait_option
 @pass_cli
 def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
     """

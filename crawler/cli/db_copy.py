@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import table_options
+from crawler.cli.options import table_options, wait_option
 from crawler.cli.output import emit
 from crawler.cli.table import Column
 from crawler.errors import UsageError
@@ -15,9 +15,7 @@ _COLUMNS = (Column("table", "TABLE"), Column("rows", "ROWS", "count"), Column("d
 
 @click.command(short_help="Move the whole history to another database.")
 @click.option("--to", "to", required=True, metavar="URL-OR-PATH", help="An empty database: SQLite or PostgreSQL.")
-@click.option(
-    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for a run."
-)
+@wait_option
 @table_options
 @pass_cli
 def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:

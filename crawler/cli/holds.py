@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import NUMBER, reader_options
+from crawler.cli.options import NUMBER, reader_options, wait_option
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
 from crawler.cli.table import TARGET_COLUMNS, Column, Row
@@ -19,8 +20,6 @@ from crawler.domain.filters import Filters
 from crawler.domain.rows import HoldRow, names_in_json
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy import Connection
 
 T = TypeVar("T")
@@ -73,26 +72,28 @@ def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: 
 
 @holds.command()
 @click.argument("hold_ids", type=NUMBER, nargs=-1, required=True, metavar="HOLD…")
+@wait_option
 @pass_cli
-def accept(context: CliContext, hold_ids: tuple[int, ...]) -> None:
+def accept(context: CliContext, hold_ids: tuple[int, ...], wait_seconds: float) -> None:
     """Believe the withdrawals now: they are recorded, dated to the first answer that lacked the images."""
     from crawler.queries.holds import accept as accept_holds
 
-    who, now = _who(), context.clock()
-    count = _write(context, lambda conn: accept_holds(conn, _once(hold_ids), who=who, now=now))
+    who, ids = _who(), _once(hold_ids)
+    count, now = _write(context, ids, wait_seconds, lambda conn, at: accept_holds(conn, ids, who=who, now=at))
     _log("accepted", hold_ids, who, now)
     context.say(f"Accepted by {who}: {count} withdrawals recorded.")
 
 
 @holds.command()
 @click.argument("hold_ids", type=NUMBER, nargs=-1, required=True, metavar="HOLD…")
+@wait_option
 @pass_cli
-def reject(context: CliContext, hold_ids: tuple[int, ...]) -> None:
+def reject(context: CliContext, hold_ids: tuple[int, ...], wait_seconds: float) -> None:
     """Declare the held answers wrong: the images count as present, and the next answer is judged afresh."""
     from crawler.queries.holds import reject as reject_holds
 
-    who, now = _who(), context.clock()
-    _write(context, lambda conn: reject_holds(conn, _once(hold_ids), who=who, now=now))
+    who, ids = _who(), _once(hold_ids)
+    _, now = _write(context, ids, wait_seconds, lambda conn, at: reject_holds(conn, ids, who=who, now=at))
     _log("rejected", hold_ids, who, now)
     context.say(f"Rejected by {who}: the images count as present.")
 
@@ -109,17 +110,24 @@ def _who() -> str:
         return f"uid {os.getuid()}"
 
 
-def _write(context: CliContext, work: Callable[[Connection], T]) -> T:
-    """Do *work* in one transaction, under the lock of the whole database."""
-    from crawler.db.engine import begin, opened
+def _write(
+    context: CliContext, hold_ids: Sequence[int], wait_seconds: float, work: Callable[[Connection, datetime], T]
+) -> tuple[T, datetime]:
+    """Do *work* in one transaction, under the locks of the accounts that the holds are about; give its moment, too."""
+    from crawler.db.engine import begin, opened, read
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema
+    from crawler.queries.holds import accounts_of
 
     database = context.history_settings().database
-    with take_locks(database, None, clock=context.clock) as fence, opened(database) as engine:
+    with opened(database) as engine:
         ensure_schema(engine, may_upgrade=False)
-        with begin(engine, fence) as conn:
-            return work(conn)
+        with read(engine) as conn:
+            accounts = accounts_of(conn, hold_ids)
+        with take_locks(database, accounts, clock=context.clock, wait_seconds=wait_seconds) as fence:
+            now = context.clock_of(fence)[0]()
+            with begin(engine, fence) as conn:
+                return work(conn, now), now
 
 
 def _log(verb: str, hold_ids: tuple[int, ...], who: str, now: datetime) -> None:

@@ -112,6 +112,18 @@ def reader_options_without(*parts: str) -> Callable[[Command], Command]:
     return lambda command: table_options(_selecting(kept)(command))
 
 
+def wait_option(command: Command) -> Command:
+    """Add `--wait`; the command gets `wait_seconds`."""
+    return click.option(
+        "--wait",
+        "wait_seconds",
+        type=click.FloatRange(min=0),
+        default=0,
+        metavar="SECONDS",
+        help="Wait so long for another run to end, instead of leaving with exit code 75 at once.",
+    )(command)
+
+
 class Moment(click.ParamType[datetime]):
     """A time: ISO 8601 (naive: the configured zone), a date, or an age such as 90m, 7d, 2w, 6mo, 2y."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import MOMENT, table_options
+from crawler.cli.options import MOMENT, table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column, Row
 from crawler.domain.rows import DigestRecord, names_in_json
@@ -110,20 +110,21 @@ def preview(
 @report.command()
 @_names
 @_since
+@wait_option
 @pass_cli
-def send(context: CliContext, names: tuple[str, ...], since: datetime | None) -> ExitCode:
+def send(context: CliContext, names: tuple[str, ...], since: datetime | None, wait_seconds: float) -> ExitCode:
     """Send what waits now, whatever the schedule; with --since tell again what was told before."""
     settings = _chosen(context.settings(), names)
 
-    def work(engine: Engine, fence: Fence) -> Reported:
+    def work(engine: Engine, fence: Fence, clock: Callable[[], datetime]) -> Reported:
         from crawler.notifications.delivery import tell_again
 
         if since is None:
-            return _send(context, settings, engine, fence)
-        ids = tell_again(settings, engine, fence, context.clock(), since=since)
-        return _send(context, settings, engine, fence, only=ids)
+            return _send(settings, engine, fence, clock)
+        ids = tell_again(settings, engine, fence, clock(), since=since)
+        return _send(settings, engine, fence, clock, only=ids)
 
-    return _tell(context, _locked(context, settings, work))
+    return _tell(context, _locked(context, settings, wait_seconds, work))
 
 
 @report.command("list")
@@ -144,32 +145,34 @@ def list_digests(context: CliContext, include_ended: bool, names: tuple[str, ...
 
 @report.command()
 @click.argument("digests", nargs=-1, metavar="[DIGEST|REPORT]\u2026")
+@wait_option
 @pass_cli
-def retry(context: CliContext, digests: tuple[str, ...]) -> ExitCode:
+def retry(context: CliContext, digests: tuple[str, ...], wait_seconds: float) -> ExitCode:
     """Try again now to send digests that somebody still waits for: these, or all."""
     settings = context.settings()
 
-    def work(engine: Engine, fence: Fence) -> Reported:
+    def work(engine: Engine, fence: Fence, clock: Callable[[], datetime]) -> Reported:
         from crawler.db.engine import read
 
         with read(engine) as conn:
             ids = _waiting_ids(conn, digests)
-        return _send(context, settings, engine, fence, only=ids)
+        return _send(settings, engine, fence, clock, only=ids)
 
-    return _tell(context, _locked(context, settings, work))
+    return _tell(context, _locked(context, settings, wait_seconds, work))
 
 
 @report.command()
 @click.argument("digests", nargs=-1, required=True, metavar="DIGEST|REPORT\u2026")
+@wait_option
 @pass_cli
-def skip(context: CliContext, digests: tuple[str, ...]) -> None:
+def skip(context: CliContext, digests: tuple[str, ...], wait_seconds: float) -> None:
     """Give up on digests that cannot be delivered, or on everything that waits for a report."""
 
-    def work(engine: Engine, fence: Fence) -> int:
+    def work(engine: Engine, fence: Fence, clock: Callable[[], datetime]) -> int:
         from crawler.db import outbox
         from crawler.db.engine import begin
 
-        now, count = context.clock(), 0
+        now, count = clock(), 0
         with begin(engine, fence) as conn:
             ids = _waiting_ids(conn, digests)
             for record in _records(conn, ids):
@@ -183,7 +186,7 @@ def skip(context: CliContext, digests: tuple[str, ...]) -> None:
                 count += outbox.skip_all(conn, name, now)
         return count
 
-    count = _locked(context, context.history_settings(), work)
+    count = _locked(context, context.history_settings(), wait_seconds, work)
     context.say(f"Skipped: {count}.")
 
 
@@ -240,23 +243,29 @@ def _records(conn: Connection, ids: set[int]) -> list[Any]:
 # --- under the lock --------------------------------------------------------------------------------------------------
 
 
-def _locked(context: CliContext, settings: Settings, work: Callable[[Engine, Fence], T]) -> T:
-    """Do *work* under the lock of the whole database."""
+def _locked(
+    context: CliContext,
+    settings: Settings,
+    wait_seconds: float,
+    work: Callable[[Engine, Fence, Callable[[], datetime]], T],
+) -> T:
+    """Do *work* under the lock of those who send reports without a run; it gets the clock for what is recorded."""
     from crawler.db.engine import opened
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema
 
     database = settings.database
-    with take_locks(database, None, clock=context.clock) as fence, opened(database) as engine:
+    lock = take_locks(database, (), is_sender=True, clock=context.clock, wait_seconds=wait_seconds)
+    with lock as fence, opened(database) as engine:
         ensure_schema(engine, may_upgrade=False)
-        return work(engine, fence)
+        return work(engine, fence, context.clock_of(fence)[0])
 
 
 def _send(
-    context: CliContext,
     settings: Settings,
     engine: Engine,
     fence: Fence,
+    clock: Callable[[], datetime],
     *,
     only: Sequence[int] | set[int] | None = None,
 ) -> Reported:
@@ -265,8 +274,8 @@ def _send(
     from crawler.client.options import Timing
     from crawler.notifications.delivery import send_reports
 
-    timing = Timing(clock=context.clock)
-    return asyncio.run(send_reports(settings, engine, fence, timing=timing, is_hurried=True, only=only, holds_all=True))
+    timing = Timing(clock=clock)
+    return asyncio.run(send_reports(settings, engine, fence, timing=timing, is_hurried=True, only=only, has_run=False))
 
 
 def _tell(context: CliContext, done: Reported) -> ExitCode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -16,7 +17,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.logs import bind_run
-from crawler.cli.options import target_options
+from crawler.cli.options import target_options, wait_option
 from crawler.cli.output import json_line, write_out
 from crawler.domain.filters import Filters, part_fits
 from crawler.domain.text import visible, visible_lines
@@ -33,17 +34,21 @@ from crawler.errors import (
 
 if TYPE_CHECKING:
     import asyncio
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from crawler.config.models import Settings
     from crawler.crawl.run import RunResult
     from crawler.crawl.worker import Progress
-    from crawler.db.engine import Fence
+    from crawler.db.engine import TimedFence
     from crawler.domain.models import Target
+    from crawler.domain.rows import Notice
     from crawler.domain.targets import Selection
     from crawler.ops.healthcheck_ping import Switch
 
 logger = logging.getLogger(__name__)
+
+#: How far a machine's clock may be from the database server's before that is said.
+SKEW_SECONDS = 30
 
 
 @click.command()
@@ -51,14 +56,7 @@ logger = logging.getLogger(__name__)
 @click.option("--dry-run", is_flag=True, help="Print the targets after discovery, and ask and record nothing more.")
 @click.option("--offline", is_flag=True, help="With --dry-run: take the catalog from the database, ask nothing at all.")
 @click.option("--no-report", is_flag=True, help="Send no reports after the run; they go on waiting.")
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="Wait so long for another run to end, instead of leaving with exit code 75 at once.",
-)
+@wait_option
 @target_options
 @pass_cli
 def run(
@@ -73,7 +71,8 @@ def run(
     """
     Discover, ask every target once, compare, and record what was seen.
 
-    With --account, --project, --region, … the run is restricted: it asks only these and concludes nothing about others.
+    With --account it is a whole run of those accounts. With --project, --region, --zone, … the run is restricted: it
+    asks only these and concludes nothing about others, pings nobody and writes no metrics.
     Ctrl-C and SIGTERM end it cleanly: what was answered is recorded, the rest is skipped.
     """
     if offline and not dry_run:
@@ -142,34 +141,36 @@ def _locked(
     from crawler.db.locks import first_to_tell, take_locks
 
     names = [account.name for account in settings.accounts]
-    is_whole = restriction is None and len(settings.accounts) == len(context.settings().accounts)
     switch: Switch | None = None
     try:
         with take_locks(settings.database, names, clock=context.clock, wait_seconds=wait_seconds) as fence:
-            switch = _switch(settings, is_whole=is_whole)
+            switch = _switch(settings, restriction)
             switch.start()
-            result, news = _crawl(context, settings, fence, restriction, send=send, is_whole=is_whole)
+            result, news = _crawl(context, settings, fence, restriction, send=send)
     except LockTaken as exc:
         is_news = exc.since is None or _has_outlived(settings, exc.since, context.clock())
         if _is_watched(context) or (is_news and first_to_tell(settings.database, exc)):
             raise
         return None, ""
     except BaseException as exc:
-        switch = switch or _switch(settings, is_whole=is_whole)
+        switch = switch or _switch(settings, restriction)
         code = exc.exit_code if isinstance(exc, CrawlerError) else ExitCode.INTERNAL
         error = str(exc) if isinstance(exc, CrawlerError) else type(exc).__name__
         switch.end(is_done=False, body=json_line({"status": "failed", "exit_code": int(code), "error": error}))
         raise
     body = {**result.summary.as_dict(), "exit_code": int(result.exit_code)}
-    switch.end(is_done=result.exit_code == ExitCode.DONE, body=json_line(body))
+    is_done = result.exit_code == ExitCode.DONE or (
+        result.exit_code == ExitCode.INCOMPLETE and settings.ping_incomplete == "done"
+    )
+    switch.end(is_done=is_done, body=json_line(body))
     return result, news
 
 
-def _switch(settings: Settings, *, is_whole: bool) -> Switch:
+def _switch(settings: Settings, restriction: Selection | None) -> Switch:
     # Loads the standard library's HTTP client, which a run that is too early does without.
     from crawler.ops.healthcheck_ping import Switch
 
-    url = settings.ping.reveal() if settings.ping is not None and is_whole else None
+    url = settings.ping.reveal() if settings.ping is not None and restriction is None else None
     return Switch(url, proxy=settings.ping_proxy, ca_file=settings.ping_ca_file)
 
 
@@ -218,7 +219,7 @@ def _narrowed(settings: Settings, selected: Filters) -> Settings:
 def _restriction(selected: Filters) -> Selection | None:
     from crawler.domain.targets import Selection
 
-    if selected.is_all:
+    if replace(selected, account=()).is_all:  # the accounts are chosen by narrowing the settings
         return None
     everything = ("*",)
     return Selection(
@@ -234,11 +235,10 @@ def _restriction(selected: Filters) -> Selection | None:
 def _crawl(
     context: CliContext,
     settings: Settings,
-    fence: Fence,
+    fence: TimedFence,
     restriction: Selection | None,
     *,
     send: bool,
-    is_whole: bool,
 ) -> tuple[RunResult, str]:
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
     import asyncio
@@ -252,7 +252,7 @@ def _crawl(
 
     async def go() -> RunResult:
         stop = asyncio.Event()
-        timing = Timing(clock=context.clock)
+        timing = Timing(clock=clock)
         with _stopped_by_signals(stop, context):
             with _progress() as progress:
                 result = await crawl(
@@ -264,9 +264,12 @@ def _crawl(
                     restriction=restriction,
                     progress=progress,
                     begun=bind_run,
+                    notices=notices,
                 )
             return await report(settings, engine, fence, result, timing=timing, stop=stop, send=send)
 
+    clock, ahead = context.clock_of(fence)
+    notices = tuple(_skew(settings, ahead))
     settings = _fitting_in(settings)
     with rare_collections(), opened(settings.database) as engine:
         ensure_schema(engine, may_upgrade=True)
@@ -274,14 +277,27 @@ def _crawl(
             result = asyncio.run(go())
         except CrawlerError as exc:
             exc.was_told = not (
-                _is_watched(context)
-                or restriction is not None
-                or is_first_error(settings, engine, fence, exc, context.clock())
+                _is_watched(context) or restriction is not None or is_first_error(settings, engine, fence, exc, clock())
             )
             raise
-        if is_whole:
-            write_metrics(settings, engine, result, now=context.clock())
-        return result, news_of(settings, engine, fence, result, now=context.clock())
+        if restriction is None:
+            configured = [account.name for account in context.settings().accounts]
+            write_metrics(settings, engine, result, configured, now=clock())
+        return result, news_of(settings, engine, fence, result, now=clock())
+
+
+def _skew(settings: Settings, ahead: timedelta) -> Iterator[Notice]:
+    """Yield a notice where the machine's clock is far from the database server's, which is *ahead* of it."""
+    from crawler.domain.rows import Notice
+
+    if abs(ahead).total_seconds() <= SKEW_SECONDS:
+        return
+    account, host = settings.accounts[0].name, socket.gethostname()
+    sentence = (
+        f"{account}: the clock of {host} is {abs(ahead).total_seconds():.0f} s {'slow' if ahead.days >= 0 else 'fast'} "
+        "by PostgreSQL's, whose time is recorded; set it right"
+    )
+    yield Notice(account=account, sentence=sentence, key=f"clock of {host}")
 
 
 def _fitting_in(settings: Settings) -> Settings:

@@ -303,6 +303,8 @@ class Settings(Table):
     report_deadline_seconds: Number = 120.0
     #: Told of the start and the end of every run, as healthchecks.io understands it.
     ping: Ping | None = field(default=None, repr=False)
+    #: What an incomplete run (exit code 3) tells it: that it was `done`, or that it did `fail`.
+    ping_incomplete: Literal["done", "fail"] = "done"
     #: Empty where only the history was asked for (`load(…, need_accounts=False)`).
     accounts: Rows[AccountSettings] = ()
     limits: Limits = Limits()

@@ -127,7 +127,8 @@ def begin_run(
         )
         # Large, and done with: what is known of the targets takes its place.
         found.clear()
-        planned = {entry.target: entry for entry in runs.plan(conn, target_ids)}
+        accounts = [entry.account_id for entry in past.values()]
+        planned = {entry.target: entry for entry in runs.plan(conn, target_ids, accounts)}
     return Plan(run_id=run_id, targets=planned, unlisted=unlisted, notices=notices)
 
 

@@ -10,7 +10,7 @@ the sleep and the randomness.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
@@ -91,13 +91,14 @@ async def crawl(
     connect: Connect = connect,
     batch: int = BATCH,
     begun: Callable[[int], None] | None = None,
+    notices: Sequence[Notice] = (),
 ) -> RunResult:
     """
     Observe every selected target of every account once, and record what was seen.
 
     *stop*, once set, ends the run cleanly: what was answered is recorded, the rest is skipped. *restriction* narrows
-    the run, *batch* is how many targets are written in one transaction, *begun* is told the run's number. Raises
-    EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
+    the run, *batch* is how many targets are written in one transaction, *begun* is told the run's number, *notices* are
+    the caller's own. Raises EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
     """
     started_at = timing.clock()
     started = timing.monotonic()
@@ -130,11 +131,12 @@ async def crawl(
             stop=stop,
             refused={name: survey.refused for name, survey in surveys.items() if survey.refused},
         )
-        summary = await in_thread(_finish, settings, engine, past, plan, recorder, surveys, clients)
+        noticed = (*notices, *(notice for survey in surveys.values() for notice in survey.notices), *plan.notices)
+        summary = await in_thread(_finish, settings, engine, past, plan, recorder, surveys, clients, noticed)
     refused = {name for name, survey in surveys.items() if survey.refused} | observing.refused
     return RunResult(
         summary=summary,
-        noticed=(*_noticed(surveys, plan), *recorder.noticed),
+        noticed=(*noticed, *recorder.noticed),
         read_targets=recorder.read_targets,
         exit_code=_exit_code(summary, all_refused=refused == accounts.keys()),
         rates={name: client.throttle.rate / client.throttle.period for name, client in clients.items()},
@@ -278,13 +280,14 @@ def _finish(
     recorder: Recorder,
     surveys: Mapping[str, Survey],
     clients: Mapping[str, ApiClient],
+    noticed: Sequence[Notice],
 ) -> RunSummary:
     sent = sum((client.counts for client in clients.values()), start=FetchCounts())
     has_gaps = any(survey.catalog is None or survey.refused for survey in surveys.values())
     recorder.finish(
         lambda counters: _status(counters, has_gaps=has_gaps),
         {"sent": sent.sent, "retried": sent.retried, "throttled": sent.throttled},
-        [notice.sentence for notice in _noticed(surveys, plan)],
+        [notice.sentence for notice in noticed],
         afterwards=lambda conn, finished_at: outbox.take_up(
             conn,
             plan.run_id,
@@ -298,10 +301,6 @@ def _finish(
     if summary is None:
         raise DatabaseUnavailable(f"Run {plan.run_id} was finished and is not there any more.")
     return summary
-
-
-def _noticed(surveys: Mapping[str, Survey], plan: Plan) -> tuple[Notice, ...]:
-    return (*(notice for survey in surveys.values() for notice in survey.notices), *plan.notices)
 
 
 def _status(counters: Mapping[str, int], *, has_gaps: bool) -> RunStatus:

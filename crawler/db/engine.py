@@ -14,6 +14,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from crawler.errors import DatabaseUnavailable, UsageError
 
 __all__ = [
     "Fence",
+    "TimedFence",
     "address_of",
     "begin",
     "is_file",
@@ -52,6 +54,14 @@ class Fence(Protocol):
 
     def check(self, connection: Connection, /) -> None:
         """Raise FenceLost when the lock is not ours any more."""
+
+
+class TimedFence(Fence, Protocol):
+    """The fence of a lock that was taken where there may be another clock."""
+
+    @property
+    def ahead(self) -> timedelta:
+        """Return by how much the database server's clock is ahead of the one its taker gave; zero where it has none."""
 
 
 def open_engine(

@@ -90,13 +90,23 @@ def with_troubles(conn: Connection, runs: Mapping[int, LastRun]) -> dict[int, Ob
     return {target_id: Observation(last_run=run, trouble=troubles.get(target_id)) for target_id, run in runs.items()}
 
 
-def last_runs(conn: Connection, target_ids: Collection[int], at: datetime | None = None) -> dict[int, LastRun]:
-    """Return the last finished run at or before *at* (None: ever) that had each target in its scope."""
+def last_runs(
+    conn: Connection,
+    target_ids: Collection[int],
+    at: datetime | None = None,
+    *,
+    accounts: Collection[int] | None = None,
+) -> dict[int, LastRun]:
+    """
+    Return the last finished run at or before *at* (None: ever) that had each target in its scope.
+
+    *accounts*, where they are known, are those that the targets are of: the runs of others are not looked at.
+    """
     wanted = set(target_ids)
     found: dict[int, LastRun] = {}
     ordered = sorted(wanted)
     # Most targets are in the newest scope or two, so scopes are opened a few at a time, the newest first.
-    for chosen in _scopes_newest_first(conn, ordered, at or END_OF_TIME):
+    for chosen in _scopes_newest_first(conn, ordered, at or END_OF_TIME, accounts):
         # A run mostly asks what the last one asked, and a large scope is told faster than read.
         if not found and chosen and len(ordered) > PORTION and _holds_exactly(conn, chosen[0].scope_id, ordered):
             return dict.fromkeys(ordered, _last_run(chosen[0]))
@@ -120,13 +130,20 @@ def _last_run(row: Any) -> LastRun:
     return LastRun(run_id=row.id, started_at=row.started_at, finished_at=row.finished_at)
 
 
-def _scopes_newest_first(conn: Connection, target_ids: Sequence[int], at: datetime) -> Iterator[Sequence[Any]]:
+def _scopes_newest_first(
+    conn: Connection, target_ids: Sequence[int], at: datetime, accounts: Collection[int] | None
+) -> Iterator[Sequence[Any]]:
     """Yield the scopes that may hold some of the targets, each with its newest run at *at*: two, then larger lots."""
     is_few = len(target_ids) <= PORTION
-    parameters = {"at": at} | ({"targets": target_ids} if is_few else {})
-    first = _newest_two_lateral() if is_few and not is_sqlite(conn) else _newest_two(of_targets=is_few)
+    parameters: dict[str, Any] = {"at": at}
+    if is_few:
+        parameters["targets"] = target_ids
+    elif accounts:
+        parameters["accounts"] = sorted(accounts)
+    of = {"of_targets": is_few, "of_accounts": "accounts" in parameters}
+    first = _newest_two_lateral() if is_few and not is_sqlite(conn) else _newest_two(**of)
     yield conn.execute(first, parameters).all()
-    rest = conn.execute(newest_run_per_scope(of_targets=is_few), parameters).all()[2:]
+    rest = conn.execute(newest_run_per_scope(**of), parameters).all()[2:]
     size = 8
     while rest:
         yield rest[:size]
@@ -134,8 +151,12 @@ def _scopes_newest_first(conn: Connection, target_ids: Sequence[int], at: dateti
 
 
 @cache
-def newest_run_per_scope(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
-    """Select each scope's newest run finished at or before `:at`, newest first; of scopes that hold any `:targets`."""
+def newest_run_per_scope(*, of_targets: bool, of_accounts: bool = False) -> Select[*tuple[Any, ...]]:
+    """
+    Select each scope's newest run finished at or before `:at`, newest first.
+
+    Of scopes that hold any of `:targets`, or that may hold targets of `:accounts`.
+    """
     inner = aliased(Run)
     newest = (
         select(inner.id)
@@ -153,12 +174,17 @@ def newest_run_per_scope(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
     if of_targets:
         scopes = select(ScopeTarget.scope_id).where(among(ScopeTarget.target_id, "targets"))
         statement = statement.where(ScopeRow.id.in_(scopes))
+    if of_accounts:
+        # Each by its index, which an OR would not be read by on both databases.
+        own = select(ScopeRow.id).where(among(ScopeRow.account_id, "accounts"))
+        shared = select(ScopeRow.id).where(ScopeRow.account_id.is_(None))
+        statement = statement.where(ScopeRow.id.in_(own.union_all(shared)))
     return statement
 
 
 @cache
-def _newest_two(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
-    return newest_run_per_scope(of_targets=of_targets).limit(written(2))
+def _newest_two(*, of_targets: bool, of_accounts: bool) -> Select[*tuple[Any, ...]]:
+    return newest_run_per_scope(of_targets=of_targets, of_accounts=of_accounts).limit(written(2))
 
 
 @cache

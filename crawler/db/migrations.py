@@ -26,6 +26,7 @@ REVISIONS: tuple[str, ...] = (
     "20261129_doubted_answers",
     "20261129_texts_of_any_length",
     "20261129_conditions_and_reports",
+    "20261129_runs_of_accounts",
 )
 SCHEMA_HEAD: str = REVISIONS[-1]
 

@@ -19,6 +19,9 @@ from sqlalchemy import Connection, delete, exists, func, insert, select, update
 from crawler.db.schema import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow, TargetRow
 from crawler.db.sql import insert_missing, portions
 
+#: Stands among the accounts of a sender for the lock of one that sends without a run.
+NO_RUN = 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribed:
@@ -33,7 +36,7 @@ class Subscribed:
     #: When a whole digest was last found due.
     due_at: datetime | None
     version: int
-    #: The accounts whose locks the present sender holds; empty when nobody sends.
+    #: The accounts whose locks the present sender holds, or `NO_RUN`; empty when nobody sends.
     sender: frozenset[int]
     sender_until: datetime | None
     #: Runs it has to be told of, oldest first.

@@ -18,7 +18,8 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, Update, bindparam, cast, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, Text, Update, bindparam, cast, func, insert, select, update
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
 from crawler.db import last_observation
@@ -123,7 +124,11 @@ def _scope_of(conn: Connection, target_ids: Collection[int]) -> int:
     scope_id: int | None = conn.execute(_scope_with(), {"digest": digest}).scalar()
     if scope_id is not None:
         return scope_id
-    insert_missing(conn, Scope, [{"digest": digest, "size": len(ordered)}])
+    accounts = set[int]()
+    for portion in portions(ordered):
+        accounts.update(conn.execute(_accounts_of_targets(), {"targets": portion}).scalars())
+    account_id = accounts.pop() if len(accounts) == 1 else None
+    insert_missing(conn, Scope, [{"digest": digest, "size": len(ordered), "account_id": account_id}])
     added: int = conn.execute(_scope_with(), {"digest": digest}).scalar_one()
     insert_missing(conn, ScopeTarget, ({"scope_id": added, "target_id": target_id} for target_id in ordered))
     return added
@@ -132,6 +137,11 @@ def _scope_of(conn: Connection, target_ids: Collection[int]) -> int:
 @cache
 def _scope_with() -> Select[*tuple[Any, ...]]:
     return select(Scope.id).where(Scope.digest == bindparam("digest"))
+
+
+@cache
+def _accounts_of_targets() -> Select[*tuple[Any, ...]]:
+    return select(TargetRow.account_id).where(among(TargetRow.id, "targets")).distinct()
 
 
 def _members(conn: Connection, scope_id: int | None) -> list[int]:
@@ -151,7 +161,9 @@ def begin_run(
     restricted: bool = False,
 ) -> int:
     """Add a run over *target_ids* and give its id."""
-    row = {"status": "running", "started_at": started_at, "accounts": sorted(account_ids), "restricted": restricted}
+    accounts = sorted(account_ids)
+    row = {"status": "running", "started_at": started_at, "accounts": accounts, "restricted": restricted}
+    row["account_id"] = accounts[0] if len(accounts) == 1 else None
     counters = dict.fromkeys(COUNTERS, 0)
     values = {**row, **counters, "scope_id": _scope_of(conn, target_ids)}
     return conn.execute(_insert_run(), values).scalar_one()
@@ -162,9 +174,13 @@ def _insert_run() -> ReturningInsert[int]:
     return insert(Run).returning(Run.id)
 
 
-def plan(conn: Connection, target_ids: Collection[int]) -> list[PlannedTarget]:
-    """Return the targets of a run with their past, the oldest good observation first (never observed ones lead)."""
-    runs = last_observation.last_runs(conn, target_ids)
+def plan(conn: Connection, target_ids: Collection[int], accounts: Collection[int]) -> list[PlannedTarget]:
+    """
+    Return the targets of a run with their past, the oldest good observation first (never observed ones lead).
+
+    *accounts*: the ids of those that the targets are of.
+    """
+    runs = last_observation.last_runs(conn, target_ids, accounts=accounts)
     planned: list[PlannedTarget] = []
     for portion in portions(sorted(target_ids)):
         seen = last_observation.with_troubles(
@@ -328,11 +344,10 @@ def save_reports(conn: Connection, run_id: int, reports: Mapping[str, int]) -> N
 
 
 def save_setting(conn: Connection, name: str, value: str) -> None:
-    """Keep a setting that the views need, when it differs."""
-    stored = conn.execute(_setting(), {"name": name}).scalar()
-    if stored != value:
-        conn.execute(delete(Setting).where(Setting.name == name))
-        conn.execute(insert(Setting).values(name=name, value=value))
+    """Keep a setting that the views need, when it differs; of two that do so at once the later one wins."""
+    if conn.execute(_setting(), {"name": name}).scalar() != value:
+        insert_missing(conn, Setting, [{"name": name, "value": value}])
+        conn.execute(update(Setting).where(Setting.name == name).values(value=value))
 
 
 @cache
@@ -373,21 +388,41 @@ def _refuse_backwards_clock(conn: Connection, accounts: set[int], now: datetime)
 
 def last_instant(conn: Connection, account_ids: Collection[int]) -> datetime | None:
     """Return the latest moment that any run of these accounts recorded; other machines' accounts have other clocks."""
-    missing = set(conn.execute(_accounts_with_targets(), {"accounts": sorted(account_ids)}).scalars())
-    latest: datetime | None = None
+    with_targets = conn.execute(_accounts_with_targets(), {"accounts": sorted(account_ids)}).scalars()
+    return max(
+        (
+            max(run.started_at, run.finished_at or run.started_at, run.reached_at or run.started_at)
+            for run in _newest_runs(conn, with_targets).values()
+        ),
+        default=None,
+    )
+
+
+def last_success(conn: Connection, accounts: Collection[str]) -> datetime | None:
+    """Return since when each of the *accounts* (names) has been observed whole; None: one of them never was."""
+    ids = conn.execute(select(Account.id).where(among(Account.name, "accounts")), {"accounts": sorted(accounts)})
+    newest = _newest_runs(conn, ids.scalars(), are_whole=True)
+    ends = [run.finished_at for run in newest.values()]
+    return min(ends) if ends and len(ends) == len(accounts) else None
+
+
+def _newest_runs(conn: Connection, account_ids: Iterable[int], *, are_whole: bool = False) -> dict[int, Any]:
+    """Return the newest run of each account that has one; with *are_whole* of the complete, unrestricted ones."""
+    missing = set(account_ids)
+    statement = _newest_own_runs(are_whole=are_whole)
+    newest = {run.account_id: run for run in conn.execute(statement, {"accounts": sorted(missing)})}
     before = OPEN_RUN
-    # Backwards from the newest run, a page at a time: the newest run of every account is near the end.
+    # Runs of several accounts backwards, a page at a time, until none can be newer than what is found.
     while missing:
-        page = conn.execute(_runs_before(), {"before": before}).all()
+        page = conn.execute(_shared_runs_before(are_whole=are_whole), {"before": before}).all()
+        for run in page:
+            missing = {one for one in missing if one not in newest or newest[one].id < run.id}
+            newest.update(dict.fromkeys(missing.intersection(run.accounts), run))
+            missing.difference_update(run.accounts)
         if not page:
             break
-        for run in page:
-            if missing.intersection(run.accounts):
-                instant = max(run.started_at, run.finished_at or run.started_at, run.reached_at or run.started_at)
-                latest = instant if latest is None else max(latest, instant)
-                missing.difference_update(run.accounts)
         before = page[-1].id
-    return latest
+    return newest
 
 
 @cache
@@ -396,7 +431,24 @@ def _accounts_with_targets() -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def _runs_before() -> Select[*tuple[Any, ...]]:
-    columns: tuple[Any, ...] = (Run.id, Run.accounts, Run.started_at, Run.finished_at, Mark.reached_at)
-    statement = select(*columns).outerjoin(Mark, Mark.run_id == Run.id)
-    return statement.where(Run.id < bindparam("before")).order_by(Run.id.desc()).limit(written(20))
+def _newest_own_runs(*, are_whole: bool) -> Select[*tuple[Any, ...]]:
+    own = aliased(Run)
+    newest = select(own.id).where(own.account_id == Account.id, *_wholeness(own, are_whole=are_whole))
+    newest_id = newest.order_by(own.id.desc()).limit(written(1)).scalar_subquery()
+    return _instants().join(Account, Run.id == newest_id).where(among(Account.id, "accounts"))
+
+
+@cache
+def _shared_runs_before(*, are_whole: bool) -> Select[*tuple[Any, ...]]:
+    shared = Run.account_id.is_(None) & (Run.id < bindparam("before"))
+    wholeness = _wholeness(Run, are_whole=are_whole)
+    return _instants().where(shared, *wholeness).order_by(Run.id.desc()).limit(written(20))
+
+
+def _wholeness(run: type[Run], *, are_whole: bool) -> tuple[Any, ...]:
+    return (run.status == "complete", ~run.restricted) if are_whole else ()
+
+
+def _instants() -> Select[*tuple[Any, ...]]:
+    columns: tuple[Any, ...] = (Run.id, Run.account_id, Run.accounts, Run.started_at, Run.finished_at, Mark.reached_at)
+    return select(*columns).outerjoin(Mark, Mark.run_id == Run.id)

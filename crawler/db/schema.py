@@ -175,6 +175,7 @@ class Scope(Base):
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     digest: Mapped[str] = mapped_column(unique=True, comment="SHA-256 of the sorted target ids")
     size: Mapped[int]
+    account_id: Mapped[int | None] = mapped_column(BigKey, index=True, comment="of one account alone; NULL: of several")
 
 
 class ScopeTarget(Base):
@@ -193,6 +194,7 @@ class Run(Base):
     __tablename__ = "runs"
     __table_args__ = (
         Index(None, "scope_id", "finished_at"),
+        Index(None, "account_id", "id"),
         # the few that still run, or died
         Index(
             "ix_runs_unfinished",
@@ -208,6 +210,7 @@ class Run(Base):
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     accounts: Mapped[list[Any]] = mapped_column(comment="ids of the accounts whose locks it held")
+    account_id: Mapped[int | None] = mapped_column(BigKey, comment="of one account alone; NULL: of several")
     restricted: Mapped[bool] = mapped_column(default=False, comment="narrowed on the command line")
     scope_id: Mapped[int | None] = mapped_column(ForeignKey("scopes.id"))
     ok: Mapped[int] = mapped_column(default=0)

@@ -42,19 +42,19 @@ async def send_reports(
     run_id: int | None = None,
     is_hurried: bool = False,
     only: Collection[int] | None = None,
-    holds_all: bool = False,
+    has_run: bool = True,
 ) -> Reported:
     """
     Send what waits, and what is new after *run_id* (None: the last run); say how that went.
 
     With *is_hurried* nothing waits for its schedule or its next try. With *only* just these digests are tried, and
-    nothing new is made. *holds_all*: the locks are those of the whole database, not of the configured accounts alone.
+    nothing new is made. Without *has_run* the lock is that of a sender that runs nothing, not those of the accounts.
     """
     now = timing.clock()
     seconds = settings.report_deadline_seconds
     with read(engine) as conn:
-        names = None if holds_all else [account.name for account in settings.accounts]
-        account_ids = targets.find_accounts(conn, names).values()
+        names = [account.name for account in settings.accounts]
+        account_ids = targets.find_accounts(conn, names).values() if has_run else [outbox.NO_RUN]
     bounds = Bounds(
         run_id=run_id,
         account_ids=frozenset(account_ids),

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Engine
 
 from crawler.config.models import ReportSettings
-from crawler.db import outbox
+from crawler.db import outbox, targets
 from crawler.db.engine import Fence, begin, is_sqlite, read
 from crawler.db.outbox import DeliveryFailure, Subscribed, Waiting
 from crawler.notifications.channels.base import Channel, DeliveryRefusal
@@ -33,7 +33,7 @@ class Bounds:
 
     #: The run whose end it follows; None: the last one.
     run_id: int | None
-    #: The accounts whose locks are held.
+    #: The accounts whose locks are held; `outbox.NO_RUN` stands for the lock of a sender that runs nothing.
     account_ids: frozenset[int]
     #: When it has surely ended.
     until: datetime
@@ -136,10 +136,16 @@ class DeliveryStore:
         return self._bounds.only is None or row.digest_id in self._bounds.only
 
     def _is_taken(self, state: Subscribed, now: datetime) -> bool:
-        """Return whether another process is sending: one that holds none of our locks, and has not surely ended."""
+        """Return whether another process is sending: one that lives, by its locks, and has not surely ended."""
         if not state.sender or state.sender_until is None or is_sqlite(self._engine):
             return False
-        return state.sender_until > now and not state.sender & self._bounds.account_ids
+        if state.sender_until <= now or state.sender & self._bounds.account_ids:
+            return False
+        from crawler.db.locks.postgresql import is_held
+
+        with read(self._engine) as conn:
+            names = [name for name, one in targets.find_accounts(conn, None).items() if one in state.sender]
+            return is_held(conn, names, is_sender=outbox.NO_RUN in state.sender)
 
     def _news(self, conn: Connection, report: ReportSettings, state: Subscribed, now: datetime) -> DueNews:
         if self._bounds.only is not None:

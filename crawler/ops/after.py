@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Engine, func, select
 from crawler.config.models import Settings
 from crawler.crawl.run import RunResult
 from crawler.db.engine import Fence, read
-from crawler.db.schema import Delivery, Hold, Recipient, Run
+from crawler.db.runs import last_success
+from crawler.db.schema import Delivery, Hold, Recipient
 from crawler.ops.cron_notice import compare, paragraph
 from crawler.ops.metrics import Gauges, exposition
 from crawler.ops.remembering import Remembered
@@ -39,12 +40,18 @@ def news_of(settings: Settings, engine: Engine, fence: Fence, result: RunResult,
     return paragraph(summary, news, zone=settings.timezone)
 
 
-def write_metrics(settings: Settings, engine: Engine, result: RunResult, *, now: datetime) -> None:
-    """Write the metrics file, where there is to be one; raises DatabaseUnavailable."""
+def write_metrics(
+    settings: Settings, engine: Engine, result: RunResult, accounts: Collection[str], *, now: datetime
+) -> None:
+    """
+    Write the metrics file, where there is to be one; raises DatabaseUnavailable.
+
+    The run may have been one of some of the configured *accounts*; what is told beyond it is told of them all.
+    """
     if settings.metrics.textfile is None:
         return
     with read(engine) as conn:
-        gauges = gauges_of(conn, now=now, rates=result.rates)
+        gauges = gauges_of(conn, accounts, now=now, rates=result.rates)
     try:
         write_atomically(settings.metrics.textfile, exposition(result.summary, int(result.exit_code), gauges))
     except OSError as exc:
@@ -67,20 +74,18 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
-def gauges_of(conn: Connection, *, now: datetime, rates: Mapping[str, float]) -> Gauges:
-    """Return what the database knows beyond the last run."""
-    asked = [row for row in status.status(conn, now=now, include_retired=False) if row.outcome != "denied"]
-    seen = [row.last_ok_at for row in asked if row.last_ok_at is not None]
-    complete = select(func.max(Run.finished_at)).where(Run.status == "complete", ~Run.restricted)
+def gauges_of(conn: Connection, accounts: Collection[str], *, now: datetime, rates: Mapping[str, float]) -> Gauges:
+    """Return what the database knows beyond the last run; *accounts* are those of the configuration, by name."""
+    oldest, never = status.oldest_observation(conn, now=now)
     waiting = [
         select(func.count()).select_from(Delivery).where(Delivery.settled_at.is_(None)),
         select(func.count()).select_from(Recipient).where(Recipient.state == "waiting"),
     ]
     return Gauges(
-        last_success_at=conn.execute(complete).scalar_one(),
+        last_success_at=last_success(conn, accounts),
         holds=conn.execute(select(func.count()).select_from(Hold).where(Hold.status == "open")).scalar_one(),
-        oldest_observed_at=min(seen, default=None),
-        never_observed=len(asked) - len(seen),
+        oldest_observed_at=oldest,
+        never_observed=never,
         outbox=sum(conn.execute(statement).scalar_one() for statement in waiting),
         rates=rates,
     )

@@ -45,7 +45,8 @@ def exposition(summary: RunSummary, exit_code: int, gauges: Gauges) -> str:
 
 def _metrics(summary: RunSummary, exit_code: int, gauges: Gauges) -> Iterator[tuple[str, str, _Samples]]:
     finished = summary.finished_at or summary.started_at
-    yield "last_success_timestamp_seconds", "End of the last complete run.", _instant(gauges.last_success_at)
+    whole = "End of the last complete run of each account, the oldest of them."
+    yield "last_success_timestamp_seconds", whole, _instant(gauges.last_success_at)
     yield "last_run_timestamp_seconds", "End of the last run.", _instant(finished)
     yield (
         "last_run_duration_seconds",

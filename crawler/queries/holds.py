@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 from crawler.db import changelog
 from crawler.db.filters import chosen_targets, with_known_names
 from crawler.db.image_versions import Versions
-from crawler.db.schema import Hold, HoldImage, ImageVersion, Interval, TargetRow
+from crawler.db.schema import Account, Hold, HoldImage, ImageVersion, Interval, TargetRow
 from crawler.db.sql import portions
 from crawler.domain.diffing import counterparts
 from crawler.domain.filters import EVERYTHING, Filters
@@ -53,6 +53,13 @@ def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: 
         for row in rows
         if any(filters.wants_image(*image) for image in images.get(row.id, ()))
     ]
+
+
+def accounts_of(conn: Connection, hold_ids: Sequence[int]) -> list[str]:
+    """Return the names of the accounts that *hold_ids* are about; ids of no hold have none."""
+    statement = select(Account.name).join(TargetRow, TargetRow.account_id == Account.id)
+    statement = statement.join(Hold, Hold.target_id == TargetRow.id).where(Hold.id.in_(hold_ids))
+    return sorted(set(conn.execute(statement).scalars()))
 
 
 def accept(conn: Connection, hold_ids: Sequence[int], *, who: str, now: datetime) -> int:

@@ -18,8 +18,8 @@ from sqlalchemy import (
 from crawler.db import last_observation
 from crawler.db.filters import ChosenTarget, chosen_targets
 from crawler.db.last_observation import Observation
-from crawler.db.schema import Interval, Run
-from crawler.db.sql import portions
+from crawler.db.schema import OPEN_RUN, Absence, Interval, OutcomeSpan, Run, TargetRow
+from crawler.db.sql import PORTION, portions
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, require_aware
 from crawler.domain.rows import StatusRow
@@ -56,6 +56,38 @@ def status(
             )
         )
     return rows
+
+
+def oldest_observation(conn: Connection, *, now: datetime) -> tuple[datetime | None, int]:
+    """
+    Return when the target was last observed well that was so longest ago, and how many never were.
+
+    Of the targets that are asked and not denied; the rows of `status` say the same of each, and take a page of memory.
+    """
+    absent = select(Absence.target_id).where(Absence.valid_from <= require_aware(now), Absence.valid_to > now)
+    asked = conn.execute(select(TargetRow.id).where(TargetRow.id.not_in(absent))).scalars().all()
+    runs = last_observation.last_runs(conn, asked)
+    under_way = select(func.coalesce(func.min(Run.id), OPEN_RUN)).where(Run.finished_at.is_(None)).scalar_subquery()
+    spans = conn.execute(
+        select(OutcomeSpan.target_id, *last_observation.TROUBLE_COLUMNS).where(OutcomeSpan.to_run_id >= under_way)
+    )
+    troubles = {
+        row.target_id: last_observation.trouble_of(row)
+        for row in spans.yield_per(PORTION)
+        if row.target_id in runs and row.from_run_id <= runs[row.target_id].run_id
+    }
+    oldest, never = None, 0
+    for target_id in asked:
+        run = runs.get(target_id)
+        seen = Observation(last_run=run, trouble=troubles.get(target_id)) if run is not None else None
+        if seen is not None and seen.outcome == "denied":
+            continue
+        moment = seen.observed_at if seen is not None else None
+        if moment is None:
+            never += 1
+        elif oldest is None or moment < oldest:
+            oldest = moment
+    return oldest, never
 
 
 def _first_ok(choice: ChosenTarget, observation: Observation | None) -> int | None:

@@ -130,7 +130,7 @@ def test_only_one_selected(driver: Driver) -> None:
         assert {line.account for line in cloud.log[before:]} == {"one"}
 
     assert ran.targets == {"total": 6, "ok": 6}
-    assert (ran.summary["accounts"], ran.summary["restricted"]) == (["one"], True)
+    assert (ran.summary["accounts"], ran.summary["restricted"]) == (["one"], False)
     assert {row["account"] for row in driver.rows("status", "--account", "two")} == {"two"}
 
 

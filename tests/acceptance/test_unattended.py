@@ -159,14 +159,15 @@ def test_addresses() -> None:
     assert address("https://example.com/ping/", "done") == "https://example.com/ping/"
 
 
-def test_pings(light: Driver, cloud: EmulatorServer, switch: Switch) -> None:
-    """A run calls the start, and then the end as it was, with its summary."""
-    light.configure(account(cloud.url), ping=switch.url, limits={"attempts": 1})
+@pytest.mark.parametrize(("incomplete", "end"), [({}, "/token-1"), ({"ping_incomplete": "fail"}, "/token-1/fail")])
+def test_pings(light: Driver, cloud: EmulatorServer, switch: Switch, incomplete: dict[str, str], end: str) -> None:
+    """A run calls the start, and then the end as it was, with its summary; an incomplete one as it is configured."""
+    light.configure(account(cloud.url), ping=switch.url, limits={"attempts": 1}, **incomplete)
     light.run()
     cloud.step = 2
     light.run(code=3)
 
-    assert [path for path, _ in switch.calls] == ["/token-1/start", "/token-1", "/token-1/start", "/token-1/fail"]
+    assert [path for path, _ in switch.calls] == ["/token-1/start", "/token-1", "/token-1/start", end]
     done, failed = (json.loads(switch.calls[index][1]) for index in (1, 3))
     assert (done["run"], done["status"], done["targets"]["ok"], done["exit_code"]) == (1, "complete", 3, 0)
     assert (failed["status"], failed["exit_code"], failed["failures"][0]["target"]["zone"]) == (
@@ -231,15 +232,34 @@ def test_unknown_holder_is_told_of_once(driver: Driver, cloud: EmulatorServer) -
 
 
 def test_restricted_run_is_private(light: Driver, cloud: EmulatorServer, switch: Switch) -> None:
-    """A run restricted on the command line, to zones or to accounts, neither pings nor writes metrics."""
+    """A run restricted to some targets on the command line neither pings nor writes metrics."""
     textfile = light.folder / "crawler.prom"
     second = account(cloud.url, "second")
     light.configure(account(cloud.url), second, ping=switch.url, metrics={"textfile": str(textfile)})
     light.run("--zone", "hk-02")
-    light.run("--account", "prod")
+    light.run("--account", "prod", "--region", "hk")
 
     assert asked(cloud)
     assert (switch.calls, textfile.exists()) == ([], False)
+
+
+def test_runs_of_one_account_each(light: Driver, cloud: EmulatorServer, switch: Switch) -> None:
+    """A run of some accounts is a whole run of them: it pings, and its metrics speak of all accounts."""
+    textfile = light.folder / "crawler.prom"
+    light.configure(
+        account(cloud.url), account(cloud.url, "second"), ping=switch.url, metrics={"textfile": str(textfile)}
+    )
+    first = light.now
+    light.run("--account", "prod")
+    one = textfile.read_text()
+    light.now += timedelta(minutes=15)
+    light.run("--account", "second")
+    both = textfile.read_text()
+
+    assert [path for path, _ in switch.calls] == ["/token-1/start", "/token-1"] * 2
+    assert "crawler_last_success_timestamp_seconds" not in one
+    assert f"\ncrawler_last_success_timestamp_seconds {int(first.timestamp())}\n" in both
+    assert [row["restricted"] for row in light.rows("runs")] == [False, False]
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from crawler.db.engine import address_of
+from crawler.db.engine import address_of, read
+from crawler.queries.status import oldest_observation
 from tests.simulation.doors import Answer, CommandDoor, PythonDoor, Question, Rule
 from tests.simulation.expected_evidence import check_explanation
 from tests.simulation.expected_gate import expected_check
@@ -234,6 +235,11 @@ class Readers:
         rows = self._ask("status", now, (), {**selection, "retired": retired}).rows
         compare_rows(rows, expected_status(self.oracle, selection, now=now, include_retired=retired), TARGET)
         self._count("status", (row["outcome"] or "never" for row in rows))
+        asked = expected_status(self.oracle, {}, now=now, include_retired=False)
+        seen = [row["last_ok_at"] for row in asked if row["outcome"] != "denied"]
+        with read(self._simulation.engine) as conn:
+            totals = oldest_observation(conn, now=now)
+        assert totals == (min(filter(None, seen), default=None), seen.count(None))
 
     def look_at_view(self, _now: datetime, _moments: Sequence[datetime]) -> None:
         """Look at the present as SQL users do."""

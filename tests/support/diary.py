@@ -120,7 +120,7 @@ class Diary:
             runs.recover(conn, [self.account_id], self.now)
             chosen = [ids[where] for where in targets]
             run_id = runs.begin_run(conn, started_at=self.now, account_ids=[self.account_id], target_ids=chosen)
-            planned = {entry.target: entry for entry in runs.plan(conn, chosen)}
+            planned = {entry.target: entry for entry in runs.plan(conn, chosen, [self.account_id])}
             numbers = db_targets.zone_numbers(conn, self.account_id)
         recorder = Recorder(
             self.engine,

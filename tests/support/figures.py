@@ -28,6 +28,7 @@ ROWS = (
     "unchanged run",
     "changed run",
     "memory",
+    "many accounts",
     "as-of",
     "start-up",
     "check",

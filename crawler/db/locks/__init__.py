@@ -19,7 +19,7 @@ from crawler.db.url import parse_address
 from crawler.errors import LockTaken
 
 if TYPE_CHECKING:
-    from crawler.db.engine import Fence
+    from crawler.db.engine import TimedFence
 
 __all__ = ["first_to_tell", "take_locks"]
 
@@ -32,9 +32,12 @@ def take_locks(
     wait_seconds: float = 0,
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
-) -> AbstractContextManager[Fence]:
+    is_sender: bool = False,
+) -> AbstractContextManager[TimedFence]:
     """
     Hold the locks of *accounts* (None: of the whole database) for a `with` block, which gets the fence to write behind.
+
+    *is_sender* adds the lock of those who send reports without a run, so that these are one at a time.
 
     Raises LockTaken with a sentence that says who still holds one of them after *wait_seconds*; then none is held.
     Raises DatabaseUnavailable where locks cannot be had at all, SchemaMismatch where PostgreSQL is not upgraded yet.
@@ -47,7 +50,13 @@ def take_locks(
     from crawler.db.locks.postgresql import take_session_locks
 
     return take_session_locks(
-        url_or_path, accounts, clock=clock, wait_seconds=wait_seconds, sleep=sleep, monotonic=monotonic
+        url_or_path,
+        accounts,
+        clock=clock,
+        wait_seconds=wait_seconds,
+        sleep=sleep,
+        monotonic=monotonic,
+        is_sender=is_sender,
     )
 
 

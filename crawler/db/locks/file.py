@@ -21,7 +21,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,9 @@ _TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 
 class FileFence:
     """Proof that the lock file is still the one we hold: once deleted, another could be made and locked."""
+
+    #: A file has no clock.
+    ahead = timedelta(0)
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path

@@ -16,15 +16,15 @@ import contextlib
 import hashlib
 import os
 import socket
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
 
 from crawler.db.engine import address_of, begin, open_engine, opened, read
 from crawler.db.errors import mapped_errors
@@ -34,13 +34,15 @@ from crawler.domain.models import iso_utc
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
 
 _POLL_SECONDS = 0.5
+#: How long to stand in the queue for the whole database before looking who is in the way.
+_QUEUE_SECONDS = 30.0
 #: How often a pooler is tried: it shows itself at once unless others use it at the same instant.
 _PROBES = 20
 _APPLICATION = "crawler"
 #: The settings that remember which holder was complained of, one for each lock.
 _TOLD = "told of"
 
-#: Sessions with an advisory lock of this database on :key.
+#: Other sessions with an advisory lock of this database on one of :keys.
 _HOLDER = text(
     """
     SELECT s.application_name, l.pid, s.backend_start
@@ -48,7 +50,7 @@ _HOLDER = text(
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND ((CAST(CAST(l.classid AS bigint) AS bit(64)) << 32) | CAST(CAST(l.objid AS bigint) AS bit(64)))
-        = CAST(CAST(:key AS bigint) AS bit(64))
+        = ANY (CAST(CAST(:keys AS bigint[]) AS bit(64)[]))
     LIMIT 1
     """
 )
@@ -58,19 +60,37 @@ _HELD = text(
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     """
 )
-#: For the session of the locks: it is idle by design, and the server shall notice soon when its client is gone.
+#: For the session of the locks: it is idle by design, and the server shall notice within 50 s when its client is gone.
 _SETTINGS = text(
     """
-    SELECT set_config(name, CASE WHEN name = 'idle_session_timeout' THEN '0' ELSE '20' END, false) FROM pg_settings
-    WHERE name IN ('idle_session_timeout', 'tcp_keepalives_idle', 'tcp_keepalives_interval')
+    SELECT set_config(name, wish, false) FROM pg_settings JOIN (
+      VALUES ('idle_session_timeout', '0'), ('tcp_keepalives_idle', '20'), ('tcp_keepalives_interval', '10'),
+        ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '50000')
+    ) AS wanted(parameter, wish) ON parameter = name
     """
 )
+
+
+def _key(name: str) -> int:
+    """Return the number of an advisory lock; it must never change, or two versions would not see each other's locks."""
+    return int.from_bytes(hashlib.blake2b(f"crawler {name}".encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _account(name: str) -> int:
+    return _key(f"account {name}")
+
+
+#: Held by everybody: shared with other runs, or alone.
+_DATABASE = _key("database")
+#: Held by those who send reports without a run.
+_SENDER = _key("reports")
 
 
 class SessionFence:
     """Proof that the session still holds its locks and nobody raised the fence since."""
 
-    def __init__(self, pid: int, locks: int, fences: Mapping[int, int]) -> None:
+    def __init__(self, pid: int, locks: int, fences: Mapping[int, int], *, ahead: timedelta) -> None:
+        self.ahead = ahead
         self._pid = pid
         self._locks = locks
         self._fences = dict(fences)
@@ -92,10 +112,11 @@ def take_session_locks(
     url: str | Path,
     accounts: Sequence[str] | None,
     *,
+    is_sender: bool,
     clock: Callable[[], datetime],
-    wait_seconds: float = 0,
-    sleep: Callable[[float], None] = time.sleep,
-    monotonic: Callable[[], float] = time.monotonic,
+    wait_seconds: float,
+    sleep: Callable[[float], None],
+    monotonic: Callable[[], float],
 ) -> Iterator[SessionFence]:
     """Hold the advisory locks of *accounts* (None: of the whole database) for a `with` block; see `lock.take_locks`."""
     names = None if accounts is None else sorted(set(accounts))
@@ -114,13 +135,18 @@ def take_session_locks(
             deadline = monotonic() + wait_seconds
             # who looks at a lock that was just taken finds the name of its holder already
             pid = _introduce(session, engine, clock())
-            while (blocked := _try_all(session, engine, names)) is not None:
+            wanted = _wanted(names, is_sender=is_sender)
+            while (blocked := _try_all(session, engine, wanted)) is not None:
                 left = deadline - monotonic()
                 if left <= 0:
                     raise blocked
-                sleep(min(_POLL_SECONDS, left))
+                if names is None:
+                    _queue(session, engine, min(_QUEUE_SECONDS, left))
+                else:
+                    sleep(min(_POLL_SECONDS, left))
                 pid = _introduce(session, engine, clock())
-            yield SessionFence(pid, 1 + len(names or ()), _raise_fences(engine, names))
+            ahead = _ahead(session, engine, clock)
+            yield SessionFence(pid, len(wanted), _raise_fences(engine, names), ahead=ahead)
         finally:
             if not session.invalidated:  # else its locks are gone, and so is the way to the server
                 with contextlib.suppress(DatabaseUnavailable), mapped_errors(engine):
@@ -176,19 +202,46 @@ def _pid(connection: Connection) -> int:
     return pid
 
 
-def _try_all(session: Connection, engine: Engine, names: Sequence[str] | None) -> LockTaken | None:
+def _wanted(names: Sequence[str] | None, *, is_sender: bool) -> list[tuple[str, str, int]]:
+    """Return the locks to take, in their order: the function, what it locks in words, and the key."""
+    if names is None:
+        return [("pg_try_advisory_lock", "the database", _DATABASE)]
+    wanted = [("pg_try_advisory_lock_shared", "the database", _DATABASE)]
+    wanted += [("pg_try_advisory_lock", f'the account "{name}"', _account(name)) for name in names]
+    return [*wanted, ("pg_try_advisory_lock", "the reports", _SENDER)] if is_sender else wanted
+
+
+def _try_all(session: Connection, engine: Engine, wanted: Sequence[tuple[str, str, int]]) -> LockTaken | None:
     """Take every lock and give None, or take none and say who holds the first that is taken."""
-    wanted = [("pg_try_advisory_lock" if names is None else "pg_try_advisory_lock_shared", _key("database"))]
-    wanted += [("pg_try_advisory_lock", _key(f"account {name}")) for name in names or ()]
-    what = [f"the database {address_of(engine)}", *(f'the account "{name}"' for name in names or ())]
     with mapped_errors(engine):
-        for (function, key), name in zip(wanted, what, strict=True):
+        for function, what, key in wanted:
             while not session.execute(text(f"SELECT {function}(:key)"), {"key": key}).scalar_one():
-                holder = session.execute(_HOLDER, {"key": key}).first()
+                holder = session.execute(_HOLDER, {"keys": [key]}).first()
                 if holder is not None:  # else it has just let go
                     session.execute(text("SELECT pg_advisory_unlock_all()"))
-                    return _taken(name, *holder)
+                    return _taken(f"{what} {address_of(engine)}" if key == _DATABASE else what, *holder)
     return None
+
+
+def _queue(session: Connection, engine: Engine, seconds: float) -> None:
+    """
+    Stand in the queue for the whole database for so long, and take nothing: what was free at the end is tried.
+
+    While somebody stands there no run begins: else there would always be one, where many accounts are crawled.
+    """
+    wait = text("SELECT set_config('lock_timeout', :wait, false), set_config('statement_timeout', '0', false)")
+    with mapped_errors(engine):
+        session.execute(wait, {"wait": str(max(1, round(seconds * 1000)))})
+        with contextlib.suppress(OperationalError):  # the time is over; a session that is gone shows itself next
+            session.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _DATABASE})
+        session.execute(text("RESET lock_timeout"))
+        session.execute(text("RESET statement_timeout"))
+
+
+def is_held(connection: Connection, accounts: Iterable[str], *, is_sender: bool) -> bool:
+    """Return whether another session holds the lock of one of *accounts*, or with *is_sender* that of a sender."""
+    keys = [_account(name) for name in accounts] + ([_SENDER] if is_sender else [])
+    return connection.execute(_HOLDER, {"keys": keys}).first() is not None
 
 
 def _introduce(session: Connection, engine: Engine, now: datetime) -> int:
@@ -198,6 +251,14 @@ def _introduce(session: Connection, engine: Engine, now: datetime) -> int:
         session.execute(_SETTINGS).all()
         session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
     return _pid(session)
+
+
+def _ahead(session: Connection, engine: Engine, clock: Callable[[], datetime]) -> timedelta:
+    """Return by how much the server's clock is ahead of *clock*, to within half of the way there and back."""
+    with mapped_errors(engine):
+        before = clock()
+        there: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return there - (before + (clock() - before) / 2)
 
 
 def _taken(lock: str, name: str | None, pid: int, began: datetime | None) -> LockTaken:
@@ -234,8 +295,3 @@ def _raise_fences(engine: Engine, names: Sequence[str] | None) -> dict[int, int]
         else:
             return {}
         return {row.id: row.fence for row in connection.execute(statement)}
-
-
-def _key(name: str) -> int:
-    """Return the number of an advisory lock; it must never change, or two versions would not see each other's locks."""
-    return int.from_bytes(hashlib.blake2b(f"crawler {name}".encode(), digest_size=8).digest(), "big", signed=True)

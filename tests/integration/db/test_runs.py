@@ -12,7 +12,8 @@ from crawler.db import last_observation, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import begin, read
 from crawler.db.schema import Absence, CatalogRow, Mark, Run, Scope, Setting, TargetRow, Variant
-from crawler.domain.models import Catalog, Place, Project
+from crawler.db.sql import PORTION
+from crawler.domain.models import END_OF_TIME, Catalog, Place, Project
 from crawler.domain.rows import RunSummary
 from crawler.domain.targets import Reconciliation, Selection, reconcile
 from crawler.errors import ClockWentBackwards, ConfigurationError
@@ -127,7 +128,7 @@ def test_plan_order(engine: Engine) -> None:
     diary.run({HOME: ONE, AWAY: Refusal()})
     ids = diary.ids([HOME, AWAY, third])
     with read(engine) as conn:
-        planned = runs.plan(conn, list(ids.values()))
+        planned = runs.plan(conn, list(ids.values()), [diary.account_id])
 
     assert [entry.target for entry in planned] == [third, AWAY, HOME]
     assert [entry.ever_ok for entry in planned] == [False, True, True]
@@ -141,7 +142,7 @@ def test_plan_keeps_zones_together(engine: Engine) -> None:
     diary.run(dict.fromkeys(targets, ONE))
     ids = diary.ids(targets)
     with read(engine) as conn:
-        planned = runs.plan(conn, list(ids.values()))
+        planned = runs.plan(conn, list(ids.values()), [diary.account_id])
 
     assert [(entry.target.zone, entry.target.project) for entry in planned] == [
         ("hk-01", "org-a"),
@@ -289,6 +290,26 @@ def test_last_moment_of_an_account_that_rests(engine: Engine) -> None:
     with read(engine) as conn:
         assert runs.last_instant(conn, [diary.account_id]) == end
         assert runs.last_instant(conn, [diary.account_id, other.account_id]) == other.now
+
+
+def test_runs_of_others_are_not_looked_at(engine: Engine) -> None:
+    """Of many targets of one account the last runs are looked for in its own runs, and in those of several accounts."""
+    diary = Diary(engine)
+    many = [target(f"hk-{number:03}") for number in range(PORTION + 1)]
+    diary.run(dict.fromkeys(many, ONE))
+    end = diary.now
+    other = Diary(engine, account="other", now=diary.now)
+    for number in range(3):
+        other.run({target(f"hk-{number}", account="other"): ONE})
+    accounts = [diary.account_id]
+    with read(engine) as conn:
+        found = last_observation.last_runs(conn, list(diary.ids(many).values()), accounts=accounts)
+        newest = last_observation.newest_run_per_scope(of_targets=False, of_accounts=True)
+        looked_at = conn.execute(newest, {"at": END_OF_TIME, "accounts": accounts}).all()
+
+    assert len(looked_at) == 1
+    assert {run.finished_at for run in found.values()} == {end}
+    assert len(found) == len(many)
 
 
 def test_settings(engine: Engine) -> None:

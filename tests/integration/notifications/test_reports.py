@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from crawler.client.options import Timing
 from crawler.config.loader import load
 from crawler.crawl.run import crawl, report
-from crawler.db import outbox
+from crawler.db import outbox, targets
 from crawler.db.engine import begin, opened
 from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
@@ -317,19 +318,42 @@ def test_both_parts_say_the_same(office: Office) -> None:
 
 
 def test_another_sender_is_let_finish(office: Office) -> None:
-    """On PostgreSQL a subscription that another worker is sending for is left to it, until it has surely ended."""
+    """On PostgreSQL a subscription that a living worker is sending for is left to it, until it has surely ended."""
     office.run(1)
-    with opened(office.driver.database) as engine, begin(engine) as conn:
-        state = outbox.subscribed(conn, "sre")
-        assert state is not None
-        assert outbox.claim(conn, state, sender=[999], until=office.driver.now + timedelta(minutes=90))
-    first, second, third = (office.run(step).summary["reports"] for step in (2, 3, 3))
+    until = office.driver.now + timedelta(minutes=90)
+    with another_sender(office, until):
+        first, second, third = (office.run(step).summary["reports"] for step in (2, 3, 3))
 
     if office.driver.database.startswith("sqlite"):  # the lock of the whole database is ours, so nobody can be sending
         assert [first["sent"], second["sent"], third["sent"]] == [1, 1, 0]
     else:
         assert [first["sent"], second["sent"], third["sent"]] == [0, 0, 1]
     assert office.told() == {"uimage-2": 1, "uimage-3": 1}
+
+
+def test_dead_sender_is_waited_for_by_nobody(office: Office) -> None:
+    """A subscription whose sender died is sent for at once: its locks are free."""
+    office.run(1)
+    with another_sender(office, office.driver.now + timedelta(days=1)):
+        pass
+    second = office.run(2).summary["reports"]
+
+    assert second["sent"] == 1
+
+
+@contextmanager
+def another_sender(office: Office, until: datetime) -> Iterator[None]:
+    """Claim the subscription for a worker of another account, which holds its lock where each account has one."""
+    url = office.driver.database
+    with ExitStack() as stack:
+        if not url.startswith("sqlite"):
+            stack.enter_context(take_locks(url, ["elsewhere"], clock=lambda: office.driver.now))
+        with opened(url) as engine, begin(engine) as conn:
+            state = outbox.subscribed(conn, "sre")
+            assert state is not None
+            sender = targets.find_accounts(conn, ["elsewhere"]).get("elsewhere", 999)
+            assert outbox.claim(conn, state, sender=[sender], until=until)
+        yield
 
 
 def test_sending_has_a_deadline(office: Office) -> None:

@@ -1,0 +1,171 @@
+"""Several cron jobs on one PostgreSQL, one account each: together they are what one run over all accounts would be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from sqlalchemy import select
+
+from crawler.db.engine import begin, opened, read
+from crawler.db.locks import take_locks
+from crawler.db.migrations import upgrade
+from crawler.db.runs import save_setting
+from crawler.db.schema import ChangeLog, Run
+from crawler.emulator import EmulatorServer, run_in_thread
+from tests.support.databases import PostgresServer
+from tests.support.driving import Driver, account
+from tests.support.house import ROOT
+from tests.support.worlds import make_timeline
+
+NAMES = [f"account-{number}" for number in range(6)]
+ONE = {"hk-01": {"uimage-a": "Ubuntu 20.04", "uimage-b": "CentOS 7.6"}}
+OTHER = {"hk-01": {"uimage-c": "Ubuntu 20.04", "uimage-b": "CentOS 7.6"}}
+
+#: The command on a host whose clock is sys.argv[1] seconds fast.
+SKEWED = """
+import sys
+from datetime import datetime, timedelta
+import crawler.cli.context as context
+skew = timedelta(seconds=float(sys.argv.pop(1)))
+class Clock(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + skew
+context.datetime = Clock
+from crawler.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def crons(tmp_path: Path, postgres_url: str) -> Driver:
+    return Driver(tmp_path, postgres_url)
+
+
+@pytest.fixture
+def cloud() -> Iterator[EmulatorServer]:
+    with run_in_thread(
+        make_timeline(zones=ONE, steps=[{"images": OTHER}, {"images": ONE}, {"images": OTHER}])
+    ) as server:
+        yield server
+
+
+@contextmanager
+def started(driver: Driver, *words: str, skew: float = 0) -> Iterator[subprocess.Popen[str]]:
+    """Start the command in a process of its own, on a host whose clock is *skew* seconds fast."""
+    command = [sys.executable, "-c", SKEWED, str(skew), "--config", str(driver.config), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        yield process
+
+
+def first_runs(driver: Driver) -> list[tuple[int, str]]:
+    """Run every account at once, each in a process of its own; give the exit codes with what was said."""
+    processes = []
+    for name in NAMES:
+        command = [sys.executable, "-m", "crawler", "--config", str(driver.config), "run", "--account", name]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT))
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(36, marks=pytest.mark.prove)])
+def test_first_runs_at_once(
+    _postgres_server: PostgresServer,  # noqa: PT019 - gives a new database for each round
+    tmp_path: Path,
+    cloud: EmulatorServer,
+    rounds: int,
+) -> None:
+    """Six first runs at once on a new PostgreSQL all end well, and keep the same settings once."""
+    for _ in range(rounds):
+        with _postgres_server.database() as url:
+            driver = Driver(tmp_path, url)
+            driver.configure(*(account(cloud.url, name) for name in NAMES))
+            ended = first_runs(driver)
+
+            assert ended == [(0, "")] * len(NAMES)
+            assert len(driver.rows("status")) == len(NAMES)
+
+
+def test_hosts_with_clocks_of_their_own(crons: Driver, cloud: EmulatorServer) -> None:
+    """Hosts a minute fast and a minute slow record PostgreSQL's time: none is refused, and later is later."""
+    crons.configure(account(cloud.url))
+    for step, skew in enumerate((60, -60, 0, -60), start=1):
+        cloud.step = step
+        with started(crons, "run", skew=skew) as process:
+            said = process.communicate(timeout=60)[1]
+
+        assert process.returncode == 0, said
+        # As every condition it is said once, and once that it is over.
+        assert ("the clock of" in said) == (step != 2)
+    with opened(crons.database) as engine, read(engine) as conn:
+        recorded = list(conn.execute(select(ChangeLog.recorded_at).order_by(ChangeLog.id)).scalars())
+        runs = conn.execute(select(Run.started_at, Run.finished_at, Run.notices).order_by(Run.id)).all()
+
+    assert recorded == sorted(recorded)
+    assert len(recorded) == 6
+    moments = [moment for run in runs for moment in (run.started_at, run.finished_at)]
+    assert moments == sorted(moments)
+    assert [" 60 s fast by PostgreSQL's" in (run.notices or [""])[0] for run in runs] == [True, False, False, False]
+    assert [" 60 s slow by PostgreSQL's" in (run.notices or [""])[0] for run in runs] == [False, True, False, True]
+
+
+def test_one_account_is_no_matter_of_others(crons: Driver) -> None:
+    """`holds` and `report` work while another account is crawled, and wait for nobody but their own."""
+    many = {f"uimage-{number}": f"Image {number}" for number in range(12)}
+    with run_in_thread(make_timeline(zones={"hk-01": many}, steps=[{"images": {"hk-01": {}}}])) as cloud:
+        crons.configure(account(cloud.url, "one"), account(cloud.url, "two"))
+        crons.run()
+        cloud.step = 2
+        crons.run(code=3)
+    first, second = (row["id"] for row in crons.rows("holds", "list"))
+    with take_locks(crons.database, ["two"], clock=lambda: crons.now):
+        crons.call("report", "skip", "1", code=2)
+        crons.call("holds", "accept", first)
+        crons.call("holds", "accept", second, code=75)
+
+    assert {row["account"] for row in crons.rows("changes") if row["event"] == "withdrawn"} == {"one"}
+
+
+def test_senders_without_a_run_are_one_at_a_time(crons: Driver, cloud: EmulatorServer) -> None:
+    """Of two commands that send reports the second is refused, and no run of an account is."""
+    crons.configure(account(cloud.url))
+    crons.run()
+    with take_locks(crons.database, (), is_sender=True, clock=lambda: crons.now):
+        refused = crons.call("report", "skip", "1", code=75)
+        crons.run()
+
+    assert "holds the lock of the reports" in refused.stderr
+
+
+def test_settings_saved_at_once(crons: Driver) -> None:
+    """A setting that another transaction is just adding is not added twice."""
+
+    def save(value: str) -> None:
+        with begin(engine) as other:
+            save_setting(other, "name", value)
+
+    with opened(crons.database) as engine:
+        upgrade(engine)
+        second = Thread(target=save, args=("second",))
+        with begin(engine) as conn:
+            save_setting(conn, "name", "first")
+            second.start()
+            second.join(0.2)
+        second.join(30)
+        with read(engine) as conn:
+            rows = conn.exec_driver_sql("SELECT value FROM settings WHERE name = 'name'").all()
+
+    assert [row.value for row in rows] == ["second"]
+
+
+def test_times_are_those_of_one_clock(crons: Driver) -> None:
+    """The lock's taker learns by how much PostgreSQL's clock is ahead of its own."""
+    with take_locks(crons.database, ["one"], clock=lambda: datetime.now(UTC) - timedelta(minutes=1)) as fence:
+        assert abs(fence.ahead - timedelta(minutes=1)) < timedelta(seconds=5)
