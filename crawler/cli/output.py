@@ -26,8 +26,8 @@ import click
 
 from crawler.cli.language import tr
 from crawler.cli.streams import is_unicode
-from crawler.cli.table import Column, Row, chosen, table_lines, value_at
-from crawler.domain.text import cell_of_sheet, csv_line, fold, harmless_inside, json_text, padded
+from crawler.cli.table import Column, Row, chosen, folded, table_lines, value_at
+from crawler.domain.text import cell_of_sheet, csv_line, harmless_inside, json_text, padded
 from crawler.errors import CrawlerError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def room() -> int:
 def write_notes(lines: Iterable[str]) -> None:
     """Write *lines*, most of them a label of ten columns and a text; folded on a terminal, whole elsewhere."""
     columns = room() if sys.stdout.isatty() else sys.maxsize
-    write_out(f"{piece}\n" for line in lines for piece in fold(_note(line), columns, " " * _LABEL))
+    write_out(f"{piece}\n" for line in lines for piece in folded(_note(line), columns, " " * _LABEL))
 
 
 def _note(line: str) -> str:

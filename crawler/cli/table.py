@@ -31,6 +31,8 @@ _INDENT = "    "
 _NARROW = 20
 #: Nor is one of Chinese words than this.
 _WIDE_WORD = 16
+#: The blank within a time, and what stands for it while lines are broken: no text of a table has one.
+_TIME, _JOINT = re.compile(r"(?<=\d-\d\d) (?=\d\d:\d\d)"), "\0"
 #: How much of a time is the year.
 _YEAR = len("2026-")
 _STYLES = {
@@ -108,6 +110,15 @@ def chosen(columns: Sequence[Column], names: Sequence[str], fields: Sequence[str
     return tuple(replace(known[_bare(name)], optional=False, sparse=False, detail=False, spare=False) for name in names)
 
 
+def folded(text: str, room: int, indent: str = "") -> list[str]:
+    """Return *text* in lines of at most *room* columns, ids and times whole; what follows stands behind *indent*."""
+    return [line.replace(_JOINT, " ") for line in fold(_joined(text), room, indent)]
+
+
+def _joined(text: str) -> str:
+    return _TIME.sub(_JOINT, text)
+
+
 def _bare(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
@@ -130,7 +141,7 @@ class _Shown:
 
     @property
     def longest_word(self) -> int:
-        words = {word for text in (*self.heading, *self.texts) for word in text.split()}
+        words = {word for text in (*self.heading, *self.texts) for word in _joined(text).split()}
         # beside wide characters a word may be broken
         return max((len(word) if word.isascii() else min(width(word), _WIDE_WORD) for word in words), default=0)
 
@@ -173,7 +184,7 @@ def table_lines(
         common.append(tr(f"times of {year} in {zone_name(zone)}"))
     yield from _laid_out(lines, is_styled=is_styled)
     if common:
-        for line in fold(tr("Everywhere: ") + tr(", ").join(common), room, _GAP):
+        for line in folded(tr("Everywhere: ") + tr(", ").join(common), room, _GAP):
             yield _styled(line, "2" if is_styled else "")
 
 
@@ -242,7 +253,7 @@ class _Part:
         """Return the lines of each of *texts*."""
         if not self._is_folded:
             return [(text,) for text in texts]
-        return [fold(text, room) for text, room in zip(texts, self._widths, strict=True)]
+        return [folded(text, room) for text, room in zip(texts, self._widths, strict=True)]
 
     def side_by_side(self, stacks: Iterable[Sequence[str]], styles: Sequence[str]) -> Iterator[str]:
         """Yield the lines of cells of several lines each, without blanks at the end."""
