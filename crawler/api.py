@@ -1,5 +1,5 @@
 """
-The Python door to the past: `from crawler import History`.
+The history from Python: `from crawler import History`.
 
     from datetime import UTC, datetime
     from crawler import History

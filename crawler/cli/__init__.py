@@ -1,4 +1,4 @@
-"""The front door: argv → call → print → exit code. One small file per group of commands, loaded when it is called."""
+"""The command line: argv → call → print → exit code. One small file per group of commands, loaded when it is called."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from crawler.config.models import Settings
+    from crawler.crawl.recorder import Progress
     from crawler.crawl.run import RunResult
-    from crawler.crawl.worker import Progress
     from crawler.db.engine import TimedFence
     from crawler.domain.models import Target
     from crawler.domain.rows import Notice

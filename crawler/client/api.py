@@ -50,7 +50,7 @@ class NetworkFailure(CrawlerError):
     failure_class: AnswerClass = "transient"
 
     def refusal(self) -> Refusal:
-        """Return the failure as the refusal that the rest of the room speaks of."""
+        """Return the failure as the refusal that the rest of the package speaks of."""
         return Refusal(failure_class=self.failure_class, message=str(self), is_network=True)
 
 

@@ -8,10 +8,11 @@ target that answers as before costs one bit of that mark.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine
 
@@ -25,6 +26,7 @@ from crawler.domain.models import (
     IMAGE_EVENTS,
     OUTCOMES,
     WAITING,
+    Change,
     Failure,
     Reply,
     RunStatus,
@@ -39,27 +41,68 @@ from crawler.errors import contained
 #: Ends a transaction: writes the mark of who was reached, the newest moment and the counters.
 Close = Callable[[Connection, bytes, datetime, Mapping[str, int]], None]
 
+#: Images that are decoded at once, those an answer lists or those known of its target; one target's are never parted.
+IMAGES_AT_ONCE = 10_000
+#: Bytes of memory that the answers take which are decoded at once; a larger one is alone.
+BYTES_AT_ONCE = 8 * 2**20
+#: Targets, images and bytes of memory that may wait to be written together.
+BATCH = 250
+PENDING_IMAGES = 10_000
+PENDING_BYTES = 16 * 2**20
+
+#: Says why a reply is not judged any more; None: it is in time.
+Late = Callable[[Reply], Failure | None]
+
+
+def never_late(reply: Reply) -> None:
+    """Judge every reply, whenever it is its turn."""
+
+
+class Progress(Protocol):
+    """Told of every target that has ended, for a person who waits."""
+
+    def __call__(self, target: Target, done: int, total: int, /) -> None:
+        """Take the target, how many have ended, and of how many."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    """A reply that has to be judged."""
+class _Unread:
+    """A reply that has to be judged, as it waits for that: nothing of it is decoded."""
 
     planned: PlannedTarget
     reply: Reply
-    understood: Understood
     #: The reply as it is kept, where that was made already: then the reply is without its body.
     evidence: NewPayload | None = None
     #: What was asked again before it: an answer that lacked images, one that was not believed at all.
     reasked: bool = False
     retried: bool = False
-    #: The one that counts, should this one not be believed.
-    instead: _Answer | None = None
+    #: The answer because of which the target was asked again.
+    first: _Unread | None = None
+    #: This one is not believed at all.
+    is_objected: bool = False
+
+    @property
+    def instead(self) -> _Unread | None:
+        """Return the one that counts, should this one not be believed."""
+        return self.first.instead if self.first is not None and self.first.is_objected else self.first
+
+    def last(self) -> _Unread:
+        """Return the answer as one that has to do: nothing is asked again."""
+        return replace(self, reasked=True, retried=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """A reply that was read, and is being judged."""
+
+    unread: _Unread
+    understood: Understood
     #: Why it is not believed at all.
     objection: str | None = None
 
-    def last(self) -> _Answer:
-        """Return the answer as one that has to do: nothing is asked again."""
-        return replace(self, reasked=True, retried=True)
+    @property
+    def planned(self) -> PlannedTarget:
+        return self.unread.planned
 
 
 class Recorder:
@@ -77,12 +120,15 @@ class Recorder:
         unlisted: Collection[Target] = (),
         zone_numbers: Mapping[int, Mapping[int, str]] | None = None,
         catalog_numbers: Mapping[int, Mapping[int, str]] | None = None,
+        batch: int = BATCH,
+        progress: Progress | None = None,
     ) -> None:
         """
         Take the run and its *planned* targets, which are exactly those of its scope.
 
         *unlisted* targets are missing from the last good discovery. *zone_numbers* are the confirmed numeric ZoneIds,
-        *catalog_numbers* the unique ones of the catalog, both as `{account id: {number: zone}}`.
+        *catalog_numbers* the unique ones of the catalog, both as `{account id: {number: zone}}`. *batch* targets
+        are written at once; *progress* is told in the thread that judges.
         """
         self._engine = engine
         self._fence = fence
@@ -98,7 +144,10 @@ class Recorder:
         self._reached = bytearray((len(planned) + 7) // 8)
         self._latest: datetime | None = None
         self._judged = bytearray(len(self._reached))
-        self._waiting: dict[Target, _Answer] = {}
+        self._batch = batch
+        self._progress = progress
+        self._ended = 0
+        self._waiting: dict[Target, _Unread] = {}
         self._pending: list[Decision] = []
         self._counters = dict.fromkeys((*OUTCOMES, "baseline_targets", "baseline_images", *IMAGE_EVENTS), 0)
 
@@ -108,14 +157,14 @@ class Recorder:
         return len(self._pending)
 
     @property
-    def pending_images(self) -> int:
-        """Count the images that those targets open or change: what writing them takes follows that."""
-        return sum(len(item.news.verdict.baseline or item.news.verdict.changes) for item in self._pending if item.news)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Count about how many bytes of memory those targets take with what their answers said."""
-        return sum(item.news.weight for item in self._pending if item.news)
+    def is_full(self) -> bool:
+        """Return whether so much is pending that it is to be written before more is judged."""
+        news = [decision.news for decision in self._pending if decision.news is not None]
+        return (
+            self.pending >= self._batch
+            or sum(one.images for one in news) >= PENDING_IMAGES
+            or sum(one.weight for one in news) >= PENDING_BYTES
+        )
 
     @property
     def waiting(self) -> frozenset[Target]:
@@ -144,100 +193,165 @@ class Recorder:
 
     # --- judging -----------------------------------------------------------------------------------------------------
 
-    def judge(self, items: Sequence[Reply | Failure]) -> list[Target]:
-        """Decide what *items* mean, and give the targets to ask again at once."""
-        answers: list[_Answer] = []
+    def judge(self, items: Sequence[Reply | Failure], late: Late = never_late) -> list[Target]:
+        """
+        Decide what *items* mean, and give the targets to ask again at once.
+
+        A few answers are decoded at a time, and what was decided is written in between when it is much; raises
+        FenceLost then. An answer that is *late* when it is its turn ends its target as *late* says.
+        """
+        answers: list[_Unread] = []
         for item in items:
             planned = self._planned[item.target]
             first = self._waiting.pop(item.target, None) if item.is_reask else None
             if isinstance(item, Reply):
                 if item.unchanged and not planned.has_hold:
                     self._decide(Decision(planned=planned))
-                elif (answer := self._understood(planned, item, first)) is not None:
-                    answers.append(answer)
+                else:
+                    answers.append(_after(first, planned, item))
             elif first is not None:
                 # There is no second answer to be had, so the first one has to do.
                 answers.append(first.last())
             else:
                 self._decide(Decision(planned=planned, setback=self._setback(item)))
-        return self._decide_answers(answers)
+        return self._decide_answers(answers, late)
 
-    def settle(self) -> None:
+    def settle(self, late: Late = never_late) -> None:
         """Judge the first answers of targets whose second answer never came, as if it had failed."""
         answers = [first.last() for first in self._waiting.values()]
         self._waiting.clear()
-        self._decide_answers(answers)
+        self._decide_answers(answers, late)
 
-    def _understood(self, planned: PlannedTarget, reply: Reply, first: _Answer | None) -> _Answer | None:
+    def _decide_answers(self, answers: Sequence[_Unread], late: Late) -> list[Target]:
+        """Decide what the *answers* mean, and give the targets to ask again."""
+        for portion in self._read_some(answers, late):
+            for settled in self._settled_some(portion):
+                for compared in self._compared(settled):
+                    for answer, known in compared:
+                        with contained(partial(self._fail_answer, answer.unread)):
+                            if answer.objection is not None:
+                                self._object(answer, answer.objection)
+                            elif known is None:
+                                self._understanding.believe(answer.planned.target, answer.understood)
+                                self._decide(Decision(planned=answer.planned))
+                            else:
+                                self._decide_answer(answer, known)
+                    if self.is_full:
+                        self.commit()
+        return [answer.planned.target for answer in answers if answer.planned.target in self._waiting]
+
+    # How much is in memory at once follows from these two: what the answers list, and what is known of their targets.
+
+    def _read_some(self, answers: Iterable[_Unread], late: Late) -> Iterator[list[_Answer]]:
+        """Read the *answers* that are not *late*, and yield so many at a time as may be decoded at once."""
+        portion: list[_Answer] = []
+        found: set[str] = set()
+        images = weight = 0
+        for unread in answers:
+            lateness = late(unread.reply)
+            if lateness is not None:
+                self._decide(Decision(planned=unread.planned, setback=self._setback(lateness)))
+            elif (answer := self._read(unread)) is not None:
+                understood = answer.understood
+                # projects of a zone often share what was decoded
+                more = (0, 0) if understood.digest in found else (len(understood.snapshot.images), understood.weight)
+                if portion and (images + more[0] > IMAGES_AT_ONCE or weight + more[1] > BYTES_AT_ONCE):
+                    yield portion
+                    portion, found, images, weight = [], set(), 0, 0
+                portion.append(answer)
+                found.add(understood.digest)
+                images, weight = images + more[0], weight + more[1]
+        if portion:
+            yield portion
+
+    def _settled_some(self, answers: Sequence[_Answer]) -> Iterator[list[tuple[_Answer, LastAnswer]]]:
+        """Yield the answers that count, each with the last one before it: as many as may be looked up at once."""
+        portion: list[tuple[_Answer, LastAnswer]] = []
+        images = 0
+        for answer, last in self._settled_all(answers):
+            if portion and images + len(last.version_ids) > IMAGES_AT_ONCE:
+                yield portion
+                portion, images = [], 0
+            portion.append((answer, last))
+            images += len(last.version_ids)
+        if portion:
+            yield portion
+
+    def _read(self, unread: _Unread) -> _Answer | None:
         """
-        Read *reply*; *first* is the answer because of which its target was asked again.
+        Read a reply.
 
-        Where reading failed, *first* has to do; None where there is none, and that is the outcome of the target then.
+        Where reading failed, the answer before it has to do; None where there is none, and that is the outcome of the
+        target then.
         """
         faults: list[str] = []
         with contained(faults.append):
-            answer = _Answer(planned=planned, reply=reply, understood=self._understanding.read(planned, reply))
-            if first is None:
-                return answer
-            if first.objection:
-                return replace(answer, reasked=first.reasked, retried=True, instead=first.instead)
-            return replace(answer, reasked=True, retried=first.retried, instead=first)
-        if first is None:
-            self._fail(planned, faults[0], reply)
-            return None
-        return first.last()
-
-    def _decide_answers(self, answers: Sequence[_Answer]) -> list[Target]:
-        """Decide what the *answers* mean, and give the targets to ask again."""
-        for answer, known in self._compared(answers):
-            with contained(partial(self._fail_answer, answer)):
-                if answer.objection is not None:
-                    self._object(answer, answer.objection)
-                elif known is None:
-                    self._understanding.believe(answer.planned.target, answer.understood)
-                    self._decide(Decision(planned=answer.planned))
-                else:
-                    self._decide_answer(answer, known)
-        return [answer.planned.target for answer in answers if answer.planned.target in self._waiting]
+            reply = unread.reply if unread.evidence is None else unread.evidence.unpacked(unread.reply)
+            return _Answer(unread=unread, understood=self._understanding.read(unread.planned, reply))
+        if unread.first is not None:
+            return self._read(unread.first.last())
+        self._fail_answer(unread, faults[0])
+        return None
 
     def _object(self, answer: _Answer, objection: str) -> None:
         """Have the target of an answer that is not believed asked again, once; then it fails."""
-        if answer.retried:
-            self._fail_answer(answer, objection)
+        if answer.unread.retried:
+            self._fail_answer(answer.unread, objection)
         else:
-            self._waiting[answer.planned.target] = self._packed(answer)
+            self._waiting[answer.planned.target] = replace(self._packed(answer), is_objected=True)
 
-    def _compared(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, target_state.TargetState | None]]:
-        """Return each of *answers* with what is known of its target; None where it says what the last one said."""
-        if not answers:
-            return []
+    def _settled_all(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, LastAnswer]]:
+        """Return of each of *answers* the one that counts, with what is kept of the last one of its target."""
         faults: list[str] = []
         with contained(faults.append):
-            return self._look_up(answers)
-        if len(answers) > 1:  # one of them cannot be looked up, and takes no other with it
-            return [pair for answer in answers for pair in self._compared([answer])]
-        self._fail_answer(answers[0], faults[0])
+            with read(self._engine) as conn:
+                last = last_answers(conn, sorted(answer.planned.target_id for answer in answers))
+            settled = [(self._settled(answer, last[answer.planned.target_id]), answer) for answer in answers]
+            return [(counts, last[answer.planned.target_id]) for counts, answer in settled if counts is not None]
+        if len(answers) > 1:  # one of them is at fault, and takes no other with it
+            return [done for answer in answers for done in self._settled_all([answer])]
+        self._fail_answer(answers[0].unread, faults[0])
         return []
 
-    def _look_up(self, answers: Sequence[_Answer]) -> list[tuple[_Answer, target_state.TargetState | None]]:
-        with read(self._engine) as conn:
-            last = last_answers(conn, sorted(answer.planned.target_id for answer in answers))
-            settled = [self._settled(answer, last[answer.planned.target_id]) for answer in answers]
-            differing = [
-                answer
-                for answer in settled
-                if answer.objection is None and not _is_shuffled(answer, last[answer.planned.target_id])
-            ]
-            states = target_state.load(
-                conn,
-                [answer.planned for answer in differing],
-                {answer.planned.target_id: answer.understood.snapshot.images.keys() for answer in differing},
-                last,
-                self._understanding.versions,
-            )
-        return [(answer, states.get(answer.planned.target_id)) for answer in settled]
+    def _compared(
+        self, settled: Sequence[tuple[_Answer, LastAnswer]]
+    ) -> Iterator[list[tuple[_Answer, target_state.TargetState | None]]]:
+        """
+        Yield the answers with what is known of their targets; None where one says what the last one said.
 
-    def _settled(self, answer: _Answer, last: LastAnswer) -> _Answer:
+        In halves where it is too much at once, or one of them is at fault, which takes no other with it.
+        """
+        faults: list[str] = []
+        with contained(faults.append):
+            found = self._look_up(settled)
+        if not faults:
+            yield found
+        elif len(settled) > 1:
+            half = len(settled) // 2
+            yield from self._compared(settled[:half])
+            yield from self._compared(settled[half:])
+        else:
+            self._fail_answer(settled[0][0].unread, faults[0])
+
+    def _look_up(
+        self, settled: Sequence[tuple[_Answer, LastAnswer]]
+    ) -> list[tuple[_Answer, target_state.TargetState | None]]:
+        differing = [
+            (answer, last) for answer, last in settled if answer.objection is None and not _is_shuffled(answer, last)
+        ]
+        states: Mapping[int, target_state.TargetState] = {}
+        if differing:
+            with read(self._engine) as conn:
+                states = target_state.load(
+                    conn,
+                    [answer.planned for answer, _ in differing],
+                    {answer.planned.target_id: answer.understood.snapshot.images.keys() for answer, _ in differing},
+                    {answer.planned.target_id: last for answer, last in differing},
+                    self._understanding.versions,
+                )
+        return [(answer, states.get(answer.planned.target_id)) for answer, _ in settled]
+
+    def _settled(self, answer: _Answer, last: LastAnswer) -> _Answer | None:
         """Return the answer that counts: this one, with the objection to it if there is one, or the one before it."""
         good = LastGood(
             unreadable=last.unreadable,
@@ -245,8 +359,8 @@ class Recorder:
             has_images=bool(last.version_ids),
         )
         sentence = self._judge.objection(answer.planned.target, answer.understood.snapshot, good)
-        if sentence is not None and answer.retried and answer.instead is not None:
-            return answer.instead.last()
+        if sentence is not None and answer.unread.retried and answer.unread.instead is not None:
+            return self._read(answer.unread.instead.last())
         return replace(answer, objection=sentence)
 
     def _decide_answer(self, answer: _Answer, known: target_state.TargetState) -> None:
@@ -254,11 +368,11 @@ class Recorder:
         planned = answer.planned
         # Never before what the target's history holds already, should the clock have been set back within the run.
         floor = [moment for moment in (planned.last_good_at, known.last.written_at) if moment is not None]
-        observed_at = max([require_aware(answer.reply.received_at), *floor])
+        observed_at = max([require_aware(answer.unread.reply.received_at), *floor])
         verdict = self._judge.decide(
-            known.known, answer.understood.snapshot, observed_at=observed_at, reasked=answer.reasked
+            known.known, answer.understood.snapshot, observed_at=observed_at, reasked=answer.unread.reasked
         )
-        if verdict.ask_again and not answer.reasked:
+        if verdict.ask_again and not answer.unread.reasked:
             self._waiting[planned.target] = self._packed(answer)
             return
         self._understanding.believe(planned.target, answer.understood)
@@ -271,32 +385,30 @@ class Recorder:
             hold.unreadable for hold in known.known.holds if hold.hold_id in ongoing and hold.unreadable is not None
         ]
         news = GoodAnswer(
-            evidence=self._evidence(answer),
+            evidence=self._evidence(answer.unread),
             digest=answer.understood.digest,
             verdict=verdict,
             state=known.narrowed_to(verdict.keys),
             observed_at=observed_at,
             unreadable=snapshot.unreadable if is_measure else min([last.unreadable, *before]),
             excess=snapshot.excess if is_measure and snapshot.excess is not None else last.excess,
-            weight=answer.understood.weight,
+            weight=answer.understood.weight + sum(map(_weight_of, verdict.changes)),
         )
         setback = _held(news, len(known.known.images)) if verdict.outcome == "held" else None
         self._decide(Decision(planned=planned, setback=setback, news=news))
 
-    def _packed(self, answer: _Answer) -> _Answer:
-        """Return *answer* as it waits for a second one, without its body, which may be large."""
-        return replace(answer, evidence=self._evidence(answer), reply=replace(answer.reply, body=b""))
+    def _packed(self, answer: _Answer) -> _Unread:
+        """Return *answer* as it waits for a second one: packed, for both it and what was decoded may be large."""
+        unread = answer.unread
+        return replace(unread, evidence=self._evidence(unread), reply=replace(unread.reply, body=b""))
 
-    def _evidence(self, answer: _Answer) -> NewPayload:
-        return answer.evidence or self._understanding.evidence(answer.reply)
+    def _evidence(self, unread: _Unread) -> NewPayload:
+        return unread.evidence or self._understanding.evidence(unread.reply)
 
-    def _fail_answer(self, answer: _Answer, fault: str) -> None:
-        self._fail(answer.planned, fault, answer.reply, answer.evidence)
-
-    def _fail(self, planned: PlannedTarget, fault: str, reply: Reply, evidence: NewPayload | None = None) -> None:
-        """Let a target fail because of what its *reply* made happen; the reply is kept."""
-        setback = _failed(fault, evidence or self._understanding.evidence(reply), reply.received_at)
-        self._decide(Decision(planned=planned, setback=setback))
+    def _fail_answer(self, unread: _Unread, fault: str) -> None:
+        """Let a target fail because of what its answer made happen; the answer is kept."""
+        setback = _failed(fault, self._evidence(unread), unread.reply.received_at)
+        self._decide(Decision(planned=unread.planned, setback=setback))
 
     def _setback(self, failure: Failure) -> BadOutcome:
         """Return the outcome of a failure; a refusal is `denied` only where nothing else was to be expected."""
@@ -324,6 +436,9 @@ class Recorder:
             return
         self._judged[byte] |= bit
         self._pending.append(decision)
+        self._ended += 1
+        if self._progress is not None:
+            self._progress(decision.planned.target, self._ended, len(self._planned))
 
     def _bit(self, planned: PlannedTarget) -> tuple[int, int]:
         """Return where the target stands in a bitmap over the scope: the byte, and the bit in it."""
@@ -424,6 +539,14 @@ class Recorder:
         self._understanding.written()
 
 
+def _after(first: _Unread | None, planned: PlannedTarget, reply: Reply) -> _Unread:
+    """Return a reply that has to be judged; *first* is the answer because of which its target was asked again."""
+    if first is None:
+        return _Unread(planned=planned, reply=reply)
+    reasked, retried = (first.reasked, True) if first.is_objected else (True, first.retried)
+    return _Unread(planned=planned, reply=reply, reasked=reasked, retried=retried, first=first)
+
+
 def _is_shuffled(answer: _Answer, last: LastAnswer) -> bool:
     """
     Return whether an answer is the last snapshot in another body: a cloud that shuffles its lists.
@@ -464,6 +587,11 @@ def _held(news: GoodAnswer, images: int) -> BadOutcome:
         request_uuid=news.evidence.request_uuid,
         at=news.observed_at,
     )
+
+
+def _weight_of(change: Change) -> int:
+    """Return how many characters *change* tells besides those of the answer: what was known before."""
+    return len(change.image_name) + sum(len(str(value)) for values in change.fields.values() for value in values)
 
 
 def _count(counters: dict[str, int], decision: Decision) -> None:

@@ -32,7 +32,7 @@ MAX_COUNTED = 1_000
 #: Answers remembered as read: projects of a zone often get the same body, and more zones than this are nowhere.
 ANSWERS_AT_ONCE = 128
 #: Bytes that these answers may take, decoded.
-BYTES_AT_ONCE = 24 * 2**20
+BYTES_AT_ONCE = 16 * 2**20
 
 ZoneNumbers = Mapping[int, Mapping[int, str]]
 """Numeric ZoneIds as `{account id: {number: zone}}`."""
@@ -170,7 +170,8 @@ class ReplyReader:
         found = self._read_before.get(same)
         if found is None:
             snapshot = self._judge.read(reply, numbers, self._catalog.get(planned.account_id, {}))
-            found = Understood(snapshot=snapshot, digest=self._digest(snapshot), weight=weight_of(reply.body))
+            weight = weight_of(reply.body, len(snapshot.images))
+            found = Understood(snapshot=snapshot, digest=self._digest(snapshot), weight=weight)
             self._read_before.put(same, found, found.weight)
         return found
 

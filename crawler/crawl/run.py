@@ -1,10 +1,10 @@
 """
 The order of the steps of a run, and nothing else: look back, survey, begin, observe, finish; then, report.
 
-`surveying` tells what there is to ask, `planning` what of it is asked; in `observing` the event loop asks and one
-database thread decides and writes; what an answer means is thought in pure rooms (`judging`). What is to be told is
-queued when the run finishes, and `reporting` sends it. The caller holds the locks (`store.lock`) and owns the clock,
-the sleep and the randomness.
+`catalog` tells what there is to ask, `plan` what of it is asked; in `worker` the event loop asks and one database
+thread decides and writes, with the pure rules of `domain` (`recorder`, `reply_reader`). What is to be told is noted
+when the run finishes, and `notifications.delivery` sends it. The caller holds the locks (`db.locks`) and owns the
+clock, the sleep and the randomness.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey, survey_all
 from crawler.crawl.plan import NO_PAST, AccountPast, Plan, begin_run, catalog_numbers, look_back, reconcile_all
-from crawler.crawl.recorder import Recorder
+from crawler.crawl.recorder import BATCH, Progress, Recorder
 from crawler.crawl.reply_reader import Judge
-from crawler.crawl.worker import BATCH, Progress, Worker
+from crawler.crawl.worker import Worker
 from crawler.db import outbox, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin, is_sqlite, read
@@ -124,8 +124,10 @@ async def crawl(
             unlisted=plan.unlisted,
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},
             catalog_numbers=catalog_numbers(past, surveys),
+            batch=batch,
+            progress=progress,
         )
-        observing = Worker(recorder, plan.targets, accounts, clients, in_thread, progress=progress, batch=batch)
+        observing = Worker(recorder, plan.targets, accounts, clients, in_thread, batch=batch)
         await observing.run(
             deadlines=deadlines,
             stop=stop,

@@ -8,15 +8,16 @@ back to its fetcher at once; an account is done when all its answers are judged 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from itertools import count
+from math import inf
 
 from crawler.client.api import ApiClient
 from crawler.client.fetcher import Fetcher
 from crawler.client.region_queue import Ask
 from crawler.client.throttle import RetryBudget
 from crawler.config.models import AccountSettings
-from crawler.crawl.recorder import Recorder
+from crawler.crawl.recorder import BATCH, Recorder
 from crawler.db.runs import PlannedTarget
 from crawler.db.thread import DatabaseThread
 from crawler.domain.kinds import KINDS
@@ -24,28 +25,20 @@ from crawler.domain.models import Failure, Reply, Target
 from crawler.domain.targets import request_parameters
 from crawler.errors import CrawlerError
 
-#: Targets written in one transaction; fewer when they bring so many images that asking would have to wait for it.
-BATCH = 250
-IMAGES = 10_000
-#: Answers that wait to be judged, or are judged together; a longer queue would gain nothing.
-QUEUE = 40
-#: Bytes of them, unpacked; decoded they take several times as much. A longer answer is alone.
-QUEUE_BYTES = 4 * 2**20
-#: Bytes of memory that the answers take whose news wait to be written.
-PENDING_BYTES = 16 * 2**20
+#: Answers that wait to be judged: so many that a few which take long do not keep the others from being asked.
+QUEUE = 200
+#: Bytes of them, as text. A longer answer is alone.
+QUEUE_BYTES = 8 * 2**20
+#: Bytes that are judged before it is looked at what has come meanwhile. A longer answer is alone.
+TOGETHER_BYTES = 2**20
 #: How long after its account's deadline an answer may still be judged.
-JUDGING_SECONDS = 1.0
+JUDGING_SECONDS = 0.5
 #: The longest a decided target waits for its transaction.
 COMMIT_SECONDS = 30.0
 
 Item = Reply | Failure
-
-
-class Progress(Protocol):
-    """Told of every target that has ended, for a person who waits."""
-
-    def __call__(self, target: Target, done: int, total: int, /) -> None:
-        """Take the target, how many have ended, and of how many."""
+#: What is judged the later the larger it is: its bytes, when it came, and what it is (None: no more comes).
+Entry = tuple[float, int, Item | None]
 
 
 class Worker:
@@ -59,7 +52,6 @@ class Worker:
         clients: Mapping[str, ApiClient],
         in_thread: DatabaseThread,
         *,
-        progress: Progress | None = None,
         batch: int = BATCH,
     ) -> None:
         """
@@ -72,11 +64,12 @@ class Worker:
         self._accounts = accounts
         self._clients = clients
         self._in_thread = in_thread
-        self._progress = progress
         self._batch = batch
         #: Accounts whose credentials were refused while asking.
         self.refused: set[str] = set()
-        self._queue: asyncio.Queue[Item | None] = asyncio.Queue(QUEUE)
+        # The smallest first: some that take long keep no other target from being observed before the deadline.
+        self._queue: asyncio.PriorityQueue[Entry] = asyncio.PriorityQueue(QUEUE)
+        self._numbers = count()
         self._room = ByteRoom(QUEUE_BYTES)
         self._deadlines: Mapping[str, float] = {}
         self._fetchers: dict[str, Fetcher] = {}
@@ -84,7 +77,6 @@ class Worker:
         self._again: dict[str, set[Target]] = {name: set() for name in accounts}
         self._judged = asyncio.Condition()
         self._is_broken = False
-        self._done = 0
 
     async def run(
         self, *, deadlines: Mapping[str, float], stop: asyncio.Event | None, refused: Mapping[str, str]
@@ -124,7 +116,7 @@ class Worker:
                     group.create_task(self._skip(name, refused[name]))
                 else:
                     group.create_task(self._ask(name))
-        await self._queue.put(None)
+        await self._queue.put((inf, next(self._numbers), None))
 
     def _targets_of(self, name: str) -> Iterator[Target]:
         return (target for target in self._targets if target.account == name)
@@ -170,7 +162,7 @@ class Worker:
         if isinstance(item, Failure) and item.failure_class == "credential":
             self.refused.add(item.target.account)
         self._unjudged[item.target.account] += 1
-        await self._queue.put(item)
+        await self._queue.put((_size(item), next(self._numbers), item))
 
     # --- recording ---------------------------------------------------------------------------------------------------
 
@@ -181,15 +173,9 @@ class Worker:
                 items, is_open = await self._next_items()
                 if items:
                     await self._judge(items)
-                recorder = self._recorder
-                is_full = (
-                    recorder.pending >= self._batch
-                    or recorder.pending_images >= IMAGES
-                    or recorder.pending_bytes >= PENDING_BYTES
-                )
-                if is_full or (is_open and not items):
+                if self._recorder.is_full or (is_open and not items):
                     await self._in_thread(self._recorder.commit)
-            await self._in_thread(self._recorder.settle)
+            await self._in_thread(self._recorder.settle, self._late)
         finally:
             self._is_broken = True
 
@@ -197,57 +183,50 @@ class Worker:
         """Wait for an answer and take what else is there; give none when it is time to commit, and False at the end."""
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
-                item = await self._queue.get()
+                entry = await self._queue.get()
         except TimeoutError:
             return [], True
         items: list[Item] = []
-        while item is not None:
+        size = 0
+        while (item := entry[2]) is not None:
+            size += _size(item)
+            if items and size > TOGETHER_BYTES:
+                self._queue.put_nowait(entry)
+                return items, True
             items.append(item)
             if len(items) == self._batch or self._queue.empty():
                 return items, True
-            item = self._queue.get_nowait()
+            entry = self._queue.get_nowait()
         return items, False
 
     async def _judge(self, items: list[Item]) -> None:
-        in_time = [self._unless_late(item) for item in items]
-        again = await self._in_thread(self._recorder.judge, in_time)
+        again = await self._in_thread(self._recorder.judge, items, self._late)
         await self._room.give_back(sum(map(_size, items)))
         for item in items:
             self._again[item.target.account].discard(item.target)
         for target in again:
             self._again[target.account].add(target)
             self._fetchers[target.account].ask_again(target)
-        self._tell(items, again)
         async with self._judged:
             for item in items:
                 self._unjudged[item.target.account] -= 1
             self._judged.notify_all()
 
-    def _unless_late(self, item: Item) -> Item:
-        """Return *item*, or a target that was skipped, where its answer would be judged long after the deadline."""
-        name = item.target.account
+    def _late(self, reply: Reply) -> Failure | None:
+        """Say that a target was skipped, where its answer would be judged long after the deadline."""
+        name = reply.target.account
         timing = self._clients[name].timing
-        if isinstance(item, Failure) or item.unchanged:
-            return item
         if timing.monotonic() <= self._deadlines[name] + JUDGING_SECONDS:
-            return item
+            return None
         return Failure(
-            target=item.target,
+            target=reply.target,
             outcome="skipped",
             failure_class="deadline",
             message="it answered, and the run's deadline came before the answer could be read",
             at=timing.clock(),
-            request_uuid=item.request_uuid,
-            is_reask=item.is_reask,
+            request_uuid=reply.request_uuid,
+            is_reask=reply.is_reask,
         )
-
-    def _tell(self, items: Sequence[Item], again: Sequence[Target]) -> None:
-        waiting = set(again)
-        for item in items:
-            if item.target not in waiting:
-                self._done += 1
-                if self._progress is not None:
-                    self._progress(item.target, self._done, len(self._targets))
 
 
 class ByteRoom:

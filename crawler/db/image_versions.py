@@ -28,7 +28,7 @@ class _Met(NamedTuple):
 class Versions:
     """The versions that one run has met: those its answers state, and those the history holds."""
 
-    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 24 * 2**20) -> None:
+    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 16 * 2**20) -> None:
         """*at_once*: how many of each are remembered; *bytes_at_once*: what each may take."""
         self._at_once = at_once
         self._bytes_at_once = bytes_at_once
@@ -53,8 +53,14 @@ class Versions:
             found.append(met.digest)
         return found
 
-    def load(self, conn: Connection, version_ids: Collection[int]) -> Mapping[int, tuple[ImageKey, Attributes]]:
-        """Return the key and the attributes of stored versions, and perhaps those of others."""
+    def load(
+        self, conn: Connection, version_ids: Collection[int], *, bounded: bool = False
+    ) -> Mapping[int, tuple[ImageKey, Attributes]]:
+        """
+        Return the key and the attributes of stored versions, and perhaps those of others.
+
+        Raises OverflowError where they are *bounded* and take more memory than may be remembered.
+        """
         missing = sorted({version_id for version_id in version_ids if version_id not in self._stored})
         if not missing:
             return self._stored
@@ -63,6 +69,8 @@ class Versions:
             self._stored = {}
             self._stored_bytes = 0
         for portion in portions(missing):
+            if bounded and self._stored_bytes > self._bytes_at_once:
+                raise OverflowError("what is known of these targets is too much at once")
             rows = conn.execute(_stored_as(), {"versions": portion})
             for version_id, image_set, image_id, digest, attributes in rows:
                 key = ImageKey(image_set, image_id)

@@ -55,6 +55,13 @@ class GoodAnswer:
     #: The bytes of memory that the answer takes, about.
     weight: int = 0
 
+    @property
+    def images(self) -> int:
+        """Return how many images are opened, changed, filled or held: what writing takes follows that."""
+        verdict = self.verdict
+        held = [verdict.hold, *(hold.keys for hold in self.state.known.holds)]
+        return len(verdict.baseline or ()) + len(verdict.changes) + len(verdict.filled) + sum(map(len, held))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:

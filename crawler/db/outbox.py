@@ -29,7 +29,7 @@ class Subscribed:
 
     subscription_id: int
     name: str
-    #: What it has been told of conditions that last, as the report room writes it.
+    #: What it has been told of conditions that last, as `notifications` writes it.
     told: str
     #: The last run that its last whole digest covers.
     told_run_id: int | None

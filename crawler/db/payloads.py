@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -40,6 +40,10 @@ class NewPayload:
             request_uuid=reply.request_uuid,
             received_at=reply.received_at,
         )
+
+    def unpacked(self, reply: Reply) -> Reply:
+        """Return *reply*, which this is the evidence of, with its body."""
+        return replace(reply, body=zlib.decompress(self.body))
 
 
 def store_payloads(conn: Connection, answers: Iterable[NewPayload]) -> dict[bytes, int]:

@@ -56,6 +56,8 @@ def load(
 ) -> dict[int, TargetState]:
     """
     Return the state of the *wanted* targets by id; *listed* are the images in the answer of each, *last* the last.
+
+    Raises OverflowError where what is known of several targets takes too much memory.
     """
     seen = [planned for planned in wanted if planned.ever_ok]
     open_versions = {planned.target_id: last[planned.target_id].version_ids for planned in seen}
@@ -98,7 +100,7 @@ def _open_images(
     conn: Connection, open_versions: Mapping[int, Sequence[int]], versions: Versions
 ) -> dict[int, _OpenImages]:
     """Return the open images of each target `{target id: versions}`."""
-    stored = versions.load(conn, set().union(*open_versions.values()))
+    stored = versions.load(conn, set().union(*open_versions.values()), bounded=len(open_versions) > 1)
     images: dict[int, _OpenImages] = {}
     for target_id, version_ids in open_versions.items():
         listed_images = [stored[version_id] for version_id in version_ids]

@@ -9,7 +9,7 @@ They speak to outsiders. An open end is NULL and `is_open` is true; every instan
 Written so that a condition on a zone or a target reaches the indexes: nothing ranks or groups everything;
 what needs another table is looked up per row, and not at all when its column is not selected.
 
-The columns of the public views, in order, each with its meaning; the README tells them, a test compares.
+The columns of the public views, in order, each with its meaning; docs/sql.md tells them, a test compares.
 """
 
 # ruff: noqa: S608 - every piece of SQL here is a constant of this module

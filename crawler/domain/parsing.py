@@ -38,6 +38,8 @@ MAX_VALUES = 150_000
 _TAKES = {b",": 60, b"[": 90, b"{": 250}
 #: What the name of a member takes besides, with its place in the object.
 _NAME_TAKES = 110
+#: What an image takes besides that was read: its key, and its places among the others.
+_IMAGE_TAKES = 400
 #: Integers of this size and more are held by no database.
 LARGEST_INTEGER = 2**63
 
@@ -60,11 +62,11 @@ def members(body: bytes) -> dict[str, Any] | None:
     return {name: value if memoryview(value)[:1].tobytes() in _NESTED else read(value) for name, value in found.items()}
 
 
-def weight_of(text: bytes) -> int:
-    """Return about how many bytes *text*, which is JSON, takes when it is decoded."""
+def weight_of(text: bytes, images: int = 0) -> int:
+    """Return about how many bytes *text*, which is JSON, takes when it is decoded, and as so many *images* read."""
     bytes_of_a_character = 1 if text.isascii() else 4 if _BEYOND_16_BITS.search(text) else 2
     values = sum(size * text.count(sign) for sign, size in _TAKES.items())
-    return len(text) * bytes_of_a_character + values + _NAME_TAKES * text.count(b":")
+    return len(text) * bytes_of_a_character + values + _NAME_TAKES * text.count(b":") + _IMAGE_TAKES * images
 
 
 def _values(text: bytes) -> int:
@@ -115,7 +117,7 @@ WORTH_REMEMBERING = 5
 #: Records of one answer that are read; a zone of the largest brand lists some hundreds.
 MAX_RECORDS = 10_000
 #: Bytes that the sets which are remembered may take.
-BYTES_AT_ONCE = 24 * 2**20
+BYTES_AT_ONCE = 12 * 2**20
 #: Different notices of one answer that are kept.
 MAX_NOTICES = 50
 #: Characters of the longest text of an answer that is kept: an id, a name, a value.
@@ -168,7 +170,7 @@ class SetReader:
         if found is None:
             found = self._read_all(image_set, read(value))
             if len(found.records) >= WORTH_REMEMBERING:
-                self._read_before.put(likeness, found, weight_of(bytes(value)))
+                self._read_before.put(likeness, found, weight_of(bytes(value), len(found.records)))
         return found
 
     def _read_all(self, image_set: str, value: Any) -> SetReading:

@@ -1,5 +1,5 @@
 """
-A timeline: what the emulated cloud shows, step by step. This page documents the format; `reading.py` checks a file.
+A timeline: what the emulated cloud shows, step by step. This text documents the format; `scenario_loader` checks it.
 
 A timeline is one JSON object. The top level is the world before the first step; each step starts from the one before,
 changes what it names, and what it changed stays. Only `zones` is required, here or in the first step.

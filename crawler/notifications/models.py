@@ -1,5 +1,5 @@
 """
-The words between this room and those who call it: subscriptions and facts in, digests out. Values only.
+The words between this package and those who call it: subscriptions and facts in, digests out. Values only.
 
 Texts that came from the API are kept as they came; `render` is where they become harmless.
 """

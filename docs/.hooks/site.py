@@ -39,6 +39,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         # Seen from the place in the site: the Chinese front page stands one folder further down.
         up = "../" if here.startswith("zh/") else ""
         markdown = re.sub(r"(\]\(|src=\")docs/", rf"\1{up}", markdown)
+        markdown = re.sub(r"\]\((CHANGELOG|CONTRIBUTING|SECURITY)", rf"]({up}\1", markdown)
         return markdown.replace("](README.zh.md)", "](zh/index.md)").replace("](README.md)", "](../index.md)")
     if here.startswith("zh/"):
         return re.sub(r"\]\(\.\./\.\./config", "](../config", markdown)

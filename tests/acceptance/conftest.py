@@ -7,7 +7,6 @@ A `desk` is one with the demo's history and everything else that the README's ex
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,7 +18,7 @@ from crawler.demo import play
 from crawler.emulator import demo, run_in_thread
 from tests.support.command import NOW
 from tests.support.driving import Driver, account
-from tests.support.house import text_of
+from tests.support.examples import blocks
 from tests.support.smtp import mail_server
 
 
@@ -52,11 +51,7 @@ def desk(played: Path, world: tuple[str, int], tmp_path: Path, monkeypatch: pyte
     """Return a working folder with a configuration, the demo's history, and the files that the pages speak of."""
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(played, tmp_path / "crawler.db")
-    (rules,) = (
-        block
-        for block in re.findall(r"^```toml\n(.*?)^```", text_of(Path("docs/commands.md")), re.MULTILINE | re.DOTALL)
-        if "[[require]]" in block
-    )
+    (rules,) = blocks("toml", "docs/commands.md")
     (tmp_path / "rules.toml").write_text(rules)
     state = {"version": 4, "resources": [{"instances": [{"attributes": {"image_id": "uimage-x7zezb1gcv5"}}]}]}
     (tmp_path / "terraform.tfstate").write_text(json.dumps(state))

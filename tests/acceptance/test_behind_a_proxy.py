@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, EmulatorOptions, run_in_thread
-from tests.support.house import ROOT, text_of
+from tests.support.examples import from_nothing
+from tests.support.house import ROOT
 from tests.support.proxy import forward_proxy, port_of
 from tests.support.smtp import mail_server
 from tests.support.tls import make_tls
 from tests.support.worlds import make_timeline
 
-BLOCK = re.compile(r"## Behind a proxy\n.*?```sh\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"^(?:export|crawler|echo) ", re.MULTILINE)
 HOST = "api.ucloud.cn"
 LOGIN = "crawler:correct-horse"
@@ -45,9 +45,7 @@ def bash(script: str, folder: Path, **environ: str) -> str:
 
 def test_first_mail_through_a_proxy(tmp_path: Path) -> None:
     """Six commands set it up; the line that they print then mails a change, with nothing in its environment."""
-    found = BLOCK.search(text_of(Path("docs/start.md")))
-    assert found is not None
-    script = found[1]
+    (script,) = {block for block in from_nothing() if "HTTPS_PROXY" in block and "asks" in block}
     assert len(COMMAND.findall(script)) == 6
     tls, authority = make_tls(tmp_path, [HOST])
     home = tmp_path / "home"

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Callable
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ pytestmark = pytest.mark.prove
 
 ZONES = [f"r{number // 10}-{number:02}" for number in range(60)]
 DEADLINE_SECONDS = 10
+#: Zones that list so many other images each time they are asked, beside others that lose one image and win one.
+STRANGE = 30
+STRANGE_IDS = 9_000
+RUNS = 4
 
 
 def bomb(zone: str) -> web.Response:
@@ -75,6 +80,13 @@ def keys(zone: str) -> web.Response:
     return answer_json({"RetCode": 0, "ImageSet": [{"ImageId": zone, "Odd": fields}]})
 
 
+def seconds_of(ended: Ended) -> float:
+    """Return how long a run took, by its summary."""
+    summary = json.loads(ended.stdout)
+    begun, finished = (datetime.fromisoformat(summary[name]) for name in ("started_at", "finished_at"))
+    return (finished - begun).total_seconds()
+
+
 def run(folder: Path, answer: Callable[[str], web.Response]) -> Ended:
     """Run once over sixty zones that answer so."""
 
@@ -100,8 +112,7 @@ def test_large_answers(tmp_path: Path, proven: Proven, answer: Callable[[str], w
     """Sixty of them: at most 250 MB, over at most 5 s after the deadline, and no error."""
     ended = run(tmp_path, answer)
     summary = json.loads(ended.stdout)
-    begun, finished = (datetime.fromisoformat(summary[name]) for name in ("started_at", "finished_at"))
-    seconds = (finished - begun).total_seconds()
+    seconds = seconds_of(ended)
     proven(
         "60 zones of answers as large as can be: ≤ 250 MB, ended ≤ 5 s after the deadline",
         f"{answer.__name__}: {ended.peak_mb:.0f} MB, {seconds:.1f} s under a deadline of {DEADLINE_SECONDS} s",
@@ -111,3 +122,77 @@ def test_large_answers(tmp_path: Path, proven: Proven, answer: Callable[[str], w
     assert sum(summary["targets"].values()) == 2 * len(ZONES)
     assert ended.peak_mb <= 250
     assert seconds <= DEADLINE_SECONDS + 5
+
+
+def run_often(
+    folder: Path, listed: Callable[[str, int], list[str]], fields: tuple[str, ...], deadline: int, length: int = 0
+) -> tuple[float, float]:
+    """
+    Run some times over strange zones, which list what *listed* says of zone and run, and six honest ones.
+
+    Check that each run observed the honest ones, and return the most memory in MB and the longest run in seconds.
+    """
+    strange, honest = ZONES[:STRANGE], ZONES[STRANGE : STRANGE + 6]
+    ended: list[Ended] = []
+
+    def respond(arrival: Arrival) -> Any:
+        if arrival.action == "GetRegion":
+            return {"RetCode": 0, "Regions": [{"Region": zone[:2], "Zone": zone} for zone in (*strange, *honest)]}
+        if arrival.action == "GetProjectList":
+            return {"RetCode": 0, "ProjectSet": [{"ProjectId": "org-1"}]}
+        run = len(ended)
+        names = [f"{arrival.zone}-{n}" for n in range(run, run + 20)]
+        if arrival.zone in strange:
+            names = listed(arrival.zone, run)
+        texts = {name: f"of {name}".ljust(length, "n") for name in names}
+        records = [{"ImageId": name, **dict.fromkeys(fields, text)} for name, text in texts.items()]
+        return {"RetCode": 0, "ImageSet": records}
+
+    config = folder / "crawler.toml"
+
+    async def serve() -> None:
+        async with ApiServer(respond) as server:
+            limits = {"rate": 1_000, "run_deadline_seconds": deadline}
+            write_config(config, database=str(folder / "crawler.db"), endpoint=server.url, **limits)
+            for _ in range(RUNS):
+                ended.append(await asyncio.to_thread(python, "-m", "crawler", "--config", config, "run", "--json"))
+
+    asyncio.run(serve())
+    changes = python("-m", "crawler", "--config", config, "changes", "--zone", "r3-*", "--format", "jsonl")
+    events = [json.loads(line)["event"] for line in changes.stdout.splitlines()]
+    assert {one.code for one in ended} <= {0, 3}
+    assert sorted(events) == sorted(["appeared", "withdrawn"] * (RUNS - 1) * len(honest))
+    return max(one.peak_mb for one in ended), max(seconds_of(one) for one in ended)
+
+
+@pytest.mark.parametrize("fields", [(), ("ImageName",), ("ImageName", "OsName", "ImageDescription")], ids=len)
+def test_other_images_each_time(tmp_path: Path, proven: Proven, fields: tuple[str, ...]) -> None:
+    """Thirty zones that list 9,000 others each time: 250 MB, 5 s after the deadline; honest zones are observed."""
+    asked = count()
+
+    def others(zone: str, run: int) -> list[str]:
+        ask = next(asked)
+        return [f"{zone}-{ask}-{n}" for n in range(STRANGE_IDS)]
+
+    peak, seconds = run_often(tmp_path, others, fields, DEADLINE_SECONDS)
+    proven(
+        f"{STRANGE} zones of {STRANGE_IDS:,} other images each time they are asked: ≤ 250 MB, ended ≤ 5 s after the "
+        "deadline, every other zone observed in every run",
+        f"{len(fields)} fields: {peak:.0f} MB, {seconds:.1f} s under a deadline of {DEADLINE_SECONDS} s",
+    )
+
+    assert peak <= 250
+    assert seconds <= DEADLINE_SECONDS + 5
+
+
+@pytest.mark.parametrize(("images", "length"), [(STRANGE_IDS, 0), (40, LONGEST_TEXT)], ids=["many", "long"])
+def test_all_images_vanish(tmp_path: Path, proven: Proven, images: int, length: int) -> None:
+    """Thirty zones that list many images or long names once, and none after that, are held and withdrawn in 250 MB."""
+
+    def once(zone: str, run: int) -> list[str]:
+        return [] if run else [f"{zone}-{n}" for n in range(images)]
+
+    peak, _ = run_often(tmp_path, once, ("ImageName",), 12 * DEADLINE_SECONDS, length=length)
+    proven(f"{STRANGE} zones that lose {images:,} images at once: ≤ 250 MB", f"{peak:.0f} MB")
+
+    assert peak <= 250

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from crawler import __version__
+from tests.support.examples import blocks
 from tests.support.house import ROOT, text_of, tracked_files
 
 pytestmark = pytest.mark.slow
@@ -191,7 +192,7 @@ def test_demo(installed: Installed) -> None:
     told = installed.run("crawler", "demo")
 
     assert {path.suffix for path in set(installed.cwd.iterdir()) - before} <= {".db", ".html", ".lock"}
-    (shown,) = re.findall(r"<!-- demo:begin -->\n```\n(.*?)```", text_of(Path("README.md")), re.DOTALL)
+    (shown,) = blocks("", "README.md")
     assert timeless(told) == timeless(shown)
 
 

@@ -17,6 +17,7 @@ from crawler.domain.kinds import KINDS
 from crawler.emulator import run_in_thread
 from tests.acceptance.conftest import light as light
 from tests.support.driving import Driver, account
+from tests.support.examples import blocks
 from tests.support.house import text_of
 from tests.support.worlds import make_timeline
 
@@ -80,7 +81,7 @@ def test_closed_zone_is_no_denied_action(light: Driver) -> None:
 
 def test_two_roles_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
     """With the page's grants a role can run, with SELECT alone it reads; the doctor names what is missing."""
-    (statements,) = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    (statements,) = blocks("sql", "docs/permissions.md")
     grants = [line for line in statements.splitlines() if line.startswith("GRANT")]
     role = "crawler_run_" + re.sub(r"\W", "", postgres_url.rpartition("/")[2].partition("?")[0])[-20:]
     driver = Driver(tmp_path, as_role(postgres_url, role))

@@ -1,40 +1,85 @@
-"""Every `crawler …` line of the pages runs as it stands, over the demo's history."""
+"""Every command of the pages runs as it stands: set-ups in an empty folder, the others over the demo's history."""
 
 from __future__ import annotations
 
-import shlex
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from tests.support.command import ROOT, call, keys
 from tests.support.driving import Driver
-from tests.unit.test_readme import CRAWLER_LINES
+from tests.support.examples import blocks, crawler_words, from_nothing, single_commands
 
 #: What the page only makes up, and what stands for it here.
 STANDS_FOR = {
     "/backups/crawler.db": "backup.db",
+    "/var/lib/crawler/crawler.db": "crawler.db",
     "postgresql://crawler@db.example.com/history": "copy.db",
     "old-name": "demo",
 }
-#: Lines with another exit code than 0: the demo's history is a day old, has five runs and no report that waits, the
-#: environment has no keys, and the cloud's clock is not the one that this test gives the program.
+#: Commands with another exit code than 0: the demo's history is a day old, has five runs and no report that waits, and
+#: the cloud's clock is not the one that this test gives the program.
 CODES = {
-    "images --at 2026-06-01 --name 'Ubuntu*'": 8,
+    "images --at 2026-06-01 --name Ubuntu*": 8,
     "images --zone hk-02 --at 2026-06-01": 8,
-    "init": 2,
     "diff 2026-06-01 now": 8,
     "runs show 42": 2,
     "report skip 12": 2,
     "doctor": 1,
-    "init --key-file private.key": 2,
 }
-#: These serve until they are stopped: `test_emulator_command.py` starts them as processes.
+#: These serve until they are stopped: `tests/integration/emulator/test_command.py` starts them as processes.
 SERVES = ("emulate --step-every", "emulate --timeline")
-LINES = [line for line in dict.fromkeys(CRAWLER_LINES) if not line.startswith(SERVES)]
+LINES = [words for command in single_commands() if (words := crawler_words(command)) is not None]
+#: The blocks that set something up, but for the two that tests of their own play to the mail at their end.
+SET_UP = [block for block in from_nothing() if "aiosmtpd" not in block and "HTTPS_PROXY" not in block]
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_every_example_runs(desk: Driver, line: str) -> None:
-    """The line does what it says, or refuses with the exit code for what this history does not have."""
-    words = [STANDS_FOR.get(word, word) for word in shlex.split(line)]
+@pytest.mark.parametrize(
+    "line", [words for words in LINES if not " ".join(words).startswith(SERVES)], ids=lambda words: " ".join(words)
+)
+def test_every_example_runs(desk: Driver, line: list[str]) -> None:
+    """The command does what it says, or refuses with the exit code for what this history does not have."""
+    words = [STANDS_FOR.get(word, word) for word in line]
+    piped = Path("terraform.tfstate").read_text() if "-" in line else None
 
-    desk.call(*words, code=CODES.get(line, 0))
+    call("--config", desk.config, *words, now=desk.now, code=CODES.get(" ".join(line), 0), stdin=piped)
+
+
+@pytest.mark.parametrize("script", SET_UP)
+def test_every_set_up_runs(world: tuple[str, int], tmp_path: Path, script: str) -> None:
+    """A block that sets something up does so in an empty folder with exported keys; only `./dev setup` is left out."""
+    script = re.sub(r"\./dev setup.*", ":", script)
+    script = re.sub(r"^export .*", "export " + " ".join(f"{k}={v}" for k, v in keys().items()), script, flags=re.M)
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+            **keys(world[0]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done
+
+
+def test_terraform(desk: Driver) -> None:
+    """The data source's program answers its query, as Terraform's `external` provider would put it, with the id."""
+    (block,) = blocks("hcl", "docs/commands.md")
+    program = re.findall(r'"([^"]+)"', re.findall(r"program = \[(.*)\]", block)[0])
+    query = dict(re.findall(r'(\w+) = "([^"]+)"', re.findall(r"query   = \{(.*)\}", block)[0]))
+    asked = re.findall(r"data\.external\.image\.result\.(\w+)", block)
+
+    answer = call("--config", desk.config, *program[1:], now=desk.now, stdin=json.dumps(query))
+    assert program[0] == "crawler"
+    assert [json.loads(answer.stdout)[name] for name in asked] == ["uimage-x7zezb1gcv5"]

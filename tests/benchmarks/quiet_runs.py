@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select, text
 
-from crawler.crawl.worker import BATCH
+from crawler.crawl.recorder import BATCH
 from crawler.db import outbox, targets
 from crawler.db.engine import begin, is_sqlite, read
 from crawler.db.schema import Base, Run

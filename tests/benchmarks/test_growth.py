@@ -110,7 +110,7 @@ def test_growth(history: tuple[str, Engine, Made], figures: Figures) -> None:
 
 
 def compact(engine: Engine) -> None:
-    """Return back all room that holds nothing."""
+    """Give back all room that holds nothing."""
     with engine.connect() as connection:
         if is_sqlite(engine):
             raw: Any = connection.connection.driver_connection

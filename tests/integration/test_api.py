@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from crawler.errors import Ambiguous, DatabaseUnavailable, NoAnswer, SchemaMisma
 from crawler.queries.check.rules import PinRule
 from tests.support.command import ROOT, call, rows
 from tests.support.diary import START, Diary, Refusal, target
+from tests.support.examples import blocks
 
 HERE, THERE = target("hk-02"), target("sg-01", project="org-y")
 NOW = START + timedelta(hours=2)
@@ -237,7 +237,7 @@ def test_loaded_on_demand() -> None:
 
 def test_readme(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The Python of the docs runs as it stands."""
-    (block,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = blocks("python", "docs/python.md")
     assert '"sqlite:///crawler.db"' in block
     runnable = "\n".join(line for line in block.splitlines() if "pandas" not in line)
     exec(compile(runnable.replace("sqlite:///crawler.db", url), "docs/python.md", "exec"), {})

@@ -186,7 +186,11 @@ class Arena:
         assert summary.targets["total"] == len(ACCOUNTS) * len(ZONES)
         told = [row for row in summary.failures if row not in others]
         if self._shot.mark == "nothing" and not self._is_once:
-            assert [row.outcome for row in told] in (["failed"], ["denied"]), f"no answer, and {told or 'ok'}"
+            # Records of which none can be read are no fault of the answer where the last good one had as many such.
+            unreadable = any(shot.mark == "partial" for shot, _ in self._example.shots[: max(0, self._run)])
+            may_be_held = unreadable and self._shot.name == "not understood"
+            outcomes = ("failed", "denied", *(["held"] if may_be_held else []))
+            assert [row.outcome in outcomes for row in told] == [True], f"no answer, and {told or 'ok'}"
             assert len(told[0].message) <= 2000, f"a message of {len(told[0].message)} characters"
         if self._shot.mark == "true":
             assert all(row.outcome == "held" for row in told), f"a true answer was refused: {told}"

@@ -28,7 +28,6 @@ ROWS = (
     "unchanged run",
     "changed run",
     "memory",
-    "many accounts",
     "as-of",
     "start-up",
     "check",

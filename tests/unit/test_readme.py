@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 import pytest
@@ -15,8 +15,11 @@ import pytest
 from crawler.cli.app import cli
 from crawler.db.views import VIEW_COLUMNS
 from crawler.domain.models import Target
-from crawler.domain.rows import ChangeRow, ImageRow
+from crawler.domain.rows import ChangeRow, ImageRow, Reason
 from crawler.errors import EXIT_CODE_HELP
+from crawler.queries.check.rules import OUTCOMES, CheckRow, exit_code
+from tests.support.examples import commands as commands_of
+from tests.support.examples import crawler_words, from_nothing, single_commands
 from tests.support.house import ROOT, pages, text_of, tracked_files
 
 PAGES = pages()
@@ -41,17 +44,11 @@ def commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tu
             yield from commands(inner, (*words, name))
 
 
-def shell_lines() -> Iterator[str]:
-    """Return each command of the pages' shell blocks, comments and chains taken apart, and what stands behind a `$`."""
-    blocks = re.findall(r"^```(?:sh|cron)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    prompts = re.findall(r"^\$ (.*)$", TEXT, re.MULTILINE)
-    for block in [*blocks, *prompts]:
-        for line in block.splitlines():
-            words = re.sub(r"\s#\s.*", "", line)
-            yield from (part.strip() for part in re.split(r"&&|;", words) if part.strip())
-
-
-CRAWLER_LINES = [match[1] for line in shell_lines() if (match := re.search(r"(?:^|bin/)crawler (.*)", line))]
+CRAWLER_CALLS = [
+    words
+    for command in [*single_commands(), *(each for script in from_nothing() for each in commands_of(script))]
+    if (words := crawler_words(command)) is not None
+]
 
 
 @pytest.mark.parametrize("words", sorted(commands(cli)), ids=" ".join)
@@ -66,11 +63,10 @@ def _is_listed(words: tuple[str, ...]) -> bool:
     return any(words[-1] in names.split("|") for names in listed)
 
 
-@pytest.mark.parametrize("line", CRAWLER_LINES)
-def test_every_example_is_real(line: str) -> None:
-    """Every `crawler …` line of the pages is understood: its command, its options and their values exist."""
+@pytest.mark.parametrize("arguments", CRAWLER_CALLS, ids=" ".join)
+def test_every_example_is_real(arguments: list[str]) -> None:
+    """Every `crawler …` command of the pages is understood: its words, its options and their values exist."""
     command: click.Command = cli
-    arguments = shlex.split(line)
     context: click.Context | None = None
     while True:
         context = command.make_context(command.name, arguments, parent=context)
@@ -80,6 +76,29 @@ def test_every_example_is_real(line: str) -> None:
         name, inner, arguments = command.resolve_command(context, arguments)
         assert inner is not None, name
         command = inner
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_mention_is_real(page: str) -> None:
+    """So are the commands that a page's sentences mention, and their options; capital words stand for anything."""
+    prose = re.sub(r"^ *```.*?^ *```", "", PAGES[page], flags=re.MULTILINE | re.DOTALL)
+    for mention in re.findall(r"`crawler ([^`]+)`", prose):
+        alternatives = [words.split("|") for words in re.sub(r"['\"].*?['\"]", "X", mention).split()]
+        for chosen in {tuple(each[min(n, len(each) - 1)] for each in alternatives) for n in range(4)}:
+            assert_exists(chosen)
+
+
+def assert_exists(words: tuple[str, ...]) -> None:
+    command: click.Command = cli
+    known = {option for parameter in command.params for option in parameter.opts}
+    for word in words:
+        if isinstance(command, click.Group) and not word.startswith("-") and "/" not in word:
+            found = command.get_command(click.Context(command), word)
+            assert found is not None, words
+            command = found
+            known |= {option for parameter in command.params for option in parameter.opts}
+        elif word.startswith("-"):
+            assert word in known | {"--help"}, words
 
 
 def test_every_word_of_dev_is_real() -> None:
@@ -95,6 +114,22 @@ def test_exit_codes() -> None:
     rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", TEXT, re.MULTILINE))
 
     assert rows == {str(int(code)): text for code, text in EXIT_CODE_HELP.items()}
+
+
+def test_outcomes_of_check() -> None:
+    """The table of `check` has every outcome with the exit code that it alone gives."""
+    rows = re.findall(r"^\| (`[^|]+`) \| [^|]+ \| (\d) \|$", PAGES["docs/commands.md"], re.MULTILINE)
+    told = {outcome: int(code) for names, code in rows for outcome in re.findall(r"`([^`]+)`", names)}
+    row: dict[str, Any] = {"rule": "", "zone": None, "image_id": None, "detail": "", "source": ""}
+
+    assert told == {outcome: exit_code([CheckRow(**row, outcome=outcome)]) for outcome in OUTCOMES}
+
+
+def test_reasons() -> None:
+    """The table of why an image is unknown has every reason there is."""
+    (section,) = re.findall(r"^## Why is it unknown\n(.*?)^## ", PAGES["docs/commands.md"], re.MULTILINE | re.DOTALL)
+
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(get_args(Reason))
 
 
 @pytest.mark.parametrize("view", VIEW_COLUMNS)
@@ -169,3 +204,29 @@ def test_nobody_elses_package() -> None:
     found = [f"{path}: {match}" for path in tracked_files() for match in FOREIGN_INSTALL.findall(text_of(path))]
 
     assert found == []
+
+
+#: What a newcomer looks for, as the links of the two front pages name it, and the heading that it leads to.
+TOPICS = {
+    ("prox", "代理"): "Proxies",
+    ("permissions", "权限"): "Permissions",
+    ("container", "容器"): "Container",
+    ("webhook", "webhook"): "Webhook",
+    ("upgrade", "升级"): "Upgrades and rollback",
+    ("kubernetes", "kubernetes"): "Kubernetes",
+    ("terraform", "terraform"): "For scripts and pipelines",
+    ("why an image is unknown", "为什么是 unknown"): "Why is it unknown",
+}
+
+
+@pytest.mark.parametrize(("words", "heading"), TOPICS.items(), ids=TOPICS.values())
+@pytest.mark.parametrize(("page", "language"), [("README.md", 0), ("README.zh.md", 1)])
+def test_within_two_clicks(page: str, language: int, words: tuple[str, str], heading: str) -> None:
+    """Each topic is one link away from the front page, and the link's text names it."""
+    links = re.findall(r"\[([^]]+)\]\(((?!https?://)[^)\s]+)\)", PAGES[page])
+    (target,) = {link for text, link in links if words[language] in text.lower()}
+    place, _, anchor = target.partition("#")
+    text = PAGES[place]
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+
+    assert heading == next(each for each in headings if not anchor or anchors(f"# {each}\n") == {anchor})

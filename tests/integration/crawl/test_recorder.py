@@ -285,6 +285,40 @@ def test_reask_never_comes(engine: Engine) -> None:
     assert status(engine, diary.now).outcome == "held"
 
 
+def test_ended_targets_are_told_before_they_are_written(engine: Engine) -> None:
+    """Every target is told once, when it ended and before that is written; one whose second answer never came too."""
+    diary = Diary(engine)
+    diary.run({HOME: FOUR, AWAY: FOUR})
+    heard: list[tuple[Target, int, int, int]] = []
+
+    def hear(where: Target, done: int, total: int, /) -> None:
+        heard.append((where, done, total, recorder.counters["ok"] + recorder.counters["held"]))
+
+    diary.now += timedelta(minutes=15)
+    _, recorder = diary.start([HOME, AWAY], progress=hear, batch=1)
+    recorder.judge([diary.item(HOME, {}), diary.item(AWAY, {**FOUR, "uimage-e": "New"})])
+    recorder.settle()
+    assert heard == [(AWAY, 1, 2, 0), (HOME, 2, 2, 1)]
+    assert (recorder.counters["ok"], recorder.counters["held"]) == (1, 1)
+
+
+@pytest.mark.parametrize("answer", [{}, {"uimage-z": "Other"}])
+def test_much_is_written_while_judging(engine: Engine, monkeypatch: pytest.MonkeyPatch, answer: dict[str, str]) -> None:
+    """Answers are looked up a few at a time, and what they open or put on hold is written in between."""
+    monkeypatch.setattr("crawler.crawl.recorder.IMAGES_AT_ONCE", 4)
+    monkeypatch.setattr("crawler.crawl.recorder.PENDING_IMAGES", 4)
+    diary = Diary(engine)
+    zones = [target(f"cn-bj2-{number:02}") for number in range(5)]
+    diary.run(dict.fromkeys(zones, FOUR))
+    assert [run.baseline_images for run in rows_of(engine, Run)] == [20]
+    diary.now += timedelta(minutes=15)
+    _, recorder = diary.start(zones)
+    recorder.judge([diary.item(where, answer) for where in zones])
+    recorder.settle()
+    assert recorder.pending == 0
+    assert recorder.counters["held"] == 5
+
+
 def test_lasting_failure_is_one_row(engine: Engine) -> None:
     """A failure that lasts is one row from its first run to the first good one; another RetCode is another row."""
     diary = Diary(engine)

@@ -17,6 +17,7 @@ from crawler.db.engine import opened
 from crawler.db.schema import Base
 from crawler.db.views import VIEWS
 from tests.support.diary import Diary, target
+from tests.support.examples import blocks
 from tests.support.house import ROOT, text_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Datasette's own libraries are not ours to mend
@@ -50,10 +51,11 @@ async def rows(datasette: Any, address: str) -> Any:
 def test_the_readmes_queries() -> None:
     """The canned queries are those of the docs."""
     queries = yaml.safe_load(text_of(CONFIG))["databases"]["crawler"]["queries"]
-    blocks = re.findall(r"^```sql\n(.*?)^```", text_of(Path("docs/sql.md")), re.MULTILINE | re.DOTALL)
 
     assert tuple(queries) == NAMES
-    assert [query["sql"].strip() for query in queries.values()] == [block.strip() for block in blocks]
+    assert [query["sql"].strip() for query in queries.values()] == [
+        block.strip() for block in blocks("sql", "docs/sql.md")
+    ]
 
 
 def test_the_readmes_command(datasette: Any, tmp_path: Path) -> None:

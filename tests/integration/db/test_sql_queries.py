@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -26,12 +25,10 @@ from crawler.queries import changes
 from crawler.queries import images as queries_images
 from tests.support.acceptance_table import Proven
 from tests.support.diary import START, Answer, Diary, Refusal, target
-from tests.support.house import text_of
+from tests.support.examples import blocks
 from tests.support.other_user import as_nobody
 
-NOW_IN, AS_OF, WITHDRAWN, BY_ZONE, ROLL_OUT = re.findall(
-    r"^```sql\n(.*?)^```", text_of(Path("docs/sql.md")), re.MULTILINE | re.DOTALL
-)
+NOW_IN, AS_OF, WITHDRAWN, BY_ZONE, ROLL_OUT = blocks("sql", "docs/sql.md")
 ZONE = "hk-01"
 TARGETS = [target(zone, project=f"org-{project}") for zone in (ZONE, "hk-02") for project in (1, 2, 3)]
 STALE = timedelta(hours=26)

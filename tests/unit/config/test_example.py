@@ -11,7 +11,9 @@ import pytest
 
 from crawler.config.loader import load
 from crawler.config.schema import keys_in, tables
+from tests.support.examples import blocks
 from tests.support.house import ROOT
+from tests.support.tls import make_tls
 
 EXAMPLE = ROOT / "config" / "crawler.example.toml"
 KEYS = {"UCLOUD_PUBLIC_KEY": "p", "UCLOUD_PRIVATE_KEY": "k"}
@@ -98,3 +100,21 @@ def test_says_what_every_setting_is_for() -> None:
         before = f"\n{paragraph}"
 
     assert silent == []
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("toml") if "[[require]]" not in block])
+def test_tables_of_the_pages(block: str, tmp_path: Path) -> None:
+    """Every TOML example of the pages is a valid configuration as it stands, once the files that it names are there."""
+    files = {"private.key": "k", "feishu.url": "https://hooks.example.com/1", "feishu.secret": "s"}
+    if "[network]" in block:
+        files["company-ca.pem"] = make_tls(tmp_path)[1].read_text()
+        files["proxy.url"] = "http://me:password@proxy.example.com:3128"
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    path = tmp_path / "crawler.toml"
+    path.write_text(block.replace("/etc/crawler/", ""), encoding="utf-8")
+    settings = load(path, None, {**KEYS, "HOME": str(tmp_path)})
+
+    assert settings.source == path
+    assert settings.warnings == ()

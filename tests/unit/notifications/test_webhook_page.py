@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crawler.notifications.channels.webhook import signature
-from tests.support.house import text_of
+from tests.support.examples import blocks
 
-PAGE = text_of(Path("docs/reports.md"))
 BODY = b'{"message_id": "<1@crawler>"}'
 
 
 @pytest.fixture
 def is_ours() -> Any:
-    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (block,) = set(blocks("python", "docs/reports.md") + blocks("python", "docs/zh/reports.md"))
     names: dict[str, Any] = {}
     exec(compile(block, "docs/reports.md", "exec"), names)
     return names["is_ours"]
