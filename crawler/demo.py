@@ -27,7 +27,7 @@ from crawler.db.migrations import ensure_schema
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.staleness import STALE_AFTER
-from crawler.domain.subscriptions import Pin, Subscription
+from crawler.domain.subscriptions import Language, Pin, Subscription
 from crawler.domain.timefmt import zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
@@ -102,10 +102,12 @@ def default_zone() -> ZoneInfo:
         raise UsageError(f"The demo's time zone {DEFAULT_TIMEZONE} {exc}.") from None
 
 
-def mail(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None) -> Rendered:
+def mail(
+    database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None, language: Language = "en"
+) -> Rendered:
     """Return the mail that somebody gets who pinned hk-02's Ubuntu 20.04 before the five runs of `play`."""
     now = clock()
-    subscription = Subscription(name="demo", timezone=zone or default_zone(), pins=(PINNED,))
+    subscription = Subscription(name="demo", timezone=zone or default_zone(), language=language, pins=(PINNED,))
     with opened(f"sqlite:///{database}", read_only=True) as engine, read(engine) as conn:
         digest = digest_since(conn, subscription, now - timedelta(days=2), now=now, stale_after=STALE_AFTER)
     assert digest is not None  # noqa: S101 - the five runs have news

@@ -14,16 +14,20 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from importlib import import_module, util
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from crawler import __version__
 from crawler.cli.context import CliContext
+from crawler.cli.language import language_of, speak, speaking, tr
 from crawler.cli.logs import set_up_logging
 from crawler.domain.text import visible
 from crawler.errors import EXIT_CODE_HELP, CrawlerError, ExitCode, OutputLost, exhausted, is_exhaustion
+
+if TYPE_CHECKING:
+    from crawler.domain.subscriptions import Language
 
 #: What a name that somebody gave can be the reason of.
 _ABOUT_A_NAME = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS)
@@ -144,7 +148,8 @@ class LazyGroup(click.Group):
 
         if not standalone_mode:
             return call()
-        sys.exit(guarded(call, context))
+        with speaking(language_of(context.environ, sys.stderr.encoding)):
+            sys.exit(guarded(call, context))
 
 
 def guarded(call: Callable[[], Any], context: CliContext) -> int:
@@ -177,7 +182,11 @@ def _show_usage(exc: click.ClickException, context: CliContext) -> None:
     if context.log_format == "json":
         context.say(exc.format_message(), level="error")
         return
-    exc.show(file=sys.stderr)
+    ctx = exc.ctx if isinstance(exc, click.UsageError) else None
+    if ctx is not None:
+        click.echo(tr(ctx.get_usage()), file=sys.stderr)
+        click.echo(tr(f"Try '{ctx.command_path} --help' for help.") + "\n", file=sys.stderr)
+    click.echo(tr(f"Error: {exc.format_message()}"), file=sys.stderr)
 
 
 def _internal(exc: Exception, context: CliContext) -> ExitCode:
@@ -230,6 +239,11 @@ def _log_format(ctx: click.Context, _: click.Parameter, value: str | None) -> No
         _logging(ctx)
 
 
+def _language(ctx: click.Context, _: click.Parameter, value: Language | None) -> None:
+    if value is not None:
+        speak(value)
+
+
 def _logging(ctx: click.Context) -> None:
     if not ctx.resilient_parsing:
         context = ctx.ensure_object(CliContext)
@@ -262,6 +276,13 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
             type=click.Choice(["text", "json"]),
             callback=_log_format,
             help="How to talk on stderr [default: text].",
+            **common,
+        ),
+        click.Option(
+            ["--language"],
+            type=click.Choice(["en", "zh"]),
+            callback=_language,
+            help="The language of tables and sentences [default: that of the locale, else en].",
             **common,
         ),
     ]

@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.language import tr
 from crawler.cli.options import MOMENT, reader_options
-from crawler.cli.output import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row, emit
+from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
 from crawler.domain.rows import ChangeRow, names_in_json
@@ -32,6 +34,16 @@ class _Cursor(click.ParamType[int]):
             shown = text if len(text) < 40 else f"{text[:40]}…"
             self.fail(f"{shown!r} is no cursor; each row of `crawler changes -o json` has one.", param, ctx)
         return int(text)
+
+
+class _EventWord(click.Choice[str]):
+    """An event, in any case, by the word that a table has for it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it in English, or fail with one sentence."""
+        bare = "".join(str(value).split()).casefold()
+        meant = next((word for word in EVENT_WORDS if "".join(tr(word).split()).casefold() == bare), value)
+        return super().convert(meant, param, ctx)
 
 
 def _event(row: Row) -> str:
@@ -58,14 +70,18 @@ def _value(value: Any) -> str:
     return NO_TIME if value is None else str(value)
 
 
+#: What changed of an image, last in each table that says so.
+CHANGED = Column("fields", "WHAT", kind="words", cell=_what, sparse=True, folds=True)
 COLUMNS = (
     Column("id", "ID", kind="count"),
     *TARGET_COLUMNS,
-    Column("event", "EVENT", cell=_event),
+    Column("event", "EVENT", kind="words", cell=_event),
     *IMAGE_COLUMNS,
-    Column("fields", "WHAT", cell=_what, sparse=True, folds=True),
     Column("not_before", "AFTER", kind="time", spare=True),
     Column("observed_at", "OBSERVED", kind="time"),
+    Column("recorded_at", "RECORDED", kind="time", detail=True),
+    Column("run", "RUN", kind="count", detail=True),
+    CHANGED,
 )
 
 
@@ -80,7 +96,7 @@ COLUMNS = (
 @click.option(
     "--event",
     "events",
-    type=click.Choice(EVENT_WORDS, case_sensitive=False),
+    type=_EventWord(EVENT_WORDS, case_sensitive=False),
     multiple=True,
     help="Only these events, in any case. Repeatable.",
 )

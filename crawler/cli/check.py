@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import format_option, target_options
-from crawler.cli.output import Column, Row, emit
+from crawler.cli.options import table_options, target_options
+from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
+from crawler.cli.table import Column, Row
 from crawler.config.textfiles import decoded, read_bytes, read_stream
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
@@ -32,13 +33,13 @@ def _rule(row: Row) -> str:
 
 
 COLUMNS = (
-    Column("rule", "RULE", folds=True, cell=_rule),
+    Column("rule", "RULE", kind="words", folds=True, cell=_rule),
     Column("zone", "ZONE"),
     Column("image_id", "IMAGE ID"),
-    Column("outcome", "OUTCOME"),
+    Column("outcome", "OUTCOME", kind="words"),
     Column("successor", "SUCCESSOR", sparse=True),
-    Column("detail", "DETAIL", folds=True),
-    Column("source", "SOURCE", detail=True),
+    Column("detail", "DETAIL", kind="words", folds=True),
+    Column("source", "SOURCE", optional=True, folds=True),
 )
 #: What tells a policy from ids in use, under whatever name it comes.
 _RULES = re.compile(r"^\s*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
@@ -51,7 +52,7 @@ _KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
 @click.command()
 @click.argument("files", nargs=-1, metavar="RULES.toml|IDS...")
 @target_options
-@format_option
+@table_options
 @pass_cli
 def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Filters) -> ExitCode:
     """

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import click
 
-from crawler.cli.changes import told_fields
+from crawler.cli.changes import CHANGED, told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_observed, require_zone
 from crawler.cli.options import MOMENT, reader_options_without
-from crawler.cli.output import Column, Row, emit
+from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.table import Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
@@ -36,15 +38,15 @@ def _id(row: Row, side: str) -> str:
 
 def _columns(first: str, second: str) -> tuple[Column, ...]:
     return (
-        Column("projects", "PROJECT", optional=True, cell=_projects),
+        Column("projects", "PROJECT", kind="words", optional=True, cell=_projects),
         Column("kind", "KIND", optional=True),
         Column("variant", "VARIANT", optional=True),
         Column("image_set", "SET", optional=True),
         Column("image_name", "NAME", folds=True),
-        Column("result", "RESULT"),
+        Column("result", "RESULT", kind="words"),
         Column("first.image_id", visible(first), cell=lambda row: _id(row, "first")),
         Column("second.image_id", visible(second), cell=lambda row: _id(row, "second")),
-        Column("fields", "WHAT", sparse=True, folds=True, cell=_what),
+        replace(CHANGED, cell=_what),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.language import tr
 from crawler.cli.output import json_line, write_out
 
 
@@ -21,7 +22,7 @@ def validate(context: CliContext) -> None:
     source = settings.source or "the environment"
     accounts = ", ".join(account.name for account in settings.accounts)
     count = "1 account" if len(settings.accounts) == 1 else f"{len(settings.accounts)} accounts"
-    write_out([f"{source} is fine: {count} ({accounts}), database {settings.database_shown}\n"])
+    write_out([tr(f"{source} is fine: {count} ({accounts}), database {settings.database_shown}"), "\n"])
 
 
 @config.command()

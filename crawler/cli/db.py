@@ -7,14 +7,15 @@ import click
 from crawler.cli import db_care
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.db_copy import copy
-from crawler.cli.options import format_option, wait_option
-from crawler.cli.output import Column, emit, write_out
+from crawler.cli.options import table_options, wait_option
+from crawler.cli.output import emit, write_out
+from crawler.cli.table import Column
 from crawler.errors import ExitCode
 
 _COLUMNS = (
     Column("database", "DATABASE"),
     Column("schema", "SCHEMA"),
-    Column("state", "STATE"),
+    Column("state", "STATE", kind="words"),
     Column("runs", "RUNS", "count"),
     Column("targets", "TARGETS", "count"),
     Column("intervals", "INTERVALS", "count"),
@@ -58,7 +59,7 @@ def upgrade(context: CliContext, wait_seconds: float) -> None:
 
 
 @db.command(short_help="Tell where it is, its schema, and how much it holds.")
-@format_option
+@table_options
 @pass_cli
 def status(context: CliContext, fmt: str) -> ExitCode:
     """Tell where the database is, whether its schema is this program's, and how much it holds."""

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import DURATION, format_option, wait_option
-from crawler.cli.output import Column, emit, write_out
+from crawler.cli.options import DURATION, table_options, wait_option
+from crawler.cli.output import emit, write_out
+from crawler.cli.table import Column
 from crawler.domain.text import visible
 from crawler.errors import ExitCode, UsageError
 
@@ -95,7 +96,7 @@ def check(context: CliContext) -> ExitCode:
 
 
 @click.command()
-@format_option
+@table_options
 @pass_cli
 def stats(context: CliContext, fmt: str) -> None:
     """Tell how many rows each table holds, and how large it is where the database tells."""

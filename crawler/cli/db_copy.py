@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import format_option, wait_option
-from crawler.cli.output import Column, emit
+from crawler.cli.options import table_options, wait_option
+from crawler.cli.output import emit
+from crawler.cli.table import Column
 from crawler.errors import UsageError
 
 _COLUMNS = (Column("table", "TABLE"), Column("rows", "ROWS", "count"), Column("digest", "DIGEST"))
@@ -15,7 +16,7 @@ _COLUMNS = (Column("table", "TABLE"), Column("rows", "ROWS", "count"), Column("d
 @click.command(short_help="Move the whole history to another database.")
 @click.option("--to", "to", required=True, metavar="URL-OR-PATH", help="An empty database: SQLite or PostgreSQL.")
 @wait_option
-@format_option
+@table_options
 @pass_cli
 def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.language import spoken
 from crawler.cli.output import write_out
 from crawler.errors import UsageError
 
@@ -43,26 +45,27 @@ def demo(context: CliContext, path: Path) -> None:
         path.unlink()
     context.say("Playing five runs on the built-in cloud; a few seconds…")
     screen = play(path, clock=context.clock)
-    message, page = mail(path, clock=context.clock), path.with_suffix(".html")
+    message, page = mail(path, clock=context.clock, language=spoken()), path.with_suffix(".html")
     page.write_text(message.html, encoding="utf-8")
     context.say(f"\nThe mail that somebody gets who pinned uimage-vareox; as it looks: {os.path.relpath(page)}\n")
     context.say(f"Subject: {message.subject}\n\n{message.text}")
-    program, file = _program(), os.path.relpath(path)
+    program, file = _program(), shlex.quote(os.path.relpath(path))
+    then = "" if " " in program else f" && {program} run"  # a long way to call it is not told twice
     calls = (
         ("Try   ", f"{program} --database {file} history uimage-vareox"),
         ("      ", f"{program} --database {file} where 'Ubuntu 20.04'"),
         ("      ", f"{program} --database {file} diff 20h now"),
-        ("Yours ", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init && {program} run"),
+        ("Yours ", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init{then}"),
     )
     write_out(f"{line}\n" for line in (*screen, "", *map("".join, calls)))
 
 
 def _program() -> str:
-    """Return the words that call this program again: `crawler` where the path finds it, or the way to it."""
+    """Return the words that call this program again, as a shell takes them: `crawler` where the path finds it."""
     called = Path(sys.argv[0])
     found = shutil.which("crawler")
     if found and called.name == "crawler" and Path(found).samefile(called):
         return "crawler"
     if called.name == "crawler" and called.exists():
-        return os.path.relpath(called)
-    return "crawler"
+        return shlex.quote(os.path.relpath(called))
+    return "crawler" if found else f"{shlex.quote(sys.executable)} -m crawler"

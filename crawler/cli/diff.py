@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.changes import told_fields
+from crawler.cli.changes import CHANGED, told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import reasons, require_observed
 from crawler.cli.options import MOMENT, reader_options
-from crawler.cli.output import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row, emit
+from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
+from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
 from crawler.domain.rows import names_in_json
@@ -36,9 +38,9 @@ def _what(row: Row) -> str:
 
 COLUMNS = (
     *TARGET_COLUMNS,
-    Column("event", "EVENT"),
+    Column("event", "EVENT", kind="words"),
     *IMAGE_COLUMNS,
-    Column("fields", "WHAT", sparse=True, folds=True, cell=_what),
+    replace(CHANGED, cell=_what),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import NUMBER, format_option
-from crawler.cli.output import Column, emit, json_line, write_out
+from crawler.cli.hints import unheard_image
+from crawler.cli.options import NUMBER, table_options
+from crawler.cli.output import emit, json_line, write_notes, write_out
+from crawler.cli.table import Column
+from crawler.domain.models import is_storable
 from crawler.domain.text import visible
 from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from crawler.domain.evidence import DoubtedAnswer, Explanation, KeptAnswer
     from crawler.domain.rows import RunSummary
 
@@ -23,37 +29,37 @@ FIELDS = ("image_set", "image_id", "field", "before", "after")
 COLUMNS = (
     Column("record", "RECORD", cell=lambda row: row["record"] or " "),
     Column("field", "FIELD"),
-    Column("before", "BEFORE", folds=True),
+    Column("before", "BEFORE", kind="words", folds=True),
     Column("differs", "", cell=lambda row: row["differs"] or " "),
-    Column("after", "AFTER", folds=True),
+    Column("after", "AFTER", kind="words", folds=True),
 )
 
 
 class _Subject(click.ParamType[int | str]):
-    """The number of a change, or a target as it is shown: six parts with slashes between."""
+    """The number of a change, an image id, or a target as it is shown: six parts with slashes between."""
 
     name = "subject"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        return str(value) if "/" in str(value) else int(NUMBER.convert(value, param, ctx))
+        return int(NUMBER.convert(value, param, ctx)) if re.fullmatch(r"-?\d+", str(value)) else str(value)
 
 
 @click.command()
-@click.argument("subject", metavar="CHANGE|TARGET", type=_Subject())
-@format_option
+@click.argument("subject", metavar="CHANGE|IMAGE|TARGET", type=_Subject())
+@table_options
 @pass_cli
 def explain(context: CliContext, subject: int | str, fmt: str) -> None:
     """
     Show the two raw answers behind a change: the records in which they differ side by side, the runs, the request ids.
 
-    CHANGE is an `id` of `crawler changes`. In json and jsonl both answers are there whole; in csv a line is one field
-    of one record. TARGET is one that failed because its answer was not believed, such as
-    prod/org-x/hk/hk-02/uk8s-image/default: its last such answer is shown, and why.
+    CHANGE is an `id` of `crawler changes`; an IMAGE id means its last change, in any zone. In json and jsonl both
+    answers are there whole; in csv a line is one field of one record. TARGET is one that failed because its answer was
+    not believed, such as prod/org-x/hk/hk-02/uk8s-image/default: its last such answer is shown, and why.
     """
-    if isinstance(subject, int):
-        _explain_change(context, subject, fmt)
-    else:
+    if isinstance(subject, str) and "/" in subject:
         _explain_target(context, subject, fmt)
+    else:
+        _explain_change(context, subject, fmt)
 
 
 def _explain_target(context: CliContext, name: str, fmt: str) -> None:
@@ -67,7 +73,7 @@ def _explain_target(context: CliContext, name: str, fmt: str) -> None:
             f"No answer of a target {visible(name)} was kept as not believed; `crawler status` lists targets."
         )
     if fmt == "table":
-        write_out(line + "\n" for line in _describe_doubted(found, zone))
+        write_notes(_describe_doubted(found, zone))
     elif fmt == "csv":
         emit([found.as_dict()], [], fmt, fields=tuple(found.as_dict()))
     else:
@@ -83,12 +89,13 @@ def _describe_doubted(found: DoubtedAnswer, zone: tzinfo) -> Iterator[str]:
     yield from map(visible, found.answer.text().splitlines())
 
 
-def _explain_change(context: CliContext, number: int, fmt: str) -> None:
+def _explain_change(context: CliContext, subject: int | str, fmt: str) -> None:
     from crawler.db import changelog
     from crawler.queries import explain as store
 
     zone = context.history_settings().timezone
     with context.history() as conn:
+        number = subject if isinstance(subject, int) else _last_change(conn, subject)
         found = store.explain(conn, number)
         last, pruned = changelog.last_change(conn), changelog.pruned_to(conn)
     if found is None:
@@ -97,12 +104,26 @@ def _explain_change(context: CliContext, number: int, fmt: str) -> None:
             known += ", and this one was pruned"
         raise EmptySelection(f"There is no change {number}: {known}; `crawler changes` lists them.")
     if fmt == "table":
-        write_out(line + "\n" for line in describe(found, zone))
+        write_notes(describe(found, zone))
         emit(_side_by_side(found), COLUMNS, fmt, zone=zone)
     elif fmt == "csv":
         emit(_fields(found), [Column(name, name.upper()) for name in FIELDS], fmt, fields=FIELDS)
     else:
         write_out([json_line(found.as_dict()), "\n"])
+
+
+def _last_change(conn: Connection, image_id: str) -> int:
+    from crawler.queries import lookup
+    from crawler.queries.explain import last_change_of
+
+    number = last_change_of(conn, image_id) if is_storable(image_id) else None
+    if number is not None:
+        return number
+    if not lookup.image_ids(conn, image_id):
+        raise unheard_image(conn, image_id, by_id=True)
+    raise EmptySelection(
+        visible(f"No change of {image_id} was recorded; `crawler history {image_id}` shows what is known of it.")
+    )
 
 
 def _fields(found: Explanation) -> Iterator[dict[str, Any]]:

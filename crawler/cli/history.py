@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.changes import told_fields
+from crawler.cli.changes import CHANGED, told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import unheard_image
 from crawler.cli.options import reader_options
-from crawler.cli.output import TARGET_COLUMNS, Column, Row, emit
+from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.table import TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
 from crawler.domain.rows import names_in_json
@@ -47,8 +49,8 @@ COLUMNS = (
     Column("not_before", "AFTER", kind="time", detail=True),
     Column("valid_from", "FROM", kind="time"),
     Column("valid_to", "TO", kind="time"),
-    Column("state", "STATE", folds=True, cell=_state),
-    Column("what", "WHAT", sparse=True, folds=True, cell=_what),
+    Column("state", "STATE", kind="words", folds=True, cell=_state),
+    replace(CHANGED, key="what", cell=_what),
 )
 
 

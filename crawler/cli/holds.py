@@ -13,8 +13,9 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import NUMBER, reader_options, wait_option
-from crawler.cli.output import Column, Row, emit
+from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
+from crawler.cli.table import TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import HoldRow, names_in_json
 
@@ -31,16 +32,13 @@ def _images(row: Row) -> str:
 
 
 COLUMNS = (
-    Column("id", "HOLD"),
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("variant", "VARIANT", optional=True),
-    Column("status", "STATUS"),
+    Column("id", "HOLD", kind="count"),
+    *TARGET_COLUMNS,
+    Column("status", "STATUS", kind="words"),
     Column("held_at", "HELD", kind="time"),
     Column("confirmations", "CONFIRMED", kind="count"),
-    Column("waits_for", "WAITS FOR"),
-    Column("images", "IMAGES", cell=_images),
+    Column("waits_for", "WAITS FOR", kind="words"),
+    Column("images", "IMAGES", cell=_images, folds=True),
     Column("resolved_by", "BY", optional=True),
 )
 

@@ -8,8 +8,9 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, reader_options
-from crawler.cli.output import IMAGE_COLUMNS, TARGET_COLUMNS, Column, emit, state_cell
+from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, state_cell
 from crawler.domain.filters import Filters
 from crawler.domain.rows import ImageRow, names_in_json
 from crawler.errors import ExitCode
@@ -18,10 +19,10 @@ COLUMNS = (
     *TARGET_COLUMNS,
     *IMAGE_COLUMNS,
     Column("gpu", "GPU"),
-    Column("state", "STATE", folds=True, cell=state_cell),
+    Column("state", "STATE", kind="words", folds=True, cell=state_cell),
     Column("superseded_by", "SUPERSEDED BY", sparse=True),
     Column("valid_from", "SINCE", kind="time"),
-    Column("observed_at", "OBSERVED", kind="time", optional=True),
+    Column("observed_at", "OBSERVED", kind="time", optional=True, spare=True),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from crawler.cli.context import CliContext
-from crawler.cli.output import FORMATS
+from crawler.cli.output import ASKED_COLUMNS, FORMATS, IS_WIDE
 from crawler.domain.filters import IMAGE_PARTS, TARGET_PARTS, Filters
 from crawler.domain.models import LARGEST_ID
 from crawler.errors import UsageError
@@ -74,15 +74,42 @@ def format_option(command: Command) -> Command:
     )(command)
 
 
+def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Keep what is asked of a table where `emit` finds it; an option that was not given changes nothing."""
+    if parameter.name == "columns" and value is not None:
+        ctx.meta[ASKED_COLUMNS] = [name.strip() for name in value.split(",")]
+    elif value:
+        ctx.meta[IS_WIDE] = True
+
+
+def table_options(command: Command) -> Command:
+    """Add `-o/--format`, `--columns` and `--wide`; the command gets `fmt`, and `emit` the others."""
+    wide = click.option(
+        "--wide",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep,
+        help="In the table every column, times to the second, and each row on one line, however long.",
+    )
+    columns = click.option(
+        "--columns",
+        metavar="A,B",
+        expose_value=False,
+        callback=_keep,
+        help="Only these columns, in this order: headings in any case, or names of fields.",
+    )
+    return format_option(columns(wide(command)))
+
+
 def reader_options(command: Command) -> Command:
     """Add all options that readers share; the command gets `fmt` and `selected: Filters`."""
-    return format_option(_selecting((*TARGET_PARTS, *IMAGE_PARTS))(command))
+    return table_options(_selecting((*TARGET_PARTS, *IMAGE_PARTS))(command))
 
 
 def reader_options_without(*parts: str) -> Callable[[Command], Command]:
     """Add the options that readers share, but those that select *parts*."""
     kept = tuple(part for part in (*TARGET_PARTS, *IMAGE_PARTS) if part not in parts)
-    return lambda command: format_option(_selecting(kept)(command))
+    return lambda command: table_options(_selecting(kept)(command))
 
 
 def wait_option(command: Command) -> Command:

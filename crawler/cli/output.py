@@ -1,28 +1,33 @@
 """
-Rows to stdout: a table for eyes, one JSON array, JSON lines, or CSV. Streaming, so no number of rows is too large.
+Rows to stdout: a table for eyes, one JSON array, JSON lines, or CSV. All but tables stream, however many the rows.
 
-On a terminal a table is rich's, paged when it is long; in a pipe it is aligned text, whole. Texts from the cloud are
-made harmless in tables and CSV; JSON carries them exactly. An answer from the history is made whole before any of it is
-shown (`held_back`): a person takes time, and the database is not kept waiting for it.
+A table is the same on a terminal, where it is coloured and paged when it is long, and in a pipe. Texts from the cloud
+are made harmless in tables and CSV; JSON carries them exactly. An answer from the history is made whole before any of
+it is shown (`held_back`): a person takes time, and the database is not kept waiting for it.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
-from crawler.cli.streams import encodable, is_unicode
-from crawler.domain.text import cell_of_sheet, csv_line, harmless_inside, json_text, visible
-from crawler.domain.timefmt import NO_TIME, show_moment, titled
+import click
+
+from crawler.cli.language import tr
+from crawler.cli.streams import is_unicode
+from crawler.cli.table import Column, Row, chosen, folded, table_lines, value_at
+from crawler.domain.text import cell_of_sheet, csv_line, harmless_inside, json_text, padded
 from crawler.errors import CrawlerError
 
 if TYPE_CHECKING:
@@ -30,56 +35,16 @@ if TYPE_CHECKING:
 
 Format = Literal["table", "json", "jsonl", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
-Row = Mapping[str, Any]
-
-#: Rows looked at before a piped table's widths are set; later rows only widen their own line.
-_SAMPLE = 2_000
+#: Where a command's context keeps which columns were asked for, and whether the table may be wide.
+ASKED_COLUMNS, IS_WIDE = "crawler.columns", "crawler.wide"
+#: Columns of a label, with the blank behind it.
+_LABEL = 10
+#: No table is made narrower.
+_NARROWEST = 20
 #: Bytes of an answer that are held back in memory; what is longer goes to a file.
 _IN_MEMORY = 8 << 20
 #: Characters of a held answer that are written together.
 _PIECE = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table: which value of the row, under which heading, shown how."""
-
-    #: A key of the row; dots lead inward (`targets.ok`).
-    key: str
-    title: str
-    kind: Literal["text", "time", "count"] = "text"
-    #: On a terminal, told once below the table when every row says the same.
-    optional: bool = False
-    #: On a terminal, left out when no row says anything.
-    sparse: bool = False
-    #: Not for a terminal.
-    detail: bool = False
-    #: On a terminal, folded where the table would be too wide.
-    folds: bool = False
-    #: On a terminal, left out where the table would be too wide.
-    spare: bool = False
-    #: Computes the cell from the whole row instead.
-    cell: Callable[[Row], object] | None = None
-
-
-def state_cell(row: Row) -> str:
-    """Return the state of an image with why it is not known."""
-    return f"{row['state']} ({row['reason']})" if row["reason"] else str(row["state"])
-
-
-#: Which target a row is about, and which image.
-TARGET_COLUMNS = (
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
-)
-IMAGE_COLUMNS = (
-    Column("image_set", "SET", optional=True),
-    Column("image_name", "NAME", folds=True),
-    Column("image_id", "IMAGE ID"),
-)
 
 
 def emit(
@@ -94,8 +59,14 @@ def emit(
     Write *rows* to stdout as *fmt* and give their number; a reader that went away ends it quietly.
 
     *columns* are the table's; *fields* (default: the first row's keys) are the CSV's, written even when there are no
-    rows. Times in tables are in *zone*, which the headings name.
+    rows; --columns takes some of them. Times in tables are in *zone*, which the headings name.
     """
+    call = click.get_current_context(silent=True)
+    names, is_wide = (call.meta.get(ASKED_COLUMNS), call.meta.get(IS_WIDE)) if call else (None, False)
+    if names:
+        columns = chosen(columns, names, () if fmt == "table" else fields or ())
+        if fmt != "table":
+            rows, fields = _picked(rows, columns, fields or ()), [column.key for column in columns]
     counted = _Counted(rows)
     if fmt == "json":
         write_out(_json_array(counted))
@@ -103,13 +74,49 @@ def emit(
         write_out(json_line(row) + "\n" for row in counted)
     elif fmt == "csv":
         write_out(_csv(counted, fields))
-    elif sys.stdout.isatty():
-        from crawler.cli.terminal import show_table
-
-        soon(partial(show_table, list(counted), columns, zone))
     else:
-        write_out(_aligned(counted, columns, zone))
+        _show(table_lines(counted, columns, zone, None if is_wide else room(), is_styled=_is_coloured()))
     return counted.count
+
+
+def room() -> int:
+    """Return how wide a table may be: the terminal, or $COLUMNS; 80 where there is neither."""
+    return max(_NARROWEST, shutil.get_terminal_size().columns)
+
+
+def write_notes(lines: Iterable[str]) -> None:
+    """Write *lines*, most of them a label of ten columns and a text; folded on a terminal, whole elsewhere."""
+    columns = room() if sys.stdout.isatty() else sys.maxsize
+    write_out(f"{piece}\n" for line in lines for piece in folded(_note(line), columns, " " * _LABEL))
+
+
+def _note(line: str) -> str:
+    if line[_LABEL - 1 : _LABEL] != " ":
+        return tr(line)
+    return padded(tr(line[:_LABEL].rstrip()), _LABEL) + tr(line[_LABEL:])
+
+
+def _is_coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _show(lines: Iterator[str]) -> None:
+    """Write the *lines* of a table, on a terminal through a pager when they are more than fit."""
+    if not sys.stdout.isatty():
+        write_out(f"{line}\n" for line in lines)
+        return
+    shown = list(lines)
+    if len(shown) < shutil.get_terminal_size().lines:
+        write_out(f"{line}\n" for line in shown)
+    else:  # click gives colour to a pager that is known to show it
+        soon(partial(click.echo_via_pager, "\n".join(shown)))
+
+
+def _picked(rows: Iterable[Row], columns: Sequence[Column], fields: Sequence[str]) -> Iterator[Row]:
+    for row in rows:
+        yield {
+            one.key: one.cell(row) if one.cell and one.key not in fields else value_at(row, one.key) for one in columns
+        }
 
 
 class _Counted:
@@ -147,7 +154,7 @@ def _csv(rows: Iterable[Row], fields: Sequence[str] | None) -> Iterator[str]:
     if names:
         yield csv_line(names)
     for row in chain([] if first is None else [first], iterator):
-        yield csv_line(_sheet_value(_value(row, name)) for name in names)
+        yield csv_line(_sheet_value(row[name] if name in row else value_at(row, name)) for name in names)
 
 
 def _sheet_value(value: Any) -> str:
@@ -158,50 +165,6 @@ def _sheet_value(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     return cell_of_sheet(value) if isinstance(value, str) else json_line(harmless_inside(value))
-
-
-def _value(row: Row, path: str) -> Any:
-    value: Any = row
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def cell_text(row: Row, column: Column, zone: tzinfo, *, seconds: bool = True) -> str:
-    """Return what a table shows of *row* in *column*: harmless, times in *zone*."""
-    value = column.cell(row) if column.cell else _value(row, column.key)
-    if column.kind == "time":
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return show_moment(moment if isinstance(moment, datetime) else None, zone, seconds=seconds)
-    if value is None:
-        return NO_TIME
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = visible(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
-    # Escaped before the columns are measured, not by the stream behind them.
-    return encodable(text, sys.stdout.encoding) or NO_TIME
-
-
-def _headings(columns: Sequence[Column], zone: tzinfo) -> list[str]:
-    return [titled(column.title, zone) if column.kind == "time" else column.title for column in columns]
-
-
-def _aligned(rows: Iterable[Row], columns: Sequence[Column], zone: tzinfo) -> Iterator[str]:
-    from rich.cells import cell_len
-
-    cells = ([cell_text(row, column, zone) for column in columns] for row in rows)
-    sample = list(islice(cells, _SAMPLE))
-    if not sample:
-        return
-    headings = _headings(columns, zone)
-    widths = [max(map(cell_len, values)) for values in zip(headings, *sample, strict=True)]
-    right = [column.kind == "count" for column in columns]
-    for line in chain([headings], sample, cells):
-        padded = [
-            (" " * (width - cell_len(text)) + text) if is_right else (text + " " * (width - cell_len(text)))
-            for text, width, is_right in zip(line, widths, right, strict=True)
-        ]
-        yield "  ".join(padded).rstrip() + "\n"
 
 
 # --- held back -------------------------------------------------------------------------------------------------------

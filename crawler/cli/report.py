@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import MOMENT, format_option, wait_option
-from crawler.cli.output import Column, Row, emit, write_out
+from crawler.cli.options import MOMENT, table_options, wait_option
+from crawler.cli.output import emit, write_out
+from crawler.cli.table import Column, Row
 from crawler.domain.rows import DigestRecord, names_in_json
 from crawler.domain.text import visible
 from crawler.errors import ExitCode, UsageError
@@ -47,8 +48,8 @@ def _trouble(row: Row) -> str:
 COLUMNS = (
     Column("id", "DIGEST"),
     Column("report", "REPORT"),
-    Column("kind", "KIND", optional=True),
-    Column("state", "STATE"),
+    Column("kind", "KIND", kind="words", optional=True),
+    Column("state", "STATE", kind="words"),
     Column("runs", "RUNS", cell=_runs),
     Column("queued_at", "SINCE", kind="time"),
     Column("recipients", "TO", cell=_recipients, folds=True),
@@ -129,7 +130,7 @@ def send(context: CliContext, names: tuple[str, ...], since: datetime | None, wa
 @report.command("list")
 @click.option("--all", "include_ended", is_flag=True, help="Also digests that everybody has, or that were skipped.")
 @_names
-@format_option
+@table_options
 @pass_cli
 def list_digests(context: CliContext, include_ended: bool, names: tuple[str, ...], fmt: str) -> None:
     """List what waits to be told, to whom, since when and why; with --all what was told, too."""

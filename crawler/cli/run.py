@@ -190,6 +190,7 @@ def _has_outlived(settings: Settings, since: datetime, now: datetime) -> bool:
 def _tell(context: CliContext, result: RunResult, news: str) -> None:
     """Say to a person how the run went; where nobody watches only what is news."""
     from crawler.ops.cron_notice import as_text
+    from crawler.ops.remembering import NOBODY_IS_TOLD
 
     is_done = result.exit_code == ExitCode.DONE and not result.report_problems
     if context.log_format == "json":
@@ -198,6 +199,7 @@ def _tell(context: CliContext, result: RunResult, news: str) -> None:
         return
     if _is_watched(context):
         lines = [as_text(result.summary), *(f"Warning: {problem}" for problem in result.report_problems)]
+        lines += [f"  note: {NOBODY_IS_TOLD}"] * (NOBODY_IS_TOLD in news)
         news = "\n".join(lines)
     if news:
         context.say(visible_lines(news), level="info" if _is_watched(context) and is_done else "warning")

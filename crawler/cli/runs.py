@@ -10,8 +10,9 @@ import click
 from click.core import ParameterSource
 
 from crawler.cli.context import CliContext
-from crawler.cli.options import NUMBER, format_option
-from crawler.cli.output import Column, Row, emit, json_line, write_out
+from crawler.cli.options import NUMBER, format_option, table_options
+from crawler.cli.output import emit, json_line, write_notes, write_out
+from crawler.cli.table import Column, Row
 from crawler.domain.text import visible
 from crawler.domain.timefmt import show_moment, zone_name
 from crawler.errors import EmptySelection
@@ -27,22 +28,26 @@ FIELDS = (
     "accounts", "notices",
 )  # fmt: skip
 
+_OUTCOMES = ("ok", "held", "denied", "failed", "skipped")
+
 
 def _changes(row: Row) -> int:
     return sum(row["changes"].values())
 
 
+def _outcomes(row: Row) -> str:
+    counts = row["targets"]
+    return ", ".join(f"{counts[name]} {name}" for name in _OUTCOMES if counts[name] or name == "ok")
+
+
 COLUMNS = (
     Column("run", "RUN", kind="count"),
-    Column("status", "STATUS"),
+    Column("status", "STATUS", kind="words"),
     Column("started_at", "STARTED", kind="time"),
     Column("finished_at", "FINISHED", kind="time", detail=True),
-    Column("targets.total", "TARGETS", kind="count"),
-    Column("targets.ok", "OK", kind="count"),
-    Column("targets.held", "HELD", kind="count", sparse=True),
-    Column("targets.denied", "DENIED", kind="count", sparse=True),
-    Column("targets.failed", "FAILED", kind="count", sparse=True),
-    Column("targets.skipped", "SKIPPED", kind="count", sparse=True),
+    Column("targets.total", "TARGETS", kind="count", spare=True),
+    Column("targets", "OUTCOMES", kind="words", cell=_outcomes, folds=True),
+    *(Column(f"targets.{name}", name.upper(), kind="count", detail=True) for name in _OUTCOMES),
     Column("baseline.images", "BASELINE", kind="count", sparse=True),
     Column("changes", "CHANGES", kind="count", cell=_changes),
     Column("requests.sent", "REQUESTS", kind="count"),
@@ -51,7 +56,7 @@ COLUMNS = (
 
 @click.group(invoke_without_command=True)
 @click.option("--limit", type=NUMBER, metavar="N", help="Only the newest N [default: all].")
-@format_option
+@table_options
 @click.pass_context
 def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
     """List the runs, oldest first; `crawler runs show N` tells one in full."""
@@ -91,7 +96,7 @@ def show(ctx: click.Context, number: int, fmt: str) -> None:
         known = f"they go to {last}" if last else "none is recorded yet"
         raise EmptySelection(f"There is no run {number}: {known}; `crawler runs` lists them.")
     if fmt == "table":
-        write_out(line + "\n" for line in describe(summary, zone))
+        write_notes(describe(summary, zone))
     elif fmt == "csv":
         emit([summary.as_dict()], COLUMNS, fmt, fields=FIELDS)
     else:

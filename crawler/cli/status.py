@@ -6,23 +6,19 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import reader_options
-from crawler.cli.output import Column, emit
+from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.table import TARGET_COLUMNS, Column
 from crawler.domain.filters import Filters
 from crawler.domain.rows import StatusRow, names_in_json
 
 COLUMNS = (
-    Column("account", "ACCOUNT", optional=True),
-    Column("project", "PROJECT", optional=True),
-    Column("region", "REGION", detail=True),
-    Column("zone", "ZONE"),
-    Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
-    Column("outcome", "OUTCOME"),
+    *TARGET_COLUMNS,
+    Column("outcome", "OUTCOME", kind="words"),
     Column("since", "SINCE", kind="time"),
     Column("last_ok_at", "LAST OK", kind="time", optional=True),
     Column("images", "IMAGES", kind="count"),
-    Column("message", "MESSAGE", sparse=True, folds=True),
+    Column("message", "MESSAGE", kind="words", sparse=True, folds=True),
 )
 
 

@@ -10,8 +10,9 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_image
 from crawler.cli.options import MOMENT, reader_options
-from crawler.cli.output import Column, Row, emit, state_cell
+from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.table import Column, Row, state_cell
 from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
 from crawler.domain.rows import names_in_json
@@ -38,14 +39,14 @@ COLUMNS = (
     Column("image_name", "NAME", optional=True, folds=True),
     Column("image_set", "SET", detail=True),
     Column("zone", "ZONE"),
-    Column("projects", "PROJECT", optional=True),
+    Column("projects", "PROJECT", kind="words", optional=True),
     Column("kind", "KIND", optional=True),
     Column("variant", "VARIANT", optional=True),
-    Column("state", "STATE", folds=True, cell=state_cell),
+    Column("state", "STATE", kind="words", folds=True, cell=state_cell),
     Column("since", "SINCE", kind="time"),
     Column("image_id", "IMAGE ID"),
     Column("lag", "LAG", sparse=True),
-    Column("note", "IDS", sparse=True, folds=True, cell=_note),
+    Column("note", "IDS", kind="words", sparse=True, folds=True, cell=_note),
 )
 
 

@@ -81,8 +81,8 @@ def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | 
             said = "" if config else " (named by CRAWLER_CONFIG)"
             raise ConfigurationError(str(named), [f"there is no such file{said}"])
         return path
-    # Unlike Path.is_file, no error where a folder on the way does not let this user in.
-    return next((path for path in candidates(environ, cwd) if os.path.isfile(path)), None)  # noqa: PTH113 - see above
+    # Whatever has the name, or it would be passed over in silence; no error where a folder on the way is closed.
+    return next((path for path in candidates(environ, cwd) if os.path.lexists(path)), None)
 
 
 def _build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from crawler.config.sources import Location, path_of
 from crawler.config.textfiles import read_text
 from crawler.errors import ConfigurationError
 
+#: Curly and full-width ones, as word processors and Chinese keyboards write them.
+_ODD_QUOTES = "[“”„‟‘’＂＇「」『』«»]"
 #: Far more than any table of ours is nested.
 _DEEPEST = 32
 #: TOML's own range.
@@ -32,13 +35,22 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     except RecursionError:
         raise ConfigurationError(source, ["is nested too deeply"]) from None
     except tomllib.TOMLDecodeError as exc:
-        raise ConfigurationError(source, [f"is not TOML: {exc}"]) from None
+        raise ConfigurationError(source, [f"is not TOML: {exc}", *_odd_quotes(text, str(exc))]) from None
     except ValueError:  # Python reads no integer of thousands of digits
         raise ConfigurationError(source, ["is not TOML: a number has thousands of digits"]) from None
     problems = _problems(document)
     if problems:
         raise ConfigurationError(source, problems)
     return document
+
+
+def _odd_quotes(text: str, said: str) -> list[str]:
+    """Return a sentence about a typographic quote in the line that an error names, where there is one."""
+    named = re.search(r"at line (\d+)", said)
+    lines = text.split("\n")
+    number = int(named[1]) if named else len(lines)
+    odd = re.search(_ODD_QUOTES, lines[number - 1])
+    return [f"line {number} has the quote {odd[0]}, which TOML does not know: write \" or '"] if odd else []
 
 
 def _problems(document: dict[str, Any]) -> list[str]:

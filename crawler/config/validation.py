@@ -8,6 +8,7 @@ Values of keys that may hold a secret, and values from the environment, are neve
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -124,6 +125,11 @@ def _endpoint(account: dict[str, Any], location: Location, findings: Findings) -
 def _mail(document: dict[str, Any], findings: Findings) -> None:
     smtp = document.get("smtp")
     if isinstance(smtp, dict):
+        host = smtp.get("host")
+        if isinstance(host, str) and (re.search(r"[/@\s]", host) or host.count(":") == 1):
+            findings.problem(
+                ("smtp", "host"), "must be a host's name or address alone; `port` and `security` say the rest"
+            )
         if "password" in smtp and "username" not in smtp:
             findings.problem(("smtp", "username"), "is missing, although there is a password")
         if "username" in smtp and "password" not in smtp:
@@ -238,6 +244,10 @@ def _sentence(details: ErrorDetails, location: Location, words: Mapping[str, str
     context = details.get("ctx") or {}
     if kind == "missing":
         return "is missing"
+    if kind in ("list_type", "tuple_type") and isinstance(details["input"], dict):
+        header = _header(tuple(part for part in location if isinstance(part, str)))
+        if header.startswith("[["):
+            return f"write {header}, with two brackets: it is a list of tables"
     shown = _shown(details["input"], location)
     if kind in _BOUNDS:
         bound, relation = _BOUNDS[kind]

@@ -8,6 +8,8 @@ from crawler.domain.suggest import did_you_mean
 
 #: Other countings of the same zones, beside those that people mean.
 _OTHER_COUNTINGS = ("posix/", "right/", "posixrules")
+#: What people call the time of China, which has the name of one city only.
+_OF_CHINA = ("beijing", "peking", "china", "guangzhou", "shenzhen", "hangzhou", "utc+8", "gmt+8", "utc+08:00")
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -25,4 +27,6 @@ def zone_of(name: str) -> ZoneInfo:
         )
     if name in known:
         raise ValueError("is no usable time zone")
+    if name.casefold().rpartition("/")[2] in _OF_CHINA:
+        raise ValueError("is no known time zone; did you mean Asia/Shanghai?")
     raise ValueError(f"is no known time zone{did_you_mean(name, known)}")

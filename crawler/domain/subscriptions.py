@@ -120,6 +120,7 @@ def _instant(day: date, at: time, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, at, tzinfo=zone).astimezone(UTC)
 
 
+_LIKE_AN_ID = re.compile(r"(?:u?image|bsi)-", re.IGNORECASE)
 _PAIR = re.compile(r"(?P<zone>[^\s*?\[\]]+)\s+(?P<image_id>[^\s*?\[\]]+)")
 
 
@@ -128,6 +129,8 @@ def parse_pin(text: str) -> Pin:
     match = _PAIR.fullmatch(text.strip())
     if not match:
         raise ValueError('must be a zone and an image id, as in "hk-02 uimage-vareox"')
+    if _LIKE_AN_ID.match(match["zone"]) and not _LIKE_AN_ID.match(match["image_id"]):
+        raise ValueError(f'has the zone and the image id in each other\'s place: write "{match[2]} {match[1]}"')
     return Pin(zone=match["zone"], image_id=match["image_id"])
 
 

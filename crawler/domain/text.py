@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any
 
 NAME_LIMIT = 64
@@ -74,6 +76,8 @@ def cell(text: str) -> str:
 
 def width(text: str) -> int:
     """Return how many columns *text* takes on a screen of equal columns."""
+    if text.isascii():
+        return len(text)
     return sum(
         0
         if unicodedata.category(char) in ("Mn", "Me", "Cf")
@@ -98,6 +102,22 @@ def may_break(line: str, at: int) -> bool:
         return False
     base = next((char for char in reversed(line[:at]) if width(char)), before)  # below the marks that stand on it
     return 2 in (width(base), width(after))
+
+
+def fold(line: str, room: int, indent: str = "") -> list[str]:
+    """
+    Break *line* where it is wider than *room*; what follows stands below, behind *indent*.
+
+    Words and ids stay whole; only what is longer than a line is cut.
+    """
+    lines: list[str] = []
+    while width(line := line.rstrip()) > room:
+        fits = max(bisect_right(list(accumulate(map(width, line))), room), len(indent) + 1)
+        ends = range(fits + line[fits].isspace(), len(indent), -1)
+        at = next((end for end in ends if may_break(line, end) and line[:end].strip()), fits)
+        lines.append(line[:at].rstrip())
+        line = indent + line[at:].lstrip()
+    return [*lines, line]
 
 
 def padded(text: str, columns: int) -> str:

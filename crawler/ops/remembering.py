@@ -21,6 +21,9 @@ from crawler.ops.cron_notice import Fact, FailingTarget, Found, Key, Memory, Ong
 #: What a failing target has of its span.
 _OF_A_SPAN = ("outcome", "failure_class", "ret_code", "message", "request_uuid", "since")
 
+#: What a run without reports says of its first change.
+NOBODY_IS_TOLD = "changes are recorded, but nobody is told: the configuration has no [[reports]]"
+
 
 class Remembered:
     """What was reported of the conditions whose end a run can see, and what that run found."""
@@ -97,7 +100,7 @@ class Remembered:
         gone = {self._targets[one] for one in conditions.absent(conn, ids)}
         return Found(
             troubles=troubles,
-            facts=[*self._notices(), *self._warnings(), *self._deliveries(conn)],
+            facts=[*self._notices(), *self._warnings(), *self._unreported(), *self._deliveries(conn)],
             asked=(asked - {row.target for row in troubles if not row.is_about_target}) | gone,
             read=self._result.read_targets | gone,
         )
@@ -111,6 +114,12 @@ class Remembered:
     def _warnings(self) -> Iterator[Fact]:
         for warning in self._settings.warnings:
             yield Fact(key=("", "warning", self._source, warning), sentence=warning)
+
+    def _unreported(self) -> Iterator[Fact]:
+        """Return that nobody is told of changes: from the first one on, until there is a report."""
+        key = ("", "warning", self._source, NOBODY_IS_TOLD)
+        if not self._settings.reports and (key in self.before or any(self._result.summary.changes.values())):
+            yield Fact(key=key, sentence=NOBODY_IS_TOLD)
 
     def _deliveries(self, conn: Connection) -> Iterator[Fact]:
         """Return what could not be delivered: by the route that does not work, else by report and recipient."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from crawler.db import last_observation
 from crawler.db.filters import chosen_targets, targets_by_id
@@ -39,6 +39,11 @@ def explain(conn: Connection, change_id: int) -> Explanation | None:
         observed_run=observed if row.after_payload_id else None,
         written_run=written,
     )
+
+
+def last_change_of(conn: Connection, image_id: str) -> int | None:
+    """Return the number of the last change of an image, wherever it was; None where there is none."""
+    return conn.scalar(select(func.max(ChangeLog.id)).where(ChangeLog.image_id == image_id))
 
 
 def doubted(conn: Connection, name: str) -> DoubtedAnswer | None:

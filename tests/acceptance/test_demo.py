@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shlex
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from crawler.db.engine import opened, read
 from crawler.emulator.builtin import published_images
 from crawler.queries.changes import changes
 from tests.support.acceptance_table import Proven
-from tests.support.command import process, rows
+from tests.support.command import ROOT, process, rows
 
 PUBLISHED = {row[3] for snapshot in published_images()["snapshots"] for row in snapshot["rows"]}
 
@@ -67,6 +67,14 @@ def test_screen_tells_the_history(played: Played) -> None:
     assert {row.image_id for row in log if row.event == "withdrawn"} <= on_screen
 
 
+def typed(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Type *line* into a shell in *folder*."""
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        ["sh", "-c", line], cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 def test_printed_commands(played: Played) -> None:
     """The commands it prints work, typed as they stand, and each of them shows something."""
     folder, done, _ = played
@@ -77,11 +85,18 @@ def test_printed_commands(played: Played) -> None:
     assert len(commands) >= 3
 
     for command in commands:
-        program, *words = shlex.split(command)
-        assert Path(program).name == "crawler"
-        answer = process(*words, cwd=folder)
+        answer = typed(command, folder)
         assert answer.returncode == 0, (command, answer.stderr)
         assert len(answer.stdout.splitlines()) >= 2, command
+
+
+def test_printed_commands_of_an_odd_folder(tmp_path: Path) -> None:
+    """So do those of a database whose name a shell would take apart."""
+    done = process("-q", "demo", "--keep-in", "my demo's.db", cwd=tmp_path)
+    commands = re.findall(r"^(?:Try)? +(.* --database .*)$", done.stdout, re.MULTILINE)
+
+    assert len(commands) == 3
+    assert [typed(command, tmp_path).returncode for command in commands] == [0, 0, 0]
 
 
 def test_mail(played: Played) -> None:

@@ -49,7 +49,7 @@ def three_commands(folder: Path, environ: dict[str, str], *init: str) -> list[di
     table = process("images", environ=environ, cwd=folder)
     assert table.returncode == 0, table.stderr
     rows: list[dict[str, Any]] = json.loads(process("images", "-o", "json", environ=environ, cwd=folder).stdout)
-    assert len(table.stdout.splitlines()) == len(rows) + 1
+    assert table.stdout.count("uimage-") == len(rows)
     assert all(row["image_id"] in table.stdout for row in rows)
     return rows
 

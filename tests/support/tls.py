@@ -24,13 +24,15 @@ def make_tls(folder: Path, names: Sequence[str] = ()) -> tuple[ssl.SSLContext, P
     key, request, certificate = folder / "key.pem", folder / "request.pem", folder / "server.pem"
     extensions = folder / "extensions"
     listed = ",".join(["IP:127.0.0.1", "DNS:localhost", *(f"DNS:{name}" for name in names)])
-    extensions.write_text(f"subjectAltName={listed}\n")
+    # Python 3.13 verifies strictly: it wants the CA to say what it signs, and the certificate whose key signed it.
+    extensions.write_text(f"subjectAltName={listed}\nauthorityKeyIdentifier=keyid\n")
 
     def call(*words: object) -> None:
         subprocess.run([openssl, *words], check=True, capture_output=True)  # type: ignore[list-item]
 
     new = ("req", "-newkey", "rsa:2048", "-nodes")
-    call(*new, "-x509", "-days", "2", "-subj", "/CN=Private CA", "-keyout", authority_key, "-out", authority)
+    own = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", authority_key, "-out", authority)
+    call(*new, "-x509", "-days", "2", "-subj", "/CN=Private CA", *own)
     call(*new, "-subj", "/CN=localhost", "-keyout", key, "-out", request)
     signing = ("-CA", authority, "-CAkey", authority_key, "-CAcreateserial", "-days", "2", "-extfile", extensions)
     call("x509", "-req", "-in", request, *signing, "-out", certificate)

@@ -9,18 +9,17 @@ Nothing in it is fetched from anywhere.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import Literal
 
 import css_inline
 import jinja2
 
 from crawler.domain.subscriptions import Language, Watch
-from crawler.domain.text import cell, csv_line, harmless_inside, may_break, padded, plain, width
+from crawler.domain.text import cell, csv_line, fold, harmless_inside, padded, plain, width
 from crawler.notifications.grouping import TOPICS
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Span, flat, spans
@@ -308,30 +307,14 @@ def _laid_out(section: Section) -> list[str]:
     lines: list[str] = []
     for row, texts in zip(section.rows, cells, strict=True):
         indent = " " * widths[0] + _INDENT if widths[0] else ""
-        lines += _broken(_row_line(row, texts, widths), indent)
-        lines += [line for more in row.more for line in _broken(indent + flat(more), indent)]
+        lines += fold(_row_line(row, texts, widths), LONGEST_LINE, indent)
+        lines += [line for more in row.more for line in fold(indent + flat(more), LONGEST_LINE, indent)]
     return lines
 
 
 def _row_line(row: LineRow, texts: tuple[str, str, str], widths: list[int]) -> str:
     columns = [padded(text, wide) for text, wide in zip(texts, widths, strict=True) if wide]
     return _INDENT.join([*columns, row.tail]).rstrip()
-
-
-def _broken(line: str, indent: str) -> list[str]:
-    """
-    Break *line* where it gets too long; what follows stands below its beginning.
-
-    Words and ids stay whole; only what is longer than a line, which no id is, is cut.
-    """
-    lines: list[str] = []
-    while width(line := line.rstrip()) > LONGEST_LINE:
-        fits = bisect_right(list(accumulate(map(width, line))), LONGEST_LINE)
-        ends = range(fits + line[fits].isspace(), len(indent), -1)
-        at = next((end for end in ends if may_break(line, end) and line[:end].strip()), fits)
-        lines.append(line[:at].rstrip())
-        line = indent + line[at:].lstrip()
-    return [*lines, line]
 
 
 # --- CSV -------------------------------------------------------------------------------------------------------------

@@ -300,8 +300,8 @@ def test_details_tell_times_as_their_format_does(story: tuple[str, Diary]) -> No
     url, diary = story
     Path("ids.txt").write_text("hk-02 uimage-d\n")
     words = ("--database", url, "check", "ids.txt")
-    table = call(*words, now=diary.now, code=1).stdout
+    wide = call(*words, "--wide", now=diary.now, code=1).stdout
     (row,) = json.loads(call(*words, "-o", "json", now=diary.now, code=1).stdout)
 
     assert row["detail"] == "SUSE was withdrawn after 2026-06-01 00:30:01 and by 2026-06-01 00:45:01 (UTC)"
-    assert "SUSE was withdrawn after 2026-06-01 08:30:01 and by 2026-06-01 08:45:01 (Asia/Shanghai)" in table
+    assert "SUSE was withdrawn after 2026-06-01 08:30:01 and by 2026-06-01 08:45:01 (Asia/Shanghai)" in wide

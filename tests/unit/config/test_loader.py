@@ -217,7 +217,7 @@ def test_all_at_once(tmp_path: Path) -> None:
         ('[[reports]]\nname = "r"\nto = ["a@b.c"]', "smtp", "a report goes by email"),
         ("accounts = []", "accounts", "nothing to ask"),
         ("accounts = 5", "accounts", "must be a list"),
-        ("[accounts]\nname = 'x'", "accounts", "must be a list"),
+        ("[accounts]\nname = 'x'", "accounts", "write [[accounts]], with two brackets: it is a list of tables"),
         ("[guard]\nratios = 0.5", "guard.ratios", "did you mean ratio?"),
         ("[gaurd]\nratio = 0.5", "gaurd", "did you mean guard?"),
     ],

@@ -1,0 +1,142 @@
+"""What people get wrong, provoked: one sentence that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from crawler.demo import play
+from crawler.emulator import run_in_thread
+from crawler.ops.remembering import NOBODY_IS_TOLD
+from tests.support.command import call
+from tests.support.driving import Driver, account, as_toml
+from tests.support.worlds import make_timeline
+
+ACCOUNT = '[[accounts]]\nname = "prod"\npublic_key = "a"\nprivate_key = "b"\n'
+MAIL = '[smtp]\nhost = "mail.example.com"\nfrom = "a@example.com"\n'
+REPORT = '[[reports]]\nname = "sre"\nto = ["b@example.com"]\n'
+
+
+@pytest.fixture
+def light(tmp_path: Path, sqlite_url: str) -> Driver:
+    return Driver(tmp_path, sqlite_url)
+
+
+def complaint(text: str, folder: Path) -> str:
+    """Return what `config validate` says of a configuration with *text*."""
+    path = folder / "crawler.toml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return call("--config", path, "config", "validate", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (ACCOUNT.replace("[[accounts]]", "[accounts]"), "accounts: write [[accounts]], with two brackets"),
+        (
+            f"{ACCOUNT}{MAIL}{REPORT.replace('[[reports]]', '[reports]')}",
+            "reports: write [[reports]], with two brackets",
+        ),
+        (f"{ACCOUNT}[accounts.variants]\nname = 'g'\n", "accounts[0].variants: write [[accounts.variants]], with two"),
+        (f'timezone = "Asia/Peking"\n{ACCOUNT}', "'Asia/Peking' is no known time zone; did you mean Asia/Shanghai?"),
+        (f'timezone = "Asia/Beijing"\n{ACCOUNT}', "'Asia/Beijing' is no known time zone; did you mean Asia/Shanghai?"),
+        (f"stale_after = “26h”\n{ACCOUNT}", "line 1 has the quote “, which TOML does not know: write \" or '"),
+        (f"{ACCOUNT}regions = [＂hk＂]\n", "line 5 has the quote ＂, which TOML does not know: write \" or '"),
+        (f'{ACCOUNT}regions = ["hk”]', "line 5 has the quote ”, which TOML does not know"),
+        (
+            f'{ACCOUNT}{MAIL}{REPORT}pins = ["uimage-vareox hk-02"]\n',
+            'in each other\'s place: write "hk-02 uimage-vareox"',
+        ),
+        (f"{ACCOUNT}{MAIL.replace('mail.', 'smtp://mail.')}", "smtp.host: must be a host's name or address alone"),
+        (f"{ACCOUNT}{MAIL.replace('.com', '.com:587', 1)}", "smtp.host: must be a host's name or address alone"),
+    ],
+)
+def test_configuration(text: str, sentence: str, tmp_path: Path) -> None:
+    """What is easily mistaken in a configuration is named, with what to write instead."""
+    assert sentence in complaint(text, tmp_path)
+
+
+def test_reversed_pins_in_a_file(tmp_path: Path) -> None:
+    """So are pins in a file of their own, by line."""
+    (tmp_path / "pins.txt").write_text("# ours\nhk-02 uimage-a\nuimage-b hk-02\n")
+    said = complaint(f'{ACCOUNT}{MAIL}{REPORT}pins_file = "pins.txt"\n', tmp_path)
+
+    assert "pins.txt, line 3: has the zone and the image id in each other's place" in said
+
+
+@pytest.mark.parametrize("host", ["mail.example.com", "127.0.0.1", "::1", "localhost"])
+def test_hosts_that_are_right(host: str, tmp_path: Path) -> None:
+    """Names and addresses are hosts, IPv6 too; a typographic quote inside a text is a character like others."""
+    path = tmp_path / "crawler.toml"
+    path.write_text(f"{ACCOUNT.replace('prod', '“prod”')}{MAIL.replace('mail.example.com', host)}", encoding="utf-8")
+    path.chmod(0o600)
+
+    assert "is fine" in call("--config", path, "config", "validate").stdout
+
+
+@pytest.mark.parametrize("words", [("config", "validate"), ("images",), ("run",)])
+def test_folder_in_place_of_the_configuration(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder called crawler.toml is an error, and not passed over for another file or none."""
+    monkeypatch.chdir(tmp_path)
+    Path("crawler.toml").mkdir()
+
+    said = call(*words, environ={"UCLOUD_PUBLIC_KEY": "a", "UCLOUD_PRIVATE_KEY": "b"}, code=2).stderr
+    assert "crawler.toml: 1 problem\n  cannot be read: Is a directory" in said
+
+
+def test_nobody_is_told(light: Driver) -> None:
+    """Under cron the first change says once that no report is configured; a report ends it."""
+    steps = [{"add": {"hk-02": {f"uimage-{letter}": f"CentOS {letter}"}}} for letter in "bcd"]
+    with run_in_thread(make_timeline(zones={"hk-02": {"uimage-a": "CentOS 7.6"}}, steps=steps)) as cloud:
+        light.configure(account(cloud.url))
+        said = []
+        for step in (1, 1, 2, 2, 3):
+            cloud.step = step
+            said.append(light.run().result.stderr.count(NOBODY_IS_TOLD))
+        cloud.step = 4
+        reports = [{"name": "ops", "channel": "webhook", "url": "http://127.0.0.1:9/", "secret": "s" * 32}]
+        light.config.write_text(as_toml({**light.document, "reports": reports}))
+        ended = light.run("--no-report", code=None).result.stderr
+
+    assert said == [0, 0, 1, 0, 0]
+    assert f"no longer: {NOBODY_IS_TOLD}" in ended.casefold()
+
+
+def test_explain_an_image(tmp_path: Path) -> None:
+    """`explain` of an image id explains its last change; without one it says so, and what is unheard of as well."""
+    play(tmp_path / "demo.db", clock=lambda: datetime.now(UTC))
+    database = ("--database", tmp_path / "demo.db")
+
+    assert call(*database, "explain", "uimage-rccvz4l9itr").stdout.startswith(
+        "change    5, withdrawn uimage-rccvz4l9itr (Ubuntu 20.04, ImageSet)\n"
+    )
+    assert call(*database, "explain", "uimage-ji1vyq", code=2).stderr == (
+        "Error: No change of uimage-ji1vyq was recorded; `crawler history uimage-ji1vyq` shows what is known of it.\n"
+    )
+    assert "knows no image id or name 'uimage-varoex'; the nearest: uimage-vareox" in (
+        call(*database, "explain", "uimage-varoex", code=2).stderr
+    )
+
+
+def test_errors_in_chinese(tmp_path: Path) -> None:
+    """Errors of the command, of the command line and of the configuration are told in the locale's language."""
+    play(tmp_path / "demo.db", clock=lambda: datetime.now(UTC))
+    database = ("--database", tmp_path / "demo.db")
+    chinese = {"LANG": "zh_CN.UTF-8"}
+
+    said = call(*database, "images", "--zone", "hk-20", environ=chinese, code=2).stderr
+    assert said == "错误：历史记录中没有可用区 “hk-20”；相近的有：hk-02。\n"
+    assert "错误：没有选项 '--zonne'。" in call("images", "--zonne", environ=chinese, code=2).stderr
+    assert (
+        "knows no zone" in call(*database, "--language", "en", "images", "--zone", "x", environ=chinese, code=2).stderr
+    )
+    path = tmp_path / "crawler.toml"
+    path.write_text(ACCOUNT.replace("[[accounts]]", "[accounts]"))
+    assert call("--config", path, "config", "validate", environ=chinese, code=2).stderr == (
+        f"错误：{path}：1 个问题\n  accounts：请写成 [[accounts]]（两层方括号），因为它是表的列表\n"
+    )

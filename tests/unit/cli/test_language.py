@@ -1,0 +1,90 @@
+"""The command in Chinese: by the locale, and from a list whose English is the code's own."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from crawler.cli.chinese import PHRASES
+from crawler.cli.language import language_of, speaking, tr
+from tests.support.house import ROOT
+
+MARK = re.compile(r"\{[avkwn]?\}")
+#: What click and the system say, what is put together from parts, and nothing at all.
+ELSEWHERE = re.compile(
+    r"(no such option|invalid value|missing|got unexpected|option|usage|requires an argument|is not one of"
+    r"|no such file or directory|permission denied|is a directory|are not set in|was withdrawn|.*any more$|\W*$)"
+)
+
+
+@pytest.fixture
+def chinese() -> Iterator[None]:
+    with speaking("zh"):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("environ", "encoding", "language"),
+    [
+        ({}, "utf-8", "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "utf-8", "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, "utf-8", "en"),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_TW"}, None, "zh"),
+        ({"LANG": "zh"}, "gb18030", "zh"),
+        ({"LANG": "zh_CN"}, "ascii", "en"),
+        ({"LANG": "zha_CN"}, "utf-8", "en"),
+    ],
+)
+def test_language_of_the_locale(environ: dict[str, str], encoding: str | None, language: str) -> None:
+    """The locale's first variable that is set decides, where the terminal has the characters."""
+    assert language_of(environ, encoding) == language
+
+
+def test_every_phrase_is_said_somewhere() -> None:
+    """The list holds no English that the code does not say, so a changed sentence cannot leave its Chinese behind."""
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for path in (ROOT / "crawler").rglob("*.py")
+        if path.name != "chinese.py"
+    ]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    said = "\n".join(texts).casefold().replace("_", " ")
+    pieces = {piece.strip().casefold() for one in PHRASES for piece in re.split(r"\{[avkwn]?\}|['`:;,.()]", one)}
+
+    assert [one for one in pieces if one.replace("_", " ") not in said and not ELSEWHERE.match(one)] == []
+
+
+def test_every_phrase_uses_its_marks() -> None:
+    """Each mark of the English has its place in the Chinese."""
+    for english, told in PHRASES.items():
+        marks = [f"<{number}>" for number in range(len(MARK.findall(english)))]
+        shown = told.format(*marks)
+        assert [mark for mark in marks if mark not in shown] in ([], ["<2>"] if "of {n} zones" in english else []), (
+            english
+        )
+
+
+@pytest.mark.parametrize(
+    ("english", "told"),
+    [
+        ("ZONE", "可用区"),
+        ("unknown (failed)", "未知（失败）"),
+        ("24 ok, 1 held", "正常 24、待确认 1"),
+        ("gpu: no → yes; os_name: - → CentOS", "支持 GPU：否 → 是；操作系统：- → CentOS"),
+        (
+            "Error: The history knows no zone 'present'; the nearest: ok.",
+            "错误：历史记录中没有可用区 “present”；相近的有：ok。",
+        ),
+        ("what nobody translated", "what nobody translated"),
+        ("a: 1 problem\n  b: is missing", "a：1 个问题\n  b：缺失"),
+        ("service unavailable (RetCode 153: too many requests)", "service unavailable（RetCode 153：请求过于频繁）"),
+    ],
+)
+@pytest.mark.usefixtures("chinese")
+def test_told(english: str, told: str) -> None:
+    """Words, lists and sentences are told in Chinese, ids and names as they are; what is not known stays."""
+    assert tr(english) == told
