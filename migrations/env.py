@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from crawler.db.engine import begin, opened
 from crawler.db.migrations import SCHEMA_HEAD, kept_grants
-from crawler.db.tables import Base
+from crawler.db.schema import Base
 from crawler.db.types import BigKey, CanonicalJSON, UTCDateTime
 from crawler.db.views import create_views, drop_views
 

@@ -19,7 +19,7 @@ from sqlalchemy.types import TypeEngine
 
 from crawler.db.engine import Fence, address_of, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state, upgrade
-from crawler.db.tables import Base
+from crawler.db.schema import Base
 from crawler.domain.rows import JsonRow
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
 

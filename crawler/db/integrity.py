@@ -15,6 +15,7 @@ from crawler.db.engine import address_of, is_sqlite, read
 from crawler.db.filters import targets_by_id
 from crawler.db.migrations import SCHEMA_HEAD, SchemaState, schema_state
 from crawler.db.schema import (
+    Base,
     ChangeLog,
     Hold,
     HoldImage,
@@ -25,7 +26,6 @@ from crawler.db.schema import (
     ScopeTarget,
     TargetRow,
 )
-from crawler.db.tables import Base
 from crawler.domain.models import END_OF_TIME, Target, iso_utc
 
 Rows = Select[*tuple[Any, ...]]

@@ -44,6 +44,7 @@ from crawler.db.runs import save_setting
 from crawler.db.schema import (
     OPEN_RUN,
     Absence,
+    Base,
     CatalogRow,
     ChangeLog,
     Hold,
@@ -58,7 +59,6 @@ from crawler.db.schema import (
     TargetRow,
 )
 from crawler.db.sql import portions
-from crawler.db.tables import Base
 from crawler.domain.evidence import kind_of
 from crawler.domain.models import iso_utc, require_aware
 from crawler.domain.rows import JsonRow

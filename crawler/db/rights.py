@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from crawler.db.tables import Base
+from crawler.db.schema import Base
 
 #: The rights that a run uses, on the tables and on the sequences that number their rows.
 _MISSING = text(

@@ -33,8 +33,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from crawler.db.schema import Account, TargetRow
-from crawler.db.tables import Base
+from crawler.db.schema import Account, Base, TargetRow
 from crawler.domain.models import Target, canonical_json
 
 T = TypeVar("T")

@@ -15,8 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from crawler.db.engine import opened, read
-from crawler.db.schema import Payload
-from crawler.db.tables import Base
+from crawler.db.schema import Base, Payload
 from crawler.emulator import EmulatorServer, run_in_thread
 from tests.acceptance.test_failures import FAULTS
 from tests.support.acceptance_table import Proven

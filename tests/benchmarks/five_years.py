@@ -21,8 +21,7 @@ from sqlalchemy import Engine, Table, text
 
 from crawler.db.engine import begin, is_sqlite, opened
 from crawler.db.migrations import upgrade
-from crawler.db.schema import OPEN_RUN
-from crawler.db.tables import Base
+from crawler.db.schema import OPEN_RUN, Base
 from crawler.db.types import to_micros
 from crawler.domain.models import END_OF_TIME, canonical_json, digest_of, normalise_name
 

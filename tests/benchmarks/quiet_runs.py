@@ -16,8 +16,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from crawler.crawl.recorder import BATCH
 from crawler.db import outbox, targets
 from crawler.db.engine import begin, is_sqlite, read
-from crawler.db.schema import Run
-from crawler.db.tables import Base
+from crawler.db.schema import Base, Run
 from crawler.domain.models import END_OF_TIME, Reply, Target
 from tests.support.diary import PERIOD, Diary
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crawler.db.engine import begin, is_sqlite, opened, read
 from crawler.db.migrations import REVISIONS, SCHEMA_HEAD, ensure_schema, migrations_folder, schema_state, upgrade
-from crawler.db.tables import Base
+from crawler.db.schema import Base
 from crawler.db.views import VIEW_COLUMNS, VIEWS, views_digest
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
 

@@ -21,7 +21,7 @@ from click.testing import Result
 from sqlalchemy import Engine, event, func, select
 
 from crawler.db.engine import opened, read
-from crawler.db.tables import Base
+from crawler.db.schema import Base
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, EmulatorServer, LoggedRequest
 from tests.support.command import NOW, call, process
 

@@ -19,8 +19,7 @@ from crawler.db import copy
 from crawler.db.copy import copy_history
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks import take_locks
-from crawler.db.schema import Payload, Run
-from crawler.db.tables import Base
+from crawler.db.schema import Base, Payload, Run
 from crawler.db.views import VIEW_COLUMNS
 from crawler.errors import CrawlerError, DatabaseUnavailable
 from crawler.queries import holds, images

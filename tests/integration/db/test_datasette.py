@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from crawler.db.engine import opened
-from crawler.db.tables import Base
+from crawler.db.schema import Base
 from crawler.db.views import VIEWS
 from tests.support.diary import Diary, target
 from tests.support.examples import blocks

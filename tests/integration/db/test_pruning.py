@@ -20,8 +20,7 @@ from crawler.db.engine import begin, opened, read
 from crawler.db.integrity import findings
 from crawler.db.migrations import upgrade
 from crawler.db.pruning import prune, references_indexed
-from crawler.db.schema import ChangeLog, Hold, Payload
-from crawler.db.tables import Base
+from crawler.db.schema import Base, ChangeLog, Hold, Payload
 from crawler.domain.filters import Filters
 from crawler.emulator import Timeline, run_in_thread
 from crawler.errors import UnknownKnowledge, UsageError

@@ -11,8 +11,7 @@ from sqlalchemy import Connection, Engine, insert, text
 
 from crawler.db import schema
 from crawler.db.engine import begin, is_sqlite, read
-from crawler.db.schema import OPEN_RUN
-from crawler.db.tables import Base
+from crawler.db.schema import OPEN_RUN, Base
 from crawler.domain.models import END_OF_TIME, iso_utc
 from crawler.domain.rows import ImageRow
 from crawler.queries.images import images
