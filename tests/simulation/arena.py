@@ -164,23 +164,25 @@ class Arena:
 
     def _may_hide(self, number: int) -> bool:
         """
-        Return whether an answer has no more unreadable records than one before it had.
+        Return whether an answer may have no more unreadable records than a good one before it had.
 
         By the contract an image that is missing in it for the first time is judged as always then, though it may be the
         one that cannot be read now: nobody can tell it from the one that could not before.
         """
-        unreadable = [self._unreadable(earlier) for earlier in range(number + 1)]
-        return 0 < unreadable[-1] <= max(unreadable[:-1], default=0)
+        assert self._example is not None
+        unreadable = [self._fewest_unreadable(earlier) for earlier in range(number + 1)]
+        good = (shot.mark == "partial" for shot, _ in self._example.shots[:number])
+        before = max((count for count, is_good in zip(unreadable, good, strict=False) if is_good), default=0)
+        return 0 < unreadable[-1] <= before
 
-    def _unreadable(self, number: int) -> int:
-        """Return how many records of an answer of the example, all of which are there, have lost their ids."""
+    def _fewest_unreadable(self, number: int) -> int:
+        """Return how many records of an answer of the example, all of which are there, have lost their ids at least."""
         assert self._example is not None
         shot, _ = self._example.shots[number] if number < len(self._example.shots) else (TRUE, False)
-        listed = len(keys_of(self._example.ids(number)))
         if shot.name == "some unreadable":
             readable: int = shot.detail[1]
-            return max(0, listed - readable)
-        return listed if shot.name == "not understood" else 0
+            return max(0, len(keys_of(self._example.ids(number))) - readable)
+        return 1 if shot.name == "not understood" else 0
 
     def _crawl(self, engine: Engine, number: int, shot: Shot, is_once: bool) -> list[ChangeRow]:
         self._run, self._shot, self._is_once, self._asked = number, shot, is_once, 0
