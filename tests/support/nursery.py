@@ -49,9 +49,12 @@ def main(weight: str) -> None:
 
         import crawler.db.locks.postgresql
     if weight == "heavy":
-        import crawler.crawl.run  # noqa: F401
+        import crawler.crawl.run
 
-        "".encode("utf-8-sig")  # loads the codec, for those who run as a user that cannot read Python's own files
+        # What is loaded late otherwise, for those who run as a user that cannot read Python's own files.
+        "".encode("utf-8-sig")
+        keys = {"UCLOUD_PUBLIC_KEY": "public", "UCLOUD_PRIVATE_KEY": "private"}
+        crawler.config.loader.loads("", keys, path=Path("crawler.toml"))
 
     _say({"loaded": sorted(sys.modules)})
     for line in sys.stdin:

@@ -118,7 +118,7 @@ def test_the_commands_list_accept_and_log(engine: Engine, held: Settings) -> Non
         result = runner.invoke(cli, ["--database", held.database, *words])
         return result.exit_code, result.output
 
-    code, output = call("holds", "list", "--zone", "hk-02")
+    code, output = call("holds", "list", "--zone", "hk-02", "--wide")
     assert (code, "CentOS 7.6 a, Ubuntu 20.04 b" in output) == (0, True)
     code, output = call("holds", "accept", "1")
     assert (code, "2 withdrawals recorded" in output) == (0, True)
