@@ -252,7 +252,7 @@ def _introduce(session: Connection, engine: Engine, now: datetime) -> int:
     with mapped_errors(engine):
         session.execute(_SETTINGS).all()
         session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
-    return _pid(session)
+        return _pid(session)
 
 
 def _ahead(session: Connection, engine: Engine, clock: Callable[[], datetime]) -> timedelta:
