@@ -79,6 +79,10 @@ def test_every_phrase_uses_its_marks() -> None:
             "Error: The history knows no zone 'present'; the nearest: ok.",
             "错误：历史记录中没有可用区 “present”；相近的有：ok。",
         ),
+        (
+            "held: 2 of 3 images are not listed any more; waiting for confirmation",
+            "待确认：3 个镜像中有 2 个不再列出；等待后续确认",
+        ),
         ("what nobody translated", "what nobody translated"),
         ("a: 1 problem\n  b: is missing", "a：1 个问题\n  b：缺失"),
         ("service unavailable (RetCode 153: too many requests)", "service unavailable（RetCode 153：请求过于频繁）"),
