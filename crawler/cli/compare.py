@@ -19,7 +19,6 @@ from crawler.cli.table import Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
-from crawler.domain.timefmt import NO_TIME
 from crawler.errors import ExitCode
 from crawler.queries.compare import CompareRow
 
@@ -32,10 +31,6 @@ def _projects(row: Row) -> str:
     return row["projects"][0] if len(row["projects"]) == 1 else f"{len(row['projects'])} projects"
 
 
-def _id(row: Row, side: str) -> str:
-    return row[side]["image_id"] if row[side] else NO_TIME
-
-
 def _columns(first: str, second: str) -> tuple[Column, ...]:
     return (
         Column("projects", "PROJECT", kind="words", optional=True, cell=_projects),
@@ -44,8 +39,8 @@ def _columns(first: str, second: str) -> tuple[Column, ...]:
         Column("image_set", "SET", optional=True),
         Column("image_name", "NAME", folds=True),
         Column("result", "RESULT", kind="words"),
-        Column("first.image_id", visible(first), cell=lambda row: _id(row, "first")),
-        Column("second.image_id", visible(second), cell=lambda row: _id(row, "second")),
+        Column("first.image_id", visible(first)),
+        Column("second.image_id", visible(second)),
         replace(CHANGED, cell=_what),
     )
 

@@ -110,6 +110,11 @@ def _chinese(text: str) -> str:
         if separator in text:
             words = bare.split(separator)
             told_words = [_chinese(word) for word in words]
-            if told_words != words:
+            if told_words != words and not (separator == ", " and any(map(_is_prose, told_words))):
                 return blanks + comma.join(told_words)
     return text
+
+
+def _is_prose(text: str) -> bool:
+    """Return whether *text* is a clause that nobody translated: a sentence is not told half in Chinese."""
+    return text.count(" ") > 2 and not _HAN.search(text)

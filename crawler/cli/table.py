@@ -101,8 +101,9 @@ def chosen(columns: Sequence[Column], names: Sequence[str], fields: Sequence[str
 
     Raises UsageError for a name that means none of *columns* nor of the further *fields*.
     """
-    known = {_bare(field): Column(field, field) for field in fields}
-    known |= {_bare(name): one for one in columns for name in (one.key, tr(one.title), one.title)}
+    known = {_bare(one.key): one for one in columns}
+    known |= {_bare(name): one for one in columns for name in (tr(one.title), one.title)}
+    known |= {_bare(field): Column(field, field) for field in fields}
     unknown = [name for name in names if not _bare(name) or _bare(name) not in known]
     if unknown:
         there = ", ".join(dict.fromkeys([*(one.title for one in columns if one.title), *fields]))

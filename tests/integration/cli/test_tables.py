@@ -151,6 +151,16 @@ def test_columns(played: Path) -> None:
     assert json.loads(call(*words, "image_id", "-o", "json", now=datetime.now(UTC)).stdout)[0].keys() == {"image_id"}
 
 
+def test_columns_of_sides(played: Path) -> None:
+    """A side of a comparison that lacks the image is nothing in the data, and no dash."""
+    words = ("--database", played / "crawler.db", "compare", "hk-02", "sg-01", "--columns", "NAME,hk-02")
+    written = list(csv.reader(io.StringIO(call(*words, "-o", "csv", now=datetime.now(UTC)).stdout)))
+    rows = json.loads(call(*words, "-o", "json", now=datetime.now(UTC)).stdout)
+
+    assert ["Anolis 8.6", ""] in written
+    assert {"image_name": "Anolis 8.6", "first.image_id": None} in rows
+
+
 @pytest.mark.parametrize("words", [words for words in TABLES if not words.startswith("db copy")])
 def test_no_such_column(played: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command with a table says in one sentence which columns it has, and exits with 2."""

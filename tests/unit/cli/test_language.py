@@ -84,6 +84,15 @@ def test_every_phrase_uses_its_marks() -> None:
             "待确认：3 个镜像中有 2 个不再列出；等待后续确认",
         ),
         ("what nobody translated", "what nobody translated"),
+        ("Somebody did so yesterday, as in spring", "Somebody did so yesterday, as in spring"),
+        (
+            "Error: Line 1 of standard input has no name: write `ZONE NAME`, as in `hk-02 Ubuntu 20.04`.",
+            "错误：标准输入第 1 行缺少名称：请写 `ZONE NAME`，如 `hk-02 Ubuntu 20.04`。",
+        ),
+        (
+            "Error: Standard input is not UTF-8 text (at byte 6); save it as UTF-8.",
+            "错误：标准输入不是 UTF-8 文本（第 6 字节）；请存为 UTF-8。",
+        ),
         ("a: 1 problem\n  b: is missing", "a：1 个问题\n  b：缺失"),
         ("service unavailable (RetCode 153: too many requests)", "service unavailable（RetCode 153：请求过于频繁）"),
     ],

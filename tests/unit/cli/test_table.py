@@ -102,6 +102,14 @@ def test_chosen(names: list[str]) -> None:
     assert [one.title for one in chosen(COLUMNS, names)] == ["NAME", "ID"]
 
 
+def test_chosen_by_heading_first() -> None:
+    """A name that is one column's heading and another's field means the first, but a field where there is data."""
+    columns = (Column("targets.total", "TARGETS"), Column("targets", "OUTCOMES"))
+
+    assert [one.key for one in chosen(columns, ["targets", "outcomes"])] == ["targets.total", "targets"]
+    assert [one.key for one in chosen(columns, ["targets"], ["targets"])] == ["targets"]
+
+
 def test_chosen_column_is_shown() -> None:
     """What is asked for is shown, also where every row says the same or nothing."""
     found = list(table_lines([ROW], chosen(COLUMNS, ["account", "note", "run"]), UTC, 80))
