@@ -55,8 +55,12 @@ def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
 
 
 def exact_parts(filters: Filters) -> tuple[Exact, dict[str, tuple[str, ...]]]:
-    """Tell which parts *filters* state without globs; give the values of these by part."""
-    stated = {part: globs for part, globs in filters.given(TARGET_PARTS).items() if not any(map(is_glob, globs))}
+    """Tell which parts *filters* state without globs; give the values of these by part, but for what no word can be."""
+    stated = {
+        part: tuple(filter(is_storable, globs))
+        for part, globs in filters.given(TARGET_PARTS).items()
+        if not any(map(is_glob, globs))
+    }
     return Exact(*(part in stated for part in Exact._fields)), stated
 
 
@@ -143,13 +147,14 @@ def _wanted_names(conn: Connection, filters: Filters) -> tuple[set[str], set[str
     """Return the normalised names of the wanted images, and the ids of those looked up, which may have no name."""
     names, ids = filters.name, filters.image_id
     if names and not any(map(is_glob, names)):
-        return {normalise_name(name) for name in names}, set()
+        return {normalise_name(name) for name in names if is_storable(name)}, set()
     every = select(ImageVersion.name_key, ImageVersion.image_id, ImageVersion.image_name).distinct()
     if any(map(is_glob, names or ids)):
         any_set = replace(filters, image_set=())
         found = [row for row in conn.execute(every) if any_set.wants_image(None, row.image_id, row.image_name)]
     else:
-        found = list(conn.execute(every.where(among(ImageVersion.image_id, "ids")), {"ids": ids}))
+        exact = every.where(among(ImageVersion.image_id, "ids"))
+        found = list(conn.execute(exact, {"ids": tuple(filter(is_storable, ids))}))
     return {row.name_key for row in found if row.name_key}, {row.image_id for row in found}
 
 

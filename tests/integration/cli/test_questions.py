@@ -360,6 +360,7 @@ def test_explain_a_hold(database: Database) -> None:
         (("holds", "reject", "1", "0"), 2, "0 is not in the range"),
         (("history", "\udcff"), 2, "no image id or name '\\udcff'"),
         (("where", "\udcff*"), 2, "no image name '\\udcff*'"),
+        (("explain", "a/b/c/d/e/\udcff"), 2, "No answer of a target a/b/c/d/e/\\udcff was kept"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -326,6 +326,14 @@ def test_lines_that_are_none(url: str, words: tuple[str, ...], lines: str, sente
     assert sentence in ask(url, *words, code=2, stdin=lines).stderr
 
 
+def test_lines_that_no_database_can_hold(url: str) -> None:
+    """A zone or name with a NUL is none that was ever recorded, and keeps no other line from its answer."""
+    lines = "hk\0-02 CentOS 7.6\nhk-02 Cent\0OS 7.6\nhk-02 CentOS 7.6\n"
+    rows = json.loads(ask(url, "-", "--project", "org-x", "-o", "json", stdin=lines, code=1).stdout)
+
+    assert [row["outcome"] for row in rows] == ["unheard", "missing", "found"]
+
+
 def test_many_lines_ask_as_many_statements_as_few(url: str) -> None:
     """Fifty lines are answered by the same statements as two: what a line costs is no question to the database."""
     lines = ["hk-02 CentOS 7.6", "hk-01 Ubuntu 20.04"]
