@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from crawler.cli.language import speaking
 from crawler.cli.run import rare_collections
 from crawler.db.engine import opened
 from crawler.db.migrations import upgrade
@@ -21,6 +22,13 @@ from tests.support.databases import PostgresServer, open_files, postgres_server
 from tests.support.network_guard import no_network
 
 BOTH = ("sqlite", "postgresql")
+
+
+@pytest.fixture(autouse=True)
+def _in_english() -> Iterator[None]:
+    """Begin every test in the language of a process that nobody told another."""
+    with speaking("en"):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -125,4 +125,4 @@ def test_the_images_of_a_moment(tmp_path: Path) -> None:
         call(*words)
 
     assert len(walk.files) <= 32, str(walk)
-    assert len(walk.hops) <= 55, str(walk)
+    assert len(walk.hops) <= 56, str(walk)
