@@ -35,10 +35,10 @@ from crawler.domain.models import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWor
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.suggest import did_you_mean
-from crawler.queries import apart, checking, lookup, resolving
 from crawler.queries import (
     changes as queries_changes,
 )
+from crawler.queries import check_lookup, diff_lookup, lookup, resolve_lookup
 from crawler.queries import (
     images as queries_images,
 )
@@ -187,7 +187,7 @@ class History:
         begin, end = _moment(first, "first"), _moment(second, "second")
         with self._reading() as conn:
             stale_after = self._knowing(conn)["stale_after"]
-            rows, _ = apart.moments_apart(conn, begin, end, _filters(selection), stale_after=stale_after)
+            rows, _ = diff_lookup.moments_apart(conn, begin, end, _filters(selection), stale_after=stale_after)
             return list(rows)
 
     def compare(
@@ -197,7 +197,7 @@ class History:
         moment = _aware(at, "at")
         sides = _words(first, "first"), _words(second, "second")
         with self._reading() as conn:
-            rows, _ = apart.zones_apart(conn, *sides, moment, _filters(selection), **self._knowing(conn))
+            rows, _ = diff_lookup.zones_apart(conn, *sides, moment, _filters(selection), **self._knowing(conn))
             return rows
 
     # --- for scripts -------------------------------------------------------------------------------------------------
@@ -220,13 +220,13 @@ class History:
         (name,) = _words(name, "name")
         filters = replace(_filters(place, _Place), zone=_words(zone, "zone"), image_set=_words(image_set, "image_set"))
         with self._reading() as conn:
-            found, _ = resolving.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
+            found, _ = resolve_lookup.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
             return found
 
     def check(self, rules: Sequence[Require | PinRule], **targets: Unpack[Targets]) -> list[CheckRow]:
         """Judge required images and pinned ids (`crawler.queries.check.rules`)."""
         with self._reading() as conn:
-            return checking.check(conn, rules, _filters(targets, Targets), **self._knowing(conn))
+            return check_lookup.check(conn, rules, _filters(targets, Targets), **self._knowing(conn))
 
     # --- how well it is known ----------------------------------------------------------------------------------------
 

@@ -62,14 +62,14 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Filte
     ids in use: lines of `zone id` or `id`, a Terraform state or plan (resources of this provider that are managed), a
     Packer manifest (builds of its last run). Standard input, -, holds either.
     """
-    from crawler.queries import checking
+    from crawler.queries import check_lookup
 
     texts = [(name, _read(name)) for name in files or _stdin_only()]
     settings = context.history_settings()
     with context.history() as conn:
         rules = _rules(conn, texts)
         check_selection(conn, selected)
-        rows = checking.check(
+        rows = check_lookup.check(
             conn,
             rules,
             selected,

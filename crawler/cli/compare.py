@@ -58,14 +58,14 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
     RESULT is only_first, only_second, differs (WHAT says in which fields), same, or unknown where a zone was not
     observed well: what is not known is no difference. Of several open images of a name the newest is compared.
     """
-    from crawler.queries import apart
+    from crawler.queries import diff_lookup
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
         check_selection(conn, selected)
         for zone in (first, second):
             require_zone(conn, zone)
-        rows, known = apart.zones_apart(
+        rows, known = diff_lookup.zones_apart(
             conn, [first], [second], at, selected, now=now, stale_after=settings.stale_after
         )
         for side in known:

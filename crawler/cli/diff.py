@@ -69,13 +69,13 @@ def diff(
     zones are named on stderr, their images shown with --unknown. In the table an id that took another's place under
     the same name is one line, re-issued; in the other formats it is two rows that name each other as `counterpart`.
     """
-    from crawler.queries import apart
+    from crawler.queries import diff_lookup
 
     settings = context.history_settings()
     zone = settings.timezone
     with context.history() as conn:
         check_selection(conn, selected)
-        found, known = apart.moments_apart(conn, first, second, selected, stale_after=settings.stale_after)
+        found, known = diff_lookup.moments_apart(conn, first, second, selected, stale_after=settings.stale_after)
         require_observed(conn, (own for own, _ in known.values()), first, zone)
         require_observed(conn, (own for _, own in known.values()), second, zone)
         tally = _Tally(known if first != second else {}, with_unknown=with_unknown)

@@ -115,7 +115,7 @@ def _answer(
     context: CliContext, selected: Filters, name: str, image_set: str, gpu: bool, max_age: timedelta | None
 ) -> Resolved:
     from crawler.db.filters import is_anything_recorded
-    from crawler.queries import resolving
+    from crawler.queries import resolve_lookup
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
@@ -124,7 +124,7 @@ def _answer(
         check_words(conn, selected)
         filters = replace(selected, image_set=(image_set,))
         try:
-            found, last = resolving.resolve(
+            found, last = resolve_lookup.resolve(
                 conn,
                 name,
                 filters,

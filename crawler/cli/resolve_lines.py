@@ -26,7 +26,7 @@ def print_answers(
 ) -> ExitCode:
     """Print a row for each line of standard input; say on stderr why there is no answer to one."""
     from crawler.db.filters import is_anything_recorded
-    from crawler.queries.resolving import resolve_all
+    from crawler.queries.resolve_lookup import resolve_all
 
     wanted = _lines()
     settings, now = context.history_settings(), context.clock()

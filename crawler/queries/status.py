@@ -63,7 +63,7 @@ def oldest_observation(conn: Connection, *, now: datetime) -> tuple[datetime | N
     """
     Return when the target was last observed well that was so longest ago, and how many never were.
 
-    Of the targets that are asked and not denied; the rows of `status` say the same of each, and take a page of memory.
+    Of the targets that are asked and not denied; the rows of `status` say the same of each, one row a target.
     """
     absent = select(Absence.target_id).where(Absence.valid_from <= require_aware(now), Absence.valid_to > now)
     asked = conn.execute(select(TargetRow.id).where(TargetRow.id.not_in(absent))).scalars().all()

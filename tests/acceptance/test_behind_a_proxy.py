@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, EmulatorOptions, run_in_thread
 from tests.support.examples import from_nothing
-from tests.support.house import ROOT
 from tests.support.proxy import forward_proxy, port_of
 from tests.support.smtp import mail_server
+from tests.support.terminals import bash
 from tests.support.tls import make_tls
 from tests.support.worlds import make_timeline
 
@@ -22,23 +19,9 @@ HOST = "api.ucloud.cn"
 LOGIN = "crawler:correct-horse"
 
 
-def bash(script: str, folder: Path, **environ: str) -> str:
-    """Run *script* as a new user would, and give what it printed last."""
-    done = subprocess.run(
-        ["bash", "-e", "-c", script],
-        cwd=folder,
-        env={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(folder),
-            "PYTHONPATH": str(ROOT),
-            **environ,
-        },
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done
+def last_line(script: str, folder: Path, **environ: str) -> str:
+    """Run *script* as a new user would, and give what it printed last; the password must not be seen."""
+    done = bash(script, folder, **environ)
     assert "correct-horse" not in done.stdout + done.stderr
     return done.stdout.splitlines()[-1] if done.stdout else ""
 
@@ -64,9 +47,9 @@ def test_first_mail_through_a_proxy(tmp_path: Path) -> None:
         script = script.replace("PRIVATE_KEY=…", f"PRIVATE_KEY={EXAMPLE_PRIVATE_KEY}")
         server = f'host = "127.0.0.1", port = {mails.port}, security = "none"'
         script = script.replace('host = "mail.example.com"', server)
-        line = bash(script, home, SSL_CERT_FILE=str(authority))
+        line = last_line(script, home, SSL_CERT_FILE=str(authority))
         cloud.step = 2
-        bash(shlex.join(shlex.split(line)[5:]), home, SSL_CERT_FILE=str(authority))
+        last_line(shlex.join(shlex.split(line)[5:]), home, SSL_CERT_FILE=str(authority))
 
     assert "uimage-new" in mails.mails[-1].text
     assert set(proxy.targets) == {f"CONNECT {HOST}:443"}

@@ -18,6 +18,7 @@ import pytest
 from crawler.demo import play
 from tests.support.examples import blocks
 from tests.support.house import ROOT
+from tests.support.terminals import read_terminal
 
 EXAMPLES = re.findall(r"^\$ crawler (.*)\n((?:(?!\$ ).*\n)*)", "".join(blocks("console")), re.MULTILINE)
 #: What differs from one demo to the next.
@@ -42,18 +43,9 @@ def on_terminal(database: Path, words: list[str]) -> str:
     command = [sys.executable, "-m", "crawler", "--database", str(database), *words]
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environ, cwd=database.parent) as running:
         os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(ours, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            shown += piece
-    os.close(ours)
+        shown = read_terminal(ours)
     assert running.returncode == 0, shown
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r", "")
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown).replace("\r", "")
 
 
 def timeless(text: str) -> list[str]:

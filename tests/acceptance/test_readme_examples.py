@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import ROOT, call, keys
+from tests.support.command import call, keys
 from tests.support.driving import Driver
 from tests.support.examples import blocks, crawler_words, from_nothing, single_commands
+from tests.support.terminals import bash
 
 #: What the page only makes up, and what stands for it here.
 STANDS_FOR = {
@@ -57,22 +55,8 @@ def test_every_set_up_runs(world: tuple[str, int], tmp_path: Path, script: str) 
     """A block that sets something up does so in an empty folder with exported keys; only `./dev setup` is left out."""
     script = re.sub(r"\./dev setup.*", ":", script)
     script = re.sub(r"^export .*", "export " + " ".join(f"{k}={v}" for k, v in keys().items()), script, flags=re.M)
-    done = subprocess.run(
-        ["bash", "-e", "-c", script],
-        cwd=tmp_path,
-        env={
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(tmp_path),
-            "PYTHONPATH": str(ROOT),
-            **keys(world[0]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
 
-    assert done.returncode == 0, done
+    bash(script, tmp_path, **keys(world[0]))
 
 
 def test_terraform(desk: Driver) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from crawler.emulator import demo, run_in_thread
 from tests.support.command import NOW, ROOT, call, keys, process, rows
+from tests.support.terminals import read_terminal
 
 TARGET = ["account", "project", "region", "zone", "kind", "variant"]
 IMAGE = [
@@ -348,18 +349,9 @@ def on_terminal(
         env=environ,
     ) as running:
         os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(ours, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            shown += piece
-    os.close(ours)
+        shown = read_terminal(ours)
     assert is_gate or running.returncode == 0
-    return shown.decode()
+    return shown
 
 
 @pytest.fixture

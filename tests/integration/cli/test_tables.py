@@ -26,6 +26,7 @@ from crawler.domain.text import width
 from crawler.emulator import run_in_thread
 from tests.support.command import ROOT, call
 from tests.support.driving import Driver, account
+from tests.support.terminals import read_terminal
 from tests.support.worlds import make_timeline
 
 TABLES = (
@@ -65,18 +66,9 @@ def shown(folder: Path, line: str, *, is_terminal: bool = True, **environ: str) 
         command, cwd=folder, env=environ, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL
     ) as running:
         os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            seen += piece
-    os.close(ours)
+        seen = read_terminal(ours)
     assert running.returncode in (0, 1), seen
-    return re.sub(r"\x1b\[[0-9;]*m", "", seen.decode()).replace("\r\n", "\n")
+    return re.sub(r"\x1b\[[0-9;]*m", "", seen).replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

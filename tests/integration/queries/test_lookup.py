@@ -17,7 +17,7 @@ from crawler.domain.filters import Filters
 from crawler.domain.models import END_OF_TIME, Target, normalise_name
 from crawler.domain.rows import Gap, ImageRow
 from crawler.errors import UnknownKnowledge
-from crawler.queries import apart, images, lookup
+from crawler.queries import diff_lookup, images, lookup
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.history import HistoryRow
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
@@ -166,8 +166,8 @@ def test_diff_agrees_with_both_moments(engine: Engine, seed: int) -> None:
     with read(engine) as conn:
         for _ in range(30):
             first, second = rng.choice(chosen), rng.choice(chosen)
-            rows = list(apart.moments_apart(conn, first, second, stale_after=STALE)[0])
-            back = list(apart.moments_apart(conn, second, first, stale_after=STALE)[0])
+            rows = list(diff_lookup.moments_apart(conn, first, second, stale_after=STALE)[0])
+            back = list(diff_lookup.moments_apart(conn, second, first, stale_after=STALE)[0])
             one, other = ({(r.target, r.image_id): r.state for r in available(conn, at)} for at in (first, second))
             for row in rows:
                 place = (row.target, row.image_id)
@@ -181,7 +181,7 @@ def test_diff_agrees_with_both_moments(engine: Engine, seed: int) -> None:
                 (r.target, r.image_id, r.event, r.counterpart) for r in back
             }
         for moment in chosen[:20]:
-            rows = list(apart.moments_apart(conn, moment, moment, stale_after=STALE)[0])
+            rows = list(diff_lookup.moments_apart(conn, moment, moment, stale_after=STALE)[0])
             assert {row.event for row in rows} <= {"unknown"}
 
 
@@ -198,9 +198,9 @@ def test_after_pruning(engine: Engine, seed: int) -> None:
                 with pytest.raises(UnknownKnowledge, match="pruned"):
                     lookup.where_is(conn, ["ubuntu 20.04"], moment, now=now, stale_after=STALE)
                 with pytest.raises(UnknownKnowledge, match="pruned"):
-                    apart.moments_apart(conn, now, moment, stale_after=STALE)
+                    diff_lookup.moments_apart(conn, now, moment, stale_after=STALE)
                 with pytest.raises(UnknownKnowledge, match="pruned"):
-                    apart.zones_apart(conn, ["hk-01"], ["hk-02"], moment, now=now, stale_after=STALE)
+                    diff_lookup.zones_apart(conn, ["hk-01"], ["hk-02"], moment, now=now, stale_after=STALE)
             elif moment <= now:
                 expected = {(row.target, row.image_id): row.reason for row in available(conn, moment)}
                 assert open_at(rows, moment) == expected, moment
@@ -214,7 +214,7 @@ def test_what_was_there_before_anyone_looked_has_not_appeared(engine: Engine) ->
     first = diary.now
     diary.run({home: NAMES, away: NAMES})
     with read(engine) as conn:
-        found, known = apart.moments_apart(conn, first, diary.now, stale_after=STALE)
+        found, known = diff_lookup.moments_apart(conn, first, diary.now, stale_after=STALE)
         rows = list(found)
 
     assert {(row.target, row.event, row.first, row.first_reason) for row in rows} == {
@@ -236,7 +236,7 @@ def test_diff_with_filters(engine: Engine) -> None:
 
     def told(**filters: Any) -> set[tuple[str, str, str | None]]:
         with read(engine) as conn:
-            rows, _ = apart.moments_apart(conn, first, diary.now, Filters(**filters), stale_after=STALE)
+            rows, _ = diff_lookup.moments_apart(conn, first, diary.now, Filters(**filters), stale_after=STALE)
             return {(row.event, row.image_id, row.counterpart) for row in rows}
 
     renamed = ("modified", "uimage-a", None)
@@ -259,8 +259,8 @@ def test_zones_apart(engine: Engine) -> None:
     second = {"uimage-1": "centos  7.6", "uimage-2": {**ubuntu, "NotSupportGPU": True, "ZoneId": 2}, "uimage-3": "SUSE"}
     diary.run({where: first if where.zone == "hk-01" else second for where in TARGETS})
     with read(engine) as conn:
-        rows, _ = apart.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
-        few, _ = apart.zones_apart(
+        rows, _ = diff_lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
+        few, _ = diff_lookup.zones_apart(
             conn, ["hk-01"], ["hk-02"], None, Filters(image_id=("uimage-1",)), now=diary.now, stale_after=STALE
         )
 
@@ -286,7 +286,7 @@ def test_zones_apart_unknown(engine: Engine) -> None:
     diary.run({home: {"uimage-a": "CentOS 7.6"}, away: {"uimage-b": "Ubuntu 20.04"}})
     diary.run({home: {"uimage-a": "CentOS 7.6"}, away: Refusal()})
     with read(engine) as conn:
-        rows, known = apart.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
+        rows, known = diff_lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
 
     assert {(row.image_name, row.result, row.reason) for row in rows} == {
         ("CentOS 7.6", "unknown", "failed"),
@@ -346,8 +346,8 @@ def test_plans(sqlite_url: str) -> None:
             lookup.history(conn, NAMES, now=diary.now, stale_after=STALE)
             lookup.where_is(conn, ["ubuntu 20.04"], None, now=diary.now, stale_after=STALE)
             filters = Filters(zone=("hk-01",))
-            list(apart.moments_apart(conn, START + PERIOD, diary.now, filters, stale_after=STALE)[0])
-            apart.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
+            list(diff_lookup.moments_apart(conn, START + PERIOD, diary.now, filters, stale_after=STALE)[0])
+            diff_lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
             plans = {}
             for sql, params in [pair for pair in statements if pair[0].lstrip().startswith(("SELECT", "WITH"))]:
                 plan = conn.connection.cursor().execute(f"EXPLAIN QUERY PLAN {sql}", params)

@@ -18,7 +18,7 @@ from crawler.domain.models import Target, normalise_name
 from crawler.errors import Ambiguous
 from crawler.notifications.digest import build_digest
 from crawler.notifications.models import NotifiedState
-from crawler.queries import checking, images, lookup, resolving
+from crawler.queries import check_lookup, images, lookup, resolve_lookup
 from crawler.queries.check.rules import PinRule
 from tests.support.diary import PERIOD, Diary, target
 from tests.support.reporting import facts_of, subscribe
@@ -99,9 +99,9 @@ def test_readers_and_view_agree(engine: Engine, seed: int) -> None:
             (row,) = lookup.where_is(conn, ["ubuntu 20.04"], None, filters, now=diary.now, stale_after=STALE)
             if len(newest) > 1:
                 with pytest.raises(Ambiguous, match=", ".join(newest)):
-                    resolving.resolve(conn, "Ubuntu 20.04", filters, now=diary.now, stale_after=STALE)
+                    resolve_lookup.resolve(conn, "Ubuntu 20.04", filters, now=diary.now, stale_after=STALE)
             elif newest:
-                found, _ = resolving.resolve(conn, "Ubuntu 20.04", filters, now=diary.now, stale_after=STALE)
+                found, _ = resolve_lookup.resolve(conn, "Ubuntu 20.04", filters, now=diary.now, stale_after=STALE)
                 assert found.image_id == newest[0]
             assert not newest or row.image_id == newest[-1]
 
@@ -114,7 +114,7 @@ def test_check_and_mails_agree(engine: Engine, seed: int) -> None:
     subscription = subscribe(pins=[" ".join(pin) for pin in pins])
     with read(engine) as conn:
         rules = [PinRule(image_id=image_id, zone=zone) for zone, image_id in pins]
-        rows = checking.check(conn, rules, Filters(), now=diary.now, stale_after=STALE)
+        rows = check_lookup.check(conn, rules, Filters(), now=diary.now, stale_after=STALE)
         digest = build_digest(
             subscription, facts_of(conn, now=diary.now, stale_after=STALE), NotifiedState(introduced=True)
         )

@@ -37,7 +37,7 @@ def resolve(
     Return the image called *name* to use now at the one place that *filters* want, and how that place is.
 
     From `ImageSet` and the default variant unless *filters* tell otherwise. Raises EmptySelection where there is no
-    such place, NoAnswer, Ambiguous and UnknownKnowledge as `questions.resolve` does; *max_age* is *stale_after* by
+    such place, NoAnswer, Ambiguous and UnknownKnowledge as `queries.resolve` does; *max_age* is *stale_after* by
     default. A refusal tells times in *timezone*.
     """
     place = _place(filters)

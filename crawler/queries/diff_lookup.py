@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select
 
 from crawler.db.beginning import require_kept
-from crawler.db.filters import chosen_targets, with_known_names
+from crawler.db.filters import chosen_targets, images_wanted, with_known_names
 from crawler.db.schema import ImageVersion
+from crawler.db.sql import among, portions
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import ABSENT, Target, require_aware
 from crawler.domain.rows import Knowledge
@@ -76,12 +77,15 @@ def _related_ids(conn: Connection, filters: Filters) -> tuple[str, ...] | None:
     """
     if not filters.name and not filters.image_id:
         return None
-    every = conn.execute(select(ImageVersion.image_id, ImageVersion.image_name, ImageVersion.name_key).distinct()).all()
-    any_set = replace(filters, image_set=())
-    ids = {row.image_id for row in every if any_set.wants_image(None, row.image_id, row.image_name)}
-    keys = {row.name_key for row in every if row.image_id in ids and row.name_key}
-    ids |= {row.image_id for row in every if row.name_key in keys}
-    return tuple(sorted(ids)) if len(ids) <= RELATED else None
+    wanted = images_wanted(conn, filters)
+    if wanted is None:
+        return None
+    named = select(ImageVersion.name_key).where(among(ImageVersion.image_id, "ids"), ImageVersion.name_key != "")
+    keys = {key for ids in portions(wanted) for key in conn.execute(named, {"ids": ids}).scalars()}
+    namesakes = select(ImageVersion.image_id).where(among(ImageVersion.name_key, "keys"))
+    found = {one for some in portions(sorted(keys)) for one in conn.execute(namesakes, {"keys": some}).scalars()}
+    related = found.union(wanted)
+    return tuple(sorted(related)) if len(related) <= RELATED else None
 
 
 def zones_apart(
