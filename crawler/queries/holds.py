@@ -130,11 +130,13 @@ def _withdraw(conn: Connection, hold: Any, now: datetime) -> int:
         )
     }
     intervals, images = _open_images(conn, hold.target_id)
+    account_id = conn.scalar(select(TargetRow.account_id).where(TargetRow.id == hold.target_id))
     others = counterparts(images, {}, of=keys)
     rows = [
         {
             "run_id": hold.run_id,
             "target_id": hold.target_id,
+            "account_id": account_id,
             "event": "withdrawn",
             "image_set": key.image_set,
             "image_id": key.image_id,

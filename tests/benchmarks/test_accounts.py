@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.prove, pytest.mark.filterwarnings("ignore::ResourceWar
 TARGETS = 600
 START = datetime(2026, 11, 1, tzinfo=UTC)
 ROUNDS = 7
-ROW = "throughput"
+ROW = "many accounts"
 
 
 def fill(engine: Engine, accounts: int, targets: int) -> None:
