@@ -47,6 +47,7 @@ _CRAWL, _ASK, _OPERATE, _TRY = "Crawl", "Ask the history", "Set up and operate",
 #: Every command, in the order of the help.
 COMMANDS: dict[str, Entry] = {
     "run": Entry("crawler.cli.run", "run", "One scheduled run: discover, ask, compare, record.", _CRAWL),
+    "worker": Entry("crawler.cli.worker", "worker", "One process of a fleet: accounts shared by hosts.", _CRAWL),
     "images": Entry("crawler.cli.images", "images", "What is, or was, available, with the state of knowledge.", _ASK),
     "history": Entry("crawler.cli.history", "history", "Every interval of an image, everywhere, with gaps.", _ASK),
     "changes": Entry("crawler.cli.changes", "changes", "What changed, oldest first.", _ASK),

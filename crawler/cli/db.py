@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from crawler.cli import db_care
@@ -11,6 +13,9 @@ from crawler.cli.options import table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column
 from crawler.errors import ExitCode
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 _COLUMNS = (
     Column("database", "DATABASE"),
@@ -50,12 +55,26 @@ def upgrade(context: CliContext, wait_seconds: float) -> None:
         with opened(url) as engine:
             before = schema_state(engine)
             copy = upgrade_schema(engine)
+            jobs = _install_jobs(engine)
             where = address_of(engine)
+    if jobs:
+        write_out([f"{where} has the tables for jobs of {jobs}\n"])
     if before.name == "current":
         write_out([f"{where} has the schema {SCHEMA_HEAD} already\n"])
         return
     done = "upgraded to" if before.found else "made with"
     write_out([f"{where} {done} the schema {SCHEMA_HEAD}\n", f"copy of before: {copy}\n" if copy else ""])
+
+
+def _install_jobs(engine: Engine) -> str | None:
+    """Make or upgrade the tables of a fleet's queue where its extra is installed; say which they are, where new."""
+    from crawler.db.engine import is_sqlite
+
+    if is_sqlite(engine):
+        return None
+    from crawler.fleet.engine import install
+
+    return install(engine)
 
 
 @db.command(short_help="Tell where it is, its schema, and how much it holds.")
