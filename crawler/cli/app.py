@@ -65,6 +65,7 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry("crawler.cli.config", "config", "Check the configuration, or show it.", _OPERATE),
     "doctor": Entry("crawler.cli.doctor", "doctor", "What is wrong with this installation, and the fix.", _OPERATE),
     "schedule": Entry("crawler.cli.schedule", "schedule", "Ready files for cron, systemd and Kubernetes.", _OPERATE),
+    "fleet": Entry("crawler.cli.fleet", "fleet", "The workers: how they are; drain, resume, evict.", _OPERATE),
     "db": Entry("crawler.cli.db", "db", "Look after the database.", _OPERATE),
     "account": Entry("crawler.cli.account", "account", "Give an account of the history another name.", _OPERATE),
     "completion": Entry("crawler.cli.completion", "completion", "Print the shell's completion script.", _OPERATE),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -40,13 +42,51 @@ for _command in (db_care.prune, db_care.backup, db_care.restore, db_care.check, 
 
 
 @db.command()
+@click.option(
+    "--drain",
+    is_flag=True,
+    help="Have the workers of a fleet begin nothing new meanwhile, and wait for what they crawl.",
+)
 @wait_option
 @pass_cli
-def upgrade(context: CliContext, wait_seconds: float) -> None:
-    """Make the schema, or bring it to this program's; a SQLite file is copied first."""
+def upgrade(context: CliContext, wait_seconds: float, drain: bool) -> None:
+    """
+    Make the schema, or bring it to this program's; a SQLite file is copied first.
+
+    Where the extra `fleet` is installed, the tables for the jobs of workers are made or upgraded with it.
+    """
+    url = context.history_settings().database
+    with _drained(context) if drain else nullcontext(wait_seconds) as longest:
+        _upgrade(context, url, max(wait_seconds, longest))
+
+
+@contextmanager
+def _drained(context: CliContext) -> Iterator[float]:
+    """Have the fleet rest for a block, and give how long what runs may take to end."""
+    from crawler.cli.fleet import said_of
+    from crawler.db import workers
+    from crawler.db.engine import begin, is_sqlite, opened
+    from crawler.db.migrations import schema_state
+
+    settings = context.settings()
+    with opened(settings.database) as engine:
+        has_fleet = not is_sqlite(engine) and schema_state(engine).found is not None
+        if not has_fleet:
+            yield 0.0
+            return
+        with begin(engine) as conn:
+            workers.drain(conn, f"{said_of(context)} for db upgrade")
+        try:
+            deadline = max(account.limits.run_deadline_seconds for account in settings.accounts)
+            yield deadline + settings.report_deadline_seconds
+        finally:
+            with begin(engine) as conn:
+                workers.resume(conn)
+
+
+def _upgrade(context: CliContext, url: str, wait_seconds: float) -> None:
     from crawler.db.locks import take_locks
 
-    url = context.history_settings().database
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds):
         from crawler.db.engine import address_of, opened
         from crawler.db.migrations import SCHEMA_HEAD, schema_state

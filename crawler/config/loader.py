@@ -9,14 +9,22 @@ files of their own; the database is a URL, or a path relative to the file that s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings, keys_of
+from crawler.config.models import (
+    DEFAULT_DATABASE,
+    AccountSettings,
+    MetricsSettings,
+    NetworkSettings,
+    ReportSettings,
+    Settings,
+    keys_of,
+)
 from crawler.config.sources import (
     Findings,
     Location,
@@ -128,6 +136,7 @@ def _build(
     if findings.problems or settings is None:
         raise ConfigurationError(str(path or "environment"), findings.sentences()) from None
     settings = _inherited(settings, document, environ, findings)
+    _check_budgets(settings.accounts, url, findings)
     if findings.problems:
         raise ConfigurationError(str(path or "environment"), findings.sentences())
     textfile = settings.metrics.textfile
@@ -233,6 +242,26 @@ def _inherited(
         ping_proxy=network.proxy(ping, None, ("ping",)),
         ping_ca_file=ca_file,
     )
+
+
+def _check_budgets(accounts: Sequence[AccountSettings], database: str, findings: Findings) -> None:
+    """Note budgets that cannot be kept: without a database that hosts share, or with two rates."""
+    first: dict[str, AccountSettings] = {}
+    for index, account in enumerate(accounts):
+        limits, at = account.limits, ("accounts", index, "limits", "budget")
+        if limits.budget is None:
+            continue
+        if parse_address(database).path is not None:
+            findings.problem(at, "is shared through a PostgreSQL database, and there is none")
+        other = first.setdefault(limits.budget, account)
+        if (other.limits.rate, other.limits.period_seconds) != (limits.rate, limits.period_seconds):
+            findings.problem(
+                at, f"is one rate: {account.name} has {_rate(account)} and {other.name} has {_rate(other)} for it"
+            )
+
+
+def _rate(account: AccountSettings) -> str:
+    return f"{account.limits.rate:g} per {account.limits.period_seconds:g} s"
 
 
 def _receivers(report: ReportSettings) -> tuple[str, ...]:

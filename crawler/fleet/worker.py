@@ -29,7 +29,7 @@ from crawler.client.throttle import Throttle
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.budgets import shared_budgets
 from crawler.db import workers
-from crawler.db.engine import begin, open_engine
+from crawler.db.engine import begin, open_engine, read
 from crawler.db.locks.postgresql import LockSession, SessionFence, raise_fences
 from crawler.db.migrations import ensure_schema
 from crawler.db.workers import Myself
@@ -37,7 +37,10 @@ from crawler.errors import DatabaseUnavailable, SchemaMismatch
 from crawler.fleet import engine as job_engine
 from crawler.fleet.engine import Job, Queue, opened_queue
 from crawler.fleet.lease import Lease, LeasedThrottle
+from crawler.fleet.status import fleet_state, metrics
 from crawler.fleet.tasks import CARE, CARE_SECONDS, CRAWLS, PULSE_SECONDS, SWEEP_SECONDS, Tasks
+from crawler.ops.after import write_atomically
+from crawler.ops.metrics import written_out
 
 T = TypeVar("T")
 
@@ -145,9 +148,10 @@ class FleetWorker:
             pool = open_engine(database, application_name=name, connections=POOL)
             stack.callback(pool.dispose)
             await asyncio.to_thread(_check, pool)
-            asyncio.get_running_loop().set_default_executor(
-                ThreadPoolExecutor(self._me.slots + 16, thread_name_prefix="fleet")
-            )
+            loop = asyncio.get_running_loop()
+            # a job that the sweep has buried cannot be ended, which the queue tells nobody but the loop
+            loop.set_exception_handler(lambda _, about: logger.info("%s", about.get("message"), extra={"about": about}))
+            loop.set_default_executor(ThreadPoolExecutor(self._me.slots + 16, thread_name_prefix="fleet"))
             await self._renew()
             stack.push_async_callback(self._end, pool)
             budgets = await stack.enter_async_context(shared_budgets(self._settings, pool, self._timing(timedelta(0))))
@@ -174,7 +178,11 @@ class FleetWorker:
 
     async def _live(self, pool: Engine, queue: Queue) -> None:
         working = asyncio.create_task(self._work(pool, queue))
-        others = [asyncio.create_task(self._beat()), asyncio.create_task(self._plan(queue))]
+        others = [
+            asyncio.create_task(self._beat()),
+            asyncio.create_task(self._plan(queue)),
+            asyncio.create_task(self._measure(pool)),
+        ]
         try:
             await asyncio.wait({working, *others}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():  # one of the others was ended by a fault of ours: without it this is no worker
@@ -345,6 +353,26 @@ class FleetWorker:
                 for task, seconds in rhythm.items():
                     await self._plan_once(queue, task, int(now // seconds * seconds))
             await asyncio.sleep(min(seconds - now % seconds for seconds in rhythm.values()) + 0.01)
+
+    async def _measure(self, pool: Engine) -> None:
+        """Write the metrics file of this host every minute, where there is to be one."""
+        path = self._settings.metrics.textfile
+
+        def measure() -> str:
+            names = [account.name for account in self._settings.accounts]
+            with read(pool) as conn:
+                return written_out(metrics(fleet_state(conn, names, silent_after=self._settings.fleet.evict_after)))
+
+        while path is not None:
+            try:
+                text = await asyncio.to_thread(measure)
+                await asyncio.to_thread(write_atomically, path, text)
+            except DatabaseUnavailable as exc:
+                logger.info("%s", exc)
+            except OSError as exc:  # the metrics that stand still raise an alert, and the doctor says why
+                logger.info("the metrics cannot be written to %s: %s", path, exc.strerror)
+            await asyncio.sleep(PULSE_SECONDS)
+        await asyncio.Event().wait()
 
     async def _plan_once(self, queue: Queue, task: str, moment: int) -> None:
         if self._planned.get(task) == moment:
