@@ -18,6 +18,8 @@ from crawler.cli.table import Column
 from crawler.errors import EmptySelection, LockTaken, UsageError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import Engine
 
     from crawler.config.models import Settings
@@ -99,8 +101,8 @@ def drain(context: CliContext, wait_seconds: float) -> None:
     settings = context.settings()
     with _database(settings) as engine:
         with begin(engine) as conn:
-            workers.drain(conn, said_of(context))
-        busy = wait_for_rest(engine, settings, wait_seconds)
+            since = workers.drain(conn, said_of(context))
+        busy = wait_for_rest(engine, settings, since, wait_seconds)
     if busy and wait_seconds:
         raise LockTaken(f"The fleet is drained, and {_count(busy)} still crawled.")
     context.say(f"The fleet is drained: {_count(busy)} still crawled." if busy else "The fleet is drained.")
@@ -146,8 +148,8 @@ def said_of(context: CliContext) -> str:
     return f"by {getpass.getuser()} on {socket.gethostname()} at {context.clock():%Y-%m-%dT%H:%M:%SZ}"
 
 
-def wait_for_rest(engine: Engine, settings: Settings, seconds: float) -> list[WorkerState]:
-    """Wait until no worker crawls anything; give those that still do after so many seconds."""
+def wait_for_rest(engine: Engine, settings: Settings, since: datetime, seconds: float) -> list[WorkerState]:
+    """Wait until no worker of a fleet drained *since* crawls anything; give those that may after so many seconds."""
     from crawler.db import workers
     from crawler.db.engine import begin, read
 
@@ -156,7 +158,7 @@ def wait_for_rest(engine: Engine, settings: Settings, seconds: float) -> list[Wo
         with begin(engine) as conn:  # one that stands still would be waited for in vain
             workers.evict_silent(conn, silent_after=settings.fleet.evict_after)
         with read(engine) as conn:
-            busy = list(workers.busy(workers.workers(conn, silent_after=settings.fleet.evict_after)))
+            busy = list(workers.busy(workers.workers(conn, silent_after=settings.fleet.evict_after), since))
         if not busy or time.monotonic() >= deadline:
             return busy
         time.sleep(0.5)
@@ -164,6 +166,8 @@ def wait_for_rest(engine: Engine, settings: Settings, seconds: float) -> list[Wo
 
 def _count(busy: list[WorkerState]) -> str:
     accounts = sum(one.in_flight for one in busy)
+    if not accounts:
+        return f"{len(busy)} worker(s) have not heard of it yet, nothing is"
     return "1 account is" if accounts == 1 else f"{accounts} accounts are"
 
 

@@ -26,6 +26,9 @@ EVICTIONS, FENCES_LOST = "fleet evictions", "fleet fences lost"
 #: The setting with the crawls that nobody seemed to work on.
 SUSPECTS = "fleet suspects"
 
+#: Within this a worker has heard that the fleet is drained, and said again what it crawls.
+HEARD = timedelta(seconds=4)
+
 _NOW = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
 _LIVES = text(
     f"""
@@ -180,9 +183,10 @@ def suspected(conn: Connection, job_ids: Collection[int]) -> set[int]:
 # --- at rest ---------------------------------------------------------------------------------------------------------
 
 
-def drain(conn: Connection, reason: str) -> None:
-    """Have no worker take a job from now on."""
+def drain(conn: Connection, reason: str) -> datetime:
+    """Have no worker take a job from now on; give the server's time."""
     save_setting(conn, DRAINED, reason)
+    return now(conn)
 
 
 def resume(conn: Connection) -> None:
@@ -195,6 +199,6 @@ def drained(conn: Connection) -> str:
     return conn.execute(select(Setting.value).where(Setting.name == DRAINED)).scalar() or ""
 
 
-def busy(found: list[WorkerState]) -> Iterator[WorkerState]:
-    """Yield those that still crawl something."""
-    return (one for one in found if one.state != "gone" and one.in_flight)
+def busy(found: list[WorkerState], since: datetime) -> Iterator[WorkerState]:
+    """Yield those that may still crawl something, though the fleet is drained *since* then: they hear of it late."""
+    return (one for one in found if one.state != "gone" and (one.in_flight or one.seen_at < since + HEARD))

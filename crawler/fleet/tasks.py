@@ -118,9 +118,11 @@ class Tasks:
         own = self._accounts.get(account)
         if own is None or self._is_resting():
             return
-        beginning = datetime.fromtimestamp(tick, UTC)
         try:
             async with self._holding([account]) as held:
+                # one that comes late is also for the ticks that passed meanwhile, which added none beside it
+                newest = tick_of(self._timing(held.fence.ahead).clock(), self._settings.fleet.every)
+                beginning = datetime.fromtimestamp(max(tick, newest), UTC)
                 if await self._in_thread(lambda conn: runs.is_made_since(conn, account, beginning)):
                     return
                 found = await self._crawled(own, held, beginning)
@@ -282,6 +284,12 @@ def crawl_job(account: str, tick: int, *, attempt: int = 1, at: datetime | None 
 def report_job(tick: int) -> Job:
     """Return the job that sends what the *tick* found."""
     return Job(task="report", arguments={"tick": tick}, key="report")
+
+
+def tick_of(moment: datetime, every: timedelta) -> int:
+    """Return the last tick before *moment*, in seconds since 1970: a whole number of *every* lies before it."""
+    seconds = every.total_seconds()
+    return int(moment.timestamp() // seconds * seconds)
 
 
 def share_of(name: str) -> float:
