@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from crawler.db.locks.postgresql import holders
 from crawler.emulator import EmulatorServer, run_in_thread
 from tests.support.driving import ASKED, Driver, account, asked
 from tests.support.house import ROOT
@@ -133,6 +134,13 @@ class Fleet:
         rows: list[Any] = []
         self.wait(found, seconds)
         return next(process for process in self.workers if process.pid == rows[0].pid), self.running()
+
+    def held_by(self, process: subprocess.Popen[str]) -> set[str]:
+        """Return the accounts whose locks the worker of *process* holds."""
+        names = [one["name"] for one in self.driver.document["accounts"]]
+        session = self.value("SELECT session FROM workers WHERE pid = :pid", pid=process.pid)
+        with self.engine.connect() as conn:
+            return {name for name, pid in holders(conn, names).items() if pid == session}
 
     def last_run(self) -> int:
         """Return the number of the newest run."""
