@@ -37,6 +37,16 @@ def _every(command: F) -> F:
     )(command)
 
 
+def _image(command: F) -> F:
+    return click.option(
+        "--image",
+        envvar="CRAWLER_IMAGE",
+        show_envvar=True,
+        metavar="IMAGE",
+        help="The container image that has the program [default: crawler:VERSION].",
+    )(command)
+
+
 @click.group()
 def schedule() -> None:
     """Print ready files that run the crawler on a schedule."""
@@ -92,13 +102,7 @@ def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
 
 @schedule.command()
 @_every
-@click.option(
-    "--image",
-    envvar="CRAWLER_IMAGE",
-    show_envvar=True,
-    metavar="IMAGE",
-    help="The container image that has the program [default: crawler:VERSION].",
-)
+@_image
 @pass_cli
 def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
     """
@@ -123,13 +127,7 @@ def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
     show_default=True,
     help="How many accounts a worker crawls at a time.",
 )
-@click.option(
-    "--image",
-    envvar="CRAWLER_IMAGE",
-    show_envvar=True,
-    metavar="IMAGE",
-    help="The container image that has the program [default: crawler:VERSION].",
-)
+@_image
 @pass_cli
 def worker(context: CliContext, scheduler: str, slots: int, image: str | None) -> None:
     """

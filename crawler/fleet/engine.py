@@ -53,7 +53,7 @@ Handler = Callable[..., Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class FleetJob:
     """Something to be done: one of a *key* at a time, and one more may wait."""
 
     task: str
@@ -188,7 +188,7 @@ class Queue:
         self._app = app
         self._database = database
 
-    async def add(self, job: Job) -> bool:
+    async def add(self, job: FleetJob) -> bool:
         """Add *job*; give False where one of its key waits already."""
         from procrastinate.exceptions import AlreadyEnqueued
 
@@ -199,7 +199,7 @@ class Queue:
                 return False
         return True
 
-    async def add_all(self, jobs: Sequence[Job]) -> int:
+    async def add_all(self, jobs: Sequence[FleetJob]) -> int:
         """Add those of which none of their key waits, in their order; count them."""
         waiting = await self._keys_waiting()
         new = [job for job in jobs if job.key is None or job.key not in waiting]
@@ -208,7 +208,7 @@ class Queue:
             added += await self._add_batch(new[start : start + BATCH])
         return added
 
-    async def _add_batch(self, jobs: Sequence[Job]) -> int:
+    async def _add_batch(self, jobs: Sequence[FleetJob]) -> int:
         from procrastinate.exceptions import AlreadyEnqueued
 
         with _told(self._database):
@@ -220,7 +220,7 @@ class Queue:
             except AlreadyEnqueued:  # somebody added one meanwhile
                 return sum([await self.add(job) for job in jobs])
 
-    async def add_once(self, job: Job, moment: int) -> bool:
+    async def add_once(self, job: FleetJob, moment: int) -> bool:
         """Add *job* for a *moment* (seconds since 1970), of which one is ever added; give whether this one was."""
         from procrastinate.exceptions import AlreadyEnqueued
 
@@ -310,7 +310,7 @@ class Queue:
             rows: list[dict[str, Any]] = await self._app.connector.execute_query_all_async(query, **arguments)
         return rows
 
-    def _configured(self, job: Job) -> Any:
+    def _configured(self, job: FleetJob) -> Any:
         return self._app.tasks[job.task].configure(
             lock=job.key if job.is_alone else None, queueing_lock=job.key, schedule_at=job.at
         )

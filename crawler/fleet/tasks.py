@@ -27,7 +27,7 @@ from crawler.db.engine import begin, read
 from crawler.db.locks.postgresql import holders
 from crawler.domain.text import visible_lines
 from crawler.errors import CrawlerError, DatabaseUnavailable, FenceLost, LockTaken, fault_of
-from crawler.fleet.engine import Handler, Job, Queue
+from crawler.fleet.engine import FleetJob, Handler, Queue
 from crawler.notifications.delivery import send_reports
 from crawler.ops.after import news_of
 from crawler.ops.healthcheck_ping import Switch
@@ -202,7 +202,7 @@ class Tasks:
             if one.task == "crawl" or not _is_dead(one.silent_seconds, silent_after):
                 continue
             if await self.queue.bury(one.id) and one.task in ("tick", "report"):
-                await self._again(Job(task=one.task, arguments=one.arguments, key=one.task), 0)
+                await self._again(FleetJob(task=one.task, arguments=one.arguments, key=one.task), 0)
 
     # --- pulse, care -------------------------------------------------------------------------------------------------
 
@@ -245,12 +245,12 @@ class Tasks:
 
         return handler
 
-    async def _again(self, job: Job, seconds: float) -> None:
+    async def _again(self, job: FleetJob, seconds: float) -> None:
         """Add *job* for so many seconds from now; where that fails too, the next tick brings it."""
         moment = await self._in_thread(workers.now) if seconds else None
         await self._added([replace(job, at=moment and moment + timedelta(seconds=seconds))])
 
-    async def _added(self, jobs: list[Job]) -> None:
+    async def _added(self, jobs: list[FleetJob]) -> None:
         assert self.queue is not None  # noqa: S101 - set before any job is done
         await self.queue.add_all(jobs)
 
@@ -275,15 +275,15 @@ class Tasks:
         return await asyncio.to_thread(do)
 
 
-def crawl_job(account: str, tick: int, *, attempt: int = 1, at: datetime | None = None) -> Job:
+def crawl_job(account: str, tick: int, *, attempt: int = 1, at: datetime | None = None) -> FleetJob:
     """Return the job that crawls *account* for a *tick*, one at a time."""
     arguments = {"account": account, "tick": tick, "attempt": attempt}
-    return Job(task="crawl", arguments=arguments, key=f"account {account}", is_alone=True, at=at)
+    return FleetJob(task="crawl", arguments=arguments, key=f"account {account}", is_alone=True, at=at)
 
 
-def report_job(tick: int) -> Job:
+def report_job(tick: int) -> FleetJob:
     """Return the job that sends what the *tick* found."""
-    return Job(task="report", arguments={"tick": tick}, key="report")
+    return FleetJob(task="report", arguments={"tick": tick}, key="report")
 
 
 def tick_of(moment: datetime, every: timedelta) -> int:

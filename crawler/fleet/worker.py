@@ -35,7 +35,7 @@ from crawler.db.migrations import ensure_schema
 from crawler.db.workers import Myself
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
 from crawler.fleet import engine as job_engine
-from crawler.fleet.engine import Job, Queue, opened_queue
+from crawler.fleet.engine import FleetJob, Queue, opened_queue
 from crawler.fleet.lease import Lease, LeasedThrottle
 from crawler.fleet.status import fleet_state, metrics
 from crawler.fleet.tasks import CARE, CARE_SECONDS, CRAWLS, PULSE_SECONDS, SWEEP_SECONDS, Tasks
@@ -378,7 +378,7 @@ class FleetWorker:
         if self._planned.get(task) == moment:
             return
         try:
-            await queue.add_once(Job(task=task, key=task), moment)
+            await queue.add_once(FleetJob(task=task, key=task), moment)
         except DatabaseUnavailable as exc:
             logger.info("%s", exc)
             return

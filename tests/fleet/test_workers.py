@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.support.driving import asked
 from tests.support.acceptance_table import Proven
+from tests.support.driving import asked
 from tests.support.fleet import Fleet
 
 ZONES = 24
