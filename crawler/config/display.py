@@ -54,7 +54,7 @@ def as_document(settings: Settings) -> dict[str, Any]:
         del document["network"]
     if "smtp" in document:
         _move_last(document["smtp"], "username", "password", "timeout_seconds", "verify", "ca_file")
-    _move_last(document, "ping", "network", "metrics", "smtp", "accounts", "reports")
+    _move_last(document, "ping", "network", "metrics", "publish", "smtp", "accounts", "reports")
     return document
 
 

@@ -130,11 +130,12 @@ def _build(
     settings = _inherited(settings, document, environ, findings)
     if findings.problems:
         raise ConfigurationError(str(path or "environment"), findings.sentences())
-    textfile = settings.metrics.textfile
+    textfile, publish = settings.metrics.textfile, settings.publish
     return replace(
         settings,
         database=url,
         metrics=MetricsSettings(textfile=textfile and folder / in_home(str(textfile), environ)),
+        publish=publish and replace(publish, dir=folder / in_home(str(publish.dir), environ)),
         source=path,
         warnings=tuple(dict.fromkeys(findings.warnings)),
     )

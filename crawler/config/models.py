@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         SecretText,
         Text,
         Variants,
+        WebAddress,
         Zone,
     )
 
@@ -227,6 +228,16 @@ class MetricsSettings(Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishSettings(Table):
+    """`[publish]`: the folder that every run publishes into at its end."""
+
+    dir: FilePath
+    #: Where it is served.
+    url: WebAddress | None = None
+    with_private: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpSettings(Table):
     """`[smtp]`: the mail server that reports leave through."""
 
@@ -319,6 +330,7 @@ class Settings(Table):
     limits: Limits = Limits()
     guard: GuardSettings = GuardSettings()
     metrics: MetricsSettings = MetricsSettings()
+    publish: PublishSettings | None = None
     network: NetworkSettings = NetworkSettings()
     smtp: SmtpSettings | None = None
     reports: Rows[ReportSettings] = ()
@@ -336,6 +348,8 @@ class Settings(Table):
         return str(parse_address(self.database))
 
 
+#: Tables without secrets, whatever their keys hold elsewhere.
+PUBLIC_TABLES = frozenset({"publish"})
 #: Keys that hold a secret, or may: each may be given as `<key>_file`, and no message shows their values.
 SECRET_KEYS = frozenset(
     key

@@ -24,6 +24,7 @@ NO_DEFAULT = {
     ("accounts.places", "project"), ("smtp", "host"), ("smtp", "username"), ("smtp", "password"), ("smtp", "from"),
     ("smtp", "ca_file"), ("network", "ca_file"), ("accounts", "ca_file"), ("accounts", "proxy"), ("reports", "proxy"),
     ("reports", "ca_file"), ("", "ping"), ("metrics", "textfile"),
+    ("publish", "dir"), ("publish", "url"),
     ("reports", "name"), ("reports", "to"), ("reports", "url"), ("reports", "secret"),
     ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"),
     ("reports.filters", "gpu"),
