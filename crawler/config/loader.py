@@ -331,6 +331,7 @@ def resolve_reports(document: dict[str, Any], secrets: SecretFiles, findings: Fi
         if isinstance(report, dict):
             secrets.inline(report, "url", ("reports", index))
             secrets.inline(report, "secret", ("reports", index))
+            secrets.inline(report, "old_secret", ("reports", index))
             _read_pins(report, ("reports", index), secrets, findings)
             _check_filters(report, ("reports", index), document, findings)
 

@@ -60,6 +60,7 @@ DEFAULT_ENDPOINT = "https://api.ucloud.cn/"
 DEFAULT_DATABASE = "sqlite:///crawler.db"
 DEFAULT_TIMEZONE = "Asia/Shanghai"
 MASK = "********"
+HookFormat = Literal["json", "cloudevents"]
 ChannelName = Literal["email", "webhook", "feishu", "apprise"]
 
 
@@ -280,6 +281,10 @@ class ReportSettings(Table):
     #: Where the other channels send to, and what they sign with.
     url: Hook | None = field(default=None, repr=False)
     secret: SecretText | None = field(default=None, repr=False)
+    #: The secret before, which signs as well until every receiver has the new one.
+    old_secret: SecretText | None = field(default=None, repr=False)
+    #: What a webhook's body is: the digest alone, or inside an event.
+    format: HookFormat = "json"
     proxy_text: ProxyText | None = field(default=None, repr=False, metadata={"key": "proxy"})
     #: Certificates to trust instead of the system's.
     ca_file: FilePath | None = None
