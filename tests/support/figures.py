@@ -32,7 +32,6 @@ ROWS = (
     "start-up",
     "many accounts",
     "check",
-    "publish",
     "other designs",
 )
 NOT_MEASURED = "not measured"
