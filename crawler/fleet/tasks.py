@@ -246,9 +246,17 @@ class Tasks:
         return handler
 
     async def _again(self, job: FleetJob, seconds: float) -> None:
-        """Add *job* for so many seconds from now; where that fails too, the next tick brings it."""
-        moment = await self._in_thread(workers.now) if seconds else None
-        await self._added([replace(job, at=moment and moment + timedelta(seconds=seconds))])
+        """Add *job* for so many seconds from now, once the database can be reached."""
+        while True:
+            try:
+                moment = await self._in_thread(workers.now) if seconds else None
+                await self._added([replace(job, at=moment and moment + timedelta(seconds=seconds))])
+                return
+            except DatabaseUnavailable as exc:
+                logger.info("%s waits to be added: %s", job.key, exc)
+                if self._is_resting():  # the next tick brings it
+                    return
+                await asyncio.sleep(AGAIN_SECONDS)
 
     async def _added(self, jobs: list[FleetJob]) -> None:
         assert self.queue is not None  # noqa: S101 - set before any job is done

@@ -297,7 +297,7 @@ class LockSession:
         database's lock already would get it again however many wait. *accounts* may not hold one that is held here.
         """
         taken: list[tuple[str, int]] = []
-        with mapped_errors(self._engine):
+        with self._used():
             if self._session.execute(_IS_WANTED, {"key": _DATABASE}).scalar_one():
                 raise LockTaken(f"Somebody waits for the lock of the database {address_of(self._engine)}.")
             for function, what, key in _wanted(sorted(set(accounts)), is_sender=is_sender):
@@ -321,14 +321,14 @@ class LockSession:
 
     def let_go(self, keys: Iterable[int]) -> None:
         """Let go of locks that `hold` gave; raises DatabaseUnavailable, and then they are gone with the session."""
-        with mapped_errors(self._engine):
+        with self._used():
             for key in keys:
                 self._unlock("pg_try_advisory_lock_shared" if key == _DATABASE else "pg_try_advisory_lock", key)
                 self._keys.discard(key)
 
     def execute(self, statement: Executable, values: Mapping[str, Any]) -> Any:
         """Execute *statement* in the session, and give its first row; whoever gets it knows that the session lives."""
-        with mapped_errors(self._engine):
+        with self._used():
             return self._session.execute(statement, values).first()
 
     def close(self) -> None:
@@ -337,6 +337,13 @@ class LockSession:
         with contextlib.suppress(AttributeError, DatabaseUnavailable), mapped_errors(self._engine):
             self._session.invalidate()
             self._session.close()
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        if self._session.invalidated:  # it would be made anew, without the locks
+            raise DatabaseUnavailable(f"The session with the locks in {address_of(self._engine)} is gone.")
+        with mapped_errors(self._engine):
+            yield
 
     def _unlock(self, function: str, key: int) -> None:
         undo = function.replace("_try_advisory_lock", "_advisory_unlock", 1)
