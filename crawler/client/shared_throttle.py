@@ -9,6 +9,7 @@ catch up. Where no slots can be had no request is sent.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
@@ -21,6 +22,8 @@ from crawler.errors import CrawlerError
 AHEAD_SECONDS = 0.5
 #: How long before its last slot the next are asked for.
 EARLY_SECONDS = 0.05
+#: For how long the clocks count as compared.
+MEASURED_SECONDS = 10.0
 
 
 class Given(Protocol):
@@ -81,7 +84,9 @@ class SharedThrottler:
         self._waiting = 0
         self._ahead = 0.0
         self._paused_until = 0.0
-        self._coming: asyncio.Task[tuple[Given, float]] | None = None
+        self._coming: asyncio.Task[Given] | None = None
+        self._shortest = math.inf
+        self._measured_at = -math.inf
         self._telling = set[asyncio.Task[None]]()
 
     @property
@@ -135,7 +140,7 @@ class SharedThrottler:
             while self._slots and self._slots[0] < max(now - CATCH_UP_SECONDS, self._paused_until):
                 self._slots.pop(0)
             if self._slots:
-                if self._coming is None and self._waiting and self._slots[-1] - now < EARLY_SECONDS:
+                if self._coming is None and self._waiting > len(self._slots) and self._slots[-1] - now < EARLY_SECONDS:
                     self._ask()
                 return self._slots[0]
             if now < self._paused_until:
@@ -146,11 +151,11 @@ class SharedThrottler:
             assert self._coming is not None  # noqa: S101 - just asked
             coming = self._coming
             try:
-                given, middle = await asyncio.shield(coming)  # who waits no longer leaves them to the next
+                given = await asyncio.shield(coming)  # who waits no longer leaves them to the next
             finally:
                 if coming.done():
                     self._coming = None
-            self._map(given, middle)
+            self._map(given)
 
     def _ask(self) -> None:
         """Ask for as many slots as half a second seems to need: twice what was used of the last ones, at most."""
@@ -159,14 +164,18 @@ class SharedThrottler:
         self._used = 0
         self._coming = asyncio.create_task(self._asked(count))
 
-    async def _asked(self, count: int) -> tuple[Given, float]:
+    async def _asked(self, count: int) -> Given:
         before = self._timing.monotonic()
         given = await self._take(count)
-        return given, (before + self._timing.monotonic()) / 2
+        after = self._timing.monotonic()
+        # The middle is the more exact the sooner the answer came; of the last seconds the soonest counts.
+        if after - before <= self._shortest or after > self._measured_at + MEASURED_SECONDS:
+            self._shortest, self._measured_at = after - before, after
+            self._ahead = given.now - (before + after) / 2
+        return given
 
-    def _map(self, given: Given, middle: float) -> None:
+    def _map(self, given: Given) -> None:
         self._rate = given.rate
-        self._ahead = given.now - middle
         self._slots += [given.first + number * given.distance - self._ahead for number in range(given.count)]
 
     def _tell(self, paused_until: float) -> None:
