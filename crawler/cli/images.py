@@ -42,11 +42,11 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
 
     settings = context.history_settings()
     with context.history() as conn:
-        check_selection(conn, selected)
+        check_selection(conn, selected, selected.of_images())
         rows = queries_images.images(
             conn,
             at,
-            selected,
+            selected.of_images(),
             now=context.clock(),
             stale_after=settings.stale_after,
             include_retired=retired,
@@ -54,5 +54,7 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
         shown = (row.as_dict() for row in rows)
         count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(ImageRow))
         if not count:
-            return explain_empty(context, conn, selected, what="images", at=at, with_retired=retired).say(context)
+            return explain_empty(
+                context, conn, selected, what="images", about=selected.of_images(), at=at, with_retired=retired
+            ).say(context)
     return ExitCode.DONE

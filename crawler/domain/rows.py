@@ -8,13 +8,14 @@ in half the time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import (
     ABSENT,
     RE_ISSUED,
@@ -37,9 +38,7 @@ Reason = Literal["held", "denied", "failed", "skipped", "retired", "deselected",
 Writer = Callable[[Any], Any]
 
 #: What an image may state, beside `extra`; each is a field of its row.
-ATTRIBUTES = (
-    "image_name", "gpu", "os_type", "os_name", "features", "gpu_types", "software", "size_gb", "zone_id",
-)  # fmt: skip
+ATTRIBUTES = UK8S_IMAGE.names
 
 
 def json_value(value: Any) -> Any:
@@ -175,6 +174,21 @@ class ImageRow(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON of the row."""
         return row_as_dict(self)
+
+    def as_item(self) -> dict[str, Any]:
+        """Return the JSON of the row with the fields that its own kind declares."""
+        shape: dict[str, Any] = {}
+        for name, value in row_as_dict(self).items():
+            if name == "extra":
+                shape |= {own: json_value(self.attributes.get(own)) for own in item_fields([self.target.kind])}
+            if name not in ATTRIBUTES:
+                shape[name] = value
+        return shape
+
+
+def item_fields(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Return the fields that *kinds* declare, each once."""
+    return tuple(dict.fromkeys(name for kind in kinds if kind in KINDS for name in KINDS[kind].names))
 
 
 class ChangeRow(NamedTuple):
