@@ -160,7 +160,7 @@ class History:
         """
         Return what there was of a *kind*, or of several by globs, *at* a moment (None: now).
 
-        `as_item()` of a row is its JSON, with the fields of its own kind.
+        `as_dict()` of a row is its JSON, with the fields of its own kind.
         """
         moment = _aware(at, "at")
         filters = replace(_filters(selection, _Items), kind=_words(kind, "kind"))

@@ -14,7 +14,7 @@ from crawler.cli.selection import check_selection, explain_empty
 from crawler.cli.table import TARGET_COLUMNS, Column, state_cell
 from crawler.domain.filters import Filters, part_fits
 from crawler.domain.kinds import BOOTABLE, KINDS, Field
-from crawler.domain.rows import ATTRIBUTES, ImageRow, item_fields, names_in_json
+from crawler.domain.rows import names_in_items
 from crawler.errors import ExitCode, UsageError
 
 #: Types of fields that a table shows without being asked for them.
@@ -44,8 +44,8 @@ def inventory(context: CliContext, at: datetime | None, retired: bool, fmt: str,
         rows = queries_images.images(
             conn, at, selected, now=context.clock(), stale_after=settings.stale_after, include_retired=retired
         )
-        shown = (row.as_item() for row in rows)
-        if not emit(shown, _columns(kinds), fmt, zone=settings.timezone, fields=_fields(kinds)):
+        shown = (row.as_dict() for row in rows)
+        if not emit(shown, _columns(kinds), fmt, zone=settings.timezone, fields=names_in_items(kinds)):
             return explain_empty(context, conn, selected, what="items", at=at, with_retired=retired).say(context)
     return ExitCode.DONE
 
@@ -58,13 +58,6 @@ def _refuse_unconfigured(selected: Filters) -> None:
         if not any(part_fits("kind", kind, [glob.removeprefix("!")]) for kind in KINDS):
             hint = did_you_mean(glob, KINDS) or f"; there are {', '.join(KINDS)}"
             raise UsageError(f"{glob!r} is no kind{hint}.")
-
-
-def _fields(kinds: Iterable[str]) -> tuple[str, ...]:
-    """Return the names in the JSON of the rows of *kinds*."""
-    names = [name for name in names_in_json(ImageRow) if name not in ATTRIBUTES]
-    place = names.index("extra")
-    return (*names[:place], *item_fields(kinds), *names[place:])
 
 
 def _columns(kinds: Iterable[str]) -> tuple[Column, ...]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import (
     ABSENT,
+    DEFAULT_KIND,
     RE_ISSUED,
     AbsenceReason,
     Event,
@@ -172,23 +173,25 @@ class ImageRow(NamedTuple):
         return str(self.attributes.get("image_name") or "")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON of the row."""
-        return row_as_dict(self)
-
-    def as_item(self) -> dict[str, Any]:
-        """Return the JSON of the row with the fields that its own kind declares."""
+        """Return the JSON of the row, with the fields that its own kind declares."""
+        kind = self.target.kind
+        if kind == DEFAULT_KIND or kind not in KINDS:
+            return row_as_dict(self)
         shape: dict[str, Any] = {}
         for name, value in row_as_dict(self).items():
             if name == "extra":
-                shape |= {own: json_value(self.attributes.get(own)) for own in item_fields([self.target.kind])}
+                shape |= {own: json_value(self.attributes.get(own)) for own in KINDS[kind].names}
             if name not in ATTRIBUTES:
                 shape[name] = value
         return shape
 
 
-def item_fields(kinds: Iterable[str]) -> tuple[str, ...]:
-    """Return the fields that *kinds* declare, each once."""
-    return tuple(dict.fromkeys(name for kind in kinds if kind in KINDS for name in KINDS[kind].names))
+def names_in_items(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Return the names in the JSON of the rows of *kinds*, in their order."""
+    own = dict.fromkeys(name for kind in kinds if kind in KINDS for name in KINDS[kind].names)
+    names = [name for name in names_in_json(ImageRow) if name not in ATTRIBUTES]
+    place = names.index("extra")
+    return (*names[:place], *own, *names[place:])
 
 
 class ChangeRow(NamedTuple):

@@ -103,7 +103,7 @@ def _fields(kinds: Iterable[Kind]) -> dict[str, Schema]:
 
 
 def item_schema() -> Schema:
-    """Return the schema of a row of any kind, as `ImageRow.as_item` writes it: of its kind's fields all are there."""
+    """Return the schema of a row of any kind, as `ImageRow.as_dict` writes it: of its kind's fields all are there."""
     own = _fields(KINDS.values())
     row = row_schema(ImageRow)["properties"]
     return object_of({**{name: schema for name, schema in row.items() if name not in own}, **own}, optional=tuple(own))

@@ -119,3 +119,8 @@ def test_the_kind_can_be_named(tmp_path: Path, database_url: str) -> None:
         images = conn.execute(text("SELECT kind, image_id FROM current_images")).all()
     assert len(items) == 5
     assert [tuple(row) for row in images] == [("uk8s-image", "uimage-a")]
+    made = next(row for row in user.rows("images", *kind) if row["image_id"] == "uimage-u00004")
+    assert (made["image_state"], made["bootable"], made["maintain_eol"]) == ("Making", False, "2030-06-30")
+    assert user.rows("images", *kind) == user.rows("inventory", *kind)
+    assert "bootable" in user.call("images", *kind, "-o", "csv").stdout.splitlines()[0]
+    assert "bootable" not in user.call("images", "-o", "csv").stdout.splitlines()[0]
