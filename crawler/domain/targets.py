@@ -97,7 +97,8 @@ class Reconciliation:
     asked: tuple[Target, ...]
     #: Of those, the ones the history has never heard of, with their project's name.
     new: Mapping[Target, str] = field(default_factory=dict)
-    #: New or back from retirement, to an account with an earlier catalog: one `target_added` each.
+    #: New of a kind that was asked before, or back from retirement, to an account with an earlier catalog: one
+    #: `target_added` each.
     added: tuple[Target, ...] = ()
     #: Known and missing from this good discovery: `(count, needed)` to store.
     missing: Mapping[Target, tuple[int, int]] = field(default_factory=dict)
@@ -163,6 +164,7 @@ def reconcile(
     draft = _Draft(restricted_to)
     # What the catalog lists is taken out, so that the rest is what it lacks.
     absent = {entry.target: entry for entry in known}
+    kinds = {target.kind for target in absent}
     for target, name in expand(catalog, selection):
         draft.take_listed(target, name, absent.pop(target, None))
     shrunken = previous is not None and _has_shrunk(previous, catalog)
@@ -177,7 +179,9 @@ def reconcile(
     unlisted = draft.unlisted
     if previous is not None and not is_good:
         unlisted = set(draft.asked).difference(target for target, _ in expand(previous, selection))
-    added = sorted([*draft.new, *(entry.target for entry in draft.revived if entry.absence == "retired")])
+    # What is asked because its kind was configured has not opened: nobody had asked for it.
+    opened = (target for target in draft.new if not kinds or target.kind in kinds)
+    added = sorted([*opened, *(entry.target for entry in draft.revived if entry.absence == "retired")])
     return Reconciliation(
         asked=tuple(sorted(draft.asked)),
         new=draft.new,

@@ -241,3 +241,16 @@ def test_variants_of_other_kinds() -> None:
     assert sorted((target.kind, target.variant) for target, _ in expand(listed, selection)) == [
         ("uhost-image", "default"), ("uk8s-image", "default"), ("uk8s-image", "g"),
     ]  # fmt: skip
+
+
+def test_a_kind_that_is_configured_now() -> None:
+    """Targets of a kind that nobody asked for before are new and have not opened; those of a new zone have."""
+    places = (Place("hk", "hk-01"), Place("hk", "hk-02"))
+    listed = Catalog(projects=(Project("org-a"),), places=places)
+    known_before = [KnownTarget(target=Target("prod", "org-a", "hk", "hk-01", "uk8s-image"), target_id=1)]
+    selection = Selection(account="prod", kinds=("uk8s-image", "uhost-image", "uk8s-version"))
+
+    rec = reconcile(listed, selection, known_before, previous=listed, is_good=True)
+
+    assert len(rec.new) == 4
+    assert [(target.kind, target.zone) for target in rec.added] == [("uk8s-image", "hk-02")]
