@@ -68,7 +68,7 @@ def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Filte
     settings = context.history_settings()
     with context.history() as conn:
         rules = _rules(conn, texts)
-        check_selection(conn, selected)
+        check_selection(conn, selected, selected.of_images())
         rows = check_lookup.check(
             conn,
             rules,

@@ -87,7 +87,7 @@ def resolve(
                 f"With - zones and names come from standard input, and -o is {', '.join(FORMATS)}: "
                 "`crawler resolve - < lines`."
             )
-        return print_answers(context, selected, image_set or "ImageSet", gpu, max_age, fmt)
+        return print_answers(context, selected, image_set, gpu, max_age, fmt)
     if fmt not in _SHAPES:
         raise UsageError(f"-o {fmt} is for many answers: `crawler resolve - -o {fmt}`.")
     query: Mapping[str, str] = {}
@@ -102,7 +102,7 @@ def resolve(
         missing = " and ".join(word for word, value in (("--zone", selected.zone), ("--name", name)) if not value)
         raise UsageError(f"{missing} is missing: `crawler resolve --zone hk-02 --name 'Ubuntu 20.04'`.")
     try:
-        found = _answer(context, selected, name, image_set or query.get("image_set") or "ImageSet", gpu, max_age)
+        found = _answer(context, selected, name, image_set or query.get("image_set"), gpu, max_age)
     except CrawlerError as exc:
         if fmt == "terraform":
             exc.args = ("; ".join(line.strip().rstrip(".") for line in str(exc).splitlines()) + ".",)
@@ -112,7 +112,7 @@ def resolve(
 
 
 def _answer(
-    context: CliContext, selected: Filters, name: str, image_set: str, gpu: bool, max_age: timedelta | None
+    context: CliContext, selected: Filters, name: str, image_set: str | None, gpu: bool, max_age: timedelta | None
 ) -> Resolved:
     from crawler.db.filters import is_anything_recorded
     from crawler.queries import resolve_lookup
@@ -121,8 +121,8 @@ def _answer(
     with context.history() as conn:
         if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
-        check_words(conn, selected)
-        filters = replace(selected, image_set=(image_set,))
+        check_words(conn, selected, selected.of_images())
+        filters = replace(selected, image_set=(image_set,) if image_set else ())
         try:
             found, last = resolve_lookup.resolve(
                 conn,
@@ -136,7 +136,7 @@ def _answer(
             )
         except NoAnswer as exc:
             # a set may be right, and empty as yet; it may be misspelt too
-            for hint in unheard(conn, "image_set", (image_set,)):
+            for hint in unheard(conn, "image_set", (image_set,) if image_set else (), selected.of_images()):
                 raise NoAnswer(f"{str(exc).rstrip('.')}: {hint}") from None
             raise
     if last.outcome not in ("ok", "held"):

@@ -22,7 +22,7 @@ _LARGEST = 1 << 20
 
 
 def print_answers(
-    context: CliContext, selected: Filters, image_set: str, gpu: bool, max_age: timedelta | None, fmt: str
+    context: CliContext, selected: Filters, image_set: str | None, gpu: bool, max_age: timedelta | None, fmt: str
 ) -> ExitCode:
     """Print a row for each line of standard input; say on stderr why there is no answer to one."""
     from crawler.db.filters import is_anything_recorded
@@ -33,10 +33,10 @@ def print_answers(
     with context.history() as conn:
         if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
-        check_words(conn, selected)
+        check_words(conn, selected, selected.of_images())
         answers = resolve_all(
             conn,
-            replace(selected, image_set=(image_set,)),
+            replace(selected, image_set=(image_set,) if image_set else ()),
             wanted,
             now=now,
             stale_after=settings.stale_after,

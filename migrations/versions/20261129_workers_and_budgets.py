@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261129_workers_and_budgets"
-down_revision = "20261129_account_of_each_row"
+down_revision = "20261129_views_of_items"
 branch_labels = None
 depends_on = None
 
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 #: `views_digest()` of the views that go with this schema.
-VIEWS = "984090ba32990f43"
+VIEWS = "077558c932347d0f"
 
 
 def upgrade() -> None:
