@@ -9,7 +9,7 @@ no working folder. The files under `config/` are those of `EXAMPLE`.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from crawler.domain.text import quoted
@@ -94,6 +94,9 @@ EXAMPLE = Installation(
     folders=("/var/lib/crawler",),
     credentials=(("private.key", "/etc/crawler/private.key"), ("smtp.password", "/etc/crawler/smtp.password")),
 )
+
+#: Where the history is on PostgreSQL, and workers share it.
+FLEET_EXAMPLE = replace(EXAMPLE, database=None, folders=(), slots=16)
 
 
 def _rhythm(minutes: int) -> tuple[str, str]:

@@ -129,3 +129,25 @@ def test_rest_and_resume(fleet: Fleet) -> None:
     assert fleet.end() == [0, 0], fleet.said()
     assert fleet.value("SELECT count(*) FROM runs WHERE status <> 'complete'") == 0
     assert fleet.value("SELECT count(*) FROM crawler_jobs.procrastinate_jobs WHERE status = 'failed'") == 0
+
+
+def test_worker_of_an_older_version(fleet: Fleet) -> None:
+    """A worker that rests while the schema is upgraded leaves with 74 when the fleet goes on; no job is lost."""
+    fleet.configure(12, every="120s", rate=100)
+    fleet.start(1)
+    fleet.wait(lambda: "slots" in fleet.said() and fleet.rows("SELECT id FROM workers"), 30)
+    fleet.driver.call("fleet", "drain", "--wait", "30")
+    waiting = fleet.value("SELECT count(*) FROM crawler_jobs.procrastinate_jobs WHERE task_name = 'crawl'")
+    (head,) = fleet.rows("SELECT version_num FROM alembic_version")
+    change = "UPDATE alembic_version SET version_num = :to RETURNING version_num"
+    fleet.rows(change, to="99990101_newer")
+    fleet.rows("UPDATE settings SET value = '' WHERE name = 'fleet drained' RETURNING name")
+    fleet.wait(lambda: fleet.workers[0].poll() is not None, 30)
+    fleet.rows(change, to=head.version_num)
+    fleet.start(1)
+    fleet.wait(lambda: len(fleet.complete()) == 12, 150)
+
+    assert fleet.workers[0].returncode == 74
+    assert "a newer crawler wrote it" in fleet.said()
+    assert waiting + len(fleet.complete()) >= 12
+    assert fleet.twice() == []
