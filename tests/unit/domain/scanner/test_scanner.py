@@ -1,0 +1,95 @@
+"""What is an id and what is none, whatever file it stands in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from crawler.domain.scanner import may_hold_ids, scan
+
+
+def found(text: str, name: str = "") -> list[tuple[str, str | None]]:
+    return [(pin.image_id, pin.zone) for pin in scan(text, name).pins]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "image_id", "source_image_id", "imageId", "ImageId", "MasterImageId", "Nodes.3.ImageId", "ImageIds.0",
+        "UCLOUD_IMAGE_ID", "pool_image_id", "nodeImageId", "image-id", "node_image_ids",
+    ],
+)  # fmt: skip
+def test_keys(key: str) -> None:
+    """A key counts whose last word is an image id, in JSON, YAML and HCL alike."""
+    assert found(json.dumps({key: "uimage-a", "Zone": "hk-02"})) == [("uimage-a", "hk-02")]
+    assert found(f"{key}: uimage-a\nzone: hk-02\n", "a.yaml") == [("uimage-a", "hk-02")]
+    assert found(f'{{"{key}" = "uimage-a", zone = "hk-02"}}', "a.hcl") == [("uimage-a", "hk-02")]
+
+
+@pytest.mark.parametrize("key", ["image", "image_name", "preimage_id", "image_ident", "imageIdle", "selector", "name"])
+def test_other_keys(key: str) -> None:
+    """Other keys hold no ids, whatever their values look like."""
+    assert found(json.dumps({key: "uimage-a"})) == []
+
+
+@pytest.mark.parametrize("value", ["uimage-", "uimage-a b", "my-uimage-a", "uimage-a-b", "uimage_a", "ami-12", "x"])
+def test_values_that_are_no_ids(value: str) -> None:
+    """What is not wholly an id is none."""
+    assert found(json.dumps({"image_id": value})) == []
+    assert found(f"image_id: {value}\n", "a.yaml") == []
+
+
+def test_zone_that_is_not_written_out() -> None:
+    """A zone by reference is not told, and that of the object around does not stand for it."""
+    text = 'zone = "hk-02"\npool = {\n  availability_zone = var.zone\n  image_id = "uimage-a"\n}\n'
+
+    assert found(text, "a.tfvars") == [("uimage-a", None)]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.tf", "a.yaml", ""])
+def test_nested_too_deeply(name: str) -> None:
+    """A file nested deeper than any that people write is refused in words."""
+    text = '{"image_id": "uimage-a", "x": ' + "[" * 100_000
+    with pytest.raises(ValueError, match="is nested too deeply"):
+        scan(text, name)
+
+
+def test_anchors_that_multiply() -> None:
+    """Anchors that name anchors are read within bounds."""
+    lines = ["a0: &a0 {image_id: uimage-a}"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(ValueError, match="is nested too deeply"):
+        scan("\n".join(lines), "a.yaml")
+
+
+def test_broken_json() -> None:
+    """JSON that is named and is none is said with its place, and nothing of it is quoted."""
+    text = '{"image_id": "uimage-a", "password": hunter2'
+    with pytest.raises(ValueError, match=r"is no JSON: .*line 1 column") as refusal:
+        scan(text, "a.json", is_strict=True)
+
+    assert "hunter2" not in str(refusal.value)
+    assert found(text, "a.json") == [("uimage-a", None)]
+
+
+def test_long_words() -> None:
+    """A long text without blanks costs no more than its length."""
+    text = "image_id=uimage-a " + "imageimage-zone" * 20_000
+
+    assert found(text, "a.sh") == [("uimage-a", None)]
+
+
+@pytest.mark.parametrize(
+    ("body", "may"),
+    [
+        (b"image_id = 'uimage-a'", True),
+        (b"region:bsi-1", True),
+        (b"image: nginx\nkind: x-uimage-a", False),
+        (b"", False),
+        ("uimage-a".encode("utf-16"), True),
+    ],
+)
+def test_files_that_need_no_reading(body: bytes, may: bool) -> None:
+    """A file without anything like an id is told by its bytes."""
+    assert may_hold_ids(body) is may
