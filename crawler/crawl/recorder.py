@@ -390,7 +390,7 @@ class Recorder:
             verdict=verdict,
             state=known.narrowed_to(verdict.keys),
             observed_at=observed_at,
-            unreadable=snapshot.unreadable if is_measure else min([last.unreadable, *before]),
+            unreadable=snapshot.unreadable if is_measure else min([verdict.measure, *before]),
             excess=snapshot.excess if is_measure and snapshot.excess is not None else last.excess,
             weight=answer.understood.weight + sum(map(_weight_of, verdict.changes)),
         )

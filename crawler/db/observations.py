@@ -327,7 +327,7 @@ def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: 
                 "not_before": item.state.known.last_good_at,
                 "confirmations": 0,
                 "waits_for": item.verdict.waits_for,
-                "unreadable": item.state.known.unreadable,
+                "unreadable": item.verdict.measure,
                 "status": "open",
                 "resolved_at": END_OF_TIME,
                 "before_payload_id": item.state.last.payload_id,

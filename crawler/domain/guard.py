@@ -52,7 +52,8 @@ def judge(
     waiting = frozenset().union(*(hold.keys for hold in lasting if hold not in readable))
     missing = [key for key in differences.absent if key not in waiting]
     fresh = frozenset(missing).difference(*(hold.keys for hold in readable))
-    is_garbled = snapshot.unreadable > known.unreadable
+    measure = _measure(known, dissolved)
+    is_garbled = snapshot.unreadable > measure
     doubtful = _doubtful(missing, waiting, differences, known, policy)
     held = fresh if is_garbled else fresh & doubtful
     lifted = tuple(hold for hold in readable if hold.keys & doubtful)
@@ -74,6 +75,7 @@ def judge(
         filled={key: differences.merged[key] for key in differences.filled},
         hold=held,
         waits_for="readable" if is_garbled else "confirmations",
+        measure=measure,
         confirmed=tuple(hold.hold_id for hold in confirming if hold not in completed),
         completed=tuple(hold.hold_id for hold in ended),
         dissolved=tuple(hold.hold_id for hold in dissolved),
@@ -109,6 +111,16 @@ def _after_returns(
 def _is_read_well(hold: OpenHold, snapshot: Snapshot) -> bool:
     """Return whether an answer has no more unreadable records than the good answer before the hold."""
     return hold.unreadable is None or snapshot.unreadable <= hold.unreadable
+
+
+def _measure(known: KnownState, dissolved: Iterable[OpenHold]) -> int:
+    """
+    Return how many unreadable records are usual: those of the last good answer.
+
+    Where an answer that was doubted as a whole has turned out wrong, it is the one before that again.
+    """
+    before = (hold.unreadable for hold in dissolved if hold.waits_for == "confirmations")
+    return max([known.unreadable, *(count for count in before if count is not None)])
 
 
 def _doubtful(

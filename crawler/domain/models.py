@@ -277,6 +277,8 @@ class Verdict:
     #: Withdrawals to put on a new hold, and what that waits for.
     hold: frozenset[ImageKey] = frozenset()
     waits_for: WaitsFor = "confirmations"
+    #: Unreadable records of the good answer that this one was measured by.
+    measure: int = 0
     #: Holds this observation confirms once more, and that go on.
     confirmed: tuple[int, ...] = ()
     #: Holds whose withdrawals are among `changes`.

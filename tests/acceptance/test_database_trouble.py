@@ -219,6 +219,10 @@ def end_sessions(url: str) -> int:
     return int(ended[0])
 
 
+#: What a run says when a session is ended: at work, while it held the lock, or while it was being opened.
+SESSION_ENDED = ("went away", "session that held this run's lock is gone", "Cannot connect to the database")
+
+
 def cut_off(heavy: Nursery, folder: Path, url: str, empty: Path, times: int) -> tuple[int, int]:
     """End all sessions of runs at random moments; give how many runs gave up, and how many were over by then."""
     rng = random.Random(SEED)
@@ -236,7 +240,7 @@ def cut_off(heavy: Nursery, folder: Path, url: str, empty: Path, times: int) -> 
             assert ended.code in (0, 3, 74), ended
             if ended.code == 74:
                 gave_up += 1
-                assert "went away" in ended.stderr or "session that held this run's lock is gone" in ended.stderr
+                assert any(sentence in ended.stderr for sentence in SESSION_ENDED), ended.stderr
                 life.recover(last)
             life.compare()
         life.finish()

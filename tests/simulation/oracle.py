@@ -182,7 +182,7 @@ class Oracle:
         past = self.pasts.get(spot, Past())
         if said.heard.mark == "odd" or self.is_refused(spot, said):
             return self.is_refused(spot, said)
-        if past.good is None or said.heard.unreadable > past.unreadable:
+        if past.good is None or said.heard.unreadable > _usually_unreadable(past, said):
             return True
         missed = (past.open_spans.keys() & said.offered) - said.listed.keys()
         unconfirmed = [doubt.keys for doubt in past.open_doubts if said.heard.unreadable > doubt.readable_from]
@@ -209,7 +209,8 @@ class Oracle:
             past.spans += [Span(key, dict(stated), at, at, is_baseline=True) for key, stated in said.listed.items()]
             return "ok"
         held, lifted = self._doubtful(past, said)
-        is_worse = said.heard.unreadable > past.unreadable
+        usual = _usually_unreadable(past, said)
+        is_worse = said.heard.unreadable > usual
         past.good = (started_at, at)
         past.answers.append(said)
         _release(past, said)
@@ -217,7 +218,7 @@ class Oracle:
         waiting = frozenset().union(*(doubt.keys for doubt in past.open_doubts))
         partner = _counterparts(present, said.listed)
         is_shaken = bool(held) and not is_worse
-        usual = past.unreadable
+        measured_by = usual
         for doubt in past.open_doubts:
             if said.heard.unreadable > doubt.readable_from:
                 continue
@@ -243,7 +244,7 @@ class Oracle:
                 past.spans.append(Span(key, dict(stated), at, at, is_baseline=False))
                 self._change(spot, event, key, stated, at, floor, partner)
         if held:
-            past.doubts.append(Doubt(held, at, floor, past.unreadable, is_unread=is_worse))
+            past.doubts.append(Doubt(held, at, floor, measured_by, is_unread=is_worse))
         past.unreadable = usual if is_shaken else said.heard.unreadable
         if not is_shaken:
             past.excess = past.excess if said.heard.excess is None else said.heard.excess
@@ -269,7 +270,7 @@ class Oracle:
         of_set = Counter(key.image_set for key in present)
         emptied = {key.image_set for key in lost} - {key.image_set for key in listed}
         doubted = lost if is_much or any(of_set[name] >= min_images for name in emptied) else frozenset()
-        if said.heard.unreadable > past.unreadable:
+        if said.heard.unreadable > _usually_unreadable(past, said):
             return frozenset(fresh), doubted
         return frozenset(fresh & doubted), doubted
 
@@ -308,12 +309,24 @@ def _release(past: Past, said: Said) -> None:
     """End the doubts that the answer proves wrong; where records could not be read, of those images that it lists."""
     for doubt in past.open_doubts:
         back = doubt.keys & said.listed.keys()
-        if back == doubt.keys or (back and not _stays(doubt, said)):
+        if _is_dissolved(doubt, said):
             doubt.status, doubt.ended_at = "dissolved", said.at
         elif back:
             doubt.keys -= back
             gone = replace(doubt, keys=frozenset(back), status="dissolved", ended_at=said.at)
             past.doubts.insert(past.doubts.index(doubt), gone)
+
+
+def _usually_unreadable(past: Past, said: Said) -> int:
+    """Return what the last good answer left unread, those left out that this one proves wrong."""
+    wrong = (doubt for doubt in past.open_doubts if not doubt.is_unread and doubt.keys & said.listed.keys())
+    return max([past.unreadable, *(doubt.readable_from for doubt in wrong if _is_dissolved(doubt, said))])
+
+
+def _is_dissolved(doubt: Doubt, said: Said) -> bool:
+    """Return whether a doubt is over because what the answer lists proves it wrong."""
+    back = doubt.keys & said.listed.keys()
+    return back == doubt.keys or (bool(back) and not _stays(doubt, said))
 
 
 def _stays(doubt: Doubt, said: Said) -> bool:

@@ -307,6 +307,14 @@ def test_the_measure_while_an_answer_is_doubted(world: World, said: list[tuple[s
     assert world.withdrawn == []
 
 
+def test_the_measure_after_an_answer_that_proved_wrong(world: World) -> None:
+    """It is what the good answer before that left unread: an empty answer makes no usual oddity unusual for ever."""
+    world.run(unread("abcdefgh", 0))
+    said = [("abcdefg", 1), ("", 0), ("", 0), ("abcdef", 1), ("abcde", 1)]
+    assert [world.outcome(unread(*answer)) for answer in said] == ["held", "held", "held", "held g", "held f"]
+    assert world.withdrawn == ["g", "f"]
+
+
 @pytest.mark.parametrize(
     "wrapped",
     [

@@ -229,6 +229,14 @@ def test_an_image_that_returns_leaves_the_others_waiting() -> None:
     assert result.returned == {7: {image_key("c")}}
 
 
+@pytest.mark.parametrize(("listed", "is_held"), [("ab", False), ("d", True)])
+def test_an_answer_that_proved_wrong_is_no_measure(listed: str, is_held: bool) -> None:
+    """Once an image of a doubted answer is back, records are as unreadable as before that answer; not until then."""
+    known = known_images(*FOUR, holds=(hold("a", "b", "c", unreadable=2),), unreadable=0)
+    result = verdict(known, *listed, unreadable=2)
+    assert (result.measure, result.waits_for) == ((0, "readable") if is_held else (2, "confirmations"))
+
+
 def test_the_last_image_that_returns_dissolves_the_wait() -> None:
     """A hold whose images are all listed again is over."""
     known = known_images(*FOUR, holds=(unread("c", "d"),), unreadable=2)
