@@ -17,7 +17,7 @@ from pathlib import PurePath
 from crawler.domain.scanner.hcl import TooDeep, read_hcl, read_json
 from crawler.domain.scanner.plain import InText, blanked, find_in_list, find_in_text
 from crawler.domain.scanner.terraform import find_in_json, is_written_by_a_tool
-from crawler.domain.scanner.tree import Hit, Node, Place, Table, find
+from crawler.domain.scanner.tree import Hit, Node, Surroundings, TableNode, find
 from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
 
@@ -115,11 +115,11 @@ def _in_hcl(text: str) -> list[Hit]:
     table = read_hcl(text)
     members: list[tuple[str, Node]] = []
     for key, value in table.members:
-        if isinstance(value, Table) and value.header == ("locals",):
-            members.append(("local", Table(value.members)))
+        if isinstance(value, TableNode) and value.header == ("locals",):
+            members.append(("local", TableNode(value.members)))
         else:
             members.append((key, value))
-    return list(find(Table(members), Place()))
+    return list(find(TableNode(members), Surroundings()))
 
 
 def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
@@ -145,7 +145,7 @@ def _in_yaml(text: str) -> list[Hit]:
         documents = read_yaml(text)
     except NoYaml:
         return _in_plain(text)
-    return _once([hit for document in documents for hit in find(document, Place())])
+    return _once([hit for document in documents for hit in find(document, Surroundings())])
 
 
 def _once(hits: Iterable[Hit]) -> list[Hit]:

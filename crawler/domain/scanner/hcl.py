@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from crawler.domain.scanner.tree import Choice, Node, Table, Text, Word
+from crawler.domain.scanner.tree import Choice, Node, TableNode, Text, Word
 
 _TOKEN = re.compile(
     r"(?P<blank>[ \t\r\f\v\ufeff]+)|(?P<end>\n)|(?P<comment>\#[^\n]*|//[^\n]*|/\*.*?(?:\*/|\Z))"
@@ -33,7 +33,7 @@ class TooDeep(ValueError):
         super().__init__("is nested too deeply")
 
 
-def read_hcl(text: str) -> Table:
+def read_hcl(text: str) -> TableNode:
     """Return the blocks and attributes of *text*; raises TooDeep."""
     return _Reader(text, has_templates=True).body(is_top=True)
 
@@ -108,10 +108,10 @@ class _Reader:
 
     # --- structure ---------------------------------------------------------------------------------------------------
 
-    def body(self, *, is_top: bool = False) -> Table:
+    def body(self, *, is_top: bool = False) -> TableNode:
         """Read members up to the closing brace, or to the end."""
         self._deeper()
-        table = Table()
+        table = TableNode()
         while kind := self._next():
             if self.piece == "}" and kind == "sign":
                 if is_top:
@@ -133,7 +133,7 @@ class _Reader:
         value = self._string()
         return str(value) if isinstance(value, Text) else ""
 
-    def _member(self, table: Table, key: str) -> None:
+    def _member(self, table: TableNode, key: str) -> None:
         labels: list[str] = []
         while True:
             kind, piece = self._peek()

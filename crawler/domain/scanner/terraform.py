@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from crawler.domain.scanner.tree import OURS, Hit, Node, Place, Table, Text, Word, find, find_in_block
+from crawler.domain.scanner.tree import OURS, Hit, Node, Surroundings, TableNode, Text, Word, find, find_in_block
 from crawler.domain.scanner.words import is_image_id
 
 #: What the ids of images begin with that somebody made: those that a post-processor imports for another builder.
@@ -26,7 +26,7 @@ _WORD_OR_NUMBER = re.compile(r"-?\d+")
 
 def is_written_by_a_tool(document: Node) -> bool:
     """Return whether *document* is what a tool wrote, and would write again: none that people edit."""
-    return isinstance(document, Table) and (
+    return isinstance(document, TableNode) and (
         _is_plan(document)
         or _is_state(document)
         or isinstance(document.get("builds"), list)
@@ -34,18 +34,18 @@ def is_written_by_a_tool(document: Node) -> bool:
     )
 
 
-def _is_plan(document: Table) -> bool:
+def _is_plan(document: TableNode) -> bool:
     return bool(document.keys() & {"planned_values", "resource_changes"})
 
 
-def _is_state(document: Table) -> bool:
+def _is_state(document: TableNode) -> bool:
     keys = document.keys()
     return ("resources" in keys and "version" in keys) or "modules" in keys or _has_modules(document)
 
 
-def _has_modules(document: Table) -> bool:
+def _has_modules(document: TableNode) -> bool:
     values = document.get("values")
-    return isinstance(values, Table) and "root_module" in values.keys()  # noqa: SIM118 - a table is no mapping
+    return isinstance(values, TableNode) and "root_module" in values.keys()  # noqa: SIM118 - a table is no mapping
 
 
 def find_in_json(document: Node, *, is_terraform: bool = False) -> Iterator[Hit]:
@@ -55,9 +55,9 @@ def find_in_json(document: Node, *, is_terraform: bool = False) -> Iterator[Hit]
             if isinstance(element, Text) and is_image_id(element):
                 yield Hit(image_id=str(element), at=element.at)
             else:
-                yield from find_in_json(element) if isinstance(element, Table) else find(element, Place())
-    elif not isinstance(document, Table):
-        yield from find(document, Place())
+                yield from find_in_json(element) if isinstance(element, TableNode) else find(element, Surroundings())
+    elif not isinstance(document, TableNode):
+        yield from find(document, Surroundings())
     elif isinstance(document.get("builds"), list):
         yield from _in_manifest(document)
     elif _is_plan(document):
@@ -69,7 +69,7 @@ def find_in_json(document: Node, *, is_terraform: bool = False) -> Iterator[Hit]
     elif _is_resource(document):
         yield from _in_resource(document, "")
     else:
-        yield from find(document, Place())
+        yield from find(document, Surroundings())
 
 
 # --- states and plans ------------------------------------------------------------------------------------------------
@@ -77,62 +77,62 @@ def find_in_json(document: Node, *, is_terraform: bool = False) -> Iterator[Hit]
 
 def _is_resource(node: Node) -> bool:
     return (
-        isinstance(node, Table)
+        isinstance(node, TableNode)
         and bool(node.keys() & {"instances", "values", "primary"})
         and (bool(node.keys() & {"type", "address", "mode"}))
     )
 
 
-def _in_plan(plan: Table) -> Iterator[Hit]:
+def _in_plan(plan: TableNode) -> Iterator[Hit]:
     planned = plan.get("planned_values")
-    if isinstance(planned, Table):
+    if isinstance(planned, TableNode):
         yield from _in_module(planned.get("root_module"))
         return
     for change in plan.items("resource_changes"):
-        what = change.get("change") if isinstance(change, Table) else None
-        after = what.get("after") if isinstance(what, Table) else None
-        if isinstance(change, Table) and isinstance(after, Table):
-            yield from _in_resource(Table([*change.members, ("values", after)]), "")
+        what = change.get("change") if isinstance(change, TableNode) else None
+        after = what.get("after") if isinstance(what, TableNode) else None
+        if isinstance(change, TableNode) and isinstance(after, TableNode):
+            yield from _in_resource(TableNode([*change.members, ("values", after)]), "")
 
 
-def _in_state(state: Table) -> Iterator[Hit]:
+def _in_state(state: TableNode) -> Iterator[Hit]:
     values = state.get("values")
-    if isinstance(values, Table):
+    if isinstance(values, TableNode):
         yield from _in_module(values.get("root_module"))
     for resource in state.items("resources"):
         yield from _in_resource(resource, "")
     for module in state.items("modules"):
-        if isinstance(module, Table):
+        if isinstance(module, TableNode):
             yield from _in_old_module(module)
 
 
-def _in_old_module(module: Table) -> Iterator[Hit]:
+def _in_old_module(module: TableNode) -> Iterator[Hit]:
     """Return the ids in a module of a state of Terraform before 0.12."""
     path = [str(part) for part in module.items("path") if isinstance(part, Text)]
     prefix = "".join(f"module.{part}." for part in path[1:])
     resources = module.get("resources")
-    for address, resource in resources.members if isinstance(resources, Table) else ():
-        if not address.startswith("data.") and isinstance(resource, Table):
+    for address, resource in resources.members if isinstance(resources, TableNode) else ():
+        if not address.startswith("data.") and isinstance(resource, TableNode):
             yield from _in_old_resource(resource, f"{prefix}{address}")
 
 
 def _in_module(module: Node | None) -> Iterator[Hit]:
-    if isinstance(module, Table):
+    if isinstance(module, TableNode):
         for resource in module.items("resources"):
             yield from _in_resource(resource, "")
         for child in module.items("child_modules"):
             yield from _in_module(child)
 
 
-def _in_old_resource(resource: Table, address: str) -> Iterator[Hit]:
+def _in_old_resource(resource: TableNode, address: str) -> Iterator[Hit]:
     primary = resource.get("primary")
     kind = resource.text("type")
-    if isinstance(primary, Table) and _is_ours(kind):
-        yield from find(primary.get("attributes") or Table(), _place(kind, address))
+    if isinstance(primary, TableNode) and _is_ours(kind):
+        yield from find(primary.get("attributes") or TableNode(), _place(kind, address))
 
 
 def _in_resource(node: Node, module: str) -> Iterator[Hit]:
-    if not isinstance(node, Table) or node.text("mode") == "data" or node.get("deposed_key") is not None:
+    if not isinstance(node, TableNode) or node.text("mode") == "data" or node.get("deposed_key") is not None:
         return
     kind = node.text("type")
     if not _is_ours(kind):
@@ -142,17 +142,17 @@ def _in_resource(node: Node, module: str) -> Iterator[Hit]:
         parts = [node.text("module"), kind, node.text("name")]
         address = ".".join(part for part in parts if part)
     values = node.get("values")
-    if isinstance(values, Table):
+    if isinstance(values, TableNode):
         yield from find(values, _place(kind, address))
     for instance in node.items("instances"):
-        if isinstance(instance, Table) and not isinstance(instance.get("deposed"), Text):
+        if isinstance(instance, TableNode) and not isinstance(instance.get("deposed"), Text):
             attributes = instance.get("attributes") or instance.get("attributes_flat")
             index = _index(instance.get("index_key"))
-            yield from find(attributes or Table(), _place(kind, address + index))
+            yield from find(attributes or TableNode(), _place(kind, address + index))
 
 
-def _place(kind: str, address: str) -> Place:
-    return Place(resource=kind, address=address, note=_NOTES.get(kind, ""))
+def _place(kind: str, address: str) -> Surroundings:
+    return Surroundings(resource=kind, address=address, note=_NOTES.get(kind, ""))
 
 
 def _index(key: Node | None) -> str:
@@ -169,22 +169,22 @@ def _is_ours(kind: str) -> bool:
 # --- configurations in JSON ------------------------------------------------------------------------------------------
 
 
-def _in_configuration(document: Table) -> Iterator[Hit]:
+def _in_configuration(document: TableNode) -> Iterator[Hit]:
     """Return the ids in a `.tf.json`, whose objects stand for blocks."""
     depths = {"resource": 2, "data": 2, "module": 1, "variable": 1, "output": 1, "provider": 1}
     for kind, value in document.members:
         if kind == "locals":
-            yield from find(value, Place(path="local"))
+            yield from find(value, Surroundings(path="local"))
         else:
             for labels, body in _blocks(value, depths.get(kind, 0)):
-                yield from find_in_block(Table(body.members, (kind, *labels)), Place(path=kind))
+                yield from find_in_block(TableNode(body.members, (kind, *labels)), Surroundings(path=kind))
 
 
-def _blocks(value: Node, depth: int) -> Iterator[tuple[tuple[str, ...], Table]]:
+def _blocks(value: Node, depth: int) -> Iterator[tuple[tuple[str, ...], TableNode]]:
     for table in value if isinstance(value, list) else [value]:
-        if isinstance(table, Table) and not depth:
+        if isinstance(table, TableNode) and not depth:
             yield (), table
-        elif isinstance(table, Table):
+        elif isinstance(table, TableNode):
             for label, inner in table.members:
                 for labels, body in _blocks(inner, depth - 1):
                     yield (label, *labels), body
@@ -193,7 +193,7 @@ def _blocks(value: Node, depth: int) -> Iterator[tuple[tuple[str, ...], Table]]:
 # --- Packer ----------------------------------------------------------------------------------------------------------
 
 
-def _in_manifest(manifest: Table) -> Iterator[Hit]:
+def _in_manifest(manifest: TableNode) -> Iterator[Hit]:
     """
     Return the ids of the last run; a manifest keeps the builds of earlier ones, whose images were replaced.
 
@@ -201,8 +201,8 @@ def _in_manifest(manifest: Table) -> Iterator[Hit]:
     """
     last_run = manifest.text("last_run_uuid")
     for number, build in enumerate(manifest.items("builds"), start=1):
-        artifact = build.get("artifact_id") if isinstance(build, Table) else None
-        if not isinstance(build, Table) or not isinstance(artifact, Text):
+        artifact = build.get("artifact_id") if isinstance(build, TableNode) else None
+        if not isinstance(build, TableNode) or not isinstance(artifact, Text):
             continue
         if last_run and (build.text("packer_run_uuid") or last_run) != last_run:
             continue

@@ -62,7 +62,7 @@ class Choice:
 
 
 @dataclass(slots=True, eq=False)
-class Table:
+class TableNode:
     """An object, a mapping, or a block with its *header*: the type and the labels."""
 
     members: list[tuple[str, Node]] = field(default_factory=list)
@@ -87,13 +87,13 @@ class Table:
         return {key for key, _ in self.members}
 
 
-Node = Table | list["Node"] | Text | Word | Choice
+Node = TableNode | list["Node"] | Text | Word | Choice
 #: The zones that a table names, by the words before `zone` in the key.
 Zones = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Surroundings:
     """Where in a tree one is."""
 
     #: Of the tables around, the innermost first.
@@ -119,7 +119,7 @@ class Place:
                     return zones[own]
         return ()
 
-    def below(self, key: str) -> Place:
+    def below(self, key: str) -> Surroundings:
         """Return the place of a member."""
         path = f"{self.path}.{key}" if self.path else key
         return replace(self, path=path, inner=(*self.inner, key) if self.resource else (), key=key)
@@ -141,9 +141,9 @@ class Hit:
     project: str = ""
 
 
-def find(node: Node, place: Place) -> Iterator[Hit]:
+def find(node: Node, place: Surroundings) -> Iterator[Hit]:
     """Return the ids in *node* that count."""
-    if isinstance(node, Table):
+    if isinstance(node, TableNode):
         yield from _in_table(node, place)
     elif isinstance(node, list):
         for number, element in enumerate(node):
@@ -156,7 +156,7 @@ def find(node: Node, place: Place) -> Iterator[Hit]:
             yield _hit(found.image_id, node.at + found.at, place, (found.zone,) if found.zone else None, "unknown")
 
 
-def _in_table(table: Table, place: Place) -> Iterator[Hit]:
+def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
     inside = replace(place, zones=(zones_in(table), *place.zones))
     is_output = {"value", "type"} <= table.keys() <= {"value", "type", "sensitive"}
     for key, value in table.members:
@@ -170,19 +170,19 @@ def _in_table(table: Table, place: Place) -> Iterator[Hit]:
             yield from _ids(value, at, at.zones_for(prefix), effect)
         elif is_zone_by_itself(key) and isinstance(value, Text) and is_image_id(value):
             yield _hit(value, value.at, at, (key,), "unknown")
-        elif isinstance(value, Table) and value.header:
+        elif isinstance(value, TableNode) and value.header:
             yield from find_in_block(value, at)
         else:
             yield from find(value, at)
 
 
-def _opened(table: Table, inside: Place, key: str, value: Node) -> Place:
+def _opened(table: TableNode, inside: Surroundings, key: str, value: Node) -> Surroundings:
     if table.header[:1] == ("variable",) and key == "default":
         return replace(inside, key=table.header[-1])
     return inside.below(key)
 
 
-def find_in_block(block: Table, place: Place) -> Iterator[Hit]:
+def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
     """Return the ids in a block of HCL, or what stands for one in JSON."""
     kind, *labels = block.header
     if kind == "data" or (kind == "resource" and labels and not labels[0].startswith((*OURS, *_CARRIERS))):
@@ -206,7 +206,7 @@ def find_in_block(block: Table, place: Place) -> Iterator[Hit]:
     yield from _in_table(block, place)
 
 
-def zones_in(table: Table) -> Zones:
+def zones_in(table: TableNode) -> Zones:
     """Return the zones that *table* names; an empty tuple where it names one that is not written out."""
     zones: dict[str, tuple[str, ...]] = {}
     for key, value in table.members:
@@ -221,7 +221,7 @@ def _zone_words(value: Node) -> Iterator[str]:
     yield from (str(element) for element in elements if isinstance(element, Text) and is_zone(element))
 
 
-def _ids(value: Node, place: Place, zones: tuple[str, ...], effect: Effect) -> Iterator[Hit]:
+def _ids(value: Node, place: Surroundings, zones: tuple[str, ...], effect: Effect) -> Iterator[Hit]:
     """Return every id in the value of a key that holds ids."""
     if isinstance(value, Text):
         if is_image_id(value):
@@ -229,7 +229,7 @@ def _ids(value: Node, place: Place, zones: tuple[str, ...], effect: Effect) -> I
         elif "${" in value or "{{" in value:
             for match in QUOTED_ID.finditer(value):
                 yield _hit(match["id"], value.at + match.start("id"), place, zones, effect)
-    elif isinstance(value, Table):
+    elif isinstance(value, TableNode):
         for key, inner in value.members:
             named = (key,) if is_zone_by_itself(key) else zones
             yield from _ids(inner, place, named, effect)
@@ -238,7 +238,7 @@ def _ids(value: Node, place: Place, zones: tuple[str, ...], effect: Effect) -> I
             yield from _ids(inner, place, zones, effect)
 
 
-def _hit(image_id: str, at: int, place: Place, zones: tuple[str, ...] | None, effect: Effect) -> Hit:
+def _hit(image_id: str, at: int, place: Surroundings, zones: tuple[str, ...] | None, effect: Effect) -> Hit:
     return Hit(
         image_id=str(image_id),
         at=at,
@@ -250,7 +250,7 @@ def _hit(image_id: str, at: int, place: Place, zones: tuple[str, ...] | None, ef
     )
 
 
-def effect_at(place: Place, key: str, table: Table) -> Effect:
+def effect_at(place: Surroundings, key: str, table: TableNode) -> Effect:
     """Return what a change of the id under *key* does there."""
     if place.resource in _EFFECTS:
         words = {word.partition(".")[0] for word in place.inner}

@@ -23,7 +23,7 @@ IMAGE_ID = re.compile(_ID)
 #: An id that stands by itself in a text.
 ID_IN_TEXT = re.compile(rf"(?<![\w.-])(?P<id>{_ID})(?![\w-]|\.\w)")
 #: The same in bytes; a file without it is not parsed.
-ID_IN_BYTES = re.compile(rb"(?<![\w.-])(?:u?image|bsi)-[a-z0-9]")
+ID_IN_BYTES = re.compile(rb"(?<![\w.-])(?:u?image|bsi)-[a-z0-9]+(?![\w-]|\.\w)")
 #: An id in quotes, inside an expression or a template.
 QUOTED_ID = re.compile(rf"""["'](?P<id>{_ID})\\?["']""")
 

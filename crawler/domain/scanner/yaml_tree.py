@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from crawler.domain.scanner.hcl import TooDeep
-from crawler.domain.scanner.tree import Choice, Node, Table, Text
+from crawler.domain.scanner.tree import Choice, Node, TableNode, Text
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _ALONE = re.compile(r"^[ \t]*(?:(?:\{\{(?:[^{}]|\{[^{}]*\})*\}\}|\{%.*?%\})[ \t]*)+\r?$", re.MULTILINE)
@@ -74,7 +74,7 @@ class _Reading:
         self.open.add(id(node))
         try:
             if node.id == "mapping":
-                return Table(list(self._members(node, depth)))
+                return TableNode(list(self._members(node, depth)))
             if node.id == "sequence":
                 return [self.node(element, depth + 1) for element in node.value]
             return self._scalar(node)
@@ -88,7 +88,7 @@ class _Reading:
             read = self.node(value, depth + 1)
             if key.value == "<<":
                 tables = read if isinstance(read, list) else [read]
-                merged += [member for table in tables if isinstance(table, Table) for member in table.members]
+                merged += [member for table in tables if isinstance(table, TableNode) for member in table.members]
             else:
                 own.append((key.value if key.id == "scalar" else "", read))
         names = {name for name, _ in own}

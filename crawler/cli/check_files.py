@@ -1,0 +1,241 @@
+"""
+What `crawler check` is given: policies, files with ids in use, folders of them, and standard input.
+
+Of a folder count the files that git tracks there, or without git all but hidden ones and those over 1 MiB, as far as
+their names tell that people write ids into them; no link is followed. What holds nothing like an id is not parsed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crawler.config.textfiles import decoded, read_bytes, read_stream
+from crawler.domain.scanner import SOURCES, Scanned, may_hold_ids, scan
+from crawler.errors import ConfigurationError, CrawlerError, UsageError
+from crawler.queries.check.pins import pin_rules
+from crawler.queries.check.rules import PinRule, Require
+
+if TYPE_CHECKING:
+    from crawler.domain.scanner import FoundPin
+
+#: What tells a policy from ids in use, under whatever name it comes.
+_RULES = re.compile(r"^\s*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
+#: More than any state or plan; and what a tool may take to write one into a pipe, as in `crawler check <(…)`.
+LARGEST = 256 * 2**20
+_PATIENCE_SECONDS = 60.0
+#: Of a file that nobody named, in a folder that git does not know.
+_LARGEST_FOUND = 2**20
+_GIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinFile:
+    """A file that holds ids."""
+
+    name: str
+    #: None: standard input.
+    path: Path | None
+    body: bytes
+    #: People edit it.
+    is_source: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A policy, which is read once the words of the history are known."""
+
+    name: str
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Sources:
+    """What the files hold together."""
+
+    #: In the order of the files.
+    rules: list[PinRule | Policy] = field(default_factory=list)
+    files: dict[str, PinFile] = field(default_factory=dict)
+    #: What is worth a word to a person.
+    notes: list[str] = field(default_factory=list)
+
+
+def read_sources(names: Sequence[str], wants: Callable[[FoundPin], bool]) -> Sources:
+    """
+    Read all that *names* name, and keep the pins that *wants* wants.
+
+    Raises UsageError for a file that cannot be read, and ConfigurationError with the problems of several.
+    """
+    sources = Sources()
+    problems: list[CrawlerError] = []
+    for name in names:
+        try:
+            if name != "-" and os.path.isdir(name):  # noqa: PTH112 - no error for a name too long
+                _read_folder(sources, name, wants)
+            else:
+                _read_file(sources, name, wants)
+        except UsageError as exc:
+            problems.append(exc)
+    raise_all(problems)
+    return sources
+
+
+def raise_all(problems: Sequence[CrawlerError]) -> None:
+    """Raise the *problems* together, if there are any."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ConfigurationError("rules", [str(problem) for problem in problems])
+
+
+def wanted_pins(types: Collection[str], ignored: Collection[str]) -> Callable[[FoundPin], bool]:
+    """Return what tells the pins in resources of these *types* (globs; none: all) whose ids are not *ignored*."""
+    return lambda pin: (
+        pin.image_id not in ignored and (not types or any(fnmatchcase(pin.resource, glob) for glob in types))
+    )
+
+
+def _read_file(sources: Sources, name: str, wants: Callable[[FoundPin], bool]) -> None:
+    told = "stdin" if name == "-" else name
+    body = _bytes(name)
+    try:
+        text = decoded(body)
+    except ValueError as exc:
+        raise UsageError(f"{name} {exc}.") from None
+    if name.lower().endswith(".toml") or _RULES.search(text):
+        sources.rules.append(Policy(name=told, text=text))
+        return
+    try:
+        scanned = scan(text, "" if name == "-" else name, is_strict=True)
+    except ValueError as exc:
+        raise ConfigurationError(told, [str(exc)]) from None
+    if not scanned.pins:
+        sources.notes.append(f"{told} holds no image id.")
+    _add(sources, told, None if name == "-" else Path(name), body, scanned, wants)
+
+
+def _add(
+    sources: Sources,
+    name: str,
+    path: Path | None,
+    body: bytes,
+    scanned: Scanned,
+    wants: Callable[[FoundPin], bool],
+) -> None:
+    kept = Scanned(pins=tuple(pin for pin in scanned.pins if wants(pin)), is_source=scanned.is_source)
+    if kept.pins:
+        sources.rules += pin_rules(kept, name)
+        sources.files[name] = PinFile(name=name, path=path, body=body, is_source=scanned.is_source)
+
+
+def _bytes(name: str) -> bytes:
+    if name == "-" and sys.stdin is None:
+        raise UsageError("Standard input is closed.")
+    try:
+        if name == "-":
+            return read_stream(sys.stdin.buffer, LARGEST)
+        return read_bytes(Path(name), LARGEST, patience_seconds=_PATIENCE_SECONDS)
+    except ValueError as exc:
+        raise UsageError(f"{name} {exc}.") from None
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def _read_folder(sources: Sources, name: str, wants: Callable[[FoundPin], bool]) -> None:
+    count = 0
+    for path, body in bodies_in(Path(name)):
+        try:
+            scanned = scan(decoded(body), path.name)
+        except ValueError as exc:
+            sources.notes.append(f"Warning: {path} {exc}; it is left out.")
+            continue
+        count += bool(scanned.pins)
+        _add(sources, str(path), path, body, scanned, wants)
+    if not count:
+        sources.notes.append(f"{name} holds no image id.")
+
+
+def bodies_in(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Return the files in *folder* that may hold ids, each with its bytes; raises UsageError for one out of reach."""
+    for path in _files_in(folder):
+        if not path.name.casefold().endswith(SOURCES) or path.is_symlink() or not path.is_file():
+            continue
+        try:
+            body = read_bytes(path, LARGEST)
+        except ValueError as exc:
+            raise UsageError(f"{path} {exc}.") from None
+        if may_hold_ids(body):
+            yield path, body
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    tracked = _tracked(folder)
+    if tracked is not None:
+        yield from (folder / name for name in tracked)
+        return
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(root, name)
+            if not name.startswith(".") and _size(path) <= _LARGEST_FOUND:
+                yield path
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # it went away
+        return _LARGEST_FOUND + 1
+
+
+def _tracked(folder: Path) -> list[str] | None:
+    """Return what git tracks in *folder*; None where it is no checkout, or git is missing or refuses."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            # a hook of the checkout must not run: it may be anybody's
+            ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--cached"],  # noqa: S607 - the git of the person
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode:
+        return None
+    return sorted(dict.fromkeys(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))
+
+
+def all_rules(sources: Sources, known: Callable[[], Mapping[str, Collection[str]]]) -> list[Require | PinRule]:
+    """
+    Return the rules and pins of all *sources*.
+
+    *known* gives the words of the history by part of a target, which policies are written in. Raises the problems of
+    all policies together.
+    """
+    rules: list[Require | PinRule] = []
+    problems: list[CrawlerError] = []
+    words: Mapping[str, Collection[str]] | None = None
+    for entry in sources.rules:
+        if isinstance(entry, PinRule):
+            rules.append(entry)
+            continue
+        from crawler.cli.check_rules import read_rules
+
+        words = known() if words is None else words
+        try:
+            rules += read_rules(entry.text, entry.name, words)
+        except UsageError as exc:
+            problems.append(exc)
+    raise_all(problems)
+    return rules
