@@ -18,6 +18,7 @@ from crawler.cli.selection import check_selection
 from crawler.cli.table import Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
+from crawler.domain.scanner.words import EFFECTS, Effect
 from crawler.errors import ExitCode, UnknownKnowledge, UsageError
 from crawler.queries.check.rules import OUTCOMES, CheckRow, PinRule, Require, exit_code
 
@@ -51,6 +52,15 @@ _KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
 @click.option("--type", "types", multiple=True, metavar="GLOB", help="Only ids in resources of this type. Repeatable.")
 @click.option("--ignore", "ignored", multiple=True, metavar="ID", help="Leave this id out. Repeatable.")
 @click.option("--strict", "is_strict", is_flag=True, help="What is out of scope is not known: exit 8.")
+@click.option("--fix", "is_fix", is_flag=True, help="Change stale ids in source files to their successors.")
+@click.option("--diff", "is_diff", is_flag=True, help="Print what --fix would change, and write nothing.")
+@click.option(
+    "--effect",
+    "effects",
+    multiple=True,
+    type=click.Choice(EFFECTS),
+    help="Fix also where a change has this effect [always: later-nodes, rebuilds-image]. Repeatable.",
+)
 @table_options_with(*FINDINGS)
 @pass_cli
 def check(
@@ -61,6 +71,9 @@ def check(
     types: tuple[str, ...],
     ignored: tuple[str, ...],
     is_strict: bool,
+    is_fix: bool,
+    is_diff: bool,
+    effects: tuple[Effect, ...],
 ) -> ExitCode:
     """
     Check required images and pinned ids: exit 0 when all are good, 1 when one is not, 8 when nobody knows.
@@ -70,12 +83,24 @@ def check(
     lines of `zone id`), or a folder of such files: those that git tracks, else all but hidden ones. Standard input, -,
     holds either. A comment `# ucloud-image: ZONE/NAME` names zone and image of the id on its line, or else on the next
     one; `# crawler: ignore` takes one out.
+
+    With --fix an id is changed only where its successor is certain and every project of the zone agrees on it. The exit
+    code judges what is left.
     """
+    if effects and not (is_fix or is_diff):
+        raise UsageError("--effect says what --fix and --diff may change; give one of them.")
     sources = read_sources(paths or _stdin_only(), wanted_pins(types, ignored))
     for note in sources.notes:
         context.say(note, level="warning" if note.startswith("Warning") else "info")
     rules, rows = judge(context, sources, selected, is_table=fmt == "table")
-    show(context, rows, fmt)
+    if is_fix or is_diff:
+        from crawler.cli.check_fix import put_right
+
+        fixed = put_right(context, sources, rows, effects, is_written=not is_diff)
+        if fixed is not None:
+            rules, rows = judge(context, fixed, selected, is_table=fmt == "table")
+    if not is_diff:
+        show(context, rows, fmt)
     counts = Counter(row.outcome for row in rows)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
     if rules:

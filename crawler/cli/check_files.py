@@ -62,6 +62,7 @@ class Sources:
     #: In the order of the files.
     rules: list[PinRule | Policy] = field(default_factory=list)
     files: dict[str, PinFile] = field(default_factory=dict)
+    wants: Callable[[FoundPin], bool]
     #: What is worth a word to a person.
     notes: list[str] = field(default_factory=list)
 
@@ -72,14 +73,14 @@ def read_sources(names: Sequence[str], wants: Callable[[FoundPin], bool]) -> Sou
 
     Raises UsageError for a file that cannot be read, and ConfigurationError with the problems of several.
     """
-    sources = Sources()
+    sources = Sources(wants=wants)
     problems: list[CrawlerError] = []
     for name in names:
         try:
             if name != "-" and os.path.isdir(name):  # noqa: PTH112 - no error for a name too long
-                _read_folder(sources, name, wants)
+                _read_folder(sources, name)
             else:
-                _read_file(sources, name, wants)
+                _read_file(sources, name)
         except UsageError as exc:
             problems.append(exc)
     raise_all(problems)
@@ -101,7 +102,7 @@ def wanted_pins(types: Collection[str], ignored: Collection[str]) -> Callable[[F
     )
 
 
-def _read_file(sources: Sources, name: str, wants: Callable[[FoundPin], bool]) -> None:
+def _read_file(sources: Sources, name: str) -> None:
     told = "stdin" if name == "-" else name
     body = _bytes(name)
     try:
@@ -117,21 +118,27 @@ def _read_file(sources: Sources, name: str, wants: Callable[[FoundPin], bool]) -
         raise ConfigurationError(told, [str(exc)]) from None
     if not scanned.pins:
         sources.notes.append(f"{told} holds no image id.")
-    _add(sources, told, None if name == "-" else Path(name), body, scanned, wants)
+    _add(sources, told, None if name == "-" else Path(name), body, scanned)
 
 
-def _add(
-    sources: Sources,
-    name: str,
-    path: Path | None,
-    body: bytes,
-    scanned: Scanned,
-    wants: Callable[[FoundPin], bool],
-) -> None:
-    kept = Scanned(pins=tuple(pin for pin in scanned.pins if wants(pin)), is_source=scanned.is_source)
+def _add(sources: Sources, name: str, path: Path | None, body: bytes, scanned: Scanned) -> None:
+    kept = Scanned(pins=tuple(pin for pin in scanned.pins if sources.wants(pin)), is_source=scanned.is_source)
     if kept.pins:
         sources.rules += pin_rules(kept, name)
         sources.files[name] = PinFile(name=name, path=path, body=body, is_source=scanned.is_source)
+
+
+def rescanned(sources: Sources, changed: Mapping[str, PinFile]) -> Sources:
+    """Return what *sources* hold now that some files have *changed*."""
+    fresh = Sources(wants=sources.wants)
+    for entry in sources.rules:
+        file = changed.get(entry.file) if isinstance(entry, PinRule) else None
+        if file is None:
+            fresh.rules.append(entry)
+        elif file.name not in fresh.files:
+            scanned = scan(decoded(file.body), file.path.name if file.path else "")
+            _add(fresh, file.name, file.path, file.body, scanned)
+    return fresh
 
 
 def _bytes(name: str) -> bytes:
@@ -148,7 +155,7 @@ def _bytes(name: str) -> bytes:
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
-def _read_folder(sources: Sources, name: str, wants: Callable[[FoundPin], bool]) -> None:
+def _read_folder(sources: Sources, name: str) -> None:
     count = 0
     for path, body in bodies_in(Path(name)):
         try:
@@ -157,7 +164,7 @@ def _read_folder(sources: Sources, name: str, wants: Callable[[FoundPin], bool])
             sources.notes.append(f"Warning: {path} {exc}; it is left out.")
             continue
         count += bool(scanned.pins)
-        _add(sources, str(path), path, body, scanned, wants)
+        _add(sources, str(path), path, body, scanned)
     if not count:
         sources.notes.append(f"{name} holds no image id.")
 
