@@ -59,6 +59,8 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry("crawler.cli.runs", "runs", "The ledger of runs; `runs show N` tells one.", _ASK),
     "explain": Entry("crawler.cli.explain", "explain", "The two answers behind a change.", _ASK),
     "holds": Entry("crawler.cli.holds", "holds", "Withdrawals not believed yet: list, accept, reject.", _OPERATE),
+    "revoke": Entry("crawler.cli.revoke", "revoke", "Revoke an image that is not to be used.", _OPERATE),
+    "unrevoke": Entry("crawler.cli.revoke", "unrevoke", "Take back that an image was revoked.", _OPERATE),
     "report": Entry("crawler.cli.report", "report", "What reports say, and what is on its way to whom.", _OPERATE),
     "init": Entry("crawler.cli.init", "init", "Write a starter crawler.toml from the environment.", _OPERATE),
     "config": Entry("crawler.cli.config", "config", "Check the configuration, or show it.", _OPERATE),

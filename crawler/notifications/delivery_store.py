@@ -28,6 +28,7 @@ from crawler.notifications.models import Digest, DigestFacts, NotifiedState
 from crawler.queries import changes as queries_changes
 from crawler.queries import holds, images, lookup, status
 from crawler.queries import runs as queries_runs
+from crawler.queries.revoke import revoked_ids
 
 #: After the first failure the next run tries again; then the pause doubles from here …
 FIRST_PAUSE = timedelta(minutes=5)
@@ -371,6 +372,7 @@ def gather(
         ),
         withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),
         stays=tuple(lookup.stays_of(conn, {pin.image_id for pin in subscription.pins})),
+        revoked=revoked_ids(conn) if has_pins else {},
         gpu=digest_records.gpu_of(conn, _images(changes)) if subscription.watch.gpu is not None else {},
         project_names=digest_records.project_names(conn),
     )

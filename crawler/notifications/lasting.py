@@ -279,6 +279,7 @@ class _Past:
     """The facts about pinned zones, by what they are looked up with."""
 
     def __init__(self, facts: DigestFacts) -> None:
+        self.revoked = facts.revoked
         self.pinned = PinnedImages(facts.images)
         self.pinned.learn(facts.stays)
         self.withdrawals: dict[tuple[Target, str], ChangeRow] = {
@@ -322,6 +323,8 @@ def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
     state = _WORDS.get(standing.state)
     if standing.image and standing.state == "unknown":
         state = _REASONS.get(standing.image.reason or "", "unobserved")
+    if pin.image_id in past.revoked and state in (None, "superseded", "gpu_lost"):
+        state = "revoked"
     blind = state in (*_BLIND, "held")
     return _Condition(
         pin=pin,
@@ -331,7 +334,7 @@ def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
         successors=standing.successors,
         chain=() if blind else past.chain(row.target, pin.image_id, standing.successor),
         withdrawal=past.withdrawals.get((row.target, pin.image_id)) if standing.stay else None,
-        message=row.message if blind else "",
+        message=past.revoked[pin.image_id] if state == "revoked" else row.message if blind else "",
         since=row.since if blind else None,
         last_seen_at=row.last_ok_at,
     )

@@ -79,6 +79,8 @@ class DigestFacts:
     withdrawals: tuple[ChangeRow, ...] = ()
     #: Every stay of the pinned ids, at every target.
     stays: tuple[Stay, ...] = ()
+    #: Ids that somebody revoked, with the reason why.
+    revoked: Mapping[str, str] = field(default_factory=dict)
     #: Whether an image takes a GPU, by (image set, image id) as last known; needed only for a watch with `gpu`.
     gpu: Mapping[tuple[str, str], bool | None] = field(default_factory=dict)
     #: Names of projects by (account, project id), to match and to show.
@@ -90,8 +92,8 @@ Topic = Literal["withdrawn", "reissued", "gpu_lost", "closed", "appeared", "retu
 
 #: What is wrong with a pin, most severe first; `clear` says that what was reported before is over.
 PinState = Literal[
-    "withdrawn", "ambiguous", "reissued", "gpu_lost", "retired", "held", "unobserved", "deselected", "never_seen",
-    "superseded", "clear",
+    "withdrawn", "ambiguous", "reissued", "revoked", "gpu_lost", "retired", "held", "unobserved", "deselected",
+    "never_seen", "superseded", "clear",
 ]  # fmt: skip
 
 

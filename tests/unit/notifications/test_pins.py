@@ -109,6 +109,22 @@ def test_conditions(condition: Any, successor: str | None, urgent_only: bool) ->
     assert build_digest(subscription, story.facts(3), digest.notified, urgent_only=urgent_only) is None
 
 
+def test_revoked() -> None:
+    """That somebody revoked a pinned image is told once, with the reason; taken back, that it is well again."""
+    story = Story()
+    story.image("uimage-a")
+    subscription = subscribe(pins=[PIN])
+    digest = build_digest(subscription, story.facts(revoked={"uimage-a": "its kernel hangs"}), KNOWN, urgent_only=True)
+
+    assert digest is not None
+    assert [(line.state, line.message) for line in digest.pins] == [("revoked", "its kernel hangs")]
+    later = story.facts(3, revoked={"uimage-a": "another reason"})
+    assert build_digest(subscription, later, digest.notified, urgent_only=True) is None
+    over = build_digest(subscription, story.facts(4), digest.notified, urgent_only=True)
+    assert over is not None
+    assert [line.state for line in over.pins] == ["clear"]
+
+
 def test_all_is_well() -> None:
     """A pin that is listed is no news, in whatever case its zone is written."""
     story = Story()
