@@ -55,6 +55,7 @@ COMMANDS: dict[str, Entry] = {
     "where": Entry("crawler.cli.where", "where", "One image name over all zones; a roll-out at a glance.", _ASK),
     "resolve": Entry("crawler.cli.resolve", "resolve", "The image id to use now, for scripts.", _ASK),
     "check": Entry("crawler.cli.check", "check", "A policy gate: required images, pinned ids.", _ASK),
+    "pins": Entry("crawler.cli.pins", "pins", "Every id that somebody depends on, worst first.", _ASK),
     "status": Entry("crawler.cli.status", "status", "Freshness and outcome of every target.", _ASK),
     "runs": Entry("crawler.cli.runs", "runs", "The ledger of runs; `runs show N` tells one.", _ASK),
     "explain": Entry("crawler.cli.explain", "explain", "The two answers behind a change.", _ASK),

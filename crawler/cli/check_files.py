@@ -1,8 +1,7 @@
 """
 What `crawler check` is given: policies, files with ids in use, folders of them, and standard input.
 
-Of a folder count the files that git tracks there, or without git all but hidden ones and those over 1 MiB, as far as
-their names tell that people write ids into them; no link is followed. What holds nothing like an id is not parsed.
+A policy is known by its name or by what it says; everything else is searched for ids.
 """
 
 from __future__ import annotations
@@ -10,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crawler.config.pin_files import LARGEST, bodies_in
 from crawler.config.textfiles import decoded, read_bytes, read_stream
-from crawler.domain.scanner import SOURCES, Scanned, may_hold_ids, scan
+from crawler.domain.scanner import Scanned, scan
 from crawler.errors import ConfigurationError, CrawlerError, UsageError
 from crawler.queries.check.pins import pin_rules
 from crawler.queries.check.rules import PinRule, Require
@@ -27,12 +27,8 @@ if TYPE_CHECKING:
 
 #: What tells a policy from ids in use, under whatever name it comes.
 _RULES = re.compile(r"^\s*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
-#: More than any state or plan; and what a tool may take to write one into a pipe, as in `crawler check <(…)`.
-LARGEST = 256 * 2**20
+#: What a tool may take to write a state into a pipe, as in `crawler check <(…)`.
 _PATIENCE_SECONDS = 60.0
-#: Of a file that nobody named, in a folder that git does not know.
-_LARGEST_FOUND = 2**20
-_GIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +153,11 @@ def _bytes(name: str) -> bytes:
 
 def _read_folder(sources: Sources, name: str) -> None:
     count = 0
-    for path, body in bodies_in(Path(name)):
+    try:
+        bodies = list(bodies_in(Path(name)))
+    except ValueError as exc:
+        raise UsageError(f"{exc}.") from None
+    for path, body in bodies:
         try:
             scanned = scan(decoded(body), path.name)
         except ValueError as exc:
@@ -167,60 +167,6 @@ def _read_folder(sources: Sources, name: str) -> None:
         _add(sources, str(path), path, body, scanned)
     if not count:
         sources.notes.append(f"{name} holds no image id.")
-
-
-def bodies_in(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """Return the files in *folder* that may hold ids, each with its bytes; raises UsageError for one out of reach."""
-    for path in _files_in(folder):
-        if not path.name.casefold().endswith(SOURCES) or path.is_symlink() or not path.is_file():
-            continue
-        try:
-            body = read_bytes(path, LARGEST)
-        except ValueError as exc:
-            raise UsageError(f"{path} {exc}.") from None
-        if may_hold_ids(body):
-            yield path, body
-
-
-def _files_in(folder: Path) -> Iterator[Path]:
-    tracked = _tracked(folder)
-    if tracked is not None:
-        yield from (folder / name for name in tracked)
-        return
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(root, name)
-            if not name.startswith(".") and _size(path) <= _LARGEST_FOUND:
-                yield path
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:  # it went away
-        return _LARGEST_FOUND + 1
-
-
-def _tracked(folder: Path) -> list[str] | None:
-    """Return what git tracks in *folder*; None where it is no checkout, or git is missing or refuses."""
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            # a hook of the checkout must not run: it may be anybody's
-            ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--cached"],  # noqa: S607 - the git of the person
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if done.returncode:
-        return None
-    return sorted(dict.fromkeys(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))
 
 
 def all_rules(sources: Sources, known: Callable[[], Mapping[str, Collection[str]]]) -> list[Require | PinRule]:

@@ -25,6 +25,7 @@ from crawler.errors import DatabaseUnavailable
 from crawler.notifications.channels.base import Channel, DeliveryRefusal
 from crawler.notifications.digest import build_digest
 from crawler.notifications.models import Digest, DigestFacts, NotifiedState
+from crawler.notifications.pinned_files import subscription_of
 from crawler.queries import changes as queries_changes
 from crawler.queries import holds, images, lookup, status
 from crawler.queries import runs as queries_runs
@@ -161,7 +162,7 @@ class DeliveryStore:
             return NO_NEWS
         return look_for_news(
             conn,
-            report.subscription,
+            subscription_of(report),
             state,
             run_id=self._bounds.run_id,
             now=now,
@@ -357,21 +358,26 @@ def gather(
     last = queries_runs.run(conn, max(runs))
     if last is None:
         raise DatabaseUnavailable(f"Run {max(runs)} is not there any more.")
-    pinned = Filters(zone=tuple(sorted({pin.zone for pin in subscription.pins})))
+    zones = {pin.zone for pin in subscription.pins}
+    pinned = Filters(zone=() if "" in zones else tuple(sorted(zones)))
     has_pins = bool(subscription.pins)
+    pinned_images = tuple(
+        images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True) if has_pins else ()
+    )
+    pinned_ids = {pin.image_id for pin in subscription.pins}
+    names = {image.image_name for image in pinned_images if image.image_id in pinned_ids and image.image_name}
+    named = Filters(name=tuple(sorted(names)))
     return DigestFacts(
         now=now,
         runs=(*(run for run in queries_runs.runs(conn, ids=runs) if run.run != last.run), last),
         changes=changes,
         status=tuple(status.status(conn, now=now)),
         holds=tuple(holds.holds(conn)),
-        images=tuple(
-            images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True)
-            if has_pins
-            else ()
-        ),
+        images=pinned_images,
         withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),
-        stays=tuple(lookup.stays_of(conn, {pin.image_id for pin in subscription.pins})),
+        stays=tuple(lookup.stays_of(conn, pinned_ids)),
+        namesakes=tuple(images.images(conn, None, named, now=now, stale_after=stale_after) if names else ()),
+        name_withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=named) if names else ()),
         revoked=revoked_ids(conn) if has_pins else {},
         gpu=digest_records.gpu_of(conn, _images(changes)) if subscription.watch.gpu is not None else {},
         project_names=digest_records.project_names(conn),

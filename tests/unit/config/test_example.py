@@ -25,7 +25,7 @@ NO_DEFAULT = {
     ("smtp", "ca_file"), ("network", "ca_file"), ("accounts", "ca_file"), ("accounts", "proxy"), ("reports", "proxy"),
     ("reports", "ca_file"), ("", "ping"), ("metrics", "textfile"),
     ("reports", "name"), ("reports", "to"), ("reports", "url"), ("reports", "secret"),
-    ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"),
+    ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"), ("reports", "pins_from"),
     ("reports.filters", "gpu"),
 }  # fmt: skip
 SETTING = re.compile(r"^(?:\[\[?(?P<table>[\w.]+)\]\]?|(?P<key>[\w-]+) = (?P<value>.+))$")
