@@ -40,16 +40,18 @@ def coverage(
 ) -> dict[int, Coverage]:
     """Return when each target was not known, from *since* (silences; the rest from the first day) to *now*."""
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
-    troubles: list[Any] = []
+    troubles: list[tuple[int, int, int, str]] = []
     for portion in portions(spans):
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
             spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
-        troubles += conn.execute(_troubles(), {"targets": portion}).all()
-    ends = ends_of(conn, {run_id for row in troubles for run_id in (row[2], row[3])})
-    for target_id, outcome, first, after in troubles:
+        for target_id, listed in conn.execute(_troubles(), {"targets": portion}):
+            own = (one.split(" ") for one in listed.split(","))
+            troubles += sorted((target_id, int(first), int(after), outcome) for first, after, outcome in own)
+    ends = ends_of(conn, {run_id for row in troubles for run_id in row[1:3]})
+    for target_id, first, after, outcome in troubles:
         began, ended = ends.get(first), ends.get(after)
         if began is not None and (ended is None or began < ended):
-            spans[target_id].troubles.append(_gap(began, ended, outcome))
+            spans[target_id].troubles.append(Gap(began, ended, cast("Reason", outcome)))
     silences = _silences(conn, spans, since=since, now=now, stale_after=stale_after)
     return {
         target_id: Coverage(absences=own.absences, troubles=own.troubles, silences=silences[target_id])
@@ -83,11 +85,12 @@ def _absences() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _troubles() -> Select[*tuple[Any, ...]]:
-    """Select the spans of trouble of `:targets` with their first run and the first run after."""
+    """Select each of `:targets` with its spans of trouble as a text: first run, first run after, outcome."""
+    runs = cast_to(OutcomeSpan.from_run_id, Text) + " " + cast_to(OutcomeSpan.to_run_id, Text)
     return (
-        select(OutcomeSpan.target_id, OutcomeSpan.outcome, OutcomeSpan.from_run_id, OutcomeSpan.to_run_id)
+        select(OutcomeSpan.target_id, func.aggregate_strings(runs + " " + OutcomeSpan.outcome, ","))
         .where(among(OutcomeSpan.target_id, "targets"), OutcomeSpan.outcome != "held")
-        .order_by(OutcomeSpan.target_id, OutcomeSpan.from_run_id)
+        .group_by(OutcomeSpan.target_id)
     )
 
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261129_revocations"
-down_revision = "20261129_runs_of_accounts"
+down_revision = "20261129_account_of_each_row"
 branch_labels = None
 depends_on = None
 

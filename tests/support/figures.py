@@ -30,6 +30,7 @@ ROWS = (
     "memory",
     "as-of",
     "start-up",
+    "many accounts",
     "check",
     "other designs",
 )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,15 @@ from tests.support.house import ROOT, text_of
 BIN = Path(sys.executable).parent
 
 
-def run(*words: str | Path, code: int = 0, **environ: str) -> str:
+def run(*words: str | Path, code: int = 0, environ: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(
         list(map(str, words)),
-        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT), **environ},
+        env={
+            **os.environ,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            **(environ or {}),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -68,12 +74,12 @@ def test_hook(repository: dict[str, str]) -> None:
     run("git", "add", ".pre-commit-config.yaml")
     words = (sys.executable, "-m", "pre_commit", "run", "--all-files")
 
-    said = run(*words, "crawler-check", code=1, **repository)
+    said = run(*words, "crawler-check", code=1, environ=repository)
     assert "re-issued" in said
     assert "uimage-b" in said
-    run(*words, "crawler-fix", code=1, **repository)
+    run(*words, "crawler-fix", code=1, environ=repository)
     assert Path("pool.tf").read_text() == POOL % "uimage-b"
-    run(*words, **repository)
+    run(*words, environ=repository)
 
 
 def action(**inputs: str) -> dict[str, str]:
@@ -93,21 +99,21 @@ def test_action(story: tuple[str, Diary], repository: dict[str, str]) -> None:
     (script,) = [step["run"] for step in document["runs"]["steps"] if step.get("id") == "check"]
     outside = {"GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "output.txt"}
     environ = {**action(database=story[0], sarif="log.sarif", arguments="--strict\n--ignore\nuimage-zzz"), **outside}
-    said = run("bash", "-c", script, code=8, **environ)  # the history is old, and says so
+    said = run("bash", "-c", script, code=8, environ=environ)  # the history is old, and says so
 
     assert "::warning file=pool.tf,line=4,col=24,title=uimage-a is stale::" in said
     assert "| stale | `uimage-a`" in Path("summary.md").read_text()
     assert Path("output.txt").read_text() == "exit-code=8\n"
     assert json.loads(Path("log.sarif").read_text())["runs"][0]["results"][0]["ruleId"] == "stale"
     Path("pool.tf").write_text("# none\n")
-    assert "holds no image id" in run("bash", "-c", script, **environ)
+    assert "holds no image id" in run("bash", "-c", script, environ=environ)
 
 
 def test_template_for_gitlab(repository: dict[str, str]) -> None:
     """The template's own script writes both reports, and fails with the pin."""
     (job,) = (job for job in yaml.safe_load(text_of(Path("config/ci/gitlab-ci.yml"))).values())
     script = "\n".join(job["script"])
-    said = run("bash", "-c", script, code=1, **repository, CRAWLER_PATHS=".")
+    said = run("bash", "-c", script, code=1, environ={**repository, "CRAWLER_PATHS": "."})
 
     assert "re-issued" in said
     (issue,) = json.loads(Path("gl-code-quality-report.json").read_text())
