@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 #: What tells a policy from ids in use, under whatever name it comes.
 _RULES = re.compile(r"^\s*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
 #: What a tool may take to write a state into a pipe, as in `crawler check <(…)`.
+_ZIP = b"PK\x03\x04"
 _PATIENCE_SECONDS = 60.0
 
 
@@ -59,8 +60,17 @@ class Sources:
     rules: list[PinRule | Policy] = field(default_factory=list)
     files: dict[str, PinFile] = field(default_factory=dict)
     wants: Callable[[FoundPin], bool]
+    #: Paths that were read: a file that is named twice counts once.
+    read: set[str] = field(default_factory=set)
     #: What is worth a word to a person.
     notes: list[str] = field(default_factory=list)
+
+    def is_new(self, path: Path) -> bool:
+        """Return whether *path* was not read before, and note that it is now; a pipe is always new."""
+        key = os.path.abspath(path)  # noqa: PTH100 - as it is named, no link followed
+        is_known = key in self.read and path.is_file()
+        self.read.add(key)
+        return not is_known
 
 
 def read_sources(names: Sequence[str], wants: Callable[[FoundPin], bool]) -> Sources:
@@ -100,7 +110,11 @@ def wanted_pins(types: Collection[str], ignored: Collection[str]) -> Callable[[F
 
 def _read_file(sources: Sources, name: str) -> None:
     told = "stdin" if name == "-" else name
+    if name != "-" and not sources.is_new(Path(name)):
+        return
     body = _bytes(name)
+    if body.startswith(_ZIP):
+        raise UsageError(f"{name} is a binary plan, or another archive: give what `terraform show -json` says of it.")
     try:
         text = decoded(body)
     except ValueError as exc:
@@ -158,6 +172,8 @@ def _read_folder(sources: Sources, name: str) -> None:
     except ValueError as exc:
         raise UsageError(f"{exc}.") from None
     for path, body in bodies:
+        if not sources.is_new(path):
+            continue
         try:
             scanned = scan(decoded(body), path.name)
         except ValueError as exc:

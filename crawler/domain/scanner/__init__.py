@@ -28,6 +28,8 @@ _JSON = (".json", ".tfstate", ".tfstate.backup")
 _YAML = (".yaml", ".yml")
 _SHELL = (".sh", ".bash", ".env", ".envrc")
 _BLOCK = re.compile(r'^\s*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MULTILINE)
+#: What people put into JSON, which has no place for it: templates and comments.
+_NEARLY_JSON = re.compile(r"\{\{|\{%|^\s*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
 _MEMBER = re.compile(r"^\s*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
 _ASSIGNMENT = re.compile(r'^\s*[\w-]+\s+=\s*["\[{<]|^\s*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
 
@@ -75,14 +77,14 @@ def scan(text: str, name: str, *, is_strict: bool = False) -> Scanned:
     """
     Return the pins in *text*, in the order of their places; *name* is the file's, empty for standard input.
 
-    A text that is not what its name says is searched line by line; with *is_strict* JSON that is none raises ValueError
-    saying so. Raises ValueError also for what is nested too deeply.
+    A text that is not what its name says is searched line by line; with *is_strict* a state, or what holds ids and is
+    JSON but for a mistake in it, raises ValueError saying so. Raises ValueError also for what is nested too deeply.
     """
     if text.startswith("\ufeff"):
         scanned = scan(text[1:], name, is_strict=is_strict)
         return replace(scanned, pins=tuple(replace(pin, at=pin.at + 1) for pin in scanned.pins))
     if not ID_IN_TEXT.search(text):
-        if is_strict and text.lstrip(" \t\r\n").startswith(("{", "[")) and not _is_hcl(name):
+        if is_strict and text.lstrip(" \t\r\n").startswith(("{", "[")) and _comes_from_a_tool(name):
             _require_json(text)
         return Scanned()
     hits, is_source = _hits(text, name, is_strict)
@@ -107,6 +109,11 @@ def _hits(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     return (_in_yaml(text) if _MEMBER.search(text) and not text.startswith("#!") else _in_plain(text)), True
 
 
+def _comes_from_a_tool(name: str) -> bool:
+    """Return whether a tool writes what is called so, or what has no name: the half of it says nothing."""
+    return not name or ".tfstate" in name.casefold()
+
+
 def _is_hcl(name: str) -> bool:
     return name.casefold().endswith(_HCL)
 
@@ -123,7 +130,7 @@ def _in_hcl(text: str) -> list[Hit]:
 
 
 def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
-    if is_strict:
+    if is_strict and (_comes_from_a_tool(name) or not _NEARLY_JSON.search(text)):
         _require_json(text)
     document = read_json(text)
     hits = list(find_in_json(document, is_terraform=name.endswith(".tf.json")))

@@ -34,7 +34,8 @@ def blanked(text: str) -> str:
 def find_in_text(text: str) -> Iterator[InText]:
     """Return the ids in *text* that stand behind a key and not behind `#`."""
     lookable = blanked(text)
-    last: str | None = None
+    named = {zone for _, zone in _zones(lookable)}
+    last = named.pop() if len(named) == 1 else None
     for command in _CONTINUED.finditer(lookable):
         zones = dict(_zones(command.group()))
         last = zones.get("", next(iter(zones.values()), last))

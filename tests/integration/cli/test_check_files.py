@@ -198,7 +198,26 @@ def test_nothing_but_ids_is_shown(story: tuple[str, Diary], fmt: str) -> None:
         assert "uimage-vareox" in result.stdout
 
 
-def test_number_of_files(story: tuple[str, Diary]) -> None:
+def test_file_that_is_named_twice(story: tuple[str, Diary]) -> None:
+    """A file that is named twice, alone and with its folder, counts once, and is fixed once."""
+    Path("sub").mkdir()
+    Path("sub/a.tf").write_text(POOL % "uimage-a")
+
+    assert len(outcomes(story, "sub", "sub/a.tf", "./sub/a.tf", code=1)) == 1
+    call("--database", story[0], "check", "sub/a.tf", "./sub", "--fix", now=story[1].now)
+    assert Path("sub/a.tf").read_text() == POOL % "uimage-b"
+
+
+def test_binary_plan(story: tuple[str, Diary]) -> None:
+    """A plan as Terraform saves it is none to read; what makes one of it is said."""
+    Path("tfplan").write_bytes(b"PK\x03\x04\x14\x00")
+
+    assert (
+        "give what `terraform show -json` says of it" in call("--database", story[0], "check", "tfplan", code=2).stderr
+    )
+
+
+def test_files_out_of_reach(story: tuple[str, Diary]) -> None:
     """A file that is out of reach is said by name; one in a folder that nests too deeply is left out, and said."""
     assert (
         "nowhere.tf cannot be read: No such file" in call("--database", story[0], "check", "nowhere.tf", code=2).stderr

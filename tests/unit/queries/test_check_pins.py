@@ -71,7 +71,7 @@ def test_nothing_to_check(text: str) -> None:
 def test_broken_json() -> None:
     """What looks like JSON and is none is said with the place."""
     with pytest.raises(ValueError, match=r"is no JSON: .*line 1 column"):
-        read_pins('{"resources": [', "state.json")
+        read_pins('{"resources": [', "terraform.tfstate")
 
 
 STATE: dict[str, Any] = {

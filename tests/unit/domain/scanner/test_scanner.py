@@ -73,6 +73,23 @@ def test_broken_json() -> None:
     assert found(text, "a.json") == [("uimage-a", None)]
 
 
+def test_nearly_json() -> None:
+    """JSON with comments, templates or commas at the end is read all the same; without ids no JSON is a mistake."""
+    text = '// ours\n{\n  /* b */ "image_id": "uimage-a", // {{ x }}\n  "zone": "hk-02",\n}\n'
+
+    assert [(pin.image_id, pin.zone) for pin in scan(text, "a.json", is_strict=True).pins] == [("uimage-a", "hk-02")]
+    assert scan("{ no json", "tsconfig.json", is_strict=True).pins == ()
+    with pytest.raises(ValueError, match="is no JSON"):
+        scan('{"resources": [', "terraform.tfstate", is_strict=True)
+
+
+def test_text_inside_a_document() -> None:
+    """A text that holds another document gives the ids in it, with the one zone that it names."""
+    text = "data:\n  values.yaml: |\n    imageId: uimage-a\n    zone: hk-02\n"
+
+    assert found(text, "a.yaml") == [("uimage-a", "hk-02")]
+
+
 def test_long_words() -> None:
     """A long text without blanks costs no more than its length."""
     text = "image_id=uimage-a " + "imageimage-zone" * 20_000
