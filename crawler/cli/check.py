@@ -49,6 +49,7 @@ _KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH|-]...")
 @target_options
+@click.option("--live", "is_live", is_flag=True, help="Also the images of the node groups that the history knows.")
 @click.option("--type", "types", multiple=True, metavar="GLOB", help="Only ids in resources of this type. Repeatable.")
 @click.option("--ignore", "ignored", multiple=True, metavar="ID", help="Leave this id out. Repeatable.")
 @click.option("--strict", "is_strict", is_flag=True, help="What is out of scope is not known: exit 8.")
@@ -70,6 +71,7 @@ def check(
     selected: Filters,
     types: tuple[str, ...],
     ignored: tuple[str, ...],
+    is_live: bool,
     is_strict: bool,
     is_fix: bool,
     is_diff: bool,
@@ -89,7 +91,9 @@ def check(
     """
     if effects and not (is_fix or is_diff):
         raise UsageError("--effect says what --fix and --diff may change; give one of them.")
-    sources = read_sources(paths or _stdin_only(), wanted_pins(types, ignored))
+    wants = wanted_pins(types, ignored)
+    sources = read_sources(paths or (() if is_live else _stdin_only()), wants)
+    sources.is_live = is_live
     for note in sources.notes:
         context.say(note, level="warning" if note.startswith("Warning") else "info")
     rules, rows = judge(context, sources, selected, is_table=fmt == "table")
@@ -112,7 +116,7 @@ def judge(
     context: CliContext, sources: Sources, selected: Filters, *, is_table: bool
 ) -> tuple[list[Require | PinRule], list[CheckRow]]:
     """Return the rules that *sources* hold, and how each turned out."""
-    if not sources.rules:
+    if not sources.rules and not sources.is_live:
         return [], []  # whatever the history knows
     from crawler.queries import check_lookup
 
@@ -120,6 +124,12 @@ def judge(
     with context.history() as conn:
         rules = _rules(conn, sources)
         check_selection(conn, selected)
+        doubts: list[CheckRow] = []
+        if sources.is_live:
+            from crawler.queries.live_pins import live_pins
+
+            live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
+            rules += [rule for rule in live if rule.place is None or sources.wants(rule.place)]
         rows = check_lookup.check(
             conn,
             rules,
@@ -128,7 +138,7 @@ def judge(
             stale_after=settings.stale_after,
             timezone=settings.timezone if is_table else UTC,
         )
-    return rules, rows
+    return rules, [*rows, *doubts]
 
 
 def show(context: CliContext, rows: Sequence[CheckRow], fmt: str) -> None:

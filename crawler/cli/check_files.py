@@ -60,6 +60,8 @@ class Sources:
     rules: list[PinRule | Policy] = field(default_factory=list)
     files: dict[str, PinFile] = field(default_factory=dict)
     wants: Callable[[FoundPin], bool]
+    #: Whether those that live in the cloud are asked for as well.
+    is_live: bool = False
     #: Paths that were read: a file that is named twice counts once.
     read: set[str] = field(default_factory=set)
     #: What is worth a word to a person.
@@ -140,7 +142,7 @@ def _add(sources: Sources, name: str, path: Path | None, body: bytes, scanned: S
 
 def rescanned(sources: Sources, changed: Mapping[str, PinFile]) -> Sources:
     """Return what *sources* hold now that some files have *changed*."""
-    fresh = Sources(wants=sources.wants)
+    fresh = Sources(wants=sources.wants, is_live=sources.is_live)
     for entry in sources.rules:
         file = changed.get(entry.file) if isinstance(entry, PinRule) else None
         if file is None:

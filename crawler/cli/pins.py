@@ -28,19 +28,24 @@ from crawler.queries.check.rules import WORST_FIRST, CheckRow, PinRule
 @pass_cli
 def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filters) -> None:
     """
-    List every known pin, worst first: those of the reports (pins, pins_file, pins_from), and those in PATHs.
+    List every known pin, worst first: of the reports (pins, pins_file, pins_from), of node groups, and in PATHs.
 
     Each row is one of `crawler check`, with the place where the id stands, its successor, and what a change there does.
     """
-    from crawler.db.filters import is_anything_recorded
+    from crawler.db.filters import is_anything_recorded, known_words
     from crawler.queries import check_lookup
+    from crawler.queries.live_pins import KIND, live_pins
 
     settings = context.history_settings()
     rules = list(dict.fromkeys(_known_rules(context, paths)))
+    doubts: list[CheckRow] = []
     with context.history() as conn:
         if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
         check_selection(conn, selected)
+        if KIND in known_words(conn, "kind"):
+            live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
+            rules += live
         rows = check_lookup.check(
             conn,
             rules,
@@ -49,6 +54,7 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
             stale_after=settings.stale_after,
             timezone=settings.timezone if fmt == "table" else UTC,
         )
+    rows += doubts
     rows.sort(key=lambda row: (WORST_FIRST.index(row.outcome), row.zone or "", row.image_id or "", row.source))
     shown = (row.as_dict() for row in rows)
     if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(CheckRow)):

@@ -86,7 +86,13 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
     for report in settings.reports:
         with read(engine) as conn:
             state = outbox.subscribed(conn, report.name)
-            digest = digest_since(conn, subscription_of(report), since, now=now, stale_after=settings.stale_after)
+            digest = digest_since(
+                conn,
+                subscription_of(report, conn, now=now, stale_after=settings.stale_after),
+                since,
+                now=now,
+                stale_after=settings.stale_after,
+            )
         if digest is None or state is None:
             continue
         channel = channels[report.route]
@@ -115,7 +121,7 @@ def preview(
     """Return what each report would send now, or of everything *since* a moment; those with nothing are left out."""
     found = []
     for report in settings.reports:
-        subscription = subscription_of(report)
+        subscription = subscription_of(report, conn, now=now, stale_after=settings.stale_after)
         if since is not None:
             digest = digest_since(conn, subscription, since, now=now, stale_after=settings.stale_after)
         else:
@@ -137,7 +143,7 @@ def waiting_reports(settings: Settings, engine: Engine, clock: Callable[[], date
             if state is not None:
                 news = look_for_news(
                     conn,
-                    subscription_of(report),
+                    subscription_of(report, conn, now=clock(), stale_after=settings.stale_after),
                     state,
                     run_id=run_id,
                     now=clock(),

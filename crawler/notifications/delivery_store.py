@@ -163,7 +163,7 @@ class DeliveryStore:
             return NO_NEWS
         return look_for_news(
             conn,
-            subscription_of(report),
+            subscription_of(report, conn, now=now, stale_after=self._bounds.stale_after),
             state,
             run_id=self._bounds.run_id,
             now=now,

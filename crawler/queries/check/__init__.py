@@ -192,6 +192,7 @@ class Check:
     def _nowhere(self, pin: PinRule) -> CheckRow:
         """Judge a bare id that was never seen anywhere: surely so only where every place is known."""
         asked = [t for t in self._index.status if pin.scope.wants(t) and not self._is_out(t)]
+        asked = [t for t in asked if t.kind == self._kind_of(pin)] or asked
         doubts = [(t, verdict) for t in asked if (verdict := self._index.ignorance(t)) is not None]
         detail = "was never listed anywhere"
         reason = self._index.revoked.get(pin.image_id)
@@ -227,6 +228,7 @@ def _row(
     observed: Sequence[datetime | None] = (),
 ) -> CheckRow:
     place = rule.place if isinstance(rule, PinRule) else None
+    group = rule.group if isinstance(rule, PinRule) else None
     return CheckRow(
         rule=rule.label,
         zone=zone,
@@ -236,13 +238,16 @@ def _row(
         detail=verdict.detail,
         source=rule.source,
         file=rule.file or None,
-        line=place.line if place else None,
+        line=place.line or None if place else None,
         address=place.address or None if place else rule.source.removeprefix(f"{rule.file}, ") or None,
         image_name=verdict.image_name or None,
         account=the_one(list({target.account for target in targets})),
         project=the_one(list({target.project for target in targets})),
         observed_at=min((at for at in observed if at), default=None),
         effect=place.effect if place else None,
+        cluster_id=group.cluster_id or None if group else None,
+        cluster_name=group.cluster_name or None if group else None,
+        node_group_id=group.node_group_id or None if group else None,
         place=place,
         is_certain=verdict.is_certain,
     )

@@ -63,6 +63,15 @@ class Require:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The node group that boots an image."""
+
+    cluster_id: str
+    cluster_name: str
+    node_group_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PinRule:
     """An image id that somebody uses."""
 
@@ -76,6 +85,8 @@ class PinRule:
     #: The file that it stands in, and where and how; None for one of a policy.
     file: str = ""
     place: FoundPin | None = None
+    #: Of one that lives in the cloud.
+    group: Group | None = None
 
     @property
     def label(self) -> str:
@@ -107,6 +118,10 @@ class CheckRow(JsonRow):
     observed_at: datetime | None = None
     #: What a change of the id at its place does.
     effect: Effect | None = None
+    #: The node group that boots the image, where the pin lives in the cloud.
+    cluster_id: str | None = None
+    cluster_name: str | None = None
+    node_group_id: str | None = None
     place: FoundPin | None = field(default=None, metadata=NOT_IN_JSON)
     #: The successor was listed by the last good observation of every target that the row is about.
     is_certain: bool = field(default=False, metadata=NOT_IN_JSON)

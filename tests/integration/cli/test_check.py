@@ -18,6 +18,7 @@ from tests.support.diary import PERIOD, START, Diary, Images, Refusal, target
 FIELDS = [
     "rule", "zone", "image_id", "outcome", "successor", "detail", "source", "file", "line", "address", "image_name",
     "account", "project", "observed_at", "effect",
+    "cluster_id", "cluster_name", "node_group_id",
 ]  # fmt: skip
 HK, SG, TH = target("hk-02"), target("sg-01"), target("th-01")
 

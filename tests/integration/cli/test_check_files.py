@@ -50,6 +50,9 @@ def test_row_of_a_pin(story: tuple[str, Diary]) -> None:
         "account": "prod",
         "project": "org-x",
         "effect": "later-nodes",
+        "cluster_id": None,
+        "cluster_name": None,
+        "node_group_id": None,
     }
 
 
