@@ -17,7 +17,7 @@ from crawler.domain.filters import part_fits
 from crawler.domain.models import Target
 from crawler.domain.reissues import the_one
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
-from crawler.queries.check.rules import OUT_OF_SCOPE, CheckRow, PinRule, Require
+from crawler.queries.check.rules import DEFAULT_KIND, MACHINES, OUT_OF_SCOPE, CheckRow, PinRule, Require
 from crawler.queries.check.standing import (
     NOTHING_REVOKED,
     Index,
@@ -27,13 +27,6 @@ from crawler.queries.check.standing import (
     required_at,
     zones_of,
 )
-
-#: What a pin is about, where nothing tells otherwise.
-DEFAULT_KIND = "uk8s-image"
-#: What the images of a resource are, where they are no nodes'; the Packer builder takes nodes' as well.
-_MACHINES: Mapping[str, str] = {
-    "ucloud_instance": "uhost-image", "ucloud-uhost": "uhost-image", "ucloud_baremetal_instance": "phost-image",
-}  # fmt: skip
 
 
 class Check:
@@ -149,7 +142,7 @@ class Check:
             for zone, targets in zones_of(index, pin.image_id).items()
         }
         lives = {zone: targets for zone, targets in lives.items() if targets}
-        if not lives and (kind := _MACHINES.get(pin.place.resource if pin.place else "")) and kind not in self._kinds:
+        if not lives and (kind := MACHINES.get(pin.place.resource if pin.place else "")) and kind not in self._kinds:
             yield self._out_of_scope(pin, kind)
             return
         if pin.zone is None and not lives:
@@ -177,7 +170,7 @@ class Check:
 
     def _kind_of(self, pin: PinRule) -> str:
         """Return the kind whose images a pin is one of, where none is known yet to be it."""
-        kind = _MACHINES.get(pin.place.resource if pin.place else "", "")
+        kind = MACHINES.get(pin.place.resource if pin.place else "", "")
         return kind if kind in self._kinds else DEFAULT_KIND
 
     def _out_of_scope(self, pin: PinRule, kind: str) -> CheckRow:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from crawler.domain.filters import Filters
 from crawler.domain.scanner import FoundPin, Scanned
-from crawler.queries.check.rules import PinRule
+from crawler.queries.check.rules import DEFAULT_KIND, MACHINES, PinRule
 
 
 def pin_rules(scanned: Scanned, source: str) -> Iterator[PinRule]:
@@ -18,6 +18,7 @@ def pin_rules(scanned: Scanned, source: str) -> Iterator[PinRule]:
             scope=Filters(
                 region=(pin.region,) if pin.region else (),
                 project=(pin.project,) if pin.project else (),
+                kind=(DEFAULT_KIND, MACHINES[pin.resource]) if pin.resource in MACHINES else (),
             ),
             source=_where(pin, source, is_source=scanned.is_source),
             file=source,

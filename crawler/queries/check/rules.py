@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -36,6 +36,12 @@ WORST_FIRST: tuple[CheckOutcome, ...] = (
 )  # fmt: skip
 
 
+#: What a pin is about, where nothing tells otherwise.
+DEFAULT_KIND = "uk8s-image"
+#: What the images of a resource are, where they are no nodes'; the Packer builder takes nodes' as well.
+MACHINES: Mapping[str, str] = {
+    "ucloud_instance": "uhost-image", "ucloud-uhost": "uhost-image", "ucloud_baremetal_instance": "phost-image",
+}  # fmt: skip
 #: What a required name is about where the rule says nothing.
 AS_A_RULE = Filters(variant=("default",))
 
