@@ -175,6 +175,7 @@ _SENTENCES = {
     "No pin is known: name ids in `pins` or files in `pins_from` of a report, or give a PATH.": "没有已知的在用镜像：请在报告的 `pins` 中写 ID，或在 `pins_from` 中写文件，或给出 PATH。",
     "Warning: {}; its pins are left out.": "警告：{}；其中的 ID 已略过。",
     "{v} is a binary plan, or another archive: give what `terraform show -json` says of it.": "{} 是二进制计划或其他压缩文件：请给出 `terraform show -json` 的输出。",
+    "node groups are not asked for: add node-group to `kinds` of an account": "尚未查询节点组：请在账号的 `kinds` 中加入 node-group",
     "{v}, line {n}: {v} is not fixed: {}.": "{}，第 {} 行：{} 未修改：{}。",
     "the projects do not agree on what came after it": "各项目的替代镜像不一致",
     "the zones do not agree on what came after it": "各可用区的替代镜像不一致",

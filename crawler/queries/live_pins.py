@@ -35,7 +35,7 @@ def live_pins(
     place = Filters(account=filters.account, project=filters.project, region=filters.region, kind=(KIND,))
     asked = status.status(conn, place, now=now)
     if not asked:
-        detail = f"node groups are not asked for: add {KIND} to `kinds` of an account"
+        detail = "node groups are not asked for: add node-group to `kinds` of an account"
         return [], [CheckRow(rule="live pins", zone=None, image_id=None, outcome="not-asked", detail=detail)]
     rows = list(images.images(conn, None, place, now=now, stale_after=stale_after))
     groups = {(row.target, row.image_id) for row in rows if row.image_set != _SCALING}
