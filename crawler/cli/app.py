@@ -59,6 +59,7 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("crawler.cli.status", "status", "Freshness and outcome of every target.", _ASK),
     "runs": Entry("crawler.cli.runs", "runs", "The ledger of runs; `runs show N` tells one.", _ASK),
     "explain": Entry("crawler.cli.explain", "explain", "The two answers behind a change.", _ASK),
+    "publish": Entry("crawler.cli.publish", "publish", "A folder of ids, feeds and changes, for any web server.", _ASK),
     "holds": Entry("crawler.cli.holds", "holds", "Withdrawals not believed yet: list, accept, reject.", _OPERATE),
     "revoke": Entry("crawler.cli.revoke", "revoke", "Revoke an image that is not to be used.", _OPERATE),
     "unrevoke": Entry("crawler.cli.revoke", "unrevoke", "Take back that an image was revoked.", _OPERATE),

@@ -28,7 +28,7 @@ class DiffRow(JsonRow):
     target: Target
     image_set: str
     image_id: str
-    image_name: str = field(metadata=in_json(by=or_null))
+    image_name: str = field(metadata=in_json(by=or_null, hint=str | None))
     event: Literal["appeared", "withdrawn", "modified", "unknown"]
     #: Of a modified image: `{name: [first, second]}`.
     fields: Mapping[str, list[Any]] = field(default_factory=dict)

@@ -7,10 +7,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from crawler.config.loader import load
-from crawler.config.schema import keys_in, tables
+from crawler.config.schema import configuration_schema, keys_in, tables
 from tests.support.examples import blocks
 from tests.support.house import ROOT
 from tests.support.tls import make_tls
@@ -24,7 +25,8 @@ NO_DEFAULT = {
     ("accounts.places", "project"), ("smtp", "host"), ("smtp", "username"), ("smtp", "password"), ("smtp", "from"),
     ("smtp", "ca_file"), ("network", "ca_file"), ("accounts", "ca_file"), ("accounts", "proxy"), ("reports", "proxy"),
     ("reports", "ca_file"), ("", "ping"), ("metrics", "textfile"),
-    ("reports", "name"), ("reports", "to"), ("reports", "url"), ("reports", "secret"),
+    ("publish", "dir"), ("publish", "url"),
+    ("reports", "name"), ("reports", "to"), ("reports", "url"), ("reports", "secret"), ("reports", "old_secret"),
     ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"), ("reports", "pins_from"),
     ("reports.filters", "gpu"),
 }  # fmt: skip
@@ -58,7 +60,7 @@ def test_loads() -> None:
 def test_loads_with_everything_on(tmp_path: Path) -> None:
     """What is commented out is valid as well, but for the alternatives to keys."""
     text = re.sub(r"^#(?=[\w-]+ = |\[)", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    text = re.sub(r"^(\w+_file|profile|url|secret|proxy) = .*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^(\w+_file|profile|url|secret|old_secret|proxy) = .*$", "", text, flags=re.MULTILINE)
     path = tmp_path / "crawler.toml"
     path.write_text(text, encoding="utf-8")
     settings = load(path, None, {**KEYS, "SMTP_PASSWORD": "s"})
@@ -118,3 +120,13 @@ def test_tables_of_the_pages(block: str, tmp_path: Path) -> None:
 
     assert settings.source == path
     assert settings.warnings == ()
+
+
+@pytest.mark.parametrize("text", [EXAMPLE.read_text(encoding="utf-8"), *blocks("toml")])
+def test_schema(text: str) -> None:
+    """The example, and every one of the pages that is a configuration, is valid by the published JSON Schema."""
+    document = tomllib.loads(text)
+    if "require" not in document:
+        jsonschema.validate(document, configuration_schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "no_such_key": 1}, configuration_schema())
