@@ -118,8 +118,6 @@ def judge(
     """Return the rules that *sources* hold, and how each turned out."""
     if not sources.rules and not sources.is_live:
         return [], []  # whatever the history knows
-    from crawler.queries import check_lookup
-
     settings = context.history_settings()
     with context.history() as conn:
         rules = _rules(conn, sources)
@@ -130,15 +128,20 @@ def judge(
 
             live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
             rules += [rule for rule in live if rule.place is None or sources.wants(rule.place)]
-        rows = check_lookup.check(
-            conn,
-            rules,
-            selected,
-            now=context.clock(),
-            stale_after=settings.stale_after,
-            timezone=settings.timezone if is_table else UTC,
-        )
+        rows = rows_now(context, conn, rules, selected, is_table=is_table)
     return rules, [*rows, *doubts]
+
+
+def rows_now(
+    context: CliContext, conn: Connection, rules: Sequence[Require | PinRule], selected: Filters, *, is_table: bool
+) -> list[CheckRow]:
+    """Return how *rules* turn out now; a table tells times in the configured zone, everything else in UTC."""
+    from crawler.queries import check_lookup
+
+    settings = context.history_settings()
+    zone = settings.timezone if is_table else UTC
+    stale_after = settings.stale_after
+    return check_lookup.check(conn, rules, selected, now=context.clock(), stale_after=stale_after, timezone=zone)
 
 
 def show(context: CliContext, rows: Sequence[CheckRow], fmt: str) -> None:

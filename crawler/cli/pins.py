@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC
 
 import click
 
-from crawler.cli.check import COLUMNS
+from crawler.cli.check import COLUMNS, rows_now
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import table_options, target_options
 from crawler.cli.output import emit
@@ -33,7 +32,6 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
     Each row is one of `crawler check`, with the place where the id stands, its successor, and what a change there does.
     """
     from crawler.db.filters import is_anything_recorded, known_words
-    from crawler.queries import check_lookup
     from crawler.queries.live_pins import KIND, live_pins
 
     settings = context.history_settings()
@@ -46,14 +44,7 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
         if KIND in known_words(conn, "kind"):
             live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
             rules += live
-        rows = check_lookup.check(
-            conn,
-            rules,
-            selected,
-            now=context.clock(),
-            stale_after=settings.stale_after,
-            timezone=settings.timezone if fmt == "table" else UTC,
-        )
+        rows = rows_now(context, conn, rules, selected, is_table=fmt == "table")
     rows += doubts
     rows.sort(key=lambda row: (WORST_FIRST.index(row.outcome), row.zone or "", row.image_id or "", row.source))
     shown = (row.as_dict() for row in rows)

@@ -40,8 +40,8 @@ COUNTS = " ".join(
 RUN = f"run status started_at finished_at {COUNTS} notices accounts restricted"
 RUNS_BEHIND = of("seen observed written", "run status started_at finished_at")
 CHECKED = (
-    "rule zone image_id outcome successor detail source file line address image_name account project observed_at effect "
-    "cluster_id cluster_name node_group_id"
+    "rule zone image_id outcome successor detail source file line address image_name account project observed_at "
+    "effect cluster_id cluster_name node_group_id"
 )
 FAILURES = of("failures", f"{of('target', TARGET)} outcome class ret_code message request_uuid")
 FIELDS = {

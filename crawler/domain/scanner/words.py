@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
+from urllib.parse import unquote
 
 #: What happens when the id at a place is changed to another.
 Effect = Literal["later-nodes", "nothing", "replaces-cluster", "reinstalls-machine", "rebuilds-image", "unknown"]
@@ -112,7 +113,7 @@ def read_comments(text: str) -> Comments:
         match = _NAMED.search(line)
         if match and is_zone(match["zone"]):
             own = ID_IN_TEXT.search(line[: match.start()] + " " * (match.end() - match.start()) + line[match.end() :])
-            named[number if own else number + 1] = Said(match["zone"], name_in_comment(match["name"]))
+            named[number if own else number + 1] = Said(match["zone"], name_in_comment(unquote(match["name"])))
     return Comments(named, frozenset(ignored))
 
 
