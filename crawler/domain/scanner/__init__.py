@@ -16,7 +16,7 @@ from pathlib import PurePath
 
 from crawler.domain.scanner.hcl import TooDeep, read_hcl, read_json
 from crawler.domain.scanner.plain import InText, blanked, find_in_list, find_in_text
-from crawler.domain.scanner.terraform import find_in_json, is_written_by_a_tool
+from crawler.domain.scanner.terraform import find_in_json, is_answer, is_written_by_a_tool
 from crawler.domain.scanner.tree import Hit, Node, Surroundings, TableNode, find
 from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
@@ -99,14 +99,14 @@ def _hits(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     if suffix.endswith(_JSON) or (start in ("{", "[") and not suffix.endswith((*_YAML, *_SHELL))):
         return _in_json(text, suffix, is_strict)
     if suffix.endswith(_YAML):
-        return _in_yaml(text), True
+        return _in_yaml(text)
     if suffix.endswith(_SHELL):
         return _in_plain(text), True
     if listed := _plain_hits(find_in_list(text)):
         return list({hit.at: hit for hit in [*listed, *_in_plain(text)]}.values()), True
     if _BLOCK.search(text) or _ASSIGNMENT.search(text):
         return _in_hcl(text) or _in_plain(text), True
-    return (_in_yaml(text) if _MEMBER.search(text) and not text.startswith("#!") else _in_plain(text)), True
+    return _in_yaml(text) if _MEMBER.search(text) and not text.startswith("#!") else (_in_plain(text), True)
 
 
 def _comes_from_a_tool(name: str) -> bool:
@@ -147,12 +147,13 @@ def _require_json(text: str) -> None:
         raise TooDeep from None
 
 
-def _in_yaml(text: str) -> list[Hit]:
+def _in_yaml(text: str) -> tuple[list[Hit], bool]:
     try:
         documents = read_yaml(text)
     except NoYaml:
-        return _in_plain(text)
-    return _once([hit for document in documents for hit in find(document, Surroundings())])
+        return _in_plain(text), True
+    hits = _once([hit for document in documents for hit in find(document, Surroundings())])
+    return hits, not any(map(is_answer, documents))
 
 
 def _once(hits: Iterable[Hit]) -> list[Hit]:

@@ -26,12 +26,16 @@ _WORD_OR_NUMBER = re.compile(r"-?\d+")
 
 def is_written_by_a_tool(document: Node) -> bool:
     """Return whether *document* is what a tool wrote, and would write again: none that people edit."""
+    if isinstance(document, list):
+        return any(isinstance(one, TableNode) and one.get("NodeGroupId") is not None for one in document)
     return isinstance(document, TableNode) and (
-        _is_plan(document)
-        or _is_state(document)
-        or isinstance(document.get("builds"), list)
-        or bool(document.keys() & {"RetCode", "NodeGroupList", "AutoScalingGroup"})
+        _is_plan(document) or _is_state(document) or isinstance(document.get("builds"), list) or is_answer(document)
     )
+
+
+def is_answer(document: Node) -> bool:
+    """Return whether *document* is an answer of the API, as people keep them."""
+    return isinstance(document, TableNode) and bool(document.keys() & {"RetCode", "NodeGroupList", "AutoScalingGroup"})
 
 
 def _is_plan(document: TableNode) -> bool:
@@ -39,8 +43,9 @@ def _is_plan(document: TableNode) -> bool:
 
 
 def _is_state(document: TableNode) -> bool:
-    keys = document.keys()
-    return ("resources" in keys and "version" in keys) or "modules" in keys or _has_modules(document)
+    if document.get("version") is None:
+        return _has_modules(document)
+    return isinstance(document.get("resources"), list) or isinstance(document.get("modules"), list)
 
 
 def _has_modules(document: TableNode) -> bool:
@@ -76,11 +81,10 @@ def find_in_json(document: Node, *, is_terraform: bool = False) -> Iterator[Hit]
 
 
 def _is_resource(node: Node) -> bool:
-    return (
-        isinstance(node, TableNode)
-        and bool(node.keys() & {"instances", "values", "primary"})
-        and (bool(node.keys() & {"type", "address", "mode"}))
-    )
+    """Return whether *node* is a resource of a state or plan, and no object of another sort with such keys."""
+    if not isinstance(node, TableNode) or not node.keys() & {"instances", "values", "primary"}:
+        return False
+    return node.text("mode") in ("managed", "data") or "address" in node.keys() or node.text("type").startswith(OURS)  # noqa: SIM118
 
 
 def _in_plan(plan: TableNode) -> Iterator[Hit]:

@@ -83,6 +83,37 @@ def test_nearly_json() -> None:
         scan('{"resources": [', "terraform.tfstate", is_strict=True)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"version": "1.0", "resources": {"limits": {"cpu": 1}}, "imageId": "uimage-a"},
+        {"modules": [{"x": 1}], "imageId": "uimage-a"},
+        {"type": "chart", "values": {"imageId": "uimage-a"}},
+    ],
+)
+def test_what_only_looks_like_a_state(document: dict[str, object]) -> None:
+    """A document with members as states have them is read as what it is."""
+    scanned = scan(json.dumps(document), "values.json")
+
+    assert [pin.image_id for pin in scanned.pins] == ["uimage-a"]
+    assert scanned.is_source
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("groups.yaml", "RetCode: 0\nNodeGroupList:\n- {NodeGroupId: n, Zone: hk-02, ImageId: uimage-a}\n"),
+        ("groups.json", '[{"NodeGroupId": "n", "Zone": "hk-02", "ImageId": "uimage-a"}]'),
+    ],
+)
+def test_exports(name: str, text: str) -> None:
+    """What the API said is read, and is nothing that people edit."""
+    scanned = scan(text, name)
+
+    assert [(pin.zone, pin.effect) for pin in scanned.pins] == [("hk-02", "later-nodes")]
+    assert not scanned.is_source
+
+
 def test_text_inside_a_document() -> None:
     """A text that holds another document gives the ids in it, with the one zone that it names."""
     text = "data:\n  values.yaml: |\n    imageId: uimage-a\n    zone: hk-02\n"
