@@ -23,6 +23,8 @@ from crawler.domain.scanner.words import (
 
 #: What the types of the provider's resources, and the names of its Packer builders, begin with.
 OURS = ("ucloud_", "ucloud-")
+#: What stands as the type of a Packer builder in JSON.
+_BUILDERS = "ucloud-"
 #: What resources of these carry may be anything, an id of ours as well.
 _CARRIERS = ("kubernetes_", "kubectl_", "helm_", "null_", "local_", "terraform_", "template_", "cloudinit_")
 _EFFECTS: Mapping[str, Effect] = {
@@ -158,6 +160,8 @@ def find(node: Node, place: Surroundings) -> Iterator[Hit]:
 
 def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
     inside = replace(place, zones=(zones_in(table), *place.zones))
+    if not place.resource and table.text("type").startswith(_BUILDERS):
+        inside = replace(inside, resource=table.text("type"))
     is_output = {"value", "type"} <= table.keys() <= {"value", "type", "sensitive"}
     for key, value in table.members:
         if is_output and key == "type":

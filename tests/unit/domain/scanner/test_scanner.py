@@ -114,6 +114,33 @@ def test_exports(name: str, text: str) -> None:
     assert not scanned.is_source
 
 
+def test_builders() -> None:
+    """A builder in Packer's JSON is one as in its HCL: the ids of its sources are a machine's."""
+    builder = {"type": "ucloud-uhost", "availability_zone": "hk-02", "source_image_id": "uimage-a"}
+    (pin,) = scan(json.dumps({"builders": [builder]}), "packer.json").pins
+
+    assert (pin.resource, pin.effect, pin.zone) == ("ucloud-uhost", "rebuilds-image", "hk-02")
+
+
+def test_large_state() -> None:
+    """Of a state of 2 MB each instance is found in its line."""
+    groups = [
+        {"mode": "managed", "type": "ucloud_uk8s_node_group", "name": f"n{n}", "instances": [
+            {"index_key": key, "attributes": {"availability_zone": "hk-02", "image_id": f"uimage-{n}", "x": "x" * 900}}
+            for key in (0, "a")
+        ]}
+        for n in range(1_000)
+    ]  # fmt: skip
+    text = json.dumps({"version": 4, "resources": groups}, indent=1)
+    pins = scan(text, "terraform.tfstate", is_strict=True).pins
+    lines = text.split("\n")
+
+    assert len(text) > 2_000_000
+    assert len(pins) == 2_000
+    assert all(pin.image_id in lines[pin.line - 1] for pin in pins)
+    assert [pin.address for pin in pins[:2]] == ["ucloud_uk8s_node_group.n0[0]", 'ucloud_uk8s_node_group.n0["a"]']
+
+
 def test_text_inside_a_document() -> None:
     """A text that holds another document gives the ids in it, with the one zone that it names."""
     text = "data:\n  values.yaml: |\n    imageId: uimage-a\n    zone: hk-02\n"
