@@ -48,6 +48,9 @@ _CRAWL, _ASK, _OPERATE, _TRY = "Crawl", "Ask the history", "Set up and operate",
 COMMANDS: dict[str, Entry] = {
     "run": Entry("crawler.cli.run", "run", "One scheduled run: discover, ask, compare, record.", _CRAWL),
     "images": Entry("crawler.cli.images", "images", "What is, or was, available, with the state of knowledge.", _ASK),
+    "inventory": Entry(
+        "crawler.cli.inventory", "inventory", "The same of every kind: machine types, versions, groups.", _ASK
+    ),
     "history": Entry("crawler.cli.history", "history", "Every interval of an image, everywhere, with gaps.", _ASK),
     "changes": Entry("crawler.cli.changes", "changes", "What changed, oldest first.", _ASK),
     "diff": Entry("crawler.cli.diff", "diff", "Two moments side by side.", _ASK),

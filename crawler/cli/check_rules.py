@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crawler.config.toml import parse_toml
-from crawler.domain.filters import Filters, is_glob, part_fits
+from crawler.domain.filters import Filters, is_glob, named_by, part_fits
 from crawler.domain.models import is_storable
 from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError
@@ -113,7 +113,7 @@ class _RulesReader:
             if part == "variant" or not known:
                 continue
             for glob in globs:
-                if not any(part_fits(part, word, [glob]) for word in known):
+                if not any(part_fits(part, word, [named_by(glob)]) for word in known):
                     hint = did_you_mean(glob, known)
                     self.problems.append(f"{where}: the history knows no {part} {glob!r}{hint}")
 

@@ -14,6 +14,10 @@ from crawler.client.retry import explain
 from crawler.notifications.i18n.chinese import CHINESE
 
 _HEADINGS = {
+    "IMAGE STATE": "镜像状态", "MAINTAIN EOL": "维护截止日", "PARENT TYPE": "所属机型",
+    "MACHINE CLASS": "机器类别", "CONTAINERD VERSION": "containerd 版本", "GROUP NAME": "节点池名称",
+    "NODE IMAGE ID": "节点镜像编号", "CLUSTER ID": "集群编号", "CLUSTER NAME": "集群名称", "K8S VERSION": "K8s 版本",
+    "NODE GROUP ID": "节点池编号", "FUNC TYPE": "用途", "MACHINE TYPE": "机型",
     "ACCOUNT": "账号", "PROJECT": "项目", "REGION": "地域", "ZONE": "可用区", "KIND": "类型", "VARIANT": "参数组合",
     "SET": "镜像集", "NAME": "名称", "IMAGE ID": "镜像 ID", "GPU": "GPU", "STATE": "状态", "SUPERSEDED BY": "新版本",
     "SINCE": "起始", "OBSERVED": "观测于", "ID": "编号", "EVENT": "事件", "AFTER": "之后", "RECORDED": "记录于",

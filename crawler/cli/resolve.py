@@ -94,7 +94,7 @@ def resolve(
                 f"With - zones and names come from standard input, and -o is {', '.join(FORMATS)}: "
                 "`crawler resolve - < lines`."
             )
-        return print_answers(context, selected, image_set or "ImageSet", gpu, max_age, min_age or timedelta(0), fmt)
+        return print_answers(context, selected, image_set, gpu, max_age, min_age or timedelta(0), fmt)
     if fmt not in _SHAPES:
         raise UsageError(f"-o {fmt} is for many answers: `crawler resolve - -o {fmt}`.")
     query: Mapping[str, str] = {}
@@ -111,7 +111,7 @@ def resolve(
         missing = " and ".join(word for word, value in (("--zone", selected.zone), ("--name", name)) if not value)
         raise UsageError(f"{missing} is missing: `crawler resolve --zone hk-02 --name 'Ubuntu 20.04'`.")
     try:
-        wanted_set = image_set or query.get("image_set") or "ImageSet"
+        wanted_set = image_set or query.get("image_set")
         found = _answer(context, selected, name, wanted_set, gpu, max_age, min_age or timedelta(0))
     except CrawlerError as exc:
         if fmt == "terraform":
@@ -125,7 +125,7 @@ def _answer(
     context: CliContext,
     selected: Filters,
     name: str,
-    image_set: str,
+    image_set: str | None,
     gpu: bool,
     max_age: timedelta | None,
     min_age: timedelta,
@@ -137,8 +137,8 @@ def _answer(
     with context.history() as conn:
         if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
-        check_words(conn, selected)
-        filters = replace(selected, image_set=(image_set,))
+        check_words(conn, selected, selected.of_images())
+        filters = replace(selected, image_set=(image_set,) if image_set else ())
         try:
             found, last = resolve_lookup.resolve(
                 conn,
@@ -155,7 +155,7 @@ def _answer(
             raise
         except NoAnswer as exc:
             # a set may be right, and empty as yet; it may be misspelt too
-            for hint in unheard(conn, "image_set", (image_set,)):
+            for hint in unheard(conn, "image_set", (image_set,) if image_set else (), selected.of_images()):
                 raise NoAnswer(f"{str(exc).rstrip('.')}: {hint}") from None
             raise
     if last.outcome not in ("ok", "held"):

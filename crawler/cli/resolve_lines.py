@@ -24,7 +24,7 @@ _LARGEST = 1 << 20
 def print_answers(
     context: CliContext,
     selected: Filters,
-    image_set: str,
+    image_set: str | None,
     gpu: bool,
     max_age: timedelta | None,
     min_age: timedelta,
@@ -39,10 +39,10 @@ def print_answers(
     with context.history() as conn:
         if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
-        check_words(conn, selected)
+        check_words(conn, selected, selected.of_images())
         answers = resolve_all(
             conn,
-            replace(selected, image_set=(image_set,)),
+            replace(selected, image_set=(image_set,) if image_set else ()),
             wanted,
             now=now,
             stale_after=settings.stale_after,

@@ -68,10 +68,10 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
-        check_selection(conn, selected)
-        names = lookup.image_names(conn, name)
+        check_selection(conn, selected, selected.of_images())
+        names = lookup.image_names(conn, name, selected)
         if not names:
-            raise unheard_image(conn, name, by_id=False)
+            raise unheard_image(conn, name, by_id=False, kinds=selected.of_images().kind)
         rows = lookup.where_is(
             conn,
             names,
@@ -86,7 +86,9 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
             require_observed(conn, [], at or now, settings.timezone)
         shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(WhereRow)):
-            return explain_empty(context, conn, selected, what="targets", at=at, with_retired=retired).say(context)
+            return explain_empty(
+                context, conn, selected, what="targets", about=selected.of_images(), at=at, with_retired=retired
+            ).say(context)
     for rollout in rollouts(rows) if fmt == "table" else ():
         for line in _summary(rollout, rows, settings.timezone):
             context.say(line)

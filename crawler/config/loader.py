@@ -33,6 +33,7 @@ from crawler.config.textfiles import read_bytes, read_text
 from crawler.config.texts import read_texts
 from crawler.config.toml import parse_toml, read_toml
 from crawler.db.url import parse_address
+from crawler.domain.filters import named_by
 from crawler.domain.kinds import KINDS
 from crawler.domain.proxies import Proxy, proxy_for
 from crawler.domain.subscriptions import LIVE, Pin, parse_pin, pin_lines
@@ -416,7 +417,7 @@ def _check_filters(report: dict[str, Any], at: Location, document: dict[str, Any
     for key, known, what in (("account", names, "of the accounts"), ("kind", set(KINDS), "of the known kinds")):
         globs = filters.get(key)
         for glob in [globs] if isinstance(globs, str) else globs if isinstance(globs, list) else []:
-            if isinstance(glob, str) and glob.strip() and not any(fnmatchcase(name, glob) for name in known):
+            if isinstance(glob, str) and glob.strip() and not any(fnmatchcase(name, named_by(glob)) for name in known):
                 hint = did_you_mean(glob, known) or f"; there is {', '.join(sorted(known))}"
                 findings.problem((*at, "filters", key), f"{glob!r} fits none {what}{hint}")
 

@@ -7,7 +7,7 @@ sending went (`record`), and lets go (`close`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,14 +17,15 @@ from crawler.config.models import ReportSettings
 from crawler.db import digest_records, outbox, targets
 from crawler.db.digest_records import ZoneKey
 from crawler.db.engine import Fence, begin, is_sqlite, read
-from crawler.db.filters import meant_name
+from crawler.db.filters import known_words, meant_name
 from crawler.db.outbox import DeliveryFailure, Subscribed, Waiting
+from crawler.domain.endings import ENDING_KINDS, days_left
 from crawler.domain.filters import Filters
-from crawler.domain.rows import ChangeRow, HoldRow
+from crawler.domain.rows import ChangeRow, HoldRow, ImageRow
 from crawler.domain.subscriptions import Subscription, is_due
 from crawler.errors import DatabaseUnavailable
 from crawler.notifications.channels.base import Channel, DeliveryRefusal
-from crawler.notifications.digest import build_digest
+from crawler.notifications.digest import build_digest, waits_for_stock
 from crawler.notifications.models import Digest, DigestFacts, NotifiedState, target_of
 from crawler.notifications.pinned_files import subscription_of
 from crawler.queries import changes as queries_changes
@@ -290,6 +291,8 @@ def look_for_news(
         runs = outbox.finished_runs(conn, after=state.told_run_id if has_schedule else None, among={*state.runs, last})
         facts = gather(conn, subscription, runs, notified, now=now, stale_after=stale_after)
         digest = build_digest(subscription, facts, notified)
+        if digest is None and waits_for_stock(subscription, facts, notified):
+            return DueNews(is_for_later=True)
         return DueNews(digest=digest, is_range_over=digest is None)
     has_urgent = bool(subscription.pins) and "pins" in subscription.urgent
     if not has_urgent and last not in state.runs:
@@ -334,6 +337,7 @@ def _is_quiet(
         or notified.pins
         or notified.unobserved
         or not notified.introduced
+        or ENDING_KINDS.intersection(known_words(conn, "kind"))
     ):
         return False
     (run,) = queries_runs.runs(conn, ids=[last])
@@ -382,6 +386,7 @@ def gather(
         holds=open_holds,
         images=pinned_images,
         withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),
+        ending=tuple(_ending(conn, now, stale_after)),
         stays=tuple(lookup.stays_of(conn, pinned_ids)),
         namesakes=tuple(images.images(conn, None, named, now=now, stale_after=stale_after) if names else ()),
         name_withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=named) if names else ()),
@@ -389,6 +394,14 @@ def gather(
         gpu=digest_records.gpu_of(conn, _images(changes)) if subscription.watch.gpu is not None else {},
         project_names=digest_records.project_names(conn),
     )
+
+
+def _ending(conn: Connection, now: datetime, stale_after: timedelta) -> Iterator[ImageRow]:
+    """Yield the images that are there and end within the longest notice."""
+    kinds = sorted(ENDING_KINDS.intersection(known_words(conn, "kind")))
+    if kinds:
+        listed = images.images(conn, None, Filters(kind=tuple(kinds)), now=now, stale_after=stale_after)
+        yield from (row for row in listed if days_left(row, now) is not None)
 
 
 def _zones_to_look_at(

@@ -65,13 +65,14 @@ def look(
     known = {target_key(row.target) for row in blind} & notified.unobserved
     ripe = {target_key(row.target) for row in blind if row.since and facts.now - row.since >= subscription.patience}
     fresh = {zone_of(row.target) for row in blind if target_key(row.target) not in known}
+    unseen = {zone_of(row.target) for row in blind if row.target.zone or watched_zones.is_of_regions}
     failures = {failure.target: failure for run in facts.runs for failure in run.failures}
     return CoverageReport(
         gaps=_gaps((row for row in blind if zone_of(row.target) in fresh), failures, watched_zones),
         recovered=_gaps(back, {}, watched_zones),
         held=_held(subscription, facts, watched_zones),
         coverage=ZonesObserved(
-            observed=watched_zones.zone_count - len({zone_of(row.target) for row in blind}),
+            observed=watched_zones.zone_count - len(unseen),
             total=watched_zones.zone_count,
             at=_last_whole_run(facts.runs).finished_at or facts.now,
             still=_gaps((row for row in blind if zone_of(row.target) not in fresh), failures, watched_zones),

@@ -6,12 +6,12 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261129_revocations"
-down_revision = "20261129_account_of_each_row"
+down_revision = "20261129_views_of_items"
 branch_labels = None
 depends_on = None
 
 #: `views_digest()` of the views that go with this schema.
-VIEWS = "984090ba32990f43"
+VIEWS = "077558c932347d0f"
 
 
 def upgrade() -> None:

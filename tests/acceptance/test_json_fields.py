@@ -48,6 +48,8 @@ FIELDS = {
     "run --json": f"{RUN} failures",
     "images": f"{TARGET} {IMAGE} gpu os_type os_name features gpu_types software size_gb zone_id extra valid_from "
     "present_since baseline superseded_by state reason observed_at",
+    "inventory --kind uk8s-image": f"{TARGET} image_set image_id extra valid_from present_since baseline superseded_by "
+    "state reason observed_at",
     "history 'Ubuntu 20.04'": f"{TARGET} {IMAGE} valid_from valid_to not_before reason state baseline present_since "
     f"ended_by ended_not_before replaces replaced_by fields {of('gaps gaps_before', SPAN)}",
     "changes": CHANGE,
