@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from crawler.emulator import run_in_thread
 from tests.support.command import call, rows
 from tests.support.diary import Diary, Refusal, target
+from tests.support.driving import Driver, account
+from tests.support.kinds import kinds_timeline
 
 HK = target("hk-02")
 #: Stands for the target of node groups, and is made one once its records are there.
@@ -96,3 +99,21 @@ def test_report(engine: Engine, database_url: str, diary: Diary, tmp_path: Path)
     )
 
     assert "uimage-a is gone. Use uimage-b" in call("--config", config, "report", "preview", now=diary.now).stdout
+
+
+def test_node_groups_of_a_cloud(tmp_path: Path) -> None:
+    """What a run records of node groups is judged with the images of the same run, as are those of machines."""
+    user = Driver(tmp_path, str(tmp_path / "history.db"))
+    with run_in_thread(kinds_timeline()) as cloud:
+        user.configure(account(cloud.url, kinds=["node-group", "uk8s-image", "uhost-image"]))
+        user.run()
+    found = json.loads(user.call("check", "--live", "-o", "json").stdout)
+
+    assert [(row["cluster_name"], row["node_group_id"], row["image_id"], row["outcome"]) for row in found] == [
+        ("Blue", "ng-blue", "uimage-vareox", "ok"),
+        ("Green", "ng-green", "uimage-vareox", "ok"),
+    ]
+    machine = 'resource "ucloud_instance" "m" {\n  availability_zone = "hk-02"\n  image_id = "uimage-u00007"\n}\n'
+    (tmp_path / "machine.tf").write_text(machine)
+    (row,) = json.loads(user.call("check", tmp_path / "machine.tf", "-o", "json").stdout)
+    assert row["outcome"] == "ok"
