@@ -238,18 +238,21 @@ class History:
         *,
         gpu: bool = False,
         max_age: timedelta | None = None,
+        min_age: timedelta = timedelta(0),
         image_set: Words = (),
         **place: Unpack[_Place],
     ) -> Resolved:
         """
-        Return the image called *name* to use now in *zone*.
+        Return the image called *name* to use now in *zone*; with *min_age* the newest that has been there that long.
 
         Raises NoAnswer, Ambiguous or UnknownKnowledge (all of `crawler.errors`) where there is not one sure answer.
         """
         (name,) = _words(name, "name")
         filters = replace(_filters(place, _Place), zone=_words(zone, "zone"), image_set=_words(image_set, "image_set"))
         with self._reading() as conn:
-            found, _ = resolve_lookup.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
+            found, _ = resolve_lookup.resolve(
+                conn, name, filters, gpu=gpu, max_age=max_age, min_age=min_age, **self._knowing(conn)
+            )
             return found
 
     def check(self, rules: Sequence[Require | PinRule], **targets: Unpack[Targets]) -> list[CheckRow]:

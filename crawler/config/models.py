@@ -320,6 +320,8 @@ class ReportSettings(Table):
     pins: Pins = ()
     #: Read by the loader, which adds its lines to `pins`.
     pins_file: Text | None = None
+    #: Files and folders that hold pins, absolute; read whenever the report is composed.
+    pins_from: OneOrMore[Text] = ()
     filters: ReportFilters = ReportFilters()
     #: The forward proxy that leads there.
     proxy: Proxy | None = field(default=None, metadata=_NO_KEY)

@@ -89,6 +89,11 @@ class DigestFacts:
     withdrawals: tuple[ChangeRow, ...] = ()
     #: Every stay of the pinned ids, at every target.
     stays: tuple[Stay, ...] = ()
+    #: What is open anywhere under the names of the pinned images, and the withdrawals under these names.
+    namesakes: tuple[ImageRow, ...] = ()
+    name_withdrawals: tuple[ChangeRow, ...] = ()
+    #: Ids that somebody revoked, with the reason why.
+    revoked: Mapping[str, str] = field(default_factory=dict)
     #: Images whose maintenance ends within the longest notice, at every target.
     ending: tuple[ImageRow, ...] = ()
     #: Whether an image takes a GPU, by (image set, image id) as last known; needed only for a watch with `gpu`.
@@ -102,8 +107,8 @@ Topic = Literal["withdrawn", "reissued", "gpu_lost", "closed", "appeared", "retu
 
 #: What is wrong with a pin, most severe first; `clear` says that what was reported before is over.
 PinState = Literal[
-    "withdrawn", "ambiguous", "reissued", "gpu_lost", "retired", "held", "unobserved", "deselected", "never_seen",
-    "superseded", "clear",
+    "withdrawn", "ambiguous", "reissued", "revoked", "gpu_lost", "retired", "held", "unobserved", "deselected",
+    "never_seen", "superseded", "reissued_elsewhere", "clear",
 ]  # fmt: skip
 
 

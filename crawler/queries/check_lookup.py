@@ -25,6 +25,7 @@ from crawler.queries import status as queries_status
 from crawler.queries.check import Check
 from crawler.queries.check.rules import CheckRow, PinRule, Require
 from crawler.queries.lookup import stays_of
+from crawler.queries.revoke import revoked_ids
 
 
 def check(
@@ -51,7 +52,7 @@ def check(
     left_out = known_words(conn, "zone", filters.kind) - zones
     chosen = [_by_project_id(conn, rule) for rule in rules if not _is_about(rule, left_out) or _is_about(rule, zones)]
     images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
-    gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone)
+    gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone, revoked=revoked_ids(conn))
     past = gate.past(known_words(conn, "name", filters.kind))
     withdrawals = (
         change

@@ -21,6 +21,7 @@ from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
 from crawler.queries.resolve import Resolved
 from crawler.queries.resolve import resolve as choose
+from crawler.queries.revoke import revoked_ids
 
 
 def resolve(
@@ -32,6 +33,7 @@ def resolve(
     now: datetime,
     stale_after: timedelta,
     max_age: timedelta | None = None,
+    min_age: timedelta = timedelta(0),
     timezone: tzinfo = UTC,
 ) -> tuple[Resolved, StatusRow]:
     """
@@ -56,7 +58,10 @@ def resolve(
     images = queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
     longest = stale_after if max_age is None else max_age
     name = meant_name(conn, name, wanted.kind)
-    found = choose(status, filter(_is_bootable, images), name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
+    found = choose(
+        status, filter(_is_bootable, images), name, gpu=gpu, now=now, max_age=longest, min_age=min_age,
+        revoked=revoked_ids(conn), timezone=timezone,
+    )  # fmt: skip
     return found, next(row for row in status if row.target == found.target)
 
 
@@ -68,6 +73,7 @@ def resolve_all(
     now: datetime,
     stale_after: timedelta,
     max_age: timedelta | None = None,
+    min_age: timedelta = timedelta(0),
     gpu: bool = False,
     timezone: tzinfo = UTC,
 ) -> list[Resolved | CrawlerError]:
@@ -87,6 +93,7 @@ def resolve_all(
         if _is_bootable(image):
             images.setdefault(image.target.zone, []).append(image)
     longest = stale_after if max_age is None else max_age
+    revoked = revoked_ids(conn)
 
     def answer(zone: str, name: str) -> Resolved | CrawlerError:
         zones = [own for own in status if part_fits("zone", own, [zone])]
@@ -95,7 +102,10 @@ def resolve_all(
         asked = [row for own in zones for row in status[own]]
         listed = (image for own in zones for image in images.get(own, ()))
         try:
-            return choose(asked, listed, name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
+            return choose(
+                asked, listed, name, gpu=gpu, now=now, max_age=longest, min_age=min_age, revoked=revoked,
+                timezone=timezone,
+            )  # fmt: skip
         except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:
             return exc
 

@@ -40,6 +40,7 @@ def answer_schemas() -> dict[str, Schema]:
         "compare": row_schema(CompareRow),
         "where": row_schema(WhereRow),
         "check": row_schema(CheckRow),
+        "pins": row_schema(CheckRow),
         "status": row_schema(StatusRow),
         "runs": _without(summary, "failures"),
         "holds list": row_schema(HoldRow),

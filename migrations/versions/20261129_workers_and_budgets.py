@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261129_workers_and_budgets"
-down_revision = "20261129_views_of_items"
+down_revision = "20261129_revocations"
 branch_labels = None
 depends_on = None
 

@@ -65,7 +65,7 @@ def test_one_mail_a_tick(tmp_path: Path, postgres_url: str, proven: Proven) -> N
     with mail_server() as mails, made_fleet(tmp_path, postgres_url, zones=1, projects=50, steps=steps) as fleet:
         fleet.configure(
             50,
-            every="30s",
+            every="20s",
             smtp={"host": "127.0.0.1", "port": mails.port, "security": "none", "from": "crawler@example.com"},
             reports=[{"name": "sre", "to": ["sre@example.com"]}],
         )

@@ -46,7 +46,7 @@ def test_each_account_once_a_tick(fleet: Fleet, accounts: int, workers: int, tic
 
 def test_killed_worker(fleet: Fleet, proven: Proven) -> None:
     """What a worker that is killed had begun is begun anew by others, and the history is that of one run each."""
-    fleet.configure(12, every="120s", rate=3)
+    fleet.configure(12, every="40s", rate=2)
     fleet.start(3)
     victim, _ = fleet.busiest(4)
     query = (
@@ -72,7 +72,7 @@ def test_killed_worker(fleet: Fleet, proven: Proven) -> None:
 
 def test_worker_that_stands_still(fleet: Fleet) -> None:
     """A worker that stood still finds its accounts elsewhere: it writes nothing, and asks nothing for them."""
-    fleet.configure(12, every="60s", rate=3)
+    fleet.configure(12, every="30s", rate=3)
     fleet.start(2)
     victim, _ = fleet.busiest(4)
     os.kill(victim.pid, signal.SIGSTOP)
@@ -95,7 +95,7 @@ def test_worker_that_stands_still(fleet: Fleet) -> None:
 
 def test_second_signal_ends_what_runs(fleet: Fleet) -> None:
     """At SIGTERM nothing new is begun and what runs goes on; at a second one it ends, and what was answered is kept."""
-    fleet.configure(12, every="60s", rate=1)
+    fleet.configure(12, every="30s", rate=1)
     fleet.start()
     process, _ = fleet.busiest(3)
     process.send_signal(signal.SIGTERM)
@@ -133,7 +133,7 @@ def test_rest_and_resume(fleet: Fleet) -> None:
 
 def test_worker_of_an_older_version(fleet: Fleet) -> None:
     """A worker that rests while the schema is upgraded leaves with 74 when the fleet goes on; no job is lost."""
-    fleet.configure(12, every="120s", rate=100)
+    fleet.configure(12, every="20s", rate=100)
     fleet.start(1)
     fleet.wait(lambda: "slots" in fleet.said() and fleet.rows("SELECT id FROM workers"), 30)
     fleet.driver.call("fleet", "drain", "--wait", "30")
@@ -145,7 +145,7 @@ def test_worker_of_an_older_version(fleet: Fleet) -> None:
     fleet.wait(lambda: fleet.workers[0].poll() is not None, 30)
     fleet.rows(change, to=head.version_num)
     fleet.start(1)
-    fleet.wait(lambda: len(fleet.complete()) == 12, 150)
+    fleet.wait(lambda: len(fleet.complete()) == 12, 90)
 
     assert fleet.workers[0].returncode == 74
     assert "a newer crawler wrote it" in fleet.said()
