@@ -9,8 +9,9 @@ files of their own; the database is a URL, or a path relative to the file that s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError, UsageError
 
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
+#: Workers could not be told from dead ones sooner.
+SHORTEST_SILENCE = timedelta(seconds=5)
+
 _CRAWL_ONLY = keys_of(Settings).keys() - {"database", "timezone", "stale_after"}
 
 
@@ -173,7 +177,7 @@ def _build(
     if findings.problems or settings is None:
         raise ConfigurationError(str(path or "environment"), findings.sentences()) from None
     settings = _inherited(settings, document, environ, findings)
-    _check_budgets(settings.accounts, url, findings)
+    _check_fleet(settings, url, findings)
     if findings.problems:
         raise ConfigurationError(str(path or "environment"), findings.sentences())
     textfile, publish = settings.metrics.textfile, settings.publish
@@ -282,10 +286,12 @@ def _inherited(
     )
 
 
-def _check_budgets(accounts: Sequence[AccountSettings], database: str, findings: Findings) -> None:
-    """Note budgets that cannot be kept: without a database that hosts share, or with two rates."""
+def _check_fleet(settings: Settings, database: str, findings: Findings) -> None:
+    """Note budgets that cannot be kept, without a database that hosts share or with two rates, and a short silence."""
+    if settings.fleet.evict_after < SHORTEST_SILENCE:
+        findings.problem(("fleet", "evict_after"), "must be 5s or longer: a worker says every two that it lives")
     first: dict[str, AccountSettings] = {}
-    for index, account in enumerate(accounts):
+    for index, account in enumerate(settings.accounts):
         limits, at = account.limits, ("accounts", index, "limits", "budget")
         if limits.budget is None:
             continue

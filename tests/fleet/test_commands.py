@@ -139,6 +139,13 @@ def test_budgets_that_cannot_be_kept(tmp_path: Path, database: str, rates: tuple
     assert sentence in said
 
 
+def test_silence_that_is_too_short(driver: Driver) -> None:
+    """A worker cannot be evicted sooner than it can say that it lives."""
+    driver.configure(account("http://127.0.0.1:9/"), fleet={"evict_after": "4s"})
+
+    assert "fleet.evict_after: must be 5s or longer" in driver.call("config", "validate", code=2).stderr
+
+
 def test_ticks() -> None:
     """A tick is a whole number of intervals after 1970, and accounts are spread evenly behind it."""
     moment = datetime(2026, 11, 29, 12, 34, 56, tzinfo=UTC)
