@@ -59,9 +59,13 @@ def json_value(value: Any) -> Any:
     return json_value(value._asdict()) if hasattr(value, "_asdict") else [json_value(one) for one in value]
 
 
-def in_json(name: str = "", *, by: Writer = json_value) -> Mapping[str, Any]:
-    """Return the metadata of a dataclass's field that JSON calls by another *name*, or has *by* a rule of its own."""
-    return {"json": (name, by)}
+def in_json(name: str = "", *, by: Writer = json_value, hint: Any = None) -> Mapping[str, Any]:
+    """
+    Return the metadata of a dataclass's field that JSON calls by another *name*, or has *by* a rule of its own.
+
+    *hint* is the type of what that rule gives, where it is not the field's.
+    """
+    return {"json": (name, by, hint)}
 
 
 #: The metadata of a field that JSON does not have.
@@ -84,7 +88,7 @@ _FLATTENED: Mapping[str, tuple[tuple[str, ...], Writer]] = {
 }
 
 
-class _Rule(NamedTuple):
+class JsonField(NamedTuple):
     """How one field of a row stands in JSON."""
 
     field: str
@@ -92,10 +96,13 @@ class _Rule(NamedTuple):
     names: tuple[str, ...]
     is_flat: bool
     write: Writer
+    #: The type of what is written; None: that of the field.
+    hint: Any = None
 
 
 @cache
-def _rules(kind: Any) -> tuple[_Rule, ...]:
+def fields_in_json(kind: Any) -> tuple[JsonField, ...]:
+    """Return how the fields of the rows of a class stand in JSON, in their order there."""
     if is_dataclass(kind):
         metadata: dict[str, Mapping[str, Any]] = {own.name: own.metadata for own in fields(kind)}
     else:
@@ -104,24 +111,24 @@ def _rules(kind: Any) -> tuple[_Rule, ...]:
     return tuple(_rule(name, metadata[name]) for name in names if metadata[name] != NOT_IN_JSON)
 
 
-def _rule(name: str, metadata: Mapping[str, Any]) -> _Rule:
+def _rule(name: str, metadata: Mapping[str, Any]) -> JsonField:
     if "json" not in metadata and name in _FLATTENED:
         names, write = _FLATTENED[name]
-        return _Rule(name, names, True, write)
-    called, write = metadata.get("json", (name, json_value))
-    return _Rule(name, (called or name,), False, write)
+        return JsonField(name, names, True, write)
+    called, write, hint = metadata.get("json", (name, json_value, None))
+    return JsonField(name, (called or name,), False, write, hint)
 
 
 def names_in_json(kind: type) -> tuple[str, ...]:
     """Return the names in the JSON of the rows of a class, in their order."""
-    return tuple(name for rule in _rules(kind) for name in rule.names)
+    return tuple(name for rule in fields_in_json(kind) for name in rule.names)
 
 
 def row_as_dict(row: Any) -> dict[str, Any]:
     """Return the JSON of a row, which is a dataclass or a named tuple, by the rules of its fields."""
     shape: dict[str, Any] = {}
     kind: Any = type(row)
-    for name, names, is_flat, write in _rules(kind):
+    for name, names, is_flat, write, _ in fields_in_json(kind):
         value = write(getattr(row, name))
         if is_flat:
             shape |= value

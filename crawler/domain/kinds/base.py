@@ -36,6 +36,8 @@ class Kind:
     sets: Mapping[str, tuple[str, ...]]
     #: A top-level key that contains this (lower case) is a set even when it is not listed above.
     set_marker: str
+    #: The sets whose images are the provider's, the same for every customer: what is published of the kind.
+    provider_sets: frozenset[str] = frozenset()
     id_keys: tuple[str, ...]
     fields: tuple[Field, ...]
     #: Request parameters of this kind that a variant may set, with the API's spelling.

@@ -20,6 +20,7 @@ UK8S_IMAGE = Kind(
         "CustomPHostImageSet": ("PHostCustomIImageSet", "PHostCustomImageSet", "CustomPHostIImageSet"),
     },
     set_marker="imageset",
+    provider_sets=frozenset({"ImageSet", "ImageSetnew", "PHostImageSet"}),
     id_keys=("ImageId",),
     fields=(
         Field(name="image_name", keys=("ImageName",)),

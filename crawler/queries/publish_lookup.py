@@ -1,0 +1,223 @@
+"""
+What `publish` puts into files, from the history.
+
+Every function takes a connection inside `read(engine)`, so that all statements of an answer see one moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Select, Text, select, type_coerce
+
+from crawler.db import changelog
+from crawler.db.filters import chosen_targets, targets_by_id
+from crawler.db.schema import ChangeLog, ImageVersion, Interval
+from crawler.db.sql import among, portions
+from crawler.db.types import from_micros, to_micros
+from crawler.domain.filters import EVERYTHING, Filters
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
+from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, normalise_name
+from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
+from crawler.queries import images as queries_images
+from crawler.queries import status as queries_status
+from crawler.queries.lookup import change_row
+from crawler.queries.publish import (
+    MOST_CHANGES,
+    MOST_ENTRIES,
+    PublishedChanges,
+    PublishedKnowledge,
+    RegionZone,
+    ZoneName,
+    ZoneStay,
+    freshness,
+    zone_name,
+)
+
+#: The set whose images are resolved and proposed, as `resolve` has it.
+FEED_SET = "ImageSet"
+#: Where the images are asked that are resolved and proposed.
+_ASKED = Filters(kind=(UK8S_IMAGE.name,), variant=(DEFAULT_VARIANT,))
+_END = to_micros(END_OF_TIME)
+
+
+def knowledge(
+    conn: Connection, *, now: datetime, stale_after: timedelta, with_private: bool = False
+) -> PublishedKnowledge:
+    """
+    Return all that is published of the history, as of *now*.
+
+    Without *with_private* nothing in it tells of an account, a project or an image that is not the provider's. *conn*
+    must not have been used before: what is settled of the changes has to be asked first.
+    """
+    last = changelog.settled(conn)
+    status = [row for row in queries_status.status(conn, _ASKED, now=now) if row.last_ok_at is not None]
+    by_place: dict[RegionZone, list[StatusRow]] = {}
+    for row in status:
+        by_place.setdefault(RegionZone(row.target.region, row.target.zone), []).append(row)
+    # who is asked no more says nothing beside who is
+    by_place = {place: [row for row in rows if not row.is_absent] or rows for place, rows in sorted(by_place.items())}
+    return PublishedKnowledge(
+        names=_names(conn, by_place, now, stale_after),
+        freshness=[freshness(place, rows, now, stale_after) for place, rows in by_place.items()],
+        changes=_all_changes(conn, last) if with_private else _public_changes(conn, last),
+        is_private=with_private,
+        now=now,
+        stale_after=stale_after,
+    )
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def _names(
+    conn: Connection, by_place: Mapping[RegionZone, Sequence[StatusRow]], now: datetime, stale_after: timedelta
+) -> list[ZoneName]:
+    asked = {row.target for rows in by_place.values() for row in rows}
+    listed: dict[tuple[RegionZone, str], list[ImageRow]] = {}
+    wanted = replace(_ASKED, image_set=(FEED_SET,))
+    for image in queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True):
+        if image.target in asked:
+            place = RegionZone(image.target.region, image.target.zone)
+            listed.setdefault((place, normalise_name(image.image_name)), []).append(image)
+    target_ids = {choice.target_id: choice.target for choice in chosen_targets(conn, _ASKED) if choice.target in asked}
+    places = {target_id: RegionZone(target.region, target.zone) for target_id, target in target_ids.items()}
+    return [
+        zone_name(
+            place,
+            seen.spelling[1],
+            _stays(seen),
+            by_place[place],
+            listed.get((place, name_key), []),
+            now=now,
+            stale_after=stale_after,
+        )
+        for (place, name_key), seen in sorted(_seen(conn, places).items())
+    ]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was ever seen of a name in a zone, in microseconds."""
+
+    spans: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    spelling: tuple[int, str] = (0, "")
+
+
+def _seen(conn: Connection, places: Mapping[int, RegionZone]) -> dict[tuple[RegionZone, str], _Seen]:
+    columns = (ImageVersion.id, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
+    named = select(*columns).where(ImageVersion.image_set == FEED_SET, ImageVersion.name_key != "")
+    versions = {version_id: rest for version_id, *rest in conn.execute(named)}
+    seen: dict[tuple[RegionZone, str], _Seen] = {}
+    for portion in portions(sorted(places)):
+        for target_id, version_id, valid_from, present_since, valid_to in conn.execute(_spans(), {"targets": portion}):
+            if version_id not in versions:
+                continue
+            name_key, spelling, image_id = versions[version_id]
+            own = seen.setdefault((places[target_id], name_key), _Seen())
+            own.spans.setdefault(image_id, []).append((present_since, valid_to))
+            own.spelling = max(own.spelling, (valid_from, spelling))
+    return seen
+
+
+@cache
+def _spans() -> Select[*tuple[Any, ...]]:
+    """Select the intervals of `:targets`; their times as they are stored, for there may be many."""
+    times = (type_coerce(time, BigInteger) for time in (Interval.valid_from, Interval.present_since, Interval.valid_to))
+    return select(Interval.target_id, Interval.version_id, *times).where(among(Interval.target_id, "targets"))
+
+
+def _stays(seen: _Seen) -> Iterator[ZoneStay]:
+    for image_id, spans in seen.spans.items():
+        begin, end = -1, -1
+        for since, until in [*sorted(spans), (_END, _END)]:
+            if since <= end and end >= 0 and since != _END:
+                end = max(end, until)
+                continue
+            if end >= 0:
+                yield ZoneStay(image_id, from_micros(begin), None if end == _END else from_micros(end))
+            begin, end = since, until
+
+
+# --- changes ---------------------------------------------------------------------------------------------------------
+
+
+def _public_kinds() -> dict[str, Collection[str]]:
+    return {kind.name: kind.provider_sets for kind in KINDS.values() if kind.provider_sets}
+
+
+def _public_changes(conn: Connection, last: int | None) -> PublishedChanges:
+    """Return the changes of the provider's images, each once for its zone: as the first project met it."""
+    sets = _public_kinds()
+    places = {choice.target_id: choice.target for choice in chosen_targets(conn, Filters(kind=tuple(sets)))}
+    told: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    newest = _Newest()
+    for number, target_id, event, image_set, image_id, name, counterpart, fields in conn.execute(_light(last)):
+        target = places.get(target_id)
+        if target is None or image_set not in sets[target.kind]:
+            continue
+        place = RegionZone(target.region, target.zone)
+        said = (event, counterpart, fields)
+        image = (place, target.kind, target.variant, image_set, image_id)
+        if told.get(image) != said:
+            told[image] = said
+            newest.add(number, place, name)
+    return newest.rows(conn)
+
+
+def _all_changes(conn: Connection, last: int | None) -> PublishedChanges:
+    places = {choice.target_id: choice.target for choice in chosen_targets(conn, EVERYTHING)}
+    newest = _Newest()
+    for number, target_id, *_, name, _counterpart, _fields in conn.execute(_light(last)):
+        target = places[target_id]
+        newest.add(number, RegionZone(target.region, target.zone), name)
+    return newest.rows(conn)
+
+
+class _Newest:
+    """The ids of the newest changes of all, of each place and of each name; they are given oldest first."""
+
+    def __init__(self) -> None:
+        self._all: deque[int] = deque(maxlen=MOST_CHANGES)
+        self._places: dict[RegionZone, deque[int]] = {}
+        self._names: dict[str, deque[int]] = {}
+
+    def add(self, number: int, place: RegionZone, name: str | None) -> None:
+        self._all.append(number)
+        self._places.setdefault(place, deque(maxlen=MOST_ENTRIES)).append(number)
+        if key := normalise_name(name or ""):
+            self._names.setdefault(key, deque(maxlen=MOST_ENTRIES)).append(number)
+
+    def rows(self, conn: Connection) -> PublishedChanges:
+        wanted = {*self._all}.union(*self._places.values(), *self._names.values())
+        rows = {row.id: row for row in _with_ids(conn, wanted)}
+
+        def newest_first(numbers: Iterable[int]) -> list[ChangeRow]:
+            return [rows[number] for number in sorted(numbers, reverse=True)]
+
+        return PublishedChanges(
+            newest=newest_first(self._all),
+            by_place={place: newest_first(numbers) for place, numbers in sorted(self._places.items())},
+            by_name={name: newest_first(numbers) for name, numbers in sorted(self._names.items())},
+        )
+
+
+def _light(last: int | None) -> Select[*tuple[Any, ...]]:
+    """Select what tells changes apart, up to the change *last*, the oldest first."""
+    columns = (ChangeLog.id, ChangeLog.target_id, ChangeLog.event, ChangeLog.image_set, ChangeLog.image_id)
+    more = (ChangeLog.image_name, ChangeLog.counterpart, type_coerce(ChangeLog.fields, Text))
+    statement: Select[*tuple[Any, ...]] = select(*columns, *more).order_by(ChangeLog.id)
+    return statement if last is None else statement.where(ChangeLog.id <= last)
+
+
+def _with_ids(conn: Connection, numbers: Collection[int]) -> Iterator[ChangeRow]:
+    for portion in portions(sorted(numbers)):
+        rows = conn.execute(select(*ChangeLog.__table__.c).where(ChangeLog.id.in_(portion))).all()
+        targets = targets_by_id(conn, sorted({row.target_id for row in rows}))
+        for row in rows:
+            yield change_row(row, targets[row.target_id])

@@ -1,0 +1,62 @@
+"""One publication: what is known now, read in one moment, and written into a folder."""
+
+from __future__ import annotations
+
+import filecmp
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from crawler.db.backup import copy_to, new_copy
+from crawler.db.copy import copy_history
+from crawler.db.engine import address_of, opened, read
+from crawler.queries.publish_lookup import knowledge
+from crawler.web.site import Folder, Published, folder, write_documents
+
+#: The copy of the database, where there is one.
+DATABASE_COPY = "v1/history.db"
+
+
+def publish(
+    engine: Engine,
+    root: Path,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+    url: str | None = None,
+    with_private: bool = False,
+    with_copy: bool = False,
+) -> Published:
+    """
+    Publish what *engine* knows at *now* into the folder *root*, which will be served at *url*.
+
+    Without *with_private* nothing is left there that an earlier publication had of accounts, projects and custom
+    images. Raises UsageError where the folder cannot be written, LockTaken when another publication does not end.
+    """
+    with folder(root) as into:
+        if not with_copy:  # first, for it may be private
+            into.remove(DATABASE_COPY)
+        with read(engine) as conn:
+            known = knowledge(conn, now=now, stale_after=stale_after, with_private=with_private)
+        done = write_documents(into, known, url=url.rstrip("/") if url else None)
+        if with_copy:
+            done.files += 1
+            done.written += _copy(engine, into)
+        return done
+
+
+def _copy(engine: Engine, into: Folder) -> bool:
+    """Make the copy of the database the present one; return whether it was not before."""
+    original, part = address_of(engine).path, into.part
+    into.tidy()
+    if original is not None:
+        copy_to(original, part)
+    else:
+        with new_copy(part, None), opened(part) as writing:
+            copy_history(engine, writing)
+    wanted = into.root / DATABASE_COPY
+    if wanted.is_file() and filecmp.cmp(part, wanted, shallow=False):
+        return False
+    part.replace(wanted)
+    return True

@@ -1,0 +1,269 @@
+"""
+The folder of published documents: which file holds what, and how files are written so that readers meet whole ones.
+
+A file is replaced in one step, and only when what it says differs. What is not certain now keeps the file it has.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from crawler import __version__
+from crawler.domain.rows import ChangeRow
+from crawler.domain.text import visible
+from crawler.errors import LockTaken, UsageError
+from crawler.queries.publish import EPOCH, MOST_ENTRIES, PublishedKnowledge, RegionZone, ZoneName
+from crawler.web.atom import atom_feed
+from crawler.web.feeds import (
+    IndexedName,
+    changes_document,
+    freshness_document,
+    index_document,
+    json_bytes,
+    renovate_document,
+    resolve_document,
+)
+from crawler.web.openapi import document_schemas, openapi
+from crawler.web.slugs import link, slug, zone_part
+
+#: How long another publication into the same folder is waited for.
+PATIENCE_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+
+
+@dataclass(slots=True, kw_only=True)
+class Published:
+    """What a publication did."""
+
+    #: Files that say what is known now, and those of them that were written.
+    files: int = 0
+    written: int = 0
+    #: Names in a zone that have files, and those whose files say what was last known.
+    names: int = 0
+    kept: int = 0
+    #: What somebody should know, one sentence each.
+    notices: list[str] = field(default_factory=list)
+
+    def sentence(self, root: Path) -> str:
+        """Return what was done, for people."""
+        kept = f"; {self.kept} of them are unknown now and say what was last known" if self.kept else ""
+        return f"{root} has {self.files} files, {self.written} of them new or changed, of {self.names} names{kept}."
+
+
+class Folder:
+    """A folder whose files are replaced one at a time, each in one step."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the folder, which is there."""
+        self.root = root
+        #: Where a file is while it is written.
+        self.part = root / ".part"
+        self._made: set[Path] = set()
+
+    def holds(self, path: str) -> bool:
+        """Return whether there is a file at *path*."""
+        return (self.root / path).is_file()
+
+    def write(self, path: str, body: bytes) -> bool:
+        """Make the file at *path* say *body*; return whether it did not before. Raises OSError."""
+        file = self._at(path)
+        with suppress(FileNotFoundError):
+            if file.read_bytes() == body:
+                return False
+        if file.parent not in self._made:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(file.parent)
+        # not by mkstemp, whose files nobody else may read, whatever the umask
+        with suppress(FileNotFoundError):
+            self.part.unlink()
+        descriptor = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(body)
+        self.part.replace(file)
+        return True
+
+    def remove(self, path: str) -> bool:
+        """Take the file at *path* away; return whether there was one. Raises OSError."""
+        try:
+            self._at(path).unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def keep_only(self, under: str, kept: Collection[str]) -> None:
+        """Take away every file below *under* whose path is not one of *kept*. Raises OSError."""
+        for parent, _, names in os.walk(self.root / under):
+            for name in names:
+                path = Path(parent, name)
+                if path.relative_to(self.root).as_posix() not in kept:
+                    path.unlink()
+
+    def tidy(self) -> None:
+        """Take away what a publication that was killed had not finished."""
+        with suppress(FileNotFoundError):
+            self.part.unlink()
+
+    def _at(self, path: str) -> Path:
+        parts = path.split("/")
+        if any(not part or part.startswith(".") or "\0" in part for part in parts):
+            raise ValueError(f"{path!r} is no path of a published file")
+        return self.root.joinpath(*parts)
+
+
+@contextmanager
+def folder(
+    root: Path, *, patience_seconds: float = PATIENCE_SECONDS, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Folder]:
+    """
+    Open the folder *root*, made where it is missing, for one publication at a time.
+
+    Raises UsageError where it cannot be used, LockTaken when another publication does not end in time.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise UsageError(f"{root} cannot be published into: {exc.strerror}.") from exc
+    try:
+        _lock(descriptor, root, patience_seconds, sleep)
+        opened = Folder(root)
+        try:
+            yield opened
+        except OSError as exc:
+            if exc.filename is None:
+                raise
+            raise UsageError(f"{exc.filename} cannot be published: {exc.strerror}.") from exc
+        finally:
+            with suppress(OSError):
+                opened.tidy()
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, root: Path, patience_seconds: float, sleep: Callable[[float], None]) -> None:
+    waited = 0.0
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waited >= patience_seconds:
+                raise LockTaken(f"Another publication into {root} has not ended yet.") from None
+            sleep(_POLL_SECONDS)
+            waited += _POLL_SECONDS
+        else:
+            return
+
+
+def write_documents(into: Folder, knowledge: PublishedKnowledge, *, url: str | None = None) -> Published:
+    """Publish all that is known, but for pages and the copy of the database; raises OSError."""
+    done = Published()
+
+    def put(path: str, body: bytes) -> None:
+        done.files += 1
+        done.written += into.write(path, body)
+
+    indexed = _write_names(into, knowledge.names, put, done, url)
+    _write_feeds(into, knowledge, put, done, url)
+    put("v1/changes.json", json_bytes(changes_document(knowledge).as_dict()))
+    put("v1/index.json", json_bytes(index_document(indexed).as_dict()))
+    for name, schema in document_schemas(is_private=knowledge.is_private).items():
+        put(f"v1/schemas/{name}.json", json_bytes(schema))
+    put("v1/openapi.json", json_bytes(openapi(url, version=__version__, is_private=knowledge.is_private)))
+    put("v1/freshness.json", json_bytes(freshness_document(knowledge).as_dict()))
+    return done
+
+
+def _write_names(
+    into: Folder, names: Sequence[ZoneName], put: Callable[[str, bytes], None], done: Published, url: str | None
+) -> list[IndexedName]:
+    by_path: dict[str, list[ZoneName]] = {}
+    for name in names:
+        if zone_part(name.place.zone):
+            by_path.setdefault(f"{zone_part(name.place.zone)}/{slug(name.image_name)}", []).append(name)
+    indexed: list[IndexedName] = []
+    for path, members in by_path.items():
+        resolved, text, proposed = f"v1/resolve/{path}.json", f"v1/resolve/{path}/image_id", f"v1/renovate/{path}.json"
+        if len(members) > 1:
+            told = " and ".join(sorted(repr(visible(one.image_name)) for one in members))
+            done.notices.append(f"{path}: {told} have the same path, so neither is published.")
+            for one_path in (resolved, text, proposed):
+                into.remove(one_path)
+            continue
+        (name,) = members
+        has_files = into.holds(resolved) and into.holds(proposed)
+        done.kept += name.is_there is None
+        if name.is_there is None and not has_files and name.was_there is None:
+            continue
+        if name.is_there is not None or not has_files:
+            put(resolved, json_bytes(resolve_document(name).as_dict()))
+            put(proposed, json_bytes(renovate_document(name, url).as_dict()))
+            if name.image_id is None:
+                into.remove(text)
+            else:
+                put(text, f"{name.image_id}\n".encode())
+        done.names += 1
+        indexed.append(
+            IndexedName(
+                region=name.place.region,
+                zone=name.place.zone,
+                image_name=name.image_name,
+                resolve=link(resolved),
+                image_id=link(text),
+                renovate=link(proposed),
+            )
+        )
+    return indexed
+
+
+def _write_feeds(
+    into: Folder, knowledge: PublishedKnowledge, put: Callable[[str, bytes], None], done: Published, url: str | None
+) -> None:
+    changes = knowledge.changes
+    began: dict[RegionZone | str | None, datetime] = {}
+    spelled = {key: rows[0].image_name or "" for key, rows in changes.by_name.items()}
+    for name in knowledge.names:
+        spelled[name.name_key] = name.image_name
+        for about in (None, name.place, name.name_key):
+            began[about] = min(began.get(about, name.stays[0].since), name.stays[0].since)
+    places = sorted({*changes.by_place, *(zone.place for zone in knowledge.freshness)})
+
+    def feed(path: str, title: str, rows: Sequence[ChangeRow], about: RegionZone | str | None) -> None:
+        since = began.get(about, EPOCH)
+        put(path, atom_feed(rows, title=title, path=link(path), began=since, url=url, is_private=knowledge.is_private))
+
+    feed("v1/atom/all.atom", "Node images", changes.newest[:MOST_ENTRIES], None)
+    kept = {"v1/atom/all.atom"}
+    zones = [(zone_part(place.zone), f"zone {place.zone!r}", place) for place in places]
+    for part, place in _alone(zones, done):
+        kept.add(path := f"v1/atom/zones/{part}.atom")
+        feed(path, f"Node images in {place.zone}", changes.by_place.get(place, ()), place)
+    names = [(slug(spelling), repr(visible(spelling)), key) for key, spelling in sorted(spelled.items())]
+    for part, key in _alone(names, done):
+        kept.add(path := f"v1/atom/names/{part}.atom")
+        feed(path, f"Node images called {spelled[key]}", changes.by_name.get(key, ()), key)
+    into.keep_only("v1/atom", kept)
+
+
+T = TypeVar("T")
+
+
+def _alone(found: Iterable[tuple[str, str, T]], done: Published) -> Iterator[tuple[str, T]]:
+    """Yield what has a path of its own, with it; the others get a notice."""
+    by_path: dict[str, list[tuple[str, T]]] = {}
+    for path, told, about in found:
+        if path:
+            by_path.setdefault(path, []).append((told, about))
+    for path, members in by_path.items():
+        if len(members) == 1:
+            yield path, members[0][1]
+        else:
+            told = " and ".join(told for told, _ in members)
+            done.notices.append(f"{path}.atom: {told} have the same path, so neither has a feed.")
