@@ -59,6 +59,7 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry("crawler.cli.runs", "runs", "The ledger of runs; `runs show N` tells one.", _ASK),
     "explain": Entry("crawler.cli.explain", "explain", "The two answers behind a change.", _ASK),
     "publish": Entry("crawler.cli.publish", "publish", "A folder of ids, feeds and changes, for any web server.", _ASK),
+    "serve": Entry("crawler.cli.serve", "serve", "Serve the web page, live from the history.", _ASK),
     "holds": Entry("crawler.cli.holds", "holds", "Withdrawals not believed yet: list, accept, reject.", _OPERATE),
     "report": Entry("crawler.cli.report", "report", "What reports say, and what is on its way to whom.", _OPERATE),
     "init": Entry("crawler.cli.init", "init", "Write a starter crawler.toml from the environment.", _OPERATE),

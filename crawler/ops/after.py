@@ -17,11 +17,12 @@ from crawler.config.models import Settings
 from crawler.crawl.run import RunResult
 from crawler.db.engine import Fence, read
 from crawler.db.runs import last_success
-from crawler.db.schema import Delivery, Hold, Recipient
+from crawler.db.schema import Account, Delivery, Hold, Recipient
 from crawler.ops.cron_notice import compare, paragraph
 from crawler.ops.metrics import Gauges, exposition
 from crawler.ops.remembering import Remembered
-from crawler.queries import status
+from crawler.queries import runs, status
+from crawler.queries.overview_lookup import newest_run
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,16 @@ def write_metrics(
     except OSError as exc:
         # No mail for each run: the metrics that stand still raise an alert, and the doctor says why.
         logger.info("the metrics cannot be written to %s: %s", settings.metrics.textfile, exc.strerror)
+
+
+def history_metrics(conn: Connection, *, now: datetime) -> str:
+    """Return the metrics of the last run that has ended, of all accounts; empty before the first."""
+    newest = newest_run(conn)
+    summary = runs.run(conn, newest[0]) if newest else None
+    if summary is None:
+        return ""
+    names = conn.scalars(select(Account.name)).all()
+    return exposition(summary, None, gauges_of(conn, names, now=now, rates={}))
 
 
 def write_atomically(path: Path, text: str) -> None:

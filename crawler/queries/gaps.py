@@ -36,15 +36,25 @@ class _Spans:
 
 
 def coverage(
-    conn: Connection, target_ids: Collection[int], *, since: datetime, now: datetime, stale_after: timedelta
+    conn: Connection,
+    target_ids: Collection[int],
+    *,
+    since: datetime,
+    now: datetime,
+    stale_after: timedelta,
+    from_run: int = 0,
 ) -> dict[int, Coverage]:
-    """Return when each target was not known, from *since* (silences; the rest from the first day) to *now*."""
+    """
+    Return when each target was not known, from *since* (silences; the rest from the first day) to *now*.
+
+    Spans of trouble that were over by the run *from_run* are left out.
+    """
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
     troubles: list[Any] = []
     for portion in portions(spans):
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
             spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
-        troubles += conn.execute(_troubles(), {"targets": portion}).all()
+        troubles += conn.execute(_troubles(), {"targets": portion, "run": from_run}).all()
     ends = ends_of(conn, {run_id for row in troubles for run_id in (row[2], row[3])})
     for target_id, outcome, first, after in troubles:
         began, ended = ends.get(first), ends.get(after)
@@ -83,10 +93,14 @@ def _absences() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _troubles() -> Select[*tuple[Any, ...]]:
-    """Select the spans of trouble of `:targets` with their first run and the first run after."""
+    """Select the spans of trouble of `:targets` that were not over by `:run`: their first run, the first run after."""
     return (
         select(OutcomeSpan.target_id, OutcomeSpan.outcome, OutcomeSpan.from_run_id, OutcomeSpan.to_run_id)
-        .where(among(OutcomeSpan.target_id, "targets"), OutcomeSpan.outcome != "held")
+        .where(
+            among(OutcomeSpan.target_id, "targets"),
+            OutcomeSpan.outcome != "held",
+            OutcomeSpan.to_run_id > bindparam("run"),
+        )
         .order_by(OutcomeSpan.target_id, OutcomeSpan.from_run_id)
     )
 

@@ -1,0 +1,104 @@
+"""Whether anything is wrong, in ten seconds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from crawler.domain.text import plain
+from crawler.queries.overview import Overview
+from crawler.web.changes_page import ChangeLine
+from crawler.web.wording import Wording
+
+#: Lines of what changed last, and rows under one heading.
+MOST_LATEST, MOST_ROWS = 8, 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFinding:
+    """Something to look at: a sentence, and where."""
+
+    tone: Literal["bad", "warn"]
+    title: str
+    more: str
+    #: RegionZone, what, when.
+    rows: Sequence[tuple[str, str, str]]
+    rest: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The answer, what to look at, and a few numbers."""
+
+    is_empty: bool
+    findings: Sequence[StartFinding]
+    latest: Sequence[ChangeLine]
+    #: A number and its word each.
+    numbers: Sequence[tuple[str, str]]
+
+
+def start(overview: Overview, week: Sequence[ChangeLine], changes: int, words: Wording, *, with_private: bool) -> Start:
+    """Return what the first page says; *week* are the lines of the last seven days, *changes* how many there were."""
+    zones = overview.zones
+    known = sum(zone.reason is None for zone in zones)
+    names = {(row.image_set, row.name_key) for row in overview.listed}
+    findings = [*_unknown(overview, words, with_private=with_private), *_held(overview, words), *_gone(week, words)]
+    if with_private:
+        findings += _partly(overview, words)
+    return Start(
+        is_empty=not zones,
+        findings=findings,
+        latest=week[:MOST_LATEST],
+        numbers=[
+            (f"{known} / {len(zones)}", words("known_zones")),
+            (f"{len(overview.listed):,}", words("images_now")),
+            (f"{len(names):,}", words("names_now")),
+            (f"{changes:,}", words("changes_week")),
+        ],
+    )
+
+
+def _finding(
+    tone: Literal["bad", "warn"], key: str, more: str, rows: Sequence[tuple[str, str, str]], words: Wording, n: int
+) -> list[StartFinding]:
+    if not rows:
+        return []
+    rest = max(0, len(rows) - MOST_ROWS)
+    return [StartFinding(tone=tone, title=words(key, n=n), more=more, rows=rows[:MOST_ROWS], rest=rest)]
+
+
+def _unknown(overview: Overview, words: Wording, *, with_private: bool) -> list[StartFinding]:
+    rows = [
+        (
+            plain(zone.place.zone),
+            plain(zone.message, 200) if with_private and zone.message else words.reason(zone.reason),
+            words("last_seen", at=words.at(zone.observed_at)) if zone.observed_at else "",
+        )
+        for zone in overview.zones
+        if zone.reason
+    ]
+    return _finding("bad", "not_known", words("not_known_more"), rows, words, len(rows))
+
+
+def _partly(overview: Overview, words: Wording) -> list[StartFinding]:
+    rows = [
+        (plain(zone.place.zone), words("partly_known_row", known=zone.known, total=zone.targets), "")
+        for zone in overview.zones
+        if not zone.reason and zone.known < zone.targets
+    ]
+    return _finding("warn", "partly_known", "", rows, words, len(rows))
+
+
+def _held(overview: Overview, words: Wording) -> list[StartFinding]:
+    rows = [
+        (plain(row.place.zone), plain(row.image_name), plain(row.image_id))
+        for row in overview.listed
+        if row.reason == "held"
+    ]
+    return _finding("warn", "held", words("held_more"), rows, words, len(rows))
+
+
+def _gone(week: Sequence[ChangeLine], words: Wording) -> list[StartFinding]:
+    rows = [(line.row.where, line.row.name, line.row.tail) for line in week if line.topic in ("withdrawn", "gpu_lost")]
+    return _finding("warn", "gone", "", rows, words, len(rows))
