@@ -1,4 +1,4 @@
-"""`crawler db prune|backup|check|stats` and `crawler account rename`: looking after a history over the years."""
+"""`crawler account rename`: a history goes on under another name."""
 
 from __future__ import annotations
 

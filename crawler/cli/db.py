@@ -30,7 +30,7 @@ def db() -> None:
     """Look after the database."""
 
 
-for _command in (db_care.prune, db_care.backup, db_care.check, db_care.stats):
+for _command in (db_care.prune, db_care.backup, db_care.restore, db_care.check, db_care.stats):
     db.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""`crawler db prune|backup|check|stats` and `crawler account rename`: looking after a history over the years."""
+"""`crawler db prune|backup|restore|check|stats` and `crawler account rename`: looking after a history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crawler.cli.options import DURATION, table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column
 from crawler.domain.text import visible
-from crawler.errors import ExitCode, UsageError
+from crawler.errors import DatabaseUnavailable, ExitCode, UsageError
 
 _LONGEST = timedelta(days=36_500)
 
@@ -73,6 +73,48 @@ def backup(context: CliContext, file: Path | None) -> None:
         )
     copy = copy_to(path, file or path.with_name(f"{path.name}.{context.clock():%Y%m%dT%H%M%SZ}.bak"))
     write_out([f"{copy}\n"])
+
+
+@click.command(short_help="Put a backup in the place of the SQLite database.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@wait_option
+@pass_cli
+def restore(context: CliContext, file: Path, wait_seconds: float) -> None:
+    """
+    Put the backup FILE in the place of the SQLite database, after a look whether it is sound.
+
+    The database of before is kept beside it, damaged or not. What happened after the backup was made is not known any
+    more; the next run tells what is different now.
+    """
+    from crawler.db.backup import restore as put_back
+    from crawler.db.engine import opened, read
+    from crawler.db.integrity import findings
+    from crawler.db.locks import take_locks
+    from crawler.db.migrations import SCHEMA_HEAD, mismatch, schema_state
+    from crawler.db.url import parse_address
+
+    url = context.history_settings().database
+    path = parse_address(url).path
+    if path is None:
+        raise UsageError("A PostgreSQL database is restored with its own pg_restore, into an empty database.")
+    if not file.is_file():
+        raise UsageError(f"There is no file {file} to restore.")
+    if path.exists() and path.samefile(file):
+        raise UsageError(f"{file} is the database itself; name a backup of it.")
+    with opened(f"sqlite:///{file.absolute()}", read_only=True) as engine:
+        state = schema_state(engine)
+        if state.name in ("empty", "ahead"):
+            raise DatabaseUnavailable(f"Nothing was restored. {mismatch(engine, state)}")
+        if state.name == "current":
+            with read(engine) as conn:
+                found = findings(conn)
+            if found:
+                raise DatabaseUnavailable(f"Nothing was restored: {file} is not sound. {found[0]}")
+    with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds):
+        kept = put_back(path, file, label=f"{context.clock():%Y%m%dT%H%M%SZ}")
+    write_out([f"{path} restored from {file}\n", f"database of before: {kept}\n" if kept else ""])
+    if state.name == "behind":
+        context.say(f"Its schema is older than {SCHEMA_HEAD}: the next run, or `crawler db upgrade`, upgrades it.")
 
 
 @click.command()

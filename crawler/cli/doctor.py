@@ -19,13 +19,22 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
 @click.option("--test-mail", metavar="TO", help="Send a test mail to this address over the configured server.")
+@click.option(
+    "--assumptions",
+    is_flag=True,
+    help="Ask the cloud what its documentation leaves open instead: some forty requests per account.",
+)
 @pass_cli
-def doctor(context: CliContext, as_json: bool, test_mail: str | None) -> ExitCode:
+def doctor(context: CliContext, as_json: bool, test_mail: str | None, assumptions: bool) -> ExitCode:
     """
     Look at everything a run needs, for real: files, keys, clock, cloud, database, mail.
 
     Each check is ok, warn or fail, with the fix; exit 1 when one fails. Changes nothing.
+
+    What --assumptions prints names no key, account, project, image or address: it may be sent to the maintainers.
     """
+    if assumptions:
+        return _assumptions(context, as_json)
     from crawler.ops.doctor import told, worst
 
     findings = []
@@ -37,6 +46,25 @@ def doctor(context: CliContext, as_json: bool, test_mail: str | None) -> ExitCod
     if as_json:
         write_out([json_line({"state": state, "findings": [finding.as_dict() for finding in findings]}), "\n"])
     return ExitCode.NO if state == "fail" else ExitCode.DONE
+
+
+def _assumptions(context: CliContext, as_json: bool) -> ExitCode:
+    """Print what the clouds of the accounts answer to the open questions."""
+    import crawler
+    from crawler.client.options import Timing
+    from crawler.ops.assumptions import ask_all
+
+    answers = ask_all(context.settings(), Timing(clock=context.clock))
+    if as_json:
+        document = {"version": crawler.__version__, "assumptions": [answer.as_dict() for answer in answers]}
+        write_out([json_line(document), "\n"])
+        return ExitCode.DONE
+    for answer in answers:
+        details = "".join(f"    {visible(name)}: {visible(str(said))}\n" for name, said in answer.details.items())
+        write_out(
+            [f"account {answer.account} ({answer.endpoint}): {answer.question}? {visible(answer.answer)}\n", details]
+        )
+    return ExitCode.DONE
 
 
 def _examined(context: CliContext, test_mail: str | None) -> Iterator[Finding]:

@@ -35,8 +35,9 @@ def as_document(settings: Settings) -> dict[str, Any]:
             {"name": name, **parameters} for name, parameters in account.variants.items() if name != DEFAULT_VARIANT
         ]
         table |= _way(account.proxy, account.ca_file)
-        _drop_empty(table, "tolerate", "headers", "limits")
-        _move_last(table, "proxy", "ca_file", "tolerate", "headers", "limits", "variants", "places")
+        _drop_empty(table["ignore"], "fields")
+        _drop_empty(table, "tolerate", "ignore", "headers", "limits")
+        _move_last(table, "proxy", "ca_file", "tolerate", "headers", "ignore", "limits", "variants", "places")
     for table, report in zip(document["reports"], settings.reports, strict=True):
         if report.channel != "email":
             del table["to"]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Globs,
         Headers,
         Hook,
+        Ignorable,
         Kinds,
         Name,
         Number,
@@ -154,6 +155,13 @@ class PlaceSettings(Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IgnoreSettings(Table):
+    """`[accounts.ignore]`: what is not read of the records, as the API or the JSON output names it."""
+
+    fields: Ignorable = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSettings(Table):
     """`[[accounts]]`: one key pair at one endpoint, and what of its catalog is wanted."""
 
@@ -178,6 +186,7 @@ class AccountSettings(Table):
     places: Rows[PlaceSettings] = ()
     #: Checks of answers that are switched off.
     tolerate: Distinct[Tolerable] = ()
+    ignore: IgnoreSettings = IgnoreSettings()
     #: The file's common ones, and what this account has of its own.
     limits: Limits = Limits()
     #: The forward proxy that leads to the endpoint; None: it is asked directly.

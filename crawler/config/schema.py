@@ -39,6 +39,7 @@ from crawler.config.sources import Expanded
 from crawler.config.texts import TEXTS, has_controls, nonempty
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT, EventWord
+from crawler.domain.parsing import NEVER_IGNORED
 from crawler.domain.proxies import DIRECT, FROM_ENVIRONMENT, parse_proxy
 from crawler.domain.subscriptions import Pin, When, parse_pin, parse_when
 from crawler.domain.timefmt import parse_duration
@@ -181,6 +182,12 @@ def _in_lower_case(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _ignorable(name: str) -> str:
+    if name.casefold().replace("_", "") in NEVER_IGNORED:
+        raise ValueError(f"{name} says which image a record is or where, so it cannot be ignored")
+    return name
+
+
 def _some(values: tuple[T, ...]) -> tuple[T, ...]:
     # A `min_length` counts the good values alone, and so calls a list empty whose one value is wrong.
     if not values:
@@ -259,6 +266,7 @@ Distinct = Annotated[Rows[T], AfterValidator(_distinct)]
 #: A list, or one alone.
 OneOrMore = Annotated[Rows[T], BeforeValidator(_listed)]
 Globs = Annotated[Rows[Text], AfterValidator(_some)]
+Ignorable = Distinct[Annotated[Text, AfterValidator(_ignorable)]]
 Kinds = Annotated[Globs, AfterValidator(expand_kinds)]
 Addresses = Annotated[Distinct[Address], AfterValidator(_some)]
 Pins = Distinct[Annotated[Pin, _Written(str, parse_pin)]]

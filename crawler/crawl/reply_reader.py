@@ -44,18 +44,27 @@ _UNCOMPARED = frozenset(spec.name for kind in KINDS.values() for spec in kind.fi
 class Judge:
     """Reads replies and decides what they mean, under one guard policy."""
 
-    def __init__(self, policy: GuardPolicy, tolerated: Mapping[str, Collection[Tolerable]] | None = None) -> None:
-        """*tolerated* names the checks that are switched off, by account."""
+    def __init__(
+        self,
+        policy: GuardPolicy,
+        tolerated: Mapping[str, Collection[Tolerable]] | None = None,
+        ignored: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """*tolerated* names the checks that are switched off, *ignored* the fields that are not read, by account."""
         self._policy = policy
         self._tolerated = tolerated or {}
-        self._readers = {name: SetReader(kind) for name, kind in KINDS.items()}
+        self._ignored = ignored or {}
+        self._readers: dict[tuple[str, frozenset[str]], SetReader] = {}
 
     def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str], /) -> Snapshot:
         """Read what *reply* lists; *zone_numbers* are the known numeric ZoneIds, *catalog* those of the catalog now."""
         document = members(reply.body)
         if document is None:
             raise ValueError(f"{reply.target}: the body of a good reply is a JSON object")
-        reader = self._readers[reply.target.kind]
+        which = reply.target.kind, frozenset(self._ignored.get(reply.target.account, ()))
+        if which not in self._readers:
+            self._readers[which] = SetReader(KINDS[reply.target.kind], ignored=which[1])
+        reader = self._readers[which]
         return parse(document, reader.kind, reply.target.zone, zone_numbers, reader, catalog=catalog)
 
     def objection(self, target: Target, snapshot: Snapshot, last: LastGood, /) -> str | None:

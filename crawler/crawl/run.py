@@ -119,7 +119,11 @@ async def crawl(
             fence,
             plan.run_id,
             plan.targets,
-            Judge(_guard_policy(settings), {name: account.tolerate for name, account in accounts.items()}),
+            Judge(
+                _guard_policy(settings),
+                {name: account.tolerate for name, account in accounts.items()},
+                {name: account.ignore.fields for name, account in accounts.items()},
+            ),
             timing.clock,
             unlisted=plan.unlisted,
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},

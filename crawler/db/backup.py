@@ -1,5 +1,5 @@
 """
-Copies of a SQLite file: those made before its schema is upgraded, and those people ask for.
+Copies of a SQLite file: those made before its schema is upgraded, those people ask for, and one put back in its place.
 
 A copy is always whole, and never open to anybody to whom the original is not.
 """
@@ -7,6 +7,7 @@ A copy is always whole, and never open to anybody to whom the original is not.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -21,6 +22,10 @@ from crawler.errors import DatabaseUnavailable, UsageError
 COPIES_KEPT = 2
 #: Free space asked for, in sizes of the database: one for the copy, one for what the upgrade builds anew.
 _SIZES_NEEDED = 2
+#: What the copies made before an upgrade are called, by the schema they have: those that people made are theirs.
+_MADE_BEFORE_UPGRADE = r"\.\d{8}_\w+\.bak"
+#: What SQLite keeps beside a database that is open, or was when its process died.
+_COMPANIONS = ("-journal", "-wal", "-shm")
 
 
 def free_bytes(folder: Path) -> int:
@@ -71,6 +76,41 @@ def copy_to(path: Path, copy: Path) -> Path:
     return copy
 
 
+def restore(path: Path, copy: Path, *, label: str) -> Path | None:
+    """
+    Put a copy of the SQLite file *copy* in the place of the database at *path*, whose whole lock the caller holds.
+
+    The database of before, damaged or not, is kept as `<path>.<label>.replaced`, which is returned; None where there
+    was none. Killed at any moment, *path* is one or the other. Raises DatabaseUnavailable where that cannot be written.
+    """
+    path = path.resolve()
+    try:
+        with _whole_copy(copy, path, like=path if path.exists() else copy) as unfinished:
+            kept = _set_aside(path, path.with_name(f"{path.name}.{label}.replaced"))
+            unfinished.replace(path)
+    except OSError as exc:
+        raise DatabaseUnavailable(f"{copy} could not be put in the place of {path}: {exc.strerror}.") from exc
+    return kept
+
+
+def _set_aside(path: Path, kept: Path) -> Path | None:
+    """Have the database at *path* as *kept* too, and whatever would be taken for a part of the one that comes there."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as conn:
+        # what a killed process left beside the file belongs into it
+        conn.execute("PRAGMA journal_mode = DELETE")
+        conn.execute("BEGIN IMMEDIATE")
+    was_there = path.exists()
+    if was_there:
+        try:
+            os.link(path, kept)
+        except OSError:  # a file system without links
+            shutil.copy2(path, kept)
+    for companion in _COMPANIONS:
+        with suppress(FileNotFoundError):
+            Path(f"{path}{companion}").replace(f"{kept}{companion}")
+    return kept if was_there else None
+
+
 def _make_private(path: Path) -> None:
     """Make *path* an empty file that nobody else may read or write; raises OSError, also where there is one already."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -115,6 +155,13 @@ def new_copy(path: Path | None, original: Path | None) -> Iterator[None]:
 
 def _copy_whole(path: Path, copy: Path) -> None:
     """Copy by SQLite's own means; a copy cut short never takes the name of a whole one."""
+    with _whole_copy(path, copy, like=path) as unfinished:
+        unfinished.replace(copy)
+
+
+@contextmanager
+def _whole_copy(path: Path, copy: Path, *, like: Path) -> Iterator[Path]:
+    """Yield a whole copy of *path* beside *copy*, open to whom *like* is, which the block may give that name."""
     unfinished = copy.with_name(f"{copy.name}.part")
     try:
         unfinished.unlink(missing_ok=True)
@@ -123,16 +170,16 @@ def _copy_whole(path: Path, copy: Path) -> None:
             source.backup(target)
             target.execute("PRAGMA journal_mode = DELETE")  # another tool may have put the original into WAL mode
         _flush(unfinished)
-        _open_like(unfinished, path)
-        unfinished.replace(copy)
+        _open_like(unfinished, like)
+        yield unfinished
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def _copies(path: Path) -> list[Path]:
-    """Return the copies of *path*, the newest first."""
-    prefix = f"{path.name}."
-    copies = [p for p in path.parent.iterdir() if p.name.startswith(prefix) and p.name.endswith(".bak")]
+    """Return the copies of *path* made before upgrades, the newest first."""
+    made = re.compile(re.escape(path.name) + _MADE_BEFORE_UPGRADE)
+    copies = [p for p in path.parent.iterdir() if made.fullmatch(p.name)]
     return sorted(copies, key=lambda copy: copy.stat().st_mtime_ns, reverse=True)
 
 

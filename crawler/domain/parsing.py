@@ -152,9 +152,14 @@ class SetReading(NamedTuple):
 class SetReader:
     """Reads the image sets of one kind; one that was read before is not read again: projects of a zone share most."""
 
-    def __init__(self, kind: Kind, *, at_once: int = 128) -> None:
-        """*at_once*: how many sets are remembered; regions are asked in turn, so a set comes again after so many."""
+    def __init__(self, kind: Kind, *, ignored: Collection[str] = (), at_once: int = 128) -> None:
+        """
+        Read records without the fields *ignored*, named as the API or as the JSON output does.
+
+        *at_once*: how many sets are remembered; regions are asked in turn, so a set comes again after so many.
+        """
         self.kind = kind
+        self._ignored = frozenset(map(_plain, ignored))
         self._read_before: Recent[tuple[str, bytes], SetReading] = Recent(at_once=at_once, weight=BYTES_AT_ONCE)
         #: The field of each spelling, as documented and case folded; None for the id's own.
         self._fields: dict[str, Field | None] = {}
@@ -220,6 +225,8 @@ class SetReader:
                 continue
             spelling = key if key in self._fields else key.casefold()
             spec = self._fields.get(spelling)
+            if self._ignored and self._ignored.intersection(map(_plain, (key, spec.name if spec else key))):
+                continue
             if spec is not None:
                 read = _READERS[spec.type](value)
                 if read is not None:
@@ -232,6 +239,15 @@ class SetReader:
         if extra:
             attributes["extra"] = extra
         return Record(ImageKey(image_set, clean_text(str(image_id).strip())), attributes, tuple(notices))
+
+
+#: Fields, in plain letters, by which an image is known.
+NEVER_IGNORED = frozenset({"imageid", "imagename", "zoneid"})
+
+
+def _plain(name: str) -> str:
+    """Return a field's name without regard to case and `_`, in which the API's and ours differ."""
+    return clean_text(name).casefold().replace("_", "")
 
 
 def parse(

@@ -147,7 +147,7 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
                 ]
             skew = findings.pop()
             discovery = await discover(client, deadline=deadline, tolerated=account.tolerate)
-            catalog = _catalog(account, discovery)
+            catalog = known_catalog(account, discovery)
             asked: tuple[Target, ...] = ()
             if catalog is not None and discovery.credential is None:
                 asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
@@ -183,7 +183,7 @@ async def _endpoint(client: ApiClient, account: AccountSettings, timing: Timing,
     return ok("clock", "this machine's clock agrees with the cloud's", about=account.name)
 
 
-def _catalog(account: AccountSettings, discovery: Discovery) -> Catalog | None:
+def known_catalog(account: AccountSettings, discovery: Discovery) -> Catalog | None:
     """Return what a run would ask now, without a history; None where it knows no place."""
     configured, _ = configured_projects(account.projects)
     if discovery.places is not None:

@@ -50,16 +50,18 @@ def coverage(
     Spans of trouble that were over by the run *from_run* are left out.
     """
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
-    troubles: list[Any] = []
+    troubles: list[tuple[int, int, int, str]] = []
     for portion in portions(spans):
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
             spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
-        troubles += conn.execute(_troubles(), {"targets": portion, "run": from_run}).all()
-    ends = ends_of(conn, {run_id for row in troubles for run_id in (row[2], row[3])})
-    for target_id, outcome, first, after in troubles:
+        for target_id, listed in conn.execute(_troubles(), {"targets": portion, "run": from_run}):
+            own = (one.split(" ") for one in listed.split(","))
+            troubles += sorted((target_id, int(first), int(after), outcome) for first, after, outcome in own)
+    ends = ends_of(conn, {run_id for row in troubles for run_id in row[1:3]})
+    for target_id, first, after, outcome in troubles:
         began, ended = ends.get(first), ends.get(after)
         if began is not None and (ended is None or began < ended):
-            spans[target_id].troubles.append(_gap(began, ended, outcome))
+            spans[target_id].troubles.append(Gap(began, ended, cast("Reason", outcome)))
     silences = _silences(conn, spans, since=since, now=now, stale_after=stale_after)
     return {
         target_id: Coverage(absences=own.absences, troubles=own.troubles, silences=silences[target_id])
@@ -93,15 +95,20 @@ def _absences() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _troubles() -> Select[*tuple[Any, ...]]:
-    """Select the spans of trouble of `:targets` that were not over by `:run`: their first run, the first run after."""
+    """
+    Select each of `:targets` with its spans of trouble as a text: first run, first run after, outcome.
+
+    Those that were over by `:run` are left out.
+    """
+    runs = cast_to(OutcomeSpan.from_run_id, Text) + " " + cast_to(OutcomeSpan.to_run_id, Text)
     return (
-        select(OutcomeSpan.target_id, OutcomeSpan.outcome, OutcomeSpan.from_run_id, OutcomeSpan.to_run_id)
+        select(OutcomeSpan.target_id, func.aggregate_strings(runs + " " + OutcomeSpan.outcome, ","))
         .where(
             among(OutcomeSpan.target_id, "targets"),
             OutcomeSpan.outcome != "held",
             OutcomeSpan.to_run_id > bindparam("run"),
         )
-        .order_by(OutcomeSpan.target_id, OutcomeSpan.from_run_id)
+        .group_by(OutcomeSpan.target_id)
     )
 
 

@@ -187,12 +187,11 @@ def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap
     end = end or END_OF_TIME
     for gap in gaps:
         whole_end = gap.unknown_to or END_OF_TIME
-        first, last = max(gap.unknown_from, begin), min(whole_end, end)
-        if first >= last:
+        if begin <= gap.unknown_from < whole_end <= end:
+            parts.append(gap)  # nearly always
             continue
-        if first == gap.unknown_from and last == whole_end:
-            parts.append(gap)
-        else:
+        first, last = max(gap.unknown_from, begin), min(whole_end, end)
+        if first < last:
             parts.append(Gap(first, None if last == END_OF_TIME else last, gap.reason))
     return parts
 

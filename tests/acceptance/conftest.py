@@ -50,7 +50,8 @@ def world() -> Iterator[tuple[str, int]]:
 def desk(played: Path, world: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     """Return a working folder with a configuration, the demo's history, and the files that the pages speak of."""
     monkeypatch.chdir(tmp_path)
-    shutil.copyfile(played, tmp_path / "crawler.db")
+    for name in ("crawler.db", "yesterday.db"):
+        shutil.copyfile(played, tmp_path / name)
     (rules,) = blocks("toml", "docs/commands.md")
     (tmp_path / "rules.toml").write_text(rules)
     state = {"version": 4, "resources": [{"instances": [{"attributes": {"image_id": "uimage-x7zezb1gcv5"}}]}]}

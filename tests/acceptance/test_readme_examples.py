@@ -16,6 +16,7 @@ from tests.support.terminals import bash
 #: What the page only makes up, and what stands for it here.
 STANDS_FOR = {
     "/backups/crawler.db": "backup.db",
+    "/backups/yesterday.db": "yesterday.db",
     "/var/lib/crawler/crawler.db": "crawler.db",
     "postgresql://crawler@db.example.com/history": "copy.db",
     "old-name": "demo",

@@ -100,15 +100,17 @@ def test_unfinished_copy_of_another_is_no_way_out(history: Path, tmp_path: Path)
 
 
 def test_last_two_copies_are_kept(history: Path) -> None:
-    """A third copy lets the oldest go, and other files alone."""
-    history.with_name("crawler.db.notes").touch()
-    for age, label in enumerate(("c", "b", "a")):
+    """A third copy lets the oldest go, and what people copied themselves alone."""
+    mine = ["crawler.db.20261123T120000Z.bak", "crawler.db.before-the-move.bak", "crawler.db.notes"]
+    for name in mine:
+        history.with_name(name).touch()
+    for age, label in enumerate(("20260103_c", "20260102_b", "20260101_a")):
         copy = back_up(history, label=label)
         os.utime(copy, ns=(age, age))
 
-    back_up(history, label="d")
+    back_up(history, label="20260104_d")
 
-    assert beside(history) == ["crawler.db.a.bak", "crawler.db.d.bak", "crawler.db.notes"]
+    assert beside(history) == sorted([*mine, "crawler.db.20260101_a.bak", "crawler.db.20260104_d.bak"])
 
 
 def test_upgrade_without_room_does_not_begin(history: Path) -> None:
