@@ -17,8 +17,8 @@ from sqlalchemy import BigInteger, Connection, Select, Text, select, type_coerce
 
 from crawler.db import changelog
 from crawler.db.filters import chosen_targets, targets_by_id
-from crawler.db.schema import ChangeLog, ImageVersion, Interval
-from crawler.db.sql import among, portions
+from crawler.db.schema import ChangeLog, ImageVersion, Interval, TargetRow
+from crawler.db.sql import portions
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
@@ -114,22 +114,23 @@ def _seen(conn: Connection, places: Mapping[int, RegionZone]) -> dict[tuple[Regi
     named = select(*columns).where(ImageVersion.image_set == FEED_SET, ImageVersion.name_key != "")
     versions = {version_id: rest for version_id, *rest in conn.execute(named)}
     seen: dict[tuple[RegionZone, str], _Seen] = {}
-    for portion in portions(sorted(places)):
-        for target_id, version_id, valid_from, present_since, valid_to in conn.execute(_spans(), {"targets": portion}):
-            if version_id not in versions:
-                continue
-            name_key, spelling, image_id = versions[version_id]
-            own = seen.setdefault((places[target_id], name_key), _Seen())
-            own.spans.setdefault(image_id, []).append((present_since, valid_to))
-            own.spelling = max(own.spelling, (valid_from, spelling))
+    for target_id, version_id, valid_from, present_since, valid_to in conn.execute(_spans()):
+        if target_id not in places or version_id not in versions:
+            continue
+        name_key, spelling, image_id = versions[version_id]
+        own = seen.setdefault((places[target_id], name_key), _Seen())
+        own.spans.setdefault(image_id, []).append((present_since, valid_to))
+        own.spelling = max(own.spelling, (valid_from, spelling))
     return seen
 
 
 @cache
 def _spans() -> Select[*tuple[Any, ...]]:
-    """Select the intervals of `:targets`; their times as they are stored, for there may be many."""
+    """Select the intervals of all that is asked; their times as they are stored, for there may be many."""
     times = (type_coerce(time, BigInteger) for time in (Interval.valid_from, Interval.present_since, Interval.valid_to))
-    return select(Interval.target_id, Interval.version_id, *times).where(among(Interval.target_id, "targets"))
+    statement: Select[*tuple[Any, ...]] = select(Interval.target_id, Interval.version_id, *times)
+    asked = (TargetRow.kind == UK8S_IMAGE.name, TargetRow.variant == DEFAULT_VARIANT)
+    return statement.join(TargetRow, TargetRow.id == Interval.target_id).where(*asked)
 
 
 def _stays(seen: _Seen) -> Iterator[ZoneStay]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -58,6 +59,10 @@ class Published:
         return f"{root} has {self.files} files, {self.written} of them new or changed, of {self.names} names{kept}."
 
 
+#: A part of a path: nothing that leads elsewhere, and no file of ours that is not finished.
+_PATH = re.compile(r"(?:[^./\0][^/\0]*/)*[^./\0][^/\0]*")
+
+
 class Folder:
     """A folder whose files are replaced one at a time, each in one step."""
 
@@ -66,34 +71,35 @@ class Folder:
         self.root = root
         #: Where a file is while it is written.
         self.part = root / ".part"
-        self._made: set[Path] = set()
+        # as texts, for there may be a hundred thousand files
+        self._root, self._part = f"{root}/", str(self.part)
+        self._known: set[str] = set()
 
     def holds(self, path: str) -> bool:
         """Return whether there is a file at *path*."""
-        return (self.root / path).is_file()
+        return os.path.isfile(self._at(path))  # noqa: PTH113 - see above
 
     def write(self, path: str, body: bytes) -> bool:
         """Make the file at *path* say *body*; return whether it did not before. Raises OSError."""
         file = self._at(path)
-        with suppress(FileNotFoundError):
-            if file.read_bytes() == body:
-                return False
-        if file.parent not in self._made:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(file.parent)
+        if not self._make_folder(path.rpartition("/")[0]) and self._says(file, body):
+            return False
         # not by mkstemp, whose files nobody else may read, whatever the umask
-        with suppress(FileNotFoundError):
-            self.part.unlink()
-        descriptor = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(body)
-        self.part.replace(file)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._part, flags, 0o666)
+        try:
+            left = memoryview(body)
+            while left:
+                left = left[os.write(descriptor, left) :]
+        finally:
+            os.close(descriptor)
+        os.replace(self._part, file)  # noqa: PTH105 - see above
         return True
 
     def remove(self, path: str) -> bool:
         """Take the file at *path* away; return whether there was one. Raises OSError."""
         try:
-            self._at(path).unlink()
+            os.unlink(self._at(path))  # noqa: PTH108 - see above
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
@@ -108,14 +114,31 @@ class Folder:
 
     def tidy(self) -> None:
         """Take away what a publication that was killed had not finished."""
-        with suppress(FileNotFoundError):
-            self.part.unlink()
+        self.part.unlink(missing_ok=True)
 
-    def _at(self, path: str) -> Path:
-        parts = path.split("/")
-        if any(not part or part.startswith(".") or "\0" in part for part in parts):
+    def _make_folder(self, path: str) -> bool:
+        """Make the folder at *path* and those above it; return whether it was not there before."""
+        if path in self._known or not path:
+            return False
+        self._make_folder(path.rpartition("/")[0])
+        self._known.add(path)
+        try:
+            os.mkdir(self._root + path)  # noqa: PTH102 - see above
+        except FileExistsError:
+            return False
+        return True
+
+    def _says(self, file: str, body: bytes) -> bool:
+        try:
+            with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - see above
+                return stream.read(len(body) + 1) == body
+        except FileNotFoundError:
+            return False
+
+    def _at(self, path: str) -> str:
+        if not _PATH.fullmatch(path):
             raise ValueError(f"{path!r} is no path of a published file")
-        return self.root.joinpath(*parts)
+        return self._root + path
 
 
 @contextmanager
@@ -136,6 +159,7 @@ def folder(
         _lock(descriptor, root, patience_seconds, sleep)
         opened = Folder(root)
         try:
+            opened.tidy()
             yield opened
         except OSError as exc:
             if exc.filename is None:

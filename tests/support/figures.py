@@ -31,6 +31,7 @@ ROWS = (
     "as-of",
     "start-up",
     "check",
+    "publish",
     "other designs",
 )
 NOT_MEASURED = "not measured"
