@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -45,8 +45,9 @@ from crawler.web.wording import Wording, wording
 DAYS_SHOWN: Mapping[str, int | None] = {"30": 30, "90": 90, "365": 365, "all": None}
 WEEK = timedelta(days=7)
 NAV = (("", "overview"), ("now", "now"), ("changes", "changes"), ("coverage", "coverage"))
-#: Overviews of one state of the history that are kept for the next page, and how long they count.
-KEPT_OVERVIEWS, KEPT_SECONDS = 8, 30.0
+#: Readings of one state of the history that are kept for the next page, and how long they count.
+KEPT_READINGS, KEPT_SECONDS = 16, 30.0
+T = TypeVar("T")
 
 
 class NoSuchPage(UsageError):
@@ -70,7 +71,7 @@ class Question:
 class _Kept:
     run: int
     at: datetime
-    overview: Overview
+    found: Any
 
 
 class Pages:
@@ -93,18 +94,22 @@ class Pages:
         """
         return _Page(self, conn, question, self._clock()).html()
 
-    def overview(self, conn: Connection, run: int, moment: datetime | None, now: datetime, **asked: Any) -> Overview:
-        """Return the overview of a moment (None: *now*); for a short time the one that was read before."""
-        key = (moment, *sorted((name, repr(value)) for name, value in asked.items()))
+    def parts(self, conn: Connection, *, is_private: bool) -> list[str]:
+        """Return the pages of single names and days, for whoever writes them all."""
+        return _Page(self, conn, Question(page="", is_private=is_private), self._clock()).parts()
+
+    def once(self, run: int, now: datetime, key: tuple[Any, ...], read: Callable[[], T]) -> T:
+        """Return what *read* gives, or gave a short time before under the same *key* and *run*."""
         with self._lock:
             kept = self._kept.get(key)
             if kept and kept.run == run and 0 <= (now - kept.at).total_seconds() < KEPT_SECONDS:
                 self._kept.move_to_end(key)
-                return kept.overview
-        found = overview_lookup.overview(conn, moment=moment or now, stale_after=self.stale_after, **asked)
+                found: T = kept.found
+                return found
+        found = read()
         with self._lock:
             self._kept[key] = _Kept(run, now, found)
-            while len(self._kept) > KEPT_OVERVIEWS:
+            while len(self._kept) > KEPT_READINGS:
                 self._kept.popitem(last=False)
         return found
 
@@ -153,9 +158,17 @@ class _Page:
         }  # fmt: skip
         return rendered(template, **(context | more))
 
+    def parts(self) -> list[str]:
+        """Return the pages of every name that ever was, and of the days in the strip on which something changed."""
+        slugs = {slug(name) for _, name in overview_lookup.names_known(self.conn, None, self.image_sets)}
+        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
+        days = [day.day for day in self._strip(last) if day.count] if last else []
+        return [*(f"names/{part}" for part in sorted(slugs) if part), *(f"changes/{day}" for day in days)]
+
     @cached_property
     def _targets(self) -> list[ChosenTarget]:
-        return chosen_targets(self.conn, Filters(kind=(UK8S_IMAGE.name,)))
+        every = Filters(kind=(UK8S_IMAGE.name,))
+        return self._once(("targets",), lambda: chosen_targets(self.conn, every))
 
     def _chosen(self, filters: Filters) -> list[ChosenTarget]:
         names = project_names(self.conn) if filters.project else {}
@@ -166,9 +179,10 @@ class _Page:
         ]
 
     def _gaps(self, filters: Filters, axis: Axis) -> dict[RegionZone, list[Gap]]:
-        stale_after = self.pages.stale_after
-        return overview_lookup.zone_gaps(
-            self.conn, self._chosen(filters), axis.begin, axis.end, stale_after=stale_after
+        chosen, stale_after = self._chosen(filters), self.pages.stale_after
+        return self._once(
+            ("gaps", filters, axis),
+            lambda: overview_lookup.zone_gaps(self.conn, chosen, axis.begin, axis.end, stale_after=stale_after),
         )
 
     # --- what is asked about -----------------------------------------------------------------------------------------
@@ -198,11 +212,14 @@ class _Page:
         project = one("project") if self.question.is_private else ()
         return Filters(kind=(UK8S_IMAGE.name,), variant=(variant,), region=one("region"), project=project)
 
-    def _overview(self, filters: Filters, moment: datetime | None = None, **more: Any) -> Overview:
-        run = self.run[0] if self.run else 0
-        return self.pages.overview(
-            self.conn, run, moment, self.now, filters=filters, image_sets=self.image_sets, **more
-        )
+    def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
+        return self.pages.once(self.run[0] if self.run else 0, self.now, key, read)
+
+    def _overview(self, filters: Filters, moment: datetime | None = None) -> Overview:
+        more: dict[str, Any] = {"stale_after": self.pages.stale_after, "image_sets": self.image_sets}
+        at = moment or self.now
+        key = ("overview", filters, moment, self.question.is_private)
+        return self._once(key, lambda: overview_lookup.overview(self.conn, filters, at, **more))
 
     # --- overview ----------------------------------------------------------------------------------------------------
 
@@ -211,7 +228,9 @@ class _Page:
         overview = self._overview(Filters(kind=(UK8S_IMAGE.name,), variant=(variant,)))
         rows = self._rows(self.now - WEEK, None) if self.pages.is_live else self._last_rows()
         lines = self._folder.lines(rows)
-        start = start_page.start(overview, lines, len(rows), self.words, with_private=self.question.is_private)
+        start = start_page.start(
+            overview, lines, len(rows), self.words, with_private=self.question.is_private, is_live=self.pages.is_live
+        )
         return self._rendered("start", self.words("overview"), start=start, command="crawler status")
 
     def _last_rows(self) -> list[ChangeRow]:
@@ -285,7 +304,8 @@ class _Page:
         key = self._name_key(part)
         variants, variant = self._variants()
         filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
-        overview = self._overview(filters, name_keys=(key,))
+        whole = self._overview(filters)
+        overview = replace(whole, listed=[row for row in whole.listed if row.name_key == key])
         chosen = self._chosen(filters)
         targets = {choice.target_id: choice.target for choice in chosen}
         spans = overview_lookup.spans_of(self.conn, targets, key, self.image_sets)
@@ -330,10 +350,11 @@ class _Page:
         return Axis(min(begin, self.now - timedelta(hours=6)), self.now)
 
     def _file_axis(self) -> Axis:
-        """Return the finished days, and the time up to the last change: it moves with what is known alone."""
-        axis = coverage_page.finished_days(self.run[1] if self.run else self.now)
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
-        return Axis(axis.begin, max(axis.end, last or axis.end))
+        """Return the time up to the last change: it moves with what is known alone."""
+        first = first_run_at(self.conn)
+        end = overview_lookup.newest_change_before(self.conn, END_OF_TIME) or first or self.now
+        begin = max(end - timedelta(days=coverage_page.DAYS), first or end)
+        return Axis(min(begin, end - timedelta(hours=6)), end)
 
     def _lead(self, matrix: now_page.Matrix) -> str:
         counts: dict[str, int] = {}
@@ -444,11 +465,11 @@ class _Page:
         return changes_page.strip_days(counts, today)
 
     def _before(self, first: date | None) -> str:
-        if first is None or overview_lookup.newest_change_before(self.conn, self._bounds(first)[0]) is None:
+        """Return the way to the changes before the day *first*; of files the strip has the days that there are."""
+        if first is None or not self.pages.is_live:
             return ""
-        if not self.pages.is_live:
-            before = overview_lookup.newest_change_before(self.conn, self._bounds(first)[0])
-            return self.links.to(f"changes/{before.astimezone(self.pages.zone).date().isoformat()}") if before else ""
+        if overview_lookup.newest_change_before(self.conn, self._bounds(first)[0]) is None:
+            return ""
         return self.links.to("changes", before=first.isoformat(), **{p: self.query.get(p) for p in _CHANGE_FILTERS})
 
     def _zones(self) -> list[str]:

@@ -38,12 +38,24 @@ class Start:
     numbers: Sequence[tuple[str, str]]
 
 
-def start(overview: Overview, week: Sequence[ChangeLine], changes: int, words: Wording, *, with_private: bool) -> Start:
+def start(
+    overview: Overview,
+    week: Sequence[ChangeLine],
+    changes: int,
+    words: Wording,
+    *,
+    with_private: bool,
+    is_live: bool,
+) -> Start:
     """Return what the first page says; *week* are the lines of the last seven days, *changes* how many there were."""
     zones = overview.zones
     known = sum(zone.reason is None for zone in zones)
     names = {(row.image_set, row.name_key) for row in overview.listed}
-    findings = [*_unknown(overview, words, with_private=with_private), *_held(overview, words), *_gone(week, words)]
+    findings = [
+        *_unknown(overview, words, with_private=with_private),
+        *_held(overview, words),
+        *_gone(week, words, "gone" if is_live else "gone_last"),
+    ]
     if with_private:
         findings += _partly(overview, words)
     return Start(
@@ -54,7 +66,7 @@ def start(overview: Overview, week: Sequence[ChangeLine], changes: int, words: W
             (f"{known} / {len(zones)}", words("known_zones")),
             (f"{len(overview.listed):,}", words("images_now")),
             (f"{len(names):,}", words("names_now")),
-            (f"{changes:,}", words("changes_week")),
+            *([(f"{changes:,}", words("changes_week"))] if is_live else []),
         ],
     )
 
@@ -99,6 +111,6 @@ def _held(overview: Overview, words: Wording) -> list[StartFinding]:
     return _finding("warn", "held", words("held_more"), rows, words, len(rows))
 
 
-def _gone(week: Sequence[ChangeLine], words: Wording) -> list[StartFinding]:
+def _gone(week: Sequence[ChangeLine], words: Wording, key: str) -> list[StartFinding]:
     rows = [(line.row.where, line.row.name, line.row.tail) for line in week if line.topic in ("withdrawn", "gpu_lost")]
-    return _finding("warn", "gone", "", rows, words, len(rows))
+    return _finding("warn", key, "", rows, words, len(rows))

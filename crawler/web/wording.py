@@ -122,6 +122,11 @@ PHRASES: Mapping[str, _Phrase] = {
         "{n} names were withdrawn without a successor this week",
         "本周有 {n} 个名称下架且无替代",
     ),
+    "gone_last": _counted(
+        "{n} name was withdrawn without a successor in the week up to the last change",
+        "{n} names were withdrawn without a successor in the week up to the last change",
+        "最后一次变更前的一周内有 {n} 个名称下架且无替代",
+    ),
     "latest": _Phrase("What changed last", "最近的变更"),
     "no_changes_lately": _Phrase("Nothing changed in the last {n} days.", "最近 {n} 天没有变更。"),
     "all_changes": _Phrase("All changes", "全部变更"),

@@ -1,0 +1,58 @@
+"""
+The pages as files: the same as `serve` shows, without what a file cannot answer, which is any other moment and filters.
+
+The same knowledge gives the same bytes: no page holds the time at which it was made, and the year stands in every date.
+How old they are is said by the browser, from `v1/freshness.json`. The page of coverage moves by a day each day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from crawler.domain.subscriptions import Language
+from crawler.web.links import CHINESE_FOLDER, Links
+from crawler.web.pages import Pages, Question
+from crawler.web.site import Folder, Published
+
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+ASSETS = ("page.css", "page.js", "icon.svg")
+#: What may hold pages that are there no more.
+_FOLDERS = ("names", "changes", f"{CHINESE_FOLDER}names", f"{CHINESE_FOLDER}changes")
+
+
+def write_pages(
+    into: Folder,
+    conn: Connection,
+    done: Published,
+    *,
+    zone: ZoneInfo,
+    now: datetime,
+    stale_after: timedelta,
+    with_private: bool,
+) -> None:
+    """Write every page, read in *conn*, and what they load; note it in *done*. Raises OSError."""
+    kept = set()
+    pages = Pages(zone=zone, stale_after=stale_after, clock=lambda: now, is_live=False)
+    for page in ["", "now", "coverage", "changes", *pages.parts(conn, is_private=with_private)]:
+        for language in LANGUAGES:
+            html = pages.html(conn, Question(page=page, language=language, is_private=with_private))
+            path = Links(here=page, language=language, is_live=False).path
+            kept.add(path)
+            done.files += 1
+            done.written += into.write(path, html.encode("utf-8", "replace"))
+    for folder in _FOLDERS:
+        into.keep_only(folder, kept)
+    for path, body in _assets():
+        done.files += 1
+        done.written += into.write(path, body)
+
+
+def _assets() -> Iterator[tuple[str, bytes]]:
+    root = files("crawler.web").joinpath("assets")
+    for name in ASSETS:
+        yield f"assets/{name}", root.joinpath(name).read_bytes()
