@@ -255,6 +255,7 @@ _SENTENCES = {
     "No such command {v}; did you mean {v}?": "没有命令 {}；是否要用 {}？",
     "No such command {v}": "没有命令 {}",
     "No such option {v}. Did you mean {v}?": "没有选项 {}。是否要用 {}？",
+    "The picture is in {v}.": "图已写入 {}。",
     "Serving the history at {v}; Ctrl-C stops it.": "历史网页已就绪：{}；按 Ctrl-C 停止。",
     "Nothing can be served at {v} port {v}: {v}.": "无法在 {} 的端口 {} 提供网页：{}。",
     "--base-url {v} is no address of a page; write it whole, as https://images.example.com/": "--base-url {} 不是网页地址；请写完整，如 https://images.example.com/",

@@ -42,7 +42,8 @@ def publish(context: CliContext, directory: Path, url: str | None, with_private:
     Write what is known into DIR: the image ids by zone and name, feeds of changes, how fresh they are, and web pages.
 
     DIR is for a web server, object storage or a repository of pages. The same knowledge gives the same bytes, but for
-    v1/freshness.json and, by the day, coverage.html; each file is replaced in one step. What is unknown, stale or on hold keeps the files it has.
+    v1/freshness.json and, by the day, coverage.html; each file is replaced in one step. What is unknown, stale or on
+    hold keeps the files it has below v1/.
     """
     if with_copy and not with_private:
         raise UsageError("--database publishes every account and project; give --with-private too.")

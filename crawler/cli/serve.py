@@ -15,6 +15,9 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+    from zoneinfo import ZoneInfo
+
     from sqlalchemy import Connection
 
     from crawler.web.server import ServeOptions
@@ -34,7 +37,7 @@ _SHORTEST_TOKEN = 16
 )
 @click.option(
     "--token-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True),
+    type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Show private data to who has the token in this file: as a password, or as `Authorization: Bearer`.",
 )
@@ -59,30 +62,30 @@ def serve(
         token=_token(token_file) if token_file else None,
         with_private=with_private,
     )
-    serve_until_stopped(context, options)
+    settings = context.history_settings()
+    serve_until_stopped(context, options, settings.database, settings.timezone, settings.stale_after)
     return ExitCode.DONE
 
 
 def serve_until_stopped(
-    context: CliContext, options: ServeOptions, *, database: str | None = None, told: Callable[[str], str] | None = None
+    context: CliContext, options: ServeOptions, database: str, zone: ZoneInfo, stale_after: timedelta
 ) -> None:
-    """Serve the configured history, or *database*, until somebody stops it; *told* says the URL in a sentence."""
-    asyncio.run(_serve(context, options, database, told))
+    """Serve the history in *database*, with times in *zone*, and say where, until somebody stops it."""
+    asyncio.run(_serve(context, options, database, zone, stale_after))
 
 
 async def _serve(
-    context: CliContext, options: ServeOptions, database: str | None, told: Callable[[str], str] | None
+    context: CliContext, options: ServeOptions, database: str, zone: ZoneInfo, stale_after: timedelta
 ) -> None:
     from crawler.db.engine import open_engine
     from crawler.web.pages import Pages
     from crawler.web.server import PageServer
 
-    settings = context.history_settings()
-    engine = open_engine(database or settings.database, read_only=True, application_name="crawler serve")
-    pages = Pages(zone=settings.timezone, stale_after=settings.stale_after, clock=context.clock, is_live=True)
+    engine = open_engine(database, read_only=True, application_name="crawler serve")
+    pages = Pages(zone=zone, stale_after=stale_after, clock=context.clock, is_live=True)
     try:
         async with PageServer(engine, pages, options, clock=context.clock, metrics=_measure(context)) as server:
-            context.say(told(server.url) if told else f"Serving the history at {server.url}; Ctrl-C stops it.")
+            context.say(f"Serving the history at {server.url}; Ctrl-C stops it.")
             await _stopped()
     finally:
         engine.dispose()
