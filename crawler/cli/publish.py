@@ -20,7 +20,7 @@ def _copy_or_history(ctx: click.Context, _: click.Parameter, value: Any) -> bool
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--url", metavar="URL", help="Where DIR will be served; for links in feeds [default: publish.url].")
+@click.option("--url", metavar="URL", help="Where DIR will be served; for links in feeds.")
 @click.option(
     "--with-private",
     is_flag=True,

@@ -247,7 +247,7 @@ def _crawl(
     from crawler.crawl.run import crawl, report
     from crawler.db.engine import opened
     from crawler.db.migrations import ensure_schema
-    from crawler.ops.after import news_of, write_metrics
+    from crawler.ops.after import news_of, publish, write_metrics
     from crawler.ops.remembering import is_first_error
 
     async def go() -> RunResult:
@@ -280,6 +280,7 @@ def _crawl(
                 _is_watched(context) or restriction is not None or is_first_error(settings, engine, fence, exc, clock())
             )
             raise
+        result = publish(settings, engine, result, now=clock())
         if restriction is None:
             configured = [account.name for account in context.settings().accounts]
             write_metrics(settings, engine, result, configured, now=clock())

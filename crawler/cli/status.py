@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import reader_options
+from crawler.cli.options import NUMBER, reader_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
 from crawler.cli.table import TARGET_COLUMNS, Column
@@ -24,9 +26,10 @@ COLUMNS = (
 
 @click.command()
 @click.option("--retired", is_flag=True, help="Also targets that are retired or deselected.")
+@click.option("--limit", type=NUMBER, metavar="N", help="Only the first N [default: all].")
 @reader_options
 @pass_cli
-def status(context: CliContext, retired: bool, fmt: str, selected: Filters) -> None:
+def status(context: CliContext, retired: bool, limit: int | None, fmt: str, selected: Filters) -> None:
     """
     Show of every target how its last observation went, since when it is so, and how many images are open there.
 
@@ -39,13 +42,13 @@ def status(context: CliContext, retired: bool, fmt: str, selected: Filters) -> N
     now = context.clock()
     with context.history() as conn:
         check_selection(conn, selected)
-        rows = iter(queries_status.status(conn, selected, now=now, include_retired=retired))
+        rows = queries_status.each_status(conn, selected, now=now, include_retired=retired)
         if not selected.is_all_images:
             found = images.images(
                 conn, None, selected, now=now, stale_after=settings.stale_after, include_retired=retired
             )
             having = {image.target for image in found}
             rows = (row for row in rows if row.target in having)
-        shown = (row.as_dict() for row in rows)
+        shown = (row.as_dict() for row in islice(rows, limit))
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(StatusRow)):
             context.say(explain_empty(context, conn, selected, what="targets", with_retired=retired).sentence)

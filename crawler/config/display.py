@@ -41,6 +41,8 @@ def as_document(settings: Settings) -> dict[str, Any]:
     for table, report in zip(document["reports"], settings.reports, strict=True):
         if report.channel != "email":
             del table["to"]
+        if report.channel != "webhook":
+            del table["format"]
         if report.channel in ("webhook", "feishu"):
             table |= _way(report.proxy, report.ca_file)
             _move_last(table, *keys_of(report))
@@ -54,7 +56,7 @@ def as_document(settings: Settings) -> dict[str, Any]:
         del document["network"]
     if "smtp" in document:
         _move_last(document["smtp"], "username", "password", "timeout_seconds", "verify", "ca_file")
-    _move_last(document, "ping", "network", "metrics", "smtp", "accounts", "reports")
+    _move_last(document, "ping", "network", "metrics", "publish", "smtp", "accounts", "reports")
     return document
 
 

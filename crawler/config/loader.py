@@ -130,11 +130,12 @@ def _build(
     settings = _inherited(settings, document, environ, findings)
     if findings.problems:
         raise ConfigurationError(str(path or "environment"), findings.sentences())
-    textfile = settings.metrics.textfile
+    textfile, publish = settings.metrics.textfile, settings.publish
     return replace(
         settings,
         database=url,
         metrics=MetricsSettings(textfile=textfile and folder / in_home(str(textfile), environ)),
+        publish=publish and replace(publish, dir=folder / in_home(str(publish.dir), environ)),
         source=path,
         warnings=tuple(dict.fromkeys(findings.warnings)),
     )
@@ -330,6 +331,7 @@ def resolve_reports(document: dict[str, Any], secrets: SecretFiles, findings: Fi
         if isinstance(report, dict):
             secrets.inline(report, "url", ("reports", index))
             secrets.inline(report, "secret", ("reports", index))
+            secrets.inline(report, "old_secret", ("reports", index))
             _read_pins(report, ("reports", index), secrets, findings)
             _check_filters(report, ("reports", index), document, findings)
 

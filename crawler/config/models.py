@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         SecretText,
         Text,
         Variants,
+        WebAddress,
         Zone,
     )
 
@@ -59,6 +60,7 @@ DEFAULT_ENDPOINT = "https://api.ucloud.cn/"
 DEFAULT_DATABASE = "sqlite:///crawler.db"
 DEFAULT_TIMEZONE = "Asia/Shanghai"
 MASK = "********"
+HookFormat = Literal["json", "cloudevents"]
 ChannelName = Literal["email", "webhook", "feishu", "apprise"]
 
 
@@ -227,6 +229,16 @@ class MetricsSettings(Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishSettings(Table):
+    """`[publish]`: the folder that every run publishes into at its end."""
+
+    dir: FilePath
+    #: Where it is served.
+    url: WebAddress | None = None
+    with_private: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpSettings(Table):
     """`[smtp]`: the mail server that reports leave through."""
 
@@ -269,6 +281,10 @@ class ReportSettings(Table):
     #: Where the other channels send to, and what they sign with.
     url: Hook | None = field(default=None, repr=False)
     secret: SecretText | None = field(default=None, repr=False)
+    #: The secret before, which signs as well until every receiver has the new one.
+    old_secret: SecretText | None = field(default=None, repr=False)
+    #: What a webhook's body is: the digest alone, or inside an event.
+    format: HookFormat = "json"
     proxy_text: ProxyText | None = field(default=None, repr=False, metadata={"key": "proxy"})
     #: Certificates to trust instead of the system's.
     ca_file: FilePath | None = None
@@ -319,6 +335,7 @@ class Settings(Table):
     limits: Limits = Limits()
     guard: GuardSettings = GuardSettings()
     metrics: MetricsSettings = MetricsSettings()
+    publish: PublishSettings | None = None
     network: NetworkSettings = NetworkSettings()
     smtp: SmtpSettings | None = None
     reports: Rows[ReportSettings] = ()
@@ -336,6 +353,8 @@ class Settings(Table):
         return str(parse_address(self.database))
 
 
+#: Tables without secrets, whatever their keys hold elsewhere.
+PUBLIC_TABLES = frozenset({"publish"})
 #: Keys that hold a secret, or may: each may be given as `<key>_file`, and no message shows their values.
 SECRET_KEYS = frozenset(
     key

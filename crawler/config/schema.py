@@ -34,7 +34,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from crawler.config.models import SECRET_KEYS, Secret, Settings, Table, keys_of
+from crawler.config.models import PUBLIC_TABLES, SECRET_KEYS, Secret, Settings, Table, keys_of
 from crawler.config.sources import Expanded
 from crawler.config.texts import TEXTS, has_controls, nonempty
 from crawler.domain.kinds import KINDS
@@ -132,6 +132,24 @@ def _ping(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
         raise ValueError("must be an http or https URL such as https://hc-ping.com/<uuid>")
     return text
+
+
+def _web_address(text: str) -> str:
+    if has_controls(text) or " " in text:
+        raise ValueError("must not contain spaces or control characters")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError("is no URL") from None
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
+        raise ValueError("must be the http or https URL of a folder, such as https://images.example.com")
+    return text.rstrip("/")
 
 
 def _hook(text: str) -> str:
@@ -255,6 +273,7 @@ FilePath = Annotated[Path, _Written(Text, Path)]
 SecretText = Annotated[Secret, _Written(Text, Secret)]
 Ping = Annotated[Secret, _Written(Annotated[str, AfterValidator(_ping)], Secret)]
 Hook = Annotated[Secret, _Written(Annotated[str, AfterValidator(_hook)], Secret)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 ProxyText = Annotated[str, AfterValidator(_proxy)]
 Zone = Annotated[ZoneInfo, _Written(str, TEXTS["Zone"])]
 Duration = Annotated[timedelta, _Written(str, TEXTS["Duration"])]
@@ -321,6 +340,8 @@ def keys_in(path: tuple[str, ...]) -> list[str]:
     """Return the keys that the table at *path* may have, `…_file` variants included."""
     fields = tables()[path].model_fields if path in tables() else {}
     keys = [one.alias or name for name, one in fields.items()]
+    if PUBLIC_TABLES.intersection(path):
+        return keys
     # Headers have such files one by one.
     return [*keys, *(f"{key}_file" for key in keys if key in SECRET_KEYS - {"headers"})]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crawler.config.models import SECRET_KEYS
+from crawler.config.models import PUBLIC_TABLES, SECRET_KEYS
 from crawler.config.textfiles import read_text
 from crawler.db.url import passwords
 
@@ -278,7 +278,7 @@ def holds_secret(raw: dict[str, Any]) -> bool:
 def _is_secret(keys: tuple[str, ...], text: str) -> bool:
     if any(map(_is_literal, passwords(_expanded(text)[0]))):
         return True
-    is_kept = "headers" in keys or not _SECRETS.isdisjoint(keys)
+    is_kept = keys[0] not in PUBLIC_TABLES and ("headers" in keys or not _SECRETS.isdisjoint(keys))
     return is_kept and not keys[-1].endswith("_file") and _is_literal(text)
 
 

@@ -24,6 +24,7 @@ from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import is_loopback
 from crawler.domain.subscriptions import APPRISE_MISSING
 from crawler.domain.suggest import did_you_mean
+from crawler.domain.webhooks import signing_key
 
 _HTTP_CHANNELS = ("webhook", "feishu")
 
@@ -153,6 +154,7 @@ _NOT_FOR_MAIL = {
 def _report(report: dict[str, Any], location: Location, findings: Findings) -> None:
     """Note where a report's address is not that of its channel."""
     channel = report.get("channel", "email")
+    _webhook(report, channel, location, findings)
     if channel == "email":
         if "to" not in report:
             findings.problem((*location, "to"), "is missing")
@@ -169,10 +171,26 @@ def _report(report: dict[str, Any], location: Location, findings: Findings) -> N
     if channel == "apprise":
         _apprise(report, location, findings)
         return
-    if channel == "webhook" and "secret" not in report:
-        findings.problem((*location, "secret"), "is missing: it signs what is sent (or give secret_file)")
     if not findings.covers((*location, "url_file")):
         _hook_url(report.get("url"), location, findings)
+
+
+def _webhook(report: dict[str, Any], channel: Any, location: Location, findings: Findings) -> None:
+    """Note what is wrong with the signing of a webhook, or set for another channel."""
+    if channel != "webhook":
+        if "old_secret" in report:
+            findings.problem((*location, "old_secret"), "is for the channel webhook")
+        if report.get("format", "json") != "json":
+            findings.problem((*location, "format"), "is for the channel webhook")
+        return
+    if "secret" not in report:
+        findings.problem((*location, "secret"), "is missing: it signs what is sent (or give secret_file)")
+    for key in ("secret", "old_secret"):
+        if isinstance(report.get(key), str) and not findings.covers((*location, f"{key}_file")):
+            try:
+                signing_key(report[key])
+            except ValueError as exc:
+                findings.problem((*location, key), str(exc))
 
 
 def _apprise(report: dict[str, Any], location: Location, findings: Findings) -> None:

@@ -92,8 +92,12 @@ def _values(condition: StoredCondition) -> dict[str, object]:
     return {**asdict(condition), "target_ids": list(condition.target_ids) or None}
 
 
-def troubles(conn: Connection, run_id: int) -> Sequence[Row[Any]]:
-    """Return the spans of trouble that cover a run at the targets of its scope, but for what is denied."""
+def troubles(conn: Connection, run_id: int, account_ids: Collection[int]) -> Sequence[Row[Any]]:
+    """
+    Return the spans of trouble that cover a run at the targets of its scope, but for what is denied.
+
+    *account_ids*: the accounts that it is a run of.
+    """
     statement = (
         select(OutcomeSpan.__table__)
         .join(Run, Run.id == run_id)
@@ -102,6 +106,7 @@ def troubles(conn: Connection, run_id: int) -> Sequence[Row[Any]]:
             (ScopeTarget.scope_id == Run.scope_id) & (ScopeTarget.target_id == OutcomeSpan.target_id),
         )
         .where(
+            OutcomeSpan.account_id.in_(sorted(account_ids)),
             OutcomeSpan.from_run_id <= run_id,
             OutcomeSpan.to_run_id > run_id,
             OutcomeSpan.outcome != "denied",

@@ -4,13 +4,29 @@ What reports need to know of the history beyond what readers ask, and what is on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import ColumnElement, Connection, exists, func, literal, select, union_all
 
-from crawler.db.schema import Account, Delivery, DigestRow, ImageVersion, Recipient, SubscriptionRow, TargetRow
-from crawler.db.sql import portions
+from crawler.db.schema import (
+    OPEN_RUN,
+    Absence,
+    Account,
+    Delivery,
+    DigestRow,
+    ImageVersion,
+    OutcomeSpan,
+    Recipient,
+    Run,
+    SubscriptionRow,
+    TargetRow,
+)
+from crawler.db.sql import PAGED, TARGET_COLUMNS, portions
+from crawler.domain.filters import TARGET_PARTS, Filters
+from crawler.domain.models import Target
 from crawler.domain.rows import DigestRecord, RecipientRecord
 
 
@@ -39,6 +55,67 @@ def project_names(conn: Connection) -> dict[tuple[str, str], str]:
         .distinct()
     )
     return {(row.name, row.project): row.project_name for row in rows}
+
+
+# --- which zones have to be looked at, and how many others there are -------------------------------------------------
+
+
+class ZoneKey(NamedTuple):
+    """A zone as one account sees it, by the names of `Target`."""
+
+    account: str
+    region: str
+    zone: str
+
+
+def troubled_zones(conn: Connection, *, now: datetime) -> set[ZoneKey]:
+    """Return the zones where any target is perhaps not asked, or was not observed well when it was last asked."""
+    under_way = select(func.coalesce(func.min(Run.id), OPEN_RUN)).where(Run.finished_at.is_(None)).scalar_subquery()
+    absent = select(Absence.target_id).where(Absence.valid_from <= now, Absence.valid_to > now)
+    in_trouble = select(OutcomeSpan.target_id).where(OutcomeSpan.to_run_id >= under_way)
+    unseen = select(TargetRow.id).where(func.coalesce(TargetRow.baseline_run_id, OPEN_RUN) >= under_way)
+    return _zones(conn, TargetRow.id.in_(union_all(absent, in_trouble, unseen)))
+
+
+def zones_of_accounts(conn: Connection, accounts: Collection[str]) -> set[ZoneKey]:
+    """Return all zones of the *accounts*, by name."""
+    return _zones(conn, Account.name.in_(sorted(accounts))) if accounts else set()
+
+
+def zones_called(conn: Connection, zones: Collection[str]) -> set[ZoneKey]:
+    """Return the zones of every account that are called so, in whatever case."""
+    if not zones:
+        return set()
+    wanted = {zone.casefold() for zone in zones}
+    called = [zone for zone in conn.scalars(select(TargetRow.zone).distinct()) if zone.casefold() in wanted]
+    return _zones(conn, TargetRow.zone.in_(called)) if called else set()
+
+
+def _zones(conn: Connection, are_wanted: ColumnElement[bool]) -> set[ZoneKey]:
+    names = select(Account.name, TargetRow.region, TargetRow.zone).join(Account, Account.id == TargetRow.account_id)
+    return {ZoneKey(*row) for row in conn.execute(names.where(are_wanted).distinct())}
+
+
+def count_zones(conn: Connection, watch: Filters, *, but: Collection[ZoneKey]) -> dict[str, int]:
+    """Return how many zones of each account have a target that *watch* is about, without those in *but*."""
+    stated = watch.given(TARGET_PARTS)
+    columns = [
+        column if part in stated or part in ZoneKey._fields else literal("")
+        for part, column in zip(Target._fields, TARGET_COLUMNS, strict=True)
+    ]
+    project_name = TargetRow.project_name if "project" in stated else literal("")
+    statement = select(*columns, project_name).join(Account, Account.id == TargetRow.account_id).distinct()
+    counts: Counter[str] = Counter()
+    last: ZoneKey | None = None
+    order = (Account.name, TargetRow.region, TargetRow.zone)
+    with conn.execute(statement.order_by(*order), execution_options=PAGED) as rows:
+        for *names, called in rows:
+            target = Target(*names)
+            zone = ZoneKey(target.account, target.region, target.zone)
+            if zone != last and zone not in but and (not stated or watch.wants(target, called)):
+                counts[zone.account] += 1
+                last = zone
+    return dict(counts)
 
 
 def digests(

@@ -4,16 +4,18 @@ The filters of readers as SQL conditions, and the words the history knows: a typ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from sys import intern
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, func, or_, select
+from sqlalchemy import Connection, Select, bindparam, collate, func, or_, select
 
+from crawler.db.engine import is_sqlite
 from crawler.db.schema import Account, ImageVersion, Run, TargetRow
-from crawler.db.sql import TARGET_COLUMNS, among, portions, written
+from crawler.db.sql import PAGED, TARGET_COLUMNS, among, portions, written
 from crawler.domain.filters import TARGET_PARTS, Filters, is_glob, known_name
 from crawler.domain.models import Target, is_storable, normalise_name
 
@@ -21,12 +23,12 @@ from crawler.domain.models import Target, is_storable, normalise_name
 MANY = 20_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChosenTarget:
+class ChosenTarget(NamedTuple):
     """A target that the filters want."""
 
     target: Target
     target_id: int
+    account_id: int
     baseline_run_id: int | None
 
 
@@ -68,7 +70,7 @@ def exact_parts(filters: Filters) -> tuple[Exact, dict[str, tuple[str, ...]]]:
 def targets_with(exact: Exact) -> Select[*tuple[Any, ...]]:
     """Select targets; of the parts of their name the *exact* ones are parameters, `:account` to `:variant`."""
     statement: Select[*tuple[Any, ...]] = select(
-        *TARGET_COLUMNS, TargetRow.id, TargetRow.project_name, TargetRow.baseline_run_id
+        *TARGET_COLUMNS, TargetRow.id, TargetRow.account_id, TargetRow.project_name, TargetRow.baseline_run_id
     ).join(Account, Account.id == TargetRow.account_id)
     for part, column, is_exact in zip(Exact._fields, TARGET_COLUMNS, exact, strict=True):
         if is_exact:
@@ -83,11 +85,44 @@ def sorted_targets(rows: Iterable[Any], filters: Filters) -> list[ChosenTarget]:
     """Return those of the targets in rows of `targets_with` that *filters* want, sorted; more columns may follow."""
     chosen: list[ChosenTarget] = []
     for row in rows:
-        *names, target_id, project_name, baseline_run_id = row[:9]
-        target = Target(*names)
-        if filters.wants(target, project_name):
-            chosen.append(ChosenTarget(target=target, target_id=target_id, baseline_run_id=baseline_run_id))
+        if filters.wants(Target(*row[:6]), row[8]):
+            chosen.append(_chosen(row))
     return sorted(chosen, key=lambda choice: choice.target)
+
+
+def _chosen(row: Any) -> ChosenTarget:
+    return ChosenTarget(Target(*map(intern, row[:6])), row[6], row[7], row[9])
+
+
+def target_pages(conn: Connection, filters: Filters, size: int) -> Iterator[list[ChosenTarget]]:
+    """
+    Yield the targets that *filters* want, sorted, in lists of at most *size*.
+
+    Where nothing but accounts is stated they are read so as well: in memory is one list, however many there are.
+    """
+    given = filters.given(TARGET_PARTS)
+    exact, parameters = exact_parts(filters)
+    if given and not (exact.account and given.keys() == {"account"}):
+        yield from portions(chosen_targets(conn, filters), size)
+        return
+    statement = _in_order(exact, "BINARY" if is_sqlite(conn) else "C")
+    with conn.execute(statement, parameters, execution_options={"yield_per": size}) as result:
+        for rows in result.partitions():
+            yield [_chosen(row) for row in rows]
+
+
+def targets_in(conn: Connection, zones: Collection[tuple[str, str, str]]) -> list[ChosenTarget]:
+    """Return the targets in *zones* (account, region, zone), sorted."""
+    names = {"account": sorted({zone[0] for zone in zones}), "zone": sorted({zone[2] for zone in zones})}
+    exact = Exact(*(part in names for part in Exact._fields))
+    with conn.execute(targets_with(exact), names, execution_options=PAGED) as rows:
+        return sorted(_chosen(row) for row in rows if (row[0], row[2], row[3]) in zones)
+
+
+@cache
+def _in_order(exact: Exact, collation: str) -> Select[*tuple[Any, ...]]:
+    """Select the same as `targets_with`, in the order in which Python sorts targets."""
+    return targets_with(exact).order_by(*(collate(column, collation) for column in TARGET_COLUMNS))
 
 
 def targets_by_id(conn: Connection, target_ids: Iterable[int]) -> dict[int, Target]:

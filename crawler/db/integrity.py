@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, exists, func, or_, select, text
@@ -69,6 +70,9 @@ def _invariants() -> Iterator[tuple[str, Rows]]:
         ("a withdrawal was recorded by a run that did not observe the target well", _unseen_withdrawals),
         ("a hold is open for an image that is not", _empty_holds),
         ("a run ended before it began", _reversed_runs),
+        ("an interval is of another account than its target", partial(_strangers, Interval)),
+        ("a change is of another account than its target", partial(_strangers, ChangeLog)),
+        ("a span of trouble is of another account than its target", partial(_strangers, OutcomeSpan)),
     )
     for sentence, build in checks:
         yield sentence, build()
@@ -142,6 +146,12 @@ def _reversed_runs() -> Rows:
     return select(func.nullif(Run.id, Run.id).label("target_id"), Run.id.label("what")).where(
         Run.finished_at < Run.started_at
     )
+
+
+def _strangers(table: type[Interval] | type[ChangeLog] | type[OutcomeSpan]) -> Rows:
+    is_strange = or_(table.account_id.is_(None), table.account_id != TargetRow.account_id)
+    rows: Rows = select(table.target_id, table.id.label("what"))
+    return rows.join(TargetRow, TargetRow.id == table.target_id).where(is_strange)
 
 
 _COUNTED = {"runs": Run, "targets": TargetRow, "intervals": Interval, "changes": ChangeLog}

@@ -21,7 +21,7 @@ from sqlalchemy import cast as cast_to
 from crawler.db.engine import is_sqlite
 from crawler.db.schema import OPEN_RUN, Absence, OutcomeSpan, Run, ScopeTarget, TargetRow
 from crawler.db.schema import Scope as ScopeRow
-from crawler.db.sql import PORTION, among, portions, written
+from crawler.db.sql import PAGE, PORTION, among, portions, written
 from crawler.db.types import from_micros
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, digest_of
 
@@ -85,15 +85,26 @@ class Observation:
         return trouble.last_good_at
 
 
-def observations(conn: Connection, target_ids: Collection[int], at: datetime | None = None) -> dict[int, Observation]:
-    """Return the last observation at or before *at* (None: ever) of every target that has one."""
-    return with_troubles(conn, last_runs(conn, target_ids, at))
+def observations(
+    conn: Connection,
+    target_ids: Collection[int],
+    at: datetime | None = None,
+    *,
+    accounts: Collection[int] | None = None,
+) -> dict[int, Observation]:
+    """Return the last observation at or before *at* (None: ever) of every target that has one, as `last_runs` does."""
+    return with_troubles(conn, last_runs(conn, target_ids, at, accounts=accounts))
 
 
 def with_troubles(conn: Connection, runs: Mapping[int, LastRun]) -> dict[int, Observation]:
     """Return how the last run of each target `{target: run}` went."""
     troubles = _troubles(conn, {target_id: run.run_id for target_id, run in runs.items()})
-    return {target_id: Observation(last_run=run, trouble=troubles.get(target_id)) for target_id, run in runs.items()}
+    # what is the same for thousands of targets is in memory once
+    well = {run.run_id: Observation(last_run=run, trouble=None) for run in set(runs.values())}
+    return {
+        target_id: Observation(last_run=run, trouble=troubles[target_id]) if target_id in troubles else well[run.run_id]
+        for target_id, run in runs.items()
+    }
 
 
 def last_runs(
@@ -139,7 +150,7 @@ def _last_run(row: Any) -> LastRun:
 def _scopes_newest_first(
     conn: Connection, target_ids: Sequence[int], at: datetime, accounts: Collection[int] | None
 ) -> Iterator[Sequence[Any]]:
-    """Yield the scopes that may hold some of the targets, each with its newest run at *at*: two, then larger lots."""
+    """Yield the scopes that may hold some of the targets, each with its newest run at *at*: few, then larger lots."""
     is_few = len(target_ids) <= PORTION
     parameters: dict[str, Any] = {"at": at}
     if is_few:
@@ -147,10 +158,12 @@ def _scopes_newest_first(
     elif accounts:
         parameters["accounts"] = sorted(accounts)
     of = {"of_targets": is_few, "of_accounts": "accounts" in parameters}
-    first = _newest_two_lateral() if is_few and not is_sqlite(conn) else _newest_two(**of)
-    yield conn.execute(first, parameters).all()
-    rest = conn.execute(newest_run_per_scope(**of), parameters).all()[2:]
-    size = 8
+    done, size = 0, 2 * len(parameters.get("accounts", ()))
+    if size <= 2:
+        first = _newest_two_lateral() if is_few and not is_sqlite(conn) else _newest_two(**of)
+        yield conn.execute(first, parameters).all()
+        done, size = 2, 8
+    rest = conn.execute(newest_run_per_scope(**of), parameters).all()[done:]
     while rest:
         yield rest[:size]
         rest, size = rest[size:], min(size * 4, PORTION)
@@ -214,12 +227,11 @@ def _newest_two_lateral() -> Select[*tuple[Any, ...]]:
 
 def _members(conn: Connection, scope_ids: Sequence[int], wanted: Collection[int]) -> dict[int, set[int]]:
     """Return which targets are in each scope; of the *wanted* ones at least."""
-    parameters = {"scopes": scope_ids}
+    parameters: dict[str, Any] = {"scopes": scope_ids}
     is_few = len(wanted) <= PORTION
-    if is_few:
-        parameters["targets"] = sorted(wanted)
+    parameters |= {"targets": sorted(wanted)} if is_few else {"first": min(wanted), "last": max(wanted)}
     members: dict[int, set[int]] = {}
-    for scope_id, target_id in conn.execute(_members_of_scopes(of_targets=is_few), parameters):
+    for scope_id, target_id in conn.execute(_members_of_scopes(of_targets=is_few), parameters).all():
         members.setdefault(scope_id, set()).add(target_id)
     return members
 
@@ -228,8 +240,8 @@ def _members(conn: Connection, scope_ids: Sequence[int], wanted: Collection[int]
 def _members_of_scopes(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
     statement = select(ScopeTarget.scope_id, ScopeTarget.target_id).where(among(ScopeTarget.scope_id, "scopes"))
     if of_targets:
-        statement = statement.where(among(ScopeTarget.target_id, "targets"))
-    return statement
+        return statement.where(among(ScopeTarget.target_id, "targets"))
+    return statement.where(ScopeTarget.target_id.between(bindparam("first"), bindparam("last")))
 
 
 @cache
@@ -253,11 +265,14 @@ def newest_trouble() -> Select[*tuple[Any, ...]]:
 
 def _troubles(conn: Connection, run_of: Mapping[int, int]) -> dict[int, LastOutcome]:
     """Return the newest trouble of each target up to its own run `{target: run}`."""
-    targets_of: dict[int, list[int]] = {}
-    for target_id, run_id in run_of.items():
-        targets_of.setdefault(run_id, []).append(target_id)
-    troubles: dict[int, LastOutcome] = {}
-    for run_id, target_ids in targets_of.items():
+    # Hardly any has a newer one than its own run, so all are looked up at once by the newest run.
+    found = troubles_at(conn, max(run_of.values(), default=0), run_of)
+    earlier: dict[int, list[int]] = {}
+    for target_id, trouble in found.items():
+        if trouble.from_run_id > run_of[target_id]:
+            earlier.setdefault(run_of[target_id], []).append(target_id)
+    troubles = {key: trouble for key, trouble in found.items() if trouble.from_run_id <= run_of[key]}
+    for run_id, target_ids in earlier.items():
         troubles.update(troubles_at(conn, run_id, target_ids))
     return troubles
 
@@ -265,7 +280,7 @@ def _troubles(conn: Connection, run_of: Mapping[int, int]) -> dict[int, LastOutc
 def troubles_at(conn: Connection, run_id: int, target_ids: Iterable[int]) -> dict[int, LastOutcome]:
     """Return the newest span of trouble of each target that began in *run_id* or before."""
     troubles: dict[int, LastOutcome] = {}
-    for portion in portions(sorted(target_ids)):
+    for portion in portions(sorted(target_ids), PAGE):
         for row in conn.execute(newest_trouble(), {"run": run_id, "targets": portion}):
             troubles[row.target_id] = trouble_of(row)
     return troubles
@@ -331,7 +346,7 @@ def trouble_of(row: Any) -> LastOutcome:
 def absences(conn: Connection, target_ids: Iterable[int], at: datetime) -> dict[int, tuple[AbsenceReason, datetime]]:
     """Return the targets that were retired or deselected at *at*: the reason, and since when."""
     found: dict[int, tuple[AbsenceReason, datetime]] = {}
-    for portion in portions(target_ids):
+    for portion in portions(target_ids, PAGE):
         for target_id, reason, valid_from in conn.execute(_absences_at(), {"targets": portion, "at": at}):
             found[target_id] = (cast("Literal['retired', 'deselected']", reason), valid_from)
     return found

@@ -27,6 +27,7 @@ REVISIONS: tuple[str, ...] = (
     "20261129_texts_of_any_length",
     "20261129_conditions_and_reports",
     "20261129_runs_of_accounts",
+    "20261129_account_of_each_row",
 )
 SCHEMA_HEAD: str = REVISIONS[-1]
 

@@ -131,6 +131,7 @@ def _write_setbacks(
             begun.append(
                 {
                     "target_id": planned.target_id,
+                    "account_id": planned.account_id,
                     "from_run_id": run_id,
                     "to_run_id": OPEN_RUN,
                     "outcome": setback.outcome,
@@ -171,7 +172,7 @@ Item = tuple[PlannedTarget, GoodAnswer]
 class _Opening(NamedTuple):
     """An interval to open."""
 
-    target_id: int
+    target: PlannedTarget
     version: str
     valid_from: datetime
     present_since: datetime
@@ -194,7 +195,7 @@ def _write_intervals(conn: Connection, run_id: int, news: Sequence[Item], versio
     for planned, item in news:
         target_id, observed_at = planned.target_id, item.observed_at
         for key, attributes in (item.verdict.baseline or {}).items():
-            opened.append(_Opening(target_id, version(key, attributes), observed_at, observed_at, True))
+            opened.append(_Opening(planned, version(key, attributes), observed_at, observed_at, True))
         ended: set[ImageKey] = set()
         for key, change in _image_changes(item.verdict):
             present_since = change.observed_at
@@ -205,7 +206,7 @@ def _write_intervals(conn: Connection, run_id: int, news: Sequence[Item], versio
                 ended.add(key)
             if change.event != "withdrawn":
                 opened.append(
-                    _Opening(target_id, version(key, change.attributes), change.observed_at, present_since, False)
+                    _Opening(planned, version(key, change.attributes), change.observed_at, present_since, False)
                 )
         filled.extend(
             (intervals[target_id, item.state.version_ids[key]].interval_id, version(key, attributes))
@@ -228,7 +229,8 @@ def _write_intervals(conn: Connection, run_id: int, news: Sequence[Item], versio
             insert(Interval).values(valid_to=END_OF_TIME, opened_run_id=run_id),
             [
                 {
-                    "target_id": opening.target_id,
+                    "target_id": opening.target.target_id,
+                    "account_id": opening.target.account_id,
                     "version_id": ids[opening.version],
                     "valid_from": opening.valid_from,
                     "present_since": opening.present_since,
@@ -290,6 +292,7 @@ def _write_changes(
                 {
                     "run_id": run_id,
                     "target_id": planned.target_id,
+                    "account_id": planned.account_id,
                     "event": change.event,
                     "image_set": key.image_set,
                     "image_id": key.image_id,

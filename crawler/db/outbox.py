@@ -16,7 +16,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
-from crawler.db.schema import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow, TargetRow
+from crawler.db.schema import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow
 from crawler.db.sql import insert_missing, portions
 
 #: Stands among the accounts of a sender for the lock of one that sends without a run.
@@ -84,8 +84,7 @@ def take_up(
     since. When there are any, each of *subscriptions* (by name) has a delivery for this run.
     """
     _subscribe(conn, subscriptions)
-    ours = select(TargetRow.id).where(TargetRow.account_id.in_(sorted(account_ids)))
-    unreported = ChangeLog.reported_run_id.is_(None) & ChangeLog.target_id.in_(ours)
+    unreported = ChangeLog.reported_run_id.is_(None) & ChangeLog.account_id.in_(sorted(account_ids))
     counts = select(func.count(), func.count(ChangeLog.reported_run_id))
     count, own = conn.execute(counts.where((ChangeLog.reported_run_id == run_id) | unreported)).one()
     if not count:

@@ -248,7 +248,12 @@ class OutcomeSpan(Base):
     """
 
     __tablename__ = "exceptions"
-    __table_args__ = (index(None, "target_id", "from_run_id"), index(None, "from_run_id"))
+    __table_args__ = (
+        index(None, "target_id", "from_run_id"),
+        index(None, "from_run_id"),
+        # what lasts at an account
+        index(None, "account_id", "to_run_id"),
+    )
 
     id: ColumnClause[int] = column(BigKey, primary_key=True)
     target_id: ColumnClause[int] = column(ForeignKey("targets.id"))
@@ -266,6 +271,7 @@ class OutcomeSpan(Base):
     last_good_at: ColumnClause[datetime | None] = column(
         comment="end of the last run before the span that observed the target well"
     )
+    account_id: ColumnClause[int | None] = column(BigKey, comment="that of the target")
 
 
 class ImageVersion(Base):
@@ -308,6 +314,7 @@ class Interval(Base):
     baseline: ColumnClause[bool] = column(default=False, comment="present since before anyone looked")
     opened_run_id: ColumnClause[int] = column(ForeignKey("runs.id"))
     closed_run_id: ColumnClause[int | None] = column(ForeignKey("runs.id"))
+    account_id: ColumnClause[int | None] = column(BigKey, comment="that of the target")
 
 
 class ChangeLog(Base):
@@ -317,6 +324,7 @@ class ChangeLog(Base):
     __table_args__ = (
         index(None, "recorded_at", "id"),
         index(None, "target_id", "recorded_at"),
+        index(None, "account_id", "recorded_at"),
         index(None, "run_id"),
         index(None, "image_id", postgresql_using="hash"),
         # what reports tell of a run, and what no run has taken up yet
@@ -341,6 +349,7 @@ class ChangeLog(Base):
         ForeignKey("runs.id"),
         comment="run whose reports tell it; NULL where that died, until one of its account finishes",
     )
+    account_id: ColumnClause[int | None] = column(BigKey, comment="that of the target")
 
 
 class Payload(Base):

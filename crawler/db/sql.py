@@ -42,6 +42,8 @@ T = TypeVar("T")
 PORTION = 500
 #: Rows in one INSERT of many.
 INSERTED = 5000
+#: Targets that are looked at together where all there are have to be; bounds the memory.
+PAGE = 2_000
 #: Execution options for a result with a row per target: not all of it is in memory at once.
 PAGED = {"yield_per": 1000}
 

@@ -242,8 +242,8 @@ def apply_reconciliation(
     _begin_absences(conn, [ids[target] for target in rec.retired], "retired", now)
     _begin_absences(conn, [ids[target] for target in rec.deselected], "deselected", now)
     written = max(recorded_at or now, now)
-    _log(conn, "target_added", [ids[target] for target in rec.added], run_id, now, written)
-    _log(conn, "target_retired", [ids[target] for target in rec.retired], run_id, now, written)
+    _log(conn, account_id, "target_added", [ids[target] for target in rec.added], run_id, now, written)
+    _log(conn, account_id, "target_retired", [ids[target] for target in rec.retired], run_id, now, written)
 
 
 def _count_missing(conn: Connection, counts: Mapping[int, tuple[int, int]]) -> None:
@@ -277,7 +277,13 @@ def _begin_absences(conn: Connection, target_ids: Iterable[int], reason: str, no
 
 
 def _log(
-    conn: Connection, event: Event, target_ids: Collection[int], run_id: int, now: datetime, recorded_at: datetime
+    conn: Connection,
+    account_id: int,
+    event: Event,
+    target_ids: Collection[int],
+    run_id: int,
+    now: datetime,
+    recorded_at: datetime,
 ) -> None:
     """Write one change of a target as such for each of *target_ids*, and count them in the run."""
     if not target_ids:
@@ -288,6 +294,7 @@ def _log(
             {
                 "run_id": run_id,
                 "target_id": target_id,
+                "account_id": account_id,
                 "event": event,
                 "observed_at": now,
                 "recorded_at": recorded_at,

@@ -213,8 +213,7 @@ class ChangeRow(NamedTuple):
         return {**row_as_dict(self), "cursor": self.cursor}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusRow(JsonRow):
+class StatusRow(NamedTuple):
     """The freshness and outcome of one target."""
 
     target: Target
@@ -235,6 +234,10 @@ class StatusRow(JsonRow):
     def is_live(self) -> bool:
         """Return whether the target is asked, and was ever open to the key that asks."""
         return not self.is_absent and not (self.outcome == "denied" and self.last_ok_at is None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON of the row."""
+        return row_as_dict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

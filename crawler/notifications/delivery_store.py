@@ -15,16 +15,17 @@ from sqlalchemy import Connection, Engine
 
 from crawler.config.models import ReportSettings
 from crawler.db import digest_records, outbox, targets
+from crawler.db.digest_records import ZoneKey
 from crawler.db.engine import Fence, begin, is_sqlite, read
 from crawler.db.filters import meant_name
 from crawler.db.outbox import DeliveryFailure, Subscribed, Waiting
 from crawler.domain.filters import Filters
-from crawler.domain.rows import ChangeRow
+from crawler.domain.rows import ChangeRow, HoldRow
 from crawler.domain.subscriptions import Subscription, is_due
 from crawler.errors import DatabaseUnavailable
 from crawler.notifications.channels.base import Channel, DeliveryRefusal
 from crawler.notifications.digest import build_digest
-from crawler.notifications.models import Digest, DigestFacts, NotifiedState
+from crawler.notifications.models import Digest, DigestFacts, NotifiedState, target_of
 from crawler.queries import changes as queries_changes
 from crawler.queries import holds, images, lookup, status
 from crawler.queries import runs as queries_runs
@@ -285,13 +286,13 @@ def look_for_news(
         if _is_quiet(conn, subscription, state, notified, last):
             return DueNews(is_range_over=True)
         runs = outbox.finished_runs(conn, after=state.told_run_id if has_schedule else None, among={*state.runs, last})
-        facts = gather(conn, subscription, runs, now=now, stale_after=stale_after)
+        facts = gather(conn, subscription, runs, notified, now=now, stale_after=stale_after)
         digest = build_digest(subscription, facts, notified)
         return DueNews(digest=digest, is_range_over=digest is None)
     has_urgent = bool(subscription.pins) and "pins" in subscription.urgent
     if not has_urgent and last not in state.runs:
         return NO_NEWS
-    facts = gather(conn, subscription, sorted({*state.runs, last}), now=now, stale_after=stale_after)
+    facts = gather(conn, subscription, sorted({*state.runs, last}), notified, now=now, stale_after=stale_after)
     return DueNews(
         digest=build_digest(subscription, facts, notified, urgent_only=True) if has_urgent else None,
         is_for_later=last in state.runs and build_digest(subscription, facts, notified) is not None,
@@ -309,8 +310,9 @@ def digest_since(
     if last is None:
         return None
     runs = outbox.finished_runs(conn, after=None if first is None else first - 1, among={last})
-    facts = gather(conn, subscription, runs, now=now, stale_after=stale_after, since=since)
-    return build_digest(subscription, facts, NotifiedState(introduced=True))
+    notified = NotifiedState(introduced=True)
+    facts = gather(conn, subscription, runs, notified, now=now, stale_after=stale_after, since=since)
+    return build_digest(subscription, facts, notified)
 
 
 def _in_known_names(conn: Connection, subscription: Subscription) -> Subscription:
@@ -340,15 +342,17 @@ def gather(
     conn: Connection,
     subscription: Subscription,
     runs: Sequence[int],
+    notified: NotifiedState,
     *,
     now: datetime,
     stale_after: timedelta,
     since: datetime | None = None,
 ) -> DigestFacts:
     """
-    Return the facts over *runs* (at least one), for *subscription*.
+    Return the facts over *runs* (at least one), for *subscription*, which was *notified* of something before.
 
-    The changes belong into the reports of these runs; with *since* those recorded since then, sent or not.
+    Of zones where all is well and nothing happened there is nothing but their number, however many these are. The
+    changes belong into the reports of these runs; with *since* those recorded since then, sent or not.
     """
     changes = tuple(
         queries_changes.changes(conn, since) if since is not None else queries_changes.changes(conn, reported_by=runs)
@@ -356,14 +360,17 @@ def gather(
     last = queries_runs.run(conn, max(runs))
     if last is None:
         raise DatabaseUnavailable(f"Run {max(runs)} is not there any more.")
+    open_holds = tuple(holds.holds(conn))
+    zones = _zones_to_look_at(conn, subscription, notified, changes, open_holds, now=now)
     pinned = Filters(zone=tuple(sorted({pin.zone for pin in subscription.pins})))
     has_pins = bool(subscription.pins)
     return DigestFacts(
         now=now,
         runs=(*(run for run in queries_runs.runs(conn, ids=runs) if run.run != last.run), last),
         changes=changes,
-        status=tuple(status.status(conn, now=now)),
-        holds=tuple(holds.holds(conn)),
+        status=tuple(status.status(conn, now=now) if zones is None else status.status_in(conn, zones, now=now)),
+        quiet_zones={} if zones is None else digest_records.count_zones(conn, subscription.watch, but=zones),
+        holds=open_holds,
         images=tuple(
             images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True)
             if has_pins
@@ -374,6 +381,28 @@ def gather(
         gpu=digest_records.gpu_of(conn, _images(changes)) if subscription.watch.gpu is not None else {},
         project_names=digest_records.project_names(conn),
     )
+
+
+def _zones_to_look_at(
+    conn: Connection,
+    subscription: Subscription,
+    notified: NotifiedState,
+    changes: Sequence[ChangeRow],
+    open_holds: Sequence[HoldRow],
+    *,
+    now: datetime,
+) -> set[ZoneKey] | None:
+    """Return the zones of which a digest may say more than that they were observed; None: of all."""
+    before = [target_of(key) for key in notified.unobserved]
+    if not notified.introduced or None in before:
+        return None
+    concerned = {row.target for row in changes} | {row.target for row in open_holds}
+    concerned |= {target for target in before if target is not None}
+    zones = {ZoneKey(target.account, target.region, target.zone) for target in concerned}
+    zones |= digest_records.troubled_zones(conn, now=now)
+    zones |= digest_records.zones_called(conn, {pin.zone for pin in subscription.pins})
+    # Whether a whole project was opened or closed is told by all that the account has.
+    return zones | digest_records.zones_of_accounts(conn, {row.target.account for row in changes if not row.image_id})
 
 
 def _images(changes: Sequence[ChangeRow]) -> list[tuple[str, str]]:

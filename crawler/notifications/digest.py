@@ -81,7 +81,7 @@ def _frame(
 ) -> Digest:
     """Return a digest with nothing in it but what every one has."""
     first, last = facts.runs[0], facts.runs[-1]
-    accounts = {zone.account for zone in watched_zones.zones} | {line.account for line in pins.lines if line.account}
+    accounts = watched_zones.accounts | {line.account for line in pins.lines if line.account}
     return Digest(
         kind="digest",
         subscription=subscription,
@@ -106,8 +106,8 @@ def _introduction(subscription: Subscription, watched_zones: WatchedZones) -> In
     watch = subscription.watch
     is_whole = not watch.name and watch.gpu is None
     return Introduction(
-        accounts=tuple(sorted({zone.account for zone in watched_zones.zones})),
-        zone_count=len(watched_zones.zones),
+        accounts=tuple(sorted(watched_zones.accounts)),
+        zone_count=watched_zones.zone_count,
         image_count=sum(map(watched_zones.image_count, watched_zones.zones)) if is_whole else None,
         watch=watch,
         pins=subscription.pins,

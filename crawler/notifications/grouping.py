@@ -200,7 +200,7 @@ def _line(alike: Sequence[Thing], watched_zones: WatchedZones, runs: Sequence[Ru
         names=tuple(sorted({thing.name for thing in alike if thing.name})) if alike[0].fields else _one_name(alike),
         image_set=alike[0].image_set,
         places=_places(where, watched_zones, is_chain=topic in ("reissued", "withdrawn", "flapped")),
-        zone_count=len(watched_zones.zones),
+        zone_count=watched_zones.zone_count,
         between=between(dated),
         fields=_fields(alike),
         image_count=len(where),
@@ -348,7 +348,7 @@ def _target_line(
         names=(),
         image_set="",
         places=tuple(_place(zone, inside, watched_zones, dimension) for zone, inside in sorted(by_zone.items())),
-        zone_count=len(watched_zones.zones),
+        zone_count=watched_zones.zone_count,
         between=Between(
             after=min((row.not_before for row in rows if row.not_before), default=None),
             by=max(row.observed_at for row in rows),

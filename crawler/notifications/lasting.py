@@ -71,8 +71,8 @@ def look(
         recovered=_gaps(back, {}, watched_zones),
         held=_held(subscription, facts, watched_zones),
         coverage=ZonesObserved(
-            observed=len(watched_zones.zones) - len({zone_of(row.target) for row in blind}),
-            total=len(watched_zones.zones),
+            observed=watched_zones.zone_count - len({zone_of(row.target) for row in blind}),
+            total=watched_zones.zone_count,
             at=_last_whole_run(facts.runs).finished_at or facts.now,
             still=_gaps((row for row in blind if zone_of(row.target) not in fresh), failures, watched_zones),
         ),

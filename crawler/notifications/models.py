@@ -69,8 +69,10 @@ class DigestFacts:
     runs: tuple[RunSummary, ...]
     #: The changes these runs recorded (and interrupted ones before them), oldest first.
     changes: tuple[ChangeRow, ...] = ()
-    #: Every target, retired and deselected ones too (`reader.status`).
+    #: Every target, retired and deselected ones too (`reader.status`), but for those of the quiet zones.
     status: tuple[StatusRow, ...] = ()
+    #: How many watched zones of each account are quiet: every target there was observed well, and nothing happened.
+    quiet_zones: Mapping[str, int] = field(default_factory=dict)
     #: Open holds (`holds.holds`).
     holds: tuple[HoldRow, ...] = ()
     #: What is open in the zones of the pins, retired targets included (`reader.images`); may be empty without pins.
@@ -283,6 +285,12 @@ def target_key(target: Target) -> str:
     return str(target)
 
 
+def target_of(key: str) -> Target | None:
+    """Return the target that is remembered under *key*; None: that cannot be told, for a name of it has a slash."""
+    names = key.split("/")
+    return Target(*names) if len(names) == len(Target._fields) else None
+
+
 def message_id(digest: Digest, *, sender: str) -> str:
     """Return the Message-ID of *digest*, angle brackets included: the same for the same subscription and range."""
     about = [
@@ -361,7 +369,7 @@ class Part:
 
 
 class WatchedZones:
-    """The watched targets that are asked and open, by zone."""
+    """The watched targets that are asked and open, by zone; of quiet zones nothing but their number."""
 
     def __init__(self, watch: Watch, facts: DigestFacts) -> None:
         """Take every target's status and keep what *watch* is about."""
@@ -376,6 +384,9 @@ class WatchedZones:
         for row in facts.status:
             if row.is_live:
                 self._by_zone.setdefault(zone_of(row.target), set()).add(row.target)
+        #: How many zones there are, the quiet ones too, and whose.
+        self.zone_count = len(self.zones) + sum(facts.quiet_zones.values())
+        self.accounts = {zone.account for zone in self.zones} | facts.quiet_zones.keys()
 
     def part(self, zone: WatchedZone, targets: Iterable[Target]) -> Part:
         """Return which part of *zone* the *targets* are."""

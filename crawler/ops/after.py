@@ -1,5 +1,5 @@
 """
-What follows a run: metrics, the healthcheck ping, and the facts both are made of.
+What follows a run: the published folder, metrics, the healthcheck ping, and the facts both are made of.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from crawler.crawl.run import RunResult
 from crawler.db.engine import Fence, read
 from crawler.db.runs import last_success
 from crawler.db.schema import Account, Delivery, Hold, Recipient
+from crawler.domain.rows import Notice
+from crawler.errors import CrawlerError, contained
 from crawler.ops.cron_notice import compare, paragraph
 from crawler.ops.metrics import Gauges, exposition
 from crawler.ops.remembering import Remembered
@@ -68,6 +71,42 @@ def history_metrics(conn: Connection, *, now: datetime) -> str:
         return ""
     names = conn.scalars(select(Account.name)).all()
     return exposition(summary, None, gauges_of(conn, names, now=now, rates={}))
+
+
+def publish(settings: Settings, engine: Engine, result: RunResult, *, now: datetime) -> RunResult:
+    """
+    Publish what is known into the folder of the configuration, where there is one, and return *result*.
+
+    What goes wrong with that is noticed of the run, and changes nothing of how it went.
+    """
+    if settings.publish is None:
+        return result
+    from crawler.web.publication import publish as publish_into
+
+    place = settings.publish
+    problems: list[str] = []
+    with contained(problems.append):
+        try:
+            done = publish_into(
+                engine,
+                place.dir,
+                now=now,
+                stale_after=settings.stale_after,
+                url=place.url,
+                zone=settings.timezone,
+                with_private=place.with_private,
+            )
+        except CrawlerError as exc:
+            problems.append(str(exc))
+        else:
+            problems += done.notices
+    told = [f"publish: {problem}" for problem in problems]
+    account = settings.accounts[0].name
+    return replace(
+        result,
+        noticed=(*result.noticed, *(Notice(account=account, sentence=one) for one in told)),
+        report_problems=(*result.report_problems, *told),
+    )
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -35,7 +35,7 @@ class Remembered:
         self._accounts = db_targets.find_accounts(conn, result.summary.accounts)
         names = {account_id: name for name, account_id in self._accounts.items()}
         rows = conditions.standing(conn, names.keys())
-        troubles = conditions.troubles(conn, result.summary.run)
+        troubles = conditions.troubles(conn, result.summary.run, names.keys())
         ids = {row.target_id for row in troubles}.union(*(row.target_ids for row in rows.values()))
         self._targets = targets_by_id(conn, ids)
         #: By their keys: the rows, and what stands in them.

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from crawler.db import changelog
 from crawler.db.beginning import begins_at
-from crawler.db.filters import MANY, chosen_targets, images_wanted, targets_by_id, with_known_names
+from crawler.db.filters import MANY, ChosenTarget, chosen_targets, images_wanted, targets_by_id, with_known_names
 from crawler.db.schema import ChangeLog
 from crawler.db.sql import PORTION, among, written
 from crawler.db.types import read_json
@@ -62,9 +62,11 @@ def changes(
         _check_cursor(conn, after)
     filters = with_known_names(conn, filters)
     target_ids = None
-    if filters.given(TARGET_PARTS):
-        target_ids = {choice.target_id for choice in chosen_targets(conn, filters)}
     narrowing: list[Any] = []
+    if filters.given(TARGET_PARTS):
+        chosen = chosen_targets(conn, filters)
+        target_ids = {choice.target_id for choice in chosen}
+        narrowing = _is_at(chosen, filters)
     if events:
         narrowing.append(_is_one_of(events))
     parameters: dict[str, Any] = {}
@@ -77,8 +79,6 @@ def changes(
         parameters["ids"] = ids
     if reported_by is not None:
         narrowing.append(ChangeLog.reported_run_id.in_(sorted(reported_by)))
-    if target_ids is not None and len(target_ids) <= PORTION:
-        narrowing.append(ChangeLog.target_id.in_(sorted(target_ids)))
     moments = {name: require_aware(at) for name, at in (("since", since), ("until", until)) if at is not None}
     numbers = {name: at for name, at in (("after", after), ("last", until_change)) if at is not None}
     statement = _first_changes((*moments, *numbers), in_order=not moments and not narrowing).where(*narrowing)
@@ -101,6 +101,13 @@ def changes(
                 number, run_id, targets[target_id], event, image_set, image_id, name, read_json(fields) or {},
                 counterpart, not_before, observed_at, recorded_at,
             )  # fmt: skip
+
+
+def _is_at(chosen: Sequence[ChosenTarget], filters: Filters) -> list[ColumnElement[bool]]:
+    """Return what an index knows of changes at the *chosen* targets: these, or of whose account they are."""
+    if len(chosen) <= PORTION:
+        return [ChangeLog.target_id.in_(sorted(choice.target_id for choice in chosen))]
+    return [ChangeLog.account_id.in_(sorted({choice.account_id for choice in chosen}))] if filters.account else []
 
 
 def _is_long(conn: Connection, since: datetime | None, after: int | None) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.reissues import newest
@@ -16,12 +17,25 @@ Result = Literal["only_first", "only_second", "differs", "same", "unknown"]
 _OF_THE_ZONE = frozenset({"image_name", "zone_id", "extra"})
 
 
+class ComparedImage(NamedTuple):
+    """What JSON has of an image in one of the zones."""
+
+    zone: str
+    image_id: str
+    image_name: str | None
+    gpu: bool | None
+    valid_from: datetime
+    present_since: datetime
+    state: Literal["present", "unknown"]
+    reason: Reason | None
+    observed_at: datetime | None
+
+
 def _image(row: ImageRow | None) -> dict[str, Any] | None:
     if row is None:
         return None
-    shown = ("zone", "image_id", "image_name", "gpu", "valid_from", "present_since", "state", "reason", "observed_at")
     whole = row.as_dict()
-    return {name: whole[name] for name in shown}
+    return {name: whole[name] for name in ComparedImage._fields}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +43,11 @@ class CompareRow(JsonRow):
     """One image name in two zones; for the projects that are told the same."""
 
     image_set: str
-    image_name: str = field(metadata=in_json(by=or_null))
+    image_name: str = field(metadata=in_json(by=or_null, hint=str | None))
     result: Result
     #: The open image that came last in each zone; None where there is none.
-    first: ImageRow | None = field(metadata=in_json(by=_image))
-    second: ImageRow | None = field(metadata=in_json(by=_image))
+    first: ImageRow | None = field(metadata=in_json(by=_image, hint=ComparedImage | None))
+    second: ImageRow | None = field(metadata=in_json(by=_image, hint=ComparedImage | None))
     #: What differs between them: `{name: [first, second]}`.
     fields: Mapping[str, list[Any]]
     #: Why the result is unknown, of the zone that is.

@@ -41,7 +41,7 @@ class HistoryRow(JsonRow):
     target: Target
     image_set: str
     image_id: str
-    image_name: str = field(metadata=in_json(by=or_null))
+    image_name: str = field(metadata=in_json(by=or_null, hint=str | None))
     valid_from: datetime
     #: None while it is open.
     valid_to: datetime | None

@@ -14,12 +14,12 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Select, bindparam, select, update
 
 from crawler.db import changelog
-from crawler.db.filters import chosen_targets, with_known_names
+from crawler.db.filters import chosen_targets, targets_by_id, with_known_names
 from crawler.db.schema import Account, Hold, HoldImage, ImageVersion, Interval, TargetRow
 from crawler.db.sql import portions
 from crawler.db.target_state import Versions
 from crawler.domain.diffing import counterparts
-from crawler.domain.filters import EVERYTHING, Filters
+from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters
 from crawler.domain.models import END_OF_TIME, Attributes, ImageKey
 from crawler.domain.rows import HeldImage, HoldRow
 from crawler.errors import UsageError
@@ -30,11 +30,15 @@ def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: 
     Return the open holds at the targets that *filters* want, oldest first; with *include_resolved* all there were.
     """
     filters = with_known_names(conn, filters)
-    targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
     statement: Select[Any] = select(Hold).order_by(Hold.held_at, Hold.id)
     if not include_resolved:
         statement = statement.where(Hold.status == "open")
-    rows = [row for row in conn.execute(statement) if row.target_id in targets]
+    every = conn.execute(statement).all()
+    if filters.given(TARGET_PARTS):
+        targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
+    else:
+        targets = targets_by_id(conn, {row.target_id for row in every})
+    rows = [row for row in every if row.target_id in targets]
     images = _images(conn, [row.id for row in rows])
     return [
         HoldRow(
@@ -130,11 +134,13 @@ def _withdraw(conn: Connection, hold: Any, now: datetime) -> int:
         )
     }
     intervals, images = _open_images(conn, hold.target_id)
+    account_id = conn.scalar(select(TargetRow.account_id).where(TargetRow.id == hold.target_id))
     others = counterparts(images, {}, of=keys)
     rows = [
         {
             "run_id": hold.run_id,
             "target_id": hold.target_id,
+            "account_id": account_id,
             "event": "withdrawn",
             "image_set": key.image_set,
             "image_id": key.image_id,

@@ -8,7 +8,7 @@ and a change is told when the first of them meets it. What to use now is said by
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -120,7 +120,7 @@ def zone_name(
     is_there, image_id, doubt = _to_use(rows, images, image_name, now, stale_after)
     was_there = is_there
     if is_there is None:  # as if all were known as it was known last
-        sure = [replace(row, outcome="ok", last_ok_at=now) for row in rows]
+        sure = [row._replace(outcome="ok", last_ok_at=now) for row in rows]
         known = [image._replace(state="present", reason=None, observed_at=now) for image in images]
         was_there, image_id, _ = _to_use(sure, known, image_name, now, stale_after)
     return ZoneName(

@@ -6,20 +6,18 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    func,
-    select,
-)
+from sqlalchemy import Connection, Select, func, select
 
 from crawler.db import last_observation
-from crawler.db.filters import ChosenTarget, chosen_targets
+from crawler.db.filters import ChosenTarget, target_pages, targets_in
 from crawler.db.last_observation import Observation
-from crawler.db.schema import OPEN_RUN, Absence, Interval, OutcomeSpan, Run, TargetRow
-from crawler.db.sql import PORTION, portions
+from crawler.db.schema import Absence, Interval, TargetRow
+from crawler.db.sql import PAGE, among, portions
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, require_aware
 from crawler.domain.rows import StatusRow
@@ -29,34 +27,58 @@ def status(
     conn: Connection, filters: Filters = EVERYTHING, *, now: datetime, include_retired: bool = True
 ) -> list[StatusRow]:
     """Return the freshness and the last outcome of every target."""
-    chosen = chosen_targets(conn, filters)
+    return list(each_status(conn, filters, now=now, include_retired=include_retired))
+
+
+def each_status(
+    conn: Connection, filters: Filters = EVERYTHING, *, now: datetime, include_retired: bool = True
+) -> Iterator[StatusRow]:
+    """Yield the same: in memory are the targets of a page, however many there are (`target_pages`)."""
+    require_aware(now)
+    for page in target_pages(conn, filters, PAGE):
+        yield from _rows_of(conn, page, now, include_retired=include_retired)
+
+
+def status_in(conn: Connection, zones: Collection[tuple[str, str, str]], *, now: datetime) -> Iterator[StatusRow]:
+    """Yield the same of the targets in some *zones* (account, region, zone) alone."""
+    for page in portions(targets_in(conn, zones), PAGE):
+        yield from _rows_of(conn, page, now, include_retired=True)
+
+
+def _rows_of(
+    conn: Connection, chosen: Sequence[ChosenTarget], now: datetime, *, include_retired: bool
+) -> Iterator[StatusRow]:
     target_ids = [choice.target_id for choice in chosen]
-    absent = last_observation.absences(conn, target_ids, require_aware(now))
-    seen = last_observation.observations(conn, target_ids)
+    absent = last_observation.absences(conn, target_ids, now)
+    seen = last_observation.observations(conn, target_ids, accounts={choice.account_id for choice in chosen})
     counts = _open_counts(conn, target_ids)
-    first_ok = {first for choice in chosen if (first := _first_ok(choice, seen.get(choice.target_id)))}
-    began = last_observation.ends_of(conn, first_ok)
-    rows: list[StatusRow] = []
-    for choice in chosen:
-        observation, absence = seen.get(choice.target_id), absent.get(choice.target_id)
-        if absence is not None and not include_retired:
-            continue
-        trouble = observation.current_trouble if observation else None
-        outcome: Outcome | AbsenceReason | None = observation.outcome if observation else None
-        since = trouble.since if trouble else began.get(_first_ok(choice, observation) or 0)
-        if absence is not None:
-            outcome, since = absence
-        rows.append(
-            StatusRow(
-                target=choice.target,
-                outcome=outcome,
-                since=since,
-                last_ok_at=observation.observed_at if observation else None,
-                images=counts.get(choice.target_id, 0),
-                message=trouble.message if trouble else "",
-            )
-        )
-    return rows
+    began = last_observation.ends_of(conn, _first_runs(chosen, seen))
+    for target, target_id, _, baseline_run_id in chosen:
+        observation = seen.get(target_id)
+        outcome: Outcome | AbsenceReason | None = None
+        since, last_ok_at, message = None, None, ""
+        if observation is None:
+            pass
+        elif observation.trouble is None:  # most are so
+            outcome, since, last_ok_at = "ok", began.get(baseline_run_id or 0), observation.last_run.finished_at
+        else:
+            trouble = observation.current_trouble
+            outcome, last_ok_at = observation.outcome, observation.observed_at
+            since = trouble.since if trouble else began.get(observation.trouble.to_run_id)
+            message = trouble.message if trouble else ""
+        if target_id in absent:
+            if not include_retired:
+                continue
+            outcome, since = absent[target_id]
+        # by position: with words a row would take twice as long
+        yield StatusRow(target, outcome, since, last_ok_at, counts.get(target_id, 0), message)
+
+
+def _first_runs(chosen: Sequence[ChosenTarget], seen: Mapping[int, Observation]) -> set[int]:
+    """Return the runs since which all has been well: the baseline of a target, or the one that ended its trouble."""
+    first = {choice.baseline_run_id for choice in chosen}
+    first |= {one.trouble.to_run_id for one in seen.values() if one.trouble and one.current_trouble is None}
+    return {run_id for run_id in first if run_id is not None}
 
 
 def oldest_observation(conn: Connection, *, now: datetime) -> tuple[datetime | None, int]:
@@ -66,45 +88,30 @@ def oldest_observation(conn: Connection, *, now: datetime) -> tuple[datetime | N
     Of the targets that are asked and not denied; the rows of `status` say the same of each, one row a target.
     """
     absent = select(Absence.target_id).where(Absence.valid_from <= require_aware(now), Absence.valid_to > now)
-    asked = conn.execute(select(TargetRow.id).where(TargetRow.id.not_in(absent))).scalars().all()
-    runs = last_observation.last_runs(conn, asked)
-    under_way = select(func.coalesce(func.min(Run.id), OPEN_RUN)).where(Run.finished_at.is_(None)).scalar_subquery()
-    spans = conn.execute(
-        select(OutcomeSpan.target_id, *last_observation.TROUBLE_COLUMNS).where(OutcomeSpan.to_run_id >= under_way)
-    )
-    troubles = {
-        row.target_id: last_observation.trouble_of(row)
-        for row in spans.yield_per(PORTION)
-        if row.target_id in runs and row.from_run_id <= runs[row.target_id].run_id
-    }
+    asked = select(TargetRow.id, TargetRow.account_id).where(TargetRow.id.not_in(absent)).order_by(TargetRow.id)
     oldest, never = None, 0
-    for target_id in asked:
-        run = runs.get(target_id)
-        seen = Observation(last_run=run, trouble=troubles.get(target_id)) if run is not None else None
-        if seen is not None and seen.outcome == "denied":
-            continue
-        moment = seen.observed_at if seen is not None else None
-        if moment is None:
-            never += 1
-        elif oldest is None or moment < oldest:
-            oldest = moment
+    with conn.execute(asked, execution_options={"yield_per": PAGE}) as result:
+        for rows in result.partitions():
+            target_ids = [row.id for row in rows]
+            seen = last_observation.observations(conn, target_ids, accounts={row.account_id for row in rows})
+            never += len(target_ids) - len(seen)
+            for observation in seen.values():
+                moment = observation.observed_at
+                if observation.outcome == "denied":
+                    continue
+                if moment is None:
+                    never += 1
+                elif oldest is None or moment < oldest:
+                    oldest = moment
     return oldest, never
 
 
-def _first_ok(choice: ChosenTarget, observation: Observation | None) -> int | None:
-    """Return the first run since which all has been well: the one that ended the last trouble, or the baseline."""
-    if observation is None or observation.current_trouble is not None:
-        return None
-    return observation.trouble.to_run_id if observation.trouble else choice.baseline_run_id
-
-
 def _open_counts(conn: Connection, target_ids: Sequence[int]) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for portion in portions(target_ids):
-        rows = conn.execute(
-            select(Interval.target_id, func.count())
-            .where(Interval.target_id.in_(portion), Interval.valid_to == END_OF_TIME)
-            .group_by(Interval.target_id)
-        )
-        counts.update((target_id, count) for target_id, count in rows)
-    return counts
+    rows = conn.execute(_counts_of_open(), {"targets": target_ids})
+    return dict(rows.all())
+
+
+@cache
+def _counts_of_open() -> Select[*tuple[Any, ...]]:
+    is_open = among(Interval.target_id, "targets"), Interval.valid_to == END_OF_TIME
+    return select(Interval.target_id, func.count()).where(*is_open).group_by(Interval.target_id)

@@ -22,6 +22,7 @@ from crawler.domain.rows import ChangeRow
 from crawler.domain.text import visible
 from crawler.errors import LockTaken, UsageError
 from crawler.queries.publish import EPOCH, MOST_ENTRIES, PublishedKnowledge, RegionZone, ZoneName
+from crawler.web.answers import answer_schemas
 from crawler.web.atom import atom_feed
 from crawler.web.feeds import (
     IndexedName,
@@ -200,6 +201,8 @@ def write_documents(into: Folder, knowledge: PublishedKnowledge, *, url: str | N
     put("v1/index.json", json_bytes(index_document(indexed).as_dict()))
     for name, schema in document_schemas(is_private=knowledge.is_private).items():
         put(f"v1/schemas/{name}.json", json_bytes(schema))
+    for words, schema in answer_schemas().items():
+        put(f"v1/schemas/commands/{words.replace(' ', '-')}.json", json_bytes(schema))
     put("v1/openapi.json", json_bytes(openapi(url, version=__version__, is_private=knowledge.is_private)))
     put("v1/freshness.json", json_bytes(freshness_document(knowledge).as_dict()))
     return done

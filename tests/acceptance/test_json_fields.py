@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+import jsonschema
 import pytest
 
 from crawler.cli.app import cli
+from crawler.web.answers import answer_schemas
+from tests.support.command import call
 from tests.support.driving import Driver
 from tests.unit.test_readme import commands
 
@@ -89,6 +92,32 @@ def test_fields(desk: Driver, line: str) -> None:
     document = json.loads(desk.call(*words, code=CODES.get(line, 0)).stdout)
 
     assert set(FIELDS[line].split()) - set(paths(document)) == set()
+    if line != "config show":
+        schema = answer_schemas()[words_of(line)]
+        jsonschema.validate(document, schema, format_checker=jsonschema.FormatChecker())
+
+
+def words_of(line: str) -> str:
+    """Return the words of the command in a *line*, as its schema is called."""
+    return max((words for words in answer_schemas() if f"{line} ".startswith(f"{words} ")), key=len)
+
+
+def test_lines_of_resolve(desk: Driver) -> None:
+    """So has that of `resolve -`."""
+    lines = "hk-02 Ubuntu 20.04\nhk-02 Debian\n"
+    said = call("--config", desk.config, "resolve", "-", "-o", "json", now=desk.now, code=1, stdin=lines)
+
+    jsonschema.validate(json.loads(said.stdout), answer_schemas()["resolve -"])
+
+
+def test_schemas_are_strict() -> None:
+    """A schema is one, and demands every field that is listed here."""
+    for words, schema in answer_schemas().items():
+        jsonschema.Draft202012Validator.check_schema(schema)
+        line = next((line for line in FIELDS if f"{line} ".startswith(f"{words} ")), None)
+        inside = schema["items"] if schema["type"] == "array" else schema
+        if line is not None and words_of(line) == words:
+            assert {field for field in FIELDS[line].split() if "." not in field} <= set(inside["required"])
 
 
 def test_every_command_is_here() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 
+import psycopg
 import pytest
 from sqlalchemy import select
 
@@ -19,9 +21,12 @@ from crawler.db.migrations import upgrade
 from crawler.db.runs import save_setting
 from crawler.db.schema import ChangeLog, Run
 from crawler.emulator import EmulatorServer, run_in_thread
+from tests.support.acceptance_table import Proven
 from tests.support.databases import PostgresServer
+from tests.support.distant_postgres import distant_postgres, silenced
 from tests.support.driving import Driver, account
 from tests.support.house import ROOT
+from tests.support.processes import until
 from tests.support.worlds import make_timeline
 
 NAMES = [f"account-{number}" for number in range(6)]
@@ -114,6 +119,51 @@ def test_hosts_with_clocks_of_their_own(crons: Driver, cloud: EmulatorServer) ->
     assert moments == sorted(moments)
     assert [" 60 s fast by PostgreSQL's" in (run.notices or [""])[0] for run in runs] == [True, False, False, False]
     assert [" 60 s slow by PostgreSQL's" in (run.notices or [""])[0] for run in runs] == [False, True, False, True]
+
+
+#: Holds the lock of an account, says from which port, and does nothing more.
+HOLDER = """
+import sys, time
+from datetime import UTC, datetime
+from crawler.db.locks import take_locks
+with take_locks(sys.argv[1], ["one"], clock=lambda: datetime.now(UTC)):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.prove
+def test_lock_of_a_vanished_host(proven: Proven) -> None:
+    """The lock of a host that vanished without a word is free within 60 s."""
+    with distant_postgres() as url:
+        with opened(url) as engine:
+            upgrade(engine)
+        with subprocess.Popen([sys.executable, "-c", HOLDER, url], stdout=subprocess.PIPE, text=True) as holder:
+            try:
+                assert holder.stdout is not None
+                assert holder.stdout.readline() == "held\n"
+                with psycopg.connect(url, autocommit=True) as conn, silenced(port_of_the_holder(conn)):
+                    began = time.monotonic()
+                    until(lambda: not locks_held(conn), seconds=90)
+                    seconds = time.monotonic() - began
+            finally:
+                holder.kill()
+    assert seconds <= 60
+    proven("the lock of a vanished host: free within 60 s", f"{seconds:.0f} s")
+
+
+def port_of_the_holder(conn: psycopg.Connection) -> int:
+    """Return the port of the client whose session holds an advisory lock."""
+    query = "SELECT client_port FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'"
+    row = conn.execute(query).fetchone()
+    assert row is not None
+    port: int = row[0]
+    return port
+
+
+def locks_held(conn: psycopg.Connection) -> bool:
+    """Return whether anybody holds an advisory lock."""
+    return conn.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'").fetchone() is not None
 
 
 def test_one_account_is_no_matter_of_others(crons: Driver) -> None:

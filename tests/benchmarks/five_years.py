@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Table, text
+from sqlalchemy import Engine, Table, inspect, text
 
 from crawler.db.engine import begin, is_sqlite, opened
 from crawler.db.migrations import upgrade
@@ -323,15 +323,18 @@ class _Bulk:
     """Writes rows of stored values past SQLAlchemy: `executemany` on SQLite, COPY on PostgreSQL."""
 
     def __init__(self, conn: Any) -> None:
-        self._conn = conn
+        self._looker = inspect(conn)
         self._raw = conn.connection.driver_connection
         self._is_sqlite = is_sqlite(conn)
         if self._is_sqlite:
             self._raw.execute("PRAGMA cache_size = -200000")
 
     def add(self, name: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-        """Insert *rows*; columns that are not named get their defaults, for which there is none in the database."""
+        """Insert *rows*, of the one account; columns that are not named get no default, for there is none there."""
         table: Table = Base.metadata.tables[name]
+        # a schema of an earlier version names the account of fewer rows
+        if "account_id" not in columns and any(c["name"] == "account_id" for c in self._looker.get_columns(name)):
+            columns, rows = (*columns, "account_id"), ((*row, 1) for row in rows)
         names = ", ".join(columns)
         if self._is_sqlite:
             marks = ", ".join("?" * len(columns))

@@ -7,13 +7,11 @@ import zlib
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, text
 
-from crawler.db import migrations
 from crawler.db.engine import begin, opened, read
-from crawler.db.migrations import migrations_folder, schema_state, upgrade
+from crawler.db.migrations import schema_state, upgrade
+from tests.support.ageing import upgrade_to
 
 BEFORE = "20261123_first_schema"
 #: Answers as the first program kept them, with the unreadable records and the excess of each.
@@ -29,13 +27,8 @@ KEPT: list[tuple[Any, int, int]] = [
 @pytest.fixture
 def old(empty_database_url: str) -> Any:
     """Return a database of the first program."""
+    upgrade_to(empty_database_url, BEFORE)
     with opened(empty_database_url) as engine:
-        with migrations._upgrading(engine) as connection:
-            config = Config()
-            config.set_main_option("script_location", str(migrations_folder()))
-            config.set_main_option("path_separator", "os")
-            config.attributes["connection"] = connection
-            command.upgrade(config, BEFORE)
         yield engine
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, text
 
 from crawler.db.engine import begin, is_sqlite, opened, read
-from crawler.db.migrations import REVISIONS, migrations_folder, upgrade
+from crawler.db.migrations import REVISIONS, upgrade
 from crawler.db.views import VIEWS
+from tests.support.ageing import upgrade_to
 
 ROWS = (
     "INSERT INTO accounts (id, name, endpoint, fence) VALUES (1, 'prod', '', 0)",
@@ -30,12 +29,8 @@ ROWS = (
 @pytest.fixture
 def first(empty_database_url: str) -> str:
     """Return a database of the first schema with a hold and a failure in it."""
+    upgrade_to(empty_database_url, REVISIONS[0])
     with opened(empty_database_url) as engine, begin(engine) as conn:
-        config = Config()
-        config.set_main_option("script_location", str(migrations_folder()))
-        config.set_main_option("path_separator", "os")
-        config.attributes["connection"] = conn
-        command.upgrade(config, REVISIONS[0])
         for row in ROWS:
             conn.execute(text(row))
     return empty_database_url

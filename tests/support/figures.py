@@ -30,8 +30,8 @@ ROWS = (
     "memory",
     "as-of",
     "start-up",
+    "many accounts",
     "check",
-    "publish",
     "other designs",
 )
 NOT_MEASURED = "not measured"

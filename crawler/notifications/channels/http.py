@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
@@ -58,6 +58,10 @@ class HookOptions:
     name: str
     url: str = field(repr=False)
     secret: str | None = field(default=None, repr=False)
+    #: The secret before, while it is being replaced.
+    old_secret: str | None = field(default=None, repr=False)
+    #: What a webhook's body is.
+    format: Literal["json", "cloudevents"] = "json"
     timeout_seconds: float = TIMEOUT_SECONDS
     #: The forward proxy that leads there; None: it is reached directly.
     proxy: Proxy | None = None

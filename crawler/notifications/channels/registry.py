@@ -31,7 +31,15 @@ def channels_of(settings: Settings, clock: Clock) -> dict[str, Channel]:
 
 def _hook(report: ReportSettings, url: str, clock: Clock) -> Channel:
     secret = report.secret.reveal() if report.secret is not None else None
-    options = HookOptions(name=report.to[0], url=url, secret=secret, proxy=report.proxy, ca_file=report.ca_file)
+    options = HookOptions(
+        name=report.to[0],
+        url=url,
+        secret=secret,
+        old_secret=report.old_secret.reveal() if report.old_secret is not None else None,
+        format=report.format,
+        proxy=report.proxy,
+        ca_file=report.ca_file,
+    )
     if report.channel == "apprise":
         return AppriseChannel(options)
     return FeishuChannel(options, clock) if report.channel == "feishu" else WebhookChannel(options, clock)

@@ -269,6 +269,7 @@ def test_status(database: Database) -> None:
     assert (seoul["since"], seoul["last_ok_at"], seoul["images"]) == ("2026-11-23T11:00:00Z", "2026-11-23T05:00:00Z", 3)
     assert "RetCode 150" in seoul["message"]
     assert by_zone["th-bkk-01"]["images"] == 0
+    assert rows(*database, "status", "--limit", "2") == list(by_zone.values())[:2]
 
 
 def test_status_of_images(database: Database) -> None:

@@ -66,6 +66,13 @@ def history(engine: Engine, database_url: str) -> Engine:
             " FROM intervals WHERE id = 1",
             "listed twice at the same time",
         ),
+        ("UPDATE intervals SET account_id = account_id + 1", "an interval is of another account than its target"),
+        ("UPDATE changes SET account_id = NULL", "a change is of another account than its target"),
+        (
+            "INSERT INTO exceptions (target_id, from_run_id, to_run_id, outcome, message, request_uuid, since)"
+            " SELECT target_id, 1, 2, 'failed', '', '', observed_at FROM changes",
+            "a span of trouble is of another account than its target",
+        ),
     ],
 )
 def test_each_thing_that_must_never_be_is_found(history: Engine, damage: str, found: str) -> None:

@@ -148,6 +148,7 @@ def test_digest_until_everybody_has_it(engine: Engine) -> None:
     setback = DeliveryFailure(attempts=1, next_at=now + PERIOD, refused="recipient", trouble="550 no such user")
     with begin(engine) as conn:
         digest_id = add(conn, state(engine), "a@b.c", "d@e.f", "g@h.i")
+        assert outbox.longest_waits(conn, NAMES) == {}, "nobody has tried to send it yet"
         outbox.record(conn, digest_id, sent=["a@b.c"], setbacks={"d@e.f": setback}, now=now)
     with read(engine) as conn:
         (record, queued) = digest_records.digests(conn)

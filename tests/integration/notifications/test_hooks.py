@@ -11,12 +11,14 @@ import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from crawler.emulator import run_in_thread
 from crawler.notifications.channels.apprise import AppriseChannel, shortened
@@ -91,6 +93,42 @@ def crowded() -> Digest:
 
 
 # --- webhook ---------------------------------------------------------------------------------------------------------
+
+
+WHSEC, BEFORE = "whsec_" + "c2VjcmV0" * 4, "whsec_" + "YmVmb3Jl" * 6
+
+
+@pytest.mark.parametrize("form", ["json", "cloudevents"])
+def test_standard_webhooks(form: str) -> None:
+    """The library of the specification verifies the body with the secret and the one before, and with no other."""
+    with hook_server() as server:
+        channel = WebhookChannel(
+            options(server, secret=WHSEC, old_secret=BEFORE, format=form), lambda: datetime.now(UTC)
+        )
+        assert send(channel) == {}
+        assert send(channel) == {}
+    first, second = server.calls
+    headers = {name.lower(): value for name, value in first.headers.items()}
+
+    for secret in (WHSEC, BEFORE):
+        assert Webhook(secret).verify(first.body, headers) == first.document
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_" + "b3RoZXIx" * 4).verify(first.body, headers)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+
+
+def test_cloud_events() -> None:
+    """The official SDK reads the event, which has in it what the other format sends."""
+    with hook_server() as server:
+        for form in ("json", "cloudevents"):
+            assert send(webhook(server, format=form)) == {}
+    plain, event = server.calls
+    read = from_structured_event(HTTPMessage(dict(event.headers), event.body))
+
+    assert event.headers["Content-Type"].startswith("application/cloudevents+json")
+    assert read.get_data() == plain.document
+    assert (read.get_specversion(), read.get_id()) == ("1.0", event.headers["webhook-id"])
+    assert (read.get_type(), read.get_subject()) == ("crawler.report.digest", plain.document["subject"])
 
 
 def test_webhook_is_signed_and_whole() -> None:

@@ -101,6 +101,16 @@ def test_throttled_costs_no_attempt() -> None:
     assert again.wait_seconds == 2.0
 
 
+@pytest.mark.parametrize(("throttled", "is_over"), [(58, False), (59, True)])
+def test_sixty_throttled_answers(throttled: int, is_over: bool) -> None:
+    """The sixtieth throttled answer to one question is the last."""
+    again = decide(
+        RetryPolicy(), "transient", attempts_made=1, throttled_before=throttled, is_throttled=True, uniform=highest
+    )
+
+    assert (again.wait_seconds is None) == is_over
+
+
 def test_hint_overrides() -> None:
     """Retry-After replaces the jitter; one of more than an hour is not waited for."""
     policy = RetryPolicy()

@@ -67,6 +67,13 @@ def test_secrets_from_files_and_the_environment(tmp_path: Path) -> None:
         ('to = ["a@b.c"]\nsecret = "t0ken"', "secret", "is for the channels webhook"),
         ('channel = "webhook"\nsecret = "t0ken"', "url", "is missing (or give url_file)"),
         ('channel = "webhook"\nurl = "https://t0ken.example.com"', "secret", "is missing: it signs"),
+        ('channel = "webhook"\nurl = "https://t0ken.example.com"\nsecret = "whsec_t0ken"', "secret", "24 to 64 bytes"),
+        (
+            'channel = "feishu"\nurl = "https://t0ken.example.com"\nold_secret = "t0ken"',
+            "old_secret",
+            "the channel webhook",
+        ),
+        ('to = ["a@b.c"]\nformat = "cloudevents"', "format", "is for the channel webhook"),
         ('channel = "feishu"\nurl = "https://t0ken.example.com"\nto = ["a@b.c"]', "to", "feishu has `url`"),
         ('channel = "feishu"\nurl = "ftp://t0ken.example.com"', "url", "must be an http or https URL"),
         ('channel = "feishu"\nurl = "https://[t0ken"', "url", "must be an http or https URL"),

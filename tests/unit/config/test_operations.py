@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,32 @@ def test_textfile(tmp_path: Path) -> None:
 
     assert load(path, None, KEYS).metrics.textfile == tmp_path / "c" / "crawler.prom"
     assert load(configured(tmp_path, ""), None, KEYS).metrics.textfile is None
+
+
+def test_publish(tmp_path: Path) -> None:
+    """The published folder is relative to the configuration; without one nothing is published."""
+    path = configured(tmp_path, '[publish]\ndir = "public"\nurl = "https://images.example.com/"')
+    found = load(path, None, KEYS).publish
+
+    assert found is not None
+    assert (found.dir, found.url, found.with_private) == (tmp_path / "public", "https://images.example.com", False)
+    assert load(configured(tmp_path, ""), None, KEYS).publish is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('url = "https://x.example"', "publish.dir: is missing"),
+        ('dir = ""', "publish.dir: '' is empty"),
+        ('dir = "x"\nurl = "images.example.com"', "publish.url: must be the http or https URL of a folder"),
+        ('dir = "x"\nurl = "https://u:p@x.example"', "publish.url: must be the http or https URL of a folder"),
+        ('dir = "x"\nwith_private = "yes"', "publish.with_private: 'yes' must be true or false"),
+    ],
+)
+def test_publish_wrong(tmp_path: Path, text: str, said: str) -> None:
+    """What is wrong with the folder is said."""
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        load(configured(tmp_path, f"[publish]\n{text}"), None, KEYS)
 
 
 def test_readers_need_no_ping(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""A run publishes at its end, and goes on as it went when that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crawler.emulator import EmulatorServer, run_in_thread
+from tests.support.driving import Driver, account
+from tests.support.published import check_whole, document, files_of
+from tests.support.worlds import make_timeline
+
+STEPS = [{"add": {"hk-02": {"uimage-b": "Ubuntu 20.04"}}}]
+
+
+@pytest.fixture
+def cloud() -> Iterator[EmulatorServer]:
+    with run_in_thread(make_timeline(zones={"hk-02": {"uimage-a": "Ubuntu 20.04"}}, steps=STEPS)) as server:
+        yield server
+
+
+def test_every_run_publishes(cloud: EmulatorServer, database_url: str, tmp_path: Path) -> None:
+    """Each run writes the folder of the configuration; one that is restricted to some targets does too."""
+    driver = Driver(tmp_path, database_url)
+    driver.configure(account(cloud.url), publish={"dir": "public", "url": "https://images.example.com"})
+    root = tmp_path / "public"
+    driver.run()
+    assert document(root, "v1/resolve/hk-02/ubuntu-20.04.json")["image_id"] == "uimage-a"
+    cloud.advance()
+    driver.run("--zone", "hk-02")
+
+    check_whole(files_of(root))
+    assert document(root, "v1/resolve/hk-02/ubuntu-20.04.json")["image_id"] == "uimage-b"
+    found = document(root, "v1/renovate/hk-02/ubuntu-20.04.json")
+    assert found["homepage"] == "https://images.example.com"
+
+
+def test_a_failure_is_a_notice(cloud: EmulatorServer, database_url: str, tmp_path: Path) -> None:
+    """A folder that cannot be written is told once under cron, as is its end, and the run is as good as it was."""
+    driver = Driver(tmp_path, database_url).configure(account(cloud.url), publish={"dir": "public"})
+    (tmp_path / "public").write_text("a file")
+    said = [driver.run().result.stderr for _ in range(2)]
+    (tmp_path / "public").unlink()
+    said.append(driver.run().result.stderr)
+
+    assert "publish: " in said[0]
+    assert "cannot be published into" in said[0]
+    assert said[1] == ""
+    assert "cannot be published into" in said[2]
+    assert (tmp_path / "public/v1/freshness.json").is_file()

@@ -1,0 +1,25 @@
+"""Secrets of webhooks."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from crawler.domain.webhooks import signing_key
+
+
+@pytest.mark.parametrize("size", [24, 64])
+def test_key(size: int) -> None:
+    """A secret of the specification signs with its bytes, any other with its own text."""
+    key = bytes(range(size))
+
+    assert signing_key("whsec_" + base64.b64encode(key).decode()) == key
+    assert signing_key("correct-horse") == b"correct-horse"
+
+
+@pytest.mark.parametrize("rest", ["", "!", "c2VjcmV0", "c" * 31, "c2VjcmV0" * 11, "c2VjcmV0é"])
+def test_no_key(rest: str) -> None:
+    """What follows `whsec_` has to be base64 of 24 to 64 bytes."""
+    with pytest.raises(ValueError, match="24 to 64 bytes after whsec_"):
+        signing_key("whsec_" + rest)
