@@ -47,11 +47,13 @@ class Filters:
 
     def wants(self, target: Target, project_name: str = "") -> bool:
         """Return whether *target* is wanted, whose project may also be meant by its name."""
-        return all(
-            part_fits(part, getattr(target, part), globs)
-            or (part == "project" and bool(project_name) and part_fits(part, project_name, globs))
-            for part, globs in self.given(TARGET_PARTS).items()
-        )
+        for part, word in zip(TARGET_PARTS, target, strict=True):
+            globs = getattr(self, part)
+            if not globs or word in globs or part_fits(part, word, globs):
+                continue
+            if part != "project" or not project_name or not part_fits(part, project_name, globs):
+                return False
+        return True
 
     def wants_image(self, image_set: str | None, image_id: str | None, image_name: str | None) -> bool:
         """Return whether an image is wanted; None (a change of a target as such) fits no filter of images."""

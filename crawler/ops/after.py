@@ -25,7 +25,6 @@ from crawler.ops.cron_notice import compare, paragraph
 from crawler.ops.metrics import Gauges, exposition
 from crawler.ops.remembering import Remembered
 from crawler.queries import runs, status
-from crawler.queries.overview_lookup import newest_run
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +64,8 @@ def write_metrics(
 
 def history_metrics(conn: Connection, *, now: datetime) -> str:
     """Return the metrics of the last run that has ended, of all accounts; empty before the first."""
+    from crawler.queries.overview_lookup import newest_run  # which a run does not need
+
     newest = newest_run(conn)
     summary = runs.run(conn, newest[0]) if newest else None
     if summary is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import NamedTuple
 
 from crawler.domain.models import Target
@@ -76,8 +77,14 @@ def place_of(target: Target) -> RegionZone:
     return RegionZone(target.region, target.zone)
 
 
-def merged(rows: Iterable[Listed], zones: Iterable[ZoneState]) -> list[Listed]:
-    """Return each image of a zone once: as known where any target knows it, of the others as the zone is known."""
+def merged(rows: Iterable[Listed], zones: Iterable[ZoneState], *, has_one_each: bool = False) -> list[Listed]:
+    """
+    Return each image of a zone once, in order: as known where any target knows it, of the others as the zone is known.
+
+    With *has_one_each* the rows are of one target in each zone, so that none is there twice.
+    """
+    if has_one_each:
+        return sorted(rows, key=_ORDER)
     reasons = {zone.place: zone.reason for zone in zones}
     found: dict[tuple[RegionZone, str, str, str], Listed] = {}
     for row in rows:
@@ -88,7 +95,11 @@ def merged(rows: Iterable[Listed], zones: Iterable[ZoneState]) -> list[Listed]:
             continue
         reason = row.reason and other.reason and (reasons[row.place] or other.reason)
         found[key] = other._replace(reason=reason, present_since=min(row.present_since, other.present_since))
-    return sorted(found.values(), key=lambda row: (row.place, row.image_set, row.name_key, row.present_since))
+    return sorted(found.values(), key=_ORDER)
+
+
+#: By place, set, name, and when it came.
+_ORDER = itemgetter(0, 1, 2, 5)
 
 
 def in_all(every: Sequence[Sequence[Gap]]) -> list[Gap]:

@@ -6,7 +6,7 @@ Every function takes a connection inside `read(engine)`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
@@ -67,14 +67,12 @@ def overview(
         found = select(ImageVersion.id).where(among(ImageVersion.name_key, "keys"))
         narrowing["versions"] = conn.execute(found, {"keys": sorted(name_keys)}).scalars().all()
     alike = _alike(conn, zones, reasons, known, moment)
-    listed = _listed(conn, alike, reasons, known, moment, narrowing)
+    places = {target_id: place_of(targets[target_id]) for target_id in alike}
+    rows = _listed(conn, places, reasons, known, moment, narrowing)
+    if image_sets is not None:
+        rows = [row for row in rows if row.image_set in image_sets]
     states = [zone.state for zone in zones.values()]
-    rows = (
-        Listed(place_of(targets[target_id]), *image, reason)
-        for target_id, image, reason in listed
-        if image_sets is None or image[0] in image_sets
-    )
-    return Overview(moment=moment, zones=states, listed=merged(rows, states))
+    return Overview(moment=moment, zones=states, listed=merged(rows, states, has_one_each=len(alike) == len(zones)))
 
 
 def _zones(
@@ -150,24 +148,25 @@ def _prints() -> Select[*tuple[Any, ...]]:
     )
 
 
-_Image = tuple[str, str, str, str, datetime]
-
-
 def _listed(
     conn: Connection,
-    target_ids: Sequence[int],
+    places: Mapping[int, RegionZone],
     reasons: Mapping[int, Reason | None],
     known: KnownAt,
     moment: datetime,
     narrowing: Mapping[str, Any],
-) -> Iterable[tuple[int, _Image, Reason | None]]:
-    """Yield what each target lists, and why it is unknown there."""
-    for portion in portions(target_ids):
+) -> list[Listed]:
+    """Return what each target of *places* lists, and why it is unknown there."""
+    rows: list[Listed] = []
+    for portion in portions(places):
         parameters = {"targets": portion, "at": moment, **narrowing}
-        for target_id, *image in conn.execute(_open_images(narrowed="versions" in narrowing), parameters):
-            key = ImageKey(image[0], image[3])
-            held = key in known.held.get(target_id, ()) and reasons[target_id] not in ABSENT
-            yield target_id, tuple(image), "held" if held else reasons[target_id]
+        for target_id, *image in conn.execute(_open_images(narrowed="versions" in narrowing), parameters).all():
+            reason = reasons[target_id]
+            held = known.held.get(target_id)
+            if held and ImageKey(image[0], image[3]) in held and reason not in ABSENT:
+                reason = "held"
+            rows.append(Listed._make((places[target_id], *image, reason)))
+    return rows
 
 
 @cache
@@ -327,6 +326,12 @@ def newest_change_before(conn: Connection, moment: datetime) -> datetime | None:
         .limit(written(1))
     )
     return found.astimezone(UTC) if found else None
+
+
+def first_good_run(conn: Connection) -> datetime | None:
+    """Return the end of the first run that recorded anything; None: there is none."""
+    good = and_(Run.finished_at.is_not(None), Run.ok + Run.held > 0)
+    return conn.scalar(select(Run.finished_at).where(good).order_by(Run.id).limit(written(1)))
 
 
 def newest_run(conn: Connection) -> tuple[int, datetime] | None:

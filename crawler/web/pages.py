@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from crawler.db.beginning import begins_at
 from crawler.db.digest_records import project_names
-from crawler.db.filters import ChosenTarget, chosen_targets, first_run_at
+from crawler.db.filters import ChosenTarget, chosen_targets
 from crawler.domain.filters import Filters
 from crawler.domain.kinds import UK8S_IMAGE
 from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, EVENT_WORDS, LARGEST_ID, is_storable, normalise_name
@@ -246,7 +246,7 @@ class _Page:
         filters = self._filters(variant)
         overview: Overview | None = None
         notice = ""
-        first = first_run_at(self.conn)
+        first = overview_lookup.first_good_run(self.conn)
         if first is None or (moment is not None and moment < first):
             notice = self.words("nothing_yet" if first is None else "before_first")
         else:
@@ -351,7 +351,7 @@ class _Page:
 
     def _file_axis(self) -> Axis:
         """Return the time up to the last change: it moves with what is known alone."""
-        first = first_run_at(self.conn)
+        first = overview_lookup.first_good_run(self.conn)
         end = overview_lookup.newest_change_before(self.conn, END_OF_TIME) or first or self.now
         begin = max(end - timedelta(days=coverage_page.DAYS), first or end)
         return Axis(min(begin, end - timedelta(hours=6)), end)
@@ -431,17 +431,14 @@ class _Page:
         return begin.astimezone(UTC), (begin + timedelta(days=1)).astimezone(UTC)
 
     def _rows(self, begin: datetime, end: datetime | None) -> list[ChangeRow]:
-        filters = Filters(
-            kind=(UK8S_IMAGE.name,),
-            image_set=tuple(sorted(self.image_sets)) if self.image_sets is not None else (),
-            zone=self._plain_word("zone"),
-            name=self._plain_word("name"),
-        )
+        filters = Filters(zone=self._plain_word("zone"), name=self._plain_word("name"))
         event = self.query.get("event", "")
         events: Collection[str] = (event,) if event in EVENT_WORDS else ()
         found = queries_changes.changes(self.conn, begin, end, events, filters)
-        rows = list(islice(found, changes_page.MOST_CHANGES))
-        return rows if self.question.is_private else changes_page.once_for_each_zone(rows)
+        sets = self.image_sets
+        rows = (row for row in found if row.target.kind == UK8S_IMAGE.name and (sets is None or row.image_set in sets))
+        first = list(islice(rows, changes_page.MOST_CHANGES))
+        return first if self.question.is_private else changes_page.once_for_each_zone(first)
 
     def _plain_word(self, part: str) -> tuple[str, ...]:
         word = self.query.get(part, "").strip()
@@ -481,7 +478,7 @@ class _Page:
         _, variant = self._variants()
         filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
         zones = self._overview(filters).zones
-        first = first_run_at(self.conn)
+        first = overview_lookup.first_good_run(self.conn)
         now = self.now if self.pages.is_live else self.run[1] if self.run else self.now
         axis = coverage_page.finished_days(now)
         began = max(filter(None, (first, begins_at(self.conn))), default=now)
