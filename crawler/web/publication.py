@@ -16,7 +16,6 @@ from crawler.queries.publish_lookup import knowledge
 from crawler.web.page_files import write_pages
 from crawler.web.site import Folder, Published, folder, write_documents
 
-UTC = ZoneInfo("UTC")
 #: The copy of the database, where there is one.
 DATABASE_COPY = "v1/history.db"
 
@@ -28,14 +27,14 @@ def publish(
     now: datetime,
     stale_after: timedelta,
     url: str | None = None,
-    zone: ZoneInfo = UTC,
+    zone: ZoneInfo | None = None,
     with_private: bool = False,
     with_copy: bool = False,
 ) -> Published:
     """
     Publish what *engine* knows at *now* into the folder *root*, which will be served at *url*.
 
-    Pages have times in *zone*.
+    Pages have times in *zone*, else in UTC.
 
     Without *with_private* nothing is left there that an earlier publication had of accounts, projects and custom
     images. Raises UsageError where the folder cannot be written, LockTaken when another publication does not end.
@@ -46,7 +45,15 @@ def publish(
         with read(engine) as conn:
             known = knowledge(conn, now=now, stale_after=stale_after, with_private=with_private)
             done = write_documents(into, known, url=url.rstrip("/") if url else None)
-            write_pages(into, conn, done, zone=zone, now=now, stale_after=stale_after, with_private=with_private)
+            write_pages(
+                into,
+                conn,
+                done,
+                zone=zone or ZoneInfo("UTC"),
+                now=now,
+                stale_after=stale_after,
+                with_private=with_private,
+            )
         if with_copy:
             done.files += 1
             done.written += _copy(engine, into)

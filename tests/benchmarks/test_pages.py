@@ -55,9 +55,8 @@ def test_pages(both: Engine, figures: Figures) -> None:
             sizes[page] = len(html.encode())
     told = ", ".join(f"/{page} {ms:.0f} ms {sizes[page] / 1000:.0f} kB" for page, ms in times.items())
     case, detail = both.dialect.name, f"{made.intervals:,} intervals; {told}"
-    figures.at_most(
-        "as-of", "a page, 100 zones, 90 days", max(times.values()), MILLISECONDS, "ms", case=case, detail=detail
-    )
+    slowest, largest = max(times.values()), max(sizes.values()) / 1000
+    figures.at_most("as-of", "a page, 100 zones, 90 days", slowest, MILLISECONDS, "ms", case=case, detail=detail)
     figures.at_most("as-of", "size of a page", largest, LARGEST / 1000, "kB", case=case)
 
 
