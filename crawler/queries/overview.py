@@ -77,14 +77,10 @@ def place_of(target: Target) -> RegionZone:
     return RegionZone(target.region, target.zone)
 
 
-def merged(rows: Iterable[Listed], zones: Iterable[ZoneState], *, has_one_each: bool = False) -> list[Listed]:
+def merged(rows: Iterable[Listed], zones: Iterable[ZoneState]) -> list[Listed]:
     """
     Return each image of a zone once, in order: as known where any target knows it, of the others as the zone is known.
-
-    With *has_one_each* the rows are of one target in each zone, so that none is there twice.
     """
-    if has_one_each:
-        return sorted(rows, key=_ORDER)
     reasons = {zone.place: zone.reason for zone in zones}
     found: dict[tuple[RegionZone, str, str, str], Listed] = {}
     for row in rows:

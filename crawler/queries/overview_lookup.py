@@ -17,8 +17,8 @@ from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, func, se
 from crawler.db.beginning import refuse_before
 from crawler.db.filters import ChosenTarget
 from crawler.db.last_observation import Observation, ends_of
-from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run
-from crawler.db.sql import among, among_too, portions, written
+from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run, TargetRow
+from crawler.db.sql import among, portions, written
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.filters import Filters
 from crawler.domain.models import ABSENT, END_OF_TIME, LARGEST_ID, ImageKey, Target
@@ -49,30 +49,49 @@ def overview(
     *,
     stale_after: timedelta,
     image_sets: Collection[str] | None = None,
-    name_keys: Collection[str] | None = None,
 ) -> Overview:
     """
     Return which images were open in which zones at *moment*, with the state of knowledge, by zone, set and name.
 
-    Of *image_sets* and *name_keys* alone, where they are given; what is retired or deselected then is left out. Raises
-    UnknownKnowledge for a moment before the kept history.
+    Of *image_sets* alone, where they are given; what is retired or deselected then is left out. Raises UnknownKnowledge
+    for a moment before the kept history.
     """
+    zones, reasons, known = _at(conn, filters, moment, stale_after)
+    rows = _listed(conn, zones, reasons, known, moment)
+    if image_sets is not None:
+        rows = [row for row in rows if row.image_set in image_sets]
+    states = [zone.state for zone in zones.values()]
+    return Overview(moment=moment, zones=states, listed=merged(rows, states))
+
+
+def zones_at(
+    conn: Connection, filters: Filters, moment: datetime, *, stale_after: timedelta
+) -> list[tuple[ZoneState, bool]]:
+    """Return how well each zone was known at *moment*, and whether any of its targets lists anything now."""
+    zones, _, _ = _at(conn, filters, moment, stale_after)
+    every = [target_id for zone in zones.values() for target_id in zone.target_ids]
+    listing = {
+        target_id
+        for portion in portions(every)
+        for target_id in conn.execute(_listing(), {"targets": portion}).scalars()
+    }
+    return [(zone.state, not listing.isdisjoint(zone.target_ids)) for zone in zones.values()]
+
+
+@cache
+def _listing() -> Select[int]:
+    anything = select(Interval.id).where(Interval.target_id == TargetRow.id, Interval.valid_to == END_OF_TIME)
+    return select(TargetRow.id).where(among(TargetRow.id, "targets"), anything.exists())
+
+
+def _at(
+    conn: Connection, filters: Filters, moment: datetime, stale_after: timedelta
+) -> tuple[dict[RegionZone, _Zone], dict[int, Reason | None], KnownAt]:
     chosen, known = chosen_at(conn, filters, moment)
     refuse_before(known.began, moment)
     targets = {choice.target_id: choice.target for choice in chosen if choice.target_id not in known.absent}
     reasons = {target_id: known.reason(target_id, moment, stale_after) for target_id in targets}
-    zones = _zones(targets, reasons, known)
-    narrowing: dict[str, Any] = {}
-    if name_keys is not None:
-        found = select(ImageVersion.id).where(among(ImageVersion.name_key, "keys"))
-        narrowing["versions"] = conn.execute(found, {"keys": sorted(name_keys)}).scalars().all()
-    alike = _alike(conn, zones, reasons, known, moment)
-    places = {target_id: place_of(targets[target_id]) for target_id in alike}
-    rows = _listed(conn, places, reasons, known, moment, narrowing)
-    if image_sets is not None:
-        rows = [row for row in rows if row.image_set in image_sets]
-    states = [zone.state for zone in zones.values()]
-    return Overview(moment=moment, zones=states, listed=merged(rows, states, has_one_each=len(alike) == len(zones)))
+    return _zones(targets, reasons, known), reasons, known
 
 
 def _zones(
@@ -109,79 +128,54 @@ def _state(
     )
 
 
-def _alike(
+def _listed(
     conn: Connection,
     zones: Mapping[RegionZone, _Zone],
     reasons: Mapping[int, Reason | None],
     known: KnownAt,
     moment: datetime,
-) -> list[int]:
-    """Return targets enough to tell all: of those of a zone that are known alike and list the same, one."""
-    if all(len(zone.target_ids) == 1 for zone in zones.values()):
-        return [target_id for zone in zones.values() for target_id in zone.target_ids]
-    every = [target_id for zone in zones.values() for target_id in zone.target_ids]
-    prints: dict[int, tuple[Any, ...]] = {}
-    for portion in portions(every):
-        for target_id, *what in conn.execute(_prints(), {"targets": portion, "at": moment}):
-            prints[target_id] = tuple(what)
-    told: dict[tuple[Any, ...], int] = {}
+) -> list[Listed]:
+    """Return what the targets of each zone list, and why it is unknown there; what known ones list alike comes once."""
+    together: dict[int, RegionZone] = {}
+    alone: dict[int, RegionZone] = {}
     for place, zone in zones.items():
         for target_id in zone.target_ids:
-            alone = target_id if target_id in known.held else None
-            told.setdefault((place, reasons[target_id], prints.get(target_id), alone), target_id)
-    return sorted(told.values())
-
-
-@cache
-def _prints() -> Select[*tuple[Any, ...]]:
-    """Select of `:targets` `:at` a moment how many versions each lists, and sums that differ where the versions do."""
-    version = type_coerce(Interval.version_id, BigInteger)
-    mixed = (version * 7_919 + version // 1_000 * 104_729) % 1_000_003
-    return (
-        select(Interval.target_id, func.count(), func.sum(version), func.sum(mixed), func.max(version))
-        .where(
-            among(Interval.target_id, "targets"),
-            Interval.valid_to > bindparam("at"),
-            Interval.valid_from <= bindparam("at"),
-        )
-        .group_by(Interval.target_id)
-    )
-
-
-def _listed(
-    conn: Connection,
-    places: Mapping[int, RegionZone],
-    reasons: Mapping[int, Reason | None],
-    known: KnownAt,
-    moment: datetime,
-    narrowing: Mapping[str, Any],
-) -> list[Listed]:
-    """Return what each target of *places* lists, and why it is unknown there."""
+            is_plain = len(zone.target_ids) > 1 and reasons[target_id] is None and target_id not in known.held
+            (together if is_plain else alone)[target_id] = place
     rows: list[Listed] = []
-    for portion in portions(places):
-        parameters = {"targets": portion, "at": moment, **narrowing}
-        for target_id, *image in conn.execute(_open_images(narrowed="versions" in narrowing), parameters).all():
-            reason = reasons[target_id]
-            held = known.held.get(target_id)
-            if held and ImageKey(image[0], image[3]) in held and reason not in ABSENT:
-                reason = "held"
-            rows.append(Listed._make((places[target_id], *image, reason)))
+    for places, once in ((together, True), (alone, False)):
+        statement = _open_images(once=once)
+        for portion in portions(places):
+            for target_id, *image in conn.execute(statement, {"targets": portion, "at": moment}).all():
+                reason = reasons[target_id]
+                held = known.held.get(target_id)
+                if held and ImageKey(image[0], image[3]) in held and reason not in ABSENT:
+                    reason = "held"
+                rows.append(Listed._make((places[target_id], *image, reason)))
     return rows
 
 
 @cache
-def _open_images(*, narrowed: bool) -> Select[*tuple[Any, ...]]:
-    columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
-    statement: Select[*tuple[Any, ...]] = (
-        select(Interval.target_id, *columns, Interval.present_since)
-        .join(ImageVersion, ImageVersion.id == Interval.version_id)
-        .where(
-            among(Interval.target_id, "targets"),
-            Interval.valid_to > bindparam("at"),
-            Interval.valid_from <= bindparam("at"),
+def _open_images(*, once: bool) -> Select[*tuple[Any, ...]]:
+    """Select what `:targets` list `:at` a moment; *once*: each version of a zone for one of the targets there."""
+    own: Select[*tuple[Any, ...]] = select(Interval.target_id, Interval.version_id, Interval.present_since)
+    if once:
+        own = select(
+            func.min(Interval.target_id).label("target_id"),
+            Interval.version_id,
+            func.min(Interval.present_since).label("present_since"),
         )
+        own = own.join(TargetRow, TargetRow.id == Interval.target_id)
+        own = own.group_by(TargetRow.region, TargetRow.zone, Interval.version_id)
+    own = own.where(
+        among(Interval.target_id, "targets"),
+        Interval.valid_to > bindparam("at"),
+        Interval.valid_from <= bindparam("at"),
     )
-    return statement.where(among_too(Interval.version_id, "versions")) if narrowed else statement
+    found = own.subquery("found")
+    columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
+    statement: Select[*tuple[Any, ...]] = select(found.c.target_id, *columns, found.c.present_since)
+    return statement.join(ImageVersion, ImageVersion.id == found.c.version_id)
 
 
 def last_seen(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from crawler.domain.kinds import UK8S_IMAGE
 from crawler.domain.models import Outcome, Target
@@ -17,7 +15,7 @@ from crawler.notifications.grouping import fold
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import DigestFacts, Topic, WatchedZones
 from crawler.notifications.rendering.lines import LineLimits, LineRow, Writer
-from crawler.queries.overview import Overview
+from crawler.queries.overview import ZoneState
 from crawler.web.wording import Wording
 
 #: Days in the strip: thirteen weeks.
@@ -139,27 +137,22 @@ def change_folder(status: Iterable[StatusRow], names: Mapping[tuple[str, str], s
     return ChangeFolder(zones=WatchedZones(Watch(), facts), words=words)
 
 
-def zones_alone(known: Iterable[tuple[str, Overview]]) -> list[StatusRow]:
-    """Return what is watched without accounts and projects: a row for each zone of each variant."""
+def zones_alone(known: Iterable[tuple[str, Iterable[tuple[ZoneState, bool]]]]) -> list[StatusRow]:
+    """
+    Return what is watched without accounts and projects: a row for each zone of each variant.
+
+    *known* are the variants with their zones, each with whether anything is listed there.
+    """
     rows = []
-    for variant, overview in known:
-        counts = Counter(row.place for row in overview.listed)
-        for zone in overview.zones:
+    for variant, zones in known:
+        for zone, lists_any in zones:
             target = Target("", "", zone.place.region, zone.place.zone, UK8S_IMAGE.name, variant)
             outcome: Outcome = "ok" if zone.reason is None else "failed"
-            last = zone.observed_at
-            rows.append(
-                StatusRow(
-                    target=target, outcome=outcome, since=None, last_ok_at=last, images=counts[zone.place], message=""
-                )
-            )
+            at, images = zone.observed_at, int(lists_any)
+            row = StatusRow(target=target, outcome=outcome, since=None, last_ok_at=at, images=images, message="")
+            rows.append(row)
     return rows
 
 
 def _sentence_case(title: str) -> str:
     return title[:1] + title[1:].lower().replace(" gpu", " GPU") if title.isascii() else title
-
-
-def day_of(row: ChangeRow, zone: ZoneInfo) -> str:
-    """Return the day on which a change was recorded."""
-    return row.recorded_at.astimezone(zone).date().isoformat()

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
+from sqlalchemy import Engine
 
+from crawler.db.engine import read
 from crawler.domain.subscriptions import Language
 from crawler.web.links import CHINESE_FOLDER, Links
 from crawler.web.pages import Pages, Question
@@ -27,7 +28,7 @@ _FOLDERS = ("names", "changes", f"{CHINESE_FOLDER}names", f"{CHINESE_FOLDER}chan
 
 def write_pages(
     into: Folder,
-    conn: Connection,
+    engine: Engine,
     done: Published,
     *,
     zone: ZoneInfo,
@@ -35,12 +36,19 @@ def write_pages(
     stale_after: timedelta,
     with_private: bool,
 ) -> None:
-    """Write every page, read in *conn*, and what they load; note it in *done*. Raises OSError."""
+    """
+    Write every page of what *engine* knows, and what they load; note it in *done*. Raises OSError.
+
+    Each page is a reading of its own: while somebody reads a SQLite file, no run can write.
+    """
     kept = set()
     pages = Pages(zone=zone, stale_after=stale_after, clock=lambda: now, is_live=False)
-    for page in ["", "now", "coverage", "changes", *pages.parts(conn, is_private=with_private)]:
+    with read(engine) as conn:
+        parts = pages.parts(conn, is_private=with_private)
+    for page in ["", "now", "coverage", "changes", *parts]:
         for language in LANGUAGES:
-            html = pages.html(conn, Question(page=page, language=language, is_private=with_private))
+            with read(engine) as conn:
+                html = pages.html(conn, Question(page=page, language=language, is_private=with_private))
             path = Links(here=page, language=language, is_live=False).path
             kept.add(path)
             done.files += 1

@@ -6,12 +6,11 @@ The pages: from what was asked for to HTML, by the queries of the commands.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from itertools import islice
 from threading import Lock
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -33,7 +32,7 @@ from crawler.queries import changes as queries_changes
 from crawler.queries import overview_lookup
 from crawler.queries import status as queries_status
 from crawler.queries.explain import explain
-from crawler.queries.overview import Overview
+from crawler.queries.overview import Overview, ZoneState
 from crawler.queries.publish import RegionZone
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, start_page
 from crawler.web.bars import Axis
@@ -84,6 +83,7 @@ class Pages:
         self.is_live = is_live
         self._clock = clock
         self._kept: OrderedDict[tuple[Any, ...], _Kept] = OrderedDict()
+        self._turns: dict[tuple[Any, ...], Lock] = {}
         self._lock = Lock()
 
     def html(self, conn: Connection, question: Question) -> str:
@@ -99,19 +99,21 @@ class Pages:
         return _Page(self, conn, Question(page="", is_private=is_private), self._clock()).parts()
 
     def once(self, run: int, now: datetime, key: tuple[Any, ...], read: Callable[[], T]) -> T:
-        """Return what *read* gives, or gave a short time before under the same *key* and *run*."""
+        """Return what *read* gives, or gave a short time before under the same *key* and *run*; others wait for it."""
         with self._lock:
+            turn = self._turns.setdefault(key, Lock())
+        with turn:
             kept = self._kept.get(key)
             if kept and kept.run == run and 0 <= (now - kept.at).total_seconds() < KEPT_SECONDS:
-                self._kept.move_to_end(key)
                 found: T = kept.found
                 return found
-        found = read()
-        with self._lock:
-            self._kept[key] = _Kept(run, now, found)
-            while len(self._kept) > KEPT_READINGS:
-                self._kept.popitem(last=False)
-        return found
+            found = read()
+            with self._lock:
+                self._kept[key] = _Kept(run, now, found)
+                self._kept.move_to_end(key)
+                while len(self._kept) > KEPT_READINGS:
+                    self._turns.pop(self._kept.popitem(last=False)[0], None)
+            return found
 
 
 class _Page:
@@ -220,6 +222,11 @@ class _Page:
         at = moment or self.now
         key = ("overview", filters, moment, self.question.is_private)
         return self._once(key, lambda: overview_lookup.overview(self.conn, filters, at, **more))
+
+    def _zones_now(self, filters: Filters) -> list[tuple[ZoneState, bool]]:
+        stale_after = self.pages.stale_after
+        found = lambda: overview_lookup.zones_at(self.conn, filters, self.now, stale_after=stale_after)  # noqa: E731
+        return self._once(("zones", filters), found)
 
     # --- overview ----------------------------------------------------------------------------------------------------
 
@@ -437,8 +444,8 @@ class _Page:
         found = queries_changes.changes(self.conn, begin, end, events, filters)
         sets = self.image_sets
         rows = (row for row in found if row.target.kind == UK8S_IMAGE.name and (sets is None or row.image_set in sets))
-        first = list(islice(rows, changes_page.MOST_CHANGES))
-        return first if self.question.is_private else changes_page.once_for_each_zone(first)
+        newest = list(deque(rows, changes_page.MOST_CHANGES))
+        return newest if self.question.is_private else changes_page.once_for_each_zone(newest)
 
     def _plain_word(self, part: str) -> tuple[str, ...]:
         word = self.query.get(part, "").strip()
@@ -448,7 +455,7 @@ class _Page:
     def _folder(self) -> changes_page.ChangeFolder:
         if not self.question.is_private:
             variants, _ = self._variants()
-            known = [(name, self._overview(Filters(kind=(UK8S_IMAGE.name,), variant=(name,)))) for name in variants]
+            known = [(name, self._zones_now(Filters(kind=(UK8S_IMAGE.name,), variant=(name,)))) for name in variants]
             return changes_page.change_folder(changes_page.zones_alone(known), {}, self.words)
         status = queries_status.status(self.conn, Filters(kind=(UK8S_IMAGE.name,)), now=self.now)
         return changes_page.change_folder(status, project_names(self.conn), self.words)
@@ -477,7 +484,7 @@ class _Page:
     def _coverage(self, _rest: str) -> str:
         _, variant = self._variants()
         filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
-        zones = self._overview(filters).zones
+        zones = [zone for zone, _ in self._zones_now(filters)]
         first = overview_lookup.first_good_run(self.conn)
         now = self.now if self.pages.is_live else self.run[1] if self.run else self.now
         axis = coverage_page.finished_days(now)

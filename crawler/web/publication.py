@@ -44,16 +44,9 @@ def publish(
             into.remove(DATABASE_COPY)
         with read(engine) as conn:
             known = knowledge(conn, now=now, stale_after=stale_after, with_private=with_private)
-            done = write_documents(into, known, url=url.rstrip("/") if url else None)
-            write_pages(
-                into,
-                conn,
-                done,
-                zone=zone or ZoneInfo("UTC"),
-                now=now,
-                stale_after=stale_after,
-                with_private=with_private,
-            )
+        done = write_documents(into, known, url=url.rstrip("/") if url else None)
+        shown = zone or ZoneInfo("UTC")
+        write_pages(into, engine, done, zone=shown, now=now, stale_after=stale_after, with_private=with_private)
         if with_copy:
             done.files += 1
             done.written += _copy(engine, into)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from crawler.domain.text import plain
+from crawler.notifications.models import Topic
 from crawler.queries.overview import Overview
-from crawler.web.changes_page import ChangeLine
+from crawler.web.changes_page import MOST_CHANGES, ChangeLine
 from crawler.web.wording import Wording
 
 #: Lines of what changed last, and rows under one heading.
@@ -51,10 +52,12 @@ def start(
     zones = overview.zones
     known = sum(zone.reason is None for zone in zones)
     names = {(row.image_set, row.name_key) for row in overview.listed}
+    last = "" if is_live else "_last"
     findings = [
         *_unknown(overview, words, with_private=with_private),
         *_held(overview, words),
-        *_gone(week, words, "gone" if is_live else "gone_last"),
+        *_told(week, words, "withdrawn", f"gone{last}"),
+        *_told(week, words, "gpu_lost", f"gpu{last}"),
     ]
     if with_private:
         findings += _partly(overview, words)
@@ -66,7 +69,7 @@ def start(
             (f"{known} / {len(zones)}", words("known_zones")),
             (f"{len(overview.listed):,}", words("images_now")),
             (f"{len(names):,}", words("names_now")),
-            *([(f"{changes:,}", words("changes_week"))] if is_live else []),
+            *([(f"{changes:,}{'+' * (changes >= MOST_CHANGES)}", words("changes_week"))] if is_live else []),
         ],
     )
 
@@ -111,6 +114,7 @@ def _held(overview: Overview, words: Wording) -> list[StartFinding]:
     return _finding("warn", "held", words("held_more"), rows, words, len(rows))
 
 
-def _gone(week: Sequence[ChangeLine], words: Wording, key: str) -> list[StartFinding]:
-    rows = [(line.row.where, line.row.name, line.row.tail) for line in week if line.topic in ("withdrawn", "gpu_lost")]
+def _told(week: Sequence[ChangeLine], words: Wording, topic: Topic, key: str) -> list[StartFinding]:
+    """Return what the week's lines on a *topic* say."""
+    rows = [(line.row.where, line.row.name, line.row.tail) for line in week if line.topic == topic]
     return _finding("warn", key, "", rows, words, len(rows))

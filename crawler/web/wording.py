@@ -122,6 +122,16 @@ PHRASES: Mapping[str, _Phrase] = {
         "{n} names were withdrawn without a successor this week",
         "本周有 {n} 个名称下架且无替代",
     ),
+    "gpu": _counted(
+        "One thing lost its GPU support this week",
+        "{n} things lost their GPU support this week",
+        "本周有 {n} 处不再支持 GPU",
+    ),
+    "gpu_last": _counted(
+        "One thing lost its GPU support in the week up to the last change",
+        "{n} things lost their GPU support in the week up to the last change",
+        "最后一次变更前的一周内有 {n} 处不再支持 GPU",
+    ),
     "gone_last": _counted(
         "{n} name was withdrawn without a successor in the week up to the last change",
         "{n} names were withdrawn without a successor in the week up to the last change",
