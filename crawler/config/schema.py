@@ -283,7 +283,7 @@ Schedule = Annotated[When, _Written(str, parse_when)]
 Rows = Annotated[tuple[T, ...], Strict(False)]
 Distinct = Annotated[Rows[T], AfterValidator(_distinct)]
 #: A list, or one alone.
-OneOrMore = Annotated[Rows[T], BeforeValidator(_listed)]
+OneOrMore = Annotated[Rows[T], BeforeValidator(_listed, json_schema_input_type=Any)]
 Globs = Annotated[Rows[Text], AfterValidator(_some)]
 Ignorable = Distinct[Annotated[Text, AfterValidator(_ignorable)]]
 Kinds = Annotated[Globs, AfterValidator(expand_kinds)]
@@ -360,3 +360,18 @@ def _tables_in(hints: Iterable[Any]) -> Iterator[type[Table | BaseModel]]:
             yield hint
         else:
             yield from _tables_in((hint.form,) if isinstance(hint, _Written) else get_args(hint))
+
+
+# --- for editors -----------------------------------------------------------------------------------------------------
+
+
+def configuration_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `crawler.toml`, with the `…_file` variants of keys that may hold a secret."""
+    schema = _settings().json_schema()
+    for name, table in {"": schema, **schema["$defs"]}.items():
+        keys = table["properties"]
+        secret = SECRET_KEYS - {"headers"} if name != "PublishSettings" else frozenset()
+        found = [key for key in keys if key in secret]
+        keys |= {f"{key}_file": {"type": "string"} for key in found}
+        table["required"] = [key for key in table.get("required", ()) if key not in found]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "crawler.toml"}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from crawler import __version__
+from crawler.config.schema import configuration_schema
 from crawler.domain.rows import ChangeRow
 from crawler.domain.text import visible
 from crawler.errors import LockTaken, UsageError
@@ -203,6 +204,7 @@ def write_documents(into: Folder, knowledge: PublishedKnowledge, *, url: str | N
         put(f"v1/schemas/{name}.json", json_bytes(schema))
     for words, schema in answer_schemas().items():
         put(f"v1/schemas/commands/{words.replace(' ', '-')}.json", json_bytes(schema))
+    put("v1/schemas/configuration.json", json_bytes(configuration_schema()))
     put("v1/openapi.json", json_bytes(openapi(url, version=__version__, is_private=knowledge.is_private)))
     put("v1/freshness.json", json_bytes(freshness_document(knowledge).as_dict()))
     return done

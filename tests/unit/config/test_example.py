@@ -7,10 +7,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from crawler.config.loader import load
-from crawler.config.schema import keys_in, tables
+from crawler.config.schema import configuration_schema, keys_in, tables
 from tests.support.examples import blocks
 from tests.support.house import ROOT
 from tests.support.tls import make_tls
@@ -119,3 +120,13 @@ def test_tables_of_the_pages(block: str, tmp_path: Path) -> None:
 
     assert settings.source == path
     assert settings.warnings == ()
+
+
+@pytest.mark.parametrize("text", [EXAMPLE.read_text(encoding="utf-8"), *blocks("toml")])
+def test_schema(text: str) -> None:
+    """The example, and every one of the pages that is a configuration, is valid by the published JSON Schema."""
+    document = tomllib.loads(text)
+    if "require" not in document:
+        jsonschema.validate(document, configuration_schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "no_such_key": 1}, configuration_schema())
