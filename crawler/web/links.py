@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from crawler.domain.subscriptions import Language
@@ -46,10 +46,6 @@ class Links:
     def in_language(self, language: Language, /, **query: object) -> str:
         """Return the relative URL of this page in another language."""
         return self._from_top(self._folder(language) + self.here, "", query)
-
-    def at(self, page: str) -> Links:
-        """Return the links of another page."""
-        return replace(self, here=page)
 
     @property
     def path(self) -> str:

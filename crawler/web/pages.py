@@ -529,9 +529,10 @@ class _Query(dict[str, str]):
 
 def error_page(pages: Pages, question: Question, status: int, said: str, now: datetime) -> str:
     """Return a page that says what went wrong, in the look of the others, without a look at the history."""
-    links = Links(here="", language=question.language, is_live=pages.is_live)
-    links = replace(links, here=question.page)
+    links = Links(here=question.page, language=question.language, is_live=pages.is_live)
     words = wording(question.language, pages.zone, now)
+    if not said and status >= 500:
+        said = words("try_again")
     return rendered(
         "error", t=words, links=links, title=words(f"error_{status}"), said=said, nav=NAV, feed="", command="",
         current="?", query={}, is_private=question.is_private, may_sign_in=False, zone=words.dates.zone_name(),

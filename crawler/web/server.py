@@ -250,8 +250,7 @@ class PageServer:
         return hmac.compare_digest(shown.encode(), self._options.token.encode())
 
     def _failed(self, question: Question, status: int, said: str) -> PageAnswer:
-        words = "Try again in a moment." if status in (503, 504) and not said else said
-        return _answer(status, _HTML, error_page(self._pages, question, status, words, self._clock()))
+        return _answer(status, _HTML, error_page(self._pages, question, status, said, self._clock()))
 
     # --- pages -------------------------------------------------------------------------------------------------------
 
