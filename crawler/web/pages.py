@@ -29,7 +29,7 @@ from crawler.domain.text import plain
 from crawler.domain.timefmt import parse_moment
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.queries import changes as queries_changes
-from crawler.queries import overview_lookup
+from crawler.queries import holds, overview_lookup
 from crawler.queries import status as queries_status
 from crawler.queries.explain import explain
 from crawler.queries.overview import Overview, ZoneState
@@ -232,13 +232,22 @@ class _Page:
 
     def _start(self, _rest: str) -> str:
         _, variant = self._variants()
-        overview = self._overview(Filters(kind=(UK8S_IMAGE.name,), variant=(variant,)))
+        zones = [zone for zone, _ in self._zones_now(Filters(kind=(UK8S_IMAGE.name,), variant=(variant,)))]
         rows = self._rows(self.now - WEEK, None) if self.pages.is_live else self._last_rows()
         lines = self._folder.lines(rows)
-        start = start_page.start(
-            overview, lines, len(rows), self.words, with_private=self.question.is_private, is_live=self.pages.is_live
-        )
+        seen = {"with_private": self.question.is_private, "is_live": self.pages.is_live}
+        start = start_page.start(zones, self._held(), lines, len(rows), self.words, **seen)
         return self._rendered("start", self.words("overview"), start=start, command="crawler status")
+
+    def _held(self) -> list[start_page.HeldIn]:
+        sets = self.image_sets
+        found = {
+            start_page.HeldIn(row.target.zone, image.image_name, image.image_id)
+            for row in holds.holds(self.conn, Filters(kind=(UK8S_IMAGE.name,)))
+            for image in row.images
+            if sets is None or image.image_set in sets
+        }
+        return sorted(found)
 
     def _last_rows(self) -> list[ChangeRow]:
         """Return the changes of the seven days that end with the last change, whenever that was."""

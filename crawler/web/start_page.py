@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from crawler.domain.text import plain
 from crawler.notifications.models import Topic
-from crawler.queries.overview import Overview
+from crawler.queries.overview import ZoneState
 from crawler.web.changes_page import MOST_CHANGES, ChangeLine
 from crawler.web.wording import Wording
 
@@ -28,6 +28,14 @@ class StartFinding:
     rest: int = 0
 
 
+class HeldIn(NamedTuple):
+    """An image whose withdrawal from a zone is not believed yet."""
+
+    zone: str
+    image_name: str
+    image_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """The answer, what to look at, and a few numbers."""
@@ -40,7 +48,8 @@ class Start:
 
 
 def start(
-    overview: Overview,
+    zones: Sequence[ZoneState],
+    held: Sequence[HeldIn],
     week: Sequence[ChangeLine],
     changes: int,
     words: Wording,
@@ -48,27 +57,27 @@ def start(
     with_private: bool,
     is_live: bool,
 ) -> Start:
-    """Return what the first page says; *week* are the lines of the last seven days, *changes* how many there were."""
-    zones = overview.zones
+    """
+    Return what the first page says of *zones* and of what is *held* in them.
+
+    *week* are the lines of the last seven days, *changes* how many there were.
+    """
     known = sum(zone.reason is None for zone in zones)
-    names = {(row.image_set, row.name_key) for row in overview.listed}
     last = "" if is_live else "_last"
     findings = [
-        *_unknown(overview, words, with_private=with_private),
-        *_held(overview, words),
+        *_unknown(zones, words, with_private=with_private),
+        *_held(held, words),
         *_told(week, words, "withdrawn", f"gone{last}"),
         *_told(week, words, "gpu_lost", f"gpu{last}"),
     ]
     if with_private:
-        findings += _partly(overview, words)
+        findings += _partly(zones, words)
     return Start(
         is_empty=not zones,
         findings=findings,
         latest=week[:MOST_LATEST],
         numbers=[
             (f"{known} / {len(zones)}", words("known_zones")),
-            (f"{len(overview.listed):,}", words("images_now")),
-            (f"{len(names):,}", words("names_now")),
             *([(f"{changes:,}{'+' * (changes >= MOST_CHANGES)}", words("changes_week"))] if is_live else []),
         ],
     )
@@ -83,34 +92,30 @@ def _finding(
     return [StartFinding(tone=tone, title=words(key, n=n), more=more, rows=rows[:MOST_ROWS], rest=rest)]
 
 
-def _unknown(overview: Overview, words: Wording, *, with_private: bool) -> list[StartFinding]:
+def _unknown(zones: Sequence[ZoneState], words: Wording, *, with_private: bool) -> list[StartFinding]:
     rows = [
         (
             plain(zone.place.zone),
             plain(zone.message, 200) if with_private and zone.message else words.reason(zone.reason),
             words("last_seen", at=words.at(zone.observed_at)) if zone.observed_at else "",
         )
-        for zone in overview.zones
+        for zone in zones
         if zone.reason
     ]
     return _finding("bad", "not_known", words("not_known_more"), rows, words, len(rows))
 
 
-def _partly(overview: Overview, words: Wording) -> list[StartFinding]:
+def _partly(zones: Sequence[ZoneState], words: Wording) -> list[StartFinding]:
     rows = [
         (plain(zone.place.zone), words("partly_known_row", known=zone.known, total=zone.targets), "")
-        for zone in overview.zones
+        for zone in zones
         if not zone.reason and zone.known < zone.targets
     ]
     return _finding("warn", "partly_known", "", rows, words, len(rows))
 
 
-def _held(overview: Overview, words: Wording) -> list[StartFinding]:
-    rows = [
-        (plain(row.place.zone), plain(row.image_name), plain(row.image_id))
-        for row in overview.listed
-        if row.reason == "held"
-    ]
+def _held(held: Sequence[HeldIn], words: Wording) -> list[StartFinding]:
+    rows = [(plain(one.zone), plain(one.image_name), plain(one.image_id)) for one in held]
     return _finding("warn", "held", words("held_more"), rows, words, len(rows))
 
 

@@ -133,8 +133,6 @@ PHRASES: Mapping[str, _Phrase] = {
     "no_changes_lately": _Phrase("Nothing changed in the last {n} days.", "最近 {n} 天没有变更。"),
     "all_changes": _Phrase("All changes", "全部变更"),
     "known_zones": _Phrase("zones known", "可用区已知"),
-    "images_now": _Phrase("images listed", "列出的镜像"),
-    "names_now": _Phrase("names", "名称"),
     "changes_week": _Phrase("changes in 7 days", "7 天内的变更"),
     # now
     "now_title": _Phrase("What is available", "可用的镜像"),
