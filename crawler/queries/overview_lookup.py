@@ -49,15 +49,19 @@ def overview(
     *,
     stale_after: timedelta,
     image_sets: Collection[str] | None = None,
+    name_key: str | None = None,
 ) -> Overview:
     """
     Return which images were open in which zones at *moment*, with the state of knowledge, by zone, set and name.
 
-    Of *image_sets* alone, where they are given; what is retired or deselected then is left out. Raises UnknownKnowledge
-    for a moment before the kept history.
+    Of *image_sets* and of one name alone, where these are given; what is retired or deselected then is left out. Raises
+    UnknownKnowledge for a moment before the kept history.
     """
     zones, reasons, known = _at(conn, filters, moment, stale_after)
-    rows = _listed(conn, zones, reasons, known, moment)
+    if name_key is None:
+        rows = _listed(conn, zones, reasons, known, moment)
+    else:
+        rows = _listed_as(conn, name_key, zones, reasons, known, moment)
     if image_sets is not None:
         rows = [row for row in rows if row.image_set in image_sets]
     states = [zone.state for zone in zones.values()]
@@ -147,12 +151,46 @@ def _listed(
         statement = _open_images(once=once)
         for portion in portions(places):
             for target_id, *image in conn.execute(statement, {"targets": portion, "at": moment}).all():
-                reason = reasons[target_id]
-                held = known.held.get(target_id)
-                if held and ImageKey(image[0], image[3]) in held and reason not in ABSENT:
-                    reason = "held"
-                rows.append(Listed._make((places[target_id], *image, reason)))
+                rows.append(_row(places[target_id], target_id, image, reasons, known))
     return rows
+
+
+def _row(
+    place: RegionZone, target_id: int, image: Sequence[Any], reasons: Mapping[int, Reason | None], known: KnownAt
+) -> Listed:
+    reason = reasons[target_id]
+    held = known.held.get(target_id)
+    if held and ImageKey(image[0], image[3]) in held and reason not in ABSENT:
+        reason = "held"
+    return Listed._make((place, *image, reason))
+
+
+def _listed_as(
+    conn: Connection,
+    name_key: str,
+    zones: Mapping[RegionZone, _Zone],
+    reasons: Mapping[int, Reason | None],
+    known: KnownAt,
+    moment: datetime,
+) -> list[Listed]:
+    """Return the same of the images of one name, which are found by it."""
+    places = {target_id: place for place, zone in zones.items() for target_id in zone.target_ids}
+    found = conn.execute(_open_of_name(), {"key": name_key, "at": moment}).all()
+    return [_row(places[row[0]], row[0], row[1:], reasons, known) for row in found if row[0] in places]
+
+
+@cache
+def _open_of_name() -> Select[*tuple[Any, ...]]:
+    columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
+    return (
+        select(Interval.target_id, *columns, Interval.present_since)
+        .join(ImageVersion, ImageVersion.id == Interval.version_id)
+        .where(
+            ImageVersion.name_key == bindparam("key"),
+            Interval.valid_to > bindparam("at"),
+            Interval.valid_from <= bindparam("at"),
+        )
+    )
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from threading import Lock
@@ -217,11 +217,11 @@ class _Page:
     def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
         return self.pages.once(self.run[0] if self.run else 0, self.now, key, read)
 
-    def _overview(self, filters: Filters, moment: datetime | None = None) -> Overview:
+    def _overview(self, filters: Filters, moment: datetime | None = None, name_key: str | None = None) -> Overview:
         more: dict[str, Any] = {"stale_after": self.pages.stale_after, "image_sets": self.image_sets}
         at = moment or self.now
-        key = ("overview", filters, moment, self.question.is_private)
-        return self._once(key, lambda: overview_lookup.overview(self.conn, filters, at, **more))
+        key = ("overview", filters, moment, name_key, self.question.is_private)
+        return self._once(key, lambda: overview_lookup.overview(self.conn, filters, at, name_key=name_key, **more))
 
     def _zones_now(self, filters: Filters) -> list[tuple[ZoneState, bool]]:
         stale_after = self.pages.stale_after
@@ -320,8 +320,7 @@ class _Page:
         key = self._name_key(part)
         variants, variant = self._variants()
         filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
-        whole = self._overview(filters)
-        overview = replace(whole, listed=[row for row in whole.listed if row.name_key == key])
+        overview = self._overview(filters, name_key=key)
         chosen = self._chosen(filters)
         targets = {choice.target_id: choice.target for choice in chosen}
         spans = overview_lookup.spans_of(self.conn, targets, key, self.image_sets)
