@@ -79,10 +79,10 @@ def where(
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
-        check_selection(conn, selected)
-        names = lookup.image_names(conn, name)
+        check_selection(conn, selected, selected.of_images())
+        names = lookup.image_names(conn, name, selected)
         if not names:
-            raise unheard_image(conn, name, by_id=False)
+            raise unheard_image(conn, name, by_id=False, kinds=selected.of_images().kind)
         rows = lookup.where_is(
             conn,
             names,
@@ -97,11 +97,13 @@ def where(
             require_observed(conn, [], at or now, settings.timezone)
         shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(WhereRow)):
-            return explain_empty(context, conn, selected, what="targets", at=at, with_retired=retired).say(context)
+            return explain_empty(
+                context, conn, selected, what="targets", about=selected.of_images(), at=at, with_retired=retired
+            ).say(context)
         if svg is not None:
             moment = at or now
             ids = [image_id for key in names for image_id in lookup.image_ids(conn, key)]
-            history = lookup.history(conn, ids, selected, now=moment, stale_after=settings.stale_after)
+            history = lookup.history(conn, ids, selected.of_images(), now=moment, stale_after=settings.stale_after)
             began = [row for row in history if row.valid_from <= moment]
             write_svg(context, svg, began, visible(name), now=moment, longest=timedelta(days=90))
     for rollout in rollouts(rows) if fmt == "table" else ():

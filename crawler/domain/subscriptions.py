@@ -27,8 +27,12 @@ APPRISE_MISSING = (
 )
 
 
+#: Stands in `pins_from` for the node groups of the cloud.
+LIVE = "live"
+
+
 class Pin(NamedTuple):
-    """An image id that somebody depends on in a zone."""
+    """An image id that somebody depends on in a zone; an empty one: wherever it lives."""
 
     zone: str
     image_id: str

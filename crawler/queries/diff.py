@@ -147,7 +147,7 @@ def side(row: ImageRow | None, known: Knowledge | None) -> tuple[Side, Reason | 
 
 def uncompared(kind: str) -> frozenset[str]:
     """Return the fields whose difference is none, as the kind declares them."""
-    return frozenset(spec.name for spec in KINDS[kind].fields if not spec.compared) if kind in KINDS else frozenset()
+    return KINDS[kind].uncompared if kind in KINDS else frozenset()
 
 
 def changed_fields(first: Attributes, second: Attributes, but: Collection[str] = ()) -> dict[str, list[Any]]:

@@ -25,6 +25,8 @@ ELSEWHERE = {
     "podman secret": "needs podman; the container of that test has the keys in its environment",
     "podman run": "needs podman; tests/acceptance/test_container.py runs the same words in buildah's container",
     "kubectl apply": "needs a cluster; tests/unit/ops/test_deploy.py holds the manifests against the published schemas",
+    "git ": "of a pull request, behind `crawler check --fix`, which is run",
+    "gh pr create": "needs GitHub",
     "terraform state pull": "needs a backend with a state; a file stands for what it prints",
 }
 #: Set-ups that are played by tests of their own to what comes at their end, by what only they have.
