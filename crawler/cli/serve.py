@@ -77,12 +77,15 @@ def serve_until_stopped(
 async def _serve(
     context: CliContext, options: ServeOptions, database: str, zone: ZoneInfo, stale_after: timedelta
 ) -> None:
+    from crawler.cli.pins import known_rules
     from crawler.db.engine import open_engine
     from crawler.web.pages import Pages
     from crawler.web.server import PageServer
 
     engine = open_engine(database, read_only=True, application_name="crawler serve")
-    pages = Pages(zone=zone, stale_after=stale_after, clock=context.clock, is_live=True)
+    pages = Pages(
+        zone=zone, stale_after=stale_after, clock=context.clock, is_live=True, pins=lambda: list(known_rules(context))
+    )
     try:
         async with PageServer(engine, pages, options, clock=context.clock, metrics=_measure(context)) as server:
             context.say(f"Serving the history at {server.url}; Ctrl-C stops it.")

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from crawler.db.engine import read
 from crawler.domain.subscriptions import Language
 from crawler.web.links import CHINESE_FOLDER, Links
-from crawler.web.pages import Pages, Question
+from crawler.web.pages import PageRequest, Pages
 from crawler.web.site import Folder, Published
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -48,7 +48,7 @@ def write_pages(
     for page in ["", "now", "coverage", "changes", *parts]:
         for language in LANGUAGES:
             with read(engine) as conn:
-                html = pages.html(conn, Question(page=page, language=language, is_private=with_private))
+                html = pages.html(conn, PageRequest(page=page, language=language, is_private=with_private))
             path = Links(here=page, language=language, is_live=False).path
             kept.add(path)
             done.files += 1

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from crawler.db.beginning import begins_at
 from crawler.db.digest_records import project_names
-from crawler.db.filters import ChosenTarget, chosen_targets
+from crawler.db.filters import ChosenTarget, chosen_targets, known_words
 from crawler.domain.filters import Filters
 from crawler.domain.kinds import UK8S_IMAGE
 from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, EVENT_WORDS, LARGEST_ID, is_storable, normalise_name
@@ -29,12 +29,15 @@ from crawler.domain.text import plain
 from crawler.domain.timefmt import parse_moment
 from crawler.errors import UnknownKnowledge, UsageError
 from crawler.queries import changes as queries_changes
-from crawler.queries import holds, overview_lookup
+from crawler.queries import check_lookup, holds, overview_lookup
 from crawler.queries import status as queries_status
+from crawler.queries.check.rules import CheckRow, PinRule
 from crawler.queries.explain import explain
+from crawler.queries.live_pins import KIND as LIVE_KIND
+from crawler.queries.live_pins import live_pins
 from crawler.queries.overview import Overview, ZoneState
 from crawler.queries.publish import RegionZone
-from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, start_page
+from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
 from crawler.web.links import Links
 from crawler.web.rendering import rendered
@@ -54,7 +57,7 @@ class NoSuchPage(UsageError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class PageRequest:
     """A page that is asked for."""
 
     #: ``, `now`, `names/ubuntu-20.04`, `changes/2026-11-23`, …
@@ -76,8 +79,17 @@ class _Kept:
 class Pages:
     """Makes the pages of one history."""
 
-    def __init__(self, *, zone: ZoneInfo, stale_after: timedelta, clock: Callable[[], datetime], is_live: bool) -> None:
-        """Take the settings; a server *is_live*, and tells of which moment its pages are."""
+    def __init__(
+        self,
+        *,
+        zone: ZoneInfo,
+        stale_after: timedelta,
+        clock: Callable[[], datetime],
+        is_live: bool,
+        pins: Callable[[], Sequence[PinRule]] = tuple,
+    ) -> None:
+        """Take the settings; a server *is_live*, and tells of which moment its pages are. *pins* finds those known."""
+        self.pins = pins
         self.zone = zone
         self.stale_after = stale_after
         self.is_live = is_live
@@ -86,7 +98,7 @@ class Pages:
         self._turns: dict[tuple[Any, ...], Lock] = {}
         self._lock = Lock()
 
-    def html(self, conn: Connection, question: Question) -> str:
+    def html(self, conn: Connection, question: PageRequest) -> str:
         """
         Return a page, read in *conn*, which is inside `read(engine)`.
 
@@ -96,7 +108,7 @@ class Pages:
 
     def parts(self, conn: Connection, *, is_private: bool) -> list[str]:
         """Return the pages of single names and days, for whoever writes them all."""
-        return _Page(self, conn, Question(page="", is_private=is_private), self._clock()).parts()
+        return _Page(self, conn, PageRequest(page="", is_private=is_private), self._clock()).parts()
 
     def once(self, run: int, now: datetime, key: tuple[Any, ...], read: Callable[[], T]) -> T:
         """Return what *read* gives, or gave a short time before under the same *key* and *run*; others wait for it."""
@@ -119,7 +131,7 @@ class Pages:
 class _Page:
     """One page being made."""
 
-    def __init__(self, pages: Pages, conn: Connection, question: Question, now: datetime) -> None:
+    def __init__(self, pages: Pages, conn: Connection, question: PageRequest, now: datetime) -> None:
         self.pages = pages
         self.conn = conn
         self.question = question
@@ -143,6 +155,7 @@ class _Page:
             ("changes", True): self._changes,
             ("names", True): self._name,
             ("evidence", True): self._evidence,
+            ("pins", False): self._pins,
         }
         maker = makers.get((page, bool(rest)))
         if maker is None:
@@ -153,7 +166,7 @@ class _Page:
         run = self.run if self.pages.is_live else None
         page = self.question.page
         context: dict[str, Any] = {
-            "t": self.words, "links": self.links, "title": title, "nav": NAV, "feed": "", "command": "",
+            "t": self.words, "links": self.links, "title": title, "nav": self._nav(), "feed": "", "command": "",
             "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
             "may_sign_in": self.question.may_sign_in, "zone": self.words.dates.zone_name(), "tz": self.pages.zone,
             "run": run[0] if run else None, "run_at": self.words.at(run[1]) if run else "",
@@ -511,6 +524,32 @@ class _Page:
             command="crawler status",
         )  # fmt: skip
 
+    # --- pins --------------------------------------------------------------------------------------------------------
+
+    def _nav(self) -> Sequence[tuple[str, str]]:
+        return (*NAV, ("pins", "pins")) if self.question.is_private and self.pages.is_live else NAV
+
+    def _pins(self, _rest: str) -> str:
+        if not self.question.is_private or not self.pages.is_live:
+            raise NoSuchPage("There is no such page here.")
+        rows = self._once(("pins",), self._checked)
+        bad, doubted = pins_page.counted(rows)
+        shown = pins_page.pinned_rows(rows, self.words)
+        return self._rendered("pins", self.words("pins"), rows=shown, bad=bad, doubted=doubted, command="crawler pins")
+
+    def _checked(self) -> list[CheckRow]:
+        """Return how every known pin stands now, those of node groups too."""
+        stale_after = self.pages.stale_after
+        live: Sequence[PinRule] = ()
+        doubts: Sequence[CheckRow] = ()
+        if LIVE_KIND in known_words(self.conn, "kind"):
+            live, doubts = live_pins(self.conn, Filters(), now=self.now, stale_after=stale_after)
+        rules = [*dict.fromkeys(self.pages.pins()), *live]
+        judged = check_lookup.check(
+            self.conn, rules, Filters(), now=self.now, stale_after=stale_after, timezone=self.pages.zone
+        )
+        return [*judged, *doubts]
+
     # --- evidence ----------------------------------------------------------------------------------------------------
 
     def _evidence(self, part: str) -> str:
@@ -535,7 +574,7 @@ class _Query(dict[str, str]):
         return ""
 
 
-def error_page(pages: Pages, question: Question, status: int, said: str, now: datetime) -> str:
+def error_page(pages: Pages, question: PageRequest, status: int, said: str, now: datetime) -> str:
     """Return a page that says what went wrong, in the look of the others, without a look at the history."""
     links = Links(here=question.page, language=question.language, is_live=pages.is_live)
     words = wording(question.language, pages.zone, now)

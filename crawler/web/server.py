@@ -39,7 +39,7 @@ from crawler.errors import CrawlerError, DatabaseUnavailable, UsageError
 from crawler.queries import runs as queries_runs
 from crawler.queries.overview_lookup import newest_run
 from crawler.web.links import CHINESE_FOLDER
-from crawler.web.pages import KEPT_SECONDS, NoSuchPage, Pages, Question, error_page
+from crawler.web.pages import KEPT_SECONDS, NoSuchPage, PageRequest, Pages, error_page
 from crawler.web.rendering import POLICY
 
 logger = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ class PageServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
         language, page = _language_of(path)
-        question = Question(page=page, language=language)
+        question = PageRequest(page=page, language=language)
         try:
             answer = await self._answered(request, question)
         except NoSuchPage as exc:
@@ -195,7 +195,7 @@ class PageServer:
         self._counts[answer.status] += 1
         return _response(request, answer)
 
-    async def _answered(self, request: web.Request, question: Question) -> PageAnswer:
+    async def _answered(self, request: web.Request, question: PageRequest) -> PageAnswer:
         if request.method not in ("GET", "HEAD"):
             return self._failed(question, 405, "")
         if not self._is_own_name(request):
@@ -219,7 +219,7 @@ class PageServer:
             raise UsageError(f"A word of the question is longer than {_LONGEST_WORD} characters.")
         may_sign_in = self._options.token is not None and not is_private
         return await self._page(
-            Question(
+            PageRequest(
                 page=path,
                 language=question.language,
                 query=asked,
@@ -249,12 +249,12 @@ class PageServer:
         shown = _token_in(request.headers.get("Authorization", ""))
         return hmac.compare_digest(shown.encode(), self._options.token.encode())
 
-    def _failed(self, question: Question, status: int, said: str) -> PageAnswer:
+    def _failed(self, question: PageRequest, status: int, said: str) -> PageAnswer:
         return _answer(status, _HTML, error_page(self._pages, question, status, said, self._clock()))
 
     # --- pages -------------------------------------------------------------------------------------------------------
 
-    async def _page(self, question: Question) -> PageAnswer:
+    async def _page(self, question: PageRequest) -> PageAnswer:
         key = (question.page, question.language, tuple(question.query.items()), question.is_private)
         run = await self._newest_run()
         kept = self._made.get(key)
@@ -297,7 +297,7 @@ class PageServer:
             newest = newest_run(conn)
         return newest[0] if newest else 0
 
-    def _render(self, question: Question) -> PageAnswer:
+    def _render(self, question: PageRequest) -> PageAnswer:
         with self._reading() as conn:
             newest = newest_run(conn)
             html = self._pages.html(conn, question)

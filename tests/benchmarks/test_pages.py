@@ -21,7 +21,7 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler.db.engine import opened, read
-from crawler.web.pages import Pages, Question
+from crawler.web.pages import PageRequest, Pages
 from tests.benchmarks.five_years import generate
 from tests.benchmarks.load_server import Offer, load_server
 from tests.benchmarks.own_process import crawler_run
@@ -52,7 +52,7 @@ def test_pages(both: Engine, figures: Figures) -> None:
                 pages = Pages(zone=SHANGHAI, stale_after=STALE, clock=lambda: now, is_live=True)
                 started = time.perf_counter()
                 with read(engine) as conn:
-                    html = pages.html(conn, Question(page=page))
+                    html = pages.html(conn, PageRequest(page=page))
                 times[page] = min(times[page], (time.perf_counter() - started) * 1000)
             sizes[page] = len(html.encode())
     told = ", ".join(f"/{page} {ms:.0f} ms {sizes[page] / 1000:.0f} kB" for page, ms in times.items())

@@ -15,7 +15,7 @@ from crawler.db.engine import opened, read
 from crawler.domain.filters import Filters
 from crawler.domain.models import is_storable
 from crawler.queries.images import images
-from crawler.web.pages import NoSuchPage, Pages, Question
+from crawler.web.pages import NoSuchPage, PageRequest, Pages
 from tests.benchmarks.five_years import BEGIN, Made, generate
 from tests.support.acceptance_table import Proven
 from tests.support.diary import Diary, Refusal, target
@@ -32,7 +32,7 @@ def pages_at(now: datetime, *, is_live: bool = True) -> Pages:
 
 def html_of(engine: Engine, page: str, now: datetime, *, is_private: bool = False, **query: str) -> str:
     with read(engine) as conn:
-        return pages_at(now).html(conn, Question(page=page, query=query, is_private=is_private))
+        return pages_at(now).html(conn, PageRequest(page=page, query=query, is_private=is_private))
 
 
 def command_cells(engine: Engine, at: datetime, now: datetime) -> Cells:
@@ -182,7 +182,7 @@ def test_chinese_pages(engine: Engine) -> None:
     now = diary.now + timedelta(minutes=1)
     for page in (*PAGES, "names/ubuntu-20.04"):
         with read(engine) as conn:
-            html = pages_at(now).html(conn, Question(page=page, language="zh"))
+            html = pages_at(now).html(conn, PageRequest(page=page, language="zh"))
         assert '<html lang="zh-CN">' in html
         assert "English" in html
         assert "镜像" in html

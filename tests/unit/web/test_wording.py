@@ -38,7 +38,7 @@ def test_all_are_said() -> None:
         for path in [*WEB.glob("*.py"), *WEB.glob("templates/*")]
         if path.name != "wording.py"
     )
-    made = ("reason_", "error_", "gone", "gpu")
+    made = ("reason_", "error_", "outcome_", "effect_", "gone", "gpu")
 
     assert [key for key in PHRASES if not key.startswith(made) and not re.search(rf"[\"']{key}[\"']", text)] == []
 
