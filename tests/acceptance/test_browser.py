@@ -26,7 +26,7 @@ pytestmark = [
 
 PAGES = (
     "", "now", "now?at=7h", "names/ubuntu-20.04", "changes", "changes?event=withdrawn", "coverage", "evidence/3",
-    "nowhere",
+    "pins", "nowhere",
 )  # fmt: skip
 WIDTHS = (375, 900, 1600)
 SCHEMES = ("light", "dark")

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from crawler.db.engine import opened, read
 from crawler.domain.filters import Filters
 from crawler.domain.models import is_storable
+from crawler.queries.check.rules import PinRule
 from crawler.queries.images import images
 from crawler.web.pages import NoSuchPage, PageRequest, Pages
 from tests.benchmarks.five_years import BEGIN, Made, generate
@@ -201,3 +202,25 @@ def test_changes_are_told_as_in_the_mail(engine: Engine) -> None:
     assert "uimage-a → uimage-b → uimage-c" in chain
     assert f'href="changes/{day}#c1"' in html
     assert 'id="c1"' in html_of(engine, f"changes/{day}", diary.now + timedelta(minutes=1))
+
+
+def test_pins(engine: Engine) -> None:
+    """Every known pin is on the page of pins, worst first, with its successor; of public data there is none."""
+    diary = Diary(engine)
+    for image in ("uimage-a", "uimage-b"):
+        diary.run({target("hk-02"): {image: "Ubuntu 20.04", "uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}})
+    now = diary.now + timedelta(minutes=1)
+    rules = [PinRule(image_id=f"uimage-{one}", zone="hk-02", source="report <b>sre</b>") for one in "xa"]
+    pages = Pages(zone=SHANGHAI, stale_after=STALE, clock=lambda: now, is_live=True, pins=lambda: rules)
+    with read(engine) as conn:
+        html = pages.html(conn, PageRequest(page="pins", is_private=True))
+        empty = pages_at(now).html(conn, PageRequest(page="pins", is_private=True))
+        with pytest.raises(NoSuchPage):
+            pages.html(conn, PageRequest(page="pins"))
+
+    said = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    assert "One pin needs a change" in said
+    assert said.index("uimage-a → uimage-b") < said.index("uimage-x")
+    assert complaints(html) == []
+    assert "<b>" not in html
+    assert "No pin is known" in empty
