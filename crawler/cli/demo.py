@@ -56,12 +56,13 @@ def demo(context: CliContext, path: Path, is_kept_open: bool) -> None:
     site = path.with_name(f"{path.stem}-page")
     pages(path, site, clock=context.clock)
     calls = (
+        ("Look  ", shlex.quote(os.path.relpath(site / "index.html"))),
         ("Try   ", f"{program} --database {file} history uimage-vareox"),
         ("      ", f"{program} --database {file} where 'Ubuntu 20.04'"),
-        ("Look  ", shlex.quote(os.path.relpath(site / "index.html"))),
+        ("      ", f"{program} --database {file} diff 20h now"),
         ("Yours ", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init{then}"),
     )
-    write_out(f"{line}\n" for line in (*screen, "", *map("".join, calls)))
+    write_out(f"{line}\n" for line in (*screen, *map("".join, calls)))
     if is_kept_open:
         from crawler.cli.serve import serve_until_stopped
         from crawler.web.server import ServeOptions
