@@ -64,6 +64,7 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry("crawler.cli.runs", "runs", "The ledger of runs; `runs show N` tells one.", _ASK),
     "explain": Entry("crawler.cli.explain", "explain", "The two answers behind a change.", _ASK),
     "publish": Entry("crawler.cli.publish", "publish", "A folder of ids, feeds and changes, for any web server.", _ASK),
+    "serve": Entry("crawler.cli.serve", "serve", "Serve the web page, live from the history.", _ASK),
     "holds": Entry("crawler.cli.holds", "holds", "Withdrawals not believed yet: list, accept, reject.", _OPERATE),
     "revoke": Entry("crawler.cli.revoke", "revoke", "Revoke an image that is not to be used.", _OPERATE),
     "unrevoke": Entry("crawler.cli.revoke", "unrevoke", "Take back that an image was revoked.", _OPERATE),

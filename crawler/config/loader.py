@@ -271,6 +271,7 @@ def _inherited(
                 report,
                 to=_receivers(report),
                 timezone=report.timezone or settings.timezone,
+                page_url=settings.publish.url if settings.publish else None,
                 proxy=network.proxy(hook.reveal() if hook else None, report.proxy_text, ("reports", index)),
                 ca_file=(report.ca_file or ca_file) if hook is not None else None,
             )

@@ -325,6 +325,8 @@ class ReportSettings(Table):
     filters: ReportFilters = ReportFilters()
     #: The forward proxy that leads there.
     proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
+    #: `publish.url`, for a link to it.
+    page_url: str | None = field(default=None, metadata=_NO_KEY)
 
     @property
     def subscription(self) -> Subscription:

@@ -43,8 +43,8 @@ class Metric(NamedTuple):
     kind: Literal["gauge", "counter"] = "gauge"
 
 
-def exposition(summary: RunSummary, exit_code: int, gauges: Gauges) -> str:
-    """Write the metrics of a run in the text format of Prometheus."""
+def exposition(summary: RunSummary, exit_code: int | None, gauges: Gauges) -> str:
+    """Write the metrics of a run in the text format of Prometheus; *exit_code* None: it is not known any more."""
     return written_out(Metric(*parts) for parts in _metrics(summary, exit_code, gauges))
 
 
@@ -59,7 +59,7 @@ def written_out(metrics: Iterable[Metric]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _metrics(summary: RunSummary, exit_code: int, gauges: Gauges) -> Iterator[tuple[str, str, _Samples]]:
+def _metrics(summary: RunSummary, exit_code: int | None, gauges: Gauges) -> Iterator[tuple[str, str, _Samples]]:
     finished = summary.finished_at or summary.started_at
     whole = "End of the last complete run of each account, the oldest of them."
     yield "last_success_timestamp_seconds", whole, _instant(gauges.last_success_at)
@@ -69,7 +69,7 @@ def _metrics(summary: RunSummary, exit_code: int, gauges: Gauges) -> Iterator[tu
         "How long the last run took.",
         _one((finished - summary.started_at).total_seconds()),
     )
-    yield "last_run_exit_code", "Exit code of the last run.", _one(exit_code)
+    yield "last_run_exit_code", "Exit code of the last run.", [] if exit_code is None else _one(exit_code)
     outcomes = [({"outcome": name}, count) for name, count in summary.targets.items() if name != "total"]
     yield "last_run_targets", "Targets of the last run by outcome.", _floats(outcomes)
     changes = [({"event": name}, count) for name, count in summary.changes.items()]
