@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 import yaml
 
 from crawler.web.feeds import CURRENT
 from crawler.web.openapi import openapi
+from crawler.web.slugs import slug
 from tests.support.house import ROOT
 
 ADDRESS = "https://images.example.com"
@@ -24,10 +26,30 @@ def test_renovate() -> None:
     assert found is not None
     assert found.groupdict() == {"depName": "hk-02/ubuntu-20.04", "currentDigest": "uimage-rccvz4l9itr"}
     assert pattern.search('image_id = "uimage-rccvz4l9itr"') is None
-    url = preset["customDatasources"]["ucloud"]["defaultRegistryUrlTemplate"]
-    assert url.replace("{{packageName}}", "{zone}/{slug}") in [f"{ADDRESS}{path}" for path in paths()]
+    asked = preset["customDatasources"]["ucloud"]["defaultRegistryUrlTemplate"]
+    asked = asked.replace("{{{replace '%' '%25' packageName}}}", "{zone}/{slug}")
+    assert asked in [f"{ADDRESS}{path}" for path in paths()]
     assert manager["currentValueTemplate"] == CURRENT
     assert rule["digest"]["commitMessageExtra"] == "to {{{newDigest}}}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '  # ucloud-image: hk-02/ubuntu-22.04-%28gpu%29\n  image_id = "uimage-a"\n',
+        "# ucloud-image: hk-02/ubuntu-22.04-%28gpu%29\n- imageId: 'uimage-a'\n",
+        '"//": "ucloud-image: hk-02/ubuntu-22.04-%28gpu%29",\n"ImageId": "uimage-a"\n',
+        "# ucloud-image: hk-02/ubuntu-22.04-%28gpu%29\nnode.image_id: uimage-a\n",
+    ],
+)
+def test_where_ids_stand(text: str) -> None:
+    """Terraform, YAML and JSON have the comment each in its way; a name is written as its file is called."""
+    (manager,) = json.loads((ROOT / "config/renovate/ucloud-images.json").read_text())["customManagers"]
+    found = re.search(manager["matchStrings"][0].replace("(?<", "(?P<"), text)
+
+    assert found is not None
+    assert found.groupdict() == {"depName": "hk-02/ubuntu-22.04-%28gpu%29", "currentDigest": "uimage-a"}
+    assert slug("Ubuntu 22.04 (GPU)") == "ubuntu-22.04-%28gpu%29"
 
 
 def test_updatecli() -> None:
