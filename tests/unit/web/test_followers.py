@@ -11,7 +11,8 @@ import yaml
 from crawler.web.feeds import CURRENT
 from crawler.web.openapi import openapi
 from crawler.web.slugs import slug
-from tests.support.house import ROOT
+from tests.support.examples import blocks
+from tests.support.house import ROOT, pages
 
 ADDRESS = "https://images.example.com"
 
@@ -20,7 +21,7 @@ def test_renovate() -> None:
     """The preset finds an id below its comment, asks for a file that there is, and for the release that has the id."""
     preset = json.loads((ROOT / "config/renovate/ucloud-images.json").read_text())
     (manager,), (rule,) = preset["customManagers"], preset["packageRules"]
-    pattern = re.compile(manager["matchStrings"][0].replace("(?<", "(?P<"))
+    pattern = re.compile(pattern_of(manager))
     found = pattern.search('# ucloud-image: hk-02/ubuntu-20.04\nimage_id = "uimage-rccvz4l9itr"\n')
 
     assert found is not None
@@ -45,11 +46,36 @@ def test_renovate() -> None:
 def test_where_ids_stand(text: str) -> None:
     """Terraform, YAML and JSON have the comment each in its way; a name is written as its file is called."""
     (manager,) = json.loads((ROOT / "config/renovate/ucloud-images.json").read_text())["customManagers"]
-    found = re.search(manager["matchStrings"][0].replace("(?<", "(?P<"), text)
+    found = re.search(pattern_of(manager), text)
 
     assert found is not None
     assert found.groupdict() == {"depName": "hk-02/ubuntu-22.04-%28gpu%29", "currentDigest": "uimage-a"}
     assert slug("Ubuntu 22.04 (GPU)") == "ubuntu-22.04-%28gpu%29"
+
+
+def test_the_page() -> None:
+    """The preset finds the id of each of the page's examples; the setting for internal addresses is whole."""
+    page = "docs/pull-requests.md"
+    (hcl,), (listed,) = blocks("hcl", "docs/pull-requests.md"), blocks("yaml", "docs/pull-requests.md")
+    (document,) = blocks("json", "docs/pull-requests.md")
+    found = [ids(text) for text in (hcl, listed, document)]
+
+    assert found == [["uimage-rccvz4l9itr"]] * 3
+    assert "image_id" in hcl
+    assert yaml.safe_load(listed)["pools"] == [{"imageId": "uimage-rccvz4l9itr"}]
+    assert json.loads(document)["ImageId"] == "uimage-rccvz4l9itr"
+    (rules,) = re.findall(r'`("hostRules": .*)`', pages()[page])
+    assert json.loads(f"{{{rules}}}")["hostRules"][0]["allowInternal"] is True
+
+
+def ids(text: str) -> list[str]:
+    (manager,) = json.loads((ROOT / "config/renovate/ucloud-images.json").read_text())["customManagers"]
+    return [found["currentDigest"] for found in re.finditer(pattern_of(manager), text)]
+
+
+def pattern_of(manager: dict[str, list[str]]) -> str:
+    """Return the pattern as Python writes it."""
+    return manager["matchStrings"][0].replace("(?<", "(?P<")
 
 
 def test_updatecli() -> None:
