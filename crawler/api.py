@@ -73,6 +73,17 @@ class Targets(_Place, total=False):
     zone: Words
 
 
+class _Items(TypedDict, total=False):
+    account: Words
+    project: Words
+    region: Words
+    zone: Words
+    variant: Words
+    image_set: Words
+    name: Words
+    image_id: Words
+
+
 class SelectionArguments(Targets, total=False):
     """Which images at which targets."""
 
@@ -134,9 +145,27 @@ class History:
         moment = _aware(at, "at")
         with self._reading() as conn:
             rows = queries_images.images(
-                conn, moment, _filters(selection), **self._knowing(conn), include_retired=retired
+                conn, moment, _filters(selection).of_images(), **self._knowing(conn), include_retired=retired
             )
             return list(rows)
+
+    def inventory(
+        self,
+        kind: Words,
+        at: datetime | None = None,
+        *,
+        retired: bool = False,
+        **selection: Unpack[_Items],
+    ) -> list[ImageRow]:
+        """
+        Return what there was of a *kind*, or of several by globs, *at* a moment (None: now).
+
+        `as_dict()` of a row is its JSON, with the fields of its own kind.
+        """
+        moment = _aware(at, "at")
+        filters = replace(_filters(selection, _Items), kind=_words(kind, "kind"))
+        with self._reading() as conn:
+            return list(queries_images.images(conn, moment, filters, **self._knowing(conn), include_retired=retired))
 
     def changes(
         self,
@@ -178,7 +207,7 @@ class History:
         """Return where an image name, or a glob, was present, withdrawn, unknown or never offered."""
         moment = _aware(at, "at")
         with self._reading() as conn:
-            names = lookup.image_names(conn, name)
+            names = lookup.image_names(conn, name, _filters(targets))
             knowing = self._knowing(conn)
             return lookup.where_is(conn, names, moment, _filters(targets), **knowing, include_retired=retired)
 
@@ -209,18 +238,21 @@ class History:
         *,
         gpu: bool = False,
         max_age: timedelta | None = None,
-        image_set: Words = "ImageSet",
+        min_age: timedelta = timedelta(0),
+        image_set: Words = (),
         **place: Unpack[_Place],
     ) -> Resolved:
         """
-        Return the image called *name* to use now in *zone*.
+        Return the image called *name* to use now in *zone*; with *min_age* the newest that has been there that long.
 
         Raises NoAnswer, Ambiguous or UnknownKnowledge (all of `crawler.errors`) where there is not one sure answer.
         """
         (name,) = _words(name, "name")
         filters = replace(_filters(place, _Place), zone=_words(zone, "zone"), image_set=_words(image_set, "image_set"))
         with self._reading() as conn:
-            found, _ = resolve_lookup.resolve(conn, name, filters, gpu=gpu, max_age=max_age, **self._knowing(conn))
+            found, _ = resolve_lookup.resolve(
+                conn, name, filters, gpu=gpu, max_age=max_age, min_age=min_age, **self._knowing(conn)
+            )
             return found
 
     def check(self, rules: Sequence[Require | PinRule], **targets: Unpack[Targets]) -> list[CheckRow]:

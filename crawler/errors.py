@@ -65,6 +65,10 @@ class NoAnswer(CrawlerError):
     exit_code = ExitCode.NO
 
 
+class Revoked(NoAnswer):
+    """Somebody revoked the image that is the answer."""
+
+
 class UsageError(CrawlerError):
     """The command was called with words it does not know."""
 

@@ -1,26 +1,25 @@
-"""`crawler check`: a policy gate over required images and pinned ids; unknown never passes silently."""
+"""`crawler check`: a policy gate over required images and the ids in use; unknown never passes silently."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from crawler.cli.check_files import Sources, all_rules, read_sources, wanted_pins
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import table_options, target_options
-from crawler.cli.output import emit
+from crawler.cli.options import table_options_with, target_options
+from crawler.cli.output import emit, write_out
 from crawler.cli.selection import check_selection
 from crawler.cli.table import Column, Row
-from crawler.config.textfiles import decoded, read_bytes, read_stream
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
-from crawler.errors import ConfigurationError, CrawlerError, ExitCode, UnknownKnowledge, UsageError
+from crawler.domain.scanner.words import EFFECTS, Effect
+from crawler.errors import ExitCode, UnknownKnowledge, UsageError
 from crawler.queries.check.rules import OUTCOMES, CheckRow, PinRule, Require, exit_code
 
 if TYPE_CHECKING:
@@ -38,89 +37,135 @@ COLUMNS = (
     Column("image_id", "IMAGE ID"),
     Column("outcome", "OUTCOME", kind="words"),
     Column("successor", "SUCCESSOR", sparse=True),
+    Column("effect", "A CHANGE DOES", kind="words", sparse=True),
     Column("detail", "DETAIL", kind="words", folds=True),
     Column("source", "SOURCE", optional=True, folds=True),
 )
-#: What tells a policy from ids in use, under whatever name it comes.
-_RULES = re.compile(r"^\s*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
-#: More than any state or plan; and what a tool may take to write one into a pipe, as in `crawler check <(…)`.
-_LARGEST = 256 * 2**20
-_PATIENCE_SECONDS = 60.0
+#: Formats for other tools, all of them in `crawler.cli.check_formats`.
+FINDINGS = ("sarif", "github", "gitlab", "junit", "markdown")
 _KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="RULES.toml|IDS...")
+@click.argument("paths", nargs=-1, metavar="[PATH|-]...")
 @target_options
-@table_options
+@click.option("--live", "is_live", is_flag=True, help="Also the images of the node groups that the history knows.")
+@click.option("--type", "types", multiple=True, metavar="GLOB", help="Only ids in resources of this type. Repeatable.")
+@click.option("--ignore", "ignored", multiple=True, metavar="ID", help="Leave this id out. Repeatable.")
+@click.option("--strict", "is_strict", is_flag=True, help="What is out of scope is not known: exit 8.")
+@click.option("--fix", "is_fix", is_flag=True, help="Change stale ids in source files to their successors.")
+@click.option("--diff", "is_diff", is_flag=True, help="Print what --fix would change, and write nothing.")
+@click.option(
+    "--effect",
+    "effects",
+    multiple=True,
+    type=click.Choice(EFFECTS),
+    help="Fix also where a change has this effect [always: later-nodes, rebuilds-image]. Repeatable.",
+)
+@table_options_with(*FINDINGS)
 @pass_cli
-def check(context: CliContext, files: tuple[str, ...], fmt: str, selected: Filters) -> ExitCode:
+def check(
+    context: CliContext,
+    paths: tuple[str, ...],
+    fmt: str,
+    selected: Filters,
+    types: tuple[str, ...],
+    ignored: tuple[str, ...],
+    is_live: bool,
+    is_strict: bool,
+    is_fix: bool,
+    is_diff: bool,
+    effects: tuple[Effect, ...],
+) -> ExitCode:
     """
-    Check required images and pinned ids: exit 0 when all are ok or superseded, 1 when one is not, 8 when nobody knows.
+    Check required images and pinned ids: exit 0 when all are good, 1 when one is not, 8 when nobody knows.
 
-    RULES.toml holds [[require]] tables (name, zones, gpu, kind) and [[pinned]] tables (ids, zone). Any other file holds
-    ids in use: lines of `zone id` or `id`, a Terraform state or plan (resources of this provider that are managed), a
-    Packer manifest (builds of its last run). Standard input, -, holds either.
+    A PATH is a policy (TOML with [[require]] tables: name, zones, gpu, kind; and [[pinned]] tables: ids, zone), a file
+    with ids in use (Terraform, Packer, YAML, JSON, shell; a state, a plan from `terraform show -json`, a manifest;
+    lines of `zone id`), or a folder of such files: those that git tracks, else all but hidden ones. Standard input, -,
+    holds either. A comment `# ucloud-image: ZONE/NAME` names zone and image of the id on its line, or else on the next
+    one; `# crawler: ignore` takes one out.
+
+    With --fix an id is changed only where its successor is certain and every project of the zone agrees on it. The exit
+    code judges what is left.
     """
-    from crawler.queries import check_lookup
+    if effects and not (is_fix or is_diff):
+        raise UsageError("--effect says what --fix and --diff may change; give one of them.")
+    wants = wanted_pins(types, ignored)
+    sources = read_sources(paths or (() if is_live else _stdin_only()), wants)
+    sources.is_live = is_live
+    for note in sources.notes:
+        context.say(note, level="warning" if note.startswith("Warning") else "info")
+    rules, rows = judge(context, sources, selected, is_table=fmt == "table")
+    if is_fix or is_diff:
+        from crawler.cli.check_fix import put_right
 
-    texts = [(name, _read(name)) for name in files or _stdin_only()]
-    settings = context.history_settings()
-    with context.history() as conn:
-        rules = _rules(conn, texts)
-        check_selection(conn, selected)
-        rows = check_lookup.check(
-            conn,
-            rules,
-            selected,
-            now=context.clock(),
-            stale_after=settings.stale_after,
-            timezone=settings.timezone if fmt == "table" else UTC,
-        )
-    emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(CheckRow))
+        fixed = put_right(context, sources, rows, effects, is_written=not is_diff)
+        if fixed is not None:
+            rules, rows = judge(context, fixed, selected, is_table=fmt == "table")
+    if not is_diff:
+        show(context, rows, fmt)
     counts = Counter(row.outcome for row in rows)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    context.say(f"{len(rules)} {'rule' if len(rules) == 1 else 'rules'}: {told or 'no zone to check'}.")
-    return exit_code(rows)
+    if rules:
+        context.say(f"{len(rules)} {'rule' if len(rules) == 1 else 'rules'}: {told or 'no zone to check'}.")
+    return exit_code(rows, is_strict=is_strict)
+
+
+def judge(
+    context: CliContext, sources: Sources, selected: Filters, *, is_table: bool
+) -> tuple[list[Require | PinRule], list[CheckRow]]:
+    """Return the rules that *sources* hold, and how each turned out."""
+    if not sources.rules and not sources.is_live:
+        return [], []  # whatever the history knows
+    settings = context.history_settings()
+    with context.history() as conn:
+        rules = _rules(conn, sources)
+        check_selection(conn, selected)
+        doubts: list[CheckRow] = []
+        if sources.is_live:
+            from crawler.queries.live_pins import live_pins
+
+            live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
+            rules += [rule for rule in live if rule.place is None or sources.wants(rule.place)]
+        rows = rows_now(context, conn, rules, selected, is_table=is_table)
+    return rules, [*rows, *doubts]
+
+
+def rows_now(
+    context: CliContext, conn: Connection, rules: Sequence[Require | PinRule], selected: Filters, *, is_table: bool
+) -> list[CheckRow]:
+    """Return how *rules* turn out now; a table tells times in the configured zone, everything else in UTC."""
+    from crawler.queries import check_lookup
+
+    settings = context.history_settings()
+    zone = settings.timezone if is_table else UTC
+    stale_after = settings.stale_after
+    return check_lookup.check(conn, rules, selected, now=context.clock(), stale_after=stale_after, timezone=zone)
+
+
+def show(context: CliContext, rows: Sequence[CheckRow], fmt: str) -> None:
+    """Print *rows* as *fmt*."""
+    if fmt in FINDINGS:
+        from crawler.cli import check_formats
+
+        write_out([check_formats.FINDINGS[fmt](rows)])
+        return
+    zone = context.history_settings().timezone
+    emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=names_in_json(CheckRow))
 
 
 def _stdin_only() -> tuple[str, ...]:
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("Nothing to check: give a RULES.toml, a file of ids in use, or - and ids on standard input.")
+        raise UsageError(
+            "Nothing to check: give a RULES.toml, a file or a folder of ids in use, or - and ids on standard input."
+        )
     return ("-",)
 
 
-def _read(name: str) -> str:
-    if name == "-" and sys.stdin is None:
-        raise UsageError("Standard input is closed.")
-    try:
-        if name == "-":
-            return decoded(read_stream(sys.stdin.buffer, _LARGEST))
-        return decoded(read_bytes(Path(name), _LARGEST, patience_seconds=_PATIENCE_SECONDS))
-    except ValueError as exc:
-        raise UsageError(f"{name} {exc}.") from None
-
-
-def _rules(conn: Connection, texts: Iterable[tuple[str, str]]) -> list[Require | PinRule]:
-    """Read all files; raise their problems all together."""
-    from crawler.cli.check_rules import read_rules
+def _rules(conn: Connection, sources: Sources) -> list[Require | PinRule]:
     from crawler.db.filters import is_anything_recorded, known_words
-    from crawler.queries.check.pins import read_pins
 
     if not is_anything_recorded(conn):
         raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
-    known = {part: known_words(conn, part) for part in _KNOWN_PARTS}
-    rules: list[Require | PinRule] = []
-    complaints: list[CrawlerError] = []
-    for name, text in texts:
-        source = "stdin" if name == "-" else name
-        try:
-            is_policy = name.lower().endswith(".toml") or _RULES.search(text)
-            rules += read_rules(text, source, known) if is_policy else read_pins(text, source)
-        except UsageError as exc:
-            complaints.append(exc)
-    if len(complaints) == 1:
-        raise complaints[0]
-    if complaints:
-        raise ConfigurationError("rules", [str(complaint) for complaint in complaints])
-    return rules
+    return all_rules(sources, lambda: {part: known_words(conn, part) for part in _KNOWN_PARTS})

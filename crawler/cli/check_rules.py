@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crawler.config.toml import parse_toml
-from crawler.domain.filters import Filters, is_glob, part_fits
+from crawler.domain.filters import Filters, is_glob, named_by, part_fits
 from crawler.domain.models import is_storable
 from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError
@@ -59,7 +59,7 @@ class _RulesReader:
         if gpu is not None and not isinstance(gpu, bool):
             self.problems.append(f"{where}.gpu: must be true or false")
             gpu = None
-        source = f"{source}, {where}"
+        file, source = source, f"{source}, {where}"
         if table == "require":
             self._known_words({"zone": zones}, where)
             name = values.get("name")
@@ -67,7 +67,7 @@ class _RulesReader:
                 self.problems.append(f"{where}.name: {'is missing' if name is None else 'must be a text in quotes'}")
                 return
             scope = Filters(**{**scope_words, "variant": scope_words["variant"] or ("default",)})
-            yield Require(name=name, zones=zones or ("*",), gpu=bool(gpu), scope=scope, source=source)
+            yield Require(name=name, zones=zones or ("*",), gpu=bool(gpu), scope=scope, source=source, file=file)
             return
         ids = self._words(values, "ids", where)
         if "ids" not in values:
@@ -78,7 +78,7 @@ class _RulesReader:
         scope = Filters(**scope_words)
         for image_id in ids:
             for zone in zones or (None,):
-                yield PinRule(image_id=image_id, zone=zone, gpu=gpu, scope=scope, source=source)
+                yield PinRule(image_id=image_id, zone=zone, gpu=gpu, scope=scope, source=source, file=file)
 
     def _values(self, table: str, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -113,7 +113,7 @@ class _RulesReader:
             if part == "variant" or not known:
                 continue
             for glob in globs:
-                if not any(part_fits(part, word, [glob]) for word in known):
+                if not any(part_fits(part, word, [named_by(glob)]) for word in known):
                     hint = did_you_mean(glob, known)
                     self.problems.append(f"{where}: the history knows no {part} {glob!r}{hint}")
 

@@ -62,9 +62,9 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
-        check_selection(conn, selected)
+        check_selection(conn, selected, selected.of_images())
         for zone in (first, second):
-            require_zone(conn, zone)
+            require_zone(conn, zone, selected.of_images().kind)
         rows, known = diff_lookup.zones_apart(
             conn, [first], [second], at, selected, now=now, stale_after=settings.stale_after
         )
@@ -73,7 +73,7 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
         shown: list[dict[str, Any]] = [row.as_dict() for row in rows]
         if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=names_in_json(CompareRow)):
             what = visible(f"images in {first} or {second}")
-            return explain_empty(context, conn, selected, what=what, at=at).say(context)
+            return explain_empty(context, conn, selected, what=what, about=selected.of_images(), at=at).say(context)
     counts = Counter[str](row.result for row in rows)
     words = {
         "same": "same",

@@ -22,24 +22,30 @@ NOTHING_YET = "Nothing is recorded yet: `crawler run` asks the cloud and records
 _FEW = 6
 
 
-def unheard_image(conn: Connection, wanted: str, *, by_id: bool) -> EmptySelection | UnknownKnowledge:
-    """Make the error for an image that the history never heard of, with the nearest names, and ids when *by_id*."""
+def unheard_image(
+    conn: Connection, wanted: str, *, by_id: bool, kinds: Collection[str] = ()
+) -> EmptySelection | UnknownKnowledge:
+    """
+    Make the error for an image that the history never heard of, with the nearest names, and ids when *by_id*.
+
+    Of *kinds* alone; none: of all.
+    """
     from crawler.db.filters import is_anything_recorded, known_words
 
     if not is_anything_recorded(conn):
         return UnknownKnowledge(NOTHING_YET)
-    known = known_words(conn, "name") | (known_words(conn, "image_id") if by_id else set())
+    known = known_words(conn, "name", kinds) | (known_words(conn, "image_id", kinds) if by_id else set())
     near = nearest(wanted, known) or sorted(word for word in known if wanted.strip().casefold() in word.casefold())
     hint = f"; the nearest: {', '.join(near[:3])}" if near else "; `crawler images` lists what it knows"
     what = "image id or name" if by_id else "image name"
     return EmptySelection(visible(f"The history knows no {what} {wanted!r}{hint}."))
 
 
-def require_zone(conn: Connection, zone: str) -> None:
-    """Raise EmptySelection, with the nearest words, when the history never heard of *zone*."""
+def require_zone(conn: Connection, zone: str, kinds: Collection[str] = ()) -> None:
+    """Raise EmptySelection, with the nearest words, when the history never heard of *zone* of *kinds*, if any."""
     from crawler.db.filters import is_anything_recorded, known_words
 
-    known = known_words(conn, "zone")
+    known = known_words(conn, "zone", kinds)
     if any(part_fits("zone", word, [zone]) for word in known):
         return
     if not is_anything_recorded(conn):

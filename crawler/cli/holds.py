@@ -78,7 +78,7 @@ def accept(context: CliContext, hold_ids: tuple[int, ...], wait_seconds: float) 
     """Believe the withdrawals now: they are recorded, dated to the first answer that lacked the images."""
     from crawler.queries.holds import accept as accept_holds
 
-    who, ids = _who(), _once(hold_ids)
+    who, ids = this_user(), _once(hold_ids)
     count, now = _write(context, ids, wait_seconds, lambda conn, at: accept_holds(conn, ids, who=who, now=at))
     _log("accepted", hold_ids, who, now)
     context.say(f"Accepted by {who}: {count} withdrawals recorded.")
@@ -92,7 +92,7 @@ def reject(context: CliContext, hold_ids: tuple[int, ...], wait_seconds: float) 
     """Declare the held answers wrong: the images count as present, and the next answer is judged afresh."""
     from crawler.queries.holds import reject as reject_holds
 
-    who, ids = _who(), _once(hold_ids)
+    who, ids = this_user(), _once(hold_ids)
     _, now = _write(context, ids, wait_seconds, lambda conn, at: reject_holds(conn, ids, who=who, now=at))
     _log("rejected", hold_ids, who, now)
     context.say(f"Rejected by {who}: the images count as present.")
@@ -102,7 +102,7 @@ def _once(hold_ids: tuple[int, ...]) -> list[int]:
     return list(dict.fromkeys(hold_ids))
 
 
-def _who() -> str:
+def this_user() -> str:
     """Return the name of the user that runs the command."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name

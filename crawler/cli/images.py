@@ -11,8 +11,9 @@ from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
 from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, state_cell
-from crawler.domain.filters import Filters
-from crawler.domain.rows import ImageRow, names_in_json
+from crawler.domain.filters import Filters, part_fits
+from crawler.domain.kinds import KINDS
+from crawler.domain.rows import names_in_items
 from crawler.errors import ExitCode
 
 COLUMNS = (
@@ -42,17 +43,20 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
 
     settings = context.history_settings()
     with context.history() as conn:
-        check_selection(conn, selected)
+        check_selection(conn, selected, selected.of_images())
         rows = queries_images.images(
             conn,
             at,
-            selected,
+            selected.of_images(),
             now=context.clock(),
             stale_after=settings.stale_after,
             include_retired=retired,
         )
         shown = (row.as_dict() for row in rows)
-        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(ImageRow))
+        kinds = [kind for kind in KINDS if part_fits("kind", kind, selected.of_images().kind)]
+        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_items(kinds))
         if not count:
-            return explain_empty(context, conn, selected, what="images", at=at, with_retired=retired).say(context)
+            return explain_empty(
+                context, conn, selected, what="images", about=selected.of_images(), at=at, with_retired=retired
+            ).say(context)
     return ExitCode.DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -59,13 +60,13 @@ def target_options(command: Command) -> Command:
     return _selecting(TARGET_PARTS)(command)
 
 
-def format_option(command: Command) -> Command:
-    """Add `-o/--format`; the command gets `fmt`."""
+def format_option(command: Command, more: tuple[str, ...] = ()) -> Command:
+    """Add `-o/--format`, which takes the words *more* as well; the command gets `fmt`."""
     return click.option(
         "-o",
         "--format",
         "fmt",
-        type=click.Choice(FORMATS),
+        type=click.Choice([*FORMATS, *more]),
         default="table",
         show_default=True,
         envvar="CRAWLER_FORMAT",
@@ -82,7 +83,12 @@ def _keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
         ctx.meta[IS_WIDE] = True
 
 
-def table_options(command: Command) -> Command:
+def table_options_with(*more: str) -> Callable[[Command], Command]:
+    """Add `table_options` to a command that writes the formats *more* as well."""
+    return lambda command: table_options(command, more)
+
+
+def table_options(command: Command, more: tuple[str, ...] = ()) -> Command:
     """Add `-o/--format`, `--columns` and `--wide`; the command gets `fmt`, and `emit` the others."""
     wide = click.option(
         "--wide",
@@ -98,7 +104,7 @@ def table_options(command: Command) -> Command:
         callback=_keep,
         help="Only these columns, in this order: headings in any case, or names of fields.",
     )
-    return format_option(columns(wide(command)))
+    return format_option(columns(wide(command)), more)
 
 
 def reader_options(command: Command) -> Command:
@@ -121,6 +127,16 @@ def wait_option(command: Command) -> Command:
         default=0,
         metavar="SECONDS",
         help="Wait so long for another run to end, instead of leaving with exit code 75 at once.",
+    )(command)
+
+
+def svg_option(command: Command) -> Command:
+    """Add `--svg`; the command gets `svg`, a path or None."""
+    return click.option(
+        "--svg",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write a picture too: a bar for each zone, hatched where nobody knew.",
     )(command)
 
 

@@ -23,14 +23,14 @@ from crawler.config.textfiles import decoded
 from crawler.domain.filters import Filters
 from crawler.domain.text import visible
 from crawler.domain.timefmt import tell_moment
-from crawler.errors import CrawlerError, ExitCode, NoAnswer, UnknownKnowledge, UsageError
+from crawler.errors import CrawlerError, ExitCode, NoAnswer, Revoked, UnknownKnowledge, UsageError
 
 if TYPE_CHECKING:
     from crawler.queries.resolve import Resolved
 
 #: What Terraform's query may say; the options of the same name win.
 _TARGET_KEYS = ("account", "project", "region", "zone", "kind", "variant")
-_KEYS = (*_TARGET_KEYS, "name", "image_set", "gpu", "max_age")
+_KEYS = (*_TARGET_KEYS, "name", "image_set", "gpu", "max_age", "min_age")
 #: How long a query on standard input is waited for: it is due at once, and a pipe that nobody feeds must not hang.
 _WAIT_SECONDS = 10.0
 #: … and where the options already say everything.
@@ -53,6 +53,12 @@ _LARGEST_QUERY = 1 << 20
     help="Refuse (8) when the last good observation is older [default: stale_after of the configuration].",
 )
 @click.option(
+    "--min-age",
+    type=DURATION,
+    metavar="AGE",
+    help="Only an image that has been there so long: the newest of these.",
+)
+@click.option(
     "-o",
     "--format",
     "fmt",
@@ -70,6 +76,7 @@ def resolve(
     image_set: str | None,
     gpu: bool,
     max_age: timedelta | None,
+    min_age: timedelta | None,
     fmt: str,
 ) -> ExitCode:
     """
@@ -87,7 +94,7 @@ def resolve(
                 f"With - zones and names come from standard input, and -o is {', '.join(FORMATS)}: "
                 "`crawler resolve - < lines`."
             )
-        return print_answers(context, selected, image_set or "ImageSet", gpu, max_age, fmt)
+        return print_answers(context, selected, image_set, gpu, max_age, min_age or timedelta(0), fmt)
     if fmt not in _SHAPES:
         raise UsageError(f"-o {fmt} is for many answers: `crawler resolve - -o {fmt}`.")
     query: Mapping[str, str] = {}
@@ -97,12 +104,15 @@ def resolve(
     name = name or query.get("name")
     gpu = gpu or _is_true(query.get("gpu", "false"))
     if max_age is None and "max_age" in query:
-        max_age = _duration(query["max_age"])
+        max_age = _duration("max_age", query["max_age"])
+    if min_age is None and "min_age" in query:
+        min_age = _duration("min_age", query["min_age"])
     if not selected.zone or not name:
         missing = " and ".join(word for word, value in (("--zone", selected.zone), ("--name", name)) if not value)
         raise UsageError(f"{missing} is missing: `crawler resolve --zone hk-02 --name 'Ubuntu 20.04'`.")
     try:
-        found = _answer(context, selected, name, image_set or query.get("image_set") or "ImageSet", gpu, max_age)
+        wanted_set = image_set or query.get("image_set")
+        found = _answer(context, selected, name, wanted_set, gpu, max_age, min_age or timedelta(0))
     except CrawlerError as exc:
         if fmt == "terraform":
             exc.args = ("; ".join(line.strip().rstrip(".") for line in str(exc).splitlines()) + ".",)
@@ -112,7 +122,13 @@ def resolve(
 
 
 def _answer(
-    context: CliContext, selected: Filters, name: str, image_set: str, gpu: bool, max_age: timedelta | None
+    context: CliContext,
+    selected: Filters,
+    name: str,
+    image_set: str | None,
+    gpu: bool,
+    max_age: timedelta | None,
+    min_age: timedelta,
 ) -> Resolved:
     from crawler.db.filters import is_anything_recorded
     from crawler.queries import resolve_lookup
@@ -121,8 +137,8 @@ def _answer(
     with context.history() as conn:
         if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
-        check_words(conn, selected)
-        filters = replace(selected, image_set=(image_set,))
+        check_words(conn, selected, selected.of_images())
+        filters = replace(selected, image_set=(image_set,) if image_set else ())
         try:
             found, last = resolve_lookup.resolve(
                 conn,
@@ -132,11 +148,14 @@ def _answer(
                 now=now,
                 stale_after=settings.stale_after,
                 max_age=max_age,
+                min_age=min_age,
                 timezone=settings.timezone,
             )
+        except Revoked:
+            raise
         except NoAnswer as exc:
             # a set may be right, and empty as yet; it may be misspelt too
-            for hint in unheard(conn, "image_set", (image_set,)):
+            for hint in unheard(conn, "image_set", (image_set,) if image_set else (), selected.of_images()):
                 raise NoAnswer(f"{str(exc).rstrip('.')}: {hint}") from None
             raise
     if last.outcome not in ("ok", "held"):
@@ -229,10 +248,10 @@ def _is_true(text: str) -> bool:
     return words[text.strip().lower()]
 
 
-def _duration(text: str) -> timedelta:
+def _duration(key: str, text: str) -> timedelta:
     from crawler.domain.timefmt import parse_duration
 
     try:
         return parse_duration(text)
     except ValueError as exc:
-        raise UsageError(f"max_age: {text!r} {exc}.") from None
+        raise UsageError(f"{key}: {text!r} {exc}.") from None

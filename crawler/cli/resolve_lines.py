@@ -12,17 +12,23 @@ from crawler.cli.selection import check_words
 from crawler.config.textfiles import decoded, read_stream
 from crawler.domain.filters import Filters
 from crawler.domain.text import visible
-from crawler.errors import Ambiguous, CrawlerError, ExitCode, NoAnswer, UnknownKnowledge, UsageError
+from crawler.errors import Ambiguous, CrawlerError, ExitCode, NoAnswer, Revoked, UnknownKnowledge, UsageError
 
 FORMATS = ("id", "json", "jsonl", "csv")
 _FIELDS = ("zone", "name", "image_id", "outcome")
 #: What a row says of a line without an answer; else its zone was never heard of.
-_OUTCOMES = {NoAnswer: "missing", Ambiguous: "ambiguous", UnknownKnowledge: "unknown"}
+_OUTCOMES = {NoAnswer: "missing", Revoked: "revoked", Ambiguous: "ambiguous", UnknownKnowledge: "unknown"}
 _LARGEST = 1 << 20
 
 
 def print_answers(
-    context: CliContext, selected: Filters, image_set: str, gpu: bool, max_age: timedelta | None, fmt: str
+    context: CliContext,
+    selected: Filters,
+    image_set: str | None,
+    gpu: bool,
+    max_age: timedelta | None,
+    min_age: timedelta,
+    fmt: str,
 ) -> ExitCode:
     """Print a row for each line of standard input; say on stderr why there is no answer to one."""
     from crawler.db.filters import is_anything_recorded
@@ -33,14 +39,15 @@ def print_answers(
     with context.history() as conn:
         if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
-        check_words(conn, selected)
+        check_words(conn, selected, selected.of_images())
         answers = resolve_all(
             conn,
-            replace(selected, image_set=(image_set,)),
+            replace(selected, image_set=(image_set,) if image_set else ()),
             wanted,
             now=now,
             stale_after=settings.stale_after,
             max_age=max_age,
+            min_age=min_age,
             gpu=gpu,
             timezone=settings.timezone,
         )

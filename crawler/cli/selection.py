@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from crawler.cli.context import CliContext
 from crawler.cli.hints import NOTHING_YET, reasons
-from crawler.domain.filters import TARGET_PARTS, Filters, known_name, part_fits
+from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, known_name, named_by, part_fits
 from crawler.domain.models import ABSENT
 from crawler.domain.suggest import nearest
 from crawler.domain.text import visible
@@ -28,37 +28,38 @@ _WORDS = {"image_set": "image set", "name": "image name", "image_id": "image id"
 _FEW = 8
 
 
-def check_selection(conn: Connection, selected: Filters) -> None:
+def check_selection(conn: Connection, selected: Filters, about: Filters = EVERYTHING) -> None:
     """
     Raise EmptySelection when *selected* fits no target that was ever asked; silent in an empty history.
 
-    Globs that fit nothing on their own are told first, each with the nearest words.
+    Globs that fit nothing on their own are told first, each with the nearest words. Of *about* the kinds count: those
+    of which the question is.
     """
     from crawler.db.filters import chosen_targets
 
-    places = check_words(conn, selected)
-    if len(places) > 1 and not chosen_targets(conn, Filters(**places)):
+    places = check_words(conn, selected, about)
+    if len(places) > 1 and not chosen_targets(conn, Filters(**{"kind": about.kind, **places})):
         raise EmptySelection(f"No target fits {_told(places)} together; `crawler status` lists them all.")
 
 
-def check_words(conn: Connection, selected: Filters) -> dict[str, tuple[str, ...]]:
+def check_words(conn: Connection, selected: Filters, about: Filters = EVERYTHING) -> dict[str, tuple[str, ...]]:
     """Raise EmptySelection when a glob of *selected* fits nothing ever recorded; give those that select targets."""
     from crawler.db.filters import is_anything_recorded
 
     given = selected.given()
     if not given or not is_anything_recorded(conn):
         return {}
-    sentences = [sentence for part, globs in given.items() for sentence in unheard(conn, part, globs)]
+    sentences = [sentence for part, globs in given.items() for sentence in unheard(conn, part, globs, about)]
     if sentences:
         raise EmptySelection("\n  ".join(sentences))
     return selected.given(TARGET_PARTS)
 
 
-def unheard(conn: Connection, part: str, globs: tuple[str, ...]) -> list[str]:
+def unheard(conn: Connection, part: str, globs: tuple[str, ...], about: Filters = EVERYTHING) -> list[str]:
     """Return a sentence, with the nearest words, for each of the *globs* that fits nothing ever recorded."""
     from crawler.db.filters import known_words
 
-    known = known_words(conn, part)
+    known = known_words(conn, part, about.kind)
     return [_unheard(part, glob, known) for glob in globs if not _is_heard(part, glob, known)]
 
 
@@ -81,6 +82,7 @@ def explain_empty(
     selected: Filters,
     *,
     what: str,
+    about: Filters = EVERYTHING,
     at: datetime | None = None,
     with_retired: bool = True,
 ) -> Emptiness:
@@ -98,7 +100,7 @@ def explain_empty(
             code=ExitCode.UNKNOWN,
         )
     places = selected.given(TARGET_PARTS)
-    known = _known(context, conn, places, at)
+    known = _known(context, conn, {"kind": about.kind, **places}, at)
     seen = [own.observed_at for own in known.values() if own.observed_at is not None]
     if places and not seen:
         moment = f"was known of {_told(places)} by {tell_moment(at, zone)}" if at else ""
@@ -149,6 +151,7 @@ def _told(given: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def _is_heard(part: str, glob: str, known: set[str]) -> bool:
+    glob = named_by(glob)
     meant = known_name(glob, known) if part == "name" else glob
     return any(part_fits(part, word, [meant]) for word in known)
 

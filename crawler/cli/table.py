@@ -71,12 +71,17 @@ def state_cell(row: Row) -> str:
     return f"{row['state']} ({row['reason']})" if row["reason"] else str(row["state"])
 
 
+def _zone(row: Row) -> object:
+    """Return the zone of a target, and of one that is a whole region the region."""
+    return row["zone"] or row.get("region")
+
+
 #: Which target a row is about, and which image.
 TARGET_COLUMNS = (
     Column("account", "ACCOUNT", optional=True),
     Column("project", "PROJECT", optional=True),
     Column("region", "REGION", detail=True),
-    Column("zone", "ZONE"),
+    Column("zone", "ZONE", cell=_zone),
     Column("kind", "KIND", optional=True),
     Column("variant", "VARIANT", optional=True),
 )

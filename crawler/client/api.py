@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from http import HTTPStatus
 from types import TracebackType
@@ -28,6 +28,7 @@ from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry
 from crawler.client.signing import signature_of, signed_form
 from crawler.client.throttle import PacedThrottler
 from crawler.domain.proxies import Proxy, is_passing
+from crawler.domain.secrets import without_secrets
 from crawler.domain.text import one_line
 from crawler.errors import CrawlerError, NotUnderstood, exhausted, is_exhaustion
 
@@ -178,12 +179,14 @@ class ApiClient:
         is_retry: bool = False,
         room: Room | None = None,
         known_hash: bytes | None = None,
+        secrets: Collection[str] | None = None,
     ) -> Answer:
         """
         Send *form* once, when the throttle lets it; raise NetworkFailure, or CallCut when the run ends meanwhile.
 
         The answer is held in *room*; without one, its room is free again at once. *known_hash*: of a body that was
-        answered before, which is not searched for secrets again.
+        answered before, which is not searched for secrets again. *secrets*: members that are dropped from the answer,
+        as are those whose name says what they are; None: none is looked for.
         """
         timeout_seconds = self.options.timeout_seconds
 
@@ -191,7 +194,7 @@ class ApiClient:
             self._sent += 1
             self._retried += is_retry
             with self.room() if room is None else nullcontext(room) as held:
-                return await self._post(form, held, known_hash)
+                return await self._post(form, held, known_hash, secrets)
 
         try:
             return await cancel_scope.call(
@@ -210,7 +213,7 @@ class ApiClient:
                 self.throttle.pause(refusal.retry_after_seconds)
         return refusal
 
-    async def _post(self, form: bytes, room: Room, known_hash: bytes | None) -> Answer:
+    async def _post(self, form: bytes, room: Room, known_hash: bytes | None, secrets: Collection[str] | None) -> Answer:
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
         timestamp = str(int(self.timing.clock().timestamp() * 1000))
@@ -239,6 +242,7 @@ class ApiClient:
         if body_hash != known_hash:
             try:
                 body = self._redaction.body(body, signed.encode())
+                body = body if secrets is None else without_secrets(body, secrets)
             except NotUnderstood as exc:  # it is not kept either: what was not looked through may repeat a secret
                 raise Defect(str(exc)) from None
             body_hash = hash_of(body)

@@ -14,8 +14,9 @@ from crawler.client.retry import decide
 from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Place, Project
 from crawler.domain.objections import Tolerable, other_action
-from crawler.domain.parsing import integer, read
+from crawler.domain.parsing import read
 from crawler.domain.text import one_line
+from crawler.domain.values import integer
 
 #: The longest id of a project and name of a region or zone; together they are the key of a target.
 LONGEST_NAME = 100

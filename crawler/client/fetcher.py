@@ -12,16 +12,18 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Literal
 
-from crawler.client.api import ApiClient, NetworkFailure, Room
+from crawler.client.api import ApiClient, NetworkFailure, Room, hash_of
 from crawler.client.cancellation import SENTENCES, Cancelled, CancelScope, CutReason
 from crawler.client.options import FetchCounts
 from crawler.client.region_queue import Ask, QueuedTarget, RegionQueues
 from crawler.client.responses import Answer, Refusal, read_answer
-from crawler.client.retry import decide
+from crawler.client.retry import PRODUCT_CODES, decide
 from crawler.client.throttle import RetryBudget
+from crawler.domain.composing import Composition, RefusedPage
 from crawler.domain.models import Failure, Reply, Target
 from crawler.errors import contained
 
@@ -193,7 +195,7 @@ class Fetcher:
             return await self._try(entry, room)
         self._queues.released(entry)
         self._wake()
-        answer = entry.answer
+        answer, entry.composition = entry.answer, None
         request_uuid = answer.request_uuid if answer else ""
         refusal = Refusal(failure_class="defect", message=faults[0], request_uuid=request_uuid)
         return self._failure(entry, refusal, reply=self._reply(entry, answer) if answer else None)
@@ -204,10 +206,19 @@ class Fetcher:
             self._queues.released(entry)
             return self._without_answer(entry, "circuit")
         ask = entry.ask = entry.ask or self._question(entry.target)
-        form = entry.form = entry.form or self._client.form(ask.action, ask.params)
+        if ask.compose is not None and entry.composition is None:
+            entry.composition = ask.compose()
+        action, params = entry.composition.question if entry.composition else (ask.action, ask.params)
+        form = entry.form = entry.form or self._client.form(action, params)
+        known_hash = None if entry.composition else ask.known_hash
         try:
             answer = await self._client.attempt(
-                form, self._cancel_scope, is_retry=entry.was_tried, room=room, known_hash=ask.known_hash
+                form,
+                self._cancel_scope,
+                is_retry=entry.was_tried,
+                room=room,
+                known_hash=known_hash,
+                secrets=ask.secrets,
             )
         except Cancelled as cut:
             self._queues.released(entry)
@@ -217,11 +228,34 @@ class Fetcher:
         entry.answer = answer
         self._queues.answered(entry)
         self._wake()
-        is_known = answer.status == HTTPStatus.OK and answer.body_hash == ask.known_hash
-        if not is_known and isinstance(said := read_answer(answer, ask.action), Refusal):
-            return self._refused(entry, said)
+        is_known = answer.status == HTTPStatus.OK and answer.body_hash == known_hash
+        refusal = None if is_known or not isinstance(said := read_answer(answer, action), Refusal) else said
+        if entry.composition is not None:
+            return self._composed(entry, entry.composition, answer, refusal)
+        if refusal is not None:
+            return self._refused(entry, refusal)
         entry.queue.good += 1
         return self._reply(entry, answer, unchanged=is_known)
+
+    def _composed(
+        self, entry: QueuedTarget, composition: Composition, answer: Answer, refusal: Refusal | None
+    ) -> Reply | Failure | None:
+        """Put *answer*, which may be a *refusal*, to the others of its entry; give the whole when it is the last."""
+        if refusal is None:
+            whole = composition.take(answer.body)
+        else:
+            end = composition.refused(as_page(refusal))
+            if end is None:
+                return self._refused(entry, refusal)
+            whole = end if isinstance(end, bytes) else None
+        if whole is None:
+            self._queues.go_on(entry)
+            self._wake()
+            return None
+        body_hash = hash_of(whole)
+        known_hash = entry.ask.known_hash if entry.ask is not None else None
+        entry.queue.good += 1
+        return self._reply(entry, replace(answer, body=whole, body_hash=body_hash), unchanged=body_hash == known_hash)
 
     def _unanswered(self, entry: QueuedTarget, refusal: Refusal) -> Refusal:
         if not refusal.is_network:
@@ -241,6 +275,7 @@ class Fetcher:
             received_at=answer.received_at,
             request_uuid=answer.request_uuid,
             is_reask=entry.is_reask,
+            pages=entry.composition.pages if entry.composition else 1,
         )
 
     def _refused(self, entry: QueuedTarget, refusal: Refusal) -> Failure | None:
@@ -322,3 +357,13 @@ class Fetcher:
         self._stray.clear()
         if errors:
             raise errors[0]
+
+
+def as_page(refusal: Refusal) -> RefusedPage:
+    """Return a refusal as a composition judges it."""
+    return RefusedPage(
+        ret_code=refusal.ret_code,
+        message=refusal.message,
+        is_of_product=(refusal.ret_code or 0) >= PRODUCT_CODES,
+        is_passing=refusal.failure_class == "transient",
+    )

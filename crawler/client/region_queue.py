@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from crawler.client.circuit_breaker import CircuitBreaker
 from crawler.client.responses import Answer, Refusal
+from crawler.domain.composing import Composition
 from crawler.domain.models import Target
 
 FIRST_WINDOW = 4
@@ -30,13 +31,17 @@ class Ask:
     params: Mapping[str, object]
     #: The hash of the last good body; an equal one is not decoded.
     known_hash: bytes | None = None
+    #: Begins what makes one answer of several; None: this request is all there is to ask.
+    compose: Callable[[], Composition] | None = None
+    #: Members that are dropped from every answer before anything else looks at it; None: it is not looked through.
+    secrets: tuple[str, ...] | None = None
 
 
 class QueuedTarget:
     """A target on its way, with what has been tried; made when it is its turn, for most targets wait long."""
 
     __slots__ = (
-        *("answer", "ask", "attempts", "form", "is_in_flight", "is_probe", "is_reask"),
+        *("answer", "ask", "attempts", "composition", "form", "is_in_flight", "is_probe", "is_reask"),
         *("queue", "last", "target", "throttled"),
     )
 
@@ -47,7 +52,9 @@ class QueuedTarget:
         #: What is sent for it, once it was prepared.
         self.ask: Ask | None = None
         self.form: bytes | None = None
-        #: Attempts that were not throttled, and those that were.
+        #: What its requests gave so far, where it takes several.
+        self.composition: Composition | None = None
+        #: Attempts of the request under way that were not throttled, and those that were.
         self.attempts = 0
         self.throttled = 0
         self.last: Refusal | None = None
@@ -61,6 +68,12 @@ class QueuedTarget:
     def was_tried(self) -> bool:
         """At least one attempt was made."""
         return self.attempts + self.throttled > 0
+
+    def go_on(self) -> None:
+        """Turn to the next request."""
+        self.form = None
+        self.attempts = self.throttled = 0
+        self.last = None
 
 
 class RegionQueue:
@@ -124,6 +137,11 @@ class RegionQueues:
         """Take a target to be asked once more: it goes to the front of its queue, and its queue is next."""
         queue = self._enter(target)
         self._put_first(QueuedTarget(target, queue, is_reask=True))
+
+    def go_on(self, entry: QueuedTarget) -> None:
+        """Take back an entry whose next request may start at once: what has begun is ended first."""
+        entry.go_on()
+        self._put_first(entry)
 
     def delay(self, entry: QueuedTarget, until: float) -> None:
         """Take back an entry that is to be tried again at *until*; meanwhile it occupies nobody."""

@@ -10,8 +10,9 @@ from http import HTTPStatus
 from typing import Any
 
 from crawler.client.retry import THROTTLED, AnswerClass, classify_ret_code, explain, http_date
-from crawler.domain.parsing import integer, members
+from crawler.domain.parsing import members
 from crawler.domain.text import one_line
+from crawler.domain.values import integer
 
 #: How much of a page that is no JSON is shown.
 EXCERPT_CHARACTERS = 120

@@ -33,9 +33,10 @@ from crawler.config.textfiles import read_bytes, read_text
 from crawler.config.texts import read_texts
 from crawler.config.toml import parse_toml, read_toml
 from crawler.db.url import parse_address
+from crawler.domain.filters import named_by
 from crawler.domain.kinds import KINDS
 from crawler.domain.proxies import Proxy, proxy_for
-from crawler.domain.subscriptions import parse_pin, pin_lines
+from crawler.domain.subscriptions import LIVE, Pin, parse_pin, pin_lines
 from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError, UsageError
 
@@ -71,6 +72,42 @@ def loads(text: str, environ: Mapping[str, str], *, path: Path, need_accounts: b
 def find(config: Path | None, environ: Mapping[str, str], cwd: Path | None = None) -> Path | None:
     """Return the file that `load` would read, None when there is none."""
     return _find(config, environ, cwd or Path.cwd())
+
+
+def load_pins(
+    config: Path | None, environ: Mapping[str, str], cwd: Path | None = None
+) -> tuple[list[tuple[str, Pin]], list[str]]:
+    """
+    Return the pins of all reports with the reports' names, and the files and folders that reports name for more.
+
+    Nothing else of the configuration is looked at. Raises ConfigurationError with every problem at once.
+    """
+    path = _find(config, environ, cwd or Path.cwd())
+    if path is None:
+        return [], []
+    findings = Findings()
+    raw = {"reports": read_toml(path).get("reports", [])}
+    document = expand_all(raw, environ, findings)
+    secrets = SecretFiles(folder=path.parent.absolute(), environ=environ, findings=findings)
+    pins: list[tuple[str, Pin]] = []
+    names: list[str] = []
+    reports = document["reports"] if isinstance(document["reports"], list) else []
+    for index, report in enumerate(report for report in reports if isinstance(report, dict)):
+        _read_pins(report, ("reports", index), secrets, findings)
+        _place_pins(report, secrets)
+        for text in _texts(report.get("pins")):
+            try:
+                pins.append((str(report.get("name", "")), parse_pin(text)))
+            except ValueError as exc:
+                findings.problem(("reports", index, "pins"), f"{text!r} {exc}")
+        names += _texts(report.get("pins_from"))
+    if findings.problems:
+        raise ConfigurationError(str(path), findings.sentences()) from None
+    return list(dict.fromkeys(pins)), list(dict.fromkeys(names))
+
+
+def _texts(value: Any) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
@@ -221,6 +258,7 @@ def _inherited(
                 report,
                 to=_receivers(report),
                 timezone=report.timezone or settings.timezone,
+                page_url=settings.publish.url if settings.publish else None,
                 proxy=network.proxy(hook.reveal() if hook else None, report.proxy_text, ("reports", index)),
                 ca_file=(report.ca_file or ca_file) if hook is not None else None,
             )
@@ -333,6 +371,7 @@ def resolve_reports(document: dict[str, Any], secrets: SecretFiles, findings: Fi
             secrets.inline(report, "secret", ("reports", index))
             secrets.inline(report, "old_secret", ("reports", index))
             _read_pins(report, ("reports", index), secrets, findings)
+            _place_pins(report, secrets)
             _check_filters(report, ("reports", index), document, findings)
 
 
@@ -359,6 +398,16 @@ def _read_pins(report: dict[str, Any], at: Location, secrets: SecretFiles, findi
         report["pins"] = [*report.get("pins", []), *found]
 
 
+def _place_pins(report: dict[str, Any], secrets: SecretFiles) -> None:
+    """Make the paths of `pins_from` absolute: they are relative to the configuration's folder."""
+    names = report.get("pins_from")
+    words = [names] if isinstance(names, str) else names
+    if isinstance(words, list) and all(isinstance(word, str) and word.strip() for word in words):
+        report["pins_from"] = [
+            word if word == LIVE else str(secrets.folder / in_home(word, secrets.environ)) for word in words
+        ]
+
+
 def _check_filters(report: dict[str, Any], at: Location, document: dict[str, Any], findings: Findings) -> None:
     filters = report.get("filters")
     if not isinstance(filters, dict):
@@ -369,7 +418,7 @@ def _check_filters(report: dict[str, Any], at: Location, document: dict[str, Any
     for key, known, what in (("account", names, "of the accounts"), ("kind", set(KINDS), "of the known kinds")):
         globs = filters.get(key)
         for glob in [globs] if isinstance(globs, str) else globs if isinstance(globs, list) else []:
-            if isinstance(glob, str) and glob.strip() and not any(fnmatchcase(name, glob) for name in known):
+            if isinstance(glob, str) and glob.strip() and not any(fnmatchcase(name, named_by(glob)) for name in known):
                 hint = did_you_mean(glob, known) or f"; there is {', '.join(sorted(known))}"
                 findings.problem((*at, "filters", key), f"{glob!r} fits none {what}{hint}")
 

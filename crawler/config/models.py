@@ -8,12 +8,13 @@ that no repr shows holds a secret, or may: its key has a `…_file` beside it, a
 
 from __future__ import annotations
 
-import re
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from crawler.db.url import parse_address
+from crawler.domain.filters import is_glob
+from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.objections import Tolerable
 from crawler.domain.proxies import FROM_ENVIRONMENT, Proxy
@@ -197,7 +198,7 @@ class AccountSettings(Table):
     @property
     def project_ids(self) -> tuple[str, ...]:
         """Return the configured projects that are plain ids: what is asked where GetProjectList is refused."""
-        return tuple(project for project in self.projects if not re.search(r"[*?\[]", project))
+        return tuple(project for project in self.projects if not is_glob(project))
 
     def selection(self) -> Selection:
         """Return what `targets.expand` needs to know."""
@@ -208,6 +209,12 @@ class AccountSettings(Table):
             zones=self.zones,
             kinds=self.kinds,
             variants=tuple(self.variants),
+            unfit=frozenset(
+                (kind, name)
+                for kind in self.kinds
+                for name, parameters in self.variants.items()
+                if not parameters.keys() <= set(KINDS[kind].parameters)
+            ),
         )
 
 
@@ -300,9 +307,13 @@ class ReportSettings(Table):
     pins: Pins = ()
     #: Read by the loader, which adds its lines to `pins`.
     pins_file: Text | None = None
+    #: Files and folders that hold pins, absolute; read whenever the report is composed.
+    pins_from: OneOrMore[Text] = ()
     filters: ReportFilters = ReportFilters()
     #: The forward proxy that leads there.
     proxy: Proxy | None = field(default=None, metadata=_NO_KEY)
+    #: `publish.url`, for a link to it.
+    page_url: str | None = field(default=None, metadata=_NO_KEY)
 
     @property
     def subscription(self) -> Subscription:

@@ -37,6 +37,7 @@ from pydantic_core import CoreSchema, core_schema
 from crawler.config.models import PUBLIC_TABLES, SECRET_KEYS, Secret, Settings, Table, keys_of
 from crawler.config.sources import Expanded
 from crawler.config.texts import TEXTS, has_controls, nonempty
+from crawler.domain.filters import NOT, part_fits
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT, EventWord
 from crawler.domain.parsing import NEVER_IGNORED
@@ -219,7 +220,10 @@ def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
 
 def expand_kinds(globs: Iterable[str]) -> tuple[str, ...]:
     """Return the kinds that *globs* cover, in the order of the globs."""
-    return tuple(dict.fromkeys(kind for glob in globs for kind in sorted(KINDS) if fnmatchcase(kind, glob)))
+    words = tuple(globs)
+    wanted = [glob for glob in words if not glob.startswith(NOT)] or ["*"] * bool(words)
+    covered = dict.fromkeys(kind for glob in wanted for kind in sorted(KINDS) if fnmatchcase(kind, glob))
+    return tuple(kind for kind in covered if part_fits("kind", kind, words))
 
 
 def parameter_text(value: Any) -> str | None:

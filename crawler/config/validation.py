@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from crawler.config.models import SECRET_KEYS, Settings
 from crawler.config.schema import expand_kinds, keys_in, parameter_text, read_settings, split_url, tables
 from crawler.config.sources import Expanded, Findings, Location, path_of
+from crawler.domain.filters import named_by
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import is_loopback
@@ -85,7 +86,7 @@ def _kinds(account: dict[str, Any], location: Location, findings: Findings) -> S
         return sorted(KINDS)
     texts = [glob for glob in globs if isinstance(glob, str)]
     for index, glob in enumerate(globs):
-        if isinstance(glob, str) and glob.strip() and not expand_kinds([glob]):
+        if isinstance(glob, str) and glob.strip() and not expand_kinds([named_by(glob)]):
             known = f"; known: {', '.join(sorted(KINDS))}"
             findings.problem(
                 (*location, "kinds", index), f"{glob!r} is no known kind{did_you_mean(glob, KINDS) or known}"

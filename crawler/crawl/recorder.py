@@ -366,6 +366,8 @@ class Recorder:
     def _decide_answer(self, answer: _Answer, known: target_state.TargetState) -> None:
         """Decide what an answer means for a target of which so much is *known*, or have it asked again."""
         planned = answer.planned
+        if answer.unread.reply.pages > 1 and self._is_left_to_reread(answer, known):
+            return
         # Never before what the target's history holds already, should the clock have been set back within the run.
         floor = [moment for moment in (planned.last_good_at, known.last.written_at) if moment is not None]
         observed_at = max([require_aware(answer.unread.reply.received_at), *floor])
@@ -396,6 +398,33 @@ class Recorder:
         )
         setback = _held(news, len(known.known.images)) if verdict.outcome == "held" else None
         self._decide(Decision(planned=planned, setback=setback, news=news))
+
+    def _is_left_to_reread(self, answer: _Answer, known: target_state.TargetState) -> bool:
+        """
+        Have a list in pages that lacks anything read once more, and believe an absence that both readings agree on.
+
+        What was on a page that was still to come may have moved onto one that had come already: no page says so.
+        Returns whether the answer is dealt with.
+        """
+        missing = self._judge.absent(known.known, answer.understood.snapshot)
+        if not missing:
+            return False
+        unread = answer.unread
+        if unread.first is None or unread.first.is_objected:
+            if unread.reasked:
+                self._fail_answer(
+                    unread, f"its list in {unread.reply.pages} pages lacks images, and was not read again"
+                )
+            else:
+                self._waiting[answer.planned.target] = self._packed(answer)
+            return True
+        before = self._read(unread.first.last())
+        if before is None or not missing <= self._judge.absent(known.known, before.understood.snapshot):
+            self._fail_answer(
+                unread, "its list in pages lacks images that it had when it was read just before: it moved"
+            )
+            return True
+        return False
 
     def _packed(self, answer: _Answer) -> _Unread:
         """Return *answer* as it waits for a second one: packed, for both it and what was decoded may be large."""

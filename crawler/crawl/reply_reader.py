@@ -21,9 +21,9 @@ from crawler.db.target_state import Versions
 from crawler.domain.diffing import compare
 from crawler.domain.guard import GuardPolicy, judge
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import KnownState, Recent, Reply, Snapshot, Target, Verdict, digest_of
+from crawler.domain.models import ImageKey, KnownState, Recent, Reply, Snapshot, Target, Verdict, digest_of
 from crawler.domain.objections import LastGood, Tolerable, objection
-from crawler.domain.parsing import SetReader, members, parse, weight_of
+from crawler.domain.parsing import MAX_COMPOSED_VALUES, MAX_VALUES, SetReader, members, parse, weight_of
 from crawler.domain.rows import Notice
 
 #: Different notices of one run that are kept, and those that are counted.
@@ -36,9 +36,6 @@ BYTES_AT_ONCE = 16 * 2**20
 
 ZoneNumbers = Mapping[int, Mapping[int, str]]
 """Numeric ZoneIds as `{account id: {number: zone}}`."""
-
-
-_UNCOMPARED = frozenset(spec.name for kind in KINDS.values() for spec in kind.fields if not spec.compared)
 
 
 class Judge:
@@ -58,12 +55,13 @@ class Judge:
 
     def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str], /) -> Snapshot:
         """Read what *reply* lists; *zone_numbers* are the known numeric ZoneIds, *catalog* those of the catalog now."""
-        document = members(reply.body)
+        kind = KINDS[reply.target.kind]
+        document = members(reply.body, MAX_COMPOSED_VALUES if kind.is_composed else MAX_VALUES)
         if document is None:
             raise ValueError(f"{reply.target}: the body of a good reply is a JSON object")
-        which = reply.target.kind, frozenset(self._ignored.get(reply.target.account, ()))
+        which = kind.name, frozenset(self._ignored.get(reply.target.account, ()))
         if which not in self._readers:
-            self._readers[which] = SetReader(KINDS[reply.target.kind], ignored=which[1])
+            self._readers[which] = SetReader(kind, ignored=which[1])
         reader = self._readers[which]
         return parse(document, reader.kind, reply.target.zone, zone_numbers, reader, catalog=catalog)
 
@@ -71,9 +69,13 @@ class Judge:
         """Say why *snapshot* is not to be believed at all, *last* being the answer before; None: it is."""
         return objection(target, KINDS[target.kind], snapshot, last, self._tolerated.get(target.account, ()))
 
+    def absent(self, known: KnownState, snapshot: Snapshot, /) -> frozenset[ImageKey]:
+        """Return the *known* images that *snapshot* lacks."""
+        return frozenset(compare(known, snapshot, uncompared=snapshot.uncompared).absent)
+
     def decide(self, known: KnownState, snapshot: Snapshot, /, *, observed_at: datetime, reasked: bool) -> Verdict:
         """Decide what *snapshot* means for a target whose history is *known*."""
-        found = compare(known, snapshot, uncompared=_UNCOMPARED)
+        found = compare(known, snapshot, uncompared=snapshot.uncompared)
         return judge(found, known, snapshot, self._policy, observed_at=observed_at, reasked=reasked)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import count
 from math import inf
 
@@ -20,6 +21,7 @@ from crawler.config.models import AccountSettings
 from crawler.crawl.recorder import BATCH, Recorder
 from crawler.db.runs import PlannedTarget
 from crawler.db.thread import DatabaseThread
+from crawler.domain.composing import Composition
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import Failure, Reply, Target
 from crawler.domain.targets import request_parameters
@@ -146,12 +148,16 @@ class Worker:
             )
 
     def _question(self, target: Target) -> Ask:
-        variant = self._accounts[target.account].variants.get(target.variant, {})
+        account, kind = self._accounts[target.account], KINDS[target.kind]
+        variant = account.variants.get(target.variant, {})
         return Ask(
             target=target,
-            action=KINDS[target.kind].action,
-            params=request_parameters(target, variant),
-            known_hash=self._targets[target].body_hash,
+            action=kind.action,
+            params={**kind.constants, **request_parameters(target, variant)},
+            # A body that may hold a secret is looked through before it is taken for a known one.
+            known_hash=self._targets[target].body_hash if not kind.secrets or kind.is_composed else None,
+            compose=partial(Composition, target, kind, variant, account.tolerate) if kind.is_composed else None,
+            secrets=kind.secrets,
         )
 
     async def _sink(self, item: Item) -> None:

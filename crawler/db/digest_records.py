@@ -97,7 +97,11 @@ def _zones(conn: Connection, are_wanted: ColumnElement[bool]) -> set[ZoneKey]:
 
 
 def count_zones(conn: Connection, watch: Filters, *, but: Collection[ZoneKey]) -> dict[str, int]:
-    """Return how many zones of each account have a target that *watch* is about, without those in *but*."""
+    """
+    Return how many zones of each account have a target that *watch* is about, without those in *but*.
+
+    Regions as a whole count where there are no zones.
+    """
     stated = watch.given(TARGET_PARTS)
     columns = [
         column if part in stated or part in ZoneKey._fields else literal("")
@@ -106,6 +110,7 @@ def count_zones(conn: Connection, watch: Filters, *, but: Collection[ZoneKey]) -
     project_name = TargetRow.project_name if "project" in stated else literal("")
     statement = select(*columns, project_name).join(Account, Account.id == TargetRow.account_id).distinct()
     counts: Counter[str] = Counter()
+    regions: Counter[str] = Counter()
     last: ZoneKey | None = None
     order = (Account.name, TargetRow.region, TargetRow.zone)
     with conn.execute(statement.order_by(*order), execution_options=PAGED) as rows:
@@ -113,9 +118,9 @@ def count_zones(conn: Connection, watch: Filters, *, but: Collection[ZoneKey]) -
             target = Target(*names)
             zone = ZoneKey(target.account, target.region, target.zone)
             if zone != last and zone not in but and (not stated or watch.wants(target, called)):
-                counts[zone.account] += 1
+                (counts if zone.zone else regions)[zone.account] += 1
                 last = zone
-    return dict(counts)
+    return dict(counts or regions)
 
 
 def digests(

@@ -9,15 +9,17 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVarTuple
 
-from sqlalchemy import Connection, Select, bindparam, collate, func, or_, select
+from sqlalchemy import Connection, Select, bindparam, collate, exists, func, or_, select
 
 from crawler.db.engine import is_sqlite
-from crawler.db.schema import Account, ImageVersion, Run, TargetRow
+from crawler.db.schema import Account, ImageVersion, Interval, Run, TargetRow
 from crawler.db.sql import PAGED, TARGET_COLUMNS, among, portions, written
-from crawler.domain.filters import TARGET_PARTS, Filters, is_glob, known_name
+from crawler.domain.filters import IMAGE_PARTS, TARGET_PARTS, Filters, is_glob, known_name, part_fits
 from crawler.domain.models import Target, is_storable, normalise_name
+
+Ts = TypeVarTuple("Ts")
 
 #: Versions that are asked for by number; above that, reading all there is takes no longer.
 MANY = 20_000
@@ -143,15 +145,43 @@ def _targets_of() -> Select[*tuple[Any, ...]]:
 
 def with_known_names(conn: Connection, filters: Filters) -> Filters:
     """Return *filters* with the names that the history knows, where one is written with other spaces."""
-    names = tuple(meant_name(conn, name) for name in filters.name)
+    names = tuple(meant_name(conn, name, filters.kind) for name in filters.name)
     return filters if names == filters.name else replace(filters, name=names)
 
 
-def meant_name(conn: Connection, wanted: str) -> str:
-    """Return the name of the history that *wanted* is but for its spaces, where there is exactly one; else *wanted*."""
-    if is_glob(wanted) or not is_storable(wanted) or conn.scalar(_named(), {"name": normalise_name(wanted)}):
+def meant_name(conn: Connection, wanted: str, kinds: Collection[str] = ()) -> str:
+    """
+    Return the name of the history that *wanted* is but for its spaces, where there is exactly one; else *wanted*.
+
+    Only the names of *kinds* count, which are globs; none: all.
+    """
+    if is_glob(wanted) or not is_storable(wanted):
         return wanted
-    return known_name(wanted, conn.scalars(select(ImageVersion.name_key).distinct()))
+    if conn.scalar(of_kinds(conn, _named(), kinds), {"name": normalise_name(wanted)}):
+        return wanted
+    return known_name(wanted, conn.scalars(of_kinds(conn, select(ImageVersion.name_key).distinct(), kinds)))
+
+
+def of_kinds(conn: Connection, statement: Select[*Ts], kinds: Collection[str]) -> Select[*Ts]:
+    """
+    Narrow a *statement* about versions to those of *kinds*, which are globs; none: all of them.
+
+    A version knows no kind: it is of those whose targets have listed it.
+    """
+    wanted = _kinds_meant(conn, kinds)
+    if wanted is None:
+        return statement
+    listed = select(Interval.id).join(TargetRow, TargetRow.id == Interval.target_id)
+    return statement.where(exists(listed.where(Interval.version_id == ImageVersion.id, TargetRow.kind.in_(wanted))))
+
+
+def _kinds_meant(conn: Connection, kinds: Collection[str]) -> list[str] | None:
+    """Return which of the kinds of the history *kinds* mean, which are globs; None: every one."""
+    if not kinds:
+        return None
+    known = conn.scalars(select(TargetRow.kind).distinct()).all()
+    wanted = sorted(kind for kind in known if part_fits("kind", kind, kinds))
+    return wanted if len(wanted) < len(known) else None
 
 
 @cache
@@ -215,9 +245,18 @@ _COLUMNS = {
 }
 
 
-def known_words(conn: Connection, part: str) -> set[str]:
-    """Return every value that was ever recorded for *part* of a selection (`zone`, `image_id`, …)."""
-    return {value for column in _COLUMNS[part] for value in conn.scalars(select(column).distinct()) if value}
+def known_words(conn: Connection, part: str, kinds: Collection[str] = ()) -> set[str]:
+    """
+    Return every value that was ever recorded for *part* of a selection (`zone`, `image_id`, …).
+
+    Of *kinds* alone, which are globs; none: of all.
+    """
+    statements = [select(column).distinct() for column in _COLUMNS[part]]
+    if part in IMAGE_PARTS:
+        statements = [of_kinds(conn, statement, kinds) for statement in statements]
+    elif part not in ("account", "kind") and (wanted := _kinds_meant(conn, kinds)) is not None:
+        statements = [statement.where(TargetRow.kind.in_(wanted)) for statement in statements]
+    return {value for statement in statements for value in conn.scalars(statement) if value}
 
 
 def is_anything_recorded(conn: Connection) -> bool:

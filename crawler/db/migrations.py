@@ -28,6 +28,8 @@ REVISIONS: tuple[str, ...] = (
     "20261129_conditions_and_reports",
     "20261129_runs_of_accounts",
     "20261129_account_of_each_row",
+    "20261129_views_of_items",
+    "20261129_revocations",
 )
 SCHEMA_HEAD: str = REVISIONS[-1]
 

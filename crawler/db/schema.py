@@ -406,6 +406,17 @@ class HoldImage(Base):
     image_id: ColumnClause[str]
 
 
+class Revocation(Base):
+    """An image that a person revoked: not to be used, whatever the cloud lists."""
+
+    __tablename__ = "revocations"
+
+    image_id: ColumnClause[str] = column(primary_key=True)
+    reason: ColumnClause[str]
+    revoked_at: ColumnClause[datetime]
+    revoked_by: ColumnClause[str]
+
+
 class SubscriptionRow(Base):
     """What one `[[reports]]` has been told; its identity is its name."""
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from crawler.db.types import to_micros
-from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, OUTCOMES, digest_of
+from crawler.domain.models import DEFAULT_KIND, END_OF_TIME, IMAGE_EVENTS, OUTCOMES, digest_of
 from crawler.domain.staleness import STALE_AFTER
 
 __all__ = ["VIEWS", "VIEW_COLUMNS", "create_views", "drop_views", "views_digest"]
@@ -42,6 +42,8 @@ def create_views(dialect: str) -> list[str]:
         "coverage": _coverage(speech),
         "unknown_spans": _unknown_spans(speech),
         "run_log": _run_log(speech),
+        "current_items": _current_items(speech),
+        "item_history": _item_history(speech),
     }
     return [f"CREATE VIEW {name} AS\n{bodies[name]}" for name in VIEWS]
 
@@ -126,6 +128,18 @@ _TARGET_COLUMNS = (
     "t.kind",
     "t.variant",
 )
+
+
+#: What the views about images have always shown; those about items have every kind.
+_OF_IMAGES = f"t.kind = '{DEFAULT_KIND}'"
+
+
+def _item_columns(speech: _Speech) -> Iterator[str]:
+    yield "v.image_set"
+    yield "v.image_id"
+    yield "NULLIF(v.image_name, '') AS image_name"
+    yield speech.field("extra")
+    yield "v.attributes"
 
 
 def _image_columns(speech: _Speech) -> Iterator[str]:
@@ -219,14 +233,34 @@ def _current_images(speech: _Speech) -> str:
         f"{_SUPERSEDED} AS superseded_by",
         *_state_columns(speech, only_open=f"i.valid_to = {_END}"),
     ]
+    return _select(columns, f"{_INTERVALS}\nWHERE i.valid_to = {_END} AND {_OF_IMAGES}")
+
+
+def _current_items(speech: _Speech) -> str:
+    columns = [
+        *_TARGET_COLUMNS,
+        *_item_columns(speech),
+        *speech.moment("i.valid_from", "valid_from"),
+        *speech.moment("i.present_since", "present_since"),
+        "i.baseline",
+        *_state_columns(speech, only_open=f"i.valid_to = {_END}"),
+    ]
     return _select(columns, f"{_INTERVALS}\nWHERE i.valid_to = {_END}")
 
 
+def _item_history(speech: _Speech) -> str:
+    return _select(_history_columns(speech, _item_columns(speech)), _INTERVALS)
+
+
 def _image_history(speech: _Speech) -> str:
-    columns = [
+    return _select(_history_columns(speech, _image_columns(speech)), f"{_INTERVALS}\nWHERE {_OF_IMAGES}")
+
+
+def _history_columns(speech: _Speech, own: Iterator[str]) -> list[str]:
+    return [
         "i.id AS interval_id",
         *_TARGET_COLUMNS,
-        *_image_columns(speech),
+        *own,
         *speech.moment("i.valid_from", "valid_from"),
         *speech.moment(f"NULLIF(i.valid_to, {_END})", "valid_to"),
         f"(i.valid_to = {_END}) AS is_open",
@@ -236,7 +270,6 @@ def _image_history(speech: _Speech) -> str:
         "i.closed_run_id AS closed_run",
         *_state_columns(speech, only_open=f"i.valid_to = {_END}"),
     ]
-    return _select(columns, _INTERVALS)
 
 
 def _change_log(speech: _Speech) -> str:
@@ -251,7 +284,8 @@ def _change_log(speech: _Speech) -> str:
     ]
     return _select(
         columns,
-        "FROM changes AS c\nJOIN targets AS t ON t.id = c.target_id\nJOIN accounts AS a ON a.id = t.account_id",
+        "FROM changes AS c\nJOIN targets AS t ON t.id = c.target_id\nJOIN accounts AS a ON a.id = t.account_id"
+        f"\nWHERE {_OF_IMAGES}",
     )
 
 
@@ -267,14 +301,15 @@ def _coverage(speech: _Speech) -> str:
     ]
     return _select(
         columns,
-        """FROM targets AS t
+        f"""FROM targets AS t
 JOIN accounts AS a ON a.id = t.account_id
 JOIN scope_targets AS s ON s.target_id = t.id
 JOIN runs AS r ON r.scope_id = s.scope_id AND r.finished_at IS NOT NULL
 LEFT JOIN exceptions AS e ON e.id = (
     SELECT x.id FROM exceptions AS x WHERE x.target_id = t.id AND x.from_run_id <= r.id
     ORDER BY x.from_run_id DESC LIMIT 1
-  ) AND e.to_run_id > r.id""",
+  ) AND e.to_run_id > r.id
+WHERE {_OF_IMAGES}""",
     )
 
 
@@ -294,11 +329,12 @@ def _unknown_spans(speech: _Speech) -> str:
     nothing = "CAST(NULL AS text)"
     absences = _select(
         columns("b.valid_from", "b.valid_to", "b.reason", nothing, nothing),
-        f"{source}JOIN absences AS b ON b.target_id = t.id",
+        f"{source}JOIN absences AS b ON b.target_id = t.id\nWHERE {_OF_IMAGES}",
     )
     holds = _select(
         columns("h.held_at", "h.resolved_at", "'held'", "hi.image_set", "hi.image_id"),
-        f"{source}JOIN holds AS h ON h.target_id = t.id\nJOIN hold_images AS hi ON hi.hold_id = h.id",
+        f"{source}JOIN holds AS h ON h.target_id = t.id\nJOIN hold_images AS hi ON hi.hold_id = h.id"
+        f"\nWHERE {_OF_IMAGES}",
     )
     return f"{absences}\nUNION ALL\n{holds}"
 
@@ -336,7 +372,7 @@ _TARGET = {
     "project_name": "last known name of the project",
     "region": "region, as the cloud names it",
     "zone": "zone, as the cloud names it",
-    "kind": "what is inventoried: `uk8s-image`",
+    "kind": "what is inventoried: `uk8s-image`; in the views about items every kind",
     "variant": "named set of request parameters; `default` adds none",
 }
 _IMAGE = {
@@ -354,6 +390,13 @@ _IMAGE = {
     "extra": "fields nobody knew, a JSON object",
     "attributes": "all of these as one JSON object",
 }
+_ITEM = {
+    "image_set": "the set that lists it: of an image its type, else the list's name",
+    "image_id": "its id: an image id, a version, a machine type, a node group's id",
+    "image_name": "name of an image, NULL for what has none",
+    "extra": "fields nobody knew, a JSON object",
+    "attributes": "every field that its kind declares and it states, one JSON object",
+}
 _STATE = {
     "state": "`present` or `unknown`, now; NULL once the interval is over",
     "reason": (
@@ -367,6 +410,18 @@ _STATE = {
 
 def _instant(name: str, meaning: str) -> dict[str, str]:
     return {name: meaning, f"{name}_epoch": "the same in seconds since 1970"}
+
+
+_STAY = {
+    **_instant("valid_from", "start of the interval, included"),
+    **_instant("valid_to", "end of the interval, not included; NULL while open"),
+    "is_open": "true: the interval has not ended",
+    **_instant("present_since", "start of the unbroken presence this interval is part of"),
+    "baseline": "true: it was there before anyone looked",
+    "opened_run": "run that opened it",
+    "closed_run": "run that closed it; NULL while open",
+    **_STATE,
+}
 
 
 #: Every column of every view, in order, with its meaning.
@@ -384,14 +439,7 @@ VIEW_COLUMNS: dict[str, dict[str, str]] = {
         "interval_id": "number of the interval",
         **_TARGET,
         **_IMAGE,
-        **_instant("valid_from", "start of the interval, included"),
-        **_instant("valid_to", "end of the interval, not included; NULL while open"),
-        "is_open": "true: the interval has not ended",
-        **_instant("present_since", "start of the unbroken presence this interval is part of"),
-        "baseline": "true: it was there before anyone looked",
-        "opened_run": "run that opened it",
-        "closed_run": "run that closed it; NULL while open",
-        **_STATE,
+        **_STAY,
     },
     "change_log": {
         "id": "number of the change",
@@ -454,6 +502,20 @@ VIEW_COLUMNS: dict[str, dict[str, str]] = {
         "retried": "of these, second and later attempts",
         "throttled": "of these, answered with a refusal for speed",
         "notices": "what was not understood, a JSON list; NULL: nothing",
+    },
+    "current_items": {
+        **_TARGET,
+        **_ITEM,
+        **_instant("valid_from", "since when it is so, with exactly these attributes"),
+        **_instant("present_since", "since when it has been there without a break, whatever its attributes"),
+        "baseline": "true: it was there before anyone looked",
+        **_STATE,
+    },
+    "item_history": {
+        "interval_id": "number of the interval",
+        **_TARGET,
+        **_ITEM,
+        **_STAY,
     },
 }
 VIEWS: tuple[str, ...] = tuple(VIEW_COLUMNS)

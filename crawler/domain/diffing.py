@@ -11,7 +11,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from crawler.domain.models import Attributes, Differences, ImageKey, KnownState, Snapshot, fold_keys, normalise_name
+from crawler.domain.models import (
+    UNSTATED_SET,
+    Attributes,
+    Differences,
+    ImageKey,
+    KnownState,
+    Snapshot,
+    fold_keys,
+    normalise_name,
+)
 
 #: Fields of one image that nobody declared and that are kept; of more, those that its last answer states.
 MAX_EXTRA = 1_000
@@ -93,15 +102,25 @@ def _merge_extra(before: Attributes, stated: Attributes) -> tuple[Attributes, di
 def _with_known_spelling(
     known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, Attributes]
 ) -> Mapping[ImageKey, Attributes]:
-    """Return *listed* with the set names that the history uses, where an unknown set came back in another case."""
+    """
+    Return *listed* with the set names that the history uses: for a set that came back in another case, and for an image
+    that states no set now and did before.
+    """
     known_sets = {key.image_set for key in known}
-    if {key.image_set for key in listed} <= known_sets:
+    if {key.image_set for key in listed} <= known_sets - {UNSTATED_SET}:
         return listed
     spelling = {name.casefold(): name for name in known_sets}
-    return {
-        ImageKey(spelling.get(key.image_set.casefold(), key.image_set), key.image_id): attributes
-        for key, attributes in listed.items()
-    }
+    of_ids: dict[str, list[str]] = {}
+    for key in known:
+        of_ids.setdefault(key.image_id, []).append(key.image_set)
+
+    def known_set(key: ImageKey) -> str:
+        stated_before = of_ids.get(key.image_id, [])
+        if key.image_set == UNSTATED_SET and len(stated_before) == 1:
+            return stated_before[0]
+        return spelling.get(key.image_set.casefold(), key.image_set)
+
+    return {ImageKey(known_set(key), key.image_id): attributes for key, attributes in listed.items()}
 
 
 def counterparts(

@@ -15,6 +15,7 @@ from typing import Any
 
 from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
 from crawler.domain.models import Target, canonical_json, fold_keys, iso_utc
+from crawler.domain.parsing import key_of
 from crawler.domain.rows import ChangeRow, JsonRow, RunSummary
 
 Record = Mapping[str, Any]
@@ -150,19 +151,20 @@ def differing_records(before: KeptAnswer | None, after: KeptAnswer | None, kind:
 def _records(document: Mapping[str, Any], kind: Kind) -> dict[tuple[str, str], Record]:
     """Return every record of an answer by set and id; a set is whatever holds records with ids."""
     canonical = {spelling.casefold(): name for name, others in kind.sets.items() for spelling in (name, *others)}
-    id_keys = {key.casefold() for key in kind.id_keys}
     found: dict[tuple[str, str], Record] = {}
     for key, value in document.items():
         image_set = canonical.get(str(key).casefold(), str(key))
         for element in value if isinstance(value, list) else [value]:
-            is_bare = isinstance(element, str) and kind.set_marker in image_set.casefold()
-            record = {kind.id_keys[0]: element} if is_bare else element
-            if not isinstance(record, Mapping):
+            is_bare = isinstance(element, str) and (image_set in kind.sets or _is_marked(image_set, kind))
+            if not isinstance(element, Mapping) and not is_bare:
                 continue
-            ids = [inner for name, inner in record.items() if str(name).casefold() in id_keys and inner is not None]
-            if ids:
-                found.setdefault((image_set, str(ids[0])), record)
+            if (place := key_of(kind, image_set, element)) is not None:
+                found.setdefault(place, {kind.id_keys[0]: element} if is_bare else element)
     return found
+
+
+def _is_marked(image_set: str, kind: Kind) -> bool:
+    return bool(kind.set_marker) and kind.set_marker in image_set.casefold()
 
 
 def _field(record: Record, folded: str) -> Any:

@@ -7,11 +7,12 @@ Pure. `crawler.db.filters` makes SQL of it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import Self
 
-from crawler.domain.models import Target, normalise_name
+from crawler.domain.models import DEFAULT_KIND, Target, normalise_name
 
 TARGET_PARTS = Target._fields
 IMAGE_PARTS = ("image_set", "name", "image_id")
@@ -19,7 +20,10 @@ IMAGE_PARTS = ("image_set", "name", "image_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Globs; an empty tuple wants everything. A project is matched by its id or its name."""
+    """
+    Globs; an empty tuple wants everything, one behind `!` leaves out what fits it. A project is matched by its id or
+    its name.
+    """
 
     account: tuple[str, ...] = ()
     project: tuple[str, ...] = ()
@@ -45,11 +49,16 @@ class Filters:
         """Return those of the *parts* that leave something out, with their globs."""
         return {part: globs for part in parts if (globs := getattr(self, part))}
 
+    def of_images(self) -> Self:
+        """Return the same about UK8S images, unless a kind is named."""
+        return self if self.kind else replace(self, kind=(DEFAULT_KIND,))
+
     def wants(self, target: Target, project_name: str = "") -> bool:
         """Return whether *target* is wanted, whose project may also be meant by its name."""
         return all(
-            part_fits(part, getattr(target, part), globs)
-            or (part == "project" and bool(project_name) and part_fits(part, project_name, globs))
+            any_fits(
+                part, (getattr(target, part), *([project_name] if part == "project" and project_name else [])), globs
+            )
             for part, globs in self.given(TARGET_PARTS).items()
         )
 
@@ -69,6 +78,8 @@ class Filters:
 #: Wants everything.
 EVERYTHING = Filters()
 
+#: Before a glob: what fits it is left out.
+NOT = "!"
 #: Parts of a target that are the same in any case.
 _CASE_BLIND = frozenset({"project", "region", "zone"})
 
@@ -77,8 +88,23 @@ def part_fits(part: str, word: str, globs: Collection[str]) -> bool:
     """
     Return whether *word*, the *part* of a target (`zone`) or of an image, is one of *globs* or fits one.
 
-    Names fit as `name_fits` says; of the other parts projects, regions and zones are the same in any case.
+    Names fit as `name_fits` says; of the other parts projects, regions and zones are the same in any case. What fits a
+    glob behind `!` is left out; where there is no other glob, all else is meant.
     """
+    return any_fits(part, (word,), globs)
+
+
+def any_fits(part: str, words: Collection[str], globs: Collection[str]) -> bool:
+    """Return whether one of the *words* by which a thing is called fits *globs*, and none a glob that leaves out."""
+    excluding = [glob[1:] for glob in globs if glob.startswith(NOT)]
+    if not excluding:
+        return any(_fits(part, word, globs) for word in words)
+    including = [glob for glob in globs if not glob.startswith(NOT)] or ["*"]
+    is_meant = any(_fits(part, word, including) for word in words)
+    return is_meant and not any(_fits(part, word, excluding) for word in words)
+
+
+def _fits(part: str, word: str, globs: Collection[str]) -> bool:
     if part == "name":
         return any(name_fits(word, glob) for glob in globs)
     if part in _CASE_BLIND:
@@ -112,4 +138,9 @@ def known_name(wanted: str, names: Iterable[str]) -> str:
 
 def is_glob(text: str) -> bool:
     """Return whether *text* may fit anything but itself."""
-    return any(character in text for character in "*?[")
+    return text.startswith(NOT) or any(character in text for character in "*?[")
+
+
+def named_by(glob: str) -> str:
+    """Return the words of a glob, without what says that they are left out."""
+    return glob.removeprefix(NOT)

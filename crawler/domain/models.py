@@ -48,6 +48,10 @@ LARGEST_ID = 2**63 - 1
 #: The project name that stands for "send no ProjectId".
 DEFAULT_PROJECT = "default"
 DEFAULT_VARIANT = "default"
+#: What is inventoried where nothing else is configured, and what questions about images are about.
+DEFAULT_KIND = "uk8s-image"
+#: The set of a record whose kind has it state its set, and that states none.
+UNSTATED_SET = "unstated"
 
 Attributes = Mapping[str, Any]
 
@@ -145,6 +149,8 @@ class Reply:
     request_uuid: str = ""
     #: The answer to a second question, asked because the first no longer listed images.
     is_reask: bool = False
+    #: The pages that its list came in.
+    pages: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +205,8 @@ class Snapshot:
     notices: tuple[str, ...] = ()
     #: The one numeric ZoneId all records agree on; None when they do not, or state none.
     zone_number: int | None = None
+    #: Fields whose difference is no change.
+    uncompared: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

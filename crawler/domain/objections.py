@@ -7,7 +7,7 @@ other answer goes to `diff` and `guard`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +61,19 @@ def other_action(stated: str, action: str, aliases: Collection[str] = ()) -> str
     return f"the answer is one to another question: its Action is {_shown(stated)}, not {action}Response"
 
 
+def misdirection(
+    stated: Iterable[tuple[str, str]], target: Target, action: str, aliases: Collection[str] = ()
+) -> Iterator[tuple[Tolerable, str]]:
+    """Yield in a sentence each thing that an answer *stated* about itself and that is not what *target* was asked."""
+    asked = {"ProjectId": "", "Zone": "", **request_parameters(target, {})}
+    for name, said in stated:
+        if name == "Action":
+            if sentence := other_action(said, action, aliases):
+                yield "action", sentence
+        elif asked[name] and _place(name, said) != _place(name, asked[name]):
+            yield "echo", f"the answer is about another {name}: {_shown(said)}, not {asked[name]}"
+
+
 def tolerance(tolerated: Collection[Tolerable]) -> Iterator[str]:
     """Yield a sentence about what is let pass where checks are *tolerated*; nothing where none is."""
     if tolerated:
@@ -71,13 +84,7 @@ def tolerance(tolerated: Collection[Tolerable]) -> Iterator[str]:
 def _objections(
     target: Target, kind: Kind, snapshot: Snapshot, last: LastGood
 ) -> Iterator[tuple[Tolerable | None, str]]:
-    asked = {"ProjectId": "", **request_parameters(target, {})}
-    for name, stated in snapshot.stated:
-        if name == "Action":
-            if sentence := other_action(stated, kind.action, kind.aliases):
-                yield "action", sentence
-        elif asked[name] and _place(name, stated) != _place(name, asked[name]):
-            yield "echo", f"the answer is about another {name}: {_shown(stated)}, not {asked[name]}"
+    yield from misdirection(snapshot.stated, target, kind.action, (*kind.aliases, *filter(None, [kind.instead])))
     if snapshot.is_elsewhere and last.has_images:
         yield "foreign", f"each of its {snapshot.records} records states the ZoneId of another zone than {target.zone}"
     if snapshot.records == snapshot.unreadable > last.unreadable:

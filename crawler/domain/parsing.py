@@ -12,46 +12,58 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from sys import intern
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 
-from crawler.domain.kinds import Field, FieldType, Kind
-from crawler.domain.models import STATED, Attributes, ImageKey, Recent, Snapshot, canonical_json, fold_keys
+from crawler.domain.kinds import BOOTABLE, Field, Kind
+from crawler.domain.models import (
+    STATED,
+    UNSTATED_SET,
+    Attributes,
+    ImageKey,
+    Recent,
+    Snapshot,
+    canonical_json,
+    fold_keys,
+)
+from crawler.domain.values import READERS, clean, clean_text, integer, read_count
 from crawler.errors import NotUnderstood
 
 #: A list or an object as text, checked and not decoded yet; its buffer is part of the body.
 Unread = msgspec.Raw
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Unread])
+_ELEMENTS = msgspec.json.Decoder(list[Unread])
 _NESTED = b"[{"
 #: One such character makes Python hold a text in four bytes each.
 _BEYOND_16_BITS = re.compile(rb"[\xf0-\xf4]")
 
 #: Values of one answer that are decoded; each takes up to some 250 bytes of memory, whatever it takes on the wire.
 MAX_VALUES = 150_000
+#: The same of an answer that was composed of several, whose records are decoded one after the other.
+MAX_COMPOSED_VALUES = 2_000_000
+#: A longer list is decoded record by record.
+LONG_LIST = 512 * 1024
 #: What a value, a list and an object take beside their text, by the sign that each has before it.
 _TAKES = {b",": 60, b"[": 90, b"{": 250}
 #: What the name of a member takes besides, with its place in the object.
 _NAME_TAKES = 110
 #: What an image takes besides that was read: its key, and its places among the others.
 _IMAGE_TAKES = 400
-#: Integers of this size and more are held by no database.
-LARGEST_INTEGER = 2**63
 
 
-def members(body: bytes) -> dict[str, Any] | None:
+def members(body: bytes, most: int = MAX_VALUES) -> dict[str, Any] | None:
     """
     Return the members of the JSON object *body*, lists and objects `Unread`; None when it is no JSON object.
 
-    Raises NotUnderstood where it holds more than MAX_VALUES values: decoding them would take the memory of the run.
+    Raises NotUnderstood where it holds more than *most* values: decoding them would take the memory of the run.
     """
-    if len(body) > MAX_VALUES and _values(body) > MAX_VALUES:
-        raise NotUnderstood(f"the answer holds more than {MAX_VALUES:,} values, which is more than is read")
+    if len(body) > most and _values(body) > most:
+        raise NotUnderstood(f"the answer holds more than {most:,} values, which is more than is read")
     try:
         if not body.isascii():
             body.decode()  # which the decoder does not look at inside of what it leaves unread
@@ -86,19 +98,6 @@ def read(value: Any) -> Any:
         raise NotUnderstood("the answer holds a number that is too long to be read") from None
 
 
-def integer(value: object) -> int | None:
-    """Read an integer that may arrive as text; None when it is none, or one that no database holds."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = int(value)
-    except (ValueError, OverflowError):
-        return None
-    if isinstance(value, float) and value != number:
-        return None
-    return number if -LARGEST_INTEGER < number < LARGEST_INTEGER else None
-
-
 def _decoded(body: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(body)
@@ -107,11 +106,11 @@ def _decoded(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-_TRUE = {"true", "1", "yes"}
-_FALSE = {"false", "0", "no"}
 #: A bare text that may be an id; a list or an object written as a text is none.
 _BARE_ID = re.compile(r"""[^\s\[\]{}()<>"',;]+""")
 _STATED = {name.casefold(): name for name in STATED}
+#: What every answer has beside its sets; of anything nested under these names a word is said.
+_COMMON_ENVELOPE = {"retcode", "action", "message"}
 #: Records of a set; a smaller one is a project's own as a rule, and read as quickly as looked up.
 WORTH_REMEMBERING = 5
 #: Records of one answer that are read; a zone of the largest brand lists some hundreds.
@@ -120,10 +119,6 @@ MAX_RECORDS = 10_000
 BYTES_AT_ONCE = 12 * 2**20
 #: Different notices of one answer that are kept.
 MAX_NOTICES = 50
-#: Characters of the longest text of an answer that is kept: an id, a name, a value.
-LONGEST_TEXT = 100_000
-#: How deep a field may be nested that is kept as it is.
-MAX_DEPTH = 64
 #: How much of a name that the cloud made up is shown in a notice.
 SHOWN_CHARACTERS = 80
 
@@ -163,7 +158,8 @@ class SetReader:
         self._read_before: Recent[tuple[str, bytes], SetReading] = Recent(at_once=at_once, weight=BYTES_AT_ONCE)
         #: The field of each spelling, as documented and case folded; None for the id's own.
         self._fields: dict[str, Field | None] = {}
-        for spellings, spec in [(spec.keys, spec) for spec in kind.fields] + [(kind.id_keys, None)]:
+        identifying = (*kind.id_keys, *chain.from_iterable(kind.own_id_keys.values()), *filter(None, [kind.set_key]))
+        for spellings, spec in [(identifying, None)] + [(spec.keys, spec) for spec in kind.fields]:
             self._fields |= dict.fromkeys([*spellings, *(spelling.casefold() for spelling in spellings)], spec)
 
     def read(self, image_set: str, value: Any) -> SetReading:
@@ -173,7 +169,7 @@ class SetReader:
         likeness = (image_set, hashlib.sha256(value).digest())
         found = self._read_before.get(likeness)
         if found is None:
-            found = self._read_all(image_set, read(value))
+            found = self._read_all(image_set, _elements(value))
             if len(found.records) >= WORTH_REMEMBERING:
                 self._read_before.put(likeness, found, weight_of(bytes(value), len(found.records)))
         return found
@@ -183,7 +179,10 @@ class SetReader:
         _refuse_too_many(len(stated))
         records: list[Record | None] = []
         unreadable: list[Any] = []
-        for entry in stated:
+        for encoded in stated:
+            entry = read(encoded)
+            if entry is None or entry == {}:
+                continue  # what a long list holds is known only here
             record = self._read(image_set, entry)
             if record is None:
                 unreadable.append(entry)
@@ -204,41 +203,60 @@ class SetReader:
     def _number(self, record: Any) -> int | None:
         """Return the ZoneId that a record without an id states."""
         spec = self._fields.get("zoneid")
-        return integer(_find(record, spec.keys)) if spec is not None and isinstance(record, Mapping) else None
+        return integer(find(record, spec.keys)) if spec is not None and isinstance(record, Mapping) else None
 
     def _read(self, image_set: str, record: Any) -> Record | None:
-        if isinstance(record, str):
-            bare = record.strip()
-            return Record(ImageKey(image_set, clean_text(bare)), {}) if _BARE_ID.fullmatch(bare) else None
-        if not isinstance(record, Mapping):
-            return None
-        image_id = _find(record, self.kind.id_keys)
-        if not isinstance(image_id, str | int) or isinstance(image_id, bool) or not str(image_id).strip():
-            return None
+        key = key_of(self.kind, image_set, record)
+        if key is None or not isinstance(record, Mapping):
+            return None if key is None else Record(key, {})
 
         attributes: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         notices: list[str] = []
-        for key in sorted(record):
-            value = record[key]
+        for member in sorted(record):
+            value = record[member]
             if value is None:
                 continue
-            spelling = key if key in self._fields else key.casefold()
+            spelling = member if member in self._fields else member.casefold()
             spec = self._fields.get(spelling)
-            if self._ignored and self._ignored.intersection(map(_plain, (key, spec.name if spec else key))):
+            if self._ignored and self._ignored.intersection(map(_plain, (member, spec.name if spec else member))):
                 continue
             if spec is not None:
-                read = _READERS[spec.type](value)
+                read = READERS[spec.type](value)
                 if read is not None:
                     attributes[spec.name] = read
                 elif value not in ("", {}):
                     notices.append(f"{spec.keys[0]} was not understood in at least one record")
             elif spelling not in self._fields and (kept := clean(value)) is not None:
-                extra[clean_text(key)] = kept
-                notices.append(f"unknown field {_shown(key)} of an image, kept in extra")
+                extra[clean_text(member)] = kept
+                notices.append(f"unknown field {_shown(member)} of an image, kept in extra")
+        state = self.kind.state
+        if state is not None and (said := attributes.get(state.field)) is not None:
+            attributes[BOOTABLE] = str(said).casefold() in {value.casefold() for value in state.bootable}
         if extra:
             attributes["extra"] = extra
-        return Record(ImageKey(image_set, clean_text(str(image_id).strip())), attributes, tuple(notices))
+        return Record(key, attributes, tuple(notices))
+
+
+def key_of(kind: Kind, image_set: str, record: Any) -> ImageKey | None:
+    """Return what identifies a *record* that stands in *image_set*, which may be a bare id; None where nothing does."""
+    if isinstance(record, str):
+        bare = record.strip()
+        return ImageKey(image_set, clean_text(bare)) if _BARE_ID.fullmatch(bare) else None
+    if not isinstance(record, Mapping):
+        return None
+    stated = find(record, kind.own_id_keys.get(image_set, kind.id_keys))
+    if not isinstance(stated, str | int) or isinstance(stated, bool) or not str(stated).strip():
+        return None
+    identity = clean_text(str(stated).strip())
+    if kind.qualifier is not None:
+        qualifier = find(record, (kind.qualifier.key,))
+        if isinstance(qualifier, str) and qualifier.strip().casefold() not in ("", kind.qualifier.silent):
+            identity = f"{identity}/{clean_text(qualifier.strip().casefold())}"
+    if kind.set_key:
+        own = find(record, (kind.set_key,))
+        image_set = clean_text(own.strip()) if isinstance(own, str) and own.strip() else UNSTATED_SET
+    return ImageKey(image_set, identity)
 
 
 #: Fields, in plain letters, by which an image is known.
@@ -273,7 +291,11 @@ def parse(
     every_number: set[int | None] = set()
     notices: dict[str, None] = {}
     records = unreadable = 0
-    members = _members(document, kind)
+    members = read_members(document, kind, kind.sets)
+    sets = members.sets
+    if kind.bare_set and not any(_as_records(read(value)) for _, value in sets):
+        bare = {name: read(value) for name, value in document.items() if name.casefold() in _keys(kind)}
+        sets = [(kind.bare_set, bare)]
 
     def is_foreign(number: int | None) -> bool:
         return number is not None and zone_of.get(number, zone) != zone
@@ -283,7 +305,12 @@ def parse(
     def is_elsewhere(number: int | None) -> bool:
         return number is not None and is_foreign(number) and listed_by.get(number, zone) != zone
 
-    for set_name, value in members.sets:
+    def names_another(attributes: Attributes) -> bool:
+        named = attributes.get(kind.zone_field) if zone and kind.zone_field else None
+        return named is not None and str(named).casefold() != zone.casefold()
+
+    named_elsewhere = 0
+    for set_name, value in sets:
         said = reader.read(set_name, value)
         records += len(said.records)
         _refuse_too_many(records)
@@ -291,12 +318,19 @@ def parse(
         numbers |= said.numbers
         every_number |= said.numbers | said.unreadable_numbers
         unreadable += said.records.count(None)
-        if images.keys().isdisjoint(said.images) and not any(map(is_foreign, said.numbers)):
+        if (
+            images.keys().isdisjoint(said.images)
+            and not any(map(is_foreign, said.numbers))
+            and not (kind.zone_field and any(map(names_another, said.images.values())))
+        ):
             images |= said.images  # nearly always
             continue
         readable = [record for record in said.records if record is not None]
-        foreign |= {record.key for record in readable if is_foreign(record.attributes.get("zone_id"))}
-        images = _joined(images, (record for record in readable if not is_foreign(record.attributes.get("zone_id"))))
+        others = [r for r in readable if is_foreign(r.attributes.get("zone_id")) or names_another(r.attributes)]
+        named_elsewhere += sum(names_another(record.attributes) for record in others)
+        foreign |= {record.key for record in others}
+        own = set(map(id, others))
+        images = _joined(images, (record for record in readable if id(record) not in own))
 
     foreign -= images.keys()
     if foreign:
@@ -305,7 +339,7 @@ def parse(
     return Snapshot(
         images=images,
         foreign=frozenset(foreign),
-        is_elsewhere=bool(every_number) and all(map(is_elsewhere, every_number)),
+        is_elsewhere=(bool(every_number) and all(map(is_elsewhere, every_number))) or 0 < records == named_elsewhere,
         records=records,
         unreadable=unreadable,
         excess=excess,
@@ -313,10 +347,11 @@ def parse(
         stated=members.stated,
         notices=_few((*members.notices, *notices, *surplus)),
         zone_number=numbers.pop() if len(numbers) == 1 else None,
+        uncompared=kind.uncompared,
     )
 
 
-class _Members(NamedTuple):
+class Members(NamedTuple):
     """The top-level members of an answer, each taken for what it is."""
 
     #: Every image set under its canonical name, perhaps `Unread`.
@@ -328,15 +363,18 @@ class _Members(NamedTuple):
     notices: list[str]
 
 
-def _members(document: Mapping[str, Any], kind: Kind) -> _Members:
-    """Tell what each member of the answer is."""
-    canonical = {spelling.casefold(): name for name, others in kind.sets.items() for spelling in (name, *others)}
+def read_members(document: Mapping[str, Any], kind: Kind, named: Mapping[str, tuple[str, ...]]) -> Members:
+    """Tell what each member of an answer is that is to hold the sets *named*, each with its other spellings."""
+    canonical = {spelling.casefold(): name for name, others in named.items() for spelling in (name, *others)}
     envelope = {key.casefold() for key in (*kind.envelope, *STATED)}
+    own_envelope = {key.casefold() for key in kind.envelope} - _COMMON_ENVELOPE
+    own_envelope |= _keys(kind) if kind.bare_set else set()
+    envelope |= own_envelope
     members = [(key, key.casefold(), value) for key, value in ((clean_text(str(k)), v) for k, v in document.items())]
     counts = [
         (key, number)
         for key, folded, value in members
-        if _counts_records(folded, kind, canonical) and (number := _read_count(value)) is not None
+        if _counts_records(folded, kind, canonical) and (number := read_count(value)) is not None
     ]
     counted = {key for key, _ in counts}
     sets: list[tuple[str, Any]] = []
@@ -348,20 +386,20 @@ def _members(document: Mapping[str, Any], kind: Kind) -> _Members:
             sets.append((known, value))
         elif folded in _STATED and (text := _read_stated(value, is_name=folded == "action")):
             stated.append((_STATED[folded], text))
-        elif folded in envelope and not _is_nested(value):
+        elif folded in envelope and (not _is_nested(value) or folded in own_envelope):
             continue
         elif key not in counted and not (folded in envelope and not read(value)):
             unknown.append((key, value))
     has_known_set = bool(sets)
     for key, value in unknown:
-        is_set = kind.set_marker in key.casefold() and _is_nested(value)
+        is_set = bool(kind.set_marker) and kind.set_marker in key.casefold() and _is_nested(value)
         if is_set or _looks_like_records(read(value), kind):
             notices.append(f"unknown image set {_shown(key)}")
             sets.append((key, value))
         else:
             notices.append(f"unknown field {_shown(key)} in the answer")
     holding = (key for key, value in unknown if not has_known_set and _holds_objects(read(value)))
-    return _Members(sets, counts, tuple(stated), next(holding, ""), notices)
+    return Members(sets, counts, tuple(stated), next(holding, ""), notices)
 
 
 def _read_stated(value: Any, *, is_name: bool) -> str:
@@ -388,7 +426,8 @@ def _counts_records(folded: str, kind: Kind, canonical: Mapping[str, str]) -> bo
     if folded in {name.casefold() for name in kind.counts}:
         return True
     counted = folded.removesuffix("count")
-    is_of_set = counted in canonical or f"{counted}set" in canonical or kind.set_marker in counted
+    is_marked = bool(kind.set_marker) and kind.set_marker in counted
+    is_of_set = counted in canonical or f"{counted}set" in canonical or is_marked
     return counted != folded and is_of_set
 
 
@@ -456,13 +495,24 @@ def _as_records(value: Any) -> list[Any]:
     return [record for record in (value if isinstance(value, list) else [value]) if record is not None and record != {}]
 
 
+def _elements(value: Unread) -> Any:
+    """Return a list decoded, and a long one as its elements, each `Unread`."""
+    is_long_list = len(memoryview(value)) > LONG_LIST and memoryview(value)[:1].tobytes() == b"["
+    return _ELEMENTS.decode(value) if is_long_list else read(value)
+
+
+def _keys(kind: Kind) -> set[str]:
+    """Return the members of a record, case folded."""
+    return {key.casefold() for keys in (kind.id_keys, *(spec.keys for spec in kind.fields)) for key in keys}
+
+
 def _looks_like_records(value: Any, kind: Kind) -> bool:
     return isinstance(value, list) and any(
-        isinstance(element, Mapping) and _find(element, kind.id_keys) is not None for element in value
+        isinstance(element, Mapping) and find(element, kind.id_keys) is not None for element in value
     )
 
 
-def _find(record: Mapping[str, Any], spellings: tuple[str, ...]) -> Any:
+def find(record: Mapping[str, Any], spellings: tuple[str, ...]) -> Any:
     """Return the value of the first spelling that states one, as documented or in another case."""
     for spelling in spellings:
         if (value := record.get(spelling)) is not None:
@@ -474,66 +524,7 @@ def _find(record: Mapping[str, Any], spellings: tuple[str, ...]) -> Any:
     return None
 
 
-# --- values by type: None when nothing is stated, or it is not understood --------------------------------------------
-
-
-def _read_text(value: Any) -> Any:
-    if isinstance(value, str):
-        return intern(clean_text(value)) or None  # thousands of images have the same few names and systems
-    if isinstance(value, list):
-        return _read_names(value)
-    if isinstance(value, bool | int | float):
-        return canonical_json(kept) if (kept := clean(value)) is not None else None
-    return clean(value) or None
-
-
-def _read_flag(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    text = str(value).strip().casefold()
-    return True if text in _TRUE else False if text in _FALSE else None
-
-
-def _read_count(value: Any) -> int | None:
-    """Read a number of records as large, or as oddly written, as it may be; None where there is none."""
-    number = integer(value)
-    if number is not None or isinstance(value, bool) or not isinstance(value, int | float | str):
-        return number
-    if isinstance(value, int):
-        return LARGEST_INTEGER - 1 if value > 0 else -1
-    try:
-        stated = float(value.replace(",", "") if isinstance(value, str) else value)
-    except ValueError:
-        return None
-    if math.isnan(stated):
-        return None
-    return min(math.ceil(max(-1.0, min(stated, float(LARGEST_INTEGER)))), LARGEST_INTEGER - 1)
-
-
-def _read_names(value: Any) -> list[str] | None:
-    if isinstance(value, str):
-        return [clean_text(value)] if value.strip() else None
-    if not isinstance(value, list):
-        return None
-    kept = (element if isinstance(element, str) else clean(element) for element in value)
-    return sorted({intern(clean_text(e) if isinstance(e, str) else canonical_json(e)) for e in kept if e is not None})
-
-
-def _read_inverted(value: Any) -> bool | None:
-    flag = _read_flag(value)
-    return None if flag is None else not flag
-
-
-_READERS: dict[FieldType, Callable[[Any], Any]] = {
-    "text": _read_text,
-    "flag": _read_flag,
-    "flag_inverted": _read_inverted,
-    "integer": integer,
-    "names": _read_names,
-}
-
-
-# --- duplicates, and what can be stored ------------------------------------------------------------------------------
+# --- duplicates ------------------------------------------------------------------------------------------------------
 
 
 def _joined(images: Mapping[ImageKey, Attributes], records: Iterable[Record]) -> dict[ImageKey, Attributes]:
@@ -574,41 +565,6 @@ def _merge_fields(stated: Iterable[Attributes]) -> dict[str, Any]:
 
 def _rank(value: Any) -> str:
     return canonical_json(fold_keys(value))
-
-
-def clean_text(text: str) -> str:
-    """
-    Return *text* with the characters that not every database can store (NUL, lone surrogates) replaced by U+FFFD.
-
-    Raises NotUnderstood where it is longer than LONGEST_TEXT.
-    """
-    if len(text) > LONGEST_TEXT:
-        raise NotUnderstood(f"a text of the answer is longer than {LONGEST_TEXT:,} characters")
-    if "\x00" in text:
-        text = text.replace("\x00", "\ufffd")
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if not text.isascii() else text
-
-
-def clean(value: Any, depth: int = 0) -> Any:
-    """
-    Return a JSON value in canonical order (lists as sorted sets), storable everywhere.
-
-    NaN becomes None, an integer of more than 64 bits becomes text. Raises NotUnderstood below MAX_DEPTH.
-    """
-    if depth > MAX_DEPTH:
-        raise NotUnderstood(f"a field of the answer is nested more than {MAX_DEPTH} levels deep")
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, int):
-        return value if -LARGEST_INTEGER < value < LARGEST_INTEGER else str(value)
-    if isinstance(value, Mapping):
-        return {clean_text(str(k)): kept for k, v in value.items() if (kept := clean(v, depth + 1)) is not None}
-    if isinstance(value, list):
-        kept = {canonical_json(e): e for e in (clean(v, depth + 1) for v in value) if e is not None}
-        return [kept[text] for text in sorted(kept)]
-    return value
 
 
 def _shown(name: str) -> str:

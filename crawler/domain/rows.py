@@ -8,15 +8,17 @@ in half the time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import (
     ABSENT,
+    DEFAULT_KIND,
     RE_ISSUED,
     AbsenceReason,
     Event,
@@ -37,9 +39,7 @@ Reason = Literal["held", "denied", "failed", "skipped", "retired", "deselected",
 Writer = Callable[[Any], Any]
 
 #: What an image may state, beside `extra`; each is a field of its row.
-ATTRIBUTES = (
-    "image_name", "gpu", "os_type", "os_name", "features", "gpu_types", "software", "size_gb", "zone_id",
-)  # fmt: skip
+ATTRIBUTES = UK8S_IMAGE.names
 
 
 def json_value(value: Any) -> Any:
@@ -173,8 +173,25 @@ class ImageRow(NamedTuple):
         return str(self.attributes.get("image_name") or "")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON of the row."""
-        return row_as_dict(self)
+        """Return the JSON of the row, with the fields that its own kind declares."""
+        kind = self.target.kind
+        if kind == DEFAULT_KIND or kind not in KINDS:
+            return row_as_dict(self)
+        shape: dict[str, Any] = {}
+        for name, value in row_as_dict(self).items():
+            if name == "extra":
+                shape |= {own: json_value(self.attributes.get(own)) for own in KINDS[kind].names}
+            if name not in ATTRIBUTES:
+                shape[name] = value
+        return shape
+
+
+def names_in_items(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Return the names in the JSON of the rows of *kinds*, in their order."""
+    own = dict.fromkeys(name for kind in kinds if kind in KINDS for name in KINDS[kind].names)
+    names = [name for name in names_in_json(ImageRow) if name not in ATTRIBUTES]
+    place = names.index("extra")
+    return (*names[:place], *own, *names[place:])
 
 
 class ChangeRow(NamedTuple):

@@ -7,15 +7,15 @@ A row's schema has the names that `crawler.domain.rows` writes, each with the ty
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from crawler.domain.kinds import KINDS
+from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
 from crawler.domain.kinds.base import FieldType
 from crawler.domain.models import Target
-from crawler.domain.rows import fields_in_json
+from crawler.domain.rows import ImageRow, fields_in_json
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -36,6 +36,9 @@ _OF_FIELD: Mapping[FieldType, Schema] = {
     "flag_inverted": {"type": ["boolean", "null"]},
     "integer": {"type": ["integer", "null"]},
     "names": {"type": ["array", "null"], "items": {"type": "string"}},
+    "date": {"type": ["string", "null"]},
+    "moment": {"type": ["string", "null"]},
+    "nested": {},
 }
 
 
@@ -85,8 +88,25 @@ def _stated(schema: Schema) -> Schema:
 
 
 def _attributes() -> dict[str, Schema]:
-    known = {one.name: _OF_FIELD[one.type] for kind in KINDS.values() for one in kind.fields}
-    return {**known, "extra": {"type": "object"}}
+    return {**_fields([UK8S_IMAGE]), "extra": {"type": "object"}}
+
+
+def _fields(kinds: Iterable[Kind]) -> dict[str, Schema]:
+    """Return the schema of each field that *kinds* declare; what two kinds read otherwise may be anything."""
+    found: dict[str, Schema] = {}
+    for kind in kinds:
+        types = {spec.name: spec.type for spec in kind.fields}
+        for name in kind.names:
+            schema = _OF_FIELD[types.get(name, "flag")]
+            found[name] = schema if found.get(name, schema) == schema else {}
+    return found
+
+
+def item_schema() -> Schema:
+    """Return the schema of a row of any kind, as `ImageRow.as_dict` writes it: of its kind's fields all are there."""
+    own = _fields(KINDS.values())
+    row = row_schema(ImageRow)["properties"]
+    return object_of({**{name: schema for name, schema in row.items() if name not in own}, **own}, optional=tuple(own))
 
 
 def type_schema(hint: Any) -> Schema:

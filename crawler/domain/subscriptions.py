@@ -27,8 +27,12 @@ APPRISE_MISSING = (
 )
 
 
+#: Stands in `pins_from` for the node groups of the cloud.
+LIVE = "live"
+
+
 class Pin(NamedTuple):
-    """An image id that somebody depends on in a zone."""
+    """An image id that somebody depends on in a zone; an empty one: wherever it lives."""
 
     zone: str
     image_id: str
@@ -69,6 +73,8 @@ class Subscription:
     empty: bool = False
     #: How long a target may stay unobserved before that alone is news.
     patience: timedelta = DEFAULT_PATIENCE
+    #: Where the web page is published, for a link to it.
+    page_url: str | None = None
 
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -9,11 +9,12 @@ it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from crawler.domain.filters import part_fits
+from crawler.domain.filters import NOT, any_fits, part_fits
+from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_PROJECT, DEFAULT_VARIANT, AbsenceReason, Catalog, Place, Project, Target
 
 #: Good discoveries in a row without a target that retire it.
@@ -32,6 +33,8 @@ class Selection:
     zones: tuple[str, ...] = ("*",)
     kinds: tuple[str, ...] = ("uk8s-image",)
     variants: tuple[str, ...] = (DEFAULT_VARIANT,)
+    #: Pairs of a kind and a variant whose parameters that kind does not take.
+    unfit: frozenset[tuple[str, str]] = frozenset()
 
     def wants(self, target: Target, project_name: str = "") -> bool:
         """Return whether the selection covers *target*, whose project may also be matched by its name."""
@@ -40,14 +43,28 @@ class Selection:
             and self.wants_place(Place(target.region, target.zone))
             and part_fits("kind", target.kind, self.kinds)
             and part_fits("variant", target.variant, self.variants)
+            and (target.kind, target.variant) not in self.unfit
         )
+
+    def covers(self, target: Target, project_name: str, places: Collection[Place]) -> bool:
+        """
+        Return whether the configuration covers *target*, which the catalog may not list any more.
+
+        A target of a whole region is covered where one of the *places* that are wanted lies there, or none of all does.
+        """
+        if target.zone:
+            return self.wants(target, project_name)
+        own = [place for place in places if place.region == target.region]
+        anywhere = replace(self, zones=("*",))
+        return anywhere.wants(target, project_name) and (not own or any(map(self.wants_place, own)))
 
     def wants_project(self, project: Project) -> bool:
         """Return whether the selection covers *project*, by its id or its name; `default` names none that has an id."""
         named = tuple(glob for glob in self.projects if glob != DEFAULT_PROJECT)
-        return part_fits("project", project.project_id, self.projects) or (
-            bool(project.name) and bool(named) and part_fits("project", project.name, named)
-        )
+        if project.name and named:
+            is_default = project.project_id in self.projects
+            return is_default or any_fits("project", (project.project_id, project.name), named)
+        return part_fits("project", project.project_id, self.projects)
 
     def wants_default(self, catalog: Catalog) -> bool:
         """Return whether the default project is to be asked without a ProjectId, and not by its id anyway."""
@@ -80,7 +97,8 @@ class Reconciliation:
     asked: tuple[Target, ...]
     #: Of those, the ones the history has never heard of, with their project's name.
     new: Mapping[Target, str] = field(default_factory=dict)
-    #: New or back from retirement, to an account with an earlier catalog: one `target_added` each.
+    #: New of a kind that was asked before, or back from retirement, to an account with an earlier catalog: one
+    #: `target_added` each.
     added: tuple[Target, ...] = ()
     #: Known and missing from this good discovery: `(count, needed)` to store.
     missing: Mapping[Target, tuple[int, int]] = field(default_factory=dict)
@@ -98,7 +116,11 @@ class Reconciliation:
 
 
 def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str]]:
-    """Yield every target the *selection* covers in *catalog*, each once and with its project's name."""
+    """
+    Yield every target the *selection* covers in *catalog*, each once and with its project's name.
+
+    Of a kind that is asked per region there is one for each region with a place that is wanted.
+    """
     projects = {project for project in catalog.projects if selection.wants_project(project)}
     pairs = catalog.pairs()
     nameless = Project(DEFAULT_PROJECT)
@@ -106,14 +128,21 @@ def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str
         projects.add(nameless)
         pairs = chain(pairs, ((nameless, place) for place in catalog.places))
     places = {place for place in catalog.places if selection.wants_place(place)}
-    questions = sorted({(kind, variant) for kind in selection.kinds for variant in selection.variants})
+    questions = sorted(
+        {(kind, variant) for kind in selection.kinds for variant in selection.variants} - selection.unfit
+    )
+    of_regions: set[Target] = set()
     for project, place in pairs:
         if project in projects and place in places:
             for kind, variant in questions:
-                yield (
-                    Target(selection.account, project.project_id, place.region, place.zone, kind, variant),
-                    project.name,
-                )
+                is_whole = kind in KINDS and KINDS[kind].scope == "region"
+                zone = "" if is_whole else place.zone
+                target = Target(selection.account, project.project_id, place.region, zone, kind, variant)
+                if is_whole and target in of_regions:
+                    continue
+                if is_whole:
+                    of_regions.add(target)
+                yield target, project.name
 
 
 def reconcile(
@@ -135,13 +164,14 @@ def reconcile(
     draft = _Draft(restricted_to)
     # What the catalog lists is taken out, so that the rest is what it lacks.
     absent = {entry.target: entry for entry in known}
+    kinds = {target.kind for target in absent}
     for target, name in expand(catalog, selection):
         draft.take_listed(target, name, absent.pop(target, None))
     shrunken = previous is not None and _has_shrunk(previous, catalog)
     counts = is_good and restricted_to is None
     patience = (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE) if counts else None
     for entry in absent.values():
-        if selection.wants(entry.target, entry.project_name):
+        if selection.covers(entry.target, entry.project_name, catalog.places):
             draft.take_absent(entry, patience)
         elif entry.absence is None and restricted_to is None:
             draft.deselected.append(entry.target)
@@ -149,7 +179,9 @@ def reconcile(
     unlisted = draft.unlisted
     if previous is not None and not is_good:
         unlisted = set(draft.asked).difference(target for target, _ in expand(previous, selection))
-    added = sorted([*draft.new, *(entry.target for entry in draft.revived if entry.absence == "retired")])
+    # What is asked because its kind was configured has not opened: nobody had asked for it.
+    opened = (target for target in draft.new if not kinds or target.kind in kinds)
+    added = sorted([*opened, *(entry.target for entry in draft.revived if entry.absence == "retired")])
     return Reconciliation(
         asked=tuple(sorted(draft.asked)),
         new=draft.new,
@@ -223,10 +255,12 @@ class _Draft:
 
 def request_parameters(target: Target, variant: Mapping[str, str]) -> dict[str, str]:
     """
-    Return the request parameters that ask for *target*, with those of its *variant*; `default` sends no ProjectId.
+    Return the request parameters that ask for *target*, with those of its *variant*; `default` sends no ProjectId, a
+    target of a whole region no Zone.
     """
     project = {} if target.project == DEFAULT_PROJECT else {"ProjectId": target.project}
-    return {"Region": target.region, "Zone": target.zone, **project, **variant}
+    zone = {"Zone": target.zone} if target.zone else {}
+    return {"Region": target.region, **zone, **project, **variant}
 
 
 def unique_numbers(catalog: Catalog) -> dict[str, int]:
@@ -247,7 +281,7 @@ def configured_projects(
     Ids stand for themselves, names for the projects that the *last* good catalog calls so. Without any word that is no
     glob it is `default`.
     """
-    words = sorted({glob for glob in globs if not _WILDCARD & set(glob)})
+    words = sorted({glob for glob in globs if not _WILDCARD & set(glob) and not glob.startswith(NOT)})
     if not words:
         return (Project(DEFAULT_PROJECT),), ()
     listed = last.projects if last else ()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from crawler.emulator.lists import LISTINGS, OF_A_CLUSTER, ListRefused, groups, listed
 from crawler.emulator.quirks import disguise
 from crawler.emulator.scenario import EmulatedAccount, EmulatedZone, ProjectRow, Sets, World
 
@@ -92,11 +93,13 @@ class Answers:
                 raise RefusedRequest(299)
             rows = self._project_rows(account)
             return self._finish(action, {"ProjectCount": len(rows), "ProjectSet": rows})
+        if action in OF_A_CLUSTER or action in LISTINGS:
+            return self._list(action, account, params)
         raise RefusedRequest(161, f"Action [{action}] not found")
 
-    def lie(self, sets: Sets) -> bytes:
-        """Return a body with these *sets*, whatever the world holds."""
-        return self._finish("DescribeUK8SImage", dict(sets))
+    def lie(self, action: str, sets: Sets) -> bytes:
+        """Return a body with these *sets* as the answer to *action*, whatever the world holds."""
+        return self._finish(action, dict(sets))
 
     def project_of(self, params: Mapping[str, str]) -> str:
         """Return the project a request is about: the one it names, or the default one."""
@@ -185,6 +188,27 @@ class Answers:
             raise RefusedRequest(220, "Missing params [GPUType]")
         # The page's table writes K8sVersion, its example K8SVersion.
         return (product, machine, gpu, params.get("K8sVersion") or params.get("K8SVersion", ""))
+
+    def _list(self, action: str, account: EmulatedAccount, params: Mapping[str, str]) -> bytes:
+        """Return what a kind of the timeline's `inventory` lists."""
+        listing = LISTINGS["ListUK8SClusterV2" if action in OF_A_CLUSTER else action]
+        if self.world.schema not in listing.schemas:
+            raise RefusedRequest(161, f"Action [{action}] not found")
+        project = self._checked_project(account, params)
+        zones = self._checked_zones(account, params)
+        of_kind = self.world.inventory.get(listing.kind, {})
+        places = (params.get("Region", ""),) if listing.is_of_region else zones
+        lists = {place: of_kind.get(f"{project}/{place}", of_kind.get(place, [])) for place in places}
+        records = [(place, record) for place, listed_there in lists.items() for record in listed_there]
+        try:
+            content = (
+                groups(action, records, params)
+                if action in OF_A_CLUSTER
+                else listed(listing, records, params, self.world.quirks)
+            )
+        except ListRefused as refusal:
+            raise RefusedRequest(refusal.ret_code, refusal.message) from None
+        return self._finish(action, content)
 
     def _image_key(self, project: str, zone: str) -> str:
         if self._has_project_images and f"{project}/{zone}" in self.world.images:

@@ -24,6 +24,13 @@ changes what it names, and what it changed stays. Only `zones` is required, here
         "hk-02": {"ImageSet": [
           {"ImageId": "uimage-a", "ImageName": "CentOS 7.6", "NotSupportGPU": false, "ZoneId": 3002}]},
         "org-a/hk-02": {…}},         PROJECT/ZONE: what this project sees instead
+      "inventory": {                 what the other kinds list, by kind, then by zone, or by region where a kind is
+        "uhost-image": {             asked per region (uk8s-version, node-group); PROJECT/… as above; records are
+          "hk-02": [{"ImageId": "uimage-u", "ImageType": "Base", "State": "Available"}]},      sent as they are
+        "uk8s-version": {"hk": [{"K8sVersion": "1.30.14"}]},
+        "instance-type": {"hk-02": [{"Name": "V100", "ParentType": "G", "Status": "Normal"}]},
+        "node-group": {"hk": [                         clusters, each with what is asked about it
+          {"ClusterId": "uk8s-a", "NodeGroupList": [{…}], "AutoScalingGroup": [{…}]}]}},
       "quirks": ["string-ret-code"], traps for readers: QUIRKS below
       "faults": [{…}],               see below; these hold for every step, or for those in their "steps"
       "steps": [
@@ -32,6 +39,7 @@ changes what it names, and what it changed stays. Only `zones` is required, here
          "images": {"th-bkk-01": {}},                  replaces what these zones list
          "remove": {"hk-02": ["uimage-a"]},            then takes records out, by ImageId
          "add": {"hk-02": {"ImageSet": [{…}]}},        then appends records
+         "inventory": {"uhost-image": {"hk-02": [{…}]}},        replaces what the kind lists there
          "schema": "2020", "zones": […], "projects": […], "quirks": […],      each replaces
          "faults": [{…}]}]                             these hold for this step alone
     }
@@ -40,10 +48,10 @@ A record may carry `"_when": {"MachineType": "G", "GPUType": ["V100", "A*"]}`: i
 parameters each fit one of the globs. MachineType is "O" when it is not sent; the others are judged only when sent.
 `_when` itself is never sent, and the 2020 schema ignores it.
 
-A fault names whom it hits and what happens. Whom: the globs `account`, `action`, `project`, `region`, `zone` (default
-"*"), and `steps` and `attempts`, each a number, a list or "2-4". Attempts are counted per target (action, account,
-place and parameters) since the step began, from 1; requests refused by the gateway or the rate do not count. What:
-exactly one of these, or `latency_ms` alone.
+A fault names whom it hits and what happens. Whom: the globs `account`, `action`, `project`, `region`, `zone`, `offset`
+(of a page), `cluster` (default "*"), and `steps` and `attempts`, each a number, a list or "2-4". Attempts are counted
+per target (action, account, place and parameters) since the step began, from 1; requests refused by the gateway or the
+rate do not count. What: exactly one of these, or `latency_ms` alone.
 
     "ret_code": 150, "message": "…"  a refusal, with HTTP 200 unless "status" says otherwise
     "status": 503                    an HTTP error page; "retry_after": 2 adds the header (to "ret_code" too)
@@ -91,6 +99,8 @@ QUIRKS: dict[str, str] = {
     "unknown-field": "every record has a field nobody has heard of (BootMode)",
     "no-zone-id": "records state no ZoneId",
     "message-on-success": "there is a Message although RetCode is 0",
+    "small-pages": "a page of a list holds 50 records at most, whatever Limit says",
+    "no-total": "lists in pages state no TotalCount",
 }
 
 #: The key pair that the vendor's documentation signs its examples with; it opens nothing but this emulator.
@@ -192,6 +202,8 @@ class Fault(ScenarioTable):
     project: Text = "*"
     region: Text = "*"
     zone: Text = "*"
+    offset: Text = "*"
+    cluster: Text = "*"
     steps: Numbers = frozenset()
     attempts: Numbers = frozenset()
 
@@ -227,11 +239,13 @@ class Fault(ScenarioTable):
         """What happens."""
         return next(iter(self._named()), "delay")
 
-    def hits(self, *, account: str, action: str, project: str, region: str, zone: str) -> bool:
+    def hits(self, *, account: str, action: str, project: str, params: Mapping[str, str]) -> bool:
         """Return whether the fault's globs fit a request, whatever its attempt number."""
         return (
-            fnmatchcase(zone, self.zone)
-            and fnmatchcase(region, self.region)
+            fnmatchcase(params.get("Zone", ""), self.zone)
+            and fnmatchcase(params.get("Offset", ""), self.offset)
+            and fnmatchcase(params.get("ClusterId", ""), self.cluster)
+            and fnmatchcase(params.get("Region", ""), self.region)
             and fnmatchcase(action, self.action)
             and fnmatchcase(project, self.project)
             and fnmatchcase(account, self.account)
@@ -248,6 +262,8 @@ class World:
     projects: tuple[ProjectRow, ...] = (EXAMPLE_PROJECT,)
     #: Keys are ZONE or PROJECT/ZONE.
     images: Mapping[str, Sets] = field(default_factory=dict)
+    #: Records of the other kinds, by kind; keys there are ZONE or REGION, or PROJECT/ZONE or PROJECT/REGION.
+    inventory: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)
     quirks: frozenset[str] = frozenset()
     faults: tuple[Fault, ...] = ()
 

@@ -18,6 +18,7 @@ from crawler.config.sources import Location, path_of
 from crawler.config.textfiles import read_text
 from crawler.config.validation import describe
 from crawler.domain.suggest import did_you_mean
+from crawler.emulator.lists import KINDS
 from crawler.emulator.scenario import (
     EmulatedAccount,
     EmulatedZone,
@@ -100,6 +101,7 @@ class _Changes(ScenarioTable):
     zones: Annotated[Rows[EmulatedZone], _once("zone")] | None = None
     projects: Annotated[Rows[ProjectRow], _once("project_id")] | None = None
     images: dict[str, dict[str, Any]] = Field(default={})
+    inventory: dict[str, dict[str, list[Any]]] = Field(default={})
     quirks: Quirks | None = None
     faults: Rows[Fault] = ()
 
@@ -153,6 +155,11 @@ def _worlds(read: _Document) -> Iterator[World]:
 def _after(world: World, part: _Changes) -> World:
     """Return *world* with what *part*, the top of the file or a step, changes of it."""
     changed: dict[str, Any] = {"images": {**world.images, **part.images}}
+    if part.inventory:
+        kinds = world.inventory.keys() | part.inventory.keys()
+        changed["inventory"] = {
+            kind: {**world.inventory.get(kind, {}), **part.inventory.get(kind, {})} for kind in sorted(kinds)
+        }
     given = {"schema": part.schema_, "zones": part.zones, "projects": part.projects, "quirks": part.quirks}
     changed |= {name: value for name, value in given.items() if value is not None}
     if isinstance(part, _Step):
@@ -217,3 +224,15 @@ def _nowhere(worlds: Sequence[World]) -> Iterator[str]:
             yield f'images: no zone is called "{zone}"{did_you_mean(zone, zones)}'
         if project and project not in projects:
             yield f'images: no project has the id "{project}"'
+    regions = {row.region for world in worlds for row in world.zones}
+    places = dict.fromkeys((kind, key) for world in worlds for kind, own in world.inventory.items() for key in own)
+    for kind, key in places:
+        if kind not in KINDS:
+            yield f'inventory: "{kind}" is no kind{did_you_mean(kind, KINDS) or "; known: " + ", ".join(KINDS)}'
+            continue
+        project, _, place = key.rpartition("/")
+        known, what = (regions, "region") if KINDS[kind] else (zones, "zone")
+        if place not in known:
+            yield f'inventory.{kind}: no {what} is called "{place}"{did_you_mean(place, known)}'
+        if project and project not in projects:
+            yield f'inventory.{kind}: no project has the id "{project}"'

@@ -206,22 +206,21 @@ class EmulatorServer:
             account.public_key,
             exchange.action,
             *(params.get(name, "") for name in ("ProjectId", "Region", "Zone", "ProductType", "MachineType")),
-            *(params.get(name, "") for name in ("GPUType", "K8sVersion")),
+            *(params.get(name, "") for name in ("GPUType", "K8sVersion", "Offset", "ClusterId")),
         )
         self._attempts[key] += 1
         return self._attempts[key]
 
     def _fault(self, exchange: Exchange, answers: Answers) -> Fault | None:
         params, attempt = exchange.params, exchange.attempt
-        about_project = exchange.action == "DescribeUK8SImage"
+        about_project = exchange.action not in ("GetRegion", "GetProjectList")
         project = answers.project_of(params) if about_project else params.get("ProjectId", "")
         for fault in answers.world.faults:
             if (not fault.attempts or attempt in fault.attempts) and fault.hits(
                 account=exchange.account,
                 action=exchange.action,
                 project=project,
-                region=params.get("Region", ""),
-                zone=params.get("Zone", ""),
+                params=params,
             ):
                 return fault
         return None
@@ -245,7 +244,7 @@ class EmulatorServer:
             body = refusal_body(exchange.action, fault.ret_code, fault.message)
             return self._respond(exchange, body, ret_code=fault.ret_code, status=status, extra=extra)
         if fault.effect == "images" and fault.images is not None:
-            return self._respond(exchange, answers.lie(fault.images), ret_code=0)
+            return self._respond(exchange, answers.lie(exchange.action, fault.images), ret_code=0)
         if fault.effect == "cut":
             return await self._cut(request, exchange, account, answers)
         if fault.effect in ("drop", "hang"):

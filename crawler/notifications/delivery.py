@@ -26,6 +26,7 @@ from crawler.notifications.channels.base import Channel, DeliveryRefusal, Sessio
 from crawler.notifications.channels.registry import channels_of
 from crawler.notifications.delivery_store import Bounds, DeliveryStore, Job, digest_since, look_for_news
 from crawler.notifications.models import Digest
+from crawler.notifications.pinned_files import subscription_of
 
 #: After its deadline a sender ends its last message, and has surely ended then.
 MARGIN = timedelta(minutes=1)
@@ -85,7 +86,13 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
     for report in settings.reports:
         with read(engine) as conn:
             state = outbox.subscribed(conn, report.name)
-            digest = digest_since(conn, report.subscription, since, now=now, stale_after=settings.stale_after)
+            digest = digest_since(
+                conn,
+                subscription_of(report, conn, now=now, stale_after=settings.stale_after),
+                since,
+                now=now,
+                stale_after=settings.stale_after,
+            )
         if digest is None or state is None:
             continue
         channel = channels[report.route]
@@ -114,7 +121,7 @@ def preview(
     """Return what each report would send now, or of everything *since* a moment; those with nothing are left out."""
     found = []
     for report in settings.reports:
-        subscription = report.subscription
+        subscription = subscription_of(report, conn, now=now, stale_after=settings.stale_after)
         if since is not None:
             digest = digest_since(conn, subscription, since, now=now, stale_after=settings.stale_after)
         else:
@@ -136,7 +143,7 @@ def waiting_reports(settings: Settings, engine: Engine, clock: Callable[[], date
             if state is not None:
                 news = look_for_news(
                     conn,
-                    report.subscription,
+                    subscription_of(report, conn, now=clock(), stale_after=settings.stale_after),
                     state,
                     run_id=run_id,
                     now=clock(),

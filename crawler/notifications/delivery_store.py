@@ -7,7 +7,7 @@ sending went (`record`), and lets go (`close`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,18 +17,21 @@ from crawler.config.models import ReportSettings
 from crawler.db import digest_records, outbox, targets
 from crawler.db.digest_records import ZoneKey
 from crawler.db.engine import Fence, begin, is_sqlite, read
-from crawler.db.filters import meant_name
+from crawler.db.filters import known_words, meant_name
 from crawler.db.outbox import DeliveryFailure, Subscribed, Waiting
+from crawler.domain.endings import ENDING_KINDS, days_left
 from crawler.domain.filters import Filters
-from crawler.domain.rows import ChangeRow, HoldRow
+from crawler.domain.rows import ChangeRow, HoldRow, ImageRow
 from crawler.domain.subscriptions import Subscription, is_due
 from crawler.errors import DatabaseUnavailable
 from crawler.notifications.channels.base import Channel, DeliveryRefusal
-from crawler.notifications.digest import build_digest
+from crawler.notifications.digest import build_digest, waits_for_stock
 from crawler.notifications.models import Digest, DigestFacts, NotifiedState, target_of
+from crawler.notifications.pinned_files import subscription_of
 from crawler.queries import changes as queries_changes
 from crawler.queries import holds, images, lookup, status
 from crawler.queries import runs as queries_runs
+from crawler.queries.revoke import revoked_ids
 
 #: After the first failure the next run tries again; then the pause doubles from here …
 FIRST_PAUSE = timedelta(minutes=5)
@@ -161,7 +164,7 @@ class DeliveryStore:
             return NO_NEWS
         return look_for_news(
             conn,
-            report.subscription,
+            subscription_of(report, conn, now=now, stale_after=self._bounds.stale_after),
             state,
             run_id=self._bounds.run_id,
             now=now,
@@ -288,6 +291,8 @@ def look_for_news(
         runs = outbox.finished_runs(conn, after=state.told_run_id if has_schedule else None, among={*state.runs, last})
         facts = gather(conn, subscription, runs, notified, now=now, stale_after=stale_after)
         digest = build_digest(subscription, facts, notified)
+        if digest is None and waits_for_stock(subscription, facts, notified):
+            return DueNews(is_for_later=True)
         return DueNews(digest=digest, is_range_over=digest is None)
     has_urgent = bool(subscription.pins) and "pins" in subscription.urgent
     if not has_urgent and last not in state.runs:
@@ -332,6 +337,7 @@ def _is_quiet(
         or notified.pins
         or notified.unobserved
         or not notified.introduced
+        or ENDING_KINDS.intersection(known_words(conn, "kind"))
     ):
         return False
     (run,) = queries_runs.runs(conn, ids=[last])
@@ -362,8 +368,15 @@ def gather(
         raise DatabaseUnavailable(f"Run {max(runs)} is not there any more.")
     open_holds = tuple(holds.holds(conn))
     zones = _zones_to_look_at(conn, subscription, notified, changes, open_holds, now=now)
-    pinned = Filters(zone=tuple(sorted({pin.zone for pin in subscription.pins})))
+    pinned_zones = {pin.zone for pin in subscription.pins}
+    pinned = Filters(zone=() if "" in pinned_zones else tuple(sorted(pinned_zones)))
     has_pins = bool(subscription.pins)
+    pinned_images = tuple(
+        images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True) if has_pins else ()
+    )
+    pinned_ids = {pin.image_id for pin in subscription.pins}
+    names = {image.image_name for image in pinned_images if image.image_id in pinned_ids and image.image_name}
+    named = Filters(name=tuple(sorted(names)))
     return DigestFacts(
         now=now,
         runs=(*(run for run in queries_runs.runs(conn, ids=runs) if run.run != last.run), last),
@@ -371,16 +384,24 @@ def gather(
         status=tuple(status.status(conn, now=now) if zones is None else status.status_in(conn, zones, now=now)),
         quiet_zones={} if zones is None else digest_records.count_zones(conn, subscription.watch, but=zones),
         holds=open_holds,
-        images=tuple(
-            images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True)
-            if has_pins
-            else ()
-        ),
+        images=pinned_images,
         withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),
-        stays=tuple(lookup.stays_of(conn, {pin.image_id for pin in subscription.pins})),
+        ending=tuple(_ending(conn, now, stale_after)),
+        stays=tuple(lookup.stays_of(conn, pinned_ids)),
+        namesakes=tuple(images.images(conn, None, named, now=now, stale_after=stale_after) if names else ()),
+        name_withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=named) if names else ()),
+        revoked=revoked_ids(conn) if has_pins else {},
         gpu=digest_records.gpu_of(conn, _images(changes)) if subscription.watch.gpu is not None else {},
         project_names=digest_records.project_names(conn),
     )
+
+
+def _ending(conn: Connection, now: datetime, stale_after: timedelta) -> Iterator[ImageRow]:
+    """Yield the images that are there and end within the longest notice."""
+    kinds = sorted(ENDING_KINDS.intersection(known_words(conn, "kind")))
+    if kinds:
+        listed = images.images(conn, None, Filters(kind=tuple(kinds)), now=now, stale_after=stale_after)
+        yield from (row for row in listed if days_left(row, now) is not None)
 
 
 def _zones_to_look_at(
@@ -394,7 +415,7 @@ def _zones_to_look_at(
 ) -> set[ZoneKey] | None:
     """Return the zones of which a digest may say more than that they were observed; None: of all."""
     before = [target_of(key) for key in notified.unobserved]
-    if not notified.introduced or None in before:
+    if not notified.introduced or None in before or any(not pin.zone for pin in subscription.pins):
         return None
     concerned = {row.target for row in changes} | {row.target for row in open_holds}
     concerned |= {target for target in before if target is not None}

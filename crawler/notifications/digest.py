@@ -8,9 +8,11 @@ observed again. The first one of a subscription is always made, to say what it w
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from crawler.domain.subscriptions import Subscription
-from crawler.notifications.grouping import fold
+from crawler.notifications.endings import look_at_endings
+from crawler.notifications.grouping import fold, is_stock
 from crawler.notifications.lasting import PinNews, look, look_at_pins
 from crawler.notifications.models import (
     Digest,
@@ -42,7 +44,11 @@ def build_digest(
     by_pins = {change_id for line in pins.lines for change_id in line.change_ids}
     lines = fold((row for row in wanted if row.id not in by_pins), watched_zones, facts.runs)
     sight = look(subscription, facts, notified, watched_zones)
-    is_news = bool(pins.lines or lines or sight.is_news)
+    endings, told = look_at_endings(subscription, facts.ending, notified.endings, facts.project_names, facts.now)
+    is_stock_alone = bool(lines) and not (pins.lines or sight.is_news or endings) and all(map(is_stock, lines))
+    if is_stock_alone and notified.introduced and _is_soon(notified.stock_at, facts):
+        return None
+    is_news = bool(pins.lines or lines or sight.is_news or endings)
     if not (is_news or subscription.empty or not notified.introduced):
         return None
     ids = {row.id for row in wanted} | by_pins
@@ -52,6 +58,7 @@ def build_digest(
         gaps=sight.gaps,
         recovered=sight.recovered,
         held=sight.held,
+        endings=endings,
         introduction=None if notified.introduced else _introduction(subscription, watched_zones),
         changes=tuple(row for row in later if row.id in ids),
         notified=NotifiedState(
@@ -59,8 +66,25 @@ def build_digest(
             pins=pins.notified,
             unobserved=sight.notified,
             early=notified.early - {row.id for row in facts.changes},
+            endings=told,
+            stock_at=facts.now if is_stock_alone else notified.stock_at,
         ),
     )
+
+
+#: Changes of stock alone are mailed no more often.
+STOCK_EVERY = timedelta(days=1)
+
+
+def waits_for_stock(subscription: Subscription, facts: DigestFacts, notified: NotifiedState) -> bool:
+    """Return whether there is news that waits because stock alone was told of a short time ago."""
+    if not _is_soon(notified.stock_at, facts):
+        return False
+    return build_digest(subscription, facts, replace(notified, stock_at=None)) is not None
+
+
+def _is_soon(last: datetime | None, facts: DigestFacts) -> bool:
+    return last is not None and facts.now - last < STOCK_EVERY
 
 
 def _urgent(

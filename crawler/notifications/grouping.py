@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from crawler.domain.kinds import KINDS
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, RunSummary
@@ -142,12 +143,22 @@ def _thing(topic: Topic, own: Sequence[ChangeRow], dated: Sequence[ChangeRow], *
         topic=topic,
         target=last.target,
         image_set=last.image_set or "",
-        name=last.image_name or "",
+        name=last.image_name or (last.image_id or "" if has_no_names(last.target.kind) else ""),
         image_ids=(last.image_id or "",),
         rows=tuple(own),
         dated=tuple(dated),
         **more,
     )
+
+
+def has_no_names(kind: str) -> bool:
+    """Return whether the things of a kind are called by their ids."""
+    return kind in KINDS and "image_name" not in KINDS[kind].names
+
+
+def is_stock(line: Line) -> bool:
+    """Return whether a line tells of nothing but what is sold out, or sold again."""
+    return line.topic in ("modified", "flapped") and {change.field for change in line.fields} == {"status"}
 
 
 def _modifications(rows: Iterable[ChangeRow]) -> list[Thing]:
@@ -183,9 +194,9 @@ def _likeness(thing: Thing) -> tuple[object, ...]:
     """Return what two things must share to stand in one line."""
     fields = tuple(name for name, _, _ in thing.fields)
     if thing.fields and thing.topic != "flapped":
-        return (thing.topic, thing.image_set, fields)
+        return (thing.topic, thing.target.kind, thing.image_set, fields)
     name = normalise_name(thing.name) or thing.image_ids[0]
-    return (thing.topic, thing.image_set, name, thing.is_present, fields)
+    return (thing.topic, thing.target.kind, thing.image_set, name, thing.is_present, fields)
 
 
 def _line(alike: Sequence[Thing], watched_zones: WatchedZones, runs: Sequence[RunSummary]) -> Line:
@@ -197,6 +208,7 @@ def _line(alike: Sequence[Thing], watched_zones: WatchedZones, runs: Sequence[Ru
     topic = alike[0].topic
     return Line(
         topic=topic,
+        kind=alike[0].target.kind,
         names=tuple(sorted({thing.name for thing in alike if thing.name})) if alike[0].fields else _one_name(alike),
         image_set=alike[0].image_set,
         places=_places(where, watched_zones, is_chain=topic in ("reissued", "withdrawn", "flapped")),
@@ -233,7 +245,7 @@ def _places(
             project_count=part.project_count,
             variants=part.variants,
             is_chain=is_chain and len(image_ids) > 1,
-            is_empty=watched_zones.is_empty(zone),
+            is_empty=watched_zones.is_empty(zone, things[0].target.kind),
         )
         alone = image_ids if place.is_chain else ()
         key = (zone, part, alone)

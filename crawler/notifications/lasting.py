@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import get_args
 
-from crawler.domain.models import Target
+from crawler.domain.models import Target, normalise_name
 from crawler.domain.pins import PinnedImages, PinnedState
-from crawler.domain.reissues import the_one
-from crawler.domain.rows import ChangeRow, FailureRow, RunSummary, StatusRow
+from crawler.domain.reissues import newest, the_one
+from crawler.domain.rows import ChangeRow, FailureRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.grouping import between
 from crawler.notifications.models import (
@@ -65,13 +65,14 @@ def look(
     known = {target_key(row.target) for row in blind} & notified.unobserved
     ripe = {target_key(row.target) for row in blind if row.since and facts.now - row.since >= subscription.patience}
     fresh = {zone_of(row.target) for row in blind if target_key(row.target) not in known}
+    unseen = {zone_of(row.target) for row in blind if row.target.zone or watched_zones.is_of_regions}
     failures = {failure.target: failure for run in facts.runs for failure in run.failures}
     return CoverageReport(
         gaps=_gaps((row for row in blind if zone_of(row.target) in fresh), failures, watched_zones),
         recovered=_gaps(back, {}, watched_zones),
         held=_held(subscription, facts, watched_zones),
         coverage=ZonesObserved(
-            observed=watched_zones.zone_count - len({zone_of(row.target) for row in blind}),
+            observed=watched_zones.zone_count - len(unseen),
             total=watched_zones.zone_count,
             at=_last_whole_run(facts.runs).finished_at or facts.now,
             still=_gaps((row for row in blind if zone_of(row.target) not in fresh), failures, watched_zones),
@@ -188,6 +189,10 @@ _WORDS: Mapping[PinnedState, PinState] = {
     "ambiguous": "ambiguous",
     "missing": "withdrawn",
 }
+#: How long a new image may take from the first zone to the last.
+ROLL_OUT = timedelta(days=30)
+#: Zones named in a warning.
+_NAMED_ZONES = 5
 Chain = tuple[tuple[str, datetime | None], ...]
 
 
@@ -279,6 +284,8 @@ class _Past:
     """The facts about pinned zones, by what they are looked up with."""
 
     def __init__(self, facts: DigestFacts) -> None:
+        self.revoked = facts.revoked
+        self.reissued_in = _reissues(facts)
         self.pinned = PinnedImages(facts.images)
         self.pinned.learn(facts.stays)
         self.withdrawals: dict[tuple[Target, str], ChangeRow] = {
@@ -287,6 +294,16 @@ class _Past:
         self.by_zone: dict[str, list[StatusRow]] = {}
         for row in facts.status:
             self.by_zone.setdefault(row.target.zone.casefold(), []).append(row)
+
+    def ahead_of(self, image: ImageRow) -> tuple[str, ...]:
+        """
+        Return the zones in which the name of *image* got a newer image than it, which has not come to its own zone yet.
+
+        An image that came with the same roll-out is none of them.
+        """
+        own = image.present_since if image.baseline else image.present_since + ROLL_OUT
+        places = self.reissued_in.get((image.image_set, normalise_name(image.image_name)), ())
+        return tuple(sorted({zone for came, zone in places if came > own and zone != image.target.zone}))
 
     def chain(self, target: Target, image_id: str, successor: str | None) -> Chain:
         """Return the re-issues of *image_id* up to its *successor*, each with when it had gone."""
@@ -304,11 +321,35 @@ class _Past:
         return tuple(steps.items()) if len(steps) > 1 else ()
 
 
+def _reissues(facts: DigestFacts) -> dict[tuple[str, str], list[tuple[datetime, str]]]:
+    """Return when, and in which zones, the names of the pinned images got the image that is the newest there."""
+    replaced = {(row.target, row.counterpart) for row in facts.name_withdrawals if row.counterpart}
+    named: dict[tuple[Target, str, str], list[ImageRow]] = {}
+    for image in facts.namesakes:
+        named.setdefault((image.target, image.image_set, normalise_name(image.image_name)), []).append(image)
+    found: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
+    for (target, image_set, key), listed in named.items():
+        last = newest(listed)[-1]
+        if len(newest(listed)) < len(listed) or (target, last.image_id) in replaced:
+            found.setdefault((image_set, key), []).append((last.present_since, target.zone))
+    return found
+
+
+def _message(pin: Pin, row: StatusRow, past: _Past, state: PinState, elsewhere: tuple[str, ...]) -> str:
+    """Return what is said beside the state: a reason, what the cloud said, or where else it happened."""
+    if state == "revoked":
+        return past.revoked[pin.image_id]
+    if elsewhere:
+        more = " …" if len(elsewhere) > _NAMED_ZONES else ""
+        return f"{', '.join(elsewhere[:_NAMED_ZONES])}{more}"
+    return row.message if state in (*_BLIND, "held") else ""
+
+
 def _conditions(pin: Pin, past: _Past, facts: DigestFacts) -> Iterable[_Condition]:
     """Return the condition of *pin* at every target of its zone that ever listed it, or the one that none did."""
-    rows = past.by_zone.get(pin.zone.casefold(), [])
+    rows = past.by_zone.get(pin.zone.casefold(), []) if pin.zone else facts.status
     found = [condition for row in rows if (condition := _condition(pin, row, past)) is not None]
-    if found:
+    if found or not pin.zone:
         return found
     if any(row.last_ok_at is None and row.outcome in ("failed", "skipped", None) for row in rows):
         return []  # nobody has looked yet
@@ -322,16 +363,21 @@ def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
     state = _WORDS.get(standing.state)
     if standing.image and standing.state == "unknown":
         state = _REASONS.get(standing.image.reason or "", "unobserved")
+    if pin.image_id in past.revoked and state in (None, "superseded", "gpu_lost"):
+        state = "revoked"
+    elsewhere = past.ahead_of(standing.image) if state is None and standing.image else ()
+    if elsewhere:
+        state = "reissued_elsewhere"
     blind = state in (*_BLIND, "held")
     return _Condition(
-        pin=pin,
+        pin=pin if pin.zone else Pin(row.target.zone, pin.image_id),
         target=row.target,
         state=state,
         name=standing.name,
         successors=standing.successors,
         chain=() if blind else past.chain(row.target, pin.image_id, standing.successor),
         withdrawal=past.withdrawals.get((row.target, pin.image_id)) if standing.stay else None,
-        message=row.message if blind else "",
+        message=_message(pin, row, past, state, elsewhere) if state else "",
         since=row.since if blind else None,
         last_seen_at=row.last_ok_at,
     )

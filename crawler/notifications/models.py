@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from email.utils import parseaddr
 from typing import Any, Literal
 
-from crawler.domain.models import Target, digest_of
+from crawler.domain.models import DEFAULT_KIND, Target, digest_of, iso_utc
 from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow, Stay
 from crawler.domain.subscriptions import Pin, Subscription, Watch
 
@@ -34,6 +34,10 @@ class NotifiedState:
     unobserved: frozenset[str] = frozenset()
     #: Changes that an urgent mail reported ahead of the digest they belong to; by id.
     early: frozenset[int] = frozenset()
+    #: Notices that the maintenance of an image ends; one text each.
+    endings: frozenset[str] = frozenset()
+    #: When changes of stock were the only news of a digest for the last time.
+    stock_at: datetime | None = None
 
     def as_json(self) -> str:
         """Write it as JSON, to be kept; equal values give equal text."""
@@ -43,6 +47,8 @@ class NotifiedState:
                 "pins": sorted(self.pins),
                 "unobserved": sorted(self.unobserved),
                 "early": sorted(self.early),
+                **({"endings": sorted(self.endings)} if self.endings else {}),
+                **({"stock_at": iso_utc(self.stock_at)} if self.stock_at else {}),
             },
             ensure_ascii=False,
         )
@@ -56,6 +62,8 @@ class NotifiedState:
             pins=frozenset(stored.get("pins", ())),
             unobserved=frozenset(stored.get("unobserved", ())),
             early=frozenset(stored.get("early", ())),
+            endings=frozenset(stored.get("endings", ())),
+            stock_at=datetime.fromisoformat(stored["stock_at"]) if stored.get("stock_at") else None,
         )
 
 
@@ -81,6 +89,13 @@ class DigestFacts:
     withdrawals: tuple[ChangeRow, ...] = ()
     #: Every stay of the pinned ids, at every target.
     stays: tuple[Stay, ...] = ()
+    #: What is open anywhere under the names of the pinned images, and the withdrawals under these names.
+    namesakes: tuple[ImageRow, ...] = ()
+    name_withdrawals: tuple[ChangeRow, ...] = ()
+    #: Ids that somebody revoked, with the reason why.
+    revoked: Mapping[str, str] = field(default_factory=dict)
+    #: Images whose maintenance ends within the longest notice, at every target.
+    ending: tuple[ImageRow, ...] = ()
     #: Whether an image takes a GPU, by (image set, image id) as last known; needed only for a watch with `gpu`.
     gpu: Mapping[tuple[str, str], bool | None] = field(default_factory=dict)
     #: Names of projects by (account, project id), to match and to show.
@@ -92,8 +107,8 @@ Topic = Literal["withdrawn", "reissued", "gpu_lost", "closed", "appeared", "retu
 
 #: What is wrong with a pin, most severe first; `clear` says that what was reported before is over.
 PinState = Literal[
-    "withdrawn", "ambiguous", "reissued", "gpu_lost", "retired", "held", "unobserved", "deselected", "never_seen",
-    "superseded", "clear",
+    "withdrawn", "ambiguous", "reissued", "revoked", "gpu_lost", "retired", "held", "unobserved", "deselected",
+    "never_seen", "superseded", "reissued_elsewhere", "clear",
 ]  # fmt: skip
 
 
@@ -136,7 +151,9 @@ class Line:
     """One thing that happened, folded over the images and zones it happened to."""
 
     topic: Topic
-    #: Names of the images, sorted; empty where the line is about zones or projects.
+    #: What kind of thing it is about.
+    kind: str = DEFAULT_KIND
+    #: Names of the images, sorted; empty where the line is about zones or projects. Things without a name have ids.
     names: tuple[str, ...]
     image_set: str
     places: tuple[LinePlace, ...]
@@ -218,6 +235,20 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """An image whose maintenance ends, in the zones that list it."""
+
+    account: str
+    zones: tuple[str, ...]
+    image_id: str
+    name: str
+    ends_on: date
+    #: How many days before the end this notice was due.
+    notice_days: int
+    is_pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZonesObserved:
     """How well was observed at the end of the range."""
 
@@ -260,6 +291,8 @@ class Digest:
     recovered: tuple[UnseenZone, ...]
     held: tuple[Held, ...]
     coverage: ZonesObserved
+    #: Those that end first come first.
+    endings: tuple[Ending, ...] = field(default=(), kw_only=True)
     introduction: Introduction | None
     #: Every change the digest tells, oldest first: the full list.
     changes: tuple[ChangeRow, ...]
@@ -352,11 +385,13 @@ class WatchedZone:
     account: str
     region: str
     zone: str
+    #: It is no zone: what is asked of the region as a whole.
+    is_region: bool = False
 
 
 def zone_of(target: Target) -> WatchedZone:
-    """Return the zone a target lies in."""
-    return WatchedZone(target.account, target.region, target.zone)
+    """Return the zone a target lies in; the region stands for it where a target is a whole one."""
+    return WatchedZone(target.account, target.region, target.zone or target.region, not target.zone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,8 +419,11 @@ class WatchedZones:
         for row in facts.status:
             if row.is_live:
                 self._by_zone.setdefault(zone_of(row.target), set()).add(row.target)
+        own = sum(not zone.is_region for zone in self.zones) + sum(facts.quiet_zones.values())
+        #: Nothing is watched but what is asked of regions as a whole: they stand for the zones.
+        self.is_of_regions = not own
         #: How many zones there are, the quiet ones too, and whose.
-        self.zone_count = len(self.zones) + sum(facts.quiet_zones.values())
+        self.zone_count = own or len(self.zones)
         self.accounts = {zone.account for zone in self.zones} | facts.quiet_zones.keys()
 
     def part(self, zone: WatchedZone, targets: Iterable[Target]) -> Part:
@@ -409,7 +447,7 @@ class WatchedZones:
         """Return how many images were last listed in *zone*, to whoever sees most of them."""
         return max((row.images for row in self.zones.get(zone, ())), default=0)
 
-    def is_empty(self, zone: WatchedZone) -> bool:
-        """Return whether *zone* was observed well and lists nothing to anybody."""
-        rows = self.zones.get(zone, ())
+    def is_empty(self, zone: WatchedZone, kind: str) -> bool:
+        """Return whether *zone* was observed well and lists nothing of a *kind* to anybody."""
+        rows = [row for row in self.zones.get(zone, ()) if row.target.kind == kind]
         return bool(rows) and all(row.images == 0 and row.outcome == "ok" for row in rows)

@@ -17,7 +17,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -26,6 +26,7 @@ from sqlalchemy import Connection
 from crawler.client.api import ApiClient, NetworkFailure
 from crawler.client.cancellation import Cancelled, CancelScope
 from crawler.client.discovery import Discovery, discover
+from crawler.client.fetcher import as_page
 from crawler.client.options import Timing
 from crawler.client.responses import Refusal, read_answer
 from crawler.config.models import AccountSettings, Settings
@@ -37,12 +38,13 @@ from crawler.db.locks import take_locks
 from crawler.db.migrations import schema_state
 from crawler.db.rights import missing_rights, schema_owner
 from crawler.db.url import parse_address
-from crawler.domain.kinds import KINDS
+from crawler.domain.composing import Composition
+from crawler.domain.kinds import KINDS, Kind
 from crawler.domain.models import Catalog, Target
 from crawler.domain.objections import tolerance
 from crawler.domain.proxies import Proxy
 from crawler.domain.rows import JsonRow
-from crawler.domain.targets import configured_catalog, configured_projects, reconcile, request_parameters
+from crawler.domain.targets import configured_catalog, configured_projects, reconcile
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
@@ -203,12 +205,14 @@ async def _actions(
         groups.setdefault((target.kind, target.project), {}).setdefault(target.zone, target)
     refusals: dict[str, list[tuple[Target, Refusal]]] = {}
     tried: Counter[str] = Counter()
-    for (kind, _), zones in list(groups.items())[:PROJECTS_TRIED]:
-        action, refusal = KINDS[kind].action, None
+    for (name, _), zones in groups.items():
+        kind, refusal = KINDS[name], None
+        action = kind.action
+        if tried[action] == PROJECTS_TRIED:
+            continue
         for target in list(zones.values())[:ZONES_TRIED]:
-            form = client.form(action, request_parameters(target, account.variants[target.variant]))
             try:
-                answer = read_answer(await client.attempt(form, brake), action)
+                answer = await _ask(client, Composition(target, kind, account.variants[target.variant]), kind, brake)
             except (NetworkFailure, Cancelled) as exc:
                 yield warn("actions", f"{action} was not tried: {exc}", "try again later", about=account.name)
                 return
@@ -223,7 +227,7 @@ async def _actions(
             yield ok("actions", f"{action} is open to this key", about=account.name)
             continue
         target, said = refusals[action][0]
-        where = f"in {target.zone} of project {target.project}"
+        where = f"in {target.zone or target.region} of project {target.project}"
         more = f" and {len(refusals[action]) - 1} more projects" if len(refusals[action]) > 1 else ""
         yield (fail if len(refusals[action]) == count else warn)(
             "actions",
@@ -231,6 +235,18 @@ async def _actions(
             "grant the action to this key there (docs/permissions.md), or deselect the project",
             about=account.name,
         )
+
+
+async def _ask(
+    client: ApiClient, composition: Composition, kind: Kind, brake: CancelScope
+) -> Mapping[str, Any] | Refusal:
+    """Ask the first question of an observation, and the other one where the cloud does not know its action."""
+    while True:
+        action, params = composition.question
+        answered = await client.attempt(client.form(action, params), brake, secrets=kind.secrets)
+        answer = read_answer(answered, action)
+        if not isinstance(answer, Refusal) or composition.refused(as_page(answer)) is None:
+            return answer
 
 
 def _discovered(

@@ -32,8 +32,8 @@ class Gauges:
 _Samples = list[tuple[dict[str, str], float]]
 
 
-def exposition(summary: RunSummary, exit_code: int, gauges: Gauges) -> str:
-    """Write the metrics of a run in the text format of Prometheus."""
+def exposition(summary: RunSummary, exit_code: int | None, gauges: Gauges) -> str:
+    """Write the metrics of a run in the text format of Prometheus; *exit_code* None: it is not known any more."""
     lines: list[str] = []
     for name, told, samples in _metrics(summary, exit_code, gauges):
         if not samples:
@@ -43,7 +43,7 @@ def exposition(summary: RunSummary, exit_code: int, gauges: Gauges) -> str:
     return "\n".join([*lines, ""])
 
 
-def _metrics(summary: RunSummary, exit_code: int, gauges: Gauges) -> Iterator[tuple[str, str, _Samples]]:
+def _metrics(summary: RunSummary, exit_code: int | None, gauges: Gauges) -> Iterator[tuple[str, str, _Samples]]:
     finished = summary.finished_at or summary.started_at
     whole = "End of the last complete run of each account, the oldest of them."
     yield "last_success_timestamp_seconds", whole, _instant(gauges.last_success_at)
@@ -53,7 +53,7 @@ def _metrics(summary: RunSummary, exit_code: int, gauges: Gauges) -> Iterator[tu
         "How long the last run took.",
         _one((finished - summary.started_at).total_seconds()),
     )
-    yield "last_run_exit_code", "Exit code of the last run.", _one(exit_code)
+    yield "last_run_exit_code", "Exit code of the last run.", [] if exit_code is None else _one(exit_code)
     outcomes = [({"outcome": name}, count) for name, count in summary.targets.items() if name != "total"]
     yield "last_run_targets", "Targets of the last run by outcome.", _floats(outcomes)
     changes = [({"event": name}, count) for name, count in summary.changes.items()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Connection, Select, select
@@ -18,13 +18,14 @@ from crawler.db.filters import chosen_targets, known_words, targets_by_id
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, portions
 from crawler.domain.filters import Filters, part_fits
-from crawler.domain.models import Target
+from crawler.domain.models import DEFAULT_KIND, Target
 from crawler.queries import changes
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
 from crawler.queries.check import Check
 from crawler.queries.check.rules import CheckRow, PinRule, Require
 from crawler.queries.lookup import stays_of
+from crawler.queries.revoke import revoked_ids
 
 
 def check(
@@ -36,20 +37,32 @@ def check(
     stale_after: timedelta,
     timezone: tzinfo = UTC,
 ) -> list[CheckRow]:
-    """Judge *rules* at the targets that *filters* want, by what the history knows *now*; tell times in *timezone*."""
+    """
+    Judge *rules* at the targets that *filters* want, by what the history knows *now*; tell times in *timezone*.
+
+    At those of UK8S images, unless *filters* or a rule name a kind.
+    """
+    named = {kind for rule in rules for kind in rule.scope.kind}
+    if named and not filters.kind:
+        rules = [replace(rule, scope=rule.scope.of_images()) for rule in rules]
+        filters = replace(filters, kind=tuple(sorted({DEFAULT_KIND, *named})))
+    filters = filters.of_images()
     status = queries_status.status(conn, filters, now=now)
     zones = {row.target.zone for row in status}
-    left_out = known_words(conn, "zone") - zones
+    left_out = known_words(conn, "zone", filters.kind) - zones
     chosen = [_by_project_id(conn, rule) for rule in rules if not _is_about(rule, left_out) or _is_about(rule, zones)]
     images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
-    gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone)
-    past = gate.past(known_words(conn, "name"))
+    gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone, revoked=revoked_ids(conn))
+    past = gate.past(known_words(conn, "name", filters.kind))
     withdrawals = (
         change
         for ids in portions(sorted(past.image_ids))
         for change in changes.changes(conn, events=("withdrawn",), filters=replace(filters, image_id=tuple(ids)))
     )
-    gate.learn(stays_of(conn, past.image_ids), withdrawals, targets_listing(conn, past.name_keys))
+    of_kind = partial(part_fits, "kind", globs=filters.kind)
+    stays = (stay for stay in stays_of(conn, past.image_ids) if of_kind(stay.target.kind))
+    listed = ((target, name) for target, name in targets_listing(conn, past.name_keys) if of_kind(target.kind))
+    gate.learn(stays, withdrawals, listed)
     return list(gate.judge())
 
 

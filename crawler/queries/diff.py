@@ -13,9 +13,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Literal
 
-from crawler.domain.diffing import counterparts
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import Attributes, ImageKey, Target, fold_keys
+from crawler.domain.models import Attributes, ImageKey, Target, fold_keys, normalise_name
 from crawler.domain.rows import NOT_IN_JSON, ImageRow, JsonRow, Knowledge, Reason, in_json, or_null
 
 Side = Literal["present", "absent", "unknown"]
@@ -93,25 +92,23 @@ def _of_target(
     known_before: Knowledge | None,
     known_after: Knowledge | None,
 ) -> Iterator[DiffRow]:
-    sides = [{key: row.attributes for key, row in rows.items()} for rows in (before, after)]
-    pairs = counterparts(*sides, of=before.keys() ^ after.keys())
+    gone = [before[key] for key in before.keys() - after.keys()]
+    new = [after[key] for key in after.keys() - before.keys()]
     for key in before.keys() | after.keys():
         first, first_reason = side(before.get(key), known_before)
         second, second_reason = side(after.get(key), known_after)
         row = after.get(key) or before[key]
         fields: dict[str, list[Any]] = {}
-        pair = pairs.get(key)
-        #: Where the other half of a re-issue has to be.
-        other: Mapping[ImageKey, ImageRow] = {}
+        counterpart = None
         event: Literal["appeared", "withdrawn", "modified", "unknown"]
         if "unknown" in (first, second):
             event = "unknown"
         elif second == "absent":
             event = "withdrawn"
-            other = after
+            counterpart = _counterpart(row, after.values(), among=gone)
         elif first == "absent":
             event = "appeared"
-            other = before
+            counterpart = _counterpart(row, before.values(), among=new)
         else:
             event = "modified"
             fields = changed_fields(before[key].attributes, after[key].attributes, uncompared(target.kind))
@@ -124,7 +121,7 @@ def _of_target(
             image_name=row.image_name,
             event=event,
             fields=fields,
-            counterpart=pair.image_id if pair and pair in other else None,
+            counterpart=counterpart,
             first=first,
             second=second,
             first_reason=first_reason,
@@ -142,12 +139,25 @@ def side(row: ImageRow | None, known: Knowledge | None) -> tuple[Side, Reason | 
     return ("unknown", known.reason) if known.reason else ("absent", None)
 
 
+def _counterpart(row: ImageRow, others: Iterable[ImageRow], *, among: Collection[ImageRow]) -> str | None:
+    """Return the one image at the other moment of *row*'s set and name, where *row* is the only one to need it."""
+    name = normalise_name(row.image_name)
+    if not name or sum(_is_same(row, name, rival) for rival in among) != 1:
+        return None
+    found = [other.image_id for other in others if _is_same(row, name, other)]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_same(row: ImageRow, name: str, other: ImageRow) -> bool:
+    return other.image_set == row.image_set and normalise_name(other.image_name) == name
+
+
 # --- fields ----------------------------------------------------------------------------------------------------------
 
 
 def uncompared(kind: str) -> frozenset[str]:
     """Return the fields whose difference is none, as the kind declares them."""
-    return frozenset(spec.name for spec in KINDS[kind].fields if not spec.compared) if kind in KINDS else frozenset()
+    return KINDS[kind].uncompared if kind in KINDS else frozenset()
 
 
 def changed_fields(first: Attributes, second: Attributes, but: Collection[str] = ()) -> dict[str, list[Any]]:

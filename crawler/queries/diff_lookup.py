@@ -101,8 +101,10 @@ def zones_apart(
     """
     Compare the zones *first* and *second* as of *at* (None: *now*); give the rows, and how well each was known.
 
-    Raises Ambiguous when a side fits several zones: an image has an id in each.
+    Of UK8S images, unless *filters* name a kind. Raises Ambiguous when a side fits several zones: an image has an id
+    in each.
     """
+    filters = filters.of_images()
     moment = require_aware(now if at is None else at)
     filters = with_known_names(conn, filters)
     require_kept(conn, moment)

@@ -67,7 +67,7 @@ def images(
     include_retired: bool = False,
 ) -> Iterator[ImageRow]:
     """
-    Return the images available at *at* (None: *now*), with the state of knowledge at that moment.
+    Return what is available of any kind at *at* (None: *now*), with the state of knowledge at that moment.
 
     Rows come by target, then set, name and id. Targets that were retired or deselected then are left out unless
     *include_retired*. Raises ValueError for a time without a time zone.

@@ -15,7 +15,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Select, func, select
 
 from crawler.db.beginning import begins_at, require_kept
-from crawler.db.filters import chosen_targets, meant_name, targets_by_id, with_known_names
+from crawler.db.filters import chosen_targets, meant_name, of_kinds, targets_by_id, with_known_names
 from crawler.db.schema import ChangeLog, ImageVersion, Interval
 from crawler.db.sql import PORTION, among, among_too, portions
 from crawler.domain.filters import EVERYTHING, Filters, is_glob, name_fits
@@ -54,19 +54,24 @@ def image_ids(conn: Connection, wanted: str) -> list[str]:
     return sorted({image_id for image_id, name in every if name_fits(name, wanted) or name_fits(image_id, wanted)})
 
 
-def image_names(conn: Connection, wanted: str) -> list[str]:
-    """Return the normalised names that *wanted* means: the name itself, those that fit a glob, or those of an id."""
+def image_names(conn: Connection, wanted: str, filters: Filters = EVERYTHING) -> list[str]:
+    """
+    Return the normalised names that *wanted* means: the name itself, those that fit a glob, or those of an id.
+
+    Of UK8S images, unless *filters* name a kind.
+    """
     if not is_storable(wanted):
         return []
-    keys = select(ImageVersion.name_key).distinct().where(ImageVersion.name_key != "")
+    kinds = filters.of_images().kind
+    keys = of_kinds(conn, select(ImageVersion.name_key).distinct().where(ImageVersion.name_key != ""), kinds)
     exact = conn.scalars(keys.where(ImageVersion.name_key == normalise_name(wanted))).all()
     if not exact:
         exact = conn.scalars(keys.where(ImageVersion.image_id == wanted)).all()
     if not exact:
-        exact = conn.scalars(keys.where(ImageVersion.name_key == normalise_name(meant_name(conn, wanted)))).all()
+        exact = conn.scalars(keys.where(ImageVersion.name_key == normalise_name(meant_name(conn, wanted, kinds)))).all()
     if exact or not is_glob(wanted):
         return sorted(exact)
-    every = conn.execute(select(ImageVersion.name_key, ImageVersion.image_name).distinct())
+    every = conn.execute(of_kinds(conn, select(ImageVersion.name_key, ImageVersion.image_name).distinct(), kinds))
     return sorted({key for key, name in every if key and name_fits(name, wanted)})
 
 
@@ -117,8 +122,13 @@ def where_is(
     stale_after: timedelta,
     include_retired: bool = False,
 ) -> list[WhereRow]:
-    """Tell how each of the normalised *names* stood at *at* (None: *now*) at every target that *filters* want."""
+    """
+    Tell how each of the normalised *names* stood at *at* (None: *now*) at every target that *filters* want.
+
+    At those of UK8S images, unless *filters* name a kind.
+    """
     moment = require_aware(now if at is None else at)
+    filters = filters.of_images()
     require_kept(conn, moment)
     chosen = chosen_targets(conn, filters)
     targets = {choice.target_id: choice.target for choice in chosen}
@@ -130,14 +140,15 @@ def where_is(
         if stay.valid_from <= moment and filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
     ]
     here = {target_id for target_id, target in targets.items() if target in known}
-    return where(_spellings(conn, names), stays, known, _holds(conn, here, targets), at=moment)
+    return where(_spellings(conn, names, filters.kind), stays, known, _holds(conn, here, targets), at=moment)
 
 
-def _spellings(conn: Connection, names: Collection[str]) -> dict[str, str]:
-    """Return for each normalised name the spelling that came last anywhere."""
+def _spellings(conn: Connection, names: Collection[str], kinds: Collection[str]) -> dict[str, str]:
+    """Return for each normalised name the spelling that came last anywhere among *kinds*."""
     spellings = dict.fromkeys(sorted(names), "")
+    spelled = of_kinds(conn, _spelled(), kinds)
     for portion in portions(sorted(names)):
-        for key, spelling, _ in conn.execute(_spelled(), {"names": portion}):
+        for key, spelling, _ in conn.execute(spelled, {"names": portion}):
             spellings[key] = spelling
     return spellings
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 from crawler.domain.filters import name_fits
@@ -18,7 +19,7 @@ from crawler.domain.reissues import newest
 from crawler.domain.rows import ImageRow, StatusRow
 from crawler.domain.staleness import is_stale
 from crawler.domain.timefmt import show_duration, tell_moment
-from crawler.errors import Ambiguous, CrawlerError, NoAnswer, UnknownKnowledge
+from crawler.errors import Ambiguous, CrawlerError, NoAnswer, Revoked, UnknownKnowledge
 
 #: Parts of a target in the order in which a person is asked to choose.
 _PARTS = ("project", "account", "variant", "kind", "region")
@@ -52,6 +53,9 @@ class _Question:
     gpu: bool
     now: datetime
     max_age: timedelta
+    #: How long an image must have been there.
+    min_age: timedelta
+    revoked: Mapping[str, str]
     #: In which sentences tell times.
     timezone: tzinfo
 
@@ -64,19 +68,24 @@ def resolve(
     gpu: bool = False,
     now: datetime,
     max_age: timedelta,
+    min_age: timedelta = timedelta(0),
+    revoked: Mapping[str, str] = MappingProxyType({}),
     timezone: tzinfo = UTC,
 ) -> Resolved:
     """
     Return the image called *name* to use now, of the *images* open at the targets whose *status* is given.
 
-    With *gpu*, only images that support GPU. Raises NoAnswer when none is listed, Ambiguous when nothing tells which,
-    UnknownKnowledge when the last good observation is older than *max_age* or cannot tell; their sentences tell times
-    in *timezone*.
+    With *gpu*, only images that support GPU; with *min_age*, only those that have been there that long without a break.
+    *revoked* ids have the reason why. Raises NoAnswer when none is listed, Revoked when the one is revoked, Ambiguous
+    when nothing tells which, UnknownKnowledge when the last good observation is older than *max_age* or cannot tell;
+    their sentences tell times in *timezone*.
     """
     zones = sorted({row.target.zone for row in status})
     if len(zones) > 1:
         raise Ambiguous(f"Several zones fit: {', '.join(zones)}; ids differ per zone, so give one with --zone.")
-    question = _Question(name=name, gpu=gpu, now=now, max_age=max_age, timezone=timezone)
+    question = _Question(
+        name=name, gpu=gpu, now=now, max_age=max_age, min_age=min_age, revoked=revoked, timezone=timezone
+    )
     at_target: dict[Target, list[ImageRow]] = {}
     for image in images:
         at_target.setdefault(image.target, []).append(image)
@@ -85,7 +94,7 @@ def resolve(
     for row in [row for row in status if not row.is_absent] or status:
         try:
             answers[row.target] = _at_target(row, at_target.get(row.target, []), question)
-        except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:
+        except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:  # or Revoked, which is one of them
             refusals[row.target] = exc
     _refuse_several(answers, name)
     if answers:
@@ -95,7 +104,7 @@ def resolve(
         return Resolved(
             image_id=best.image_id, image_name=best.image_name, target=best.target, observed_at=best.observed_at
         )
-    for kind in (Ambiguous, UnknownKnowledge, NoAnswer):
+    for kind in (Revoked, Ambiguous, UnknownKnowledge, NoAnswer):
         of_kind = [exc for exc in refusals.values() if type(exc) is kind]
         if of_kind:
             raise of_kind[0]
@@ -120,7 +129,17 @@ def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Questio
     fitting = [image for image in called if not question.gpu or image.attributes.get("gpu") is True]
     if not fitting:
         raise _none(called, images, name, zone, seen_at)
-    return _last(fitting, name, zone)
+    grown = [image for image in fitting if question.now - image.present_since >= question.min_age]
+    if not grown:
+        came = tell_moment(newest(fitting)[-1].present_since, question.timezone)
+        raise NoAnswer(
+            f"No image called {name!r} has been in {zone} for {show_duration(question.min_age)}: "
+            f"{newest(fitting)[-1].image_id} came at {came}."
+        )
+    image = _last(grown, name, zone)
+    if image.image_id in question.revoked:
+        raise Revoked(f"{image.image_id} ({image.image_name}) is revoked: {question.revoked[image.image_id]}.")
+    return image
 
 
 def _called(images: Sequence[ImageRow], name: str, zone: str) -> list[ImageRow]:

@@ -14,12 +14,14 @@ from sqlalchemy import Connection
 
 from crawler.db.filters import known_words, meant_name
 from crawler.domain.filters import Filters, known_name, part_fits
+from crawler.domain.kinds import BOOTABLE, KINDS
 from crawler.domain.rows import ImageRow, StatusRow
 from crawler.errors import Ambiguous, CrawlerError, EmptySelection, NoAnswer, UnknownKnowledge
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
 from crawler.queries.resolve import Resolved
 from crawler.queries.resolve import resolve as choose
+from crawler.queries.revoke import revoked_ids
 
 
 def resolve(
@@ -31,30 +33,35 @@ def resolve(
     now: datetime,
     stale_after: timedelta,
     max_age: timedelta | None = None,
+    min_age: timedelta = timedelta(0),
     timezone: tzinfo = UTC,
 ) -> tuple[Resolved, StatusRow]:
     """
     Return the image called *name* to use now at the one place that *filters* want, and how that place is.
 
-    From `ImageSet` and the default variant unless *filters* tell otherwise. Raises EmptySelection where there is no
-    such place, NoAnswer, Ambiguous and UnknownKnowledge as `queries.resolve` does; *max_age* is *stale_after* by
-    default. A refusal tells times in *timezone*.
+    From UK8S images, their `ImageSet` and the default variant unless *filters* tell otherwise; of other kinds nothing
+    that cannot be booted. Raises EmptySelection where there is no such place, NoAnswer, Ambiguous and UnknownKnowledge
+    as `queries.resolve` does; *max_age* is *stale_after* by default. A refusal tells times in *timezone*.
     """
     place = _place(filters)
-    status = queries_status.status(conn, place, now=now)
+    status = queries_status.status(conn, place.of_images(), now=now)
     if not status:
         variants = {
-            row.target.variant for row in queries_status.status(conn, replace(place, variant=filters.variant), now=now)
+            row.target.variant
+            for row in queries_status.status(conn, replace(place.of_images(), variant=filters.variant), now=now)
         }
         hint = f" It is asked with the variant {', '.join(sorted(variants))}." if variants else ""
         parts = ("account", "project", "region", "zone", "kind", "variant")
         words = " ".join(f"--{part} {' '.join(globs)}" for part in parts if (globs := getattr(place, part)))
         raise EmptySelection(f"No target fits {words}.{hint}")
-    wanted = replace(place, image_set=filters.image_set or ("ImageSet",))
+    wanted = replace(place.of_images(), image_set=filters.image_set or _default_sets(filters))
     images = queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
     longest = stale_after if max_age is None else max_age
-    name = meant_name(conn, name)
-    found = choose(status, images, name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
+    name = meant_name(conn, name, wanted.kind)
+    found = choose(
+        status, filter(_is_bootable, images), name, gpu=gpu, now=now, max_age=longest, min_age=min_age,
+        revoked=revoked_ids(conn), timezone=timezone,
+    )  # fmt: skip
     return found, next(row for row in status if row.target == found.target)
 
 
@@ -66,23 +73,27 @@ def resolve_all(
     now: datetime,
     stale_after: timedelta,
     max_age: timedelta | None = None,
+    min_age: timedelta = timedelta(0),
     gpu: bool = False,
     timezone: tzinfo = UTC,
 ) -> list[Resolved | CrawlerError]:
     """Return for each zone and name in *wanted* what `resolve` returns or raises, by a few statements for all."""
-    known = known_words(conn, "name")
+    filters = filters.of_images()
+    known = known_words(conn, "name", filters.kind)
     meant = [(zone, known_name(name, known)) for zone, name in wanted]
     place = replace(_place(filters), zone=tuple(sorted({zone for zone, _ in meant})))
     called = replace(
-        place, image_set=filters.image_set or ("ImageSet",), name=tuple(sorted({name for _, name in meant}))
+        place, image_set=filters.image_set or _default_sets(filters), name=tuple(sorted({name for _, name in meant}))
     )
     status: dict[str, list[StatusRow]] = {}
     for row in queries_status.status(conn, place, now=now):
         status.setdefault(row.target.zone, []).append(row)
     images: dict[str, list[ImageRow]] = {}
     for image in queries_images.images(conn, None, called, now=now, stale_after=stale_after, include_retired=True):
-        images.setdefault(image.target.zone, []).append(image)
+        if _is_bootable(image):
+            images.setdefault(image.target.zone, []).append(image)
     longest = stale_after if max_age is None else max_age
+    revoked = revoked_ids(conn)
 
     def answer(zone: str, name: str) -> Resolved | CrawlerError:
         zones = [own for own in status if part_fits("zone", own, [zone])]
@@ -91,11 +102,25 @@ def resolve_all(
         asked = [row for own in zones for row in status[own]]
         listed = (image for own in zones for image in images.get(own, ()))
         try:
-            return choose(asked, listed, name, gpu=gpu, now=now, max_age=longest, timezone=timezone)
+            return choose(
+                asked, listed, name, gpu=gpu, now=now, max_age=longest, min_age=min_age, revoked=revoked,
+                timezone=timezone,
+            )  # fmt: skip
         except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:
             return exc
 
     return [answer(*one) for one in meant]
+
+
+def _default_sets(filters: Filters) -> tuple[str, ...]:
+    """Return the sets that the kinds' images come from where nothing else is said."""
+    kinds = filters.of_images().kind
+    sets = [kind.default_set for kind in KINDS.values() if kind.default_set and part_fits("kind", kind.name, kinds)]
+    return tuple(dict.fromkeys(sets)) or ("*",)
+
+
+def _is_bootable(image: ImageRow) -> bool:
+    return image.attributes.get(BOOTABLE) is not False
 
 
 def _place(filters: Filters) -> Filters:

@@ -15,7 +15,7 @@ from crawler.domain.rows import (
     RunSummary,
     StatusRow,
 )
-from crawler.domain.shapes import Schema, array_of, document, nullable, object_of, row_schema
+from crawler.domain.shapes import Schema, array_of, document, item_schema, nullable, object_of, row_schema
 from crawler.queries.check.rules import CheckRow
 from crawler.queries.compare import CompareRow
 from crawler.queries.diff import DiffRow
@@ -33,12 +33,14 @@ def answer_schemas() -> dict[str, Schema]:
     summary = row_schema(RunSummary)
     rows = {
         "images": row_schema(ImageRow),
+        "inventory": item_schema(),
         "history": row_schema(HistoryRow),
         "changes": _change(),
         "diff": row_schema(DiffRow),
         "compare": row_schema(CompareRow),
         "where": row_schema(WhereRow),
         "check": row_schema(CheckRow),
+        "pins": row_schema(CheckRow),
         "status": row_schema(StatusRow),
         "runs": _without(summary, "failures"),
         "holds list": row_schema(HoldRow),

@@ -16,6 +16,7 @@ import pytest
 
 from crawler.demo import play
 from crawler.emulator import demo, run_in_thread
+from tests.support.checkout import POOL
 from tests.support.command import NOW
 from tests.support.driving import Driver, account
 from tests.support.examples import blocks
@@ -56,6 +57,9 @@ def desk(played: Path, world: tuple[str, int], tmp_path: Path, monkeypatch: pyte
     (tmp_path / "rules.toml").write_text(rules)
     state = {"version": 4, "resources": [{"instances": [{"attributes": {"image_id": "uimage-x7zezb1gcv5"}}]}]}
     (tmp_path / "terraform.tfstate").write_text(json.dumps(state))
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "pool.tf").write_text(POOL % "uimage-x7zezb1gcv5")
+    (tmp_path / "values.yaml").write_text("zone: hk-02\nimageId: uimage-x7zezb1gcv5\n")
     driver = Driver(tmp_path, "sqlite:///crawler.db", now=NOW + timedelta(minutes=5))
     url, port = world
     smtp = {"host": "127.0.0.1", "port": port, "security": "none", "from": "crawler@example.com"}

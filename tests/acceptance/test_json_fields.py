@@ -39,11 +39,17 @@ COUNTS = " ".join(
 )
 RUN = f"run status started_at finished_at {COUNTS} notices accounts restricted"
 RUNS_BEHIND = of("seen observed written", "run status started_at finished_at")
+CHECKED = (
+    "rule zone image_id outcome successor detail source file line address image_name account project observed_at "
+    "effect cluster_id cluster_name node_group_id"
+)
 FAILURES = of("failures", f"{of('target', TARGET)} outcome class ret_code message request_uuid")
 FIELDS = {
     "run --json": f"{RUN} failures",
     "images": f"{TARGET} {IMAGE} gpu os_type os_name features gpu_types software size_gb zone_id extra valid_from "
     "present_since baseline superseded_by state reason observed_at",
+    "inventory --kind uk8s-image": f"{TARGET} image_set image_id extra valid_from present_since baseline superseded_by "
+    "state reason observed_at",
     "history 'Ubuntu 20.04'": f"{TARGET} {IMAGE} valid_from valid_to not_before reason state baseline present_since "
     f"ended_by ended_not_before replaces replaced_by fields {of('gaps gaps_before', SPAN)}",
     "changes": CHANGE,
@@ -53,7 +59,8 @@ FIELDS = {
     "where 'Ubuntu 20.04'": f"{TARGET} {IMAGE} state since previous_ids reason present_since id_since first_seen_at "
     "baseline lag_seconds also_open newer_elsewhere observed_at",
     "resolve --zone hk-02 --name 'Ubuntu 20.04'": "image_id image_name region zone observed_at",
-    "check rules.toml": "rule zone image_id outcome successor detail source",
+    "check rules.toml": CHECKED,
+    "pins infra/": CHECKED,
     "status": f"{TARGET} outcome since last_ok_at images message",
     "runs": RUN,
     "runs show 5": f"{RUN} {FAILURES}",

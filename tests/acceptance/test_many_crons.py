@@ -99,22 +99,30 @@ def test_first_runs_at_once(
 
 
 def test_hosts_with_clocks_of_their_own(crons: Driver, cloud: EmulatorServer) -> None:
-    """Hosts a minute fast and a minute slow record PostgreSQL's time: none is refused, and later is later."""
+    """Hosts a minute fast and a minute slow record PostgreSQL's time to the second: none is refused, later is later."""
     crons.configure(account(cloud.url))
+    # PostgreSQL is on this machine, and its clock is this one's
+    spans: list[tuple[datetime, datetime]] = []
     for step, skew in enumerate((60, -60, 0, -60), start=1):
         cloud.step = step
+        before = datetime.now(UTC)
         with started(crons, "run", skew=skew) as process:
             said = process.communicate(timeout=60)[1]
 
         assert process.returncode == 0, said
+        spans.append((before - timedelta(seconds=1), datetime.now(UTC) + timedelta(seconds=1)))
         # As every condition it is said once, and once that it is over.
         assert ("the clock of" in said) == (step != 2)
     with opened(crons.database) as engine, read(engine) as conn:
-        recorded = list(conn.execute(select(ChangeLog.recorded_at).order_by(ChangeLog.id)).scalars())
+        changes = conn.execute(select(ChangeLog.recorded_at, ChangeLog.run_id).order_by(ChangeLog.id)).all()
         runs = conn.execute(select(Run.started_at, Run.finished_at, Run.notices).order_by(Run.id)).all()
 
+    recorded = [change.recorded_at for change in changes]
     assert recorded == sorted(recorded)
     assert len(recorded) == 6
+    for (first, last), run in zip(spans, runs, strict=True):
+        assert first <= run.started_at <= run.finished_at <= last
+    assert all(spans[change.run_id - 1][0] <= change.recorded_at <= spans[change.run_id - 1][1] for change in changes)
     moments = [moment for run in runs for moment in (run.started_at, run.finished_at)]
     assert moments == sorted(moments)
     assert [" 60 s fast by PostgreSQL's" in (run.notices or [""])[0] for run in runs] == [True, False, False, False]

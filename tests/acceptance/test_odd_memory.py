@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from crawler.domain.parsing import LONGEST_TEXT, MAX_RECORDS
+from crawler.domain.parsing import MAX_RECORDS
+from crawler.domain.values import LONGEST_TEXT
 from tests.benchmarks.own_process import Ended, python
 from tests.support.acceptance_table import Proven
 from tests.support.api_server import ApiServer, Arrival, answer_json

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from crawler.client import discovery
 from crawler.db.engine import begin, opened
-from crawler.domain.kinds import KINDS
+from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
 from crawler.emulator import run_in_thread
 from tests.acceptance.conftest import light as light
 from tests.support.driving import Driver, account
@@ -38,13 +38,20 @@ CONFIGURED: dict[str, dict[str, Any]] = {
 def test_page_names_every_action() -> None:
     """The page's first table has each action that the program calls, and no other."""
     catalog = set(re.findall(r'_ask\(client, "(\w+)"', text_of(Path(discovery.__file__))))
-    called = {kind.action for kind in KINDS.values()} | catalog
+    of_kinds = {action for kind in KINDS.values() for action in actions_of(kind)}
+    called = of_kinds | catalog
 
     assert {row[2].strip("`") for row in ACTIONS} == called
     assert {row[1].strip("`") for row in ACTIONS} == {"all", *KINDS}
-    assert {row[0].split("`")[1] for row in DENIALS} == called
+    assert {row[0].split("`")[1] for row in DENIALS} == catalog | {UK8S_IMAGE.action}
+    named = {(row[1].strip("`"), row[2].strip("`")) for row in ACTIONS if row[1] != "all"}
+    assert named == {(kind.name, action) for kind in KINDS.values() for action in actions_of(kind)}
     policies = [row[2] for row in ROWS if row[1] == "Allow"]
     assert set(re.findall(r"`(\w+)`", " ".join(policies))) == called
+
+
+def actions_of(kind: Kind) -> list[str]:
+    return [kind.action, *filter(None, [kind.instead]), *(follow.action for follow in kind.follow)]
 
 
 @pytest.mark.parametrize("row", DENIALS, ids=" ".join)

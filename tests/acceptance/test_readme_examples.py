@@ -29,6 +29,7 @@ CODES = {
     "diff 2026-06-01 now": 8,
     "runs show 42": 2,
     "report skip 12": 2,
+    "resolve --zone hk-02 --name Ubuntu 20.04 --min-age 7d": 1,
     "doctor": 1,
 }
 #: These serve until they are stopped: `tests/integration/emulator/test_command.py` starts them as processes.

@@ -110,7 +110,7 @@ def test_one_image_from_the_answer_to_the_mail(tmp_path: Path) -> None:
             driver.run()
 
     assert IMAGE in mails.mails[-1].text
-    assert len(walk.files) <= 35, str(walk)
+    assert len(walk.files) <= 36, str(walk)
     assert len(walk.hops) <= 60, str(walk)
     assert len(walk.carriers) <= 29, str(walk)
 
@@ -125,4 +125,4 @@ def test_the_images_of_a_moment(tmp_path: Path) -> None:
         call(*words)
 
     assert len(walk.files) <= 32, str(walk)
-    assert len(walk.hops) <= 56, str(walk)
+    assert len(walk.hops) <= 57, str(walk)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -137,7 +137,10 @@ class Cloud:
         attempt = self._attempts[question]
         for fault in self._faults:
             if (not fault.attempts or attempt in fault.attempts) and fault.hits(
-                account="", action=question.action, project=question.project, region=question.region, zone=question.zone
+                account="",
+                action=question.action,
+                project=question.project,
+                params={"Region": question.region, "Zone": question.zone},
             ):
                 return fault
         return None
@@ -155,7 +158,7 @@ class Cloud:
             return fault.status or 200, refusal_body(question.action, fault.ret_code or 130, fault.message), None
         if effect == "images":
             lie = self._lies[id(fault)]
-            return 200, self._answers.lie(lie.sets(self.model)), lie
+            return 200, self._answers.lie("DescribeUK8SImage", lie.sets(self.model)), lie
         bodies = {"status": _PAGE, "html": _PAGE, "body": (fault.body or "").encode()}
         return fault.status or 200, bodies.get(effect, b""), None
 
@@ -206,11 +209,14 @@ class Witness(ApiClient):
         is_retry: bool = False,
         room: Room | None = None,
         known_hash: bytes | None = None,
+        secrets: Collection[str] | None = None,
     ) -> Answer:
         """Make the call and note what it brought; one that was cut brought nothing."""
         question = question_of(form)
         try:
-            answer = await super().attempt(form, cancel_scope, is_retry=is_retry, room=room, known_hash=known_hash)
+            answer = await super().attempt(
+                form, cancel_scope, is_retry=is_retry, room=room, known_hash=known_hash, secrets=secrets
+            )
         except NetworkFailure:
             self.cloud.log.append(Said(question=question, at=self.timing.clock(), meaning="transient"))
             raise
@@ -233,7 +239,7 @@ class ModelClient(Witness):
         """Open nothing."""
         return self
 
-    async def _post(self, form: bytes, room: Room, known_hash: bytes | None) -> Answer:
+    async def _post(self, form: bytes, room: Room, known_hash: bytes | None, secrets: Collection[str] | None) -> Answer:
         answer, said = await self.cloud.call(question_of(form), self)
         self._sent_answers[id(answer)] = said
         return answer

@@ -108,13 +108,17 @@ def _event(first: str, second: str) -> str:
 
 
 def _counterpart(sides: _Sides, key: Key, event: str) -> str | None:
-    """Return the other of the name, where two had it at either moment, each as it was last called, and it is there."""
-    if event not in ("withdrawn", "appeared"):
+    """Return the one image of the name at the other moment, where this is the only one that came or went."""
+    here, there = (sides.before, sides.after) if event == "withdrawn" else (sides.after, sides.before)
+    if event not in ("withdrawn", "appeared") or not key_of(here[key]):
         return None
-    there = sides.after if event == "withdrawn" else sides.before
-    called = {k: (k.image_set, key_of(span)) for k, span in {**sides.before, **sides.after}.items()}
-    others = {k for k, name in called.items() if k != key and name == called[key] and name[1]}
-    return others.pop().image_id if len(others) == 1 and others <= there.keys() else None
+
+    def same(spans: Mapping[Key, Span]) -> set[Key]:
+        return {k for k, s in spans.items() if k.image_set == key.image_set and key_of(s) == key_of(here[key])}
+
+    others = same(there)
+    is_only = same(here) - there.keys() == {key}
+    return others.pop().image_id if is_only and len(others) == 1 else None
 
 
 # --- two zones -------------------------------------------------------------------------------------------------------

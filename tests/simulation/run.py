@@ -363,7 +363,8 @@ def client_options(account: AccountSettings) -> tuple[Endpoint, FetchOptions]:
 def _restriction(wish: Wish | None) -> Selection | None:
     if wish is None:
         return None
-    return Selection(account="", **{f"{part}s": tuple(globs) for part, globs in wish.items()})
+    parts: dict[str, Any] = {f"{part}s": tuple(globs) for part, globs in wish.items()}
+    return Selection(account="", **parts)
 
 
 def _difference(at: datetime, mine: Collection[Any], theirs: Collection[Any]) -> str:

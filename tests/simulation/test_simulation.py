@@ -89,7 +89,7 @@ def test_weather_is_bad_enough() -> None:
             ways.update(lie.way for lie in plan.lies.values())
     assert ways == WAYS
     assert effects == set(get_args(FaultEffect))
-    assert QUIRKS.keys() - shapes == {"set-new", "unknown-set"}
+    assert QUIRKS.keys() - shapes == {"set-new", "unknown-set", "small-pages", "no-total"}
 
 
 def test_failure_tells_how_to_replay_it() -> None:

@@ -27,6 +27,8 @@ ELSEWHERE = {
     "kubectl apply": "needs a cluster; tests/unit/ops/test_deploy.py holds the manifests against the published schemas",
     "aws s3": "tests/integration/web/test_uploads.py, where aws and rclone are",
     "updatecli diff": "needs updatecli; tests/unit/web/test_followers.py reads the pipeline",
+    "git ": "of a pull request, behind `crawler check --fix`, which is run",
+    "gh pr create": "needs GitHub",
     "terraform state pull": "needs a backend with a state; a file stands for what it prints",
 }
 #: Set-ups that are played by tests of their own to what comes at their end, by what only they have.

@@ -19,6 +19,7 @@ UK8S_IMAGE = Kind(
         "CustomImageSet": ("CustomIImageSet",),
         "CustomPHostImageSet": ("PHostCustomIImageSet", "PHostCustomImageSet", "CustomPHostIImageSet"),
     },
+    default_set="ImageSet",
     set_marker="imageset",
     provider_sets=frozenset({"ImageSet", "ImageSetnew", "PHostImageSet"}),
     id_keys=("ImageId",),
@@ -33,6 +34,7 @@ UK8S_IMAGE = Kind(
         Field(name="size_gb", keys=("ImageSize",), type="integer"),
         Field(name="zone_id", keys=("ZoneId",), type="integer", compared=False),
     ),
+    secrets=None,
     parameters=("ProductType", "MachineType", "GPUType", "K8sVersion"),
     sources=(
         "UCloudDoc-Team/api@cd570dff uk8s-api/describe_uk8s_image.md",

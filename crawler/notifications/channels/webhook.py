@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -58,6 +59,10 @@ class WebhookChannel(HttpChannel):
                 "gaps": json_value(digest.gaps),
                 "recovered": json_value(digest.recovered),
                 "held": json_value(digest.held),
+                "endings": [
+                    {**asdict(ending), "zones": list(ending.zones), "ends_on": ending.ends_on.isoformat()}
+                    for ending in digest.endings
+                ],
                 "changes": [change.as_dict() for change in digest.changes[:MOST_CHANGES]],
                 "changes_left_out": max(0, len(digest.changes) - MOST_CHANGES),
             }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from string import Formatter
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -77,6 +77,7 @@ class Words:
     pins: str
     pins_clear: str
     topics: Mapping[Topic, str]
+    endings: str
     held: str
     gaps: str
     gaps_note: str
@@ -96,6 +97,9 @@ class Words:
     some_projects: str
     only_variants: str
     images: Counted
+    #: By kind: what one of them is called, and how many there are.
+    thing: Mapping[str, str]
+    things: Mapping[str, Counted]
     zones: Counted
     projects: Counted
     whole_project: str
@@ -118,6 +122,12 @@ class Words:
     nothing: str
     more: str
     attached: str
+
+    # what ends
+    ending_row: str
+    ending_notice: Counted
+    ending_pinned: str
+    ending: Counted
 
     # how well it is known
     held_row: Counted
@@ -146,6 +156,7 @@ class Words:
     watched: Mapping[str, str]
     pinned: Counted
     sender: str
+    page: str
     urgent_note: str
     accounts: Counted
 
@@ -199,6 +210,11 @@ class Dates:
         same_year = local.year == self.now.astimezone(self.zone).year
         return f"{_day(local, self.words.day if same_year else self.words.day_of_year)} {local:{self.words.time}}"
 
+    def day(self, day: date) -> str:
+        """Return a day, with the year where it is another."""
+        same_year = day.year == self.now.astimezone(self.zone).year
+        return _day(day, self.words.day if same_year else self.words.day_of_year)
+
     def between(self, span: Between) -> str:
         """Return *span*, the day once where both ends share it."""
         if span.after is None:
@@ -219,7 +235,7 @@ class Dates:
         return local.date() == self.now.astimezone(self.zone).date()
 
 
-def _day(local: datetime, template: str) -> str:
+def _day(local: date, template: str) -> str:
     # Month names are spelled out here: strftime would give them in the language of the machine.
     return template.format(day=local.day, month=local.month, year=local.year, name=_MONTHS[local.month - 1])
 

@@ -14,9 +14,11 @@ from typing import Any
 
 from crawler.domain.text import MESSAGE_LIMIT, plain
 from crawler.notifications.i18n.phrases import Dates, Span, Spans, Words, flat, joined, spans
-from crawler.notifications.models import Digest, FieldChange, Held, Line, LinePlace, PinLine, UnseenZone
+from crawler.notifications.models import Digest, Ending, FieldChange, Held, Line, LinePlace, PinLine, UnseenZone
 
 ARROW = " → "
+#: Kinds whose sets say something to people.
+IMAGE_KINDS = ("uk8s-image", "uhost-image", "phost-image")
 _REFUSAL = re.compile(r"(?P<text>.*) \(RetCode (?P<code>\d+)(?:: (?P<meaning>.*))?\)", re.DOTALL)
 
 
@@ -140,8 +142,12 @@ class Writer:
         """Return whom it happened to: an image's name, or how many images."""
         if not line.names:
             return self.words.no_name if line.image_set else ""
-        name = self.name(line.names[0]) if len(line.names) == 1 else self.words.images.of(line.image_count)
-        if line.image_set in ("", "ImageSet"):
+        words = self.words
+        if len(line.names) == 1:
+            name = words.thing.get(line.kind, "{name}").format(name=self.name(line.names[0]))
+        else:
+            name = words.things.get(line.kind, words.images).of(line.image_count)
+        if line.image_set in ("", "ImageSet") or line.kind not in IMAGE_KINDS:
             return name
         return self.words.other_set.format(name=name, set=plain(line.image_set))
 
@@ -165,7 +171,8 @@ class Writer:
             more += [] if only else [self._zones(line)]
             return joined(self.words.semicolon, changed), tuple(more)
         if only:
-            return self.ids(only), tuple(changed)
+            # what is called by its id has said it already
+            return () if only.image_ids == line.names else self.ids(only), tuple(changed)
         places = [(Span(f"{self._place(place)} "), *self.ids(place)) for place in line.places]
         is_detailed = len(places) <= 3 or line.places[0].is_chain
         if not is_detailed:
@@ -237,6 +244,19 @@ class Writer:
         if isinstance(value, list):
             return plain(self.words.comma.join(map(str, value)))
         return plain(str(value))
+
+    def ending(self, ending: Ending) -> LineRow:
+        """Return the row of an image whose maintenance ends."""
+        words = self.words
+        zones = [self.zone(ending.account, zone) for zone in ending.zones]
+        what = spans(words.ending_row, id=_id(ending.image_id), day=self.dates.day(ending.ends_on))
+        return LineRow(
+            where=zones[0] if len(zones) == 1 else words.zones.of(len(zones)),
+            name=self.name(ending.name),
+            what=what,
+            tail=self.tail(words.ending_notice.of(ending.notice_days), words.ending_pinned if ending.is_pinned else ""),
+            more=() if len(zones) == 1 else (self.listed([(Span(zone),) for zone in zones]),),
+        )
 
     # --- how well it is known ------------------------------------------------------------------------------------
 

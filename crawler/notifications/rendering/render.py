@@ -18,11 +18,11 @@ from typing import Literal
 import css_inline
 import jinja2
 
-from crawler.domain.subscriptions import Language, Watch
+from crawler.domain.subscriptions import Language, Subscription, Watch
 from crawler.domain.text import cell, csv_line, fold, harmless_inside, padded, plain, width
 from crawler.notifications.grouping import TOPICS
 from crawler.notifications.i18n import WORDS
-from crawler.notifications.i18n.phrases import Span, flat, spans
+from crawler.notifications.i18n.phrases import Span, Words, flat, spans
 from crawler.notifications.models import Digest, Introduction, Line, Rendered, Topic
 from crawler.notifications.rendering.lines import LineLimits, LineRow, Writer, writer_for
 
@@ -55,9 +55,12 @@ class View:
     subject: str
     sections: tuple[Section, ...]
     footer: tuple[str, ...]
+    #: What a link to the web page is called, and where it leads; None where there is none.
+    page: tuple[str, str] | None
     is_cut: bool
     title_marks: tuple[str, str]
     brackets: tuple[str, str]
+    colon: str
 
 
 def view(digest: Digest, limits: LineLimits) -> View:
@@ -70,10 +73,19 @@ def view(digest: Digest, limits: LineLimits) -> View:
         subject=subject(digest, writer),
         sections=sections,
         footer=footer,
+        page=_page(digest.subscription, writer.words),
         is_cut=writer.is_cut,
         title_marks=writer.words.title_marks,
         brackets=writer.words.brackets,
+        colon=writer.words.colon,
     )
+
+
+def _page(subscription: Subscription, words: Words) -> tuple[str, str] | None:
+    if subscription.page_url is None:
+        return None
+    folder = "zh/" if subscription.language == "zh" else ""
+    return words.page, f"{subscription.page_url.rstrip('/')}/{folder}changes.html"
 
 
 def _sections(digest: Digest, writer: Writer) -> Iterable[Section]:
@@ -86,6 +98,7 @@ def _sections(digest: Digest, writer: Writer) -> Iterable[Section]:
         yield from _section(
             writer, words.topics[topic], _TONES[topic], _with_same(writer, [writer.line(line) for line in lines])
         )
+    yield from _section(writer, words.endings, "warn", [writer.ending(ending) for ending in digest.endings])
     yield from _section(writer, words.held, "warn", [writer.held(held) for held in digest.held])
     yield from _section(writer, words.gaps, "warn", [writer.gap(gap) for gap in digest.gaps], words.gaps_note)
     yield from _section(writer, words.recovered, "good", [writer.recovered(gap) for gap in digest.recovered])
@@ -152,7 +165,7 @@ def _filters(watch: Watch, writer: Writer) -> Iterable[str]:
 
 def _footer(digest: Digest, writer: Writer) -> Iterable[str]:
     words, dates, coverage = writer.words, writer.dates, digest.coverage
-    if not (digest.pins or digest.lines):
+    if not (digest.pins or digest.lines or digest.endings):
         yield words.no_changes
     span = words.span.format(since=dates.full(digest.since), until=dates.full(digest.until), zone=dates.zone_name())
     observed = words.observed.format(n=coverage.observed, total=coverage.total, at=dates.at(coverage.at))
@@ -183,6 +196,7 @@ def subject(digest: Digest, writer: Writer) -> str:
     counts = [] if is_single else _counts(digest, writer)
     unseen = sum(len(gap.zones) for gap in digest.gaps)
     back = sum(len(gap.zones) for gap in digest.recovered)
+    counts += [words.ending.of(len(digest.endings))] * bool(digest.endings)
     counts += [words.unseen.of(unseen)] * bool(unseen) + [words.seen_again.of(back)] * bool(back)
     counted = words.subject_comma.join(counts)
     also = f"{words.also} " if words.also and counted[:1].isdigit() else words.also

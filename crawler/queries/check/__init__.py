@@ -8,15 +8,25 @@ rules and with the images, not with their product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 
 from crawler.domain.filters import part_fits
 from crawler.domain.models import Target
+from crawler.domain.reissues import the_one
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
-from crawler.queries.check.rules import CheckRow, PinRule, Require
-from crawler.queries.check.standing import Index, PinPast, PinVerdict, pinned_at, required_at, zones_of
+from crawler.queries.check.rules import DEFAULT_KIND, MACHINES, OUT_OF_SCOPE, CheckRow, PinRule, Require
+from crawler.queries.check.standing import (
+    NOTHING_REVOKED,
+    Index,
+    PinPast,
+    PinVerdict,
+    pinned_at,
+    required_at,
+    zones_of,
+)
 
 
 class Check:
@@ -31,10 +41,12 @@ class Check:
         now: datetime,
         stale_after: timedelta,
         zone: tzinfo = UTC,
+        revoked: Mapping[str, str] = NOTHING_REVOKED,
     ) -> None:
-        """*zone* is the time zone in which details tell times."""
+        """*zone* is the time zone in which details tell times; *revoked* ids have the reason why."""
         self.rules = rules
-        self._index = Index(status, images, now, stale_after, zone)
+        self._index = Index(status, images, now, stale_after, zone, revoked)
+        self._kinds = {target.kind for target, row in self._index.status.items() if row.is_live}
         self._zones: dict[tuple[str, ...], list[str]] = {}
         self._keys: dict[str, Collection[str]] = {}
 
@@ -83,16 +95,14 @@ class Check:
             targets = by_zone.get(zone)
             if targets:
                 is_judged = True
-                yield from _rows(rule, zone, targets, lambda target: required_at(self._index, rule, keys, target))
+                yield from self._rows(rule, zone, targets, lambda target: required_at(self._index, rule, keys, target))
             elif any(not self._is_out(target) for target in self._index.zones[zone]):
                 is_judged = True
                 yield _not_asked(rule, zone)
         if not is_judged:
             # Silence would pass.
             detail = "no zone that the rule is about is asked"
-            yield CheckRow(
-                rule=rule.label, zone=None, image_id=None, outcome="not-asked", detail=detail, source=rule.source
-            )
+            yield _row(rule, None, PinVerdict(outcome="not-asked", detail=detail))
 
     def _targets(self, rule: Require) -> Iterator[tuple[str, Target]]:
         """Return the zones of a rule with their targets; places out of reach only where the rule names their zone."""
@@ -132,81 +142,112 @@ class Check:
             for zone, targets in zones_of(index, pin.image_id).items()
         }
         lives = {zone: targets for zone, targets in lives.items() if targets}
+        if not lives and (kind := MACHINES.get(pin.place.resource if pin.place else "")) and kind not in self._kinds:
+            yield self._out_of_scope(pin, kind)
+            return
         if pin.zone is None and not lives:
             yield self._nowhere(pin)
             return
         for zone in [index.zone_called(pin.zone)] if pin.zone is not None else sorted(lives):
             if zone not in index.zones:
-                yield CheckRow(
-                    rule=pin.label,
-                    zone=zone,
-                    image_id=pin.image_id,
-                    outcome="unknown",
-                    detail=f"the history knows no zone {zone}{_nearest(zone, index.zones)}",
-                    source=pin.source,
-                )
+                detail = f"the history knows no zone {zone}{_nearest(zone, index.zones)}"
+                yield _row(pin, zone, PinVerdict(outcome="unknown", image_id=pin.image_id, detail=detail))
                 continue
             wanted = [target for target in index.zones[zone] if pin.scope.wants(target)]
             if not wanted:
                 yield _not_asked(pin, zone)
                 continue
             # an image of one project only says nothing about the others
-            targets = lives.get(zone) or wanted
+            targets = lives.get(zone) or [target for target in wanted if target.kind == self._kind_of(pin)] or wanted
             targets = [target for target in targets if not self._is_out(target)] or targets
             elsewhere = sorted(lives.keys() - {zone})
-            for row in _rows(pin, zone, targets, lambda target: pinned_at(index, pin, target)):
+            for row in self._rows(pin, zone, targets, lambda target: pinned_at(index, pin, target)):
                 yield (
                     _with_detail(row, f"it lives in {', '.join(elsewhere)}")
                     if (row.outcome == "never-seen" and elsewhere)
                     else row
                 )
 
+    def _kind_of(self, pin: PinRule) -> str:
+        """Return the kind whose images a pin is one of, where none is known yet to be it."""
+        kind = MACHINES.get(pin.place.resource if pin.place else "", "")
+        return kind if kind in self._kinds else DEFAULT_KIND
+
+    def _out_of_scope(self, pin: PinRule, kind: str) -> CheckRow:
+        detail = f"its images are of the kind {kind}, which nobody asks for"
+        reason = self._index.revoked.get(pin.image_id)
+        if reason is not None:
+            return _row(
+                pin, pin.zone, PinVerdict(outcome="revoked", image_id=pin.image_id, detail=f"revoked: {reason}")
+            )
+        return _row(pin, pin.zone, PinVerdict(outcome=OUT_OF_SCOPE, image_id=pin.image_id, detail=detail))
+
     def _nowhere(self, pin: PinRule) -> CheckRow:
         """Judge a bare id that was never seen anywhere: surely so only where every place is known."""
         asked = [t for t in self._index.status if pin.scope.wants(t) and not self._is_out(t)]
+        asked = [t for t in asked if t.kind == self._kind_of(pin)] or asked
         doubts = [(t, verdict) for t in asked if (verdict := self._index.ignorance(t)) is not None]
         detail = "was never listed anywhere"
+        reason = self._index.revoked.get(pin.image_id)
+        if reason is not None:
+            return _row(pin, None, PinVerdict(outcome="revoked", image_id=pin.image_id, detail=f"revoked: {reason}"))
         if not asked:
-            return CheckRow(
-                rule=pin.label, zone=None, image_id=pin.image_id, outcome="not-asked",
-                detail="no target that the rule is about is asked", source=pin.source,
-            )  # fmt: skip
+            detail = "no target that the rule is about is asked"
+            return _row(pin, None, PinVerdict(outcome="not-asked", image_id=pin.image_id, detail=detail))
         if doubts:
             zones = sorted({target.zone for target, _ in doubts})
             detail += f"; not known in {', '.join(zones[:5])}{' …' if len(zones) > 5 else ''}"
-        return CheckRow(
-            rule=pin.label, zone=None, image_id=pin.image_id, outcome="never-seen", detail=detail, source=pin.source
-        )
+        return _row(pin, None, PinVerdict(outcome="never-seen", image_id=pin.image_id, detail=detail))
+
+    def _rows(
+        self, rule: Require | PinRule, zone: str, targets: Sequence[Target], judge: Callable[[Target], PinVerdict]
+    ) -> Iterator[CheckRow]:
+        """Judge a rule at the targets of one zone; those that agree share a row."""
+        groups: dict[tuple[object, ...], tuple[PinVerdict, list[Target]]] = {}
+        for target in targets:
+            verdict = judge(target)
+            key = (verdict.outcome, verdict.image_id, verdict.successor, verdict.several, verdict.is_certain)
+            groups.setdefault(key, (verdict, []))[1].append(target)
+        for verdict, where in groups.values():
+            row = _row(rule, zone, verdict, where, [self._index.status[target].last_ok_at for target in where])
+            yield row if len(groups) == 1 else _with_detail(row, _told(where, targets))
 
 
-def _rows(
-    rule: Require | PinRule, zone: str, targets: Sequence[Target], judge: Callable[[Target], PinVerdict]
-) -> Iterator[CheckRow]:
-    """Judge a rule at the targets of one zone; those that agree share a row."""
-    groups: dict[tuple[object, ...], tuple[PinVerdict, list[Target]]] = {}
-    for target in targets:
-        verdict = judge(target)
-        key = (verdict.outcome, verdict.image_id, verdict.successor, verdict.several)
-        groups.setdefault(key, (verdict, []))[1].append(target)
-    for verdict, where in groups.values():
-        row = CheckRow(
-            rule=rule.label,
-            zone=zone,
-            image_id=verdict.image_id,
-            outcome=verdict.outcome,
-            successor=verdict.successor,
-            detail=verdict.detail,
-            source=rule.source,
-        )
-        yield row if len(groups) == 1 else _with_detail(row, _told(where, targets))
+def _row(
+    rule: Require | PinRule,
+    zone: str | None,
+    verdict: PinVerdict,
+    targets: Sequence[Target] = (),
+    observed: Sequence[datetime | None] = (),
+) -> CheckRow:
+    place = rule.place if isinstance(rule, PinRule) else None
+    group = rule.group if isinstance(rule, PinRule) else None
+    return CheckRow(
+        rule=rule.label,
+        zone=zone,
+        image_id=verdict.image_id,
+        outcome=verdict.outcome,
+        successor=verdict.successor,
+        detail=verdict.detail,
+        source=rule.source,
+        file=rule.file or None,
+        line=place.line or None if place else None,
+        address=place.address or None if place else rule.source.removeprefix(f"{rule.file}, ") or None,
+        image_name=verdict.image_name or None,
+        account=the_one(list({target.account for target in targets})),
+        project=the_one(list({target.project for target in targets})),
+        observed_at=min((at for at in observed if at), default=None),
+        effect=place.effect if place else None,
+        cluster_id=group.cluster_id or None if group else None,
+        cluster_name=group.cluster_name or None if group else None,
+        node_group_id=group.node_group_id or None if group else None,
+        place=place,
+        is_certain=verdict.is_certain,
+    )
 
 
 def _with_detail(row: CheckRow, more: str) -> CheckRow:
-    detail = f"{row.detail}; {more}" if row.detail else more
-    return CheckRow(
-        rule=row.rule, zone=row.zone, image_id=row.image_id, outcome=row.outcome,
-        successor=row.successor, detail=detail, source=row.source,
-    )  # fmt: skip
+    return replace(row, detail=f"{row.detail}; {more}" if row.detail else more)
 
 
 def _told(where: Sequence[Target], among: Sequence[Target]) -> str:
@@ -228,11 +269,6 @@ def _not_asked(rule: Require | PinRule, zone: str) -> CheckRow:
     scope = rule.scope
     parts = (("variant", scope.variant), ("project", scope.project), ("account", scope.account), ("kind", scope.kind))
     told = " and ".join(f"{part} {', '.join(globs)}" for part, globs in parts if globs)
-    return CheckRow(
-        rule=rule.label,
-        zone=zone,
-        image_id=rule.image_id if isinstance(rule, PinRule) else None,
-        outcome="not-asked",
-        detail=f"{zone} is not asked with {told}",
-        source=rule.source,
-    )
+    image_id = rule.image_id if isinstance(rule, PinRule) else None
+    detail = f"{zone} is not asked with {told}"
+    return _row(rule, zone, PinVerdict(outcome="not-asked", image_id=image_id, detail=detail))

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from fnmatch import translate
 from functools import cache
+from types import MappingProxyType
 
 from crawler.domain.filters import is_glob, known_name
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.pins import PinnedImages, PinStanding
 from crawler.domain.reissues import newest
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
+from crawler.domain.scanner.words import name_in_comment
 from crawler.domain.staleness import reason_of
 from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.queries.check.rules import CheckOutcome, PinRule, Require
+
+#: How long before an image is maintained no more it is said.
+SOON = timedelta(days=90)
+_DAY = re.compile(r"(\d{4})[/-](\d{1,2})[/-](\d{1,2})")
+NOTHING_REVOKED: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,9 @@ class PinVerdict:
     #: Ids between which nothing tells which succeeds.
     several: tuple[str, ...] = ()
     detail: str = ""
+    image_name: str = ""
+    #: The last good observation listed the successor.
+    is_certain: bool = False
 
 
 class Index:
@@ -49,9 +59,12 @@ class Index:
         now: datetime,
         stale_after: timedelta,
         zone: tzinfo = UTC,
+        revoked: Mapping[str, str] = NOTHING_REVOKED,
     ) -> None:
-        """*zone* is the time zone in which details tell times."""
+        """*zone* is the time zone in which details tell times; *revoked* ids have the reason why."""
         self.now = now
+        self.revoked = revoked
+        self._slugs: dict[str, list[str]] | None = None
         self.stale_after = stale_after
         self.zone = zone
         self.status: dict[Target, StatusRow] = {}
@@ -77,6 +90,14 @@ class Index:
             key = self.keys[name] = normalise_name(name)
             self._known_keys.add(key)
         return key
+
+    def keys_in_comments(self, slug: str) -> Sequence[str]:
+        """Return the normalised names that a comment calls *slug*."""
+        if self._slugs is None:
+            self._slugs = {}
+            for key in self.open_by_key:
+                self._slugs.setdefault(name_in_comment(key), []).append(key)
+        return self._slugs.get(slug, ())
 
     def zone_called(self, word: str) -> str:
         """Return the zone that *word* is but for its case; *word* itself where there is none."""
@@ -149,7 +170,7 @@ def required_at(index: Index, rule: Require, keys: Collection[str], target: Targ
     fitting = [image for image in present if not rule.gpu or image.attributes.get("gpu") is True]
     if fitting:
         last = _last_of(fitting)
-        return PinVerdict(outcome="ok", image_id=last.image_id, detail=last.image_name)
+        return PinVerdict(outcome="ok", image_id=last.image_id, image_name=last.image_name, detail=last.image_name)
     held = [image for image in images if image.state != "present"]
     # One on hold may be there; where it surely has no GPU, that does not help.
     hopeful = [image for image in held if not rule.gpu or image.attributes.get("gpu") is not False]
@@ -172,7 +193,7 @@ def _last_of(images: Sequence[ImageRow]) -> ImageRow:
 
 def _on_hold(image: ImageRow) -> PinVerdict:
     detail = "not listed by the last observation; the withdrawal is not believed yet"
-    return PinVerdict(outcome="unknown", image_id=image.image_id, detail=detail)
+    return PinVerdict(outcome="unknown", image_id=image.image_id, image_name=image.image_name, detail=detail)
 
 
 # --- pinned ids ------------------------------------------------------------------------------------------------------
@@ -180,24 +201,77 @@ def _on_hold(image: ImageRow) -> PinVerdict:
 
 def pinned_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
     """Judge a pinned id at one target."""
+    verdict = _revoked_at(index, pin, _standing_at(index, pin, target))
+    note = pin.place.note if pin.place else ""
+    return replace(verdict, detail=f"{verdict.detail}; {note}") if note else verdict
+
+
+def _revoked_at(index: Index, pin: PinRule, verdict: PinVerdict) -> PinVerdict:
+    """Return *verdict* as it is when somebody revoked the id, or the one that would take its place."""
+    if verdict.successor is not None and verdict.successor in index.revoked:
+        more = f"{verdict.successor}, which came after it, is revoked: {index.revoked[verdict.successor]}"
+        detail = f"{verdict.detail}; {more}" if verdict.detail else more
+        verdict = replace(verdict, successor=None, is_certain=False, detail=detail)
+    reason = index.revoked.get(pin.image_id)
+    return verdict if reason is None else replace(verdict, outcome="revoked", detail=f"revoked: {reason}")
+
+
+def _standing_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
     image_id = pin.image_id
     standing = index.pinned.standing(target, image_id, gpu=pin.gpu)
     image, stay = standing.image, standing.stay
     ignorance = index.ignorance(target)
+    name = standing.name
     if ignorance is not None:
         last = "last known as listed" if image else "last known as withdrawn" if stay else "never listed before"
-        return PinVerdict(outcome=ignorance.outcome, image_id=image_id, detail=f"{ignorance.detail}; {last}")
+        detail = f"{ignorance.detail}; {last}"
+        return PinVerdict(outcome=ignorance.outcome, image_id=image_id, image_name=name, detail=detail)
     if standing.state == "gpu-unknown":
-        return PinVerdict(outcome="unknown", image_id=image_id, detail="GPU support is not stated")
+        return PinVerdict(outcome="unknown", image_id=image_id, image_name=name, detail="GPU support is not stated")
     if standing.state == "unknown" and image:
-        return _on_hold(image)
+        return replace(_on_hold(image), image_name=name)
+    outcome: CheckOutcome = standing.state
     several = standing.successors if standing.successor is None else ()
+    successor = standing.successor
     detail = _story(index, standing, index.withdrawal(target, image_id))
     if several:
         detail += f"; {', '.join(several)} came together later: nothing tells which to use"
+    if outcome == "ok" and image and (ends := _end(index, image)):
+        outcome, detail = "ending", f"{name} is maintained until {ends.isoformat()}"
+    if outcome in ("missing", "never-seen") and pin.place and pin.place.named:
+        named = newest(
+            [
+                one
+                for key in index.keys_in_comments(pin.place.named)
+                for one in index.open_by_key[key].get(target, ())
+                if one.state == "present"
+            ]
+        )
+        if len(named) == 1:
+            successor, name = named[0].image_id, name or named[0].image_name
+            detail += f"; {named[0].image_name} is {successor} there now"
     return PinVerdict(
-        outcome=standing.state, image_id=image_id, successor=standing.successor, several=several, detail=detail
-    )
+        outcome=outcome, image_id=image_id, successor=successor, several=several, detail=detail, image_name=name,
+        is_certain=_is_present(index, successor, target),
+    )  # fmt: skip
+
+
+def _is_present(index: Index, image_id: str | None, target: Target) -> bool:
+    image = index.pinned.open.get(image_id or "", {}).get(target)
+    return image is not None and image.state == "present"
+
+
+def _end(index: Index, image: ImageRow) -> date | None:
+    """Return the day until which *image* is maintained, where that is soon; None: it is later, or not stated."""
+    stated = image.attributes.get("maintain_eol") or (image.attributes.get("extra") or {}).get("MaintainEol")
+    match = _DAY.fullmatch(str(stated))
+    if match is None:
+        return None
+    try:
+        day = date(*map(int, match.groups()))
+    except ValueError:
+        return None
+    return day if day - index.now.date() <= SOON else None
 
 
 def _story(index: Index, standing: PinStanding, change: ChangeRow | None) -> str:

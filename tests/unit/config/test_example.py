@@ -30,7 +30,7 @@ NO_DEFAULT = {
     ("reports", "ca_file"), ("", "ping"), ("metrics", "textfile"),
     ("publish", "dir"), ("publish", "url"),
     ("reports", "name"), ("reports", "to"), ("reports", "url"), ("reports", "secret"), ("reports", "old_secret"),
-    ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"),
+    ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"), ("reports", "pins_from"),
     ("reports.filters", "gpu"),
 }  # fmt: skip
 SETTING = re.compile(r"^(?:\[\[?(?P<table>[\w.]+)\]\]?|(?P<key>[\w-]+) = (?P<value>.+))$")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.domain.filters import EVERYTHING, Filters, part_fits
+from crawler.domain.filters import EVERYTHING, Filters, is_glob, part_fits
 from crawler.domain.models import Target
 from crawler.domain.subscriptions import Watch
 from crawler.queries.check.rules import PinRule, Require
@@ -62,3 +62,15 @@ def test_one_type() -> None:
     assert isinstance(Watch(), Filters)
     assert isinstance(Require(name="a").scope, Filters)
     assert PinRule(image_id="uimage-a").scope is EVERYTHING
+
+
+def test_leaving_out() -> None:
+    """What fits a glob behind `!` is left out, by any of its names; where there is no other glob, all else is meant."""
+    assert part_fits("zone", "hk-02", ["*", "!sg-*"])
+    assert not part_fits("zone", "SG-01", ["*", "!sg-*"])
+    assert part_fits("zone", "hk-02", ["!sg-*"])
+    assert not part_fits("zone", "hk-01", ["hk-*", "!hk-01"])
+    assert not part_fits("name", "Ubuntu 20.04", ["*", "!ubuntu*"])
+    assert not Filters(project=("*", "!Lab")).wants(HOME, "Lab")
+    assert Filters(project=("*", "!Lab")).wants(HOME, "Shop")
+    assert is_glob("!hk-01")

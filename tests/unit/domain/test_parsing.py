@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import ImageKey, Snapshot, canonical_json, fold_keys
 from crawler.domain.parsing import (
-    LONGEST_TEXT,
-    MAX_DEPTH,
     MAX_RECORDS,
     WORTH_REMEMBERING,
     SetReader,
@@ -22,6 +20,7 @@ from crawler.domain.parsing import (
     members,
     parse,
 )
+from crawler.domain.values import LONGEST_TEXT, MAX_DEPTH
 from crawler.errors import NotUnderstood
 from tests.support.answers import answer, documents, image_key, shuffled
 
@@ -399,3 +398,55 @@ def test_records_of_two_targets_are_shared() -> None:
     records = [{"ImageId": str(number), "ImageName": "Ubuntu"} for number in range(WORTH_REMEMBERING)]
     first, second = (parse(undecoded({"ImageSet": records}), UK8S_IMAGE, "hk-02", {}, reader).images for _ in range(2))
     assert first[ImageKey("ImageSet", "0")] is second[ImageKey("ImageSet", "0")]
+
+
+def kind_read(kind: str, document: dict[str, Any], zone: str = "hk-02") -> dict[tuple[str, str], Any]:
+    """Return what a document of *kind* lists, by set and id."""
+    snapshot = parse({"RetCode": 0, **document}, KINDS[kind], zone, {})
+    return {(key.image_set, key.image_id): attributes for key, attributes in snapshot.images.items()}
+
+
+def test_versions_in_both_forms() -> None:
+    """The table's array `Data` is read, and the example's version beside an empty one."""
+    listed = {"Data": [{"K8sVersion": "1.30.14", "ContainerdVersion": "1.7"}]}
+    example = {"Action": "GetUK8SVersionsResponse", "ContainerdVersion": "1.7", "Data": {}, "K8sVersion": "1.30.14"}
+
+    expected = {("Data", "1.30.14"): {"containerd_version": "1.7"}}
+    assert kind_read("uk8s-version", listed, "") == expected
+    assert kind_read("uk8s-version", example, "") == expected
+    assert kind_read("uk8s-version", {"Data": []}, "") == {}
+
+
+def test_sets_states_and_days() -> None:
+    """An image's type is its set, its State says whether it boots, and days and seconds are read as such."""
+    record = {
+        "ImageId": "uimage-a",
+        "ImageType": "Custom",
+        "State": "Copying",
+        "MaintainEol": "2026/06/30",
+        "CreateTime": "0",
+    }
+
+    assert kind_read("uhost-image", {"ImageSet": [record]}) == {
+        ("Custom", "uimage-a"): {"image_state": "Copying", "bootable": False, "maintain_eol": "2026-06-30"}
+    }
+
+
+def test_records_of_another_zone_by_name() -> None:
+    """A record that names another zone than was asked belongs to that; where all do, the answer is about another."""
+    own, other = ({"ImageId": f"uimage-{zone}", "ImageType": "Base", "Zone": zone} for zone in ("HK-02", "hk-01"))
+    some = parse({"ImageSet": [own, other]}, KINDS["uhost-image"], "hk-02", {})
+    others = parse({"ImageSet": [other]}, KINDS["uhost-image"], "hk-02", {})
+
+    assert [key.image_id for key in some.images] == ["uimage-HK-02"]
+    assert [key.image_id for key in some.foreign] == ["uimage-hk-01"]
+    assert (some.is_elsewhere, others.is_elsewhere) == (False, True)
+
+
+def test_spot_capacity_is_another_thing() -> None:
+    """A machine type is called by its name, and as spot capacity by that too."""
+    types = [{"Name": "V100", "InstanceType": kind} for kind in ("uhost", "Spot")] + [{"Name": "O"}]
+
+    assert {key[1] for key in kind_read("instance-type", {"AvailableInstanceTypes": types, "Status": "OK"})} == {
+        "V100", "V100/spot", "O",
+    }  # fmt: skip

@@ -196,3 +196,61 @@ def test_default_is_asked_without_an_id_and_never_twice(projects: tuple[str, ...
 def test_default_where_no_row_says_which_it_is() -> None:
     """Where the list does not say which project is the default one, both are asked."""
     assert asked_projects("*", "default", listed=(Project("org-a"),)) == ["default", "org-a"]
+
+
+def test_regions_as_a_whole() -> None:
+    """A kind that is asked per region has one target for each region with a wanted place, and no zone."""
+    listed = Catalog(
+        projects=(Project("org-a"),), places=(Place("cn-bj2", "cn-bj2-04"), Place("hk", "hk-01"), Place("hk", "hk-02"))
+    )
+    selection = Selection(account="prod", zones=("*", "!cn-*"), kinds=("uk8s-version", "uhost-image"))
+
+    asked = sorted((target.kind, target.region, target.zone) for target, _ in expand(listed, selection))
+
+    assert asked == [("uhost-image", "hk", "hk-01"), ("uhost-image", "hk", "hk-02"), ("uk8s-version", "hk", "")]
+
+
+def test_a_region_that_is_wanted_no_more() -> None:
+    """A target of a region none of whose zones is wanted any more is deselected; one the catalog lacks is missing."""
+    listed = Catalog(projects=(Project("org-a"),), places=(Place("cn-bj2", "cn-bj2-04"), Place("hk", "hk-01")))
+    known_before = [
+        KnownTarget(target=Target("prod", "org-a", region, "", "uk8s-version"), target_id=number)
+        for number, region in enumerate(("cn-bj2", "hk", "sg"), start=1)
+    ]
+    selection = Selection(account="prod", zones=("*", "!cn-*"), kinds=("uk8s-version",))
+
+    rec = reconcile(listed, selection, known_before, previous=listed, is_good=True)
+
+    assert [target.region for target in rec.deselected] == ["cn-bj2"]
+    assert [target.region for target in rec.missing] == ["sg"]
+    assert [target.region for target in rec.asked] == ["hk", "sg"]
+    narrowed = Selection(account="", zones=("hk-01",), kinds=("*",), variants=("*",))
+    assert reconcile(listed, selection, known_before, previous=listed, is_good=True, restricted_to=narrowed).asked == ()
+
+
+def test_variants_of_other_kinds() -> None:
+    """A kind is not asked with a variant whose parameters it does not take."""
+    listed = Catalog(projects=(Project("org-a"),), places=(Place("hk", "hk-02"),))
+    selection = Selection(
+        account="prod",
+        kinds=("uk8s-image", "uhost-image"),
+        variants=("default", "g"),
+        unfit=frozenset({("uhost-image", "g")}),
+    )
+
+    assert sorted((target.kind, target.variant) for target, _ in expand(listed, selection)) == [
+        ("uhost-image", "default"), ("uk8s-image", "default"), ("uk8s-image", "g"),
+    ]  # fmt: skip
+
+
+def test_a_kind_that_is_configured_now() -> None:
+    """Targets of a kind that nobody asked for before are new and have not opened; those of a new zone have."""
+    places = (Place("hk", "hk-01"), Place("hk", "hk-02"))
+    listed = Catalog(projects=(Project("org-a"),), places=places)
+    known_before = [KnownTarget(target=Target("prod", "org-a", "hk", "hk-01", "uk8s-image"), target_id=1)]
+    selection = Selection(account="prod", kinds=("uk8s-image", "uhost-image", "uk8s-version"))
+
+    rec = reconcile(listed, selection, known_before, previous=listed, is_good=True)
+
+    assert len(rec.new) == 4
+    assert [(target.kind, target.zone) for target in rec.added] == [("uk8s-image", "hk-02")]

@@ -109,6 +109,42 @@ def test_conditions(condition: Any, successor: str | None, urgent_only: bool) ->
     assert build_digest(subscription, story.facts(3), digest.notified, urgent_only=urgent_only) is None
 
 
+def test_revoked() -> None:
+    """That somebody revoked a pinned image is told once, with the reason; taken back, that it is well again."""
+    story = Story()
+    story.image("uimage-a")
+    subscription = subscribe(pins=[PIN])
+    digest = build_digest(subscription, story.facts(revoked={"uimage-a": "its kernel hangs"}), KNOWN, urgent_only=True)
+
+    assert digest is not None
+    assert [(line.state, line.message) for line in digest.pins] == [("revoked", "its kernel hangs")]
+    later = story.facts(3, revoked={"uimage-a": "another reason"})
+    assert build_digest(subscription, later, digest.notified, urgent_only=True) is None
+    over = build_digest(subscription, story.facts(4), digest.notified, urgent_only=True)
+    assert over is not None
+    assert [line.state for line in over.pins] == ["clear"]
+
+
+@pytest.mark.parametrize(
+    ("came", "is_baseline", "expected"), [(0, True, ["reissued_elsewhere"]), (0, False, []), (4, True, [])]
+)
+def test_reissued_elsewhere(came: int, is_baseline: bool, expected: list[str]) -> None:
+    """A pin is warned of, once, when its name got a newer image elsewhere; not within the roll-out it came with."""
+    story = Story()
+    story.image("uimage-a", present_since=at(came), baseline=is_baseline)
+    other = Story()
+    other.image("uimage-x", where="zone-02", present_since=at(0))
+    other.image("uimage-y", where="zone-02", present_since=at(2))
+    subscription = subscribe(pins=[PIN])
+    digest = build_digest(subscription, story.facts(namesakes=tuple(other.images)), KNOWN, urgent_only=True)
+
+    assert [line.state for line in digest.pins] == expected if digest else expected == []
+    if digest:
+        assert digest.pins[0].message == "zone-02"
+        again = story.facts(3, namesakes=tuple(other.images))
+        assert build_digest(subscription, again, digest.notified, urgent_only=True) is None
+
+
 def test_all_is_well() -> None:
     """A pin that is listed is no news, in whatever case its zone is written."""
     story = Story()

@@ -258,11 +258,14 @@ def test_globs_of_names_know_the_past() -> None:
 EXITS: dict[CheckOutcome, ExitCode] = {
     "ok": ExitCode.DONE,
     "superseded": ExitCode.DONE,
+    "ending": ExitCode.DONE,
+    "out-of-scope": ExitCode.DONE,
     "re-issued": ExitCode.NO,
     "ambiguous": ExitCode.NO,
     "missing": ExitCode.NO,
     "never-seen": ExitCode.NO,
     "gpu-lost": ExitCode.NO,
+    "revoked": ExitCode.NO,
     "not-asked": ExitCode.UNKNOWN,
     "unknown": ExitCode.UNKNOWN,
     "stale": ExitCode.UNKNOWN,
@@ -280,6 +283,9 @@ def test_exit_codes() -> None:
         assert exit_code([row("ok"), row(outcome), row("superseded")]) == code
         assert exit_code([row("stale"), row(outcome)]) == (ExitCode.NO if code == ExitCode.NO else ExitCode.UNKNOWN)
     assert exit_code([]) == ExitCode.DONE
+    assert exit_code([row("ok"), row("out-of-scope")], is_strict=True) == ExitCode.UNKNOWN
+    assert exit_code([row("missing"), row("out-of-scope")], is_strict=True) == ExitCode.NO
+    assert exit_code([row("ending"), row("superseded")], is_strict=True) == ExitCode.DONE
 
 
 class Counted(UserDict[str, Any]):

@@ -75,14 +75,6 @@ def test_several_candidates_name_none() -> None:
     assert {row[2] for row in diff([image("uimage-a")], [image("uimage-b")])} == {None}
 
 
-def test_a_renamed_image_is_no_other_half() -> None:
-    """What came under a name that another image gave up took nobody's place, as the log of changes says."""
-    first = [image("uimage-x", "Ubuntu 20.04")]
-    second = [image("uimage-b", "Ubuntu 20.04"), image("uimage-x", "Ubuntu 20.04 old")]
-
-    assert ("appeared", "uimage-b", None) in diff(first, second)
-
-
 def test_unknown_is_no_difference() -> None:
     """What a zone lists at one moment and nobody knows at the other is unknown, in either direction."""
     rows = [image("uimage-a", "Ubuntu")]

@@ -1,0 +1,212 @@
+"""
+What `crawler check` is given: policies, files with ids in use, folders of them, and standard input.
+
+A policy is known by its name or by what it says; everything else is searched for ids.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crawler.config.pin_files import LARGEST, bodies_in
+from crawler.config.textfiles import decoded, read_bytes, read_stream
+from crawler.domain.scanner import Scanned, scan
+from crawler.errors import ConfigurationError, CrawlerError, UsageError
+from crawler.queries.check.pins import pin_rules
+from crawler.queries.check.rules import PinRule, Require
+
+if TYPE_CHECKING:
+    from crawler.domain.scanner import FoundPin
+
+#: What tells a policy from ids in use, under whatever name it comes.
+_RULES = re.compile(r"^\s*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
+#: What a tool may take to write a state into a pipe, as in `crawler check <(…)`.
+_ZIP = b"PK\x03\x04"
+_PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinFile:
+    """A file that holds ids."""
+
+    name: str
+    #: None: standard input.
+    path: Path | None
+    body: bytes
+    #: People edit it.
+    is_source: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A policy, which is read once the words of the history are known."""
+
+    name: str
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Sources:
+    """What the files hold together."""
+
+    #: In the order of the files.
+    rules: list[PinRule | Policy] = field(default_factory=list)
+    files: dict[str, PinFile] = field(default_factory=dict)
+    wants: Callable[[FoundPin], bool]
+    #: Whether those that live in the cloud are asked for as well.
+    is_live: bool = False
+    #: Paths that were read: a file that is named twice counts once.
+    read: set[str] = field(default_factory=set)
+    #: What is worth a word to a person.
+    notes: list[str] = field(default_factory=list)
+
+    def is_new(self, path: Path) -> bool:
+        """Return whether *path* was not read before, and note that it is now; a pipe is always new."""
+        key = os.path.abspath(path)  # noqa: PTH100 - as it is named, no link followed
+        is_known = key in self.read and path.is_file()
+        self.read.add(key)
+        return not is_known
+
+
+def read_sources(names: Sequence[str], wants: Callable[[FoundPin], bool]) -> Sources:
+    """
+    Read all that *names* name, and keep the pins that *wants* wants.
+
+    Raises UsageError for a file that cannot be read, and ConfigurationError with the problems of several.
+    """
+    sources = Sources(wants=wants)
+    problems: list[CrawlerError] = []
+    for name in names:
+        try:
+            if name != "-" and os.path.isdir(name):  # noqa: PTH112 - no error for a name too long
+                _read_folder(sources, name)
+            else:
+                _read_file(sources, name)
+        except UsageError as exc:
+            problems.append(exc)
+    raise_all(problems)
+    return sources
+
+
+def raise_all(problems: Sequence[CrawlerError]) -> None:
+    """Raise the *problems* together, if there are any."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ConfigurationError("rules", [str(problem) for problem in problems])
+
+
+def wanted_pins(types: Collection[str], ignored: Collection[str]) -> Callable[[FoundPin], bool]:
+    """Return what tells the pins in resources of these *types* (globs; none: all) whose ids are not *ignored*."""
+    return lambda pin: (
+        pin.image_id not in ignored and (not types or any(fnmatchcase(pin.resource, glob) for glob in types))
+    )
+
+
+def _read_file(sources: Sources, name: str) -> None:
+    told = "stdin" if name == "-" else name
+    if name != "-" and not sources.is_new(Path(name)):
+        return
+    body = _bytes(name)
+    if body.startswith(_ZIP):
+        raise UsageError(f"{name} is a binary plan, or another archive: give what `terraform show -json` says of it.")
+    try:
+        text = decoded(body)
+    except ValueError as exc:
+        raise UsageError(f"{name} {exc}.") from None
+    if name.lower().endswith(".toml") or _RULES.search(text):
+        sources.rules.append(Policy(name=told, text=text))
+        return
+    try:
+        scanned = scan(text, "" if name == "-" else name, is_strict=True)
+    except ValueError as exc:
+        raise ConfigurationError(told, [str(exc)]) from None
+    if not scanned.pins:
+        sources.notes.append(f"{told} holds no image id.")
+    _add(sources, told, None if name == "-" else Path(name), body, scanned)
+
+
+def _add(sources: Sources, name: str, path: Path | None, body: bytes, scanned: Scanned) -> None:
+    kept = Scanned(pins=tuple(pin for pin in scanned.pins if sources.wants(pin)), is_source=scanned.is_source)
+    if kept.pins:
+        sources.rules += pin_rules(kept, name)
+        sources.files[name] = PinFile(name=name, path=path, body=body, is_source=scanned.is_source)
+
+
+def rescanned(sources: Sources, changed: Mapping[str, PinFile]) -> Sources:
+    """Return what *sources* hold now that some files have *changed*."""
+    fresh = Sources(wants=sources.wants, is_live=sources.is_live)
+    for entry in sources.rules:
+        file = changed.get(entry.file) if isinstance(entry, PinRule) else None
+        if file is None:
+            fresh.rules.append(entry)
+        elif file.name not in fresh.files:
+            scanned = scan(decoded(file.body), file.path.name if file.path else "")
+            _add(fresh, file.name, file.path, file.body, scanned)
+    return fresh
+
+
+def _bytes(name: str) -> bytes:
+    if name == "-" and sys.stdin is None:
+        raise UsageError("Standard input is closed.")
+    try:
+        if name == "-":
+            return read_stream(sys.stdin.buffer, LARGEST)
+        return read_bytes(Path(name), LARGEST, patience_seconds=_PATIENCE_SECONDS)
+    except ValueError as exc:
+        raise UsageError(f"{name} {exc}.") from None
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def _read_folder(sources: Sources, name: str) -> None:
+    count = 0
+    try:
+        bodies = list(bodies_in(Path(name)))
+    except ValueError as exc:
+        raise UsageError(f"{exc}.") from None
+    for path, body in bodies:
+        if not sources.is_new(path):
+            continue
+        try:
+            scanned = scan(decoded(body), path.name)
+        except ValueError as exc:
+            sources.notes.append(f"Warning: {path} {exc}; it is left out.")
+            continue
+        count += bool(scanned.pins)
+        _add(sources, str(path), path, body, scanned)
+    if not count:
+        sources.notes.append(f"{name} holds no image id.")
+
+
+def all_rules(sources: Sources, known: Callable[[], Mapping[str, Collection[str]]]) -> list[Require | PinRule]:
+    """
+    Return the rules and pins of all *sources*.
+
+    *known* gives the words of the history by part of a target, which policies are written in. Raises the problems of
+    all policies together.
+    """
+    rules: list[Require | PinRule] = []
+    problems: list[CrawlerError] = []
+    words: Mapping[str, Collection[str]] | None = None
+    for entry in sources.rules:
+        if isinstance(entry, PinRule):
+            rules.append(entry)
+            continue
+        from crawler.cli.check_rules import read_rules
+
+        words = known() if words is None else words
+        try:
+            rules += read_rules(entry.text, entry.name, words)
+        except UsageError as exc:
+            problems.append(exc)
+    raise_all(problems)
+    return rules

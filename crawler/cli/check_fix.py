@@ -1,0 +1,236 @@
+"""
+Stale ids in source files, put right: `crawler check --fix`, and `--diff` that only shows it.
+
+An id is changed to its successor where that is certain: every project of the zone agrees, and the last good observation
+of each listed it. Nothing but the id changes: a file is written anew beside itself and put in its place, or not at all.
+What tools write (states, plans, manifests, answers of the API) and what is reached through a link stays as it is.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crawler.cli.check_files import PinFile, Sources, rescanned
+from crawler.cli.context import CliContext
+from crawler.cli.output import write_out
+from crawler.domain.scanner.words import ID_IN_TEXT, IMAGE_ID, Effect, image_key
+from crawler.errors import CrawlerError
+from crawler.queries.check.rules import CheckOutcome, CheckRow
+
+#: Changes that harm nothing that runs.
+HARMLESS: frozenset[Effect] = frozenset({"later-nodes", "rebuilds-image"})
+#: Outcomes of an id that another has to take the place of.
+_STALE: frozenset[CheckOutcome] = frozenset({"superseded", "re-issued", "missing", "never-seen", "revoked"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """An id in a file, and what to change it to."""
+
+    #: The character of the text at which it begins.
+    at: int
+    before: str
+    after: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixes:
+    """What can be put right, and what cannot."""
+
+    #: By the name of the file, in the order of their places.
+    by_file: Mapping[str, Sequence[Fix]]
+    #: What is stale and stays so, a sentence for each place.
+    refusals: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """Return how many ids there are to change."""
+        return sum(map(len, self.by_file.values()))
+
+
+def put_right(
+    context: CliContext, sources: Sources, rows: Iterable[CheckRow], allowed: Collection[Effect], *, is_written: bool
+) -> Sources | None:
+    """
+    Change what is stale, or print the change where it is not to be written; say what stays as it is.
+
+    Returns what the files hold then; None where none was written.
+    """
+    fixes = fixes_for(rows, sources.files, allowed)
+    for refusal in fixes.refusals:
+        context.say(refusal, level="warning")
+    written: dict[str, PinFile] = {}
+    for name, own in fixes.by_file.items():
+        file = sources.files[name]
+        if not is_written:
+            write_out(diff_of(file, own))
+            continue
+        body = fixed_body(file, own)
+        write_fixed(file, body)
+        written[name] = replace(file, body=body)
+    files = len(fixes.by_file)
+    context.say(
+        f"Ids fixed: {fixes.count}, files: {files}." if is_written else f"Ids to fix: {fixes.count}, files: {files}."
+    )
+    return rescanned(sources, written) if written else None
+
+
+def fixes_for(rows: Iterable[CheckRow], files: Mapping[str, PinFile], allowed: Collection[Effect]) -> Fixes:
+    """Return what to change by the judged *rows*, where a change has an effect that is harmless or *allowed*."""
+    places: dict[tuple[str, int], list[CheckRow]] = {}
+    for row in rows:
+        if row.place is not None and row.file is not None:
+            places.setdefault((row.file, row.place.at), []).append(row)
+    by_file: dict[str, list[Fix]] = {}
+    refusals: list[str] = []
+    for (name, at), judged in sorted(places.items()):
+        if not any(row.outcome in _STALE and row.successor for row in judged) and not _is_torn(judged):
+            continue
+        why = _why_not(judged, files[name], HARMLESS | set(allowed))
+        first = judged[0]
+        if why is not None:
+            refusals.append(f"{name}, line {first.line}: {first.image_id} is not fixed: {why}.")
+        elif first.image_id and first.line and (successor := judged[0].successor):
+            by_file.setdefault(name, []).append(Fix(at=at, before=first.image_id, after=successor, line=first.line))
+    return Fixes(by_file=by_file, refusals=tuple(refusals))
+
+
+def _is_torn(judged: Sequence[CheckRow]) -> bool:
+    return any(row.outcome == "ambiguous" for row in judged)
+
+
+def _why_not(judged: Sequence[CheckRow], file: PinFile, allowed: Collection[Effect]) -> str | None:
+    """Say why an id is not to be changed; None: it is."""
+    zones = {row.zone for row in judged}
+    successors = {row.successor for row in judged}
+    if len(successors) > 1 or _is_torn(judged):
+        if any(row.outcome == "ambiguous" for row in judged):
+            return "nothing tells which came after it"
+        if len(zones) > 1:
+            return "the zones do not agree on what came after it"
+        return "the projects do not agree on what came after it"
+    if not all(row.outcome in _STALE and row.is_certain for row in judged):
+        return "what came after it is not known for certain"
+    effect = judged[0].effect or "unknown"
+    if effect not in allowed:
+        return f"the effect of that is {effect}; --effect {effect} allows it"
+    if file.path is None:
+        return "it stands in standard input"
+    if not file.is_source:
+        return "a tool wrote the file"
+    if not _is_utf8(file.body):
+        return "the file is not UTF-8"
+    if is_behind_a_link(file.path):
+        return "the file is reached through a link"
+    return None
+
+
+def is_behind_a_link(path: Path) -> bool:
+    """Return whether *path* is a link, or, where it is relative, anything on its way is."""
+    return path.is_symlink() or (
+        not path.is_absolute() and any(parent.is_symlink() for parent in path.parents if parent.name != "..")
+    )
+
+
+def fixed_body(file: PinFile, fixes: Iterable[Fix]) -> bytes:
+    """Return the bytes of *file*, which is UTF-8, with its ids changed and all others as they are."""
+    body = file.body
+    mark = len(codecs.BOM_UTF8) if body.startswith(codecs.BOM_UTF8) else 0
+    text = body[mark:].decode("utf-8")
+    pieces: list[str] = []
+    done = 0
+    for fix in fixes:
+        assert text.startswith(fix.before, fix.at)  # noqa: S101 - the text is the one that was scanned
+        pieces += (text[done : fix.at], fix.after)
+        done = fix.at + len(fix.before)
+    return body[:mark] + "".join([*pieces, text[done:]]).encode("utf-8")
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def write_fixed(file: PinFile, body: bytes) -> None:
+    """
+    Put *body* in the place of *file*, at once and with its mode; raises CrawlerError where that fails.
+
+    A file that somebody changed since it was read is left alone.
+    """
+    path = file.path
+    assert path is not None  # noqa: S101 - standard input has no fixes
+    temporary: str | None = None
+    try:
+        folder, mode = path.parent, path.lstat()
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
+        with open(descriptor, "wb") as stream:  # noqa: PTH123 - a descriptor
+            stream.write(body)
+            stream.flush()
+            os.fchmod(stream.fileno(), stat.S_IMODE(mode.st_mode))
+            with suppress(PermissionError):
+                os.fchown(stream.fileno(), mode.st_uid, mode.st_gid)
+                os.fchmod(stream.fileno(), stat.S_IMODE(mode.st_mode))  # which a change of the owner may cut
+            os.fsync(stream.fileno())
+        if is_behind_a_link(path) or path.read_bytes() != file.body:
+            raise CrawlerError(f"{file.name} was changed by somebody else meanwhile; it is left as it is.")
+        os.replace(temporary, path)  # noqa: PTH105 - both are names
+        temporary = None
+    except OSError as exc:
+        raise CrawlerError(f"{file.name} cannot be written: {exc.strerror or exc}.") from exc
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108 - a name
+
+
+# --- the change, shown ------------------------------------------------------------------------------------------------
+
+_ID = IMAGE_ID.pattern
+#: A line of nothing but an id, its key, and a comment that names it.
+_BARE_LINE = re.compile(
+    rf"""[\s\-{{\[(,]*(?:["']?(?P<key>[\w.\-]+)["']?\s*[:=]\s*)?["']?{_ID}["']?[\s,}})\]]*"""
+    r"""(?:(?:\#|//)\s*ucloud-image:\s*[\w./%-]+\s*)?"""
+)
+_KEY_BEFORE = re.compile(r"""["']?(?P<key>[\w.\-]+)["']?\s*[:=]?\s*["']?\Z""")
+
+
+def diff_of(file: PinFile, fixes: Sequence[Fix]) -> Iterator[str]:
+    """
+    Return the change as `diff -U0` writes it.
+
+    Of a line that holds anything beside an id and its key only these are shown: the rest may be a secret.
+    """
+    lines = file.body.decode("utf-8-sig").split("\n")
+    after = fixed_body(file, fixes).decode("utf-8-sig").split("\n")
+    name = os.path.normpath(file.name).replace(os.sep, "/")
+    yield f"--- a/{name}\n+++ b/{name}\n"
+    for number in dict.fromkeys(fix.line for fix in fixes):
+        yield f"@@ -{number} +{number} @@\n"
+        yield f"-{_shown(lines[number - 1])}\n+{_shown(after[number - 1])}\n"
+
+
+def _shown(line: str) -> str:
+    line = line.rstrip("\r")
+    bare = _BARE_LINE.fullmatch(line)
+    if bare and (bare["key"] is None or image_key(bare["key"]) is not None):
+        return line
+    pieces = [""]
+    done = 0
+    for match in ID_IN_TEXT.finditer(line):
+        key = _KEY_BEFORE.search(line, done, match.start())
+        is_known = key is not None and image_key(key["key"]) is not None
+        pieces.append(line[key.start() if key and is_known else match.start() : match.end()])
+        done = match.end()
+    return "…".join([*pieces, ""])

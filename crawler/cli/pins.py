@@ -1,0 +1,68 @@
+"""`crawler pins`: every id that somebody is known to depend on, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from crawler.cli.check import COLUMNS, rows_now
+from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import table_options, target_options
+from crawler.cli.output import emit
+from crawler.cli.selection import check_selection
+from crawler.domain.filters import Filters
+from crawler.domain.rows import names_in_json
+from crawler.domain.scanner import Scanned
+from crawler.domain.subscriptions import LIVE
+from crawler.errors import UnknownKnowledge
+from crawler.queries.check.pins import pin_rules
+from crawler.queries.check.rules import WORST_FIRST, CheckRow, PinRule
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@target_options
+@table_options
+@pass_cli
+def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filters) -> None:
+    """
+    List every known pin, worst first: of the reports (pins, pins_file, pins_from), of node groups, and in PATHs.
+
+    Each row is one of `crawler check`, with the place where the id stands, its successor, and what a change there does.
+    """
+    from crawler.db.filters import is_anything_recorded, known_words
+    from crawler.queries.live_pins import KIND, live_pins
+
+    settings = context.history_settings()
+    rules = list(dict.fromkeys(known_rules(context, paths)))
+    doubts: list[CheckRow] = []
+    with context.history() as conn:
+        if not is_anything_recorded(conn):
+            raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
+        check_selection(conn, selected)
+        if KIND in known_words(conn, "kind"):
+            live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
+            rules += live
+        rows = rows_now(context, conn, rules, selected, is_table=fmt == "table")
+    rows += doubts
+    rows.sort(key=lambda row: (WORST_FIRST.index(row.outcome), row.zone or "", row.image_id or "", row.source))
+    shown = (row.as_dict() for row in rows)
+    if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(CheckRow)):
+        context.say("No pin is known: name ids in `pins` or files in `pins_from` of a report, or give a PATH.")
+
+
+def known_rules(context: CliContext, paths: tuple[str, ...] = ()) -> Iterator[PinRule]:
+    """Yield the pins of the reports, and those in *paths*; what cannot be read is told."""
+    from crawler.config.loader import load_pins
+    from crawler.notifications.pinned_files import pins_in
+
+    pinned, names = load_pins(context.config_path, context.environ)
+    for report, pin in pinned:
+        yield PinRule(image_id=pin.image_id, zone=pin.zone, source=f"report {report}")
+    for name in dict.fromkeys((*(name for name in names if name != LIVE), *paths)):
+        try:
+            for file, found in pins_in(name):
+                yield from pin_rules(Scanned(pins=(found,)), file)
+        except ValueError as exc:
+            context.say(f"Warning: {exc}; its pins are left out.", level="warning")

@@ -1,0 +1,75 @@
+"""
+The files of a folder that may hold image ids.
+
+They are those that git tracks there, or without git all but hidden ones and those over 1 MiB, as far as their names
+tell that people write ids into them. No link is followed, and what holds nothing like an id is not parsed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from crawler.config.textfiles import read_bytes
+from crawler.domain.scanner import SOURCES, may_hold_ids
+
+#: More than any state or plan.
+LARGEST = 256 * 2**20
+#: Of a file that nobody named, in a folder that git does not know.
+_LARGEST_FOUND = 2**20
+_GIT_SECONDS = 30.0
+
+
+def bodies_in(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Return the files in *folder* that may hold ids, each with its bytes; raises ValueError for one out of reach."""
+    for path in _files_in(folder):
+        if not path.name.casefold().endswith(SOURCES) or path.is_symlink() or not path.is_file():
+            continue
+        try:
+            body = read_bytes(path, LARGEST)
+        except ValueError as exc:
+            raise ValueError(f"{path} {exc}") from None
+        if may_hold_ids(body):
+            yield path, body
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    tracked = _tracked(folder)
+    if tracked is not None:
+        yield from (folder / name for name in tracked)
+        return
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(root, name)
+            if not name.startswith(".") and _size(path) <= _LARGEST_FOUND:
+                yield path
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # it went away
+        return _LARGEST_FOUND + 1
+
+
+def _tracked(folder: Path) -> list[str] | None:
+    """Return what git tracks in *folder*; None where it is no checkout, or git is missing or refuses."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            # a hook of the checkout must not run: it may be anybody's
+            ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--cached"],  # noqa: S607 - the git of the person
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode:
+        return None
+    return sorted(dict.fromkeys(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))

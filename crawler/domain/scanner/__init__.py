@@ -1,0 +1,217 @@
+"""
+Image ids in the files that people and tools write: a text in, the ids that somebody depends on out. Pure.
+
+What a text is, its name tells; where it tells nothing (standard input, a list of ids), the text does. Nothing but ids,
+zones and addresses leaves this package: whatever else stands in a file is nobody's business.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from crawler.domain.scanner.hcl import TooDeep, read_hcl, read_json
+from crawler.domain.scanner.plain import InText, blanked, find_in_list, find_in_text
+from crawler.domain.scanner.terraform import find_in_json, is_answer, is_written_by_a_tool
+from crawler.domain.scanner.tree import Hit, Node, Surroundings, TableNode, find
+from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments
+from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
+
+#: What the names of the files end with that are looked into in a folder.
+SOURCES = (".tf", ".tf.json", ".tfvars", ".hcl", ".pkr.hcl", ".json", ".yaml", ".yml", ".sh")
+_HCL = (".tf", ".tfvars", ".hcl", ".tofu")
+_JSON = (".json", ".tfstate", ".tfstate.backup")
+_YAML = (".yaml", ".yml")
+_SHELL = (".sh", ".bash", ".env", ".envrc")
+_BLOCK = re.compile(r'^\s*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MULTILINE)
+#: What people put into JSON, which has no place for it: templates and comments.
+_NEARLY_JSON = re.compile(r"\{\{|\{%|^\s*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
+_MEMBER = re.compile(r"^\s*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
+_ASSIGNMENT = re.compile(r'^\s*[\w-]+\s+=\s*["\[{<]|^\s*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPin:
+    """An image id that somebody depends on, and where it stands."""
+
+    image_id: str
+    #: None: the text does not tell.
+    zone: str | None
+    #: Counted from 1, in characters.
+    line: int
+    column: int
+    #: The character of the text at which the id begins.
+    at: int
+    #: The Terraform address, or the way through the document; may be empty.
+    address: str = ""
+    effect: Effect = "unknown"
+    #: The type of the resource that it belongs to.
+    resource: str = ""
+    #: The normalised name that a comment gives the image, with `-` for spaces.
+    named: str = ""
+    region: str = ""
+    project: str = ""
+    #: What is to be known of an id there.
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """What a text holds."""
+
+    pins: tuple[FoundPin, ...] = ()
+    #: People edit it: it is no state, plan, manifest or export.
+    is_source: bool = True
+
+
+def may_hold_ids(body: bytes) -> bool:
+    """Return whether anything in *body* looks like an image id; what is UTF-16 or UTF-32 may."""
+    return ID_IN_BYTES.search(body) is not None or body[:2] in (b"\xff\xfe", b"\xfe\xff") or body[:2] == b"\0\0"
+
+
+def scan(text: str, name: str, *, is_strict: bool = False) -> Scanned:
+    """
+    Return the pins in *text*, in the order of their places; *name* is the file's, empty for standard input.
+
+    A text that is not what its name says is searched line by line; with *is_strict* a state, or what holds ids and is
+    JSON but for a mistake in it, raises ValueError saying so. Raises ValueError also for what is nested too deeply.
+    """
+    if text.startswith("\ufeff"):
+        scanned = scan(text[1:], name, is_strict=is_strict)
+        return replace(scanned, pins=tuple(replace(pin, at=pin.at + 1) for pin in scanned.pins))
+    if not ID_IN_TEXT.search(text):
+        if is_strict and text.lstrip(" \t\r\n").startswith(("{", "[")) and _comes_from_a_tool(name):
+            _require_json(text)
+        return Scanned()
+    hits, is_source = _hits(text, name, is_strict)
+    return Scanned(pins=tuple(_placed(text, hits)), is_source=is_source)
+
+
+def _hits(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
+    suffix = PurePath(name).name.casefold()
+    start = text.lstrip(" \t\r\n")[:1]
+    if _is_hcl(suffix):
+        return _in_hcl(text), True
+    if suffix.endswith(_JSON) or (start in ("{", "[") and not suffix.endswith((*_YAML, *_SHELL))):
+        return _in_json(text, suffix, is_strict)
+    if suffix.endswith(_YAML):
+        return _in_yaml(text)
+    if suffix.endswith(_SHELL):
+        return _in_plain(text), True
+    if listed := _plain_hits(find_in_list(text)):
+        return list({hit.at: hit for hit in [*listed, *_in_plain(text)]}.values()), True
+    if _BLOCK.search(text) or _ASSIGNMENT.search(text):
+        return _in_hcl(text) or _in_plain(text), True
+    return _in_yaml(text) if _MEMBER.search(text) and not text.startswith("#!") else (_in_plain(text), True)
+
+
+def _comes_from_a_tool(name: str) -> bool:
+    """Return whether a tool writes what is called so, or what has no name: the half of it says nothing."""
+    return not name or ".tfstate" in name.casefold()
+
+
+def _is_hcl(name: str) -> bool:
+    return name.casefold().endswith(_HCL)
+
+
+def _in_hcl(text: str) -> list[Hit]:
+    table = read_hcl(text)
+    members: list[tuple[str, Node]] = []
+    for key, value in table.members:
+        if isinstance(value, TableNode) and value.header == ("locals",):
+            members.append(("local", TableNode(value.members)))
+        else:
+            members.append((key, value))
+    return list(find(TableNode(members), Surroundings()))
+
+
+def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
+    if is_strict and (_comes_from_a_tool(name) or not _NEARLY_JSON.search(text)):
+        _require_json(text)
+    document = read_json(text)
+    hits = list(find_in_json(document, is_terraform=name.endswith(".tf.json")))
+    return hits, not is_written_by_a_tool(document)
+
+
+def _require_json(text: str) -> None:
+    try:
+        json.loads(text)
+    except ValueError as exc:
+        place = f"line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else "a number"
+        raise ValueError(f"is no JSON: what stands at {place} is not understood") from None
+    except RecursionError:
+        raise TooDeep from None
+
+
+def _in_yaml(text: str) -> tuple[list[Hit], bool]:
+    try:
+        documents = read_yaml(text)
+    except NoYaml:
+        return _in_plain(text), True
+    hits = _once([hit for document in documents for hit in find(document, Surroundings())])
+    return hits, not any(map(is_answer, documents))
+
+
+def _once(hits: Iterable[Hit]) -> list[Hit]:
+    """Fold what an anchor gives several times; where it is used with a zone, its own place without one is none."""
+    by_place: dict[int, list[Hit]] = {}
+    for hit in hits:
+        by_place.setdefault(hit.at, []).append(hit)
+    folded: list[Hit] = []
+    for same in by_place.values():
+        by_zones: dict[tuple[str, ...], Hit] = {}
+        for hit in [hit for hit in same if hit.zones] or same[:1]:
+            by_zones.setdefault(hit.zones, hit)
+        folded += by_zones.values()
+    return folded
+
+
+def _in_plain(text: str) -> list[Hit]:
+    return _plain_hits(find_in_text(text))
+
+
+def _plain_hits(found: Iterable[InText]) -> list[Hit]:
+    return [Hit(image_id=one.image_id, at=one.at, zones=(one.zone,) if one.zone else ()) for one in found]
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+
+def _placed(text: str, hits: Sequence[Hit]) -> Iterator[FoundPin]:
+    """Return a pin for each zone of each hit, with its line, as the comments have it."""
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+    comments = read_comments(text)
+    found: dict[int, list[Hit]] = {}
+    for hit in [*hits, *_named_only(text, hits, starts, comments)]:
+        found.setdefault(hit.at, []).append(hit)
+    for at in sorted(found):
+        line = bisect_right(starts, at)
+        if line in comments.ignored:
+            continue
+        said = comments.named.get(line)
+        seen: set[str | None] = set()
+        for hit in found[at]:
+            for zone in (said.zone,) if said else hit.zones or (None,):
+                if zone not in seen:
+                    seen.add(zone)
+                    yield FoundPin(
+                        image_id=hit.image_id, zone=zone, line=line, column=at - starts[line - 1] + 1, at=at,
+                        address=hit.address, effect=hit.effect, resource=hit.resource, named=said.name if said else "",
+                        region=hit.region, project=hit.project, note=hit.note,
+                    )  # fmt: skip
+
+
+def _named_only(text: str, hits: Sequence[Hit], starts: list[int], comments: Comments) -> Iterator[Hit]:
+    """Return the ids that count only because a comment names their image."""
+    known = {hit.at for hit in hits}
+    for line in comments.named:
+        if line <= len(starts):
+            end = starts[line] if line < len(starts) else len(text)
+            for match in ID_IN_TEXT.finditer(blanked(text[starts[line - 1] : end])):
+                at = starts[line - 1] + match.start("id")
+                if at not in known:
+                    yield Hit(image_id=match["id"], at=at)

@@ -1,0 +1,122 @@
+"""
+What in a file is an image id, a key that holds one, a zone, or a comment about an id. Pure.
+
+A key holds ids when its last word is `image_id`, in whatever spelling (`imageId`, `pool_image_id`, `Nodes.0.ImageId`,
+`--image-id`). A comment `ucloud-image: ZONE/NAME` names zone and image for the id on its line, or else on the next one;
+`crawler: ignore` takes back what stands on its line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+from urllib.parse import unquote
+
+#: What happens when the id at a place is changed to another.
+Effect = Literal["later-nodes", "nothing", "replaces-cluster", "reinstalls-machine", "rebuilds-image", "unknown"]
+EFFECTS: tuple[Effect, ...] = (
+    "later-nodes", "nothing", "replaces-cluster", "reinstalls-machine", "rebuilds-image", "unknown",
+)  # fmt: skip
+
+_ID = r"(?:u?image|bsi)-[a-z0-9]+"
+IMAGE_ID = re.compile(_ID)
+#: An id that stands by itself in a text.
+ID_IN_TEXT = re.compile(rf"(?<![\w.-])(?P<id>{_ID})(?![\w-]|\.\w)")
+#: The same in bytes; a file without it is not parsed.
+ID_IN_BYTES = re.compile(rb"(?<![\w.-])(?:u?image|bsi)-[a-z0-9]+(?![\w-]|\.\w)")
+#: An id in quotes, inside an expression or a template.
+QUOTED_ID = re.compile(rf"""["'](?P<id>{_ID})\\?["']""")
+
+_PREFIX = r"(?:(?P<prefix>.*?)(?:[_.\-]|(?<=[a-z0-9])(?=[A-Z])))??"
+_INDEX = r"(?:\.\d+|\[\d+\])?"
+_IMAGE_KEY = re.compile(rf"{_PREFIX}(?:image|Image|IMAGE)[_-]?(?:id|Id|ID)[sS]?{_INDEX}")
+_ZONE_KEY = re.compile(rf"{_PREFIX}(?:(?:a|A)vailability[_-]?(?:z|Z)one|AVAILABILITY_ZONE|zone|Zone|ZONE)[sS]?{_INDEX}")
+_ZONES_KEY = re.compile(r"(?:.*[_.\-])?(?:zones|Zones|ZONES)")
+_ZONE = re.compile(r"[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){1,4}")
+_NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,2}\d{1,2}")
+#: What stands between a key and its value, in assignments, members and options.
+_IS = r"""\\?["']?(?:\s*[:=]\s*|[ \t]+)\\?["']?"""
+#: Ids and zones behind a key, inside a text of any sort.
+ASSIGNED_ID = re.compile(
+    r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"
+    rf"{_IS}(?P<id>{_ID})(?![\w-]|\.\w)"
+)
+ASSIGNED_ZONE = re.compile(
+    rf"(?<![\w.\-])(?P<key>[\w\-]*?(?:availability[_-]?zone|zone)){_IS}(?P<zone>[A-Za-z0-9-]+)", re.IGNORECASE
+)
+_MARK = r"(?:\#|//|/\*)"
+_NAMED = re.compile(rf"{_MARK}\s*ucloud-image:\s*(?P<zone>[^\s/]+)/(?P<name>\S+)")
+_IGNORED = re.compile(rf"{_MARK}\s*crawler:\s*ignore\b")
+
+
+def image_key(key: str) -> str | None:
+    """Return the words before `image_id` in *key*, empty where there are none; None when it holds no id."""
+    return _prefix(_IMAGE_KEY, key)
+
+
+def zone_key(key: str) -> str | None:
+    """Return the words before `zone` or `availability_zone` in *key*; None when it names no zone."""
+    if _ZONES_KEY.fullmatch(key) and "vailability" not in key and "AVAILABILITY" not in key:
+        return None
+    return _prefix(_ZONE_KEY, key)
+
+
+def _prefix(pattern: re.Pattern[str], key: str) -> str | None:
+    if len(key) > 200 or not (match := pattern.fullmatch(key)):
+        return None
+    return (match["prefix"] or "").strip("-_.").casefold()
+
+
+def is_image_id(text: str) -> bool:
+    """Return whether *text* is an image id and nothing else."""
+    return IMAGE_ID.fullmatch(text) is not None
+
+
+def is_zone(text: str) -> bool:
+    """Return whether *text*, which stands where a zone should, looks like one."""
+    return _ZONE.fullmatch(text) is not None and not is_image_id(text)
+
+
+def is_zone_by_itself(text: str) -> bool:
+    """Return whether *text* looks like a zone wherever it stands: it ends in a number."""
+    return _NUMBERED_ZONE.fullmatch(text) is not None and not is_image_id(text)
+
+
+# --- comments --------------------------------------------------------------------------------------------------------
+
+
+class Said(NamedTuple):
+    """What a comment says of the id on a line."""
+
+    zone: str
+    #: The normalised name, with `-` for spaces.
+    name: str
+
+
+class Comments(NamedTuple):
+    """What the comments of a text say, by the number of the line they are about."""
+
+    named: Mapping[int, Said]
+    ignored: frozenset[int]
+
+
+def read_comments(text: str) -> Comments:
+    """Return what the comments in *text* say of ids."""
+    named: dict[int, Said] = {}
+    ignored: set[int] = set()
+    if "ucloud-image:" not in text and "crawler:" not in text:
+        return Comments(named, frozenset())
+    for number, line in enumerate(text.split("\n"), start=1):
+        if _IGNORED.search(line):
+            ignored.add(number)
+        match = _NAMED.search(line)
+        if match and is_zone(match["zone"]):
+            own = ID_IN_TEXT.search(line[: match.start()] + " " * (match.end() - match.start()) + line[match.end() :])
+            named[number if own else number + 1] = Said(match["zone"], name_in_comment(unquote(match["name"])))
+    return Comments(named, frozenset(ignored))
+
+
+def name_in_comment(name: str) -> str:
+    """Return an image's normalised *name* as comments write it, with `-` for spaces."""
+    return "-".join(name.removesuffix("*/").casefold().split())

@@ -1,0 +1,69 @@
+"""The pins of a report that stand in files, or live in the cloud: `pins_from` of the configuration."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from crawler.config.models import ReportSettings
+from crawler.config.pin_files import LARGEST, bodies_in
+from crawler.config.textfiles import decoded, read_bytes
+from crawler.domain.filters import EVERYTHING
+from crawler.domain.scanner import FoundPin, scan
+from crawler.domain.subscriptions import LIVE, Pin, Subscription
+from crawler.queries.live_pins import live_pins
+
+#: Of machines: their images are their owners' own, and nobody lists them.
+_NOT_WATCHED = ("ucloud_instance", "ucloud_baremetal_instance")
+
+logger = logging.getLogger(__name__)
+
+
+def subscription_of(report: ReportSettings, conn: Connection, *, now: datetime, stale_after: timedelta) -> Subscription:
+    """
+    Return what *report* watches, with the pins that stand now in the files it names and those of node groups.
+
+    A file that cannot be read is said in the log, and its pins are missing.
+    """
+    if not report.pins_from:
+        return report.subscription
+    subscription = report.subscription
+    found = [Pin(pin.zone or "", pin.image_id) for pin in _found(report.name, report.pins_from)]
+    if LIVE in report.pins_from:
+        live, _ = live_pins(conn, EVERYTHING, now=now, stale_after=stale_after)
+        found += [Pin(rule.zone or "", rule.image_id) for rule in live]
+    return replace(subscription, pins=tuple(dict.fromkeys((*subscription.pins, *found))))
+
+
+def pins_in(name: str) -> Iterator[tuple[str, FoundPin]]:
+    """Return the pins in the file or folder *name*, each with its file; raises ValueError for one out of reach."""
+    path = Path(name)
+    if path.is_dir():
+        files = bodies_in(path)
+    else:
+        try:
+            files = iter([(path, read_bytes(path, LARGEST))])
+        except ValueError as exc:
+            raise ValueError(f"{path} {exc}") from None
+    for file, body in files:
+        try:
+            pins = scan(decoded(body), file.name).pins
+        except ValueError as exc:
+            logger.warning("%s %s; it is left out", file, exc)
+            continue
+        yield from ((str(file), pin) for pin in pins if pin.resource not in _NOT_WATCHED)
+
+
+def _found(report: str, names: Iterable[str]) -> Iterator[FoundPin]:
+    for name in names:
+        if name == LIVE:
+            continue
+        try:
+            yield from (pin for _, pin in pins_in(name))
+        except ValueError as exc:
+            logger.warning("report %s: pins_from: %s; its pins are not watched", report, exc)

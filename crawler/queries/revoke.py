@@ -1,0 +1,34 @@
+"""
+Images that a person revoked: what the cloud lists, and nobody should use.
+
+Every function takes a connection; those that write want one inside `begin(engine, fence)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select
+
+from crawler.db.schema import Revocation
+
+
+def revoked_ids(conn: Connection) -> dict[str, str]:
+    """Return the revoked ids, each with the reason why."""
+    return {row.image_id: row.reason for row in conn.execute(select(Revocation.image_id, Revocation.reason))}
+
+
+def revoke(conn: Connection, image_ids: Sequence[str], reason: str, *, who: str, now: datetime) -> None:
+    """Revoke *image_ids*; for those that are revoked already the new *reason* counts."""
+    unrevoke(conn, image_ids)
+    rows = [
+        {"image_id": image_id, "reason": reason, "revoked_at": now, "revoked_by": who}
+        for image_id in dict.fromkeys(image_ids)
+    ]
+    conn.execute(insert(Revocation), rows)
+
+
+def unrevoke(conn: Connection, image_ids: Sequence[str]) -> int:
+    """Take revocations back, and return how many there were."""
+    return conn.execute(delete(Revocation).where(Revocation.image_id.in_(list(image_ids)))).rowcount

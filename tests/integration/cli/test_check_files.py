@@ -1,0 +1,243 @@
+"""`crawler check` over files and folders: what is found, how it is judged, and that nothing else is shown."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.cli.check import FINDINGS
+from tests.support.checkout import HK, POOL, SG
+from tests.support.checkout import story as story
+from tests.support.command import call, rows
+from tests.support.diary import Diary, Refusal
+from tests.support.house import ROOT
+
+CORPUS = ROOT / "tests/unit/domain/scanner/corpus"
+PLANTED = "pl4nted-s3cret"
+
+
+def outcomes(story: tuple[str, Diary], *words: str, code: int = 0, stdin: str = "") -> list[tuple[Any, ...]]:
+    found = rows("--database", story[0], "check", *words, now=story[1].now, code=code, stdin=stdin)
+    return [(row["file"], row["line"], row["image_id"], row["zone"], row["outcome"], row["successor"]) for row in found]
+
+
+def test_row_of_a_pin(story: tuple[str, Diary]) -> None:
+    """A row says where the id stands, what it is, how fresh that knowledge is, and what a change does there."""
+    Path("pool.tf").write_text(POOL % "uimage-a")
+    (row,) = rows("--database", story[0], "check", "pool.tf", now=story[1].now, code=1)
+    observed_at = row.pop("observed_at")
+
+    assert observed_at.startswith("2026-06-01T")
+    assert row == {
+        "rule": "pinned uimage-a",
+        "zone": "hk-02",
+        "image_id": "uimage-a",
+        "outcome": "re-issued",
+        "successor": "uimage-b",
+        "detail": row["detail"],
+        "source": "pool.tf, line 4",
+        "file": "pool.tf",
+        "line": 4,
+        "address": "ucloud_uk8s_node_group.workers",
+        "image_name": "Ubuntu 20.04",
+        "account": "prod",
+        "project": "org-x",
+        "effect": "later-nodes",
+        "cluster_id": None,
+        "cluster_name": None,
+        "node_group_id": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("image_id", "outcome", "code"),
+    [
+        ("uimage-k", "ok", 0),
+        ("uimage-r", "superseded", 0),
+        ("uimage-e", "ending", 0),
+        ("uimage-a", "re-issued", 1),
+        ("uimage-d", "missing", 1),
+        ("uimage-typo", "never-seen", 1),
+    ],
+)
+def test_outcomes(story: tuple[str, Diary], image_id: str, outcome: str, code: int) -> None:
+    """Each id of a node group is judged in its zone; one with a typo is never seen."""
+    Path("pool.tf").write_text(POOL % image_id)
+
+    assert outcomes(story, "pool.tf", code=code)[0][4] == outcome
+
+
+def test_folder_without_git(story: tuple[str, Diary]) -> None:
+    """Of a folder count files that people write ids into: none that is hidden, larger than 1 MiB, or a link."""
+    for name in ("a.tf", "b/c.tfvars", ".hidden.tf", ".terraform/x.tf", "b/large.tf", "b/read.me"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(POOL % "uimage-k" + ("#" * 2**20 if "large" in name else ""))
+    Path("link.tf").symlink_to("a.tf")
+    Path("around").symlink_to("b")
+
+    assert [row[0] for row in outcomes(story, ".")] == ["a.tf", "b/c.tfvars"]
+
+
+def test_folder_with_git(story: tuple[str, Diary]) -> None:
+    """Of a checkout count the files that git tracks, and no others, whatever part of it is named."""
+    for name in ("a.tf", "sub/b.tf", "sub/untracked.tf", "gone.tf", ".github/c.yaml"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(POOL % "uimage-k" if name.endswith(".tf") else "imageId: uimage-k\n")
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", "add", "a.tf", "sub/b.tf", "gone.tf", ".github/c.yaml"], check=True)
+    Path("gone.tf").unlink()
+
+    assert [row[0] for row in outcomes(story, ".")] == [".github/c.yaml", "a.tf", "sub/b.tf"]
+    assert [row[0] for row in outcomes(story, "sub")] == ["sub/b.tf"]
+
+
+def test_files_that_are_never_parsed(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many files only those are parsed that hold something like an id."""
+    parsed: list[str] = []
+    module = importlib.import_module("crawler.cli.check_files")
+    scan = module.scan
+
+    def noted(text: str, name: str) -> Any:
+        parsed.append(name)
+        return scan(text, name)
+
+    monkeypatch.setattr(module, "scan", noted)
+    for number in range(200):
+        text = POOL % ("uimage-k" if number % 40 == 0 else "${var.image}")
+        Path(f"f{number:03}.tf").write_text(text + '# image-pull-policy, an image_id and "uimage-"\n')
+
+    assert len(outcomes(story, ".")) == 5
+    assert sorted(parsed) == ["f000.tf", "f040.tf", "f080.tf", "f120.tf", "f160.tf"]
+
+
+def test_comments(story: tuple[str, Diary]) -> None:
+    """A comment names zone and image; a name whose id was never seen there has a successor all the same."""
+    Path("a.yaml").write_text(
+        "# ucloud-image: hk-02/ubuntu-20.04\nnode: uimage-a\n"
+        "other: uimage-none # ucloud-image: hk-02/Ubuntu-20.04\n"
+        "imageId: uimage-d # crawler: ignore\n"
+    )
+    assert outcomes(story, "a.yaml", code=1) == [
+        ("a.yaml", 2, "uimage-a", "hk-02", "re-issued", "uimage-b"),
+        ("a.yaml", 3, "uimage-none", "hk-02", "never-seen", "uimage-b"),
+    ]
+
+
+def test_machines(story: tuple[str, Diary]) -> None:
+    """An id of a machine whose kind nobody asks for is out of scope, and not known where everything has to be."""
+    machine = {"type": "ucloud_instance", "name": "m", "mode": "managed", "instances": [
+        {"index_key": n, "attributes": {"availability_zone": "hk-02", "image_id": f"uimage-private{n}"}}
+        for n in range(3)
+    ]}  # fmt: skip
+    Path("terraform.tfstate").write_text(json.dumps({"version": 4, "resources": [machine]}))
+    words = ("--database", story[0], "check", "terraform.tfstate")
+
+    assert "3 out-of-scope" in call(*words, now=story[1].now).stderr
+    assert "3 out-of-scope" in call(*words, "--strict", now=story[1].now, code=8).stderr
+    assert [row["address"] for row in rows(*words, now=story[1].now)] == [f"ucloud_instance.m[{n}]" for n in range(3)]
+
+
+def test_plans(story: tuple[str, Diary]) -> None:
+    """A plan that mends a pin passes; the one that keeps it fails with file, address and successor."""
+
+    def plan(image_id: str) -> str:
+        pool = {"address": "module.k.ucloud_uk8s_node_group.w[0]", "mode": "managed", "type": "ucloud_uk8s_node_group"}
+        after = {**pool, "values": {"availability_zone": "hk-02", "image_id": image_id}}
+        before = {**pool, "values": {"availability_zone": "hk-02", "image_id": "uimage-a"}}
+        return json.dumps(
+            {
+                "planned_values": {"root_module": {"child_modules": [{"resources": [after]}]}},
+                "resource_changes": [{**pool, "change": {"before": before["values"], "after": after["values"]}}],
+                "prior_state": {"values": {"root_module": {"resources": [before]}}},
+            }
+        )
+
+    assert outcomes(story, "-", stdin=plan("uimage-b")) == [("stdin", 1, "uimage-b", "hk-02", "ok", None)]
+    Path("plan.json").write_text(plan("uimage-a"))
+    (row,) = rows("--database", story[0], "check", "plan.json", now=story[1].now, code=1)
+    assert (row["file"], row["address"], row["successor"]) == (
+        "plan.json", "module.k.ucloud_uk8s_node_group.w[0]", "uimage-b",
+    )  # fmt: skip
+
+
+def test_filters(story: tuple[str, Diary]) -> None:
+    """Types and ids that are not wanted are left out."""
+    Path("a.tf").write_text(POOL % "uimage-k" + 'locals { image_id = "uimage-a" }\n')
+
+    assert [row[2] for row in outcomes(story, "a.tf", "--type", "ucloud_uk8s_*")] == ["uimage-k"]
+    assert [row[2] for row in outcomes(story, "a.tf", "--ignore", "uimage-a")] == ["uimage-k"]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "expected"),
+    [
+        ("imageId: uimage-b\nzone: hk-02\n", [("uimage-b", "hk-02")]),
+        ('{"Zone": "hk-02", "ImageId": "uimage-b"}', [("uimage-b", "hk-02")]),
+        ('master {\n  availability_zones = ["hk-02", "hk-02"]\n  image_id = "uimage-b"\n}\n', [("uimage-b", "hk-02")]),
+        ("export PASSWORD=x-y\nhk-02 uimage-b\n", [("uimage-b", "hk-02")]),
+        (POOL % "uimage-b", [("uimage-b", "hk-02")]),
+    ],
+)
+def test_standard_input(story: tuple[str, Diary], stdin: str, expected: list[tuple[str, str]]) -> None:
+    """What comes without a name is known by what it says."""
+    assert [row[2:4] for row in outcomes(story, "-", stdin=stdin)] == expected
+
+
+@pytest.mark.parametrize("fmt", ["table", "json", "jsonl", "csv", *FINDINGS])
+def test_nothing_but_ids_is_shown(story: tuple[str, Diary], fmt: str) -> None:
+    """A secret in every file of the corpus stands in no output, and in nothing that is said."""
+    shutil.copytree(CORPUS, "corpus")
+    names = sorted(str(path) for path in Path("corpus").iterdir() if path.name != "expected.txt")
+    for paths in (["corpus"], names):
+        result = call("--database", story[0], "check", *paths, "-o", fmt, "--strict", now=story[1].now, code=1)
+        assert PLANTED not in result.stdout + result.stderr
+        assert "uimage-vareox" in result.stdout
+
+
+def test_file_that_is_named_twice(story: tuple[str, Diary]) -> None:
+    """A file that is named twice, alone and with its folder, counts once, and is fixed once."""
+    Path("sub").mkdir()
+    Path("sub/a.tf").write_text(POOL % "uimage-a")
+
+    assert len(outcomes(story, "sub", "sub/a.tf", "./sub/a.tf", code=1)) == 1
+    call("--database", story[0], "check", "sub/a.tf", "./sub", "--fix", now=story[1].now)
+    assert Path("sub/a.tf").read_text() == POOL % "uimage-b"
+
+
+def test_binary_plan(story: tuple[str, Diary]) -> None:
+    """A plan as Terraform saves it is none to read; what makes one of it is said."""
+    Path("tfplan").write_bytes(b"PK\x03\x04\x14\x00")
+
+    assert (
+        "give what `terraform show -json` says of it" in call("--database", story[0], "check", "tfplan", code=2).stderr
+    )
+
+
+def test_files_out_of_reach(story: tuple[str, Diary]) -> None:
+    """A file that is out of reach is said by name; one in a folder that nests too deeply is left out, and said."""
+    assert (
+        "nowhere.tf cannot be read: No such file" in call("--database", story[0], "check", "nowhere.tf", code=2).stderr
+    )
+    Path("deep.json").write_text('{"image_id": "uimage-k", "x": ' + "[" * 10_000)
+    Path("ok.tf").write_text(POOL % "uimage-k")
+    result = call("--database", story[0], "check", ".", "-o", "json", now=story[1].now)
+
+    assert "Warning: deep.json is nested too deeply; it is left out." in result.stderr
+    assert len(json.loads(result.stdout)) == 1
+
+
+def test_unknown_zone_is_not_good(story: tuple[str, Diary]) -> None:
+    """While a zone is not observed, its pins are unknown."""
+    url, diary = story
+    diary.run({HK: Refusal(message="down"), SG: {"uimage-a": "Ubuntu 20.04"}})
+    Path("pool.tf").write_text(POOL % "uimage-k")
+
+    assert outcomes(story, "pool.tf", code=8)[0][4] == "unknown"
+    assert rows("--database", url, "check", "pool.tf", now=diary.now + timedelta(days=3), code=8)[0]["outcome"]

@@ -1,0 +1,139 @@
+"""What mails say of kinds beside UK8S images: endings, versions, machine types, node groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from crawler.emulator import run_in_thread
+from tests.support.driving import Driver, account
+from tests.support.kinds import cluster, kinds_timeline, machine_type, uhost_image, version
+from tests.support.smtp import mail_server
+
+#: Runs once at a step of the story, so many hours after the last run, and gives what was mailed: subjects and texts.
+Run = Callable[..., list[str]]
+
+
+@contextmanager
+def told(folder: Path, *inventories: Mapping[str, Any], **report: Any) -> Iterator[Run]:
+    """Play *inventories*, a step each, to one who gets a mail after every run."""
+    folder.mkdir(exist_ok=True)
+    user = Driver(folder, str(folder / "history.db"))
+    steps = [{"inventory": inventory} for inventory in inventories[1:]]
+    with run_in_thread(kinds_timeline(inventories[0], steps=steps)) as cloud, mail_server() as server:
+        smtp = {"host": "127.0.0.1", "port": server.port, "security": "none", "from": "crawler@example.com"}
+        rows = [{"name": "ops", "to": ["ops@example.com"], "when": "every-run", "timezone": "UTC", **report}]
+        user.configure(account(cloud.url, kinds=["uk8s-image", *inventories[0]]), smtp=smtp, reports=rows)
+
+        def run(step: int, hours: float = 0) -> list[str]:
+            user.now += timedelta(hours=hours)
+            cloud.step = step
+            before = len(server.mails)
+            user.run(code=None)
+            return [f"{mail.message['Subject']}\n{mail.text}" for mail in server.mails[before:]]
+
+        yield run
+
+
+def lines(texts: Sequence[str], word: str) -> list[str]:
+    return [" ".join(line.split()) for text in texts for line in text.splitlines() if word in line]
+
+
+DAY = 24.0
+
+
+def test_endings(tmp_path: Path) -> None:
+    """Notices 90, 30 and 7 days before come once each; of what was due at the first look only a pinned image's."""
+    # the first run is on 23 November 2026
+    ending = [
+        uhost_image(1, MaintainEol="2027/02/24"),
+        uhost_image(2, MaintainEol="2026/12/10"),
+        uhost_image(4, MaintainEol="2026/12/11"),
+    ]
+    inventory = {"uhost-image": {"hk-02": [*ending, uhost_image(5)]}}
+    with told(tmp_path, inventory, pins=["hk-02 uimage-u00004"]) as run:
+        first = run(1)
+        again = run(1)
+        ninety = run(1, 3 * DAY)
+        seven = run(1, 7 * DAY)
+        pinned = run(1, DAY)
+        quiet = run(1, DAY) + run(1, DAY)
+        thirty = run(1, 50 * DAY)
+
+    assert lines(first, "uimage-u0000") == [
+        "hk-02 CentOS 4 64位 uimage-u00004 until 11 Dec notice 30 days before; pinned",
+        "1 pinned image: hk-02 uimage-u00004",
+    ]
+    assert "1 image ends" in first[0]
+    assert again == []
+    assert lines(ninety, "until") == ["hk-02 CentOS 1 64位 uimage-u00001 until 24 Feb 2027 notice 90 days before"]
+    assert lines(seven, "until") == ["hk-02 CentOS 2 64位 uimage-u00002 until 10 Dec notice 7 days before"]
+    assert lines(pinned, "until") == ["hk-02 CentOS 4 64位 uimage-u00004 until 11 Dec notice 7 days before; pinned"]
+    assert quiet == []
+    assert lines(thirty, "until") == ["hk-02 CentOS 1 64位 uimage-u00001 until 24 Feb notice 30 days before"]
+
+
+def test_every_kind_in_words(tmp_path: Path) -> None:
+    """A mail calls versions, machine types, node groups and other images by what they are, and where."""
+    before = {
+        "uhost-image": {"hk-02": [uhost_image(1), uhost_image(2)]},
+        "uk8s-version": {"hk": [version("1.28.15"), version("1.30.14"), version("1.32.9")]},
+        "instance-type": {"hk-02": [machine_type("O"), machine_type("V100")]},
+        "node-group": {"hk": [cluster("blue")]},
+    }
+    after = {
+        "uhost-image": {"hk-02": [uhost_image(1, State="Unavailable"), uhost_image(2)]},
+        "uk8s-version": {"hk": [version("1.30.14"), version("1.32.9"), version("1.34.1")]},
+        "instance-type": {"hk-02": [machine_type("O"), machine_type("V100", "Soldout")]},
+        "node-group": {"hk": [cluster("blue", "uimage-new")]},
+    }
+    with told(tmp_path / "en", before, after) as run:
+        run(1)
+        (english,) = run(2)
+    with told(tmp_path / "zh", before, after, language="zh") as run:
+        run(1)
+        (chinese,) = run(2)
+
+    shown = " ".join(english.split())
+    for words in (
+        "hk Kubernetes 1.28.15 between",
+        "hk Kubernetes 1.34.1 between",
+        "hk-02 machine type V100",
+        "status: Normal → Soldout",
+        "hk node group ng-blue",
+        "hk node group asg-blue",
+        "image of the next node: uimage-vareox → uimage-new",
+        "hk-02 UHost image CentOS 1 64位 (Base) uimage-u00001",
+        "can be booted: yes → no",
+        "state: Available → Unavailable",
+        "Observed 1 of 1 zones",
+    ):
+        assert words in shown, (words, english)
+    for words in ("Kubernetes 1.28.15", "机型 V100", "节点池", "云主机镜像 CentOS 1 64位", "新节点所用镜像"):
+        assert words in chinese, (words, chinese)
+
+
+def test_stock_alone(tmp_path: Path) -> None:
+    """What is sold out or sold again is mailed at most daily, and then all of it; with other news it goes at once."""
+
+    def stock(*states: str) -> dict[str, Any]:
+        types = [machine_type(name, state) for name, state in zip(("O", "G"), states, strict=True)]
+        return {"instance-type": {"hk-02": types}, "uk8s-version": {"hk": [version("1.30.14")]}}
+
+    other = {**stock("Normal", "Normal"), "uk8s-version": {"hk": [version("1.30.14"), version("1.32.9")]}}
+    story = [stock("Normal", "Normal"), stock("Soldout", "Normal"), stock("Soldout", "Soldout"), other]
+    with told(tmp_path, *story) as run:
+        run(1)
+        first = run(2)
+        soon = run(3) + run(3, 10)
+        later = run(3, 13)
+        with_news = run(4)
+
+    assert len(lines(first, "Normal → Soldout")) == 1
+    assert soon == []
+    assert lines(later, "machine type G")
+    assert "Kubernetes 1.32.9" in with_news[0]
+    assert "Soldout → Normal" in with_news[0]

@@ -1,0 +1,170 @@
+"""What is an id and what is none, whatever file it stands in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from crawler.domain.scanner import may_hold_ids, scan
+
+
+def found(text: str, name: str = "") -> list[tuple[str, str | None]]:
+    return [(pin.image_id, pin.zone) for pin in scan(text, name).pins]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "image_id", "source_image_id", "imageId", "ImageId", "MasterImageId", "Nodes.3.ImageId", "ImageIds.0",
+        "UCLOUD_IMAGE_ID", "pool_image_id", "nodeImageId", "image-id", "node_image_ids",
+    ],
+)  # fmt: skip
+def test_keys(key: str) -> None:
+    """A key counts whose last word is an image id, in JSON, YAML and HCL alike."""
+    assert found(json.dumps({key: "uimage-a", "Zone": "hk-02"})) == [("uimage-a", "hk-02")]
+    assert found(f"{key}: uimage-a\nzone: hk-02\n", "a.yaml") == [("uimage-a", "hk-02")]
+    assert found(f'{{"{key}" = "uimage-a", zone = "hk-02"}}', "a.hcl") == [("uimage-a", "hk-02")]
+
+
+@pytest.mark.parametrize("key", ["image", "image_name", "preimage_id", "image_ident", "imageIdle", "selector", "name"])
+def test_other_keys(key: str) -> None:
+    """Other keys hold no ids, whatever their values look like."""
+    assert found(json.dumps({key: "uimage-a"})) == []
+
+
+@pytest.mark.parametrize("value", ["uimage-", "uimage-a b", "my-uimage-a", "uimage-a-b", "uimage_a", "ami-12", "x"])
+def test_values_that_are_no_ids(value: str) -> None:
+    """What is not wholly an id is none."""
+    assert found(json.dumps({"image_id": value})) == []
+    assert found(f"image_id: {value}\n", "a.yaml") == []
+
+
+def test_zone_that_is_not_written_out() -> None:
+    """A zone by reference is not told, and that of the object around does not stand for it."""
+    text = 'zone = "hk-02"\npool = {\n  availability_zone = var.zone\n  image_id = "uimage-a"\n}\n'
+
+    assert found(text, "a.tfvars") == [("uimage-a", None)]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.tf", "a.yaml", ""])
+def test_nested_too_deeply(name: str) -> None:
+    """A file nested deeper than any that people write is refused in words."""
+    text = '{"image_id": "uimage-a", "x": ' + "[" * 100_000
+    with pytest.raises(ValueError, match="is nested too deeply"):
+        scan(text, name)
+
+
+def test_anchors_that_multiply() -> None:
+    """Anchors that name anchors are read within bounds."""
+    lines = ["a0: &a0 {image_id: uimage-a}"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(ValueError, match="is nested too deeply"):
+        scan("\n".join(lines), "a.yaml")
+
+
+def test_broken_json() -> None:
+    """JSON that is named and is none is said with its place, and nothing of it is quoted."""
+    text = '{"image_id": "uimage-a", "password": hunter2'
+    with pytest.raises(ValueError, match=r"is no JSON: .*line 1 column") as refusal:
+        scan(text, "a.json", is_strict=True)
+
+    assert "hunter2" not in str(refusal.value)
+    assert found(text, "a.json") == [("uimage-a", None)]
+
+
+def test_nearly_json() -> None:
+    """JSON with comments, templates or commas at the end is read all the same; without ids no JSON is a mistake."""
+    text = '// ours\n{\n  /* b */ "image_id": "uimage-a", // {{ x }}\n  "zone": "hk-02",\n}\n'
+
+    assert [(pin.image_id, pin.zone) for pin in scan(text, "a.json", is_strict=True).pins] == [("uimage-a", "hk-02")]
+    assert scan("{ no json", "tsconfig.json", is_strict=True).pins == ()
+    with pytest.raises(ValueError, match="is no JSON"):
+        scan('{"resources": [', "terraform.tfstate", is_strict=True)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"version": "1.0", "resources": {"limits": {"cpu": 1}}, "imageId": "uimage-a"},
+        {"modules": [{"x": 1}], "imageId": "uimage-a"},
+        {"type": "chart", "values": {"imageId": "uimage-a"}},
+    ],
+)
+def test_what_only_looks_like_a_state(document: dict[str, object]) -> None:
+    """A document with members as states have them is read as what it is."""
+    scanned = scan(json.dumps(document), "values.json")
+
+    assert [pin.image_id for pin in scanned.pins] == ["uimage-a"]
+    assert scanned.is_source
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("groups.yaml", "RetCode: 0\nNodeGroupList:\n- {NodeGroupId: n, Zone: hk-02, ImageId: uimage-a}\n"),
+        ("groups.json", '[{"NodeGroupId": "n", "Zone": "hk-02", "ImageId": "uimage-a"}]'),
+    ],
+)
+def test_exports(name: str, text: str) -> None:
+    """What the API said is read, and is nothing that people edit."""
+    scanned = scan(text, name)
+
+    assert [(pin.zone, pin.effect) for pin in scanned.pins] == [("hk-02", "later-nodes")]
+    assert not scanned.is_source
+
+
+def test_builders() -> None:
+    """A builder in Packer's JSON is one as in its HCL: the ids of its sources are a machine's."""
+    builder = {"type": "ucloud-uhost", "availability_zone": "hk-02", "source_image_id": "uimage-a"}
+    (pin,) = scan(json.dumps({"builders": [builder]}), "packer.json").pins
+
+    assert (pin.resource, pin.effect, pin.zone) == ("ucloud-uhost", "rebuilds-image", "hk-02")
+
+
+def test_large_state() -> None:
+    """Of a state of 2 MB each instance is found in its line."""
+    groups = [
+        {"mode": "managed", "type": "ucloud_uk8s_node_group", "name": f"n{n}", "instances": [
+            {"index_key": key, "attributes": {"availability_zone": "hk-02", "image_id": f"uimage-{n}", "x": "x" * 900}}
+            for key in (0, "a")
+        ]}
+        for n in range(1_000)
+    ]  # fmt: skip
+    text = json.dumps({"version": 4, "resources": groups}, indent=1)
+    pins = scan(text, "terraform.tfstate", is_strict=True).pins
+    lines = text.split("\n")
+
+    assert len(text) > 2_000_000
+    assert len(pins) == 2_000
+    assert all(pin.image_id in lines[pin.line - 1] for pin in pins)
+    assert [pin.address for pin in pins[:2]] == ["ucloud_uk8s_node_group.n0[0]", 'ucloud_uk8s_node_group.n0["a"]']
+
+
+def test_text_inside_a_document() -> None:
+    """A text that holds another document gives the ids in it, with the one zone that it names."""
+    text = "data:\n  values.yaml: |\n    imageId: uimage-a\n    zone: hk-02\n"
+
+    assert found(text, "a.yaml") == [("uimage-a", "hk-02")]
+
+
+def test_long_words() -> None:
+    """A long text without blanks costs no more than its length."""
+    text = "image_id=uimage-a " + "imageimage-zone" * 20_000
+
+    assert found(text, "a.sh") == [("uimage-a", None)]
+
+
+@pytest.mark.parametrize(
+    ("body", "may"),
+    [
+        (b"image_id = 'uimage-a'", True),
+        (b"region:bsi-1", True),
+        (b"image: nginx\nkind: x-uimage-a", False),
+        (b"", False),
+        ("uimage-a".encode("utf-16"), True),
+    ],
+)
+def test_files_that_need_no_reading(body: bytes, may: bool) -> None:
+    """A file without anything like an id is told by its bytes."""
+    assert may_hold_ids(body) is may

@@ -1,0 +1,292 @@
+"""Pages and follow-ups: what makes one whole answer, and what makes none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from crawler.domain.composing import Composition, NotWhole, RefusedPage
+from crawler.domain.kinds import KINDS, Kind
+from crawler.domain.models import Target
+from tests.support.kinds import uhost_image
+
+KIND = KINDS["uhost-image"]
+TARGET = Target("prod", "org-a", "hk", "hk-02", "uhost-image")
+
+Server = Callable[[int, int], "dict[str, Any] | RefusedPage"]
+
+
+def records(count: int, first: int = 0) -> list[dict[str, Any]]:
+    return [uhost_image(number) for number in range(first, first + count)]
+
+
+def page(listed: Sequence[Any], total: int | None, **more: Any) -> dict[str, Any]:
+    counts = {} if total is None else {"TotalCount": total}
+    document = {"RetCode": 0, "Action": "DescribeImageResponse", **counts, "ImageSet": list(listed)}
+    return document | more
+
+
+def beyond(message: str = "Offset exceeds the total", ret_code: int = 8039) -> RefusedPage:
+    return RefusedPage(ret_code=ret_code, message=message, is_of_product=ret_code >= 2000, is_passing=ret_code >= 2000)
+
+
+def paged(listed: Sequence[Any], *, size: int | None = None, total: int | None = -1, end: Any = None) -> Server:
+    """Return a server of *listed*, *size* records a page; it states *total* (None: nothing; -1: the truth)."""
+
+    def serve(offset: int, limit: int) -> dict[str, Any] | RefusedPage:
+        here = listed[offset : offset + min(limit, size or limit)]
+        if offset and not here and end is not None:
+            refused: RefusedPage = end
+            return refused
+        return page(here, len(listed) if total == -1 else total)
+
+    return serve
+
+
+def compose(serve: Server, *, kind: Kind = KIND, most: int = 400) -> tuple[dict[str, Any] | RefusedPage, list[int]]:
+    """Ask until there is a whole answer, or a refusal that ends nothing; give it, and the offsets that were asked."""
+    composition = Composition(TARGET, kind, {})
+    offsets: list[int] = []
+    while len(offsets) < most:
+        params = composition.question.params
+        offsets.append(int(params["Offset"]))
+        answer = serve(offsets[-1], int(params["Limit"]))
+        if isinstance(answer, RefusedPage):
+            said = composition.refused(answer)
+            if said is None:
+                return answer, offsets
+            whole = said if isinstance(said, bytes) else None
+        else:
+            whole = composition.take(json.dumps(answer).encode())
+        if whole is not None:
+            document: dict[str, Any] = json.loads(whole)
+            return document, offsets
+    raise AssertionError("it asks for ever")
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [
+        (0, None, [0]),
+        (99, None, [0]),
+        (100, None, [0, 100]),
+        (101, None, [0, 100]),
+        (250, None, [0, 100, 200]),
+        (120, 50, [0, 50, 100]),
+        (100, 50, [0, 50]),
+        (7, 1, [0, 1, 2, 3, 4, 5, 6]),
+    ],
+)
+@pytest.mark.parametrize("end", [None, beyond()], ids=["empty page", "refusal"])
+def test_pages(count: int, size: int | None, expected: list[int], end: Any) -> None:
+    """Offset advances by the records received, however many a page gives; only a full page one has one more asked."""
+    document, offsets = compose(paged(records(count), size=size, end=end))
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == records(count)
+    assert document.get("TotalCount") == count
+    assert offsets == expected
+
+
+@pytest.mark.parametrize("end", [None, beyond("the Offset is out of range")], ids=["empty page", "refusal"])
+@pytest.mark.parametrize(("count", "size"), [(50, 50), (100, 50), (130, 50), (100, None), (230, None)])
+def test_no_total(count: int, size: int | None, end: Any) -> None:
+    """Where nobody states the total, a list in full pages is read until nothing comes."""
+    document, _ = compose(paged(records(count), size=size, total=None, end=end))
+
+    assert isinstance(document, dict)
+    assert len(document["ImageSet"]) == count
+
+
+def test_each_page_counts_itself() -> None:
+    """A TotalCount that is the size of the page says nothing about the list, which is read to its end."""
+    every = records(230)
+
+    def serve(offset: int, limit: int) -> dict[str, Any]:
+        here = every[offset : offset + limit]
+        return page(here, len(here))
+
+    document, _ = compose(serve)
+
+    assert isinstance(document, dict)
+    assert len(document["ImageSet"]) == 230
+
+
+def test_a_growing_list_is_read_once_more() -> None:
+    """A TotalCount that moves between the pages has the list read again, from the start."""
+    asked: list[int] = []
+
+    def serve(offset: int, limit: int) -> dict[str, Any]:
+        asked.append(offset)
+        every = records(150 if len(asked) == 1 else 151)
+        return page(every[offset : offset + limit], len(every))
+
+    document, offsets = compose(serve)
+
+    assert isinstance(document, dict)
+    assert len(document["ImageSet"]) == 151
+    assert offsets == [0, 100, 0, 100]
+
+
+def _always_growing() -> Server:
+    asked: list[int] = []
+
+    def serve(offset: int, limit: int) -> dict[str, Any]:
+        asked.append(offset)
+        every = records(200 + len(asked))
+        return page(every[offset : offset + limit], len(every))
+
+    return serve
+
+
+def _shifted(offset: int, limit: int) -> dict[str, Any]:
+    every = records(250)
+    return page(every[max(0, offset - 1) :][:limit], 250)
+
+
+@pytest.mark.parametrize(
+    ("serve", "said"),
+    [
+        (_always_growing(), "the number of records was 203, and then 204, while they were read"),
+        (lambda offset, limit: page(records(100)[offset:], 250), "the list ends after 100 of 250 records"),
+        (lambda offset, limit: page(records(100), 250), "a page of the list came twice"),
+        (_shifted, "is on two pages of the list, which moved while it was read"),
+        (lambda offset, limit: page(records(9), 10, Zone="hk-03"), "is about another Zone: hk-03, not hk-02"),
+        (lambda offset, limit: page(records(9), 9, Action="DescribeUHostResponse"), "is one to another question"),
+        (lambda offset, limit: page(records(100, offset), 20_000), "the list has more than 10,000 records"),
+    ],
+    ids=["moves", "short", "repeated", "shifted", "echo", "action", "endless"],
+)  # fmt: skip
+def test_no_whole(serve: Server, said: str) -> None:
+    """A list that is short, repeated, shifted, of another question, or moves again when it is read again, is none."""
+    with pytest.raises(Exception, match=said) as caught:
+        compose(serve)
+    assert isinstance(caught.value, NotWhole) or "10,000" in said
+
+
+@pytest.mark.parametrize(
+    ("refusal", "at"),
+    [
+        (beyond(), 100),
+        (beyond("product trouble", 8010), 100),
+        (
+            RefusedPage(ret_code=230, message="Params [Offset] not available", is_of_product=False, is_passing=False),
+            100,
+        ),
+        (RefusedPage(ret_code=None, message="HTTP 502", is_of_product=False, is_passing=True), 200),
+        (RefusedPage(ret_code=150, message="offset service unavailable", is_of_product=False, is_passing=True), 200),
+    ],
+)
+def test_a_refused_page_is_no_end(refusal: RefusedPage, at: int) -> None:
+    """A refusal before the total is reached, or one of the network or the gateway, ends no list."""
+    every = paged(records(250))
+
+    said, _ = compose(lambda offset, limit: refusal if offset >= at else every(offset, limit))
+
+    assert said == refusal
+
+
+def test_trouble_at_the_end_is_no_end() -> None:
+    """Behind a page that is exactly full a refusal ends the list only where it speaks of that: others pass."""
+    every = paged(records(100))
+    trouble = beyond("backend error", 8010)
+
+    said, _ = compose(lambda offset, limit: trouble if offset else every(offset, limit))
+
+    assert said == trouble
+
+
+def test_records_of_other_zones_may_share_an_id() -> None:
+    """The same id in two zones is two records, and no sign of a list that moved."""
+    every = [uhost_image(number // 2, Zone=("hk-02", "hk-01")[number % 2]) for number in range(202)]
+
+    document, _ = compose(paged(every))
+
+    assert isinstance(document, dict)
+    assert len(document["ImageSet"]) == 202
+
+
+# --- follow-ups ------------------------------------------------------------------------------------------------------
+
+
+GROUPS = KINDS["node-group"]
+REGION = Target("prod", "org-a", "hk", "", "node-group")
+
+
+def follow(answers: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Ask for the node groups of a region; *answers* are by action and cluster."""
+    composition = Composition(REGION, GROUPS, {})
+    asked: list[tuple[str, str]] = []
+    while True:
+        action, params = composition.question
+        asked.append((action, params.get("ClusterId", "")))
+        assert "Zone" not in params
+        answer = answers.get(f"{action} {params.get('ClusterId', '')}".strip(), {})
+        whole = composition.take(json.dumps({"RetCode": 0, "Action": f"{action}Response", **answer}).encode())
+        if whole is not None:
+            document: dict[str, Any] = json.loads(whole)
+            return document, asked
+
+
+CLUSTERS = {
+    "ClusterCount": 2,
+    "TotalCount": 2,
+    "ClusterSet": [{"ClusterId": f"uk8s-{c}", "ClusterName": c} for c in "ab"],
+}
+
+
+def test_every_cluster_is_asked() -> None:
+    """The groups of every cluster make one answer, each with the cluster that it belongs to."""
+    document, asked = follow(
+        {
+            "ListUK8SClusterV2": CLUSTERS,
+            "ListUK8SNodeGroup uk8s-a": {"NodeGroupList": [{"NodeGroupId": "ng-1", "ImageId": "uimage-x"}]},
+            "ListUK8SNodeGroup uk8s-b": {"NodeGroupList": []},
+            "DescribeUK8SAutoscalerGroup uk8s-b": {"AutoScalingGroup": [{"Id": "asg-1", "ClusterName": "own"}]},
+        }
+    )
+
+    actions = ("ListUK8SNodeGroup", "DescribeUK8SAutoscalerGroup")
+    assert asked[0] == ("ListUK8SClusterV2", "")
+    assert sorted(asked[1:]) == sorted((action, f"uk8s-{c}") for action in actions for c in "ab")
+    assert document == {
+        "RetCode": 0,
+        "Action": "ListUK8SClusterV2Response",
+        "NodeGroupList": [{"NodeGroupId": "ng-1", "ImageId": "uimage-x", "ClusterId": "uk8s-a", "ClusterName": "a"}],
+        "AutoScalingGroup": [{"Id": "asg-1", "ClusterName": "own", "ClusterId": "uk8s-b"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"ListUK8SNodeGroup uk8s-a": {"TotalCount": 3, "NodeGroupList": []}}, "of uk8s-a lists 0 of 3 records"),
+        ({"ListUK8SNodeGroup uk8s-b": {"ClusterId": "uk8s-a", "NodeGroupList": []}}, "of uk8s-b answers about uk8s-a"),
+        (
+            {"ListUK8SNodeGroup uk8s-b": {"NodeGroupList": [{"NodeGroupId": "ng-1", "ClusterId": "uk8s-a"}]}},
+            "of uk8s-b answers about uk8s-a",
+        ),
+        ({"ListUK8SNodeGroup uk8s-a": {"Groups": [{"Nodes": 1}]}}, "none of the sets of ListUK8SNodeGroup"),
+        ({"ListUK8SClusterV2": {"ClusterSet": [{"ClusterName": "nameless"}]}}, "1 items of .* have no ClusterId"),
+        ({"ListUK8SClusterV2": {"Clusters": [{"Name": "a"}]}}, "none of the sets of ListUK8SClusterV2"),
+    ],
+)
+def test_a_cluster_that_does_not_answer(answers: dict[str, Any], said: str) -> None:
+    """What is short, about another cluster, or not understood of one cluster leaves no answer about any."""
+    with pytest.raises(NotWhole, match=said):
+        follow({"ListUK8SClusterV2": CLUSTERS, **answers})
+
+
+def test_the_other_action() -> None:
+    """Where the cloud does not know an action, and only there, the one instead of it is asked."""
+    target = Target("prod", "org-a", "hk", "hk-02", "instance-type")
+    unknown = RefusedPage(ret_code=161, message="Action not found", is_of_product=False, is_passing=False)
+    composition = Composition(target, KINDS["instance-type"], {})
+
+    assert composition.refused(beyond()) is None
+    assert composition.refused(unknown) == "asked otherwise"
+    assert composition.question.action == "DescribeAvailableInstanceTypes"
+    assert composition.refused(unknown) is None
