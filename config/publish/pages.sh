@@ -11,8 +11,8 @@ is_due() {
     [ $(($(date +%s) - ${newest:-0})) -ge 21600 ]
 }
 
-git add --all v1
-if differs v1 ':!v1/freshness.json' || { differs v1 && is_due; }; then
+git add --all -- . ':!.part'
+if differs . ':!v1/freshness.json' || { differs . && is_due; }; then
     git commit --quiet --message 'Publish'
 fi
 git push --quiet

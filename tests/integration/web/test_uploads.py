@@ -22,6 +22,7 @@ SCRIPTS = ROOT / "config/publish"
 HOURS = 3_600
 #: Git without the settings of this machine.
 ALONE = {"GIT_CONFIG_NOSYSTEM": "1"}
+ID, PAGE, FRESH = "v1/resolve/hk-02/ubuntu-%28x%29/image_id", "index.html", "v1/freshness.json"
 needs_rclone = pytest.mark.skipif(shutil.which("rclone") is None, reason="rclone is not installed")
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -51,13 +52,13 @@ def site(tmp_path: Path) -> Path:
 
 def publish(root: Path, image_id: str, now: str) -> None:
     """Leave what a publication leaves: an id and when it was known, of the same sizes each time."""
-    for path, text in {"v1/resolve/hk-02/ubuntu-%28x%29/image_id": image_id, "v1/freshness.json": now}.items():
+    for path, text in {ID: image_id, PAGE: image_id, FRESH: now}.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
 
 
 def published(root: Path) -> dict[str, bytes]:
-    return {path: body for path, body in files_of(root).items() if path.startswith("v1/")}
+    return {path: body for path, body in files_of(root).items() if path != ".part"}
 
 
 # --- object storage --------------------------------------------------------------------------------------------------
@@ -144,21 +145,22 @@ class Pages:
         return [sorted(part.split()) for part in text.split("commit\n")[1:]]
 
 
-ID, FRESH = "v1/resolve/hk-02/ubuntu-%28x%29/image_id", "v1/freshness.json"
+ALL = [PAGE, FRESH, ID]
 
 
 @needs_git
 def test_commits(tmp_path: Path) -> None:
     """A commit has what changed; without news the file that says how old all is goes once in six hours."""
     pages = Pages(tmp_path)
+    (pages.clone / ".part").write_text("{")
     pages.publish("uimage-a", "12:00", age=7 * HOURS)
-    assert pages.pushed() == [[FRESH, ID]]
+    assert pages.pushed() == [ALL]
     pages.publish("uimage-a", "13:00", age=5 * HOURS)
-    assert pages.pushed() == [[FRESH, ID], [FRESH]]
+    assert pages.pushed() == [ALL, [FRESH]]
     pages.publish("uimage-a", "14:00")
-    assert pages.pushed() == [[FRESH, ID], [FRESH]]
+    assert pages.pushed() == [ALL, [FRESH]]
     pages.publish("uimage-b", "15:00")
-    assert pages.pushed() == [[FRESH, ID], [FRESH], [FRESH, ID]]
+    assert pages.pushed() == [ALL, [FRESH], ALL]
     pages.publish("uimage-b", "15:00")
     assert len(pages.pushed()) == 3
 
@@ -174,7 +176,7 @@ def test_a_push_that_failed(tmp_path: Path) -> None:
     away.rename(pages.origin)
     pages.publish("uimage-b", "13:00")
 
-    assert pages.pushed() == [[FRESH, ID], [FRESH, ID]]
+    assert pages.pushed() == [ALL, ALL]
 
 
 def test_crontabs() -> None:
