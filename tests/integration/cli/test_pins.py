@@ -68,13 +68,15 @@ def test_no_pins(story: tuple[str, Diary]) -> None:
 
 
 def test_file_that_is_not_there(story: tuple[str, Diary], config: str) -> None:
-    """What cannot be read is said, and the others are listed."""
+    """What the configuration names and cannot be read is said, and the others are listed; a PATH has to be there."""
     Path("more.yaml").unlink()
     result = call("--config", config, "pins", now=story[1].now)
+    refused = call("--config", config, "pins", "nowhere.tf", now=story[1].now, code=2)
 
     assert "Warning: " in result.stderr
     assert "more.yaml cannot be read: No such file or directory; its pins are left out." in result.stderr
     assert "uimage-a" in result.stdout
+    assert refused.stderr == "Error: nowhere.tf cannot be read: No such file or directory.\n"
 
 
 def test_report_on_pins_in_files(story: tuple[str, Diary], config: str) -> None:

@@ -196,3 +196,12 @@ def test_addresses_of_instances() -> None:
     for document in (plan, state):
         text = json.dumps(document).replace("<", "\\u003c")
         assert [pin.address for pin in scan(text, "a.json").pins] == [address]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines(end: str) -> None:
+    """Whatever ends the lines, an id has its line and its place."""
+    text = end.join(["# a comment", 'zone = "hk-02"', 'image_id = "uimage-a"', ""])
+    (pin,) = scan(text, "a.tfvars").pins
+
+    assert (pin.zone, pin.line, text[pin.at : pin.at + 8]) == ("hk-02", 3, "uimage-a")
