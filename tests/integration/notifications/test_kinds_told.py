@@ -135,5 +135,6 @@ def test_stock_alone(tmp_path: Path) -> None:
     assert len(lines(first, "Normal → Soldout")) == 1
     assert soon == []
     assert lines(later, "machine type G")
+    assert lines(later, "Observed 1 of 1 zones")  # the region that is asked for versions is none
     assert "Kubernetes 1.32.9" in with_news[0]
     assert "Soldout → Normal" in with_news[0]
