@@ -62,6 +62,14 @@ def test_every_pin(story: tuple[str, Diary], config: str) -> None:
     assert "later-nodes" in table
 
 
+def test_machines(story: tuple[str, Diary]) -> None:
+    """The images of machines are listed too, out of scope where nobody asks for their kind."""
+    Path("m.tf").write_text('resource "ucloud_instance" "m" {\n  image_id = "uimage-own"\n}\n')
+    (row,) = rows("--database", story[0], "pins", "m.tf", now=story[1].now)
+
+    assert (row["image_id"], row["outcome"], row["effect"]) == ("uimage-own", "out-of-scope", "nothing")
+
+
 def test_no_pins(story: tuple[str, Diary]) -> None:
     """Where nobody named a pin, that is said."""
     assert "No pin is known" in call("--database", story[0], "pins", now=story[1].now).stderr
