@@ -205,3 +205,17 @@ def test_ends_of_lines(end: str) -> None:
     (pin,) = scan(text, "a.tfvars").pins
 
     assert (pin.zone, pin.line, text[pin.at : pin.at + 8]) == ("hk-02", 3, "uimage-a")
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ('args: ["--zone", "hk-02", "--image-id", "uimage-a"]\n', "hk-02"),
+        ("args:\n- --zone\n- hk-02\n- --source-image-id\n- uimage-a\n", "hk-02"),
+        ("zone: hk-02\nenv:\n- name: UCLOUD_IMAGE_ID\n  value: uimage-a\n", "hk-02"),
+        ("env:\n- {name: IMAGE_ID, value: uimage-a}\n- {name: OTHER, value: uimage-b}\n", None),
+    ],
+)
+def test_what_containers_are_given(text: str, zone: str | None) -> None:
+    """An id counts among the words of a command, and as a variable of the environment, of a container."""
+    assert found(text, "a.yaml") == [("uimage-a", zone)]
