@@ -46,6 +46,7 @@ from crawler.queries import (
 from crawler.queries import (
     status as queries_status,
 )
+from crawler.web.publication import publish
 
 RUN_EVERY = timedelta(hours=6)
 #: What the demo's reader has in a node pool: the image that is re-issued twice.
@@ -112,6 +113,12 @@ def mail(
         digest = digest_since(conn, subscription, now - timedelta(days=2), now=now, stale_after=STALE_AFTER)
     assert digest is not None  # noqa: S101 - the five runs have news
     return render(digest)
+
+
+def pages(database: Path, site: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None) -> None:
+    """Write the web page of the demo into the folder *site*."""
+    with opened(f"sqlite:///{database}", read_only=True) as engine:
+        publish(engine, site, now=clock(), stale_after=STALE_AFTER, zone=zone or default_zone())
 
 
 def _moved_clock(begin: datetime) -> Callable[[], datetime]:

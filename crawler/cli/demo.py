@@ -27,16 +27,18 @@ DEFAULT_FILE = "crawler-demo.db"
     show_default=True,
     help="The database to make; the default one is made anew each time.",
 )
+@click.option("--serve", "is_kept_open", is_flag=True, help="Keep the web page open until Ctrl-C.")
 @pass_cli
-def demo(context: CliContext, path: Path) -> None:
+def demo(context: CliContext, path: Path, is_kept_open: bool) -> None:
     """
     Play five runs on a built-in cloud and show what they found.
 
     The cloud is emulated on a free port of this machine and replays what UCloud published: 24 zones, 71 node images,
     two re-issues, one zone that emptied. Nothing leaves this machine. The database it makes is yours to query; the mail
-    about it is shown as text, and written beside the database as HTML. -q leaves the mail out.
+    about it is shown as text, and written beside the database as HTML, as are the web pages. -q leaves the mail out.
     """
-    from crawler.demo import mail, play
+    from crawler.demo import default_zone, mail, pages, play
+    from crawler.domain.staleness import STALE_AFTER
 
     path = path.absolute()
     if path.exists():
@@ -51,13 +53,21 @@ def demo(context: CliContext, path: Path) -> None:
     context.say(f"Subject: {message.subject}\n\n{message.text}")
     program, file = _program(), shlex.quote(os.path.relpath(path))
     then = "" if " " in program else f" && {program} run"  # a long way to call it is not told twice
+    site = path.with_name(f"{path.stem}-page")
+    pages(path, site, clock=context.clock)
     calls = (
+        ("Look  ", shlex.quote(os.path.relpath(site / "index.html"))),
         ("Try   ", f"{program} --database {file} history uimage-vareox"),
         ("      ", f"{program} --database {file} where 'Ubuntu 20.04'"),
         ("      ", f"{program} --database {file} diff 20h now"),
         ("Yours ", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init{then}"),
     )
-    write_out(f"{line}\n" for line in (*screen, "", *map("".join, calls)))
+    write_out(f"{line}\n" for line in (*screen, *map("".join, calls)))
+    if is_kept_open:
+        from crawler.cli.serve import serve_until_stopped
+        from crawler.web.server import ServeOptions
+
+        serve_until_stopped(context, ServeOptions(port=0), f"sqlite:///{path}", default_zone(), STALE_AFTER)
 
 
 def _program() -> str:

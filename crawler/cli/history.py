@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +11,9 @@ import click
 from crawler.cli.changes import CHANGED, told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import unheard_image
-from crawler.cli.options import reader_options
+from crawler.cli.options import reader_options, svg_option
 from crawler.cli.output import emit
+from crawler.cli.pictures import write_svg
 from crawler.cli.selection import check_selection, explain_empty
 from crawler.cli.table import TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
@@ -56,9 +58,10 @@ COLUMNS = (
 
 @click.command()
 @click.argument("image", metavar="ID-OR-NAME")
+@svg_option
 @reader_options
 @pass_cli
-def history(context: CliContext, image: str, fmt: str, selected: Filters) -> ExitCode:
+def history(context: CliContext, image: str, svg: Path | None, fmt: str, selected: Filters) -> ExitCode:
     """
     Show every interval of an image in every target, and when nobody knew.
 
@@ -79,6 +82,8 @@ def history(context: CliContext, image: str, fmt: str, selected: Filters) -> Exi
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HistoryRow)):
             return explain_empty(context, conn, selected, what=f"intervals of {visible(image)}").say(context)
+        if svg is not None:
+            write_svg(context, svg, rows, visible(image), now=now)
         if ids == [image] and fmt == "table":
             _say_chain(context, conn, rows, image)
     return ExitCode.DONE

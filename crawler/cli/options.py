@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -126,6 +127,16 @@ def wait_option(command: Command) -> Command:
         default=0,
         metavar="SECONDS",
         help="Wait so long for another run to end, instead of leaving with exit code 75 at once.",
+    )(command)
+
+
+def svg_option(command: Command) -> Command:
+    """Add `--svg`; the command gets `svg`, a path or None."""
+    return click.option(
+        "--svg",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write a picture too: a bar for each zone, hatched where nobody knew.",
     )(command)
 
 

@@ -35,7 +35,7 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
     from crawler.queries.live_pins import KIND, live_pins
 
     settings = context.history_settings()
-    rules = list(dict.fromkeys(_known_rules(context, paths)))
+    rules = list(dict.fromkeys(known_rules(context, paths)))
     doubts: list[CheckRow] = []
     with context.history() as conn:
         if not is_anything_recorded(conn):
@@ -52,7 +52,8 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
         context.say("No pin is known: name ids in `pins` or files in `pins_from` of a report, or give a PATH.")
 
 
-def _known_rules(context: CliContext, paths: tuple[str, ...]) -> Iterator[PinRule]:
+def known_rules(context: CliContext, paths: tuple[str, ...] = ()) -> Iterator[PinRule]:
+    """Yield the pins of the reports, and those in *paths*; what cannot be read is told."""
     from crawler.config.loader import load_pins
     from crawler.notifications.pinned_files import pins_in
 

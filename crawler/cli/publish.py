@@ -39,10 +39,11 @@ def _copy_or_history(ctx: click.Context, _: click.Parameter, value: Any) -> bool
 @pass_cli
 def publish(context: CliContext, directory: Path, url: str | None, with_private: bool, with_copy: bool) -> None:
     """
-    Write what is known into DIR: the image ids by zone and name, feeds of changes, and how fresh they are.
+    Write what is known into DIR: the image ids by zone and name, feeds of changes, how fresh they are, and web pages.
 
     DIR is for a web server, object storage or a repository of pages. The same knowledge gives the same bytes, but for
-    v1/freshness.json; each file is replaced in one step. What is unknown, stale or on hold keeps the files it has.
+    v1/freshness.json and, by the day, coverage.html; each file is replaced in one step. What is unknown, stale or on
+    hold keeps the files it has below v1/.
     """
     if with_copy and not with_private:
         raise UsageError("--database publishes every account and project; give --with-private too.")
@@ -59,6 +60,7 @@ def publish(context: CliContext, directory: Path, url: str | None, with_private:
             now=context.clock(),
             stale_after=settings.stale_after,
             url=url,
+            zone=settings.timezone,
             with_private=with_private,
             with_copy=with_copy,
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_image
-from crawler.cli.options import MOMENT, reader_options
+from crawler.cli.options import MOMENT, reader_options, svg_option
 from crawler.cli.output import emit
+from crawler.cli.pictures import write_svg
 from crawler.cli.selection import check_selection, explain_empty
 from crawler.cli.table import Column, Row, state_cell
 from crawler.domain.filters import Filters
@@ -54,9 +56,18 @@ COLUMNS = (
 @click.argument("name", metavar="NAME")
 @click.option("--at", type=MOMENT, metavar="TIME", help="As of a past moment: 2026-06-01, 2026-06-01T12:00, 7d, 90m.")
 @click.option("--retired", is_flag=True, help="Also targets that are retired or deselected.")
+@svg_option
 @reader_options
 @pass_cli
-def where(context: CliContext, name: str, at: datetime | None, retired: bool, fmt: str, selected: Filters) -> ExitCode:
+def where(
+    context: CliContext,
+    name: str,
+    at: datetime | None,
+    retired: bool,
+    svg: Path | None,
+    fmt: str,
+    selected: Filters,
+) -> ExitCode:
     """
     Show where an image NAME is: present since when, withdrawn, unknown, or never offered.
 
@@ -89,6 +100,12 @@ def where(context: CliContext, name: str, at: datetime | None, retired: bool, fm
             return explain_empty(
                 context, conn, selected, what="targets", about=selected.of_images(), at=at, with_retired=retired
             ).say(context)
+        if svg is not None:
+            moment = at or now
+            ids = [image_id for key in names for image_id in lookup.image_ids(conn, key)]
+            history = lookup.history(conn, ids, selected.of_images(), now=moment, stale_after=settings.stale_after)
+            began = [row for row in history if row.valid_from <= moment]
+            write_svg(context, svg, began, visible(name), now=moment, longest=timedelta(days=90))
     for rollout in rollouts(rows) if fmt == "table" else ():
         for line in _summary(rollout, rows, settings.timezone):
             context.say(line)

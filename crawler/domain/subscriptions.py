@@ -73,6 +73,8 @@ class Subscription:
     empty: bool = False
     #: How long a target may stay unobserved before that alone is news.
     patience: timedelta = DEFAULT_PATIENCE
+    #: Where the web page is published, for a link to it.
+    page_url: str | None = None
 
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -35,6 +35,8 @@ def plain(text: str, limit: int | None = NAME_LIMIT) -> str:
     White space of any kind becomes one space. Controls, bidi overrides, lone surrogates and unassigned characters are
     shown as a replacement character; piled-up combining marks are cut. Joiners stay: emoji need them.
     """
+    if text.isascii() and text.isprintable() and len(text) <= (limit or len(text)) and " ".join(text.split()) == text:
+        return text
     if limit is not None:
         text = text[: 4 * limit]  # enough to fill the line, whatever is dropped; the rest is not looked at
     shown: list[str] = []

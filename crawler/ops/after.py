@@ -18,13 +18,13 @@ from crawler.config.models import Settings
 from crawler.crawl.run import RunResult
 from crawler.db.engine import Fence, read
 from crawler.db.runs import last_success
-from crawler.db.schema import Delivery, Hold, Recipient
+from crawler.db.schema import Account, Delivery, Hold, Recipient
 from crawler.domain.rows import Notice
 from crawler.errors import CrawlerError, contained
 from crawler.ops.cron_notice import compare, paragraph
 from crawler.ops.metrics import Gauges, exposition
 from crawler.ops.remembering import Remembered
-from crawler.queries import status
+from crawler.queries import runs, status
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,18 @@ def write_metrics(
         logger.info("the metrics cannot be written to %s: %s", settings.metrics.textfile, exc.strerror)
 
 
+def history_metrics(conn: Connection, *, now: datetime) -> str:
+    """Return the metrics of the last run that has ended, of all accounts; empty before the first."""
+    from crawler.queries.overview_lookup import newest_run  # which a run does not need
+
+    newest = newest_run(conn)
+    summary = runs.run(conn, newest[0]) if newest else None
+    if summary is None:
+        return ""
+    names = conn.scalars(select(Account.name)).all()
+    return exposition(summary, None, gauges_of(conn, names, now=now, rates={}))
+
+
 def publish(settings: Settings, engine: Engine, result: RunResult, *, now: datetime) -> RunResult:
     """
     Publish what is known into the folder of the configuration, where there is one, and return *result*.
@@ -82,6 +94,7 @@ def publish(settings: Settings, engine: Engine, result: RunResult, *, now: datet
                 now=now,
                 stale_after=settings.stale_after,
                 url=place.url,
+                zone=settings.timezone,
                 with_private=place.with_private,
             )
         except CrawlerError as exc:

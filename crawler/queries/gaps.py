@@ -36,15 +36,25 @@ class _Spans:
 
 
 def coverage(
-    conn: Connection, target_ids: Collection[int], *, since: datetime, now: datetime, stale_after: timedelta
+    conn: Connection,
+    target_ids: Collection[int],
+    *,
+    since: datetime,
+    now: datetime,
+    stale_after: timedelta,
+    from_run: int = 0,
 ) -> dict[int, Coverage]:
-    """Return when each target was not known, from *since* (silences; the rest from the first day) to *now*."""
+    """
+    Return when each target was not known, from *since* (silences; the rest from the first day) to *now*.
+
+    Spans of trouble that were over by the run *from_run* are left out.
+    """
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
     troubles: list[tuple[int, int, int, str]] = []
     for portion in portions(spans):
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
             spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
-        for target_id, listed in conn.execute(_troubles(), {"targets": portion}):
+        for target_id, listed in conn.execute(_troubles(), {"targets": portion, "run": from_run}):
             own = (one.split(" ") for one in listed.split(","))
             troubles += sorted((target_id, int(first), int(after), outcome) for first, after, outcome in own)
     ends = ends_of(conn, {run_id for row in troubles for run_id in row[1:3]})
@@ -85,11 +95,19 @@ def _absences() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _troubles() -> Select[*tuple[Any, ...]]:
-    """Select each of `:targets` with its spans of trouble as a text: first run, first run after, outcome."""
+    """
+    Select each of `:targets` with its spans of trouble as a text: first run, first run after, outcome.
+
+    Those that were over by `:run` are left out.
+    """
     runs = cast_to(OutcomeSpan.from_run_id, Text) + " " + cast_to(OutcomeSpan.to_run_id, Text)
     return (
         select(OutcomeSpan.target_id, func.aggregate_strings(runs + " " + OutcomeSpan.outcome, ","))
-        .where(among(OutcomeSpan.target_id, "targets"), OutcomeSpan.outcome != "held")
+        .where(
+            among(OutcomeSpan.target_id, "targets"),
+            OutcomeSpan.outcome != "held",
+            OutcomeSpan.to_run_id > bindparam("run"),
+        )
         .group_by(OutcomeSpan.target_id)
     )
 

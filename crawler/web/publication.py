@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
@@ -12,6 +13,7 @@ from crawler.db.backup import copy_to, new_copy
 from crawler.db.copy import copy_history
 from crawler.db.engine import address_of, opened, read
 from crawler.queries.publish_lookup import knowledge
+from crawler.web.page_files import write_pages
 from crawler.web.site import Folder, Published, folder, write_documents
 
 #: The copy of the database, where there is one.
@@ -25,11 +27,14 @@ def publish(
     now: datetime,
     stale_after: timedelta,
     url: str | None = None,
+    zone: ZoneInfo | None = None,
     with_private: bool = False,
     with_copy: bool = False,
 ) -> Published:
     """
     Publish what *engine* knows at *now* into the folder *root*, which will be served at *url*.
+
+    Pages have times in *zone*, else in UTC.
 
     Without *with_private* nothing is left there that an earlier publication had of accounts, projects and custom
     images. Raises UsageError where the folder cannot be written, LockTaken when another publication does not end.
@@ -40,6 +45,8 @@ def publish(
         with read(engine) as conn:
             known = knowledge(conn, now=now, stale_after=stale_after, with_private=with_private)
         done = write_documents(into, known, url=url.rstrip("/") if url else None)
+        shown = zone or ZoneInfo("UTC")
+        write_pages(into, engine, done, zone=shown, now=now, stale_after=stale_after, with_private=with_private)
         if with_copy:
             done.files += 1
             done.written += _copy(engine, into)

@@ -52,6 +52,8 @@ def test_one_screen(played: Played, proven: Proven) -> None:
     assert ids & PUBLISHED
     assert "Traceback" not in done.stderr
     assert (folder / "crawler-demo.db").exists()
+    assert "Look  crawler-demo-page/index.html" in lines
+    assert "Is anything wrong?" in (folder / "crawler-demo-page" / "index.html").read_text(encoding="utf-8")
 
 
 def test_screen_tells_the_history(played: Played) -> None:

@@ -12,7 +12,7 @@ from tests.support.acceptance_table import Proven
 from tests.support.eventful import digest_of, eventful
 from tests.support.house import ROOT, pages
 from tests.support.mails import content, read_html
-from tests.support.pictures import CHROMIUM, PICTURES, demo_digest, overflows, take
+from tests.support.pictures import CHROMIUM, PAGE_PICTURES, PICTURES, demo_digest, overflows, take
 from tests.unit.notifications.test_hostile_text import HOSTILE
 
 needs_browser = pytest.mark.skipif(
@@ -99,4 +99,4 @@ def test_pictures_of_the_readme() -> None:
     """README and docs show the pictures that `tests.support.pictures` makes."""
     shown = set(re.findall(r'src="(?:docs/)?([\w.-]+\.png)"', "".join(pages().values())))
 
-    assert shown == set(PICTURES) == {path.name for path in (ROOT / "docs").glob("*.png")}
+    assert shown == {*PICTURES, *PAGE_PICTURES} == {path.name for path in (ROOT / "docs").glob("*.png")}

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from html import escape, unescape
 from pathlib import Path
+from typing import Any
 
 from crawler.db.engine import opened, read
 from crawler.demo import play
@@ -33,6 +34,12 @@ FLAGS = (
 #: When the demo's last run ends in pictures and tests: 19:00 in Shanghai.
 DEMO_END = datetime(2026, 11, 23, 11, tzinfo=UTC)
 PICTURES = {"mail.png": ("en", 900, 600, False), "mail-phone.png": ("zh", 375, 750, True)}
+#: Of the web page: the page, the width and height of the screen, and whether it is dark.
+PAGE_PICTURES = {
+    "page-now.png": ("now", 900, 620, False),
+    "page-name.png": ("names/ubuntu-20.04", 900, 620, True),
+    "page-phone.png": ("zh/", 375, 750, False),
+}
 
 
 def demo_digest(folder: Path, language: str = "en") -> Digest:
@@ -87,8 +94,33 @@ def _run(page: str, *flags: str) -> str:
     return done.stdout
 
 
+def take_pages(folder: Path, names: Mapping[str, tuple[str, int, int, bool]] = PAGE_PICTURES) -> None:
+    """Take the pictures of the demo's web page into *folder*."""
+    from playwright.sync_api import sync_playwright  # not installed everywhere
+
+    from tests.support.web import page_server
+
+    database = folder / "page.db"
+    play(database, clock=lambda: DEMO_END)
+    with (
+        page_server(f"sqlite:///{database}", clock=lambda: DEMO_END + timedelta(minutes=1)) as url,
+        sync_playwright() as started,
+    ):
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for name, (page, width, height, is_dark) in names.items():
+            size: Any = {"width": width, "height": height}
+            opened_page = browser.new_page(viewport=size, color_scheme="dark" if is_dark else "light")
+            opened_page.goto(url + page)
+            opened_page.screenshot(path=folder / name)
+        browser.close()
+    database.unlink()
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         for name, (language, width, height, is_dark) in PICTURES.items():
             html = render(demo_digest(Path(place), language)).html
             take(html, ROOT / "docs" / name, width=width, height=height, is_dark=is_dark)
+        take_pages(Path(place))
+        for name in PAGE_PICTURES:
+            shutil.move(Path(place) / name, ROOT / "docs" / name)

@@ -39,5 +39,8 @@ def check_whole(files: dict[str, bytes], *, is_private: bool = False) -> None:
         elif path.endswith("/image_id"):
             assert body.endswith(b"\n"), path
             assert body.strip(), path
-        else:
+        elif path.endswith(".html"):
+            assert body.startswith(b"<!DOCTYPE html>"), path
+            assert body.endswith(b"</html>"), path
+        elif not path.startswith("assets/"):
             assert path in ("v1/history.db", ".part"), path

@@ -215,6 +215,7 @@ CHINESE = Words(
         "gpu": "支持 GPU",
     },
     pinned=Counted("{n} 个在用镜像：{pins}", "{n} 个在用镜像：{pins}"),
+    page="网页版变更记录",
     sender="crawler 订阅：{name}。",
     urgent_note="因涉及在用镜像而即时发送；其余变更将在下一期汇总中告知。",
     accounts=Counted("{n} 个账号", "{n} 个账号"),

@@ -194,6 +194,7 @@ ENGLISH = Words(
         "gpu": "takes a GPU",
     },
     pinned=Counted("{n} pinned image: {pins}", "{n} pinned images: {pins}"),
+    page="What changed, as a page",
     sender="Report {name} of crawler.",
     urgent_note="Sent at once because it is about pinned images; the other changes follow in the next digest.",
     accounts=Counted("{n} account", "{n} accounts"),

@@ -156,6 +156,7 @@ class Words:
     watched: Mapping[str, str]
     pinned: Counted
     sender: str
+    page: str
     urgent_note: str
     accounts: Counted
 

@@ -18,11 +18,11 @@ from typing import Literal
 import css_inline
 import jinja2
 
-from crawler.domain.subscriptions import Language, Watch
+from crawler.domain.subscriptions import Language, Subscription, Watch
 from crawler.domain.text import cell, csv_line, fold, harmless_inside, padded, plain, width
 from crawler.notifications.grouping import TOPICS
 from crawler.notifications.i18n import WORDS
-from crawler.notifications.i18n.phrases import Span, flat, spans
+from crawler.notifications.i18n.phrases import Span, Words, flat, spans
 from crawler.notifications.models import Digest, Introduction, Line, Rendered, Topic
 from crawler.notifications.rendering.lines import LineLimits, LineRow, Writer, writer_for
 
@@ -55,9 +55,12 @@ class View:
     subject: str
     sections: tuple[Section, ...]
     footer: tuple[str, ...]
+    #: What a link to the web page is called, and where it leads; None where there is none.
+    page: tuple[str, str] | None
     is_cut: bool
     title_marks: tuple[str, str]
     brackets: tuple[str, str]
+    colon: str
 
 
 def view(digest: Digest, limits: LineLimits) -> View:
@@ -70,10 +73,19 @@ def view(digest: Digest, limits: LineLimits) -> View:
         subject=subject(digest, writer),
         sections=sections,
         footer=footer,
+        page=_page(digest.subscription, writer.words),
         is_cut=writer.is_cut,
         title_marks=writer.words.title_marks,
         brackets=writer.words.brackets,
+        colon=writer.words.colon,
     )
+
+
+def _page(subscription: Subscription, words: Words) -> tuple[str, str] | None:
+    if subscription.page_url is None:
+        return None
+    folder = "zh/" if subscription.language == "zh" else ""
+    return words.page, f"{subscription.page_url.rstrip('/')}/{folder}changes.html"
 
 
 def _sections(digest: Digest, writer: Writer) -> Iterable[Section]:

@@ -35,12 +35,11 @@ class Publisher:
         return call("--database", self.url, "publish", self.root, *words, now=now, code=code)
 
     def files(self, *words: object, **more: Any) -> dict[str, bytes]:
-        """Publish, and return what is there but for what is fresh, which differs each time."""
+        """Publish, and return the documents that are there but for what is fresh, which differs each time."""
         self.publish(*words, **more)
         files = files_of(self.root)
         check_whole(files, is_private="--with-private" in words)
-        del files["v1/freshness.json"]
-        return files
+        return {path: body for path, body in files.items() if path.startswith("v1/") and path != "v1/freshness.json"}
 
 
 @pytest.fixture

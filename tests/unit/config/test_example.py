@@ -25,6 +25,7 @@ NO_DEFAULT = {
     ("accounts.places", "project"), ("smtp", "host"), ("smtp", "username"), ("smtp", "password"), ("smtp", "from"),
     ("smtp", "ca_file"), ("network", "ca_file"), ("accounts", "ca_file"), ("accounts", "proxy"), ("reports", "proxy"),
     ("reports", "ca_file"), ("", "ping"), ("metrics", "textfile"),
+    ("limits", "budget"), ("accounts.limits", "budget"),
     ("publish", "dir"), ("publish", "url"),
     ("reports", "name"), ("reports", "to"), ("reports", "url"), ("reports", "secret"), ("reports", "old_secret"),
     ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"), ("reports", "pins_from"),
@@ -60,7 +61,7 @@ def test_loads() -> None:
 def test_loads_with_everything_on(tmp_path: Path) -> None:
     """What is commented out is valid as well, but for the alternatives to keys."""
     text = re.sub(r"^#(?=[\w-]+ = |\[)", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    text = re.sub(r"^(\w+_file|profile|url|secret|old_secret|proxy) = .*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^(\w+_file|profile|url|secret|old_secret|proxy|budget) = .*$", "", text, flags=re.MULTILINE)
     path = tmp_path / "crawler.toml"
     path.write_text(text, encoding="utf-8")
     settings = load(path, None, {**KEYS, "SMTP_PASSWORD": "s"})

@@ -48,6 +48,16 @@ def test_nothing_is_fetched() -> None:
     assert not re.search(r"url\(|@import|@font-face|https?:|//[a-z]", html)
 
 
+@pytest.mark.parametrize(("language", "folder"), [("en", ""), ("zh", "zh/")])
+def test_page(language: str, folder: str) -> None:
+    """Where the web page is published, both parts lead to its changes in the report's language, and to nothing else."""
+    where = "https://images.example.com/pages/"
+    rendered = render(digest_of(eventful(), language=language, page_url=where))
+
+    assert re.findall('href="([^"]*)"', rendered.html) == [f"{where}{folder}changes.html"]
+    assert rendered.text.splitlines()[-1].endswith(f"{where}{folder}changes.html")
+
+
 def test_style_survives() -> None:
     """The style stands in the elements; dark mode and narrow screens stay in one style element in the head."""
     html = render(digest_of(eventful())).html

@@ -1,0 +1,107 @@
+"""
+All names and zones at a moment, as the web page shows them: projects of a zone are one here. Pure.
+
+Projects list the provider's images alike, as in what is published: an image is present while any of them lists it, and
+a zone is known while any of them is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
+from typing import NamedTuple
+
+from crawler.domain.models import Target
+from crawler.domain.rows import Gap, Reason
+from crawler.queries.history import clip
+from crawler.queries.publish import RegionZone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneState:
+    """How well a zone is known at a moment, by all its targets."""
+
+    place: RegionZone
+    #: Why it is unknown: no target is known. None: one is.
+    reason: Reason | None
+    #: Since when its last outcome is so; None where that is not known.
+    since: datetime | None
+    observed_at: datetime | None
+    #: What the last failure said.
+    message: str
+    targets: int
+    #: How many of them are known.
+    known: int
+
+
+class Listed(NamedTuple):
+    """One image that is open in a zone at a moment, and why it is not known whether it is still there."""
+
+    place: RegionZone
+    image_set: str
+    name_key: str
+    image_name: str
+    image_id: str
+    present_since: datetime
+    #: None: it is known to be there.
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All names and zones at a moment."""
+
+    moment: datetime
+    zones: Sequence[ZoneState]
+    listed: Sequence[Listed]
+
+
+class ListedSpan(NamedTuple):
+    """A time for which an image was listed in a zone without a break."""
+
+    place: RegionZone
+    image_set: str
+    image_name: str
+    image_id: str
+    since: datetime
+    #: None while it lasts.
+    until: datetime | None
+    #: It was there before anyone looked.
+    baseline: bool
+
+
+def place_of(target: Target) -> RegionZone:
+    """Return where a target is."""
+    return RegionZone(target.region, target.zone)
+
+
+def merged(rows: Iterable[Listed], zones: Iterable[ZoneState]) -> list[Listed]:
+    """
+    Return each image of a zone once, in order: as known where any target knows it, of the others as the zone is known.
+    """
+    reasons = {zone.place: zone.reason for zone in zones}
+    found: dict[tuple[RegionZone, str, str, str], Listed] = {}
+    for row in rows:
+        key = (row.place, row.image_set, row.name_key, row.image_id)
+        other = found.get(key)
+        if other is None:
+            found[key] = row
+            continue
+        reason = row.reason and other.reason and (reasons[row.place] or other.reason)
+        found[key] = other._replace(reason=reason, present_since=min(row.present_since, other.present_since))
+    return sorted(found.values(), key=_ORDER)
+
+
+#: By place, set, name, and when it came.
+_ORDER = itemgetter(0, 1, 2, 5)
+
+
+def in_all(every: Sequence[Sequence[Gap]]) -> list[Gap]:
+    """Return the spans that lie in gaps of all of several, with the reason of the first."""
+    common = list(every[0])
+    for other in every[1:]:
+        common = [part for gap in other for part in clip(common, gap.unknown_from, gap.unknown_to)]
+        common.sort()
+    return common

@@ -1,0 +1,389 @@
+"""
+What the web page asks: all names and zones at a moment, how well each zone was known, and what changed on which day.
+
+Every function takes a connection inside `read(engine)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, func, select, type_coerce
+
+from crawler.db.beginning import refuse_before
+from crawler.db.filters import ChosenTarget
+from crawler.db.last_observation import Observation, ends_of
+from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run, TargetRow
+from crawler.db.sql import among, portions, written
+from crawler.db.types import from_micros, to_micros
+from crawler.domain.filters import Filters
+from crawler.domain.models import ABSENT, END_OF_TIME, LARGEST_ID, ImageKey, Target
+from crawler.domain.rows import Gap, Reason
+from crawler.queries import gaps as queries_gaps
+from crawler.queries.freshness import KnownAt, chosen_at
+from crawler.queries.history import clip, overlay
+from crawler.queries.overview import Listed, ListedSpan, Overview, ZoneState, in_all, merged, place_of
+from crawler.queries.publish import RegionZone
+
+#: Changes are counted by this; every time zone's days begin at a multiple of it.
+_QUARTER = 15 * 60 * 1_000_000
+_END = to_micros(END_OF_TIME)
+
+
+@dataclass(slots=True)
+class _Zone:
+    """The targets of a zone at a moment that are asked."""
+
+    target_ids: list[int]
+    state: ZoneState
+
+
+def overview(
+    conn: Connection,
+    filters: Filters,
+    moment: datetime,
+    *,
+    stale_after: timedelta,
+    image_sets: Collection[str] | None = None,
+    name_key: str | None = None,
+) -> Overview:
+    """
+    Return which images were open in which zones at *moment*, with the state of knowledge, by zone, set and name.
+
+    Of *image_sets* and of one name alone, where these are given; what is retired or deselected then is left out. Raises
+    UnknownKnowledge for a moment before the kept history.
+    """
+    zones, reasons, known = _at(conn, filters, moment, stale_after)
+    if name_key is None:
+        rows = _listed(conn, zones, reasons, known, moment)
+    else:
+        rows = _listed_as(conn, name_key, zones, reasons, known, moment)
+    if image_sets is not None:
+        rows = [row for row in rows if row.image_set in image_sets]
+    states = [zone.state for zone in zones.values()]
+    return Overview(moment=moment, zones=states, listed=merged(rows, states))
+
+
+def zones_at(
+    conn: Connection, filters: Filters, moment: datetime, *, stale_after: timedelta
+) -> list[tuple[ZoneState, bool]]:
+    """Return how well each zone was known at *moment*, and whether any of its targets lists anything now."""
+    zones, _, _ = _at(conn, filters, moment, stale_after)
+    every = [target_id for zone in zones.values() for target_id in zone.target_ids]
+    listing = {
+        target_id
+        for portion in portions(every)
+        for target_id in conn.execute(_listing(), {"targets": portion}).scalars()
+    }
+    return [(zone.state, not listing.isdisjoint(zone.target_ids)) for zone in zones.values()]
+
+
+@cache
+def _listing() -> Select[int]:
+    anything = select(Interval.id).where(Interval.target_id == TargetRow.id, Interval.valid_to == END_OF_TIME)
+    return select(TargetRow.id).where(among(TargetRow.id, "targets"), anything.exists())
+
+
+def _at(
+    conn: Connection, filters: Filters, moment: datetime, stale_after: timedelta
+) -> tuple[dict[RegionZone, _Zone], dict[int, Reason | None], KnownAt]:
+    chosen, known = chosen_at(conn, filters, moment)
+    refuse_before(known.began, moment)
+    targets = {choice.target_id: choice.target for choice in chosen if choice.target_id not in known.absent}
+    reasons = {target_id: known.reason(target_id, moment, stale_after) for target_id in targets}
+    return _zones(targets, reasons, known), reasons, known
+
+
+def _zones(
+    targets: Mapping[int, Target], reasons: Mapping[int, Reason | None], known: KnownAt
+) -> dict[RegionZone, _Zone]:
+    by_place: dict[RegionZone, list[int]] = {}
+    for target_id, target in targets.items():
+        by_place.setdefault(place_of(target), []).append(target_id)
+    return {
+        place: _Zone(target_ids, _state(place, target_ids, reasons, known.seen))
+        for place, target_ids in sorted(by_place.items())
+    }
+
+
+def _state(
+    place: RegionZone, target_ids: Sequence[int], reasons: Mapping[int, Reason | None], seen: Mapping[int, Observation]
+) -> ZoneState:
+    def last_seen(target_id: int) -> int:
+        at = seen[target_id].observed_at if target_id in seen else None
+        return to_micros(at) if at else 0
+
+    well_known = [target_id for target_id in target_ids if reasons[target_id] is None]
+    newest = max(well_known or target_ids, key=last_seen)
+    observation = seen.get(newest)
+    trouble = observation.current_trouble if observation else None
+    return ZoneState(
+        place=place,
+        reason=reasons[newest],
+        since=trouble.since if trouble else None,
+        observed_at=observation.observed_at if observation else None,
+        message=trouble.message if trouble else "",
+        targets=len(target_ids),
+        known=len(well_known),
+    )
+
+
+def _listed(
+    conn: Connection,
+    zones: Mapping[RegionZone, _Zone],
+    reasons: Mapping[int, Reason | None],
+    known: KnownAt,
+    moment: datetime,
+) -> list[Listed]:
+    """Return what the targets of each zone list, and why it is unknown there; what known ones list alike comes once."""
+    together: dict[int, RegionZone] = {}
+    alone: dict[int, RegionZone] = {}
+    for place, zone in zones.items():
+        for target_id in zone.target_ids:
+            is_plain = len(zone.target_ids) > 1 and reasons[target_id] is None and target_id not in known.held
+            (together if is_plain else alone)[target_id] = place
+    rows: list[Listed] = []
+    for places, once in ((together, True), (alone, False)):
+        statement = _open_images(once=once)
+        for portion in portions(places):
+            for target_id, *image in conn.execute(statement, {"targets": portion, "at": moment}).all():
+                rows.append(_row(places[target_id], target_id, image, reasons, known))
+    return rows
+
+
+def _row(
+    place: RegionZone, target_id: int, image: Sequence[Any], reasons: Mapping[int, Reason | None], known: KnownAt
+) -> Listed:
+    reason = reasons[target_id]
+    held = known.held.get(target_id)
+    if held and ImageKey(image[0], image[3]) in held and reason not in ABSENT:
+        reason = "held"
+    return Listed._make((place, *image, reason))
+
+
+def _listed_as(
+    conn: Connection,
+    name_key: str,
+    zones: Mapping[RegionZone, _Zone],
+    reasons: Mapping[int, Reason | None],
+    known: KnownAt,
+    moment: datetime,
+) -> list[Listed]:
+    """Return the same of the images of one name, which are found by it."""
+    places = {target_id: place for place, zone in zones.items() for target_id in zone.target_ids}
+    found = conn.execute(_open_of_name(), {"key": name_key, "at": moment}).all()
+    return [_row(places[row[0]], row[0], row[1:], reasons, known) for row in found if row[0] in places]
+
+
+@cache
+def _open_of_name() -> Select[*tuple[Any, ...]]:
+    columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
+    return (
+        select(Interval.target_id, *columns, Interval.present_since)
+        .join(ImageVersion, ImageVersion.id == Interval.version_id)
+        .where(
+            ImageVersion.name_key == bindparam("key"),
+            Interval.valid_to > bindparam("at"),
+            Interval.valid_from <= bindparam("at"),
+        )
+    )
+
+
+@cache
+def _open_images(*, once: bool) -> Select[*tuple[Any, ...]]:
+    """Select what `:targets` list `:at` a moment; *once*: each version of a zone for one of the targets there."""
+    own: Select[*tuple[Any, ...]] = select(Interval.target_id, Interval.version_id, Interval.present_since)
+    if once:
+        own = select(
+            func.min(Interval.target_id).label("target_id"),
+            Interval.version_id,
+            func.min(Interval.present_since).label("present_since"),
+        )
+        own = own.join(TargetRow, TargetRow.id == Interval.target_id)
+        own = own.group_by(TargetRow.region, TargetRow.zone, Interval.version_id)
+    own = own.where(
+        among(Interval.target_id, "targets"),
+        Interval.valid_to > bindparam("at"),
+        Interval.valid_from <= bindparam("at"),
+    )
+    found = own.subquery("found")
+    columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
+    statement: Select[*tuple[Any, ...]] = select(found.c.target_id, *columns, found.c.present_since)
+    return statement.join(ImageVersion, ImageVersion.id == found.c.version_id)
+
+
+def last_seen(
+    conn: Connection, targets: Mapping[int, Target], name_keys: Collection[str], moment: datetime
+) -> dict[tuple[RegionZone, str, str], datetime]:
+    """Return when each set and name that was in a zone of *targets* before *moment*, and is no more, was last there."""
+    places = {target_id: place_of(target) for target_id, target in targets.items()}
+    gone: dict[tuple[RegionZone, str, str], int] = {}
+    for portion in portions(sorted(name_keys), 50):
+        for target_id, image_set, name_key, last in conn.execute(_ends(), {"keys": portion, "at": to_micros(moment)}):
+            if place := places.get(target_id):
+                key = (place, image_set, name_key)
+                gone[key] = max(gone.get(key, 0), last)
+    return {key: from_micros(last) for key, last in gone.items() if last <= to_micros(moment)}
+
+
+@cache
+def _ends() -> Select[*tuple[Any, ...]]:
+    """Select when each set and name of `:keys` was last listed by each target, of what began by `:at` a moment."""
+    ends = func.max(type_coerce(Interval.valid_to, BigInteger))
+    return (
+        select(Interval.target_id, ImageVersion.image_set, ImageVersion.name_key, ends)
+        .join(ImageVersion, ImageVersion.id == Interval.version_id)
+        .where(among(ImageVersion.name_key, "keys"), type_coerce(Interval.valid_from, BigInteger) <= bindparam("at"))
+        .group_by(Interval.target_id, ImageVersion.image_set, ImageVersion.name_key)
+    )
+
+
+def spans_of(
+    conn: Connection, targets: Mapping[int, Target], name_key: str, image_sets: Collection[str] | None
+) -> list[ListedSpan]:
+    """Return when the images of a name were listed in each zone of *targets*, by zone, set and time."""
+    places = {target_id: place_of(target) for target_id, target in targets.items()}
+    found: dict[tuple[Any, ...], list[Any]] = {}
+    for target_id, image_set, name, image_id, since, until, baseline in conn.execute(_spans(), {"key": name_key}):
+        place = places.get(target_id)
+        if place is None or (image_sets is not None and image_set not in image_sets):
+            continue
+        # a stay is one, whatever was modified in it, and whichever project met it first
+        own = found.setdefault((place, image_set, since, image_id), [name, until, baseline])
+        own[1] = max(own[1], until)
+    return [
+        ListedSpan(
+            place,
+            image_set,
+            name,
+            image_id,
+            from_micros(since),
+            None if until == _END else from_micros(until),
+            baseline,
+        )
+        for (place, image_set, since, image_id), (name, until, baseline) in sorted(found.items())
+    ]
+
+
+@cache
+def _spans() -> Select[*tuple[Any, ...]]:
+    times = (type_coerce(time, BigInteger) for time in (Interval.present_since, Interval.valid_to))
+    return (
+        select(
+            *(Interval.target_id, ImageVersion.image_set, ImageVersion.image_name, ImageVersion.image_id),
+            *times,
+            Interval.baseline,
+        )
+        .join(ImageVersion, ImageVersion.id == Interval.version_id)
+        .where(ImageVersion.name_key == bindparam("key"))
+        .order_by(Interval.valid_from)
+    )
+
+
+def zone_gaps(
+    conn: Connection, chosen: Collection[ChosenTarget], since: datetime, until: datetime, *, stale_after: timedelta
+) -> dict[RegionZone, list[Gap]]:
+    """Return when each zone was not known from *since* to *until*: when none of the targets *chosen* in it was."""
+    targets = {choice.target_id: choice.target for choice in chosen}
+    first = _run_before(conn, since)
+    coverage = queries_gaps.coverage(
+        conn, targets, since=since, now=until, stale_after=stale_after, from_run=first or 0
+    )
+    began = _first_observed(conn, chosen)
+    by_place: dict[RegionZone, list[list[Gap]]] = {}
+    for target_id, target in targets.items():
+        first_at = began.get(target_id, until)
+        before = [Gap(since, first_at, "never_observed")] if first_at > since else []
+        own = clip(overlay(coverage[target_id].absences, before, coverage[target_id].gaps()), since, until)
+        by_place.setdefault(place_of(target), []).append(own)
+    return {place: in_all(every) for place, every in sorted(by_place.items())}
+
+
+def _first_observed(conn: Connection, chosen: Collection[ChosenTarget]) -> dict[int, datetime]:
+    """Return when each target was observed well for the first time."""
+    runs = {choice.target_id: choice.baseline_run_id for choice in chosen if choice.baseline_run_id is not None}
+    ends = ends_of(conn, set(runs.values()))
+    return {target_id: ends[run_id] for target_id, run_id in runs.items() if run_id in ends}
+
+
+def _run_before(conn: Connection, moment: datetime) -> int | None:
+    """Return a run that had ended by *moment*, as late as can be found by a few looks; None: there is none."""
+    low, high = 0, conn.scalar(select(func.max(Run.id))) or 0
+    found = None
+    while low < high:
+        middle = (low + high + 1) // 2
+        row = conn.execute(_first_run(), {"number": middle}).first()
+        if row is not None and row.started_at < moment and row.finished_at is not None and row.finished_at <= moment:
+            low, found = middle, row.id
+        else:
+            high = middle - 1
+    return found
+
+
+@cache
+def _first_run() -> Select[*tuple[Any, ...]]:
+    columns = (Run.id, Run.started_at, Run.finished_at)
+    return select(*columns).where(Run.id <= bindparam("number")).order_by(Run.id.desc()).limit(written(1))
+
+
+def changes_by_day(
+    conn: Connection, since: datetime, until: datetime, zone: tzinfo, *, image_sets: Collection[str] | None = None
+) -> dict[str, int]:
+    """Return how many changes were recorded in `[since, until)`, by day in *zone* (`2026-11-23`)."""
+    quarter = type_coerce(ChangeLog.recorded_at, BigInteger) / written(_QUARTER)
+    statement = (
+        select(quarter.label("quarter"), func.count())
+        .where(ChangeLog.recorded_at >= since, ChangeLog.recorded_at < until)
+        .group_by("quarter")
+    )
+    if image_sets is not None:
+        statement = statement.where(and_(ChangeLog.image_set.in_(sorted(image_sets))))
+    days: dict[str, int] = {}
+    for number, count in conn.execute(statement):
+        day = from_micros(int(number) * _QUARTER).astimezone(zone).date().isoformat()
+        days[day] = days.get(day, 0) + count
+    return days
+
+
+def newest_change_before(conn: Connection, moment: datetime) -> datetime | None:
+    """Return when the last change before *moment* was recorded; None: there is none."""
+    found = conn.scalar(
+        select(ChangeLog.recorded_at)
+        .where(ChangeLog.recorded_at < moment)
+        .order_by(ChangeLog.recorded_at.desc())
+        .limit(written(1))
+    )
+    return found.astimezone(UTC) if found else None
+
+
+def first_good_run(conn: Connection) -> datetime | None:
+    """Return the end of the first run that recorded anything; None: there is none."""
+    good = and_(Run.finished_at.is_not(None), Run.ok + Run.held > 0)
+    return conn.scalar(select(Run.finished_at).where(good).order_by(Run.id).limit(written(1)))
+
+
+def newest_run(conn: Connection) -> tuple[int, datetime] | None:
+    """Return the number and the end of the newest run that has ended; None: there is none."""
+    statement = select(Run.id, Run.finished_at).where(Run.finished_at.is_not(None), Run.id <= LARGEST_ID)
+    row = conn.execute(statement.order_by(Run.id.desc()).limit(written(1))).first()
+    return (row.id, row.finished_at) if row else None
+
+
+def names_known(
+    conn: Connection, name_keys: Collection[str] | None, image_sets: Collection[str] | None
+) -> list[tuple[str, str]]:
+    """
+    Return the names that images ever had, each normalised and as it was spelled; one may have been spelled in two ways.
+
+    Of *name_keys* and *image_sets* alone where these are given.
+    """
+    statement = select(ImageVersion.name_key, ImageVersion.image_name).distinct().where(ImageVersion.name_key != "")
+    if name_keys is not None:
+        statement = statement.where(ImageVersion.name_key.in_(sorted(name_keys)))
+    if image_sets is not None:
+        statement = statement.where(ImageVersion.image_set.in_(sorted(image_sets)))
+    return sorted((key, name) for key, name in conn.execute(statement))

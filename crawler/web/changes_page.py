@@ -1,0 +1,158 @@
+"""What changed, by day, folded as in the mail: the same lines in the same words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.models import Outcome, Target
+from crawler.domain.rows import ChangeRow, StatusRow
+from crawler.domain.subscriptions import Watch
+from crawler.notifications.grouping import fold
+from crawler.notifications.i18n import WORDS
+from crawler.notifications.models import DigestFacts, Topic, WatchedZones
+from crawler.notifications.rendering.lines import LineLimits, LineRow, Writer
+from crawler.queries.overview import ZoneState
+from crawler.web.wording import Wording
+
+#: Days in the strip: thirteen weeks.
+STRIP_DAYS = 91
+#: Lines of one page.
+MOST_LINES = 80
+#: Changes of a day that are folded: what is beyond is a flood, told by the commands.
+MOST_CHANGES = 5_000
+_LIMITS = LineLimits(rows=MOST_LINES, details=8, items=20)
+
+LineTone = Literal["bad", "warn", "good", "plain"]
+TONES: Mapping[Topic, LineTone] = {
+    "withdrawn": "bad", "reissued": "warn", "gpu_lost": "bad", "closed": "warn", "appeared": "good",
+    "returned": "good", "modified": "plain", "opened": "good", "flapped": "plain",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeLine:
+    """One thing that happened."""
+
+    #: The number of its first change: its place in the page, and its evidence.
+    number: int
+    topic: Topic
+    tone: LineTone
+    title: str
+    #: The image's name where it is one.
+    name: str
+    row: LineRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeDay:
+    """The changes of one day."""
+
+    day: str
+    lines: Sequence[ChangeLine]
+    #: Not all of its changes are among them.
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripDay:
+    """One day of the strip."""
+
+    day: str
+    count: int
+    #: From 0 (none) to 4.
+    level: int
+    #: From 0 to 6, Monday first.
+    weekday: int
+    week: int
+
+
+def strip_days(counts: Mapping[str, int], last: date, days: int = STRIP_DAYS) -> list[StripDay]:
+    """Return the *days* up to *last*, each with how much changed."""
+    first = last - timedelta(days=days - 1)
+    most = max(counts.values(), default=0)
+    strip = []
+    for number in range(days):
+        day = first + timedelta(days=number)
+        count = counts.get(day.isoformat(), 0)
+        level = (
+            0 if not count else 1 if count * 8 <= most else 2 if count * 4 <= most else 3 if count * 2 <= most else 4
+        )
+        week = (number + first.weekday()) // 7
+        strip.append(StripDay(day=day.isoformat(), count=count, level=level, weekday=day.weekday(), week=week))
+    return strip
+
+
+def once_for_each_zone(rows: Iterable[ChangeRow]) -> list[ChangeRow]:
+    """Return *rows* without accounts and projects: each once for its zone, as the first project met it."""
+    told: dict[tuple[object, ...], tuple[object, ...]] = {}
+    kept = []
+    for row in rows:
+        target = unnamed(row.target)
+        image = (target, row.image_set, row.image_id)
+        said = (row.event, row.counterpart, repr(row.fields))
+        if told.get(image) != said:
+            told[image] = said
+            kept.append(row._replace(target=target))
+    return kept
+
+
+def unnamed(target: Target) -> Target:
+    """Return a target without its account and project."""
+    return target._replace(account="", project="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFolder:
+    """Folds changes into lines; made once for a page."""
+
+    zones: WatchedZones
+    words: Wording
+
+    def lines(self, rows: Collection[ChangeRow], most: int = MOST_LINES) -> list[ChangeLine]:
+        """Return at most so many lines that tell *rows*, the most severe first."""
+        own = WORDS[self.words.language]
+        writer = Writer(words=own, dates=self.words.dates, limits=_LIMITS)
+        found = []
+        for line in fold(rows, self.zones, ())[:most]:
+            found.append(
+                ChangeLine(
+                    number=line.change_ids[0] if line.change_ids else 0,
+                    topic=line.topic,
+                    tone=TONES[line.topic],
+                    title=_sentence_case(own.topics[line.topic]),
+                    name=line.names[0] if len(line.names) == 1 else "",
+                    row=writer.line(line),
+                )
+            )
+        return found
+
+
+def change_folder(status: Iterable[StatusRow], names: Mapping[tuple[str, str], str], words: Wording) -> ChangeFolder:
+    """Return what folds changes, by what is watched (*status*) and what projects are called (*names*)."""
+    facts = DigestFacts(now=words.dates.now, runs=(), status=tuple(status), project_names=names)
+    return ChangeFolder(zones=WatchedZones(Watch(), facts), words=words)
+
+
+def zones_alone(known: Iterable[tuple[str, Iterable[tuple[ZoneState, bool]]]]) -> list[StatusRow]:
+    """
+    Return what is watched without accounts and projects: a row for each zone of each variant.
+
+    *known* are the variants with their zones, each with whether anything is listed there.
+    """
+    rows = []
+    for variant, zones in known:
+        for zone, lists_any in zones:
+            target = Target("", "", zone.place.region, zone.place.zone, UK8S_IMAGE.name, variant)
+            outcome: Outcome = "ok" if zone.reason is None else "failed"
+            at, images = zone.observed_at, int(lists_any)
+            row = StatusRow(target=target, outcome=outcome, since=None, last_ok_at=at, images=images, message="")
+            rows.append(row)
+    return rows
+
+
+def _sentence_case(title: str) -> str:
+    return title[:1] + title[1:].lower().replace(" gpu", " GPU") if title.isascii() else title

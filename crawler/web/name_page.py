@@ -1,0 +1,147 @@
+"""One image name: in each zone a bar of when its images were there, the ids it went through, how to use it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from crawler.domain.models import END_OF_TIME
+from crawler.domain.rows import Gap
+from crawler.domain.text import plain
+from crawler.queries.history import clip
+from crawler.queries.overview import ListedSpan
+from crawler.queries.publish import RegionZone
+from crawler.web.bars import Axis, Segment
+from crawler.web.now_page import Matrix, MatrixRow
+from crawler.web.slugs import slug, zone_part
+from crawler.web.wording import Wording
+
+#: Ids of one zone that are told in words.
+MOST_IDS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One id of a name in a zone."""
+
+    image_id: str
+    since: datetime
+    until: datetime | None
+    baseline: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRow:
+    """A name in one zone."""
+
+    place: RegionZone
+    is_first: bool
+    #: What it is now, as on the page of what is available.
+    matrix_row: MatrixRow
+    column: int
+    segments: Sequence[Segment]
+    #: The newest last.
+    steps: Sequence[Step]
+    #: How many ids there were before these.
+    more_steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameSet:
+    """The rows of one image set."""
+
+    image_set: str
+    rows: Sequence[NameRow]
+
+    @property
+    def chains(self) -> Sequence[NameRow]:
+        """Return the zones in which the name had several ids, or none is there any more."""
+        return [row for row in self.rows if len(row.steps) > 1 or any(step.until for step in row.steps)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
+    """A text to copy."""
+
+    title: str
+    text: str
+
+
+def name_sets(
+    matrix: Matrix, spans: Sequence[ListedSpan], gaps: Mapping[RegionZone, Sequence[Gap]], axis: Axis, words: Wording
+) -> list[NameSet]:
+    """Return for each set of the name the zones in which it ever was or is, or nobody knows."""
+    by_place: dict[tuple[str, RegionZone], list[ListedSpan]] = {}
+    for span in spans:
+        by_place.setdefault((span.image_set, span.place), []).append(span)
+    sets = []
+    for row in matrix.rows:
+        rows: list[NameRow] = []
+        for column, head in enumerate(matrix.heads):
+            own = by_place.get((row.image_set, head.place), [])
+            if not own and row.cells[column].state == "none":
+                continue
+            steps = [
+                Step(image_id=span.image_id, since=span.since, until=span.until, baseline=span.baseline) for span in own
+            ]
+            rows.append(
+                NameRow(
+                    place=head.place,
+                    is_first=not rows or rows[-1].place.region != head.place.region,
+                    matrix_row=row,
+                    column=column,
+                    segments=segments_of(own, gaps.get(head.place, ()), axis, words),
+                    steps=steps[-MOST_IDS:],
+                    more_steps=max(0, len(steps) - MOST_IDS),
+                )
+            )
+        sets.append(NameSet(image_set=row.image_set, rows=rows))
+    return sets
+
+
+def segments_of(spans: Sequence[ListedSpan], gaps: Sequence[Gap], axis: Axis, words: Wording) -> list[Segment]:
+    """Return the bar of a name in a zone: its images by turns, the oldest below, and over them what is not known."""
+    segments = []
+    for number, span in enumerate(spans):
+        if (span.until is not None and span.until <= axis.begin) or span.since >= axis.end:
+            continue
+        told = {"id": plain(span.image_id), "since": words.at(span.since)}
+        title = (
+            words("span_open", **told)
+            if span.until is None
+            else words("span_title", until=words.at(span.until), **told)
+        )
+        segments.append(Segment("ab"[number % 2], span.since, span.until or axis.end, title))
+    for gap in clip(gaps, axis.begin, axis.end):
+        if gap.reason == "never_observed":
+            continue  # a bar that has not begun yet says so itself
+        told = {"reason": words.reason(gap.reason), "since": words.at(gap.unknown_from)}
+        end = gap.unknown_to
+        is_open = end is None or end >= min(axis.end, END_OF_TIME)
+        title = words("gap_open", **told) if is_open or end is None else words("gap_title", until=words.at(end), **told)
+        segments.append(Segment("u", gap.unknown_from, end or axis.end, title))
+    return segments
+
+
+def snippets(name: str, place: RegionZone, image_id: str, words: Wording) -> list[Snippet]:
+    """Return what to write where, to use an image of a name in a zone."""
+    zone, shown = plain(place.zone), plain(name)
+    quoted = "'" + shown.replace("'", "'\\''") + "'"
+    call = f"crawler resolve --zone {zone} --name {quoted}"
+    return [
+        Snippet(title=words("use_id"), text=plain(image_id)),
+        Snippet(title=words("use_shell"), text=call),
+        Snippet(
+            title=words("use_terraform"),
+            text='data "external" "image" {\n'
+            f'  program = ["crawler", "resolve", "--zone", "{zone}", "--name", "{shown}", "-o", "terraform"]\n'
+            "}\n"
+            "# image_id = data.external.image.result.image_id",
+        ),
+        Snippet(title=words("use_packer"), text=f"{call} -o packer > image.auto.pkrvars.json"),
+        Snippet(
+            title=words("use_renovate"),
+            text=f'# ucloud-image: {zone_part(place.zone)}/{slug(name)}\nimage_id = "{plain(image_id)}"',
+        ),
+    ]

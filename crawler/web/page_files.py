@@ -1,0 +1,66 @@
+"""
+The pages as files: the same as `serve` shows, without what a file cannot answer, which is any other moment and filters.
+
+The same knowledge gives the same bytes: no page holds the time at which it was made, and the year stands in every date.
+How old they are is said by the browser, from `v1/freshness.json`. The page of coverage moves by a day each day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine
+
+from crawler.db.engine import read
+from crawler.domain.subscriptions import Language
+from crawler.web.links import CHINESE_FOLDER, Links
+from crawler.web.pages import PageRequest, Pages
+from crawler.web.site import Folder, Published
+
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+ASSETS = ("page.css", "page.js", "icon.svg")
+#: What may hold pages that are there no more.
+_FOLDERS = ("names", "changes", f"{CHINESE_FOLDER}names", f"{CHINESE_FOLDER}changes")
+
+
+def write_pages(
+    into: Folder,
+    engine: Engine,
+    done: Published,
+    *,
+    zone: ZoneInfo,
+    now: datetime,
+    stale_after: timedelta,
+    with_private: bool,
+) -> None:
+    """
+    Write every page of what *engine* knows, and what they load; note it in *done*. Raises OSError.
+
+    Each page is a reading of its own: while somebody reads a SQLite file, no run can write.
+    """
+    kept = set()
+    pages = Pages(zone=zone, stale_after=stale_after, clock=lambda: now, is_live=False)
+    with read(engine) as conn:
+        parts = pages.parts(conn, is_private=with_private)
+    for page in ["", "now", "coverage", "changes", *parts]:
+        for language in LANGUAGES:
+            with read(engine) as conn:
+                html = pages.html(conn, PageRequest(page=page, language=language, is_private=with_private))
+            path = Links(here=page, language=language, is_live=False).path
+            kept.add(path)
+            done.files += 1
+            done.written += into.write(path, html.encode("utf-8", "replace"))
+    for folder in _FOLDERS:
+        into.keep_only(folder, kept)
+    for path, body in _assets():
+        done.files += 1
+        done.written += into.write(path, body)
+
+
+def _assets() -> Iterator[tuple[str, bytes]]:
+    root = files("crawler.web").joinpath("assets")
+    for name in ASSETS:
+        yield f"assets/{name}", root.joinpath(name).read_bytes()

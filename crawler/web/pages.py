@@ -1,0 +1,587 @@
+"""
+The pages: from what was asked for to HTML, by the queries of the commands.
+
+`serve` asks for one page at a time, `publish` for all of them; both get the same templates over the same view objects.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from threading import Lock
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from crawler.db.beginning import begins_at
+from crawler.db.digest_records import project_names
+from crawler.db.filters import ChosenTarget, chosen_targets, known_words
+from crawler.domain.filters import Filters
+from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, EVENT_WORDS, LARGEST_ID, is_storable, normalise_name
+from crawler.domain.rows import ChangeRow, Gap
+from crawler.domain.subscriptions import Language
+from crawler.domain.text import plain
+from crawler.domain.timefmt import parse_moment
+from crawler.errors import UnknownKnowledge, UsageError
+from crawler.queries import changes as queries_changes
+from crawler.queries import check_lookup, holds, overview_lookup
+from crawler.queries import status as queries_status
+from crawler.queries.check.rules import CheckRow, PinRule
+from crawler.queries.explain import explain
+from crawler.queries.live_pins import KIND as LIVE_KIND
+from crawler.queries.live_pins import live_pins
+from crawler.queries.overview import Overview, ZoneState
+from crawler.queries.publish import RegionZone
+from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
+from crawler.web.bars import Axis
+from crawler.web.links import Links
+from crawler.web.rendering import rendered
+from crawler.web.slugs import slug
+from crawler.web.wording import Wording, wording
+
+DAYS_SHOWN: Mapping[str, int | None] = {"30": 30, "90": 90, "365": 365, "all": None}
+WEEK = timedelta(days=7)
+NAV = (("", "overview"), ("now", "now"), ("changes", "changes"), ("coverage", "coverage"))
+#: Readings of one state of the history that are kept for the next page, and how long they count.
+KEPT_READINGS, KEPT_SECONDS = 16, 30.0
+T = TypeVar("T")
+
+
+class NoSuchPage(UsageError):
+    """There is no such page, or it is not shown to whoever asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """A page that is asked for."""
+
+    #: ``, `now`, `names/ubuntu-20.04`, `changes/2026-11-23`, …
+    page: str
+    language: Language = "en"
+    query: Mapping[str, str] = field(default_factory=dict)
+    #: Whoever asks may see accounts, projects, custom images and evidence.
+    is_private: bool = False
+    may_sign_in: bool = False
+
+
+@dataclass(slots=True)
+class _Kept:
+    run: int
+    at: datetime
+    found: Any
+
+
+class Pages:
+    """Makes the pages of one history."""
+
+    def __init__(
+        self,
+        *,
+        zone: ZoneInfo,
+        stale_after: timedelta,
+        clock: Callable[[], datetime],
+        is_live: bool,
+        pins: Callable[[], Sequence[PinRule]] = tuple,
+    ) -> None:
+        """Take the settings; a server *is_live*, and tells of which moment its pages are. *pins* finds those known."""
+        self.pins = pins
+        self.zone = zone
+        self.stale_after = stale_after
+        self.is_live = is_live
+        self._clock = clock
+        self._kept: OrderedDict[tuple[Any, ...], _Kept] = OrderedDict()
+        self._turns: dict[tuple[Any, ...], Lock] = {}
+        self._lock = Lock()
+
+    def html(self, conn: Connection, question: PageRequest) -> str:
+        """
+        Return a page, read in *conn*, which is inside `read(engine)`.
+
+        Raises NoSuchPage, and UsageError for what cannot be asked so.
+        """
+        return _Page(self, conn, question, self._clock()).html()
+
+    def parts(self, conn: Connection, *, is_private: bool) -> list[str]:
+        """Return the pages of single names and days, for whoever writes them all."""
+        return _Page(self, conn, PageRequest(page="", is_private=is_private), self._clock()).parts()
+
+    def once(self, run: int, now: datetime, key: tuple[Any, ...], read: Callable[[], T]) -> T:
+        """Return what *read* gives, or gave a short time before under the same *key* and *run*; others wait for it."""
+        with self._lock:
+            turn = self._turns.setdefault(key, Lock())
+        with turn:
+            kept = self._kept.get(key)
+            if kept and kept.run == run and 0 <= (now - kept.at).total_seconds() < KEPT_SECONDS:
+                found: T = kept.found
+                return found
+            found = read()
+            with self._lock:
+                self._kept[key] = _Kept(run, now, found)
+                self._kept.move_to_end(key)
+                while len(self._kept) > KEPT_READINGS:
+                    self._turns.pop(self._kept.popitem(last=False)[0], None)
+            return found
+
+
+class _Page:
+    """One page being made."""
+
+    def __init__(self, pages: Pages, conn: Connection, question: PageRequest, now: datetime) -> None:
+        self.pages = pages
+        self.conn = conn
+        self.question = question
+        hidden = () if question.is_private else ("project",)
+        self.query = {name: word for name, word in question.query.items() if name not in hidden}
+        self.now = now
+        self.links = Links(here=question.page, language=question.language, is_live=pages.is_live)
+        # files say the year always: else they would differ from one year to the next
+        written = now if pages.is_live else datetime(1970, 1, 1, tzinfo=UTC)
+        self.words: Wording = wording(question.language, pages.zone, written)
+        self.run = overview_lookup.newest_run(conn)
+        self.image_sets = None if question.is_private else UK8S_IMAGE.provider_sets
+
+    def html(self) -> str:
+        page, _, rest = self.question.page.partition("/")
+        makers: Mapping[tuple[str, bool], Callable[[str], str]] = {
+            ("", False): self._start,
+            ("now", False): self._now,
+            ("coverage", False): self._coverage,
+            ("changes", False): self._changes,
+            ("changes", True): self._changes,
+            ("names", True): self._name,
+            ("evidence", True): self._evidence,
+            ("pins", False): self._pins,
+        }
+        maker = makers.get((page, bool(rest)))
+        if maker is None:
+            raise NoSuchPage(f"There is no page {plain(self.question.page, 80)!r}.")
+        return maker(rest)
+
+    def _rendered(self, template: str, title: str, **more: Any) -> str:
+        run = self.run if self.pages.is_live else None
+        page = self.question.page
+        context: dict[str, Any] = {
+            "t": self.words, "links": self.links, "title": title, "nav": self._nav(), "feed": "", "command": "",
+            "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
+            "may_sign_in": self.question.may_sign_in, "zone": self.words.dates.zone_name(), "tz": self.pages.zone,
+            "run": run[0] if run else None, "run_at": self.words.at(run[1]) if run else "",
+        }  # fmt: skip
+        return rendered(template, **(context | more))
+
+    def parts(self) -> list[str]:
+        """Return the pages of every name that ever was, and of the days in the strip on which something changed."""
+        slugs = {slug(name) for _, name in overview_lookup.names_known(self.conn, None, self.image_sets)}
+        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
+        days = [day.day for day in self._strip(last) if day.count] if last else []
+        return [*(f"names/{part}" for part in sorted(slugs) if part), *(f"changes/{day}" for day in days)]
+
+    @cached_property
+    def _targets(self) -> list[ChosenTarget]:
+        every = Filters(kind=(UK8S_IMAGE.name,))
+        return self._once(("targets",), lambda: chosen_targets(self.conn, every))
+
+    def _chosen(self, filters: Filters) -> list[ChosenTarget]:
+        names = project_names(self.conn) if filters.project else {}
+        return [
+            choice
+            for choice in self._targets
+            if filters.wants(choice.target, names.get((choice.target.account, choice.target.project), ""))
+        ]
+
+    def _gaps(self, filters: Filters, axis: Axis) -> dict[RegionZone, list[Gap]]:
+        chosen, stale_after = self._chosen(filters), self.pages.stale_after
+        return self._once(
+            ("gaps", filters, axis),
+            lambda: overview_lookup.zone_gaps(self.conn, chosen, axis.begin, axis.end, stale_after=stale_after),
+        )
+
+    # --- what is asked about -----------------------------------------------------------------------------------------
+
+    def _moment(self) -> datetime | None:
+        text = self.query.get("at", "").strip()
+        if not text or not self.pages.is_live:
+            return None
+        moment = parse_moment(text, now=self.now, zone=self.pages.zone)
+        if moment >= END_OF_TIME:
+            raise UsageError(f"{plain(text)!r} is too far away to be a time")
+        return moment
+
+    def _variants(self) -> tuple[list[str], str]:
+        """Return the variants there are, and the one that is asked for."""
+        names = sorted(
+            {choice.target.variant for choice in self._targets}, key=lambda name: (name != DEFAULT_VARIANT, name)
+        )
+        wanted = self.query.get("variant") or (names[0] if names else DEFAULT_VARIANT)
+        return names, wanted
+
+    def _filters(self, variant: str) -> Filters:
+        def one(part: str) -> tuple[str, ...]:
+            word = self.query.get(part, "")
+            return (word,) if word and is_storable(word) and not set("*?[") & set(word) else ()
+
+        project = one("project") if self.question.is_private else ()
+        return Filters(kind=(UK8S_IMAGE.name,), variant=(variant,), region=one("region"), project=project)
+
+    def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
+        return self.pages.once(self.run[0] if self.run else 0, self.now, key, read)
+
+    def _overview(self, filters: Filters, moment: datetime | None = None, name_key: str | None = None) -> Overview:
+        more: dict[str, Any] = {"stale_after": self.pages.stale_after, "image_sets": self.image_sets}
+        at = moment or self.now
+        key = ("overview", filters, moment, name_key, self.question.is_private)
+        return self._once(key, lambda: overview_lookup.overview(self.conn, filters, at, name_key=name_key, **more))
+
+    def _zones_now(self, filters: Filters) -> list[tuple[ZoneState, bool]]:
+        stale_after = self.pages.stale_after
+        found = lambda: overview_lookup.zones_at(self.conn, filters, self.now, stale_after=stale_after)  # noqa: E731
+        return self._once(("zones", filters), found)
+
+    # --- overview ----------------------------------------------------------------------------------------------------
+
+    def _start(self, _rest: str) -> str:
+        _, variant = self._variants()
+        zones = [zone for zone, _ in self._zones_now(Filters(kind=(UK8S_IMAGE.name,), variant=(variant,)))]
+        rows = self._rows(self.now - WEEK, None) if self.pages.is_live else self._last_rows()
+        lines = self._folder.lines(rows)
+        seen = {"with_private": self.question.is_private, "is_live": self.pages.is_live}
+        start = start_page.start(zones, self._held(), lines, len(rows), self.words, **seen)
+        return self._rendered("start", self.words("overview"), start=start, command="crawler status")
+
+    def _held(self) -> list[start_page.HeldIn]:
+        sets = self.image_sets
+        found = {
+            start_page.HeldIn(row.target.zone, image.image_name, image.image_id)
+            for row in holds.holds(self.conn, Filters(kind=(UK8S_IMAGE.name,)))
+            for image in row.images
+            if sets is None or image.image_set in sets
+        }
+        return sorted(found)
+
+    def _last_rows(self) -> list[ChangeRow]:
+        """Return the changes of the seven days that end with the last change, whenever that was."""
+        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
+        return self._rows(last - WEEK, None) if last else []
+
+    # --- now ---------------------------------------------------------------------------------------------------------
+
+    def _now(self, _rest: str) -> str:
+        moment = self._moment()
+        variants, variant = self._variants()
+        filters = self._filters(variant)
+        overview: Overview | None = None
+        notice = ""
+        first = overview_lookup.first_good_run(self.conn)
+        if first is None or (moment is not None and moment < first):
+            notice = self.words("nothing_yet" if first is None else "before_first")
+        else:
+            try:
+                overview = self._overview(filters, moment)
+            except UnknownKnowledge as exc:
+                notice = str(exc)
+        matrix = self._matrix(overview, filters) if overview else None
+        shown = self.words.at(moment) if moment else ""
+        local = moment.astimezone(self.pages.zone).strftime("%Y-%m-%dT%H:%M") if moment else ""
+        at = f" --at {moment.astimezone(self.pages.zone).isoformat(timespec='seconds')}" if moment else ""
+        return self._rendered(
+            "now", self.words("now"), matrix=matrix, notice=notice, at_label=shown, at_value=local,
+            variants=variants, chosen_variant=variant, regions=self._regions(), projects=self._projects(),
+            command=f"crawler images{at}",
+        )  # fmt: skip
+
+    def _matrix(self, overview: Overview, filters: Filters) -> now_page.Matrix:
+        keys = now_page.names_in(overview.listed, self.query.get("q", ""))
+        wanted = self.query.get("page", "1")
+        number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 else 1
+        shown: Sequence[now_page.Key] = keys
+        page = pages = 1
+        if self.pages.is_live:
+            shown, page, pages = now_page.page_of(keys, len(overview.zones), number)
+        gone = self._gone(overview, shown, filters)
+        return now_page.matrix(
+            overview, shown, gone, self.words, names=len(keys), page=page, pages=pages,
+            with_messages=self.question.is_private,
+        )  # fmt: skip
+
+    def _gone(
+        self, overview: Overview, keys: Sequence[now_page.Key], filters: Filters
+    ) -> Mapping[tuple[RegionZone, str, str], datetime]:
+        """Return when the names in *keys* were last where they are not now."""
+        there = {(row.place, row.image_set, row.name_key) for row in overview.listed}
+        known = [zone.place for zone in overview.zones if zone.reason is None]
+        missing = {key[1] for key in keys if any((place, *key) not in there for place in known)}
+        targets = {choice.target_id: choice.target for choice in self._chosen(filters)}
+        return overview_lookup.last_seen(self.conn, targets, missing, overview.moment) if missing else {}
+
+    def _regions(self) -> list[str]:
+        return sorted({choice.target.region for choice in self._targets})
+
+    def _projects(self) -> list[tuple[str, str]]:
+        if not self.question.is_private:
+            return []
+        called = {project: name for (_, project), name in project_names(self.conn).items()}
+        ids = sorted({choice.target.project for choice in self._targets})
+        return [(project, called.get(project) or project) for project in ids]
+
+    # --- one name ----------------------------------------------------------------------------------------------------
+
+    def _name(self, part: str) -> str:
+        key = self._name_key(part)
+        variants, variant = self._variants()
+        filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
+        overview = self._overview(filters, name_key=key)
+        chosen = self._chosen(filters)
+        targets = {choice.target_id: choice.target for choice in chosen}
+        spans = overview_lookup.spans_of(self.conn, targets, key, self.image_sets)
+        if not spans:
+            raise NoSuchPage(self.words("no_such_name"))
+        keys = sorted({(span.image_set, key) for span in spans})
+        gone = self._gone(overview, keys, filters)
+        matrix = now_page.matrix(overview, keys, gone, self.words, names=len(keys))
+        name = max(spans, key=lambda span: span.since).image_name
+        window = self.query.get("days") if self.query.get("days") in DAYS_SHOWN else "90"
+        axis = self._axis(DAYS_SHOWN[window or "90"], min(span.since for span in spans))
+        gaps = self._gaps(filters, axis)
+        sets = name_page.name_sets(matrix, spans, gaps, axis, self.words)
+        present = next((row for row in overview.listed if row.reason is None), None)
+        return self._rendered(
+            "name", plain(name), name=name, sets=sets, axis=axis, window=window, windows=self._windows(),
+            variants=variants, chosen_variant=variant, lead=self._lead(matrix),
+            snippets=name_page.snippets(name, present.place, present.image_id, self.words) if present else (),
+            snippet_zone=present.place.zone if present else "", command=f"crawler where '{plain(name)}'",
+        )  # fmt: skip
+
+    def _name_key(self, part: str) -> str:
+        """Return the normalised name whose page is called *part*."""
+        guess = normalise_name(part.replace("-", " "))
+        for keys in ([guess], None):
+            known = overview_lookup.names_known(self.conn, keys, self.image_sets)
+            found = next((key for key, name in known if slug(name) == part), None)
+            if found is not None:
+                return found
+        raise NoSuchPage(self.words("no_such_name"))
+
+    def _windows(self) -> list[tuple[str, str]]:
+        return [
+            ("30", self.words("window_days", n=30)), ("90", self.words("window_days", n=90)),
+            ("365", self.words("window_year")), ("all", self.words("window_all")),
+        ]  # fmt: skip
+
+    def _axis(self, days: int | None, first: datetime) -> Axis:
+        if not self.pages.is_live:
+            return self._file_axis()
+        begin = max(first, self.now - timedelta(days=days)) if days else first
+        return Axis(min(begin, self.now - timedelta(hours=6)), self.now)
+
+    def _file_axis(self) -> Axis:
+        """Return the time up to the last change: it moves with what is known alone."""
+        first = overview_lookup.first_good_run(self.conn)
+        end = overview_lookup.newest_change_before(self.conn, END_OF_TIME) or first or self.now
+        begin = max(end - timedelta(days=coverage_page.DAYS), first or end)
+        return Axis(min(begin, end - timedelta(hours=6)), end)
+
+    def _lead(self, matrix: now_page.Matrix) -> str:
+        counts: dict[str, int] = {}
+        for cells in zip(*(row.cells for row in matrix.rows), strict=True):
+            states = {cell.state for cell in cells}
+            state = next(state for state in ("present", "unknown", "older", "withdrawn", "none") if state in states)
+            counts[state] = counts.get(state, 0) + 1
+        total = len(matrix.heads)
+        told = [
+            self.words("name_lead", state=self.words(state), n=counts[state], total=total)
+            for state in ("present", "unknown", "withdrawn")
+            if counts.get(state)
+        ]
+        return ("；" if self.question.language == "zh" else "; ").join(told)
+
+    # --- changes -----------------------------------------------------------------------------------------------------
+
+    def _changes(self, day: str) -> str:
+        wanted = self._day(day) if day else None
+        is_empty = False
+        if wanted:
+            days = [self._changes_of(wanted)]
+            is_empty = not days[0].lines
+        else:
+            days = self._latest_days()
+        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
+        strip = self._strip(last) if last else []
+        first_shown = date.fromisoformat(days[-1].day) if days else None
+        return self._rendered(
+            "changes", self.words("changes"), day=day, days=[] if is_empty else days, strip=strip,
+            strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_LINES,
+            before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=EVENT_WORDS,
+            feed="" if self.pages.is_live else "v1/atom/all.atom",
+            command=f"crawler changes --since {day or '7d'}",
+        )  # fmt: skip
+
+    def _day(self, text: str) -> date:
+        try:
+            return date.fromisoformat(text) if len(text) == 10 else date.min
+        except ValueError:
+            raise NoSuchPage(f"There is no day {plain(text, 40)!r}.") from None
+
+    def _changes_of(self, day: date, most: int = changes_page.MOST_LINES) -> changes_page.ChangeDay:
+        begin, end = self._bounds(day)
+        rows = self._rows(begin, end)
+        lines = self._folder.lines(rows, most + 1)
+        is_cut = len(lines) > most or len(rows) >= changes_page.MOST_CHANGES
+        return changes_page.ChangeDay(day=day.isoformat(), lines=lines[:most], is_cut=is_cut)
+
+    def _latest_days(self) -> list[changes_page.ChangeDay]:
+        """Return the last days with changes: as many as make a page."""
+        days: list[changes_page.ChangeDay] = []
+        room, until = changes_page.MOST_LINES, self._until()
+        while room > 0 and len(days) < 31:
+            last = overview_lookup.newest_change_before(self.conn, until)
+            if last is None:
+                break
+            day = last.astimezone(self.pages.zone).date()
+            until, _ = self._bounds(day)
+            found = self._changes_of(day, room)
+            if found.lines:
+                days.append(found)
+                room -= len(found.lines)
+        return days
+
+    def _until(self) -> datetime:
+        text = self.query.get("before", "")
+        return self._bounds(self._day(text))[0] if text and self.pages.is_live else END_OF_TIME
+
+    def _bounds(self, day: date) -> tuple[datetime, datetime]:
+        if not 1970 <= day.year < END_OF_TIME.year:
+            raise NoSuchPage(f"Nothing was recorded on {day.isoformat()}.")
+        begin = datetime(day.year, day.month, day.day, tzinfo=self.pages.zone)
+        return begin.astimezone(UTC), (begin + timedelta(days=1)).astimezone(UTC)
+
+    def _rows(self, begin: datetime, end: datetime | None) -> list[ChangeRow]:
+        filters = Filters(zone=self._plain_word("zone"), name=self._plain_word("name"))
+        event = self.query.get("event", "")
+        events: Collection[str] = (event,) if event in EVENT_WORDS else ()
+        found = queries_changes.changes(self.conn, begin, end, events, filters)
+        sets = self.image_sets
+        rows = (row for row in found if row.target.kind == UK8S_IMAGE.name and (sets is None or row.image_set in sets))
+        newest = list(deque(rows, changes_page.MOST_CHANGES))
+        return newest if self.question.is_private else changes_page.once_for_each_zone(newest)
+
+    def _plain_word(self, part: str) -> tuple[str, ...]:
+        word = self.query.get(part, "").strip()
+        return (word,) if word and is_storable(word) else ()
+
+    @cached_property
+    def _folder(self) -> changes_page.ChangeFolder:
+        if not self.question.is_private:
+            variants, _ = self._variants()
+            known = [(name, self._zones_now(Filters(kind=(UK8S_IMAGE.name,), variant=(name,)))) for name in variants]
+            return changes_page.change_folder(changes_page.zones_alone(known), {}, self.words)
+        status = queries_status.status(self.conn, Filters(kind=(UK8S_IMAGE.name,)), now=self.now)
+        return changes_page.change_folder(status, project_names(self.conn), self.words)
+
+    def _strip(self, last: datetime) -> list[changes_page.StripDay]:
+        today = (self.now if self.pages.is_live else last).astimezone(self.pages.zone).date()
+        begin, _ = self._bounds(today - timedelta(days=changes_page.STRIP_DAYS - 1))
+        counts = overview_lookup.changes_by_day(
+            self.conn, begin, self._bounds(today)[1], self.pages.zone, image_sets=self.image_sets
+        )
+        return changes_page.strip_days(counts, today)
+
+    def _before(self, first: date | None) -> str:
+        """Return the way to the changes before the day *first*; of files the strip has the days that there are."""
+        if first is None or not self.pages.is_live:
+            return ""
+        if overview_lookup.newest_change_before(self.conn, self._bounds(first)[0]) is None:
+            return ""
+        return self.links.to("changes", before=first.isoformat(), **{p: self.query.get(p) for p in _CHANGE_FILTERS})
+
+    def _zones(self) -> list[str]:
+        return sorted({choice.target.zone for choice in self._targets})
+
+    # --- how well it is known ----------------------------------------------------------------------------------------
+
+    def _coverage(self, _rest: str) -> str:
+        _, variant = self._variants()
+        filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
+        zones = [zone for zone, _ in self._zones_now(filters)]
+        first = overview_lookup.first_good_run(self.conn)
+        now = self.now if self.pages.is_live else self.run[1] if self.run else self.now
+        axis = coverage_page.finished_days(now)
+        began = max(filter(None, (first, begins_at(self.conn))), default=now)
+        rows: Sequence[coverage_page.CoverageRow] = ()
+        if began < axis.end:
+            chosen = self._chosen(filters)
+            gaps = overview_lookup.zone_gaps(
+                self.conn, chosen, axis.begin, axis.end, stale_after=self.pages.stale_after
+            )
+            asked = {zone.place for zone in zones}
+            gaps = {place: own for place, own in gaps.items() if place in asked}
+            rows = coverage_page.coverage_rows(axis, gaps, zones, self.words)
+        return self._rendered(
+            "coverage", self.words("coverage"), rows=rows, axis=axis, days=coverage_page.DAYS, utc=UTC,
+            command="crawler status",
+        )  # fmt: skip
+
+    # --- pins --------------------------------------------------------------------------------------------------------
+
+    def _nav(self) -> Sequence[tuple[str, str]]:
+        return (*NAV, ("pins", "pins")) if self.question.is_private and self.pages.is_live else NAV
+
+    def _pins(self, _rest: str) -> str:
+        if not self.question.is_private or not self.pages.is_live:
+            raise NoSuchPage("There is no such page here.")
+        rows = self._once(("pins",), self._checked)
+        bad, doubted = pins_page.counted(rows)
+        shown = pins_page.pinned_rows(rows, self.words)
+        return self._rendered("pins", self.words("pins"), rows=shown, bad=bad, doubted=doubted, command="crawler pins")
+
+    def _checked(self) -> list[CheckRow]:
+        """Return how every known pin stands now, those of node groups too."""
+        stale_after = self.pages.stale_after
+        live: Sequence[PinRule] = ()
+        doubts: Sequence[CheckRow] = ()
+        if LIVE_KIND in known_words(self.conn, "kind"):
+            live, doubts = live_pins(self.conn, Filters(), now=self.now, stale_after=stale_after)
+        rules = [*dict.fromkeys(self.pages.pins()), *live]
+        judged = check_lookup.check(
+            self.conn, rules, Filters(), now=self.now, stale_after=stale_after, timezone=self.pages.zone
+        )
+        return [*judged, *doubts]
+
+    # --- evidence ----------------------------------------------------------------------------------------------------
+
+    def _evidence(self, part: str) -> str:
+        if not self.question.is_private:
+            raise NoSuchPage("There is no such page here.")
+        number = int(part) if part.isascii() and part.isdecimal() and len(part) < 20 else 0
+        found = explain(self.conn, number) if 0 < number <= LARGEST_ID else None
+        if found is None:
+            raise NoSuchPage(f"There is no change {plain(part, 30)}.")
+        shown = evidence_page.evidence(found, self.words)
+        title = self.words("evidence_title", n=number)
+        return self._rendered("evidence", title, evidence=shown, command=f"crawler explain {number}")
+
+
+_CHANGE_FILTERS = ("zone", "name", "event")
+
+
+class _Query(dict[str, str]):
+    """What was asked, in which templates find an empty text for what was not."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def error_page(pages: Pages, question: PageRequest, status: int, said: str, now: datetime) -> str:
+    """Return a page that says what went wrong, in the look of the others, without a look at the history."""
+    links = Links(here=question.page, language=question.language, is_live=pages.is_live)
+    words = wording(question.language, pages.zone, now)
+    if not said and status >= 500:
+        said = words("try_again")
+    return rendered(
+        "error", t=words, links=links, title=words(f"error_{status}"), said=said, nav=NAV, feed="", command="",
+        current="?", query={}, is_private=question.is_private, may_sign_in=False, zone=words.dates.zone_name(),
+        run=None, run_at="",
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""Whether anything is wrong, in ten seconds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from crawler.domain.text import plain
+from crawler.notifications.models import Topic
+from crawler.queries.overview import ZoneState
+from crawler.web.changes_page import MOST_CHANGES, ChangeLine
+from crawler.web.wording import Wording
+
+#: Lines of what changed last, and rows under one heading.
+MOST_LATEST, MOST_ROWS = 8, 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFinding:
+    """Something to look at: a sentence, and where."""
+
+    tone: Literal["bad", "warn"]
+    title: str
+    more: str
+    #: RegionZone, what, when.
+    rows: Sequence[tuple[str, str, str]]
+    rest: int = 0
+
+
+class HeldIn(NamedTuple):
+    """An image whose withdrawal from a zone is not believed yet."""
+
+    zone: str
+    image_name: str
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The answer, what to look at, and a few numbers."""
+
+    is_empty: bool
+    findings: Sequence[StartFinding]
+    latest: Sequence[ChangeLine]
+    #: A number and its word each.
+    numbers: Sequence[tuple[str, str]]
+
+
+def start(
+    zones: Sequence[ZoneState],
+    held: Sequence[HeldIn],
+    week: Sequence[ChangeLine],
+    changes: int,
+    words: Wording,
+    *,
+    with_private: bool,
+    is_live: bool,
+) -> Start:
+    """
+    Return what the first page says of *zones* and of what is *held* in them.
+
+    *week* are the lines of the last seven days, *changes* how many there were.
+    """
+    known = sum(zone.reason is None for zone in zones)
+    last = "" if is_live else "_last"
+    findings = [
+        *_unknown(zones, words, with_private=with_private),
+        *_held(held, words),
+        *_told(week, words, "withdrawn", f"gone{last}"),
+        *_told(week, words, "gpu_lost", f"gpu{last}"),
+    ]
+    if with_private:
+        findings += _partly(zones, words)
+    return Start(
+        is_empty=not zones,
+        findings=findings,
+        latest=week[:MOST_LATEST],
+        numbers=[
+            (f"{known} / {len(zones)}", words("known_zones")),
+            *([(f"{changes:,}{'+' * (changes >= MOST_CHANGES)}", words("changes_week"))] if is_live else []),
+        ],
+    )
+
+
+def _finding(
+    tone: Literal["bad", "warn"], key: str, more: str, rows: Sequence[tuple[str, str, str]], words: Wording, n: int
+) -> list[StartFinding]:
+    if not rows:
+        return []
+    rest = max(0, len(rows) - MOST_ROWS)
+    return [StartFinding(tone=tone, title=words(key, n=n), more=more, rows=rows[:MOST_ROWS], rest=rest)]
+
+
+def _unknown(zones: Sequence[ZoneState], words: Wording, *, with_private: bool) -> list[StartFinding]:
+    rows = [
+        (
+            plain(zone.place.zone),
+            plain(zone.message, 200) if with_private and zone.message else words.reason(zone.reason),
+            words("last_seen", at=words.at(zone.observed_at)) if zone.observed_at else "",
+        )
+        for zone in zones
+        if zone.reason
+    ]
+    return _finding("bad", "not_known", words("not_known_more"), rows, words, len(rows))
+
+
+def _partly(zones: Sequence[ZoneState], words: Wording) -> list[StartFinding]:
+    rows = [
+        (plain(zone.place.zone), words("partly_known_row", known=zone.known, total=zone.targets), "")
+        for zone in zones
+        if not zone.reason and zone.known < zone.targets
+    ]
+    return _finding("warn", "partly_known", "", rows, words, len(rows))
+
+
+def _held(held: Sequence[HeldIn], words: Wording) -> list[StartFinding]:
+    rows = [(plain(one.zone), plain(one.image_name), plain(one.image_id)) for one in held]
+    return _finding("warn", "held", words("held_more"), rows, words, len(rows))
+
+
+def _told(week: Sequence[ChangeLine], words: Wording, topic: Topic, key: str) -> list[StartFinding]:
+    """Return what the week's lines on a *topic* say."""
+    rows = [(line.row.where, line.row.name, line.row.tail) for line in week if line.topic == topic]
+    return _finding("warn", key, "", rows, words, len(rows))

@@ -1,0 +1,145 @@
+"""The web page in a real browser: wide and narrow, light and dark, in both languages, with and without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.demo import play
+from tests.support.acceptance_table import Proven
+from tests.support.pictures import CHROMIUM, DEMO_END
+from tests.support.web import page_server
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Playwright's own pipes
+]
+
+PAGES = (
+    "", "now", "now?at=7h", "names/ubuntu-20.04", "changes", "changes?event=withdrawn", "coverage", "evidence/3",
+    "pins", "nowhere",
+)  # fmt: skip
+WIDTHS = (375, 900, 1600)
+SCHEMES = ("light", "dark")
+LANGUAGES = ("", "zh/")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    path = tmp_path_factory.mktemp("page") / "demo.db"
+    play(path, clock=lambda: DEMO_END)
+    with page_server(f"sqlite:///{path}", clock=lambda: DEMO_END + timedelta(minutes=1)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """One way of looking at the pages; notes what the console said."""
+
+    def __init__(self, browser: Any, **how: Any) -> None:
+        self.context = browser.new_context(**how)
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+
+    def visit(self, url: str) -> None:
+        self.page.goto(url)
+
+    @property
+    def complaints(self) -> list[str]:
+        """Return what the console said but for pages that are meant to be missing."""
+        return [text for text in self.said if "404 (Not Found)" not in text]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page(width: int, server: str, browser: Any, proven: Proven) -> None:
+    """No page is wider than its screen, says anything in the console, or has anything kept from it by its policy."""
+    seen = 0
+    for scheme, scripts in product(SCHEMES, (True, False)):
+        size = {"width": width, "height": 800}
+        visitor = Visitor(browser, viewport=size, color_scheme=scheme, java_script_enabled=scripts)
+        for language, page in product(LANGUAGES, PAGES):
+            visitor.visit(f"{server}{language}{page}")
+            wide = visitor.page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, (page, language)
+            assert visitor.page.locator("h1").count() == 1
+            seen += 1
+        assert visitor.complaints == []
+        visitor.context.close()
+    proven("pages in a browser", f"{seen} at {width} px, light and dark, with and without scripts")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_anybody_can_read_it(scheme: str, server: str, browser: Any, proven: Proven) -> None:
+    """axe finds nothing that would keep anybody from reading a page: contrast, names, order, language."""
+    visitor = Visitor(browser, viewport={"width": 900, "height": 800}, color_scheme=scheme)
+    found: dict[str, Any] = {}
+    for language, page in product(LANGUAGES, PAGES):
+        visitor.visit(f"{server}{language}{page}")
+        results = axe.Axe().run(visitor.page)
+        if results.violations_count:
+            found[language + page] = results.generate_report()
+    visitor.context.close()
+    assert found == {}
+    proven("axe-core", f"0 violations on {len(PAGES) * len(LANGUAGES)} pages, {scheme}")
+
+
+def test_keyboard(server: str, browser: Any) -> None:
+    """The first tab stop skips to the content, `/` goes to the search, and Enter asks."""
+    visitor = Visitor(browser, viewport={"width": 900, "height": 800})
+    page = visitor.page
+    visitor.visit(f"{server}now")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.name") == "q"
+    page.keyboard.type("cent")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**q=cent**")
+    assert page.locator("thead th").all_inner_texts() == ["Zone", "CentOS 7.6"]
+    stops = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        stops.add(page.evaluate("document.activeElement.tagName"))
+    assert {"A", "INPUT", "SELECT", "BUTTON", "DIV"} <= stops
+    visitor.context.close()
+
+
+def test_copies(server: str, browser: Any) -> None:
+    """A click on a cell copies the whole id."""
+    visitor = Visitor(browser, viewport={"width": 900, "height": 800})
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visitor.visit(f"{server}now?q=centos")
+    visitor.page.locator("td[title]").first.click()
+    visitor.page.wait_for_function("document.querySelector('td[title^=\"✓\"]') !== null")
+    assert visitor.page.evaluate("navigator.clipboard.readText()").startswith("uimage-")
+    visitor.context.close()
+
+
+def test_prints(server: str, browser: Any, tmp_path: Path) -> None:
+    """Printed, a page leaves out what one can only click on, and is black on white whatever the scheme."""
+    visitor = Visitor(browser, viewport={"width": 900, "height": 800}, color_scheme="dark")
+    visitor.page.emulate_media(media="print")
+    visitor.visit(f"{server}now")
+    assert not visitor.page.locator("nav").is_visible()
+    assert visitor.page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert visitor.page.locator("table.matrix").is_visible()
+    visitor.context.close()

@@ -1,0 +1,106 @@
+"""The pages as files: whole, linked among themselves, and the same bytes for the same knowledge."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urljoin
+
+import pytest
+from sqlalchemy import Engine
+
+from crawler.db.engine import opened
+from crawler.db.migrations import upgrade
+from crawler.web.publication import publish
+from tests.support.diary import Diary, Refusal, target
+from tests.support.hostile import HOSTILE
+from tests.support.published import files_of
+from tests.support.web import STALE
+
+ZONES = [target(f"hk-0{number}") for number in range(1, 4)]
+BESIDE = {"uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}
+
+
+@pytest.fixture
+def diary(engine: Engine) -> Diary:
+    made = Diary(engine)
+    for image in ("uimage-a", "uimage-b"):
+        made.run({zone: {image: "Ubuntu 20.04", **BESIDE} for zone in ZONES})
+    return made
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return tmp_path / "site"
+
+
+def lost_links(files: dict[str, bytes]) -> list[str]:
+    """Return the links of pages that lead to no file."""
+    lost = []
+    for path, body in files.items():
+        if path.endswith(".html"):
+            for link in re.findall(r'(?:href|src|data-freshness)="([^"]*)"', body.decode()):
+                if link.startswith("#"):
+                    continue
+                found = unquote(urljoin(f"http://x/{path}", link.replace("&amp;", "&")).removeprefix("http://x/"))
+                if found.partition("#")[0].partition("?")[0] not in files:
+                    lost.append(f"{path}: {link}")
+    return lost
+
+
+def test_links(engine: Engine, diary: Diary, site: Path) -> None:
+    """Every link of every page leads to a file of the folder, whatever images are called."""
+    diary.run(
+        {zone: {name: name for name in HOSTILE if name and "\0" not in name and name != "\ud800"} for zone in ZONES}
+    )
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    files = files_of(site)
+
+    assert lost_links(files) == []
+    assert {"index.html", "now.html", "changes.html", "coverage.html", "zh/index.html"} <= files.keys()
+    assert sum(path.startswith("names/") for path in files) > 30
+
+
+def test_same_bytes(engine: Engine, diary: Diary, site: Path) -> None:
+    """A run of the same day in which nothing changed leaves every page as it is; what is learned changes some."""
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    before = files_of(site)
+    diary.run({zone: {"uimage-b": "Ubuntu 20.04", **BESIDE} for zone in ZONES})
+    done = publish(engine, site, now=diary.now + timedelta(minutes=3), stale_after=STALE)
+    after = files_of(site)
+
+    assert [path for path in after if after[path] != before.get(path)] == ["v1/freshness.json"]
+    assert done.written == 1
+    diary.run({zone: Refusal() for zone in ZONES})
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    changed = {path for path, body in files_of(site).items() if body != after[path]}
+    assert {"index.html", "now.html", "names/ubuntu-20.04.html"} <= changed
+    assert b"unknown" in (site / "now.html").read_bytes()
+
+
+def test_a_day_without_news(engine: Engine, diary: Diary, site: Path) -> None:
+    """After a day without news the page of coverage alone has moved on: it is about finished days."""
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    before = files_of(site)
+    diary.run({zone: {"uimage-b": "Ubuntu 20.04", **BESIDE} for zone in ZONES}, at=diary.now + timedelta(days=1))
+    publish(engine, site, now=diary.now, stale_after=STALE)
+
+    changed = {path for path, body in files_of(site).items() if body != before.get(path)}
+    assert changed == {"v1/freshness.json", "coverage.html", "zh/coverage.html"}
+
+
+def test_private_pages_go(sqlite_url: str, site: Path) -> None:
+    """A public publication leaves no page that an earlier one had of private images, nor a word of them."""
+    with opened(sqlite_url) as engine:
+        upgrade(engine)
+        diary = Diary(engine)
+        own = {"ImageId": "uimage-own", "ImageName": "Secret golden image"}
+        seen = {"RetCode": 0, "ImageSet": [{"ImageId": "uimage-a", "ImageName": "Debian 12"}], "CustomImageSet": [own]}
+        diary.run({ZONES[0]: seen})
+        publish(engine, site, now=diary.now, stale_after=STALE, with_private=True)
+        assert (site / "names/secret-golden-image.html").exists()
+        publish(engine, site, now=diary.now, stale_after=STALE)
+
+    assert not (site / "names/secret-golden-image.html").exists()
+    assert [path for path, body in files_of(site).items() if b"ecret golden" in body or b"ecret-golden" in body] == []

@@ -1,0 +1,226 @@
+"""The pages say what the commands say, and nothing that is not for whoever reads them."""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import pytest
+from sqlalchemy import Engine
+
+from crawler.db.engine import opened, read
+from crawler.domain.filters import Filters
+from crawler.domain.models import is_storable
+from crawler.queries.check.rules import PinRule
+from crawler.queries.images import images
+from crawler.web.pages import NoSuchPage, PageRequest, Pages
+from tests.benchmarks.five_years import BEGIN, Made, generate
+from tests.support.acceptance_table import Proven
+from tests.support.diary import Diary, Refusal, target
+from tests.support.hostile import HOSTILE
+from tests.support.web import SHANGHAI, STALE, Cells, cells_of
+
+#: Pages that there are in every history.
+PAGES = ("", "now", "changes", "coverage")
+
+
+def pages_at(now: datetime, *, is_live: bool = True) -> Pages:
+    return Pages(zone=SHANGHAI, stale_after=STALE, clock=lambda: now, is_live=is_live)
+
+
+def html_of(engine: Engine, page: str, now: datetime, *, is_private: bool = False, **query: str) -> str:
+    with read(engine) as conn:
+        return pages_at(now).html(conn, PageRequest(page=page, query=query, is_private=is_private))
+
+
+def command_cells(engine: Engine, at: datetime, now: datetime) -> Cells:
+    """Return what `images --at` says, projects of a zone together: present while it is for any of them."""
+    found: Cells = {}
+    with read(engine) as conn:
+        for row in images(conn, at, Filters(), now=now, stale_after=STALE):
+            cell = found.setdefault((row.target.zone, row.image_name), {})
+            if cell.get(row.image_id) != "present":
+                cell[row.image_id] = row.state
+    return found
+
+
+def compare_moments(engine: Engine, made: Made, count: int) -> int:
+    """Compare the page with the command at *count* random moments; return how many cells there were."""
+    rng = random.Random(count)
+    cells = 0
+    for _ in range(count):
+        at = (BEGIN + (made.end + timedelta(days=3) - BEGIN) * rng.random()).replace(microsecond=0)
+        shown = cells_of(html_of(engine, "now", made.end + timedelta(days=4), at=at.isoformat()))
+        assert shown == command_cells(engine, at, made.end), at
+        cells += len(shown)
+    return cells
+
+
+def test_now_says_what_images_says(engine: Engine) -> None:
+    """At random moments the page of what is available has the states of `images --at`, with gaps, holds, absences."""
+    made = generate(engine, years=0.02, zones=2, changed=200)
+
+    assert compare_moments(engine, made, 12) > 0
+
+
+@pytest.mark.prove
+def test_now_at_a_thousand_moments(sqlite_url: str, proven: Proven) -> None:
+    """The same at 1,000 random moments."""
+    with opened(sqlite_url) as engine:
+        made = generate(engine, years=0.05, zones=2, changed=400)
+        cells = compare_moments(engine, made, 1_000)
+
+    proven("the page equals `images --at`", f"1,000 moments, {cells:,} cells")
+
+
+class _Tags(HTMLParser):
+    """Collects elements and their attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def tags_of(html: str) -> list[tuple[str, dict[str, str | None]]]:
+    reader = _Tags()
+    reader.feed(html)
+    return reader.tags
+
+
+def complaints(html: str) -> list[str]:
+    """Return what in a page could do something, or lead away from it."""
+    found = []
+    for tag, attributes in tags_of(html):
+        if tag in ("iframe", "object", "embed", "base", "img", "style", "marquee"):
+            found.append(tag)
+        if tag == "script" and not (attributes.get("src") or "").endswith("assets/page.js"):
+            found.append(f"script {attributes}")
+        for name, value in attributes.items():
+            if name.startswith("on") or name == "style":
+                found.append(f"{tag} {name}")
+            if re.match(r"\s*([a-z][a-z0-9+.-]*:|//)", value or "", re.IGNORECASE) and name in (
+                "href",
+                "src",
+                "action",
+            ):
+                found.append(f"{tag} {name}={value}")
+    return found
+
+
+def test_hostile_names(engine: Engine) -> None:
+    """Fifty hostile names of images and zones give no live element or attribute, and no address that leads away."""
+    diary = Diary(engine)
+    names = [name for name in HOSTILE if is_storable(name)]
+    zones = [target(f"hk-0{number}") for number in range(2)]
+    zones.append(zones[0]._replace(zone='"><script>alert(1)</script>', region="javascript:alert(1)"))
+    listed = {f"uimage-{number}": name for number, name in enumerate(names)}
+    listed |= {name: name for name in names if name}
+    diary.run(dict.fromkeys(zones, listed))
+    fewer = dict(list(listed.items())[2:])
+    diary.run(dict.fromkeys(zones, fewer))
+    now = diary.now + timedelta(minutes=1)
+
+    seen = 0
+    for page in PAGES:
+        for is_private in (False, True):
+            html = html_of(engine, page, now, is_private=is_private, q="", region='"><b>', name="<i onclick=x>")
+            assert complaints(html) == [], page
+    links = {
+        attributes["href"] or ""
+        for tag, attributes in tags_of(html_of(engine, "now", now))
+        if tag == "a" and (attributes.get("href") or "").startswith("names/")
+    }
+    for link in links:
+        assert complaints(html_of(engine, unquote(link), now)) == [], link
+        seen += 1
+    assert seen > 30
+
+
+def test_public_pages_tell_nothing_private(engine: Engine) -> None:
+    """Without private data no page has a project, an account, a custom image or what a failure said."""
+    diary = Diary(engine, account="secret-account")
+    where = [target("hk-02", f"org-secret{number}", "secret-account") for number in range(2)]
+    own = {"ImageId": "uimage-own", "ImageName": "Secret golden image"}
+    first = {"RetCode": 0, "ImageSet": [{"ImageId": "uimage-a", "ImageName": "Ubuntu 20.04"}], "CustomImageSet": [own]}
+    diary.run({where[0]: first, where[1]: first})
+    later = {"RetCode": 0, "ImageSet": [{"ImageId": "uimage-b", "ImageName": "Ubuntu 20.04"}], "CustomImageSet": []}
+    diary.run({where[0]: later, where[1]: Refusal(outcome="failed", message="secret message of org-secret1")})
+    now = diary.now + timedelta(minutes=1)
+
+    for page in (*PAGES, "names/ubuntu-20.04"):
+        public, private = html_of(engine, page, now), html_of(engine, page, now, is_private=True)
+        for query in ({}, {"project": "org-secret0"}):
+            public += html_of(engine, page, now, **query)  # type: ignore[arg-type]  # words alone
+        assert "ecret" not in public, page
+        assert "uimage-own" not in public, page
+        assert public != private or page == "coverage"
+    for hidden in ("evidence/1", "names/secret-golden-image"):
+        with pytest.raises(NoSuchPage):
+            html_of(engine, hidden, now)
+        assert html_of(engine, hidden, now, is_private=True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_empty_history(page: str, engine: Engine) -> None:
+    """A history in which nothing was recorded yet has every page, which says so."""
+    html = html_of(engine, page, datetime(2026, 11, 29, tzinfo=UTC))
+
+    assert re.search("yet", html)
+    assert complaints(html) == []
+
+
+def test_chinese_pages(engine: Engine) -> None:
+    """Every page is there in Chinese, and each language links to the other."""
+    diary = Diary(engine)
+    diary.run({target("hk-02"): {"uimage-a": "Ubuntu 20.04"}})
+    diary.run({target("hk-02"): {"uimage-b": "Ubuntu 20.04"}})
+    now = diary.now + timedelta(minutes=1)
+    for page in (*PAGES, "names/ubuntu-20.04"):
+        with read(engine) as conn:
+            html = pages_at(now).html(conn, PageRequest(page=page, language="zh"))
+        assert '<html lang="zh-CN">' in html
+        assert "English" in html
+        assert "镜像" in html
+
+
+def test_changes_are_told_as_in_the_mail(engine: Engine) -> None:
+    """A re-issue is one line with its chain of ids, and has a link of its own that stays."""
+    diary = Diary(engine)
+    for image in ("uimage-a", "uimage-b", "uimage-c"):
+        diary.run({target("hk-02"): {image: "Ubuntu 20.04", "uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}})
+    html = html_of(engine, "changes", diary.now + timedelta(minutes=1))
+    day = diary.now.astimezone(SHANGHAI).date().isoformat()
+
+    assert html.count("Re-issued under a new id") == 1
+    chain = re.sub(r"<[^>]+>", "", html)
+    assert "uimage-a → uimage-b → uimage-c" in chain
+    assert f'href="changes/{day}#c1"' in html
+    assert 'id="c1"' in html_of(engine, f"changes/{day}", diary.now + timedelta(minutes=1))
+
+
+def test_pins(engine: Engine) -> None:
+    """Every known pin is on the page of pins, worst first, with its successor; of public data there is none."""
+    diary = Diary(engine)
+    for image in ("uimage-a", "uimage-b"):
+        diary.run({target("hk-02"): {image: "Ubuntu 20.04", "uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}})
+    now = diary.now + timedelta(minutes=1)
+    rules = [PinRule(image_id=f"uimage-{one}", zone="hk-02", source="report <b>sre</b>") for one in "xa"]
+    pages = Pages(zone=SHANGHAI, stale_after=STALE, clock=lambda: now, is_live=True, pins=lambda: rules)
+    with read(engine) as conn:
+        html = pages.html(conn, PageRequest(page="pins", is_private=True))
+        empty = pages_at(now).html(conn, PageRequest(page="pins", is_private=True))
+        with pytest.raises(NoSuchPage):
+            pages.html(conn, PageRequest(page="pins"))
+
+    said = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    assert "One pin needs a change" in said
+    assert said.index("uimage-a → uimage-b") < said.index("uimage-x")
+    assert complaints(html) == []
+    assert "<b>" not in html
+    assert "No pin is known" in empty
