@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,10 @@ def test_folder_without_git(story: tuple[str, Diary]) -> None:
     assert [row[0] for row in outcomes(story, ".")] == ["a.tf", "b/c.tfvars"]
 
 
+def refusal(story: tuple[str, Diary], path: Path) -> str:
+    return call("--database", story[0], "check", path, code=2).stderr
+
+
 @pytest.mark.parametrize("is_tracked", [False, True])
 def test_folder_that_cannot_be_read(story: tuple[str, Diary], is_tracked: bool) -> None:
     """A folder that cannot be looked into is refused, alone or inside another: what stands in it would pass unseen."""
@@ -102,7 +107,7 @@ def test_folder_that_cannot_be_read(story: tuple[str, Diary], is_tracked: bool) 
         (folder / "closed").chmod(0)
 
         for path in (folder, folder / "closed"):
-            said = as_nobody(lambda path=path: call("--database", story[0], "check", path, code=2).stderr)
+            said = as_nobody(partial(refusal, story, path))
             assert said.startswith(f"Error: {folder / 'closed'}")
             assert "cannot be read: Permission denied." in said
 

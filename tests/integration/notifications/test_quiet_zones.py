@@ -86,7 +86,11 @@ def test_regions_that_are_asked_as_a_whole(engine: Engine, database_url: str, wa
     subscription = subscribe(**watch)
     versions = [[version("1.30.14")], [version("1.30.14"), version("1.32.9")]]
     inventories = [{"uk8s-version": {"hk": hk, "sg": versions[0]}} for hk in versions]
-    steps = [{"inventory": inventories[1]}, {"add": {zone: {"uimage-c": "New"} for zone in ("hk-01", "sg-01")}}, {}]
+    steps: list[dict[str, Any]] = [
+        {"inventory": inventories[1]},
+        {"add": {zone: {"uimage-c": "New"} for zone in ("hk-01", "sg-01")}},
+        {},
+    ]
     zones = {"hk-01": LISTED, "sg-01": LISTED}
     told = 0
     with run_in_thread(make_timeline(zones=zones, inventory=inventories[0], steps=steps)) as cloud:
