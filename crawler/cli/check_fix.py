@@ -135,10 +135,10 @@ def _why_not(judged: Sequence[CheckRow], file: PinFile, allowed: Collection[Effe
 
 
 def is_behind_a_link(path: Path) -> bool:
-    """Return whether *path* is a link, or, where it is relative, anything on its way is."""
-    return path.is_symlink() or (
-        not path.is_absolute() and any(parent.is_symlink() for parent in path.parents if parent.name != "..")
-    )
+    """Return whether *path* or a folder on its way is a link; those in the root are the system's (`/tmp` of a Mac)."""
+    of_the_system = Path(path.anchor) if path.is_absolute() else None
+    folders = (parent for parent in path.parents if parent.name != ".." and parent.parent != of_the_system)
+    return path.is_symlink() or any(folder.is_symlink() for folder in folders)
 
 
 def fixed_body(file: PinFile, fixes: Iterable[Fix]) -> bytes:

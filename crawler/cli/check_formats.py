@@ -106,7 +106,7 @@ def _dump(value: Any) -> str:
 def sarif(rows: Sequence[CheckRow]) -> str:
     """Return *rows* as a SARIF 2.1.0 log."""
     rules = [
-        {"id": outcome, "shortDescription": {"text": f"{_SAYS[outcome].capitalize()}."}}
+        {"id": outcome, "shortDescription": {"text": f"{_SAYS[outcome][0].upper()}{_SAYS[outcome][1:]}."}}
         for outcome in OUTCOMES
         if outcome not in ("ok", OUT_OF_SCOPE)
     ]

@@ -192,6 +192,7 @@ _SENTENCES = {
     "Nothing to check: give a RULES.toml, a file or a folder of ids in use, or - and ids on standard input.": "没有可检查的内容：请给出 RULES.toml、在用 ID 的文件或目录，或用 - 从标准输入读取。",
     "{k} ({v}) is revoked: {}.": "{}（{}）已被撤销：{}。",
     "Revoked: {v}.": "已撤销：{}。",
+    "Warning: never listed so far, is it a typo? {v}": "警告：从未见过，是否写错？{}",
     "Not revoked any more: {v}.": "已取消撤销：{}。",
     "Not revoked: {v}.": "未被撤销：{}。",
     "No image called {v} has been in {w} for {w}: {w} came at {v}.": "可用区 {1} 中没有名为 {0} 且已在列 {2} 的镜像：{3} 于 {4} 上架。",

@@ -15,7 +15,7 @@ from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.domain.scanner import Scanned
 from crawler.domain.subscriptions import LIVE
-from crawler.errors import UnknownKnowledge
+from crawler.errors import UnknownKnowledge, UsageError
 from crawler.queries.check.pins import pin_rules
 from crawler.queries.check.rules import WORST_FIRST, CheckRow, PinRule
 
@@ -60,9 +60,11 @@ def known_rules(context: CliContext, paths: tuple[str, ...] = ()) -> Iterator[Pi
     pinned, names = load_pins(context.config_path, context.environ)
     for report, pin in pinned:
         yield PinRule(image_id=pin.image_id, zone=pin.zone, source=f"report {report}")
-    for name in dict.fromkeys((*(name for name in names if name != LIVE), *paths)):
+    for name in dict.fromkeys((*paths, *(name for name in names if name != LIVE))):
         try:
             for file, found in pins_in(name):
                 yield from pin_rules(Scanned(pins=(found,)), file)
         except ValueError as exc:
+            if name in paths:
+                raise UsageError(f"{exc}.") from None
             context.say(f"Warning: {exc}; its pins are left out.", level="warning")

@@ -38,8 +38,15 @@ def revoke(context: CliContext, image_ids: tuple[str, ...], reason: str, wait_se
     if not words or len(words) > _LONGEST_REASON or not words.isprintable():
         raise UsageError(f"--reason must be a text of at most {_LONGEST_REASON} printable characters.")
     _require_ids(image_ids)
-    _write(context, wait_seconds, lambda conn, at: revocations.revoke(conn, image_ids, words, who=this_user(), now=at))
+
+    def write(conn: Connection, now: datetime) -> list[str]:
+        revocations.revoke(conn, image_ids, words, who=this_user(), now=now)
+        return revocations.never_listed(conn, image_ids)
+
+    unknown = _write(context, wait_seconds, write)
     context.say(f"Revoked: {', '.join(dict.fromkeys(image_ids))}.")
+    if unknown:
+        context.say(f"Warning: never listed so far, is it a typo? {', '.join(unknown)}", level="warning")
 
 
 @click.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from crawler.config.textfiles import read_bytes
 from crawler.domain.scanner import SOURCES, may_hold_ids
@@ -24,12 +25,16 @@ _GIT_SECONDS = 30.0
 def bodies_in(folder: Path) -> Iterator[tuple[Path, bytes]]:
     """Return the files in *folder* that may hold ids, each with its bytes; raises ValueError for one out of reach."""
     for path in _files_in(folder):
-        if not path.name.casefold().endswith(SOURCES) or path.is_symlink() or not path.is_file():
+        if not path.name.casefold().endswith(SOURCES):
             continue
         try:
+            if path.is_symlink() or not path.is_file():
+                continue
             body = read_bytes(path, LARGEST)
         except ValueError as exc:
             raise ValueError(f"{path} {exc}") from None
+        except OSError as exc:
+            _refuse(exc)
         if may_hold_ids(body):
             yield path, body
 
@@ -39,12 +44,17 @@ def _files_in(folder: Path) -> Iterator[Path]:
     if tracked is not None:
         yield from (folder / name for name in tracked)
         return
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(root, name)
             if not name.startswith(".") and _size(path) <= _LARGEST_FOUND:
                 yield path
+
+
+def _refuse(exc: OSError) -> NoReturn:
+    """Raise ValueError: what stands in a folder that cannot be read would pass unseen."""
+    raise ValueError(f"{exc.filename} cannot be read: {exc.strerror or exc}") from exc
 
 
 def _size(path: Path) -> int:

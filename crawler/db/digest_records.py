@@ -96,11 +96,13 @@ def _zones(conn: Connection, are_wanted: ColumnElement[bool]) -> set[ZoneKey]:
     return {ZoneKey(*row) for row in conn.execute(names.where(are_wanted).distinct())}
 
 
-def count_zones(conn: Connection, watch: Filters, *, but: Collection[ZoneKey]) -> dict[str, int]:
+def count_zones(
+    conn: Connection, watch: Filters, *, but: Collection[ZoneKey]
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
     """
     Return how many zones of each account have a target that *watch* is about, without those in *but*.
 
-    Regions as a whole count where there are no zones.
+    And the same of regions that are asked as a whole.
     """
     stated = watch.given(TARGET_PARTS)
     columns = [
@@ -120,7 +122,7 @@ def count_zones(conn: Connection, watch: Filters, *, but: Collection[ZoneKey]) -
             if zone != last and zone not in but and (not stated or watch.wants(target, called)):
                 (counts if zone.zone else regions)[zone.account] += 1
                 last = zone
-    return dict(counts or regions)
+    return counts, regions
 
 
 def digests(

@@ -14,8 +14,9 @@ from typing import Any
 
 #: A member whose name contains one of these, whatever its case and its hyphens, is dropped.
 TELLING = ("password", "secret", "token", "key", "userdata", "initscript", "cert")
-#: A pair says by one member what the other is about: `{"Name": "Password", "Value": …}`.
+#: A pair says by one member what the other is about, whatever stands beside it: `{"Name": "Password", "Value": …}`.
 _NAMING = frozenset({"name", "key", "field"})
+_NAMED = frozenset({"value", "values", "content"})
 
 _SEPARATORS = re.compile(r"[\W_]+")
 #: May hold such a name: as it is written, with separators in it, or in escapes.
@@ -62,17 +63,24 @@ class _Cleaner:
     def cleaned(self, value: Any) -> Any:
         """Return a decoded value without secrets; `_DROP` where all of it is one."""
         if isinstance(value, dict):
-            return _DROP if self._is_secret_pair(value) else self._members(value)
+            names = self._secret_pair(value)
+            if len(names) == len(value) and names:
+                return _DROP
+            return self._members({name: inner for name, inner in value.items() if name not in names})
         if isinstance(value, list):
             return [kept for element in value if (kept := self.cleaned(element)) is not _DROP]
         if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
             return self._text(value)
         return value
 
-    def _is_secret_pair(self, value: dict[str, Any]) -> bool:
-        pair = {_bare(name): inner for name, inner in value.items()}
-        named = next((pair[name] for name in _NAMING if name in pair), None)
-        return len(pair) == 2 and "value" in pair and isinstance(named, str) and self.is_secret(named)
+    def _secret_pair(self, value: dict[str, Any]) -> frozenset[str]:
+        """Return the members of *value* that are a pair about a secret."""
+        naming = {name for name, inner in value.items() if _bare(name) in _NAMING and self._is_about_secret(inner)}
+        named = {name for name in value if _bare(name) in _NAMED}
+        return frozenset(naming | named) if naming and named else frozenset()
+
+    def _is_about_secret(self, inner: Any) -> bool:
+        return isinstance(inner, str) and self.is_secret(inner)
 
     def _members(self, value: dict[str, Any]) -> dict[str, Any]:
         kept = {name: self.cleaned(inner) for name, inner in value.items() if not self.is_secret(name)}

@@ -28,7 +28,7 @@ def look_at_endings(
     found: dict[tuple[str, str, str, date, int, bool], set[str]] = {}
     told: set[str] = set()
     for row in rows:
-        is_pinned = (row.target.zone.casefold(), row.image_id) in pinned
+        is_pinned = not pinned.isdisjoint({(row.target.zone.casefold(), row.image_id), ("", row.image_id)})
         is_watched = wants_target(watch, row.target, names) and watch.wants_name(row.image_name)
         notice, ends_on = notice_of(row, now, is_pinned=is_pinned), end_of(row)
         if notice is None or ends_on is None or not (is_pinned or (is_watched and not watch.event)):

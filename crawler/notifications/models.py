@@ -81,6 +81,8 @@ class DigestFacts:
     status: tuple[StatusRow, ...] = ()
     #: How many watched zones of each account are quiet: every target there was observed well, and nothing happened.
     quiet_zones: Mapping[str, int] = field(default_factory=dict)
+    #: The same of regions that are asked as a whole.
+    quiet_regions: Mapping[str, int] = field(default_factory=dict)
     #: Open holds (`holds.holds`).
     holds: tuple[HoldRow, ...] = ()
     #: What is open in the zones of the pins, retired targets included (`reader.images`); may be empty without pins.
@@ -423,8 +425,8 @@ class WatchedZones:
         #: Nothing is watched but what is asked of regions as a whole: they stand for the zones.
         self.is_of_regions = not own
         #: How many zones there are, the quiet ones too, and whose.
-        self.zone_count = own or len(self.zones)
-        self.accounts = {zone.account for zone in self.zones} | facts.quiet_zones.keys()
+        self.zone_count = own or len(self.zones) + sum(facts.quiet_regions.values())
+        self.accounts = {zone.account for zone in self.zones} | facts.quiet_zones.keys() | facts.quiet_regions.keys()
 
     def part(self, zone: WatchedZone, targets: Iterable[Target]) -> Part:
         """Return which part of *zone* the *targets* are."""

@@ -17,9 +17,10 @@ from crawler.domain.filters import EVERYTHING
 from crawler.domain.scanner import FoundPin, scan
 from crawler.domain.subscriptions import LIVE, Pin, Subscription
 from crawler.queries.live_pins import live_pins
+from crawler.queries.revoke import never_listed
 
-#: Of machines: their images are their owners' own, and nobody lists them.
-_NOT_WATCHED = ("ucloud_instance", "ucloud_baremetal_instance")
+#: Of machines: many of their images are their owners' own, and nobody lists them.
+_MACHINES = ("ucloud_instance", "ucloud_baremetal_instance")
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +29,20 @@ def subscription_of(report: ReportSettings, conn: Connection, *, now: datetime, 
     """
     Return what *report* watches, with the pins that stand now in the files it names and those of node groups.
 
-    A file that cannot be read is said in the log, and its pins are missing.
+    Of machines those count whose images some observation listed. A file that cannot be read is said in the log, and its
+    pins are missing.
     """
     if not report.pins_from:
         return report.subscription
     subscription = report.subscription
-    found = [Pin(pin.zone or "", pin.image_id) for pin in _found(report.name, report.pins_from)]
+    in_files = list(_found(report.name, report.pins_from))
+    of_machines = sorted({pin.image_id for pin in in_files if pin.resource in _MACHINES})
+    unwatched = set(never_listed(conn, of_machines)) if of_machines else set()
+    found = [
+        Pin(pin.zone or "", pin.image_id)
+        for pin in in_files
+        if pin.resource not in _MACHINES or pin.image_id not in unwatched
+    ]
     if LIVE in report.pins_from:
         live, _ = live_pins(conn, EVERYTHING, now=now, stale_after=stale_after)
         found += [Pin(rule.zone or "", rule.image_id) for rule in live]
@@ -56,7 +65,7 @@ def pins_in(name: str) -> Iterator[tuple[str, FoundPin]]:
         except ValueError as exc:
             logger.warning("%s %s; it is left out", file, exc)
             continue
-        yield from ((str(file), pin) for pin in pins if pin.resource not in _NOT_WATCHED)
+        yield from ((str(file), pin) for pin in pins)
 
 
 def _found(report: str, names: Iterable[str]) -> Iterator[FoundPin]:

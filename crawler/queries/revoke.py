@@ -11,7 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select
 
-from crawler.db.schema import Revocation
+from crawler.db.schema import ImageVersion, Revocation
+from crawler.db.sql import portions
 
 
 def revoked_ids(conn: Connection) -> dict[str, str]:
@@ -27,6 +28,15 @@ def revoke(conn: Connection, image_ids: Sequence[str], reason: str, *, who: str,
         for image_id in dict.fromkeys(image_ids)
     ]
     conn.execute(insert(Revocation), rows)
+
+
+def never_listed(conn: Connection, image_ids: Sequence[str]) -> list[str]:
+    """Return those of *image_ids* that no observation ever listed, in their order."""
+    wanted = list(dict.fromkeys(image_ids))
+    listed: set[str] = set()
+    for ids in portions(wanted):
+        listed.update(conn.scalars(select(ImageVersion.image_id).where(ImageVersion.image_id.in_(ids))))
+    return [image_id for image_id in wanted if image_id not in listed]
 
 
 def unrevoke(conn: Connection, image_ids: Sequence[str]) -> int:

@@ -22,6 +22,7 @@ from tests.support.acceptance_table import Proven
 from tests.support.driving import Driver, account
 from tests.support.echoes import FORMS, traces
 from tests.support.hooks import Call, Reply, hook_server
+from tests.support.kinds import PLANTED, cluster, kinds_timeline
 from tests.support.smtp import Mail, mail_server
 from tests.support.switch import dead_man_switch
 from tests.support.tls import make_tls
@@ -249,6 +250,83 @@ def test_repeated_requests(light: Driver) -> None:
     assert {0, 4} <= set(codes)
     assert 70 not in codes
     assert len(cloud.signatures) > len(FORMS)
+
+
+def test_node_groups(light: Driver) -> None:
+    """What answers about clusters hold of passwords, scripts and certificates is in no byte that leaves."""
+    hidden = [
+        *PLANTED, "planted-nested", "planted-tagged", "planted-spelled", "planted-text",
+        "planted-first", "planted-error",
+    ]  # fmt: skip
+    more = {
+        "Login": {"User": "root", "root_password": "planted-nested", "Shell": "/bin/sh"},
+        "Env": [
+            {"Name": "DB_PASSWORD", "Value": "planted-tagged", "Kind": "plain"},
+            {"Type": "plain", "Name": "ACCESS_TOKEN", "Value": "planted-tagged"},
+        ],
+        "Pass-Word": "planted-spelled",
+        "Extra": '{"kubelet": {"client_cert": "planted-text"}}',
+    }
+
+    def groups(image_id: str) -> dict[str, Any]:
+        one = cluster("blue", image_id, Kubeconfig={"Token": "planted-first"})
+        one["NodeGroupList"][0] |= more
+        return {"node-group": {"hk": [one]}}
+
+    lies: list[dict[str, Any]] = [
+        {"body": f'{{"NodeGroupList": [{{"UserData": "{PLANTED[1]}'},
+        {"body": f"<html>UserData: {PLANTED[1]} planted-error</html>"},
+        {"body": json.dumps(["planted-error", {"Password": PLANTED[0]}])},
+        {"body": json.dumps({"RetCode": 8010, "Message": "no", "Request": {"InitScript": "planted-error"}})},
+    ]
+    actions = ("ListUK8SNodeGroup", "DescribeUK8SAutoscalerGroup", "ListUK8SClusterV2")
+    steps: list[dict[str, Any]] = [{"inventory": groups("uimage-new")}, {"inventory": groups("uimage-vareox")}]
+    steps += [{"faults": [{"action": action, **lie}]} for lie in lies for action in actions]
+    steps += [{"faults": [], "inventory": groups("uimage-new")}]
+    said: list[bytes] = []
+    with (
+        run_in_thread(kinds_timeline(groups("uimage-vareox"), steps=steps)) as cloud,
+        hook_server() as hooks,
+        mail_server() as mails,
+    ):
+        smtp = {"host": "127.0.0.1", "port": mails.port, "from": "c@example.com", "security": "none"}
+        every = {"when": "every-run", "patience": "0m", "pins_from": ["live"]}
+        reports: list[dict[str, Any]] = [
+            {"name": "mail", "to": ["a@example.com"], **every},
+            {"name": "zh", "to": ["b@example.com"], "language": "zh", **every},
+            {"name": "hook", "channel": "webhook", "url": hooks.url, "secret": HOOK_SECRET, **every},
+            {"name": "chat", "channel": "feishu", "url": hooks.url, **every},
+        ]
+        kinds = ["node-group", "uk8s-image"]
+        light.configure(account(cloud.url, kinds=kinds), smtp=smtp, reports=reports)
+        for step in range(1, len(steps) + 2):
+            cloud.step = step
+            for words in (("-vv", "run", "--json"), ("-vv", "doctor"), ("-vv", "doctor", "--assumptions")):
+                result = light.call(*words, code=None)
+                said += [result.stdout_bytes, result.stderr_bytes]
+            light.now += timedelta(hours=1)
+    asked: list[tuple[object, ...]] = [
+        ("inventory", "-o", "json"), ("inventory", "--wide"), ("pins", "-o", "json"), ("status", "-o", "json"),
+        ("publish", light.folder / "public"), ("publish", light.folder / "private", "--with-private", "--database"),
+        ("diff", "20d", "now", "--kind", "node-group"), ("history", "ng-blue", "--kind", "node-group"),
+        *(("check", "--live", "-o", form) for form in ("json", "sarif", "junit", "markdown", "github", "gitlab")),
+    ]  # fmt: skip
+    asked += [("explain", row["id"], *form) for row in light.rows("changes") for form in ((), ("-o", "json"))]
+    for question in asked:
+        result = light.call(*question, "-vv", code=None)
+        said += [result.stdout_bytes, result.stderr_bytes]
+        assert result.exit_code in (0, 1, 8), (question, result.output)
+    texts = {
+        "said": said,
+        "mailed": [body for mail in mails.seen for body in _parts(mail)],
+        "posted": [call.body for call in hooks.calls],
+        "kept": list(stored(light.database)),
+        "files": list(files(light.folder, but=light.config.name)),
+    }
+
+    for name, found in texts.items():
+        assert {word for word in hidden for text in found if word.encode() in text} == set(), name
+        assert any(b"uimage-new" in text for text in found), name
 
 
 class _Repeating:

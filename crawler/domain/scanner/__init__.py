@@ -30,6 +30,8 @@ _SHELL = (".sh", ".bash", ".env", ".envrc")
 _BLOCK = re.compile(r'^\s*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MULTILINE)
 #: What people put into JSON, which has no place for it: templates and comments.
 _NEARLY_JSON = re.compile(r"\{\{|\{%|^\s*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
+#: What ends a line for some editors.
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 _MEMBER = re.compile(r"^\s*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
 _ASSIGNMENT = re.compile(r'^\s*[\w-]+\s+=\s*["\[{<]|^\s*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
 
@@ -83,6 +85,8 @@ def scan(text: str, name: str, *, is_strict: bool = False) -> Scanned:
     if text.startswith("\ufeff"):
         scanned = scan(text[1:], name, is_strict=is_strict)
         return replace(scanned, pins=tuple(replace(pin, at=pin.at + 1) for pin in scanned.pins))
+    if "\r" in text:
+        text = _LONE_RETURN.sub("\n", text)
     if not ID_IN_TEXT.search(text):
         if is_strict and text.lstrip(" \t\r\n").startswith(("{", "[")) and _comes_from_a_tool(name):
             _require_json(text)

@@ -8,6 +8,7 @@ it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 
@@ -141,9 +142,9 @@ def _in_resource(node: Node, module: str) -> Iterator[Hit]:
     kind = node.text("type")
     if not _is_ours(kind):
         return
-    address = node.text("address")
+    address = _unescaped(node.text("address"))
     if not address:
-        parts = [node.text("module"), kind, node.text("name")]
+        parts = [_unescaped(node.text("module")), kind, node.text("name")]
         address = ".".join(part for part in parts if part)
     values = node.get("values")
     if isinstance(values, TableNode):
@@ -162,7 +163,15 @@ def _place(kind: str, address: str) -> Surroundings:
 def _index(key: Node | None) -> str:
     if isinstance(key, Word) and _WORD_OR_NUMBER.fullmatch(key.text):
         return f"[{key.text}]"
-    return f'["{key}"]' if isinstance(key, Text) else ""
+    return f'["{_unescaped(key)}"]' if isinstance(key, Text) else ""
+
+
+def _unescaped(text: str) -> str:
+    """Return what *text* says, which is as JSON writes it: `w["a"]` of `w[\\"a\\"]`."""
+    try:
+        return str(json.loads(f'"{text}"', strict=False)) if "\\" in text else text
+    except ValueError:
+        return text
 
 
 def _is_ours(kind: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from crawler.domain.scanner.plain import find_in_text
 from crawler.domain.scanner.words import (
@@ -150,12 +151,24 @@ def find(node: Node, place: Surroundings) -> Iterator[Hit]:
     elif isinstance(node, list):
         for number, element in enumerate(node):
             yield from find(element, replace(place, path=f"{place.path}[{number}]"))
+        yield from _in_words(node, place)
     elif isinstance(node, Choice):
         for part in node.parts:
             yield from find(part, place)
     elif isinstance(node, Text) and ("mage" in node or "MAGE" in node):
         for found in find_in_text(node):
             yield _hit(found.image_id, node.at + found.at, place, (found.zone,) if found.zone else None, "unknown")
+
+
+def _in_words(words: Sequence[Node], place: Surroundings) -> Iterator[Hit]:
+    """Return the ids behind options in the words of a command: `["--zone", "hk-02", "--image-id", "uimage-a"]`."""
+    options = [(name, value) for name, value in pairwise(words) if isinstance(name, Text) and name.startswith("--")]
+    zones = zones_in(TableNode([(name.lstrip("-"), value) for name, value in options]))
+    inside = replace(place, zones=(zones, *place.zones))
+    for name, value in options:
+        prefix = image_key(name)
+        if prefix is not None:
+            yield from _ids(value, inside, inside.zones_for(prefix), "unknown")
 
 
 def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
@@ -167,7 +180,7 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
         if is_output and key == "type":
             continue  # of `terraform output`: it names the members of the value as well
         at = place if is_output else _opened(table, inside, key, value)
-        name = at.key if is_output else key
+        name = at.key if is_output else table.text("name") if key == "value" and not table.header else key
         prefix = image_key(name)
         if prefix is not None:
             effect = effect_at(at, name, table)

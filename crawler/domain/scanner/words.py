@@ -21,12 +21,14 @@ EFFECTS: tuple[Effect, ...] = (
 
 _ID = r"(?:u?image|bsi)-[a-z0-9]+"
 IMAGE_ID = re.compile(_ID)
+#: What an id does not follow, but for the default in `${IMAGE_ID:-ID}`.
+_BEFORE = r"(?:(?<![\w.-])|(?<=:-))"
 #: An id that stands by itself in a text.
-ID_IN_TEXT = re.compile(rf"(?<![\w.-])(?P<id>{_ID})(?![\w-]|\.\w)")
+ID_IN_TEXT = re.compile(rf"{_BEFORE}(?P<id>{_ID})(?![\w-]|\.\w)")
 #: The same in bytes; a file without it is not parsed.
-ID_IN_BYTES = re.compile(rb"(?<![\w.-])(?:u?image|bsi)-[a-z0-9]+(?![\w-]|\.\w)")
-#: An id in quotes, inside an expression or a template.
-QUOTED_ID = re.compile(rf"""["'](?P<id>{_ID})\\?["']""")
+ID_IN_BYTES = re.compile(rf"{_BEFORE}{_ID}(?![\w-]|\.\w)".encode())
+#: An id in quotes, inside an expression or a template, or the default of a variable of a shell.
+QUOTED_ID = re.compile(rf"""(?:["']|:[-=])(?P<id>{_ID})(?:\\?["']|\}})""")
 
 _PREFIX = r"(?:(?P<prefix>.*?)(?:[_.\-]|(?<=[a-z0-9])(?=[A-Z])))??"
 _INDEX = r"(?:\.\d+|\[\d+\])?"
@@ -35,8 +37,8 @@ _ZONE_KEY = re.compile(rf"{_PREFIX}(?:(?:a|A)vailability[_-]?(?:z|Z)one|AVAILABI
 _ZONES_KEY = re.compile(r"(?:.*[_.\-])?(?:zones|Zones|ZONES)")
 _ZONE = re.compile(r"[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){1,4}")
 _NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,2}\d{1,2}")
-#: What stands between a key and its value, in assignments, members and options.
-_IS = r"""\\?["']?(?:\s*[:=]\s*|[ \t]+)\\?["']?"""
+#: What stands between a key and its value, in assignments, members and options; the value may be a shell's default.
+_IS = r"""\\?["']?(?:\s*[:=]\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
 #: Ids and zones behind a key, inside a text of any sort.
 ASSIGNED_ID = re.compile(
     r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"

@@ -6,7 +6,9 @@ import importlib
 import json
 import shutil
 import subprocess
+import tempfile
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.support.checkout import story as story
 from tests.support.command import call, rows
 from tests.support.diary import Diary, Refusal
 from tests.support.house import ROOT
+from tests.support.other_user import NOBODY, as_nobody
 
 CORPUS = ROOT / "tests/unit/domain/scanner/corpus"
 PLANTED = "pl4nted-s3cret"
@@ -83,6 +86,30 @@ def test_folder_without_git(story: tuple[str, Diary]) -> None:
     Path("around").symlink_to("b")
 
     assert [row[0] for row in outcomes(story, ".")] == ["a.tf", "b/c.tfvars"]
+
+
+def refusal(story: tuple[str, Diary], path: Path) -> str:
+    return call("--database", story[0], "check", path, code=2).stderr
+
+
+@pytest.mark.parametrize("is_tracked", [False, True])
+def test_folder_that_cannot_be_read(story: tuple[str, Diary], is_tracked: bool) -> None:
+    """A folder that cannot be looked into is refused, alone or inside another: what stands in it would pass unseen."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "closed").mkdir()
+        (folder / "closed/a.tf").write_text(POOL % "uimage-a")
+        if is_tracked:
+            subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+            subprocess.run(["git", "add", "."], cwd=folder, check=True)
+            subprocess.run(["chown", "-R", str(NOBODY), folder], check=True)
+        folder.chmod(0o755)
+        (folder / "closed").chmod(0)
+
+        for path in (folder, folder / "closed"):
+            said = as_nobody(partial(refusal, story, path))
+            assert said.startswith(f"Error: {folder / 'closed'}")
+            assert "cannot be read: Permission denied." in said
 
 
 def test_folder_with_git(story: tuple[str, Diary]) -> None:

@@ -112,13 +112,14 @@ def test_what_tools_write(story: tuple[str, Diary]) -> None:
     Path("real/pool.tf").write_text(POOL % "uimage-a")
     Path("link.tf").symlink_to("real/pool.tf")
     Path("folder").symlink_to("real")
-    names = [*documents, "link.tf", "folder/pool.tf"]
+    Path("again").symlink_to("real")
+    names = [*documents, "link.tf", "folder/pool.tf", str(Path("again/pool.tf").absolute())]
     before = {name: Path(name).read_bytes() for name in names}
     said = check(story, *names, "--fix", "--effect", "unknown", code=1)
 
     assert {name: Path(name).read_bytes() for name in names} == before
     assert said.count("a tool wrote the file") == 3 + ("manifest.json, line 1: uimage-a is not fixed: a tool" in said)
-    assert said.count("the file is reached through a link") == 2
+    assert said.count("the file is reached through a link") == 3
     assert "Ids fixed: 0, files: 0." in said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from crawler.emulator import run_in_thread
 from tests.support.command import call, rows
 from tests.support.diary import Diary, Refusal, target
 from tests.support.driving import Driver, account
-from tests.support.kinds import kinds_timeline
+from tests.support.kinds import cluster, kinds_timeline
 
 HK = target("hk-02")
 #: Stands for the target of node groups, and is made one once its records are there.
@@ -117,3 +118,35 @@ def test_node_groups_of_a_cloud(tmp_path: Path) -> None:
     (tmp_path / "machine.tf").write_text(machine)
     (row,) = json.loads(user.call("check", tmp_path / "machine.tf", "-o", "json").stdout)
     assert row["outcome"] == "ok"
+
+
+def test_a_cluster_that_fails(tmp_path: Path) -> None:
+    """Pins take the pages of clusters and two requests each; where one fails no pin goes, and that is said."""
+    user = Driver(tmp_path, str(tmp_path / "history.db"))
+    groups = {"node-group": {"hk": [cluster(f"c{number:03}") for number in range(120)]}}
+    faults = [{"action": "DescribeUK8SAutoscalerGroup", "cluster": "uk8s-c077", "ret_code": 94007}]
+    with run_in_thread(kinds_timeline(groups, steps=[{"faults": faults}, {"faults": []}])) as cloud:
+        user.configure(account(cloud.url, kinds=["node-group", "uk8s-image"]))
+        cloud.step = 2
+        user.run(code=None)
+        at_first = judged(user, 8)
+        cloud.step, begun = 1, len(cloud.log)
+        user.run()
+        requests = Counter(line.action for line in cloud.log[begun:])
+        good = judged(user, 0)
+        cloud.step = 2
+        user.run(code=None)
+        failed = judged(user, 8)
+
+    assert at_first == {"unknown": 1}
+    assert good == {"ok": 120}
+    assert failed == {"ok": 120, "unknown": 1}
+    assert {action: count for action, count in requests.items() if "UK8SImage" not in action} == {
+        "GetRegion": 1, "GetProjectList": 1, "ListUK8SClusterV2": 2,
+        "ListUK8SNodeGroup": 120, "DescribeUK8SAutoscalerGroup": 120,
+    }  # fmt: skip
+
+
+def judged(user: Driver, code: int) -> Counter[str]:
+    found = json.loads(user.call("check", "--live", "-o", "json", code=code).stdout)
+    return Counter(row["outcome"] for row in found)

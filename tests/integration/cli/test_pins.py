@@ -62,19 +62,29 @@ def test_every_pin(story: tuple[str, Diary], config: str) -> None:
     assert "later-nodes" in table
 
 
+def test_machines(story: tuple[str, Diary]) -> None:
+    """The images of machines are listed too, out of scope where nobody asks for their kind."""
+    Path("m.tf").write_text('resource "ucloud_instance" "m" {\n  image_id = "uimage-own"\n}\n')
+    (row,) = rows("--database", story[0], "pins", "m.tf", now=story[1].now)
+
+    assert (row["image_id"], row["outcome"], row["effect"]) == ("uimage-own", "out-of-scope", "nothing")
+
+
 def test_no_pins(story: tuple[str, Diary]) -> None:
     """Where nobody named a pin, that is said."""
     assert "No pin is known" in call("--database", story[0], "pins", now=story[1].now).stderr
 
 
 def test_file_that_is_not_there(story: tuple[str, Diary], config: str) -> None:
-    """What cannot be read is said, and the others are listed."""
+    """What the configuration names and cannot be read is said, and the others are listed; a PATH has to be there."""
     Path("more.yaml").unlink()
     result = call("--config", config, "pins", now=story[1].now)
+    refused = call("--config", config, "pins", "nowhere.tf", now=story[1].now, code=2)
 
     assert "Warning: " in result.stderr
     assert "more.yaml cannot be read: No such file or directory; its pins are left out." in result.stderr
     assert "uimage-a" in result.stdout
+    assert refused.stderr == "Error: nowhere.tf cannot be read: No such file or directory.\n"
 
 
 def test_report_on_pins_in_files(story: tuple[str, Diary], config: str) -> None:

@@ -51,9 +51,12 @@ def test_revoked_image(database_url: str, diary: Diary) -> None:
 
 
 def test_revoked_image_that_nobody_saw(database_url: str, diary: Diary) -> None:
-    """An id that was never listed can be revoked too; a new reason takes the place of the old one."""
+    """An id that was never listed can be revoked too, which is said; a new reason takes the place of the old one."""
     for reason in ("typo", "stolen"):
-        call("--database", database_url, "revoke", "uimage-x", "uimage-x", "--reason", reason, now=diary.now)
+        words = ("--database", database_url, "revoke", "uimage-x", "uimage-c", "uimage-x", "--reason", reason)
+        assert call(*words, now=diary.now).stderr.splitlines() == [
+            "Revoked: uimage-x, uimage-c.", "Warning: never listed so far, is it a typo? uimage-x",
+        ]  # fmt: skip
     (row,) = rows("--database", database_url, "check", "-", stdin="uimage-x", now=diary.now, code=1)
 
     assert (row["outcome"], row["detail"]) == ("revoked", "revoked: stolen")

@@ -76,6 +76,19 @@ def test_endings(tmp_path: Path) -> None:
     assert lines(thirty, "until") == ["hk-02 CentOS 1 64位 uimage-u00001 until 24 Feb notice 30 days before"]
 
 
+def test_end_of_a_machine_s_image(tmp_path: Path) -> None:
+    """The image of a machine in a file is pinned, in whatever zone, where somebody lists it; another is no news."""
+    machine = 'resource "ucloud_instance" "%s" {\n  image_id = "%s"\n}\n'
+    (tmp_path / "machines.tf").write_text(machine % ("a", "uimage-u00004") + machine % ("b", "uimage-own"))
+    inventory = {"uhost-image": {"hk-02": [uhost_image(4, MaintainEol="2026/12/11"), uhost_image(5)]}}
+    with told(tmp_path, inventory, pins_from=[str(tmp_path / "machines.tf")]) as run:
+        (first,) = run(1)
+        assert run(1) == []
+
+    assert lines([first], "until") == ["hk-02 CentOS 4 64位 uimage-u00004 until 11 Dec notice 30 days before; pinned"]
+    assert "uimage-own" not in first
+
+
 def test_every_kind_in_words(tmp_path: Path) -> None:
     """A mail calls versions, machine types, node groups and other images by what they are, and where."""
     before = {
@@ -135,5 +148,6 @@ def test_stock_alone(tmp_path: Path) -> None:
     assert len(lines(first, "Normal → Soldout")) == 1
     assert soon == []
     assert lines(later, "machine type G")
+    assert lines(later, "Observed 1 of 1 zones")  # the region that is asked for versions is none
     assert "Kubernetes 1.32.9" in with_news[0]
     assert "Soldout → Normal" in with_news[0]

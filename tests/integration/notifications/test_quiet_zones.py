@@ -17,6 +17,7 @@ from crawler.notifications.digest import build_digest
 from crawler.notifications.models import NotifiedState
 from crawler.queries import status
 from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.kinds import version
 from tests.support.reporting import subscribe
 from tests.support.worlds import make_timeline
 
@@ -48,12 +49,12 @@ WATCHES: dict[str, dict[str, Any]] = {
 def digests(conn: Connection, subscription: Subscription, notified: NotifiedState, run: int, now: datetime) -> bool:
     """Compare the digest of a run with the one that is made of every target; tell whether any zone was quiet."""
     facts = gather(conn, subscription, [run], notified, now=now, stale_after=timedelta(hours=26))
-    whole = replace(facts, status=tuple(status.status(conn, now=now)), quiet_zones={})
+    whole = replace(facts, status=tuple(status.status(conn, now=now)), quiet_zones={}, quiet_regions={})
     assert build_digest(subscription, facts, notified) == build_digest(subscription, whole, notified)
     assert build_digest(subscription, facts, notified, urgent_only=True) == build_digest(
         subscription, whole, notified, urgent_only=True
     )
-    return bool(facts.quiet_zones)
+    return bool(facts.quiet_zones or facts.quiet_regions)
 
 
 @pytest.mark.parametrize("watch", WATCHES)
@@ -77,3 +78,28 @@ def test_quiet_zones_change_no_digest(engine: Engine, database_url: str, watch: 
                 ):
                     told += digests(conn, subscription, notified, run, now + timedelta(minutes=5))
     assert told >= len(STEPS)
+
+
+@pytest.mark.parametrize("watch", [{}, {"watch": Watch(kind=("uk8s-version",))}, {"watch": Watch(region=("sg",))}])
+def test_regions_that_are_asked_as_a_whole(engine: Engine, database_url: str, watch: dict[str, Any]) -> None:
+    """Quiet regions are no zones beside those of which something is told, and stand for them where there are none."""
+    subscription = subscribe(**watch)
+    versions = [[version("1.30.14")], [version("1.30.14"), version("1.32.9")]]
+    inventories = [{"uk8s-version": {"hk": hk, "sg": versions[0]}} for hk in versions]
+    steps: list[dict[str, Any]] = [
+        {"inventory": inventories[1]},
+        {"add": {zone: {"uimage-c": "New"} for zone in ("hk-01", "sg-01")}},
+        {},
+    ]
+    zones = {"hk-01": LISTED, "sg-01": LISTED}
+    told = 0
+    with run_in_thread(make_timeline(zones=zones, inventory=inventories[0], steps=steps)) as cloud:
+        settings = settings_for(database_url, account_at(cloud.url, kinds=("uk8s-image", "uk8s-version")))
+        for step in range(len(steps) + 1):
+            cloud.step = step + 1
+            now = NOON + timedelta(hours=step)
+            run = crawl_once(engine, settings, now).summary.run
+            with read(engine) as conn:
+                for notified in (NotifiedState(introduced=True), NotifiedState()):
+                    told += digests(conn, subscription, notified, run, now + timedelta(minutes=5))
+    assert told >= len(steps)

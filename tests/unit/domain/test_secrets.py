@@ -43,12 +43,18 @@ def test_pairs_and_texts() -> None:
         "Set": [{"Name": "key-servers", "Id": "a", "Cpu": 1}, {"Name": "token-pool", "Id": "b"}],
         "Config": '{"Password": "planted"}',
         "Plain": '{"Cpu": 1}',
+        "Env": [
+            {"Type": "plain", "Name": "DB_PASSWORD", "Value": "planted"},
+            {"Key": "ca-cert", "Content": "planted", "Mode": 400},
+            {"Name": "ZONE", "Value": "b", "Type": "plain"},
+        ],
     }
 
     assert cleaned(document) == {
         "Labels": [{"Name": "zone", "Value": "b"}],
         "Set": [{"Name": "key-servers", "Id": "a", "Cpu": 1}, {"Name": "token-pool", "Id": "b"}],
         "Plain": '{"Cpu": 1}',
+        "Env": [{"Type": "plain"}, {"Mode": 400}, {"Name": "ZONE", "Value": "b", "Type": "plain"}],
     }
 
 

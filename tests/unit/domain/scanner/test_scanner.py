@@ -168,3 +168,54 @@ def test_long_words() -> None:
 def test_files_that_need_no_reading(body: bytes, may: bool) -> None:
     """A file without anything like an id is told by its bytes."""
     assert may_hold_ids(body) is may
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.sh", 'ZONE="${ZONE:-hk-02}"\nIMAGE_ID="${IMAGE_ID:-uimage-a}"\n'),
+        ("a.sh", 'ZONE=hk-02\n: "${UCLOUD_IMAGE_ID:=uimage-a}"\n'),
+        ("a.sh", 'ucloud uhost create --image-id "${IMAGE:-uimage-a}" --zone "${ZONE:-hk-02}"\n'),
+        ("compose.yaml", "environment:\n  ZONE: hk-02\n  IMAGE_ID: ${IMAGE_ID:-uimage-a}\n"),
+    ],
+)
+def test_defaults_of_a_shell(name: str, text: str) -> None:
+    """An id that a variable falls back to is one that somebody depends on, as is such a zone."""
+    assert may_hold_ids(text.encode())
+    assert found(text, name) == [("uimage-a", "hk-02")]
+
+
+def test_addresses_of_instances() -> None:
+    """An address is as Terraform writes it on its screen, whatever signs JSON escapes in it."""
+    values = {"availability_zone": "hk-02", "image_id": "uimage-a"}
+    pool = {"mode": "managed", "type": "ucloud_uk8s_node_group", "name": "w"}
+    address = 'module.m["<a>"].ucloud_uk8s_node_group.w["ü b"]'
+    plan = {"planned_values": {"root_module": {"resources": [{**pool, "address": address, "values": values}]}}}
+    instances = [{"index_key": "ü b", "attributes": values}]
+    state = {"version": 4, "resources": [{**pool, "module": 'module.m["<a>"]', "instances": instances}]}
+    for document in (plan, state):
+        text = json.dumps(document).replace("<", "\\u003c")
+        assert [pin.address for pin in scan(text, "a.json").pins] == [address]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines(end: str) -> None:
+    """Whatever ends the lines, an id has its line and its place."""
+    text = end.join(["# a comment", 'zone = "hk-02"', 'image_id = "uimage-a"', ""])
+    (pin,) = scan(text, "a.tfvars").pins
+
+    assert (pin.zone, pin.line, text[pin.at : pin.at + 8]) == ("hk-02", 3, "uimage-a")
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ('args: ["--zone", "hk-02", "--image-id", "uimage-a"]\n', "hk-02"),
+        ("args:\n- --zone\n- hk-02\n- --source-image-id\n- uimage-a\n", "hk-02"),
+        ("zone: hk-02\nenv:\n- name: UCLOUD_IMAGE_ID\n  value: uimage-a\n", "hk-02"),
+        ("env:\n- {name: IMAGE_ID, value: uimage-a}\n- {name: OTHER, value: uimage-b}\n", None),
+    ],
+)
+def test_what_containers_are_given(text: str, zone: str | None) -> None:
+    """An id counts among the words of a command, and as a variable of the environment, of a container."""
+    assert found(text, "a.yaml") == [("uimage-a", zone)]
