@@ -53,7 +53,7 @@ class SocketSimulation(Simulation):
 
     def account(self) -> AccountSettings:
         """Return an account at the server."""
-        return account_at(self._server.url, limits=Limits(rate=500, concurrency=8, attempts=2, timeout_seconds=0.5))
+        return account_at(self._server.url, limits=Limits(rate=500, concurrency=8, attempts=2, timeout_seconds=1.5))
 
     def client(self, account: AccountSettings, timing: Timing, cloud: Cloud) -> Witness:
         """Return a client that speaks HTTP."""
