@@ -186,12 +186,15 @@ class _Page:
         return self._once(("targets",), lambda: chosen_targets(self.conn, every))
 
     def _chosen(self, filters: Filters) -> list[ChosenTarget]:
-        names = project_names(self.conn) if filters.project else {}
-        return [
-            choice
-            for choice in self._targets
-            if filters.wants(choice.target, names.get((choice.target.account, choice.target.project), ""))
-        ]
+        def chosen() -> list[ChosenTarget]:
+            names = project_names(self.conn) if filters.project else {}
+            return [
+                choice
+                for choice in self._targets
+                if filters.wants(choice.target, names.get((choice.target.account, choice.target.project), ""))
+            ]
+
+        return self._once(("chosen", filters), chosen)
 
     def _gaps(self, filters: Filters, axis: Axis) -> dict[RegionZone, list[Gap]]:
         chosen, stale_after = self._chosen(filters), self.pages.stale_after
@@ -320,8 +323,10 @@ class _Page:
         there = {(row.place, row.image_set, row.name_key) for row in overview.listed}
         known = [zone.place for zone in overview.zones if zone.reason is None]
         missing = {key[1] for key in keys if any((place, *key) not in there for place in known)}
+        if not missing:
+            return {}
         targets = {choice.target_id: choice.target for choice in self._chosen(filters)}
-        return overview_lookup.last_seen(self.conn, targets, missing, overview.moment) if missing else {}
+        return overview_lookup.last_seen(self.conn, targets, missing, overview.moment)
 
     def _regions(self) -> list[str]:
         return sorted({choice.target.region for choice in self._targets})
