@@ -47,6 +47,7 @@ _CRAWL, _ASK, _OPERATE, _TRY = "Crawl", "Ask the history", "Set up and operate",
 #: Every command, in the order of the help.
 COMMANDS: dict[str, Entry] = {
     "run": Entry("crawler.cli.run", "run", "One scheduled run: discover, ask, compare, record.", _CRAWL),
+    "worker": Entry("crawler.cli.worker", "worker", "One process of a fleet: accounts shared by hosts.", _CRAWL),
     "images": Entry("crawler.cli.images", "images", "What is, or was, available, with the state of knowledge.", _ASK),
     "inventory": Entry(
         "crawler.cli.inventory", "inventory", "The same of every kind: machine types, versions, groups.", _ASK
@@ -72,6 +73,7 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry("crawler.cli.config", "config", "Check the configuration, or show it.", _OPERATE),
     "doctor": Entry("crawler.cli.doctor", "doctor", "What is wrong with this installation, and the fix.", _OPERATE),
     "schedule": Entry("crawler.cli.schedule", "schedule", "Ready files for cron, systemd and Kubernetes.", _OPERATE),
+    "fleet": Entry("crawler.cli.fleet", "fleet", "The workers: how they are; drain, resume, evict.", _OPERATE),
     "db": Entry("crawler.cli.db", "db", "Look after the database.", _OPERATE),
     "account": Entry("crawler.cli.account", "account", "Give an account of the history another name.", _OPERATE),
     "completion": Entry("crawler.cli.completion", "completion", "Print the shell's completion script.", _OPERATE),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
 import click
 
 from crawler.cli import db_care
@@ -11,6 +15,9 @@ from crawler.cli.options import table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column
 from crawler.errors import ExitCode
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 _COLUMNS = (
     Column("database", "DATABASE"),
@@ -35,13 +42,51 @@ for _command in (db_care.prune, db_care.backup, db_care.restore, db_care.check, 
 
 
 @db.command()
+@click.option(
+    "--drain",
+    is_flag=True,
+    help="Have the workers of a fleet begin nothing new meanwhile, and wait for what they crawl.",
+)
 @wait_option
 @pass_cli
-def upgrade(context: CliContext, wait_seconds: float) -> None:
-    """Make the schema, or bring it to this program's; a SQLite file is copied first."""
+def upgrade(context: CliContext, wait_seconds: float, drain: bool) -> None:
+    """
+    Make the schema, or bring it to this program's; a SQLite file is copied first.
+
+    Where the extra `fleet` is installed, the tables for the jobs of workers are made or upgraded with it.
+    """
+    url = context.history_settings().database
+    with _drained(context) if drain else nullcontext(wait_seconds) as longest:
+        _upgrade(context, url, max(wait_seconds, longest))
+
+
+@contextmanager
+def _drained(context: CliContext) -> Iterator[float]:
+    """Have the fleet rest for a block, and give how long what runs may take to end."""
+    from crawler.cli.fleet import said_of
+    from crawler.db import workers
+    from crawler.db.engine import begin, is_sqlite, opened
+    from crawler.db.migrations import schema_state
+
+    settings = context.settings()
+    with opened(settings.database) as engine:
+        has_fleet = not is_sqlite(engine) and schema_state(engine).found is not None
+        if not has_fleet:
+            yield 0.0
+            return
+        with begin(engine) as conn:
+            workers.drain(conn, f"{said_of(context)} for db upgrade")
+        try:
+            deadline = max(account.limits.run_deadline_seconds for account in settings.accounts)
+            yield deadline + settings.report_deadline_seconds
+        finally:
+            with begin(engine) as conn:
+                workers.resume(conn)
+
+
+def _upgrade(context: CliContext, url: str, wait_seconds: float) -> None:
     from crawler.db.locks import take_locks
 
-    url = context.history_settings().database
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds):
         from crawler.db.engine import address_of, opened
         from crawler.db.migrations import SCHEMA_HEAD, schema_state
@@ -50,12 +95,26 @@ def upgrade(context: CliContext, wait_seconds: float) -> None:
         with opened(url) as engine:
             before = schema_state(engine)
             copy = upgrade_schema(engine)
+            jobs = _install_jobs(engine)
             where = address_of(engine)
+    if jobs:
+        write_out([f"{where} has the tables for jobs of {jobs}\n"])
     if before.name == "current":
         write_out([f"{where} has the schema {SCHEMA_HEAD} already\n"])
         return
     done = "upgraded to" if before.found else "made with"
     write_out([f"{where} {done} the schema {SCHEMA_HEAD}\n", f"copy of before: {copy}\n" if copy else ""])
+
+
+def _install_jobs(engine: Engine) -> str | None:
+    """Make or upgrade the tables of a fleet's queue where its extra is installed; say which they are, where new."""
+    from crawler.db.engine import is_sqlite
+
+    if is_sqlite(engine):
+        return None
+    from crawler.fleet.engine import install
+
+    return install(engine)
 
 
 @db.command(short_help="Tell where it is, its schema, and how much it holds.")

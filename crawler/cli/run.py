@@ -244,6 +244,7 @@ def _crawl(
     import asyncio
 
     from crawler.client.options import Timing
+    from crawler.crawl.budgets import shared_budgets
     from crawler.crawl.run import crawl, report
     from crawler.db.engine import opened
     from crawler.db.migrations import ensure_schema
@@ -255,17 +256,19 @@ def _crawl(
         timing = Timing(clock=clock)
         with _stopped_by_signals(stop, context):
             with _progress() as progress:
-                result = await crawl(
-                    settings,
-                    engine,
-                    fence,
-                    timing=timing,
-                    stop=stop,
-                    restriction=restriction,
-                    progress=progress,
-                    begun=bind_run,
-                    notices=notices,
-                )
+                async with shared_budgets(settings, engine, timing) as throttle:
+                    result = await crawl(
+                        settings,
+                        engine,
+                        fence,
+                        timing=timing,
+                        stop=stop,
+                        restriction=restriction,
+                        progress=progress,
+                        begun=bind_run,
+                        notices=notices,
+                        throttle=throttle,
+                    )
             return await report(settings, engine, fence, result, timing=timing, stop=stop, send=send)
 
     clock, ahead = context.clock_of(fence)

@@ -37,6 +37,16 @@ def _every(command: F) -> F:
     )(command)
 
 
+def _image(command: F) -> F:
+    return click.option(
+        "--image",
+        envvar="CRAWLER_IMAGE",
+        show_envvar=True,
+        metavar="IMAGE",
+        help="The container image that has the program [default: crawler:VERSION].",
+    )(command)
+
+
 @click.group()
 def schedule() -> None:
     """Print ready files that run the crawler on a schedule."""
@@ -92,13 +102,7 @@ def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
 
 @schedule.command()
 @_every
-@click.option(
-    "--image",
-    envvar="CRAWLER_IMAGE",
-    show_envvar=True,
-    metavar="IMAGE",
-    help="The container image that has the program [default: crawler:VERSION].",
-)
+@_image
 @pass_cli
 def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
     """
@@ -112,6 +116,39 @@ def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
     write_out([manifests(installation)])
     _tell_of_keys(context, installation, "Kubernetes", "into the secret that the first lines make")
     _tell_of_proxies(context, "Kubernetes")
+
+
+@schedule.command()
+@click.argument("scheduler", type=click.Choice(["systemd", "kubernetes"]), default="systemd")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 200),
+    default=16,
+    show_default=True,
+    help="How many accounts a worker crawls at a time.",
+)
+@_image
+@pass_cli
+def worker(context: CliContext, scheduler: str, slots: int, image: str | None) -> None:
+    """
+    Print what keeps a worker of a fleet alive: a systemd service, or a Kubernetes Deployment.
+
+    A worker is started again whenever it ends, and has the time to end what it crawls. For KEDA the query is printed
+    with the Deployment that says how many accounts are due.
+    """
+    from crawler.ops.deploy import ENVIRONMENT_FILE, systemd_worker, worker_manifests
+
+    installation = replace(_installation(context, 15, image), slots=slots)
+    if installation.database is not None:
+        raise UsageError("A fleet shares a PostgreSQL database; the configuration has a SQLite file.")
+    if scheduler == "systemd":
+        write_out([systemd_worker(installation)])
+        place = f"into {ENVIRONMENT_FILE} (root's alone, mode 0600)"
+    else:
+        write_out([worker_manifests(_with_files(context, installation))])
+        place = "into the secret that the first lines make"
+    _tell_of_keys(context, installation, scheduler, place)
+    _tell_of_proxies(context, scheduler)
 
 
 def _tell_of_keys(context: CliContext, installation: Installation, scheduler: str, place: str) -> None:

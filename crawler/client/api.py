@@ -26,7 +26,7 @@ from crawler.client.redaction import Redaction
 from crawler.client.responses import ACCEPTED, Answer, Damaged, Refusal, UnknownPacking, Unpacker
 from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
 from crawler.client.signing import signature_of, signed_form
-from crawler.client.throttle import PacedThrottler
+from crawler.client.throttle import PacedThrottler, Throttle
 from crawler.domain.proxies import Proxy, is_passing
 from crawler.domain.secrets import without_secrets
 from crawler.domain.text import one_line
@@ -108,11 +108,11 @@ class ApiClient:
         options: FetchOptions,
         *,
         timing: Timing,
-        throttle: PacedThrottler | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         self.options = options
         self.timing = timing
-        self.throttle = throttle or PacedThrottler(
+        self.throttle: Throttle = throttle or PacedThrottler(
             options.rate, options.period_seconds, monotonic=timing.monotonic, sleep=timing.sleep
         )
         self._endpoint = endpoint

@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from asyncio_throttle.throttler import Throttler
 
@@ -22,6 +23,29 @@ PACE = 0.985
 CATCH_UP_SECONDS = 0.02
 #: Regained per clean period, as a part of the configured rate.
 REGAIN = 0.05
+
+
+class Throttle(Protocol):
+    """What paces the requests of an account: alone (`PacedThrottler`), or with others (`shared_throttle`)."""
+
+    @property
+    def rate(self) -> float:
+        """Return the requests per period allowed now."""
+        return 0.0
+
+    @property
+    def period(self) -> float:
+        """Return the seconds of a period."""
+        return 0.0
+
+    async def acquire_by(self, deadline: float | None) -> bool:
+        """Wait for a slot and take it; give False, as soon as that is known, when it would come after *deadline*."""
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing through for *seconds* from now."""
+
+    def throttled(self) -> None:
+        """Note that the provider refused a request as one too many."""
 
 
 class PacedThrottler(Throttler):

@@ -11,12 +11,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from crawler.config.models import DEFAULT_DATABASE, MetricsSettings, NetworkSettings, ReportSettings, Settings, keys_of
+from crawler.config.models import (
+    DEFAULT_DATABASE,
+    AccountSettings,
+    MetricsSettings,
+    NetworkSettings,
+    ReportSettings,
+    Settings,
+    keys_of,
+)
 from crawler.config.sources import (
     Findings,
     Location,
@@ -41,6 +50,9 @@ from crawler.domain.suggest import did_you_mean
 from crawler.errors import ConfigurationError, UsageError
 
 #: Readers need none of these; a secret that only cron's environment knows must not keep anyone from the history.
+#: Workers could not be told from dead ones sooner.
+SHORTEST_SILENCE = timedelta(seconds=5)
+
 _CRAWL_ONLY = keys_of(Settings).keys() - {"database", "timezone", "stale_after"}
 
 
@@ -165,6 +177,7 @@ def _build(
     if findings.problems or settings is None:
         raise ConfigurationError(str(path or "environment"), findings.sentences()) from None
     settings = _inherited(settings, document, environ, findings)
+    _check_fleet(settings, url, findings)
     if findings.problems:
         raise ConfigurationError(str(path or "environment"), findings.sentences())
     textfile, publish = settings.metrics.textfile, settings.publish
@@ -272,6 +285,28 @@ def _inherited(
         ping_proxy=network.proxy(ping, None, ("ping",)),
         ping_ca_file=ca_file,
     )
+
+
+def _check_fleet(settings: Settings, database: str, findings: Findings) -> None:
+    """Note budgets that cannot be kept, without a database that hosts share or with two rates, and a short silence."""
+    if settings.fleet.evict_after < SHORTEST_SILENCE:
+        findings.problem(("fleet", "evict_after"), "must be 5s or longer: a worker says every two that it lives")
+    first: dict[str, AccountSettings] = {}
+    for index, account in enumerate(settings.accounts):
+        limits, at = account.limits, ("accounts", index, "limits", "budget")
+        if limits.budget is None:
+            continue
+        if parse_address(database).path is not None:
+            findings.problem(at, "is shared through a PostgreSQL database, and there is none")
+        other = first.setdefault(limits.budget, account)
+        if (other.limits.rate, other.limits.period_seconds) != (limits.rate, limits.period_seconds):
+            findings.problem(
+                at, f"is one rate: {account.name} has {_rate(account)} and {other.name} has {_rate(other)} for it"
+            )
+
+
+def _rate(account: AccountSettings) -> str:
+    return f"{account.limits.rate:g} per {account.limits.period_seconds:g} s"
 
 
 def _receivers(report: ReportSettings) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ that no repr shows holds a secret, or may: its key has a `…_file` beside it, a
 from __future__ import annotations
 
 from dataclasses import Field, asdict, dataclass, field, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -137,6 +138,18 @@ class Limits(Table):
     attempts: Annotated[Count, pydantic.Field(le=100)] = 4
     timeout_seconds: Number = 65.0
     run_deadline_seconds: Number = 600.0
+    #: The name of a rate that accounts share with each other, on all hosts.
+    budget: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings(Table):
+    """`[fleet]`: what `crawler worker` keeps to."""
+
+    #: How often each account is crawled.
+    every: Duration = field(default=timedelta(minutes=15), metadata={"default": "15m"})
+    #: A worker that was not heard of for so long loses its accounts to others.
+    evict_after: Duration = field(default=timedelta(seconds=10), metadata={"default": "10s"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,6 +359,7 @@ class Settings(Table):
     limits: Limits = Limits()
     guard: GuardSettings = GuardSettings()
     metrics: MetricsSettings = MetricsSettings()
+    fleet: FleetSettings = FleetSettings()
     publish: PublishSettings | None = None
     network: NetworkSettings = NetworkSettings()
     smtp: SmtpSettings | None = None

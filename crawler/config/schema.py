@@ -378,4 +378,26 @@ def configuration_schema() -> dict[str, Any]:
         found = [key for key in keys if key in secret]
         keys |= {f"{key}_file": {"type": "string"} for key in found}
         table["required"] = [key for key in table.get("required", ()) if key not in found]
+    schema = _or_from_environment(schema)
+    schema["$defs"]["FromEnvironment"] = {"type": "string", "pattern": _REFERENCE, "description": "${NAME} in a text"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "crawler.toml"}
+
+
+#: What pydantic calls bounds of types of ours, and JSON Schema's words for them.
+_BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
+#: A text with a reference to an environment variable, which may stand for a number or a word.
+_REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"
+
+
+def _or_from_environment(schema: Any) -> Any:
+    """Return *schema*, in which a text from the environment may stand wherever a number or one of some words does."""
+    if isinstance(schema, list):
+        return [_or_from_environment(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {_BOUNDS.get(key, key): _or_from_environment(value) for key, value in schema.items()}
+    is_number, words = schema.get("type") in ("number", "integer"), schema.get("enum", schema.get("const"))
+    if not is_number and not isinstance(words, list | str):
+        return whole
+    about = {key: whole.pop(key) for key in ("title", "default") if key in whole}
+    return {**about, "anyOf": [whole, {"$ref": "#/$defs/FromEnvironment"}]}

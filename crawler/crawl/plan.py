@@ -101,6 +101,7 @@ def begin_run(
     restriction: Selection | None,
     now: datetime,
     clock: Callable[[], datetime],
+    tick: datetime | None = None,
 ) -> Plan:
     """Begin a run over the targets that the surveys and the restriction leave to ask, and give it with their past."""
     with begin(engine, fence) as conn:
@@ -111,6 +112,7 @@ def begin_run(
             account_ids=[entry.account_id for entry in past.values()],
             target_ids=target_ids,
             restricted=restriction is not None,
+            tick=tick,
         )
         for name, rec in found.items():
             db_targets.apply_reconciliation(conn, past[name].account_id, rec, run_id, now, recorded_at=clock())

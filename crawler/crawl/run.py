@@ -13,11 +13,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from sqlalchemy import Engine
 
 from crawler.client.api import ApiClient
 from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
+from crawler.client.throttle import Throttle
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey, survey_all
 from crawler.crawl.plan import NO_PAST, AccountPast, Plan, begin_run, catalog_numbers, look_back, reconcile_all
@@ -37,6 +39,8 @@ from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
 from crawler.queries import runs as queries_runs
 
 Connect = Callable[[AccountSettings, Timing], ApiClient]
+#: What paces an account, given the throttle that its client has of its own.
+ThrottleOf = Callable[[AccountSettings, Throttle], Throttle]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,11 @@ def connect(account: AccountSettings, timing: Timing) -> ApiClient:
     )
 
 
+def own_throttle(account: AccountSettings, throttle: Throttle) -> Throttle:
+    """Return *throttle*, the own one of the client of *account*."""
+    return throttle
+
+
 async def crawl(
     settings: Settings,
     engine: Engine,
@@ -92,13 +101,16 @@ async def crawl(
     batch: int = BATCH,
     begun: Callable[[int], None] | None = None,
     notices: Sequence[Notice] = (),
+    throttle: ThrottleOf = own_throttle,
+    tick: datetime | None = None,
 ) -> RunResult:
     """
     Observe every selected target of every account once, and record what was seen.
 
     *stop*, once set, ends the run cleanly: what was answered is recorded, the rest is skipped. *restriction* narrows
     the run, *batch* is how many targets are written in one transaction, *begun* gets the run's number, *notices* are
-    the caller's own. Raises EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
+    the caller's own; *throttle* says what paces an account, *tick* is what a fleet makes the run for. Raises
+    EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
     """
     started_at = timing.clock()
     started = timing.monotonic()
@@ -109,9 +121,13 @@ async def crawl(
         clients = {
             name: await stack.enter_async_context(connect(account, timing)) for name, account in accounts.items()
         }
+        for name, account in accounts.items():
+            clients[name].throttle = throttle(account, clients[name].throttle)
         deadlines = {name: started + account.limits.run_deadline_seconds for name, account in accounts.items()}
         surveys = await survey_all(accounts, clients, _last(past), deadlines, stop)
-        plan = await in_thread(begin_run, settings, engine, fence, past, surveys, restriction, started_at, timing.clock)
+        plan = await in_thread(
+            begin_run, settings, engine, fence, past, surveys, restriction, started_at, timing.clock, tick
+        )
         if begun is not None:
             begun(plan.run_id)
         recorder = Recorder(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +30,8 @@ BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120
 IDLE_WRITER_SECONDS = 300
+#: How long to wait for one of a limited number of connections.
+POOL_SECONDS = 120
 
 _BEGIN_OPTION = "crawler_begin"
 _ADDRESS_OPTION = "crawler_address"
@@ -56,18 +58,24 @@ def open_engine(
     read_only: bool = False,
     application_name: str = "crawler",
     busy_seconds: float = BUSY_SECONDS,
+    connections: int | None = None,
 ) -> Engine:
     """
     Open the database at *url_or_path*; nothing is connected or created before the first transaction.
 
-    *busy_seconds*: how long a statement waits for another process's transaction. Raises UsageError for an address of no
-    known kind, DatabaseUnavailable when the driver is missing.
+    *busy_seconds*: how long a statement waits for another process's transaction. *connections*: how many there may be
+    to PostgreSQL; None: as many as are used at once. Raises UsageError for an address of no known kind,
+    DatabaseUnavailable when the driver is missing.
     """
     address = parse_address(url_or_path)
     if address.path is not None:
         return _sqlite_engine(address, read_only=read_only, busy_seconds=busy_seconds)
     return _postgresql_engine(
-        address, read_only=read_only, application_name=application_name, busy_seconds=busy_seconds
+        address,
+        read_only=read_only,
+        application_name=application_name,
+        busy_seconds=busy_seconds,
+        pool={} if connections is None else {"pool_size": connections, "max_overflow": 0, "pool_timeout": POOL_SECONDS},
     )
 
 
@@ -219,11 +227,14 @@ def _raw_sqlite(path: Path, mode: str, busy_seconds: float) -> sqlite3.Connectio
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
-def _postgresql_engine(address: Address, *, read_only: bool, application_name: str, busy_seconds: float) -> Engine:
+def _postgresql_engine(
+    address: Address, *, read_only: bool, application_name: str, busy_seconds: float, pool: Mapping[str, float]
+) -> Engine:
     try:
         engine = create_engine(
             address.url,
             pool_pre_ping=True,
+            **pool,
             execution_options={_ADDRESS_OPTION: address},
             connect_args={
                 "application_name": application_name[:63],

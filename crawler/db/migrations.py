@@ -30,6 +30,7 @@ REVISIONS: tuple[str, ...] = (
     "20261129_account_of_each_row",
     "20261129_views_of_items",
     "20261129_revocations",
+    "20261129_workers_and_budgets",
 )
 SCHEMA_HEAD: str = REVISIONS[-1]
 

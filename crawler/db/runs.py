@@ -158,10 +158,11 @@ def begin_run(
     account_ids: Iterable[int],
     target_ids: Collection[int],
     restricted: bool = False,
+    tick: datetime | None = None,
 ) -> int:
-    """Add a run over *target_ids* and give its id."""
+    """Add a run over *target_ids*, for a *tick* of the fleet or none, and give its id."""
     accounts = sorted(account_ids)
-    row = {"status": "running", "started_at": started_at, "accounts": accounts, "restricted": restricted}
+    row = {"status": "running", "started_at": started_at, "accounts": accounts, "restricted": restricted, "tick": tick}
     row["account_id"] = accounts[0] if len(accounts) == 1 else None
     counters = dict.fromkeys(COUNTERS, 0)
     values = {**row, **counters, "scope_id": _scope_of(conn, target_ids)}
@@ -399,10 +400,33 @@ def last_instant(conn: Connection, account_ids: Collection[int]) -> datetime | N
 
 def last_success(conn: Connection, accounts: Collection[str]) -> datetime | None:
     """Return since when each of the *accounts* (names) has been observed whole; None: one of them never was."""
-    ids = conn.execute(select(Account.id).where(among(Account.name, "accounts")), {"accounts": sorted(accounts)})
-    newest = _newest_runs(conn, ids.scalars(), are_whole=True)
-    ends = [run.finished_at for run in newest.values()]
+    ends = last_successes(conn, accounts).values()
     return min(ends) if ends and len(ends) == len(accounts) else None
+
+
+def last_successes(conn: Connection, accounts: Collection[str]) -> dict[str, datetime]:
+    """Return when each of the *accounts* (names) was last observed whole; those that never were are left out."""
+    names = {}
+    for portion in portions(sorted(accounts)):
+        rows = conn.execute(_accounts_named(), {"accounts": portion})
+        names.update({row.id: row.name for row in rows})
+    return {names[one]: run.finished_at for one, run in _newest_runs(conn, names, are_whole=True).items()}
+
+
+@cache
+def _accounts_named() -> Select[*tuple[Any, ...]]:
+    return select(Account.id, Account.name).where(among(Account.name, "accounts"))
+
+
+def is_made_since(conn: Connection, account: str, moment: datetime) -> bool:
+    """Return whether a run over all that is configured of *account* (a name) began at *moment* or later, and ended."""
+    account_id = conn.execute(select(Account.id).where(Account.name == account)).scalar()
+    whole = (Run.started_at >= moment, Run.finished_at.is_not(None), Run.status != "interrupted", ~Run.restricted)
+    own = select(Run.accounts).where(Run.account_id == account_id, *whole).order_by(Run.id.desc()).limit(1)
+    if account_id is None or conn.execute(own).first() is not None:
+        return account_id is not None
+    shared = select(Run.accounts).where(Run.account_id.is_(None), *whole).order_by(Run.id.desc()).limit(20)
+    return any(account_id in run.accounts for run in conn.execute(shared))
 
 
 def _newest_runs(conn: Connection, account_ids: Iterable[int], *, are_whole: bool = False) -> dict[int, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnClause, ForeignKey, LargeBinary, UniqueConstraint, text
+from sqlalchemy import ColumnClause, Float, ForeignKey, LargeBinary, UniqueConstraint, text
 
 from crawler.db.tables import Base as Base  # with every table in its metadata
 from crawler.db.tables import column, index
@@ -197,6 +197,7 @@ class Run(Base):
     accounts: ColumnClause[list[Any]] = column(comment="ids of the accounts whose locks it held")
     account_id: ColumnClause[int | None] = column(BigKey, comment="of one account alone; NULL: of several")
     restricted: ColumnClause[bool] = column(default=False, comment="narrowed on the command line")
+    tick: ColumnClause[datetime | None] = column(comment="of the fleet, that it was made for; NULL: of no fleet")
     scope_id: ColumnClause[int | None] = column(ForeignKey("scopes.id"))
     ok: ColumnClause[int] = column(default=0)
     held: ColumnClause[int] = column(default=0)
@@ -216,6 +217,38 @@ class Run(Base):
     throttled: ColumnClause[int] = column(default=0)
     notices: ColumnClause[list[Any] | None]
     reports: ColumnClause[dict[str, Any] | None] = column(comment="queued, sent, failed; NULL: none of them")
+
+
+class WorkerRow(Base):
+    """A process of the fleet: who it is, and when its session was last alive, by the server's clock."""
+
+    __tablename__ = "workers"
+
+    id: ColumnClause[str] = column(primary_key=True, comment="chosen at its start; in the names of its sessions")
+    host: ColumnClause[str]
+    pid: ColumnClause[int]
+    version: ColumnClause[str] = column(comment="of the program")
+    config: ColumnClause[str] = column(comment="digest of its configuration without secrets")
+    slots: ColumnClause[int] = column(comment="accounts that it crawls at a time")
+    in_flight: ColumnClause[int] = column(comment="accounts that it crawls now")
+    session: ColumnClause[int] = column(BigKey, comment="the database session that holds its locks")
+    session_began: ColumnClause[datetime] = column(comment="when that began; numbers of sessions come again")
+    started_at: ColumnClause[datetime]
+    seen_at: ColumnClause[datetime]
+
+
+class Budget(Base):
+    """A rate that accounts share on all hosts: whoever sends a request took its slot here first. Times are epochs."""
+
+    __tablename__ = "budgets"
+
+    name: ColumnClause[str] = column(primary_key=True)
+    configured: ColumnClause[float] = column(Float(53), comment="requests per period, by the configuration")
+    period: ColumnClause[float] = column(Float(53), comment="seconds")
+    rate: ColumnClause[float] = column(Float(53), comment="requests per period allowed now")
+    due: ColumnClause[float] = column(Float(53), comment="when the next slot is free, by the server's clock")
+    halved_at: ColumnClause[float] = column(Float(53), comment="when the rate was last halved")
+    clean_since: ColumnClause[float] = column(Float(53), comment="since when nothing was refused as too many")
 
 
 class Mark(Base):

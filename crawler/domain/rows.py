@@ -44,7 +44,7 @@ ATTRIBUTES = UK8S_IMAGE.names
 
 def json_value(value: Any) -> Any:
     """Return *value* as JSON has it: times as text, durations in seconds, dataclasses as objects, tuples as lists."""
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, (str, int, float)):  # not a union, which takes twice as long
         return value
     if isinstance(value, datetime):
         return iso_utc(value)

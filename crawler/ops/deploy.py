@@ -9,7 +9,7 @@ no working folder. The files under `config/` are those of `EXAMPLE`.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from crawler.domain.text import quoted
@@ -18,6 +18,13 @@ from crawler.ops.printing import printed
 
 #: What is left to a run beyond its own deadlines, before the scheduler ends it.
 GRACE_SECONDS = 120
+#: What is left to a worker beyond the deadlines of what it crawls, once it is to end.
+STOP_SECONDS = 30
+#: How many crawls are due or worked on, for who starts workers by that.
+DUE_QUERY = (
+    "SELECT count(*) FROM crawler_jobs.procrastinate_jobs WHERE task_name = 'crawl' "
+    "AND (status = 'doing' OR status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()))"
+)
 #: Where systemd's service has its variables from.
 ENVIRONMENT_FILE = "/etc/crawler/environment"
 
@@ -54,11 +61,24 @@ class Installation:
     #: The ports that a run calls.
     ports: tuple[int, ...] = (443, 587)
 
+    #: Accounts that a worker crawls at a time; 0: this is no worker.
+    slots: int = 0
+
     @property
     def words(self) -> tuple[str, ...]:
         """Return the command of a run."""
         options = (("--config", self.config), ("--database", self.option))
-        return (*self.program, *(word for name, value in options if value for word in (name, value)), "run")
+        return (*self.program, *(word for name, value in options if value for word in (name, value)), *self.command)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Return the command without the options before it."""
+        return ("worker", "--slots", str(self.slots)) if self.slots else ("run",)
+
+    @property
+    def stop_seconds(self) -> int:
+        """Return how long a worker may take to end what it crawls."""
+        return round(self.deadline_seconds) + STOP_SECONDS
 
     @property
     def time_limit(self) -> int:
@@ -74,6 +94,9 @@ EXAMPLE = Installation(
     folders=("/var/lib/crawler",),
     credentials=(("private.key", "/etc/crawler/private.key"), ("smtp.password", "/etc/crawler/smtp.password")),
 )
+
+#: Where the history is on PostgreSQL, and workers share it.
+FLEET_EXAMPLE = replace(EXAMPLE, database=None, folders=(), slots=16)
 
 
 def _rhythm(minutes: int) -> tuple[str, str]:
@@ -125,15 +148,24 @@ def _no_keys(installation: Installation) -> str:
 
 def systemd_service(installation: Installation) -> str:
     """Return the hardened service that makes one run."""
+    return _service("crawler.service.j2", installation)
+
+
+def _service(template: str, installation: Installation) -> str:
     in_tmp = any(_is_in_tmp(path) for path in (*installation.folders, *installation.program, installation.config or ""))
     return printed(
         "crawler.ops",
-        "crawler.service.j2",
+        template,
         {"word": _systemd_word, "percent": _systemd_path},
         it=installation,
         environment_file=ENVIRONMENT_FILE,
         in_tmp=in_tmp,
     )
+
+
+def systemd_worker(installation: Installation) -> str:
+    """Return the hardened service of a worker, which is started again whenever it ends."""
+    return _service("crawler-worker.service.j2", installation)
 
 
 def systemd_timer(installation: Installation) -> str:
@@ -161,6 +193,22 @@ def _is_in_tmp(path: str) -> bool:
 def kubernetes(installation: Installation) -> str:
     """Return the CronJob: one run at a time, never a second try of a run, the next one comes by itself."""
     rhythm, _ = _rhythm(installation.minutes)
+    words = _pod_words(installation)
+    return printed("crawler.ops", "cronjob.yaml.j2", {}, it=installation, rhythm=rhythm, words=words, grace=30)
+
+
+def kubernetes_workers(installation: Installation) -> str:
+    """Return the Deployment of a fleet's workers, and in comments what has their number follow what is due."""
+    words, grace = _pod_words(installation), installation.stop_seconds
+    return printed("crawler.ops", "workers.yaml.j2", {}, it=installation, words=words, grace=grace, query=DUE_QUERY)
+
+
+def worker_manifests(installation: Installation) -> str:
+    """Return the Deployment with what its pods use, as YAML documents."""
+    return f"{kubernetes_workers(installation)}---\n{surroundings(installation)}"
+
+
+def _pod_words(installation: Installation) -> list[str]:
     words = ["crawler"]
     if installation.config:
         words += ["--config", "/etc/crawler/crawler.toml"]
@@ -168,7 +216,7 @@ def kubernetes(installation: Installation) -> str:
         words += ["--database", f"/var/lib/crawler/{PurePosixPath(installation.database).name}"]
     elif installation.option:
         words += ["--database", installation.option]
-    return printed("crawler.ops", "cronjob.yaml.j2", {}, it=installation, rhythm=rhythm, words=[*words, "run"])
+    return [*words, *installation.command]
 
 
 # --- what a cluster needs beside the image ---------------------------------------------------------------------------

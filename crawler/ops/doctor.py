@@ -32,7 +32,7 @@ from crawler.client.responses import Refusal, read_answer
 from crawler.config.models import AccountSettings, Settings
 from crawler.config.sources import OPEN_TO_ALL
 from crawler.crawl.run import connect
-from crawler.db import integrity
+from crawler.db import integrity, workers
 from crawler.db.engine import is_in_wal_mode, opened, read
 from crawler.db.locks import take_locks
 from crawler.db.migrations import schema_state
@@ -383,7 +383,9 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
                 last = list(runs.runs(conn, 1))
                 is_wal = path is not None and is_in_wal_mode(conn)
                 rights = list(_rights(conn, shown)) if path is None else []
+                fleet = list(_fleet(conn, settings, shown)) if path is None else []
             yield from rights
+            yield from fleet
             if is_wal:
                 yield warn(
                     "journal",
@@ -407,6 +409,29 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         yield fail(
             "database", str(exc), "see that it exists, is reachable and readable; else restore a backup", about=shown
         )
+
+
+def _fleet(conn: Connection, settings: Settings, shown: str) -> Iterator[Finding]:
+    """Return how the workers are, where there are any; those that left in order are none."""
+    known = workers.workers(conn, silent_after=settings.fleet.evict_after)
+    alive = [one for one in known if one.state == "alive"]
+    if said := workers.drained(conn):
+        yield warn("fleet", f"the fleet is drained {said}", "`crawler fleet resume` has the workers go on", about=shown)
+    for one in known:
+        if one.state == "silent":
+            place = f"{one.host}:{one.pid}"
+            yield warn("fleet", f"worker {place} stands still", f"crawler fleet evict {place}", about=shown)
+    for what, found in (
+        ("versions of the program", {one.version for one in alive}),
+        ("configurations", {one.config for one in alive}),
+    ):
+        if len(found) > 1:
+            listed = ", ".join(sorted(found))
+            yield warn("fleet", f"workers have different {what}: {listed}", "bring all hosts to one", about=shown)
+    if known and not alive:
+        yield warn("fleet", "no worker is alive", "start `crawler worker`; `crawler fleet status`", about=shown)
+    elif alive:
+        yield ok("fleet", f"{len(alive)} worker(s) on {len({one.host for one in alive})} host(s)", about=shown)
 
 
 def _rights(conn: Connection, shown: str) -> Iterator[Finding]:

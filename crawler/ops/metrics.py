@@ -6,9 +6,10 @@ Pure; the caller writes the file. They are gauges: a run is over when they are w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, NamedTuple
 
 from crawler.domain.rows import RunSummary
 
@@ -32,13 +33,28 @@ class Gauges:
 _Samples = list[tuple[dict[str, str], float]]
 
 
+class Metric(NamedTuple):
+    """One metric, without the program's name before its own."""
+
+    name: str
+    told: str
+    #: Labels and value of each; without any the metric is left out.
+    samples: _Samples
+    kind: Literal["gauge", "counter"] = "gauge"
+
+
 def exposition(summary: RunSummary, exit_code: int | None, gauges: Gauges) -> str:
     """Write the metrics of a run in the text format of Prometheus; *exit_code* None: it is not known any more."""
+    return written_out(Metric(*parts) for parts in _metrics(summary, exit_code, gauges))
+
+
+def written_out(metrics: Iterable[Metric]) -> str:
+    """Write metrics in the text format of Prometheus."""
     lines: list[str] = []
-    for name, told, samples in _metrics(summary, exit_code, gauges):
+    for name, told, samples, kind in metrics:
         if not samples:
             continue
-        lines += [f"# HELP crawler_{name} {told}", f"# TYPE crawler_{name} gauge"]
+        lines += [f"# HELP crawler_{name} {told}", f"# TYPE crawler_{name} {kind}"]
         lines += [f"crawler_{name}{_labels(labels)} {_number(value)}" for labels, value in samples]
     return "\n".join([*lines, ""])
 

@@ -38,7 +38,7 @@ def atom_feed(
     updated = max((row.recorded_at for row in changes), default=began)
     lines = [
         '<?xml version="1.0" encoding="utf-8"?>',
-        '<feed xmlns="http://www.w3.org/2005/Atom">',
+        '<feed xmlns="http://www.w3.org/2005/Atom" xml:lang="en">',
         f"<id>{TAG}feed/{escape(path)}</id>",
         f"<title>{_text(title)}</title>",
         f"<updated>{iso_utc(updated)}</updated>",

@@ -75,7 +75,8 @@ class Folder:
         self.part = root / ".part"
         # as texts, for there may be a hundred thousand files
         self._root, self._part = f"{root}/", str(self.part)
-        self._known: set[str] = set()
+        #: Folders that were made sure of, and whether they were made by us.
+        self._known: dict[str, bool] = {}
 
     def holds(self, path: str) -> bool:
         """Return whether there is a file at *path*."""
@@ -84,8 +85,10 @@ class Folder:
     def write(self, path: str, body: bytes) -> bool:
         """Make the file at *path* say *body*; return whether it did not before. Raises OSError."""
         file = self._at(path)
-        if not self._make_folder(path.rpartition("/")[0]) and self._says(file, body):
+        parent = path.rpartition("/")[0]
+        if not self._is_missing(parent) and self._says(file, body):
             return False
+        self._make_folder(parent)
         # not by mkstemp, whose files nobody else may read, whatever the umask
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._part, flags, 0o666)
@@ -118,17 +121,24 @@ class Folder:
         """Take away what a publication that was killed had not finished."""
         self.part.unlink(missing_ok=True)
 
-    def _make_folder(self, path: str) -> bool:
-        """Make the folder at *path* and those above it; return whether it was not there before."""
+    def _is_missing(self, path: str) -> bool:
+        """Return whether the folder at *path* cannot be there, since it is not made yet and one above it was."""
         if path in self._known or not path:
             return False
+        above = path.rpartition("/")[0]
+        return self._known.get(above, False) or self._is_missing(above)
+
+    def _make_folder(self, path: str) -> None:
+        """Make the folder at *path* and those above it."""
+        if path in self._known or not path:
+            return
         self._make_folder(path.rpartition("/")[0])
-        self._known.add(path)
         try:
             os.mkdir(self._root + path)  # noqa: PTH102 - see above
         except FileExistsError:
-            return False
-        return True
+            self._known[path] = False
+        else:
+            self._known[path] = True
 
     def _says(self, file: str, body: bytes) -> bool:
         try:
@@ -227,11 +237,11 @@ def _write_names(
                 into.remove(one_path)
             continue
         (name,) = members
-        has_files = into.holds(resolved) and into.holds(proposed)
+        is_kept = name.is_there is None and into.holds(resolved) and into.holds(proposed)
         done.kept += name.is_there is None
-        if name.is_there is None and not has_files and name.was_there is None:
+        if name.is_there is None and not is_kept and name.was_there is None:
             continue
-        if name.is_there is not None or not has_files:
+        if not is_kept:
             put(resolved, json_bytes(resolve_document(name).as_dict()))
             put(proposed, json_bytes(renovate_document(name, url).as_dict()))
             if name.image_id is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 from crawler.domain.models import normalise_name
@@ -20,11 +21,13 @@ _LOWER = re.compile(r"[a-z0-9._-]")
 _ANY_CASE = re.compile(r"[A-Za-z0-9._-]")
 
 
+@lru_cache(maxsize=65_536)
 def slug(image_name: str) -> str:
     """Return the part of a path that stands for an image's name; empty for a name of nothing."""
     return _encoded(normalise_name(image_name).replace(" ", "-"), _LOWER)
 
 
+@lru_cache(maxsize=65_536)
 def zone_part(zone: str) -> str:
     """Return the part of a path that stands for a zone, in the case in which the cloud writes it."""
     return _encoded(zone, _ANY_CASE)

@@ -31,6 +31,14 @@ CODES = {
     "report skip 12": 2,
     "resolve --zone hk-02 --name Ubuntu 20.04 --min-age 7d": 1,
     "doctor": 1,
+    # the demo is a SQLite file, which no fleet shares; `tests/fleet` has them work
+    "schedule worker": 2,
+    "schedule worker kubernetes": 2,
+    "worker --slots 16": 2,
+    "fleet status": 2,
+    "fleet drain --wait 600": 2,
+    "fleet resume": 2,
+    "fleet evict host-a:4711": 2,
 }
 #: These serve until they are stopped: `tests/integration/emulator/test_command.py` starts them as processes.
 SERVES = ("emulate --step-every", "emulate --timeline")

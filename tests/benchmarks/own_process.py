@@ -59,7 +59,7 @@ def python(*arguments: object, stdin: str = "") -> Ended:
     """Run a Python with *arguments* and that *stdin*, without an environment of its caller's."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _STARTER, *map(str, arguments)],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+        env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONPATH": str(ROOT)},
         input=stdin,
         capture_output=True,
         text=True,

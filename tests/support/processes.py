@@ -141,7 +141,7 @@ class Process:
             [*under, sys.executable, "-m", "crawler", *map(str, words)],
             env={
                 "PATH": os.environ["PATH"],
-                "HOME": "/nonexistent",
+                "HOME": "/dev/null",
                 "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))),
                 "MODULES": str(self._modules),
             },

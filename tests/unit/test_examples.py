@@ -25,6 +25,8 @@ ELSEWHERE = {
     "podman secret": "needs podman; the container of that test has the keys in its environment",
     "podman run": "needs podman; tests/acceptance/test_container.py runs the same words in buildah's container",
     "kubectl apply": "needs a cluster; tests/unit/ops/test_deploy.py holds the manifests against the published schemas",
+    "aws s3": "tests/integration/web/test_uploads.py, where aws and rclone are",
+    "updatecli diff": "needs updatecli; tests/unit/web/test_followers.py reads the pipeline",
     "git ": "of a pull request, behind `crawler check --fix`, which is run",
     "gh pr create": "needs GitHub",
     "terraform state pull": "needs a backend with a state; a file stands for what it prints",
@@ -41,7 +43,7 @@ TRANSLATED = {path: path.replace("zh/", "").replace(".zh", "") for path in pages
 def test_every_block_is_run() -> None:
     """A test asks for the blocks of each language on each page; shells' and consoles' are taken apart below."""
     sources = "".join(text_of(path) for path in tracked_files() if path.parts[0] == "tests" and path.suffix == ".py")
-    asked = set(re.findall(r'\bblocks\("(\w*)"(?:, "([\w./]+)")?\)', sources))
+    asked = set(re.findall(r'\bblocks\("(\w*)"(?:, "([\w./-]+)")?\)', sources))
     there = {(language, page) for page, text in pages().items() for language, _ in fenced(text)}
 
     assert {(language, page) for language, page in there if not {(language, page), (language, "")} & asked} == set()

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, inspect, select, text, update
+from sqlalchemy import Connection, Engine, Executable, inspect, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 
@@ -54,11 +54,22 @@ _HOLDER = text(
     LIMIT 1
     """
 )
-_HELD = text(
-    """
-    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = :pid
+#: Of the advisory locks of this database on :keys: the session that holds each, and those that wait for one.
+_LOCKS = """
+    SELECT CAST(
+        (CAST(CAST(classid AS bigint) AS bit(64)) << 32) | CAST(CAST(objid AS bigint) AS bit(64)) AS bigint
+    ) AS key, pid, granted
+    FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    """
+"""
+_HELD = text(
+    f"SELECT count(DISTINCT key) FROM ({_LOCKS}) AS l WHERE granted AND pid = :pid AND key = ANY(:keys)"  # noqa: S608 - a constant
+)
+_HOLDERS = text(
+    f"SELECT key, pid FROM ({_LOCKS}) AS l WHERE granted AND key = ANY(:keys)"  # noqa: S608 - a constant
+)
+_IS_WANTED = text(
+    f"SELECT count(*) FROM ({_LOCKS}) AS l WHERE NOT granted AND key = :key AND pid <> pg_backend_pid()"  # noqa: S608 - a constant
 )
 #: For the session of the locks: it is idle by design, and the server shall notice within 50 s when its client is gone.
 _SETTINGS = text(
@@ -76,7 +87,8 @@ def _key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"crawler {name}".encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def _account(name: str) -> int:
+def key_of(name: str) -> int:
+    """Return the number of the lock of an account."""
     return _key(f"account {name}")
 
 
@@ -89,10 +101,10 @@ _SENDER = _key("reports")
 class SessionFence:
     """Proof that the session still holds its locks and nobody raised the fence since."""
 
-    def __init__(self, pid: int, locks: int, fences: Mapping[int, int], *, ahead: timedelta) -> None:
+    def __init__(self, pid: int, keys: Iterable[int], fences: Mapping[int, int], *, ahead: timedelta) -> None:
         self.ahead = ahead
         self._pid = pid
-        self._locks = locks
+        self._keys = sorted(set(keys))
         self._fences = dict(fences)
 
     def check(self, connection: Connection, /) -> None:
@@ -103,7 +115,8 @@ class SessionFence:
             rows = connection.execute(statement.order_by(Account.id).with_for_update(read=True))
             if {row.id: row.fence for row in rows} != self._fences:
                 raise FenceLost("Another run took the lock after this one lost it; nothing more is written.")
-        if connection.execute(_HELD, {"pid": self._pid}).scalar_one() < self._locks:
+        held = connection.execute(_HELD, {"pid": self._pid, "keys": self._keys}).scalar_one()
+        if held < len(self._keys):
             raise FenceLost("The database session that held this run's lock is gone; nothing more is written.")
 
 
@@ -146,7 +159,7 @@ def take_session_locks(
                     sleep(min(_POLL_SECONDS, left))
                 pid = _introduce(session, engine, clock())
             ahead = _ahead(session, engine, clock)
-            yield SessionFence(pid, len(wanted), _raise_fences(engine, names), ahead=ahead)
+            yield SessionFence(pid, (key for *_, key in wanted), raise_fences(engine, names), ahead=ahead)
         finally:
             if not session.invalidated:  # else its locks are gone, and so is the way to the server
                 with contextlib.suppress(DatabaseUnavailable), mapped_errors(engine):
@@ -209,7 +222,7 @@ def _wanted(names: Sequence[str] | None, *, is_sender: bool) -> list[tuple[str, 
     if names is None:
         return [("pg_try_advisory_lock", "the database", _DATABASE)]
     wanted = [("pg_try_advisory_lock_shared", "the database", _DATABASE)]
-    wanted += [("pg_try_advisory_lock", f'the account "{name}"', _account(name)) for name in names]
+    wanted += [("pg_try_advisory_lock", f'the account "{name}"', key_of(name)) for name in names]
     return [*wanted, ("pg_try_advisory_lock", "the reports", _SENDER)] if is_sender else wanted
 
 
@@ -242,8 +255,99 @@ def _queue(session: Connection, engine: Engine, seconds: float) -> None:
 
 def is_held(connection: Connection, accounts: Iterable[str], *, is_sender: bool) -> bool:
     """Return whether another session holds the lock of one of *accounts*, or with *is_sender* that of a sender."""
-    keys = [_account(name) for name in accounts] + ([_SENDER] if is_sender else [])
+    keys = [key_of(name) for name in accounts] + ([_SENDER] if is_sender else [])
     return connection.execute(_HOLDER, {"keys": keys}).first() is not None
+
+
+def holders(connection: Connection, accounts: Iterable[str]) -> dict[str, int]:
+    """Return the number of the session that holds the lock of each of *accounts*, without those that nobody holds."""
+    names = {key_of(name): name for name in accounts}
+    rows = connection.execute(_HOLDERS, {"keys": list(names)})
+    return {names[row.key]: row.pid for row in rows}
+
+
+class LockSession:
+    """
+    One session that holds the locks of many accounts, each taken and let go by itself; for one thread at a time.
+
+    What a fleet's worker has. The numbers and the fences are those of everybody's locks, so that `crawler run` and
+    the commands that write work beside it. Opening one raises DatabaseUnavailable.
+    """
+
+    def __init__(self, url: str | Path, *, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        # a second connection is made only to find out about a pooler
+        self._engine = open_engine(url, application_name=_APPLICATION, connections=2)
+        self._keys = set[int]()
+        try:
+            with mapped_errors(self._engine):
+                self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            _refuse_shared_sessions(self._session, self._engine)
+            #: The session's number, and when it began.
+            self.pid = _introduce(self._session, self._engine, clock())
+        except BaseException:
+            self.close()
+            raise
+
+    def hold(self, accounts: Iterable[str], *, is_sender: bool = False) -> tuple[list[int], timedelta]:
+        """
+        Take the locks of *accounts*, or none of them; give their keys, and by how much the server's clock is ahead.
+
+        Raises LockTaken where another session holds one, or waits for the whole database: a session that has the
+        database's lock already would get it again however many wait. *accounts* may not hold one that is held here.
+        """
+        taken: list[tuple[str, int]] = []
+        with self._used():
+            if self._session.execute(_IS_WANTED, {"key": _DATABASE}).scalar_one():
+                raise LockTaken(f"Somebody waits for the lock of the database {address_of(self._engine)}.")
+            for function, what, key in _wanted(sorted(set(accounts)), is_sender=is_sender):
+                if (
+                    key not in self._keys
+                    and self._session.execute(text(f"SELECT {function}(:key)"), {"key": key}).scalar_one()
+                ):
+                    taken.append((function, key))
+                    continue
+                holder = self._session.execute(_HOLDER, {"keys": [key]}).first()
+                for had in reversed(taken):
+                    self._unlock(*had)
+                if holder is None:  # it is held here, or was just let go
+                    raise LockTaken(f"The lock of {what} is taken.")
+                raise _taken(what, *holder)
+            ahead = _ahead(self._session, self._engine, self._clock)
+        keys = [key for _, key in taken]
+        # the session would be given what it holds again, and one account have two runs; the database's lock it shares
+        self._keys.update(key for key in keys if key != _DATABASE)
+        return keys, ahead
+
+    def let_go(self, keys: Iterable[int]) -> None:
+        """Let go of locks that `hold` gave; raises DatabaseUnavailable, and then they are gone with the session."""
+        with self._used():
+            for key in keys:
+                self._unlock("pg_try_advisory_lock_shared" if key == _DATABASE else "pg_try_advisory_lock", key)
+                self._keys.discard(key)
+
+    def execute(self, statement: Executable, values: Mapping[str, Any]) -> Any:
+        """Execute *statement* in the session, and give its first row; whoever gets it knows that the session lives."""
+        with self._used():
+            return self._session.execute(statement, values).first()
+
+    def close(self) -> None:
+        """End the session, and with it all locks."""
+        self._engine.dispose()
+        with contextlib.suppress(AttributeError, DatabaseUnavailable), mapped_errors(self._engine):
+            self._session.invalidate()
+            self._session.close()
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        if self._session.invalidated:  # it would be made anew, without the locks
+            raise DatabaseUnavailable(f"The session with the locks in {address_of(self._engine)} is gone.")
+        with mapped_errors(self._engine):
+            yield
+
+    def _unlock(self, function: str, key: int) -> None:
+        undo = function.replace("_try_advisory_lock", "_advisory_unlock", 1)
+        self._session.execute(text(f"SELECT {undo}(:key)"), {"key": key})
 
 
 def _introduce(session: Connection, engine: Engine, now: datetime) -> int:
@@ -281,7 +385,7 @@ def _taken(lock: str, name: str | None, pid: int, began: datetime | None) -> Loc
     )
 
 
-def _raise_fences(engine: Engine, names: Sequence[str] | None) -> dict[int, int]:
+def raise_fences(engine: Engine, names: Sequence[str] | None) -> dict[int, int]:
     """Raise the fence of every locked account, adding those that are new, and give them by account id."""
     with begin(engine) as connection:
         statement = update(Account).values(fence=Account.fence + 1).returning(Account.id, Account.fence)

@@ -203,7 +203,7 @@ def test_a_pipe_that_never_ends(sqlite_url: str) -> None:
     with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as pouring:
         result = subprocess.run(
             [sys.executable, "-m", "crawler", "--database", sqlite_url, "resolve", "-o", "terraform"],
-            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+            env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONPATH": str(ROOT)},
             stdin=pouring.stdout,
             capture_output=True,
             text=True,
@@ -234,7 +234,7 @@ def test_a_pipe_that_nobody_feeds(sqlite_url: str) -> None:
         for stdin, words in ((reading, with_all), (theirs, with_all), (theirs, ())):
             result = subprocess.run(
                 [sys.executable, "-m", "crawler", "--database", sqlite_url, "resolve", "-o", "terraform", *words],
-                env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+                env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONPATH": str(ROOT)},
                 stdin=stdin,
                 capture_output=True,
                 text=True,

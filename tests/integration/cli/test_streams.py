@@ -45,7 +45,7 @@ def shell(driver: Driver, words: str, redirections: str, **environ: str) -> subp
     """Let a shell call `crawler` with *words* and *redirections*."""
     return subprocess.run(
         ["/bin/sh", "-c", f"{PROGRAM} --config {shlex.quote(str(driver.config))} {words} {redirections}"],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT), **environ},
+        env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONPATH": str(ROOT), **environ},
         cwd=driver.folder,
         capture_output=True,
         timeout=60,
@@ -157,7 +157,7 @@ def on_terminal(driver: Driver, words: str, **environ: str) -> tuple[int, bytes]
     main, side = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "crawler", "--config", str(driver.config), *words.split()],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT), "TERM": "xterm", **environ},
+        env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONPATH": str(ROOT), "TERM": "xterm", **environ},
         stdin=side,
         stdout=side,
         stderr=side,
@@ -205,7 +205,7 @@ def limited(driver: Driver, limit: str, words: str) -> subprocess.CompletedProce
     config = shlex.quote(str(driver.config))
     return subprocess.run(
         ["/bin/sh", "-c", f"ulimit {limit}; exec {PROGRAM} --config {config} {words}"],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)},
+        env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -23,6 +23,7 @@ from crawler.client.cancellation import Cancelled, CancelScope
 from crawler.client.options import Endpoint, FetchOptions
 from crawler.client.responses import Answer, Damaged, Refusal, UnknownPacking
 from crawler.client.signing import signature
+from crawler.client.throttle import PacedThrottler
 from tests.support.api_server import ApiServer, Arrival, answer_json, images
 from tests.support.fake_time import START, FakeTime
 from tests.support.tls import make_tls
@@ -315,6 +316,7 @@ async def test_stop() -> None:
 
     async with ApiServer(respond) as server, client_of(server.url, FetchOptions(rate=0.001)) as client:
         never = asyncio.Event()
+        assert isinstance(client.throttle, PacedThrottler)
         client.throttle._sleep = lambda _: never.wait()
         cancel_scope = CancelScope(monotonic=client.timing.monotonic, stop=stop)
         async with cancel_scope.watched():

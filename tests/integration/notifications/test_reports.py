@@ -378,7 +378,7 @@ async def test_stopping(tmp_path: Path, sqlite_url: str) -> None:
     stop.set()
     with run_in_thread(make_timeline(zones={"hk-01": {"uimage-a": "CentOS 7.6"}})) as cloud, mail_server() as server:
         office = Office(driver, cloud, server).configure(sre())
-        settings = load(driver.config, None, {"HOME": "/nonexistent"})
+        settings = load(driver.config, None, {"HOME": "/dev/null"})
         timing = Timing(clock=lambda: driver.now)
         with opened(sqlite_url) as engine, take_locks(sqlite_url, ["prod"], clock=timing.clock) as fence:
             result = await crawl(settings, engine, fence, timing=timing)

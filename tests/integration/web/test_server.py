@@ -262,7 +262,7 @@ def test_command(sqlite_url: str, tmp_path: Path) -> None:
     with opened(sqlite_url) as engine:
         Diary(engine).run({target("hk-02"): {"uimage-a": "Ubuntu 20.04"}})
     words = ["--database", sqlite_url, "serve", "--port", "0", "--token-file", str(tmp_path / "token")]
-    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": str(ROOT)}
+    environ = {"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-m", "crawler", *words], env=environ, cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 
 from crawler.config.loader import load
 from crawler.config.schema import configuration_schema, keys_in, tables
+from crawler.errors import ConfigurationError
 from tests.support.examples import blocks
 from tests.support.house import ROOT
+from tests.support.schema_file import SCHEMA, schema_bytes
 from tests.support.tls import make_tls
 
 EXAMPLE = ROOT / "config" / "crawler.example.toml"
@@ -25,6 +28,7 @@ NO_DEFAULT = {
     ("accounts.places", "project"), ("smtp", "host"), ("smtp", "username"), ("smtp", "password"), ("smtp", "from"),
     ("smtp", "ca_file"), ("network", "ca_file"), ("accounts", "ca_file"), ("accounts", "proxy"), ("reports", "proxy"),
     ("reports", "ca_file"), ("", "ping"), ("metrics", "textfile"),
+    ("limits", "budget"), ("accounts.limits", "budget"),
     ("publish", "dir"), ("publish", "url"),
     ("reports", "name"), ("reports", "to"), ("reports", "url"), ("reports", "secret"), ("reports", "old_secret"),
     ("reports", "timezone"), ("reports", "pins"), ("reports", "pins_file"), ("reports", "pins_from"),
@@ -60,7 +64,7 @@ def test_loads() -> None:
 def test_loads_with_everything_on(tmp_path: Path) -> None:
     """What is commented out is valid as well, but for the alternatives to keys."""
     text = re.sub(r"^#(?=[\w-]+ = |\[)", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    text = re.sub(r"^(\w+_file|profile|url|secret|old_secret|proxy) = .*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^(\w+_file|profile|url|secret|old_secret|proxy|budget) = .*$", "", text, flags=re.MULTILINE)
     path = tmp_path / "crawler.toml"
     path.write_text(text, encoding="utf-8")
     settings = load(path, None, {**KEYS, "SMTP_PASSWORD": "s"})
@@ -130,3 +134,38 @@ def test_schema(text: str) -> None:
         jsonschema.validate(document, configuration_schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**document, "no_such_key": 1}, configuration_schema())
+
+
+def test_schema_beside_the_example() -> None:
+    """Editors get the schema beside the example; `python -m tests.support.schema_file` makes it anew."""
+    first = EXAMPLE.read_text(encoding="utf-8").splitlines()[0]
+
+    assert first == f"#:schema ./{SCHEMA.name}"
+    assert SCHEMA.read_bytes() == schema_bytes()
+
+
+@pytest.mark.parametrize(
+    ("line", "is_valid"),
+    [
+        ('limits.rate = "${RATE}"', True),
+        ('limits.concurrency = "1${ZEROS:-00}"', True),
+        ('smtp = {host = "h", from = "a@b.example", port = "${PORT:-25}", security = "${SECURITY}"}', True),
+        ('timezone = "${ZONE}"', True),
+        ('limits.rate = "ten"', False),
+        ('limits.rate = "$RATE"', False),
+        ("limits.rate = 0", False),
+        ('publish = {dir = "public", with_private = "${PRIVATE}"}', False),
+    ],
+)
+def test_schema_and_the_environment(line: str, is_valid: bool, tmp_path: Path) -> None:
+    """The schema takes `${NAME}` for a number or a word, as the program does, and no other text for one."""
+    account = '[[accounts]]\nname = "a"\npublic_key = "${K}"\nprivate_key = "${K}"\n'
+    given = {"RATE": "7", "PORT": "26", "SECURITY": "none", "ZONE": "UTC", "K": "k", "PRIVATE": "true"}
+    text = f"{line}\n{account}"
+    path = tmp_path / "crawler.toml"
+    path.write_text(text, encoding="utf-8")
+
+    with nullcontext() if is_valid else pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(tomllib.loads(text), configuration_schema())
+    with nullcontext() if is_valid else pytest.raises(ConfigurationError):
+        load(path, None, {**given, "HOME": str(tmp_path)})

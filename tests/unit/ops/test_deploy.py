@@ -13,6 +13,7 @@ import yaml
 from crawler.errors import UsageError
 from crawler.ops.deploy import (
     EXAMPLE,
+    FLEET_EXAMPLE,
     Installation,
     block,
     cron,
@@ -21,6 +22,8 @@ from crawler.ops.deploy import (
     surroundings,
     systemd_service,
     systemd_timer,
+    systemd_worker,
+    worker_manifests,
 )
 from tests.support.house import text_of
 
@@ -40,6 +43,7 @@ BARE = replace(EXAMPLE, config=None, database=None, credentials=(), folders=(), 
         ("crontab", cron(EXAMPLE)),
         ("systemd/crawler.service", systemd_service(EXAMPLE)),
         ("systemd/crawler.timer", systemd_timer(EXAMPLE)),
+        ("systemd/crawler-worker.service", systemd_worker(FLEET_EXAMPLE)),
         ("kubernetes/cronjob.yaml", kubernetes(EXAMPLE)),
         ("kubernetes/surroundings.yaml", surroundings(EXAMPLE)),
     ],
@@ -61,6 +65,20 @@ def test_manifest_fits_the_published_schema(installation: Installation) -> None:
     assert set(objects) == {"CronJob", "NetworkPolicy"} | volumes
     assert manifest["spec"]["concurrencyPolicy"] == "Forbid"
     assert manifest["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
+
+
+def test_workers_fit_the_published_schema() -> None:
+    """The Deployment of workers validates, and gives them the time to end what they crawl."""
+    objects = objects_of(worker_manifests(FLEET_EXAMPLE))
+    for manifest in objects.values():
+        kubernetes_validate.validate(manifest, "1.34", strict=True)
+
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    assert set(objects) == {"Deployment", "NetworkPolicy"}
+    assert pod["terminationGracePeriodSeconds"] == FLEET_EXAMPLE.stop_seconds == 750
+    assert pod["containers"][0]["command"][-3:] == ["worker", "--slots", "16"]
+    assert f"TimeoutStopSec={FLEET_EXAMPLE.stop_seconds}\n" in systemd_worker(FLEET_EXAMPLE)
+    assert "\nRestart=always\n" in systemd_worker(FLEET_EXAMPLE)
 
 
 def test_schema_is_strict() -> None:

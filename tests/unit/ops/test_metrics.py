@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from crawler.ops.metrics import Gauges, exposition
+from crawler.fleet.status import FleetState, TickState, metrics
+from crawler.ops.metrics import Gauges, exposition, written_out
 from tests.support.house import ROOT
 from tests.unit.ops.test_cron_notice import NOW, SUMMARY
 
@@ -39,6 +40,21 @@ def test_never() -> None:
 
     assert "last_success" not in text
     assert "oldest_observation" not in text
+
+
+FLEET = FleetState(
+    at=NOW,
+    drained="",
+    workers=(),
+    ticks=(TickState(tick=NOW, due=2, done=1, late_seconds=3.5),),
+    queue={"due": 1, "later": 0, "doing": 2, "failed": 0},
+    ages=(1.0, 61.5),
+    never=0,
+    connections=12,
+    budgets=(("key", 5.0, 10.0),),
+    evictions=1,
+    fences_lost=3,
+)
 
 
 @needs_promtool
@@ -72,8 +88,8 @@ def test_rules_fire() -> None:
 
 
 def test_rules_ask_for_metrics_that_exist() -> None:
-    """Every metric the example alerts name is one that a run writes."""
+    """Every metric the example alerts name is one that a run or a fleet writes."""
     rules = Path(ROOT / "config" / "prometheus" / "crawler.rules.yml").read_text(encoding="utf-8")
-    written = set(re.findall(r"^# TYPE (\w+) ", TEXT, re.MULTILINE))
+    written = set(re.findall(r"^# TYPE (\w+) ", TEXT + written_out(metrics(FLEET)), re.MULTILINE))
 
     assert set(re.findall(r"\bcrawler_\w+", rules)) <= written

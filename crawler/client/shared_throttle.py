@@ -1,0 +1,188 @@
+"""
+The throttle of accounts that share a rate with others, in this process or on other hosts.
+
+The slots come from one place, half a second's worth at a time, and are mapped from that place's clock to this
+process's by the middle of the way there and back. A slot that passed unused is forgone: whoever stood still does not
+catch up. Where no slots can be had no request is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+from crawler.client.options import Timing
+from crawler.client.throttle import CATCH_UP_SECONDS
+from crawler.errors import CrawlerError
+
+#: How much of the budget one process takes at a time.
+AHEAD_SECONDS = 0.5
+#: How long before its last slot the next are asked for.
+EARLY_SECONDS = 0.05
+#: For how long the clocks count as compared.
+MEASURED_SECONDS = 10.0
+
+
+class Given(Protocol):
+    """Slots as they were given, by another clock, in seconds."""
+
+    @property
+    def first(self) -> float:
+        """Return the first one's moment."""
+        return 0.0
+
+    @property
+    def distance(self) -> float:
+        """Return how far one is from the next."""
+        return 0.0
+
+    @property
+    def count(self) -> int:
+        """Return how many they are."""
+        return 0
+
+    @property
+    def now(self) -> float:
+        """Return what that clock showed."""
+        return 0.0
+
+    @property
+    def rate(self) -> float:
+        """Return the requests per period that are allowed now."""
+        return 0.0
+
+
+class SharedThrottler:
+    """Lets through what slots of a shared budget it was given, evenly and in the order of asking."""
+
+    def __init__(
+        self,
+        rate: float,
+        period: float,
+        *,
+        take: Callable[[int], Awaitable[Given]],
+        halve: Callable[[float], Awaitable[float]],
+        timing: Timing,
+    ) -> None:
+        """
+        Take the configured *rate* per *period*, and how slots are taken and the rate is halved.
+
+        *halve* is given until when, by the other clock, nobody shall send (0: no matter), and gives the rate.
+        """
+        self._configured = rate
+        self._rate = rate
+        self._period = period
+        self._take = take
+        self._halve = halve
+        self._timing = timing
+        self._turn = asyncio.Lock()  # wakes its waiters first come, first served
+        self._slots: list[float] = []
+        self._used = 0
+        self._waiting = 0
+        self._ahead = 0.0
+        self._paused_until = 0.0
+        self._coming: asyncio.Task[Given] | None = None
+        self._shortest = math.inf
+        self._measured_at = -math.inf
+        self._telling = set[asyncio.Task[None]]()
+
+    @property
+    def rate(self) -> float:
+        """Return the requests per period allowed to all together, as of the last answer."""
+        return self._rate
+
+    @property
+    def period(self) -> float:
+        """Return the seconds of a period."""
+        return self._period
+
+    async def acquire_by(self, deadline: float | None) -> bool:
+        """Wait for a slot and take it; give False, as soon as that is known, when it would come after *deadline*."""
+        self._waiting += 1
+        try:
+            async with self._turn:
+                while True:
+                    due = await self._next_slot()
+                    now = self._timing.monotonic()
+                    if deadline is not None and max(due, now) > deadline:
+                        return False
+                    if due <= now:
+                        self._slots.pop(0)
+                        self._used += 1
+                        return True
+                    await self._timing.sleep(due - now)
+        finally:
+            self._waiting -= 1
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing through for *seconds* from now, in this process and elsewhere."""
+        self._paused_until = max(self._paused_until, self._timing.monotonic() + seconds)
+        self._tell(self._paused_until + self._ahead)
+
+    def throttled(self) -> None:
+        """Note that the provider refused a request as one too many: the rate halves for everybody."""
+        self._rate = max(min(1.0, self._configured), self._rate / 2)
+        self._tell(0.0)
+
+    async def close(self) -> None:
+        """Wait for what is on its way."""
+        if self._coming is not None:
+            await asyncio.gather(self._coming, return_exceptions=True)
+        await asyncio.gather(*self._telling, return_exceptions=True)
+
+    async def _next_slot(self) -> float:
+        """Return the moment of the next slot, which stays the first of `_slots` until it is popped."""
+        while True:
+            now = self._timing.monotonic()
+            while self._slots and self._slots[0] < max(now - CATCH_UP_SECONDS, self._paused_until):
+                self._slots.pop(0)
+            if self._slots:
+                if self._coming is None and self._waiting > len(self._slots) and self._slots[-1] - now < EARLY_SECONDS:
+                    self._ask()
+                return self._slots[0]
+            if now < self._paused_until:
+                await self._timing.sleep(self._paused_until - now)
+                continue
+            if self._coming is None:
+                self._ask()
+            assert self._coming is not None  # noqa: S101 - just asked
+            coming = self._coming
+            try:
+                given = await asyncio.shield(coming)  # who waits no longer leaves them to the next
+            finally:
+                if coming.done():
+                    self._coming = None
+            self._map(given)
+
+    def _ask(self) -> None:
+        """Ask for as many slots as half a second seems to need: twice what was used of the last ones, at most."""
+        most = max(1, int(self._rate / self._period * AHEAD_SECONDS))
+        count = min(most, max(self._waiting, 2 * self._used, 1))
+        self._used = 0
+        self._coming = asyncio.create_task(self._asked(count))
+
+    async def _asked(self, count: int) -> Given:
+        before = self._timing.monotonic()
+        given = await self._take(count)
+        after = self._timing.monotonic()
+        # The middle is the more exact the sooner the answer came; of the last seconds the soonest counts.
+        if after - before <= self._shortest or after > self._measured_at + MEASURED_SECONDS:
+            self._shortest, self._measured_at = after - before, after
+            self._ahead = given.now - (before + after) / 2
+        return given
+
+    def _map(self, given: Given) -> None:
+        self._rate = given.rate
+        self._slots += [given.first + number * given.distance - self._ahead for number in range(given.count)]
+
+    def _tell(self, paused_until: float) -> None:
+        task = asyncio.create_task(self._told(paused_until))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _told(self, paused_until: float) -> None:
+        with suppress(CrawlerError):  # who cannot tell the others gets no further slots either
+            self._rate = await self._halve(paused_until)

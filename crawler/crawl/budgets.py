@@ -1,0 +1,66 @@
+"""The rates that accounts share, for one process: a throttle for each, and the thread in which slots are taken."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import Engine
+
+from crawler.client.options import Timing
+from crawler.client.throttle import PACE, REGAIN, Throttle
+from crawler.config.models import AccountSettings, Settings
+
+if TYPE_CHECKING:
+    from crawler.client.shared_throttle import SharedThrottler
+    from crawler.crawl.run import ThrottleOf
+    from crawler.db.thread import DatabaseThread
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+@asynccontextmanager
+async def shared_budgets(settings: Settings, engine: Engine, timing: Timing) -> AsyncIterator[ThrottleOf]:
+    """
+    Give for a block what paces each account: the throttle of its budget, or its client's own where it shares none.
+
+    The slots are taken over *engine*. Raises DatabaseUnavailable; so does the throttle, where no slots can be had.
+    """
+    named = {one.limits.budget: one.limits for one in settings.accounts if one.limits.budget is not None}
+    if not named:
+        yield lambda account, own: own
+        return
+    from crawler.client.shared_throttle import SharedThrottler
+    from crawler.db.budgets import BudgetRow
+    from crawler.db.thread import DatabaseThread
+
+    throttles: dict[str, SharedThrottler] = {}
+    with DatabaseThread() as in_thread:
+        for name, limits in named.items():
+            row = BudgetRow(engine, name=name, rate=limits.rate, period=limits.period_seconds, pace=PACE, regain=REGAIN)
+            await in_thread(row.open)
+            throttles[name] = SharedThrottler(
+                limits.rate,
+                limits.period_seconds,
+                take=_within(in_thread, row.take),
+                halve=_within(in_thread, row.halve),
+                timing=timing,
+            )
+
+        def throttle(account: AccountSettings, own: Throttle) -> Throttle:
+            return own if account.limits.budget is None else throttles[account.limits.budget]
+
+        try:
+            yield throttle
+        finally:
+            for one in throttles.values():
+                await one.close()
+
+
+def _within(in_thread: DatabaseThread, work: Callable[[A], R]) -> Callable[[A], Awaitable[R]]:
+    async def done(argument: A) -> R:
+        return await in_thread(work, argument)
+
+    return done

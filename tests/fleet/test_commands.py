@@ -1,0 +1,158 @@
+"""What the commands of a fleet say where something is missing, wrong or in need of a hand."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from sqlalchemy import text
+
+from crawler.db import workers
+from crawler.db.engine import begin, opened, read
+from crawler.db.locks.postgresql import LockSession
+from crawler.fleet import engine as job_engine
+from crawler.fleet.tasks import share_of, tick_of
+from crawler.ops.deploy import DUE_QUERY
+from tests.support.driving import Driver, account
+
+WORDS = [("worker",), ("fleet", "status"), ("fleet", "drain"), ("fleet", "resume"), ("schedule", "worker")]
+
+
+@pytest.fixture
+def driver(tmp_path: Path, postgres_url: str) -> Driver:
+    return Driver(tmp_path, postgres_url).configure(account("http://127.0.0.1:9/"))
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_sqlite_is_no_fleet(tmp_path: Path, sqlite_url: str, words: tuple[str, ...]) -> None:
+    """A fleet shares a PostgreSQL database: over a SQLite file each command says so."""
+    light = Driver(tmp_path, sqlite_url).configure(account("http://127.0.0.1:9/"))
+
+    assert "a PostgreSQL database; the configuration has a SQLite file" in light.call(*words, code=2).stderr
+
+
+def test_tables_for_jobs(driver: Driver) -> None:
+    """A worker asks for the tables that `db upgrade` makes once, and leaves those of a newer engine alone."""
+    first = driver.call("worker", code=74)
+    made = driver.call("db", "upgrade")
+    again = driver.call("db", "upgrade")
+    with opened(driver.database) as engine, begin(engine) as conn:
+        conn.execute(text(f"UPDATE settings SET value = '99.00.00' WHERE name = '{job_engine.VERSION}'"))
+    newer = driver.call("worker", code=74)
+    refused = driver.call("db", "upgrade", code=74)
+
+    assert "has no tables for jobs yet: run `crawler db upgrade` once." in first.stderr
+    assert f"has the tables for jobs of {job_engine.newest()}" in made.stdout
+    assert "tables for jobs" not in again.stdout
+    for said in (newer, refused):
+        assert "are those of a newer Procrastinate (99.00.00)" in said.stderr
+
+
+def test_older_tables_are_brought_up(driver: Driver) -> None:
+    """`db upgrade` runs those of the engine's own migrations that the tables lack."""
+    driver.call("db", "upgrade")
+    before = job_engine._migrations()[-2].removesuffix(".sql")
+    with opened(driver.database) as engine, begin(engine) as conn:
+        conn.execute(text(f"UPDATE settings SET value = '{before}' WHERE name = '{job_engine.VERSION}'"))
+        conn.execute(text("SET LOCAL search_path = crawler_jobs"))
+        dropped = conn.execute(
+            text(
+                "SELECT 'DROP FUNCTION ' || oid::regprocedure FROM pg_proc WHERE proname = 'procrastinate_retry_job_v1'"
+            )
+        )
+        for (statement,) in dropped.all():
+            conn.execute(text(statement))
+    said = driver.call("worker", code=74)
+    done = driver.call("db", "upgrade")
+
+    assert "has the tables for jobs of an older Procrastinate" in said.stderr
+    assert job_engine.newest() in done.stdout
+
+
+def test_without_the_extra(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the extra is missing the worker names it, and `db upgrade` makes the history's schema alone."""
+    monkeypatch.setattr("crawler.fleet.engine.is_there", lambda: False)
+
+    assert "pip install 'ucloud-image-crawler[fleet]'" in driver.call("worker", code=2).stderr
+    assert "tables for jobs" not in driver.call("db", "upgrade").stdout
+
+
+def test_doctor_and_evict(driver: Driver) -> None:
+    """`doctor` names what is wrong with the workers, and `evict` ends the sessions of one."""
+    driver.call("db", "upgrade")
+    session = LockSession(driver.database, clock=lambda: datetime.now(UTC))
+    try:
+        for number, version in enumerate(("1.0", "2.0")):
+            me = workers.Myself(id=f"{number}", host="host-a", pid=4711 + number, version=version, config="c", slots=4)
+            session.execute(*workers.lives(me, 0))
+        driver.call("fleet", "drain")
+        doctor = json.loads(driver.call("doctor", "--json", code=None).stdout)
+        told = {row["message"] for row in doctor["findings"] if row["check"] == "fleet"}
+        unknown = driver.call("fleet", "evict", "host-b:1", code=2)
+        wrong = driver.call("fleet", "evict", "host-b", code=2)
+        evicted = driver.call("fleet", "evict", "host-a:4711")
+        status = json.loads(driver.call("fleet", "status", "--json").stdout)
+    finally:
+        session.close()
+
+    assert any("the fleet is drained by" in message for message in told)
+    assert "workers have different versions of the program: 1.0, 2.0" in told
+    assert "There is no worker host-b:1; the workers are host-a:4711, host-a:4712." in unknown.stderr
+    assert "'host-b' is no HOST:PID" in wrong.stderr
+    assert "host-a:4711 is evicted." in evicted.stderr
+    assert {one["state"] for one in status["workers"]} == {"gone"}
+    assert status["evictions"] == 1
+    assert status["drained"]
+
+
+def test_query_for_keda(driver: Driver) -> None:
+    """The query in the printed manifest counts the crawls that are due or worked on."""
+    driver.call("db", "upgrade")
+    printed = driver.call("schedule", "worker", "kubernetes", "--slots", "4").stdout
+    kept = "\n".join(line.removeprefix("# ") for line in printed.splitlines() if line.startswith("# "))
+    scaled = yaml.safe_load(kept[kept.index("apiVersion: keda.sh") :].split("\nThe history")[0])
+    trigger = scaled["spec"]["triggers"][0]["metadata"]
+    with opened(driver.database) as engine, read(engine) as conn:
+        assert conn.execute(text(trigger["query"])).scalar() == 0
+    assert trigger == {"connectionFromEnv": "DATABASE_URL", "query": DUE_QUERY, "targetQueryValue": "4"}
+
+
+@pytest.mark.parametrize(
+    ("database", "rates", "sentence"),
+    [
+        ("sqlite", (10, 10), "is shared through a PostgreSQL database, and there is none"),
+        ("postgresql", (10, 5), "is one rate: b has 5 per 1 s and a has 10 per 1 s for it"),
+    ],
+)
+def test_budgets_that_cannot_be_kept(tmp_path: Path, database: str, rates: tuple[int, int], sentence: str) -> None:
+    """A budget needs PostgreSQL and one rate; the configuration says which account has it wrong."""
+    url = "postgresql://user@host/name" if database == "postgresql" else str(tmp_path / "crawler.db")
+    tables = [
+        account("http://127.0.0.1:9/", name, limits={"budget": "key", "rate": rate})
+        for name, rate in zip("ab", rates, strict=True)
+    ]
+    said = Driver(tmp_path, url).configure(*tables).call("config", "validate", code=2).stderr
+
+    assert sentence in said
+
+
+def test_silence_that_is_too_short(driver: Driver) -> None:
+    """A worker cannot be evicted sooner than it can say that it lives."""
+    driver.configure(account("http://127.0.0.1:9/"), fleet={"evict_after": "4s"})
+
+    assert "fleet.evict_after: must be 5s or longer" in driver.call("config", "validate", code=2).stderr
+
+
+def test_ticks() -> None:
+    """A tick is a whole number of intervals after 1970, and accounts are spread evenly behind it."""
+    moment = datetime(2026, 11, 29, 12, 34, 56, tzinfo=UTC)
+    shares = [share_of(f"account-{number}") for number in range(1000)]
+
+    assert datetime.fromtimestamp(tick_of(moment, timedelta(minutes=15)), UTC) == datetime(
+        2026, 11, 29, 12, 30, tzinfo=UTC
+    )
+    assert all(0 <= share < 1 for share in shares)
+    assert all(60 < sum(1 for share in shares if int(share * 10) == tenth) < 140 for tenth in range(10))

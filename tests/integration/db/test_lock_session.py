@@ -1,0 +1,131 @@
+"""One session with the locks of many accounts, as a worker has it, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+
+from crawler.db import workers
+from crawler.db.engine import begin, opened, read
+from crawler.db.locks import take_locks
+from crawler.db.locks.postgresql import LockSession, SessionFence, holders, raise_fences
+from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    with opened(postgres_url) as made:
+        yield made
+
+
+@pytest.fixture
+def session(postgres_url: str) -> Iterator[LockSession]:
+    made = LockSession(postgres_url, clock=now)
+    yield made
+    made.close()
+
+
+def fence_of(session: LockSession, engine: Engine, accounts: list[str]) -> tuple[SessionFence, list[int]]:
+    keys, ahead = session.hold(accounts)
+    return SessionFence(session.pid, keys, raise_fences(engine, accounts), ahead=ahead), keys
+
+
+def test_each_account_by_itself(session: LockSession, engine: Engine, postgres_url: str) -> None:
+    """Accounts are taken and let go one by one; others find exactly those taken that are held."""
+    one, one_keys = fence_of(session, engine, ["one"])
+    two, _ = fence_of(session, engine, ["two"])
+    with read(engine) as conn:
+        assert holders(conn, ["one", "two", "three"]) == {"one": session.pid, "two": session.pid}
+    session.let_go(one_keys)
+
+    with take_locks(postgres_url, ["one", "three"], clock=now), begin(engine, two):
+        pass
+    with pytest.raises(LockTaken, match='the account "two"'), take_locks(postgres_url, ["two"], clock=now):
+        pass
+    with pytest.raises(FenceLost), begin(engine, one):
+        pass
+
+
+def test_not_twice_in_one_session(session: LockSession, engine: Engine) -> None:
+    """A session is not given an account's lock again, though PostgreSQL would give it."""
+    _, keys = fence_of(session, engine, ["one"])
+    with pytest.raises(LockTaken):
+        session.hold(["one"])
+    session.let_go(keys)
+
+    assert session.hold(["one"])[0] == keys
+
+
+def test_who_waits_for_the_database_comes_next(session: LockSession, engine: Engine, postgres_url: str) -> None:
+    """Nothing new is taken while somebody waits for the whole database; what is held goes on."""
+    fence, _ = fence_of(session, engine, ["one"])
+    with opened(postgres_url) as other, other.connect() as waiting:
+        driver = waiting.connection.driver_connection
+        assert driver is not None
+        from crawler.db.locks.postgresql import _DATABASE
+
+        driver.pgconn.send_query(f"SELECT pg_advisory_lock({_DATABASE})".encode())
+        driver.pgconn.flush()
+        with read(engine) as conn:
+            while not conn.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar():
+                pass
+        with pytest.raises(LockTaken, match="waits for the lock of the database"):
+            session.hold(["two"])
+        with begin(engine, fence):
+            pass
+        waiting.invalidate()
+
+
+def test_evicted(session: LockSession, engine: Engine) -> None:
+    """A worker whose session is ended has lost its locks, says so at its next word, and is counted."""
+    fence, _ = fence_of(session, engine, ["one"])
+    me = workers.Myself(id="abc", host="host", pid=1, version="1", config="c", slots=4)
+    workers.heard(session.execute(*workers.lives(me, 1)))
+    with read(engine) as conn:
+        (found,) = workers.workers(conn, silent_after=timedelta(seconds=10))
+    assert (found.state, found.in_flight, found.host) == ("alive", 1, "host")
+    with begin(engine) as conn:
+        assert workers.evict_silent(conn, silent_after=timedelta(seconds=10)) == 0
+        assert workers.evict_silent(conn, silent_after=timedelta(0)) == 1
+    with pytest.raises(DatabaseUnavailable):
+        session.execute(*workers.lives(me, 0))
+    with pytest.raises(DatabaseUnavailable):
+        session.hold(["two"])
+    with pytest.raises(FenceLost), begin(engine, fence):
+        pass
+    with begin(engine) as conn:
+        assert workers.counts(conn)[workers.EVICTIONS] == 1
+        assert [one.state for one in workers.workers(conn, silent_after=timedelta(0))] == ["gone"]
+        workers.forget_gone(conn, before=workers.now(conn))
+        assert workers.workers(conn, silent_after=timedelta(0)) == []
+
+
+def test_rest(session: LockSession, engine: Engine) -> None:
+    """A worker hears over its session that the fleet rests; it is busy until it has said that it crawls nothing."""
+    me = workers.Myself(id="abc", host="host", pid=1, version="1", config="c", slots=4)
+    with begin(engine) as conn:
+        since = workers.drain(conn, "by me")
+    _, is_drained = workers.heard(session.execute(*workers.lives(me, 2)))
+    assert is_drained
+    with begin(engine) as conn:
+        found = workers.workers(conn, silent_after=timedelta(seconds=10))
+        assert len(list(workers.busy(found, since))) == 1
+        assert list(workers.busy([], since)) == []
+        workers.resume(conn)
+        assert workers.drained(conn) == ""
+    assert not workers.heard(session.execute(*workers.lives(me, 0)))[1]
+
+
+def test_suspects_are_those_of_two_looks(engine: Engine) -> None:
+    """A job is suspected once any worker saw it without a lock at the look before."""
+    with begin(engine) as conn:
+        assert workers.suspected(conn, {1, 2}) == set()
+        assert workers.suspected(conn, {2}) == {1, 2}
+        assert workers.suspected(conn, set()) == {2}

@@ -1,0 +1,137 @@
+"""The throttle of a shared budget, on a clock of the test's own: slots come from a budget that others use too."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from crawler.client.shared_throttle import SharedThrottler
+from crawler.db.budgets import Slots
+from tests.support.fake_time import FakeTime
+
+pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+#: By how much the budget's clock is ahead of the process's.
+AHEAD = 1_000.0
+
+
+@dataclass
+class Budget:
+    """One budget in memory, as the row keeps it."""
+
+    time: FakeTime
+    rate: float = 10.0
+    due: float = 0.0
+    taken: list[int] = field(default_factory=list)
+    halved: list[float] = field(default_factory=list)
+
+    async def take(self, count: int) -> Slots:
+        now = self.time.now + AHEAD
+        self.taken.append(count)
+        first = max(self.due, now)
+        self.due = first + count / self.rate
+        return Slots(first=first, distance=1 / self.rate, count=count, now=now, rate=self.rate)
+
+    async def halve(self, paused_until: float) -> float:
+        self.halved.append(paused_until)
+        self.rate /= 2
+        self.due = max(self.due, paused_until)
+        return self.rate
+
+
+def throttle_of(budget: Budget) -> SharedThrottler:
+    return SharedThrottler(10, 1.0, take=budget.take, halve=budget.halve, timing=budget.time.timing())
+
+
+async def passed(throttle: SharedThrottler, time: FakeTime, count: int) -> list[float]:
+    times: list[float] = []
+
+    async def one() -> None:
+        assert await throttle.acquire_by(None)
+        times.append(time.now)
+
+    await asyncio.gather(*(one() for _ in range(count)))
+    return times
+
+
+def most_in_a_second(times: list[float]) -> int:
+    return max(sum(1 for other in times if moment <= other < moment + 1) for moment in times)
+
+
+async def test_keeps_the_rate() -> None:
+    """Many waiters come through evenly, at the budget's rate; half a second of slots is taken at a time."""
+    time = FakeTime()
+    budget = Budget(time)
+    times = await passed(throttle_of(budget), time, 60)
+
+    assert most_in_a_second(times) <= 11
+    assert 5.8 <= times[-1] <= 6.3
+    assert max(budget.taken) == 5
+
+
+async def test_two_share_it() -> None:
+    """Two processes together send no more than one would."""
+    time = FakeTime()
+    budget = Budget(time)
+    first, second = throttle_of(budget), throttle_of(budget)
+    parts = await asyncio.gather(passed(first, time, 30), passed(second, time, 30))
+    times = sorted([*parts[0], *parts[1]])
+
+    assert most_in_a_second(times) <= 12
+
+
+async def test_a_passed_slot_is_forgone() -> None:
+    """Whoever stood still with slots in hand does not send them all at once."""
+    time = FakeTime()
+    throttle = throttle_of(Budget(time))
+    await passed(throttle, time, 7)
+    time.now += 5
+    times = await passed(throttle, time, 20)
+
+    assert most_in_a_second(times) <= 11
+
+
+async def test_deadline() -> None:
+    """A slot after the deadline is not waited for, and stays for the next."""
+    time = FakeTime()
+    budget = Budget(time, due=AHEAD + 5)
+    throttle = throttle_of(budget)
+
+    assert not await throttle.acquire_by(1.0)
+    assert time.now == 0
+    assert await throttle.acquire_by(6.0)
+    assert len(budget.taken) == 1
+
+
+async def test_a_refusal_halves_for_all() -> None:
+    """One process's 153 is everybody's: the budget is told, and nobody sends before a pause has passed."""
+    time = FakeTime()
+    budget = Budget(time)
+    throttle, other = throttle_of(budget), throttle_of(budget)
+    await passed(throttle, time, 5)
+    throttle.throttled()
+    throttle.pause(3)
+    await throttle.close()
+    began = time.now
+    times = await passed(other, time, 3)
+
+    assert throttle.rate < 10
+    assert budget.halved[-1] == pytest.approx(began + 3 + AHEAD)
+    assert times[-1] >= began + 3
+
+
+async def test_who_waits_no_longer_leaves_the_slots() -> None:
+    """A waiter that is cancelled while slots are fetched leaves them to the next."""
+    time = FakeTime()
+    budget = Budget(time)
+    throttle = throttle_of(budget)
+    waiting = asyncio.create_task(throttle.acquire_by(None))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    assert await throttle.acquire_by(None)
+    assert time.now < 0.2
+    assert budget.taken[0] == 1
