@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    BinaryExpression,
     Boolean,
     ColumnElement,
     Connection,
@@ -91,7 +92,10 @@ class _JsonList(TypeDecorator[Collection[Any]]):
     cache_ok = True
 
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> str:
-        return canonical_json(list(value or ()))
+        values = list(value or ())
+        if values and isinstance(values[0], int):  # there may be ten thousand
+            return f"[{','.join(map(str, values))}]"
+        return canonical_json(values)
 
 
 class _ArrayText(TypeDecorator[Collection[int]]):
@@ -117,6 +121,9 @@ def _as_list(element: among, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(among, "postgresql")
 def _as_array(element: among, compiler: SQLCompiler, **options: Any) -> str:
     column, values = element.clauses
+    if isinstance(column, BinaryExpression):  # no index finds it, and PostgreSQL would go through the list for each row
+        listed = compiler.process(_array(values), **options)
+        return f"{compiler.process(column, **options)} IN (SELECT unnest({listed}))"
     return compiler.process(column == any_(_array(values)), **options)
 
 

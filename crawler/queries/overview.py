@@ -36,6 +36,18 @@ class ZoneState:
     known: int
 
 
+#: A set and a normalised name.
+NameKey = tuple[str, str]
+
+
+class ListedName(NamedTuple):
+    """A name that is listed in any zone; where it is spelled in two ways there are two."""
+
+    image_set: str
+    name_key: str
+    image_name: str
+
+
 class Listed(NamedTuple):
     """One image that is open in a zone at a moment, and why it is not known whether it is still there."""
 

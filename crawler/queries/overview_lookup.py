@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, func, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, bindparam, func, select, type_coerce
 
 from crawler.db.beginning import refuse_before
 from crawler.db.filters import ChosenTarget
@@ -26,7 +26,17 @@ from crawler.domain.rows import Gap, Reason
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.freshness import KnownAt, chosen_at
 from crawler.queries.history import clip, overlay
-from crawler.queries.overview import Listed, ListedSpan, Overview, ZoneState, in_all, merged, place_of
+from crawler.queries.overview import (
+    Listed,
+    ListedName,
+    ListedSpan,
+    NameKey,
+    Overview,
+    ZoneState,
+    in_all,
+    merged,
+    place_of,
+)
 from crawler.queries.publish import RegionZone
 
 #: Changes are counted by this; every time zone's days begin at a multiple of it.
@@ -42,28 +52,83 @@ class _Zone:
     state: ZoneState
 
 
-def overview(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedNames:
+    """Which names were listed at a moment, and how well each zone was known; `images_of` reads their images."""
+
+    moment: datetime
+    names: Sequence[ListedName]
+    #: What else `images_of` has to know.
+    zones: Mapping[RegionZone, _Zone]
+    reasons: Mapping[int, Reason | None]
+    known: KnownAt
+    versions: Sequence[int]
+
+    @property
+    def states(self) -> list[ZoneState]:
+        """Return how well each zone was known."""
+        return [zone.state for zone in self.zones.values()]
+
+
+def listing(
     conn: Connection,
     filters: Filters,
     moment: datetime,
     *,
     stale_after: timedelta,
     image_sets: Collection[str] | None = None,
-    name_key: str | None = None,
-) -> Overview:
+) -> ListedNames:
     """
-    Return which images were open in which zones at *moment*, with the state of knowledge, by zone, set and name.
+    Return the names that were listed at *moment*, and how well each zone was known, without what was asked no more.
 
-    Of *image_sets* and of one name alone, where these are given; what is retired or deselected then is left out. Raises
-    UnknownKnowledge for a moment before the kept history.
+    Of *image_sets* alone, where these are given. Raises UnknownKnowledge for a moment before the kept history.
     """
     zones, reasons, known = _at(conn, filters, moment, stale_after)
-    if name_key is None:
-        rows = _listed(conn, zones, reasons, known, moment)
-    else:
-        rows = _listed_as(conn, name_key, zones, reasons, known, moment)
-    if image_sets is not None:
-        rows = [row for row in rows if row.image_set in image_sets]
+    versions: set[int] = set()
+    for portion in portions(target_id for zone in zones.values() for target_id in zone.target_ids):
+        versions.update(conn.execute(_open_versions(), {"targets": portion, "at": moment}).scalars().all())
+    found = conn.execute(_names_of(), {"versions": sorted(versions)}).all()
+    names = [ListedName(*row) for row in sorted(found) if image_sets is None or row[0] in image_sets]
+    return ListedNames(moment=moment, names=names, zones=zones, reasons=reasons, known=known, versions=sorted(versions))
+
+
+def images_of(conn: Connection, listed: ListedNames, keys: Collection[NameKey]) -> Overview:
+    """Return the images of the names in *keys* that were listed, by zone, set and name."""
+    together: dict[int, RegionZone] = {}
+    alone: dict[int, RegionZone] = {}
+    for place, zone in listed.zones.items():
+        for target_id in zone.target_ids:
+            is_known = listed.reasons[target_id] is None and target_id not in listed.known.held
+            (together if is_known and len(zone.target_ids) > 1 else alone)[target_id] = place
+    asked = {"versions": listed.versions, "keys": sorted({key[1] for key in keys}), "at": listed.moment}
+    rows: list[Listed] = []
+    # what those targets of a zone list alike that are known comes once
+    for places, once in ((together, True), (alone, False)):
+        if places:
+            found = conn.execute(_open_images(once=once), {"targets": sorted(places), **asked}).all()
+            rows += (_row(places[row[0]], row[0], row[1:], listed.reasons, listed.known) for row in found)
+    rows = [row for row in rows if (row.image_set, row.name_key) in keys]
+    return Overview(moment=listed.moment, zones=listed.states, listed=merged(rows, listed.states))
+
+
+def name_overview(
+    conn: Connection,
+    filters: Filters,
+    moment: datetime,
+    name_key: str,
+    *,
+    stale_after: timedelta,
+    image_sets: Collection[str] | None = None,
+) -> Overview:
+    """Return the images of one name, which are found by it; else as `listing` and `images_of` do."""
+    zones, reasons, known = _at(conn, filters, moment, stale_after)
+    places = {target_id: place for place, zone in zones.items() for target_id in zone.target_ids}
+    found = conn.execute(_open_of_name(), {"key": name_key, "at": moment}).all()
+    rows = [
+        _row(places[row[0]], row[0], row[1:], reasons, known)
+        for row in found
+        if row[0] in places and (image_sets is None or row[1] in image_sets)
+    ]
     states = [zone.state for zone in zones.values()]
     return Overview(moment=moment, zones=states, listed=merged(rows, states))
 
@@ -132,29 +197,6 @@ def _state(
     )
 
 
-def _listed(
-    conn: Connection,
-    zones: Mapping[RegionZone, _Zone],
-    reasons: Mapping[int, Reason | None],
-    known: KnownAt,
-    moment: datetime,
-) -> list[Listed]:
-    """Return what the targets of each zone list, and why it is unknown there; what known ones list alike comes once."""
-    together: dict[int, RegionZone] = {}
-    alone: dict[int, RegionZone] = {}
-    for place, zone in zones.items():
-        for target_id in zone.target_ids:
-            is_plain = len(zone.target_ids) > 1 and reasons[target_id] is None and target_id not in known.held
-            (together if is_plain else alone)[target_id] = place
-    rows: list[Listed] = []
-    for places, once in ((together, True), (alone, False)):
-        statement = _open_images(once=once)
-        for portion in portions(places):
-            for target_id, *image in conn.execute(statement, {"targets": portion, "at": moment}).all():
-                rows.append(_row(places[target_id], target_id, image, reasons, known))
-    return rows
-
-
 def _row(
     place: RegionZone, target_id: int, image: Sequence[Any], reasons: Mapping[int, Reason | None], known: KnownAt
 ) -> Listed:
@@ -165,20 +207,6 @@ def _row(
     return Listed._make((place, *image, reason))
 
 
-def _listed_as(
-    conn: Connection,
-    name_key: str,
-    zones: Mapping[RegionZone, _Zone],
-    reasons: Mapping[int, Reason | None],
-    known: KnownAt,
-    moment: datetime,
-) -> list[Listed]:
-    """Return the same of the images of one name, which are found by it."""
-    places = {target_id: place for place, zone in zones.items() for target_id in zone.target_ids}
-    found = conn.execute(_open_of_name(), {"key": name_key, "at": moment}).all()
-    return [_row(places[row[0]], row[0], row[1:], reasons, known) for row in found if row[0] in places]
-
-
 @cache
 def _open_of_name() -> Select[*tuple[Any, ...]]:
     columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
@@ -187,33 +215,48 @@ def _open_of_name() -> Select[*tuple[Any, ...]]:
         .join(ImageVersion, ImageVersion.id == Interval.version_id)
         .where(
             ImageVersion.name_key == bindparam("key"),
-            Interval.valid_to > bindparam("at"),
-            Interval.valid_from <= bindparam("at"),
+            *_is_open(),
         )
     )
 
 
 @cache
+def _open_versions() -> Select[int]:
+    """Select the versions of which `:targets` list an image `:at` a moment."""
+    return select(Interval.version_id).distinct().where(among(Interval.target_id, "targets"), *_is_open())
+
+
+@cache
+def _names_of() -> Select[str, str, str]:
+    columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name)
+    return select(*columns).distinct().where(among(ImageVersion.id, "versions"))
+
+
+@cache
 def _open_images(*, once: bool) -> Select[*tuple[Any, ...]]:
-    """Select what `:targets` list `:at` a moment; *once*: each version of a zone for one of the targets there."""
-    own: Select[*tuple[Any, ...]] = select(Interval.target_id, Interval.version_id, Interval.present_since)
+    """Select what `:targets` list of the `:versions` of names; *once*: each of a zone for one of the targets there."""
+    target_id, present_since = Interval.target_id, Interval.present_since
+    own: Select[*tuple[Any, ...]] = select(target_id, Interval.version_id, present_since)
     if once:
-        own = select(
-            func.min(Interval.target_id).label("target_id"),
-            Interval.version_id,
-            func.min(Interval.present_since).label("present_since"),
-        )
-        own = own.join(TargetRow, TargetRow.id == Interval.target_id)
+        first, since = func.min(target_id).label("target_id"), func.min(present_since).label("present_since")
+        own = select(first, Interval.version_id, since).join(TargetRow, TargetRow.id == target_id)
         own = own.group_by(TargetRow.region, TargetRow.zone, Interval.version_id)
-    own = own.where(
-        among(Interval.target_id, "targets"),
-        Interval.valid_to > bindparam("at"),
-        Interval.valid_from <= bindparam("at"),
+    own = own.join(ImageVersion, ImageVersion.id == Interval.version_id).where(
+        among(ImageVersion.name_key, "keys"),
+        # found by name, for by target every image that is open would be visited; no index serves a sum
+        among(ImageVersion.id + written(0), "versions"),
+        among(target_id + written(0), "targets"),
+        *_is_open(),
     )
     found = own.subquery("found")
     columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
     statement: Select[*tuple[Any, ...]] = select(found.c.target_id, *columns, found.c.present_since)
     return statement.join(ImageVersion, ImageVersion.id == found.c.version_id)
+
+
+def _is_open() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of an interval that is open `:at` a moment."""
+    return Interval.valid_to > bindparam("at"), Interval.valid_from <= bindparam("at")
 
 
 def last_seen(

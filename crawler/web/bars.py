@@ -55,23 +55,21 @@ class Tick(NamedTuple):
 
 def rectangles(axis: Axis, segments: Iterable[Segment]) -> Markup:
     """Return *segments* as elements of a picture that is `HEIGHT` high."""
-    return Markup("").join(_rectangle(axis, segment) for segment in segments)
+    return Markup("".join(_rectangle(axis, segment) for segment in segments))  # noqa: S704 - of escaped parts
 
 
-def _rectangle(axis: Axis, segment: Segment) -> Markup:
+def _rectangle(axis: Axis, segment: Segment) -> str:
+    # not by `Markup.format`, which takes ten times as long: pages have thousands of these
     left, right = axis.part(segment.begin), axis.part(segment.end)
     if right <= left and not axis.begin <= segment.begin <= axis.end:
-        return Markup("")
+        return ""
     wide = max(right - left, _NARROWEST)
     left = min(left, 100 - wide)
     high = max(2.0, HEIGHT * segment.share) if segment.share else 0.0
-    top = Markup(' y="{}"').format(_number(HEIGHT - high)) if high < HEIGHT else ""
-    start = Markup('<rect class="{}" x="{}%"{} width="{}%" height="{}"').format(
-        segment.kind, _number(left), top, _number(wide), _number(high)
-    )
-    if not segment.title:
-        return start + Markup("/>")
-    return start + Markup("><title>{}</title></rect>").format(segment.title)
+    top = f' y="{_number(HEIGHT - high)}"' if high < HEIGHT else ""
+    place = f'x="{_number(left)}%"{top} width="{_number(wide)}%" height="{_number(high)}"'
+    start = f'<rect class="{escape(segment.kind)}" {place}'
+    return f"{start}><title>{escape(segment.title)}</title></rect>" if segment.title else f"{start}/>"
 
 
 def _number(value: float) -> str:

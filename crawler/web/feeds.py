@@ -18,6 +18,7 @@ import msgspec
 from crawler.domain.models import Event, iso_utc
 from crawler.domain.rows import ChangeRow, JsonRow, Reason, row_as_dict
 from crawler.queries.publish import PublishedKnowledge, ZoneName, ZoneStay
+from crawler.web.links import Links
 
 SCHEMA_VERSION: Final = 1
 #: The version of a release that stands for the image to use now.
@@ -168,8 +169,12 @@ def resolve_document(name: ZoneName) -> ResolveDocument:
     )
 
 
-def renovate_document(name: ZoneName, homepage: str | None = None) -> RenovateDocument:
-    """Return the stays of a name's images in a zone as releases, and the image to use as last known as `current`."""
+def renovate_document(name: ZoneName, url: str | None = None) -> RenovateDocument:
+    """
+    Return the stays of a name's images in a zone as releases, and the image to use as last known as `current`.
+
+    Its homepage is the page of the name, where the folder is served at *url*.
+    """
     current = _stay_of(name)
     stays = {calendar_version(stay.since): stay for stay in name.stays if stay is not current}
     if current is not None:
@@ -184,7 +189,8 @@ def renovate_document(name: ZoneName, homepage: str | None = None) -> RenovateDo
         for version, stay in sorted(stays.items())
     ]
     now = [Release(version=CURRENT, digest=name.image_id)] if name.image_id is not None else []
-    return RenovateDocument(releases=(*releases, *now), homepage=homepage)
+    page = Links(here="", language="en", is_live=False).name(name.image_name)
+    return RenovateDocument(releases=(*releases, *now), homepage=f"{url}/{page}" if url and page else url)
 
 
 def calendar_version(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from crawler.domain.reissues import newest
 from crawler.domain.text import plain
-from crawler.queries.overview import Listed, Overview, ZoneState
+from crawler.queries.overview import Listed, ListedName, NameKey, Overview, ZoneState
 from crawler.queries.publish import RegionZone
 from crawler.web.wording import Wording
 
@@ -94,18 +94,15 @@ class Matrix:
         return len(self.rows) <= FEW_NAMES < len(self.heads)
 
 
-Key = tuple[str, str]
-
-
-def names_in(listed: Iterable[Listed], find: str = "") -> list[Key]:
-    """Return the sets and names that are listed, sorted; with *find* those that have all its words in them."""
+def names_in(names: Iterable[ListedName], find: str = "") -> list[NameKey]:
+    """Return the sets and *names* that are listed, sorted; with *find* those that have all its words in them."""
     words = find.casefold().split()
-    spelled = {(row.image_set, row.name_key): row.image_name for row in listed}
+    spelled = {(row.image_set, row.name_key): row.image_name for row in names}
     fitting = (key for key, name in spelled.items() if all(word in f"{name} {key[0]}".casefold() for word in words))
     return sorted(fitting, key=lambda key: (key[1], key[0]))
 
 
-def page_of(keys: Sequence[Key], zones: int, page: int) -> tuple[Sequence[Key], int, int]:
+def page_of(keys: Sequence[NameKey], zones: int, page: int) -> tuple[Sequence[NameKey], int, int]:
     """Return the part of *keys* that is on a *page* (counted from 1), the page that is, and how many there are."""
     size = max(5, MOST_CELLS // max(1, zones))
     pages = max(1, -(-len(keys) // size))
@@ -115,7 +112,7 @@ def page_of(keys: Sequence[Key], zones: int, page: int) -> tuple[Sequence[Key], 
 
 def matrix(
     overview: Overview,
-    keys: Sequence[Key],
+    keys: Sequence[NameKey],
     gone: Mapping[tuple[RegionZone, str, str], datetime],
     words: Wording,
     *,
@@ -130,8 +127,8 @@ def matrix(
     What a failure said is told *with_messages*.
     """
     wanted = set(keys)
-    by_key: dict[Key, dict[RegionZone, list[Listed]]] = {key: {} for key in keys}
-    spelled: dict[Key, str] = {}
+    by_key: dict[NameKey, dict[RegionZone, list[Listed]]] = {key: {} for key in keys}
+    spelled: dict[NameKey, str] = {}
     for row in overview.listed:
         key = (row.image_set, row.name_key)
         if key in wanted:

@@ -35,7 +35,7 @@ from crawler.queries.check.rules import CheckRow, PinRule
 from crawler.queries.explain import explain
 from crawler.queries.live_pins import KIND as LIVE_KIND
 from crawler.queries.live_pins import live_pins
-from crawler.queries.overview import Overview, ZoneState
+from crawler.queries.overview import NameKey, Overview, ZoneState
 from crawler.queries.publish import RegionZone
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
@@ -186,12 +186,15 @@ class _Page:
         return self._once(("targets",), lambda: chosen_targets(self.conn, every))
 
     def _chosen(self, filters: Filters) -> list[ChosenTarget]:
-        names = project_names(self.conn) if filters.project else {}
-        return [
-            choice
-            for choice in self._targets
-            if filters.wants(choice.target, names.get((choice.target.account, choice.target.project), ""))
-        ]
+        def chosen() -> list[ChosenTarget]:
+            names = project_names(self.conn) if filters.project else {}
+            return [
+                choice
+                for choice in self._targets
+                if filters.wants(choice.target, names.get((choice.target.account, choice.target.project), ""))
+            ]
+
+        return self._once(("chosen", filters), chosen)
 
     def _gaps(self, filters: Filters, axis: Axis) -> dict[RegionZone, list[Gap]]:
         chosen, stale_after = self._chosen(filters), self.pages.stale_after
@@ -230,11 +233,16 @@ class _Page:
     def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
         return self.pages.once(self.run[0] if self.run else 0, self.now, key, read)
 
-    def _overview(self, filters: Filters, moment: datetime | None = None, name_key: str | None = None) -> Overview:
+    def _listing(self, filters: Filters, moment: datetime | None) -> overview_lookup.ListedNames:
         more: dict[str, Any] = {"stale_after": self.pages.stale_after, "image_sets": self.image_sets}
-        at = moment or self.now
-        key = ("overview", filters, moment, name_key, self.question.is_private)
-        return self._once(key, lambda: overview_lookup.overview(self.conn, filters, at, name_key=name_key, **more))
+        key, at = ("listing", filters, moment, self.question.is_private), moment or self.now
+        return self._once(key, lambda: overview_lookup.listing(self.conn, filters, at, **more))
+
+    def _name_overview(self, filters: Filters, name_key: str) -> Overview:
+        more: dict[str, Any] = {"stale_after": self.pages.stale_after, "image_sets": self.image_sets}
+        key = ("name", filters, name_key, self.question.is_private)
+        found = lambda: overview_lookup.name_overview(self.conn, filters, self.now, name_key, **more)  # noqa: E731
+        return self._once(key, found)
 
     def _zones_now(self, filters: Filters) -> list[tuple[ZoneState, bool]]:
         stale_after = self.pages.stale_after
@@ -273,17 +281,17 @@ class _Page:
         moment = self._moment()
         variants, variant = self._variants()
         filters = self._filters(variant)
-        overview: Overview | None = None
+        listing: overview_lookup.ListedNames | None = None
         notice = ""
         first = overview_lookup.first_good_run(self.conn)
         if first is None or (moment is not None and moment < first):
             notice = self.words("nothing_yet" if first is None else "before_first")
         else:
             try:
-                overview = self._overview(filters, moment)
+                listing = self._listing(filters, moment)
             except UnknownKnowledge as exc:
                 notice = str(exc)
-        matrix = self._matrix(overview, filters) if overview else None
+        matrix = self._matrix(listing, filters) if listing else None
         shown = self.words.at(moment) if moment else ""
         local = moment.astimezone(self.pages.zone).strftime("%Y-%m-%dT%H:%M") if moment else ""
         at = f" --at {moment.astimezone(self.pages.zone).isoformat(timespec='seconds')}" if moment else ""
@@ -293,14 +301,15 @@ class _Page:
             command=f"crawler images{at}",
         )  # fmt: skip
 
-    def _matrix(self, overview: Overview, filters: Filters) -> now_page.Matrix:
-        keys = now_page.names_in(overview.listed, self.query.get("q", ""))
+    def _matrix(self, listing: overview_lookup.ListedNames, filters: Filters) -> now_page.Matrix:
+        keys = now_page.names_in(listing.names, self.query.get("q", ""))
         wanted = self.query.get("page", "1")
         number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 else 1
-        shown: Sequence[now_page.Key] = keys
+        shown: Sequence[NameKey] = keys
         page = pages = 1
         if self.pages.is_live:
-            shown, page, pages = now_page.page_of(keys, len(overview.zones), number)
+            shown, page, pages = now_page.page_of(keys, len(listing.zones), number)
+        overview = overview_lookup.images_of(self.conn, listing, set(shown))
         gone = self._gone(overview, shown, filters)
         return now_page.matrix(
             overview, shown, gone, self.words, names=len(keys), page=page, pages=pages,
@@ -308,14 +317,16 @@ class _Page:
         )  # fmt: skip
 
     def _gone(
-        self, overview: Overview, keys: Sequence[now_page.Key], filters: Filters
+        self, overview: Overview, keys: Sequence[NameKey], filters: Filters
     ) -> Mapping[tuple[RegionZone, str, str], datetime]:
         """Return when the names in *keys* were last where they are not now."""
         there = {(row.place, row.image_set, row.name_key) for row in overview.listed}
         known = [zone.place for zone in overview.zones if zone.reason is None]
         missing = {key[1] for key in keys if any((place, *key) not in there for place in known)}
+        if not missing:
+            return {}
         targets = {choice.target_id: choice.target for choice in self._chosen(filters)}
-        return overview_lookup.last_seen(self.conn, targets, missing, overview.moment) if missing else {}
+        return overview_lookup.last_seen(self.conn, targets, missing, overview.moment)
 
     def _regions(self) -> list[str]:
         return sorted({choice.target.region for choice in self._targets})
@@ -333,7 +344,7 @@ class _Page:
         key = self._name_key(part)
         variants, variant = self._variants()
         filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
-        overview = self._overview(filters, name_key=key)
+        overview = self._name_overview(filters, key)
         chosen = self._chosen(filters)
         targets = {choice.target_id: choice.target for choice in chosen}
         spans = overview_lookup.spans_of(self.conn, targets, key, self.image_sets)

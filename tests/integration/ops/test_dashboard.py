@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from crawler.db.engine import opened, read
+from tests.support.diary import Diary, target
 from tests.support.house import ROOT
 
-DOCUMENT = json.loads((ROOT / "config" / "grafana" / "crawler.json").read_text(encoding="utf-8"))
+FOLDER = ROOT / "config" / "grafana"
+DOCUMENT = json.loads((FOLDER / "crawler.json").read_text(encoding="utf-8"))
+OF_SQLITE = json.loads((FOLDER / "crawler-sqlite.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("panel", DOCUMENT["panels"], ids=lambda panel: panel["title"])
+def titled(panel: dict[str, Any]) -> str:
+    return str(panel["title"])
+
+
+@pytest.mark.parametrize("panel", DOCUMENT["panels"], ids=titled)
 def test_questions(panel: dict[str, Any], postgres_url: str) -> None:
     """Each panel's SQL runs on PostgreSQL once Grafana's macros are filled in, and asks the public views alone."""
     sql = panel["targets"][0]["rawSql"].replace("$account", "'prod'")
@@ -22,6 +30,45 @@ def test_questions(panel: dict[str, Any], postgres_url: str) -> None:
         sql = sql.replace(f"$__timeFilter({column})", f"{column} BETWEEN now() - interval '7 days' AND now()")
     with opened(postgres_url, read_only=True) as engine, read(engine) as conn:
         conn.execute(text(sql)).all()
+
+
+@pytest.mark.parametrize("panel", OF_SQLITE["panels"], ids=titled)
+def test_questions_to_sqlite(panel: dict[str, Any], sqlite_url: str) -> None:
+    """Each panel's SQL runs on SQLite; its times are seconds, or texts that the plugin reads."""
+    (asked,) = panel["targets"]
+    sql = asked["rawQueryText"].replace("${account:sqlstring}", "'prod'")
+    with opened(sqlite_url) as engine:
+        diary = Diary(engine)
+        for image_id in ("uimage-a", "uimage-b"):
+            diary.run({target(): {image_id: "Ubuntu"}})
+        until = int(diary.now.timestamp() * 1000)  # in milliseconds, as Grafana fills them in
+        sql = sql.replace("$__from", str(until - 604_800_000)).replace("$__to", str(until))
+        with read(engine) as conn:
+            result = conn.execute(text(sql))
+            columns, rows = set(result.keys()), result.mappings().all()
+
+    assert asked["queryText"] == asked["rawQueryText"]
+    assert "$" not in sql
+    assert set(asked["timeColumns"]) == columns & {"time", "finished_at", "observed_at", "not_before"}
+    assert rows or panel["title"] == "Not observed in the last run"
+    for row in rows:
+        for column in asked["timeColumns"]:
+            value = row[column]
+            assert value is None or isinstance(value, int) or datetime.fromisoformat(value).tzinfo
+
+
+def test_the_same_for_both() -> None:
+    """The dashboard of SQLite has the panels of that of PostgreSQL, in their places; each says which it is for."""
+
+    def seen(document: dict[str, Any]) -> list[Any]:
+        return [(panel["id"], panel["title"], panel["type"], panel["gridPos"]) for panel in document["panels"]]
+
+    assert seen(DOCUMENT) == seen(OF_SQLITE)
+    assert DOCUMENT["uid"] != OF_SQLITE["uid"]
+    for document, database in ((DOCUMENT, "PostgreSQL"), (OF_SQLITE, "SQLite")):
+        assert database in document["title"]
+        sources = {one["query"] for one in document["templating"]["list"] if one["type"] == "datasource"}
+        assert {panel["datasource"]["type"] for panel in document["panels"]} == sources
 
 
 def test_places() -> None:

@@ -34,7 +34,8 @@ def test_every_run_publishes(cloud: EmulatorServer, database_url: str, tmp_path:
     check_whole(files_of(root))
     assert document(root, "v1/resolve/hk-02/ubuntu-20.04.json")["image_id"] == "uimage-b"
     found = document(root, "v1/renovate/hk-02/ubuntu-20.04.json")
-    assert found["homepage"] == "https://images.example.com"
+    assert found["homepage"] == "https://images.example.com/names/ubuntu-20.04.html"
+    assert (root / "names/ubuntu-20.04.html").is_file()
 
 
 def test_a_failure_is_a_notice(cloud: EmulatorServer, database_url: str, tmp_path: Path) -> None:

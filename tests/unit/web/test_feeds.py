@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -63,6 +64,18 @@ def test_a_reissue() -> None:
         "present_since": "2026-11-21T10:00:00Z",
         "previous_ids": ["uimage-old"],
     }
+
+
+@pytest.mark.parametrize(
+    ("image_name", "page"),
+    [("Ubuntu 20.04", "names/ubuntu-20.04.html"), ("100% 镜像", "names/100%2525-%25E9%2595%259C%25E5%2583%258F.html")],
+)
+def test_homepage(image_name: str, page: str) -> None:
+    """A name's releases lead to its page where the address of the folder is known, and else nowhere."""
+    name = replace(named(NEW), image_name=image_name)
+
+    assert renovate_document(name, "https://images.example.com").homepage == f"https://images.example.com/{page}"
+    assert renovate_document(name).as_dict().keys() == {"releases"}
 
 
 def test_gone() -> None:
