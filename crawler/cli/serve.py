@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.config.textfiles import read_text
 from crawler.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -129,7 +130,10 @@ def _checked(url: str) -> str:
 
 
 def _token(path: Path) -> str:
-    token = path.read_text(encoding="utf-8").strip()
+    try:
+        token = read_text(path).strip()
+    except ValueError as exc:
+        raise UsageError(f"The token file {path} {exc}.") from None
     if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
         raise UsageError(
             f"The token in {path} is none: write at least {_SHORTEST_TOKEN} letters and digits into it, as with "

@@ -21,9 +21,14 @@ STANDS_FOR = {
     "postgresql://crawler@db.example.com/history": "copy.db",
     "old-name": "demo",
 }
-#: Commands with another exit code than 0: the demo's history is a day old, has five runs and no report that waits, and
-#: the cloud's clock is not the one that this test gives the program.
+#: Commands with another exit code than 0: the demo's history is a day old, has five runs of UK8S images alone and no
+#: report that waits, no fleet has its database, and the cloud's clock is not the one that this test gives the program.
 CODES = {
+    "inventory --kind uk8s-version": 2,
+    "inventory --kind uhost-image --zone hk-02": 2,
+    "inventory --kind uk8s-* --at 2026-06-01 -o csv": 8,
+    "changes --kind instance-type --since 7d": 2,
+    "resolve --kind uhost-image --zone hk-02 --name CentOS 7.9 64位": 2,
     "images --at 2026-06-01 --name Ubuntu*": 8,
     "images --zone hk-02 --at 2026-06-01": 8,
     "diff 2026-06-01 now": 8,
@@ -40,8 +45,8 @@ CODES = {
     "fleet resume": 2,
     "fleet evict host-a:4711": 2,
 }
-#: These serve until they are stopped: `tests/integration/emulator/test_command.py` starts them as processes.
-SERVES = ("emulate --step-every", "emulate --timeline")
+#: These serve until they are stopped: tests of their own start them as processes.
+SERVES = ("emulate --step-every", "emulate --timeline", "serve", "worker", "demo --serve")
 LINES = [words for command in single_commands() if (words := crawler_words(command)) is not None]
 #: The blocks that set something up, but for the two that tests of their own play to the mail at their end.
 SET_UP = [block for block in from_nothing() if "aiosmtpd" not in block and "HTTPS_PROXY" not in block]

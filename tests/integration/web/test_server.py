@@ -131,6 +131,18 @@ def test_private_data_at_home_alone(server: str) -> None:
     assert ServeOptions(host="localhost", base_urls=["http://127.0.0.2:80/"]).is_at_home
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read"), (b"\xff\xfe\xff", "The token"), (b"short", "is none: write at least"), (b"", "is none")],
+)
+def test_bad_token_file(sqlite_url: str, tmp_path: Path, content: bytes | None, said: str) -> None:
+    """A token that cannot be read, or that anybody could guess, is told in a sentence, and nothing is served."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    assert said in call("--database", sqlite_url, "serve", "--port", "0", "--token-file", file, code=2).stderr
+
+
 def test_token(database_url: str, clock: Callable[[], datetime]) -> None:
     """With a token private data is for whoever has it, as a password or as a bearer's token; others see public data."""
     import base64
