@@ -100,7 +100,7 @@ def resolve(
     if answers:
         _refuse_doubt(answers, refusals, at_target, name)
         best = max(answers.values(), key=lambda image: image.observed_at or image.valid_from)
-        assert best.observed_at is not None  # noqa: S101 - what was never observed well gives no answer
+        assert best.observed_at is not None  # noqa: S101 - one that nobody observed by now is refused above
         return Resolved(
             image_id=best.image_id, image_name=best.image_name, target=best.target, observed_at=best.observed_at
         )
@@ -127,6 +127,9 @@ def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Questio
         )
     called = _called(images, name, zone)
     fitting = [image for image in called if not question.gpu or image.attributes.get("gpu") is True]
+    if question.now < status.last_ok_at and not any(image.observed_at for image in fitting):
+        now = tell_moment(question.now, question.timezone)
+        raise UnknownKnowledge(f"The clock says {now}, but {zone} was observed at {seen_at}: set the clock right.")
     if not fitting:
         raise _none(called, images, name, zone, seen_at)
     grown = [image for image in fitting if question.now - image.present_since >= question.min_age]

@@ -46,6 +46,14 @@ def ask(url: str, *words: object, code: int | None = 0, **more: Any) -> Result:
     return call("--database", url, "resolve", *words, code=code, now=NOW, **more)
 
 
+@pytest.mark.parametrize("early", [timedelta(seconds=1), timedelta(days=2)])
+def test_a_clock_that_was_set_back(url: str, early: timedelta) -> None:
+    """Whether an image was listed before anybody looked nobody can tell: that is no answer, and no internal error."""
+    words = ("--zone", "hk-01", "--name", "CentOS 7.6")
+    result = call("--database", url, "resolve", *words, now=START - early, code=8)
+    assert "set the clock right" in result.stderr
+
+
 def test_formats(url: str) -> None:
     """The id alone, the JSON of the contract, and flat strings for Packer and Terraform."""
     words = ("--zone", "hk-02", "--project", "org-x", "--name", "UBUNTU 20.04")
