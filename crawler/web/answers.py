@@ -7,6 +7,7 @@ Those that have no row class of their own are said here; tests validate what eac
 from __future__ import annotations
 
 from crawler.db.copy import CopiedTable
+from crawler.db.workers import WorkerState
 from crawler.domain.rows import (
     ChangeRow,
     DigestRecord,
@@ -45,6 +46,7 @@ def answer_schemas() -> dict[str, Schema]:
         "runs": _without(summary, "failures"),
         "holds list": row_schema(HoldRow),
         "report list": row_schema(DigestRecord),
+        "fleet status": row_schema(WorkerState),
         "db copy": row_schema(CopiedTable),
         "db stats": object_of({"table": _TEXT, "rows": _COUNT, "size_bytes": _MAY_BE_COUNT}),
         "db status": _database(),

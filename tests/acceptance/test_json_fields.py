@@ -77,6 +77,8 @@ FIELDS = {
     "db status": "database state schema program_schema runs targets intervals changes size_bytes last_finished_at",
 }
 #: What a run has to come before, so that there is something to list; and which command says that all is not well.
+#: What has rows on PostgreSQL alone; the tests of a fleet hold it to its schema.
+ELSEWHERE = {("fleet", "status")}
 AFTER_A_RUN = ("report list --all", "history 'Ubuntu 20.04'")
 CODES = {"doctor --json": 1}
 
@@ -138,7 +140,7 @@ def test_every_command_is_here() -> None:
             command = command.get_command(click.Context(command), word) or command
         writers |= {words for option in command.params if _writes_json(option)}
 
-    assert [words for words in writers if not any(line[: len(words)] == words for line in told)] == []
+    assert [words for words in writers - ELSEWHERE if not any(line[: len(words)] == words for line in told)] == []
 
 
 def _writes_json(option: click.Parameter) -> bool:

@@ -186,12 +186,13 @@ def test_init(installed: Installed) -> None:
 
 
 def test_demo(installed: Installed) -> None:
-    """The demo runs anywhere, leaves nothing there but its database, and tells what the README shows."""
+    """The demo runs anywhere, leaves nothing there but its database, mail and page, and tells what the README shows."""
     before = set(installed.cwd.iterdir())
 
     told = installed.run("crawler", "demo")
 
-    assert {path.suffix for path in set(installed.cwd.iterdir()) - before} <= {".db", ".html", ".lock"}
+    made = {path.name.removeprefix("crawler-demo") for path in set(installed.cwd.iterdir()) - before}
+    assert made <= {".db", ".db.lock", ".html", "-page"}
     (shown,) = blocks("", "README.md")
     assert timeless(told) == timeless(shown)
 

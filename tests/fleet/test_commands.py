@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from sqlalchemy import text
@@ -16,6 +17,7 @@ from crawler.db.locks.postgresql import LockSession
 from crawler.fleet import engine as job_engine
 from crawler.fleet.tasks import share_of, tick_of
 from crawler.ops.deploy import DUE_QUERY
+from crawler.web.answers import answer_schemas
 from tests.support.driving import Driver, account
 
 WORDS = [("worker",), ("fleet", "status"), ("fleet", "drain"), ("fleet", "resume"), ("schedule", "worker")]
@@ -95,6 +97,9 @@ def test_doctor_and_evict(driver: Driver) -> None:
         wrong = driver.call("fleet", "evict", "host-b", code=2)
         evicted = driver.call("fleet", "evict", "host-a:4711")
         status = json.loads(driver.call("fleet", "status", "--json").stdout)
+        rows = driver.rows("fleet", "status")
+        assert rows == status["workers"] != []
+        jsonschema.validate(rows, answer_schemas()["fleet status"])
     finally:
         session.close()
 
