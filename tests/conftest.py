@@ -31,6 +31,20 @@ def _in_english() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _provokes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that is marked with findings of `crawler doctor` and does not make the program find them."""
+    mark = request.node.get_closest_marker("provokes")
+    if mark is None:
+        yield
+        return
+    from tests.support.provoked import site_of, watched
+
+    with watched() as seen:
+        yield
+    assert [words for words in mark.args if site_of(words) not in seen] == [], "not found by the doctor here"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _offline() -> Iterator[None]:
     with no_network():

@@ -86,6 +86,7 @@ def test_closed_zone_is_no_denied_action(light: Driver) -> None:
     assert [one["state"] for one in findings if one["check"] == "actions"] == ["ok"]
 
 
+@pytest.mark.provokes("runs may write; {upgrades}", "this role lacks what a run needs")
 def test_two_roles_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
     """With the page's grants a role can run, with SELECT alone it reads; the doctor names what is missing."""
     (statements,) = blocks("sql", "docs/permissions.md")

@@ -82,6 +82,7 @@ def test_without_the_extra(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> N
     assert "tables for jobs" not in driver.call("db", "upgrade").stdout
 
 
+@pytest.mark.provokes("the fleet is drained", "workers have different", "worker(s) on")
 def test_doctor_and_evict(driver: Driver) -> None:
     """`doctor` names what is wrong with the workers, and `evict` ends the sessions of one."""
     driver.call("db", "upgrade")
@@ -111,6 +112,26 @@ def test_doctor_and_evict(driver: Driver) -> None:
     assert {one["state"] for one in status["workers"]} == {"gone"}
     assert status["evictions"] == 1
     assert status["drained"]
+
+
+@pytest.mark.provokes("stands still", "no worker is alive")
+def test_doctor_of_a_worker_that_stands_still(driver: Driver) -> None:
+    """A worker that was not heard of for longer than `evict_after` is named with its cure, and counts as none alive."""
+    driver.call("db", "upgrade")
+    session = LockSession(driver.database, clock=lambda: datetime.now(UTC))
+    try:
+        me = workers.Myself(id="1", host="host-a", pid=4711, version="1.0", config="c", slots=4)
+        session.execute(*workers.lives(me, 0))
+        with opened(driver.database) as engine, begin(engine) as conn:
+            conn.execute(text("UPDATE workers SET seen_at = seen_at - 86400000000"))
+        found = json.loads(driver.call("doctor", "--json", code=None).stdout)["findings"]
+    finally:
+        session.close()
+
+    assert {finding["message"]: finding["fix"] for finding in found if finding["check"] == "fleet"} == {
+        "worker host-a:4711 stands still": "crawler fleet evict host-a:4711",
+        "no worker is alive": "start `crawler worker`; `crawler fleet status`",
+    }
 
 
 def test_query_for_keda(driver: Driver) -> None:

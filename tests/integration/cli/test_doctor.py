@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from sqlalchemy import text
 from crawler.db.engine import begin, opened
 from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
+from crawler.ops.doctor import examine
 from tests.acceptance.conftest import driver as driver
 from tests.acceptance.conftest import light as light
+from tests.support.crawling import account_at, settings_for
 from tests.support.driving import Driver, account
 from tests.support.hooks import Reply, hook_server
 from tests.support.smtp import mail_server
@@ -52,6 +55,20 @@ def states(found: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
     return {check: ",".join(finding["state"] for finding in findings) for check, findings in found.items()}
 
 
+@pytest.mark.provokes(
+    "ok: 'configuration'",
+    "ok: 'permissions'",
+    "ok: 'time zone'",
+    "ok: 'endpoint'",
+    "clock agrees with",
+    "a signed call was accepted",
+    "ok: 'catalog'",
+    "ok: 'rate'",
+    "is open to this key",
+    "free: no run is at work",
+    "ok: 'schema'",
+    "ok: 'integrity'",
+)
 def test_all_is_well(driver: Driver, cloud: EmulatorServer) -> None:
     """With nothing wrong every check is ok, on both databases, and the cloud saw four requests."""
     found = examined(driver.configure(account(cloud.url)))
@@ -63,6 +80,7 @@ def test_all_is_well(driver: Driver, cloud: EmulatorServer) -> None:
     assert len(cloud.log) == 4
 
 
+@pytest.mark.provokes("the selection matches none of")
 def test_text(light: Driver, cloud: EmulatorServer) -> None:
     """For people it is a line per check, and the fix below what is wrong."""
     light.now = datetime.now(UTC)
@@ -72,6 +90,7 @@ def test_text(light: Driver, cloud: EmulatorServer) -> None:
     assert lines[index + 1].strip().startswith("→ widen projects, regions, zones or kinds")
 
 
+@pytest.mark.provokes("correct it; config/crawler.example.toml")
 def test_configuration(light: Driver) -> None:
     """Every problem of the configuration is a finding."""
     found = examined(light.configure(account("ftp://x/"), stale_after="soon"), code=1)
@@ -79,6 +98,18 @@ def test_configuration(light: Driver) -> None:
     assert states(found) == {"configuration": "fail,fail"}
 
 
+@pytest.mark.provokes("warn: 'configuration'")
+def test_doubtful_configuration(light: Driver) -> None:
+    """What the configuration says and may not mean is a warning, in the words of every other command."""
+    (finding,) = examined(light.configure(account("http://api.example.invalid/")), code=1)["configuration"]
+
+    assert (finding["state"], finding["fix"]) == ("warn", "change it, unless this is meant")
+    assert finding["about"] == str(light.config)
+    assert "api.example.invalid is asked over http" in finding["message"]
+    assert finding["message"] in light.call("config", "validate", code=None).output
+
+
+@pytest.mark.provokes("warn: 'permissions'")
 def test_permissions(light: Driver, cloud: EmulatorServer) -> None:
     """A configuration with a secret that everyone may read is a warning with the fix."""
     light.configure(account(cloud.url)).config.chmod(0o644)
@@ -100,12 +131,20 @@ def test_permissions_of_a_profile(light: Driver, cloud: EmulatorServer) -> None:
     assert states(examined(light, HOME=str(light.folder)))["permissions"] == "warn"
 
 
+@pytest.mark.provokes("is no known zone")
 def test_time_zone(light: Driver, cloud: EmulatorServer) -> None:
     """A machine whose TZ does not exist lives in UTC without knowing."""
     assert states(examined(light.configure(account(cloud.url)), TZ="Mars/Olympus"))["time zone"] == "warn"
 
 
-@pytest.mark.parametrize(("minutes", "state", "code"), [(-3, "warn", 0), (3, "warn", 0), (11, "fail", 1)])
+@pytest.mark.parametrize(
+    ("minutes", "state", "code"),
+    [
+        pytest.param(-3, "warn", 0, marks=pytest.mark.provokes("warn: 'clock'")),
+        (3, "warn", 0),
+        pytest.param(11, "fail", 1, marks=pytest.mark.provokes("fail: 'clock'")),
+    ],
+)
 def test_clock(light: Driver, cloud: EmulatorServer, minutes: int, state: str, code: int) -> None:
     """A clock that differs from the cloud's is a warning, then a failure."""
     light.now = datetime.now(UTC) + timedelta(minutes=minutes, microseconds=1)
@@ -118,7 +157,7 @@ def test_clock(light: Driver, cloud: EmulatorServer, minutes: int, state: str, c
 @pytest.mark.parametrize(
     ("date", "state", "said"),
     [
-        ("", "ok", "carry no date"),
+        pytest.param("", "ok", "carry no date", marks=pytest.mark.provokes("carry no date")),
         ("soon", "ok", "carry no date"),
         ("Sun, 06 Nov 99999 08:49:37 GMT", "ok", "carry no date"),
         ("Sun, 06 Nov 99999999999999999999999 08:49:37 GMT", "ok", "carry no date"),
@@ -137,6 +176,7 @@ def test_odd_dates(light: Driver, date: str, state: str, said: str) -> None:
     assert (finding["state"], said in finding["message"]) == (state, True), finding
 
 
+@pytest.mark.provokes("_way_fix(account.proxy)")
 def test_endpoint(light: Driver) -> None:
     """An endpoint that nobody serves is one failure; what needs it is not asked."""
     found = examined(light.configure(account("http://127.0.0.1:9/")), code=1)
@@ -171,6 +211,7 @@ def test_certificate(light: Driver, tmp_path: Path) -> None:
     assert "certificate" in finding["message"]
 
 
+@pytest.mark.provokes("warn: 'answers'")
 def test_tolerance(light: Driver, cloud: EmulatorServer) -> None:
     """Checks that are switched off are a warning that says what is let pass."""
     (finding,) = examined(light.configure(account(cloud.url, tolerate=["count", "echo"])))["answers"]
@@ -180,6 +221,7 @@ def test_tolerance(light: Driver, cloud: EmulatorServer) -> None:
     assert "answers" not in examined(light.configure(account(cloud.url)))
 
 
+@pytest.mark.provokes("fail: 'keys'")
 @pytest.mark.parametrize(("step", "word"), [(2, "private key"), (3, "channel-key"), (4, "white-list")])
 def test_keys(light: Driver, cloud: EmulatorServer, step: int, word: str) -> None:
     """Each way of refusing the keys has its own fix."""
@@ -190,6 +232,7 @@ def test_keys(light: Driver, cloud: EmulatorServer, step: int, word: str) -> Non
     assert word in finding["fix"]
 
 
+@pytest.mark.provokes("the list of projects is not open to this key")
 def test_catalog_that_is_refused(light: Driver) -> None:
     """A sub-account that may not list its projects is told to name them."""
     with run_in_thread(make_timeline(zones=ZONES, faults=[{"action": "GetProjectList", "ret_code": 299}])) as cloud:
@@ -198,6 +241,7 @@ def test_catalog_that_is_refused(light: Driver) -> None:
         assert states(examined(light))["catalog"] == "ok"
 
 
+@pytest.mark.provokes("runs fall back to the last catalog")
 def test_catalog_that_is_empty(light: Driver) -> None:
     """A list of regions that does not come is a warning."""
     faults = [{"action": "GetRegion", "ret_code": 8010}]
@@ -205,6 +249,68 @@ def test_catalog_that_is_empty(light: Driver) -> None:
         assert states(examined(light.configure(account(cloud.url), limits={"attempts": 1})))["catalog"] == "warn"
 
 
+@pytest.mark.provokes("without the list of projects nobody knows the ids of")
+def test_projects_by_name_without_a_list(light: Driver) -> None:
+    """Projects that are configured by their names need the list of projects, or their ids."""
+    with run_in_thread(make_timeline(zones=ZONES, faults=[{"action": "GetProjectList", "ret_code": 299}])) as cloud:
+        light.configure(account(cloud.url, projects=["Research", "org-example"]))
+        found = examined(light, code=None)["catalog"]
+
+    said = {finding["message"]: finding["fix"] for finding in found}
+    assert (
+        said["without the list of projects nobody knows the ids of 'Research'"]
+        == "give the ids (org-…) under `projects`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("projects", "state", "where"),
+    [
+        pytest.param(
+            ["org-b"], "warn", "of project org-b: ", marks=pytest.mark.provokes("warn: 'actions', f'{action} is")
+        ),
+        pytest.param(
+            ["org-a", "org-b"],
+            "fail",
+            "of project org-a and 1 more projects: ",
+            marks=pytest.mark.provokes("fail: 'actions'"),
+        ),
+    ],
+)
+def test_actions_that_are_refused(light: Driver, projects: list[str], state: str, where: str) -> None:
+    """An action that is closed to the key in every project is a failure, in some a warning; one of them is named."""
+    faults = [{"action": "DescribeUK8SImage", "project": project, "ret_code": 299} for project in projects]
+    with run_in_thread(make_timeline(zones=ZONES, projects=["org-a", "org-b"], faults=faults)) as cloud:
+        (finding,) = examined(light.configure(account(cloud.url)), code=None)["actions"]
+
+    assert finding["state"] == state
+    assert f"DescribeUK8SImage is refused in hk-02 {where}" in finding["message"]
+
+
+@pytest.mark.provokes("was not tried: {exc}")
+def test_actions_that_could_not_be_tried(light: Driver) -> None:
+    """A cloud that answers about its zones and drops every other call is no proof against the key."""
+    faults = [{"action": "DescribeUK8SImage", "drop": True}]
+    with run_in_thread(make_timeline(zones=ZONES, faults=faults)) as cloud:
+        (finding,) = examined(light.configure(account(cloud.url), limits={"attempts": 1}))["actions"]
+
+    assert (finding["state"], finding["fix"]) == ("warn", "try again later")
+    assert finding["message"].startswith("DescribeUK8SImage was not tried: ")
+
+
+@pytest.mark.provokes("check the configuration of the account")
+def test_account_that_cannot_be_set_up(cloud: EmulatorServer, sqlite_url: str, tmp_path: Path) -> None:
+    """An account whose file of certificates went since it was configured is a failure, and nothing is asked."""
+    prod = replace(account_at(cloud.url), ca_file=tmp_path / "authority.pem")
+    found = examine(settings_for(sqlite_url, prod), clock=lambda: datetime.now(UTC), environ={})
+    (finding,) = [finding for finding in found if finding.check == "endpoint"]
+
+    assert (finding.state, finding.about) == ("fail", "prod")
+    assert "No such file" in finding.message
+    assert cloud.log == []
+
+
+@pytest.mark.provokes("and the run ends after")
 def test_rate_too_low(light: Driver, cloud: EmulatorServer) -> None:
     """A rate that cannot ask every target before the deadline is a failure, before the first run shows it."""
     light.configure(account(cloud.url, variants=[{"name": f"v{n}", "GPUType": f"G{n}"} for n in range(60)]))
@@ -215,6 +321,7 @@ def test_rate_too_low(light: Driver, cloud: EmulatorServer) -> None:
     assert finding["message"] == "at 20 requests per 1 s asking 122 targets takes 6 s, and the run ends after 5 s"
 
 
+@pytest.mark.provokes("times that it asks too much")
 def test_rate_too_high(light: Driver) -> None:
     """A last run that was told to be slower is a warning."""
     faults = [{"ret_code": 153, "zone": "sg-01", "attempts": [1]}]
@@ -228,6 +335,9 @@ def test_rate_too_high(light: Driver) -> None:
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.provokes(
+    "there is no history yet", "ok: 'disk'", "make the folder, or change `database`", "fail: 'lock', str(exc)"
+)
 def test_no_history_yet(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
     """Before the first run there is nothing wrong; a folder that is not there is."""
     light.database = f"sqlite:///{tmp_path}/new.db"
@@ -238,6 +348,7 @@ def test_no_history_yet(light: Driver, cloud: EmulatorServer, tmp_path: Path) ->
     assert (found["disk"], found["lock"]) == ("fail", "fail")
 
 
+@pytest.mark.provokes("a newer program wrote")
 def test_schema_of_another_program(driver: Driver, cloud: EmulatorServer) -> None:
     """A schema that a newer program wrote is a failure on both databases."""
     with opened(driver.database) as engine, begin(engine) as conn:
@@ -246,6 +357,7 @@ def test_schema_of_another_program(driver: Driver, cloud: EmulatorServer) -> Non
     assert states(examined(driver.configure(account(cloud.url)), code=1))["schema"] == "fail"
 
 
+@pytest.mark.provokes("the database {what}", "not tried: {exc}', 'crawler db upgrade'")
 def test_empty_postgresql(light: Driver, cloud: EmulatorServer, empty_postgres_url: str) -> None:
     """A PostgreSQL database without a schema has to be upgraded by hand."""
     light.database = empty_postgres_url
@@ -254,6 +366,7 @@ def test_empty_postgresql(light: Driver, cloud: EmulatorServer, empty_postgres_u
     assert (finding["state"], finding["fix"]) == ("fail", "crawler db upgrade")
 
 
+@pytest.mark.provokes("to see that it works")
 def test_empty_sqlite(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
     """A SQLite file without a schema is upgraded by the next run."""
     sqlite3.connect(tmp_path / "empty.db").close()
@@ -263,6 +376,7 @@ def test_empty_sqlite(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> N
     assert states(examined(light.configure(account(cloud.url))))["schema"] == "warn"
 
 
+@pytest.mark.provokes("lists all", "else restore a backup")
 def test_damage(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
     """A file that is no database, and a history that contradicts itself, are failures."""
     light.now = datetime.now(UTC)
@@ -277,25 +391,33 @@ def test_damage(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
     assert states(examined(light.configure(account(cloud.url)), code=1))["database"] == "fail"
 
 
+@pytest.mark.provokes("fail: 'disk', text", "warn: 'disk', text")
 def test_disk(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
-    """A disk that has hardly any room left is a failure."""
-    small = tmp_path / "small"
-    small.mkdir()
+    """A disk that has hardly any room left is a failure; one that has little is a warning."""
+    found = [disk_of(light, cloud, tmp_path / f"small-{size}", size) for size in (3, 30)]
+
+    assert [finding["state"] for finding in found] == ["fail", "warn"]
+    assert [finding["message"].partition(" free")[0] for finding in found] == ["3 MB", "30 MB"]
+    assert found[1]["fix"].startswith("free 34 MB: ")
+
+
+def disk_of(light: Driver, cloud: EmulatorServer, folder: Path, size: int) -> dict[str, Any]:
+    """Return what the doctor says of a disk of *size* MB."""
+    folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", small], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size}m", "none", folder], capture_output=True, check=False
     ).returncode
     if mounted != 0:
         pytest.skip("a small file system cannot be mounted here (needs root)")
     try:
-        light.database = f"sqlite:///{small}/crawler.db"
-        (finding,) = examined(light.configure(account(cloud.url)), code=1)["disk"]
+        light.database = f"sqlite:///{folder}/crawler.db"
+        (finding,) = examined(light.configure(account(cloud.url)), code=None)["disk"]
     finally:
-        subprocess.run(["umount", small], check=True)
-
-    assert finding["state"] == "fail"
-    assert finding["message"].startswith("3 MB free")
+        subprocess.run(["umount", folder], check=True)
+    return finding
 
 
+@pytest.mark.provokes("ok: 'lock', str(exc)", "longer than any run may take")
 def test_lock(light: Driver, cloud: EmulatorServer) -> None:
     """A run at work is fine; one that outlived its own deadline is a failure."""
     light.configure(account(cloud.url))
@@ -309,6 +431,7 @@ def test_lock(light: Driver, cloud: EmulatorServer) -> None:
 # --- mail and metrics ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.provokes("ok: 'mail'", "ok: 'test mail'")
 def test_mail(light: Driver, cloud: EmulatorServer) -> None:
     """The server is tried with a login; a mail goes only when one is asked for."""
     with mail_server() as server:
@@ -327,6 +450,7 @@ def test_mail_server_that_is_not_there(light: Driver, cloud: EmulatorServer) -> 
     assert states(examined(light.configure(account(cloud.url), smtp={**SMTP, "port": 9}), code=1))["mail"] == "fail"
 
 
+@pytest.mark.provokes("check [smtp]: host, port")
 def test_mail_login(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> None:
     """A login that is refused is a failure, and the password is not in it."""
     from tests.support.tls import make_tls
@@ -344,6 +468,7 @@ def test_mail_login(light: Driver, cloud: EmulatorServer, tmp_path: Path) -> Non
     assert "password" not in str([finding["message"] for finding in found])
 
 
+@pytest.mark.provokes("there is no [smtp]")
 def test_mail_recipient(light: Driver, cloud: EmulatorServer) -> None:
     """A test mail that is refused, or has no server, is a failure."""
     light.configure(account(cloud.url))
@@ -358,7 +483,11 @@ def test_mail_recipient(light: Driver, cloud: EmulatorServer) -> None:
 
 @pytest.mark.parametrize(
     ("textfile", "state", "code"),
-    [("crawler.prom", "ok", 0), ("crawler.txt", "warn", 0), ("missing/crawler.prom", "fail", 1)],
+    [
+        pytest.param("crawler.prom", "ok", 0, marks=pytest.mark.provokes("ok: 'metrics'")),
+        pytest.param("crawler.txt", "warn", 0, marks=pytest.mark.provokes("does not end in .prom")),
+        pytest.param("missing/crawler.prom", "fail", 1, marks=pytest.mark.provokes("the folder {path.parent} {why}")),
+    ],
 )
 def test_metrics(light: Driver, cloud: EmulatorServer, textfile: str, state: str, code: int) -> None:
     """A metrics file that the collector would not find, or that cannot be written, is told."""

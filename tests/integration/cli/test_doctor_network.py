@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crawler.emulator import EmulatorOptions, run_in_thread
 from tests.acceptance.conftest import light as light
 from tests.support.driving import Driver, account
@@ -71,6 +73,7 @@ def test_where_it_ends(light: Driver) -> None:
         assert found["hook"]["fix"].startswith("check `proxy`: its host, port, user and password")
 
 
+@pytest.mark.provokes("fail: check, problem", "takes a connection {protocol}")
 def test_directly(light: Driver) -> None:
     """A webhook of this machine is reached directly, whatever the proxy; one that nobody serves is a failure."""
     with run_in_thread(make_timeline()) as cloud:

@@ -70,6 +70,7 @@ def journal(light: Driver) -> list[dict[str, Any]]:
     return [finding for finding in findings if finding["check"] == "journal"]
 
 
+@pytest.mark.provokes("another tool put the file into WAL mode")
 def test_runs_and_readers_carry_on_in_wal(light: Driver) -> None:
     """While a tool keeps the file open in WAL mode runs are complete and are read; afterwards it is put back."""
     path = path_of(light.database)
