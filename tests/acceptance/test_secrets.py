@@ -19,7 +19,7 @@ from crawler.db.schema import Base, Payload
 from crawler.emulator import EmulatorServer, run_in_thread
 from tests.acceptance.test_failures import FAULTS
 from tests.support.acceptance_table import Proven
-from tests.support.driving import Driver, account
+from tests.support.driving import Driver, account, as_toml
 from tests.support.echoes import FORMS, traces
 from tests.support.hooks import Call, Reply, hook_server
 from tests.support.kinds import PLANTED, cluster, kinds_timeline
@@ -252,6 +252,48 @@ def test_repeated_requests(light: Driver) -> None:
     assert len(cloud.signatures) > len(FORMS)
 
 
+@pytest.mark.parametrize("source", ["profile", "credentials directory", "database URL file"])
+def test_places_of_secrets(tmp_path: Path, source: str, sqlite_url: str, postgres_url: str) -> None:
+    """Nor is one from the UCloud CLI's profile, systemd's credentials or a database URL's file, echoed as it may be."""
+    home, work = tmp_path / "home", tmp_path / "work"
+    (home / ".ucloud").mkdir(parents=True)
+    work.mkdir()
+    planted = {"channel-key": CHANNEL, "private_key": PRIVATE}
+    user = Driver(work, sqlite_url)
+    keys: dict[str, Any] = {"public_key": PUBLIC, "private_key_file": "private_key"}
+    if source == "profile":
+        profile = {"profile": "canary", "public_key": PUBLIC, "private_key": planted.pop("private_key")}
+        planted[".ucloud/credential.json"] = json.dumps([profile])
+        keys = {"profile": "canary"}
+    elif source == "database URL file":
+        user.database = planted["database"] = postgres_url.replace("://postgres:@", f"://postgres:{PASSWORD}@")
+    for name, text in planted.items():
+        (home / name).write_text(text)
+        (home / name).chmod(0o600)
+    said: list[bytes] = []
+    codes = set()
+    with hook_server() as api:
+        user.configure({"name": "prod", "endpoint": api.url, "headers": {"channel-key_file": "channel-key"}, **keys})
+        if "database" in planted:
+            user.document["database_file"] = "database"
+            del user.document["database"]
+            user.config.write_text(as_toml(user.document))
+        for step in range(4):
+            api.answer = _Echoing(step).answer
+            for words in (("-vv", "run", "--json"), ("-vv", "doctor"), ("status",), ("images",), ("config", "show")):
+                result = user.call(*words, code=None, HOME=str(home), CREDENTIALS_DIRECTORY=str(home))
+                codes.add(result.exit_code)
+                said += [result.stdout_bytes, result.stderr_bytes]
+            user.now += timedelta(hours=1)
+    found = [hits(texts)[1] for texts in (said, stored(user.database), files(work, but=""))]
+
+    assert all(call.headers["channel-key"] == CHANNEL for call in api.calls)
+    assert any(b"[redacted]" in text for text in stored(user.database))
+    assert found == [[], [], []]
+    assert {0, 4} <= codes
+    assert not {2, 70, 74} & codes
+
+
 def test_node_groups(light: Driver) -> None:
     """What answers about clusters hold of passwords, scripts and certificates is in no byte that leaves."""
     hidden = [
@@ -360,6 +402,29 @@ class _Repeating:
             document = {"RetCode": 2000, "Message": f"bad request: {echo}"}
         headers = {"X-UCLOUD-REQUEST-UUID": quote(f"{self.step} {echo}"[:3000]), "Date": quote(echo[:3000])}
         return Reply(body=json.dumps(document), headers=headers if self.step else {})
+
+
+class _Echoing:
+    """A cloud that repeats all it was sent, headers too: in images, a refusal, a page that is none, and projects."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def answer(self, call: Call) -> Reply:
+        asked = dict(parse_qsl(call.body.decode()))
+        echo = f"{dict(call.headers)} {asked}"
+        if self.step == 1:
+            return Reply(body=json.dumps({"RetCode": 8010, "Message": f"you sent {echo}"}))
+        if self.step == 2:
+            return Reply(status=502, body=f"<html>{echo}</html>")
+        document: dict[str, Any] = {"RetCode": 0, "Echo": echo, "Headers": dict(call.headers)}
+        if asked["Action"] == "GetRegion":
+            document["Regions"] = [{"Region": "r", "Zone": "z-1"}]
+        elif asked["Action"] == "GetProjectList":
+            document["ProjectSet"] = [{"ProjectId": "org-a", "ProjectName": echo if self.step == 3 else "A"}]
+        else:
+            document["ImageSet"] = [{"ImageId": f"uimage-{self.step}", "ImageName": echo, "Also": asked}]
+        return Reply(body=json.dumps(document))
 
 
 def _parts(mail: Mail) -> Iterator[bytes]:
