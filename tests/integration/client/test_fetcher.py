@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from crawler.client.api import hash_of
+from crawler.client.retry import THROTTLED_ATTEMPTS
 from crawler.domain.models import Failure, Reply
 from tests.support.api_server import Arrival, answer_json, images
 from tests.support.fetch_bench import ask, asks, bench, drop, hang
@@ -140,7 +141,7 @@ async def test_throttled_for_ever() -> None:
         await it.fetcher().run(it.targets(asks(hk=1)))
 
     assert it.results.classes == {"failed transient": 1}
-    assert 50 <= len(it.server.log) <= 100
+    assert len(it.server.log) == THROTTLED_ATTEMPTS == 60
 
 
 async def test_credentials() -> None:
