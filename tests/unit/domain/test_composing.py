@@ -11,6 +11,9 @@ import pytest
 from crawler.domain.composing import Composition, NotWhole, RefusedPage
 from crawler.domain.kinds import KINDS, Kind
 from crawler.domain.models import Target
+from crawler.domain.objections import Tolerable
+from crawler.domain.parsing import MAX_RECORDS
+from crawler.errors import NotUnderstood
 from tests.support.kinds import uhost_image
 
 KIND = KINDS["uhost-image"]
@@ -216,9 +219,11 @@ GROUPS = KINDS["node-group"]
 REGION = Target("prod", "org-a", "hk", "", "node-group")
 
 
-def follow(answers: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def follow(
+    answers: dict[str, Any], tolerated: Sequence[Tolerable] = ()
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Ask for the node groups of a region; *answers* are by action and cluster."""
-    composition = Composition(REGION, GROUPS, {})
+    composition = Composition(REGION, GROUPS, {}, tolerated)
     asked: list[tuple[str, str]] = []
     while True:
         action, params = composition.question
@@ -278,6 +283,60 @@ def test_a_cluster_that_does_not_answer(answers: dict[str, Any], said: str) -> N
     """What is short, about another cluster, or not understood of one cluster leaves no answer about any."""
     with pytest.raises(NotWhole, match=said):
         follow({"ListUK8SClusterV2": CLUSTERS, **answers})
+
+
+def test_what_is_tolerated_of_a_cluster() -> None:
+    """A count that is too large, and an answer about another cluster, pass where the account says so, and only then."""
+    short = {"ListUK8SNodeGroup uk8s-a": {"TotalCount": 3, "NodeGroupList": [{"NodeGroupId": "ng-1"}]}}
+    other = {"ListUK8SNodeGroup uk8s-b": {"ClusterId": "uk8s-z", "NodeGroupList": [{"NodeGroupId": "ng-2"}]}}
+    for answers, tolerated, group in ((short, "count", "ng-1"), (other, "echo", "ng-2")):
+        document, _ = follow({"ListUK8SClusterV2": CLUSTERS, **answers}, [tolerated])  # type: ignore[list-item] # two of them
+        assert [row["NodeGroupId"] for row in document["NodeGroupList"]] == [group]
+
+
+def test_counts_of_several_sets() -> None:
+    """A count is held against the records of all sets of an answer together; records that are no objects are kept."""
+    both = {"TotalCount": 3, "NodeGroupList": [{"NodeGroupId": "a"}, "odd"], "AutoScalingGroup": [{"Id": "b"}]}
+    document, _ = follow({"ListUK8SClusterV2": CLUSTERS, "ListUK8SNodeGroup uk8s-a": both})
+
+    assert len(document["NodeGroupList"]) == 2
+    assert document["NodeGroupList"][1] == "odd"
+
+
+def test_a_cluster_s_own_id_in_another_case() -> None:
+    """An id that is repeated with other capitals, spaces or as nothing is no other one; a long one is told short."""
+    for said in ("UK8S-A ", "", None):
+        follow({"ListUK8SClusterV2": CLUSTERS, "ListUK8SNodeGroup uk8s-a": {"ClusterId": said, "NodeGroupList": []}})
+    with pytest.raises(NotWhole) as caught:
+        follow({"ListUK8SClusterV2": CLUSTERS, "ListUK8SNodeGroup uk8s-a": {"ClusterId": "z" * 500}})
+    assert f" answers about {'z' * 80}," in str(caught.value)
+
+
+def test_an_unknown_set_of_a_cluster_is_told_short() -> None:
+    """The name of a member that nobody knows is cut."""
+    with pytest.raises(NotWhole) as caught:
+        follow({"ListUK8SClusterV2": CLUSTERS, "ListUK8SNodeGroup uk8s-a": {"G" * 500: [{"Nodes": 1}]}})
+    assert str(caught.value).endswith(f"under {'G' * 80}")
+
+
+def test_items_that_are_no_objects() -> None:
+    """A cluster that is no object has no id."""
+    with pytest.raises(NotWhole, match="1 items of ListUK8SClusterV2 have no ClusterId"):
+        follow({"ListUK8SClusterV2": {"ClusterSet": [{"ClusterId": "uk8s-a"}, "uk8s-b"]}})
+
+
+@pytest.mark.parametrize(("more", "is_too_much"), [(0, False), (1, True)])
+def test_many_groups(more: int, is_too_much: bool) -> None:
+    """So many records as are read of one list are read of all clusters together, and no more."""
+    groups = {c: [{"NodeGroupId": f"{c}{number}"} for number in range(MAX_RECORDS // 2)] for c in "ab"}
+    groups["b"] += [{"NodeGroupId": "z"}] * more
+    answers = {f"ListUK8SNodeGroup uk8s-{c}": {"NodeGroupList": listed} for c, listed in groups.items()}
+    if is_too_much:
+        with pytest.raises(NotUnderstood, match="the answers list more than 10,000 records"):
+            follow({"ListUK8SClusterV2": CLUSTERS, **answers})
+        return
+    document, _ = follow({"ListUK8SClusterV2": CLUSTERS, **answers})
+    assert len(document["NodeGroupList"]) == MAX_RECORDS
 
 
 def test_the_other_action() -> None:

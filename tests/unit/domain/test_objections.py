@@ -60,6 +60,9 @@ def test_one_wrong_action_of_two_is_enough() -> None:
         ("Zone", "7001", False),
         ("ProjectId", "org-x", True),
         ("ProjectId", "ORG-X/sub", True),
+        ("Zone", "cn-bj2-04/x", False),
+        ("Region", "cn-bj2/x", False),
+        ("ProjectId", " org-x /sub", True),
         ("ProjectId", "org-x2", False),
         ("ProjectId", "org-y/org-x", False),
     ],
@@ -116,6 +119,18 @@ def test_unknown_lists() -> None:
 def test_count(last: LastGood, excess: int, is_believed: bool) -> None:
     """A count larger than the list is one page of it, unless it was larger by as much before, or nobody knows yet."""
     assert (said(last, excess=excess) is None) == is_believed
+
+
+def test_count_in_words() -> None:
+    """Of an answer that counts more than it lists both numbers are told, and by how much it was so before."""
+    sentence = "it lists 2 of 7 records (the last good answer lacked 3 of its count)"
+    assert said(replace(KNOWN, excess=3), records=2, excess=5) == sentence
+
+
+def test_several_tolerated_checks_in_words() -> None:
+    """What is let pass is one sentence, whatever its number."""
+    (sentence,) = tolerance(["count", "echo"])
+    assert sentence.endswith("that count more records than they list or name another region, zone or project")
 
 
 @pytest.mark.parametrize("check", TOLERATED)

@@ -67,3 +67,14 @@ def test_targets_do_not_mix() -> None:
         ]
     )
     assert [chain.image_ids for chain in chains] == [("a", "b", "a"), ("a", "b")]
+
+
+def test_the_newest_name_is_the_chain_s() -> None:
+    """A chain is called as its last withdrawal was; where that has no name, as the one before it."""
+    first = change(1, "withdrawn", "a", "b")
+    chains, _ = fold_reissues([first, change(2, "withdrawn", "b", "c")._replace(image_name="Ubuntu  20.04")])
+    assert [chain.image_name for chain in chains] == ["Ubuntu  20.04"]
+    chains, _ = fold_reissues([first, change(2, "withdrawn", "b", "c")._replace(image_name=None)])
+    assert [chain.image_name for chain in chains] == ["Ubuntu 20.04"]
+    chains, _ = fold_reissues([first._replace(image_name=None)])
+    assert [chain.image_name for chain in chains] == [""]

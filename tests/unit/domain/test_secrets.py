@@ -43,6 +43,7 @@ def test_pairs_and_texts() -> None:
         "Set": [{"Name": "key-servers", "Id": "a", "Cpu": 1}, {"Name": "token-pool", "Id": "b"}],
         "Config": '{"Password": "planted"}',
         "Plain": '{"Cpu": 1}',
+        "Listed": ' [{"Password": "planted"}]',
         "Env": [
             {"Type": "plain", "Name": "DB_PASSWORD", "Value": "planted"},
             {"Key": "ca-cert", "Content": "planted", "Mode": 400},

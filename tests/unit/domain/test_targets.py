@@ -15,6 +15,7 @@ from crawler.domain.targets import (
     configured_projects,
     expand,
     reconcile,
+    unique_numbers,
 )
 
 ALL = Selection(account="prod")
@@ -170,6 +171,68 @@ def test_configured_places_are_asked_exactly() -> None:
     assert configured_projects(["*"]) == ((Project("default"),), ())
     made = configured_catalog([("hk", "hk-02", "org-y"), ("sg", "sg-01", None)], projects)
     assert {(t.project, t.zone) for t, _ in expand(made, ALL)} == {("org-y", "hk-02"), ("org-x", "sg-01")}
+
+
+LAST = Catalog(
+    projects=(Project("org-a", "Lab"), Project("org-b", "org-a"), Project("org-c", "default"), Project("org-d", "Lab")),
+    places=(),
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "ids"),
+    [
+        ("org-a", ["org-a"]),  # an id before a name that looks like it
+        ("Lab", ["org-a", "org-d"]),
+        ("default", ["default"]),  # never the project that is called so
+        ("org-new", ["org-new"]),
+        ("lab", []),
+        ("org-", []),
+    ],
+)
+def test_projects_by_the_last_catalog(word: str, ids: list[str]) -> None:
+    """A configured word is an id, or else the name of projects in the last catalog, or else an id nobody listed."""
+    projects, unknown = configured_projects([word, "!org-z", "x*"], LAST)
+
+    assert [project.project_id for project in projects] == ids
+    assert unknown == (() if ids else (word,))
+    assert {project.name for project in projects} <= {project.name for project in LAST.projects} | {""}
+
+
+def test_configured_places_keep_the_names_of_their_projects() -> None:
+    """A place's own project has its name from the list where that is known; all is sorted, whatever was configured."""
+    places = [("sg", "sg-01", None), ("hk", "hk-02", "org-a"), ("hk", "hk-01", "org-b"), ("hk", "hk-01", None)]
+    made = configured_catalog(places, (Project("org-a", "Lab"),))
+
+    assert made.projects == (Project("org-a", "Lab"), Project("org-b", ""))
+    assert [place.zone for place in made.places] == ["hk-01", "hk-02", "sg-01"]
+    assert [(project.name, place.zone) for project, place in made.assigned] == [
+        ("Lab", "hk-01"), ("Lab", "hk-02"), ("Lab", "sg-01"), ("", "hk-01"),
+    ]  # fmt: skip
+
+
+def test_numbers_of_zones() -> None:
+    """A number that two zones share tells neither, and a zone without one has none."""
+    numbers = {"hk-01": 1, "hk-02": 2, "sg-01": 2, "sg-02": None, "th-01": 0}
+    places = tuple(Place(zone[:2], zone, number) for zone, number in numbers.items())
+
+    assert unique_numbers(Catalog(projects=(), places=places)) == {"hk-01": 1, "th-01": 0}
+
+
+def test_a_retired_target_is_let_be() -> None:
+    """One that was retired and is still not listed is neither asked nor counted again."""
+    result = reconciled(["hk-01"], known("hk-02", absence="retired"))
+
+    assert target("hk-02") not in result.asked
+    assert (result.missing, result.retired, result.deselected) == ({}, (), ())
+
+
+def test_a_target_is_covered_by_the_name_of_its_project() -> None:
+    """A target that the catalog lacks is missing, and not deselected, where its project is selected by its name."""
+    result = reconciled(["hk-01"], known("hk-02"), selection=replace(ALL, projects=("name of org-a",)))
+
+    assert set(result.missing) == {target("hk-02")}
+    assert result.deselected == ()
 
 
 def asked_projects(*projects: str, listed: tuple[Project, ...]) -> list[str]:
