@@ -29,9 +29,9 @@ def test_runs(both: Engine, both_urls: str, figures: Figures) -> None:
         opened = [runs.run(server).connections]
         for _ in range(3):
             counted_run(runs, server, unchanged, changes=0)
-        for part in (1, 10):
-            server.churn(OFFER.targets // part)
-            counted_run(runs, server, changed, changes=2 * OFFER.targets // part)
+        for share in (1, 10):
+            server.churn(OFFER.targets // share)
+            counted_run(runs, server, changed, changes=2 * OFFER.targets // share)
         opened.append(runs.run(server).connections)
     note_counts(figures, unchanged, OFFER.targets, name)
     for table, rows in (("changes", 2 * OFFER.targets), ("intervals", OFFER.targets)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
@@ -13,14 +12,21 @@ from crawler.domain.rows import ImageRow, Stay
 from tests.support.facts import HK, hours, image, target
 
 
-def stay(image_id: str, name: str = "Ubuntu 20.04", *, came: float = 100, left: float | None = 50, **more: Any) -> Stay:
-    """Return a stay from *came* to *left* hours before noon, at hk-02."""
-    more = {"where": HK, "image_set": "ImageSet", "gpu": True} | more
+def stay(
+    image_id: str,
+    name: str = "Ubuntu 20.04",
+    where: Target = HK,
+    *,
+    came: float = 100,
+    left: float | None = 50,
+    gpu: bool | None = True,
+) -> Stay:
+    """Return a stay from *came* to *left* hours before noon."""
     return Stay(
-        target=more["where"],
-        image_set=more["image_set"],
+        target=where,
+        image_set="ImageSet",
         image_id=image_id,
-        attributes={"image_name": name, "gpu": more["gpu"]},
+        attributes={"image_name": name, "gpu": gpu},
         valid_from=hours(came),
         valid_to=None if left is None else hours(left),
         present_since=hours(came),

@@ -40,6 +40,7 @@ def test_two_reissues_make_one_chain() -> None:
     )
     assert [chain.image_ids for chain in chains] == [("uimage-vareox", "uimage-rccvz4l9itr", "uimage-x7zezb1gcv5")]
     assert [row.id for row in chains[0].withdrawals] == [1, 3]
+    assert [row.id for row in chains[0].arrivals] == [2, 4]
     assert [row.id for row in rest] == [5]
 
 
@@ -48,6 +49,30 @@ def test_successor_that_came_earlier() -> None:
     chains, rest = fold_reissues([change(9, "withdrawn", "a", "b")])
     assert [chain.image_ids for chain in chains] == [("a", "b")]
     assert rest == []
+
+
+def test_successor_that_had_been_there_before() -> None:
+    """An image that returned in the place of another is part of the chain as well; it arrived once."""
+    chains, rest = fold_reissues(
+        [change(1, "withdrawn", "a", "b"), change(2, "returned", "b", "a"), change(3, "withdrawn", "c", "b")]
+    )
+    assert [(chain.image_ids, [row.id for row in chain.arrivals]) for chain in chains] == [
+        (("a", "b"), [2]),
+        (("c", "b"), []),
+    ]
+    assert rest == []
+
+
+def test_changes_that_are_of_no_image() -> None:
+    """A withdrawal without an id, a set or a counterpart, and any other change, stands for itself."""
+    whole = change(1, "withdrawn", "a", "b")
+    odd = [
+        whole._replace(image_id=None),
+        whole._replace(image_set=None),
+        whole._replace(counterpart=None),
+        whole._replace(event="modified"),
+    ]
+    assert fold_reissues(odd) == ([], odd)
 
 
 def test_new_id_beside_the_old_one_is_an_arrival() -> None:
