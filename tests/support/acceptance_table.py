@@ -1,5 +1,5 @@
 """
-A pytest plugin: the dated table of acceptance lines that `./dev prove` prints.
+A pytest plugin: the dated table of acceptance lines that `./dev prove` prints, and with `--publish` keeps in the docs.
 
 A test calls the fixture `proven(line, measured)` once per line of the promise it checks; the row passes when the test
 does. Figures (`tests.support.figures`) are rows as well, each with its own verdict. A test of the lane that notes
@@ -14,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,10 @@ import pytest
 from tests.support.figures import Figure, claim_of, figures_of, noted
 
 Proven = Callable[[str, str], None]
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = Path("docs/proofs.md")
+MARKERS = ("<!-- prove:begin -->", "<!-- prove:end -->")
 
 _PROPERTY = "proven"
 _CLAIM = "claim"
@@ -69,6 +73,8 @@ class _Table:
             width = min(shutil.get_terminal_size((120, 24)).columns, 140)
             for text in render(self.rows, width=width, heading=heading()):
                 terminalreporter.write_line(text)
+            if terminalreporter.config.getoption("publish"):
+                terminalreporter.write_line(publish(self.rows))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -121,6 +127,25 @@ def render(rows: list[Row], *, width: int, heading: str) -> list[str]:
     return lines
 
 
+def publish(rows: Sequence[Row], root: Path = ROOT) -> str:
+    """Put the table of *rows* into its page, and say so."""
+    put(root, MARKERS, [heading(), "", "| line | measured | |", "|---|---|---|", *map(_in_page, rows)])
+    return f"published: {PAGE}"
+
+
+def put(root: Path, markers: tuple[str, str], lines: Sequence[str]) -> None:
+    """Put *lines* between *markers* of the page of proofs."""
+    from tests.support.bench_report import in_place
+
+    page = root / PAGE
+    page.write_text(in_place(page.read_text(encoding="utf-8"), lines, markers), encoding="utf-8")
+
+
+def _in_page(row: Row) -> str:
+    cells = (" ".join(text.split()).replace("|", "\\|") for text in (row.line, row.measured, row.verdict))
+    return f"| {' | '.join(cells)} |"
+
+
 def heading() -> str:
     """Say when, on what and of which commit the table was made."""
     now = datetime.now(UTC)
@@ -130,11 +155,10 @@ def heading() -> str:
 
 def commit() -> str:
     """Return the short hash of the checkout, with + when files differ from it."""
-    root = Path(__file__).resolve().parents[2]
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--exclude=*", "--dirty=+"],
-            cwd=root,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,

@@ -141,14 +141,14 @@ def publish(document: Document, root: Path = ROOT) -> str:
     return f"published: {PUBLISHED} and the table of {PAGE}"
 
 
-def in_place(text: str, lines: Sequence[str]) -> str:
-    """Put *lines* between the markers of *text*."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    assert begin, f"there is no {BEGIN}"
-    assert end, f"there is no {END}"
+def in_place(text: str, lines: Sequence[str], markers: tuple[str, str] = (BEGIN, END)) -> str:
+    """Put *lines* between the *markers* of *text*."""
+    head, begin, rest = text.partition(markers[0])
+    _, end, tail = rest.partition(markers[1])
+    assert begin, f"there is no {markers[0]}"
+    assert end, f"there is no {markers[1]}"
     body = "\n".join(lines)
-    return f"{head}{BEGIN}\n{body}\n{END}{tail}"
+    return f"{head}{begin}\n{body}\n{end}{tail}"
 
 
 def main() -> None:

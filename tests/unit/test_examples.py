@@ -14,6 +14,7 @@ from tests.support.house import pages, text_of, tracked_files
 #: Commands that no test runs as they stand, by how they begin: what runs them otherwise, or why nothing can.
 ELSEWHERE = {
     "./dev test": "runs this",
+    "./dev mutate": "takes hours; tests/unit/test_mutation.py looks at what it changes",
     "./dev lint": "`.ci/run` and the workflow do; as a test it would lint twice",
     "./dev demo": "is `crawler demo`, whose screen tests/acceptance/test_packaging.py compares, behind a set-up",
     ".venv/bin/alembic": "tests/migration/test_recipe.py, in a copy of the checkout",

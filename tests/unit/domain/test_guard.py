@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crawler.domain.diffing import compare
 from crawler.domain.guard import GuardPolicy, judge
 from crawler.domain.kinds import UK8S_IMAGE
-from crawler.domain.models import ImageKey, KnownState, OpenHold, Snapshot, Verdict
+from crawler.domain.models import Change, ImageKey, KnownState, OpenHold, Snapshot, Verdict
 from crawler.domain.parsing import parse
 from tests.support.answers import EARLIER, NOON, documents, image_key, known_images
 
@@ -73,6 +73,53 @@ def test_one_of_four_is_believed_at_once() -> None:
     result = verdict(known_images(*FOUR), "a", "b", "c", reasked=False)
     assert events(result) == {("withdrawn", "d")}
     assert (result.outcome, result.changes[0].observed_at, result.changes[0].not_before) == ("ok", NOON, EARLIER)
+
+
+def test_what_a_change_says() -> None:
+    """Each change has the image's name and, where the answer lists it, what is known of it now; a loss has neither."""
+    known = KnownState(
+        images={
+            image_key("old"): {"image_name": "Ubuntu"},
+            image_key("mod"): {"image_name": "Rocky", "gpu": True, "os_name": "R"},
+            image_key("bare"): {},
+            image_key("stays"): {"image_name": "Kept"},
+        },
+        last_good_at=EARLIER,
+        withdrawn_before=frozenset({image_key("back")}),
+    )
+    listed: dict[str, dict[str, Any]] = {
+        "new": {"image_name": "Ubuntu"},
+        "mod": {"image_name": "Rocky", "gpu": False},
+        "back": {"gpu": True},
+        "stays": {},
+    }
+    snapshot = Snapshot(images={image_key(name): value for name, value in listed.items()})
+    found = judge(
+        compare(known, snapshot), known, snapshot, GuardPolicy(confirmations=0), observed_at=NOON, reasked=False
+    )
+
+    assert {(change.event, change.key.image_id): change for change in found.changes if change.key} == {
+        (event, image_id): Change(
+            event=event,  # type: ignore[arg-type] # from the table
+            key=image_key(image_id),
+            image_name=name,
+            observed_at=NOON,
+            not_before=EARLIER,
+            counterpart=counterpart,
+            fields=fields,
+            attributes=attributes,
+        )
+        for event, image_id, name, counterpart, fields, attributes in (
+            ("withdrawn", "old", "Ubuntu", "new", {}, {}),
+            ("withdrawn", "bare", "", None, {}, {}),
+            ("appeared", "new", "Ubuntu", "old", {}, {"image_name": "Ubuntu"}),
+            ("returned", "back", "", None, {}, {"gpu": True}),
+            (
+                "modified", "mod", "Rocky", None, {"gpu": [True, False]},
+                {"image_name": "Rocky", "gpu": False, "os_name": "R"},
+            ),
+        )
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,12 @@ def test_echo(name: str, stated: str, is_believed: bool) -> None:
 def test_what_was_not_sent_cannot_be_echoed_wrongly() -> None:
     """The default project's id is no other one: none was sent."""
     assert said(target=HERE._replace(project=DEFAULT_PROJECT), stated=(("ProjectId", "org-y"),)) is None
+    assert said(target=HERE._replace(zone=""), stated=(("Zone", "hk-02"),)) is None
+
+
+def test_a_project_that_was_sent_with_what_is_under_it() -> None:
+    """A configured project may be written with its folder, too."""
+    assert said(target=HERE._replace(project="org-x/lab"), stated=(("ProjectId", "ORG-X"),)) is None
 
 
 @pytest.mark.parametrize(("has_images", "is_believed"), [(True, False), (False, True)])
