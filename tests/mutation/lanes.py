@@ -56,7 +56,7 @@ LANES = (
     Lane(
         name="outbox",
         mutated=("crawler/db/outbox.py",),
-        tests=("tests/integration/db/test_outbox.py", "tests/integration/notifications/test_reports.py"),
+        tests=("tests/integration/db/test_outbox.py",),
     ),
     Lane(
         name="pruning",

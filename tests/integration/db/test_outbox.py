@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, select
 
 from crawler.db import digest_records, outbox, pruning, runs
 from crawler.db.engine import begin, read
-from crawler.db.outbox import DeliveryFailure, Subscribed
-from crawler.db.schema import ChangeLog, Delivery, Recipient
+from crawler.db.outbox import DeliveryFailure, Subscribed, Waiting
+from crawler.db.schema import ChangeLog, Delivery, DigestRow, Recipient, Run
 from crawler.domain.models import Target
 from crawler.queries import changes, holds
 from tests.support.diary import PERIOD, Diary, target
@@ -172,6 +174,138 @@ def test_digest_until_everybody_has_it(engine: Engine) -> None:
     assert state(engine).runs == ()
 
 
+def test_what_is_known_of_a_subscription(engine: Engine) -> None:
+    """A subscription is what was written of it: nothing at first, then what waits, was told, and who sends."""
+    diary = Diary(engine)
+    with read(engine) as conn:
+        assert outbox.subscribed(conn, "sre") is None
+    run(diary, ONE)
+    first = replace(outbox.new_subscription("sre"), subscription_id=1)
+    run(diary, TWO)
+    queued_at = diary.now
+    run(diary, THREE)
+    waits = state(engine)
+    assert outbox.new_subscription("sre") == Subscribed(
+        subscription_id=0, name="sre", told="{}", told_run_id=None, due_at=None, version=0, sender=frozenset(),
+        sender_until=None, runs=(), queued_at=None,
+    )  # fmt: skip
+    assert waits == replace(first, subscription_id=waits.subscription_id, runs=(2, 3), queued_at=queued_at)
+
+    with begin(engine) as conn:
+        outbox.remember(conn, waits.subscription_id, '{"pins": []}')
+        outbox.settle(conn, replace(waits, runs=(2,)), digest_id=None, now=diary.now, covering=3)
+    later = state(engine)
+    assert later == replace(
+        waits, told='{"pins": []}', told_run_id=3, due_at=diary.now, runs=(3,), queued_at=later.queued_at
+    )
+    assert state(engine, "ops") == replace(waits, subscription_id=state(engine, "ops").subscription_id, name="ops")
+
+
+def test_a_digest_is_what_was_composed(engine: Engine) -> None:
+    """Every field of a digest and of its recipients is kept, and those who wait are read with it, the oldest first."""
+    diary = Diary(engine)
+    run(diary, ONE)
+    run(diary, TWO)
+    found = state(engine)
+    now = diary.tick()
+    with begin(engine) as conn:
+        ids = [
+            outbox.add_digest(
+                conn, found.subscription_id, kind=kind, channel="webhook", runs=(1, 2), message_id=f"<{kind}@x>",
+                subject=f"{kind} subject", content=kind.encode(), recipients=to, queued_at=found_at(found), now=now,
+            )
+            for kind, to in (("digest", ["b@x", "a@x"]), ("urgent", ["a@x"]))
+        ]  # fmt: skip
+        trouble = DeliveryFailure(attempts=3, next_at=now + PERIOD, refused="message", trouble="552 too large")
+        outbox.record(conn, ids[0], sent=[], setbacks={"b@x": trouble}, now=now)
+        other = state_in(conn, "ops")
+        assert outbox.waiting(conn, other.subscription_id) == []
+        rows = conn.execute(select(DigestRow).order_by(DigestRow.id)).all()
+        waiting = outbox.waiting(conn, found.subscription_id)
+    kept: list[Any] = [tuple(row)[1:-1] for row in rows]
+    assert kept == [
+        (found.subscription_id, kind, "webhook", 1, 2, found.queued_at, now, f"<{kind}@x>", f"{kind} subject")
+        for kind in ("digest", "urgent")
+    ]
+    untried: dict[str, Any] = {"channel": "webhook", "attempts": 0, "next_at": now, "refused": None, "trouble": ""}
+    untried["queued_at"] = found_at(found)
+    assert waiting == [
+        Waiting(digest_id=ids[0], address="a@x", **untried),
+        Waiting(digest_id=ids[0], address="b@x", **{**untried, **asdict(trouble)}),
+        Waiting(digest_id=ids[1], address="a@x", **untried),
+    ]
+
+
+def state_in(conn: Connection, name: str) -> Subscribed:
+    """Return the state of a subscription, inside a transaction."""
+    found = outbox.subscribed(conn, name)
+    assert found is not None
+    return found
+
+
+def test_who_has_it_is_never_given_up(engine: Engine) -> None:
+    """What was sent stays sent, with its time, and one digest's end is nothing to another's."""
+    diary = Diary(engine)
+    run(diary, ONE)
+    run(diary, TWO)
+    now = diary.tick()
+    with begin(engine) as conn:
+        one = add(conn, state_in(conn, "sre"), "a@x", "b@x")
+        other = add(conn, state_in(conn, "ops"), "a@x", "b@x")
+        outbox.record(conn, one, sent=["a@x"], setbacks={}, now=now)
+        outbox.skip(conn, one, ["a@x", "b@x"], now + PERIOD)
+        rows = conn.execute(
+            select(Recipient.digest_id, Recipient.address, Recipient.state, Recipient.ended_at).order_by(
+                Recipient.digest_id, Recipient.address
+            )
+        ).all()
+        assert [tuple(row) for row in rows] == [
+            (one, "a@x", "sent", now),
+            (one, "b@x", "skipped", now + PERIOD),
+            (other, "a@x", "waiting", None),
+            (other, "b@x", "waiting", None),
+        ]
+        assert (outbox.is_complete(conn, one), outbox.is_complete(conn, other)) == (True, False)
+        assert (outbox.content_of(conn, one), outbox.content_of(conn, other)) == (None, b"the news " * 100)
+
+
+def test_since_when_somebody_waits(engine: Engine) -> None:
+    """The oldest news counts that somebody was tried to be sent and does not have, of the subscriptions asked about."""
+    diary = Diary(engine)
+    run(diary, ONE)
+    setback = DeliveryFailure(attempts=1, next_at=diary.now, refused=None, trouble="451 later")
+    oldest: dict[str, datetime] = {}
+    for answer in (TWO, THREE):
+        run(diary, answer)
+        for name in NAMES:
+            with begin(engine) as conn:
+                found = state_in(conn, name)
+                oldest.setdefault(name, found_at(found))
+                digest_id = add(conn, found, "a@x", "b@x")
+                outbox.record(conn, digest_id, sent=["b@x"], setbacks={"a@x": setback}, now=diary.now)
+    with read(engine) as conn:
+        assert outbox.longest_waits(conn, NAMES) == oldest
+        assert outbox.longest_waits(conn, ["ops", "unheard-of"]) == {"ops": oldest["ops"]}
+        assert outbox.longest_waits(conn, []) == {}
+
+
+def test_what_was_told_at_the_edge_of_the_window(engine: Engine) -> None:
+    """What was settled, or made, exactly when the window begins is in it; a moment before that it is not."""
+    diary = Diary(engine)
+    run(diary, ONE)
+    run(diary, TWO)
+    now = diary.now
+    with begin(engine) as conn:
+        digest_id = add(conn, state_in(conn, "sre"), "a@x")
+        outbox.settle(conn, state_in(conn, "ops"), digest_id=None, now=now)
+        outbox.record(conn, digest_id, sent=["a@x"], setbacks={}, now=now)
+    for later, left in ((timedelta(0), (2, 1, 1)), (timedelta(microseconds=1), (0, 0, 0))):
+        with begin(engine) as conn:
+            outbox.forget(conn, now + later)
+            found = [len(conn.execute(select(table)).all()) for table in (Delivery, DigestRow, Recipient)]
+        assert tuple(found) == left
+
+
 def test_of_two_senders_one_notices(engine: Engine) -> None:
     """A claim holds only while nobody else has changed the subscription since it was read."""
     diary = Diary(engine)
@@ -233,5 +367,19 @@ def test_range_of_a_digest(engine: Engine, after: int | None) -> None:
     with begin(engine) as conn:
         runs.recover(conn, [diary.account_id], diary.now + PERIOD)
         assert outbox.finished_runs(conn, after=after, among=[5]) == ([5] if after is None else [4, 5])
+        assert outbox.finished_runs(conn, after=after, among=[1, 3]) == ([1, 3] if after is None else [1, 3, 4, 5])
         assert outbox.last_finished_run(conn) == 5
-        assert outbox.first_run_since(conn, diary.now) in (5, None)
+        ends: dict[int, Any] = {row.id: row.finished_at for row in conn.execute(select(Run.id, Run.finished_at))}
+        assert [outbox.first_run_since(conn, ends[number]) for number in (1, 2, 3, 4, 5)] == [1, 2, 4, 4, 5]
+        assert outbox.first_run_since(conn, ends[2] + timedelta(microseconds=1)) == 4
+        assert outbox.first_run_since(conn, ends[5] + timedelta(microseconds=1)) is None
+
+
+def test_before_any_run_has_finished(engine: Engine) -> None:
+    """A run that is still at work, or died, is no finished one."""
+    diary = Diary(engine)
+    diary.run({HOME: ONE}, finish=False)
+    with begin(engine) as conn:
+        assert (outbox.last_finished_run(conn), outbox.first_run_since(conn, diary.now - PERIOD)) == (None, None)
+        runs.recover(conn, [diary.account_id], diary.now)
+        assert (outbox.last_finished_run(conn), outbox.first_run_since(conn, diary.now - PERIOD)) == (None, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -289,6 +289,32 @@ def test_the_last_image_that_returns_dissolves_the_wait() -> None:
     known = known_images(*FOUR, holds=(unread("c", "d"),), unreadable=2)
     result = verdict(known, "a", "b", "c", "d", unreadable=1)
     assert (result.outcome, result.dissolved, dict(result.returned)) == ("ok", (7,), {})
+
+
+def dated(result: Verdict) -> list[tuple[str, str, datetime]]:
+    """Return each change with the answer that it is dated to, in order."""
+    return [(change.event, change.key.image_id, change.observed_at) for change in result.changes if change.key]
+
+
+def test_a_wait_that_ends_dates_what_it_waited_for() -> None:
+    """Where one image of a wait returns and the answer is read well, the other went when it was first missed."""
+    result = verdict(known_images(*FOUR, holds=(unread("a", "b"),)), "b", "c", "d")
+    assert dated(result) == [("withdrawn", "a", EARLIER)]
+    assert (result.completed, result.dissolved) == ((7,), ())
+
+
+def test_what_returned_counts_as_had_again() -> None:
+    """Of a wait that lasts only the images that are still missing are left out of what the target has."""
+    known = known_images(("a", "A"), ("b", "B"), ("c", "C"), unreadable=1, holds=(unread("a", "b"),))
+    assert dated(verdict(known, "b", unreadable=1)) == [("withdrawn", "c", NOON)]
+
+
+def test_a_confirmed_hold_withdraws_its_own_images() -> None:
+    """Beside a hold that is confirmed a fresh loss is dated to the answer that shows it, and told once."""
+    known = known_images(*FOUR, ("e", "E"), ("f", "F"), holds=(hold("a", "b", confirmations=1),))
+    assert dated(verdict(known, "d", "e", "f")) == [
+        ("withdrawn", "a", EARLIER), ("withdrawn", "b", EARLIER), ("withdrawn", "c", NOON)
+    ]  # fmt: skip
 
 
 def test_absences_first_missed_later_are_judged_normally() -> None:
