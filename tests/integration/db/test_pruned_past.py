@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 
 from crawler import History
-from crawler.db.engine import read
+from crawler.db.engine import is_sqlite, read
 from crawler.db.integrity import findings
 from crawler.db.pruning import prune
 from crawler.db.schema import CatalogRow, ChangeLog, ImageVersion, Interval
@@ -53,6 +53,44 @@ def test_what_was_withdrawn_before_the_window(engine: Engine, database_url: str)
     diary.run({HERE: {"a": "A", "b": "B", "n": "Old"}})
     last = History(database_url).changes()[-1]
     assert (last.event, last.image_id) == ("returned", "a")
+
+
+def test_changes_at_the_very_beginning_of_the_window(engine: Engine, database_url: str) -> None:
+    """A window that begins with a change, a microsecond before or after it: every reader says what it said."""
+    diary = Diary(engine)
+    for images in ({"a": "A", "b": "B", "c": "C"}, {"b": "B", "c": "C"}, {"a": "A", "b": "B", "c": "C", "n": "New"}):
+        diary.run({HERE: images})
+    diary.run({HERE: {"a": {"ImageName": "A", "OsName": "X"}, "b": "B", "c": "C", "n": "New"}})
+    diary.run({HERE: {"a": {"ImageName": "A", "OsName": "Y"}, "b": "B", "c": "C", "n": "New"}})
+    now = diary.now + PERIOD
+    history = History(database_url, clock=lambda: now)
+    changes = history.changes()
+    assert [change.event for change in changes] == ["withdrawn", "returned", "appeared", "modified"]
+
+    def ask(before: datetime) -> list[Any]:
+        recent = history.changes(since=before)
+        stays = [stay for image_id in "abcn" for stay in history.history(image_id)]
+        return [
+            [history.images(at) for at in (before, now)],
+            [history.where(name, at) for name in ("A", "B", "New") for at in (before, now)],
+            history.diff(before, now),
+            recent,
+            [history.explain(change.id) for change in recent],
+            [stay for stay in stays if stay.valid_to is None or stay.valid_to > before],
+            history.status(),
+        ]
+
+    edges = [at for change in (changes[0], changes[-1]) for at in (change.observed_at, change.recorded_at)]
+    assert edges == sorted(set(edges))
+    for edge in edges:
+        for microseconds in (-1, 0, 1) if is_sqlite(engine) else (0,):
+            before = edge + timedelta(microseconds=microseconds)
+            expected = ask(before)
+            prune(engine, None, before=before, now=now)
+            assert ask(before) == expected, f"{microseconds} µs from {edge}"
+            with read(engine) as conn:
+                assert findings(conn) == []
+    assert history.changes(since=edges[-1] + timedelta(microseconds=1)) == []
 
 
 def test_presences_and_versions_in_between_go(engine: Engine, database_url: str) -> None:

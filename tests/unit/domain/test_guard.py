@@ -63,6 +63,7 @@ def withdrawn(result: Verdict) -> set[str]:
 def test_first_good_observation_is_the_baseline() -> None:
     """The first good observation opens every image and writes no change."""
     result = verdict(KnownState(images={}, is_new=True), "a", "b")
+    assert result.outcome == "ok"
     assert result.baseline is not None
     assert set(result.baseline) == {image_key("a"), image_key("b")}
     assert result.changes == ()
