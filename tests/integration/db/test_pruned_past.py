@@ -89,7 +89,6 @@ def test_changes_at_the_very_beginning_of_the_window(engine: Engine, database_ur
             assert ask(before) == expected, f"{microseconds} µs from {edge}"
             with read(engine) as conn:
                 assert findings(conn) == []
-    assert history.changes(since=edges[-1] + timedelta(microseconds=1)) == []
 
 
 def test_presences_and_versions_in_between_go(engine: Engine, database_url: str) -> None:
