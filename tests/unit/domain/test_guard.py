@@ -141,8 +141,17 @@ def test_what_trips_the_guard(before: tuple[tuple[str, str], ...], listed: tuple
     second = verdict(known, *listed)
     assert first.ask_again == is_held
     assert bool(second.hold) == is_held
-    assert second.outcome == ("held" if is_held else "ok")
+    assert first.outcome == second.outcome == ("held" if is_held else "ok")
     assert not (is_held and events(second))
+
+
+def test_what_is_learned_is_filled_in() -> None:
+    """A value that an image states for the first time is written into what is known of it, and is no change."""
+    known = KnownState(images={image_key("a"): {"image_name": "A"}, image_key("b"): {"image_name": "B"}})
+    snapshot = Snapshot(images={image_key("a"): {"gpu": True}, image_key("b"): {}})
+    found = judge(compare(known, snapshot), known, snapshot, GuardPolicy(), observed_at=NOON, reasked=False)
+    assert found.filled == {image_key("a"): {"image_name": "A", "gpu": True}}
+    assert found.changes == ()
 
 
 def test_reissues_do_not_count_towards_the_guard() -> None:
