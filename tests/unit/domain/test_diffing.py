@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crawler.domain.diffing import MAX_EXTRA, compare
 from crawler.domain.kinds import UK8S_IMAGE
-from crawler.domain.models import Attributes, Differences, ImageKey, KnownState, Snapshot
+from crawler.domain.models import UNSTATED_SET, Attributes, Differences, ImageKey, KnownState, Snapshot
 from crawler.domain.parsing import parse
 from tests.support.answers import documents, image_key, known_images, shuffled
 
@@ -101,6 +101,33 @@ def test_no_counterpart_when_there_is_none_or_several(before: dict[str, str], af
     """Without exactly one other image of the name there is no counterpart."""
     first, second = ({key: {"image_name": name} for key, name in side.items()} for side in (before, after))
     assert differences(first, second).counterparts == {}
+
+
+def test_images_without_a_name_are_no_counterparts() -> None:
+    """Images that state no name, or one that is no text, have none in common."""
+    assert differences({"a": {}}, {"b": {}}).counterparts == {}
+    assert differences({"a": {"image_name": 7}}, {"b": {"image_name": None}}).counterparts == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "listed", "meant"),
+    [
+        ([("ImageSet", "a")], ("imageset", "a"), "ImageSet"),
+        ([("ImageSet", "a")], ("imageset", "b"), "ImageSet"),
+        ([("ImageSet", "a")], (UNSTATED_SET, "a"), "ImageSet"),
+        ([("ImageSet", "a")], (UNSTATED_SET, "b"), UNSTATED_SET),
+        ([("One", "a"), ("Two", "a")], (UNSTATED_SET, "a"), UNSTATED_SET),
+        ([("One", "b"), ("Two", "a")], (UNSTATED_SET, "a"), "Two"),
+        ([(UNSTATED_SET, "a")], (UNSTATED_SET, "a"), UNSTATED_SET),
+        ([(UNSTATED_SET, "a")], ("One", "a"), "One"),
+    ],
+)
+def test_sets_are_called_as_before(before: list[tuple[str, str]], listed: tuple[str, str], meant: str) -> None:
+    """A set in another case is the one that was known, and an image of no stated set is in the one it was in, if any."""
+    known = KnownState(images={ImageKey(*key): {} for key in before})
+    found = compare(known, Snapshot(images={ImageKey(*listed): {}}))
+    assert list(found.merged) == [ImageKey(meant, listed[1])]
+    assert (ImageKey(meant, listed[1]) in found.new) == ((meant, listed[1]) not in before)
 
 
 def test_same_name_in_another_set_is_no_counterpart() -> None:
