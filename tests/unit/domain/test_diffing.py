@@ -123,7 +123,7 @@ def test_images_without_a_name_are_no_counterparts() -> None:
     ],
 )
 def test_sets_are_called_as_before(before: list[tuple[str, str]], listed: tuple[str, str], meant: str) -> None:
-    """A set in another case is the one that was known, and an image of no stated set is in the one it was in, if any."""
+    """A set in another case is the one that was known, and an image of none is in the one it was in, if any."""
     known = KnownState(images={ImageKey(*key): {} for key in before})
     found = compare(known, Snapshot(images={ImageKey(*listed): {}}))
     assert list(found.merged) == [ImageKey(meant, listed[1])]
