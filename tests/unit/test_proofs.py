@@ -1,0 +1,32 @@
+"""The tables of proofs: what `./dev prove` and `./dev mutate` keep in the docs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.mutation import __main__ as mutation
+from tests.support import acceptance_table
+from tests.support.acceptance_table import PAGE, Row
+from tests.support.house import ROOT
+
+
+def test_kept_table(tmp_path: Path) -> None:
+    """The table of `./dev prove --publish` stands between its markers with its date, and the rest of the page stays."""
+    page = tmp_path / PAGE
+    page.parent.mkdir()
+    begin, end = acceptance_table.MARKERS
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
+    rows = [Row(verdict="pass", line="a|b", measured="1\n2"), Row(verdict="FAIL", line="c", measured="")]
+
+    assert acceptance_table.publish(rows, tmp_path) == f"published: {PAGE}"
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert (lines[:2], lines[-2:]) == (["before", begin], [end, "after"])
+    assert " UTC · " in lines[2]
+    assert lines[3:-2] == ["", "| line | measured | |", "|---|---|---|", r"| a\|b | 1 2 | pass |", "| c |  | FAIL |"]
+
+
+def test_page_has_room_for_both() -> None:
+    """The page has the markers of both tables, once each."""
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+
+    assert [text.count(marker) for marker in (*acceptance_table.MARKERS, *mutation.MARKERS)] == [1, 1, 1, 1]
