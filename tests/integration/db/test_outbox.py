@@ -338,6 +338,8 @@ def test_giving_up_a_subscription(engine: Engine) -> None:
         assert outbox.skip_all(conn, "sre", diary.now) == 2
         assert outbox.skip_all(conn, "unheard-of", diary.now) == 0
         left = conn.execute(select(Delivery.subscription_id).where(Delivery.settled_at.is_(None))).scalars().all()
+        assert outbox.waiting(conn, state_in(conn, "sre").subscription_id) == []
+        assert set(conn.execute(select(Recipient.state)).scalars()) == {"skipped"}
     assert left == [state(engine, "ops").subscription_id] * 2
 
 
@@ -358,6 +360,22 @@ def test_forgetting(engine: Engine) -> None:
         assert conn.execute(select(Delivery.run_id)).all() == []
 
 
+def test_a_digest_stays_while_what_it_told_does(engine: Engine) -> None:
+    """A digest that was made before the kept window and settled in it is kept, with its recipients."""
+    diary = Diary(engine)
+    run(diary, ONE)
+    run(diary, TWO)
+    with begin(engine) as conn:
+        found = state_in(conn, "sre")
+        digest_id = add(conn, replace(found, runs=(2,)), "a@x")
+        outbox.record(conn, digest_id, sent=["a@x"], setbacks={}, now=diary.now)
+        outbox.settle(conn, found, digest_id=digest_id, now=diary.now + PERIOD)
+        outbox.forget(conn, diary.now + PERIOD)
+        assert len(conn.execute(select(DigestRow)).all()) == len(conn.execute(select(Recipient)).all()) == 1
+        outbox.forget(conn, diary.now + 2 * PERIOD)
+        assert conn.execute(select(DigestRow)).all() == conn.execute(select(Recipient)).all() == []
+
+
 @pytest.mark.parametrize("after", [None, 2])
 def test_range_of_a_digest(engine: Engine, after: int | None) -> None:
     """The range of a digest by the clock is every run that finished whole since the last one; a dead run is none."""
@@ -366,6 +384,8 @@ def test_range_of_a_digest(engine: Engine, after: int | None) -> None:
         diary.run({HOME: ONE}, finish=finishes)
     with begin(engine) as conn:
         runs.recover(conn, [diary.account_id], diary.now + PERIOD)
+    diary.run({HOME: ONE}, finish=False)
+    with read(engine) as conn:
         assert outbox.finished_runs(conn, after=after, among=[5]) == ([5] if after is None else [4, 5])
         assert outbox.finished_runs(conn, after=after, among=[1, 3]) == ([1, 3] if after is None else [1, 3, 4, 5])
         assert outbox.last_finished_run(conn) == 5
