@@ -217,7 +217,7 @@ def test_a_digest_is_what_was_composed(engine: Engine) -> None:
             for kind, to in (("digest", ["b@x", "a@x"]), ("urgent", ["a@x"]))
         ]  # fmt: skip
         trouble = DeliveryFailure(attempts=3, next_at=now + PERIOD, refused="message", trouble="552 too large")
-        outbox.record(conn, ids[0], sent=[], setbacks={"b@x": trouble}, now=now)
+        outbox.record(conn, ids[0], sent=[], setbacks={"a@x": trouble}, now=now)
         other = state_in(conn, "ops")
         assert outbox.waiting(conn, other.subscription_id) == []
         rows = conn.execute(select(DigestRow).order_by(DigestRow.id)).all()
@@ -230,8 +230,8 @@ def test_a_digest_is_what_was_composed(engine: Engine) -> None:
     untried: dict[str, Any] = {"channel": "webhook", "attempts": 0, "next_at": now, "refused": None, "trouble": ""}
     untried["queued_at"] = found_at(found)
     assert waiting == [
-        Waiting(digest_id=ids[0], address="a@x", **untried),
-        Waiting(digest_id=ids[0], address="b@x", **{**untried, **asdict(trouble)}),
+        Waiting(digest_id=ids[0], address="a@x", **{**untried, **asdict(trouble)}),
+        Waiting(digest_id=ids[0], address="b@x", **untried),
         Waiting(digest_id=ids[1], address="a@x", **untried),
     ]
 
@@ -370,10 +370,13 @@ def test_a_digest_stays_while_what_it_told_does(engine: Engine) -> None:
         digest_id = add(conn, replace(found, runs=(2,)), "a@x")
         outbox.record(conn, digest_id, sent=["a@x"], setbacks={}, now=diary.now)
         outbox.settle(conn, found, digest_id=digest_id, now=diary.now + PERIOD)
+        told = conn.execute(select(Delivery.digest_id, Delivery.settled_at).where(Delivery.digest_id.is_not(None)))
+        assert [tuple(row) for row in told] == [(digest_id, diary.now + PERIOD)]
         outbox.forget(conn, diary.now + PERIOD)
         assert len(conn.execute(select(DigestRow)).all()) == len(conn.execute(select(Recipient)).all()) == 1
         outbox.forget(conn, diary.now + 2 * PERIOD)
-        assert conn.execute(select(DigestRow)).all() == conn.execute(select(Recipient)).all() == []
+        assert conn.execute(select(DigestRow)).all() == []
+        assert conn.execute(select(Recipient)).all() == []
 
 
 @pytest.mark.parametrize("after", [None, 2])
