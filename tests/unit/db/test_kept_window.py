@@ -68,6 +68,13 @@ def kept(rows: list[Row]) -> tuple[list[int], list[tuple[int, int]]]:
         ),
         # it supported a GPU once, in no presence that is kept otherwise
         ([stay(1, 0, 1), stay(2, 2, 3, gpu=True), stay(3, 4, 5), stay(4, 6, 7, gpu=False)], ([1, 2, 4], [])),
+        # one that is kept supported it: the others of then say nothing more
+        ([stay(1, 0, 1, gpu=True), stay(2, 2, 3, gpu=True), stay(3, 4, 5), stay(4, 6, 7, gpu=False)], ([1, 4], [])),
+        # came and went under two names: the first and the last presence of each
+        (
+            [stay(n, 2 * n, 2 * n + 1, name_key="rocky" if n > 2 else "ubuntu") for n in (0, 1, 2, 3, 4)],
+            ([0, 2, 3, 4], []),
+        ),
         # ended and began at the very beginning of the window
         ([stay(1, 0, 10), stay(2, 10, 11)], ([1, 2], [])),
     ],
