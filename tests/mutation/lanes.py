@@ -63,6 +63,7 @@ LANES = (
         mutated=("crawler/db/pruning.py", "crawler/db/kept_window.py"),
         tests=(
             "tests/unit/db/test_kept_window.py",
+            "tests/unit/db/test_pruning.py",
             "tests/integration/db/test_pruning.py",
             "tests/integration/db/test_pruned_past.py",
         ),
