@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, insert, select
 
 from crawler import History
-from crawler.db.engine import read
+from crawler.db.engine import begin, read
 from crawler.db.integrity import findings
 from crawler.db.pruning import prune
-from crawler.db.schema import CatalogRow, ChangeLog, ImageVersion, Interval
+from crawler.db.schema import CatalogRow, ChangeLog, ImageVersion, Interval, Scope, ScopeTarget
 from crawler.emulator import run_in_thread
 from crawler.queries.check.rules import PinRule, Require
 from tests.support.command import call
@@ -176,3 +176,20 @@ def test_the_last_catalog_survives(engine: Engine, database_url: str) -> None:
     assert (result.summary.targets["total"], result.summary.targets["ok"]) == (2, 2)
     assert sum(result.summary.changes.values()) == 0
     assert any("GetRegion" in notice for notice in result.summary.notices)
+
+
+def test_scopes_of_no_run_go(engine: Engine) -> None:
+    """A set of targets that no run asked any more is forgotten, with its targets, and counted; the others stay."""
+    diary = Diary(engine)
+    for where in ({HERE: {"a": "A"}}, {HERE: {"a": "A"}, target("sg-01"): {"b": "B"}}):
+        diary.run(where)
+    with begin(engine) as conn:
+        kept = conn.execute(select(ScopeTarget.scope_id, ScopeTarget.target_id)).all()
+        unused = conn.execute(insert(Scope).values(digest="unused", size=1).returning(Scope.id)).scalar_one()
+        conn.execute(insert(ScopeTarget).values(scope_id=unused, target_id=kept[0].target_id))
+    pruned = prune(engine, None, before=diary.now, now=diary.now + PERIOD)
+    with read(engine) as conn:
+        assert conn.execute(select(ScopeTarget.scope_id, ScopeTarget.target_id)).all() == kept
+        assert unused not in set(conn.execute(select(Scope.id)).scalars())
+        assert len({row.scope_id for row in kept}) == count(engine, Scope) == 2
+    assert pruned.scopes == 1
