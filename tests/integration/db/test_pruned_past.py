@@ -11,7 +11,7 @@ from crawler import History
 from crawler.db.engine import begin, read
 from crawler.db.integrity import findings
 from crawler.db.pruning import prune
-from crawler.db.schema import CatalogRow, ChangeLog, ImageVersion, Interval, Scope, ScopeTarget
+from crawler.db.schema import Absence, CatalogRow, ChangeLog, ImageVersion, Interval, Scope, ScopeTarget, TargetRow
 from crawler.emulator import run_in_thread
 from crawler.queries.check.rules import PinRule, Require
 from tests.support.command import call
@@ -193,3 +193,28 @@ def test_scopes_of_no_run_go(engine: Engine) -> None:
         assert unused not in set(conn.execute(select(Scope.id)).scalars())
         assert len({row.scope_id for row in kept}) == count(engine, Scope) == 2
     assert pruned.scopes == 1
+
+
+def test_absences_and_catalogs_that_ended_go(engine: Engine) -> None:
+    """A span without questions that ended by the window, and each account's catalogs before its last one, go."""
+    diaries = [Diary(engine, account=account) for account in ("one", "two")]
+    for diary in diaries:
+        diary.run({target(account=diary.account): {"a": "A"}})
+    edge = max(diary.now for diary in diaries) + PERIOD
+    moments = [edge + timedelta(microseconds=offset) for offset in (-2, -1, 0, 1)]
+    with begin(engine) as conn:
+        (first, *_) = conn.execute(select(TargetRow.id)).scalars()
+        for at in moments:
+            conn.execute(
+                insert(Absence).values(target_id=first, reason="retired", valid_from=moments[0] - PERIOD, valid_to=at)
+            )
+        for diary in diaries:
+            for at in moments[:2] if diary.account == "one" else moments[1:]:
+                values = {"account_id": diary.account_id, "digest": f"{at}", "projects": [], "places": []}
+                conn.execute(insert(CatalogRow).values(recorded_at=at, **values))
+    prune(engine, None, before=edge, now=edge + PERIOD)
+    with read(engine) as conn:
+        assert conn.execute(select(Absence.valid_to)).scalars().all() == moments[3:]
+        left = conn.execute(select(CatalogRow.account_id, CatalogRow.recorded_at).order_by(CatalogRow.id)).all()
+    one, two = (diary.account_id for diary in diaries)
+    assert [tuple(row) for row in left] == [(one, moments[1]), (two, moments[2]), (two, moments[3])]

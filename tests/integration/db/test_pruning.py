@@ -20,7 +20,7 @@ from crawler.db.engine import begin, opened, read
 from crawler.db.integrity import findings
 from crawler.db.migrations import upgrade
 from crawler.db.pruning import prune, references_indexed
-from crawler.db.schema import Base, ChangeLog, Hold, Payload
+from crawler.db.schema import Base, ChangeLog, Hold, Interval, OutcomeSpan, Payload, Run, Scope
 from crawler.domain.filters import Filters
 from crawler.emulator import Timeline, run_in_thread
 from crawler.errors import UnknownKnowledge, UsageError
@@ -159,6 +159,21 @@ def test_a_run_that_failed_never_looks_like_one_that_went_well(file: Engine, his
         assert len(kept) < len(before)
         for row in kept:
             assert runs.run(conn, row.run) == before[row.run]
+
+
+def test_what_went_is_counted(file: Engine, history: Settings) -> None:
+    """The numbers that are told are those of the rows that went, and nothing that is left refers to one of them."""
+    tables = (Interval, ChangeLog, Hold, OutcomeSpan, Run, Payload, Scope)
+    before = counts(file, *tables)
+    pruned = prune(file, None, before=NOON + EVERY * 20, now=NOON + EVERY * RUNS)
+    gone = [had - has for had, has in zip(before, counts(file, *tables), strict=True)]
+    told = [pruned.intervals, pruned.changes, pruned.holds, pruned.exceptions, pruned.runs, pruned.payloads]
+
+    assert gone == [*told, pruned.scopes]
+    assert min(told[1:]) > 0
+    with read(file) as conn:
+        assert conn.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        assert findings(conn) == []
 
 
 def test_the_time_before_the_window_is_not_answered(file: Engine, history: Settings) -> None:
