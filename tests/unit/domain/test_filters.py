@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.domain.filters import EVERYTHING, Filters, is_glob, part_fits
+from crawler.domain.filters import EVERYTHING, Filters, is_glob, known_name, part_fits
 from crawler.domain.models import Target
 from crawler.domain.subscriptions import Watch
 from crawler.queries.check.rules import PinRule, Require
@@ -74,3 +74,20 @@ def test_leaving_out() -> None:
     assert not Filters(project=("*", "!Lab")).wants(HOME, "Lab")
     assert Filters(project=("*", "!Lab")).wants(HOME, "Shop")
     assert is_glob("!hk-01")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [
+        ("ubuntu20.04", "ubuntu 20.04"),
+        ("U buntu 20.04", "ubuntu 20.04"),
+        ("Ubuntu 20.04", "Ubuntu 20.04"),
+        ("ubuntu2*", "ubuntu2*"),
+        ("centos7", "centos7"),  # two names are that
+        ("rocky", "rocky"),
+        ("", ""),
+    ],
+)
+def test_known_names(wanted: str, meant: str) -> None:
+    """A name that is one of those known but for its spaces is that one; where none or several are, it is as written."""
+    assert known_name(wanted, ["Ubuntu 20.04", "Cent OS 7", "CentOS 7", ""]) == meant

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crawler.domain.proxies import Proxy, parse_proxy, proxy_for
@@ -106,3 +108,26 @@ def test_exceptions(url: str, exceptions: str, is_direct: bool) -> None:
 
     assert found(url, HTTPS_PROXY=PROXY, NO_PROXY=exceptions) == expected
     assert found(url, setting=PROXY, no_proxy=tuple(exceptions.replace(",", " ").split())) == expected
+
+
+def test_what_a_proxy_s_own_answer_means() -> None:
+    """Each way of refusing is told with the proxy, the variable that names it, and the host beyond."""
+    proxy = parse_proxy(PROXY)
+    named = replace(proxy, variable="HTTPS_PROXY", username="me", password="correct-horse")
+
+    assert (str(proxy), str(named)) == (PROXY, f"{PROXY} ($HTTPS_PROXY)")
+    assert proxy.refusal(407, "Auth", "api") == (
+        f"the proxy {PROXY} wants a user and a password (HTTP 407): give it as http://user:password@host:port"
+    )
+    assert named.refusal(407, "Auth", "api") == f"the proxy {named} refused the user and password (HTTP 407)"
+    assert proxy.refusal(500, "", "api") == f"the proxy {PROXY} cannot reach api (HTTP 500)"
+    assert proxy.refusal(499, "No", "api") == f"the proxy {PROXY} does not let connections to api through (HTTP 499 No)"
+    assert proxy.unreachable("refused") == f"the proxy {PROXY} cannot be reached: refused"
+
+
+def test_default_ports_in_exceptions() -> None:
+    """An exception with a port holds for an address that states none by its scheme's."""
+    assert found("https://api.example.com/", PROXY, ("api.example.com:443",)) is None
+    assert found("http://api.example.com/", PROXY, ("api.example.com:80",)) is None
+    assert found("http://api.example.com/", PROXY, ("api.example.com:443",)) == PROXY
+    assert found("ws://api.example.com/", PROXY, ("api.example.com:0",)) is None

@@ -291,6 +291,18 @@ def test_a_region_that_is_wanted_no_more() -> None:
     assert reconcile(listed, selection, known_before, previous=listed, is_good=True, restricted_to=narrowed).asked == ()
 
 
+def test_a_whole_region_whose_places_are_gone() -> None:
+    """A target of a region is covered where a wanted place lies there, or none of all does; kinds go by case."""
+    region = Target("prod", "org-a", "hk", "", "uk8s-version")
+    narrow = Selection(account="prod", zones=("hk-*",), kinds=("uk8s-version",))
+
+    assert narrow.covers(region, "", ())
+    assert narrow.covers(region, "", (Place("hk", "hk-01"), Place("sg", "sg-01")))
+    assert not narrow.covers(region, "", (Place("hk", "other-01"),))
+    assert narrow.wants(region._replace(zone="hk-01"))
+    assert not narrow.wants(region._replace(zone="hk-01", kind="UK8S-version"))
+
+
 def test_variants_of_other_kinds() -> None:
     """A kind is not asked with a variant whose parameters it does not take."""
     listed = Catalog(projects=(Project("org-a"),), places=(Place("hk", "hk-02"),))

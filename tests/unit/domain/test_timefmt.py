@@ -110,3 +110,21 @@ def test_show() -> None:
     assert show_moment(None, SHANGHAI) == "-"
     assert titled("SINCE", SHANGHAI) == "SINCE (Asia/Shanghai)"
     assert titled("SINCE", UTC) == "SINCE (UTC)"
+
+
+def test_shown_to_the_minute_or_the_second() -> None:
+    """A moment is written in its zone, to the second unless the minute is enough."""
+    moment = datetime(2026, 11, 23, 11, 4, 9, tzinfo=UTC)
+    assert show_moment(moment, SHANGHAI) == "2026-11-23 19:04:09"
+    assert show_moment(moment, SHANGHAI, seconds=False) == "2026-11-23 19:04"
+
+
+@pytest.mark.parametrize(
+    ("text", "says_month"), [("2026-13-01", True), ("2026-1301", False), ("soon", False), ("2026-01-01T25:00", False)]
+)
+def test_what_is_wrong_with_a_time(text: str, says_month: bool) -> None:
+    """Python's words are told where they say what is wrong, and else how a time is written."""
+    with pytest.raises(UsageError) as caught:
+        parse_moment(text, now=NOW, zone=SHANGHAI)
+    assert "isoformat" not in str(caught.value).lower()
+    assert ("month must be" in str(caught.value)) is says_month

@@ -1,0 +1,110 @@
+"""The JSON Schemas that are made from classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import Target
+from crawler.domain.rows import JsonRow
+from crawler.domain.shapes import (
+    DIALECT,
+    array_of,
+    document,
+    item_schema,
+    nullable,
+    object_of,
+    row_schema,
+    type_schema,
+)
+
+TEXT = {"type": "string"}
+PLACE = dict.fromkeys(("account", "project", "region", "zone", "kind", "variant"), TEXT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample(JsonRow):
+    MAY_LACK: ClassVar[tuple[str, ...]] = ("rare",)
+
+    target: Target
+    count: int
+    at: datetime | None
+    rare: str | None
+
+
+@pytest.mark.parametrize(
+    ("hint", "schema"),
+    [
+        (str, TEXT),
+        (bool, {"type": "boolean"}),
+        (int, {"type": "integer"}),
+        (float, {"type": "number"}),
+        (timedelta, {"type": "number"}),
+        (datetime, {"type": "string", "format": "date-time"}),
+        (None | int, {"anyOf": [{"type": "null"}, {"type": "integer"}]}),
+        (Any, {}),
+        (Literal["a", 1], {"enum": ["a", 1]}),
+        (list[int], {"type": "array", "items": {"type": "integer"}}),
+        (Sequence[str], {"type": "array", "items": TEXT}),
+        (frozenset[str], {"type": "array", "items": TEXT}),
+        (tuple[str, ...], {"type": "array", "items": TEXT}),
+        (Mapping[str, bool], {"type": "object", "additionalProperties": {"type": "boolean"}}),
+        (dict[str, list[str]], {"type": "object", "additionalProperties": {"type": "array", "items": TEXT}}),
+        (Target, {"type": "object", "properties": PLACE, "required": list(PLACE)}),
+    ],
+)
+def test_types(hint: Any, schema: dict[str, Any]) -> None:
+    """Each type of a field has the schema of what is written for it."""
+    assert type_schema(hint) == schema
+
+
+def test_type_without_json() -> None:
+    """A type that is never written is a mistake of the program."""
+    with pytest.raises(TypeError, match=r"complex.* has no JSON"):
+        type_schema(complex)
+
+
+def test_rows() -> None:
+    """A row has its target's parts beside its own fields; one that may be left out is never null."""
+    properties = {
+        **PLACE,
+        "count": {"type": "integer"},
+        "at": {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
+        "rare": TEXT,
+    }
+    assert row_schema(_Sample) == {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name != "rare"],
+    }
+    assert type_schema(_Sample | None) == {"anyOf": [row_schema(_Sample), {"type": "null"}]}
+
+
+def test_items() -> None:
+    """A row of any kind has every field of every kind, none of them for sure."""
+    schema = item_schema()
+    own = {name for kind in KINDS.values() for name in kind.names}
+
+    assert own <= set(schema["properties"])
+    assert set(schema["required"]) == set(schema["properties"]) - own
+    assert schema["properties"]["gpu"] == {"type": ["boolean", "null"]}
+    assert {"account", "image_id", "state"} <= set(schema["required"])
+
+
+def test_documents() -> None:
+    """A document says its dialect and its title, and a description where it has one; parts are put together as said."""
+    assert document(array_of(TEXT), "Names") == {
+        "$schema": DIALECT, "title": "Names", "type": "array", "items": TEXT,
+    }  # fmt: skip
+    assert document({}, "Names", "All of them.") == {
+        "$schema": DIALECT, "title": "Names", "description": "All of them.",
+    }  # fmt: skip
+    assert nullable(TEXT) == {"anyOf": [TEXT, {"type": "null"}]}
+    assert object_of({"a": TEXT, "b": {}}, optional=["b"]) == {
+        "type": "object", "properties": {"a": TEXT, "b": {}}, "required": ["a"],
+    }  # fmt: skip

@@ -1,0 +1,31 @@
+"""The nearest valid word to a mistyped one."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.domain.suggest import did_you_mean, nearest
+
+WORDS = ("images", "image-sets", "history", "Images", "where")
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("imges", ["images", "Images", "image-sets"]),
+        ("IMAGES", ["Images", "images", "image-sets"]),
+        ("Imagess", ["Images", "images", "image-sets"]),
+        ("hsitory", ["history"]),
+        ("zzz", []),
+    ],
+)
+def test_nearest(word: str, found: list[str]) -> None:
+    """The words that look most alike come first, case apart; of those that differ by case alone the one written so."""
+    assert nearest(word, WORDS) == found
+    assert nearest(word, WORDS, limit=1) == found[:1]
+    assert did_you_mean(word, WORDS) == (f"; did you mean {found[0]}?" if found else "")
+
+
+def test_no_more_than_asked_for() -> None:
+    """Three are enough, where nobody says otherwise."""
+    assert len(nearest("word", [f"word{number}" for number in range(5)])) == 3
