@@ -212,6 +212,16 @@ def test_records_of_other_zones_may_share_an_id() -> None:
     assert len(document["ImageSet"]) == 202
 
 
+def test_records_stay_as_they_came() -> None:
+    """Joined pages have each record in the cloud's own writing, numbers and escapes as they were."""
+    composition = Composition(TARGET, KIND, {})
+    first = b'{"RetCode": 0, "TotalCount": 2, "ImageSet": [ {"ImageId": "a", "Size": 1.50, "N": "\\u00fc"} ]}'
+    assert composition.take(first) is None
+    whole = composition.take(b'{"RetCode": 0, "TotalCount": 2, "ImageSet": [{"ImageId": "b"}]}')
+    assert whole is not None
+    assert b'[{"ImageId": "a", "Size": 1.50, "N": "\\u00fc"},{"ImageId": "b"}]' in whole
+
+
 # --- follow-ups ------------------------------------------------------------------------------------------------------
 
 

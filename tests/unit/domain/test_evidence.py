@@ -39,6 +39,20 @@ def test_only_what_differs() -> None:
     assert list(pairs[1].fields()) == [("ImageId", MISSING, "uimage-c")]
 
 
+def test_json_of_an_answer() -> None:
+    """An answer is told with its id and size, as what it says, or as it came where it is no object."""
+    told = answer({"RetCode": 0}).as_dict()
+    assert told == {
+        "request_uuid": "uuid-1",
+        "received_at": "2026-06-01T00:00:00Z",
+        "size": 14,
+        "document": {"RetCode": 0},
+    }
+    assert KeptAnswer(body=b"<\xff>", request_uuid="", received_at=NOW).as_dict() == {
+        **told, "request_uuid": None, "size": 3, "document": "<\ufffd>",
+    }  # fmt: skip
+
+
 def test_bare_ids() -> None:
     """An id that stands alone in a set is a record that says no more; other words of an answer are none."""
     bare = answer({"RetCode": 0, "Message": "Success", "CustomImageSet": ["uimage-a", "uimage-b"], "newimageset": "x"})
