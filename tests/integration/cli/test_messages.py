@@ -143,7 +143,7 @@ def test_errors_in_chinese(tmp_path: Path) -> None:
 
 
 def test_a_whole_day_in_chinese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo, the doctor, care of the database and what cron mails come in Chinese; ids, paths and JSON as they are."""
+    """The demo, the doctor, care of the database and what cron mails are Chinese; ids, paths and JSON stay."""
     monkeypatch.chdir(tmp_path)
     chinese = {"LANG": "zh_CN.UTF-8"}
     screen = call("demo", environ=chinese).stdout
