@@ -215,6 +215,7 @@ _SENTENCES = {
     "{v} holds no image id.": "{} 中没有镜像 ID。",
     "Warning: {v} is nested too deeply; it is left out.": "警告：{} 嵌套过深，已略过。",
     "{} is maintained until {v}": "{} 的维护期至 {}",
+    "{} was maintained until {v}": "{} 的维护期已于 {} 结束",
     "its images are of the kind {w}, which nobody asks for": "其镜像类型为 {}，目前未查询",
     "{} is {v} there now": "该处的 {} 现为 {}",
     "{v}, which came after it, is revoked: {v}": "其后的 {} 已被撤销：{}",
