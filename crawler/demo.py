@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from crawler.client.options import Timing
 from crawler.config.models import DEFAULT_TIMEZONE, AccountSettings, Limits, Secret, Settings
-from crawler.config.zones import zone_of
+from crawler.config.texts import zone_of
 from crawler.crawl.run import crawl
 from crawler.db.engine import opened, read
 from crawler.db.locks import take_locks

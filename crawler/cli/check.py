@@ -126,7 +126,8 @@ def judge(
         if sources.is_live:
             from crawler.queries.live_pins import live_pins
 
-            live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
+            now = context.now(conn, is_strict=True)
+            live, doubts = live_pins(conn, selected, now=now, stale_after=settings.stale_after)
             rules += [rule for rule in live if rule.place is None or sources.wants(rule.place)]
         rows = rows_now(context, conn, rules, selected, is_table=is_table)
     return rules, [*rows, *doubts]
@@ -141,7 +142,8 @@ def rows_now(
     settings = context.history_settings()
     zone = settings.timezone if is_table else UTC
     stale_after = settings.stale_after
-    return check_lookup.check(conn, rules, selected, now=context.clock(), stale_after=stale_after, timezone=zone)
+    now = context.now(conn, is_strict=True)
+    return check_lookup.check(conn, rules, selected, now=now, stale_after=stale_after, timezone=zone)
 
 
 def show(context: CliContext, rows: Sequence[CheckRow], fmt: str) -> None:

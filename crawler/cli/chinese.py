@@ -257,6 +257,7 @@ _SENTENCES = {
     "{} in that time": "该时段内的{}",
     "No image called {v} was listed in {v} at {}; the nearest: {v}.": "{2} 时 {1} 没有名为 {0} 的镜像；相近的有：{3}。",
     "No image called {v} in {v} supports GPU ({v} does not).": "{1} 没有支持 GPU 的 {0}（{2} 不支持）。",
+    "This machine's clock says {v}, but the history was recorded until {v}: set the clock right.": "本机时钟为 {}，而历史已记录到 {}：请校准时钟。",
     "{v} was never observed well.": "{} 从未正常观测。",
     "{v} is asked no more: it is {w} since {}.": "{} 已不再查询：{}，自 {} 起。",
     "Several zones fit: {v}; one is compared with one other.": "有多个可用区符合：{}；只能一对一比较。",

@@ -42,7 +42,7 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
         check_selection(conn, selected)
         if KIND in known_words(conn, "kind"):
-            live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
+            live, doubts = live_pins(conn, selected, now=context.now(conn), stale_after=settings.stale_after)
             rules += live
         rows = rows_now(context, conn, rules, selected, is_table=fmt == "table")
     rows += doubts

@@ -35,8 +35,9 @@ def print_answers(
     from crawler.queries.resolve_lookup import resolve_all
 
     wanted = _lines()
-    settings, now = context.history_settings(), context.clock()
+    settings = context.history_settings()
     with context.history() as conn:
+        now = context.now(conn, is_strict=True)
         if not is_anything_recorded(conn):
             raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
         check_words(conn, selected, selected.of_images())
