@@ -12,6 +12,7 @@ import click
 
 from crawler.cli.check_files import Sources, all_rules, read_sources, wanted_pins
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import require_records
 from crawler.cli.options import table_options_with, target_options
 from crawler.cli.output import emit, write_out
 from crawler.cli.selection import check_selection
@@ -19,7 +20,7 @@ from crawler.cli.table import Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.domain.scanner.words import EFFECTS, Effect
-from crawler.errors import ExitCode, UnknownKnowledge, UsageError
+from crawler.errors import ExitCode, UsageError
 from crawler.queries.check.rules import OUTCOMES, CheckRow, PinRule, Require, exit_code
 
 if TYPE_CHECKING:
@@ -166,8 +167,7 @@ def _stdin_only() -> tuple[str, ...]:
 
 
 def _rules(conn: Connection, sources: Sources) -> list[Require | PinRule]:
-    from crawler.db.filters import is_anything_recorded, known_words
+    from crawler.db.filters import known_words
 
-    if not is_anything_recorded(conn):
-        raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
+    require_records(conn)
     return all_rules(sources, lambda: {part: known_words(conn, part) for part in _KNOWN_PARTS})
