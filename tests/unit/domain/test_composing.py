@@ -212,6 +212,31 @@ def test_records_of_other_zones_may_share_an_id() -> None:
     assert len(document["ImageSet"]) == 202
 
 
+def test_a_count_that_is_too_large_is_tolerated() -> None:
+    """Where the account says so, a list that ends before its TotalCount is whole; else it is read again."""
+    for tolerated in ((), ("count",)):
+        composition = Composition(TARGET, KIND, {}, tolerated)  # type: ignore[arg-type] # of the words of a check
+        answers = [json.dumps(page(records(100), 250)).encode(), json.dumps(page([], 250)).encode()]
+        taken = [composition.take(body) for body in answers]
+        assert (taken[1] is not None) == bool(tolerated)
+
+
+def test_what_is_no_object() -> None:
+    """An answer that is no JSON object is not understood, in these words."""
+    with pytest.raises(NotUnderstood, match=r"\Athe answer is not a JSON object\Z"):
+        Composition(TARGET, KIND, {}).take(b"[]")
+
+
+def test_which_record_is_on_two_pages() -> None:
+    """The record that came twice is named by its id, the first of several."""
+    composition = Composition(TARGET, KIND, {})
+    first, second = page(records(100), 150), page([*records(2, 5), *records(48, 102)], 150)
+    for body in (first, second, first):
+        composition.take(json.dumps(body).encode())
+    with pytest.raises(NotWhole, match=f"\\A{uhost_image(5)['ImageId']} is on two pages of the list"):
+        composition.take(json.dumps(second).encode())
+
+
 def test_records_stay_as_they_came() -> None:
     """Joined pages have each record in the cloud's own writing, numbers and escapes as they were."""
     composition = Composition(TARGET, KIND, {})
