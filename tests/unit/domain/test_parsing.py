@@ -450,3 +450,13 @@ def test_spot_capacity_is_another_thing() -> None:
     assert {key[1] for key in kind_read("instance-type", {"AvailableInstanceTypes": types, "Status": "OK"})} == {
         "V100", "V100/spot", "O",
     }  # fmt: skip
+
+
+def test_ignored_fields_in_any_spelling() -> None:
+    """A field that is ignored is so by the API's name or ours, whatever its case and its underscores."""
+    record = {"ImageId": "a", "ImageName": "A", "NotSupportGPU": False, "New_Field": 1, "Kept": 2}
+    document = {"RetCode": 0, "ImageSet": [record]}
+    reader = SetReader(UK8S_IMAGE, ignored=("gpu", "NEWFIELD"))
+    (attributes,) = parse(document, UK8S_IMAGE, "hk-02", {}, reader).images.values()
+
+    assert attributes == {"image_name": "A", "extra": {"Kept": 2}}

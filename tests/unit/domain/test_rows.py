@@ -5,8 +5,19 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+from crawler.domain.kinds import KINDS
 from crawler.domain.models import Target
-from crawler.domain.rows import FailureRow, Gap, HeldImage, HoldRow, ImageRow, StatusRow, json_value, names_in_json
+from crawler.domain.rows import (
+    FailureRow,
+    Gap,
+    HeldImage,
+    HoldRow,
+    ImageRow,
+    StatusRow,
+    json_value,
+    names_in_items,
+    names_in_json,
+)
 from crawler.queries.diff import DiffRow
 from crawler.queries.where import WhereRow
 
@@ -88,3 +99,19 @@ def test_names_are_those_of_a_row() -> None:
     for row in (image, hold):
         assert tuple(row.as_dict()) == names_in_json(type(row))
         assert json.loads(json.dumps(row.as_dict())) == row.as_dict()
+
+
+def test_rows_of_other_kinds() -> None:
+    """A row of another kind has that kind's fields in place of the node images', in the order that is told of it."""
+    kind = KINDS["instance-type"]
+    attributes = dict.fromkeys(kind.names[:1], 1)
+    image = ImageRow(
+        HOME._replace(kind=kind.name), "Set", "N.Standard", attributes, NOON, NOON, False, None, "present", None, NOON
+    )  # fmt: skip
+    told = image.as_dict()
+
+    assert tuple(told) == names_in_items([kind.name, "no-kind"])
+    assert "gpu" not in told or "gpu" in kind.names
+    assert [told[name] for name in kind.names] == [1, *[None] * (len(kind.names) - 1)]
+    assert set(kind.names) <= set(names_in_items(KINDS))
+    assert image._replace(target=HOME._replace(kind="no-kind")).as_dict()["gpu"] is None
