@@ -51,7 +51,7 @@ def test_zone_that_is_not_written_out() -> None:
 def test_nested_too_deeply(name: str) -> None:
     """A file nested deeper than any that people write is refused in words."""
     text = '{"image_id": "uimage-a", "x": ' + "[" * 100_000
-    with pytest.raises(ValueError, match="is nested too deeply"):
+    with pytest.raises(ValueError, match=r"\Ais nested too deeply\Z"):
         scan(text, name)
 
 
@@ -219,3 +219,35 @@ def test_ends_of_lines(end: str) -> None:
 def test_what_containers_are_given(text: str, zone: str | None) -> None:
     """An id counts among the words of a command, and as a variable of the environment, of a container."""
     assert found(text, "a.yaml") == [("uimage-a", zone)]
+
+
+def test_plan_without_planned_values() -> None:
+    """Of a plan that holds its changes alone the ids after them count, and none before; odd rows are passed over."""
+    change = {"before": {"image_id": "uimage-old"}, "after": {"image_id": "uimage-new", "zone": "hk-02"}}
+    resource = {"address": "ucloud_instance.a", "mode": "managed", "type": "ucloud_instance", "change": change}
+    plan = {"terraform_version": "1.5", "resource_changes": ["odd", {"change": "odd"}, resource]}
+
+    assert found(json.dumps(plan), "plan.json") == [("uimage-new", "hk-02")]
+
+
+def test_manifest_with_odd_builds() -> None:
+    """A build of a manifest that says nothing, or is of an earlier run, ends nothing: those after it are read."""
+    builds = [
+        "odd",
+        {"artifact_id": None, "builder_type": "ucloud-uhost"},
+        {"artifact_id": "cn-bj2:uimage-old", "builder_type": "ucloud-uhost", "packer_run_uuid": "one"},
+        {"artifact_id": "org-x:hk:uimage-a,sg:uimage-b", "builder_type": "ucloud-uhost", "packer_run_uuid": "two"},
+    ]
+    pins = scan(json.dumps({"builds": builds, "last_run_uuid": "two"}), "manifest.json").pins
+
+    assert [(pin.image_id, pin.address, pin.region, pin.project) for pin in pins] == [
+        ("uimage-a", "build 4", "hk", "org-x"),
+        ("uimage-b", "build 4", "sg", ""),
+    ]
+
+
+@pytest.mark.parametrize("key", ["availability_zones", "AVAILABILITY_ZONES", "availabilityZones"])
+def test_lists_of_availability_zones(key: str) -> None:
+    """Under the plural of an availability zone stand zones; other plurals of a zone name none."""
+    assert found(json.dumps({"image_id": "uimage-a", key: ["hk-02"]})) == [("uimage-a", "hk-02")]
+    assert found(json.dumps({"image_id": "uimage-a", "zones": ["hk-02"]})) == [("uimage-a", None)]
