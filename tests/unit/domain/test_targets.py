@@ -303,6 +303,15 @@ def test_a_whole_region_whose_places_are_gone() -> None:
     assert not narrow.wants(region._replace(zone="hk-01", kind="UK8S-version"))
 
 
+def test_the_default_project_by_its_word() -> None:
+    """A project whose id is `default` is wanted by that word, beside others that are named, and not without it."""
+    lab = Project("default", "Lab")
+
+    assert replace(ALL, projects=("default", "org-b")).wants_project(lab)
+    assert replace(ALL, projects=("lab",)).wants_project(lab)
+    assert not replace(ALL, projects=("org-b",)).wants_project(lab)
+
+
 def test_variants_of_other_kinds() -> None:
     """A kind is not asked with a variant whose parameters it does not take."""
     listed = Catalog(projects=(Project("org-a"),), places=(Place("hk", "hk-02"),))
