@@ -212,7 +212,9 @@ async def _actions(
             continue
         for target in list(zones.values())[:ZONES_TRIED]:
             try:
-                answer = await _ask(client, Composition(target, kind, account.variants[target.variant]), kind, brake)
+                answer = await _ask(
+                    client, Composition(target, kind, account.named_variants[target.variant]), kind, brake
+                )
             except (NetworkFailure, Cancelled) as exc:
                 yield warn("actions", f"{action} was not tried: {exc}", "try again later", about=account.name)
                 return
