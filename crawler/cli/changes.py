@@ -116,10 +116,12 @@ def changes(
 
     A change happened after AFTER, the previous good observation, and by OBSERVED. --since and --until go by the
     time it was recorded. To be told of every change once, ask again with --after and the `cursor` (in json, jsonl
-    and csv) of the last row; where there was none, with the same as before. re-issued: withdrawn, and replaced.
+    and csv) of the last row; where there was none, with the same as before. re-issued: withdrawn, and replaced. What
+    several variants of a matrix say in one run is one row.
     """
     from crawler.db import changelog
     from crawler.queries import changes as queries_changes
+    from crawler.queries.variants import OF_CHANGES, variants_of
 
     if since and until and since > until:
         raise UsageError("--since is later than --until, so nothing lies between them.")
@@ -128,8 +130,10 @@ def changes(
         last = changelog.settled(conn)
         check_selection(conn, selected)
         rows = queries_changes.changes(conn, since, until, events, selected, after=after, until_change=last)
-        names = (*names_in_json(ChangeRow), "cursor")
-        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=names)
+        variants = variants_of(conn, selected, context.clock())
+        names = variants.names((*names_in_json(ChangeRow), "cursor"))
+        shown = variants.fold((row.as_dict() for row in rows), fmt, block=lambda row: row["run"], merged=OF_CHANGES)
+        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names)
         if not count:
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import click
 
@@ -59,6 +58,7 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
     observed well: what is not known is no difference. Of several open images of a name the newest is compared.
     """
     from crawler.queries import diff_lookup
+    from crawler.queries.variants import variants_of
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
@@ -70,11 +70,13 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
         )
         for side in known:
             require_observed(conn, side.values(), at or now, settings.timezone)
-        shown: list[dict[str, Any]] = [row.as_dict() for row in rows]
-        if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=names_in_json(CompareRow)):
+        variants = variants_of(conn, replace(selected, zone=(first, second)), at or now)
+        shown = [*variants.fold((row.as_dict() for row in rows), fmt)]
+        names = variants.names(names_in_json(CompareRow))
+        if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=names):
             what = visible(f"images in {first} or {second}")
             return explain_empty(context, conn, selected, what=what, about=selected.of_images(), at=at).say(context)
-    counts = Counter[str](row.result for row in rows)
+    counts = Counter[str](row["result"] for row in shown)
     words = {
         "same": "same",
         "differs": "different",

@@ -70,6 +70,7 @@ def diff(
     the same name is one line, re-issued; in the other formats it is two rows that name each other as `counterpart`.
     """
     from crawler.queries import diff_lookup
+    from crawler.queries.variants import place_of, variants_of
 
     settings = context.history_settings()
     zone = settings.timezone
@@ -81,7 +82,9 @@ def diff(
         tally = _Tally(known if first != second else {}, with_unknown=with_unknown)
         rows = tally.sift(found if first != second else ())
         shown = _folded(rows) if fmt == "table" else (row.as_dict() for row in rows)
-        emit(shown, COLUMNS, fmt, zone=zone, fields=names_in_json(DiffRow))
+        variants = variants_of(conn, selected, second)
+        folded = variants.fold(shown, fmt, block=place_of)
+        emit(folded, COLUMNS, fmt, zone=zone, fields=variants.names(names_in_json(DiffRow)))
     span = f"{show_moment(first, zone)} and {show_moment(second, zone)} ({zone_name(zone)})"
     if not tally.differences:
         context.say(f"No known difference between {span}." if tally.is_incomplete else f"No difference between {span}.")

@@ -37,9 +37,11 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
     Show what is available now, or was at a moment, and how well that is known.
 
     State `unknown` means that the target was not observed well: the reason follows. Such images are never left out.
-    Where, or at a moment before which, nobody has looked well, the exit code is 8.
+    Where, or at a moment before which, nobody has looked well, the exit code is 8. An image that several variants of a
+    matrix list is one line.
     """
     from crawler.queries import images as queries_images
+    from crawler.queries.variants import place_of, variants_of
 
     settings = context.history_settings()
     with context.history() as conn:
@@ -52,9 +54,10 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
             stale_after=settings.stale_after,
             include_retired=retired,
         )
-        shown = (row.as_dict() for row in rows)
+        variants = variants_of(conn, selected, at or context.clock())
+        shown = variants.fold((row.as_dict() for row in rows), fmt, block=place_of)
         kinds = [kind for kind in KINDS if part_fits("kind", kind, selected.of_images().kind)]
-        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_items(kinds))
+        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=variants.names(names_in_items(kinds)))
         if not count:
             return explain_empty(
                 context, conn, selected, what="images", about=selected.of_images(), at=at, with_retired=retired

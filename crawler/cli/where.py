@@ -76,6 +76,7 @@ def where(
     first zone the name was seen, where that is known. Projects of a zone that are told the same share a line.
     """
     from crawler.queries import lookup
+    from crawler.queries.variants import variants_of
 
     settings, now = context.history_settings(), context.clock()
     with context.history() as conn:
@@ -96,7 +97,9 @@ def where(
         if rows and not any(row.observed_at for row in known.values()):
             require_observed(conn, [], at or now, settings.timezone)
         shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
-        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(WhereRow)):
+        variants = variants_of(conn, selected, at or now)
+        names_of_row = variants.names(names_in_json(WhereRow))
+        if not emit(variants.fold(shown, fmt), COLUMNS, fmt, zone=settings.timezone, fields=names_of_row):
             return explain_empty(
                 context, conn, selected, what="targets", about=selected.of_images(), at=at, with_retired=retired
             ).say(context)

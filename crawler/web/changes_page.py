@@ -28,8 +28,9 @@ _LIMITS = LineLimits(rows=MOST_LINES, details=8, items=20)
 
 LineTone = Literal["bad", "warn", "good", "plain"]
 TONES: Mapping[Topic, LineTone] = {
-    "withdrawn": "bad", "reissued": "warn", "gpu_lost": "bad", "closed": "warn", "appeared": "good",
-    "returned": "good", "modified": "plain", "opened": "good", "flapped": "plain",
+    "withdrawn": "bad", "reissued": "warn", "gpu_lost": "bad", "closed": "warn", "ended": "warn",
+    "appeared": "good", "returned": "good", "modified": "plain", "opened": "good", "offered": "good",
+    "flapped": "plain",
 }  # fmt: skip
 
 
