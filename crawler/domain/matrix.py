@@ -144,6 +144,19 @@ def machines_of(records: Iterable[tuple[str, Attributes]]) -> frozenset[Machine]
     return frozenset(found)
 
 
+def boots(parameters: Mapping[str, str], machine: Machine, version: str) -> bool:
+    """Return whether a question with these *parameters* is about *machine*, and *version* where both state one."""
+    stated = parameters.get("K8sVersion", "")
+    named = Machine(parameters.get("MachineType", ""), parameters.get("GPUType", ""))
+    is_version = not (stated and version) or _is_version(version, stated) or _is_version(stated, _minor(version))
+    return tuple(map(str.casefold, named)) == tuple(map(str.casefold, machine)) and is_version
+
+
+def _minor(version: str) -> str:
+    found = _MINOR.fullmatch(version)
+    return found[1] if found else version
+
+
 def versions_of(record_ids: Iterable[str]) -> frozenset[str]:
     """Return the versions that the ids of records of the kind `uk8s-version` are."""
     return frozenset(filter(_is_value, record_ids))
@@ -179,9 +192,8 @@ def names_of(questions: Iterable[Question], known: Mapping[str, Mapping[str, str
 
 def _names(question: Question) -> Iterator[str]:
     """Yield names for a question, the shortest first."""
-    minor = _MINOR.fullmatch(question.version)
     digest = digest_of(list(question))[:8]
-    for version in (minor[1] if minor else question.version, question.version):
+    for version in (_minor(question.version), question.version):
         words = (_PLAIN.sub("-", word.casefold()).strip("-.") for word in (*question.machine, version))
         name = "-".join(filter(None, words))
         if 0 < len(name) <= _LONGEST_NAME:
@@ -204,12 +216,18 @@ def told_variants(variants: Iterable[str], among: Iterable[str]) -> tuple[str, .
     return (*sorted(left), *sorted(told))
 
 
+def is_of_matrix(variant: str) -> bool:
+    """Return whether a variant is called as those of a matrix are, by a machine and a version."""
+    machine, dash, version = variant.rpartition("-")
+    return bool(machine and dash) and version[:1].isdecimal() and "." in version
+
+
 def _families(variants: Iterable[str]) -> list[tuple[str, set[str]]]:
     """Return what shares a machine or a version, the largest first."""
     families: dict[str, set[str]] = {}
     for name in variants:
-        machine, dash, version = name.rpartition("-")
-        if dash and version[:1].isdecimal():
+        machine, _, version = name.rpartition("-")
+        if is_of_matrix(name):
             families.setdefault(f"{machine}-*", set()).add(name)
             families.setdefault(f"*-{version}", set()).add(name)
     return sorted(families.items(), key=lambda item: (-len(item[1]), item[0]))

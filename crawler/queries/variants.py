@@ -7,7 +7,7 @@ rows stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -45,9 +45,12 @@ def _known_start(values: list[Any]) -> Any:
 MERGED: Mapping[str, Callable[[list[Any]], Any]] = {
     **dict.fromkeys(("valid_from", "present_since", "since", "id_since", "first_seen_at", "id"), _earliest),
     **dict.fromkeys(("lag_seconds", "observed_at"), _earliest),
-    **dict.fromkeys(("recorded_at", "cursor"), _latest),
+    "recorded_at": _latest,
+    "cursor": _latest,
     "not_before": _known_start,
     "baseline": any,
+    # Of images that were there when a variant was first asked nothing tells which came later.
+    "superseded_by": lambda values: next(filter(None, values), None),
     "lag": lambda values: values[0],
 }
 #: An observation of a change is over when the last variant was observed.
@@ -61,6 +64,22 @@ def _said(row: Row, merged: Collection[str]) -> dict[str, Any]:
         for name, value in row.items()
         if name not in merged and name != "variant"
     }
+
+
+def _cursors(rows: Sequence[Sequence[int]]) -> Iterator[int]:
+    """
+    Yield a cursor for each of the folded *rows*, which are given by those of their parts, the first part in order.
+
+    It is the last before which every part belongs to a row that was given by then: who asks on from it misses nothing.
+    """
+    open_parts = sorted(cursor for parts in rows for cursor in parts)
+    given: set[int] = set()
+    reached = 0
+    for parts in rows:
+        given.update(parts)
+        while reached < len(open_parts) and open_parts[reached] in given:
+            reached += 1
+        yield open_parts[reached - 1]
 
 
 def _told(names: set[str], asked: set[str], ever: set[str]) -> str:
@@ -99,7 +118,7 @@ class Variants:
         """
         Yield *rows* with one for those that say the same of several variants: the first, with all of its `variants`.
 
-        Looked at together are rows of one *block* that follow each other; they come by their cursors, or as they came.
+        Looked at together are rows of one *block* that follow each other. Cursors go on rising.
         A table (*fmt*) has the variants in few words instead.
         """
         if not self:
@@ -112,8 +131,10 @@ class Variants:
                 if row["kind"] == KIND and row["variant"] in self._known(row, self._ever):
                     key = canonical_json(_said(row, merged))
                 found.setdefault(key, []).append(row)
-            folded = [self._one(alike, fmt, merged) for alike in found.values()]
-            yield from sorted(folded, key=lambda row: row.get("cursor") or 0)
+            cursors = _cursors([[row["cursor"] for row in alike] for alike in found.values() if "cursor" in alike[0]])
+            for alike in found.values():
+                one = self._one(alike, fmt, merged)
+                yield {**one, "cursor": next(cursors)} if "cursor" in one else one
 
     def _known(self, row: Row, places: Mapping[Place, set[str]]) -> set[str]:
         if "zone" not in row:  # of several places
