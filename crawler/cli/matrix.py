@@ -40,7 +40,7 @@ def matrix(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
             conn, at, selected, now=context.clock(), stale_after=settings.stale_after, include_retired=retired
         )
         if fmt != "table":
-            names = names_in_json(queries_matrix.MatrixRow)
+            names = names_in_json(queries_matrix.MachineRow)
             count = emit((row.as_dict() for row in rows), (), fmt, zone=settings.timezone, fields=names)
         else:
             versions, machines = queries_matrix.by_machine(rows)

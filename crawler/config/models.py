@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from crawler.db.url import parse_address
 from crawler.domain.filters import is_glob
 from crawler.domain.kinds import KINDS
-from crawler.domain.matrix import LATEST_BUT_ONE, Choice
+from crawler.domain.matrix import LATEST_BUT_ONE, MatrixChoice
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.objections import Tolerable
 from crawler.domain.proxies import FROM_ENVIRONMENT, Proxy
@@ -194,9 +194,9 @@ class MatrixSettings(Table):
     max_targets: Count = 2000
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> MatrixChoice:
         """Return what `domain.matrix` needs to know."""
-        return Choice(versions=self.versions, gpu_types=self.gpu_types, max_targets=self.max_targets)
+        return MatrixChoice(versions=self.versions, gpu_types=self.gpu_types, max_targets=self.max_targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from crawler.client.api import ApiClient
 from crawler.client.discovery import Discovery, discover
 from crawler.config.models import AccountSettings
-from crawler.crawl.offers import Found, ask_offers
+from crawler.crawl.offers import FoundOffers, ask_offers
 from crawler.domain.matrix import Offers
 from crawler.domain.models import DEFAULT_PROJECT, Catalog, Place, Project
 from crawler.domain.objections import tolerance
@@ -69,7 +69,7 @@ async def _survey(
     survey = survey_of(account, discovery, last)
     if not account.is_auto or survey.catalog is None or survey.refused is not None:
         return survey
-    offers = Found(offers={})
+    offers = FoundOffers(offers={})
     with contained(faults.append):
         offers = await ask_offers(account, client, survey.catalog, deadline, stop)
     problems = (*offers.problems, *(f"what is offered is not known: {fault}" for fault in faults))

@@ -37,7 +37,7 @@ Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundOffers:
     """What is offered where, and what could not be told."""
 
     offers: Offers
@@ -47,7 +47,7 @@ class Found:
 
 async def ask_offers(
     account: AccountSettings, client: ApiClient, catalog: Catalog, deadline: float, stop: asyncio.Event | None
-) -> Found:
+) -> FoundOffers:
     """Ask what is offered in each place of *catalog* that the account selects."""
     wanted = replace(account.selection(), kinds=(UK8S_VERSION.name, INSTANCE_TYPE.name))
     candidates: dict[Place, list[Target]] = {}
@@ -73,7 +73,7 @@ async def ask_offers(
             offer = Offer(_machines(machines), versions_of(versions))
             if all(offer):
                 offers[region, zone] = offer
-    return Found(offers=offers, problems=tuple(_problems(lists)))
+    return FoundOffers(offers=offers, problems=tuple(_problems(lists)))
 
 
 def _is_denied(answer: Reply | Failure | None) -> bool:

@@ -18,7 +18,7 @@ from crawler.db import last_observation, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin
 from crawler.domain.matrix import KIND as MATRIX_KIND
-from crawler.domain.matrix import Matrix, Rotation, in_turn, rotation
+from crawler.domain.matrix import OfferedMatrix, Rotation, in_turn, rotation
 from crawler.domain.models import Catalog, Target
 from crawler.domain.rows import Notice
 from crawler.domain.targets import KnownTarget, Reconciliation, Selection, reconcile, unique_numbers
@@ -73,10 +73,10 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
 
 def matrices(
     settings: Settings, past: Mapping[str, AccountPast], surveys: Mapping[str, Survey]
-) -> dict[str, Matrix | None]:
+) -> dict[str, OfferedMatrix | None]:
     """Return the matrix of each account that has one, of what its survey found."""
     return {
-        account.name: Matrix.of(account.matrix.choice, surveys[account.name].offers, past[account.name].variants)
+        account.name: OfferedMatrix.of(account.matrix.choice, surveys[account.name].offers, past[account.name].variants)
         if account.is_auto
         else None
         for account in settings.accounts
@@ -89,7 +89,7 @@ def reconcile_all(
     targets: Mapping[str, Iterable[KnownTarget]],
     surveys: Mapping[str, Survey],
     restriction: Selection | None,
-    found_matrices: Mapping[str, Matrix | None],
+    found_matrices: Mapping[str, OfferedMatrix | None],
 ) -> dict[str, Reconciliation]:
     """Return what each account's catalog means; raise EmptySelection when there are catalogs and none has a target."""
     found = {}
@@ -117,7 +117,7 @@ def take_turns(
     settings: Settings,
     account: AccountSettings,
     account_id: int,
-    matrix: Matrix | None,
+    matrix: OfferedMatrix | None,
     asked: Collection[Target],
     ids: Mapping[Target, int],
 ) -> tuple[Collection[Target], Rotation, str | None]:
@@ -204,7 +204,7 @@ def _choose(
     past: Mapping[str, AccountPast],
     surveys: Mapping[str, Survey],
     restriction: Selection | None,
-    found_matrices: Mapping[str, Matrix | None],
+    found_matrices: Mapping[str, OfferedMatrix | None],
 ) -> tuple[dict[str, Reconciliation], set[int], list[Notice]]:
     """
     Return what the catalogs mean for the targets, the ids of those to ask, and what there is to say.

@@ -44,7 +44,7 @@ from crawler.db.migrations import mismatch, schema_state
 from crawler.db.thread import DatabaseThread
 from crawler.domain.guard import GuardPolicy
 from crawler.domain.kinds import KINDS
-from crawler.domain.matrix import Matrix, Rotation
+from crawler.domain.matrix import OfferedMatrix, Rotation
 from crawler.domain.models import Catalog, RunStatus, Target
 from crawler.domain.rows import NO_REPORTS, Deliveries, Notice, RunSummary
 from crawler.domain.targets import KnownTarget, Selection
@@ -331,7 +331,7 @@ async def preview(
     )
 
 
-def _cost(account: AccountSettings, asked: Collection[Target], matrix: Matrix | None, turns: Rotation) -> Cost:
+def _cost(account: AccountSettings, asked: Collection[Target], matrix: OfferedMatrix | None, turns: Rotation) -> Cost:
     limits = account.limits
     of_matrix = sum(matrix.question(target) is not None for target in asked) if matrix is not None else 0
     return Cost(

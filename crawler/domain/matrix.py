@@ -44,7 +44,7 @@ class Machine(NamedTuple):
         return " ".join(filter(None, self))
 
 
-class Question(NamedTuple):
+class Combination(NamedTuple):
     """A combination that is asked about."""
 
     machine_type: str
@@ -63,10 +63,10 @@ class Question(NamedTuple):
         return {name: value for name, value in named.items() if value}
 
 
-def question_of(parameters: Mapping[str, str]) -> Question | None:
+def question_of(parameters: Mapping[str, str]) -> Combination | None:
     """Return the question that a variant's *parameters* ask; None: they are of no matrix."""
     named = (parameters.get("MachineType", ""), parameters.get("GPUType", ""), parameters.get("K8sVersion", ""))
-    question = Question(*named)
+    question = Combination(*named)
     return question if named[0] and named[2] and question.parameters == dict(parameters) else None
 
 
@@ -82,7 +82,7 @@ Offers = Mapping[tuple[str, str], Offer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class MatrixChoice:
     """What the configuration wants of what is offered."""
 
     versions: tuple[str, ...] = (LATEST_BUT_ONE,)
@@ -91,19 +91,19 @@ class Choice:
     #: Targets of UK8S images that one run asks at most, those of `default` among them.
     max_targets: int = 2000
 
-    def wants(self, question: Question) -> bool:
+    def wants(self, question: Combination) -> bool:
         """Return whether the question is wanted where nobody knows which versions are offered."""
         named = self.versions not in ((ALL_VERSIONS,), (LATEST_BUT_ONE,))
         return self._wants_machine(question.machine) and (
             not named or any(_is_version(question.version, word) for word in self.versions)
         )
 
-    def questions(self, offer: Offer) -> Iterator[Question]:
+    def questions(self, offer: Offer) -> Iterator[Combination]:
         """Yield what is wanted of an offer."""
         for version in self._versions(offer.versions):
             for machine in sorted(offer.machines):
                 if self._wants_machine(machine):
-                    yield Question(*machine, version)
+                    yield Combination(*machine, version)
 
     def _versions(self, offered: Iterable[str]) -> Sequence[str]:
         newest_first = sorted(offered, key=version_key, reverse=True)
@@ -170,14 +170,14 @@ def _is_value(text: str) -> bool:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def names_of(questions: Iterable[Question], known: Mapping[str, Mapping[str, str]]) -> dict[Question, str]:
+def names_of(questions: Iterable[Combination], known: Mapping[str, Mapping[str, str]]) -> dict[Combination, str]:
     """
     Return the name of the variant of each of *questions*, such as `g-v100-1.30`, and of all *known* ones.
 
     *known*: the parameters by the names in use, which stay; a name keeps its parameters for ever. Where the short name
     means another question already, it is the whole version's, or one with a digest.
     """
-    names: dict[Question, str] = {}
+    names: dict[Combination, str] = {}
     taken = dict(known)
     for name in sorted(known, key=lambda name: (len(name), name)):
         question = question_of(known[name])
@@ -190,7 +190,7 @@ def names_of(questions: Iterable[Question], known: Mapping[str, Mapping[str, str
     return names
 
 
-def _names(question: Question) -> Iterator[str]:
+def _names(question: Combination) -> Iterator[str]:
     """Yield names for a question, the shortest first."""
     digest = digest_of(list(question))[:8]
     for version in (_minor(question.version), question.version):
@@ -243,17 +243,17 @@ Standing = Literal["wanted", "unwanted", "ended", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matrix:
+class OfferedMatrix:
     """What `variants = "auto"` stands for in one run of one account."""
 
-    choice: Choice
+    choice: MatrixChoice
     offers: Offers
     #: Every question that the account knows, or is offered now, with the name of its variant.
-    names: Mapping[Question, str]
-    _questions: Mapping[str, Question] = field(default_factory=dict)
+    names: Mapping[Combination, str]
+    _questions: Mapping[str, Combination] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, choice: Choice, offers: Offers, known: Mapping[str, Mapping[str, str]]) -> Matrix:
+    def of(cls, choice: MatrixChoice, offers: Offers, known: Mapping[str, Mapping[str, str]]) -> OfferedMatrix:
         """Return the matrix of what is offered; *known* are the parameters of the variants that the history has."""
         offered = {question for offer in offers.values() for question in choice.questions(offer)}
         names = names_of(offered, known)
@@ -271,7 +271,7 @@ class Matrix:
         offer = self.offers.get((region, zone))
         return [] if offer is None else sorted({self.names[one] for one in self.choice.questions(offer)})
 
-    def question(self, target: Target) -> Question | None:
+    def question(self, target: Target) -> Combination | None:
         """Return the question that *target* asks; None: it is none of the matrix."""
         return self._questions.get(target.variant) if target.kind == KIND else None
 
@@ -328,7 +328,7 @@ class Rotation(NamedTuple):
         """Return how many runs one round takes."""
         return ceil(self.targets / self.at_once) if self.at_once else 0
 
-    def problem(self, every: timedelta, stale_after: timedelta, choice: Choice, others: int) -> str | None:
+    def problem(self, every: timedelta, stale_after: timedelta, choice: MatrixChoice, others: int) -> str | None:
         """
         Return in a sentence what is wrong with it where runs are *every* so far apart; None: nothing is.
 
@@ -350,7 +350,7 @@ class Rotation(NamedTuple):
         )
 
 
-def rotation(choice: Choice, matrix: int, others: int) -> Rotation:
+def rotation(choice: MatrixChoice, matrix: int, others: int) -> Rotation:
     """Return how *matrix* targets take turns beside *others* that are asked in each run; rounds are even."""
     room = max(0, choice.max_targets - others)
     if matrix <= room or not room:

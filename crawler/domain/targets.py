@@ -17,7 +17,7 @@ from typing import Any
 from crawler.domain.filters import NOT, any_fits, part_fits
 from crawler.domain.kinds import KINDS
 from crawler.domain.matrix import KIND as MATRIX_KIND
-from crawler.domain.matrix import Matrix, Standing
+from crawler.domain.matrix import OfferedMatrix, Standing
 from crawler.domain.models import DEFAULT_PROJECT, DEFAULT_VARIANT, AbsenceReason, Catalog, Place, Project, Target
 
 #: Good discoveries in a row without a target that retire it.
@@ -39,7 +39,7 @@ class Selection:
     #: Pairs of a kind and a variant whose parameters that kind does not take.
     unfit: frozenset[tuple[str, str]] = frozenset()
     #: The variants that follow from what is offered where, beside those; None: there are none.
-    matrix: Matrix | None = None
+    matrix: OfferedMatrix | None = None
 
     def wants(self, target: Target, project_name: str = "") -> bool:
         """Return whether the selection covers *target*, whose project may also be matched by its name."""

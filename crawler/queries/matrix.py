@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from crawler.db.filters import chosen_targets
 from crawler.db.targets import find_accounts, known_variants
 from crawler.domain.filters import Filters, part_fits
-from crawler.domain.matrix import KIND, Question, question_of, version_key
+from crawler.domain.matrix import KIND, Combination, question_of, version_key
 from crawler.domain.models import DEFAULT_VARIANT, Target, normalise_name
 from crawler.domain.rows import NOT_IN_JSON, JsonRow, Reason
 from crawler.queries import images as queries_images
@@ -23,7 +23,7 @@ from crawler.queries.freshness import knowledge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MatrixRow(JsonRow):
+class MachineRow(JsonRow):
     """What one target of the matrix lists."""
 
     target: Target
@@ -55,7 +55,7 @@ def matrix(
     now: datetime,
     stale_after: timedelta,
     include_retired: bool = False,
-) -> list[MatrixRow]:
+) -> list[MachineRow]:
     """
     Return what the targets of the matrix that *filters* want list at *at* (None: *now*), by zone, machine and version.
 
@@ -83,7 +83,7 @@ def matrix(
         plain = listed.get(target._replace(variant=DEFAULT_VARIANT), {})
         hidden = images.keys() - plain.keys()
         found.append(
-            MatrixRow(
+            MachineRow(
                 target=target,
                 machine_type=question.machine_type,
                 gpu_type=question.gpu_type or None,
@@ -98,7 +98,7 @@ def matrix(
     return sorted(found, key=lambda row: (row.target[:4], row.machine, version_key(row.k8s_version), row.target))
 
 
-def _questions(conn: Connection) -> dict[tuple[str, str], Question]:
+def _questions(conn: Connection) -> dict[tuple[str, str], Combination]:
     """Return the questions that the variants of a matrix ask, by account and variant."""
     return {
         (account, name): question
@@ -108,9 +108,9 @@ def _questions(conn: Connection) -> dict[tuple[str, str], Question]:
     }
 
 
-def by_machine(rows: Iterable[MatrixRow]) -> tuple[list[str], list[dict[str, str]]]:
+def by_machine(rows: Iterable[MachineRow]) -> tuple[list[str], list[dict[str, str]]]:
     """Return the versions there are, and for each machine in words what is listed there with each of them."""
-    cells: dict[str, dict[str, list[MatrixRow]]] = {}
+    cells: dict[str, dict[str, list[MachineRow]]] = {}
     for row in rows:
         cells.setdefault(row.machine, {}).setdefault(row.k8s_version, []).append(row)
     versions = sorted({version for found in cells.values() for version in found}, key=version_key)
@@ -120,7 +120,7 @@ def by_machine(rows: Iterable[MatrixRow]) -> tuple[list[str], list[dict[str, str
     ]
 
 
-def _cell(rows: list[MatrixRow]) -> str:
+def _cell(rows: list[MachineRow]) -> str:
     """Tell what targets list: how many images in how many zones, and in how many that is not known."""
     if not rows:
         return ""
@@ -135,7 +135,7 @@ def _cell(rows: list[MatrixRow]) -> str:
     return ", ".join([*parts, *([f"unknown in {len(unknown)}"] if unknown else [])])
 
 
-def hidden_names(rows: Iterable[MatrixRow]) -> Iterator[str]:
+def hidden_names(rows: Iterable[MachineRow]) -> Iterator[str]:
     """Yield the names of images that `default` does not list, each once, in their order."""
     spelled = {normalise_name(name): name for row in rows for name in row.hidden_names}
     yield from (spelled[key] for key in sorted(spelled))

@@ -21,7 +21,7 @@ from crawler.queries.check.rules import CheckRow
 from crawler.queries.compare import CompareRow
 from crawler.queries.diff import DiffRow
 from crawler.queries.history import HistoryRow
-from crawler.queries.matrix import MatrixRow
+from crawler.queries.matrix import MachineRow
 from crawler.queries.where import WhereRow
 from crawler.web.feeds import PublicChange
 
@@ -36,7 +36,7 @@ def answer_schemas() -> dict[str, Schema]:
     rows = {
         "images": row_schema(ImageRow),
         "inventory": item_schema(),
-        "matrix": row_schema(MatrixRow),
+        "matrix": row_schema(MachineRow),
         "history": row_schema(HistoryRow),
         "changes": _change(),
         "diff": row_schema(DiffRow),

@@ -8,11 +8,11 @@ from random import Random
 import pytest
 
 from crawler.domain.matrix import (
-    Choice,
+    Combination,
     Machine,
-    Matrix,
+    MatrixChoice,
     Offer,
-    Question,
+    OfferedMatrix,
     in_turn,
     machines_of,
     names_of,
@@ -28,7 +28,7 @@ OFFER = Offer(frozenset({Machine("O"), Machine("G", "V100"), Machine("G", "A100"
 
 def asked(**choice: object) -> set[str]:
     """Return the names of what is asked of OFFER."""
-    wanted = Choice(**choice)  # type: ignore[arg-type] # its keyword fields
+    wanted = MatrixChoice(**choice)  # type: ignore[arg-type] # its keyword fields
     return set(names_of(wanted.questions(OFFER), {}).values())
 
 
@@ -55,8 +55,10 @@ def test_choice(choice: dict[str, object], names: set[str]) -> None:
 def test_all_versions_and_a_single_one() -> None:
     """`all` is every one; where one alone is offered it is the one before the newest as well."""
     assert len(asked(versions=("all",))) == 9
-    assert {one.version for one in Choice().questions(Offer(OFFER.machines, frozenset({"1.30.14"})))} == {"1.30.14"}
-    assert {one.version for one in Choice().questions(Offer(OFFER.machines, frozenset({"1.8.1", "1.10.1"})))} == {
+    assert {one.version for one in MatrixChoice().questions(Offer(OFFER.machines, frozenset({"1.30.14"})))} == {
+        "1.30.14"
+    }
+    assert {one.version for one in MatrixChoice().questions(Offer(OFFER.machines, frozenset({"1.8.1", "1.10.1"})))} == {
         "1.8.1"
     }
 
@@ -77,7 +79,7 @@ def test_machines() -> None:
 
 def test_parameters_are_read_back() -> None:
     """A question is known again by its parameters; those of other variants are none of the matrix."""
-    for question in (Question("O", "", "1.30.14"), Question("G", "V100", "1.30")):
+    for question in (Combination("O", "", "1.30.14"), Combination("G", "V100", "1.30")):
         assert question_of(question.parameters) == question
     for other in ({}, {"MachineType": "G", "GPUType": "V100"}, {"K8sVersion": "1.30"}, {"MachineType": "O", "X": "y"}):
         assert question_of(other) is None
@@ -85,10 +87,10 @@ def test_parameters_are_read_back() -> None:
 
 def test_names() -> None:
     """Names are made from the values; one that is taken by another question goes on to a longer one, and all stay."""
-    first = names_of([Question("G", "V100", "1.30.14"), Question("G", "RTX 4090/48G", "1.30.14")], {})
+    first = names_of([Combination("G", "V100", "1.30.14"), Combination("G", "RTX 4090/48G", "1.30.14")], {})
     assert set(first.values()) == {"g-v100-1.30", "g-rtx-4090-48g-1.30"}
     known = {name: question.parameters for question, name in first.items()} | {"o-1.30": {"MachineType": "OM"}}
-    more = [Question("G", "V100", "1.30.15"), Question("G", "v100", "1.30.14"), Question("O", "", "1.30.1")]
+    more = [Combination("G", "V100", "1.30.15"), Combination("G", "v100", "1.30.14"), Combination("O", "", "1.30.1")]
     later = names_of(more, known)
     assert later == names_of(reversed(more), known)
     assert {question: later[question] for question in first} == first
@@ -102,7 +104,9 @@ def test_names_of_odd_values() -> None:
     """Whatever the values hold, every question has a name of its own without a slash, and the same each time."""
     random = Random(24)
     words = ["", "G", "g", "V/1", "V-1", "v 1", "日本", "…", "a" * 60, "1.30.1", "1.30", "-"]
-    questions = {Question(random.choice(words[1:]), random.choice(words), random.choice(words[1:])) for _ in range(500)}
+    questions = {
+        Combination(random.choice(words[1:]), random.choice(words), random.choice(words[1:])) for _ in range(500)
+    }
     named = names_of(questions, {})
     assert len(set(named.values())) == len(questions)
     assert all(name and "/" not in name and name == name.strip() and len(name) <= 80 for name in named.values())
@@ -122,12 +126,12 @@ def test_told_variants() -> None:
 def test_standing() -> None:
     """A target is wanted, not wanted, ended, or nobody can tell; variants with other parameters are none of it."""
     known = {
-        "g-v100-1.28": Question("G", "V100", "1.28.15").parameters,
-        "g-t4-1.28": Question("G", "T4", "1.28.15").parameters,
-        "g-v100-1.24": Question("G", "V100", "1.24.1").parameters,
+        "g-v100-1.28": Combination("G", "V100", "1.28.15").parameters,
+        "g-t4-1.28": Combination("G", "T4", "1.28.15").parameters,
+        "g-v100-1.24": Combination("G", "V100", "1.24.1").parameters,
         "gpu": {"MachineType": "G", "GPUType": "V100"},
     }
-    matrix = Matrix.of(Choice(gpu_types=("V*", "T*")), {("hk", "hk-01"): OFFER}, known)
+    matrix = OfferedMatrix.of(MatrixChoice(gpu_types=("V*", "T*")), {("hk", "hk-01"): OFFER}, known)
     assert matrix.standing(target("g-v100-1.28")) == "wanted"
     assert matrix.standing(target("g-t4-1.28")) == "ended"
     assert matrix.standing(target("g-v100-1.24")) == "ended"
@@ -136,14 +140,14 @@ def test_standing() -> None:
     assert matrix.standing(target("default")) is None
     assert matrix.variants_at("hk", "hk-01") == ["g-v100-1.28", "o-1.28"]
     assert matrix.variants_at("hk", "hk-02") == []
-    none = Matrix.of(Choice(versions=("1.30",), gpu_types=("A*",)), {("hk", "hk-01"): OFFER}, known)
+    none = OfferedMatrix.of(MatrixChoice(versions=("1.30",), gpu_types=("A*",)), {("hk", "hk-01"): OFFER}, known)
     assert {none.standing(target(name)) for name in ("g-v100-1.28", "g-t4-1.28", "g-v100-1.24")} == {"unwanted"}
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 26, 60, 359, 360, 361])
 def test_turns(size: int) -> None:
     """Every target comes once in a round, never more at once than there is room, and a round's sets come again."""
-    turns = rotation(Choice(max_targets=50), size, 24)
+    turns = rotation(MatrixChoice(max_targets=50), size, 24)
     assert turns.at_once <= 26
     last = dict.fromkeys(range(size), 0)
     asked_at: dict[int, list[int]] = {one: [] for one in last}
@@ -172,7 +176,7 @@ def test_turns_of_what_comes_and_goes() -> None:
             last[number], known_since[number] = 0, run
         if random.random() < 0.1:
             last.pop(random.choice(list(last)))
-        turns = rotation(Choice(max_targets=40), len(last), 10)
+        turns = rotation(MatrixChoice(max_targets=40), len(last), 10)
         longest = max(longest, turns.runs)
         for one in in_turn(last, turns):
             last[one] = run
@@ -193,7 +197,7 @@ def test_turns_of_what_comes_and_goes() -> None:
 )  # fmt: skip
 def test_a_round_that_takes_too_long(matrix: int, others: int, words: str | None) -> None:
     """A round longer than stale_after is a problem that says how many would do; so is no room at all."""
-    choice = Choice(max_targets=50)
+    choice = MatrixChoice(max_targets=50)
     stale_after = timedelta(hours=9)
     problem = rotation(choice, matrix, others).problem(timedelta(minutes=15), stale_after, choice, others)
     assert (problem is None) == (words is None)
