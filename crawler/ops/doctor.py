@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -40,11 +40,13 @@ from crawler.db.rights import missing_rights, schema_owner
 from crawler.db.url import parse_address
 from crawler.domain.composing import Composition
 from crawler.domain.kinds import KINDS, Kind
+from crawler.domain.kinds.instance_type import INSTANCE_TYPE
+from crawler.domain.kinds.uk8s_version import UK8S_VERSION
 from crawler.domain.models import Catalog, Target
 from crawler.domain.objections import tolerance
 from crawler.domain.proxies import Proxy
 from crawler.domain.rows import JsonRow
-from crawler.domain.targets import configured_catalog, configured_projects, reconcile
+from crawler.domain.targets import Selection, configured_catalog, configured_projects, reconcile
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
@@ -152,7 +154,7 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
             catalog = known_catalog(account, discovery)
             asked: tuple[Target, ...] = ()
             if catalog is not None and discovery.credential is None:
-                asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
+                asked = reconcile(catalog, _selection(account), (), previous=None, is_good=True).asked
             brake = CancelScope(monotonic=timing.monotonic, deadline=deadline)
             async with brake.watched():
                 tried = [finding async for finding in _actions(client, account, asked, brake)]
@@ -194,6 +196,13 @@ def known_catalog(account: AccountSettings, discovery: Discovery) -> Catalog | N
         return None
     places = [(place.region, place.zone, place.project) for place in account.places]
     return configured_catalog(places, discovery.projects or configured)
+
+
+def _selection(account: AccountSettings) -> Selection:
+    """Return what an account asks, with what its matrix is made of."""
+    selection = account.selection()
+    more = (UK8S_VERSION.name, INSTANCE_TYPE.name) if account.is_auto else ()
+    return replace(selection, kinds=tuple(dict.fromkeys((*selection.kinds, *more))))
 
 
 async def _actions(

@@ -226,7 +226,9 @@ def test_what_the_configuration_stops_to_want(user: Driver) -> None:
 def test_turns(user: Driver) -> None:
     """Over the cap no run asks more, each target comes once in a round, and what is not in turn is in no outcome."""
     with run_in_thread(matrix_timeline(HERE)) as cloud:
-        user.configure(auto(cloud.url, max_targets=14))
+        textfile = user.folder / "crawler.prom"
+        user.configure(auto(cloud.url, max_targets=14), metrics={"textfile": str(textfile)})
+        metrics: list[str] = []
         asked: list[list[tuple[str, str, str, str]]] = []
         for _ in range(18):
             before = len(cloud.log)
@@ -234,6 +236,7 @@ def test_turns(user: Driver) -> None:
             assert ran.targets == {"total": 14, "ok": 14}
             assert not ran.changes
             asked.append(questions(cloud, before))
+            metrics.append(textfile.read_text())
         statuses = user.rows("status")
         rows = user.row_counts()
 
@@ -244,6 +247,8 @@ def test_turns(user: Driver) -> None:
         assert {count for question, count in one.items() if not question[1]} == {6}
     assert Counter(row["outcome"] for row in statuses) == {"ok": 64}
     assert rows["absences"] == 0
+    assert "crawler_never_observed_targets 0" in metrics[0]
+    assert "crawler_never_observed_targets 0" in metrics[-1]
     assert rows["scopes"] == 6
 
 
