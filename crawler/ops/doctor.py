@@ -46,7 +46,7 @@ from crawler.domain.models import Catalog, Target
 from crawler.domain.objections import tolerance
 from crawler.domain.proxies import Proxy
 from crawler.domain.rows import JsonRow
-from crawler.domain.targets import Selection, configured_catalog, configured_projects, reconcile
+from crawler.domain.targets import configured_catalog, configured_projects, reconcile
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
@@ -154,10 +154,15 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
             catalog = known_catalog(account, discovery)
             asked: tuple[Target, ...] = ()
             if catalog is not None and discovery.credential is None:
-                asked = reconcile(catalog, _selection(account), (), previous=None, is_good=True).asked
+                asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
             brake = CancelScope(monotonic=timing.monotonic, deadline=deadline)
             async with brake.watched():
-                tried = [finding async for finding in _actions(client, account, asked, brake)]
+                tried = [
+                    finding
+                    async for finding in _actions(
+                        client, account, (*asked, *(_offered(account, catalog) if asked else ())), brake
+                    )
+                ]
     except (OSError, ValueError) as exc:
         return [fail("endpoint", str(exc), "check the configuration of the account", about=account.name)]
     protocol = "over TLS, its certificate is good" if account.endpoint.startswith("https:") else "without TLS"
@@ -198,11 +203,12 @@ def known_catalog(account: AccountSettings, discovery: Discovery) -> Catalog | N
     return configured_catalog(places, discovery.projects or configured)
 
 
-def _selection(account: AccountSettings) -> Selection:
-    """Return what an account asks, with what its matrix is made of."""
-    selection = account.selection()
-    more = (UK8S_VERSION.name, INSTANCE_TYPE.name) if account.is_auto else ()
-    return replace(selection, kinds=tuple(dict.fromkeys((*selection.kinds, *more))))
+def _offered(account: AccountSettings, catalog: Catalog | None) -> tuple[Target, ...]:
+    """Return what is asked to find out what a matrix is made of; nothing where the account has none."""
+    if not account.is_auto or catalog is None:
+        return ()
+    selection = replace(account.selection(), kinds=(UK8S_VERSION.name, INSTANCE_TYPE.name))
+    return reconcile(catalog, selection, (), previous=None, is_good=True).asked
 
 
 async def _actions(

@@ -35,7 +35,7 @@ from crawler.queries.check.rules import CheckRow, PinRule
 from crawler.queries.explain import explain
 from crawler.queries.live_pins import KIND as LIVE_KIND
 from crawler.queries.live_pins import live_pins
-from crawler.queries.overview import NameKey, Overview, ZoneState
+from crawler.queries.overview import ListedSpan, NameKey, Overview, ZoneState
 from crawler.queries.publish import RegionZone
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
@@ -343,13 +343,14 @@ class _Page:
     def _name(self, part: str) -> str:
         key = self._name_key(part)
         variants, variant = self._variants()
-        filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
-        overview = self._name_overview(filters, key)
-        chosen = self._chosen(filters)
-        targets = {choice.target_id: choice.target for choice in chosen}
-        spans = overview_lookup.spans_of(self.conn, targets, key, self.image_sets)
+        filters, spans = self._spans(variant, key)
+        if not spans and not self.query.get("variant"):
+            # where nobody chose, a name that `default` never listed is shown as the variant has it that has most of it
+            variant = max(variants, key=lambda name: self._present(name, key), default=variant)
+            filters, spans = self._spans(variant, key)
         if not spans:
             raise NoSuchPage(self.words("no_such_name"))
+        overview = self._name_overview(filters, key)
         keys = sorted({(span.image_set, key) for span in spans})
         gone = self._gone(overview, keys, filters)
         matrix = now_page.matrix(overview, keys, gone, self.words, names=len(keys))
@@ -365,6 +366,18 @@ class _Page:
             snippets=name_page.snippets(name, present.place, present.image_id, self.words) if present else (),
             snippet_zone=present.place.zone if present else "", command=f"crawler where '{plain(name)}'",
         )  # fmt: skip
+
+    def _spans(self, variant: str, key: str) -> tuple[Filters, Sequence[ListedSpan]]:
+        """Return what a variant ever listed of a name, with what chooses its targets."""
+        filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
+        targets = {choice.target_id: choice.target for choice in self._chosen(filters)}
+        return filters, overview_lookup.spans_of(self.conn, targets, key, self.image_sets)
+
+    def _present(self, variant: str, key: str) -> tuple[int, int]:
+        """Return in how many zones a variant lists a name now, and how often it ever did."""
+        filters, spans = self._spans(variant, key)
+        listed = self._name_overview(filters, key).listed if spans else ()
+        return sum(row.reason is None for row in listed), len(spans)
 
     def _name_key(self, part: str) -> str:
         """Return the normalised name whose page is called *part*."""

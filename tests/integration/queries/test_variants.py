@@ -125,6 +125,14 @@ def test_a_digest(user: Driver) -> None:
     user.call("report", "preview", "r", "--language", "zh")
 
 
+def test_pages(user: Driver, tmp_path: Path) -> None:
+    """A name that only machines list has its page like any other, as one of them lists it."""
+    user.call("publish", tmp_path / "site", "--with-private")
+    page = (tmp_path / "site" / "names" / "image-gpu.html").read_text()
+    assert f"uimage-{ZONE}-gpu" in page
+    assert "Kubernetes 1.26.7" in (tmp_path / "site" / "changes.html").read_text()
+
+
 def test_without_a_matrix(tmp_path: Path) -> None:
     """Variants that somebody named are rows of their own, as ever."""
     user = Driver(tmp_path, str(tmp_path / "history.db"))
