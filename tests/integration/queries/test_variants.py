@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from crawler.emulator import run_in_thread
 from crawler.queries.variants import _cursors
+from crawler.web.answers import answer_schemas
 from tests.support.driving import Driver, account
 from tests.support.matrix import MACHINES, VERSIONS, auto, images, machine, matrix_timeline, sold, zones
 
@@ -63,6 +65,8 @@ def test_images(user: Driver) -> None:
     assert set(rows["Image every"]) == everything - set(V100)
     assert rows["Image old"] == ["default"]
     assert {name[:2] for name in rows["Image gpu"]} == {"g-"}
+    for words in (["images"], ["changes"], ["where", "Image every"], ["compare", *HERE[1:]], ["diff", "7h", "now"]):
+        jsonschema.validate(user.rows(*words), answer_schemas()[words[0]])
     apart = user.rows("images", "--zone", HERE[1], "--variant", "g-v100-*")
     assert {row["variant"] for row in apart} == set(V100[1:])
     assert "variants" not in apart[0]
