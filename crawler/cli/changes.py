@@ -12,7 +12,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
 from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import emit
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
@@ -121,7 +121,6 @@ def changes(
     """
     from crawler.db import changelog
     from crawler.queries import changes as queries_changes
-    from crawler.queries.variants import OF_CHANGES, variants_of
 
     if since and until and since > until:
         raise UsageError("--since is later than --until, so nothing lies between them.")
@@ -130,9 +129,9 @@ def changes(
         last = changelog.settled(conn)
         check_selection(conn, selected)
         rows = queries_changes.changes(conn, since, until, events, selected, after=after, until_change=last)
-        variants = variants_of(conn, selected, context.clock())
-        names = variants.names((*names_in_json(ChangeRow), "cursor"))
-        shown = variants.fold((row.as_dict() for row in rows), fmt, block=lambda row: row["run"], merged=OF_CHANGES)
+        fields = (*names_in_json(ChangeRow), "cursor")
+        told = (row.as_dict() for row in rows)
+        shown, names = folded_variants(conn, selected, told, fmt, fields, at=context.clock(), by="run")
         count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names)
         if not count:
             what = f"{' or '.join(events)} changes" if events else "changes"

@@ -13,7 +13,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_observed, require_zone
 from crawler.cli.options import MOMENT, reader_options_without
 from crawler.cli.output import emit
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
@@ -58,10 +58,10 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
     observed well: what is not known is no difference. Of several open images of a name the newest is compared.
     """
     from crawler.queries import diff_lookup
-    from crawler.queries.variants import variants_of
 
-    settings, now = context.history_settings(), context.clock()
+    settings = context.history_settings()
     with context.history() as conn:
+        now = context.now(conn)
         check_selection(conn, selected, selected.of_images())
         for zone in (first, second):
             require_zone(conn, zone, selected.of_images().kind)
@@ -70,9 +70,10 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
         )
         for side in known:
             require_observed(conn, side.values(), at or now, settings.timezone)
-        variants = variants_of(conn, replace(selected, zone=(first, second)), at or now)
-        shown = [*variants.fold((row.as_dict() for row in rows), fmt)]
-        names = variants.names(names_in_json(CompareRow))
+        both = replace(selected, zone=(first, second))
+        apart = (row.as_dict() for row in rows)
+        folded, names = folded_variants(conn, both, apart, fmt, names_in_json(CompareRow), at=at or now)
+        shown = list(folded)
         if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=names):
             what = visible(f"images in {first} or {second}")
             return explain_empty(context, conn, selected, what=what, about=selected.of_images(), at=at).say(context)

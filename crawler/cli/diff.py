@@ -13,7 +13,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import reasons, require_observed
 from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import emit
-from crawler.cli.selection import check_selection
+from crawler.cli.selection import check_selection, folded_variants
 from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
@@ -70,7 +70,6 @@ def diff(
     the same name is one line, re-issued; in the other formats it is two rows that name each other as `counterpart`.
     """
     from crawler.queries import diff_lookup
-    from crawler.queries.variants import place_of, variants_of
 
     settings = context.history_settings()
     zone = settings.timezone
@@ -82,9 +81,8 @@ def diff(
         tally = _Tally(known if first != second else {}, with_unknown=with_unknown)
         rows = tally.sift(found if first != second else ())
         shown = _folded(rows) if fmt == "table" else (row.as_dict() for row in rows)
-        variants = variants_of(conn, selected, second)
-        folded = variants.fold(shown, fmt, block=place_of)
-        emit(folded, COLUMNS, fmt, zone=zone, fields=variants.names(names_in_json(DiffRow)))
+        folded, names = folded_variants(conn, selected, shown, fmt, names_in_json(DiffRow), at=second, by="place")
+        emit(folded, COLUMNS, fmt, zone=zone, fields=names)
     span = f"{show_moment(first, zone)} and {show_moment(second, zone)} ({zone_name(zone)})"
     if not tally.differences:
         context.say(f"No known difference between {span}." if tally.is_incomplete else f"No difference between {span}.")

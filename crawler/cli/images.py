@@ -9,7 +9,7 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import emit
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, state_cell
 from crawler.domain.filters import Filters, part_fits
 from crawler.domain.kinds import KINDS
@@ -41,7 +41,6 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
     matrix list is one line.
     """
     from crawler.queries import images as queries_images
-    from crawler.queries.variants import place_of, variants_of
 
     settings = context.history_settings()
     with context.history() as conn:
@@ -50,14 +49,16 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
             conn,
             at,
             selected.of_images(),
-            now=context.clock(),
+            now=context.now(conn),
             stale_after=settings.stale_after,
             include_retired=retired,
         )
-        variants = variants_of(conn, selected, at or context.clock())
-        shown = variants.fold((row.as_dict() for row in rows), fmt, block=place_of)
         kinds = [kind for kind in KINDS if part_fits("kind", kind, selected.of_images().kind)]
-        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=variants.names(names_in_items(kinds)))
+        moment = at or context.clock()
+        shown, names = folded_variants(
+            conn, selected, (row.as_dict() for row in rows), fmt, names_in_items(kinds), at=moment, by="place"
+        )
+        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names)
         if not count:
             return explain_empty(
                 context, conn, selected, what="images", about=selected.of_images(), at=at, with_retired=retired

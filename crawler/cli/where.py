@@ -13,7 +13,7 @@ from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_
 from crawler.cli.options import MOMENT, reader_options, svg_option
 from crawler.cli.output import emit
 from crawler.cli.pictures import write_svg
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import Column, Row, state_cell
 from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
@@ -76,10 +76,10 @@ def where(
     first zone the name was seen, where that is known. Projects of a zone that are told the same share a line.
     """
     from crawler.queries import lookup
-    from crawler.queries.variants import variants_of
 
-    settings, now = context.history_settings(), context.clock()
+    settings = context.history_settings()
     with context.history() as conn:
+        now = context.now(conn)
         check_selection(conn, selected, selected.of_images())
         names = lookup.image_names(conn, name, selected)
         if not names:
@@ -97,9 +97,8 @@ def where(
         if rows and not any(row.observed_at for row in known.values()):
             require_observed(conn, [], at or now, settings.timezone)
         shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
-        variants = variants_of(conn, selected, at or now)
-        names_of_row = variants.names(names_in_json(WhereRow))
-        if not emit(variants.fold(shown, fmt), COLUMNS, fmt, zone=settings.timezone, fields=names_of_row):
+        folded, fields = folded_variants(conn, selected, shown, fmt, names_in_json(WhereRow), at=at or now)
+        if not emit(folded, COLUMNS, fmt, zone=settings.timezone, fields=fields):
             return explain_empty(
                 context, conn, selected, what="targets", about=selected.of_images(), at=at, with_retired=retired
             ).say(context)

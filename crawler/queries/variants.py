@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
@@ -108,23 +108,19 @@ class Variants:
         return (*fields, "variants") if self else fields
 
     def fold(
-        self,
-        rows: Iterable[Row],
-        fmt: str,
-        *,
-        block: Callable[[Row], Hashable] = lambda row: None,
-        merged: Mapping[str, Callable[[list[Any]], Any]] = MERGED,
+        self, rows: Iterable[Row], fmt: str, *, by: Literal["place", "run", "everything"] = "everything"
     ) -> Iterator[Row]:
         """
         Yield *rows* with one for those that say the same of several variants: the first, with all of its `variants`.
 
-        Looked at together are rows of one *block* that follow each other. Cursors go on rising.
-        A table (*fmt*) has the variants in few words instead.
+        Looked at together are rows of one place, or run, that follow each other, or all. Cursors go on rising. A table
+        (*fmt*) has the variants in few words instead.
         """
         if not self:
             yield from rows
             return
-        for _, members in groupby(rows, block):
+        merged = OF_CHANGES if by == "run" else MERGED
+        for _, members in groupby(rows, _BLOCKS[by]):
             found: dict[Hashable, list[Row]] = {}
             for number, row in enumerate(members):
                 key: Hashable = number
@@ -154,13 +150,11 @@ class Variants:
 
 
 def variants_of(conn: Connection, filters: Filters, moment: datetime) -> Variants:
-    """Return the variants of the matrix in the places that *filters* want; none where variants are chosen by name."""
-    if filters.variant:
-        return Variants({}, {})
+    """Return the variants of the matrix in the places that *filters* want, asked at *moment*, and ever."""
     of_matrix: dict[str, set[str]] = {}
     stated = select(Account.name, Variant.name, Variant.parameters).join(Account, Account.id == Variant.account_id)
     for account, name, parameters in conn.execute(stated):
-        if question_of(parameters) is not None:
+        if parameters and question_of(parameters) is not None:
             of_matrix.setdefault(account, {DEFAULT_VARIANT}).add(name)
     if not of_matrix:
         return Variants({}, {})
@@ -182,6 +176,9 @@ def variants_of(conn: Connection, filters: Filters, moment: datetime) -> Variant
     return Variants(asked, ever)
 
 
-def place_of(row: Row) -> Hashable:
-    """Return where a row is about, which rows of its other variants share."""
-    return tuple(row[name] for name in ("account", "project", "region", "zone", "kind"))
+#: What rows that are looked at together have in common.
+_BLOCKS: Mapping[str, Callable[[Row], Hashable]] = {
+    "place": lambda row: tuple(row[name] for name in ("account", "project", "region", "zone", "kind")),
+    "run": lambda row: row["run"],
+    "everything": lambda row: None,
+}
