@@ -316,7 +316,7 @@ def _offer_line(rows: Sequence[ChangeRow], watched_zones: WatchedZones) -> Line:
     """Return the line of a version or machine that the last of *rows* says is offered no more, or again."""
     first, last = rows[0], rows[-1]
     is_open = last.event == "target_added"
-    zones = sorted({zone for row in rows for values in row.fields["zones"] for zone in values or ()})
+    zones = sorted({zone for row in rows for values in row.fields.get("zones", ()) for zone in values or ()})
     regions = {zone.zone: zone.region for zone in watched_zones.zones if zone.account == last.target.account}
     places = (LinePlace(account=last.target.account, region=regions.get(zone, ""), zone=zone) for zone in zones)
     return Line(

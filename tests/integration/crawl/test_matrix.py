@@ -118,6 +118,29 @@ def test_a_version_that_ends(user: Driver) -> None:
     assert variants(user, "--retired")["o-1.26"] == 4
 
 
+@pytest.mark.prove
+def test_events_of_24_zones(user: Driver) -> None:
+    """Of 24 zones × 5 machines × 3 versions what one GPU type loses in a zone is one event, and a version's end one."""
+    where = zones(24)
+    lost = {"images": {where[5]: images(where[5], lost_by={"every": "V100"})}}
+    ended = {"inventory": sold(where, versions=VERSIONS[1:])}
+    with run_in_thread(matrix_timeline(where, steps=[lost, ended])) as cloud:
+        user.configure(auto(cloud.url))
+        user.run()
+        cloud.advance()
+        user.run()
+        cloud.advance()
+        ran = [user.run() for _ in range(4)]
+    rows = user.rows("changes")
+
+    assert [(row["event"], row["zone"], row["image_id"]) for row in rows] == [
+        ("withdrawn", where[5], f"uimage-{where[5]}-every"), ("target_retired", where[0], None),
+    ]  # fmt: skip
+    assert rows[0]["variants"] == ["g-v100-1.26", "g-v100-1.28", "g-v100-1.30"]
+    assert rows[1]["fields"] == {"k8s_version": ["1.26.7", None], "zones": [where, None]}
+    assert [one.targets["total"] for one in ran] == [264] * 4
+
+
 def test_a_version_that_ends_and_returns(user: Driver) -> None:
     """A version that is offered again before the third discovery without it was never gone; later it is one change."""
     fewer = {"inventory": sold(HERE, versions=VERSIONS[1:])}
