@@ -323,6 +323,29 @@ def test_a_matrix_that_outgrows_its_turns(user: Driver) -> None:
     assert "prod: 60 targets of the matrix, 5 in a run, take 12 runs" in notice
 
 
+def test_on_both_databases(tmp_path: Path, database_url: str) -> None:
+    """What is told of variants, turns and folded changes is the same on every database."""
+    user = Driver(tmp_path, database_url)
+    lost = {"images": {zone: images(zone, lost_by={"every": "V100"}) for zone in HERE[:1]}}
+    with run_in_thread(
+        matrix_timeline(HERE[:2], steps=[lost, {"inventory": sold(HERE[:2], versions=VERSIONS[1:])}])
+    ) as cloud:
+        user.configure(auto(cloud.url, max_targets=17), stale_after="6h")
+        ran = [user.run(), user.run()]
+        cloud.advance()
+        ran += [user.run(), user.run()]
+        cloud.advance()
+        ran += [user.run() for _ in range(3)]
+    rows = user.rows("changes")
+
+    assert {one.targets["total"] for one in ran[:4]} == {17}
+    assert [(row["event"], row["variants"]) for row in rows] == [
+        ("withdrawn", ["g-v100-1.26", "g-v100-1.28", "g-v100-1.30"]), ("target_retired", ["g-a100-1.26"]),
+    ]  # fmt: skip
+    assert len(user.rows("images", "--name", "Image other")) == 2
+    assert {row["k8s_version"] for row in user.rows("matrix")} == set(VERSIONS[1:])
+
+
 def test_a_restricted_run(user: Driver) -> None:
     """A run of one zone or variant asks its part of the matrix, and neither retires nor deselects anything."""
     fewer = {"inventory": sold(HERE, versions=VERSIONS[1:])}
