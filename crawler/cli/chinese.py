@@ -314,6 +314,7 @@ _SENTENCES = {
     "No such command {v}": "没有命令 {}",
     "No such option {v}. Did you mean {v}?": "没有选项 {}。是否要用 {}？",
     "The picture is in {v}.": "图已写入 {}。",
+    "{a}. Variants that list one: {v}; choose with --variant.": "{}。以下参数组合列出了它：{}；请用 --variant 选择。",
     "Each cell: how many images, in how many zones.": "每格：镜像数，及有这些镜像的可用区数。",
     "Listed for machines alone, not by `default`: {v}.": "仅按机型查询才列出、`default` 未列出：{}。",
     "{n} in {n}": "{1} 个可用区各 {0} 个",

@@ -129,6 +129,17 @@ def test_a_digest(user: Driver) -> None:
     user.call("report", "preview", "r", "--language", "zh")
 
 
+def test_resolve(user: Driver) -> None:
+    """A name that only machines list is no answer to the plain question, which says which variants to choose from."""
+    said = user.call("resolve", "--zone", HERE[1], "--name", "Image gpu", code=1).stderr
+    assert (
+        "Variants that list one: g-a100-1.28, g-a100-1.30, g-h20-1.28, g-h20-1.30 and 2 more; choose with --variant."
+        in " ".join(said.split())
+    )
+    found = user.call("resolve", "--zone", HERE[1], "--name", "Image gpu", "--variant", "g-h20-1.30").stdout
+    assert found.strip() == f"uimage-{HERE[1]}-gpu"
+
+
 def test_pages(user: Driver, tmp_path: Path) -> None:
     """A name that only machines list has its page like any other, as one of them lists it."""
     user.call("publish", tmp_path / "site", "--with-private")
