@@ -23,7 +23,6 @@ from crawler.queries.resolve import Resolved
 from crawler.queries.resolve import resolve as choose
 from crawler.queries.revoke import revoked_ids
 
-
 #: Variants that a refusal names.
 _NAMED_VARIANTS = 4
 
