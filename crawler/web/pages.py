@@ -35,7 +35,7 @@ from crawler.queries.check.rules import CheckRow, PinRule
 from crawler.queries.explain import explain
 from crawler.queries.live_pins import KIND as LIVE_KIND
 from crawler.queries.live_pins import live_pins
-from crawler.queries.overview import NameKey, Overview, ZoneState
+from crawler.queries.overview import NameKey, Overview
 from crawler.queries.publish import RegionZone
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
@@ -233,27 +233,25 @@ class _Page:
     def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
         return self.pages.once(self.run[0] if self.run else 0, self.now, key, read)
 
+    def _known(self, filters: Filters, moment: datetime | None = None) -> overview_lookup.ZonesKnown:
+        stale_after, at = self.pages.stale_after, moment or self.now
+        found = lambda: overview_lookup.zones_known(self.conn, filters, at, stale_after=stale_after)  # noqa: E731
+        return self._once(("zones", filters, moment), found)
+
     def _listing(self, filters: Filters, moment: datetime | None) -> overview_lookup.ListedNames:
-        more: dict[str, Any] = {"stale_after": self.pages.stale_after, "image_sets": self.image_sets}
-        key, at = ("listing", filters, moment, self.question.is_private), moment or self.now
-        return self._once(key, lambda: overview_lookup.listing(self.conn, filters, at, **more))
+        known = self._known(filters, moment)
+        key = ("listing", filters, moment, self.question.is_private)
+        return self._once(key, lambda: overview_lookup.listed_names(self.conn, known, self.image_sets))
 
-    def _name_overview(self, filters: Filters, name_key: str) -> Overview:
-        more: dict[str, Any] = {"stale_after": self.pages.stale_after, "image_sets": self.image_sets}
-        key = ("name", filters, name_key, self.question.is_private)
-        found = lambda: overview_lookup.name_overview(self.conn, filters, self.now, name_key, **more)  # noqa: E731
-        return self._once(key, found)
-
-    def _zones_now(self, filters: Filters) -> list[tuple[ZoneState, bool]]:
-        stale_after = self.pages.stale_after
-        found = lambda: overview_lookup.zones_at(self.conn, filters, self.now, stale_after=stale_after)  # noqa: E731
-        return self._once(("zones", filters), found)
+    def _name_past(self, name_key: str) -> overview_lookup.NamePast:
+        key = ("name", name_key, self.question.is_private)
+        return self._once(key, lambda: overview_lookup.name_past(self.conn, name_key, self.image_sets))
 
     # --- overview ----------------------------------------------------------------------------------------------------
 
     def _start(self, _rest: str) -> str:
         _, variant = self._variants()
-        zones = [zone for zone, _ in self._zones_now(Filters(kind=(UK8S_IMAGE.name,), variant=(variant,)))]
+        zones = self._known(Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))).states
         rows = self._rows(self.now - WEEK, None) if self.pages.is_live else self._last_rows()
         lines = self._folder.lines(rows)
         seen = {"with_private": self.question.is_private, "is_live": self.pages.is_live}
@@ -308,7 +306,7 @@ class _Page:
         shown: Sequence[NameKey] = keys
         page = pages = 1
         if self.pages.is_live:
-            shown, page, pages = now_page.page_of(keys, len(listing.zones), number)
+            shown, page, pages = now_page.page_of(keys, len(listing.zones.zones), number)
         overview = overview_lookup.images_of(self.conn, listing, set(shown))
         gone = self._gone(overview, shown, filters)
         return now_page.matrix(
@@ -344,10 +342,10 @@ class _Page:
         key = self._name_key(part)
         variants, variant = self._variants()
         filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
-        overview = self._name_overview(filters, key)
-        chosen = self._chosen(filters)
-        targets = {choice.target_id: choice.target for choice in chosen}
-        spans = overview_lookup.spans_of(self.conn, targets, key, self.image_sets)
+        past = self._name_past(key)
+        overview = overview_lookup.name_overview(self._known(filters), past)
+        targets = {choice.target_id: choice.target for choice in self._chosen(filters)}
+        spans = overview_lookup.spans_of(targets, past)
         if not spans:
             raise NoSuchPage(self.words("no_such_name"))
         keys = sorted({(span.image_set, key) for span in spans})
@@ -487,10 +485,17 @@ class _Page:
     def _folder(self) -> changes_page.ChangeFolder:
         if not self.question.is_private:
             variants, _ = self._variants()
-            known = [(name, self._zones_now(Filters(kind=(UK8S_IMAGE.name,), variant=(name,)))) for name in variants]
-            return changes_page.change_folder(changes_page.zones_alone(known), {}, self.words)
+            known = [(name, self._known(Filters(kind=(UK8S_IMAGE.name,), variant=(name,)))) for name in variants]
+            listing = self._once(("places",), lambda: self._places_listing(known))
+            status = changes_page.zones_alone((name, zones.states, listing[name]) for name, zones in known)
+            return changes_page.change_folder(status, {}, self.words)
         status = queries_status.status(self.conn, Filters(kind=(UK8S_IMAGE.name,)), now=self.now)
         return changes_page.change_folder(status, project_names(self.conn), self.words)
+
+    def _places_listing(
+        self, known: Sequence[tuple[str, overview_lookup.ZonesKnown]]
+    ) -> Mapping[str, Collection[RegionZone]]:
+        return {variant: overview_lookup.places_listing(self.conn, zones) for variant, zones in known}
 
     def _strip(self, last: datetime) -> list[changes_page.StripDay]:
         today = (self.now if self.pages.is_live else last).astimezone(self.pages.zone).date()
@@ -516,7 +521,7 @@ class _Page:
     def _coverage(self, _rest: str) -> str:
         _, variant = self._variants()
         filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
-        zones = [zone for zone, _ in self._zones_now(filters)]
+        zones = self._known(filters).states
         first = overview_lookup.first_good_run(self.conn)
         now = self.now if self.pages.is_live else self.run[1] if self.run else self.now
         axis = coverage_page.finished_days(now)
