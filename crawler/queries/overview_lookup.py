@@ -152,7 +152,7 @@ class NamePast:
     versions: Mapping[int, tuple[str, str, str]]
     #: By their beginning, each with its target, version, beginning, since when the image was there, end, and whether it
     #: was there before anyone looked; times as they are stored, for there are many.
-    intervals: Sequence[Row[Any]]
+    intervals: Sequence[Row[*tuple[Any, ...]]]
 
 
 def name_past(conn: Connection, name_key: str, image_sets: Collection[str] | None) -> NamePast:
@@ -414,6 +414,12 @@ def newest_change_before(conn: Connection, moment: datetime) -> datetime | None:
         .limit(written(1))
     )
     return found.astimezone(UTC) if found else None
+
+
+def newest_changes_begin(conn: Connection, most: int) -> int:
+    """Return the number of the first of the newest *most* changes; 0: there is none."""
+    numbers = select(ChangeLog.id).order_by(ChangeLog.id.desc()).limit(written(most)).subquery()
+    return conn.scalar(select(func.min(numbers.c.id))) or 0
 
 
 def first_good_run(conn: Connection) -> datetime | None:

@@ -36,7 +36,7 @@ from crawler.queries.explain import explain
 from crawler.queries.live_pins import KIND as LIVE_KIND
 from crawler.queries.live_pins import live_pins
 from crawler.queries.overview import NameKey, Overview
-from crawler.queries.publish import RegionZone
+from crawler.queries.publish import MOST_CHANGES, RegionZone
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
 from crawler.web.links import Links
@@ -90,6 +90,8 @@ class Pages:
     ) -> None:
         """Take the settings; a server *is_live*, and tells of which moment its pages are. *pins* finds those known."""
         self.pins = pins
+        #: The changes to whose evidence files link.
+        self.evidence: set[int] = set()
         self.zone = zone
         self.stale_after = stale_after
         self.is_live = is_live
@@ -174,11 +176,12 @@ class _Page:
         return rendered(template, **(context | more))
 
     def parts(self) -> list[str]:
-        """Return the pages of every name that ever was, and of the days in the strip on which something changed."""
+        """Return the pages of every name that ever was, of the days in the strip with changes, and what is private."""
         slugs = {slug(name) for _, name in overview_lookup.names_known(self.conn, None, self.image_sets)}
         last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
         days = [day.day for day in self._strip(last) if day.count] if last else []
-        return [*(f"names/{part}" for part in sorted(slugs) if part), *(f"changes/{day}" for day in days)]
+        pins = ["pins"] if self.question.is_private else []
+        return [*(f"names/{part}" for part in sorted(slugs) if part), *(f"changes/{day}" for day in days), *pins]
 
     @cached_property
     def _targets(self) -> list[ChosenTarget]:
@@ -420,13 +423,23 @@ class _Page:
         last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
         strip = self._strip(last) if last else []
         first_shown = date.fromisoformat(days[-1].day) if days else None
+        evidence_from = self._evidence_from()
+        if evidence_from and not self.pages.is_live:
+            shown = (line.number for one in days for line in one.lines)
+            self.pages.evidence.update(number for number in shown if number >= evidence_from)
         return self._rendered(
             "changes", self.words("changes"), day=day, days=[] if is_empty else days, strip=strip,
             strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_LINES,
             before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=EVENT_WORDS,
-            feed="" if self.pages.is_live else "v1/atom/all.atom",
+            evidence_from=evidence_from, feed="" if self.pages.is_live else "v1/atom/all.atom",
             command=f"crawler changes --since {day or '7d'}",
         )  # fmt: skip
+
+    def _evidence_from(self) -> int:
+        """Return the first change to whose evidence there is a link, of files the newest have some; 0: to none."""
+        if not self.question.is_private:
+            return 0
+        return 1 if self.pages.is_live else overview_lookup.newest_changes_begin(self.conn, MOST_CHANGES)
 
     def _day(self, text: str) -> date:
         try:
@@ -543,15 +556,18 @@ class _Page:
     # --- pins --------------------------------------------------------------------------------------------------------
 
     def _nav(self) -> Sequence[tuple[str, str]]:
-        return (*NAV, ("pins", "pins")) if self.question.is_private and self.pages.is_live else NAV
+        return (*NAV, ("pins", "pins")) if self.question.is_private else NAV
 
     def _pins(self, _rest: str) -> str:
-        if not self.question.is_private or not self.pages.is_live:
+        if not self.question.is_private:
             raise NoSuchPage("There is no such page here.")
         rows = self._once(("pins",), self._checked)
         bad, doubted = pins_page.counted(rows)
         shown = pins_page.pinned_rows(rows, self.words)
-        return self._rendered("pins", self.words("pins"), rows=shown, bad=bad, doubted=doubted, command="crawler pins")
+        return self._rendered(
+            "pins", self.words("pins"), rows=shown, more=len(rows) - len(shown), bad=bad, doubted=doubted,
+            command="crawler pins",
+        )  # fmt: skip
 
     def _checked(self) -> list[CheckRow]:
         """Return how every known pin stands now, those of node groups too."""
@@ -572,7 +588,8 @@ class _Page:
         if not self.question.is_private:
             raise NoSuchPage("There is no such page here.")
         number = int(part) if part.isascii() and part.isdecimal() and len(part) < 20 else 0
-        found = explain(self.conn, number) if 0 < number <= LARGEST_ID else None
+        is_one = 0 < number <= LARGEST_ID
+        found = self._once(("evidence", number), lambda: explain(self.conn, number)) if is_one else None
         if found is None:
             raise NoSuchPage(f"There is no change {plain(part, 30)}.")
         shown = evidence_page.evidence(found, self.words)

@@ -204,6 +204,9 @@ PHRASES: Mapping[str, _Phrase] = {
     "pins_doubted": _counted("One pin is not known now", "{n} pins are not known now", "有 {n} 处当前状态未知"),
     "pins_well": _Phrase("Every pin is good.", "所有在用镜像均正常。"),
     "pins_effect": _Phrase("changing it: {effect}", "修改的影响：{effect}"),
+    "pins_more": _counted(
+        "One better one is not shown.", "{n} better ones are not shown.", "另有 {n} 处状态较好，未显示。"
+    ),
     "pins_none": _Phrase("No pin is known. Reports name them:", "尚无已知的在用镜像。可在报告中列出："),
     "outcome_ok": _Phrase("good", "正常"),
     "outcome_superseded": _Phrase("superseded", "有新版本"),

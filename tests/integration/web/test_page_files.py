@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urljoin
 
@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from crawler.db.engine import opened
 from crawler.db.migrations import upgrade
+from crawler.queries.check.rules import PinRule
 from crawler.web.publication import publish
 from tests.support.diary import Diary, Refusal, target
 from tests.support.hostile import HOSTILE
@@ -104,3 +105,30 @@ def test_private_pages_go(sqlite_url: str, site: Path) -> None:
 
     assert not (site / "names/secret-golden-image.html").exists()
     assert [path for path, body in files_of(site).items() if b"ecret golden" in body or b"ecret-golden" in body] == []
+
+
+def test_private_pages(engine: Engine, diary: Diary, site: Path) -> None:
+    """With private data pins and the evidence of changes are files too: all linked, the same until something is new."""
+    rules = [
+        PinRule(image_id="uimage-a", zone="hk-01", source="report ops"),
+        PinRule(image_id="uimage-x", zone="hk-01"),
+    ]
+
+    def published(now: datetime, *, with_private: bool = True) -> dict[str, bytes]:
+        publish(engine, site, now=now, stale_after=STALE, with_private=with_private, pins=lambda: rules)
+        return files_of(site)
+
+    before = published(diary.now)
+    assert lost_links(before) == []
+    evidence = sorted(path for path in before if "evidence/" in path)
+    assert len(evidence) == 2
+    assert all(b"uimage-a" in before[path] and b"uuid-1" in before[path] for path in evidence)
+    assert before["pins.html"].index(b"uimage-a") < before["pins.html"].index(b"uimage-x")
+    assert b"pins.html" in before["now.html"]
+
+    diary.run({zone: {"uimage-b": "Ubuntu 20.04", **BESIDE} for zone in ZONES})
+    after = published(diary.now + timedelta(minutes=3))
+    assert [path for path in after if after[path] != before.get(path)] == ["v1/freshness.json"]
+
+    public = {path: body for path, body in published(diary.now, with_private=False).items() if path.endswith("html")}
+    assert [path for path, body in public.items() if "pins" in path or "evidence" in path or b"pins.html" in body] == []
