@@ -431,7 +431,7 @@ class _Page:
             "changes", self.words("changes"), day=day, days=[] if is_empty else days, strip=strip,
             strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_LINES,
             before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=EVENT_WORDS,
-            evidence_from=evidence_from, feed="" if self.pages.is_live else "v1/atom/all.atom",
+            evidence_from=evidence_from, feed="v1/atom/all.atom",
             command=f"crawler changes --since {day or '7d'}",
         )  # fmt: skip
 
