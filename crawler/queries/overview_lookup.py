@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from crawler.db.beginning import refuse_before
-from crawler.db.filters import ChosenTarget
+from crawler.db.filters import ChosenTarget, of_kinds
 from crawler.db.last_observation import Observation, ends_of
 from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run, TargetRow
 from crawler.db.sql import among, portions, written
@@ -57,6 +57,7 @@ from crawler.queries.publish import RegionZone
 #: Changes are counted by this; every time zone's days begin at a multiple of it.
 _QUARTER = 15 * 60 * 1_000_000
 _END = to_micros(END_OF_TIME)
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(slots=True)
@@ -387,15 +388,26 @@ def _first_run() -> Select[*tuple[Any, ...]]:
 
 
 def changes_by_day(
-    conn: Connection, since: datetime, until: datetime, zone: tzinfo, *, image_sets: Collection[str] | None = None
+    conn: Connection,
+    since: datetime,
+    until: datetime,
+    zone: tzinfo,
+    *,
+    image_sets: Collection[str] | None = None,
+    kind: str | None = None,
 ) -> dict[str, int]:
-    """Return how many changes were recorded in `[since, until)`, by day in *zone* (`2026-11-23`)."""
+    """
+    Return how many changes were recorded in `[since, until)`, by day in *zone* (`2026-11-23`).
+
+    Of *image_sets* and of a *kind* alone, where these are given.
+    """
     quarter = type_coerce(ChangeLog.recorded_at, BigInteger) // written(_QUARTER)
     statement = (
         select(quarter.label("quarter"), func.count())
         .where(ChangeLog.recorded_at >= since, ChangeLog.recorded_at < until)
         .group_by("quarter")
     )
+    statement = _only(statement, kind)
     if image_sets is not None:
         statement = statement.where(and_(ChangeLog.image_set.in_(sorted(image_sets))))
     days: dict[str, int] = {}
@@ -405,14 +417,17 @@ def changes_by_day(
     return days
 
 
-def newest_change_before(conn: Connection, moment: datetime) -> datetime | None:
-    """Return when the last change before *moment* was recorded; None: there is none."""
-    found = conn.scalar(
-        select(ChangeLog.recorded_at)
-        .where(ChangeLog.recorded_at < moment)
-        .order_by(ChangeLog.recorded_at.desc())
-        .limit(written(1))
-    )
+def _only(statement: Select[*Ts], kind: str | None) -> Select[*Ts]:
+    """Narrow a *statement* about changes to those of a *kind*, where one is given."""
+    if kind is None:
+        return statement
+    return statement.join(TargetRow, TargetRow.id == ChangeLog.target_id).where(TargetRow.kind == kind)
+
+
+def newest_change_before(conn: Connection, moment: datetime, kind: str | None = None) -> datetime | None:
+    """Return when the last change (of a *kind*) before *moment* was recorded; None: there is none."""
+    statement = select(ChangeLog.recorded_at).where(ChangeLog.recorded_at < moment)
+    found = conn.scalar(_only(statement.order_by(ChangeLog.recorded_at.desc()).limit(written(1)), kind))
     return found.astimezone(UTC) if found else None
 
 
@@ -436,16 +451,17 @@ def newest_run(conn: Connection) -> tuple[int, datetime] | None:
 
 
 def names_known(
-    conn: Connection, name_keys: Collection[str] | None, image_sets: Collection[str] | None
+    conn: Connection, name_keys: Collection[str] | None, image_sets: Collection[str] | None, kind: str | None = None
 ) -> list[tuple[str, str]]:
     """
     Return the names that images ever had, each normalised and as it was spelled; one may have been spelled in two ways.
 
-    Of *name_keys* and *image_sets* alone where these are given.
+    Of *name_keys*, *image_sets* and a *kind* alone, where these are given.
     """
     statement = select(ImageVersion.name_key, ImageVersion.image_name).distinct().where(ImageVersion.name_key != "")
     if name_keys is not None:
         statement = statement.where(ImageVersion.name_key.in_(sorted(name_keys)))
     if image_sets is not None:
         statement = statement.where(ImageVersion.image_set.in_(sorted(image_sets)))
+    statement = of_kinds(conn, statement, (kind,) if kind else ())
     return sorted((key, name) for key, name in conn.execute(statement))

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine
 
 from crawler.db.engine import read
+from crawler.domain.kinds import KINDS
 from crawler.domain.subscriptions import Language
 from crawler.queries.check.rules import PinRule
 from crawler.web.links import CHINESE_FOLDER, Links
@@ -47,27 +48,31 @@ def write_pages(
     """
     kept = set()
     pages = Pages(zone=zone, stale_after=stale_after, clock=lambda: now, is_live=False, pins=pins)
-    with read(engine) as conn:
-        parts = pages.parts(conn, is_private=with_private)
 
-    def write(page: str) -> None:
+    def write(page: str, kind: str) -> None:
         for language in LANGUAGES:
+            question = PageRequest(page=page, language=language, query={"kind": kind}, is_private=with_private)
             with read(engine) as conn:
-                html = pages.html(conn, PageRequest(page=page, language=language, is_private=with_private))
-            path = Links(here=page, language=language, is_live=False).path
+                html = pages.html(conn, question)
+            path = Links(here=page, language=language, is_live=False, kind=kind).path
             kept.add(path)
             done.files += 1
             done.written += into.write(path, html.encode("utf-8", "replace"))
 
-    for page in ["", "now", "coverage", "changes", *parts]:
-        write(page)
-    for number in sorted(pages.evidence):  # those that pages link to
-        write(f"evidence/{number}")
-    for top in ("", CHINESE_FOLDER):
-        for folder in _FOLDERS:
-            into.keep_only(top + folder, kept)
-        if f"{top}pins.html" not in kept:
-            into.remove(f"{top}pins.html")
+    with read(engine) as conn:
+        kinds = pages.kinds(conn)
+    for kind in kinds:
+        with read(engine) as conn:
+            parts = pages.parts(conn, kind, is_private=with_private)
+        for page in ["", "now", "coverage", "changes", *parts]:
+            write(page, kind)
+    for kind, number in sorted(pages.evidence):  # those that pages link to
+        write(f"evidence/{number}", kind)
+    for language in ("", CHINESE_FOLDER):
+        for folder in (*_FOLDERS, *KINDS):
+            into.keep_only(language + folder, kept)
+        if f"{language}pins.html" not in kept:
+            into.remove(f"{language}pins.html")
     for path, body in _assets():
         done.files += 1
         done.written += into.write(path, body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -54,13 +54,15 @@ def start(
     changes: int,
     words: Wording,
     *,
+    elsewhere: Mapping[str, int],
     with_private: bool,
     is_live: bool,
 ) -> Start:
     """
     Return what the first page says of *zones* and of what is *held* in them.
 
-    *week* are the lines of the last seven days, *changes* how many there were.
+    *week* are the lines of the last seven days, *changes* how many there were; *elsewhere* is how many zones are not
+    known of each other kind.
     """
     known = sum(zone.reason is None for zone in zones)
     last = "" if is_live else "_last"
@@ -72,6 +74,8 @@ def start(
     ]
     if with_private:
         findings += _partly(zones, words)
+    others = [(words(f"kind_{kind}"), words("not_known", n=count), "") for kind, count in elsewhere.items() if count]
+    findings += _finding("warn", "elsewhere", "", others, words, len(others))
     return Start(
         is_empty=not zones,
         findings=findings,
