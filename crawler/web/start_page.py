@@ -10,6 +10,7 @@ from crawler.domain.text import plain
 from crawler.notifications.models import Topic
 from crawler.queries.overview import ZoneState
 from crawler.web.changes_page import MOST_CHANGES, ChangeLine
+from crawler.web.rendering import LONG_NAME
 from crawler.web.wording import Wording
 
 #: Lines of what changed last, and rows under one heading.
@@ -125,5 +126,6 @@ def _held(held: Sequence[HeldIn], words: Wording) -> list[StartFinding]:
 
 def _told(week: Sequence[ChangeLine], words: Wording, topic: Topic, key: str) -> list[StartFinding]:
     """Return what the week's lines on a *topic* say."""
-    rows = [(line.row.where, line.row.name, line.row.tail) for line in week if line.topic == topic]
+    told = (line for line in week if line.topic == topic)
+    rows = [(line.row.where, plain(line.name, LONG_NAME) or line.row.name, line.row.tail) for line in told]
     return _finding("warn", key, "", rows, words, len(rows))
