@@ -7,7 +7,7 @@ each run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from threading import Lock
 
@@ -60,10 +60,9 @@ class Stack:
 class Documents:
     """Makes the documents of one history."""
 
-    def __init__(self, *, stale_after: timedelta, clock: Callable[[], datetime], url: str | None) -> None:
+    def __init__(self, *, stale_after: timedelta, url: str | None) -> None:
         """Take the settings; pages and documents are served at *url*."""
         self._stale_after = stale_after
-        self._clock = clock
         self._url = url.rstrip("/") if url else None
         #: The feeds, with whether they are private; and of which run, when made.
         self._feeds: dict[bool, tuple[int, datetime, Mapping[str, bytes]]] = {}
@@ -74,19 +73,19 @@ class Documents:
         """Return whether all there is has to be read for the document at *path*."""
         return path.startswith(_OF_ALL)
 
-    def body(self, conn: Connection, path: str, run: int, *, is_private: bool) -> bytes:
+    def body(self, conn: Connection, path: str, run: int, now: datetime, *, is_private: bool) -> bytes:
         """
         Return the document at *path*, read in *conn*, which is inside `read(engine)` and fresh; *run* is the newest.
 
         Raises NoSuchPage.
         """
-        found = self._found(conn, path, run, is_private=is_private).get(path)
+        found = self._found(conn, path, run, now, is_private=is_private).get(path)
         if found is None:
             raise NoSuchPage("There is no such document.")
         return found
 
-    def _found(self, conn: Connection, path: str, run: int, *, is_private: bool) -> Mapping[str, bytes]:
-        now, parts = self._clock(), path.split("/")
+    def _found(self, conn: Connection, path: str, run: int, now: datetime, *, is_private: bool) -> Mapping[str, bytes]:
+        parts = path.split("/")
         if self.takes_long(path):
             return self._all(conn, run, now, is_private=is_private)
         if path == FRESHNESS:

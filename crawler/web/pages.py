@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from crawler.db.beginning import begins_at
 from crawler.db.digest_records import project_names
 from crawler.db.filters import ChosenTarget, chosen_targets, known_words
+from crawler.db.last_observation import present
 from crawler.domain.filters import Filters
 from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
 from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, EVENT_WORDS, LARGEST_ID, is_storable, normalise_name
@@ -106,7 +107,7 @@ class Pages:
 
         Raises NoSuchPage, and UsageError for what cannot be asked so.
         """
-        return _Page(self, conn, question, self._clock()).html()
+        return _Page(self, conn, question, present(conn, self._clock())).html()
 
     def kinds(self, conn: Connection) -> list[str]:
         """Return the kinds that there are pages about; that which they are about as a rule is empty, and the first."""
@@ -115,7 +116,7 @@ class Pages:
     def parts(self, conn: Connection, kind: str, *, is_private: bool) -> list[str]:
         """Return the pages of single names and days of a *kind*, for whoever writes them all."""
         question = PageRequest(page="", query={"kind": kind}, is_private=is_private)
-        return _Page(self, conn, question, self._clock()).parts()
+        return _Page(self, conn, question, present(conn, self._clock())).parts()
 
     def once(self, run: int, now: datetime, key: tuple[Any, ...], read: Callable[[], T]) -> T:
         """Return what *read* gives, or gave a short time before under the same *key* and *run*; others wait for it."""

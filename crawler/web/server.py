@@ -32,6 +32,7 @@ from aiohttp import web
 from sqlalchemy import Connection, Engine, text
 
 from crawler.db.engine import address_of, is_sqlite, read
+from crawler.db.last_observation import present
 from crawler.db.migrations import ensure_schema
 from crawler.domain.models import iso_utc
 from crawler.domain.subscriptions import Language
@@ -141,7 +142,7 @@ class PageServer:
         self._engine = engine
         self._pages = pages
         url = next(iter(options.base_urls), None)
-        self._documents = Documents(stale_after=pages.stale_after, clock=clock, url=url)
+        self._documents = Documents(stale_after=pages.stale_after, url=url)
         self._options = options
         self._clock = clock
         self._monotonic = monotonic
@@ -332,9 +333,10 @@ class PageServer:
     def _written(self, path: str, seconds: float, *, is_private: bool) -> PageAnswer:
         with self._reading() as conn:
             newest = newest_run(conn)
+            now = present(conn, self._clock())
         run = newest[0] if newest else 0
         with self._reading(seconds) as conn:
-            body = self._documents.body(conn, path, run, is_private=is_private)
+            body = self._documents.body(conn, path, run, now, is_private=is_private)
         return _answer(200, _kind_of(path), body, run=run, made_at=self._monotonic())
 
     @contextmanager
