@@ -61,7 +61,12 @@ _STOP_SECONDS = 10.0
 _HTML, _JSON, _PLAIN, _ATOM = "text/html", "application/json", "text/plain", "application/atom+xml"
 #: What may be asked of pages; the rest of a query is passed over.
 ASKED = ("at", "q", "region", "project", "kind", "variant", "page", "days", "zone", "name", "event", "before")
-_ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_ASSETS = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 
