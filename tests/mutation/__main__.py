@@ -94,9 +94,10 @@ def _fresh(paths: Sequence[Path], sample: int | None, seed: int) -> list[Chosen]
     """Choose every mutant in *paths*, or a *sample* of them; what was found before is forgotten."""
     every: list[tuple[Lane, str]] = []
     for lane in LANES:
-        shutil.rmtree(lane.folder, ignore_errors=True)  # a verdict of older code or tests is none
-        prepare(lane)
-        every += [(lane, name) for name in names_of(lane, _files(lane, paths))]
+        if files := _files(lane, paths):
+            shutil.rmtree(lane.folder, ignore_errors=True)  # a verdict of older code or tests is none
+            prepare(lane)
+            every += [(lane, name) for name in names_of(lane, files)]
     drawn = every if sample is None else random.Random(seed).sample(every, min(sample, len(every)))
     return [
         Chosen(lane, _files(lane, paths), [name for of, name in drawn if of is lane], is_whole=sample is None)
