@@ -52,7 +52,7 @@ def recorded_changes(url: str) -> Counter[Plain]:
 def _model_of(world: World) -> Model:
     return Model(
         projects={project.project_id: project.name for project in world.projects},
-        zones={zone.zone: zone.zone_id for zone in world.zones},
+        zones={zone.zone: zone.zone_id or 0 for zone in world.zones},
         images={
             zone: {Key(name, record["ImageId"]): record for name, records in sets.items() for record in records}
             for zone, sets in world.images.items()
