@@ -124,11 +124,13 @@ class Tasks:
         try:
             async with self._holding([account]) as held:
                 # one that comes late is also for the ticks that passed meanwhile, which added none beside it
-                newest = tick_of(self._timing(held.fence.ahead).clock(), self._settings.fleet.every)
-                beginning = datetime.fromtimestamp(max(tick, newest), UTC)
+                def of_tick(moment: datetime) -> datetime:
+                    return datetime.fromtimestamp(max(tick, tick_of(moment, self._settings.fleet.every)), UTC)
+
+                beginning = of_tick(self._timing(held.fence.ahead).clock())
                 if await self._in_thread(lambda conn: runs.is_made_since(conn, account, beginning)):
                     return
-                found = await self._crawled(own, held, beginning)
+                found = await self._crawled(own, held, of_tick)
         except LockTaken as exc:
             logger.info("%s: %s", account, exc)
             await self._again(crawl_job(account, tick), TAKEN_SECONDS)
@@ -143,7 +145,7 @@ class Tasks:
         if found and self._settings.reports:
             await self._again(report_job(tick), self._report_seconds)
 
-    async def _crawled(self, account: AccountSettings, held: Holding, tick: datetime) -> bool:
+    async def _crawled(self, account: AccountSettings, held: Holding, tick: Callable[[datetime], datetime]) -> bool:
         """Crawl *account* and say what is news; tell whether there may be something to report."""
         settings = replace(self._settings, accounts=(account,))
         timing = self._timing(held.fence.ahead)

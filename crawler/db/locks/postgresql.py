@@ -68,9 +68,7 @@ _HELD = text(
 _HOLDERS = text(
     f"SELECT key, pid FROM ({_LOCKS}) AS l WHERE granted AND key = ANY(:keys)"  # noqa: S608 - a constant
 )
-_IS_WANTED = (
-    f"SELECT count(*) FROM ({_LOCKS}) AS l WHERE NOT granted AND key = :key AND pid <> pg_backend_pid()"  # noqa: S608 - a constant
-)
+_IS_WANTED = f"SELECT count(*) FROM ({_LOCKS}) AS l WHERE NOT granted AND key = :key AND pid <> pg_backend_pid()"  # noqa: S608 - a constant
 #: For the session of the locks: it is idle by design, and the server shall notice within 50 s when its client is gone.
 _SETTINGS = text(
     """
