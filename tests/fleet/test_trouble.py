@@ -96,7 +96,7 @@ def test_one_mail_a_tick(tmp_path: Path, postgres_url: str, proven: Proven) -> N
 
 def test_sender_that_is_killed(tmp_path: Path, postgres_url: str, proven: Proven) -> None:
     """When the worker that sends dies within DATA, another sends the same mail: the same Message-ID, twice at most."""
-    with reporting_fleet(tmp_path, postgres_url, 2, "12s") as (fleet, mails):
+    with reporting_fleet(tmp_path, postgres_url, 2, "8s") as (fleet, mails):
         mails.behave = lambda stage, value: SILENCE if stage == "data" and "uimage-new" in value.text else None
         fleet.wait(lambda: seen(mails), 150)
         mails.behave = lambda stage, value: None

@@ -54,7 +54,7 @@ def failed_jobs(fleet: Fleet) -> int:
 
 def test_rest_and_resume(fleet: Fleet) -> None:
     """A drained fleet ends what runs and begins nothing; `db upgrade --drain` has it rest and go on."""
-    fleet.configure(12, every="10s", rate=20)
+    fleet.configure(12, every="8s", rate=20)
     fleet.start(2)
     fleet.busiest(1)
     drained = fleet.driver.call("fleet", "drain", "--wait", "60")
@@ -75,7 +75,7 @@ def test_rest_and_resume(fleet: Fleet) -> None:
     assert failed_jobs(fleet) == 0
 
 
-@pytest.mark.parametrize("every", ["12s", pytest.param("60s", marks=pytest.mark.prove)])
+@pytest.mark.parametrize("every", ["10s", pytest.param("60s", marks=pytest.mark.prove)])
 def test_upgrade_under_a_busy_fleet(fleet: Fleet, tmp_path: Path, every: str, proven: Proven) -> None:
     """The next version upgrades the schema under busy workers of this one: what waits is done by its own workers."""
     fleet.configure(12, every=every, rate=6, is_known=True)

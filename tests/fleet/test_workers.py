@@ -85,7 +85,7 @@ def test_each_account_once_a_tick(
 
 @pytest.mark.parametrize(
     ("accounts", "workers", "at_least", "every", "rate"),
-    [(12, 2, 4, "12s", 4.0), pytest.param(30, 3, 8, "30s", 1.5, marks=PROVE)],
+    [(12, 2, 4, "10s", 5.0), pytest.param(30, 3, 8, "30s", 1.5, marks=PROVE)],
 )
 def test_killed_worker(
     tmp_path: Path,
@@ -138,7 +138,7 @@ def test_killed_worker(
 def test_worker_that_stands_still(fleet: Fleet, still_seconds: float, proven: Proven) -> None:
     """A worker that stood still finds its accounts elsewhere: it writes nothing, and asks nothing for them."""
     evict_after = "10s" if still_seconds else "5s"
-    fleet.configure(12, every="14s", rate=4, is_known=True, fleet={"evict_after": evict_after})
+    fleet.configure(12, every="10s", rate=5, is_known=True, fleet={"evict_after": evict_after})
     fleet.start(2)
     victim, _ = fleet.busiest(4)
     held, moment, stopped = fleet.held_by(victim), fleet.now(), time.monotonic()
