@@ -21,7 +21,7 @@ from crawler.errors import CrawlerError
 #: as it does for an account's own throttle: of a slot that is used late, the second that begins then has one more. At
 #: 200 a second this leaves 30 ms from a slot to the server's seeing it, and 2.5 % for slots that are forgone.
 SHARED_PACE = 0.975
-#: How late a slot may be used: half the way to the next, which no second notices, within these bounds.
+#: How late a slot may be used: the way to the next, of which a second has one more at most, within these bounds.
 SHORTEST_CATCH_UP, LONGEST_CATCH_UP = 0.010, 0.050
 #: How much of the budget one process takes at a time.
 AHEAD_SECONDS = 0.5
@@ -182,7 +182,7 @@ class SharedThrottler:
 
     def _map(self, given: Given) -> None:
         self._rate = given.rate
-        self._catch_up = min(max(given.distance / 2, SHORTEST_CATCH_UP), LONGEST_CATCH_UP)
+        self._catch_up = min(max(given.distance, SHORTEST_CATCH_UP), LONGEST_CATCH_UP)
         self._slots += [given.first + number * given.distance - self._ahead for number in range(given.count)]
 
     def _tell(self, paused_until: float) -> None:

@@ -178,7 +178,7 @@ class Fleet:
         """Return the accounts and ticks with more than one run that went to its end."""
         return self.rows(
             "SELECT account_id, tick, count(*) FROM runs WHERE status <> 'interrupted' AND finished_at IS NOT NULL "
-            "GROUP BY 1, 2 HAVING count(*) > 1"
+            "AND tick IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1"
         )
 
     def overlaps(self) -> list[Any]:
