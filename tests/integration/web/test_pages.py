@@ -101,7 +101,7 @@ def complaints(html: str) -> list[str]:
     for tag, attributes in tags_of(html):
         if tag in ("iframe", "object", "embed", "base", "img", "style", "marquee"):
             found.append(tag)
-        if tag == "script" and not (attributes.get("src") or "").endswith("assets/page.js"):
+        if tag == "script" and not (attributes.get("src") or "").endswith(("assets/page.js", "assets/htmx.min.js")):
             found.append(f"script {attributes}")
         for name, value in attributes.items():
             if name.startswith("on") or name == "style":
