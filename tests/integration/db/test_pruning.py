@@ -233,9 +233,12 @@ def test_references_are_indexed_while_rows_go(engine: Engine) -> None:
 
 
 def test_the_future_is_not_pruned(file: Engine, history: Settings) -> None:
-    """A window that begins in the future is refused."""
-    with pytest.raises(UsageError, match="not in the past"):
-        prune(file, None, before=NOON + EVERY * 99, now=NOON + EVERY * RUNS)
+    """A window that begins in the future, or just now, is refused, and nothing goes."""
+    before = counts(file, Run, Interval, ChangeLog)
+    for moment in (NOON + EVERY * 99, NOON + EVERY * RUNS):
+        with pytest.raises(UsageError, match="not in the past"):
+            prune(file, None, before=moment, now=NOON + EVERY * RUNS)
+    assert counts(file, Run, Interval, ChangeLog) == before
 
 
 def test_commands(file: Engine, history: Settings) -> None:
