@@ -216,6 +216,10 @@ class Recorder:
                 self._decide(Decision(planned=planned, setback=self._setback(item)))
         return self._decide_answers(answers, late)
 
+    def take_outcome(self, target: Target, outcome: BadOutcome) -> None:
+        """Take it as decided that a target has an *outcome*: it was so before."""
+        self._decide(Decision(planned=self._planned[target], setback=outcome))
+
     def settle(self, late: Late = never_late) -> None:
         """Judge the first answers of targets whose second answer never came, as if it had failed."""
         answers = [first.last() for first in self._waiting.values()]

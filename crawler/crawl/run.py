@@ -135,11 +135,7 @@ async def crawl(
             fence,
             plan.run_id,
             plan.targets,
-            Judge(
-                _guard_policy(settings),
-                {name: account.tolerate for name, account in accounts.items()},
-                {name: account.ignore.fields for name, account in accounts.items()},
-            ),
+            judge_of(settings),
             timing.clock,
             unlisted=plan.unlisted,
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},
@@ -206,9 +202,14 @@ def _with_reports(engine: Engine, fence: Fence, result: RunResult, reports: Mapp
     return replace(result, summary=replace(result.summary, reports=dict(reports)))
 
 
-def _guard_policy(settings: Settings) -> GuardPolicy:
+def judge_of(settings: Settings) -> Judge:
+    """Return what reads and judges answers as *settings* have it."""
     chosen = settings.guard
-    return GuardPolicy(ratio=chosen.ratio, min_images=chosen.min_images, confirmations=chosen.confirmations)
+    return Judge(
+        GuardPolicy(ratio=chosen.ratio, min_images=chosen.min_images, confirmations=chosen.confirmations),
+        {account.name: account.tolerate for account in settings.accounts},
+        {account.name: account.ignore.fields for account in settings.accounts},
+    )
 
 
 def _last(past: Mapping[str, AccountPast]) -> dict[str, Catalog | None]:

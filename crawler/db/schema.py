@@ -398,6 +398,22 @@ class Payload(Base):
     received_at: ColumnClause[datetime]
 
 
+class AnswerRow(Base):
+    """
+    A good answer of a target that was no repetition of its last: which, in what run; `crawler replay` reads them again.
+
+    One for each target that a run wrote anything about, in step with `targets.payload_id`.
+    """
+
+    __tablename__ = "answers"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: ColumnClause[int] = column(ForeignKey("runs.id"), primary_key=True)
+    target_id: ColumnClause[int] = column(ForeignKey("targets.id"), primary_key=True)
+    payload_id: ColumnClause[int] = column(ForeignKey("payloads.id"))
+    observed_at: ColumnClause[datetime]
+
+
 class Hold(Base):
     """Withdrawals at one target that wait for confirmation."""
 
