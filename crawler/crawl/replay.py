@@ -2,9 +2,9 @@
 A history made anew from its kept answers: run after run they are read, compared, judged and written as a run does it.
 
 Nothing here decides anything about an answer: that is the Recorder's and the Judge's, with the declarations of the
-kinds and the settings as they are now. What no answer decides (the runs and their times, outcomes without an answer, what
-discovery found, what people said of holds) is taken over as it was recorded. A target that answered as before in a run
-has no answer of that run: the one before it stands for it.
+kinds and the settings as they are now. What no answer decides (the runs and their times, outcomes without an answer,
+what discovery found, what people said of holds) is taken over as it was recorded. A target that answered as before in a
+run has no answer of that run: the one before it stands for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from crawler.db.engine import Fence, begin, read
 from crawler.db.observations import BadOutcome
 from crawler.db.payloads import NewPayload
 from crawler.db.recorded import KeptReply, Recorded, RecordedRun, Resolution, Span
-from crawler.db.schema import OPEN_RUN, Hold, Mark, OutcomeSpan, Run
+from crawler.db.schema import OPEN_RUN, ChangeLog, Hold, Mark, OutcomeSpan, Run
 from crawler.db.sql import portions
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, OUTCOMES, Outcome, Recent, Reply, Target
@@ -86,6 +86,9 @@ class Replay:
         with begin(self._engine, self._fence) as conn:
             self._recorded.end_copy(conn)
             conn.execute(delete(Mark))
+            # Nothing that happened is told again from here.
+            untold = ChangeLog.reported_run_id.is_(None)
+            conn.execute(update(ChangeLog).where(untold).values(reported_run_id=ChangeLog.run_id))
         return Replayed(runs=count, answers=answers)
 
     def _replay(self, run: RecordedRun) -> None:
@@ -227,7 +230,7 @@ class Replay:
                 lasting = select(OutcomeSpan.target_id, OutcomeSpan.outcome).where(
                     OutcomeSpan.target_id.in_(portion), OutcomeSpan.to_run_id == OPEN_RUN
                 )
-                outcomes: dict[int, str] = dict(conn.execute(lasting).tuples().all())
+                outcomes = {row.target_id: row.outcome for row in conn.execute(lasting)}
                 self._unsettled.update(
                     target_id
                     for target_id in portion

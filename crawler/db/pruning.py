@@ -180,7 +180,7 @@ def _prune_answers(conn: Connection, before: datetime) -> None:
 
     Where images were on hold at the beginning of the window, that is the last answer before the hold.
     """
-    since = dict(conn.execute(_holds_over_the_edge(), {"before": before}).tuples().all())
+    since = {row.target_id: row.held_at for row in conn.execute(_holds_over_the_edge(), {"before": before})}
     for target_ids in portions(conn.scalars(select(AnswerRow.target_id).distinct())):
         old = select(AnswerRow.target_id, AnswerRow.run_id, AnswerRow.observed_at).where(
             AnswerRow.target_id.in_(target_ids), AnswerRow.observed_at <= before
@@ -197,7 +197,7 @@ def _prune_answers(conn: Connection, before: datetime) -> None:
 def _holds_over_the_edge() -> Select[*tuple[Any, ...]]:
     """Select since when each target has had images on hold that were so at `:before`."""
     spans_it = (Hold.held_at <= bindparam("before"), Hold.resolved_at > bindparam("before"))
-    return select(Hold.target_id, func.min(Hold.held_at)).where(*spans_it).group_by(Hold.target_id)
+    return select(Hold.target_id, func.min(Hold.held_at).label("held_at")).where(*spans_it).group_by(Hold.target_id)
 
 
 def _prune_catalogs(conn: Connection, before: datetime) -> None:

@@ -191,7 +191,8 @@ class Recorded:
                 continue
             run = page[row["run_id"]]
             if row["event"] not in IMAGE_EVENTS:
-                run.events.append({name: value for name, value in row.items() if name != "id"})
+                kept = {name: value for name, value in row.items() if name != "id"}
+                run.events.append({**kept, "reported_run_id": run.run_id})
             elif row["target_id"] in run.answers:
                 run.written.setdefault(row["target_id"], row["recorded_at"])
 
