@@ -25,16 +25,19 @@ if TYPE_CHECKING:
     from crawler.queries.replay import ReplayReport
 
 FIELDS = (*(column.key for column in TARGET_COLUMNS), "what", "run", "image_set", "image_id", "recorded", "replayed")
+#: Of a change and of an interval, what says which it is.
+_IN_SHORT = ("event", "fields", "valid_from", "valid_to")
 #: Runs after which a person hears how far it is.
 _TOLD_AFTER = 5_000
 
 
 def _side(row: Row, side: str, other: str) -> str:
-    """Return what one side has: what differs from the other, or all of it where that has nothing."""
+    """Return what one side has: what differs from the other, or in short what it is where that has nothing."""
     mine, theirs = row[side], row[other]
     if mine is None:
         return "nothing"
-    shown = mine if theirs is None else {name: value for name, value in mine.items() if value != theirs[name]}
+    names = _IN_SHORT if theirs is None else [name for name in mine if mine[name] != theirs[name]]
+    shown = {name: mine[name] for name in names if name in mine}
     return ", ".join(_part(name, value) for name, value in shown.items() if value is not None and value != {})
 
 
@@ -48,8 +51,8 @@ COLUMNS = (
     Column("what", "WHAT", kind="words"),
     Column("image_set", "SET", optional=True),
     Column("image_id", "IMAGE ID"),
-    Column("recorded", "RECORDED", cell=lambda row: _side(row, "recorded", "replayed"), folds=True),
-    Column("replayed", "REPLAYED", cell=lambda row: _side(row, "replayed", "recorded"), folds=True),
+    Column("recorded", "RECORDED", cell=lambda row: _side(row, "recorded", "replayed"), kind="words", folds=True),
+    Column("replayed", "REPLAYED", cell=lambda row: _side(row, "replayed", "recorded"), kind="words", folds=True),
 )
 
 
@@ -82,6 +85,7 @@ def replay(
     recorded; 1: some is not, and is shown with both sides. The database itself is only read, and runs may go on. In
     json and jsonl the comparison is one object, in csv a line is one difference.
     """
+    from crawler.config.loader import load_judging
     from crawler.crawl.replay import Replay
     from crawler.crawl.run import judge_of
     from crawler.db.copy import prepare
@@ -92,6 +96,7 @@ def replay(
     from crawler.queries.replay import compare_replay
 
     settings = context.history_settings()
+    judge = judge_of(load_judging(context.config_path, context.environ))
     selected = Filters(account=accounts, kind=kinds)
     with opened(settings.database, read_only=True) as source:
         ensure_schema(source, may_upgrade=False)
@@ -104,7 +109,7 @@ def replay(
             opened(goal) as writing,
         ):
             prepare(writing)
-            done = Replay(recorded, writing, fence, judge_of(settings)).run(_telling(context))
+            done = Replay(recorded, writing, fence, judge).run(_telling(context))
             report = compare_replay(recorded, source, writing, runs=done.runs, answers=done.answers)
     if fmt == "table":
         emit((one.as_dict() for one in report.differences), COLUMNS, fmt, zone=settings.timezone)
@@ -138,7 +143,7 @@ def _goal(database: str, into: str | None) -> Iterator[str]:
 def _is_same(one: Address, other: Address) -> bool:
     if one.path is not None and other.path is not None:
         return one.path.resolve() == other.path.resolve()
-    return one.url is not None and one.url == other.url
+    return one.url == other.url
 
 
 def _telling(context: CliContext) -> Callable[[int, datetime], None]:

@@ -158,10 +158,10 @@ class Replay:
         row, targets = run.row, self._recorded.targets
         accounts = {self._recorded.accounts[target_id] for target_id in found}
         with begin(self._engine, self._fence) as conn:
+            conn.execute(insert(Run), {**_without_news(row), "status": "running", "finished_at": None})
             self._take_ended(conn, run)
             planned = {entry.target: entry for entry in runs.plan(conn, list(found), accounts)}
             numbers = {account_id: db_targets.zone_numbers(conn, account_id) for account_id in accounts}
-            conn.execute(insert(Run), {**_without_news(row), "status": "running", "finished_at": None})
             changelog.append(conn, run.events)
         recorder = Recorder(
             self._engine,
@@ -186,7 +186,7 @@ class Replay:
                 recorder.judge([self._reply(target, item, planned[target].body_hash)])
                 recorder.settle()  # which is what an answer means that is not asked for again
         recorder.commit()
-        counters = {event: recorder.counters[event] for event in IMAGE_EVENTS}
+        counters: dict[str, int] = {event: recorder.counters[event] for event in IMAGE_EVENTS}
         counters |= self._outcomes(run, found, recorder.counters)
         with begin(self._engine, self._fence) as conn:
             ended = {"status": row["status"], "finished_at": row["finished_at"]}
@@ -248,14 +248,11 @@ class Replay:
     def _resolve(self, resolution: Resolution) -> None:
         """Say of a hold what a person said of it, where it is on hold here, too."""
         same = (Hold.target_id == resolution.target_id, Hold.held_at == resolution.held_at, Hold.status == "open")
-        said = {"who": resolution.resolved_by, "now": resolution.resolved_at}
         self._write_idle()
         with begin(self._engine, self._fence) as conn:
             hold_ids = list(conn.scalars(select(Hold.id).where(*same).order_by(Hold.id).limit(1)))
-            if resolution.status == "accepted":
-                holds.accept(conn, hold_ids, **said)
-            else:
-                holds.reject(conn, hold_ids, **said)
+            say = holds.accept if resolution.status == "accepted" else holds.reject
+            say(conn, hold_ids, who=resolution.resolved_by, now=resolution.resolved_at)
 
 
 def _without_news(row: Mapping[str, Any]) -> dict[str, Any]:

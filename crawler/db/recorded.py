@@ -297,6 +297,6 @@ def _take_over(
     **instead: Any,
 ) -> None:
     """Copy the *wanted* rows of a *table*, with other values *instead* of some."""
-    rows = (dict(row) for row in reading.execute(select(table.__table__)).mappings() if wanted(row))
-    for portion in portions(rows, INSERTED):
+    rows = map(dict[str, Any], reading.execute(select(table.__table__)).mappings())
+    for portion in portions(filter(wanted, rows), INSERTED):
         writing.execute(insert(table), [{**row, **instead} for row in portion])

@@ -21,6 +21,7 @@ from crawler.queries.check.rules import CheckRow
 from crawler.queries.compare import CompareRow
 from crawler.queries.diff import DiffRow
 from crawler.queries.history import HistoryRow
+from crawler.queries.replay import ReplayReport
 from crawler.queries.where import WhereRow
 from crawler.web.feeds import PublicChange
 
@@ -57,6 +58,7 @@ def answer_schemas() -> dict[str, Schema]:
         "run": summary,
         "runs show": summary,
         "explain": _explanation(summary),
+        "replay": row_schema(ReplayReport),
         "doctor": _doctor(),
     }
     found = {words: array_of(schema) for words, schema in rows.items()} | one

@@ -41,11 +41,11 @@ WRONG = replace(
 def declared(kind: Kind) -> Iterator[None]:
     """Let a *kind* be declared so for a `with` block."""
     before = KINDS[kind.name]
-    KINDS[kind.name] = kind  # type: ignore[index]
+    KINDS[kind.name] = kind
     try:
         yield
     finally:
-        KINDS[kind.name] = before  # type: ignore[index]
+        KINDS[kind.name] = before
 
 
 class _Unwatched(Simulation):
