@@ -37,7 +37,7 @@ _WORDS = {
     "failed": "失败", "skipped": "跳过", "retired": "已关闭", "deselected": "已不再查询", "stale": "过期",
     "never_observed": "从未观测", "never": "从未提供", "never offered": "从未提供", "gap": "空档", "ended": "已结束",
     "appeared": "上架", "returned": "重新上架", "withdrawn": "下架", "re-issued": "更换 ID", "modified": "属性变更",
-    "target_added": "目标新增", "target_retired": "目标关闭", "target added": "目标新增", "target retired": "目标关闭",
+    "target_added": "目标新增", "target_retired": "目标关闭", "schema": "字段变化", "target added": "目标新增", "target retired": "目标关闭",
     "alive": "运行中", "silent": "无响应", "gone": "已消失",
     "same": "相同", "differs": "不同", "different": "不同", "only_first": "仅前者", "only_second": "仅后者",
     "complete": "完整", "incomplete": "不完整", "interrupted": "被中断", "running": "进行中",
@@ -137,6 +137,7 @@ _SENTENCES = {
     "Of {n} targets not all answers are kept. They begin with the first that is; {n} changes up to then were not compared.": "{} 个目标的返回未全部保留，从保留的第一份返回开始；此前的 {} 项变更未作比较。",
     "Of {n} targets not all answers are kept: what came before {} was pruned. They begin with the first that is; {n} changes up to then were not compared.": "{} 个目标的返回未全部保留：{} 之前的内容已清除。从保留的第一份返回开始；此前的 {} 项变更未作比较。",
     "{n} runs replayed, the last of {}": "已重放 {} 次巡检，最后一次为 {}",
+    "It is about which fields the answers state, not about an image.": "此项涉及返回给出的字段，与镜像无关。",
     "It lies before the kept history: of its answers nothing is left.": "早于保留的历史，其返回内容已清除。",
     "Both answers list the same records.": "两次返回的记录相同。",
     # why there is nothing

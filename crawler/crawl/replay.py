@@ -24,11 +24,11 @@ from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin, read
 from crawler.db.observations import BadOutcome
 from crawler.db.payloads import NewPayload
-from crawler.db.recorded import KeptReply, Recorded, RecordedRun, Resolution, Span
+from crawler.db.recorded import KeptReply, Recorded, RecordedRun, RecordedSpan, Resolution
 from crawler.db.schema import OPEN_RUN, ChangeLog, Hold, Mark, OutcomeSpan, Run
 from crawler.db.sql import portions
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, OUTCOMES, Outcome, Recent, Reply, Target
+from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, OUTCOMES, SCHEMA, Outcome, Recent, Reply, Target
 from crawler.queries import holds
 
 #: Answers that are remembered, and the bytes that they may take.
@@ -59,7 +59,7 @@ class Replay:
         #: The last answer of each target that was believed when it came.
         self._last: dict[int, int] = {}
         #: The recorded span of trouble that each target is in.
-        self._spans: dict[int, Span] = {}
+        self._spans: dict[int, RecordedSpan] = {}
         #: Targets to look at in every run: here they are on hold, or their outcome is not the recorded one.
         self._unsettled: set[int] = set()
         #: Runs that are not written yet: nothing is judged in them.
@@ -127,12 +127,12 @@ class Replay:
             return KeptReply(self._last[target_id], run.row["finished_at"])
         return None
 
-    def _may_be_read(self, span: Span) -> bool:
+    def _may_be_read(self, span: RecordedSpan) -> bool:
         """Return whether a whole answer was kept that was not believed: of several requests it is the one at fault."""
         is_whole = not KINDS[self._recorded.targets[span.target_id].kind].is_composed
         return is_whole and span.failure_class == "defect" and span.ret_code is None
 
-    def _outcome(self, span: Span, *, is_first: bool) -> BadOutcome:
+    def _outcome(self, span: RecordedSpan, *, is_first: bool) -> BadOutcome:
         evidence = self._payload(span.payload_id) if is_first and span.payload_id is not None else None
         return BadOutcome(
             outcome=cast("Outcome", span.outcome),
@@ -162,7 +162,7 @@ class Replay:
             self._take_ended(conn, run)
             planned = {entry.target: entry for entry in runs.plan(conn, list(found), accounts)}
             numbers = {account_id: db_targets.zone_numbers(conn, account_id) for account_id in accounts}
-            changelog.append(conn, run.events)
+            changelog.append(conn, [row for row in run.events if row["event"] != SCHEMA])
         recorder = Recorder(
             self._engine,
             self._fence,
@@ -191,6 +191,7 @@ class Replay:
         with begin(self._engine, self._fence) as conn:
             ended = {"status": row["status"], "finished_at": row["finished_at"]}
             conn.execute(update(Run).where(Run.id == run.run_id).values(**ended, **counters))
+            changelog.append(conn, [row for row in run.events if row["event"] == SCHEMA])
         self._look_again_at(found)
 
     def _take_ended(self, conn: Connection, run: RecordedRun) -> None:

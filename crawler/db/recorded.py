@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Select, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, or_, select
 
 from crawler.db.beginning import begins_at
 from crawler.db.engine import read
@@ -21,6 +21,7 @@ from crawler.db.payloads import NewPayload
 from crawler.db.schema import (
     Absence,
     Account,
+    AnswerForms,
     AnswerRow,
     Base,
     CatalogRow,
@@ -68,7 +69,7 @@ class KeptReply(NamedTuple):
     observed_at: datetime
 
 
-class Span(NamedTuple):
+class RecordedSpan(NamedTuple):
     """A span of runs in which a target's outcome was not `ok`, as it was recorded."""
 
     target_id: int
@@ -100,7 +101,7 @@ class RecordedRun:
     row: dict[str, Any]
     answers: dict[int, KeptReply] = field(default_factory=dict)
     #: Spans that begin with it, and the targets of those that end before it.
-    begun: list[Span] = field(default_factory=list)
+    begun: list[RecordedSpan] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     #: Changes of targets as such.
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -174,10 +175,10 @@ class Recorded:
         return page
 
     def _add_spans(self, conn: Connection, page: Mapping[int, RecordedRun], first: int, last: int) -> None:
-        columns = [OutcomeSpan.__table__.c[name] for name in Span._fields]
+        columns = [OutcomeSpan.__table__.c[name] for name in RecordedSpan._fields]
         edges = or_(OutcomeSpan.from_run_id.between(first, last), OutcomeSpan.to_run_id.between(first, last))
         for row in conn.execute(select(*columns).where(edges).order_by(OutcomeSpan.id)):
-            span = Span(*row)
+            span = RecordedSpan(*row)
             if span.target_id in self.targets:
                 if span.from_run_id in page:
                     page[span.from_run_id].begun.append(span)
@@ -259,6 +260,8 @@ class Recorded:
         with read(self._engine) as reading:
             _take_over(SubscriptionRow, reading, conn, lambda row: self._is_there(row["told_run_id"]), **nobody)
             _take_over(ConditionRow, reading, conn)
+            conn.execute(delete(AnswerForms))
+            _take_over(AnswerForms, reading, conn, lambda row: row["target_id"] in self.targets)
 
     def _is_there(self, run_id: int | None) -> bool:
         return run_id is None or self.takes(run_id)

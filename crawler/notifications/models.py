@@ -14,7 +14,8 @@ from datetime import date, datetime
 from email.utils import parseaddr
 from typing import Any, Literal
 
-from crawler.domain.models import DEFAULT_KIND, Target, digest_of, iso_utc
+from crawler.domain.filters import any_fits
+from crawler.domain.models import DEFAULT_KIND, SCHEMA, Target, digest_of, iso_utc
 from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow, Stay
 from crawler.domain.subscriptions import Pin, Subscription, Watch
 
@@ -251,6 +252,19 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaLine:
+    """Names that the answers of an account about a kind state no more, state again, or did not have before."""
+
+    account: str
+    kind: str
+    #: `missing`: no record states them any more; `again`; `new`.
+    state: Literal["missing", "again", "new"]
+    #: Fields as in `changes`, `extra.` and the cloud's own name of one that is not declared, `set ` and that of a set.
+    names: tuple[str, ...]
+    between: Between
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZonesObserved:
     """How well was observed at the end of the range."""
 
@@ -295,6 +309,8 @@ class Digest:
     coverage: ZonesObserved
     #: Those that end first come first.
     endings: tuple[Ending, ...] = field(default=(), kw_only=True)
+    #: What is new about the form of answers: of interest to who looks after this program.
+    schema: tuple[SchemaLine, ...] = field(default=(), kw_only=True)
     introduction: Introduction | None
     #: Every change the digest tells, oldest first: the full list.
     changes: tuple[ChangeRow, ...]
@@ -361,6 +377,14 @@ def wants_change(watch: Watch, change: ChangeRow, facts: DigestFacts) -> bool:
     """Return whether *watch* is about *change*; what happened to a whole zone concerns every image in it."""
     if watch.event and not change.words & set(watch.event):
         return False
+    if change.event == SCHEMA:
+        # It is about all answers of the account, whatever zone has the change.
+        target = change.target
+        return all(
+            any_fits(part, (getattr(target, part),), globs)
+            for part, globs in (("account", watch.account), ("kind", watch.kind))
+            if globs
+        )
     if not wants_target(watch, change.target, facts.project_names):
         return False
     if change.image_id is None:

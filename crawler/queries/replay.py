@@ -59,7 +59,7 @@ class ReplayCount(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Tally:
+class _PairCount:
     recorded: int = 0
     replayed: int = 0
     equal: int = 0
@@ -115,8 +115,8 @@ def compare_replay(recorded: Recorded, source: Engine, replayed: Engine, *, runs
 class _Comparison:
     def __init__(self, recorded: Recorded) -> None:
         self._recorded = recorded
-        self.of_changes = _Tally()
-        self.of_intervals = _Tally()
+        self.of_changes = _PairCount()
+        self.of_intervals = _PairCount()
         self.not_compared = 0
 
     def _is_before(self, target_id: int, run_id: int) -> bool:

@@ -1,5 +1,6 @@
 """
-Which answer of a target changed what is known, in what run: what `crawler replay` reads again.
+Which answer of a target changed what is known, in what run: what `crawler replay` reads again. And what was noticed of
+the form of answers, for `schema` changes.
 
 Of a history that is there already the last answer of each target is taken up; in which run an earlier one came is not
 known of all.
@@ -45,6 +46,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "target_id", name=op.f("pk_answers")),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "answer_forms",
+        sa.Column("target_id", KEY, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False, comment="a field, extra. and a field, set and a set"),
+        sa.Column("account_id", KEY, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False, comment="missing | back | new"),
+        sa.Column("is_told", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_answer_forms_account_id_accounts")),
+        sa.ForeignKeyConstraint(["target_id"], ["targets.id"], name=op.f("fk_answer_forms_target_id_targets")),
+        sa.PrimaryKeyConstraint("target_id", "name", name=op.f("pk_answer_forms")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_answer_forms_account_id"), "answer_forms", ["account_id"], unique=False)
     answers = sa.table(
         "answers", *(sa.column(name, KEY) for name in ("run_id", "target_id", "payload_id", "observed_at"))
     )
