@@ -31,6 +31,10 @@ def world(images: Callable[[str], Any]) -> Timeline:
     return make_timeline(zones={zone: images(zone) for zone in ZONES})
 
 
+def _lacking(lacking: tuple[str, ...], zone: str) -> list[dict[str, Any]]:
+    return records(zone, OsName=None) if zone in lacking else records(zone)
+
+
 @pytest.fixture
 def play(tmp_path: Path, database_url: str) -> Callable[[Timeline], list[dict[str, Any]]]:
     """Return what runs once over a cloud, and gives the changes of that run."""
@@ -62,13 +66,9 @@ def test_field_that_vanishes_everywhere(play: Any) -> None:
 
 def test_zone_after_zone(play: Any) -> None:
     """Where zones follow one another it is told with the first, and its return with the last."""
-    without = {zone: records(zone, OsName=None) for zone in ZONES}
-    steps = [ZONES[:1], ZONES[:2], ZONES, ZONES[1:], ()]
+    steps: list[tuple[str, ...]] = [ZONES[:1], ZONES[:2], ZONES, ZONES[1:], ()]
     play(world(records))
-    told = [
-        play(world(lambda zone, lacking=lacking: without[zone] if zone in lacking else records(zone)))
-        for lacking in steps
-    ]
+    told = [play(world(partial(_lacking, lacking))) for lacking in steps]
 
     assert [[row["fields"] for row in rows] for rows in told] == [
         [{"os_name": ["stated", "missing"]}],
