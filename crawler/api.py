@@ -27,6 +27,7 @@ from sqlalchemy import Connection, Engine, select
 
 from crawler.db import changelog
 from crawler.db.engine import open_engine, opened, read
+from crawler.db.last_observation import present, slow_clock
 from crawler.db.migrations import ensure_schema
 from crawler.db.schema import Setting
 from crawler.domain.evidence import Explanation
@@ -35,6 +36,7 @@ from crawler.domain.models import END_OF_TIME, EVENT_WORDS, LARGEST_ID, EventWor
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.suggest import did_you_mean
+from crawler.errors import UnknownKnowledge
 from crawler.queries import (
     changes as queries_changes,
 )
@@ -251,21 +253,22 @@ class History:
         filters = replace(_filters(place, _Place), zone=_words(zone, "zone"), image_set=_words(image_set, "image_set"))
         with self._reading() as conn:
             found, _ = resolve_lookup.resolve(
-                conn, name, filters, gpu=gpu, max_age=max_age, min_age=min_age, **self._knowing(conn)
+                conn, name, filters, gpu=gpu, max_age=max_age, min_age=min_age, **self._knowing(conn, is_strict=True)
             )
             return found
 
     def check(self, rules: Sequence[Require | PinRule], **targets: Unpack[Targets]) -> list[CheckRow]:
         """Judge required images and pinned ids (`crawler.queries.check.rules`)."""
         with self._reading() as conn:
-            return check_lookup.check(conn, rules, _filters(targets, Targets), **self._knowing(conn))
+            return check_lookup.check(conn, rules, _filters(targets, Targets), **self._knowing(conn, is_strict=True))
 
     # --- how well it is known ----------------------------------------------------------------------------------------
 
     def status(self, *, retired: bool = False, **targets: Unpack[Targets]) -> list[StatusRow]:
         """Return the freshness and the last outcome of every target."""
         with self._reading() as conn:
-            return queries_status.status(conn, _filters(targets, Targets), now=self._clock(), include_retired=retired)
+            now = present(conn, self._clock())
+            return queries_status.status(conn, _filters(targets, Targets), now=now, include_retired=retired)
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
         """Return the newest *limit* runs (None: all), oldest first, without their failures."""
@@ -298,13 +301,18 @@ class History:
         with read(self._engine) as conn:
             yield conn
 
-    def _knowing(self, conn: Connection) -> dict[str, Any]:
-        """Return the present, and from when on knowledge is stale."""
+    def _knowing(self, conn: Connection, *, is_strict: bool = False) -> dict[str, Any]:
+        """Return the present, and from when on knowledge is stale; *is_strict* raises where the clock is far behind."""
         stale_after = self._stale_after
         if stale_after is None:
             stored = conn.execute(select(Setting.value).where(Setting.name == "stale_after_seconds")).scalar()
             stale_after = timedelta(seconds=float(stored)) if stored else STALE_AFTER
-        return {"now": self._clock(), "stale_after": stale_after}
+        clock = self._clock()
+        now = present(conn, clock)
+        complaint = slow_clock(clock, now)
+        if complaint and is_strict:
+            raise UnknownKnowledge(complaint)
+        return {"now": now, "stale_after": stale_after}
 
 
 def _words(words: Words, part: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from crawler.client.options import Timing
 from crawler.config.models import DEFAULT_TIMEZONE, AccountSettings, Limits, Secret, Settings
-from crawler.config.zones import zone_of
+from crawler.config.texts import zone_of
 from crawler.crawl.run import crawl
 from crawler.db.engine import opened, read
 from crawler.db.locks import take_locks
@@ -28,6 +28,7 @@ from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.subscriptions import Language, Pin, Subscription
+from crawler.domain.text import padded, width
 from crawler.domain.timefmt import zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
@@ -51,6 +52,9 @@ from crawler.web.publication import publish
 RUN_EVERY = timedelta(hours=6)
 #: What the demo's reader has in a node pool: the image that is re-issued twice.
 PINNED = Pin("hk-02", "uimage-vareox")
+#: Puts a cell or sentence into the language of the reader.
+Say = Callable[[str], str]
+Row = Sequence[str]
 #: Gentle enough to be honest about pacing, quick enough for a demo.
 LIMITS = Limits(rate=100, attempts=2)
 
@@ -63,8 +67,12 @@ class DemoRun:
     changes: tuple[ChangeRow, ...]
 
 
-def play(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None) -> list[str]:
-    """Run the demo into a fresh SQLite file at *database* and give the lines of its screen; takes a few seconds."""
+def play(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None, say: Say = str) -> list[str]:
+    """
+    Run the demo into a fresh SQLite file at *database* and give the lines of its screen; takes a few seconds.
+
+    *say* puts a cell or sentence into the language of the reader.
+    """
     zone = zone or default_zone()
     timeline = demo()
     steps = len(timeline.worlds)
@@ -92,7 +100,7 @@ def play(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None
                 ensure_schema(engine, may_upgrade=True)
                 asyncio.run(crawl(settings, engine, fence, timing=Timing(clock=moved)))
     with opened(url, read_only=True) as engine, read(engine) as conn:
-        return screen(conn, now=clock(), stale_after=settings.stale_after, zone=zone)
+        return screen(conn, now=clock(), stale_after=settings.stale_after, zone=zone, say=say)
 
 
 def default_zone() -> ZoneInfo:
@@ -130,7 +138,7 @@ def _moved_clock(begin: datetime) -> Callable[[], datetime]:
 # --- the screen ----------------------------------------------------------------------------------------------------
 
 
-def screen(conn: Connection, *, now: datetime, stale_after: timedelta, zone: ZoneInfo) -> list[str]:
+def screen(conn: Connection, *, now: datetime, stale_after: timedelta, zone: ZoneInfo, say: Say) -> list[str]:
     """Print what the history of the demo holds, news first, then what is available, then what nobody saw."""
     changes = list(queries_changes.changes(conn))
     runs = [
@@ -139,14 +147,19 @@ def screen(conn: Connection, *, now: datetime, stale_after: timedelta, zone: Zon
     ]
     images = list(queries_images.images(conn, None, now=now, stale_after=stale_after))
     total = runs[-1].summary.targets["total"]
-    return [
+    title = (
         f"Demo: {len(runs)} runs on the built-in cloud, {total} zones; "
-        "ids as UCloud published them, times moved to today",
-        *_runs(runs, zone),
+        "ids as UCloud published them, times moved to today"
+    )
+    now_there, details = _present(images, list(queries_status.status(conn, now=now)), runs, zone)
+    return [
+        say(title),
+        *_aligned(_runs(runs, zone), say),
         "",
-        *_changes(changes, zone),
+        *_aligned(_changes(changes, zone), say),
         "",
-        *_present(images, list(queries_status.status(conn, now=now)), runs, zone),
+        f"{say('NOW')}   {' · '.join(map(say, now_there))}",
+        *_aligned(details, say),
     ]
 
 
@@ -156,8 +169,8 @@ def _whole(conn: Connection, run: int) -> RunSummary:
     return summary
 
 
-def _runs(runs: Sequence[DemoRun], zone: ZoneInfo) -> list[str]:
-    rows = [("RUN", "STARTED", "ZONES", "NEWS")]
+def _runs(runs: Sequence[DemoRun], zone: ZoneInfo) -> list[Row]:
+    rows: list[Row] = [("RUN", "STARTED", "ZONES", "NEWS")]
     before: set[str] = set()
     for run in runs:
         counts = run.summary.targets
@@ -167,7 +180,7 @@ def _runs(runs: Sequence[DemoRun], zone: ZoneInfo) -> list[str]:
         started = run.summary.started_at.astimezone(zone).strftime("%m-%d %H:%M")
         rows.append((f"{run.summary.run:>3}", started, outcomes, news))
         before = held
-    return _aligned(rows)
+    return rows
 
 
 def _news(run: DemoRun, runs: Sequence[DemoRun], newly_held: set[str]) -> Iterable[str]:
@@ -198,9 +211,9 @@ def _zones(rows: Iterable[ChangeRow]) -> str:
     return ", ".join(sorted({row.target.zone for row in rows}))
 
 
-def _changes(changes: Sequence[ChangeRow], zone: ZoneInfo) -> list[str]:
+def _changes(changes: Sequence[ChangeRow], zone: ZoneInfo) -> list[Row]:
     chains, rest = fold_reissues(changes)
-    rows: list[tuple[str, ...]] = [("WHAT CHANGED", "", "", "", f"happened between ({zone_name(zone)})")]
+    rows: list[Row] = [("WHAT CHANGED", "", "", "", f"happened between ({zone_name(zone)})")]
     for chain in chains:
         rows += _chain(chain, zone)
     previous: ChangeRow | None = None
@@ -216,10 +229,10 @@ def _changes(changes: Sequence[ChangeRow], zone: ZoneInfo) -> list[str]:
             )
         )
         previous = row
-    return _aligned(rows)
+    return rows
 
 
-def _chain(chain: Chain, zone: ZoneInfo) -> Iterable[tuple[str, ...]]:
+def _chain(chain: Chain, zone: ZoneInfo) -> Iterable[Row]:
     yield "re-issued", chain.target.zone, chain.image_name, chain.image_ids[0], ""
     for new, withdrawal in zip(chain.image_ids[1:], chain.withdrawals, strict=True):
         yield "", "", "", f"→ {new}", _between(withdrawal, zone)
@@ -227,18 +240,18 @@ def _chain(chain: Chain, zone: ZoneInfo) -> Iterable[tuple[str, ...]]:
 
 def _between(row: ChangeRow, zone: ZoneInfo) -> str:
     if row.not_before is None:
-        return f"by {row.observed_at.astimezone(zone):%d %b %H:%M}"
+        return f"by {row.observed_at.astimezone(zone):%m-%d %H:%M}"
     first, last = row.not_before.astimezone(zone), row.observed_at.astimezone(zone)
     return (
-        f"{first:%d %b %H:%M} and {last:%H:%M}"
+        f"{first:%m-%d %H:%M} and {last:%H:%M}"
         if first.date() == last.date()
-        else (f"{first:%d %b %H:%M} and {last:%d %b %H:%M}")
+        else (f"{first:%m-%d %H:%M} and {last:%m-%d %H:%M}")
     )
 
 
 def _present(
     images: Sequence[ImageRow], status: Sequence[StatusRow], runs: Sequence[DemoRun], zone: ZoneInfo
-) -> list[str]:
+) -> tuple[list[str], list[Row]]:
     present = [row for row in images if row.state == "present"]
     unknown = [row for row in images if row.state == "unknown"]
     empty = [row.target.zone for row in status if row.images == 0]
@@ -247,7 +260,7 @@ def _present(
         counts.append(f"{len(unknown)} unknown in {', '.join(sorted({row.target.zone for row in unknown}))}")
     counts += [f"0 in {name}" for name in empty]
     newest = next((row.target.zone for run in reversed(runs) for row in run.changes), None)
-    rows = []
+    rows: list[Row] = []
     if newest:
         shown = [f"{row.image_name} {row.image_id}" for row in present if row.target.zone == newest]
         rows.append((newest, " · ".join(shown)))
@@ -256,9 +269,10 @@ def _present(
             seen = f"{row.last_ok_at.astimezone(zone):%H:%M}"
             rows.append((row.target.zone, f"unknown: {row.message}"))
             rows.append(("", f"last seen {seen} with {row.images} images"))
-    return [f"NOW   {' · '.join(counts)}", *_aligned(rows)]
+    return counts, rows
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+def _aligned(rows: Sequence[Row], say: Say) -> list[str]:
+    told = [[say(cell) for cell in row] for row in rows]
+    widths = [max(map(width, column)) for column in zip(*told, strict=True)]
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in told]

@@ -12,6 +12,7 @@ import click
 
 from crawler.cli.check_files import Sources, all_rules, read_sources, wanted_pins
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import require_records
 from crawler.cli.options import table_options_with, target_options
 from crawler.cli.output import emit, write_out
 from crawler.cli.selection import check_selection
@@ -19,7 +20,7 @@ from crawler.cli.table import Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.domain.scanner.words import EFFECTS, Effect
-from crawler.errors import ExitCode, UnknownKnowledge, UsageError
+from crawler.errors import ExitCode, UsageError
 from crawler.queries.check.rules import OUTCOMES, CheckRow, PinRule, Require, exit_code
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def judge(
         if sources.is_live:
             from crawler.queries.live_pins import live_pins
 
-            live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
+            now = context.now(conn, is_strict=True)
+            live, doubts = live_pins(conn, selected, now=now, stale_after=settings.stale_after)
             rules += [rule for rule in live if rule.place is None or sources.wants(rule.place)]
         rows = rows_now(context, conn, rules, selected, is_table=is_table)
     return rules, [*rows, *doubts]
@@ -141,7 +143,8 @@ def rows_now(
     settings = context.history_settings()
     zone = settings.timezone if is_table else UTC
     stale_after = settings.stale_after
-    return check_lookup.check(conn, rules, selected, now=context.clock(), stale_after=stale_after, timezone=zone)
+    now = context.now(conn, is_strict=True)
+    return check_lookup.check(conn, rules, selected, now=now, stale_after=stale_after, timezone=zone)
 
 
 def show(context: CliContext, rows: Sequence[CheckRow], fmt: str) -> None:
@@ -164,8 +167,7 @@ def _stdin_only() -> tuple[str, ...]:
 
 
 def _rules(conn: Connection, sources: Sources) -> list[Require | PinRule]:
-    from crawler.db.filters import is_anything_recorded, known_words
+    from crawler.db.filters import known_words
 
-    if not is_anything_recorded(conn):
-        raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
+    require_records(conn)
     return all_rules(sources, lambda: {part: known_words(conn, part) for part in _KNOWN_PARTS})

@@ -60,8 +60,9 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
     """
     from crawler.queries import diff_lookup
 
-    settings, now = context.history_settings(), context.clock()
+    settings = context.history_settings()
     with context.history() as conn:
+        now = context.now(conn)
         check_selection(conn, selected, selected.of_images())
         for zone in (first, second):
             require_zone(conn, zone, selected.of_images().kind)

@@ -22,7 +22,7 @@ from crawler.cli.language import tr
 from crawler.cli.logs import LogFormat, log_line
 from crawler.cli.output import held_back, soon
 from crawler.domain.text import visible_lines
-from crawler.errors import UsageError
+from crawler.errors import UnknownKnowledge, UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -48,6 +48,7 @@ class CliContext:
     clock: Callable[[], datetime] = utc_now
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _loaded: dict[bool, Settings] = field(default_factory=dict, repr=False)
+    _is_clock_told: bool = field(default=False, repr=False)
 
     def settings(self, *, quiet: bool = False) -> Settings:
         """Return all settings, for commands that crawl; raise ConfigurationError with every problem."""
@@ -93,6 +94,25 @@ class CliContext:
             ensure_schema(engine, may_upgrade=False)
             with read(engine) as connection:
                 yield connection
+
+    def now(self, conn: Connection, *, is_strict: bool = False) -> datetime:
+        """
+        Return what counts as now for a question: the clock, or the latest moment recorded where that is later.
+
+        A clock that is far behind is told; where a script goes by the answer (*is_strict*), UnknownKnowledge is raised,
+        for nobody can tell then how old what is known is.
+        """
+        from crawler.db.last_observation import present, slow_clock
+
+        clock = self.clock()
+        now = present(conn, clock)
+        complaint = slow_clock(clock, now, self.history_settings().timezone)
+        if complaint and is_strict:
+            raise UnknownKnowledge(complaint)
+        if complaint and not self._is_clock_told:
+            self.say(f"Warning: {complaint}", level="warning")
+            self._is_clock_told = True
+        return now
 
     def clock_of(self, fence: TimedFence) -> tuple[Callable[[], datetime], timedelta]:
         """

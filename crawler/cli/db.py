@@ -11,6 +11,7 @@ import click
 from crawler.cli import db_care
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.db_copy import copy
+from crawler.cli.language import tr
 from crawler.cli.options import table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column
@@ -98,12 +99,13 @@ def _upgrade(context: CliContext, url: str, wait_seconds: float) -> None:
             jobs = _install_jobs(engine)
             where = address_of(engine)
     if jobs:
-        write_out([f"{where} has the tables for jobs of {jobs}\n"])
+        write_out([tr(f"{where} has the tables for jobs of {jobs}"), "\n"])
     if before.name == "current":
-        write_out([f"{where} has the schema {SCHEMA_HEAD} already\n"])
+        write_out([tr(f"{where} has the schema {SCHEMA_HEAD} already"), "\n"])
         return
     done = "upgraded to" if before.found else "made with"
-    write_out([f"{where} {done} the schema {SCHEMA_HEAD}\n", f"copy of before: {copy}\n" if copy else ""])
+    lines = [f"{where} {done} the schema {SCHEMA_HEAD}", *([f"copy of before: {copy}"] if copy else [])]
+    write_out(f"{tr(line)}\n" for line in lines)
 
 
 def _install_jobs(engine: Engine) -> str | None:

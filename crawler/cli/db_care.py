@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.language import tr
 from crawler.cli.options import DURATION, table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column
@@ -55,7 +56,7 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
         ensure_schema(engine, may_upgrade=False)
         gone = forget(engine, fence, before=now - keep, now=now).as_dict()
     told = ", ".join(f"{count} {name}" for name, count in gone.items() if count)
-    write_out([f"Forgotten: {told or 'nothing'}\n"])
+    write_out([tr(f"Forgotten: {told or 'nothing'}"), "\n"])
 
 
 @click.command()
@@ -112,7 +113,8 @@ def restore(context: CliContext, file: Path, wait_seconds: float) -> None:
                 raise DatabaseUnavailable(f"Nothing was restored: {file} is not sound. {found[0]}")
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds):
         kept = put_back(path, file, label=f"{context.clock():%Y%m%dT%H%M%SZ}")
-    write_out([f"{path} restored from {file}\n", f"database of before: {kept}\n" if kept else ""])
+    lines = [f"{path} restored from {file}", *([f"database of before: {kept}"] if kept else [])]
+    write_out(f"{tr(line)}\n" for line in lines)
     if state.name == "behind":
         context.say(f"Its schema is older than {SCHEMA_HEAD}: the next run, or `crawler db upgrade`, upgrades it.")
 
@@ -130,7 +132,7 @@ def check(context: CliContext) -> ExitCode:
     with context.history() as conn:
         found = findings(conn)
     for sentence in found:
-        write_out([f"{visible(sentence)}\n"])
+        write_out([f"{visible(tr(sentence))}\n"])
     if found:
         return ExitCode.NO
     context.say("Nothing is wrong.")

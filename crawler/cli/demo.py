@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.language import spoken
+from crawler.cli.language import spoken, tr
 from crawler.cli.output import write_out
+from crawler.domain.text import padded
 from crawler.errors import UsageError
 
 DEFAULT_FILE = "crawler-demo.db"
@@ -46,23 +47,23 @@ def demo(context: CliContext, path: Path, is_kept_open: bool) -> None:
             raise UsageError(f"{path} exists already; name a file that does not.")
         path.unlink()
     context.say("Playing five runs on the built-in cloud; a few seconds…")
-    screen = play(path, clock=context.clock)
+    screen = play(path, clock=context.clock, say=tr)
     message, page = mail(path, clock=context.clock, language=spoken()), path.with_suffix(".html")
     page.write_text(message.html, encoding="utf-8")
     context.say(f"\nThe mail that somebody gets who pinned uimage-vareox; as it looks: {os.path.relpath(page)}\n")
-    context.say(f"Subject: {message.subject}\n\n{message.text}")
+    context.say(f"{tr('Subject')}: {message.subject}\n\n{message.text}")
     program, file = _program(), shlex.quote(os.path.relpath(path))
     then = "" if " " in program else f" && {program} run"  # a long way to call it is not told twice
     site = path.with_name(f"{path.stem}-page")
     pages(path, site, clock=context.clock)
     calls = (
-        ("Look  ", shlex.quote(os.path.relpath(site / "index.html"))),
-        ("Try   ", f"{program} --database {file} history uimage-vareox"),
-        ("      ", f"{program} --database {file} where 'Ubuntu 20.04'"),
-        ("      ", f"{program} --database {file} diff 20h now"),
-        ("Yours ", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init{then}"),
+        ("Look", shlex.quote(os.path.relpath(site / "index.html"))),
+        ("Try", f"{program} --database {file} history uimage-vareox"),
+        ("", f"{program} --database {file} where 'Ubuntu 20.04'"),
+        ("", f"{program} --database {file} diff 20h now"),
+        ("Yours", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init{then}"),
     )
-    write_out(f"{line}\n" for line in (*screen, *map("".join, calls)))
+    write_out(f"{line}\n" for line in (*screen, *(padded(tr(label), 6) + call for label, call in calls)))
     if is_kept_open:
         from crawler.cli.serve import serve_until_stopped
         from crawler.web.server import ServeOptions

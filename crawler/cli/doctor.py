@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.language import tr
 from crawler.cli.output import json_line, write_out
-from crawler.domain.text import visible
+from crawler.domain.text import padded, visible
 from crawler.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
@@ -35,17 +36,25 @@ def doctor(context: CliContext, as_json: bool, test_mail: str | None, assumption
     """
     if assumptions:
         return _assumptions(context, as_json)
-    from crawler.ops.doctor import told, worst
+    from crawler.ops.doctor import worst
 
     findings = []
     for finding in _examined(context, test_mail):
         findings.append(finding)
         if not as_json:
-            write_out(f"{visible(line)}\n" for line in told([finding]))
+            write_out(f"{visible(line)}\n" for line in _lines(finding))
     state = worst(findings)
     if as_json:
         write_out([json_line({"state": state, "findings": [finding.as_dict() for finding in findings]}), "\n"])
     return ExitCode.NO if state == "fail" else ExitCode.DONE
+
+
+def _lines(finding: Finding) -> Iterator[str]:
+    """Yield what a person reads of a finding, the fix indented below."""
+    about = f"{finding.about}: " if finding.about else ""
+    yield f"{padded(tr(finding.state), 4)}  {padded(tr(finding.check), 13)}  {about}{tr(finding.message)}"
+    if finding.fix:
+        yield f"{'':21}→ {tr(finding.fix)}"
 
 
 def _assumptions(context: CliContext, as_json: bool) -> ExitCode:

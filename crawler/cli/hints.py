@@ -22,6 +22,14 @@ NOTHING_YET = "Nothing is recorded yet: `crawler run` asks the cloud and records
 _FEW = 6
 
 
+def require_records(conn: Connection) -> None:
+    """Raise UnknownKnowledge where no run has recorded anything yet."""
+    from crawler.db.filters import is_anything_recorded
+
+    if not is_anything_recorded(conn):
+        raise UnknownKnowledge(NOTHING_YET)
+
+
 def unheard_image(
     conn: Connection, wanted: str, *, by_id: bool, kinds: Collection[str] = ()
 ) -> EmptySelection | UnknownKnowledge:
@@ -43,13 +51,12 @@ def unheard_image(
 
 def require_zone(conn: Connection, zone: str, kinds: Collection[str] = ()) -> None:
     """Raise EmptySelection, with the nearest words, when the history never heard of *zone* of *kinds*, if any."""
-    from crawler.db.filters import is_anything_recorded, known_words
+    from crawler.db.filters import known_words
 
     known = known_words(conn, "zone", kinds)
     if any(part_fits("zone", word, [zone]) for word in known):
         return
-    if not is_anything_recorded(conn):
-        raise UnknownKnowledge(NOTHING_YET)
+    require_records(conn)
     near = nearest(zone, known) or (sorted(known) if len(known) <= _FEW else [])
     hint = f"; the nearest: {', '.join(near)}" if near else "; `crawler status` lists the zones"
     raise EmptySelection(visible(f"The history knows no zone {zone!r}{hint}."))

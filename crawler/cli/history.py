@@ -72,8 +72,9 @@ def history(context: CliContext, image: str, svg: Path | None, fmt: str, selecte
     """
     from crawler.queries import lookup
 
-    settings, now = context.history_settings(), context.clock()
+    settings = context.history_settings()
     with context.history() as conn:
+        now = context.now(conn)
         check_selection(conn, selected)
         ids = lookup.image_ids(conn, image)
         if not ids:

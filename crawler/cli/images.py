@@ -48,7 +48,7 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
             conn,
             at,
             selected.of_images(),
-            now=context.clock(),
+            now=context.now(conn),
             stale_after=settings.stale_after,
             include_retired=retired,
         )

@@ -42,7 +42,7 @@ def inventory(context: CliContext, at: datetime | None, retired: bool, fmt: str,
         _refuse_unconfigured(selected)
         check_selection(conn, selected)
         rows = queries_images.images(
-            conn, at, selected, now=context.clock(), stale_after=settings.stale_after, include_retired=retired
+            conn, at, selected, now=context.now(conn), stale_after=settings.stale_after, include_retired=retired
         )
         shown = (row.as_dict() for row in rows)
         if not emit(shown, _columns(kinds), fmt, zone=settings.timezone, fields=names_in_items(kinds)):

@@ -8,6 +8,7 @@ import click
 
 from crawler.cli.check import COLUMNS, rows_now
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import require_records
 from crawler.cli.options import table_options, target_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
@@ -15,7 +16,7 @@ from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.domain.scanner import Scanned
 from crawler.domain.subscriptions import LIVE
-from crawler.errors import UnknownKnowledge, UsageError
+from crawler.errors import UsageError
 from crawler.queries.check.pins import pin_rules
 from crawler.queries.check.rules import WORST_FIRST, CheckRow, PinRule
 
@@ -31,18 +32,17 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
 
     Each row is one of `crawler check`, with the place where the id stands, its successor, and what a change there does.
     """
-    from crawler.db.filters import is_anything_recorded, known_words
+    from crawler.db.filters import known_words
     from crawler.queries.live_pins import KIND, live_pins
 
     settings = context.history_settings()
     rules = list(dict.fromkeys(known_rules(context, paths)))
     doubts: list[CheckRow] = []
     with context.history() as conn:
-        if not is_anything_recorded(conn):
-            raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
+        require_records(conn)
         check_selection(conn, selected)
         if KIND in known_words(conn, "kind"):
-            live, doubts = live_pins(conn, selected, now=context.clock(), stale_after=settings.stale_after)
+            live, doubts = live_pins(conn, selected, now=context.now(conn), stale_after=settings.stale_after)
             rules += live
         rows = rows_now(context, conn, rules, selected, is_table=fmt == "table")
     rows += doubts

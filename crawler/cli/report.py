@@ -90,8 +90,8 @@ def preview(
     other = next((report for report in settings.reports if report.channel != "email"), None)
     if eml_file and other is not None:
         raise UsageError(f"{other.name} goes by {other.channel}, so there is no mail to write.")
-    now = context.clock()
     with context.history() as conn:
+        now = context.now(conn)
         found = preview_digests(settings, conn, now, since=since)
     if not found:
         context.say("There is nothing to tell." if since else "There is nothing to tell now; --since 7d shows more.")

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import require_records
 from crawler.cli.options import DURATION, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.selection import check_words, unheard
@@ -23,7 +24,7 @@ from crawler.config.textfiles import decoded
 from crawler.domain.filters import Filters
 from crawler.domain.text import visible
 from crawler.domain.timefmt import tell_moment
-from crawler.errors import CrawlerError, ExitCode, NoAnswer, Revoked, UnknownKnowledge, UsageError
+from crawler.errors import CrawlerError, ExitCode, NoAnswer, Revoked, UsageError
 
 if TYPE_CHECKING:
     from crawler.queries.resolve import Resolved
@@ -130,13 +131,12 @@ def _answer(
     max_age: timedelta | None,
     min_age: timedelta,
 ) -> Resolved:
-    from crawler.db.filters import is_anything_recorded
     from crawler.queries import resolve_lookup
 
-    settings, now = context.history_settings(), context.clock()
+    settings = context.history_settings()
     with context.history() as conn:
-        if not is_anything_recorded(conn):
-            raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
+        now = context.now(conn, is_strict=True)
+        require_records(conn)
         check_words(conn, selected, selected.of_images())
         filters = replace(selected, image_set=(image_set,) if image_set else ())
         try:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from crawler.cli.context import CliContext
+from crawler.cli.hints import require_records
 from crawler.cli.output import emit, write_out
 from crawler.cli.selection import check_words
 from crawler.config.textfiles import decoded, read_stream
@@ -31,14 +32,13 @@ def print_answers(
     fmt: str,
 ) -> ExitCode:
     """Print a row for each line of standard input; say on stderr why there is no answer to one."""
-    from crawler.db.filters import is_anything_recorded
     from crawler.queries.resolve_lookup import resolve_all
 
     wanted = _lines()
-    settings, now = context.history_settings(), context.clock()
+    settings = context.history_settings()
     with context.history() as conn:
-        if not is_anything_recorded(conn):
-            raise UnknownKnowledge("Nothing is recorded yet: `crawler run` asks the cloud and records what it says.")
+        now = context.now(conn, is_strict=True)
+        require_records(conn)
         check_words(conn, selected, selected.of_images())
         answers = resolve_all(
             conn,

@@ -135,7 +135,7 @@ def _known(
 
     chosen = chosen_targets(conn, Filters(**places))
     stale_after = context.history_settings().stale_after
-    return knowledge(conn, chosen, at or context.clock(), stale_after, include_retired=True)
+    return knowledge(conn, chosen, at or context.now(conn), stale_after, include_retired=True)
 
 
 def _unknown(known: Mapping[Target, Knowledge]) -> str:

@@ -39,8 +39,8 @@ def status(context: CliContext, retired: bool, limit: int | None, fmt: str, sele
     from crawler.queries import status as queries_status
 
     settings = context.history_settings()
-    now = context.clock()
     with context.history() as conn:
+        now = context.now(conn)
         check_selection(conn, selected)
         rows = queries_status.each_status(conn, selected, now=now, include_retired=retired)
         if not selected.is_all_images:

@@ -77,8 +77,9 @@ def where(
     """
     from crawler.queries import lookup
 
-    settings, now = context.history_settings(), context.clock()
+    settings = context.history_settings()
     with context.history() as conn:
+        now = context.now(conn)
         check_selection(conn, selected, selected.of_images())
         names = lookup.image_names(conn, name, selected)
         if not names:

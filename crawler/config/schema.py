@@ -94,12 +94,12 @@ def split_url(text: str) -> SplitResult:
         raise ValueError("must not carry a user or password")
     if parts.query or parts.fragment:
         raise ValueError("must not carry a query or fragment")
-    if not _is_host(parts.hostname):
+    if not is_host(parts.hostname):
         raise ValueError("names a host that cannot be: use an address, or a name whose labels have 1 to 63 characters")
     return parts
 
 
-def _is_host(host: str) -> bool:
+def is_host(host: str) -> bool:
     """Return whether *host* is an address, or a name that can be looked up."""
     try:
         ipaddress.ip_address(host)

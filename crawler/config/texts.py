@@ -10,10 +10,16 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from crawler.config.models import Settings, keys_of
-from crawler.config.zones import zone_of
+from crawler.domain.suggest import did_you_mean
 from crawler.domain.timefmt import parse_duration
+
+#: Other countings of the same zones, beside those that people mean.
+_OTHER_COUNTINGS = ("posix/", "right/", "posixrules")
+#: What people call the time of China, which has the name of one city only.
+_OF_CHINA = ("beijing", "peking", "china", "guangzhou", "shenzhen", "hangzhou", "utc+8", "gmt+8", "utc+08:00")
 
 
 def nonempty(text: str) -> str:
@@ -36,6 +42,26 @@ def duration(text: str) -> timedelta:
     if found <= timedelta(0):
         raise ValueError("must be longer than nothing")
     return found
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """Return the time zone *name*; raise ValueError saying, in words after the name, why there is none."""
+    try:
+        if not name.startswith(_OTHER_COUNTINGS):
+            return ZoneInfo(name)
+    except (LookupError, OSError, ValueError):
+        pass  # told below, by what there is
+    known = available_timezones()
+    if not known:
+        raise ValueError(
+            "cannot be looked up: this machine has no time zone database; install tzdata "
+            "(apt install tzdata, apk add tzdata, or pip install tzdata)"
+        )
+    if name in known:
+        raise ValueError("is no usable time zone")
+    if name.casefold().rpartition("/")[2] in _OF_CHINA:
+        raise ValueError("is no known time zone; did you mean Asia/Shanghai?")
+    raise ValueError(f"is no known time zone{did_you_mean(name, known)}")
 
 
 #: How a text is read, by the name that the type of its key has in `models.py`.

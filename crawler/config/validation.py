@@ -8,7 +8,6 @@ Values of keys that may hold a secret, and values from the environment, are neve
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from crawler.config.models import SECRET_KEYS, Settings
-from crawler.config.schema import expand_kinds, keys_in, parameter_text, read_settings, split_url, tables
+from crawler.config.schema import expand_kinds, is_host, keys_in, parameter_text, read_settings, split_url, tables
 from crawler.config.sources import Expanded, Findings, Location, path_of
 from crawler.domain.filters import named_by
 from crawler.domain.kinds import KINDS
@@ -128,7 +127,7 @@ def _mail(document: dict[str, Any], findings: Findings) -> None:
     smtp = document.get("smtp")
     if isinstance(smtp, dict):
         host = smtp.get("host")
-        if isinstance(host, str) and (re.search(r"[/@\s]", host) or host.count(":") == 1):
+        if isinstance(host, str) and host and not is_host(host):
             findings.problem(
                 ("smtp", "host"), "must be a host's name or address alone; `port` and `security` say the rest"
             )

@@ -23,6 +23,7 @@ from crawler.db.forms import FormNews
 from crawler.db.observations import BadOutcome, Decision, GoodAnswer
 from crawler.db.payloads import NewPayload
 from crawler.db.runs import LastAnswer, PlannedTarget, finish_run, last_answers, positions
+from crawler.domain.kinds import KINDS
 from crawler.domain.models import (
     IMAGE_EVENTS,
     OUTCOMES,
@@ -36,7 +37,7 @@ from crawler.domain.models import (
     WaitsFor,
     require_aware,
 )
-from crawler.domain.objections import LastGood
+from crawler.domain.objections import LastGood, answered_by
 from crawler.domain.rows import Notice
 from crawler.errors import contained
 
@@ -365,6 +366,7 @@ class Recorder:
             unreadable=last.unreadable,
             excess=last.excess if answer.planned.ever_ok else None,
             has_images=bool(last.version_ids),
+            answered_by=last.answered_by,
         )
         sentence = self._judge.objection(answer.planned.target, answer.understood.snapshot, good)
         if sentence is not None and answer.unread.retried and answer.unread.instead is not None:
@@ -402,6 +404,7 @@ class Recorder:
             observed_at=observed_at,
             unreadable=snapshot.unreadable if is_measure else min([verdict.measure, *before]),
             excess=snapshot.excess if is_measure and snapshot.excess is not None else last.excess,
+            answered_by=answered_by(KINDS[planned.target.kind], snapshot),
             weight=answer.understood.weight + sum(map(_weight_of, verdict.changes)),
             form=None if verdict.is_doubted else self._form(planned, known, snapshot),
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Any, Literal, cast
 
@@ -19,16 +19,48 @@ from sqlalchemy import BigInteger, Connection, Select, Text, bindparam, func, se
 from sqlalchemy import cast as cast_to
 
 from crawler.db.engine import is_sqlite
-from crawler.db.schema import OPEN_RUN, Absence, OutcomeSpan, Run, ScopeTarget, TargetRow
+from crawler.db.schema import OPEN_RUN, Absence, Mark, OutcomeSpan, Run, ScopeTarget, TargetRow
 from crawler.db.schema import Scope as ScopeRow
 from crawler.db.sql import PAGE, PORTION, among, portions, written
 from crawler.db.types import from_micros
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, digest_of
+from crawler.domain.timefmt import tell_moment
 
 #: Runs from which on all between them are read: quicker than to look up each.
 MANY_RUNS = 10_000
+#: How far behind a reader's clock may be before it is told; machines that follow a time server are seconds apart.
+MOST_BEHIND = timedelta(minutes=5)
+#: Runs looked at for the latest moment: hosts do not end theirs in the order in which they began.
+LATEST_RUNS = 50
 #: Runs whose ends come as one text.
 RUNS_AT_ONCE = 50_000
+
+
+def present(conn: Connection, clock: datetime) -> datetime:
+    """
+    Return what counts as now where a machine's *clock* says that: the latest moment recorded where that is later.
+
+    What was recorded has happened, and a reader whose clock is behind must not answer with what was before it.
+    """
+    moments = (moment for run in conn.execute(_latest_moments()) for moment in run if moment is not None)
+    latest: datetime = max([clock, *moments])
+    return latest
+
+
+def slow_clock(clock: datetime, now: datetime, zone: tzinfo = UTC) -> str | None:
+    """Say in times of *zone* that a machine's *clock* is far behind *now*, the latest moment recorded; else None."""
+    if now - clock <= MOST_BEHIND:
+        return None
+    return (
+        f"This machine's clock says {tell_moment(clock, zone)}, but the history was recorded until "
+        f"{tell_moment(now, zone)}: set the clock right."
+    )
+
+
+@cache
+def _latest_moments() -> Select[*tuple[Any, ...]]:
+    moments = (Run.started_at, Run.finished_at, Mark.reached_at)
+    return select(*moments).outerjoin(Mark, Mark.run_id == Run.id).order_by(Run.id.desc()).limit(written(LATEST_RUNS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,8 @@ class GoodAnswer:
     #: What the next answer is measured by: see `TargetRow`.
     unreadable: int
     excess: int
+    #: The action that gave it, where its kind knows two.
+    answered_by: str = ""
     #: The bytes of memory that the answer takes, about.
     weight: int = 0
     #: What it shows of its form.
@@ -417,6 +419,7 @@ def _write_targets(conn: Connection, run_id: int, news: Iterable[Item], payloads
             "written": item.observed_at,
             "unread": item.unreadable,
             "surplus": item.excess,
+            "action": item.answered_by or None,
         }
         for planned, item in news
     ]
@@ -431,6 +434,7 @@ def _write_targets(conn: Connection, run_id: int, news: Iterable[Item], payloads
             written_at=bindparam("written"),
             unreadable=bindparam("unread"),
             excess=bindparam("surplus"),
+            answered_by=bindparam("action"),
             baseline_run_id=func.coalesce(TargetRow.baseline_run_id, run_id),
         ),
         rows,

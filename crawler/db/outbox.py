@@ -107,6 +107,13 @@ def _subscribe(conn: Connection, names: Collection[str]) -> None:
     insert_missing(conn, SubscriptionRow, [{"name": name} for name in sorted(set(names) - known)])
 
 
+def subscribe(conn: Connection, name: str) -> int:
+    """Return the id of a subscription, which is made where no run has known it yet."""
+    _subscribe(conn, [name])
+    found: int = conn.execute(select(SubscriptionRow.id).where(SubscriptionRow.name == name)).scalar_one()
+    return found
+
+
 # --- what is due to a subscription -----------------------------------------------------------------------------------
 
 

@@ -54,7 +54,7 @@ RUNS_AT_ONCE = 500
 _TAKEN_OVER: tuple[type[Base], ...] = (Setting, Account, Variant, CatalogRow, Revocation)
 #: Columns of `targets` that its answers fill.
 _OF_ANSWERS: Mapping[str, Any] = {
-    **dict.fromkeys(("baseline_run_id", "body_hash", "snapshot_digest", "payload_id", "written_at")),
+    **dict.fromkeys(("baseline_run_id", "body_hash", "snapshot_digest", "payload_id", "written_at", "answered_by")),
     **dict.fromkeys(("unreadable", "excess"), 0),
 }
 

@@ -78,6 +78,7 @@ class LastAnswer(NamedTuple):
     #: See `TargetRow`.
     unreadable: int
     excess: int
+    answered_by: str
     #: Of the images that are open, the versions.
     version_ids: tuple[int, ...]
 
@@ -246,6 +247,7 @@ def last_answers(conn: Connection, target_ids: Iterable[int]) -> dict[int, LastA
             written_at=row.written_at,
             unreadable=row.unreadable,
             excess=row.excess,
+            answered_by=row.answered_by or "",
             version_ids=tuple(map(int, (row.version_ids or "").split())),
         )
         for portion in portions(target_ids)
@@ -256,7 +258,7 @@ def last_answers(conn: Connection, target_ids: Iterable[int]) -> dict[int, LastA
 @cache
 def _kept_of_answers() -> Select[*tuple[Any, ...]]:
     columns: tuple[Any, ...] = (TargetRow.snapshot_digest, TargetRow.payload_id, TargetRow.written_at)
-    columns += (TargetRow.unreadable, TargetRow.excess)
+    columns += (TargetRow.unreadable, TargetRow.excess, TargetRow.answered_by)
     # A row per target instead of one per image: of most images nothing but the version is looked at.
     listed = select(func.aggregate_strings(cast(Interval.version_id, Text), " ")).where(
         Interval.target_id == TargetRow.id, Interval.valid_to == END_OF_TIME

@@ -104,6 +104,7 @@ class TargetRow(Base):
         server_default=text("0"),
         comment="by how many records that answer counted more than it listed",
     )
+    answered_by: ColumnClause[str | None] = column(comment="action of that answer, where its kind knows two; else NULL")
     missing_count: ColumnClause[int] = column(default=0, comment="good discoveries in a row without it")
     missing_needed: ColumnClause[int] = column(default=0, comment="how many retire it: 3, or 9 after a shrunken one")
 

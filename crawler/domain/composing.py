@@ -289,6 +289,8 @@ class Composition:
             envelope["TotalCount"] = str(max(self._total, 0)).encode()
         elif self._kind.paging is None:
             envelope = self._envelope
+            if not any(name.casefold() == "action" for name in envelope):
+                envelope = envelope | {"Action": _encoded(f"{self._action}Response")}  # which of the two it was
         lists = {name: b"[" + b",".join(pieces) + b"]" for name, pieces in self._lists.items()}
         self._lists = {}
         return b"{" + b",".join(_encoded(name) + b":" + value for name, value in (envelope | lists).items()) + b"}"

@@ -11,9 +11,12 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from crawler.domain.kinds import KINDS
 from crawler.domain.rows import ImageRow
+from crawler.domain.values import read_day
 
 #: The field that says when an image's maintenance ends.
 ENDS = "maintain_eol"
+#: The cloud's name of it, where the kind of an image declares no such field.
+_ENDS_THERE = "MaintainEol"
 #: Days before the end at which a notice is due; the first is also how long before `check` warns.
 NOTICE_DAYS = (90, 30, 7)
 #: The kinds whose things may end.
@@ -22,11 +25,15 @@ ENDING_KINDS = frozenset(kind.name for kind in KINDS.values() if any(spec.name =
 
 def end_of(row: ImageRow) -> date | None:
     """Return the day on which the maintenance of an image ends; None where the cloud states none."""
-    stated = row.attributes.get(ENDS)
-    try:
-        return date.fromisoformat(stated) if isinstance(stated, str) else None
-    except ValueError:
-        return None
+    stated = row.attributes.get(ENDS) or (row.attributes.get("extra") or {}).get(_ENDS_THERE)
+    return read_day(stated) if isinstance(stated, str) else None
+
+
+def end_soon(row: ImageRow, now: datetime) -> date | None:
+    """Return the day on which an image ends where that is in 90 days at most, or over; None: later, or not stated."""
+    end = end_of(row)
+    is_soon = end is not None and (end - now.astimezone(UTC).date()).days <= NOTICE_DAYS[0]
+    return end if is_soon else None
 
 
 def days_left(row: ImageRow, now: datetime) -> int | None:

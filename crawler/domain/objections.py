@@ -39,6 +39,8 @@ class LastGood:
     excess: int | None = None
     #: The target has open images.
     has_images: bool = False
+    #: The action that gave it, where its kind knows two; empty: nobody knows.
+    answered_by: str = ""
 
 
 def objection(
@@ -51,6 +53,14 @@ def objection(
     """
     found = _objections(target, kind, snapshot, last)
     return next((sentence for check, sentence in found if check not in tolerated), None)
+
+
+def answered_by(kind: Kind, snapshot: Snapshot) -> str:
+    """Return the action that gave an answer of a kind that knows two; empty for any other kind, and an unknown one."""
+    if not kind.instead:
+        return ""
+    stated = (said.casefold().removesuffix("response") for name, said in snapshot.stated if name == "Action")
+    return {action.casefold(): action for action in (kind.action, kind.instead)}.get(next(stated, ""), "")
 
 
 def other_action(stated: str, action: str, aliases: Collection[str] = ()) -> str | None:
@@ -85,6 +95,13 @@ def _objections(
     target: Target, kind: Kind, snapshot: Snapshot, last: LastGood
 ) -> Iterator[tuple[Tolerable | None, str]]:
     yield from misdirection(snapshot.stated, target, kind.action, (*kind.aliases, *filter(None, [kind.instead])))
+    action = answered_by(kind, snapshot)
+    if action and last.answered_by and action != last.answered_by:
+        yield (
+            "action",
+            f"the last good answer was one to {last.answered_by} and this one is to {action}, which may list other "
+            'things (if the endpoint has changed for good: tolerate = ["action"] for one run)',
+        )
     if snapshot.is_elsewhere and last.has_images:
         yield "foreign", f"each of its {snapshot.records} records states the ZoneId of another zone than {target.zone}"
     if snapshot.records == snapshot.unreadable > last.unreadable:

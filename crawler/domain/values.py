@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from sys import intern
 from typing import Any
 
@@ -50,13 +50,19 @@ def _read_text(value: Any) -> Any:
     return clean(value) or None
 
 
-def _read_date(value: Any) -> str | None:
-    """Read a day as the cloud writes it, `2026/11/30` or with hyphens; what is none is kept as it is written."""
-    text = str(value).strip()
+def read_day(text: str) -> date | None:
+    """Return a day as the cloud writes it, `2026/11/30` or with hyphens; None where *text* is none."""
     try:
-        return datetime.strptime(text[:10].replace("/", "-"), "%Y-%m-%d").date().isoformat()  # noqa: DTZ007 - a day
+        return datetime.strptime(text.strip()[:10].replace("/", "-"), "%Y-%m-%d").date()  # noqa: DTZ007 - a day
     except ValueError:
-        return clean_text(text) or None
+        return None
+
+
+def _read_date(value: Any) -> str | None:
+    """Read a day; what is none is kept as it is written."""
+    text = str(value).strip()
+    day = read_day(text)
+    return (clean_text(text) or None) if day is None else day.isoformat()
 
 
 def _read_moment(value: Any) -> str | None:

@@ -85,7 +85,6 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
     ids: list[int] = []
     for report in settings.reports:
         with read(engine) as conn:
-            state = outbox.subscribed(conn, report.name)
             digest = digest_since(
                 conn,
                 subscription_of(report, conn, now=now, stale_after=settings.stale_after),
@@ -93,14 +92,14 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
                 now=now,
                 stale_after=settings.stale_after,
             )
-        if digest is None or state is None:
+        if digest is None:
             continue
         channel = channels[report.route]
         message = channel.compose(digest, report.to, now, copy=f"{int(now.timestamp())}")
         with begin(engine, fence) as conn:
             digest_id = outbox.add_digest(
                 conn,
-                state.subscription_id,
+                outbox.subscribe(conn, report.name),
                 kind="again",
                 channel=report.channel,
                 runs=(digest.first_run, digest.last_run),

@@ -584,14 +584,3 @@ def fail(check: str, message: str, fix: str, *, about: str = "") -> Finding:
 def worst(findings: Iterable[Finding]) -> State:
     """Return the worst state among *findings*."""
     return max((finding.state for finding in findings), key=_ORDER.__getitem__, default="ok")
-
-
-def told(findings: Iterable[Finding]) -> list[str]:
-    """Tell the findings to a person, the fixes indented below."""
-    lines = []
-    for finding in findings:
-        about = f"{finding.about}: " if finding.about else ""
-        lines.append(f"{finding.state:<4}  {finding.check:<13}  {about}{finding.message}")
-        if finding.fix:
-            lines.append(f"{'':21}→ {finding.fix}")
-    return lines

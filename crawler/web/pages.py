@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from crawler.db.beginning import begins_at
 from crawler.db.digest_records import project_names
 from crawler.db.filters import ChosenTarget, chosen_targets, known_words
+from crawler.db.last_observation import present
 from crawler.domain.filters import Filters
 from crawler.domain.kinds import UK8S_IMAGE
 from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, EVENT_WORDS, LARGEST_ID, is_storable, normalise_name
@@ -104,11 +105,11 @@ class Pages:
 
         Raises NoSuchPage, and UsageError for what cannot be asked so.
         """
-        return _Page(self, conn, question, self._clock()).html()
+        return _Page(self, conn, question, present(conn, self._clock())).html()
 
     def parts(self, conn: Connection, *, is_private: bool) -> list[str]:
         """Return the pages of single names and days, for whoever writes them all."""
-        return _Page(self, conn, PageRequest(page="", is_private=is_private), self._clock()).parts()
+        return _Page(self, conn, PageRequest(page="", is_private=is_private), present(conn, self._clock())).parts()
 
     def once(self, run: int, now: datetime, key: tuple[Any, ...], read: Callable[[], T]) -> T:
         """Return what *read* gives, or gave a short time before under the same *key* and *run*; others wait for it."""

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from crawler.db.backup import copy_to, new_copy
 from crawler.db.copy import copy_history
 from crawler.db.engine import address_of, opened, read
+from crawler.db.last_observation import present
 from crawler.queries.publish_lookup import knowledge
 from crawler.web.page_files import write_pages
 from crawler.web.site import Folder, Published, folder, write_documents
@@ -43,6 +44,7 @@ def publish(
         if not with_copy:  # first, for it may be private
             into.remove(DATABASE_COPY)
         with read(engine) as conn:
+            now = present(conn, now)
             known = knowledge(conn, now=now, stale_after=stale_after, with_private=with_private)
         done = write_documents(into, known, url=url.rstrip("/") if url else None)
         shown = zone or ZoneInfo("UTC")

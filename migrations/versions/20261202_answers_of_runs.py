@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261202_answers_of_runs"
-down_revision = "20261129_workers_and_budgets"
+down_revision = "20261130_action_that_answered"
 branch_labels = None
 depends_on = None
 

@@ -124,5 +124,5 @@ def test_the_images_of_a_moment(tmp_path: Path) -> None:
     with followed() as walk:
         call(*words)
 
-    assert len(walk.files) <= 33, str(walk)
+    assert len(walk.files) <= 32, str(walk)
     assert len(walk.hops) <= 58, str(walk)

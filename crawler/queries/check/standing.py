@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from fnmatch import translate
 from functools import cache
 from types import MappingProxyType
 
+from crawler.domain.endings import end_soon
 from crawler.domain.filters import is_glob, known_name
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.pins import PinnedImages, PinStanding
@@ -20,9 +21,6 @@ from crawler.domain.staleness import reason_of
 from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.queries.check.rules import CheckOutcome, PinRule, Require
 
-#: How long before an image is maintained no more it is said.
-SOON = timedelta(days=90)
-_DAY = re.compile(r"(\d{4})[/-](\d{1,2})[/-](\d{1,2})")
 NOTHING_REVOKED: Mapping[str, str] = MappingProxyType({})
 
 
@@ -236,8 +234,9 @@ def _standing_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
     detail = _story(index, standing, index.withdrawal(target, image_id))
     if several:
         detail += f"; {', '.join(several)} came together later: nothing tells which to use"
-    if outcome == "ok" and image and (ends := _end(index, image)):
-        outcome, detail = "ending", f"{name} is maintained until {ends.isoformat()}"
+    if outcome == "ok" and image and (ends := end_soon(image, index.now)):
+        until = "was maintained until" if ends < index.now.astimezone(UTC).date() else "is maintained until"
+        outcome, detail = "ending", f"{name} {until} {ends.isoformat()}"
     if outcome in ("missing", "never-seen") and pin.place and pin.place.named:
         named = newest(
             [
@@ -259,19 +258,6 @@ def _standing_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
 def _is_present(index: Index, image_id: str | None, target: Target) -> bool:
     image = index.pinned.open.get(image_id or "", {}).get(target)
     return image is not None and image.state == "present"
-
-
-def _end(index: Index, image: ImageRow) -> date | None:
-    """Return the day until which *image* is maintained, where that is soon; None: it is later, or not stated."""
-    stated = image.attributes.get("maintain_eol") or (image.attributes.get("extra") or {}).get("MaintainEol")
-    match = _DAY.fullmatch(str(stated))
-    if match is None:
-        return None
-    try:
-        day = date(*map(int, match.groups()))
-    except ValueError:
-        return None
-    return day if day - index.now.date() <= SOON else None
 
 
 def _story(index: Index, standing: PinStanding, change: ChangeRow | None) -> str:

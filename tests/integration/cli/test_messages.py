@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from crawler.demo import play
 from crawler.emulator import run_in_thread
 from crawler.ops.remembering import NOBODY_IS_TOLD
-from tests.support.command import call
+from tests.support.command import NOW, call
 from tests.support.driving import Driver, account, as_toml
 from tests.support.worlds import make_timeline
 
@@ -51,6 +51,7 @@ def complaint(text: str, folder: Path) -> str:
             'in each other\'s place: write "hk-02 uimage-vareox"',
         ),
         (f"{ACCOUNT}{MAIL.replace('mail.', 'smtp://mail.')}", "smtp.host: must be a host's name or address alone"),
+        (f"{ACCOUNT}{MAIL.replace('mail.example.com', '[::1]', 1)}", "smtp.host: must be a host's name or address"),
         (f"{ACCOUNT}{MAIL.replace('.com', '.com:587', 1)}", "smtp.host: must be a host's name or address alone"),
     ],
 )
@@ -140,3 +141,29 @@ def test_errors_in_chinese(tmp_path: Path) -> None:
     assert call("--config", path, "config", "validate", environ=chinese, code=2).stderr == (
         f"错误：{path}：1 个问题\n  accounts：请写成 [[accounts]]（两层方括号），因为它是表的列表\n"
     )
+
+
+def test_a_whole_day_in_chinese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo, the doctor, care of the database and what cron mails are Chinese; ids, paths and JSON stay."""
+    monkeypatch.chdir(tmp_path)
+    chinese = {"LANG": "zh_CN.UTF-8"}
+    screen = call("demo", environ=chinese).stdout
+    path = tmp_path / "crawler.toml"
+    path.write_text(
+        f'database = "crawler-demo.db"\n{ACCOUNT.replace("prod", "demo")}endpoint = "http://127.0.0.1:9/"\n'
+    )
+    path.chmod(0o600)
+    whole = ("--config", path)
+
+    assert "th-bkk-01：2 个镜像中有 2 个不再列出，待确认" in screen
+    assert "hk-02 更换 ID 1 个、下架 1 个；kr-seoul-01 未观测到" in screen
+    assert not [line for line in screen.splitlines() if "not " in line or "withdrawn" in line]
+    assert call(*whole, "db", "check", environ=chinese).stderr == "一切正常。\n"
+    assert call(*whole, "db", "prune", "--keep", "2y", environ=chinese).stdout == "已清理：无\n"
+    found = call(*whole, "doctor", environ=chinese, code=None).stdout
+    assert "正常  完整性" in found
+    assert "→ 请检查地址、网络、代理或防火墙，以及本机的证书" in found
+    assert '"state"' in call(*whole, "doctor", "--json", environ=chinese, code=None).stdout
+    mailed = call(*whole, "run", environ=chinese, now=NOW + timedelta(hours=1), code=None).stderr
+    assert "次巡检（" in mailed
+    assert "  新出现：demo/" in mailed

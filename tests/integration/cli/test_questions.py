@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 
 from crawler.demo import play
 from crawler.emulator import demo, run_in_thread
@@ -392,3 +393,25 @@ def test_nothing_recorded(tmp_path: Path, words: tuple[str, ...]) -> None:
     said = call("--database", path, *words, code=8)
 
     assert "Nothing is recorded yet: `crawler run`" in said.stderr
+
+
+@pytest.mark.parametrize("late", [timedelta(seconds=30), timedelta(hours=20)])
+def test_a_reader_whose_clock_is_behind(database: Database, late: timedelta) -> None:
+    """
+    What was recorded has happened, whatever a reader's clock says: nobody hears that what is there was withdrawn.
+
+    A clock that is far behind is told, and where a script goes by the answer there is none.
+    """
+
+    def said(*words: object, at: timedelta = timedelta(minutes=-1), **options: Any) -> Result:
+        return call(*database, *words, now=NOW - at, **options)
+
+    for words in (
+        ("images", "--zone", "hk-02"), ("where", "Ubuntu 20.04"), ("status",), ("inventory", "--kind", "uk8s-image"),
+        ("history", "uimage-vareox"), ("compare", "hk-02", "sg-01"),
+    ):  # fmt: skip
+        assert said(*words, at=late).stdout == said(*words).stdout
+    is_far = late > timedelta(minutes=5)
+    pinned = {"stdin": "hk-02 uimage-x7zezb1gcv5\n", "code": 8 if is_far else 0}
+    for result in (said("check", "-", at=late, **pinned), said("images", at=late)):
+        assert ("set the clock right" in result.stderr) == is_far

@@ -167,6 +167,37 @@ def test_the_older_action(user: Driver) -> None:
     assert ran.failures[""]["ret_code"] == 161
 
 
+def test_the_older_action_for_a_while(user: Driver) -> None:
+    """
+    An endpoint that forgets the newer action for a run has withdrawn nothing: the older one may list fewer types, so
+    that its answer is believed once somebody says so, and not before.
+    """
+    fewer = json.dumps({"RetCode": 0, "AvailableInstanceTypes": [machine_type("O")]})
+    faults = [
+        {"action": "GetUK8SAvailableInstanceTypes", "steps": [2, 4], "ret_code": 161},
+        {"action": "DescribeAvailableInstanceTypes", "body": fewer},
+    ]
+    with run_in_thread(kinds_timeline(steps=[{}, {}, {}], faults=faults)) as cloud:
+        user.configure(account(cloud.url, kinds=["instance-type"]))
+        outcomes = []
+        for _ in range(3):
+            outcomes.append(user.run(code=None).targets)
+            cloud.advance()
+        before = changes(user, "instance-type")
+        listed = user.rows("inventory", "--kind", "instance-type")
+        user.configure(account(cloud.url, kinds=["instance-type"], tolerate=["action"]))
+        user.run(code=None)
+        user.configure(account(cloud.url, kinds=["instance-type"]))
+        for _ in range(5):  # so many are gone at once that the guard has it confirmed
+            believed = user.run(code=None)
+
+    assert [one.get("ok", 0) for one in outcomes] == [1, 0, 1]
+    assert before == []
+    assert len(listed) == 3
+    assert believed.targets == {"total": 1, "ok": 1}
+    assert {row["image_id"] for row in changes(user, "instance-type")} == {"V100", "V100/spot"}
+
+
 def test_nothing_planted_is_kept(user: Driver) -> None:
     """Passwords, user data, scripts and certificates of clusters are in no byte that is written or said."""
     moved = {"node-group": {"hk": [cluster("blue", "uimage-new")]}}

@@ -304,6 +304,19 @@ def test_what_people_see(office: Office, tmp_path: Path) -> None:
     assert office.told() == {"uimage-2": 2}
 
 
+def test_a_report_that_no_run_knows_yet(office: Office) -> None:
+    """What was recorded before a report was configured is sent by `send --since`; its introduction is still to come."""
+    office.configure()
+    office.run(1)
+    office.run(2)
+    office.configure(sre())
+    office.driver.call("report", "send", "--since", "7d")
+    assert office.told() == {"uimage-2": 1}
+    assert "First report" not in office.server.mails[-1].message["Subject"]
+    office.run(2)
+    assert "First report" in office.server.mails[-1].message["Subject"]
+
+
 def test_both_parts_say_the_same(office: Office) -> None:
     """The mail is read by the standard library, and its HTML names every image, zone and time that its text names."""
     office.run(1)

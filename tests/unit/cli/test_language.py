@@ -16,7 +16,8 @@ MARK = re.compile(r"\{[avkwn]?\}")
 #: What click and the system say, what is put together from parts, and nothing at all.
 ELSEWHERE = re.compile(
     r"(no such option|invalid value|missing|got unexpected|option|usage|requires an argument|is not one of"
-    r"|no such file or directory|permission denied|is a directory|are not set in|was withdrawn|.*any more$|\W*$)"
+    r"|no such file or directory|permission denied|is a directory|are not set in|was withdrawn"
+    r"|holds a secret and is$|chmod 600 the file|readable and writable|.*any more$|\W*$)"
 )
 
 
@@ -92,6 +93,23 @@ def test_every_phrase_uses_its_marks() -> None:
         (
             "Error: Standard input is not UTF-8 text (at byte 6); save it as UTF-8.",
             "错误：标准输入不是 UTF-8 文本（第 6 字节）；请存为 UTF-8。",
+        ),
+        ("the server logs in, security starttls", "服务器登录成功，加密方式 starttls"),
+        (
+            "DescribeUK8SImage is refused in hk-02 of project org-a and 2 more projects: no permission",
+            "DescribeUK8SImage 被拒绝（项目 org-a 的 hk-02，另有 2 个项目）：no permission",
+        ),
+        (
+            "this machine's clock is 4,200 days ahead of the cloud's, which says it is 2015-05-29",
+            "本机时钟比平台快 4,200 天，平台的日期为 2015-05-29",
+        ),
+        (
+            "1 re-issued, 1 withdrawn in hk-02; kr-seoul-01 not observed",
+            "hk-02 更换 ID 1 个、下架 1 个；kr-seoul-01 未观测到",
+        ),
+        (
+            "  Began: a/b/hk/hk-02/uk8s-image/default and 3 more in hk, sg failed: no answer",
+            "  新出现：a/b/hk/hk-02/uk8s-image/default 等（另有 3 个，位于 hk, sg）失败：no answer",
         ),
         ("a: 1 problem\n  b: is missing", "a：1 个问题\n  b：缺失"),
         ("service unavailable (RetCode 153: too many requests)", "service unavailable（RetCode 153：请求过于频繁）"),

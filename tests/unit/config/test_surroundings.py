@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from crawler.config.loader import load
+from crawler.config.texts import zone_of
 from crawler.config.toml import parse_toml
-from crawler.config.zones import zone_of
 from crawler.errors import ConfigurationError, UsageError
 
 ACCOUNT = '[[accounts]]\nname = "a"\npublic_key = "p"\nprivate_key = "k"\n'

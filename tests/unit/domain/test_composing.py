@@ -290,3 +290,5 @@ def test_the_other_action() -> None:
     assert composition.refused(unknown) == "asked otherwise"
     assert composition.question.action == "DescribeAvailableInstanceTypes"
     assert composition.refused(unknown) is None
+    whole = composition.take(b'{"RetCode":0,"AvailableInstanceTypes":[]}')
+    assert json.loads(whole or b"")["Action"] == "DescribeAvailableInstanceTypesResponse"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from crawler.domain.endings import days_left, notice_of
+from crawler.domain.endings import days_left, end_soon, notice_of
 from crawler.domain.models import Target
 from crawler.domain.rows import ImageRow
 
@@ -56,3 +56,12 @@ def test_baseline() -> None:
 def test_no_day(ends: object) -> None:
     """A day that is none ends nothing."""
     assert notice_of(image(ends), BEGAN, is_pinned=True) is None
+    assert end_soon(image(ends), BEGAN) is None
+
+
+def test_soon() -> None:
+    """It ends soon from 90 days before on, and when it is over; the cloud's own name and form of the day count too."""
+    named = image()._replace(attributes={"extra": {"MaintainEol": "2026/6/30"}})
+    for row in (image(), named):
+        found = [end_soon(row, BEGAN.replace(month=month, day=1)) for month in (3, 4, 12)]
+        assert found == [None, date(2026, 6, 30), date(2026, 6, 30)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import DEFAULT_PROJECT, Snapshot, Target
 from crawler.domain.objections import TOLERATED, LastGood, Tolerable, objection, other_action, tolerance
 from tests.support.answers import image_key
@@ -43,6 +43,24 @@ def test_action(stated: str, is_believed: bool) -> None:
     snapshot = Snapshot(images={}, stated=(("Action", stated),))
     assert (objection(HERE, kind, snapshot, KNOWN) is None) == is_believed
     assert (other_action(stated, kind.action, kind.aliases) is None) == is_believed
+
+
+@pytest.mark.parametrize(
+    ("before", "stated", "is_believed"),
+    [
+        ("", "DescribeAvailableInstanceTypesResponse", True),
+        ("GetUK8SAvailableInstanceTypes", "getuk8savailableinstancetypesresponse", True),
+        ("GetUK8SAvailableInstanceTypes", "DescribeAvailableInstanceTypesResponse", False),
+        ("DescribeAvailableInstanceTypes", "GetUK8SAvailableInstanceTypesResponse", False),
+    ],
+)
+def test_the_other_of_two_actions(before: str, stated: str, is_believed: bool) -> None:
+    """What another action lists than the last time says nothing about what that one lists."""
+    target, kind = HERE._replace(kind="instance-type"), KINDS["instance-type"]
+    snapshot = Snapshot(images={}, stated=(("Action", stated),))
+    last = replace(KNOWN, answered_by=before)
+    assert (objection(target, kind, snapshot, last) is None) == is_believed
+    assert objection(target, kind, snapshot, last, ["action"]) is None
 
 
 def test_one_wrong_action_of_two_is_enough() -> None:
