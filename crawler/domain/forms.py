@@ -42,6 +42,7 @@ def form_of(
     declared = {spelling.casefold() for spec in kind.fields for spelling in spec.keys}
     own = {*kind.names} - {spec.name for spec in kind.fields}
     left_out = {*map(_plain, ignored)}
+    left_out |= {_plain(spec.name) for spec in kind.fields if not left_out.isdisjoint(map(_plain, spec.keys))}
 
     def names(images: Iterable[Attributes]) -> frozenset[str]:
         found = {name for attributes in images for name in attributes if name != "extra" and name not in own}
