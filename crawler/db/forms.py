@@ -21,7 +21,7 @@ from crawler.db.schema import Absence, AnswerForms, TargetRow
 from crawler.domain.models import END_OF_TIME
 
 #: What a change says of a name, by what was noticed.
-_SAID = {"missing": ("stated", "missing"), "back": ("missing", "stated"), "new": ("unknown", "stated")}
+_SAID = {"missing": ("stated", "gone"), "back": ("gone", "stated"), "new": ("unknown", "stated")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

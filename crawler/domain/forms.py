@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from crawler.domain.kinds import Kind
 from crawler.domain.models import Attributes, ImageKey
-
-#: What a `schema` change says of a name, before and after.
-FormState = Literal["stated", "missing", "unknown"]
 
 #: Before the name of a field that is not declared, and before that of a set.
 EXTRA, SET = "extra.", "set "

@@ -57,7 +57,7 @@ def schema_lines(changes: Iterable[ChangeRow]) -> tuple[SchemaLine, ...]:
     found: dict[tuple[int, str, str], list[tuple[str, ChangeRow]]] = {}
     for (account, kind, name), ((before, after), row) in last.items():
         if before != after:
-            state = 0 if after == "missing" else 1 if before == "missing" else 2
+            state = 0 if after == "gone" else 1 if before == "gone" else 2
             found.setdefault((state, account, kind), []).append((name, row))
     return tuple(
         SchemaLine(

@@ -57,10 +57,10 @@ def test_field_that_vanishes_everywhere(play: Any) -> None:
     quiet = [play(world(partial(records, OsName=None, OsType=f"Linux {number}"))) for number in range(2)]
     (back, *others) = [row for row in play(world(records)) if row["event"] == "schema"]
 
-    assert (gone["event"], gone["fields"]) == ("schema", {"os_name": ["stated", "missing"]})
+    assert (gone["event"], gone["fields"]) == ("schema", {"os_name": ["stated", "gone"]})
     assert gone["image_id"] is None
     assert not [row for rows in quiet for row in rows if row["event"] == "schema" and "os_name" in row["fields"]]
-    assert back["fields"]["os_name"] == ["missing", "stated"]
+    assert back["fields"]["os_name"] == ["gone", "stated"]
     assert not others
 
 
@@ -71,11 +71,11 @@ def test_zone_after_zone(play: Any) -> None:
     told = [play(world(partial(_lacking, lacking))) for lacking in steps]
 
     assert [[row["fields"] for row in rows] for rows in told] == [
-        [{"os_name": ["stated", "missing"]}],
+        [{"os_name": ["stated", "gone"]}],
         [],
         [],
         [],
-        [{"os_name": ["missing", "stated"]}],
+        [{"os_name": ["gone", "stated"]}],
     ]
 
 
@@ -104,8 +104,8 @@ def test_report(play: Any) -> None:
     assert text.count("no record states it any more") == 1
     assert "TECHNICAL: WHAT THE ANSWERS STATE" in text
     assert "1 change in what answers state" in text
-    assert '"os_name": ["stated", "missing"]' in webhook
-    assert "字段变化" in driver.call("--language", "zh", "changes", "--event", "schema").stdout
+    assert '"os_name": ["stated", "gone"]' in webhook
+    assert "数据结构" in driver.call("--language", "zh", "changes", "--event", "schema").stdout
 
 
 def test_ignored_field(play: Any) -> None:
