@@ -69,8 +69,13 @@ def _recorded(engine: Engine) -> list[dict[str, Any]]:
 
 
 def _what_happened(rows: list[dict[str, Any]]) -> list[str]:
-    """Return changes without the order in which a run wrote them, and what it was then told of the form of answers."""
-    written = ("id", "cursor", "recorded_at")
+    """
+    Return what each run found, but for what was told of the form of answers.
+
+    The order in which a run wrote it and the moments differ between two games: by another declaration another target
+    may be asked again, and the next answer comes a little later.
+    """
+    written = ("id", "cursor", "recorded_at", "observed_at", "not_before")
     rows = [row for row in rows if row["event"] != SCHEMA]
     return sorted(json.dumps({name: row[name] for name in row if name not in written}) for row in rows)
 
@@ -138,7 +143,7 @@ def test_five_hundred_runs(tmp_path: Path, proven: Proven) -> None:
             reports.append(_check_same(engine, folder))
     proven(
         "replay of 500 random runs gives a change table equal to the recorded one",
-        f"{sum(one.runs for one in reports)} runs that got to an answer, {sum(one.answers for one in reports)} answers: "
+        f"{sum(one.runs for one in reports)} runs that wrote anything, {sum(one.answers for one in reports)} answers: "
         f"{sum(one.changes.equal for one in reports)} of {sum(one.changes.recorded for one in reports)} changes and "
         f"{sum(one.intervals.equal for one in reports)} of {sum(one.intervals.recorded for one in reports)} intervals "
         "equal",

@@ -11,13 +11,13 @@ from crawler.domain.models import ImageKey
 
 def form(known: dict[str, dict[str, Any]], listed: dict[str, dict[str, Any]], *ignored: str) -> AnswerForm:
     """Compare images of one set, by id."""
-    sides = [{ImageKey("ImageSet", key): stated for key, stated in side.items()} for side in (known, listed)]
-    return form_of(UK8S_IMAGE, *sides, ignored)
+    before, after = ({ImageKey("ImageSet", key): stated for key, stated in side.items()} for side in (known, listed))
+    return form_of(UK8S_IMAGE, before, after, ignored)
 
 
 def test_a_field_is_missing_when_no_record_states_it() -> None:
     """One record that states it is enough, and what an image that is gone stated is not missing."""
-    known = {"a": {"os_name": "x", "gpu": True}, "b": {"os_name": "y", "os_type": "z"}}
+    known: dict[str, dict[str, Any]] = {"a": {"os_name": "x", "gpu": True}, "b": {"os_name": "y", "os_type": "z"}}
 
     assert form(known, {"a": {"gpu": True}, "b": {"gpu": True}}).missing == {"os_name", "os_type"}
     assert form(known, {"a": {"gpu": True}, "b": {"os_name": "y", "os_type": "z"}}).missing == frozenset()
@@ -38,6 +38,6 @@ def test_undeclared_names() -> None:
 
 def test_unknown_set() -> None:
     """A set that neither the declaration nor an image has is new."""
-    listed = {ImageKey("ImageSetFuture", "c"): {}, ImageKey("customimageset", "d"): {}}
+    listed: dict[ImageKey, dict[str, Any]] = {ImageKey("ImageSetFuture", "c"): {}, ImageKey("customimageset", "d"): {}}
 
     assert form_of(UK8S_IMAGE, {}, listed).new == {"set ImageSetFuture"}
