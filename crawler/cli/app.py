@@ -52,6 +52,7 @@ COMMANDS: dict[str, Entry] = {
     "inventory": Entry(
         "crawler.cli.inventory", "inventory", "The same of every kind: machine types, versions, groups.", _ASK
     ),
+    "matrix": Entry("crawler.cli.matrix", "matrix", "Images by machine and Kubernetes version.", _ASK),
     "history": Entry("crawler.cli.history", "history", "Every interval of an image, everywhere, with gaps.", _ASK),
     "changes": Entry("crawler.cli.changes", "changes", "What changed, oldest first.", _ASK),
     "diff": Entry("crawler.cli.diff", "diff", "Two moments side by side.", _ASK),

@@ -12,7 +12,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
 from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import emit
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
@@ -116,7 +116,8 @@ def changes(
 
     A change happened after AFTER, the previous good observation, and by OBSERVED. --since and --until go by the
     time it was recorded. To be told of every change once, ask again with --after and the `cursor` (in json, jsonl
-    and csv) of the last row; where there was none, with the same as before. re-issued: withdrawn, and replaced.
+    and csv) of the last row; where there was none, with the same as before. re-issued: withdrawn, and replaced. What
+    several variants of a matrix say in one run is one row.
     """
     from crawler.db import changelog
     from crawler.queries import changes as queries_changes
@@ -128,8 +129,10 @@ def changes(
         last = changelog.settled(conn)
         check_selection(conn, selected)
         rows = queries_changes.changes(conn, since, until, events, selected, after=after, until_change=last)
-        names = (*names_in_json(ChangeRow), "cursor")
-        count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=settings.timezone, fields=names)
+        fields = (*names_in_json(ChangeRow), "cursor")
+        told = (row.as_dict() for row in rows)
+        shown, names = folded_variants(conn, selected, told, fmt, fields, at=context.clock(), by="run")
+        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names)
         if not count:
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""

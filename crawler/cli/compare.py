@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_observed, require_zone
 from crawler.cli.options import MOMENT, reader_options_without
 from crawler.cli.output import emit
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
@@ -71,11 +70,14 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
         )
         for side in known:
             require_observed(conn, side.values(), at or now, settings.timezone)
-        shown: list[dict[str, Any]] = [row.as_dict() for row in rows]
-        if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=names_in_json(CompareRow)):
+        both = replace(selected, zone=(first, second))
+        apart = (row.as_dict() for row in rows)
+        folded, names = folded_variants(conn, both, apart, fmt, names_in_json(CompareRow), at=at or now)
+        shown = list(folded)
+        if not emit(shown, _columns(first, second), fmt, zone=settings.timezone, fields=names):
             what = visible(f"images in {first} or {second}")
             return explain_empty(context, conn, selected, what=what, about=selected.of_images(), at=at).say(context)
-    counts = Counter[str](row.result for row in rows)
+    counts = Counter[str](row["result"] for row in shown)
     words = {
         "same": "same",
         "differs": "different",

@@ -13,7 +13,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import reasons, require_observed
 from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import emit
-from crawler.cli.selection import check_selection
+from crawler.cli.selection import check_selection, folded_variants
 from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
@@ -81,7 +81,8 @@ def diff(
         tally = _Tally(known if first != second else {}, with_unknown=with_unknown)
         rows = tally.sift(found if first != second else ())
         shown = _folded(rows) if fmt == "table" else (row.as_dict() for row in rows)
-        emit(shown, COLUMNS, fmt, zone=zone, fields=names_in_json(DiffRow))
+        folded, names = folded_variants(conn, selected, shown, fmt, names_in_json(DiffRow), at=second, by="place")
+        emit(folded, COLUMNS, fmt, zone=zone, fields=names)
     span = f"{show_moment(first, zone)} and {show_moment(second, zone)} ({zone_name(zone)})"
     if not tally.differences:
         context.say(f"No known difference between {span}." if tally.is_incomplete else f"No difference between {span}.")

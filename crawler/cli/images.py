@@ -9,7 +9,7 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import emit
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, state_cell
 from crawler.domain.filters import Filters, part_fits
 from crawler.domain.kinds import KINDS
@@ -37,7 +37,8 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
     Show what is available now, or was at a moment, and how well that is known.
 
     State `unknown` means that the target was not observed well: the reason follows. Such images are never left out.
-    Where, or at a moment before which, nobody has looked well, the exit code is 8.
+    Where, or at a moment before which, nobody has looked well, the exit code is 8. An image that several variants of a
+    matrix list is one line.
     """
     from crawler.queries import images as queries_images
 
@@ -52,9 +53,12 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
             stale_after=settings.stale_after,
             include_retired=retired,
         )
-        shown = (row.as_dict() for row in rows)
         kinds = [kind for kind in KINDS if part_fits("kind", kind, selected.of_images().kind)]
-        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_items(kinds))
+        moment = at or context.clock()
+        shown, names = folded_variants(
+            conn, selected, (row.as_dict() for row in rows), fmt, names_in_items(kinds), at=moment, by="place"
+        )
+        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names)
         if not count:
             return explain_empty(
                 context, conn, selected, what="images", about=selected.of_images(), at=at, with_retired=retired

@@ -14,10 +14,7 @@ from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
-from crawler.domain.scanner import Scanned
-from crawler.domain.subscriptions import LIVE
 from crawler.errors import UsageError
-from crawler.queries.check.pins import pin_rules
 from crawler.queries.check.rules import WORST_FIRST, CheckRow, PinRule
 
 
@@ -53,18 +50,14 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
 
 
 def known_rules(context: CliContext, paths: tuple[str, ...] = ()) -> Iterator[PinRule]:
-    """Yield the pins of the reports, and those in *paths*; what cannot be read is told."""
+    """Return the pins of the reports, and those in *paths*; what cannot be read is told."""
     from crawler.config.loader import load_pins
-    from crawler.notifications.pinned_files import pins_in
+    from crawler.notifications.pinned_files import rules_of
+
+    def complain(name: str, problem: ValueError) -> None:
+        if name in paths:
+            raise UsageError(f"{problem}.") from None
+        context.say(f"Warning: {problem}; its pins are left out.", level="warning")
 
     pinned, names = load_pins(context.config_path, context.environ)
-    for report, pin in pinned:
-        yield PinRule(image_id=pin.image_id, zone=pin.zone, source=f"report {report}")
-    for name in dict.fromkeys((*paths, *(name for name in names if name != LIVE))):
-        try:
-            for file, found in pins_in(name):
-                yield from pin_rules(Scanned(pins=(found,)), file)
-        except ValueError as exc:
-            if name in paths:
-                raise UsageError(f"{exc}.") from None
-            context.say(f"Warning: {exc}; its pins are left out.", level="warning")
+    return rules_of(pinned, (*paths, *names), complain)

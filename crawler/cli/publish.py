@@ -24,7 +24,7 @@ def _copy_or_history(ctx: click.Context, _: click.Parameter, value: Any) -> bool
 @click.option(
     "--with-private",
     is_flag=True,
-    help="Also what is not the same for every customer: projects, accounts, custom images.",
+    help="Also what is not the same for every customer: projects, accounts, custom images, pins and evidence.",
 )
 @click.option(
     "--database",
@@ -47,6 +47,7 @@ def publish(context: CliContext, directory: Path, url: str | None, with_private:
     """
     if with_copy and not with_private:
         raise UsageError("--database publishes every account and project; give --with-private too.")
+    from crawler.cli.pins import known_rules
     from crawler.db.engine import opened
     from crawler.db.migrations import ensure_schema
     from crawler.web.publication import publish as publish_into
@@ -63,6 +64,7 @@ def publish(context: CliContext, directory: Path, url: str | None, with_private:
             zone=settings.timezone,
             with_private=with_private,
             with_copy=with_copy,
+            pins=lambda: list(known_rules(context)),
         )
     for notice in done.notices:
         context.say(f"Warning: {notice}", level="warning")

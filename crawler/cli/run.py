@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from crawler.config.models import Settings
     from crawler.crawl.recorder import Progress
-    from crawler.crawl.run import RunResult
+    from crawler.crawl.run import Cost, RunResult
     from crawler.db.engine import TimedFence
     from crawler.domain.models import Target
     from crawler.domain.rows import Notice
@@ -340,6 +340,8 @@ def _preview(
         )
     for notice in found.notices:
         context.say(visible(notice), level="warning")
+    for cost in found.costs:
+        context.say(visible(_told_cost(cost)))
     if offline and not found.targets:
         raise EmptySelection("There is no catalog yet to take the targets from; leave out --offline to ask the cloud.")
     if as_json:
@@ -349,6 +351,19 @@ def _preview(
     if found.is_refused:
         return ExitCode.CREDENTIALS
     return ExitCode.DONE if found.targets else ExitCode.NOTHING_OBSERVED
+
+
+def _told_cost(cost: Cost) -> str:
+    """Tell how many requests a run would send, and how long that takes at the least."""
+    at_least = "at least " if cost.has_pages else ""
+    requests = f"{at_least}{cost.targets} requests after discovery"
+    told = f"{cost.account}: {requests}, {cost.seconds:.0f} s at {cost.rate:g} per second"
+    if cost.turns is None:
+        return told
+    of_matrix = f"{cost.of_matrix} of them of the matrix"
+    if cost.turns.runs > 1:
+        of_matrix += f", whose {cost.turns.targets} targets take turns in {cost.turns.runs} runs"
+    return f"{told}; {of_matrix}"
 
 
 @contextmanager

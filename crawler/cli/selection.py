@@ -4,13 +4,14 @@ What a selection means against what the history knows: a word it never heard is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from crawler.cli.context import CliContext
 from crawler.cli.hints import NOTHING_YET, reasons
+from crawler.cli.table import Row
 from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, known_name, named_by, part_fits
 from crawler.domain.models import ABSENT
 from crawler.domain.suggest import nearest
@@ -74,6 +75,31 @@ class Emptiness:
         """Say why, and return the exit code."""
         context.say(self.sentence)
         return self.code
+
+
+def folded_variants(
+    conn: Connection,
+    selected: Filters,
+    rows: Iterable[Row],
+    fmt: str,
+    fields: tuple[str, ...],
+    *,
+    at: datetime,
+    by: Literal["place", "run", "everything"] = "everything",
+) -> tuple[Iterable[Row], tuple[str, ...]]:
+    """
+    Return *rows* with one for those that say the same of several variants of a matrix, and the *fields* they have.
+
+    Looked at together are those of one place, of one run, or all. Which variants a place has is told as of *at*.
+    """
+    from crawler.db.filters import has_variants
+
+    if selected.variant or not has_variants(conn):
+        return rows, fields
+    from crawler.queries.variants import variants_of
+
+    variants = variants_of(conn, selected, at)
+    return variants.fold(rows, fmt, by=by), variants.names(fields)
 
 
 def explain_empty(

@@ -13,7 +13,7 @@ from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_
 from crawler.cli.options import MOMENT, reader_options, svg_option
 from crawler.cli.output import emit
 from crawler.cli.pictures import write_svg
-from crawler.cli.selection import check_selection, explain_empty
+from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import Column, Row, state_cell
 from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
@@ -97,7 +97,8 @@ def where(
         if rows and not any(row.observed_at for row in known.values()):
             require_observed(conn, [], at or now, settings.timezone)
         shown = _glances(rows) if fmt == "table" else (row.as_dict() for row in rows)
-        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(WhereRow)):
+        folded, fields = folded_variants(conn, selected, shown, fmt, names_in_json(WhereRow), at=at or now)
+        if not emit(folded, COLUMNS, fmt, zone=settings.timezone, fields=fields):
             return explain_empty(
                 context, conn, selected, what="targets", about=selected.of_images(), at=at, with_retired=retired
             ).say(context)

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from crawler.client.circuit_breaker import CircuitBreaker
 from crawler.client.responses import Answer, Refusal
 from crawler.domain.composing import Composition
+from crawler.domain.kinds import KINDS
 from crawler.domain.models import Target
+from crawler.domain.objections import Tolerable
+from crawler.domain.targets import request_parameters
 
 FIRST_WINDOW = 4
 
@@ -35,6 +39,26 @@ class Ask:
     compose: Callable[[], Composition] | None = None
     #: Members that are dropped from every answer before anything else looks at it; None: it is not looked through.
     secrets: tuple[str, ...] | None = None
+
+    @classmethod
+    def about(
+        cls,
+        target: Target,
+        variant: Mapping[str, str],
+        tolerated: Collection[Tolerable] = (),
+        known_hash: bytes | None = None,
+    ) -> Ask:
+        """Return what asks for *target* with the parameters of its *variant*, as its kind declares it."""
+        kind = KINDS[target.kind]
+        return cls(
+            target=target,
+            action=kind.action,
+            params={**kind.constants, **request_parameters(target, variant)},
+            # A body that may hold a secret is looked through before it is taken for a known one.
+            known_hash=known_hash if not kind.secrets or kind.is_composed else None,
+            compose=partial(Composition, target, kind, variant, tolerated) if kind.is_composed else None,
+            secrets=kind.secrets,
+        )
 
 
 class QueuedTarget:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from crawler.config.models import MASK, SECRET_KEYS, Settings, Table, keys_of
+from crawler.config.models import AUTO, MASK, SECRET_KEYS, Settings, Table, keys_of
 from crawler.config.sources import texts_of
 from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
@@ -31,13 +31,23 @@ def as_document(settings: Settings) -> dict[str, Any]:
     document = {**_table(settings), "database": settings.database_shown}
     for table, account in zip(document["accounts"], settings.accounts, strict=True):
         table["limits"] = {key: own for key, own in table["limits"].items() if own != document["limits"][key]}
-        table["variants"] = [
-            {"name": name, **parameters} for name, parameters in account.variants.items() if name != DEFAULT_VARIANT
-        ]
+        table["variants"] = (
+            AUTO
+            if account.is_auto
+            else [
+                {"name": name, **parameters}
+                for name, parameters in account.named_variants.items()
+                if name != DEFAULT_VARIANT
+            ]
+        )
+        if not account.is_auto:
+            del table["matrix"]
+        elif len(account.matrix.versions) == 1:
+            table["matrix"]["versions"] = account.matrix.versions[0]
         table |= _way(account.proxy, account.ca_file)
         _drop_empty(table["ignore"], "fields")
         _drop_empty(table, "tolerate", "ignore", "headers", "limits")
-        _move_last(table, "proxy", "ca_file", "tolerate", "headers", "ignore", "limits", "variants", "places")
+        _move_last(table, "proxy", "ca_file", "tolerate", "headers", "ignore", "limits", "matrix", "variants", "places")
     for table, report in zip(document["reports"], settings.reports, strict=True):
         if report.channel != "email":
             del table["to"]

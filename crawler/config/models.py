@@ -8,6 +8,7 @@ that no repr shows holds a secret, or may: its key has a `…_file` beside it, a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from crawler.db.url import parse_address
 from crawler.domain.filters import is_glob
 from crawler.domain.kinds import KINDS
+from crawler.domain.matrix import LATEST_BUT_ONE, MatrixChoice
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.objections import Tolerable
 from crawler.domain.proxies import FROM_ENVIRONMENT, Proxy
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         SecretText,
         Text,
         Variants,
+        Versions,
         WebAddress,
         Zone,
     )
@@ -62,6 +65,8 @@ DEFAULT_ENDPOINT = "https://api.ucloud.cn/"
 DEFAULT_DATABASE = "sqlite:///crawler.db"
 DEFAULT_TIMEZONE = "Asia/Shanghai"
 MASK = "********"
+#: `variants`: those of the matrix.
+AUTO: Literal["auto"] = "auto"
 HookFormat = Literal["json", "cloudevents"]
 ChannelName = Literal["email", "webhook", "feishu", "apprise"]
 
@@ -178,6 +183,23 @@ class IgnoreSettings(Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixSettings(Table):
+    """`[accounts.matrix]`: what `variants = "auto"` asks about of what is offered."""
+
+    #: `latest-1`, `all`, or versions by name: `1.30` is any `1.30.…`.
+    versions: Versions = field(default=(LATEST_BUT_ONE,), metadata={"default": LATEST_BUT_ONE})
+    #: Globs over GPU types.
+    gpu_types: Globs = ("*",)
+    #: Targets of UK8S images that one run asks at most.
+    max_targets: Count = 2000
+
+    @property
+    def choice(self) -> MatrixChoice:
+        """Return what `domain.matrix` needs to know."""
+        return MatrixChoice(versions=self.versions, gpu_types=self.gpu_types, max_targets=self.max_targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSettings(Table):
     """`[[accounts]]`: one key pair at one endpoint, and what of its catalog is wanted."""
 
@@ -197,8 +219,9 @@ class AccountSettings(Table):
     proxy_text: ProxyText | None = field(default=None, repr=False, metadata={"key": "proxy"})
     #: Certificates to trust instead of the system's.
     ca_file: FilePath | None = None
-    #: Extra request parameters by variant name; `default`, which adds none, is always there and first.
+    #: Extra request parameters by variant name, `default`, which adds none, first; "auto": those of the matrix.
     variants: Variants = field(default_factory=lambda: {DEFAULT_VARIANT: {}})
+    matrix: MatrixSettings = MatrixSettings()
     places: Rows[PlaceSettings] = ()
     #: Checks of answers that are switched off.
     tolerate: Distinct[Tolerable] = ()
@@ -215,19 +238,29 @@ class AccountSettings(Table):
         """Return the configured projects that are plain ids: what is asked where GetProjectList is refused."""
         return tuple(project for project in self.projects if not is_glob(project))
 
+    @property
+    def is_auto(self) -> bool:
+        """Return whether the variants follow from what the cloud offers."""
+        return self.variants == AUTO
+
+    @property
+    def named_variants(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the configured request parameters by variant name, `default` first; the matrix has others."""
+        return {DEFAULT_VARIANT: {}} if isinstance(self.variants, str) else self.variants
+
     def selection(self) -> Selection:
-        """Return what `targets.expand` needs to know."""
+        """Return what `targets.expand` needs to know; a run that found out what is offered adds the matrix."""
         return Selection(
             account=self.name,
             projects=self.projects,
             regions=self.regions,
             zones=self.zones,
             kinds=self.kinds,
-            variants=tuple(self.variants),
+            variants=tuple(self.named_variants),
             unfit=frozenset(
                 (kind, name)
                 for kind in self.kinds
-                for name, parameters in self.variants.items()
+                for name, parameters in self.named_variants.items()
                 if not parameters.keys() <= set(KINDS[kind].parameters)
             ),
         )

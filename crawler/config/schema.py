@@ -17,7 +17,7 @@ from email.utils import getaddresses
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -34,11 +34,12 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from crawler.config.models import PUBLIC_TABLES, SECRET_KEYS, Secret, Settings, Table, keys_of
+from crawler.config.models import AUTO, PUBLIC_TABLES, SECRET_KEYS, Secret, Settings, Table, keys_of
 from crawler.config.sources import Expanded
 from crawler.config.texts import TEXTS, has_controls, nonempty
 from crawler.domain.filters import NOT, part_fits
 from crawler.domain.kinds import KINDS
+from crawler.domain.matrix import ALL_VERSIONS, LATEST_BUT_ONE
 from crawler.domain.models import DEFAULT_VARIANT, EventWord
 from crawler.domain.parsing import NEVER_IGNORED
 from crawler.domain.proxies import DIRECT, FROM_ENVIRONMENT, parse_proxy
@@ -46,6 +47,8 @@ from crawler.domain.subscriptions import Pin, When, parse_pin, parse_when
 from crawler.domain.timefmt import parse_duration
 
 _LARGEST_NUMBER = 1_000_000_000
+_VERSION_WORDS = frozenset({LATEST_BUT_ONE, ALL_VERSIONS})
+_VERSION = re.compile(r"\d{1,9}(\.[0-9A-Za-z+-]{1,20}){1,4}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -235,7 +238,30 @@ def parameter_text(value: Any) -> str | None:
     return None
 
 
-def _by_name(variants: list[VariantTable]) -> dict[str, dict[str, str]]:
+def _unless_auto(value: Any, read: pydantic.ValidatorFunctionWrapHandler) -> Any:
+    """Take "auto" as it is, and anything else as a list of tables."""
+    if isinstance(value, str):
+        if value == AUTO:
+            return value
+        raise ValueError('must be "auto", or tables [[accounts.variants]]')
+    return read(value)
+
+
+def _version(word: str) -> str:
+    if word not in _VERSION_WORDS and not _VERSION.fullmatch(word):
+        raise ValueError(f'is no version: write "{LATEST_BUT_ONE}", "{ALL_VERSIONS}" or some, as in ["1.30"]')
+    return word
+
+
+def _alone(versions: tuple[str, ...]) -> tuple[str, ...]:
+    if len(versions) > 1 and not _VERSION_WORDS.isdisjoint(versions):
+        raise ValueError(f'"{LATEST_BUT_ONE}" and "{ALL_VERSIONS}" stand alone, not in a list with others')
+    return versions
+
+
+def _by_name(variants: list[VariantTable] | Literal["auto"]) -> dict[str, dict[str, str]] | Literal["auto"]:
+    if isinstance(variants, str):
+        return variants
     found: dict[str, dict[str, str]] = {DEFAULT_VARIANT: {}}
     for variant in variants:
         extra = sorted((variant.model_extra or {}).items())
@@ -300,7 +326,22 @@ Headers = Annotated[
         lambda headers: {name: value for name, value in headers.items() if value},
     ),
 ]
-Variants = Annotated[Mapping[str, Mapping[str, str]], _Written(list[VariantTable], _by_name)]
+Variants = Annotated[
+    Mapping[str, Mapping[str, str]] | Literal["auto"],
+    _Written(
+        Annotated[
+            list[VariantTable],
+            pydantic.WrapValidator(_unless_auto, json_schema_input_type=list[VariantTable] | Literal["auto"]),
+        ],
+        _by_name,
+    ),
+]
+Versions = Annotated[
+    OneOrMore[Annotated[Text, AfterValidator(_version)]],
+    AfterValidator(_some),
+    AfterValidator(_distinct),
+    AfterValidator(_alone),
+]
 
 
 # --- the tables ------------------------------------------------------------------------------------------------------

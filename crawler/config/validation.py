@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from crawler.config.models import SECRET_KEYS, Settings
+from crawler.config.models import AUTO, SECRET_KEYS, Settings
 from crawler.config.schema import expand_kinds, is_host, keys_in, parameter_text, read_settings, split_url, tables
 from crawler.config.sources import Expanded, Findings, Location, path_of
+from crawler.domain import matrix
 from crawler.domain.filters import named_by
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT
@@ -47,6 +48,7 @@ def check(document: dict[str, Any], findings: Findings) -> None:
     for location, account in _rows(document, "accounts", ()):
         _unique(account, "variants", location, findings)
         kinds = _kinds(account, location, findings)
+        _matrix(account, kinds, location, findings)
         for at, variant in _rows(account, "variants", location):
             _variant(variant, kinds, at, findings)
         _endpoint(account, location, findings)
@@ -91,6 +93,15 @@ def _kinds(account: dict[str, Any], location: Location, findings: Findings) -> S
                 (*location, "kinds", index), f"{glob!r} is no known kind{did_you_mean(glob, KINDS) or known}"
             )
     return expand_kinds(texts) or sorted(KINDS)
+
+
+def _matrix(account: dict[str, Any], kinds: Sequence[str], location: Location, findings: Findings) -> None:
+    """Note a matrix that nobody turned on, and one of no images."""
+    is_auto = account.get("variants") == AUTO
+    if "matrix" in account and not is_auto:
+        findings.warnings.append(f'{path_of((*location, "matrix"))}: is for variants = "auto", and does nothing now')
+    if is_auto and matrix.KIND not in kinds:
+        findings.problem((*location, "variants"), f'"auto" is for {matrix.KIND}, which is not among `kinds`')
 
 
 def _variant(variant: dict[str, Any], kinds: Sequence[str], location: Location, findings: Findings) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from crawler.client.api import ApiClient
 from crawler.client.discovery import Discovery, discover
 from crawler.config.models import AccountSettings
+from crawler.crawl.offers import FoundOffers, ask_offers
+from crawler.domain.matrix import Offers
 from crawler.domain.models import DEFAULT_PROJECT, Catalog, Place, Project
 from crawler.domain.objections import tolerance
 from crawler.domain.rows import Notice
@@ -36,6 +38,8 @@ class Survey:
     notices: tuple[Notice, ...] = ()
     #: Why the account is not asked at all.
     refused: str | None = None
+    #: What is offered where, for the matrix; empty where nobody could tell, or there is none.
+    offers: Offers = field(default_factory=dict)
 
 
 async def survey_all(
@@ -57,10 +61,20 @@ async def _survey(
 ) -> Survey:
     """Discover one account; whatever that raises is a failed discovery of this account alone."""
     faults: list[str] = []
+    discovery = Discovery()
     with contained(faults.append):
-        found = await discover(client, deadline=deadline, stop=stop, tolerated=account.tolerate)
-        return survey_of(account, found, last)
-    return survey_of(account, Discovery(problems=(f"the discovery failed: {faults[0]}",)), last)
+        discovery = await discover(client, deadline=deadline, stop=stop, tolerated=account.tolerate)
+    if faults:
+        discovery = Discovery(problems=(f"the discovery failed: {faults[0]}",))
+    survey = survey_of(account, discovery, last)
+    if not account.is_auto or survey.catalog is None or survey.refused is not None:
+        return survey
+    offers = FoundOffers(offers={})
+    with contained(faults.append):
+        offers = await ask_offers(account, client, survey.catalog, deadline, stop)
+    problems = (*offers.problems, *(f"what is offered is not known: {fault}" for fault in faults))
+    notices = (_notice(account, problem, key=problem.partition(":")[0]) for problem in problems)
+    return replace(survey, offers=offers.offers, notices=(*survey.notices, *notices))
 
 
 def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | None) -> Survey:

@@ -6,21 +6,23 @@ One transaction looks back before anything is asked, one begins the run when dis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from crawler.config.models import Settings
+from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey
-from crawler.db import runs
+from crawler.db import last_observation, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin
+from crawler.domain.matrix import KIND as MATRIX_KIND
+from crawler.domain.matrix import OfferedMatrix, Rotation, in_turn, rotation
 from crawler.domain.models import Catalog, Target
 from crawler.domain.rows import Notice
 from crawler.domain.targets import KnownTarget, Reconciliation, Selection, reconcile, unique_numbers
-from crawler.errors import EmptySelection
+from crawler.errors import ConfigurationError, EmptySelection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class AccountPast:
     account_id: int
     catalog: Catalog | None
     zone_numbers: Mapping[int, str]
+    #: The parameters of every variant that was ever used, by name.
+    variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 NO_PAST = AccountPast(account_id=0, catalog=None, zone_numbers={})
@@ -43,6 +47,8 @@ class Plan:
     targets: Mapping[Target, runs.PlannedTarget]
     unlisted: frozenset[Target]
     notices: tuple[Notice, ...]
+    #: Request parameters by account and variant, those of the matrix too.
+    variants: Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
 def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> dict[str, AccountPast]:
@@ -53,15 +59,28 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
         runs.save_setting(conn, "stale_after_seconds", str(int(settings.stale_after.total_seconds())))
         for account in settings.accounts:
             source = str(settings.source or "configuration")
-            db_targets.check_variants(conn, ids[account.name], account.variants, source=source)
+            db_targets.check_variants(conn, ids[account.name], account.named_variants, source=source)
         return {
             name: AccountPast(
                 account_id=account_id,
                 catalog=db_targets.last_catalog(conn, account_id),
                 zone_numbers=db_targets.zone_numbers(conn, account_id),
+                variants=db_targets.known_variants(conn, account_id),
             )
             for name, account_id in ids.items()
         }
+
+
+def matrices(
+    settings: Settings, past: Mapping[str, AccountPast], surveys: Mapping[str, Survey]
+) -> dict[str, OfferedMatrix | None]:
+    """Return the matrix of each account that has one, of what its survey found."""
+    return {
+        account.name: OfferedMatrix.of(account.matrix.choice, surveys[account.name].offers, past[account.name].variants)
+        if account.is_auto
+        else None
+        for account in settings.accounts
+    }
 
 
 def reconcile_all(
@@ -70,6 +89,7 @@ def reconcile_all(
     targets: Mapping[str, Iterable[KnownTarget]],
     surveys: Mapping[str, Survey],
     restriction: Selection | None,
+    found_matrices: Mapping[str, OfferedMatrix | None],
 ) -> dict[str, Reconciliation]:
     """Return what each account's catalog means; raise EmptySelection when there are catalogs and none has a target."""
     found = {}
@@ -77,7 +97,7 @@ def reconcile_all(
         survey = surveys[account.name]
         found[account.name] = reconcile(
             survey.catalog or Catalog(projects=(), places=()),
-            account.selection(),
+            replace(account.selection(), matrix=found_matrices[account.name]),
             targets[account.name],
             previous=past[account.name].catalog,
             is_good=survey.is_good,
@@ -92,6 +112,40 @@ def reconcile_all(
     return found
 
 
+def take_turns(
+    conn: Connection | None,
+    settings: Settings,
+    account: AccountSettings,
+    account_id: int,
+    matrix: OfferedMatrix | None,
+    asked: Collection[Target],
+    ids: Mapping[Target, int],
+) -> tuple[Collection[Target], Rotation, str | None]:
+    """
+    Return which of the targets to ask are asked in this run, how those of the matrix take turns, and what is wrong.
+
+    What is not in turn is outside of the run. *ids* are those of the targets that the history knows; without *conn* it
+    knows none.
+    """
+    if matrix is None:
+        return asked, Rotation(0, 0), None
+    taking = [target for target in asked if matrix.question(target) is not None]
+    others = sum(target.kind == MATRIX_KIND for target in asked) - len(taking)
+    turns = rotation(matrix.choice, len(taking), others)
+    if turns.at_once >= len(taking):
+        return asked, turns, None
+    every = runs.usual_interval(conn, account_id) if conn is not None else None
+    problem = turns.problem(every or settings.fleet.every, settings.stale_after, matrix.choice, others)
+    # what the history does not know yet has no id: it stands before all others, in its own order
+    numbered = {target: ids.get(target, number - len(taking)) for number, target in enumerate(sorted(taking))}
+    known = [number for number in numbered.values() if number >= 0]
+    last = last_observation.last_runs(conn, known, accounts=[account_id]) if conn is not None else {}
+    runs_of = {number: last[number].run_id if number in last else 0 for number in numbered.values()}
+    chosen = set(in_turn(runs_of, turns))
+    resting = {target for target, number in numbered.items() if number not in chosen}
+    return [target for target in asked if target not in resting], turns, problem
+
+
 def begin_run(
     settings: Settings,
     engine: Engine,
@@ -103,9 +157,14 @@ def begin_run(
     clock: Callable[[], datetime],
     tick: datetime | None = None,
 ) -> Plan:
-    """Begin a run over the targets that the surveys and the restriction leave to ask, and give it with their past."""
+    """
+    Begin a run over the targets that the surveys and the restriction leave to ask, and give it with their past.
+
+    Raises ConfigurationError where a matrix is new and larger than its turns allow.
+    """
     with begin(engine, fence) as conn:
-        found, target_ids = _choose(conn, settings, past, surveys, restriction)
+        found_matrices = matrices(settings, past, surveys)
+        found, target_ids, notices = _choose(conn, settings, past, surveys, restriction, found_matrices)
         run_id = runs.begin_run(
             conn,
             started_at=now,
@@ -122,16 +181,21 @@ def begin_run(
             if is_kept and survey.catalog is not None and survey.catalog != last:
                 db_targets.save_catalog(conn, past[name].account_id, survey.catalog, now)
         unlisted = frozenset[Target]().union(*(rec.unlisted for rec in found.values()))
-        notices = tuple(
+        notices += [
             Notice(account=name, sentence=sentence, is_event=True)
             for name, rec in found.items()
             for sentence in rec.notices
-        )
+        ]
         # Large, and done with: what is known of the targets takes its place.
         found.clear()
         accounts = [entry.account_id for entry in past.values()]
         planned = {entry.target: entry for entry in runs.plan(conn, target_ids, accounts)}
-    return Plan(run_id=run_id, targets=planned, unlisted=unlisted, notices=notices)
+    variants = {
+        account.name: {**account.named_variants, **(matrix.parameters if matrix is not None else {})}
+        for account in settings.accounts
+        for matrix in (found_matrices[account.name],)
+    }
+    return Plan(run_id=run_id, targets=planned, unlisted=unlisted, notices=tuple(notices), variants=variants)
 
 
 def _choose(
@@ -140,16 +204,37 @@ def _choose(
     past: Mapping[str, AccountPast],
     surveys: Mapping[str, Survey],
     restriction: Selection | None,
-) -> tuple[dict[str, Reconciliation], set[int]]:
-    """Return what the catalogs mean for the targets, and the ids of those to ask; the new ones among them are added."""
+    found_matrices: Mapping[str, OfferedMatrix | None],
+) -> tuple[dict[str, Reconciliation], set[int], list[Notice]]:
+    """
+    Return what the catalogs mean for the targets, the ids of those to ask, and what there is to say.
+
+    The new targets are added, with their variants.
+    """
     targets = {name: db_targets.known_targets(conn, entry.account_id) for name, entry in past.items()}
-    found = reconcile_all(settings, past, targets, surveys, restriction)
+    found = reconcile_all(settings, past, targets, surveys, restriction, found_matrices)
     chosen: set[int] = set()
-    for name, rec in found.items():
-        ids = {entry.target: entry.target_id for entry in targets.pop(name)}
-        ids |= db_targets.add_targets(conn, past[name].account_id, rec.new)
-        chosen.update(ids[target] for target in rec.asked)
-    return found, chosen
+    notices: list[Notice] = []
+    for number, account in enumerate(settings.accounts):
+        name, rec, matrix = account.name, found[account.name], found_matrices[account.name]
+        account_id, known = past[name].account_id, targets.pop(name)
+        ids = {entry.target: entry.target_id for entry in known}
+        is_on = matrix is not None and any(entry.absence is None and matrix.question(entry.target) for entry in known)
+        if matrix is not None:
+            db_targets.check_variants(conn, account_id, matrix.parameters)
+        asked, _, problem = take_turns(conn, settings, account, account_id, matrix, rec.asked, ids)
+        if problem is not None and restriction is None:
+            if not is_on:
+                raise ConfigurationError(str(settings.source or "configuration"), [told_problem(number, problem)])
+            notices.append(Notice(account=name, sentence=f"{name}: {problem}", key="matrix"))
+        ids |= db_targets.add_targets(conn, account_id, rec.new)
+        chosen.update(ids[target] for target in asked)
+    return found, chosen, notices
+
+
+def told_problem(number: int, problem: str) -> str:
+    """Return what is wrong with the matrix of an account, by its place in the configuration."""
+    return f"accounts[{number}].matrix: {problem}"
 
 
 def catalog_numbers(past: Mapping[str, AccountPast], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str]]:

@@ -10,8 +10,8 @@ clock, the sleep and the randomness.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -23,7 +23,18 @@ from crawler.client.throttle import Throttle
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey, survey_all
 from crawler.crawl.crosscheck import CrossCheck
-from crawler.crawl.plan import NO_PAST, AccountPast, Plan, begin_run, catalog_numbers, look_back, reconcile_all
+from crawler.crawl.plan import (
+    NO_PAST,
+    AccountPast,
+    Plan,
+    begin_run,
+    catalog_numbers,
+    look_back,
+    matrices,
+    reconcile_all,
+    take_turns,
+    told_problem,
+)
 from crawler.crawl.recorder import BATCH, Progress, Recorder
 from crawler.crawl.reply_reader import Judge
 from crawler.crawl.worker import Worker
@@ -33,10 +44,12 @@ from crawler.db.engine import Fence, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state
 from crawler.db.thread import DatabaseThread
 from crawler.domain.guard import GuardPolicy
+from crawler.domain.kinds import KINDS
+from crawler.domain.matrix import OfferedMatrix, Rotation
 from crawler.domain.models import Catalog, RunStatus, Target
 from crawler.domain.rows import NO_REPORTS, Deliveries, Notice, RunSummary
 from crawler.domain.targets import KnownTarget, Selection
-from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
+from crawler.errors import ConfigurationError, DatabaseUnavailable, ExitCode, SchemaMismatch
 from crawler.queries import runs as queries_runs
 
 Connect = Callable[[AccountSettings, Timing], ApiClient]
@@ -145,7 +158,7 @@ async def crawl(
             batch=batch,
             progress=progress,
         )
-        observing = Worker(recorder, plan.targets, accounts, clients, in_thread, batch=batch)
+        observing = Worker(recorder, plan.targets, accounts, clients, in_thread, plan.variants, batch=batch)
         await observing.run(
             deadlines=deadlines,
             stop=stop,
@@ -240,11 +253,32 @@ def _last(past: Mapping[str, AccountPast]) -> dict[str, Catalog | None]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a run would ask of one account."""
+
+    account: str
+    #: Targets, each of which is one request at least; those of kinds that come in pages may be several.
+    targets: int
+    has_pages: bool
+    #: Requests per second that the account's limits allow.
+    rate: float
+    #: How many of the targets are of the matrix, and how those take turns; None: there is none.
+    of_matrix: int = 0
+    turns: Rotation | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Return how long that many requests take at the least."""
+        return self.targets / self.rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """What a run would ask."""
 
     targets: tuple[Target, ...]
     notices: tuple[str, ...]
+    costs: tuple[Cost, ...]
     #: The credentials of every account were refused.
     is_refused: bool
 
@@ -262,18 +296,22 @@ async def preview(
     Return the targets a run would ask now, and the notices.
 
     Asks no more than discovery, and nothing at all when *offline*: then the last catalog speaks. Writes nothing.
-    *engine* is None where there is no history yet. Raises SchemaMismatch where a run would, and EmptySelection when
-    nothing is selected.
+    *engine* is None where there is no history yet. Raises SchemaMismatch where a run would, EmptySelection when
+    nothing is selected, and ConfigurationError for a matrix that is larger than its turns allow.
     """
     accounts = {account.name: account for account in settings.accounts}
     past = dict.fromkeys(accounts, NO_PAST)
     targets: dict[str, list[KnownTarget]] = {name: [] for name in accounts}
-    if engine is not None and _is_readable(engine, offline=offline):
+    is_known = engine is not None and _is_readable(engine, offline=offline)
+    if engine is not None and is_known:
         with read(engine) as conn:
             known = db_targets.find_accounts(conn, accounts)
             for name, account_id in known.items():
                 past[name] = AccountPast(
-                    account_id=account_id, catalog=db_targets.last_catalog(conn, account_id), zone_numbers={}
+                    account_id=account_id,
+                    catalog=db_targets.last_catalog(conn, account_id),
+                    zone_numbers={},
+                    variants=db_targets.known_variants(conn, account_id),
                 )
                 targets[name] = db_targets.known_targets(conn, account_id)
     if offline:
@@ -294,11 +332,39 @@ async def preview(
                 name: timing.monotonic() + account.limits.run_deadline_seconds for name, account in accounts.items()
             }
             surveys = await survey_all(accounts, clients, _last(past), deadlines, None)
-    found = reconcile_all(settings, past, targets, surveys, restriction)
+    found_matrices = matrices(settings, past, surveys)
+    found = reconcile_all(settings, past, targets, surveys, restriction, found_matrices)
+    costs: list[Cost] = []
+    asked: list[Target] = []
+    with read(engine) if is_known and engine is not None else nullcontext() as conn:
+        for number, account in enumerate(settings.accounts):
+            matrix, account_id = found_matrices[account.name], past[account.name].account_id
+            ids = {entry.target: entry.target_id for entry in targets[account.name]}
+            own, turns, problem = take_turns(
+                conn, settings, account, account_id, matrix, found[account.name].asked, ids
+            )
+            if problem is not None and restriction is None:
+                raise ConfigurationError(str(settings.source or "configuration"), [told_problem(number, problem)])
+            asked += own
+            costs.append(_cost(account, own, matrix, turns))
     return Preview(
-        targets=tuple(sorted(target for rec in found.values() for target in rec.asked)),
+        targets=tuple(sorted(asked)),
         notices=tuple(notice.sentence for survey in surveys.values() for notice in survey.notices),
+        costs=tuple(costs),
         is_refused=all(survey.refused for survey in surveys.values()),
+    )
+
+
+def _cost(account: AccountSettings, asked: Collection[Target], matrix: OfferedMatrix | None, turns: Rotation) -> Cost:
+    limits = account.limits
+    of_matrix = sum(matrix.question(target) is not None for target in asked) if matrix is not None else 0
+    return Cost(
+        account=account.name,
+        targets=len(asked),
+        has_pages=any(KINDS[target.kind].paging is not None or KINDS[target.kind].follow for target in asked),
+        rate=limits.rate / limits.period_seconds,
+        of_matrix=of_matrix,
+        turns=turns if matrix is not None else None,
     )
 
 

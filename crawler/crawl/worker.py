@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from functools import partial
 from itertools import count
 from math import inf
 
@@ -21,10 +20,7 @@ from crawler.config.models import AccountSettings
 from crawler.crawl.recorder import BATCH, Recorder
 from crawler.db.runs import PlannedTarget
 from crawler.db.thread import DatabaseThread
-from crawler.domain.composing import Composition
-from crawler.domain.kinds import KINDS
 from crawler.domain.models import Failure, Reply, Target
-from crawler.domain.targets import request_parameters
 from crawler.errors import CrawlerError
 
 #: Answers that wait to be judged: so many that a few which take long do not keep the others from being asked.
@@ -53,11 +49,14 @@ class Worker:
         accounts: Mapping[str, AccountSettings],
         clients: Mapping[str, ApiClient],
         in_thread: DatabaseThread,
+        variants: Mapping[str, Mapping[str, Mapping[str, str]]],
         *,
         batch: int = BATCH,
     ) -> None:
         """
         Take the *targets* in the order of asking, and a client per account; *batch* targets are written at once.
+
+        *variants* are the request parameters by account and variant.
 
         The fetchers take the regions of an account in turn; the order counts inside each region.
         """
@@ -66,6 +65,7 @@ class Worker:
         self._accounts = accounts
         self._clients = clients
         self._in_thread = in_thread
+        self._variants = variants
         self._batch = batch
         #: Accounts whose credentials were refused while asking.
         self.refused: set[str] = set()
@@ -148,17 +148,9 @@ class Worker:
             )
 
     def _question(self, target: Target) -> Ask:
-        account, kind = self._accounts[target.account], KINDS[target.kind]
-        variant = account.variants.get(target.variant, {})
-        return Ask(
-            target=target,
-            action=kind.action,
-            params={**kind.constants, **request_parameters(target, variant)},
-            # A body that may hold a secret is looked through before it is taken for a known one.
-            known_hash=self._targets[target].body_hash if not kind.secrets or kind.is_composed else None,
-            compose=partial(Composition, target, kind, variant, account.tolerate) if kind.is_composed else None,
-            secrets=kind.secrets,
-        )
+        variant = self._variants[target.account].get(target.variant, {})
+        known_hash = self._targets[target].body_hash
+        return Ask.about(target, variant, self._accounts[target.account].tolerate, known_hash)
 
     async def _sink(self, item: Item) -> None:
         """Take one answer from a fetcher; waits while the database is behind."""

@@ -113,6 +113,11 @@ def target_pages(conn: Connection, filters: Filters, size: int) -> Iterator[list
             yield [_chosen(row) for row in rows]
 
 
+def has_variants(conn: Connection) -> bool:
+    """Return whether any account ever had a variant beside `default`."""
+    return conn.exec_driver_sql("SELECT 1 FROM variants WHERE name <> 'default' LIMIT 1").first() is not None
+
+
 def targets_in(conn: Connection, zones: Collection[tuple[str, str, str]]) -> list[ChosenTarget]:
     """Return the targets in *zones* (account, region, zone), sorted."""
     names = {"account": sorted({zone[0] for zone in zones}), "zone": sorted({zone[2] for zone in zones})}

@@ -13,12 +13,13 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, Update, bindparam, cast, func, insert, select, update
+from sqlalchemy import Connection, Select, Text, Update, bindparam, cast, func, insert, or_, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from crawler.db import last_observation
@@ -448,6 +449,19 @@ def _newest_runs(conn: Connection, account_ids: Iterable[int], *, are_whole: boo
             break
         before = page[-1].id
     return newest
+
+
+#: Runs by which the usual time between them is told.
+_RUNS_OF_HABIT = 20
+
+
+def usual_interval(conn: Connection, account_id: int) -> timedelta | None:
+    """Return how far apart the last whole runs of an account began as a rule; None: there were fewer than three."""
+    newest = select(Run.started_at, Run.accounts).where(~Run.restricted).order_by(Run.id.desc()).limit(_RUNS_OF_HABIT)
+    own = newest.where(or_(Run.account_id == account_id, Run.account_id.is_(None)))
+    began = [run.started_at for run in conn.execute(own) if account_id in run.accounts]
+    gaps = sorted(later - earlier for later, earlier in pairwise(began))
+    return max(gaps[len(gaps) // 2], timedelta(seconds=1)) if len(gaps) > 1 else None
 
 
 @cache

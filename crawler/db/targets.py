@@ -69,7 +69,7 @@ def check_variants(
 
     Raises ConfigurationError when the parameters under a used name changed: its history would mix two questions.
     """
-    known = {row.name: row.parameters for row in conn.execute(_variants_of(), {"account": account_id})}
+    known = known_variants(conn, account_id)
     problems = [
         f"variant {name!r} was used with {known[name] or 'no parameters'} and now has {dict(parameters) or 'none'}: "
         "give the new parameters a new name"
@@ -87,6 +87,11 @@ def check_variants(
             if name not in known
         ],
     )
+
+
+def known_variants(conn: Connection, account_id: int) -> dict[str, dict[str, str]]:
+    """Return the parameters of every variant of an account that was ever used, by name."""
+    return {row.name: row.parameters for row in conn.execute(_variants_of(), {"account": account_id})}
 
 
 @cache
@@ -242,8 +247,10 @@ def apply_reconciliation(
     _begin_absences(conn, [ids[target] for target in rec.retired], "retired", now)
     _begin_absences(conn, [ids[target] for target in rec.deselected], "deselected", now)
     written = max(recorded_at or now, now)
-    _log(conn, account_id, "target_added", [ids[target] for target in rec.added], run_id, now, written)
-    _log(conn, account_id, "target_retired", [ids[target] for target in rec.retired], run_id, now, written)
+    fields = {ids[target]: said for target, said in rec.fields.items()}
+    retired = [ids[target] for target in rec.retired if target not in rec.silent]
+    _log(conn, account_id, "target_added", [ids[target] for target in rec.added], fields, run_id, now, written)
+    _log(conn, account_id, "target_retired", retired, fields, run_id, now, written)
 
 
 def _count_missing(conn: Connection, counts: Mapping[int, tuple[int, int]]) -> None:
@@ -281,11 +288,12 @@ def _log(
     account_id: int,
     event: Event,
     target_ids: Collection[int],
+    fields: Mapping[int, Mapping[str, Any]],
     run_id: int,
     now: datetime,
     recorded_at: datetime,
 ) -> None:
-    """Write one change of a target as such for each of *target_ids*, and count them in the run."""
+    """Write one change of a target as such for each of *target_ids*, with its *fields*, and count them in the run."""
     if not target_ids:
         return
     changelog.append(
@@ -296,6 +304,7 @@ def _log(
                 "target_id": target_id,
                 "account_id": account_id,
                 "event": event,
+                "fields": fields.get(target_id),
                 "observed_at": now,
                 "recorded_at": recorded_at,
                 "reported_run_id": run_id,

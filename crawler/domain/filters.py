@@ -80,8 +80,8 @@ EVERYTHING = Filters()
 
 #: Before a glob: what fits it is left out.
 NOT = "!"
-#: Parts of a target that are the same in any case.
-_CASE_BLIND = frozenset({"project", "region", "zone"})
+#: Parts of a target, and GPU types, that are the same in any case.
+_CASE_BLIND = frozenset({"project", "region", "zone", "gpu_type"})
 
 
 def part_fits(part: str, word: str, globs: Collection[str]) -> bool:

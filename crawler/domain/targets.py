@@ -9,12 +9,15 @@ it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import Any
 
 from crawler.domain.filters import NOT, any_fits, part_fits
 from crawler.domain.kinds import KINDS
+from crawler.domain.matrix import KIND as MATRIX_KIND
+from crawler.domain.matrix import OfferedMatrix, Standing
 from crawler.domain.models import DEFAULT_PROJECT, DEFAULT_VARIANT, AbsenceReason, Catalog, Place, Project, Target
 
 #: Good discoveries in a row without a target that retire it.
@@ -35,6 +38,8 @@ class Selection:
     variants: tuple[str, ...] = (DEFAULT_VARIANT,)
     #: Pairs of a kind and a variant whose parameters that kind does not take.
     unfit: frozenset[tuple[str, str]] = frozenset()
+    #: The variants that follow from what is offered where, beside those; None: there are none.
+    matrix: OfferedMatrix | None = None
 
     def wants(self, target: Target, project_name: str = "") -> bool:
         """Return whether the selection covers *target*, whose project may also be matched by its name."""
@@ -42,9 +47,17 @@ class Selection:
             self.wants_project(Project(target.project, project_name))
             and self.wants_place(Place(target.region, target.zone))
             and part_fits("kind", target.kind, self.kinds)
-            and part_fits("variant", target.variant, self.variants)
+            and self._wants_variant(target)
             and (target.kind, target.variant) not in self.unfit
         )
+
+    def standing(self, target: Target) -> Standing | None:
+        """Return what the last discovery says of a target of the matrix; None: it is none, or is named as well."""
+        return None if self.matrix is None or target.variant in self.variants else self.matrix.standing(target)
+
+    def _wants_variant(self, target: Target) -> bool:
+        standing = self.standing(target)
+        return part_fits("variant", target.variant, self.variants) if standing is None else standing != "unwanted"
 
     def covers(self, target: Target, project_name: str, places: Collection[Place]) -> bool:
         """
@@ -105,6 +118,10 @@ class Reconciliation:
     #: Known, listed again after having been missing: the count goes back to zero.
     found: tuple[Target, ...] = ()
     retired: tuple[Target, ...] = ()
+    #: Retired without a change of their own: another target's tells it.
+    silent: frozenset[Target] = frozenset()
+    #: What the change of an added or retired target tells of others as well, as `{name: [before, after]}`.
+    fields: Mapping[Target, Mapping[str, list[Any]]] = field(default_factory=dict)
     deselected: tuple[Target, ...] = ()
     #: Retired or deselected before, asked again now.
     revived: tuple[Target, ...] = ()
@@ -119,7 +136,8 @@ def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str
     """
     Yield every target the *selection* covers in *catalog*, each once and with its project's name.
 
-    Of a kind that is asked per region there is one for each region with a place that is wanted.
+    Those of the matrix are among them where it is known what is offered. Of a kind that is asked per region there is
+    one for each region with a place that is wanted.
     """
     projects = {project for project in catalog.projects if selection.wants_project(project)}
     pairs = catalog.pairs()
@@ -132,8 +150,12 @@ def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str
         {(kind, variant) for kind in selection.kinds for variant in selection.variants} - selection.unfit
     )
     of_regions: set[Target] = set()
+    matrix = selection.matrix if selection.matrix is not None and MATRIX_KIND in selection.kinds else None
     for project, place in pairs:
         if project in projects and place in places:
+            for variant in matrix.variants_at(place.region, place.zone) if matrix is not None else ():
+                names = (place.region, place.zone, MATRIX_KIND, variant)
+                yield Target(selection.account, project.project_id, *names), project.name
             for kind, variant in questions:
                 is_whole = kind in KINDS and KINDS[kind].scope == "region"
                 zone = "" if is_whole else place.zone
@@ -170,32 +192,74 @@ def reconcile(
     shrunken = previous is not None and _has_shrunk(previous, catalog)
     counts = is_good and restricted_to is None
     patience = (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE) if counts else None
+    resting: list[KnownTarget] = []
     for entry in absent.values():
-        if selection.covers(entry.target, entry.project_name, catalog.places):
+        standing = selection.standing(entry.target)
+        if not selection.covers(entry.target, entry.project_name, catalog.places):
+            if entry.absence is None and restricted_to is None:
+                draft.deselected.append(entry.target)
+        elif standing is None or _place_of(entry.target) not in draft.places:
             draft.take_absent(entry, patience)
-        elif entry.absence is None and restricted_to is None:
-            draft.deselected.append(entry.target)
+        elif entry.absence is None and standing == "ended":
+            resting.append(entry)
+        elif entry.absence is None:  # nobody could tell what is offered: what is known is asked on
+            draft.take_absent(entry, None)
+    draft.rest(resting, counts=counts)
 
     unlisted = draft.unlisted
     if previous is not None and not is_good:
         unlisted = set(draft.asked).difference(target for target, _ in expand(previous, selection))
-    # What is asked because its kind was configured has not opened: nobody had asked for it.
-    opened = (target for target in draft.new if not kinds or target.kind in kinds)
-    added = sorted([*opened, *(entry.target for entry in draft.revived if entry.absence == "retired")])
+    # What is asked because its kind was configured has not opened: nobody had asked for it. Nor has one of the matrix:
+    # that something is offered is what the kinds `uk8s-version` and `instance-type` tell.
+    opened = [
+        target for target in draft.new if (not kinds or target.kind in kinds) and selection.standing(target) is None
+    ]
+    opened += [entry.target for entry in draft.revived if entry.absence == "retired"]
+    added, begun = _told_once(selection, opened, draft.places, lambda one: [None, one])
+    told, ended = _told_once(selection, draft.retired, draft.places, lambda one: [one, None])
     return Reconciliation(
         asked=tuple(sorted(draft.asked)),
         new=draft.new,
-        added=tuple(added) if previous is not None else (),
+        added=tuple(sorted(added)) if previous is not None else (),
         missing=draft.missing,
         # A restricted run resets counts too: with it, discoveries without the target are not in a row any more.
         found=tuple(draft.found) if is_good else (),
         retired=tuple(draft.retired),
+        silent=frozenset(draft.retired).difference(told),
+        fields={**begun, **ended},
         deselected=tuple(draft.deselected),
         revived=tuple(entry.target for entry in draft.revived),
         renamed=draft.renamed,
         unlisted=frozenset(unlisted),
         notices=_shrink_notices(selection.account, previous, catalog) if is_good and previous is not None else (),
     )
+
+
+def _place_of(target: Target) -> tuple[str, str, str]:
+    return target.project, target.region, target.zone
+
+
+def _told_once(
+    selection: Selection,
+    targets: Iterable[Target],
+    listed: Collection[tuple[str, str, str]],
+    change: Callable[[Any], list[Any]],
+) -> tuple[list[Target], dict[Target, Mapping[str, list[Any]]]]:
+    """
+    Return which of *targets* that came or went have a change, and what that tells, by *change*, of others too.
+
+    What a version or a machine did in all zones is one change, at the first target of it. Where the place is not
+    *listed* any more its other targets tell it.
+    """
+    found = list(targets)
+    told = [target for target in found if selection.standing(target) is None]
+    fields: dict[Target, Mapping[str, list[Any]]] = {}
+    if selection.matrix is not None:
+        together = (target for target in found if selection.standing(target) and _place_of(target) in listed)
+        for cause, members in selection.matrix.causes(together).items():
+            first, zones = min(members), sorted({target.zone for target in members})
+            fields[first] = {**{name: change(value) for name, value in cause}, "zones": change(zones)}
+    return [*told, *fields], fields
 
 
 class _Draft:
@@ -213,9 +277,14 @@ class _Draft:
         self.renamed: dict[str, str] = {}
         #: Asked although the catalog lacks them.
         self.unlisted: set[Target] = set()
+        #: Where the catalog lists anything: project, region and zone.
+        self.places: set[tuple[str, str, str]] = set()
+        self._known_of_matrix = 0
 
     def take_listed(self, target: Target, project_name: str, entry: KnownTarget | None) -> None:
         """Take a target that the catalog lists, with what is known of it."""
+        self.places.add(_place_of(target))
+        self._known_of_matrix += entry is not None and entry.absence is None and target.variant != DEFAULT_VARIANT
         if entry is None:
             if self._ask(target, project_name):
                 self.new[target] = project_name
@@ -238,6 +307,21 @@ class _Draft:
             self.missing[entry.target] = (count, needed)
         if self._ask_known(entry):
             self.unlisted.add(entry.target)
+
+    def rest(self, entries: Collection[KnownTarget], *, counts: bool) -> None:
+        """
+        Take targets whose question is not offered any more, though their place is there: they are not asked meanwhile.
+
+        An answer to a question that nobody may ask any more would look like a withdrawal.
+        """
+        shrunken = _by_half(self._known_of_matrix + len(entries), self._known_of_matrix)
+        for entry in entries if counts else ():
+            count = entry.missing_count + 1
+            needed = entry.missing_needed or (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE)
+            if count >= needed:
+                self.retired.append(entry.target)
+            else:
+                self.missing[entry.target] = (count, needed)
 
     def _ask_known(self, entry: KnownTarget) -> bool:
         is_asked = self._ask(entry.target, entry.project_name)

@@ -28,7 +28,8 @@ from crawler.notifications.models import (
 
 #: Most severe first.
 TOPICS: tuple[Topic, ...] = (
-    "withdrawn", "reissued", "gpu_lost", "closed", "appeared", "returned", "modified", "opened", "flapped"
+    "withdrawn", "reissued", "gpu_lost", "closed", "ended", "appeared", "returned", "modified", "opened", "offered",
+    "flapped",
 )  # fmt: skip
 _ARRIVALS = ("appeared", "returned")
 _SCHEMA_STATES: tuple[Literal["missing", "again", "new"], ...] = ("missing", "again", "new")
@@ -312,8 +313,12 @@ _DIMENSIONS: tuple[tuple[str, Callable[[Target], str]], ...] = (
 def opened_and_closed(rows: Sequence[ChangeRow], watched_zones: WatchedZones) -> list[Line]:
     """Return the lines that report `target_added` and `target_retired` *rows*, oldest first."""
     by_target: dict[Target, list[ChangeRow]] = {}
+    offered: dict[tuple[object, ...], list[ChangeRow]] = {}
     for row in rows:
-        by_target.setdefault(row.target, []).append(row)
+        if row.fields:
+            offered.setdefault((row.target.account, *_offer(row)), []).append(row)
+        else:
+            by_target.setdefault(row.target, []).append(row)
     news: dict[tuple[Topic, bool], dict[Target, list[ChangeRow]]] = {}
     for target, own in by_target.items():
         is_open = own[-1].event == "target_added"
@@ -325,7 +330,34 @@ def opened_and_closed(rows: Sequence[ChangeRow], watched_zones: WatchedZones) ->
         line
         for (topic, is_open), group in news.items()
         for line in _target_lines(topic, group, watched_zones, is_open=is_open)
-    ]
+    ] + [_offer_line(own, watched_zones) for own in offered.values()]
+
+
+def _offer(row: ChangeRow) -> tuple[tuple[str, str], ...]:
+    """Return what of the matrix came or went by a change of many targets, by the names of fields."""
+    stated = {name: next(filter(None, values), None) for name, values in row.fields.items()}
+    return tuple((name, str(value)) for name, value in stated.items() if value and name != "zones")
+
+
+def _offer_line(rows: Sequence[ChangeRow], watched_zones: WatchedZones) -> Line:
+    """Return the line of a version or machine that the last of *rows* says is offered no more, or again."""
+    first, last = rows[0], rows[-1]
+    is_open = last.event == "target_added"
+    zones = sorted({zone for row in rows for values in row.fields.get("zones", ()) for zone in values or ()})
+    regions = {zone.zone: zone.region for zone in watched_zones.zones if zone.account == last.target.account}
+    places = (LinePlace(account=last.target.account, region=regions.get(zone, ""), zone=zone) for zone in zones)
+    return Line(
+        topic="flapped" if first.event != last.event else "offered" if is_open else "ended",
+        names=(),
+        image_set="",
+        places=tuple(places),
+        zone_count=watched_zones.zone_count,
+        between=Between(after=None, by=max(row.observed_at for row in rows)),
+        image_count=0,
+        is_present=is_open,
+        offered=_offer(last),
+        change_ids=tuple(sorted(row.id for row in rows)),
+    )
 
 
 def _target_lines(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import get_args
 
+from crawler.domain.matrix import is_of_matrix
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.pins import PinnedImages, PinnedState
 from crawler.domain.reissues import newest, the_one
@@ -60,7 +61,7 @@ def look(
 ) -> CoverageReport:
     """Sort the watched zones into observed, not observed, and observed again."""
     live = [row for rows in watched_zones.zones.values() for row in rows]
-    blind = [row for row in live if row.outcome not in _SEEN]
+    blind = [row for row in live if row.outcome not in _SEEN and not _waits(row)]
     back = [row for row in live if row.outcome in _SEEN and target_key(row.target) in notified.unobserved]
     known = {target_key(row.target) for row in blind} & notified.unobserved
     ripe = {target_key(row.target) for row in blind if row.since and facts.now - row.since >= subscription.patience}
@@ -80,6 +81,11 @@ def look(
         is_news=bool(back or ripe - known),
         notified=frozenset(known | ripe),
     )
+
+
+def _waits(row: StatusRow) -> bool:
+    """Return whether a target of the matrix was not in turn yet, which says nothing about its zone."""
+    return row.outcome is None and is_of_matrix(row.target.variant)
 
 
 def _last_whole_run(runs: tuple[RunSummary, ...]) -> RunSummary:
@@ -295,6 +301,10 @@ class _Past:
         for row in facts.status:
             self.by_zone.setdefault(row.target.zone.casefold(), []).append(row)
 
+    def has_listed(self, pin: Pin, row: StatusRow) -> bool:
+        """Return whether a target lists the image of *pin*, or did."""
+        return any(row.target in of_image.get(pin.image_id, ()) for of_image in (self.pinned.open, self.pinned.stays))
+
     def ahead_of(self, image: ImageRow) -> tuple[str, ...]:
         """
         Return the zones in which the name of *image* got a newer image than it, which has not come to its own zone yet.
@@ -348,6 +358,9 @@ def _message(pin: Pin, row: StatusRow, past: _Past, state: PinState, elsewhere: 
 def _conditions(pin: Pin, past: _Past, facts: DigestFacts) -> Iterable[_Condition]:
     """Return the condition of *pin* at every target of its zone that ever listed it, or the one that none did."""
     rows = past.by_zone.get(pin.zone.casefold(), []) if pin.zone else facts.status
+    # Which machine a pin is for nobody knows: where `default` lists it, or did, the matrix tells nothing more of it.
+    plain = {row.target[:4] for row in rows if not is_of_matrix(row.target.variant) and past.has_listed(pin, row)}
+    rows = [row for row in rows if not (is_of_matrix(row.target.variant) and row.target[:4] in plain)]
     found = [condition for row in rows if (condition := _condition(pin, row, past)) is not None]
     if found or not pin.zone:
         return found

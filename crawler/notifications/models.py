@@ -15,6 +15,7 @@ from email.utils import parseaddr
 from typing import Any, Literal
 
 from crawler.domain.filters import any_fits
+from crawler.domain.matrix import told_variants
 from crawler.domain.models import DEFAULT_KIND, SCHEMA, Target, digest_of, iso_utc
 from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow, Stay
 from crawler.domain.subscriptions import Pin, Subscription, Watch
@@ -106,7 +107,10 @@ class DigestFacts:
 
 
 #: What a line is about, most severe first.
-Topic = Literal["withdrawn", "reissued", "gpu_lost", "closed", "appeared", "returned", "modified", "opened", "flapped"]
+Topic = Literal[
+    "withdrawn", "reissued", "gpu_lost", "closed", "ended", "appeared", "returned", "modified", "opened", "offered",
+    "flapped",
+]  # fmt: skip
 
 #: What is wrong with a pin, most severe first; `clear` says that what was reported before is over.
 PinState = Literal[
@@ -175,6 +179,8 @@ class Line:
     #: A whole project or variant came or went, not a zone: its name.
     project: str | None = None
     variant: str | None = None
+    #: What is offered no more, or again, in its zones: fields of the matrix with their values.
+    offered: tuple[tuple[str, str], ...] = ()
     change_ids: tuple[int, ...] = ()
 
 
@@ -385,7 +391,10 @@ def wants_change(watch: Watch, change: ChangeRow, facts: DigestFacts) -> bool:
             for part, globs in (("account", watch.account), ("kind", watch.kind))
             if globs
         )
-    if not wants_target(watch, change.target, facts.project_names):
+    # One change may tell of several zones.
+    zones = next(filter(None, change.fields.get("zones", ())), ()) if change.image_id is None else ()
+    places = [change.target, *(change.target._replace(zone=zone) for zone in zones)]
+    if not any(wants_target(watch, place, facts.project_names) for place in places):
         return False
     if change.image_id is None:
         return True
@@ -462,7 +471,7 @@ class WatchedZones:
         return Part(
             projects=tuple(sorted(self.project(zone.account, project) for project in projects)) if partial else (),
             project_count=len(all_projects) if partial else 0,
-            variants=tuple(sorted(variants)) if variants < all_variants else (),
+            variants=told_variants(variants, all_variants) if variants < all_variants else (),
         )
 
     def project(self, account: str, project: str) -> str:

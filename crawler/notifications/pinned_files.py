@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,8 +14,10 @@ from crawler.config.models import ReportSettings
 from crawler.config.pin_files import LARGEST, bodies_in
 from crawler.config.textfiles import decoded, read_bytes
 from crawler.domain.filters import EVERYTHING
-from crawler.domain.scanner import FoundPin, scan
+from crawler.domain.scanner import FoundPin, Scanned, scan
 from crawler.domain.subscriptions import LIVE, Pin, Subscription
+from crawler.queries.check.pins import pin_rules
+from crawler.queries.check.rules import PinRule
 from crawler.queries.live_pins import live_pins
 from crawler.queries.revoke import never_listed
 
@@ -47,6 +49,24 @@ def subscription_of(report: ReportSettings, conn: Connection, *, now: datetime, 
         live, _ = live_pins(conn, EVERYTHING, now=now, stale_after=stale_after)
         found += [Pin(rule.zone or "", rule.image_id) for rule in live]
     return replace(subscription, pins=tuple(dict.fromkeys((*subscription.pins, *found))))
+
+
+def rules_of(
+    pinned: Iterable[tuple[str, Pin]], names: Iterable[str], complain: Callable[[str, ValueError], None]
+) -> Iterator[PinRule]:
+    """
+    Yield the pins of reports (*pinned*, with the names of these) and those in the files and folders *names*, as rules.
+
+    One that is out of reach goes to *complain*, with what is wrong.
+    """
+    for report, pin in pinned:
+        yield PinRule(image_id=pin.image_id, zone=pin.zone, source=f"report {report}")
+    for name in dict.fromkeys(name for name in names if name != LIVE):
+        try:
+            for file, found in pins_in(name):
+                yield from pin_rules(Scanned(pins=(found,)), file)
+        except ValueError as exc:
+            complain(name, exc)
 
 
 def pins_in(name: str) -> Iterator[tuple[str, FoundPin]]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, func, select
 
@@ -25,6 +26,9 @@ from crawler.ops.cron_notice import compare, paragraph
 from crawler.ops.metrics import Gauges, exposition
 from crawler.ops.remembering import Remembered
 from crawler.queries import runs, status
+
+if TYPE_CHECKING:
+    from crawler.queries.check.rules import PinRule
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +100,7 @@ def publish(settings: Settings, engine: Engine, result: RunResult, *, now: datet
                 url=place.url,
                 zone=settings.timezone,
                 with_private=place.with_private,
+                pins=lambda: list(_pins_of(settings)),
             )
         except CrawlerError as exc:
             problems.append(str(exc))
@@ -107,6 +112,16 @@ def publish(settings: Settings, engine: Engine, result: RunResult, *, now: datet
         result,
         noticed=(*result.noticed, *(Notice(account=account, sentence=one) for one in told)),
         report_problems=(*result.report_problems, *told),
+    )
+
+
+def _pins_of(settings: Settings) -> Iterator[PinRule]:
+    from crawler.notifications.pinned_files import rules_of
+
+    pinned = ((report.name, pin) for report in settings.reports for pin in report.subscription.pins)
+    names = [name for report in settings.reports for name in report.pins_from]
+    return rules_of(
+        pinned, names, lambda _, problem: logger.warning("published without the pins of a file: %s", problem)
     )
 
 

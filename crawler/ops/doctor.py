@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -40,6 +40,8 @@ from crawler.db.rights import missing_rights, schema_owner
 from crawler.db.url import parse_address
 from crawler.domain.composing import Composition
 from crawler.domain.kinds import KINDS, Kind
+from crawler.domain.kinds.instance_type import INSTANCE_TYPE
+from crawler.domain.kinds.uk8s_version import UK8S_VERSION
 from crawler.domain.models import Catalog, Target
 from crawler.domain.objections import tolerance
 from crawler.domain.proxies import Proxy
@@ -155,7 +157,12 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
                 asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
             brake = CancelScope(monotonic=timing.monotonic, deadline=deadline)
             async with brake.watched():
-                tried = [finding async for finding in _actions(client, account, asked, brake)]
+                tried = [
+                    finding
+                    async for finding in _actions(
+                        client, account, (*asked, *(_offered(account, catalog) if asked else ())), brake
+                    )
+                ]
     except (OSError, ValueError) as exc:
         return [fail("endpoint", str(exc), "check the configuration of the account", about=account.name)]
     protocol = "over TLS, its certificate is good" if account.endpoint.startswith("https:") else "without TLS"
@@ -196,6 +203,14 @@ def known_catalog(account: AccountSettings, discovery: Discovery) -> Catalog | N
     return configured_catalog(places, discovery.projects or configured)
 
 
+def _offered(account: AccountSettings, catalog: Catalog | None) -> tuple[Target, ...]:
+    """Return what is asked to find out what a matrix is made of; nothing where the account has none."""
+    if not account.is_auto or catalog is None:
+        return ()
+    selection = replace(account.selection(), kinds=(UK8S_VERSION.name, INSTANCE_TYPE.name))
+    return reconcile(catalog, selection, (), previous=None, is_good=True).asked
+
+
 async def _actions(
     client: ApiClient, account: AccountSettings, asked: tuple[Target, ...], brake: CancelScope
 ) -> AsyncIterator[Finding]:
@@ -212,7 +227,9 @@ async def _actions(
             continue
         for target in list(zones.values())[:ZONES_TRIED]:
             try:
-                answer = await _ask(client, Composition(target, kind, account.variants[target.variant]), kind, brake)
+                answer = await _ask(
+                    client, Composition(target, kind, account.named_variants[target.variant]), kind, brake
+                )
             except (NetworkFailure, Cancelled) as exc:
                 yield warn("actions", f"{action} was not tried: {exc}", "try again later", about=account.name)
                 return

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Select, select
 from crawler.db.filters import chosen_targets, known_words, targets_by_id
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, portions
+from crawler.db.targets import find_accounts, known_variants
 from crawler.domain.filters import Filters, part_fits
 from crawler.domain.models import DEFAULT_KIND, Target
 from crawler.queries import changes
@@ -52,7 +53,21 @@ def check(
     left_out = known_words(conn, "zone", filters.kind) - zones
     chosen = [_by_project_id(conn, rule) for rule in rules if not _is_about(rule, left_out) or _is_about(rule, zones)]
     images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
-    gate = Check(chosen, status, images, now=now, stale_after=stale_after, zone=timezone, revoked=revoked_ids(conn))
+    variants = {
+        (account, name): parameters
+        for account, account_id in find_accounts(conn, None).items()
+        for name, parameters in known_variants(conn, account_id).items()
+    }
+    gate = Check(
+        chosen,
+        status,
+        images,
+        now=now,
+        stale_after=stale_after,
+        zone=timezone,
+        revoked=revoked_ids(conn),
+        variants=variants,
+    )
     past = gate.past(known_words(conn, "name", filters.kind))
     withdrawals = (
         change

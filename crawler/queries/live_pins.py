@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from crawler.domain.filters import Filters
+from crawler.domain.matrix import Machine
 from crawler.domain.rows import ImageRow
 from crawler.domain.scanner import FoundPin
 from crawler.domain.staleness import reason_of
@@ -77,6 +78,8 @@ def _rule(row: ImageRow) -> PinRule | None:
         cluster_id=_text(row, "cluster_id"),
         cluster_name=_text(row, "cluster_name"),
         node_group_id=_text(row, "node_group_id") if is_scaling else row.image_id,
+        machine=Machine(_text(row, "machine_type"), _text(row, "gpu_type")),
+        k8s_version=_text(row, "k8s_version"),
     )
     address = f"{group.cluster_name or group.cluster_id}/{name}"
     zone = _text(row, "zone_name") or None

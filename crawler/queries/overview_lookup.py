@@ -10,12 +10,27 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVarTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, bindparam, func, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    select,
+    type_coerce,
+)
 
 from crawler.db.beginning import refuse_before
-from crawler.db.filters import ChosenTarget
+from crawler.db.filters import ChosenTarget, of_kinds
 from crawler.db.last_observation import Observation, ends_of
 from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run, TargetRow
 from crawler.db.sql import among, portions, written
@@ -42,6 +57,7 @@ from crawler.queries.publish import RegionZone
 #: Changes are counted by this; every time zone's days begin at a multiple of it.
 _QUARTER = 15 * 60 * 1_000_000
 _END = to_micros(END_OF_TIME)
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(slots=True)
@@ -53,114 +69,141 @@ class _Zone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedNames:
-    """Which names were listed at a moment, and how well each zone was known; `images_of` reads their images."""
+class ZonesKnown:
+    """How well each zone was known at a moment, by those of its targets that are asked."""
 
     moment: datetime
-    names: Sequence[ListedName]
-    #: What else `images_of` has to know.
     zones: Mapping[RegionZone, _Zone]
     reasons: Mapping[int, Reason | None]
     known: KnownAt
-    versions: Sequence[int]
 
     @property
     def states(self) -> list[ZoneState]:
         """Return how well each zone was known."""
         return [zone.state for zone in self.zones.values()]
 
+    @property
+    def places(self) -> dict[int, RegionZone]:
+        """Return where each target is."""
+        return {target_id: place for place, zone in self.zones.items() for target_id in zone.target_ids}
 
-def listing(
-    conn: Connection,
-    filters: Filters,
-    moment: datetime,
-    *,
-    stale_after: timedelta,
-    image_sets: Collection[str] | None = None,
-) -> ListedNames:
-    """
-    Return the names that were listed at *moment*, and how well each zone was known, without what was asked no more.
 
-    Of *image_sets* alone, where these are given. Raises UnknownKnowledge for a moment before the kept history.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedNames:
+    """Which names were listed at a moment; `images_of` reads their images."""
+
+    zones: ZonesKnown
+    names: Sequence[ListedName]
+    #: Of each name the versions that were listed, as texts.
+    versions: Mapping[NameKey, Sequence[str]]
+
+
+def zones_known(conn: Connection, filters: Filters, moment: datetime, *, stale_after: timedelta) -> ZonesKnown:
     """
-    zones, reasons, known = _at(conn, filters, moment, stale_after)
-    versions: set[int] = set()
-    for portion in portions(target_id for zone in zones.values() for target_id in zone.target_ids):
-        versions.update(conn.execute(_open_versions(), {"targets": portion, "at": moment}).scalars().all())
-    found = conn.execute(_names_of(), {"versions": sorted(versions)}).all()
-    names = [ListedName(*row) for row in sorted(found) if image_sets is None or row[0] in image_sets]
-    return ListedNames(moment=moment, names=names, zones=zones, reasons=reasons, known=known, versions=sorted(versions))
+    Return how well each zone was known at *moment*, without what was asked no more.
+
+    Raises UnknownKnowledge for a moment before the kept history.
+    """
+    chosen, known = chosen_at(conn, filters, moment)
+    refuse_before(known.began, moment)
+    targets = {choice.target_id: choice.target for choice in chosen if choice.target_id not in known.absent}
+    reasons = {target_id: known.reason(target_id, moment, stale_after) for target_id in targets}
+    return ZonesKnown(moment=moment, zones=_zones(targets, reasons, known), reasons=reasons, known=known)
+
+
+def listed_names(conn: Connection, zones: ZonesKnown, image_sets: Collection[str] | None = None) -> ListedNames:
+    """Return the names that were listed in *zones*; of *image_sets* alone, where these are given."""
+    listed: set[int] = set()
+    for portion in portions(zones.places):
+        listed.update(conn.execute(_open_versions(), {"targets": portion, "at": zones.moment}).scalars().all())
+    names: list[ListedName] = []
+    versions: dict[NameKey, list[str]] = {}
+    for *row, numbers in conn.execute(_names_of(), {"versions": sorted(listed)}):
+        name = ListedName(*row)
+        if image_sets is None or name.image_set in image_sets:
+            names.append(name)
+            versions.setdefault(name[:2], []).append(numbers)
+    return ListedNames(zones=zones, names=sorted(names), versions=versions)
 
 
 def images_of(conn: Connection, listed: ListedNames, keys: Collection[NameKey]) -> Overview:
     """Return the images of the names in *keys* that were listed, by zone, set and name."""
-    together: dict[int, RegionZone] = {}
-    alone: dict[int, RegionZone] = {}
-    for place, zone in listed.zones.items():
-        for target_id in zone.target_ids:
-            is_known = listed.reasons[target_id] is None and target_id not in listed.known.held
-            (together if is_known and len(zone.target_ids) > 1 else alone)[target_id] = place
-    asked = {"versions": listed.versions, "keys": sorted({key[1] for key in keys}), "at": listed.moment}
-    rows: list[Listed] = []
+    texts = (text for key in keys for text in listed.versions.get(key, ()))
+    versions = sorted(int(number) for text in texts for number in text.split(","))
+    at = listed.zones
     # what those targets of a zone list alike that are known comes once
-    for places, once in ((together, True), (alone, False)):
-        if places:
-            found = conn.execute(_open_images(once=once), {"targets": sorted(places), **asked}).all()
-            rows += (_row(places[row[0]], row[0], row[1:], listed.reasons, listed.known) for row in found)
-    rows = [row for row in rows if (row.image_set, row.name_key) in keys]
-    return Overview(moment=listed.moment, zones=listed.states, listed=merged(rows, listed.states))
+    together: list[int] = []
+    alone: list[int] = []
+    for zone in at.zones.values():
+        for target_id in zone.target_ids:
+            is_known = at.reasons[target_id] is None and target_id not in at.known.held
+            (together if is_known and len(zone.target_ids) > 1 else alone).append(target_id)
+    asked = {"versions": versions, "together": together, "alone": alone, "at": at.moment}
+    places = at.places
+    rows = [_row(places[row[0]], row[0], row[1:], at) for row in conn.execute(_open_images(), asked)]
+    return Overview(moment=at.moment, zones=at.states, listed=merged(rows, at.states))
 
 
-def name_overview(
-    conn: Connection,
-    filters: Filters,
-    moment: datetime,
-    name_key: str,
-    *,
-    stale_after: timedelta,
-    image_sets: Collection[str] | None = None,
-) -> Overview:
-    """Return the images of one name, which are found by it; else as `listing` and `images_of` do."""
-    zones, reasons, known = _at(conn, filters, moment, stale_after)
-    places = {target_id: place for place, zone in zones.items() for target_id in zone.target_ids}
-    found = conn.execute(_open_of_name(), {"key": name_key, "at": moment}).all()
-    rows = [
-        _row(places[row[0]], row[0], row[1:], reasons, known)
-        for row in found
-        if row[0] in places and (image_sets is None or row[1] in image_sets)
-    ]
-    states = [zone.state for zone in zones.values()]
-    return Overview(moment=moment, zones=states, listed=merged(rows, states))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamePast:
+    """All that is known of the images of one name."""
+
+    name_key: str
+    #: Of each version its set, the name as it is spelled and the image id.
+    versions: Mapping[int, tuple[str, str, str]]
+    #: By their beginning, each with its target, version, beginning, since when the image was there, end, and whether it
+    #: was there before anyone looked; times as they are stored, for there are many.
+    intervals: Sequence[Row[*tuple[Any, ...]]]
 
 
-def zones_at(
-    conn: Connection, filters: Filters, moment: datetime, *, stale_after: timedelta
-) -> list[tuple[ZoneState, bool]]:
-    """Return how well each zone was known at *moment*, and whether any of its targets lists anything now."""
-    zones, _, _ = _at(conn, filters, moment, stale_after)
-    every = [target_id for zone in zones.values() for target_id in zone.target_ids]
-    listing = {
-        target_id
-        for portion in portions(every)
-        for target_id in conn.execute(_listing(), {"targets": portion}).scalars()
+def name_past(conn: Connection, name_key: str, image_sets: Collection[str] | None) -> NamePast:
+    """Return all that is known of the images of a name; of *image_sets* alone, where these are given."""
+    rows = conn.execute(_versions_of_name(), {"key": name_key}).all()
+    versions = {row[0]: tuple(row[1:]) for row in rows if image_sets is None or row[1] in image_sets}
+    intervals = sorted(conn.execute(_intervals_of(), {"versions": sorted(versions)}), key=itemgetter(2))
+    return NamePast(name_key=name_key, versions=versions, intervals=intervals)
+
+
+@cache
+def _versions_of_name() -> Select[*tuple[Any, ...]]:
+    columns = (ImageVersion.id, ImageVersion.image_set, ImageVersion.image_name, ImageVersion.image_id)
+    return select(*columns).where(ImageVersion.name_key == bindparam("key"))
+
+
+@cache
+def _intervals_of() -> Select[*tuple[Any, ...]]:
+    times = (type_coerce(time, BigInteger) for time in (Interval.valid_from, Interval.present_since, Interval.valid_to))
+    statement: Select[*tuple[Any, ...]] = select(Interval.target_id, Interval.version_id, *times, Interval.baseline)
+    return statement.where(among(Interval.version_id, "versions"))
+
+
+def name_overview(zones: ZonesKnown, past: NamePast) -> Overview:
+    """Return the images of one name by its *past*; else as `images_of` does."""
+    places, at = zones.places, to_micros(zones.moment)
+    rows = []
+    for target_id, version_id, begins, since, ends, _ in past.intervals:
+        if begins <= at < ends and target_id in places:
+            image_set, name, image_id = past.versions[version_id]
+            image = (image_set, past.name_key, name, image_id, from_micros(since))
+            rows.append(_row(places[target_id], target_id, image, zones))
+    return Overview(moment=zones.moment, zones=zones.states, listed=merged(rows, zones.states))
+
+
+def places_listing(conn: Connection, zones: ZonesKnown) -> set[RegionZone]:
+    """Return those of *zones* in which any target lists anything now."""
+    places = zones.places
+    statement = _listing()
+    return {
+        places[target_id]
+        for portion in portions(places)
+        for target_id in conn.execute(statement, {"targets": portion}).scalars()
     }
-    return [(zone.state, not listing.isdisjoint(zone.target_ids)) for zone in zones.values()]
 
 
 @cache
 def _listing() -> Select[int]:
     anything = select(Interval.id).where(Interval.target_id == TargetRow.id, Interval.valid_to == END_OF_TIME)
     return select(TargetRow.id).where(among(TargetRow.id, "targets"), anything.exists())
-
-
-def _at(
-    conn: Connection, filters: Filters, moment: datetime, stale_after: timedelta
-) -> tuple[dict[RegionZone, _Zone], dict[int, Reason | None], KnownAt]:
-    chosen, known = chosen_at(conn, filters, moment)
-    refuse_before(known.began, moment)
-    targets = {choice.target_id: choice.target for choice in chosen if choice.target_id not in known.absent}
-    reasons = {target_id: known.reason(target_id, moment, stale_after) for target_id in targets}
-    return _zones(targets, reasons, known), reasons, known
 
 
 def _zones(
@@ -197,27 +240,12 @@ def _state(
     )
 
 
-def _row(
-    place: RegionZone, target_id: int, image: Sequence[Any], reasons: Mapping[int, Reason | None], known: KnownAt
-) -> Listed:
-    reason = reasons[target_id]
-    held = known.held.get(target_id)
+def _row(place: RegionZone, target_id: int, image: Sequence[Any], zones: ZonesKnown) -> Listed:
+    reason = zones.reasons[target_id]
+    held = zones.known.held.get(target_id)
     if held and ImageKey(image[0], image[3]) in held and reason not in ABSENT:
         reason = "held"
     return Listed._make((place, *image, reason))
-
-
-@cache
-def _open_of_name() -> Select[*tuple[Any, ...]]:
-    columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
-    return (
-        select(Interval.target_id, *columns, Interval.present_since)
-        .join(ImageVersion, ImageVersion.id == Interval.version_id)
-        .where(
-            ImageVersion.name_key == bindparam("key"),
-            *_is_open(),
-        )
-    )
 
 
 @cache
@@ -227,28 +255,30 @@ def _open_versions() -> Select[int]:
 
 
 @cache
-def _names_of() -> Select[str, str, str]:
+def _names_of() -> Select[*tuple[Any, ...]]:
+    """Select the names of `:versions`, each with the ids of its own as a text."""
     columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name)
-    return select(*columns).distinct().where(among(ImageVersion.id, "versions"))
+    own = func.aggregate_strings(cast(ImageVersion.id, Text), ",")
+    return select(*columns, own).where(among(ImageVersion.id, "versions")).group_by(*columns)
 
 
 @cache
-def _open_images(*, once: bool) -> Select[*tuple[Any, ...]]:
-    """Select what `:targets` list of the `:versions` of names; *once*: each of a zone for one of the targets there."""
+def _open_images() -> Select[*tuple[Any, ...]]:
+    """Select what the targets `:alone` list of `:versions`, and once for a zone what those that are `:together` do."""
     target_id, present_since = Interval.target_id, Interval.present_since
-    own: Select[*tuple[Any, ...]] = select(target_id, Interval.version_id, present_since)
-    if once:
-        first, since = func.min(target_id).label("target_id"), func.min(present_since).label("present_since")
-        own = select(first, Interval.version_id, since).join(TargetRow, TargetRow.id == target_id)
-        own = own.group_by(TargetRow.region, TargetRow.zone, Interval.version_id)
-    own = own.join(ImageVersion, ImageVersion.id == Interval.version_id).where(
-        among(ImageVersion.name_key, "keys"),
-        # found by name, for by target every image that is open would be visited; no index serves a sum
-        among(ImageVersion.id + written(0), "versions"),
-        among(target_id + written(0), "targets"),
-        *_is_open(),
+    # no index serves a sum: by target every image that is open would be visited; a CASE, for PostgreSQL would join
+    # either list by going through all of it
+    lister = case(
+        (among(target_id + written(0), "alone"), target_id), (among(target_id + written(0), "together"), written(0))
     )
-    found = own.subquery("found")
+    first, since = func.min(target_id).label("target_id"), func.min(present_since).label("present_since")
+    found = (
+        select(first, Interval.version_id, since)
+        .join(TargetRow, TargetRow.id == target_id)
+        .where(among(Interval.version_id, "versions"), lister.is_not(None), *_is_open())
+        .group_by(TargetRow.region, TargetRow.zone, Interval.version_id, lister)
+        .subquery("found")
+    )
     columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
     statement: Select[*tuple[Any, ...]] = select(found.c.target_id, *columns, found.c.present_since)
     return statement.join(ImageVersion, ImageVersion.id == found.c.version_id)
@@ -285,16 +315,15 @@ def _ends() -> Select[*tuple[Any, ...]]:
     )
 
 
-def spans_of(
-    conn: Connection, targets: Mapping[int, Target], name_key: str, image_sets: Collection[str] | None
-) -> list[ListedSpan]:
+def spans_of(targets: Mapping[int, Target], past: NamePast) -> list[ListedSpan]:
     """Return when the images of a name were listed in each zone of *targets*, by zone, set and time."""
     places = {target_id: place_of(target) for target_id, target in targets.items()}
     found: dict[tuple[Any, ...], list[Any]] = {}
-    for target_id, image_set, name, image_id, since, until, baseline in conn.execute(_spans(), {"key": name_key}):
+    for target_id, version_id, _, since, until, baseline in past.intervals:
         place = places.get(target_id)
-        if place is None or (image_sets is not None and image_set not in image_sets):
+        if place is None:
             continue
+        image_set, name, image_id = past.versions[version_id]
         # a stay is one, whatever was modified in it, and whichever project met it first
         own = found.setdefault((place, image_set, since, image_id), [name, until, baseline])
         own[1] = max(own[1], until)
@@ -310,21 +339,6 @@ def spans_of(
         )
         for (place, image_set, since, image_id), (name, until, baseline) in sorted(found.items())
     ]
-
-
-@cache
-def _spans() -> Select[*tuple[Any, ...]]:
-    times = (type_coerce(time, BigInteger) for time in (Interval.present_since, Interval.valid_to))
-    return (
-        select(
-            *(Interval.target_id, ImageVersion.image_set, ImageVersion.image_name, ImageVersion.image_id),
-            *times,
-            Interval.baseline,
-        )
-        .join(ImageVersion, ImageVersion.id == Interval.version_id)
-        .where(ImageVersion.name_key == bindparam("key"))
-        .order_by(Interval.valid_from)
-    )
 
 
 def zone_gaps(
@@ -374,15 +388,26 @@ def _first_run() -> Select[*tuple[Any, ...]]:
 
 
 def changes_by_day(
-    conn: Connection, since: datetime, until: datetime, zone: tzinfo, *, image_sets: Collection[str] | None = None
+    conn: Connection,
+    since: datetime,
+    until: datetime,
+    zone: tzinfo,
+    *,
+    image_sets: Collection[str] | None = None,
+    kind: str | None = None,
 ) -> dict[str, int]:
-    """Return how many changes were recorded in `[since, until)`, by day in *zone* (`2026-11-23`)."""
-    quarter = type_coerce(ChangeLog.recorded_at, BigInteger) / written(_QUARTER)
+    """
+    Return how many changes were recorded in `[since, until)`, by day in *zone* (`2026-11-23`).
+
+    Of *image_sets* and of a *kind* alone, where these are given.
+    """
+    quarter = type_coerce(ChangeLog.recorded_at, BigInteger) // written(_QUARTER)
     statement = (
         select(quarter.label("quarter"), func.count())
         .where(ChangeLog.recorded_at >= since, ChangeLog.recorded_at < until)
         .group_by("quarter")
     )
+    statement = _only(statement, kind)
     if image_sets is not None:
         statement = statement.where(and_(ChangeLog.image_set.in_(sorted(image_sets))))
     days: dict[str, int] = {}
@@ -392,15 +417,24 @@ def changes_by_day(
     return days
 
 
-def newest_change_before(conn: Connection, moment: datetime) -> datetime | None:
-    """Return when the last change before *moment* was recorded; None: there is none."""
-    found = conn.scalar(
-        select(ChangeLog.recorded_at)
-        .where(ChangeLog.recorded_at < moment)
-        .order_by(ChangeLog.recorded_at.desc())
-        .limit(written(1))
-    )
+def _only(statement: Select[*Ts], kind: str | None) -> Select[*Ts]:
+    """Narrow a *statement* about changes to those of a *kind*, where one is given."""
+    if kind is None:
+        return statement
+    return statement.join(TargetRow, TargetRow.id == ChangeLog.target_id).where(TargetRow.kind == kind)
+
+
+def newest_change_before(conn: Connection, moment: datetime, kind: str | None = None) -> datetime | None:
+    """Return when the last change (of a *kind*) before *moment* was recorded; None: there is none."""
+    statement = select(ChangeLog.recorded_at).where(ChangeLog.recorded_at < moment)
+    found = conn.scalar(_only(statement.order_by(ChangeLog.recorded_at.desc()).limit(written(1)), kind))
     return found.astimezone(UTC) if found else None
+
+
+def newest_changes_begin(conn: Connection, most: int) -> int:
+    """Return the number of the first of the newest *most* changes; 0: there is none."""
+    numbers = select(ChangeLog.id).order_by(ChangeLog.id.desc()).limit(written(most)).subquery()
+    return conn.scalar(select(func.min(numbers.c.id))) or 0
 
 
 def first_good_run(conn: Connection) -> datetime | None:
@@ -417,16 +451,17 @@ def newest_run(conn: Connection) -> tuple[int, datetime] | None:
 
 
 def names_known(
-    conn: Connection, name_keys: Collection[str] | None, image_sets: Collection[str] | None
+    conn: Connection, name_keys: Collection[str] | None, image_sets: Collection[str] | None, kind: str | None = None
 ) -> list[tuple[str, str]]:
     """
     Return the names that images ever had, each normalised and as it was spelled; one may have been spelled in two ways.
 
-    Of *name_keys* and *image_sets* alone where these are given.
+    Of *name_keys*, *image_sets* and a *kind* alone, where these are given.
     """
     statement = select(ImageVersion.name_key, ImageVersion.image_name).distinct().where(ImageVersion.name_key != "")
     if name_keys is not None:
         statement = statement.where(ImageVersion.name_key.in_(sorted(name_keys)))
     if image_sets is not None:
         statement = statement.where(ImageVersion.image_set.in_(sorted(image_sets)))
+    statement = of_kinds(conn, statement, (kind,) if kind else ())
     return sorted((key, name) for key, name in conn.execute(statement))

@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, Connection, Select, Text, select, type_coerce
 from crawler.db import changelog
 from crawler.db.filters import chosen_targets, targets_by_id
 from crawler.db.schema import ChangeLog, ImageVersion, Interval, TargetRow
-from crawler.db.sql import portions
+from crawler.db.sql import PORTION, among, portions
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
@@ -56,12 +56,7 @@ def knowledge(
     must not have been used before: what is settled of the changes has to be asked first.
     """
     last = changelog.settled(conn)
-    status = [row for row in queries_status.status(conn, _ASKED, now=now) if row.last_ok_at is not None]
-    by_place: dict[RegionZone, list[StatusRow]] = {}
-    for row in status:
-        by_place.setdefault(RegionZone(row.target.region, row.target.zone), []).append(row)
-    # who is asked no more says nothing beside who is
-    by_place = {place: [row for row in rows if not row.is_absent] or rows for place, rows in sorted(by_place.items())}
+    by_place = _places(conn, _ASKED, now)
     return PublishedKnowledge(
         names=_names(conn, by_place, now, stale_after),
         freshness=[freshness(place, rows, now, stale_after) for place, rows in by_place.items()],
@@ -72,6 +67,46 @@ def knowledge(
     )
 
 
+def zone_knowledge(
+    conn: Connection, zone: str, *, now: datetime, stale_after: timedelta, with_private: bool = False
+) -> PublishedKnowledge:
+    """Return what `knowledge` says of one zone, but for changes."""
+    asked = _places(conn, replace(_ASKED, zone=(zone,)), now)
+    by_place = {place: rows for place, rows in asked.items() if place.zone == zone}
+    return PublishedKnowledge(
+        names=_names(conn, by_place, now, stale_after),
+        freshness=(),
+        changes=PublishedChanges(),
+        is_private=with_private,
+        now=now,
+        stale_after=stale_after,
+    )
+
+
+def known_freshness(
+    conn: Connection, *, now: datetime, stale_after: timedelta, with_private: bool = False
+) -> PublishedKnowledge:
+    """Return how fresh `knowledge` is, without what it says."""
+    return PublishedKnowledge(
+        names=(),
+        freshness=[freshness(place, rows, now, stale_after) for place, rows in _places(conn, _ASKED, now).items()],
+        changes=PublishedChanges(),
+        is_private=with_private,
+        now=now,
+        stale_after=stale_after,
+    )
+
+
+def _places(conn: Connection, asked: Filters, now: datetime) -> dict[RegionZone, list[StatusRow]]:
+    """Return how the targets of each place are known that were observed well once."""
+    by_place: dict[RegionZone, list[StatusRow]] = {}
+    for row in queries_status.status(conn, asked, now=now):
+        if row.last_ok_at is not None:
+            by_place.setdefault(RegionZone(row.target.region, row.target.zone), []).append(row)
+    # who is asked no more says nothing beside who is
+    return {place: [row for row in rows if not row.is_absent] or rows for place, rows in sorted(by_place.items())}
+
+
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
@@ -80,12 +115,14 @@ def _names(
 ) -> list[ZoneName]:
     asked = {row.target for rows in by_place.values() for row in rows}
     listed: dict[tuple[RegionZone, str], list[ImageRow]] = {}
-    wanted = replace(_ASKED, image_set=(FEED_SET,))
+    zones = {place.zone for place in by_place}
+    few = (*zones,) if len(zones) == 1 else ()
+    wanted = replace(_ASKED, image_set=(FEED_SET,), zone=few)
     for image in queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True):
         if image.target in asked:
             place = RegionZone(image.target.region, image.target.zone)
             listed.setdefault((place, normalise_name(image.image_name)), []).append(image)
-    target_ids = {choice.target_id: choice.target for choice in chosen_targets(conn, _ASKED) if choice.target in asked}
+    target_ids = {choice.target_id: choice.target for choice in chosen_targets(conn, wanted) if choice.target in asked}
     places = {target_id: RegionZone(target.region, target.zone) for target_id, target in target_ids.items()}
     return [
         zone_name(
@@ -114,7 +151,8 @@ def _seen(conn: Connection, places: Mapping[int, RegionZone]) -> dict[tuple[Regi
     named = select(*columns).where(ImageVersion.image_set == FEED_SET, ImageVersion.name_key != "")
     versions = {version_id: rest for version_id, *rest in conn.execute(named)}
     seen: dict[tuple[RegionZone, str], _Seen] = {}
-    for target_id, version_id, valid_from, present_since, valid_to in conn.execute(_spans()):
+    spans = conn.execute(_spans(of_targets=True), {"targets": sorted(places)}) if len(places) <= PORTION else None
+    for target_id, version_id, valid_from, present_since, valid_to in spans or conn.execute(_spans(of_targets=False)):
         if target_id not in places or version_id not in versions:
             continue
         name_key, spelling, image_id = versions[version_id]
@@ -125,10 +163,12 @@ def _seen(conn: Connection, places: Mapping[int, RegionZone]) -> dict[tuple[Regi
 
 
 @cache
-def _spans() -> Select[*tuple[Any, ...]]:
-    """Select the intervals of all that is asked; their times as they are stored, for there may be many."""
+def _spans(*, of_targets: bool) -> Select[*tuple[Any, ...]]:
+    """Select the intervals of all that is asked, or of `:targets`; their times as stored, for there may be many."""
     times = (type_coerce(time, BigInteger) for time in (Interval.valid_from, Interval.present_since, Interval.valid_to))
     statement: Select[*tuple[Any, ...]] = select(Interval.target_id, Interval.version_id, *times)
+    if of_targets:
+        return statement.where(among(Interval.target_id, "targets"))
     asked = (TargetRow.kind == UK8S_IMAGE.name, TargetRow.variant == DEFAULT_VARIANT)
     return statement.join(TargetRow, TargetRow.id == Interval.target_id).where(*asked)
 

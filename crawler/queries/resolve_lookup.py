@@ -23,6 +23,9 @@ from crawler.queries.resolve import Resolved
 from crawler.queries.resolve import resolve as choose
 from crawler.queries.revoke import revoked_ids
 
+#: Variants that a refusal names.
+_NAMED_VARIANTS = 4
+
 
 def resolve(
     conn: Connection,
@@ -58,10 +61,20 @@ def resolve(
     images = queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
     longest = stale_after if max_age is None else max_age
     name = meant_name(conn, name, wanted.kind)
-    found = choose(
-        status, filter(_is_bootable, images), name, gpu=gpu, now=now, max_age=longest, min_age=min_age,
-        revoked=revoked_ids(conn), timezone=timezone,
-    )  # fmt: skip
+    try:
+        found = choose(
+            status, filter(_is_bootable, images), name, gpu=gpu, now=now, max_age=longest, min_age=min_age,
+            revoked=revoked_ids(conn), timezone=timezone,
+        )  # fmt: skip
+    except NoAnswer as exc:
+        called = replace(wanted, variant=filters.variant, name=(name,))
+        others = queries_images.images(conn, None, called, now=now, stale_after=stale_after)
+        listing = {image.target.variant for image in others if image.target.variant not in wanted.variant}
+        if filters.variant or not listing:
+            raise
+        more = f" and {len(listing) - _NAMED_VARIANTS} more" if len(listing) > _NAMED_VARIANTS else ""
+        told = ", ".join(sorted(listing)[:_NAMED_VARIANTS]) + more
+        raise NoAnswer(f"{exc} Variants that list one: {told}; choose with --variant.") from None
     return found, next(row for row in status if row.target == found.target)
 
 

@@ -19,6 +19,7 @@ from crawler.db.last_observation import Observation
 from crawler.db.schema import Absence, Interval, TargetRow
 from crawler.db.sql import PAGE, among, portions
 from crawler.domain.filters import EVERYTHING, Filters
+from crawler.domain.matrix import is_of_matrix
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, require_aware
 from crawler.domain.rows import StatusRow
 
@@ -85,16 +86,18 @@ def oldest_observation(conn: Connection, *, now: datetime) -> tuple[datetime | N
     """
     Return when the target was last observed well that was so longest ago, and how many never were.
 
-    Of the targets that are asked and not denied; the rows of `status` say the same of each, one row a target.
+    Of the targets that are asked and not denied; the rows of `status` say the same of each, one row a target. One of a
+    matrix that was not in turn yet is none of those that never were.
     """
     absent = select(Absence.target_id).where(Absence.valid_from <= require_aware(now), Absence.valid_to > now)
-    asked = select(TargetRow.id, TargetRow.account_id).where(TargetRow.id.not_in(absent)).order_by(TargetRow.id)
+    columns = select(TargetRow.id, TargetRow.account_id, TargetRow.variant)
+    asked = columns.where(TargetRow.id.not_in(absent)).order_by(TargetRow.id)
     oldest, never = None, 0
     with conn.execute(asked, execution_options={"yield_per": PAGE}) as result:
         for rows in result.partitions():
             target_ids = [row.id for row in rows]
             seen = last_observation.observations(conn, target_ids, accounts={row.account_id for row in rows})
-            never += len(target_ids) - len(seen)
+            never += sum(row.id not in seen and not is_of_matrix(row.variant) for row in rows)
             for observation in seen.values():
                 moment = observation.observed_at
                 if observation.outcome == "denied":

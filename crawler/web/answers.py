@@ -21,6 +21,7 @@ from crawler.queries.check.rules import CheckRow
 from crawler.queries.compare import CompareRow
 from crawler.queries.diff import DiffRow
 from crawler.queries.history import HistoryRow
+from crawler.queries.matrix import MachineRow
 from crawler.queries.replay import ReplayReport
 from crawler.queries.where import WhereRow
 from crawler.web.feeds import PublicChange
@@ -34,13 +35,14 @@ def answer_schemas() -> dict[str, Schema]:
     """Return the schema of each command's JSON by its words: `runs show`; that of one array where it has many rows."""
     summary = row_schema(RunSummary)
     rows = {
-        "images": row_schema(ImageRow),
+        "images": _foldable(row_schema(ImageRow)),
         "inventory": item_schema(),
+        "matrix": row_schema(MachineRow),
         "history": row_schema(HistoryRow),
-        "changes": _change(),
-        "diff": row_schema(DiffRow),
-        "compare": row_schema(CompareRow),
-        "where": row_schema(WhereRow),
+        "changes": _foldable(_change()),
+        "diff": _foldable(row_schema(DiffRow)),
+        "compare": _foldable(row_schema(CompareRow)),
+        "where": _foldable(row_schema(WhereRow)),
         "check": row_schema(CheckRow),
         "pins": row_schema(CheckRow),
         "status": row_schema(StatusRow),
@@ -66,6 +68,12 @@ def answer_schemas() -> dict[str, Schema]:
         words: document(schema, f"crawler {words}", f"The JSON of `crawler {words}`.")
         for words, schema in sorted(found.items())
     }
+
+
+def _foldable(schema: Schema) -> Schema:
+    """Return the schema of rows of which one may stand for several variants of a matrix, that it names then."""
+    lacking = [name for name in schema["properties"] if name not in schema["required"]]
+    return object_of({**schema["properties"], "variants": array_of(_TEXT)}, optional=(*lacking, "variants"))
 
 
 def _without(schema: Schema, name: str) -> Schema:

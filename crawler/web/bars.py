@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from crawler.domain.text import plain, width
 
 HEIGHT = 18
+_DAY = timedelta(days=1)
 #: Narrower ones would not be seen.
 _NARROWEST = 0.25
 
@@ -77,7 +78,9 @@ def _number(value: float) -> str:
 
 
 def ticks(axis: Axis, zone: tzinfo, *, most: int = 7) -> list[Tick]:
-    """Return a few midnights of *zone*, evenly apart, as month and day; whole years where the time is long."""
+    """Return a few midnights of *zone*, evenly apart, as month and day, or times of one day; years where it is long."""
+    if axis.end - axis.begin <= 2 * _DAY:
+        return _hours(axis, zone, most)
     days = max(1, (axis.end - axis.begin).days)
     step = next((step for step in (1, 2, 7, 14, 30, 91, 182, 365, 730) if days / step <= most), 1825)
     first = axis.begin.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
@@ -89,6 +92,19 @@ def ticks(axis: Axis, zone: tzinfo, *, most: int = 7) -> list[Tick]:
         at = axis.part(moment)
         if 2 <= at <= 98:
             marks.append(Tick(round(at, 2), f"{moment:%Y-%m}" if days > 400 else f"{moment:%m-%d}"))
+    return marks
+
+
+def _hours(axis: Axis, zone: tzinfo, most: int) -> list[Tick]:
+    length = axis.end - axis.begin
+    step = next(step for step in (1, 2, 3, 6, 12) if length / timedelta(hours=step) <= most)
+    midnight = axis.begin.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    marks = []
+    for number in range(72 // step):
+        moment = midnight + timedelta(hours=number * step)
+        at = axis.part(moment)
+        if axis.begin <= moment <= axis.end and 2 <= at <= 98:
+            marks.append(Tick(round(at, 2), f"{moment:%m-%d}" if moment.hour == 0 else f"{moment:%H:%M}"))
     return marks
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
-from crawler.domain.kinds import UK8S_IMAGE
 from crawler.domain.models import Outcome, Target
 from crawler.domain.rows import ChangeRow, StatusRow
 from crawler.domain.subscriptions import Watch
@@ -16,6 +15,7 @@ from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import DigestFacts, Topic, WatchedZones
 from crawler.notifications.rendering.lines import LineLimits, LineRow, Writer
 from crawler.queries.overview import ZoneState
+from crawler.queries.publish import RegionZone
 from crawler.web.wording import Wording
 
 #: Days in the strip: thirteen weeks.
@@ -28,8 +28,9 @@ _LIMITS = LineLimits(rows=MOST_LINES, details=8, items=20)
 
 LineTone = Literal["bad", "warn", "good", "plain"]
 TONES: Mapping[Topic, LineTone] = {
-    "withdrawn": "bad", "reissued": "warn", "gpu_lost": "bad", "closed": "warn", "appeared": "good",
-    "returned": "good", "modified": "plain", "opened": "good", "flapped": "plain",
+    "withdrawn": "bad", "reissued": "warn", "gpu_lost": "bad", "closed": "warn", "ended": "warn",
+    "appeared": "good", "returned": "good", "modified": "plain", "opened": "good", "offered": "good",
+    "flapped": "plain",
 }  # fmt: skip
 
 
@@ -137,18 +138,18 @@ def change_folder(status: Iterable[StatusRow], names: Mapping[tuple[str, str], s
     return ChangeFolder(zones=WatchedZones(Watch(), facts), words=words)
 
 
-def zones_alone(known: Iterable[tuple[str, Iterable[tuple[ZoneState, bool]]]]) -> list[StatusRow]:
+def zones_alone(known: Iterable[tuple[str, Iterable[ZoneState], Collection[RegionZone]]], kind: str) -> list[StatusRow]:
     """
-    Return what is watched without accounts and projects: a row for each zone of each variant.
+    Return what is watched of a *kind* without accounts and projects: a row for each zone of each variant.
 
-    *known* are the variants with their zones, each with whether anything is listed there.
+    *known* are the variants with their zones, and with those of them in which anything is listed.
     """
     rows = []
-    for variant, zones in known:
-        for zone, lists_any in zones:
-            target = Target("", "", zone.place.region, zone.place.zone, UK8S_IMAGE.name, variant)
+    for variant, zones, listing in known:
+        for zone in zones:
+            target = Target("", "", zone.place.region, zone.place.zone, kind, variant)
             outcome: Outcome = "ok" if zone.reason is None else "failed"
-            at, images = zone.observed_at, int(lists_any)
+            at, images = zone.observed_at, int(zone.place in listing)
             row = StatusRow(target=target, outcome=outcome, since=None, last_ok_at=at, images=images, message="")
             rows.append(row)
     return rows

@@ -169,11 +169,11 @@ def resolve_document(name: ZoneName) -> ResolveDocument:
     )
 
 
-def renovate_document(name: ZoneName, url: str | None = None) -> RenovateDocument:
+def renovate_document(name: ZoneName, url: str | None = None, *, is_live: bool = False) -> RenovateDocument:
     """
     Return the stays of a name's images in a zone as releases, and the image to use as last known as `current`.
 
-    Its homepage is the page of the name, where the folder is served at *url*.
+    Its homepage is the page of the name, where the folder is served at *url*, or a server answers there (*is_live*).
     """
     current = _stay_of(name)
     stays = {calendar_version(stay.since): stay for stay in name.stays if stay is not current}
@@ -189,7 +189,7 @@ def renovate_document(name: ZoneName, url: str | None = None) -> RenovateDocumen
         for version, stay in sorted(stays.items())
     ]
     now = [Release(version=CURRENT, digest=name.image_id)] if name.image_id is not None else []
-    page = Links(here="", language="en", is_live=False).name(name.image_name)
+    page = Links(here="", language="en", is_live=is_live).name(name.image_name)
     return RenovateDocument(releases=(*releases, *now), homepage=f"{url}/{page}" if url and page else url)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ MOST_CELLS = 1_200
 FEW_NAMES = 6
 #: Letters of an id that a cell shows.
 SHOWN = 6
+
+_NUMBERS = re.compile(r"(\d+)")
 
 #: `present` needs no word in the page; `older` stands beside a newer id of the same name.
 CellState = Literal["present", "older", "unknown", "withdrawn", "none"]
@@ -89,6 +92,16 @@ class Matrix:
     pages: int
 
     @property
+    def near(self) -> Sequence[int]:
+        """Return the pages to go to from here: the first, the last and a few around this one; 0 stands for a gap."""
+        shown = sorted({1, *range(max(1, self.page - 3), min(self.pages, self.page + 3) + 1), self.pages})
+        return [
+            part
+            for before, at in zip([0, *shown], shown, strict=False)
+            for part in ([at] if at - before == 1 else [0, at])
+        ]
+
+    @property
     def is_tall(self) -> bool:
         """Return whether zones are better rows: there are few names, which a narrow screen has room for."""
         return len(self.rows) <= FEW_NAMES < len(self.heads)
@@ -99,7 +112,13 @@ def names_in(names: Iterable[ListedName], find: str = "") -> list[NameKey]:
     words = find.casefold().split()
     spelled = {(row.image_set, row.name_key): row.image_name for row in names}
     fitting = (key for key, name in spelled.items() if all(word in f"{name} {key[0]}".casefold() for word in words))
-    return sorted(fitting, key=lambda key: (key[1], key[0]))
+    return sorted(fitting, key=lambda key: (_natural(key[1]), key[0]))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts names as people count: 9.04 before 10.04."""
+    parts = (part.lstrip("0") if number % 2 else part for number, part in enumerate(_NUMBERS.split(name)))
+    return [(len(part) if number % 2 else 0, part) for number, part in enumerate(parts)]
 
 
 def page_of(keys: Sequence[NameKey], zones: int, page: int) -> tuple[Sequence[NameKey], int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from threading import Lock
@@ -22,7 +22,7 @@ from crawler.db.digest_records import project_names
 from crawler.db.filters import ChosenTarget, chosen_targets, known_words
 from crawler.db.last_observation import present
 from crawler.domain.filters import Filters
-from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
 from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, EVENT_WORDS, LARGEST_ID, is_storable, normalise_name
 from crawler.domain.rows import ChangeRow, Gap
 from crawler.domain.subscriptions import Language
@@ -36,8 +36,8 @@ from crawler.queries.check.rules import CheckRow, PinRule
 from crawler.queries.explain import explain
 from crawler.queries.live_pins import KIND as LIVE_KIND
 from crawler.queries.live_pins import live_pins
-from crawler.queries.overview import NameKey, Overview, ZoneState
-from crawler.queries.publish import RegionZone
+from crawler.queries.overview import Listed, ListedSpan, NameKey, Overview
+from crawler.queries.publish import MOST_CHANGES, RegionZone
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
 from crawler.web.links import Links
@@ -91,6 +91,8 @@ class Pages:
     ) -> None:
         """Take the settings; a server *is_live*, and tells of which moment its pages are. *pins* finds those known."""
         self.pins = pins
+        #: The changes to whose evidence files link, each with the kind that these are about.
+        self.evidence: set[tuple[str, int]] = set()
         self.zone = zone
         self.stale_after = stale_after
         self.is_live = is_live
@@ -107,9 +109,14 @@ class Pages:
         """
         return _Page(self, conn, question, present(conn, self._clock())).html()
 
-    def parts(self, conn: Connection, *, is_private: bool) -> list[str]:
-        """Return the pages of single names and days, for whoever writes them all."""
-        return _Page(self, conn, PageRequest(page="", is_private=is_private), present(conn, self._clock())).parts()
+    def kinds(self, conn: Connection) -> list[str]:
+        """Return the kinds that there are pages about; that which they are about as a rule is empty, and the first."""
+        return ["", *(kind.name for kind in image_kinds(known_words(conn, "kind"))[1:])]
+
+    def parts(self, conn: Connection, kind: str, *, is_private: bool) -> list[str]:
+        """Return the pages of single names and days of a *kind*, for whoever writes them all."""
+        question = PageRequest(page="", query={"kind": kind}, is_private=is_private)
+        return _Page(self, conn, question, present(conn, self._clock())).parts()
 
     def once(self, run: int, now: datetime, key: tuple[Any, ...], read: Callable[[], T]) -> T:
         """Return what *read* gives, or gave a short time before under the same *key* and *run*; others wait for it."""
@@ -137,14 +144,31 @@ class _Page:
         self.conn = conn
         self.question = question
         hidden = () if question.is_private else ("project",)
-        self.query = {name: word for name, word in question.query.items() if name not in hidden}
+        self.query = {name: word for name, word in question.query.items() if name not in (*hidden, "kind")}
         self.now = now
-        self.links = Links(here=question.page, language=question.language, is_live=pages.is_live)
         # files say the year always: else they would differ from one year to the next
         written = now if pages.is_live else datetime(1970, 1, 1, tzinfo=UTC)
         self.words: Wording = wording(question.language, pages.zone, written)
         self.run = overview_lookup.newest_run(conn)
-        self.image_sets = None if question.is_private else UK8S_IMAGE.provider_sets
+        asked = self._once(("kinds",), lambda: known_words(conn, "kind"))
+        self.kinds = image_kinds(asked)
+        self.kind = self._wanted_kind(question.query.get("kind", ""))
+        own = self.kind.name if self.kind is not self.kinds[0] else ""
+        self.links = Links(here=question.page, language=question.language, is_live=pages.is_live, kind=own)
+        #: The kind, where the history has others too, whose changes are to be passed over.
+        self.only = self.kind.name if asked - {self.kind.name} else None
+        self.image_sets = None if question.is_private else self.kind.provider_sets
+        self._of_kind = Filters(kind=(self.kind.name,))
+
+    def _wanted_kind(self, name: str) -> Kind:
+        found = next((kind for kind in self.kinds if kind.name == name), None if name else self.kinds[0])
+        if found is None:
+            raise NoSuchPage(f"There are no images of a kind {plain(name, 40)!r} here.")
+        return found
+
+    def _command(self, words: str) -> str:
+        """Return a command about this kind."""
+        return f"crawler {words}" + (f" --kind {self.kind.name}" if self.kind is not UK8S_IMAGE else "")
 
     def html(self) -> str:
         page, _, rest = self.question.page.partition("/")
@@ -168,6 +192,7 @@ class _Page:
         page = self.question.page
         context: dict[str, Any] = {
             "t": self.words, "links": self.links, "title": title, "nav": self._nav(), "feed": "", "command": "",
+            "kinds": [kind.name for kind in self.kinds], "about": self.kind,
             "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
             "may_sign_in": self.question.may_sign_in, "zone": self.words.dates.zone_name(), "tz": self.pages.zone,
             "run": run[0] if run else None, "run_at": self.words.at(run[1]) if run else "",
@@ -175,16 +200,16 @@ class _Page:
         return rendered(template, **(context | more))
 
     def parts(self) -> list[str]:
-        """Return the pages of every name that ever was, and of the days in the strip on which something changed."""
-        slugs = {slug(name) for _, name in overview_lookup.names_known(self.conn, None, self.image_sets)}
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
+        """Return the pages of every name that ever was, of the days in the strip with changes, and what is private."""
+        slugs = {slug(name) for _, name in overview_lookup.names_known(self.conn, None, self.image_sets, self.only)}
+        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only)
         days = [day.day for day in self._strip(last) if day.count] if last else []
-        return [*(f"names/{part}" for part in sorted(slugs) if part), *(f"changes/{day}" for day in days)]
+        pins = ["pins"] if self.question.is_private else []
+        return [*(f"names/{part}" for part in sorted(slugs) if part), *(f"changes/{day}" for day in days), *pins]
 
     @cached_property
     def _targets(self) -> list[ChosenTarget]:
-        every = Filters(kind=(UK8S_IMAGE.name,))
-        return self._once(("targets",), lambda: chosen_targets(self.conn, every))
+        return self._once(("targets", self._of_kind), lambda: chosen_targets(self.conn, self._of_kind))
 
     def _chosen(self, filters: Filters) -> list[ChosenTarget]:
         def chosen() -> list[ChosenTarget]:
@@ -229,43 +254,50 @@ class _Page:
             return (word,) if word and is_storable(word) and not set("*?[") & set(word) else ()
 
         project = one("project") if self.question.is_private else ()
-        return Filters(kind=(UK8S_IMAGE.name,), variant=(variant,), region=one("region"), project=project)
+        return replace(self._of_kind, variant=(variant,), region=one("region"), project=project)
 
     def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
         return self.pages.once(self.run[0] if self.run else 0, self.now, key, read)
 
+    def _known(self, filters: Filters, moment: datetime | None = None) -> overview_lookup.ZonesKnown:
+        stale_after, at = self.pages.stale_after, moment or self.now
+        found = lambda: overview_lookup.zones_known(self.conn, filters, at, stale_after=stale_after)  # noqa: E731
+        return self._once(("zones", filters, moment), found)
+
     def _listing(self, filters: Filters, moment: datetime | None) -> overview_lookup.ListedNames:
-        more: dict[str, Any] = {"stale_after": self.pages.stale_after, "image_sets": self.image_sets}
-        key, at = ("listing", filters, moment, self.question.is_private), moment or self.now
-        return self._once(key, lambda: overview_lookup.listing(self.conn, filters, at, **more))
+        known = self._known(filters, moment)
+        key = ("listing", filters, moment, self.question.is_private)
+        return self._once(key, lambda: overview_lookup.listed_names(self.conn, known, self.image_sets))
 
-    def _name_overview(self, filters: Filters, name_key: str) -> Overview:
-        more: dict[str, Any] = {"stale_after": self.pages.stale_after, "image_sets": self.image_sets}
-        key = ("name", filters, name_key, self.question.is_private)
-        found = lambda: overview_lookup.name_overview(self.conn, filters, self.now, name_key, **more)  # noqa: E731
-        return self._once(key, found)
-
-    def _zones_now(self, filters: Filters) -> list[tuple[ZoneState, bool]]:
-        stale_after = self.pages.stale_after
-        found = lambda: overview_lookup.zones_at(self.conn, filters, self.now, stale_after=stale_after)  # noqa: E731
-        return self._once(("zones", filters), found)
+    def _name_past(self, name_key: str) -> overview_lookup.NamePast:
+        key = ("name", name_key, self.image_sets)
+        return self._once(key, lambda: overview_lookup.name_past(self.conn, name_key, self.image_sets))
 
     # --- overview ----------------------------------------------------------------------------------------------------
 
     def _start(self, _rest: str) -> str:
         _, variant = self._variants()
-        zones = [zone for zone, _ in self._zones_now(Filters(kind=(UK8S_IMAGE.name,), variant=(variant,)))]
+        zones = self._known(replace(self._of_kind, variant=(variant,))).states
         rows = self._rows(self.now - WEEK, None) if self.pages.is_live else self._last_rows()
         lines = self._folder.lines(rows)
         seen = {"with_private": self.question.is_private, "is_live": self.pages.is_live}
-        start = start_page.start(zones, self._held(), lines, len(rows), self.words, **seen)
-        return self._rendered("start", self.words("overview"), start=start, command="crawler status")
+        start = start_page.start(zones, self._held(), lines, len(rows), self.words, elsewhere=self._elsewhere(), **seen)
+        return self._rendered("start", self.words("overview"), start=start, command=self._command("status"))
+
+    def _elsewhere(self) -> Mapping[str, int]:
+        """Return how many zones are not known of each other kind."""
+        unknown = {}
+        for kind in self.kinds:
+            if kind is not self.kind:
+                states = self._known(Filters(kind=(kind.name,), variant=(DEFAULT_VARIANT,))).states
+                unknown[kind.name] = sum(zone.reason is not None for zone in states)
+        return unknown
 
     def _held(self) -> list[start_page.HeldIn]:
         sets = self.image_sets
         found = {
             start_page.HeldIn(row.target.zone, image.image_name, image.image_id)
-            for row in holds.holds(self.conn, Filters(kind=(UK8S_IMAGE.name,)))
+            for row in holds.holds(self.conn, self._of_kind)
             for image in row.images
             if sets is None or image.image_set in sets
         }
@@ -273,7 +305,7 @@ class _Page:
 
     def _last_rows(self) -> list[ChangeRow]:
         """Return the changes of the seven days that end with the last change, whenever that was."""
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
+        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only)
         return self._rows(last - WEEK, None) if last else []
 
     # --- now ---------------------------------------------------------------------------------------------------------
@@ -299,7 +331,7 @@ class _Page:
         return self._rendered(
             "now", self.words("now"), matrix=matrix, notice=notice, at_label=shown, at_value=local,
             variants=variants, chosen_variant=variant, regions=self._regions(), projects=self._projects(),
-            command=f"crawler images{at}",
+            command=self._command(f"images{at}"),
         )  # fmt: skip
 
     def _matrix(self, listing: overview_lookup.ListedNames, filters: Filters) -> now_page.Matrix:
@@ -309,7 +341,7 @@ class _Page:
         shown: Sequence[NameKey] = keys
         page = pages = 1
         if self.pages.is_live:
-            shown, page, pages = now_page.page_of(keys, len(listing.zones), number)
+            shown, page, pages = now_page.page_of(keys, len(listing.zones.zones), number)
         overview = overview_lookup.images_of(self.conn, listing, set(shown))
         gone = self._gone(overview, shown, filters)
         return now_page.matrix(
@@ -344,13 +376,14 @@ class _Page:
     def _name(self, part: str) -> str:
         key = self._name_key(part)
         variants, variant = self._variants()
-        filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
-        overview = self._name_overview(filters, key)
-        chosen = self._chosen(filters)
-        targets = {choice.target_id: choice.target for choice in chosen}
-        spans = overview_lookup.spans_of(self.conn, targets, key, self.image_sets)
+        filters, spans = self._spans(variant, key)
+        if not spans and not self.query.get("variant"):
+            # where nobody chose, a name that `default` never listed is shown as the variant has it that has most of it
+            variant = max(variants, key=lambda name: self._present(name, key), default=variant)
+            filters, spans = self._spans(variant, key)
         if not spans:
             raise NoSuchPage(self.words("no_such_name"))
+        overview = overview_lookup.name_overview(self._known(filters), self._name_past(key))
         keys = sorted({(span.image_set, key) for span in spans})
         gone = self._gone(overview, keys, filters)
         matrix = now_page.matrix(overview, keys, gone, self.words, names=len(keys))
@@ -363,15 +396,32 @@ class _Page:
         return self._rendered(
             "name", plain(name), name=name, sets=sets, axis=axis, window=window, windows=self._windows(),
             variants=variants, chosen_variant=variant, lead=self._lead(matrix),
-            snippets=name_page.snippets(name, present.place, present.image_id, self.words) if present else (),
-            snippet_zone=present.place.zone if present else "", command=f"crawler where '{plain(name)}'",
+            snippets=self._snippets(name, present),
+            snippet_zone=present.place.zone if present else "", command=self._command(f"where '{plain(name)}'"),
         )  # fmt: skip
+
+    def _spans(self, variant: str, key: str) -> tuple[Filters, Sequence[ListedSpan]]:
+        """Return what a variant ever listed of a name, with what chooses its targets."""
+        filters = replace(self._of_kind, variant=(variant,))
+        targets = {choice.target_id: choice.target for choice in self._chosen(filters)}
+        return filters, overview_lookup.spans_of(targets, self._name_past(key))
+
+    def _present(self, variant: str, key: str) -> tuple[int, int]:
+        """Return in how many zones a variant lists a name now, and how often it ever did."""
+        filters, spans = self._spans(variant, key)
+        listed = overview_lookup.name_overview(self._known(filters), self._name_past(key)).listed if spans else ()
+        return sum(row.reason is None for row in listed), len(spans)
+
+    def _snippets(self, name: str, present: Listed | None) -> Sequence[name_page.Snippet]:
+        found = name_page.snippets(name, present.place, present.image_id, self.words) if present else []
+        # the commands in the others are about nodes
+        return found if self.kind is UK8S_IMAGE else found[:1]
 
     def _name_key(self, part: str) -> str:
         """Return the normalised name whose page is called *part*."""
         guess = normalise_name(part.replace("-", " "))
         for keys in ([guess], None):
-            known = overview_lookup.names_known(self.conn, keys, self.image_sets)
+            known = overview_lookup.names_known(self.conn, keys, self.image_sets, self.only)
             found = next((key for key, name in known if slug(name) == part), None)
             if found is not None:
                 return found
@@ -392,7 +442,7 @@ class _Page:
     def _file_axis(self) -> Axis:
         """Return the time up to the last change: it moves with what is known alone."""
         first = overview_lookup.first_good_run(self.conn)
-        end = overview_lookup.newest_change_before(self.conn, END_OF_TIME) or first or self.now
+        end = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only) or first or self.now
         begin = max(end - timedelta(days=coverage_page.DAYS), first or end)
         return Axis(min(begin, end - timedelta(hours=6)), end)
 
@@ -420,16 +470,26 @@ class _Page:
             is_empty = not days[0].lines
         else:
             days = self._latest_days()
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME)
+        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only)
         strip = self._strip(last) if last else []
         first_shown = date.fromisoformat(days[-1].day) if days else None
+        evidence_from = self._evidence_from()
+        if evidence_from and not self.pages.is_live:
+            shown = (line.number for one in days for line in one.lines)
+            self.pages.evidence.update((self.links.kind, number) for number in shown if number >= evidence_from)
         return self._rendered(
             "changes", self.words("changes"), day=day, days=[] if is_empty else days, strip=strip,
             strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_LINES,
             before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=EVENT_WORDS,
-            feed="" if self.pages.is_live else "v1/atom/all.atom",
-            command=f"crawler changes --since {day or '7d'}",
+            evidence_from=evidence_from, feed="v1/atom/all.atom",
+            command=self._command(f"changes --since {day or '7d'}"),
         )  # fmt: skip
+
+    def _evidence_from(self) -> int:
+        """Return the first change to whose evidence there is a link, of files the newest have some; 0: to none."""
+        if not self.question.is_private:
+            return 0
+        return 1 if self.pages.is_live else overview_lookup.newest_changes_begin(self.conn, MOST_CHANGES)
 
     def _day(self, text: str) -> date:
         try:
@@ -449,7 +509,7 @@ class _Page:
         days: list[changes_page.ChangeDay] = []
         room, until = changes_page.MOST_LINES, self._until()
         while room > 0 and len(days) < 31:
-            last = overview_lookup.newest_change_before(self.conn, until)
+            last = overview_lookup.newest_change_before(self.conn, until, self.only)
             if last is None:
                 break
             day = last.astimezone(self.pages.zone).date()
@@ -476,7 +536,7 @@ class _Page:
         events: Collection[str] = (event,) if event in EVENT_WORDS else ()
         found = queries_changes.changes(self.conn, begin, end, events, filters)
         sets = self.image_sets
-        rows = (row for row in found if row.target.kind == UK8S_IMAGE.name and (sets is None or row.image_set in sets))
+        rows = (row for row in found if row.target.kind == self.kind.name and (sets is None or row.image_set in sets))
         newest = list(deque(rows, changes_page.MOST_CHANGES))
         return newest if self.question.is_private else changes_page.once_for_each_zone(newest)
 
@@ -488,16 +548,25 @@ class _Page:
     def _folder(self) -> changes_page.ChangeFolder:
         if not self.question.is_private:
             variants, _ = self._variants()
-            known = [(name, self._zones_now(Filters(kind=(UK8S_IMAGE.name,), variant=(name,)))) for name in variants]
-            return changes_page.change_folder(changes_page.zones_alone(known), {}, self.words)
-        status = queries_status.status(self.conn, Filters(kind=(UK8S_IMAGE.name,)), now=self.now)
+            known = [(name, self._known(replace(self._of_kind, variant=(name,)))) for name in variants]
+            listing = self._once(("places", self._of_kind), lambda: self._places_listing(known))
+            status = changes_page.zones_alone(
+                ((name, zones.states, listing[name]) for name, zones in known), self.kind.name
+            )
+            return changes_page.change_folder(status, {}, self.words)
+        status = queries_status.status(self.conn, self._of_kind, now=self.now)
         return changes_page.change_folder(status, project_names(self.conn), self.words)
+
+    def _places_listing(
+        self, known: Sequence[tuple[str, overview_lookup.ZonesKnown]]
+    ) -> Mapping[str, Collection[RegionZone]]:
+        return {variant: overview_lookup.places_listing(self.conn, zones) for variant, zones in known}
 
     def _strip(self, last: datetime) -> list[changes_page.StripDay]:
         today = (self.now if self.pages.is_live else last).astimezone(self.pages.zone).date()
         begin, _ = self._bounds(today - timedelta(days=changes_page.STRIP_DAYS - 1))
         counts = overview_lookup.changes_by_day(
-            self.conn, begin, self._bounds(today)[1], self.pages.zone, image_sets=self.image_sets
+            self.conn, begin, self._bounds(today)[1], self.pages.zone, image_sets=self.image_sets, kind=self.only
         )
         return changes_page.strip_days(counts, today)
 
@@ -505,7 +574,7 @@ class _Page:
         """Return the way to the changes before the day *first*; of files the strip has the days that there are."""
         if first is None or not self.pages.is_live:
             return ""
-        if overview_lookup.newest_change_before(self.conn, self._bounds(first)[0]) is None:
+        if overview_lookup.newest_change_before(self.conn, self._bounds(first)[0], self.only) is None:
             return ""
         return self.links.to("changes", before=first.isoformat(), **{p: self.query.get(p) for p in _CHANGE_FILTERS})
 
@@ -516,8 +585,8 @@ class _Page:
 
     def _coverage(self, _rest: str) -> str:
         _, variant = self._variants()
-        filters = Filters(kind=(UK8S_IMAGE.name,), variant=(variant,))
-        zones = [zone for zone, _ in self._zones_now(filters)]
+        filters = replace(self._of_kind, variant=(variant,))
+        zones = self._known(filters).states
         first = overview_lookup.first_good_run(self.conn)
         now = self.now if self.pages.is_live else self.run[1] if self.run else self.now
         axis = coverage_page.finished_days(now)
@@ -533,21 +602,24 @@ class _Page:
             rows = coverage_page.coverage_rows(axis, gaps, zones, self.words)
         return self._rendered(
             "coverage", self.words("coverage"), rows=rows, axis=axis, days=coverage_page.DAYS, utc=UTC,
-            command="crawler status",
+            command=self._command("status"),
         )  # fmt: skip
 
     # --- pins --------------------------------------------------------------------------------------------------------
 
     def _nav(self) -> Sequence[tuple[str, str]]:
-        return (*NAV, ("pins", "pins")) if self.question.is_private and self.pages.is_live else NAV
+        return (*NAV, ("pins", "pins")) if self.question.is_private else NAV
 
     def _pins(self, _rest: str) -> str:
-        if not self.question.is_private or not self.pages.is_live:
+        if not self.question.is_private:
             raise NoSuchPage("There is no such page here.")
         rows = self._once(("pins",), self._checked)
         bad, doubted = pins_page.counted(rows)
         shown = pins_page.pinned_rows(rows, self.words)
-        return self._rendered("pins", self.words("pins"), rows=shown, bad=bad, doubted=doubted, command="crawler pins")
+        return self._rendered(
+            "pins", self.words("pins"), rows=shown, more=len(rows) - len(shown), bad=bad, doubted=doubted,
+            command="crawler pins",
+        )  # fmt: skip
 
     def _checked(self) -> list[CheckRow]:
         """Return how every known pin stands now, those of node groups too."""
@@ -568,12 +640,18 @@ class _Page:
         if not self.question.is_private:
             raise NoSuchPage("There is no such page here.")
         number = int(part) if part.isascii() and part.isdecimal() and len(part) < 20 else 0
-        found = explain(self.conn, number) if 0 < number <= LARGEST_ID else None
+        is_one = 0 < number <= LARGEST_ID
+        found = self._once(("evidence", number), lambda: explain(self.conn, number)) if is_one else None
         if found is None:
             raise NoSuchPage(f"There is no change {plain(part, 30)}.")
         shown = evidence_page.evidence(found, self.words)
         title = self.words("evidence_title", n=number)
         return self._rendered("evidence", title, evidence=shown, command=f"crawler explain {number}")
+
+
+def image_kinds(names: Collection[str]) -> list[Kind]:
+    """Return those of the kinds called *names* that are images, that of nodes first; it alone where there is none."""
+    return [kind for kind in KINDS.values() if kind.name in names and kind.provider_sets] or [UK8S_IMAGE]
 
 
 _CHANGE_FILTERS = ("zone", "name", "event")
@@ -594,6 +672,6 @@ def error_page(pages: Pages, question: PageRequest, status: int, said: str, now:
         said = words("try_again")
     return rendered(
         "error", t=words, links=links, title=words(f"error_{status}"), said=said, nav=NAV, feed="", command="",
-        current="?", query={}, is_private=question.is_private, may_sign_in=False, zone=words.dates.zone_name(),
-        run=None, run_at="",
+        current="?", kinds=(), query={}, is_private=question.is_private, may_sign_in=False, run=None, run_at="",
+        zone=words.dates.zone_name(),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from crawler.db.backup import copy_to, new_copy
 from crawler.db.copy import copy_history
 from crawler.db.engine import address_of, opened, read
 from crawler.db.last_observation import present
+from crawler.queries.check.rules import PinRule
 from crawler.queries.publish_lookup import knowledge
 from crawler.web.page_files import write_pages
 from crawler.web.site import Folder, Published, folder, write_documents
@@ -31,11 +33,12 @@ def publish(
     zone: ZoneInfo | None = None,
     with_private: bool = False,
     with_copy: bool = False,
+    pins: Callable[[], Sequence[PinRule]] = tuple,
 ) -> Published:
     """
     Publish what *engine* knows at *now* into the folder *root*, which will be served at *url*.
 
-    Pages have times in *zone*, else in UTC.
+    Pages have times in *zone*, else in UTC; *pins* finds the pins that are known besides those of node groups.
 
     Without *with_private* nothing is left there that an earlier publication had of accounts, projects and custom
     images. Raises UsageError where the folder cannot be written, LockTaken when another publication does not end.
@@ -48,7 +51,9 @@ def publish(
             known = knowledge(conn, now=now, stale_after=stale_after, with_private=with_private)
         done = write_documents(into, known, url=url.rstrip("/") if url else None)
         shown = zone or ZoneInfo("UTC")
-        write_pages(into, engine, done, zone=shown, now=now, stale_after=stale_after, with_private=with_private)
+        write_pages(
+            into, engine, done, zone=shown, now=now, stale_after=stale_after, with_private=with_private, pins=pins
+        )
         if with_copy:
             done.files += 1
             done.written += _copy(engine, into)

@@ -15,6 +15,8 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'"
 )
+#: Letters of a name that a page shows: names may differ in their last ones alone.
+LONG_NAME = 160
 #: The lines between the days of a bar of `coverage_page.DAYS` days.
 _DAY_LINES = Markup(
     '<defs><pattern id="days" width=".01111111" height="1" patternContentUnits="objectBoundingBox">'
@@ -33,6 +35,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["plain"] = plain
     environment.filters["percent"] = _percent
+    environment.globals.update(long_name=LONG_NAME)
     environment.globals.update(rectangles=rectangles, ticks=ticks, hatch=HATCH + _DAY_LINES, policy=POLICY)
     return environment
 

@@ -19,7 +19,7 @@ import logging
 import time
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,12 +32,14 @@ from aiohttp import web
 from sqlalchemy import Connection, Engine, text
 
 from crawler.db.engine import address_of, is_sqlite, read
+from crawler.db.last_observation import present
 from crawler.db.migrations import ensure_schema
 from crawler.domain.models import iso_utc
 from crawler.domain.subscriptions import Language
 from crawler.errors import CrawlerError, DatabaseUnavailable, UsageError
 from crawler.queries import runs as queries_runs
 from crawler.queries.overview_lookup import newest_run
+from crawler.web.documents import TOP, Documents
 from crawler.web.links import CHINESE_FOLDER
 from crawler.web.pages import KEPT_SECONDS, NoSuchPage, PageRequest, Pages, error_page
 from crawler.web.rendering import POLICY
@@ -49,15 +51,22 @@ THREADS = 4
 MOST_WAITING = 200
 #: How long one page may take.
 PAGE_SECONDS = 15.0
+#: How long a document may take for which all there is has to be read.
+DOCUMENT_SECONDS = 120.0
 #: For so long nobody looks whether there is a newer run.
 _LOOK_SECONDS = 0.25
 _MOST_PAGES = 128
 _LONGEST_WORD = 200
 _STOP_SECONDS = 10.0
-_HTML, _JSON, _PLAIN = "text/html", "application/json", "text/plain"
+_HTML, _JSON, _PLAIN, _ATOM = "text/html", "application/json", "text/plain", "application/atom+xml"
 #: What may be asked of pages; the rest of a query is passed over.
-ASKED = ("at", "q", "region", "project", "variant", "page", "days", "zone", "name", "event", "before")
-_ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+ASKED = ("at", "q", "region", "project", "kind", "variant", "page", "days", "zone", "name", "event", "before")
+_ASSETS = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -137,11 +146,15 @@ class PageServer:
         self.url = ""
         self._engine = engine
         self._pages = pages
+        url = next(iter(options.base_urls), None)
+        self._documents = Documents(stale_after=pages.stale_after, url=url)
         self._options = options
         self._clock = clock
         self._monotonic = monotonic
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pages")
+        #: Of what takes long, so that pages do not wait for it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="documents")
         self._made: OrderedDict[Any, PageAnswer] = OrderedDict()
         self._making: dict[Any, asyncio.Task[PageAnswer]] = {}
         self._looked: tuple[float, int] = (float("-inf"), 0)
@@ -171,7 +184,8 @@ class PageServer:
         """Take no more requests, and wait until those under way are answered."""
         if self._runner is not None:
             await self._runner.cleanup()
-        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+        for threads in (self._threads, self._thread):
+            await asyncio.to_thread(threads.shutdown, wait=True, cancel_futures=True)
 
     # --- one request -------------------------------------------------------------------------------------------------
 
@@ -215,6 +229,8 @@ class PageServer:
                 return self._failed(question, 401, "")
             raise web.HTTPSeeOther("./")
         asked = {word: request.query[word] for word in ASKED if request.query.get(word)}
+        if path.startswith(TOP) and question.language == "en":
+            return await self._document(path, is_private=is_private)
         if any(len(value) > _LONGEST_WORD for value in asked.values()):
             raise UsageError(f"A word of the question is longer than {_LONGEST_WORD} characters.")
         may_sign_in = self._options.token is not None and not is_private
@@ -256,6 +272,20 @@ class PageServer:
 
     async def _page(self, question: PageRequest) -> PageAnswer:
         key = (question.page, question.language, tuple(question.query.items()), question.is_private)
+        return await self._kept_or(key, question, lambda: self._in_thread(lambda: self._render(question)))
+
+    async def _document(self, path: str, *, is_private: bool) -> PageAnswer:
+        seconds, threads = (DOCUMENT_SECONDS, self._thread) if Documents.takes_long(path) else (PAGE_SECONDS, None)
+        return await self._kept_or(
+            (path, is_private),
+            PageRequest(page=path),
+            lambda: self._in_thread(lambda: self._written(path, seconds, is_private=is_private), seconds, threads),
+        )
+
+    async def _kept_or(
+        self, key: Any, question: PageRequest, make: Callable[[], Coroutine[Any, Any, PageAnswer]]
+    ) -> PageAnswer:
+        """Return the answer that was made for *key* of the newest run a short time before, or *make* it."""
         run = await self._newest_run()
         kept = self._made.get(key)
         if kept is not None and kept.run == run and self._monotonic() - kept.made_at < KEPT_SECONDS:
@@ -265,7 +295,7 @@ class PageServer:
         if making is None:
             if len(self._making) >= MOST_WAITING:
                 return self._failed(question, 503, "")
-            making = asyncio.create_task(self._in_thread(lambda: self._render(question)))
+            making = asyncio.create_task(make())
             self._making[key] = making
             making.add_done_callback(lambda done: self._keep(key, done))
         # who leaves early does not take the page from the others
@@ -286,9 +316,11 @@ class PageServer:
             self._looked = (self._monotonic(), run)
         return run
 
-    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+    async def _in_thread(
+        self, work: Callable[[], Any], seconds: float = PAGE_SECONDS, threads: ThreadPoolExecutor | None = None
+    ) -> Any:
         loop = asyncio.get_running_loop()
-        return await asyncio.wait_for(loop.run_in_executor(self._threads, work), PAGE_SECONDS)
+        return await asyncio.wait_for(loop.run_in_executor(threads or self._threads, work), seconds)
 
     # in a thread:
 
@@ -303,14 +335,23 @@ class PageServer:
             html = self._pages.html(conn, question)
         return _answer(200, _HTML, html, run=newest[0] if newest else 0, made_at=self._monotonic())
 
+    def _written(self, path: str, seconds: float, *, is_private: bool) -> PageAnswer:
+        with self._reading() as conn:
+            newest = newest_run(conn)
+            now = present(conn, self._clock())
+        run = newest[0] if newest else 0
+        with self._reading(seconds) as conn:
+            body = self._documents.body(conn, path, run, now, is_private=is_private)
+        return _answer(200, _kind_of(path), body, run=run, made_at=self._monotonic())
+
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """Open a reading that ends after `PAGE_SECONDS`, of the file that has the database's name now."""
+    def _reading(self, seconds: float = PAGE_SECONDS) -> Iterator[Connection]:
+        """Open a reading that ends after some seconds, of the file that has the database's name now."""
         self._follow_file()
         ensure_schema(self._engine, may_upgrade=False)
         with read(self._engine) as conn:
             if is_sqlite(conn):
-                deadline = time.monotonic() + PAGE_SECONDS
+                deadline = time.monotonic() + seconds
                 raw: Any = conn.connection.driver_connection
                 raw.set_progress_handler(lambda: time.monotonic() > deadline, 50_000)
                 try:
@@ -318,7 +359,7 @@ class PageServer:
                 finally:
                     raw.set_progress_handler(None, 0)
             else:
-                conn.execute(text(f"SET LOCAL statement_timeout = {int(PAGE_SECONDS * 1000)}"))
+                conn.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
                 yield conn
 
     def _follow_file(self) -> None:
@@ -360,6 +401,10 @@ class PageServer:
         if found is None:
             return {"run": None, "finished_at": None, "run_status": None}
         return {"run": found.run, "finished_at": iso_utc(found.finished_at), "run_status": found.status}
+
+
+def _kind_of(path: str) -> str:
+    return _JSON if path.endswith(".json") else _ATOM if path.endswith(".atom") else _PLAIN
 
 
 def _language_of(path: str) -> tuple[Language, str]:

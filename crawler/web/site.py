@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from crawler import __version__
 from crawler.config.schema import configuration_schema
@@ -40,6 +40,8 @@ from crawler.web.slugs import link, slug, zone_part
 #: How long another publication into the same folder is waited for.
 PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+#: The only document that differs each time.
+FRESHNESS = "v1/freshness.json"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +65,22 @@ class Published:
 
 #: A part of a path: nothing that leads elsewhere, and no file of ours that is not finished.
 _PATH = re.compile(r"(?:[^./\0][^/\0]*/)*[^./\0][^/\0]*")
+
+
+class Shelf(Protocol):
+    """What documents are put on, each at a path; all may raise OSError."""
+
+    def holds(self, path: str) -> bool:
+        """Return whether there is one at *path*."""
+
+    def write(self, path: str, body: bytes) -> bool:
+        """Make the one at *path* say *body*; return whether it did not before."""
+
+    def remove(self, path: str) -> bool:
+        """Take the one at *path* away; return whether there was one."""
+
+    def keep_only(self, under: str, kept: Collection[str]) -> None:
+        """Take away each below *under* whose path is not one of *kept*."""
 
 
 class Folder:
@@ -198,30 +216,48 @@ def _lock(descriptor: int, root: Path, patience_seconds: float, sleep: Callable[
             return
 
 
-def write_documents(into: Folder, knowledge: PublishedKnowledge, *, url: str | None = None) -> Published:
-    """Publish all that is known, but for pages and the copy of the database; raises OSError."""
+def write_documents(
+    into: Shelf, knowledge: PublishedKnowledge, *, url: str | None = None, is_live: bool = False
+) -> Published:
+    """
+    Publish all that is known, but for pages and the copy of the database; raises OSError.
+
+    Where *is_live* the pages at *url* are those of a server.
+    """
     done = Published()
 
     def put(path: str, body: bytes) -> None:
         done.files += 1
         done.written += into.write(path, body)
 
-    indexed = _write_names(into, knowledge.names, put, done, url)
+    indexed = _write_names(into, knowledge.names, put, done, url, is_live=is_live)
     _write_feeds(into, knowledge, put, done, url)
     put("v1/changes.json", json_bytes(changes_document(knowledge).as_dict()))
     put("v1/index.json", json_bytes(index_document(indexed).as_dict()))
-    for name, schema in document_schemas(is_private=knowledge.is_private).items():
-        put(f"v1/schemas/{name}.json", json_bytes(schema))
-    for words, schema in answer_schemas().items():
-        put(f"v1/schemas/commands/{words.replace(' ', '-')}.json", json_bytes(schema))
-    put("v1/schemas/configuration.json", json_bytes(configuration_schema()))
-    put("v1/openapi.json", json_bytes(openapi(url, version=__version__, is_private=knowledge.is_private)))
-    put("v1/freshness.json", json_bytes(freshness_document(knowledge).as_dict()))
+    for path, body in descriptions(url, is_private=knowledge.is_private):
+        put(path, body)
+    put(FRESHNESS, json_bytes(freshness_document(knowledge).as_dict()))
     return done
 
 
+def descriptions(url: str | None, *, is_private: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield the documents that say what the others are, each with its path."""
+    for name, schema in document_schemas(is_private=is_private).items():
+        yield f"v1/schemas/{name}.json", json_bytes(schema)
+    for words, schema in answer_schemas().items():
+        yield f"v1/schemas/commands/{words.replace(' ', '-')}.json", json_bytes(schema)
+    yield "v1/schemas/configuration.json", json_bytes(configuration_schema())
+    yield "v1/openapi.json", json_bytes(openapi(url, version=__version__, is_private=is_private))
+
+
 def _write_names(
-    into: Folder, names: Sequence[ZoneName], put: Callable[[str, bytes], None], done: Published, url: str | None
+    into: Shelf,
+    names: Sequence[ZoneName],
+    put: Callable[[str, bytes], None],
+    done: Published,
+    url: str | None,
+    *,
+    is_live: bool,
 ) -> list[IndexedName]:
     by_path: dict[str, list[ZoneName]] = {}
     for name in names:
@@ -243,7 +279,7 @@ def _write_names(
             continue
         if not is_kept:
             put(resolved, json_bytes(resolve_document(name).as_dict()))
-            put(proposed, json_bytes(renovate_document(name, url).as_dict()))
+            put(proposed, json_bytes(renovate_document(name, url, is_live=is_live).as_dict()))
             if name.image_id is None:
                 into.remove(text)
             else:
@@ -263,7 +299,7 @@ def _write_names(
 
 
 def _write_feeds(
-    into: Folder, knowledge: PublishedKnowledge, put: Callable[[str, bytes], None], done: Published, url: str | None
+    into: Shelf, knowledge: PublishedKnowledge, put: Callable[[str, bytes], None], done: Published, url: str | None
 ) -> None:
     changes = knowledge.changes
     began: dict[RegionZone | str | None, datetime] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,6 +10,7 @@ from crawler.domain.text import plain
 from crawler.notifications.models import Topic
 from crawler.queries.overview import ZoneState
 from crawler.web.changes_page import MOST_CHANGES, ChangeLine
+from crawler.web.rendering import LONG_NAME
 from crawler.web.wording import Wording
 
 #: Lines of what changed last, and rows under one heading.
@@ -54,13 +55,15 @@ def start(
     changes: int,
     words: Wording,
     *,
+    elsewhere: Mapping[str, int],
     with_private: bool,
     is_live: bool,
 ) -> Start:
     """
     Return what the first page says of *zones* and of what is *held* in them.
 
-    *week* are the lines of the last seven days, *changes* how many there were.
+    *week* are the lines of the last seven days, *changes* how many there were; *elsewhere* is how many zones are not
+    known of each other kind.
     """
     known = sum(zone.reason is None for zone in zones)
     last = "" if is_live else "_last"
@@ -72,6 +75,8 @@ def start(
     ]
     if with_private:
         findings += _partly(zones, words)
+    others = [(words(f"kind_{kind}"), words("not_known", n=count), "") for kind, count in elsewhere.items() if count]
+    findings += _finding("warn", "elsewhere", "", others, words, len(others))
     return Start(
         is_empty=not zones,
         findings=findings,
@@ -121,5 +126,6 @@ def _held(held: Sequence[HeldIn], words: Wording) -> list[StartFinding]:
 
 def _told(week: Sequence[ChangeLine], words: Wording, topic: Topic, key: str) -> list[StartFinding]:
     """Return what the week's lines on a *topic* say."""
-    rows = [(line.row.where, line.row.name, line.row.tail) for line in week if line.topic == topic]
+    told = (line for line in week if line.topic == topic)
+    rows = [(line.row.where, plain(line.name, LONG_NAME) or line.row.name, line.row.tail) for line in told]
     return _finding("warn", key, "", rows, words, len(rows))

@@ -59,6 +59,10 @@ PHRASES: Mapping[str, _Phrase] = {
     "state": _Phrase("State", "状态"),
     "variant": _Phrase("Variant", "参数组合"),
     "project": _Phrase("Project", "项目"),
+    "kind": _Phrase("Kind", "种类"),
+    "kind_uk8s-image": _Phrase("UK8S nodes", "UK8S 节点"),
+    "kind_uhost-image": _Phrase("Machines (UHost)", "云主机 UHost"),
+    "kind_phost-image": _Phrase("Bare metal (PHost)", "物理云主机 PHost"),
     "zones": _counted("{n} zone", "{n} zones", "{n} 个可用区"),
     "names": _counted("{n} name", "{n} names", "{n} 个名称"),
     "images": _counted("{n} image", "{n} images", "{n} 个镜像"),
@@ -97,6 +101,11 @@ PHRASES: Mapping[str, _Phrase] = {
     ),
     "not_known": _counted("{n} zone is not known now", "{n} zones are not known now", "{n} 个可用区当前状态未知"),
     "not_known_more": _Phrase("What was last seen there may still be so, or not.", "那里最后见到的情况未必仍然成立。"),
+    "elsewhere": _counted(
+        "Another kind has zones that are not known now",
+        "{n} other kinds have zones that are not known now",
+        "另有 {n} 个种类存在状态未知的可用区",
+    ),
     "partly_known": _counted(
         "{n} zone is known by some of its projects only",
         "{n} zones are known by some of their projects only",
@@ -204,6 +213,9 @@ PHRASES: Mapping[str, _Phrase] = {
     "pins_doubted": _counted("One pin is not known now", "{n} pins are not known now", "有 {n} 处当前状态未知"),
     "pins_well": _Phrase("Every pin is good.", "所有在用镜像均正常。"),
     "pins_effect": _Phrase("changing it: {effect}", "修改的影响：{effect}"),
+    "pins_more": _counted(
+        "One better one is not shown.", "{n} better ones are not shown.", "另有 {n} 处状态较好，未显示。"
+    ),
     "pins_none": _Phrase("No pin is known. Reports name them:", "尚无已知的在用镜像。可在报告中列出："),
     "outcome_ok": _Phrase("good", "正常"),
     "outcome_superseded": _Phrase("superseded", "有新版本"),

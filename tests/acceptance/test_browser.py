@@ -143,3 +143,29 @@ def test_prints(server: str, browser: Any, tmp_path: Path) -> None:
     assert visitor.page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     assert visitor.page.locator("table.matrix").is_visible()
     visitor.context.close()
+
+
+def test_filters_without_a_new_page(server: str, browser: Any) -> None:
+    """With scripts a choice is shown in the page that is there: what was focused stays so, and the address says it."""
+    visitor = Visitor(browser, viewport={"width": 900, "height": 800})
+    page = visitor.page
+    visitor.visit(f"{server}now")
+    page.evaluate("document.body.dataset.mark = 'kept'")
+    page.locator("select[name=region]").focus()
+    page.select_option("select[name=region]", "hk")
+    page.wait_for_url("**region=hk**")
+    page.wait_for_function("document.querySelectorAll('table.matrix tr').length < 6")
+
+    assert page.evaluate("document.body.dataset.mark") == "kept"
+    assert page.evaluate("document.activeElement.name") == "region"
+    assert "region=hk" in str(page.locator(".language a").get_attribute("href"))
+    page.locator("input[type=search]").fill("nothing is called so")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("p.empty")
+    page.locator("input[type=search]").fill("")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("td[data-copy]")
+    page.go_back()
+    page.wait_for_selector("p.empty")
+    assert visitor.complaints == []
+    visitor.context.close()

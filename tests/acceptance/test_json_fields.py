@@ -79,8 +79,8 @@ FIELDS = {
     "db status": "database state schema program_schema runs targets intervals changes size_bytes last_finished_at",
 }
 #: What a run has to come before, so that there is something to list; and which command says that all is not well.
-#: What has rows on PostgreSQL alone; the tests of a fleet hold it to its schema.
-ELSEWHERE = {("fleet", "status")}
+#: What has rows on PostgreSQL alone, or of a matrix; the tests of these hold them to their schemas.
+ELSEWHERE = {("fleet", "status"), ("matrix",)}
 AFTER_A_RUN = ("report list --all", "history 'Ubuntu 20.04'")
 CODES = {"doctor --json": 1}
 

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "updatecli diff": "needs updatecli; tests/unit/web/test_followers.py reads the pipeline",
     "git ": "of a pull request, behind `crawler check --fix`, which is run",
     "gh pr create": "needs GitHub",
+    "curl -fsS http://127.0.0.1:8485/": "tests/integration/web/test_served_documents.py asks a server for it",
     "terraform state pull": "needs a backend with a state; a file stands for what it prints",
 }
 #: Set-ups that are played by tests of their own to what comes at their end, by what only they have.

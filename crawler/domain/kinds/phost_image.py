@@ -17,6 +17,7 @@ PHOST_IMAGE = Kind(
     set_key="ImageType",
     set_marker="imageset",
     default_set="Base",
+    provider_sets=frozenset({"Base"}),
     fields=(
         Field(name="image_name", keys=("ImageName",)),
         Field(name="image_state", keys=("State",)),

@@ -16,6 +16,7 @@ UHOST_IMAGE = Kind(
     sets={"ImageSet": ()},
     set_key="ImageType",
     default_set="Base",
+    provider_sets=frozenset({"Base", "Business"}),
     set_marker="imageset",
     id_keys=("ImageId",),
     fields=(

@@ -104,6 +104,8 @@ class Words:
     projects: Counted
     whole_project: str
     whole_variant: str
+    #: What is offered for UK8S, by the names of fields.
+    offered: Mapping[str, str]
     no_name: str
     other_set: str
     supersedes: str

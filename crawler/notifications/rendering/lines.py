@@ -215,6 +215,10 @@ class Writer:
             parts.append(words.whole_project.format(name=self.name(line.project)))
         if line.variant is not None:
             parts.append(words.whole_variant.format(name=plain(line.variant)))
+        offered = dict(line.offered)
+        if "gpu_type" in offered:
+            offered.pop("machine_type", None)  # there is but one with GPUs
+        parts += [words.offered[name].format(name=plain(value)) for name, value in offered.items()]
         if line.topic == "closed" and line.image_count:
             parts.append(words.images_unknown.of(line.image_count))
         is_one = len({(place.account, place.zone) for place in line.places}) == 1

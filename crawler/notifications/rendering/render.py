@@ -29,8 +29,9 @@ from crawler.notifications.rendering.lines import LineLimits, LineRow, Writer, w
 Tone = Literal["alarm", "bad", "warn", "good", "plain"]
 
 _TONES: dict[Topic, Tone] = {
-    "withdrawn": "bad", "reissued": "warn", "gpu_lost": "bad", "closed": "warn", "appeared": "good",
-    "returned": "good", "modified": "plain", "opened": "good", "flapped": "plain",
+    "withdrawn": "bad", "reissued": "warn", "gpu_lost": "bad", "closed": "warn", "ended": "warn",
+    "appeared": "good", "returned": "good", "modified": "plain", "opened": "good", "offered": "good",
+    "flapped": "plain",
 }  # fmt: skip
 
 
@@ -236,7 +237,7 @@ def _single(line: Line, writer: Writer) -> str:
     name = writer.line_name(line)
     where = writer.where(line)
     if not line.image_set:
-        where = flat(writer.line(line).what) if line.project or line.variant else where
+        where = flat(writer.line(line).what) if line.project or line.variant or line.offered else where
         if line.topic == "flapped":
             return writer.words.single["flapped"].format(name=where, where=where)
     return writer.words.single[line.topic].format(name=name, where=where)
@@ -246,6 +247,8 @@ def _size(line: Line) -> int:
     """Return how much a line counts: its images, or its zones where it is about zones."""
     if line.image_set:
         return line.image_count
+    if line.offered:
+        return 1
     return len({(place.account, place.zone) for place in line.places})
 
 

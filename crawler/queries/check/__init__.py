@@ -12,12 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
+from types import MappingProxyType
 
 from crawler.domain.filters import part_fits
-from crawler.domain.models import Target
+from crawler.domain.matrix import boots, is_of_matrix, told_variants
+from crawler.domain.models import DEFAULT_VARIANT, Target
 from crawler.domain.reissues import the_one
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
-from crawler.queries.check.rules import DEFAULT_KIND, MACHINES, OUT_OF_SCOPE, CheckRow, PinRule, Require
+from crawler.queries.check.rules import DEFAULT_KIND, MACHINES, OUT_OF_SCOPE, CheckRow, Group, PinRule, Require
 from crawler.queries.check.standing import (
     NOTHING_REVOKED,
     Index,
@@ -27,6 +29,9 @@ from crawler.queries.check.standing import (
     required_at,
     zones_of,
 )
+
+#: Nothing is known of their parameters.
+NO_VARIANTS: Mapping[tuple[str, str], Mapping[str, str]] = MappingProxyType({})
 
 
 class Check:
@@ -42,9 +47,14 @@ class Check:
         stale_after: timedelta,
         zone: tzinfo = UTC,
         revoked: Mapping[str, str] = NOTHING_REVOKED,
+        variants: Mapping[tuple[str, str], Mapping[str, str]] = NO_VARIANTS,
     ) -> None:
-        """*zone* is the time zone in which details tell times; *revoked* ids have the reason why."""
+        """
+        *zone* is the time zone in which details tell times; *revoked* ids have the reason why; *variants* are the
+        request parameters by account and name.
+        """
         self.rules = rules
+        self._variants = variants
         self._index = Index(status, images, now, stale_after, zone, revoked)
         self._kinds = {target.kind for target, row in self._index.status.items() if row.is_live}
         self._zones: dict[tuple[str, ...], list[str]] = {}
@@ -110,7 +120,8 @@ class Check:
         for zone in self._zones_of(rule):
             wanted = [target for target in self._index.zones[zone] if rule.scope.wants(target)]
             reached = [target for target in wanted if not self._is_out(target)]
-            for target in reached or (wanted if zone.casefold() in named else []):
+            is_shown = zone.casefold() in named and not self._is_dropped(rule, zone, wanted)
+            for target in reached or (wanted if is_shown else []):
                 yield zone, target
 
     def _zones_of(self, rule: Require) -> list[str]:
@@ -157,9 +168,11 @@ class Check:
             if not wanted:
                 yield _not_asked(pin, zone)
                 continue
-            # an image of one project only says nothing about the others
-            targets = lives.get(zone) or [target for target in wanted if target.kind == self._kind_of(pin)] or wanted
-            targets = [target for target in targets if not self._is_out(target)] or targets
+            meant = self._meant(pin, wanted, lives.get(zone, []))
+            if meant is None or self._is_dropped(pin, zone, wanted):
+                yield _not_asked(pin, zone)
+                continue
+            targets = [target for target in meant if not self._is_out(target)] or meant
             elsewhere = sorted(lives.keys() - {zone})
             for row in self._rows(pin, zone, targets, lambda target: pinned_at(index, pin, target)):
                 yield (
@@ -167,6 +180,36 @@ class Check:
                     if (row.outcome == "never-seen" and elsewhere)
                     else row
                 )
+
+    def _meant(self, pin: PinRule, wanted: list[Target], listed: list[Target]) -> list[Target] | None:
+        """
+        Return at which of the *wanted* targets of a zone a pin is judged; None: nobody asks about its machine.
+
+        *listed* are those that list it, or did. Of a node group it is where its machine is asked about. Else `default`
+        goes before the matrix, where both list it: nobody knows which machine the pin is for.
+        """
+        # an image of one project only says nothing about the others
+        known = listed or [target for target in wanted if target.kind == self._kind_of(pin)] or wanted
+        if pin.scope.variant:
+            return known
+        if pin.group is not None and pin.group.is_special:
+            fitting = [target for target in wanted if not self._is_out(target) and self._is_about(target, pin.group)]
+            if fitting:
+                return [target for target in listed if target in fitting] or fitting
+            if not listed:
+                return None
+        return [target for target in known if not is_of_matrix(target.variant)] or known
+
+    def _is_about(self, target: Target, group: Group) -> bool:
+        parameters = self._variants.get((target.account, target.variant), {})
+        return boots(parameters, group.machine, group.k8s_version)
+
+    def _is_dropped(self, rule: Require | PinRule, zone: str, wanted: Collection[Target]) -> bool:
+        """Return whether the variant of a rule is asked no more in a zone that is asked otherwise."""
+        others = self._index.zones.get(zone, ())
+        is_special = bool(rule.scope.variant) and rule.scope.variant != (DEFAULT_VARIANT,)
+        is_out = bool(wanted) and all(map(self._is_out, wanted))
+        return is_special and is_out and any(not self._is_out(target) for target in others)
 
     def _kind_of(self, pin: PinRule) -> str:
         """Return the kind whose images a pin is one of, where none is known yet to be it."""
@@ -255,6 +298,8 @@ def _told(where: Sequence[Target], among: Sequence[Target]) -> str:
     for part in ("project", "variant", "account", "kind"):
         if len({getattr(target, part) for target in among}) > 1:
             values = sorted({getattr(target, part) for target in where})
+            if part == "variant":
+                values = list(told_variants(values, {target.variant for target in among}))
             more = f" and {len(values) - 3} more" if len(values) > 3 else ""
             return f"{part} {', '.join(values[:3])}{more}"
     return ""
@@ -267,8 +312,10 @@ def _nearest(zone: str, known: Iterable[str]) -> str:
 
 def _not_asked(rule: Require | PinRule, zone: str) -> CheckRow:
     scope = rule.scope
+    group = rule.group if isinstance(rule, PinRule) else None
+    machine = f"{group.machine} with Kubernetes {group.k8s_version or '?'}" if group and group.is_special else ""
     parts = (("variant", scope.variant), ("project", scope.project), ("account", scope.account), ("kind", scope.kind))
     told = " and ".join(f"{part} {', '.join(globs)}" for part, globs in parts if globs)
     image_id = rule.image_id if isinstance(rule, PinRule) else None
-    detail = f"{zone} is not asked with {told}"
+    detail = f"{zone} is not asked about machines {machine}" if machine else f"{zone} is not asked with {told}"
     return _row(rule, zone, PinVerdict(outcome="not-asked", image_id=image_id, detail=detail))

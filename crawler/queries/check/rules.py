@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from crawler.domain.filters import EVERYTHING, Filters
+from crawler.domain.matrix import Machine
 from crawler.domain.rows import NOT_IN_JSON, JsonRow
 from crawler.domain.scanner import FoundPin
 from crawler.domain.scanner.words import Effect
@@ -75,6 +76,14 @@ class Group:
     cluster_id: str
     cluster_name: str
     node_group_id: str
+    #: What its nodes are; empty where nobody states it.
+    machine: Machine = field(default_factory=lambda: Machine(""))
+    k8s_version: str = ""
+
+    @property
+    def is_special(self) -> bool:
+        """Return whether its machines are others than those that a question without a machine type is about."""
+        return bool(self.machine.gpu_type) or self.machine.machine_type.casefold() not in ("", "o")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,5 @@
-// What the pages do more with a script than without: copy ids, jump to the search, say when files are old.
+// What the pages do more with a script than without: copy ids, jump to the search, show at once what is chosen, say when
+// files are old. htmx swaps what filters ask for into the page.
 "use strict";
 
 const copy = async (element, text) => {
@@ -8,12 +9,19 @@ const copy = async (element, text) => {
   setTimeout(() => { element.title = before; }, 1500);
 };
 
-if (navigator.clipboard) {
-  for (const cell of document.querySelectorAll(".matrix td[title], .matrix td i[title]")) {
-    if (!cell.textContent.trim()) continue;
-    cell.dataset.copy = "";
-    cell.addEventListener("click", () => copy(cell, cell.title.replace("✓ ", "").split(" ")[0]));
+const prepare = () => {
+  for (const cell of document.querySelectorAll(".matrix td[title], .matrix i[title]")) {
+    if (cell.textContent.trim()) cell.dataset.copy = "";
   }
+};
+
+if (navigator.clipboard) {
+  prepare();
+  document.addEventListener("htmx:after:swap", prepare);
+  document.addEventListener("click", (event) => {
+    const cell = event.target.closest("[data-copy]");
+    if (cell) copy(cell, cell.title.replace("✓ ", "").split(" ")[0]);
+  });
   for (const block of document.querySelectorAll("figure pre")) {
     const button = document.createElement("button");
     button.type = "button";
@@ -25,6 +33,12 @@ if (navigator.clipboard) {
     });
     block.previousElementSibling.append(button);
   }
+}
+
+if (window.htmx) {
+  document.addEventListener("change", (event) => {
+    if (event.target.matches(".filters select")) event.target.form.requestSubmit();
+  });
 }
 
 document.addEventListener("keydown", (event) => {

@@ -20,6 +20,7 @@ from tests.acceptance.conftest import driver as driver
 from tests.acceptance.conftest import light as light
 from tests.support.driving import Driver, account
 from tests.support.hooks import Reply, hook_server
+from tests.support.matrix import auto, matrix_timeline, zones
 from tests.support.smtp import mail_server
 from tests.support.worlds import make_timeline
 
@@ -365,3 +366,14 @@ def test_metrics(light: Driver, cloud: EmulatorServer, textfile: str, state: str
     light.configure(account(cloud.url), metrics={"textfile": textfile})
 
     assert states(examined(light, code=code))["metrics"] == state
+
+
+def test_what_a_matrix_is_made_of(tmp_path: Path) -> None:
+    """With `variants = "auto"` the actions that tell what is offered are tried as well."""
+    faults = [{"action": "GetUK8SVersions", "ret_code": 299}]
+    with run_in_thread(matrix_timeline(zones(1), faults=faults)) as cloud:
+        driver = Driver(tmp_path, str(tmp_path / "history.db")).configure(auto(cloud.url))
+        said = [finding["message"] for finding in examined(driver, code=1)["actions"]]
+
+    assert "GetUK8SAvailableInstanceTypes is open to this key" in said
+    assert any(sentence.startswith("GetUK8SVersions is refused in r00") for sentence in said)

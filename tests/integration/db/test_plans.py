@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from crawler.db.engine import is_sqlite, read
 from crawler.domain.filters import Filters
-from crawler.queries import images
+from crawler.domain.models import END_OF_TIME
+from crawler.queries import changes, images
+from crawler.queries.overview_lookup import changes_by_day, images_of, listed_names, name_past, zones_known
 from tests.benchmarks.five_years import BEGIN, generate
 from tests.support.plans import plan, scans, statements
 from tests.support.questions import STALE, questions
 
 AT = BEGIN + timedelta(days=20)
 NOW = BEGIN + timedelta(days=30)
-QUESTIONS = questions(AT, NOW)
+
+
+def _page_of_names(conn: Connection) -> object:
+    found = listed_names(conn, zones_known(conn, Filters(zone=("r001-02",)), AT, stale_after=STALE))
+    return images_of(conn, found, {found.names[0][:2]}).listed
+
+
+QUESTIONS = questions(AT, NOW) | {
+    "a page of names": _page_of_names,
+    "a page of one name": lambda conn: name_past(conn, "system 7 v0", {"ImageSet"}).intervals,
+    "changes by day": lambda conn: changes_by_day(conn, AT, NOW, UTC),
+}
 
 
 @pytest.fixture
@@ -52,6 +65,14 @@ def test_a_moment_is_found_by_its_index(history: Engine) -> None:
     assert "ix_intervals_target_id_valid_to_valid_from" in lines or "ix_intervals_target_id_valid_to" in lines
     if is_sqlite(history):
         assert "(target_id=? AND valid_to>?)" in lines
+
+
+def test_all_since_a_moment_is_a_span(history: Engine) -> None:
+    """What is asked for since a moment has an end too: else PostgreSQL's one plan for it would read all changes."""
+    with read(history) as conn, statements(history) as asked:
+        assert list(changes.changes(conn, AT)) == list(changes.changes(conn, AT, END_OF_TIME))
+
+    assert all(" changes.recorded_at < " in sql for sql, _ in asked if "FROM changes" in sql)
 
 
 def test_lists_are_one_statement(history: Engine) -> None:

@@ -38,6 +38,20 @@ def test_every_run_publishes(cloud: EmulatorServer, database_url: str, tmp_path:
     assert (root / "names/ubuntu-20.04.html").is_file()
 
 
+def test_a_run_publishes_its_pins(cloud: EmulatorServer, sqlite_url: str, tmp_path: Path) -> None:
+    """With private data a run writes the page of pins: those of its reports, and of the files that they name."""
+    (tmp_path / "pool.yaml").write_text("imageId: uimage-a\nzone: hk-02\n")
+    report = {"name": "ops", "to": ["ops@example.com"], "pins": ["hk-02 uimage-b"]}
+    report["pins_from"] = ["pool.yaml", "lost.tf"]
+    smtp = {"host": "127.0.0.1", "port": 9, "security": "none", "from": "crawler@example.com"}
+    place = {"dir": "site", "with_private": True}
+    Driver(tmp_path, sqlite_url).configure(account(cloud.url), publish=place, reports=[report], smtp=smtp).run()
+
+    page = (tmp_path / "site/pins.html").read_text()
+    assert "report ops" in page
+    assert "pool.yaml" in page
+
+
 def test_a_failure_is_a_notice(cloud: EmulatorServer, database_url: str, tmp_path: Path) -> None:
     """A folder that cannot be written is told once under cron, as is its end, and the run is as good as it was."""
     driver = Driver(tmp_path, database_url).configure(account(cloud.url), publish={"dir": "public"})

@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from crawler.db.engine import read
 from crawler.domain.filters import Filters
-from crawler.queries.overview_lookup import images_of, listing
+from crawler.queries.overview_lookup import images_of, listed_names, zones_known
 from tests.support.diary import Diary, target
 from tests.support.web import STALE
 
@@ -18,7 +18,7 @@ def test_the_images_of_a_few_names(engine: Engine) -> None:
     for _ in range(2):
         diary.run({target("hk-02", project=f"org-{n}"): there for n in range(3)} | {target("tw-01"): there})
     with read(engine) as conn:
-        found = listing(conn, Filters(), diary.now, stale_after=STALE)
+        found = listed_names(conn, zones_known(conn, Filters(), diary.now, stale_after=STALE))
         shown = images_of(conn, found, {found.names[7][:2]})
         none = images_of(conn, found, set())
 

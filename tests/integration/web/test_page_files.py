@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urljoin
 
@@ -12,9 +12,12 @@ from sqlalchemy import Engine
 
 from crawler.db.engine import opened
 from crawler.db.migrations import upgrade
+from crawler.domain.models import Target
+from crawler.queries.check.rules import PinRule
 from crawler.web.publication import publish
 from tests.support.diary import Diary, Refusal, target
 from tests.support.hostile import HOSTILE
+from tests.support.kinds import uhost_image
 from tests.support.published import files_of
 from tests.support.web import STALE
 
@@ -104,3 +107,53 @@ def test_private_pages_go(sqlite_url: str, site: Path) -> None:
 
     assert not (site / "names/secret-golden-image.html").exists()
     assert [path for path, body in files_of(site).items() if b"ecret golden" in body or b"ecret-golden" in body] == []
+
+
+def test_private_pages(engine: Engine, diary: Diary, site: Path) -> None:
+    """With private data pins and the evidence of changes are files too: all linked, the same until something is new."""
+    rules = [
+        PinRule(image_id="uimage-a", zone="hk-01", source="report ops"),
+        PinRule(image_id="uimage-x", zone="hk-01"),
+    ]
+
+    def published(now: datetime, *, with_private: bool = True) -> dict[str, bytes]:
+        publish(engine, site, now=now, stale_after=STALE, with_private=with_private, pins=lambda: rules)
+        return files_of(site)
+
+    before = published(diary.now)
+    assert lost_links(before) == []
+    evidence = sorted(path for path in before if "evidence/" in path)
+    assert len(evidence) == 2
+    assert all(b"uimage-a" in before[path] and b"uuid-1" in before[path] for path in evidence)
+    assert before["pins.html"].index(b"uimage-a") < before["pins.html"].index(b"uimage-x")
+    assert b"pins.html" in before["now.html"]
+
+    diary.run({zone: {"uimage-b": "Ubuntu 20.04", **BESIDE} for zone in ZONES})
+    after = published(diary.now + timedelta(minutes=3))
+    assert [path for path in after if after[path] != before.get(path)] == ["v1/freshness.json"]
+
+    public = {path: body for path, body in published(diary.now, with_private=False).items() if path.endswith("html")}
+    assert [path for path, body in public.items() if "pins" in path or "evidence" in path or b"pins.html" in body] == []
+
+
+def test_other_kinds(engine: Engine, diary: Diary, site: Path) -> None:
+    """Pages about other kinds of images stand in a folder each, of the provider's alone."""
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    before = files_of(site)
+    machines = Target("prod", "org-x", "hk", "hk-02", "uhost-image", "default")
+    listed = {"RetCode": 0, "ImageSet": [uhost_image(number) for number in (1, 2, 3)]}
+    nodes = {"uimage-b": "Ubuntu 20.04", **BESIDE}
+    for _ in range(2):
+        diary.run(dict.fromkeys(ZONES, nodes) | {machines: listed})
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    files = files_of(site)
+
+    assert lost_links(files) == []
+    assert {"uhost-image/now.html", "zh/uhost-image/changes.html", "uhost-image/index.html"} <= files.keys()
+    assert b"CentOS 2" in files["uhost-image/now.html"]
+    assert [path for path, body in files.items() if b"CentOS 3" in body] == []
+    assert [
+        path for path in files if path.endswith(".html") and b"CentOS 2" in files[path] and b"Anolis" in files[path]
+    ] == []
+    assert [path for path, body in files.items() if b"kind=" in body] == []
+    assert {path for path in before if path.endswith(".html")} <= files.keys()

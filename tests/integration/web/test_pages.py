@@ -6,6 +6,7 @@ import random
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 
 from crawler.db.engine import opened, read
 from crawler.domain.filters import Filters
-from crawler.domain.models import is_storable
+from crawler.domain.models import Target, is_storable
 from crawler.queries.check.rules import PinRule
 from crawler.queries.images import images
 from crawler.web.pages import NoSuchPage, PageRequest, Pages
@@ -21,6 +22,7 @@ from tests.benchmarks.five_years import BEGIN, Made, generate
 from tests.support.acceptance_table import Proven
 from tests.support.diary import Diary, Refusal, target
 from tests.support.hostile import HOSTILE
+from tests.support.kinds import uhost_image
 from tests.support.web import SHANGHAI, STALE, Cells, cells_of
 
 #: Pages that there are in every history.
@@ -99,7 +101,7 @@ def complaints(html: str) -> list[str]:
     for tag, attributes in tags_of(html):
         if tag in ("iframe", "object", "embed", "base", "img", "style", "marquee"):
             found.append(tag)
-        if tag == "script" and not (attributes.get("src") or "").endswith("assets/page.js"):
+        if tag == "script" and not (attributes.get("src") or "").endswith(("assets/page.js", "assets/htmx.min.js")):
             found.append(f"script {attributes}")
         for name, value in attributes.items():
             if name.startswith("on") or name == "style":
@@ -224,3 +226,62 @@ def test_pins(engine: Engine) -> None:
     assert complaints(html) == []
     assert "<b>" not in html
     assert "No pin is known" in empty
+
+
+MACHINES = Target("prod", "org-x", "hk", "hk-02", "uhost-image", "default")
+
+
+def machines(*numbers: int) -> dict[str, Any]:
+    """Return an answer with images of machines; every third is a customer's own."""
+    return {"RetCode": 0, "ImageSet": [uhost_image(number) for number in numbers]}
+
+
+@pytest.fixture
+def two_kinds(engine: Engine) -> Diary:
+    diary = Diary(engine)
+    diary.run({target("hk-02"): {"uimage-a": "Ubuntu 20.04"}, MACHINES: machines(1, 2, 3)})
+    diary.run({target("hk-02"): {"uimage-b": "Ubuntu 20.04"}, MACHINES: machines(1, 2, 3)})
+    diary.run({target("hk-02"): {"uimage-b": "Ubuntu 20.04"}, MACHINES: machines(1, 2, 3, 4, 6)})
+    return diary
+
+
+def test_another_kind(engine: Engine, two_kinds: Diary) -> None:
+    """?kind= has every page about another kind, whose custom images are private; others stay as they were."""
+    now = two_kinds.now
+
+    def said(page: str, *, is_private: bool = False, kind: str = "uhost-image") -> str:
+        return html_of(engine, page, now, is_private=is_private, kind=kind)
+
+    assert "uimage-u" not in html_of(engine, "now", now) + html_of(engine, "changes", now, is_private=True)
+    assert cells_of(said("now")).keys() == {("hk-02", f"CentOS {number} 64位") for number in (1, 2, 4)}
+    assert len(cells_of(said("now", is_private=True))) == 5
+    assert "CentOS 4 64位" in said("changes")
+    for page in ("", "now", "changes", "changes/2026-06-01", "names/centos-1-64%E4%BD%8D", "coverage"):
+        html = said(page)
+        assert "Ubuntu" not in html, page
+        assert "CentOS 6" not in html, page
+        assert "kind=uhost-image" in html, page
+        assert "--kind uhost-image" in html, page
+    with pytest.raises(NoSuchPage):
+        said("names/centos-3-64%E4%BD%8D")
+    for page, kind in (("names/ubuntu-20.04", "uhost-image"), ("now", "node-group"), ("now", "nonsense")):
+        with pytest.raises(NoSuchPage):
+            said(page, kind=kind)
+    with pytest.raises(NoSuchPage):
+        html_of(engine, "names/centos-1-64%E4%BD%8D", now)
+
+
+def test_another_kind_is_in_trouble(engine: Engine, two_kinds: Diary) -> None:
+    """The first page says so where zones of another kind are not known."""
+    two_kinds.run({target("hk-02"): {"uimage-b": "Ubuntu 20.04"}, MACHINES: Refusal()})
+
+    assert "Another kind has zones that are not known now" in html_of(engine, "", two_kinds.now)
+
+
+def test_no_kind_to_choose(engine: Engine) -> None:
+    """Where the history has one kind there is nothing to choose."""
+    diary = Diary(engine)
+    diary.run({target("hk-02"): {"uimage-a": "Ubuntu 20.04"}})
+
+    assert "kind=" not in html_of(engine, "now", diary.now)
+    assert cells_of(html_of(engine, "now", diary.now, kind="uk8s-image")) == cells_of(html_of(engine, "now", diary.now))

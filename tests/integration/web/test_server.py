@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ from tests.support.diary import Diary, target
 from tests.support.web import get, page_server
 
 PAGES = ("", "now", "changes", "coverage", "names/ubuntu-20.04", "zh/", "zh/now", "now?at=1d", "changes/2026-06-01")
+#: As npm has htmx.org 4.0.1, `dist/htmx.min.js`.
+HTMX = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
 TOKEN = 2 * "correct-horse-"
 BEYOND = "https://images.example.com/"
 
@@ -61,6 +65,15 @@ def test_every_page_answers(server: str) -> None:
     for asset in ("page.css", "page.js", "icon.svg"):
         assert get(f"{server}assets/{asset}").status == 200
     assert len(get(f"{server}assets/page.js").body) < 4_000
+
+
+def test_htmx_is_what_it_says(server: str) -> None:
+    """The one script that others wrote is version 4.0.1, byte for byte, with its licence beside it."""
+    script = get(f"{server}assets/htmx.min.js")
+    assert script.headers["Content-Type"].startswith("text/javascript")
+    assert hashlib.sha256(script.body).hexdigest() == HTMX
+    assert "Zero-Clause BSD" in files("crawler.web").joinpath("assets/htmx.LICENSE").read_text()
+    assert 'src="assets/htmx.min.js"' in get(server).text
 
 
 def test_links_lead_somewhere(server: str) -> None:

@@ -84,6 +84,11 @@ def test_every_phrase_uses_its_marks() -> None:
             "held: 2 of 3 images are not listed any more; waiting for confirmation",
             "待确认：3 个镜像中有 2 个不再列出；等待后续确认",
         ),
+        ("3 to 4 in 24, unknown in 1", "24 个可用区各 3 至 4 个、1 个可用区未知"),
+        (
+            "prod: 64 requests after discovery, 4 s at 16 per second; 60 of them of the matrix",
+            "prod：发现之后 64 个请求，按每秒 16 个需 4 秒；其中 60 个属于矩阵",
+        ),
         ("what nobody translated", "what nobody translated"),
         ("Somebody did so yesterday, as in spring", "Somebody did so yesterday, as in spring"),
         (

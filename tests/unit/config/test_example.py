@@ -70,7 +70,7 @@ def test_loads_with_everything_on(tmp_path: Path) -> None:
     settings = load(path, None, {**KEYS, "SMTP_PASSWORD": "s"})
 
     assert settings.accounts[0].places[0].zone == "hk-02"
-    assert settings.accounts[0].variants["g-v100"] == {"GPUType": "V100", "MachineType": "G"}
+    assert settings.accounts[0].named_variants["g-v100"] == {"GPUType": "V100", "MachineType": "G"}
     assert (settings.reports[0].name, len(settings.reports[0].subscription.pins)) == ("sre", 2)
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from crawler.config.display import as_document
 from crawler.config.loader import load
 from crawler.config.models import Limits, PlaceSettings, Secret, Settings
+from crawler.domain.matrix import MatrixChoice
 from crawler.domain.subscriptions import When
 from crawler.errors import ConfigurationError, ExitCode
 
@@ -258,6 +260,13 @@ def test_one_problem(tmp_path: Path, text: str, key: str, said: str) -> None:
         ("variants = [{ name = 'x', GPUType = ['V100'] }]", "one value"),
         ("variants = [{ name = 'x', Region = 'hk' }]", "is no parameter of uk8s-image"),
         ("variants = [{ name = 'a\\u0007b', GPUType = 'V100' }]", None),
+        ("variants = 'all'", 'must be "auto", or tables [[accounts.variants]]'),
+        ("variants = 'auto'\nkinds = ['uhost-image']", '"auto" is for uk8s-image, which is not among `kinds`'),
+        ("variants = 'auto'\nmatrix = { versions = 'newest' }", "is no version"),
+        ("variants = 'auto'\nmatrix = { versions = ['all', '1.30'] }", "stand alone"),
+        ("variants = 'auto'\nmatrix = { versions = [] }", "is empty"),
+        ("variants = 'auto'\nmatrix = { max_targets = 0 }", "must be at least 1"),
+        ("variants = 'auto'\nmatrix = { gpus = ['*'] }", "did you mean gpu_types?"),
         ("public_key_file = 'x'", "give either public_key or public_key_file"),
         ("profile = 'default'", "so public_key and private_key must go"),
         ("regoins = ['*']", "did you mean regions?"),
@@ -270,6 +279,22 @@ def test_one_problem_of_an_account(tmp_path: Path, line: str, said: str | None) 
 
     assert len(found) == 1
     assert (said or "control characters") in next(iter(found.values()))
+
+
+def test_matrix(tmp_path: Path) -> None:
+    """A matrix is its defaults until something is said, shown as it is written, and idle while nobody turned it on."""
+    (one,) = read(tmp_path, ACCOUNT + "variants = 'auto'\n").accounts
+    assert (one.is_auto, dict(one.named_variants)) == (True, {"default": {}})
+    assert one.matrix.choice == MatrixChoice(versions=("latest-1",), gpu_types=("*",), max_targets=2000)
+    told = "variants = 'auto'\nmatrix = { versions = ['1.30', '1.28.15'], gpu_types = ['!A*'], max_targets = 7 }\n"
+    settings = read(tmp_path, ACCOUNT + told)
+    assert read(tmp_path, ACCOUNT + told).accounts[0].matrix.choice.versions == ("1.30", "1.28.15")
+    shown = as_document(settings)["accounts"][0]
+    assert shown["variants"] == "auto"
+    assert shown["matrix"] == {"versions": ["1.30", "1.28.15"], "gpu_types": ["!A*"], "max_targets": 7}
+    idle = read(tmp_path, ACCOUNT + "matrix = { max_targets = 7 }\n")
+    assert 'accounts[0].matrix: is for variants = "auto", and does nothing now' in idle.warnings
+    assert not idle.accounts[0].is_auto
 
 
 def test_duplicates(tmp_path: Path) -> None:

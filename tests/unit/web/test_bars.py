@@ -38,6 +38,8 @@ def test_ticks() -> None:
         assert len(marks) <= 8
         assert all(2 <= mark.at <= 98 for mark in marks)
     assert [mark.label for mark in ticks(AXIS, UTC)][:2] == ["06-02", "06-04"]
+    day = Axis(BEGIN - timedelta(hours=5), BEGIN + timedelta(hours=19))
+    assert [mark.label for mark in ticks(day, UTC)] == ["06-01", "06:00", "12:00", "18:00"]
 
 
 def test_a_picture_stands_alone() -> None:
@@ -47,6 +49,17 @@ def test_a_picture_stands_alone() -> None:
 
     assert root.findtext("{http://www.w3.org/2000/svg}title") == "A & B"
     assert "href" not in whole
+
+
+def test_links_of_a_kind() -> None:
+    """Another kind is a part of the question to a server, and a folder of files; lost pages lead to now."""
+    live = Links(here="names/ubuntu-20.04", language="zh", is_live=True, kind="uhost-image")
+    assert live.to("now", q="x") == "../../zh/now?kind=uhost-image&q=x"
+    assert (live.of_kind(""), live.of_kind("phost-image")) == ("../../zh/now", "../../zh/now?kind=phost-image")
+    file = Links(here="now", language="zh", is_live=False, kind="uhost-image")
+    assert (file.path, file.asset("page.css")) == ("zh/uhost-image/now.html", "../../assets/page.css")
+    assert (file.of_kind(""), file.in_language("en")) == ("../../zh/now.html", "../../uhost-image/now.html")
+    assert file.name("a b") == "../../zh/uhost-image/names/a-b.html"
 
 
 def test_links() -> None:

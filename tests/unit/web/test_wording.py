@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from crawler.domain.kinds import KINDS
+from crawler.web.pages import image_kinds
 from crawler.web.wording import PHRASES, wording
 
 WEB = Path("crawler/web")
@@ -38,9 +40,14 @@ def test_all_are_said() -> None:
         for path in [*WEB.glob("*.py"), *WEB.glob("templates/*")]
         if path.name != "wording.py"
     )
-    made = ("reason_", "error_", "outcome_", "effect_", "gone", "gpu")
+    made = ("reason_", "kind_", "error_", "outcome_", "effect_", "gone", "gpu")
 
     assert [key for key in PHRASES if not key.startswith(made) and not re.search(rf"[\"']{key}[\"']", text)] == []
+
+
+def test_kinds_have_names() -> None:
+    """Every kind that pages can be about has a name for people."""
+    assert [kind.name for kind in image_kinds(KINDS) if f"kind_{kind.name}" not in PHRASES] == []
 
 
 def test_one_and_many() -> None:

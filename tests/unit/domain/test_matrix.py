@@ -1,0 +1,205 @@
+"""Machines × versions: what is asked about, what it is called, and what is in turn."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from crawler.domain.matrix import (
+    Combination,
+    Machine,
+    MatrixChoice,
+    Offer,
+    OfferedMatrix,
+    in_turn,
+    machines_of,
+    names_of,
+    question_of,
+    rotation,
+    told_variants,
+)
+from crawler.domain.models import Target
+
+VERSIONS = frozenset({"1.26.7", "1.28.15", "1.30.14"})
+OFFER = Offer(frozenset({Machine("O"), Machine("G", "V100"), Machine("G", "A100")}), VERSIONS)
+
+
+def asked(**choice: object) -> set[str]:
+    """Return the names of what is asked of OFFER."""
+    wanted = MatrixChoice(**choice)  # type: ignore[arg-type] # its keyword fields
+    return set(names_of(wanted.questions(OFFER), {}).values())
+
+
+def target(variant: str, zone: str = "hk-01") -> Target:
+    return Target("prod", "org-a", "hk", zone, "uk8s-image", variant)
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [
+        ({}, {"o-1.28", "g-v100-1.28", "g-a100-1.28"}),
+        ({"versions": ("1.30",)}, {"o-1.30", "g-v100-1.30", "g-a100-1.30"}),
+        ({"versions": ("1.3",)}, set()),
+        ({"versions": ("1.30.14", "1.26"), "gpu_types": ("v*",)}, {"o-1.30", "g-v100-1.30", "o-1.26", "g-v100-1.26"}),
+        ({"gpu_types": ("!A*",)}, {"o-1.28", "g-v100-1.28"}),
+        ({"gpu_types": ("none",)}, {"o-1.28"}),
+    ],
+)
+def test_choice(choice: dict[str, object], names: set[str]) -> None:
+    """Versions are named or the one before the newest; GPU types are globs in any case; others are always asked."""
+    assert asked(**choice) == names
+
+
+def test_all_versions_and_a_single_one() -> None:
+    """`all` is every one; where one alone is offered it is the one before the newest as well."""
+    assert len(asked(versions=("all",))) == 9
+    assert {one.version for one in MatrixChoice().questions(Offer(OFFER.machines, frozenset({"1.30.14"})))} == {
+        "1.30.14"
+    }
+    assert {one.version for one in MatrixChoice().questions(Offer(OFFER.machines, frozenset({"1.8.1", "1.10.1"})))} == {
+        "1.8.1"
+    }
+
+
+def test_machines() -> None:
+    """GPU types are told by parent or class; spot capacity and what is sold out is the same machine; G is none."""
+    records = {
+        "O": {"status": "Soldout", "instance_type": "uhost"},
+        "V100": {"parent_type": "G"},
+        "V100/spot": {"parent_type": "G", "instance_type": "spot"},
+        "T4": {"machine_class": "GPU"},
+        "G": {"machine_class": "GPU"},
+        "x" * 200: {},
+        "a\nb": {},
+    }
+    assert machines_of(records.items()) == {Machine("O"), Machine("G", "V100"), Machine("G", "T4")}
+
+
+def test_parameters_are_read_back() -> None:
+    """A question is known again by its parameters; those of other variants are none of the matrix."""
+    for question in (Combination("O", "", "1.30.14"), Combination("G", "V100", "1.30")):
+        assert question_of(question.parameters) == question
+    for other in ({}, {"MachineType": "G", "GPUType": "V100"}, {"K8sVersion": "1.30"}, {"MachineType": "O", "X": "y"}):
+        assert question_of(other) is None
+
+
+def test_names() -> None:
+    """Names are made from the values; one that is taken by another question goes on to a longer one, and all stay."""
+    first = names_of([Combination("G", "V100", "1.30.14"), Combination("G", "RTX 4090/48G", "1.30.14")], {})
+    assert set(first.values()) == {"g-v100-1.30", "g-rtx-4090-48g-1.30"}
+    known = {name: question.parameters for question, name in first.items()} | {"o-1.30": {"MachineType": "OM"}}
+    more = [Combination("G", "V100", "1.30.15"), Combination("G", "v100", "1.30.14"), Combination("O", "", "1.30.1")]
+    later = names_of(more, known)
+    assert later == names_of(reversed(more), known)
+    assert {question: later[question] for question in first} == first
+    assert later[more[0]] == "g-v100-1.30.15"
+    assert later[more[1]] == "g-v100-1.30.14"
+    assert later[more[2]] == "o-1.30.1"
+    assert len(set(later.values())) == 5
+
+
+def test_names_of_odd_values() -> None:
+    """Whatever the values hold, every question has a name of its own without a slash, and the same each time."""
+    random = Random(24)
+    words = ["", "G", "g", "V/1", "V-1", "v 1", "日本", "…", "a" * 60, "1.30.1", "1.30", "-"]
+    questions = {
+        Combination(random.choice(words[1:]), random.choice(words), random.choice(words[1:])) for _ in range(500)
+    }
+    named = names_of(questions, {})
+    assert len(set(named.values())) == len(questions)
+    assert all(name and "/" not in name and name == name.strip() and len(name) <= 80 for name in named.values())
+    assert named == names_of(questions, {name: question.parameters for question, name in named.items()})
+
+
+def test_told_variants() -> None:
+    """A machine with all its versions is one word, and so is a version on all machines; what is left is named."""
+    everything = [f"{machine}-{version}" for machine in ("o", "g-v100", "g-a100") for version in ("1.28", "1.30")]
+    among = ["default", *everything]
+    assert told_variants(["g-v100-1.28", "g-v100-1.30"], among) == ("g-v100-*",)
+    assert told_variants([one for one in everything if one.endswith("1.28")], among) == ("*-1.28",)
+    assert told_variants(["default", "o-1.28"], among) == ("default", "o-1.28")
+    assert told_variants(["blue"], ["blue", "red"]) == ("blue",)
+
+
+def test_standing() -> None:
+    """A target is wanted, not wanted, ended, or nobody can tell; variants with other parameters are none of it."""
+    known = {
+        "g-v100-1.28": Combination("G", "V100", "1.28.15").parameters,
+        "g-t4-1.28": Combination("G", "T4", "1.28.15").parameters,
+        "g-v100-1.24": Combination("G", "V100", "1.24.1").parameters,
+        "gpu": {"MachineType": "G", "GPUType": "V100"},
+    }
+    matrix = OfferedMatrix.of(MatrixChoice(gpu_types=("V*", "T*")), {("hk", "hk-01"): OFFER}, known)
+    assert matrix.standing(target("g-v100-1.28")) == "wanted"
+    assert matrix.standing(target("g-t4-1.28")) == "ended"
+    assert matrix.standing(target("g-v100-1.24")) == "ended"
+    assert matrix.standing(target("g-v100-1.28", "hk-02")) == "unknown"
+    assert matrix.standing(target("gpu")) is None
+    assert matrix.standing(target("default")) is None
+    assert matrix.variants_at("hk", "hk-01") == ["g-v100-1.28", "o-1.28"]
+    assert matrix.variants_at("hk", "hk-02") == []
+    none = OfferedMatrix.of(MatrixChoice(versions=("1.30",), gpu_types=("A*",)), {("hk", "hk-01"): OFFER}, known)
+    assert {none.standing(target(name)) for name in ("g-v100-1.28", "g-t4-1.28", "g-v100-1.24")} == {"unwanted"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 26, 60, 359, 360, 361])
+def test_turns(size: int) -> None:
+    """Every target comes once in a round, never more at once than there is room, and a round's sets come again."""
+    turns = rotation(MatrixChoice(max_targets=50), size, 24)
+    assert turns.at_once <= 26
+    last = dict.fromkeys(range(size), 0)
+    asked_at: dict[int, list[int]] = {one: [] for one in last}
+    sets = set()
+    for run in range(1, 3 * turns.runs + 1):
+        chosen = in_turn(last, turns)
+        assert 0 < len(chosen) <= turns.at_once
+        sets.add(tuple(chosen))
+        for one in chosen:
+            last[one] = run
+            asked_at[one].append(run)
+    assert all(len(runs) == 3 for runs in asked_at.values())
+    assert all(second - first == third - second == turns.runs for first, second, third in asked_at.values())
+    assert len(sets) == turns.runs
+
+
+def test_turns_of_what_comes_and_goes() -> None:
+    """Whatever comes and goes and is asked in between, nothing waits longer than a round takes."""
+    random = Random(7)
+    last = dict.fromkeys(range(200), 0)
+    known_since = dict.fromkeys(last, 0)
+    longest = 0
+    for run in range(1, 400):
+        if random.random() < 0.1 and len(last) < 260:
+            number = 1000 + run
+            last[number], known_since[number] = 0, run
+        if random.random() < 0.1:
+            last.pop(random.choice(list(last)))
+        turns = rotation(MatrixChoice(max_targets=40), len(last), 10)
+        longest = max(longest, turns.runs)
+        for one in in_turn(last, turns):
+            last[one] = run
+        for one, asked_in in last.items():
+            assert run - max(asked_in, known_since[one]) <= longest
+    assert longest == 8
+
+
+@pytest.mark.parametrize(
+    ("matrix", "others", "words"),
+    [
+        (26, 24, None),
+        (360, 24, None),
+        (1000, 24, "take 39 runs, which is 585m at one run in 15m and longer than stale_after (9h): set max_targets"),
+        (1, 50, "leaves no room for the 1 targets of the matrix beside the 50"),
+        (0, 60, None),
+    ],
+)  # fmt: skip
+def test_a_round_that_takes_too_long(matrix: int, others: int, words: str | None) -> None:
+    """A round longer than stale_after is a problem that says how many would do; so is no room at all."""
+    choice = MatrixChoice(max_targets=50)
+    stale_after = timedelta(hours=9)
+    problem = rotation(choice, matrix, others).problem(timedelta(minutes=15), stale_after, choice, others)
+    assert (problem is None) == (words is None)
+    if words is not None and problem is not None:
+        assert words in problem
