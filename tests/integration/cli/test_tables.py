@@ -32,7 +32,7 @@ from tests.support.worlds import make_timeline
 TABLES = (
     "images", "changes", "history 'Ubuntu*'", "history uimage-vareox", "where 'Ubuntu*'", "diff 20h now --unknown",
     "compare hk-02 th-bkk-01", "status", "runs", "check ids.txt", "holds list --all", "explain 1", "db status",
-    "db stats", "db copy --to copy.db", "replay",
+    "db stats", "db copy --to copy.db",
 )  # fmt: skip
 #: An id, and the letters that may stand before what merely looks like one.
 IMAGE_ID = re.compile(r"(?<!\w)uimage-\w*")
