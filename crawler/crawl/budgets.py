@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import Engine
 
 from crawler.client.options import Timing
-from crawler.client.throttle import PACE, REGAIN, Throttle
+from crawler.client.throttle import REGAIN, Throttle
 from crawler.config.models import AccountSettings, Settings
 
 if TYPE_CHECKING:
@@ -32,18 +32,19 @@ async def shared_budgets(settings: Settings, engine: Engine, timing: Timing) -> 
     if not named:
         yield lambda account, own: own
         return
-    from crawler.client.shared_throttle import SharedThrottler
+    from crawler.client.shared_throttle import SHARED_PACE, SharedThrottler
     from crawler.db.budgets import BudgetRow
     from crawler.db.thread import DatabaseThread
 
     throttles: dict[str, SharedThrottler] = {}
     with DatabaseThread() as in_thread:
         for name, limits in named.items():
-            row = BudgetRow(engine, name=name, rate=limits.rate, period=limits.period_seconds, pace=PACE, regain=REGAIN)
+            rate, period = limits.rate, limits.period_seconds
+            row = BudgetRow(engine, name=name, rate=rate, period=period, pace=SHARED_PACE, regain=REGAIN)
             await in_thread(row.open)
             throttles[name] = SharedThrottler(
-                limits.rate,
-                limits.period_seconds,
+                rate,
+                period,
                 take=_within(in_thread, row.take),
                 halve=_within(in_thread, row.halve),
                 timing=timing,

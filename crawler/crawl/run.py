@@ -116,17 +116,18 @@ async def crawl(
     begun: Callable[[int], None] | None = None,
     notices: Sequence[Notice] = (),
     throttle: ThrottleOf = own_throttle,
-    tick: datetime | None = None,
+    tick: Callable[[datetime], datetime] | None = None,
 ) -> RunResult:
     """
     Observe every selected target of every account once, and record what was seen.
 
     *stop*, once set, ends the run cleanly: what was answered is recorded, the rest is skipped. *restriction* narrows
     the run, *batch* is how many targets are written in one transaction, *begun* gets the run's number, *notices* are
-    the caller's own; *throttle* says what paces an account, *tick* is what a fleet makes the run for. Raises
-    EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
+    the caller's own; *throttle* says what paces an account, *tick* which tick of a fleet a run is made for that begins
+    at a moment. Raises EmptySelection when nothing is selected, ClockWentBackwards and DatabaseUnavailable.
     """
     started_at = timing.clock()
+    of_tick = tick(started_at) if tick is not None else None
     started = timing.monotonic()
     accounts = {account.name: account for account in settings.accounts}
     async with AsyncExitStack() as stack:
@@ -140,7 +141,7 @@ async def crawl(
         deadlines = {name: started + account.limits.run_deadline_seconds for name, account in accounts.items()}
         surveys = await survey_all(accounts, clients, _last(past), deadlines, stop)
         plan = await in_thread(
-            begin_run, settings, engine, fence, past, surveys, restriction, started_at, timing.clock, tick
+            begin_run, settings, engine, fence, past, surveys, restriction, started_at, timing.clock, of_tick
         )
         if begun is not None:
             begun(plan.run_id)

@@ -139,13 +139,14 @@ def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str
     Those of the matrix are among them where it is known what is offered. Of a kind that is asked per region there is
     one for each region with a place that is wanted.
     """
-    projects = {project for project in catalog.projects if selection.wants_project(project)}
-    pairs = catalog.pairs()
+    projects = dict.fromkeys(filter(selection.wants_project, catalog.projects))
+    places = dict.fromkeys(filter(selection.wants_place, catalog.places))
+    # narrowed before they are paired: an account may want one project of thousands
+    pairs = replace(catalog, projects=tuple(projects), places=tuple(places)).pairs()
     nameless = Project(DEFAULT_PROJECT)
     if not catalog.assigned and nameless not in projects and selection.wants_default(catalog):
-        projects.add(nameless)
-        pairs = chain(pairs, ((nameless, place) for place in catalog.places))
-    places = {place for place in catalog.places if selection.wants_place(place)}
+        projects[nameless] = None
+        pairs = chain(pairs, ((nameless, place) for place in places))
     questions = sorted(
         {(kind, variant) for kind in selection.kinds for variant in selection.variants} - selection.unfit
     )

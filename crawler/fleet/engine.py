@@ -46,6 +46,8 @@ POOL_SECONDS = 90.0
 CONNECTIONS = 4
 #: Jobs that are added by one statement.
 BATCH = 1000
+#: So many new jobs change what PostgreSQL has to know of the table.
+MANY = 100
 #: Any fixed number, so that two upgrades wait for each other.
 _INSTALL_LOCK = 7305463285920913
 
@@ -206,6 +208,11 @@ class Queue:
         added = 0
         for start in range(0, len(new), BATCH):
             added += await self._add_batch(new[start : start + BATCH])
+        if added >= MANY:
+            # else the plan for taking one goes by the empty table of before, and looks at every job for each: at 3,000
+            # that is 350 ms a job instead of 0.6, until the server looks by itself
+            with _told(self._database):
+                await self._app.connector.execute_query_async("ANALYZE procrastinate_jobs")
         return added
 
     async def _add_batch(self, jobs: Sequence[FleetJob]) -> int:

@@ -46,8 +46,10 @@ SPREAD = 0.6
 #: A lock that is taken is tried again after this; a database that is away after these, doubled each time.
 TAKEN_SECONDS = 5.0
 AGAIN_SECONDS, LONGEST_SECONDS = 3.0, 60.0
-#: A report waits so long for what else the tick finds; then it looks whether the tick's accounts are done.
-REPORT_SECONDS, LOOK_SECONDS = 30.0, 10.0
+#: A report waits so long for what else the tick finds, or a twentieth of the time between two ticks where that is
+#: shorter; then it looks three times as often whether the tick's accounts are done, and no longer than this for them.
+REPORT_SECONDS, LATE_SECONDS = 30.0, 60.0
+REPORT_PART = 1 / 20
 #: A crawl is not given up sooner: it has its lock by then.
 YOUNG_SECONDS = 5.0
 SWEEP_SECONDS, PULSE_SECONDS, CARE_SECONDS = 2, 60, 86_400
@@ -84,6 +86,7 @@ class Tasks:
         self._throttle = throttle
         self._is_resting = is_resting
         self._accounts = {account.name: account for account in settings.accounts}
+        self._report_seconds = min(REPORT_SECONDS, settings.fleet.every.total_seconds() * REPORT_PART)
 
     def handlers(self) -> dict[str, dict[str, Handler]]:
         """Return what does the jobs, by queue and task."""
@@ -109,7 +112,7 @@ class Tasks:
             ]
         )
         if self._settings.reports:
-            await self._again(report_job(timestamp), REPORT_SECONDS)
+            await self._again(report_job(timestamp), self._report_seconds)
 
     # --- crawl -------------------------------------------------------------------------------------------------------
 
@@ -121,11 +124,13 @@ class Tasks:
         try:
             async with self._holding([account]) as held:
                 # one that comes late is also for the ticks that passed meanwhile, which added none beside it
-                newest = tick_of(self._timing(held.fence.ahead).clock(), self._settings.fleet.every)
-                beginning = datetime.fromtimestamp(max(tick, newest), UTC)
+                def of_tick(moment: datetime) -> datetime:
+                    return datetime.fromtimestamp(max(tick, tick_of(moment, self._settings.fleet.every)), UTC)
+
+                beginning = of_tick(self._timing(held.fence.ahead).clock())
                 if await self._in_thread(lambda conn: runs.is_made_since(conn, account, beginning)):
                     return
-                found = await self._crawled(own, held, beginning)
+                found = await self._crawled(own, held, of_tick)
         except LockTaken as exc:
             logger.info("%s: %s", account, exc)
             await self._again(crawl_job(account, tick), TAKEN_SECONDS)
@@ -138,9 +143,9 @@ class Tasks:
             await self._again(crawl_job(account, tick, attempt=attempt + 1), seconds)
             return
         if found and self._settings.reports:
-            await self._again(report_job(tick), REPORT_SECONDS)
+            await self._again(report_job(tick), self._report_seconds)
 
-    async def _crawled(self, account: AccountSettings, held: Holding, tick: datetime) -> bool:
+    async def _crawled(self, account: AccountSettings, held: Holding, tick: Callable[[datetime], datetime]) -> bool:
         """Crawl *account* and say what is news; tell whether there may be something to report."""
         settings = replace(self._settings, accounts=(account,))
         timing = self._timing(held.fence.ahead)
@@ -159,9 +164,9 @@ class Tasks:
         assert self.queue is not None  # noqa: S101 - set before any job is done
         every = self._settings.fleet.every
         moment = await self._in_thread(workers.now)
-        is_late = moment > datetime.fromtimestamp(tick, UTC) + every * SPREAD + timedelta(seconds=2 * REPORT_SECONDS)
+        is_late = moment > datetime.fromtimestamp(tick, UTC) + every * SPREAD + timedelta(seconds=LATE_SECONDS)
         if not is_late and await self.queue.pending("crawl", tick=tick):
-            await self._again(report_job(tick), LOOK_SECONDS)
+            await self._again(report_job(tick), self._report_seconds / 3)
             return
         try:
             async with self._holding([], is_sender=True) as held:

@@ -320,10 +320,9 @@ class FleetWorker:
         self._in_flight += len(accounts)
         try:
             with _answering():
-                keys, ahead = await session.do(lambda locks: locks.hold(accounts, is_sender=is_sender))
+                pid, (keys, ahead) = await session.do(lambda it: (it.pid, it.hold(accounts, is_sender=is_sender)))
             try:
                 fences = await asyncio.to_thread(raise_fences, pool, accounts)
-                pid = await session.do(lambda locks: locks.pid)
                 yield Holding(SessionFence(pid, keys, fences, ahead=ahead), stop)
             finally:
                 if session is self._session:

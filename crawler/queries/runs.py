@@ -24,7 +24,7 @@ from crawler.db import last_observation
 from crawler.db import runs as db_runs
 from crawler.db.filters import targets_by_id
 from crawler.db.schema import Account, ChangeLog, Mark, Run, Scope, ScopeTarget
-from crawler.db.sql import portions
+from crawler.db.sql import among, portions
 from crawler.domain.models import IMAGE_EVENTS, RE_ISSUED, TARGET_EVENTS, RunStatus
 from crawler.domain.rows import NO_REPORTS, FailureRow, RunSummary
 from crawler.queries.changes import _is_one_of
@@ -52,7 +52,8 @@ def run(conn: Connection, run_id: int) -> RunSummary | None:
     row = conn.execute(_one_run(), {"run": run_id}).first()
     if row is None:
         return None
-    summary = _summary(row, _account_names(conn), _failures(conn, row))
+    own = {entry.id: entry.name for entry in conn.execute(_accounts_numbered(), {"accounts": row.accounts})}
+    summary = _summary(row, own, _failures(conn, row))
     if not summary.changes["withdrawn"]:
         return summary
     reissued = select(func.count()).where(ChangeLog.run_id == run_id, _is_one_of([RE_ISSUED]))
@@ -74,6 +75,11 @@ def _run_columns() -> Select[*tuple[Any, ...]]:
     columns: Select[*tuple[Any, ...]] = select(*Run.__table__.c, Scope.size, Mark.reached, Mark.counters)
     goes_on = and_(Mark.run_id == Run.id, Run.finished_at.is_(None))
     return columns.outerjoin(Scope, Scope.id == Run.scope_id).outerjoin(Mark, goes_on)
+
+
+@cache
+def _accounts_numbered() -> Select[*tuple[Any, ...]]:
+    return select(Account.id, Account.name).where(among(Account.id, "accounts"))
 
 
 def _account_names(conn: Connection) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,8 @@ from crawler.db import workers
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks.postgresql import LockSession
 from crawler.fleet import engine as job_engine
-from crawler.fleet.tasks import share_of, tick_of
+from crawler.fleet.engine import opened_queue
+from crawler.fleet.tasks import CRAWLS, crawl_job, share_of, tick_of
 from crawler.ops.deploy import DUE_QUERY
 from crawler.web.answers import answer_schemas
 from tests.support.driving import Driver, account
@@ -149,6 +151,24 @@ def test_silence_that_is_too_short(driver: Driver) -> None:
     driver.configure(account("http://127.0.0.1:9/"), fleet={"evict_after": "4s"})
 
     assert "fleet.evict_after: must be 5s or longer" in driver.call("config", "validate", code=2).stderr
+
+
+def test_a_tick_of_many_accounts(driver: Driver) -> None:
+    """After many jobs were added the server knows of them; else it looks at all for each that is taken."""
+    driver.call("db", "upgrade")
+
+    async def add() -> int:
+        handlers = {CRAWLS: {"crawl": nothing}}
+        async with opened_queue(driver.database, handlers, application_name="crawler test") as queue:
+            return await queue.add_all([crawl_job(f"account-{number}", 0) for number in range(2500)])
+
+    async def nothing(**_: object) -> None:
+        """Do nothing."""
+
+    assert asyncio.run(add()) == 2500
+    with opened(driver.database) as engine, read(engine) as conn:
+        known = text("SELECT reltuples FROM pg_class WHERE oid = 'crawler_jobs.procrastinate_jobs'::regclass")
+        assert conn.execute(known).scalar() == 2500
 
 
 def test_ticks() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from tests.support.acceptance_table import Proven
 from tests.support.databases import postgres_server
 from tests.support.fleet import Fleet, made_fleet
-from tests.support.smtp import mail_server
+from tests.support.smtp import SILENCE, Mail, MailServer, mail_server
 
 
 @pytest.mark.parametrize(
@@ -30,12 +33,14 @@ def test_postgresql_restarts(tmp_path: Path, modes: list[str], proven: Proven) -
             fleet.busiest(1)
             server.restart(mode)
         last = fleet.last_run()
-        seconds = fleet.wait(lambda: len(fleet.complete(since=last)) == 12, 90)
+        seconds = fleet.wait(lambda: len(fleet.complete(since=last)) == 12, 150)
         assert [process.poll() for process in fleet.workers] == [None, None], fleet.said()
         assert fleet.end() == [0, 0], fleet.said()
         assert fleet.overlaps() == []
         fleet.driver.call("db", "check")
     proven("every account is whole within 60 s of the last restart", f"{len(modes)} restarts, {seconds:.1f} s")
+    if len(modes) >= 5:
+        assert seconds <= 60
 
 
 def test_clocks_of_hosts(fleet: Fleet, proven: Proven) -> None:
@@ -43,10 +48,10 @@ def test_clocks_of_hosts(fleet: Fleet, proven: Proven) -> None:
     fleet.configure(12, every="8s", rate=100)
     fleet.start(1, skew=60)
     fleet.start(1, skew=-60)
-    fleet.wait(lambda: len(fleet.complete()) == 12, 40)
+    fleet.wait(lambda: len(fleet.complete()) == 12, 120)
     fleet.cloud.advance()
     last = fleet.last_run()
-    fleet.wait(lambda: len(fleet.complete(since=last)) == 12, 40)
+    fleet.wait(lambda: len(fleet.complete(since=last)) == 12, 120)
     codes = fleet.end()
     recorded = [row.recorded_at for row in fleet.rows("SELECT recorded_at FROM changes ORDER BY id")]
     started = [row.started_at for row in fleet.rows("SELECT started_at FROM runs ORDER BY id")]
@@ -58,27 +63,59 @@ def test_clocks_of_hosts(fleet: Fleet, proven: Proven) -> None:
     proven("times of hosts 60 s fast and slow are in order within 1 s", f"{max(0, worst) / 1e6:.3f} s")
 
 
-def test_one_mail_a_tick(tmp_path: Path, postgres_url: str, proven: Proven) -> None:
-    """Accounts with the same change, crawled by several workers, are told of in one mail."""
-    zone = "hk-00"
-    steps = [{"images": {zone: {"uimage-new": "Image 0"}}}]
-    with mail_server() as mails, made_fleet(tmp_path, postgres_url, zones=1, projects=50, steps=steps) as fleet:
+@contextmanager
+def reporting_fleet(tmp_path: Path, url: str, accounts: int, every: str) -> Iterator[tuple[Fleet, MailServer]]:
+    """Give a fleet that mails, whose accounts were all seen once; the cloud shows one image more to each since."""
+    steps = [{"images": {"hk-00": {"uimage-new": "Image 0"}}}]
+    with mail_server() as mails, made_fleet(tmp_path, url, zones=1, projects=accounts, steps=steps) as fleet:
         fleet.configure(
-            50,
-            every="20s",
+            accounts,
+            every=every,
+            is_known=True,
             smtp={"host": "127.0.0.1", "port": mails.port, "security": "none", "from": "crawler@example.com"},
             reports=[{"name": "sre", "to": ["sre@example.com"]}],
+            fleet={"evict_after": "5s"},
         )
-        fleet.start(2, slots=16)
-        fleet.wait(lambda: len(fleet.complete()) == 50, 60)
-        fleet.wait(lambda: fleet.rows("SELECT 1 FROM subscriptions"), 60)
-        newest = "SELECT count(*) FROM runs WHERE status = 'complete' AND tick = (SELECT max(tick) FROM runs)"
-        fleet.wait(lambda: fleet.value(newest) == 50, 90)  # between two ticks
         fleet.cloud.advance()
-        fleet.wait(lambda: any("uimage-new" in mail.text for mail in mails.mails), 120)
-        fleet.wait(lambda: fleet.value("SELECT count(*) FROM changes WHERE event = 'appeared'") == 50, 30)
-        fleet.end()
-    told = [mail for mail in mails.mails if "uimage-new" in mail.text]
+        fleet.start(2, slots=16)
+        yield fleet, mails
 
-    assert len(told) == 1, [str(mail.message["Subject"]) for mail in mails.mails]
-    proven("50 accounts with the same change are one mail", f"{len(told)} mail")
+
+def test_one_mail_a_tick(tmp_path: Path, postgres_url: str, proven: Proven) -> None:
+    """Accounts with the same change, crawled by several workers, are told of in one mail."""
+    with reporting_fleet(tmp_path, postgres_url, 50, "14s") as (fleet, mails):
+        told = "SELECT count(*) FROM changes WHERE event = 'appeared' AND reported_run_id IS NOT NULL"
+        fleet.wait(lambda: fleet.value(told) == 50, 150)
+        fleet.wait(lambda: any("uimage-new" in mail.text for mail in mails.mails), 150)
+        fleet.end()
+    found = [mail for mail in mails.mails if "uimage-new" in mail.text]
+
+    assert len(found) == 1, [str(mail.message["Subject"]) for mail in mails.mails]
+    proven("50 accounts with the same change are one mail", f"{len(found)} mail")
+
+
+def test_sender_that_is_killed(tmp_path: Path, postgres_url: str, proven: Proven) -> None:
+    """When the worker that sends dies within DATA, another sends the same mail: the same Message-ID, twice at most."""
+    with reporting_fleet(tmp_path, postgres_url, 2, "8s") as (fleet, mails):
+        mails.behave = lambda stage, value: SILENCE if stage == "data" and "uimage-new" in value.text else None
+        fleet.wait(lambda: seen(mails), 150)
+        mails.behave = lambda stage, value: None
+        sender = fleet.sender()
+        sender.kill()
+        sender.wait()
+        seconds = fleet.wait(lambda: any("uimage-new" in mail.text for mail in mails.mails), 240)
+        time.sleep(3)
+        fleet.end()
+    ids = {mail.message_id for mail in seen(mails)}
+    proven(
+        "a sender killed within DATA: the same Message-ID, at most twice",
+        f"{len(seen(mails))} times, {len(ids)} Message-ID, {seconds:.0f} s later",
+    )
+
+    assert len(seen(mails)) == 2
+    assert len(ids) == 1
+
+
+def seen(mails: MailServer) -> list[Mail]:
+    """Return what came as far as DATA and tells of the new image."""
+    return [mail for mail in mails.seen if "uimage-new" in mail.text]

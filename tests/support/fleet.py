@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from crawler.db.locks.postgresql import _SENDER as SENDER
 from crawler.db.locks.postgresql import holders
 from crawler.emulator import EmulatorServer, run_in_thread
 from tests.support.driving import ASKED, Driver, account, asked
@@ -48,21 +49,27 @@ class Fleet:
     engine: Engine
     workers: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def configure(self, accounts: int, *, every: str, rate: float = 1000, **more: Any) -> None:
-        """Write the configuration, and make the tables for jobs."""
+    def configure(self, accounts: int, *, every: str, rate: float = 1000, is_known: bool = False, **more: Any) -> None:
+        """Write the configuration, and make the tables for jobs; *is_known* has every account run once, in one tick."""
         names = [f"account-{number}" for number in range(accounts)]
         tables = [account(self.cloud.url, name, projects=[f"org-{number}"]) for number, name in enumerate(names)]
         limits = {"rate": rate, **more.pop("limits", {})}
         fleet = {"every": every, **more.pop("fleet", {})}
-        self.driver.configure(*tables, fleet=fleet, limits=limits, **more)
+        self.driver.configure(*tables, fleet=fleet, limits=limits | {"rate": 1000}, **more)
         self.driver.call("db", "upgrade")
+        tick = f"SELECT floor(extract(epoch FROM clock_timestamp()) / {every.removesuffix('s')})"
+        while is_known:
+            before = self.value(tick)
+            self.driver.call("run")
+            is_known = self.value(tick) != before  # else some are still due in the newer tick, and some are not
+        self.driver.configure(*tables, fleet=fleet, limits=limits, **more)
 
-    def start(self, count: int = 1, *, slots: int = 8, skew: float = 0, words: Sequence[str] = ()) -> None:
-        """Start workers, on hosts whose clocks are *skew* seconds fast."""
+    def start(self, count: int = 1, *, slots: int = 8, skew: float = 0, program: Sequence[str] = ()) -> None:
+        """Start workers, on hosts whose clocks are *skew* seconds fast, or of another *program*."""
         for _ in range(count):
             log = (self.driver.folder / f"worker-{len(self.workers)}.log").open("w")
-            command = [sys.executable, "-c", SKEWED, str(skew), "--config", str(self.driver.config)]
-            command += ["worker", "--slots", str(slots), *words]
+            command = [*(program or (sys.executable, "-c", SKEWED, str(skew))), "--config", str(self.driver.config)]
+            command += ["worker", "--slots", str(slots)]
             self.workers.append(subprocess.Popen(command, stderr=log, stdout=log, text=True, cwd=ROOT))
             log.close()
 
@@ -142,6 +149,27 @@ class Fleet:
         with self.engine.connect() as conn:
             return {name for name, pid in holders(conn, names).items() if pid == session}
 
+    def sender(self) -> subprocess.Popen[str]:
+        """Return the process of the worker that sends reports now."""
+        query = (
+            "SELECT w.pid FROM workers AS w JOIN pg_locks AS l ON l.pid = w.session WHERE l.locktype = 'advisory' "
+            "AND (CAST(l.classid AS bigint) << 32 | CAST(l.objid AS bigint)) = :key"
+        )
+        pid = self.value(query, key=SENDER)
+        return next(process for process in self.workers if process.pid == pid)
+
+    def now(self) -> int:
+        """Return the time by PostgreSQL's clock, in microseconds since 1970, as the history keeps it."""
+        return int(self.value("SELECT extract(epoch FROM clock_timestamp()) * 1000000"))
+
+    def began_again(self, accounts: Collection[str], since: int) -> list[float]:
+        """Return how many seconds after a moment a run of each of the *accounts* began; some may have none yet."""
+        query = (
+            "SELECT min(r.started_at) AS began FROM runs AS r JOIN accounts AS a ON a.id = r.account_id "
+            "WHERE a.name = ANY(:names) AND r.started_at > :since GROUP BY a.id"
+        )
+        return [(row.began - since) / 1e6 for row in self.rows(query, names=sorted(accounts), since=since)]
+
     def last_run(self) -> int:
         """Return the number of the newest run."""
         return int(self.value("SELECT coalesce(max(id), 0) FROM runs"))
@@ -150,7 +178,7 @@ class Fleet:
         """Return the accounts and ticks with more than one run that went to its end."""
         return self.rows(
             "SELECT account_id, tick, count(*) FROM runs WHERE status <> 'interrupted' AND finished_at IS NOT NULL "
-            "GROUP BY 1, 2 HAVING count(*) > 1"
+            "AND tick IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1"
         )
 
     def overlaps(self) -> list[Any]:

@@ -68,9 +68,7 @@ _HELD = text(
 _HOLDERS = text(
     f"SELECT key, pid FROM ({_LOCKS}) AS l WHERE granted AND key = ANY(:keys)"  # noqa: S608 - a constant
 )
-_IS_WANTED = text(
-    f"SELECT count(*) FROM ({_LOCKS}) AS l WHERE NOT granted AND key = :key AND pid <> pg_backend_pid()"  # noqa: S608 - a constant
-)
+_IS_WANTED = f"SELECT count(*) FROM ({_LOCKS}) AS l WHERE NOT granted AND key = :key AND pid <> pg_backend_pid()"  # noqa: S608 - a constant
 #: For the session of the locks: it is idle by design, and the server shall notice within 50 s when its client is gone.
 _SETTINGS = text(
     """
@@ -296,35 +294,32 @@ class LockSession:
         Raises LockTaken where another session holds one, or waits for the whole database: a session that has the
         database's lock already would get it again however many wait. *accounts* may not hold one that is held here.
         """
-        taken: list[tuple[str, int]] = []
+        wanted = _wanted(sorted(set(accounts)), is_sender=is_sender)
+        new = [one for one in wanted if one[2] not in self._keys]
         with self._used():
-            if self._session.execute(_IS_WANTED, {"key": _DATABASE}).scalar_one():
-                raise LockTaken(f"Somebody waits for the lock of the database {address_of(self._engine)}.")
-            for function, what, key in _wanted(sorted(set(accounts)), is_sender=is_sender):
-                if (
-                    key not in self._keys
-                    and self._session.execute(text(f"SELECT {function}(:key)"), {"key": key}).scalar_one()
-                ):
-                    taken.append((function, key))
-                    continue
-                holder = self._session.execute(_HOLDER, {"keys": [key]}).first()
-                for had in reversed(taken):
-                    self._unlock(*had)
+            before = self._clock()
+            [is_waited_for, there, *got] = self._session.execute(*_try_each(new)).one()
+            ahead: timedelta = there - (before + (self._clock() - before) / 2)
+            taken = [key for (*_, key), is_taken in zip(new, got, strict=True) if is_taken]
+            if len(taken) < len(wanted):
+                refused = next(one for one in wanted if one[2] not in taken)
+                holder = self._session.execute(_HOLDER, {"keys": [refused[2]]}).first()
+                self._unlock(taken)
+                if is_waited_for:
+                    raise LockTaken(f"Somebody waits for the lock of the database {address_of(self._engine)}.")
                 if holder is None:  # it is held here, or was just let go
-                    raise LockTaken(f"The lock of {what} is taken.")
-                raise _taken(what, *holder)
-            ahead = _ahead(self._session, self._engine, self._clock)
-        keys = [key for _, key in taken]
+                    raise LockTaken(f"The lock of {refused[1]} is taken.")
+                raise _taken(refused[1], *holder)
         # the session would be given what it holds again, and one account have two runs; the database's lock it shares
-        self._keys.update(key for key in keys if key != _DATABASE)
-        return keys, ahead
+        self._keys.update(key for key in taken if key != _DATABASE)
+        return taken, ahead
 
     def let_go(self, keys: Iterable[int]) -> None:
         """Let go of locks that `hold` gave; raises DatabaseUnavailable, and then they are gone with the session."""
+        keys = list(keys)
         with self._used():
-            for key in keys:
-                self._unlock("pg_try_advisory_lock_shared" if key == _DATABASE else "pg_try_advisory_lock", key)
-                self._keys.discard(key)
+            self._unlock(keys)
+        self._keys.difference_update(keys)
 
     def execute(self, statement: Executable, values: Mapping[str, Any]) -> Any:
         """Execute *statement* in the session, and give its first row; whoever gets it knows that the session lives."""
@@ -345,9 +340,30 @@ class LockSession:
         with mapped_errors(self._engine):
             yield
 
-    def _unlock(self, function: str, key: int) -> None:
-        undo = function.replace("_try_advisory_lock", "_advisory_unlock", 1)
-        self._session.execute(text(f"SELECT {undo}(:key)"), {"key": key})
+    def _unlock(self, keys: Sequence[int]) -> None:
+        if keys:
+            undone = (f"pg_advisory_unlock{'_shared' if key == _DATABASE else ''}(:k{n})" for n, key in enumerate(keys))
+            self._session.execute(text(f"SELECT {', '.join(undone)}"), _numbered(keys))
+
+
+def _try_each(wanted: Sequence[tuple[str, str, int]]) -> tuple[Executable, Mapping[str, int]]:
+    """
+    Return the statement that tries the *wanted* locks in one round trip, and its values.
+
+    Its row says whether somebody waits for the whole database (then none is tried), what time it is, and which were
+    taken.
+    """
+    tried = "".join(
+        f", CASE WHEN w.is_waited_for THEN false ELSE {function}(:k{number}) END"
+        for number, (function, *_) in enumerate(wanted)
+    )
+    waits = f"SELECT ({_IS_WANTED}) > 0 AS is_waited_for OFFSET 0"  # looked at once, and first
+    statement = text(f"SELECT w.is_waited_for, clock_timestamp(){tried} FROM ({waits}) AS w")  # noqa: S608 - constants
+    return statement, {"key": _DATABASE, **_numbered([key for *_, key in wanted])}
+
+
+def _numbered(keys: Iterable[int]) -> dict[str, int]:
+    return {f"k{number}": key for number, key in enumerate(keys)}
 
 
 def _introduce(session: Connection, engine: Engine, now: datetime) -> int:

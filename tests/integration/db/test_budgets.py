@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import Engine
 
-from crawler.client.throttle import PACE, REGAIN
+from crawler.client.shared_throttle import SHARED_PACE
+from crawler.client.throttle import REGAIN
 from crawler.db.budgets import BudgetRow
 from crawler.db.engine import begin, opened
 
@@ -21,7 +22,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 
 
 def row_of(engine: Engine, rate: float = 10, name: str = "key") -> BudgetRow:
-    row = BudgetRow(engine, name=name, rate=rate, period=1.0, pace=PACE, regain=REGAIN)
+    row = BudgetRow(engine, name=name, rate=rate, period=1.0, pace=SHARED_PACE, regain=REGAIN)
     row.open()
     return row
 
@@ -34,7 +35,7 @@ def test_each_slot_once(engine: Engine) -> None:
     moments = sorted(one.first + number * one.distance for one in given for number in range(one.count))
 
     assert len(moments) == 60
-    assert min(after - before for before, after in pairwise(moments)) == pytest.approx(0.1 / PACE, rel=1e-3)
+    assert min(after - before for before, after in pairwise(moments)) == pytest.approx(0.1 / SHARED_PACE, rel=1e-3)
     assert all(one.first >= one.now - 0.5 for one in given[:1])
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 
-from crawler.client.shared_throttle import SharedThrottler
+from crawler.client.options import Timing
+from crawler.client.shared_throttle import SHARED_PACE, SharedThrottler
 from crawler.db.budgets import Slots
+from tests.simulation.time_travel import TimeTravel
 from tests.support.fake_time import FakeTime
-
-pytestmark = pytest.mark.asyncio(loop_scope="function")
+from tests.support.fleet import most_in_a_second
 
 #: By how much the budget's clock is ahead of the process's.
 AHEAD = 1_000.0
@@ -21,18 +26,20 @@ AHEAD = 1_000.0
 class Budget:
     """One budget in memory, as the row keeps it."""
 
-    time: FakeTime
+    monotonic: Callable[[], float]
     rate: float = 10.0
+    pace: float = 1.0
     due: float = 0.0
     taken: list[int] = field(default_factory=list)
     halved: list[float] = field(default_factory=list)
 
     async def take(self, count: int) -> Slots:
-        now = self.time.now + AHEAD
+        now = self.monotonic() + AHEAD
         self.taken.append(count)
         first = max(self.due, now)
-        self.due = first + count / self.rate
-        return Slots(first=first, distance=1 / self.rate, count=count, now=now, rate=self.rate)
+        distance = 1 / (self.rate * self.pace)
+        self.due = first + count * distance
+        return Slots(first=first, distance=distance, count=count, now=now, rate=self.rate)
 
     async def halve(self, paused_until: float) -> float:
         self.halved.append(paused_until)
@@ -41,8 +48,8 @@ class Budget:
         return self.rate
 
 
-def throttle_of(budget: Budget) -> SharedThrottler:
-    return SharedThrottler(10, 1.0, take=budget.take, halve=budget.halve, timing=budget.time.timing())
+def throttle_of(budget: Budget, time: FakeTime) -> SharedThrottler:
+    return SharedThrottler(10, 1.0, take=budget.take, halve=budget.halve, timing=time.timing())
 
 
 async def passed(throttle: SharedThrottler, time: FakeTime, count: int) -> list[float]:
@@ -56,36 +63,35 @@ async def passed(throttle: SharedThrottler, time: FakeTime, count: int) -> list[
     return times
 
 
-def most_in_a_second(times: list[float]) -> int:
-    return max(sum(1 for other in times if moment <= other < moment + 1) for moment in times)
-
-
+@pytest.mark.asyncio(loop_scope="function")
 async def test_keeps_the_rate() -> None:
     """Many waiters come through evenly, at the budget's rate; half a second of slots is taken at a time."""
     time = FakeTime()
-    budget = Budget(time)
-    times = await passed(throttle_of(budget), time, 60)
+    budget = Budget(time.monotonic)
+    times = await passed(throttle_of(budget, time), time, 60)
 
     assert most_in_a_second(times) <= 11
     assert 5.8 <= times[-1] <= 6.3
     assert max(budget.taken) == 5
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_two_share_it() -> None:
     """Two processes together send no more than one would."""
     time = FakeTime()
-    budget = Budget(time)
-    first, second = throttle_of(budget), throttle_of(budget)
+    budget = Budget(time.monotonic)
+    first, second = throttle_of(budget, time), throttle_of(budget, time)
     parts = await asyncio.gather(passed(first, time, 30), passed(second, time, 30))
     times = sorted([*parts[0], *parts[1]])
 
     assert most_in_a_second(times) <= 12
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_a_passed_slot_is_forgone() -> None:
     """Whoever stood still with slots in hand does not send them all at once."""
     time = FakeTime()
-    throttle = throttle_of(Budget(time))
+    throttle = throttle_of(Budget(time.monotonic), time)
     await passed(throttle, time, 7)
     time.now += 5
     times = await passed(throttle, time, 20)
@@ -93,11 +99,43 @@ async def test_a_passed_slot_is_forgone() -> None:
     assert most_in_a_second(times) <= 11
 
 
+@pytest.mark.parametrize("rate", [10, 50, 200])
+def test_late_and_slow_processes_keep_the_rate(rate: int) -> None:
+    """Processes that are late for their slots by chance, at a server that is busy by chance, stay within rate + 2."""
+    chance = random.Random(7)
+    loop = TimeTravel(chance)
+    timing = Timing(clock=lambda: datetime.now(UTC), monotonic=loop.time, sleep=asyncio.sleep)
+    arrivals: list[float] = []
+    seen_from = [0.0]
+
+    async def send(throttle: SharedThrottler) -> None:
+        while loop.time() < 60:
+            assert await throttle.acquire_by(None)
+            arrivals.append(max(loop.time(), seen_from[0]))
+            if chance.random() < 0.01:
+                loop.advance(chance.uniform(0, 0.04))  # the processes were busy
+            elif chance.random() < 0.03:
+                seen_from[0] = loop.time() + 0.025  # the server was
+            await asyncio.sleep(0.05)
+
+    async def go() -> None:
+        budget = Budget(loop.time, rate=rate, pace=SHARED_PACE)
+        throttles = [SharedThrottler(rate, 1.0, take=budget.take, halve=budget.halve, timing=timing) for _ in "ab"]
+        await asyncio.gather(*(send(throttle) for throttle in throttles for _ in range(20)))
+
+    with closing(loop):
+        loop.run_until_complete(go())
+
+    assert most_in_a_second(sorted(arrivals)) <= rate + 2
+    assert len(arrivals) >= 0.95 * rate * 60
+
+
+@pytest.mark.asyncio(loop_scope="function")
 async def test_deadline() -> None:
     """A slot after the deadline is not waited for, and stays for the next."""
     time = FakeTime()
-    budget = Budget(time, due=AHEAD + 5)
-    throttle = throttle_of(budget)
+    budget = Budget(time.monotonic, due=AHEAD + 5)
+    throttle = throttle_of(budget, time)
 
     assert not await throttle.acquire_by(1.0)
     assert time.now == 0
@@ -105,11 +143,12 @@ async def test_deadline() -> None:
     assert len(budget.taken) == 1
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_a_refusal_halves_for_all() -> None:
     """One process's 153 is everybody's: the budget is told, and nobody sends before a pause has passed."""
     time = FakeTime()
-    budget = Budget(time)
-    throttle, other = throttle_of(budget), throttle_of(budget)
+    budget = Budget(time.monotonic)
+    throttle, other = throttle_of(budget, time), throttle_of(budget, time)
     await passed(throttle, time, 5)
     throttle.throttled()
     throttle.pause(3)
@@ -122,11 +161,12 @@ async def test_a_refusal_halves_for_all() -> None:
     assert times[-1] >= began + 3
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_who_waits_no_longer_leaves_the_slots() -> None:
     """A waiter that is cancelled while slots are fetched leaves them to the next."""
     time = FakeTime()
-    budget = Budget(time)
-    throttle = throttle_of(budget)
+    budget = Budget(time.monotonic)
+    throttle = throttle_of(budget, time)
     waiting = asyncio.create_task(throttle.acquire_by(None))
     await asyncio.sleep(0)
     waiting.cancel()
