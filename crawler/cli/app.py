@@ -75,6 +75,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry("crawler.cli.doctor", "doctor", "What is wrong with this installation, and the fix.", _OPERATE),
     "schedule": Entry("crawler.cli.schedule", "schedule", "Ready files for cron, systemd and Kubernetes.", _OPERATE),
     "fleet": Entry("crawler.cli.fleet", "fleet", "The workers: how they are; drain, resume, evict.", _OPERATE),
+    "replay": Entry("crawler.cli.replay", "replay", "The history made anew from the kept answers.", _OPERATE),
     "db": Entry("crawler.cli.db", "db", "Look after the database.", _OPERATE),
     "account": Entry("crawler.cli.account", "account", "Give an account of the history another name.", _OPERATE),
     "completion": Entry("crawler.cli.completion", "completion", "Print the shell's completion script.", _OPERATE),

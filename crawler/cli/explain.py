@@ -14,7 +14,7 @@ from crawler.cli.hints import unheard_image
 from crawler.cli.options import NUMBER, table_options
 from crawler.cli.output import emit, json_line, write_notes, write_out
 from crawler.cli.table import Column
-from crawler.domain.models import is_storable
+from crawler.domain.models import SCHEMA, is_storable
 from crawler.domain.text import visible
 from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection
@@ -162,7 +162,9 @@ def describe(found: Explanation, zone: tzinfo) -> Iterator[str]:
     if found.written_run and (found.observed_run is None or found.written_run.run != found.observed_run.run):
         yield f"written   {_run(found.written_run, zone)}"
     yield ""
-    if change.image_id is None:
+    if change.event == SCHEMA:
+        yield "It is about which fields the answers state, not about an image."
+    elif change.image_id is None:
         yield "It comes from what the cloud said exists, not from an answer about images."
     elif found.before is None and found.after is None:
         yield "It lies before the kept history: of its answers nothing is left."

@@ -86,6 +86,32 @@ def find(config: Path | None, environ: Mapping[str, str], cwd: Path | None = Non
     return _find(config, environ, cwd or Path.cwd())
 
 
+def load_judging(config: Path | None, environ: Mapping[str, str], cwd: Path | None = None) -> Settings:
+    """
+    Return what says how answers are read and judged: `[guard]`, and each account's `tolerate` and `ignore`.
+
+    Nothing else of the configuration is looked at: keys may be out of reach. Raises ConfigurationError with every
+    problem at once.
+    """
+    path = _find(config, environ, cwd or Path.cwd())
+    raw = read_toml(path) if path else {}
+    from crawler.config import validation  # loads pydantic
+
+    findings = Findings()
+    kept = ("name", "tolerate", "ignore")
+    accounts = raw.get("accounts", [])
+    rows = [
+        {"public_key": "-", "private_key": "-", **{key: value for key, value in row.items() if key in kept}}
+        for row in (accounts if isinstance(accounts, list) else [])
+        if isinstance(row, dict)
+    ]
+    document = expand_all({"guard": raw.get("guard", {}), "accounts": rows}, environ, findings)
+    settings = validation.read(document, findings)
+    if settings is None or findings.problems:
+        raise ConfigurationError(str(path), findings.sentences()) from None
+    return settings
+
+
 def load_pins(
     config: Path | None, environ: Mapping[str, str], cwd: Path | None = None
 ) -> tuple[list[tuple[str, Pin]], list[str]]:

@@ -226,6 +226,8 @@ class AccountSettings(Table):
     #: Checks of answers that are switched off.
     tolerate: Distinct[Tolerable] = ()
     ignore: IgnoreSettings = IgnoreSettings()
+    #: Whether each region is asked without a Zone once a day, and compared with the sum of its zones.
+    crosscheck: Literal["off", "daily"] = "off"
     #: The file's common ones, and what this account has of its own.
     limits: Limits = Limits()
     #: The forward proxy that leads to the endpoint; None: it is asked directly.

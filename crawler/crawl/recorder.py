@@ -17,8 +17,9 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine
 
 from crawler.crawl.reply_reader import Judge, ReplyReader, Understood
-from crawler.db import observations, runs, target_state
+from crawler.db import forms, observations, runs, target_state
 from crawler.db.engine import Fence, begin, read
+from crawler.db.forms import FormNews
 from crawler.db.observations import BadOutcome, Decision, GoodAnswer
 from crawler.db.payloads import NewPayload
 from crawler.db.runs import LastAnswer, PlannedTarget, finish_run, last_answers, positions
@@ -31,6 +32,7 @@ from crawler.domain.models import (
     Failure,
     Reply,
     RunStatus,
+    Snapshot,
     Target,
     WaitsFor,
     require_aware,
@@ -149,6 +151,8 @@ class Recorder:
         self._progress = progress
         self._ended = 0
         self._waiting: dict[Target, _Unread] = {}
+        #: Names that the answers of each target are known to lack; None: not looked up yet.
+        self._lacking: dict[int, frozenset[str]] | None = None
         self._pending: list[Decision] = []
         self._counters = dict.fromkeys((*OUTCOMES, "baseline_targets", "baseline_images", *IMAGE_EVENTS), 0)
 
@@ -216,6 +220,10 @@ class Recorder:
             else:
                 self._decide(Decision(planned=planned, setback=self._setback(item)))
         return self._decide_answers(answers, late)
+
+    def take_outcome(self, target: Target, outcome: BadOutcome) -> None:
+        """Take it as decided that a target has an *outcome*: it was so before."""
+        self._decide(Decision(planned=self._planned[target], setback=outcome))
 
     def settle(self, late: Late = never_late) -> None:
         """Judge the first answers of targets whose second answer never came, as if it had failed."""
@@ -398,9 +406,28 @@ class Recorder:
             excess=snapshot.excess if is_measure and snapshot.excess is not None else last.excess,
             answered_by=answered_by(KINDS[planned.target.kind], snapshot),
             weight=answer.understood.weight + sum(map(_weight_of, verdict.changes)),
+            form=None if verdict.is_doubted else self._form(planned, known, snapshot),
         )
         setback = _held(news, len(known.known.images)) if verdict.outcome == "held" else None
         self._decide(Decision(planned=planned, setback=setback, news=news))
+
+    def _form(self, planned: PlannedTarget, known: target_state.TargetState, snapshot: Snapshot) -> FormNews | None:
+        """Return what an answer shows of its form that was not noticed before; None: nothing."""
+        form = self._judge.form(planned.target, known.known, snapshot)
+        if form is None or not (form.missing or form.new or self._lacking is None or self._lacking):
+            return None
+        if self._lacking is None:
+            with read(self._engine) as conn:
+                self._lacking = forms.lacking(conn, {one.account_id for one in self._planned.values()})
+        lacked = self._lacking.get(planned.target_id, frozenset())
+        news = FormNews(
+            target_id=planned.target_id,
+            account_id=planned.account_id,
+            missing=form.missing - lacked,
+            back=lacked & form.stated,
+            new=form.new,
+        )
+        return news or None
 
     def _is_left_to_reread(self, answer: _Answer, known: target_state.TargetState) -> bool:
         """
@@ -503,6 +530,7 @@ class Recorder:
         """
 
         def end(conn: Connection, reached: bytes, latest: datetime, counted: Mapping[str, int]) -> None:
+            forms.tell(conn, self._run_id, {one.account_id for one in self._planned.values()}, latest)
             finished_at = finish_run(
                 conn,
                 self._run_id,
@@ -560,6 +588,9 @@ class Recorder:
             for moment in _moments(decision):
                 latest = moment if latest is None else max(latest, moment)
         with begin(self._engine, self._fence) as conn:
+            forms.write(
+                conn, [one.news.form for one in decisions if one.news is not None and one.news.form is not None]
+            )
             observations.write(conn, self._run_id, decisions, self._understanding.versions, self._clock)
             self._understanding.write(conn)
             now = self._clock()

@@ -19,6 +19,7 @@ from crawler.db.runs import PlannedTarget
 from crawler.db.schema import ZoneNumber
 from crawler.db.target_state import Versions
 from crawler.domain.diffing import compare
+from crawler.domain.forms import AnswerForm, form_of
 from crawler.domain.guard import GuardPolicy, judge
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import ImageKey, KnownState, Recent, Reply, Snapshot, Target, Verdict, digest_of
@@ -68,6 +69,13 @@ class Judge:
     def objection(self, target: Target, snapshot: Snapshot, last: LastGood, /) -> str | None:
         """Say why *snapshot* is not to be believed at all, *last* being the answer before; None: it is."""
         return objection(target, KINDS[target.kind], snapshot, last, self._tolerated.get(target.account, ()))
+
+    def form(self, target: Target, known: KnownState, snapshot: Snapshot, /) -> AnswerForm | None:
+        """Return how the form of an answer differs from what is *known*; None where that cannot be said."""
+        if known.is_new or not snapshot.images:
+            return None
+        ignored = self._ignored.get(target.account, ())
+        return form_of(KINDS[target.kind], known.images, snapshot.images, ignored)
 
     def absent(self, known: KnownState, snapshot: Snapshot, /) -> frozenset[ImageKey]:
         """Return the *known* images that *snapshot* lacks."""

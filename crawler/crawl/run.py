@@ -22,6 +22,7 @@ from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.client.throttle import Throttle
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey, survey_all
+from crawler.crawl.crosscheck import CrossCheck
 from crawler.crawl.plan import (
     NO_PAST,
     AccountPast,
@@ -144,16 +145,13 @@ async def crawl(
         )
         if begun is not None:
             begun(plan.run_id)
+        judge = judge_of(settings)
         recorder = Recorder(
             engine,
             fence,
             plan.run_id,
             plan.targets,
-            Judge(
-                _guard_policy(settings),
-                {name: account.tolerate for name, account in accounts.items()},
-                {name: account.ignore.fields for name, account in accounts.items()},
-            ),
+            judge,
             timing.clock,
             unlisted=plan.unlisted,
             zone_numbers={entry.account_id: entry.zone_numbers for entry in past.values()},
@@ -167,7 +165,28 @@ async def crawl(
             stop=stop,
             refused={name: survey.refused for name, survey in surveys.items() if survey.refused},
         )
-        noticed = (*notices, *(notice for survey in surveys.values() for notice in survey.notices), *plan.notices)
+        checked: list[Notice] = []
+        if restriction is None:
+            checks = CrossCheck(engine=engine, fence=fence, judge=judge, planned=plan.targets, in_thread=in_thread)
+            for name, account in accounts.items():
+                is_open = surveys[name].refused is None and name not in observing.refused
+                if account.crosscheck == "daily" and is_open:
+                    checked += await checks.run(
+                        name,
+                        clients[name],
+                        surveys[name].catalog,
+                        account_id=past[name].account_id,
+                        now=started_at,
+                        deadline=deadlines[name],
+                        stop=stop,
+                        commit=recorder.commit,
+                    )
+        noticed = (
+            *notices,
+            *checked,
+            *(notice for survey in surveys.values() for notice in survey.notices),
+            *plan.notices,
+        )
         summary = await in_thread(_finish, settings, engine, past, plan, recorder, surveys, clients, noticed)
     refused = {name for name, survey in surveys.items() if survey.refused} | observing.refused
     return RunResult(
@@ -220,9 +239,14 @@ def _with_reports(engine: Engine, fence: Fence, result: RunResult, reports: Mapp
     return replace(result, summary=replace(result.summary, reports=dict(reports)))
 
 
-def _guard_policy(settings: Settings) -> GuardPolicy:
+def judge_of(settings: Settings) -> Judge:
+    """Return what reads and judges answers as *settings* have it."""
     chosen = settings.guard
-    return GuardPolicy(ratio=chosen.ratio, min_images=chosen.min_images, confirmations=chosen.confirmations)
+    return Judge(
+        GuardPolicy(ratio=chosen.ratio, min_images=chosen.min_images, confirmations=chosen.confirmations),
+        {account.name: account.tolerate for account in settings.accounts},
+        {account.name: account.ignore.fields for account in settings.accounts},
+    )
 
 
 def _last(past: Mapping[str, AccountPast]) -> dict[str, Catalog | None]:

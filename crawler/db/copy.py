@@ -54,7 +54,7 @@ def copy_history(
     state = schema_state(source)
     if state.name != "current":
         raise SchemaMismatch(mismatch(source, state))
-    _prepare(target)
+    prepare(target)
     copied: list[CopiedTable] = []
     with read(source) as reading, begin(target, fence) as writing:
         _be_patient(reading)
@@ -75,7 +75,7 @@ def copy_history(
     return copied
 
 
-def _prepare(target: Engine) -> None:
+def prepare(target: Engine) -> None:
     """Make the schema in an empty database; raise UsageError where anything is there already."""
     state = schema_state(target)
     if state.name == "empty":
@@ -88,7 +88,7 @@ def _prepare(target: Engine) -> None:
             if conn.execute(select(func.count()).select_from(select(original).limit(1).subquery())).scalar_one():
                 raise UsageError(
                     f"The database {address_of(target)} is not empty: it has rows in {original.name}. "
-                    "A history is copied whole, into an empty database."
+                    "A whole history goes into an empty database."
                 )
 
 

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from crawler.db import changelog
+from crawler.db.forms import FormNews
 from crawler.db.payloads import NewPayload, store_payloads
 from crawler.db.runs import PlannedTarget
-from crawler.db.schema import OPEN_RUN, Hold, HoldImage, Interval, OutcomeSpan, TargetRow
+from crawler.db.schema import OPEN_RUN, AnswerRow, Hold, HoldImage, Interval, OutcomeSpan, TargetRow
 from crawler.db.sql import among_pairs, portions
 from crawler.db.target_state import TargetState, Versions, store_versions
 from crawler.domain.models import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
@@ -55,6 +56,8 @@ class GoodAnswer:
     answered_by: str = ""
     #: The bytes of memory that the answer takes, about.
     weight: int = 0
+    #: What it shows of its form.
+    form: FormNews | None = None
 
     @property
     def images(self) -> int:
@@ -97,6 +100,7 @@ def write(
     _write_intervals(conn, run_id, news, versions)
     _write_holds(conn, run_id, news, payloads)
     _write_targets(conn, run_id, news, payloads)
+    _write_answers(conn, run_id, news, payloads)
     # Last, so that `recorded_at` is as near as can be to the moment others can see the rows, and holds no reader back.
     _write_changes(conn, run_id, news, payloads, clock)
 
@@ -435,6 +439,20 @@ def _write_targets(conn: Connection, run_id: int, news: Iterable[Item], payloads
         ),
         rows,
     )
+
+
+def _write_answers(conn: Connection, run_id: int, news: Iterable[Item], payloads: Mapping[bytes, int]) -> None:
+    """Note which answer came in this run, so that `crawler replay` can judge all of them again."""
+    rows = [
+        {
+            "run_id": run_id,
+            "target_id": planned.target_id,
+            "payload_id": payloads[item.evidence.digest],
+            "observed_at": item.observed_at,
+        }
+        for planned, item in news
+    ]
+    _each(conn, insert(AnswerRow), rows)
 
 
 def _is_believed(item: GoodAnswer) -> bool:

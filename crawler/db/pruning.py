@@ -44,6 +44,7 @@ from crawler.db.runs import save_setting
 from crawler.db.schema import (
     OPEN_RUN,
     Absence,
+    AnswerRow,
     Base,
     CatalogRow,
     ChangeLog,
@@ -108,6 +109,7 @@ def _prune(conn: Connection, before: datetime) -> Pruned:
         conn.execute(delete(HoldImage).where(HoldImage.hold_id.in_(portion)))
         conn.execute(delete(Hold).where(Hold.id.in_(portion)))
     conn.execute(delete(Absence).where(Absence.valid_to <= before))
+    _prune_answers(conn, before)
     _prune_catalogs(conn, before)
     outbox.forget(conn, before)
     exceptions, runs = _prune_runs(conn, before)
@@ -170,6 +172,32 @@ def _referring(to: type[Base]) -> Iterator[Column[Any]]:
 def _table_of(key: Any) -> Table:
     table: Table = key.column.table
     return table
+
+
+def _prune_answers(conn: Connection, before: datetime) -> None:
+    """
+    Forget which answers came before the window, but for the last of each target: a replay begins with it.
+
+    Where images were on hold at the beginning of the window, that is the last answer before the hold.
+    """
+    since = {row.target_id: row.held_at for row in conn.execute(_holds_over_the_edge(), {"before": before})}
+    for target_ids in portions(conn.scalars(select(AnswerRow.target_id).distinct())):
+        old = select(AnswerRow.target_id, AnswerRow.run_id, AnswerRow.observed_at).where(
+            AnswerRow.target_id.in_(target_ids), AnswerRow.observed_at <= before
+        )
+        rows = conn.execute(old.order_by(AnswerRow.target_id, AnswerRow.run_id)).all()
+        for target_id, own in groupby(rows, key=lambda row: int(row.target_id)):
+            edge = since.get(target_id)
+            ended = [row.run_id for row in own if edge is None or row.observed_at < edge][:-1]
+            for portion in portions(ended):
+                conn.execute(delete(AnswerRow).where(AnswerRow.target_id == target_id, AnswerRow.run_id.in_(portion)))
+
+
+@cache
+def _holds_over_the_edge() -> Select[*tuple[Any, ...]]:
+    """Select since when each target has had images on hold that were so at `:before`."""
+    spans_it = (Hold.held_at <= bindparam("before"), Hold.resolved_at > bindparam("before"))
+    return select(Hold.target_id, func.min(Hold.held_at).label("held_at")).where(*spans_it).group_by(Hold.target_id)
 
 
 def _prune_catalogs(conn: Connection, before: datetime) -> None:

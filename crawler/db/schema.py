@@ -399,6 +399,35 @@ class Payload(Base):
     received_at: ColumnClause[datetime]
 
 
+class AnswerRow(Base):
+    """
+    A good answer of a target that was no repetition of its last: which, in what run; `crawler replay` reads them again.
+
+    One for each target that a run wrote anything about, in step with `targets.payload_id`.
+    """
+
+    __tablename__ = "answers"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: ColumnClause[int] = column(ForeignKey("runs.id"), primary_key=True)
+    target_id: ColumnClause[int] = column(ForeignKey("targets.id"), primary_key=True)
+    payload_id: ColumnClause[int] = column(ForeignKey("payloads.id"))
+    observed_at: ColumnClause[datetime]
+
+
+class AnswerForms(Base):
+    """A name that a target's answers stated and lack now, state again, or that was new in them; `schema` tells it."""
+
+    __tablename__ = "answer_forms"
+    __table_args__ = (index(None, "account_id"), {"sqlite_with_rowid": False})
+
+    target_id: ColumnClause[int] = column(ForeignKey("targets.id"), primary_key=True)
+    name: ColumnClause[str] = column(primary_key=True, comment="a field, extra. and a field, set and a set")
+    account_id: ColumnClause[int] = column(ForeignKey("accounts.id"))
+    state: ColumnClause[str] = column(comment="missing | back | new")
+    is_told: ColumnClause[bool]
+
+
 class Hold(Base):
     """Withdrawals at one target that wait for confirmation."""
 

@@ -23,7 +23,7 @@ import msgspec
 Outcome = Literal["ok", "held", "denied", "failed", "skipped"]
 #: Why a target is asked no more.
 AbsenceReason = Literal["retired", "deselected"]
-Event = Literal["appeared", "returned", "withdrawn", "modified", "target_added", "target_retired"]
+Event = Literal["appeared", "returned", "withdrawn", "modified", "target_added", "target_retired", "schema"]
 #: Why an observation is not good. The first four come from the cloud's answer, the others from our own decisions.
 FailureClass = Literal[
     "transient", "denied", "credential", "defect", "deadline", "circuit", "account_stopped", "interrupted"
@@ -31,7 +31,11 @@ FailureClass = Literal[
 RunStatus = Literal["running", "complete", "incomplete", "failed", "interrupted"]
 
 IMAGE_EVENTS: tuple[Event, ...] = ("appeared", "returned", "withdrawn", "modified")
-EVENTS: tuple[Event, ...] = (*IMAGE_EVENTS, "target_added", "target_retired")
+#: What happened to a target as such.
+TARGET_EVENTS: tuple[Event, ...] = ("target_added", "target_retired")
+#: What the answers of an account look like, not what they say.
+SCHEMA: Final = "schema"
+EVENTS: tuple[Event, ...] = (*IMAGE_EVENTS, *TARGET_EVENTS, SCHEMA)
 #: What people read where a withdrawn image has a counterpart, and may ask for; it is no event of its own.
 RE_ISSUED: Final = "re-issued"
 #: What may be asked for as an event.

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from crawler.domain.subscriptions import Subscription
 from crawler.notifications.endings import look_at_endings
-from crawler.notifications.grouping import fold, is_stock
+from crawler.notifications.grouping import fold, is_stock, schema_lines
 from crawler.notifications.lasting import PinNews, look, look_at_pins
 from crawler.notifications.models import (
     Digest,
@@ -43,12 +43,15 @@ def build_digest(
     wanted = [row for row in later if wants_change(subscription.watch, row, facts)]
     by_pins = {change_id for line in pins.lines for change_id in line.change_ids}
     lines = fold((row for row in wanted if row.id not in by_pins), watched_zones, facts.runs)
+    schema = schema_lines(wanted)
     sight = look(subscription, facts, notified, watched_zones)
     endings, told = look_at_endings(subscription, facts.ending, notified.endings, facts.project_names, facts.now)
-    is_stock_alone = bool(lines) and not (pins.lines or sight.is_news or endings) and all(map(is_stock, lines))
+    is_stock_alone = (
+        bool(lines) and not (pins.lines or sight.is_news or endings or schema) and all(map(is_stock, lines))
+    )
     if is_stock_alone and notified.introduced and _is_soon(notified.stock_at, facts):
         return None
-    is_news = bool(pins.lines or lines or sight.is_news or endings)
+    is_news = bool(pins.lines or lines or sight.is_news or endings or schema)
     if not (is_news or subscription.empty or not notified.introduced):
         return None
     ids = {row.id for row in wanted} | by_pins
@@ -59,6 +62,7 @@ def build_digest(
         recovered=sight.recovered,
         held=sight.held,
         endings=endings,
+        schema=schema,
         introduction=None if notified.introduced else _introduction(subscription, watched_zones),
         changes=tuple(row for row in later if row.id in ids),
         notified=NotifiedState(

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import Target, normalise_name
+from crawler.domain.models import SCHEMA, Target, normalise_name
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.notifications.models import (
@@ -19,6 +19,7 @@ from crawler.notifications.models import (
     FieldChange,
     Line,
     LinePlace,
+    SchemaLine,
     Topic,
     WatchedZone,
     WatchedZones,
@@ -31,11 +32,12 @@ TOPICS: tuple[Topic, ...] = (
     "flapped",
 )  # fmt: skip
 _ARRIVALS = ("appeared", "returned")
+_SCHEMA_STATES: tuple[Literal["missing", "again", "new"], ...] = ("missing", "again", "new")
 
 
 def fold(changes: Iterable[ChangeRow], watched_zones: WatchedZones, runs: Sequence[RunSummary]) -> tuple[Line, ...]:
     """Return the lines that report *changes*, by severity."""
-    rows = sorted(changes, key=lambda row: (row.observed_at, row.id))
+    rows = sorted((row for row in changes if row.event != SCHEMA), key=lambda row: (row.observed_at, row.id))
     presence = [row for row in rows if row.image_id is not None and row.event != "modified"]
     things = [*_presence(presence), *_modifications(row for row in rows if row.event == "modified")]
     lines = [
@@ -43,6 +45,31 @@ def fold(changes: Iterable[ChangeRow], watched_zones: WatchedZones, runs: Sequen
         *opened_and_closed([row for row in rows if row.image_id is None], watched_zones),
     ]
     return tuple(sorted(lines, key=_order))
+
+
+def schema_lines(changes: Iterable[ChangeRow]) -> tuple[SchemaLine, ...]:
+    """Return what the `schema` rows among *changes* say: what is lacking first, each name as it was last."""
+    last: dict[tuple[str, str, str], tuple[list[Any], ChangeRow]] = {}
+    for row in sorted((row for row in changes if row.event == SCHEMA), key=lambda row: row.id):
+        for name, (before, after) in row.fields.items():
+            place = (row.target.account, row.target.kind, name)
+            first = last[place][0][0] if place in last else before
+            last[place] = ([first, after], row)
+    found: dict[tuple[int, str, str], list[tuple[str, ChangeRow]]] = {}
+    for (account, kind, name), ((before, after), row) in last.items():
+        if before != after:
+            state = 0 if after == "gone" else 1 if before == "gone" else 2
+            found.setdefault((state, account, kind), []).append((name, row))
+    return tuple(
+        SchemaLine(
+            account=account,
+            kind=kind,
+            state=_SCHEMA_STATES[state],
+            names=tuple(sorted(name for name, _ in own)),
+            between=between(row for _, row in own),
+        )
+        for (state, account, kind), own in sorted(found.items())
+    )
 
 
 def between(rows: Iterable[ChangeRow]) -> Between:

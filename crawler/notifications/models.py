@@ -14,8 +14,9 @@ from datetime import date, datetime
 from email.utils import parseaddr
 from typing import Any, Literal
 
+from crawler.domain.filters import any_fits
 from crawler.domain.matrix import told_variants
-from crawler.domain.models import DEFAULT_KIND, Target, digest_of, iso_utc
+from crawler.domain.models import DEFAULT_KIND, SCHEMA, Target, digest_of, iso_utc
 from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, RunSummary, StatusRow, Stay
 from crawler.domain.subscriptions import Pin, Subscription, Watch
 
@@ -257,6 +258,19 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaLine:
+    """Names that the answers of an account about a kind state no more, state again, or did not have before."""
+
+    account: str
+    kind: str
+    #: `missing`: no record states them any more; `again`; `new`.
+    state: Literal["missing", "again", "new"]
+    #: Fields as in `changes`, `extra.` and the cloud's own name of one that is not declared, `set ` and that of a set.
+    names: tuple[str, ...]
+    between: Between
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZonesObserved:
     """How well was observed at the end of the range."""
 
@@ -301,6 +315,8 @@ class Digest:
     coverage: ZonesObserved
     #: Those that end first come first.
     endings: tuple[Ending, ...] = field(default=(), kw_only=True)
+    #: What is new about the form of answers: of interest to who looks after this program.
+    schema: tuple[SchemaLine, ...] = field(default=(), kw_only=True)
     introduction: Introduction | None
     #: Every change the digest tells, oldest first: the full list.
     changes: tuple[ChangeRow, ...]
@@ -367,6 +383,14 @@ def wants_change(watch: Watch, change: ChangeRow, facts: DigestFacts) -> bool:
     """Return whether *watch* is about *change*; what happened to a whole zone concerns every image in it."""
     if watch.event and not change.words & set(watch.event):
         return False
+    if change.event == SCHEMA:
+        # It is about all answers of the account, whatever zone has the change.
+        target = change.target
+        return all(
+            any_fits(part, (getattr(target, part),), globs)
+            for part, globs in (("account", watch.account), ("kind", watch.kind))
+            if globs
+        )
     # One change may tell of several zones.
     zones = next(filter(None, change.fields.get("zones", ())), ()) if change.image_id is None else ()
     places = [change.target, *(change.target._replace(zone=zone) for zone in zones)]

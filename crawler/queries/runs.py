@@ -25,7 +25,7 @@ from crawler.db import runs as db_runs
 from crawler.db.filters import targets_by_id
 from crawler.db.schema import Account, ChangeLog, Mark, Run, Scope, ScopeTarget
 from crawler.db.sql import among, portions
-from crawler.domain.models import IMAGE_EVENTS, RE_ISSUED, RunStatus
+from crawler.domain.models import IMAGE_EVENTS, RE_ISSUED, TARGET_EVENTS, RunStatus
 from crawler.domain.rows import NO_REPORTS, FailureRow, RunSummary
 from crawler.queries.changes import _is_one_of
 
@@ -96,7 +96,7 @@ def _summary(row: Any, names: Mapping[int, str], failures: tuple[FailureRow, ...
         targets={"total": row.size or 0}
         | {name: counts[name] for name in ("ok", "held", "denied", "failed", "skipped")},
         baseline={name: counts[f"baseline_{name}"] for name in ("targets", "images")},
-        changes={event: counts[event] for event in (*IMAGE_EVENTS, "target_added", "target_retired")},
+        changes={event: counts[event] for event in (*IMAGE_EVENTS, *TARGET_EVENTS)},
         requests={name: counts[name] for name in ("sent", "retried", "throttled")},
         failures=failures,
         notices=tuple(row.notices or ()),

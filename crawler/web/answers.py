@@ -22,6 +22,7 @@ from crawler.queries.compare import CompareRow
 from crawler.queries.diff import DiffRow
 from crawler.queries.history import HistoryRow
 from crawler.queries.matrix import MachineRow
+from crawler.queries.replay import ReplayReport
 from crawler.queries.where import WhereRow
 from crawler.web.feeds import PublicChange
 
@@ -59,6 +60,7 @@ def answer_schemas() -> dict[str, Schema]:
         "run": summary,
         "runs show": summary,
         "explain": _explanation(summary),
+        "replay": row_schema(ReplayReport),
         "doctor": _doctor(),
     }
     found = {words: array_of(schema) for words, schema in rows.items()} | one

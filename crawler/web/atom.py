@@ -24,6 +24,7 @@ _VERBS = {
     "modified": "modified",
     "target_added": "asked from now on",
     "target_retired": "asked no more",
+    "schema": "states other fields",
 }
 
 

@@ -73,6 +73,8 @@ FIELDS = {
     "config show": "database timezone stale_after limits guard smtp accounts reports",
     "doctor --json": f"state {of('findings', 'check about state message fix')}",
     "db copy --to copy.db": "table rows digest",
+    "replay": f"equal runs answers not_compared begun_late begins_at differences "
+    f"{of('changes intervals', 'recorded replayed equal')}",
     "db stats": "table rows size_bytes",
     "db status": "database state schema program_schema runs targets intervals changes size_bytes last_finished_at",
 }

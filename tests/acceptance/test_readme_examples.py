@@ -33,6 +33,7 @@ CODES = {
     "images --zone hk-02 --at 2026-06-01": 8,
     "diff 2026-06-01 now": 8,
     "runs show 42": 2,
+    "replay --kind uhost-image": 2,
     "report skip 12": 2,
     "resolve --zone hk-02 --name Ubuntu 20.04 --min-age 7d": 1,
     "doctor": 1,

@@ -176,3 +176,14 @@ def test_upgrades_killed_at_each_statement(released: Driver, heavy: Nursery) -> 
     """The same before every single statement."""
     assert killed_upgrades(released, heavy, every=1) > 20
     compare(released)
+
+
+def test_replay(released: Driver) -> None:
+    """The last answer of each target is taken up by the upgrade: a replay begins with it, and says so."""
+    released.call("db", "upgrade")
+    found = json.loads(released.call("replay", "-o", "json").stdout)
+    answered = [row for row in released.rows("status") if row["last_ok_at"]]
+
+    assert found["equal"]
+    assert found["answers"] >= found["begun_late"] >= len(answered) > 5
+    assert found["not_compared"] > 5

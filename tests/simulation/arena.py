@@ -30,6 +30,7 @@ from crawler.domain.rows import ChangeRow
 from crawler.errors import ExitCode
 from crawler.queries import changes as queries_changes
 from crawler.queries import images
+from tests.simulation.expected_log import EVENTS
 from tests.simulation.grammar import MANNERS, SHOTS, TRUE, Manner, Shot, Truth, Wire
 from tests.simulation.seeds import template
 from tests.support.crawling import account_at, settings_for
@@ -197,7 +198,7 @@ class Arena:
         assert result.exit_code in (ExitCode.DONE, ExitCode.INCOMPLETE), f"exit {result.exit_code}"
         self._check_outcomes(result)
         with read(engine) as conn:
-            return list(queries_changes.changes(conn, since=before))
+            return list(queries_changes.changes(conn, since=before, events=EVENTS))
 
     def _check_outcomes(self, result: RunResult) -> None:
         assert self._example is not None

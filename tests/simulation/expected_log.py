@@ -25,6 +25,7 @@ from tests.simulation.model import Spot
 from tests.simulation.oracle import Oracle
 from tests.simulation.past import Expected, Floor, Past, Ran, Span, normalised
 
+#: What the oracle knows of: nothing of the form of answers.
 EVENTS = ("appeared", "returned", "withdrawn", "modified", "target_added", "target_retired")
 
 

@@ -27,6 +27,7 @@ from tests.simulation.answers import oracle_rows, product_rows
 from tests.simulation.checks import Tally, Truth, as_plain, by_spot, check_summary, plain, spot_of
 from tests.simulation.cloud import Cloud, ModelClient, Said, Witness
 from tests.simulation.expected_knowledge import STALE_AFTER
+from tests.simulation.expected_log import EVENTS
 from tests.simulation.ledger import Killed, Ledger
 from tests.simulation.lies import Lie
 from tests.simulation.model import Key, Model, Spot, region_of
@@ -280,7 +281,7 @@ class Simulation:
             return []
         self._checked_changes = len(self.oracle.changes)
         with read(self.engine) as conn:
-            recorded = list(queries_changes.changes(conn, since=started_at))
+            recorded = list(queries_changes.changes(conn, since=started_at, events=EVENTS))
         mine = Counter(map(as_plain, recorded))
         theirs = Counter(plain(change) for change in expected)
         assert mine == theirs, f"recorded without cause: {list(mine - theirs)}; not recorded: {list(theirs - mine)}"
@@ -298,7 +299,7 @@ class Simulation:
         """Compare every hold there was: where, of what, since when, how it ended."""
         with read(self.engine) as conn:
             rows = holds.holds(conn, include_resolved=True)
-            assert len(list(queries_changes.changes(conn))) == len(self.oracle.changes), (
+            assert len(list(queries_changes.changes(conn, events=EVENTS))) == len(self.oracle.changes), (
                 "runs said less than they recorded"
             )
         mine = Counter(

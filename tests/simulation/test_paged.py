@@ -21,6 +21,7 @@ from crawler.domain.filters import Filters
 from crawler.queries import changes as queries_changes
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
+from tests.simulation.expected_log import EVENTS
 from tests.simulation.ledger import Ledger
 from tests.simulation.paged_cloud import PagedClient, PagedCloud, PagedWorld, weathers
 from tests.simulation.run import START, client_options
@@ -89,7 +90,7 @@ def check(
         rows = queries_images.images(conn, None, filters, now=now, stale_after=STALE_AFTER)
         field = "image_state" if kind == "uhost-image" else "node_image_id"
         known = {row.image_id: (row.attributes[field], row.reason) for row in rows}
-        recorded = list(queries_changes.changes(conn, since=before, filters=filters))
+        recorded = list(queries_changes.changes(conn, since=before, events=EVENTS, filters=filters))
         story = f"{where}, {kind}: {cloud.happened}, {status.outcome} {status.message}"
         tally[f"{kind} {status.outcome}"] += 1
         tally.update(row.event for row in recorded)

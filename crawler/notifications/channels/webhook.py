@@ -63,6 +63,7 @@ class WebhookChannel(HttpChannel):
                     {**asdict(ending), "zones": list(ending.zones), "ends_on": ending.ends_on.isoformat()}
                     for ending in digest.endings
                 ],
+                "schema": json_value(digest.schema),
                 "changes": [change.as_dict() for change in digest.changes[:MOST_CHANGES]],
                 "changes_left_out": max(0, len(digest.changes) - MOST_CHANGES),
             }

@@ -159,6 +159,16 @@ CHINESE = Words(
     ending_row="{id} 维护至 {day}",
     ending_notice=Counted("提前 {n} 天提醒", "提前 {n} 天提醒"),
     ending_pinned="在用",
+    schema="技术提示：返回内容的字段",
+    schema_said={
+        "missing": Counted(
+            "{names}：所有记录均不再给出，保留最后的取值", "{names}：所有记录均不再给出，保留最后的取值"
+        ),
+        "again": Counted("{names}：重新给出", "{names}：重新给出"),
+        "new": Counted("{names}：此版本尚不认识，已原样保留", "{names}：此版本尚不认识，已原样保留"),
+    },
+    schema_set="镜像集 {name}",
+    schema_counted=Counted("{n} 项返回字段变化", "{n} 项返回字段变化"),
     ending=Counted("{n} 个镜像即将停止维护", "{n} 个镜像即将停止维护"),
     field_differs="{field}（各不相同）",
     yes="是",

@@ -159,6 +159,17 @@ ENGLISH = Words(
     ending_row="{id} until {day}",
     ending_notice=Counted("notice {n} day before", "notice {n} days before"),
     ending_pinned="pinned",
+    schema="TECHNICAL: WHAT THE ANSWERS STATE",
+    schema_said={
+        "missing": Counted(
+            "{names}: no record states it any more; its last values are kept",
+            "{names}: no record states them any more; their last values are kept",
+        ),
+        "again": Counted("{names}: stated again", "{names}: stated again"),
+        "new": Counted("{names}: not known to this version, and kept", "{names}: not known to this version, and kept"),
+    },
+    schema_set="the set {name}",
+    schema_counted=Counted("{n} change in what answers state", "{n} changes in what answers state"),
     ending=Counted("{n} image ends", "{n} images end"),
     field_differs="{field} (not the same for all)",
     yes="yes",

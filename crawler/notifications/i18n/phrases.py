@@ -131,6 +131,12 @@ class Words:
     ending_pinned: str
     ending: Counted
 
+    # what answers look like
+    schema: str
+    schema_said: Mapping[str, Counted]
+    schema_set: str
+    schema_counted: Counted
+
     # how well it is known
     held_row: Counted
     held_note: str

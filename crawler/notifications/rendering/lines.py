@@ -12,9 +12,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from crawler.domain.forms import EXTRA, SET
 from crawler.domain.text import MESSAGE_LIMIT, plain
 from crawler.notifications.i18n.phrases import Dates, Span, Spans, Words, flat, joined, spans
-from crawler.notifications.models import Digest, Ending, FieldChange, Held, Line, LinePlace, PinLine, UnseenZone
+from crawler.notifications.models import (
+    Digest,
+    Ending,
+    FieldChange,
+    Held,
+    Line,
+    LinePlace,
+    PinLine,
+    SchemaLine,
+    UnseenZone,
+)
 
 ARROW = " → "
 #: Kinds whose sets say something to people.
@@ -261,6 +272,22 @@ class Writer:
             tail=self.tail(words.ending_notice.of(ending.notice_days), words.ending_pinned if ending.is_pinned else ""),
             more=() if len(zones) == 1 else (self.listed([(Span(zone),) for zone in zones]),),
         )
+
+    def schema(self, line: SchemaLine) -> LineRow:
+        """Return the row of names that answers state no more, again, or for the first time."""
+        names = [(Span(self._schema_name(name)),) for name in line.names]
+        where = self.words.colon.join(filter(None, [plain(line.account) if self.with_account else "", line.kind]))
+        return LineRow(
+            where=where,
+            what=spans(self.words.schema_said[line.state].pick(len(names)), names=self.listed(names)),
+            tail=self.dates.between(line.between),
+        )
+
+    def _schema_name(self, name: str) -> str:
+        """Return a name of a `schema` change as people call it."""
+        if name.startswith(SET):
+            return self.words.schema_set.format(name=plain(name.removeprefix(SET)))
+        return self.words.fields.get(name) or plain(name.removeprefix(EXTRA))
 
     # --- how well it is known ------------------------------------------------------------------------------------
 

@@ -103,6 +103,7 @@ def _sections(digest: Digest, writer: Writer) -> Iterable[Section]:
     yield from _section(writer, words.held, "warn", [writer.held(held) for held in digest.held])
     yield from _section(writer, words.gaps, "warn", [writer.gap(gap) for gap in digest.gaps], words.gaps_note)
     yield from _section(writer, words.recovered, "good", [writer.recovered(gap) for gap in digest.recovered])
+    yield from _section(writer, words.schema, "plain", [writer.schema(line) for line in digest.schema])
     if digest.introduction is not None:
         rows = list(_introduction(digest.introduction, writer))
         yield from _section(writer, words.introduction, "plain", rows)
@@ -166,7 +167,7 @@ def _filters(watch: Watch, writer: Writer) -> Iterable[str]:
 
 def _footer(digest: Digest, writer: Writer) -> Iterable[str]:
     words, dates, coverage = writer.words, writer.dates, digest.coverage
-    if not (digest.pins or digest.lines or digest.endings):
+    if not (digest.pins or digest.lines or digest.endings or digest.schema):
         yield words.no_changes
     span = words.span.format(since=dates.full(digest.since), until=dates.full(digest.until), zone=dates.zone_name())
     observed = words.observed.format(n=coverage.observed, total=coverage.total, at=dates.at(coverage.at))
@@ -198,6 +199,8 @@ def subject(digest: Digest, writer: Writer) -> str:
     unseen = sum(len(gap.zones) for gap in digest.gaps)
     back = sum(len(gap.zones) for gap in digest.recovered)
     counts += [words.ending.of(len(digest.endings))] * bool(digest.endings)
+    named = sum(len(line.names) for line in digest.schema)
+    counts += [words.schema_counted.of(named)] * bool(named)
     counts += [words.unseen.of(unseen)] * bool(unseen) + [words.seen_again.of(back)] * bool(back)
     counted = words.subject_comma.join(counts)
     also = f"{words.also} " if words.also and counted[:1].isdigit() else words.also

@@ -1,0 +1,138 @@
+"""`crawler replay`: the history made anew beside the recorded one, as a person calls it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.demo import play
+from crawler.emulator import EmulatorServer, run_in_thread
+from tests.support.command import call
+from tests.support.driving import Driver, account
+from tests.support.worlds import make_timeline
+
+NAMES = ("crawler.db", "new.db")
+IMAGES = {f"uimage-{letter}": f"System {letter}" for letter in "abcd"}
+
+
+@pytest.fixture
+def cloud() -> Iterator[EmulatorServer]:
+    """Return a cloud whose zone lists four images, then two of them, then all, one of them renamed."""
+    records = [{"ImageId": key, "ImageName": name, "NotSupportGPU": False} for key, name in IMAGES.items()]
+    renamed = [{**record, "ImageName": "New name"} if record["ImageId"] == "uimage-d" else record for record in records]
+    timeline = make_timeline(
+        zones={"hk-02": records},
+        steps=[
+            {"remove": {"hk-02": ["uimage-a", "uimage-b"]}},
+            {},
+            {},
+            {"images": {"hk-02": {"ImageSet": renamed}}},
+        ],
+    )
+    with run_in_thread(timeline) as server:
+        yield server
+
+
+def lived(driver: Driver, cloud: EmulatorServer, *, accepts: bool = False) -> Driver:
+    """Let a history come about: a hold that is confirmed, or accepted by hand, a comeback, a new name."""
+    driver.configure(account(cloud.url))
+    for step in range(5):
+        cloud.step = step + 1
+        driver.run(code=None)
+        if accepts and step == 1:
+            hold = driver.rows("holds", "list")[0]["id"]
+            driver.call("holds", "accept", hold)
+    return driver
+
+
+def compared(driver: Driver, *words: object, code: int = 0) -> dict[str, Any]:
+    """Return what a replay says in JSON."""
+    document: dict[str, Any] = json.loads(driver.call("replay", *words, "-o", "json", code=code).stdout)
+    return document
+
+
+def test_demo(tmp_path: Path) -> None:
+    """Five runs come out as they were recorded; the new file answers as the old one does, which is not touched."""
+    played = tmp_path / "crawler.db"
+    play(played, clock=lambda: datetime.now(UTC))
+    before = played.read_bytes()
+    result = call("--database", played, "replay", "--into", tmp_path / "new.db")
+
+    assert result.stdout == ""
+    assert result.stderr == "5 runs, 29 answers: 7 changes and 73 intervals come out as they were recorded.\n"
+    assert played.read_bytes() == before
+    for words in (("changes",), ("runs",), ("holds", "list", "--all")):
+        answers = [call("--database", tmp_path / name, *words, "-o", "json").stdout for name in NAMES]
+        assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("accepts", [False, True])
+def test_holds(tmp_path: Path, database_url: str, cloud: EmulatorServer, accepts: bool) -> None:
+    """On both databases, whether a hold was confirmed by later answers or accepted by a person."""
+    driver = lived(Driver(tmp_path, database_url), cloud, accepts=accepts)
+    events = [row["event"] for row in driver.rows("changes")]
+    found = compared(driver)
+
+    assert sorted(events) == ["modified", "returned", "returned", "withdrawn", "withdrawn"]
+    assert found["equal"]
+    assert found["changes"] == {"recorded": 5, "replayed": 5, "equal": 5}
+    assert found["differences"] == []
+
+
+def test_other_settings(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
+    """By another guard the withdrawals come a run earlier: exit code 1, and both sides of what differs."""
+    driver = lived(Driver(tmp_path, sqlite_url), cloud)
+    driver.configure(account(cloud.url), guard={"confirmations": 1})
+    found = compared(driver, code=1)
+    table = driver.call("replay", code=1)
+    lines = driver.call("replay", "-o", "csv", code=1).stdout.splitlines()
+
+    assert not found["equal"]
+    sides = [(row["run"], row["recorded"] and row["recorded"]["event"]) for row in found["differences"] if row["run"]]
+    assert sides == [(3, None), (3, None), (4, "withdrawn"), (4, "withdrawn")]
+    assert "nothing" in table.stdout
+    assert "the others are shown" in table.stderr
+    assert len(lines) == len(found["differences"]) + 1
+
+
+def test_pruned(tmp_path: Path, database_url: str, cloud: EmulatorServer) -> None:
+    """Where answers were pruned it says so, begins with the first that is kept, and finds what came after it equal."""
+    driver = lived(Driver(tmp_path, database_url), cloud)
+    driver.call("db", "prune", "--keep", "90m")
+    result = driver.call("replay")
+    found = compared(driver)
+
+    assert "Of 1 targets not all answers are kept: what came before " in result.stderr
+    assert found["equal"]
+    assert found["begun_late"] == 1
+    assert found["begins_at"]
+    assert found["changes"]["recorded"] == 3
+
+
+def test_part(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
+    """`--kind` and `--account` take a part; a glob that fits nothing, or a goal that holds anything, is wrong usage."""
+    driver = lived(Driver(tmp_path, sqlite_url), cloud)
+
+    assert compared(driver, "--kind", "uk8s-*", "--account", "prod")["answers"] == 5
+    assert "The history knows no kind 'uhost-image'" in driver.call("replay", "--kind", "uhost-image", code=2).stderr
+    assert "is the database itself" in driver.call("replay", "--into", sqlite_url, code=2).stderr
+    driver.call("replay", "--into", tmp_path / "new.db")
+    assert "is not empty" in driver.call("replay", "--into", tmp_path / "new.db", code=2).stderr
+
+
+def test_goes_on(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
+    """The next run goes on with the database that a replay made, and finds nothing new."""
+    driver = lived(Driver(tmp_path, sqlite_url), cloud)
+    driver.call("replay", "--into", tmp_path / "new.db")
+    driver.database = str(tmp_path / "new.db")
+    driver.configure(account(cloud.url))
+    driver.now += timedelta(hours=1)
+    ran = driver.run()
+
+    assert ran.summary["run"] == 6
+    assert ran.changes == {}

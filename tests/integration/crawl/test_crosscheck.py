@@ -1,0 +1,97 @@
+"""`crosscheck = "daily"`: a region asked without a Zone beside the sum of its zones; what differs is named, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.emulator import EmulatorServer, run_in_thread
+from tests.support.driving import Driver, account, asked
+from tests.support.worlds import make_record, make_timeline
+
+ZONES = ("hk-01", "hk-02", "sg-01")
+
+
+def images(zone: str) -> list[dict[str, Any]]:
+    """Return two images of a zone."""
+    return [make_record(f"uimage-{zone}-{letter}", f"System {letter}", zone) for letter in "ab"]
+
+
+#: What hk lists without a Zone: an image that no zone lists, and not one of those of hk-02.
+REGION = [*images("hk-01"), *images("hk-02")[:1], make_record("uimage-hidden", "Hidden", "hk-02")]
+
+
+@pytest.fixture
+def cloud() -> Iterator[EmulatorServer]:
+    """Return a cloud that answers for the region hk differently than for its zones."""
+    by_zone = [{"action": "DescribeUK8SImage", "zone": f"{name}-*", "latency_ms": 0} for name in ("hk", "sg")]
+    of_region = {"action": "DescribeUK8SImage", "region": "hk", "images": {"ImageSet": REGION}}
+    timeline = make_timeline(zones={zone: images(zone) for zone in ZONES}, faults=[*by_zone, of_region])
+    with run_in_thread(timeline) as server:
+        yield server
+
+
+def told(driver: Driver, *words: object) -> list[str]:
+    """Run once and return the notices of the check."""
+    return [notice for notice in driver.run(*words, code=None).summary["notices"] if "cross-check" in notice]
+
+
+def test_names_what_differs(tmp_path: Path, database_url: str, cloud: EmulatorServer) -> None:
+    """It names exactly what differs, once a day, with a request per region, and records nothing of it."""
+    driver = Driver(tmp_path, database_url).configure(account(cloud.url, crosscheck="daily"))
+    notices = told(driver)
+    requests = len(asked(cloud))
+    again = told(driver)
+
+    assert notices == [
+        "prod: cross-check: hk without Zone (uk8s-image) lists what none of its zones does: uimage-hidden",
+        "prod: cross-check: hk without Zone (uk8s-image) does not list what its zones do: uimage-hk-02-b (hk-02)",
+    ]
+    assert again == []
+    assert requests == len(ZONES) + 2
+    assert len(asked(cloud)) == requests + len(ZONES)
+    driver.now += timedelta(days=1)
+    assert told(driver) == notices
+    assert driver.rows("changes") == []
+    assert {row["image_id"] for row in driver.rows("images")} == {row["ImageId"] for z in ZONES for row in images(z)}
+
+
+def test_part_of_a_region(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
+    """What belongs to a zone that is not asked is no difference; a restricted run and `off` check nothing."""
+    driver = Driver(tmp_path, sqlite_url).configure(account(cloud.url, crosscheck="daily", zones=["hk-01", "sg-*"]))
+    assert told(driver, "--zone", "sg-01") == []
+    assert told(driver) == []
+    driver.now += timedelta(days=1)
+    driver.configure(account(cloud.url))
+    assert told(driver) == []
+
+
+def test_region_that_fails(tmp_path: Path, sqlite_url: str) -> None:
+    """A region that refuses is said not to be compared, and the run is as complete as without the check."""
+    by_zone = {"action": "DescribeUK8SImage", "zone": "hk-*", "latency_ms": 0}
+    refused = {"action": "DescribeUK8SImage", "ret_code": 230, "message": "Params [Zone] not available"}
+    timeline = make_timeline(zones={"hk-02": images("hk-02")}, faults=[by_zone, refused])
+    with run_in_thread(timeline) as cloud:
+        driver = Driver(tmp_path, sqlite_url).configure(account(cloud.url, crosscheck="daily"))
+        ran = driver.run()
+
+    (notice,) = [one for one in ran.summary["notices"] if "cross-check" in one]
+    assert notice.startswith(
+        "prod: cross-check: hk without Zone (uk8s-image) not compared: Params [Zone] not available"
+    )
+    assert ran.targets == {"total": 1, "ok": 1}
+
+
+def test_zone_that_fails(tmp_path: Path, sqlite_url: str) -> None:
+    """A region of which a zone was not observed is not compared."""
+    broken = {"action": "DescribeUK8SImage", "zone": "hk-01", "ret_code": 160}
+    timeline = make_timeline(zones={zone: images(zone) for zone in ZONES}, faults=[broken])
+    with run_in_thread(timeline) as cloud:
+        driver = Driver(tmp_path, sqlite_url).configure(account(cloud.url, crosscheck="daily"))
+        assert told(driver) == [
+            "prod: cross-check: hk without Zone (uk8s-image) not compared, since hk-01 was not observed well"
+        ]

@@ -1,0 +1,43 @@
+"""What the records of an answer state at all, beside what they stated before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crawler.domain.forms import AnswerForm, form_of
+from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.models import ImageKey
+
+
+def form(known: dict[str, dict[str, Any]], listed: dict[str, dict[str, Any]], *ignored: str) -> AnswerForm:
+    """Compare images of one set, by id."""
+    before, after = ({ImageKey("ImageSet", key): stated for key, stated in side.items()} for side in (known, listed))
+    return form_of(UK8S_IMAGE, before, after, ignored)
+
+
+def test_a_field_is_missing_when_no_record_states_it() -> None:
+    """One record that states it is enough, and what an image that is gone stated is not missing."""
+    known: dict[str, dict[str, Any]] = {"a": {"os_name": "x", "gpu": True}, "b": {"os_name": "y", "os_type": "z"}}
+
+    assert form(known, {"a": {"gpu": True}, "b": {"gpu": True}}).missing == {"os_name", "os_type"}
+    assert form(known, {"a": {"gpu": True}, "b": {"os_name": "y", "os_type": "z"}}).missing == frozenset()
+    assert form(known, {"a": {"gpu": True, "os_name": "x"}}).missing == frozenset()
+
+
+def test_undeclared_names() -> None:
+    """They count in any case; one that the declaration has by now is not missing, and nor is what is ignored."""
+    known = {"a": {"extra": {"Odd": 1, "OsName": "x"}, "size_gb": 20}}
+
+    assert form(known, {"a": {"extra": {"odd": 2}, "os_name": "x", "size_gb": 20}}).missing == frozenset()
+    assert form(known, {"a": {"extra": {"odd": 2, "Level": 3}}}, "ImageSize").new == {"extra.Level"}
+    assert form(known, {"a": {}}, "ImageSize").missing == {"extra.Odd"}
+    assert form(known, {"a": {}}, "size_gb", "odd") == AnswerForm(
+        stated=frozenset(), missing=frozenset(), new=frozenset()
+    )
+
+
+def test_unknown_set() -> None:
+    """A set that neither the declaration nor an image has is new."""
+    listed: dict[ImageKey, dict[str, Any]] = {ImageKey("ImageSetFuture", "c"): {}, ImageKey("customimageset", "d"): {}}
+
+    assert form_of(UK8S_IMAGE, {}, listed).new == {"set ImageSetFuture"}
