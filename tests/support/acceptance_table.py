@@ -9,13 +9,14 @@ Works with and without pytest-xdist: rows travel in the reports' `user_propertie
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ Proven = Callable[[str, str], None]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path("docs/proofs.md")
+#: Folders whose tests measure time, or wait for several processes.
+ALONE = (ROOT / "tests/benchmarks", ROOT / "tests/fleet")
 MARKERS = ("<!-- prove:begin -->", "<!-- prove:end -->")
 
 _PROPERTY = "proven"
@@ -56,10 +59,12 @@ def proven(request: pytest.FixtureRequest) -> Proven:
 
 
 class _Table:
-    """Collects the rows of the session and prints them at its end."""
+    """Collects the rows of the session and prints them at its end, after those of a session before it in *file*."""
 
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        kept = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.exists() else []
+        self.rows = [Row(**row) for row in kept]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the rows of a test that was called, or could not be."""
@@ -68,6 +73,9 @@ class _Table:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table, when the session has one; `./dev bench` has its own."""
+        if self.file is not None:
+            self.file.parent.mkdir(exist_ok=True)
+            self.file.write_text(json.dumps([asdict(row) for row in self.rows]), encoding="utf-8")
         if self.rows and not terminalreporter.config.getoption("figures"):
             terminalreporter.section("acceptance")
             width = min(shutil.get_terminal_size((120, 24)).columns, 140)
@@ -77,14 +85,23 @@ class _Table:
                 terminalreporter.write_line(publish(self.rows))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option by which `./dev prove` makes one table of two sessions."""
+    text = "Begin the table with the rows that FILE holds, where it is there, and keep all in it."
+    parser.getgroup("acceptance").addoption("--rows", type=Path, metavar="FILE", help=text)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the table once per session."""
-    config.pluginmanager.register(_Table(), "acceptance-table")
+    """Register the table once per session; the workers of pytest-xdist report to the session that has it."""
+    is_worker = hasattr(config, "workerinput")
+    config.pluginmanager.register(_Table(None if is_worker else config.getoption("rows")), "acceptance-table")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Note the claim of each test of the lane where its report will carry it."""
+    """Mark what is to run alone, and note the claim of each test of the lane where its report will carry it."""
     for item in items:
+        if any(folder in item.path.parents for folder in ALONE):
+            item.add_marker("alone")
         if isinstance(item, pytest.Function) and item.get_closest_marker("prove"):
             case = f" [{item.callspec.id}]" if hasattr(item, "callspec") else ""
             item.user_properties.append((_CLAIM, claim_of(item.function, item.nodeid) + case))

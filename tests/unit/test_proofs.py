@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.mutation import __main__ as mutation
@@ -30,3 +33,30 @@ def test_page_has_room_for_both() -> None:
     text = (ROOT / PAGE).read_text(encoding="utf-8")
 
     assert [text.count(marker) for marker in (*acceptance_table.MARKERS, *mutation.MARKERS)] == [1, 1, 1, 1]
+
+
+def test_one_table_of_two_sessions(tmp_path: Path) -> None:
+    """With `--rows` the table of a session begins with the rows of the one before."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    prove\n    alone\n")
+    (tmp_path / "test_lines.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.prove\n"
+        "def test_first(proven):\n"
+        "    proven('the first line', '1')\n"
+        "@pytest.mark.prove\n"
+        "def test_second(proven):\n"
+        "    proven('the second line', '2')\n"
+        "    assert False\n"
+    )
+    plugins = ("-p", "no:cacheprovider", "-p", "tests.support.figures", "-p", "tests.support.acceptance_table")
+    said = []
+    for word in ("first", "second"):
+        call = [sys.executable, "-m", "pytest", *plugins, "--rows", "rows.json", "-k", word]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(call, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+        said.append([" ".join(line.split()) for line in done.stdout.splitlines()])
+
+    assert "1 of 1 lines hold" in said[0]
+    assert [
+        line for line in said[1] if line.startswith(("pass ", "FAIL ", "1 of"))
+    ] == ["pass the first line 1", "FAIL the second line 2", "1 of 2 lines hold"]
