@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ import click
 from crawler.cli.check_files import Sources, all_rules, read_sources, wanted_pins
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_records
+from crawler.cli.language import tr
 from crawler.cli.options import table_options_with, target_options
 from crawler.cli.output import emit, write_out
 from crawler.cli.selection import check_selection
@@ -32,6 +34,13 @@ def _rule(row: Row) -> str:
     return str(row["rule"]).removesuffix(f" {row['image_id']}") if row["image_id"] else str(row["rule"])
 
 
+def _source(row: Row) -> object:
+    """Tell where the id stands: files below the working folder from there on, lines in the reader's language."""
+    if not row.get("line"):
+        return row["source"]
+    return tr(str(row["source"]).removeprefix(f"{Path.cwd()}/"))
+
+
 COLUMNS = (
     Column("rule", "RULE", kind="words", folds=True, cell=_rule),
     Column("zone", "ZONE"),
@@ -40,7 +49,7 @@ COLUMNS = (
     Column("successor", "SUCCESSOR", sparse=True),
     Column("effect", "A CHANGE DOES", kind="words", sparse=True),
     Column("detail", "DETAIL", kind="words", folds=True),
-    Column("source", "SOURCE", optional=True, folds=True),
+    Column("source", "SOURCE", optional=True, folds=True, cell=_source),
 )
 #: Formats for other tools, all of them in `crawler.cli.check_formats`.
 FINDINGS = ("sarif", "github", "gitlab", "junit", "markdown")

@@ -14,7 +14,7 @@ from crawler.cli.hints import require_observed, require_zone
 from crawler.cli.options import MOMENT, reader_options_without
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty, folded_variants
-from crawler.cli.table import Column, Row
+from crawler.cli.table import Column, Row, variant_cell
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
@@ -34,7 +34,7 @@ def _columns(first: str, second: str) -> tuple[Column, ...]:
     return (
         Column("projects", "PROJECT", kind="words", optional=True, cell=_projects),
         Column("kind", "KIND", optional=True),
-        Column("variant", "VARIANT", optional=True),
+        Column("variant", "VARIANT", optional=True, cell=variant_cell),
         Column("image_set", "SET", optional=True),
         Column("image_name", "NAME", folds=True),
         Column("result", "RESULT", kind="words"),

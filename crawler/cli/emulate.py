@@ -125,8 +125,8 @@ def _introduce(server: EmulatorServer) -> None:
             f"  export UCLOUD_PUBLIC_KEY={account.public_key}",
             f"  export UCLOUD_PRIVATE_KEY={account.private_key}",
         ]
-    if len(server.accounts) > 1:
-        lines.append(f"  ({len(server.accounts) - 1} more accounts in the timeline)")
+    if others := [other.name for other in server.accounts[1:]]:
+        lines.append(f"  (the timeline has the keys of the other accounts: {', '.join(others)})")
     click.echo("\n".join([*lines, "Ctrl-C ends it."]), err=True)
 
 

@@ -178,6 +178,9 @@ def _database(settings: Settings) -> Iterator[Engine]:
 
     with opened(settings.database) as engine:
         if is_sqlite(engine):
-            raise UsageError("A fleet shares a PostgreSQL database; the configuration has a SQLite file.")
+            raise UsageError(
+                "A fleet shares a PostgreSQL database; the configuration has a SQLite file: set `database` to a "
+                "postgresql:// URL."
+            )
         ensure_schema(engine, may_upgrade=False)
         yield engine

@@ -140,7 +140,10 @@ def worker(context: CliContext, scheduler: str, slots: int, image: str | None) -
 
     installation = replace(_installation(context, 15, image), slots=slots)
     if installation.database is not None:
-        raise UsageError("A fleet shares a PostgreSQL database; the configuration has a SQLite file.")
+        raise UsageError(
+            "A fleet shares a PostgreSQL database; the configuration has a SQLite file: set `database` to a "
+            "postgresql:// URL."
+        )
     if scheduler == "systemd":
         write_out([systemd_worker(installation)])
         place = f"into {ENVIRONMENT_FILE} (root's alone, mode 0600)"

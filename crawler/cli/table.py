@@ -76,6 +76,12 @@ def _zone(row: Row) -> object:
     return row["zone"] or row.get("region")
 
 
+def variant_cell(row: Row) -> str:
+    """Return the variants of a row: `all` and `all but …` in the reader's language, names as they are."""
+    told = str(row["variant"])
+    return tr(told) if told == "all" or told.startswith("all but ") else told
+
+
 #: Which target a row is about, and which image.
 TARGET_COLUMNS = (
     Column("account", "ACCOUNT", optional=True),
@@ -83,7 +89,7 @@ TARGET_COLUMNS = (
     Column("region", "REGION", detail=True),
     Column("zone", "ZONE", cell=_zone),
     Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
+    Column("variant", "VARIANT", optional=True, cell=variant_cell),
 )
 IMAGE_COLUMNS = (
     Column("image_set", "SET", optional=True),

@@ -14,7 +14,7 @@ from crawler.cli.options import MOMENT, reader_options, svg_option
 from crawler.cli.output import emit
 from crawler.cli.pictures import write_svg
 from crawler.cli.selection import check_selection, explain_empty, folded_variants
-from crawler.cli.table import Column, Row, state_cell
+from crawler.cli.table import Column, Row, state_cell, variant_cell
 from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
 from crawler.domain.rows import names_in_json
@@ -43,7 +43,7 @@ COLUMNS = (
     Column("zone", "ZONE"),
     Column("projects", "PROJECT", kind="words", optional=True),
     Column("kind", "KIND", optional=True),
-    Column("variant", "VARIANT", optional=True),
+    Column("variant", "VARIANT", optional=True, cell=variant_cell),
     Column("state", "STATE", kind="words", folds=True, cell=state_cell),
     Column("since", "SINCE", kind="time"),
     Column("image_id", "IMAGE ID"),

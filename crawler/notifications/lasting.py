@@ -417,12 +417,19 @@ def _gathered(news: Iterable[_Condition], watched_zones: WatchedZones, facts: Di
 
 
 def _ids_of(changes: Iterable[ChangeRow]) -> dict[tuple[Target, str], list[int]]:
-    """Return the changes of the range that are about an image, by target and image id."""
-    found: dict[tuple[Target, str], list[int]] = {}
+    """
+    Return the changes of the range that are about an image, by target and image id.
+
+    With each are those that say the same of other variants of the place: the line of a pin is about all of them.
+    """
+    alike: dict[tuple[object, ...], list[int]] = {}
+    found: dict[tuple[Target, str], list[list[int]]] = {}
     for row in changes:
         if row.image_id and row.event != "modified":
-            found.setdefault((row.target, row.image_id), []).append(row.id)
-    return found
+            same = alike.setdefault((row.target[:5], row.event, row.image_id, row.counterpart), [])
+            same.append(row.id)
+            found.setdefault((row.target, row.image_id), []).append(same)
+    return {key: [change_id for same in members for change_id in same] for key, members in found.items()}
 
 
 def _line(alike: list[_Condition], watched_zones: WatchedZones, ids: Mapping[tuple[Target, str], list[int]]) -> PinLine:

@@ -29,6 +29,7 @@ from crawler.client.discovery import Discovery, discover
 from crawler.client.fetcher import as_page
 from crawler.client.options import Timing
 from crawler.client.responses import Refusal, read_answer
+from crawler.client.retry import classify_ret_code
 from crawler.config.models import AccountSettings, Settings
 from crawler.config.sources import OPEN_TO_ALL
 from crawler.crawl.run import connect
@@ -245,11 +246,17 @@ async def _actions(
             continue
         target, said = refusals[action][0]
         where = f"in {target.zone or target.region} of project {target.project}"
-        more = f" and {len(refusals[action]) - 1} more projects" if len(refusals[action]) > 1 else ""
+        others = len(refusals[action]) - 1
+        more = ("", " and 1 more project")[others] if others < 2 else f" and {others} more projects"
+        happened, fix = (
+            ("is refused", "grant the action to this key there (docs/permissions.md), or deselect the project")
+            if classify_ret_code(said.ret_code) == "denied"
+            else ("failed", "try again later; where it lasts, show the provider the message")
+        )
         yield (fail if len(refusals[action]) == count else warn)(
             "actions",
-            f"{action} is refused {where}{more}: {said.message}",
-            "grant the action to this key there (docs/permissions.md), or deselect the project",
+            f"{action} {happened} {where}{more}: {said.message}",
+            fix,
             about=account.name,
         )
 
@@ -300,7 +307,8 @@ def _discovered(
         )
     if catalog is None:
         return
-    zones = {target.zone for target in asked}
+    zones = {target.zone for target in asked if target.zone}
+    places = f"{len(zones)} zones" if zones else f"{len({target.region for target in asked})} regions"
     if not asked:
         yield fail(
             "catalog",
@@ -309,7 +317,7 @@ def _discovered(
             about=name,
         )
         return
-    yield ok("catalog", f"{len(asked)} targets in {len(zones)} zones", about=name)
+    yield ok("catalog", f"{len(asked)} targets in {places}", about=name)
     yield _rate(account, len(asked))
 
 
@@ -325,7 +333,8 @@ def _rate(account: AccountSettings, targets: int) -> Finding:
             "raise rate as far as the provider allows, or run_deadline_seconds, or select less",
             about=account.name,
         )
-    return ok("rate", f"at {each} a run takes at least {max(1, round(seconds))} s", about=account.name)
+    more = ", and longer with the matrix: `crawler run --dry-run`" if account.is_auto else ""
+    return ok("rate", f"at {each} a run takes at least {max(1, round(seconds))} s{more}", about=account.name)
 
 
 def _via(proxy: Proxy | None) -> str:

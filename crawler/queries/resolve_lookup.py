@@ -16,7 +16,7 @@ from crawler.db.filters import known_words, meant_name
 from crawler.domain.filters import Filters, known_name, part_fits
 from crawler.domain.kinds import BOOTABLE, KINDS
 from crawler.domain.rows import ImageRow, StatusRow
-from crawler.errors import Ambiguous, CrawlerError, EmptySelection, NoAnswer, UnknownKnowledge
+from crawler.errors import Ambiguous, CrawlerError, EmptySelection, NoAnswer, Revoked, UnknownKnowledge
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
 from crawler.queries.resolve import Resolved
@@ -70,7 +70,7 @@ def resolve(
         called = replace(wanted, variant=filters.variant, name=(name,))
         others = queries_images.images(conn, None, called, now=now, stale_after=stale_after)
         listing = {image.target.variant for image in others if image.target.variant not in wanted.variant}
-        if filters.variant or not listing:
+        if filters.variant or not listing or isinstance(exc, Revoked):
             raise
         more = f" and {len(listing) - _NAMED_VARIANTS} more" if len(listing) > _NAMED_VARIANTS else ""
         told = ", ".join(sorted(listing)[:_NAMED_VARIANTS]) + more

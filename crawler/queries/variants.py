@@ -88,7 +88,7 @@ def _told(names: set[str], asked: set[str], ever: set[str]) -> str:
     if names == everything and len(names) > 1:
         return ALL
     told, rest = told_variants(names, everything), told_variants(everything - names, everything)
-    return ", ".join(told) if len(told) <= len(rest) else f"{ALL} but {', '.join(rest)}"
+    return f"{ALL} but {', '.join(rest)}" if 0 < len(rest) < len(told) else ", ".join(told)
 
 
 class Variants:

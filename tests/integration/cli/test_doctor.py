@@ -81,6 +81,15 @@ def test_all_is_well(driver: Driver, cloud: EmulatorServer) -> None:
     assert len(cloud.log) == 4
 
 
+def test_places_of_regions_and_of_a_matrix(light: Driver, cloud: EmulatorServer) -> None:
+    """What is asked per region is no zone more, and of a matrix the rate says that it takes longer."""
+    found = examined(light.configure(account(cloud.url, kinds=["uk8s-*"], variants="auto")), code=None)
+    assert found["catalog"][-1]["message"] == "4 targets in 2 zones"
+    assert "with the matrix: `crawler run --dry-run`" in found["rate"][0]["message"]
+    found = examined(light.configure(account(cloud.url, kinds=["uk8s-version"])), code=None)
+    assert found["catalog"][-1]["message"] == "2 targets in 2 regions"
+
+
 @pytest.mark.provokes("the selection matches none of")
 def test_text(light: Driver, cloud: EmulatorServer) -> None:
     """For people it is a line per check, and the fix below what is wrong."""
@@ -268,12 +277,15 @@ def test_projects_by_name_without_a_list(light: Driver) -> None:
     ("projects", "state", "where"),
     [
         pytest.param(
-            ["org-b"], "warn", "of project org-b: ", marks=pytest.mark.provokes("warn: 'actions', f'{action} is")
+            ["org-b"],
+            "warn",
+            "of project org-b: ",
+            marks=pytest.mark.provokes("warn: 'actions', f'{action} {happened}"),
         ),
         pytest.param(
             ["org-a", "org-b"],
             "fail",
-            "of project org-a and 1 more projects: ",
+            "of project org-a and 1 more project: ",
             marks=pytest.mark.provokes("fail: 'actions'"),
         ),
     ],
@@ -286,6 +298,16 @@ def test_actions_that_are_refused(light: Driver, projects: list[str], state: str
 
     assert finding["state"] == state
     assert f"DescribeUK8SImage is refused in hk-02 {where}" in finding["message"]
+
+
+def test_action_that_failed(light: Driver) -> None:
+    """An action that the cloud could not answer just now is no question of rights: it is to be tried again later."""
+    faults = [{"action": "DescribeUK8SImage", "ret_code": 150}]
+    with run_in_thread(make_timeline(zones=ZONES, faults=faults)) as cloud:
+        (finding,) = examined(light.configure(account(cloud.url)), code=None)["actions"]
+
+    assert finding["message"].startswith("DescribeUK8SImage failed in hk-02 of project ")
+    assert finding["fix"].startswith("try again later")
 
 
 @pytest.mark.provokes("was not tried: {exc}")

@@ -140,6 +140,16 @@ def test_resolve(user: Driver) -> None:
     assert found.strip() == f"uimage-{HERE[1]}-gpu"
 
 
+def test_resolve_what_is_revoked(user: Driver) -> None:
+    """An image that is revoked is refused, and no variant is offered that would list it all the same."""
+    image = f"uimage-{HERE[1]}-other"
+    user.call("revoke", image, "--reason", "broken")
+    said = user.call("resolve", "--zone", HERE[1], "--name", "Image other", code=1).stderr
+    user.call("unrevoke", image)
+    assert "is revoked: broken." in said
+    assert "--variant" not in said
+
+
 def test_pages(user: Driver, tmp_path: Path) -> None:
     """A name that only machines list has its page like any other, as one of them lists it."""
     user.call("publish", tmp_path / "site", "--with-private")
@@ -157,6 +167,17 @@ def test_without_a_matrix(tmp_path: Path) -> None:
     rows = user.rows("images", "--zone", ZONE, "--name", "Image other")
     assert [row["variant"] for row in rows] == ["default", "gpu"]
     assert all("variants" not in row for row in rows)
+
+
+def test_an_account_without_a_matrix_beside_one(tmp_path: Path) -> None:
+    """The only variant of an account that has no matrix is told by its name, also beside an account that has one."""
+    user = Driver(tmp_path, str(tmp_path / "history.db"))
+    with run_in_thread(matrix_timeline(HERE)) as cloud:
+        user.configure(auto(cloud.url), account(cloud.url, "plain")).run()
+    told = {tuple(line.split()[:6:5]) for line in table(user, "images", "--zone", ZONE, "--name", "Image other")[1:]}
+    assert told == {("prod", "all"), ("plain", "default")}
+    chinese = table(user, "--language", "zh", "images", "--zone", ZONE, "--name", "Image other")
+    assert {line.split()[5] for line in chinese if "Image other" in line} == {"全部", "default"}
 
 
 def test_cursors_of_rows_that_overlap() -> None:

@@ -89,6 +89,17 @@ def test_every_phrase_uses_its_marks() -> None:
             "prod: 64 requests after discovery, 4 s at 16 per second; 60 of them of the matrix",
             "prod：发现之后 64 个请求，按每秒 16 个需 4 秒；其中 60 个属于矩阵",
         ),
+        (
+            "DescribeImage failed in hk-01 of project org-a and 1 more project: down",
+            "DescribeImage 失败（项目 org-a 的 hk-01，另有 1 个项目）：down",
+        ),
+        ("all but g-v100-*, default", "除 g-v100-*, default 外全部"),
+        ("infra/main.tf, line 3", "infra/main.tf 第 3 行"),
+        ("times of 2026 in Asia/Shanghai", "时间均在 2026 年（Asia/Shanghai）"),
+        (
+            "at 10 requests per 1 s a run takes at least 3 s, and longer with the matrix: `crawler run --dry-run`",
+            "按每 1 秒 10 个请求，一次巡检至少需要 3 秒，查询各机型和版本另需时间：`crawler run --dry-run`",
+        ),
         ("what nobody translated", "what nobody translated"),
         ("Somebody did so yesterday, as in spring", "Somebody did so yesterday, as in spring"),
         (

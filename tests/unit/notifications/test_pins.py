@@ -296,6 +296,23 @@ def test_projects() -> None:
     assert [digest.pins[0].projects for digest in (first, second) if digest] == [("org-a",), ("org-b",)]
 
 
+def test_the_matrix_says_no_more_than_its_pin() -> None:
+    """What every variant says of a pinned image is told with the pin; what one says otherwise has a line of its own."""
+    story = Story(zones=1)
+    variants = [target("zone-01", variant=name) for name in ("default", "g-a100-1.30", "g-v100-1.30")]
+    for where, successor in zip(variants, ("uimage-b", "uimage-b", None), strict=True):
+        story.set(where)
+        story.change("withdrawn", "uimage-a", where=where, counterpart=successor)
+        if successor:
+            story.change("appeared", "uimage-b", where=where, counterpart="uimage-a")
+            story.image("uimage-b", where=where)
+    digest = build_digest(subscribe(pins=[PIN]), story.facts(), KNOWN)
+
+    assert digest is not None
+    assert [line.change_ids for line in digest.pins] == [(1, 2, 3, 4)]
+    assert [line.change_ids for line in digest.lines] == [(5,)]
+
+
 def test_nobody_has_looked() -> None:
     """A pin in a zone that was never observed yet is no news."""
     story = Story()
