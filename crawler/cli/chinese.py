@@ -67,6 +67,7 @@ _SENTENCES = {
     "Everywhere: ": "各行相同：",
     "times of {n} in {}": "时间均在 {} 年（{}）",
     "all but {v}": "除 {} 外全部",
+    "A matrix is about {v} alone; leave out --kind.": "该命令只适用于 {}；请去掉 --kind。",
     "{v}, line {n}": "{} 第 {} 行",
     "Error: {a}": "错误：{}",
     "Warning: {a}": "警告：{}",

@@ -12,10 +12,11 @@ from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
 from crawler.cli.table import Column
-from crawler.domain.filters import Filters
+from crawler.domain.filters import Filters, part_fits
+from crawler.domain.matrix import KIND
 from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
-from crawler.errors import ExitCode
+from crawler.errors import ExitCode, UsageError
 
 
 @click.command()
@@ -33,6 +34,8 @@ def matrix(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
     """
     from crawler.queries import matrix as queries_matrix
 
+    if selected.kind and not part_fits("kind", KIND, selected.kind):
+        raise UsageError(f"A matrix is about {KIND} alone; leave out --kind.")
     settings = context.history_settings()
     with context.history() as conn:
         check_selection(conn, selected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from itertools import islice
 
 import click
@@ -39,10 +41,11 @@ def status(context: CliContext, retired: bool, limit: int | None, fmt: str, sele
     from crawler.queries import status as queries_status
 
     settings = context.history_settings()
-    with context.history() as conn:
+    with context.history() as conn, ExitStack() as stack:
         now = context.now(conn)
         check_selection(conn, selected)
-        rows = queries_status.each_status(conn, selected, now=now, include_retired=retired)
+        every = queries_status.each_status(conn, selected, now=now, include_retired=retired)
+        rows: Iterable[StatusRow] = stack.enter_context(closing(every))
         if not selected.is_all_images:
             found = images.images(
                 conn, None, selected, now=now, stale_after=settings.stale_after, include_retired=retired

@@ -261,6 +261,22 @@ def settle(
         )
 
 
+def settled_runs(conn: Connection, state: Subscribed, runs: Iterable[int]) -> set[int]:
+    """Return those of *runs* whose changes a subscription had in a digest already, or did not want."""
+    found: set[int] = set()
+    for portion in portions(sorted(runs)):
+        found.update(
+            conn.execute(
+                select(Delivery.run_id).where(
+                    Delivery.subscription_id == state.subscription_id,
+                    Delivery.run_id.in_(portion),
+                    Delivery.settled_at.is_not(None),
+                )
+            ).scalars()
+        )
+    return found
+
+
 def remember(conn: Connection, subscription_id: int, told: str) -> None:
     """Keep which conditions that last a subscription was notified of."""
     conn.execute(update(SubscriptionRow).where(SubscriptionRow.id == subscription_id).values(told=told))

@@ -7,7 +7,7 @@ sending went (`record`), and lets go (`close`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -289,7 +289,8 @@ def look_for_news(
         if _is_quiet(conn, subscription, state, notified, last):
             return DueNews(is_range_over=True)
         runs = outbox.finished_runs(conn, after=state.told_run_id if has_schedule else None, among={*state.runs, last})
-        facts = gather(conn, subscription, runs, notified, now=now, stale_after=stale_after)
+        told = outbox.settled_runs(conn, state, runs)
+        facts = gather(conn, subscription, runs, notified, now=now, stale_after=stale_after, told=told)
         digest = build_digest(subscription, facts, notified)
         if digest is None and waits_for_stock(subscription, facts, notified):
             return DueNews(is_for_later=True)
@@ -353,15 +354,18 @@ def gather(
     now: datetime,
     stale_after: timedelta,
     since: datetime | None = None,
+    told: Collection[int] = (),
 ) -> DigestFacts:
     """
     Return the facts over *runs* (at least one), for *subscription*, which was *notified* of something before.
 
     Of zones where all is well and nothing happened there is nothing but their number, however many these are. The
-    changes belong into the reports of these runs; with *since* those recorded since then, sent or not.
+    changes belong into the reports of these runs, but for those *told* before; with *since* they are those recorded
+    since then, sent or not.
     """
+    news = [run_id for run_id in runs if run_id not in told]
     changes = tuple(
-        queries_changes.changes(conn, since) if since is not None else queries_changes.changes(conn, reported_by=runs)
+        queries_changes.changes(conn, since) if since is not None else queries_changes.changes(conn, reported_by=news)
     )
     last = queries_runs.run(conn, max(runs))
     if last is None:

@@ -250,7 +250,7 @@ async def _actions(
         more = ("", " and 1 more project")[others] if others < 2 else f" and {others} more projects"
         happened, fix = (
             ("is refused", "grant the action to this key there (docs/permissions.md), or deselect the project")
-            if classify_ret_code(said.ret_code) == "denied"
+            if said.ret_code is not None and classify_ret_code(said.ret_code) == "denied"
             else ("failed", "try again later; where it lasts, show the provider the message")
         )
         yield (fail if len(refusals[action]) == count else warn)(

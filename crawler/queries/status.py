@@ -6,7 +6,7 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -33,8 +33,12 @@ def status(
 
 def each_status(
     conn: Connection, filters: Filters = EVERYTHING, *, now: datetime, include_retired: bool = True
-) -> Iterator[StatusRow]:
-    """Yield the same: in memory are the targets of a page, however many there are (`target_pages`)."""
+) -> Generator[StatusRow, None, None]:
+    """
+    Yield the same: in memory are the targets of a page, however many there are (`target_pages`).
+
+    Who does not read it to its end closes it before the connection.
+    """
     require_aware(now)
     for page in target_pages(conn, filters, PAGE):
         yield from _rows_of(conn, page, now, include_retired=include_retired)

@@ -70,6 +70,7 @@ def test_no_matrix(user: Driver) -> None:
     with run_in_thread(matrix_timeline(HERE)) as cloud:
         user.configure(account(cloud.url)).run()
     assert 'variants = "auto"' in user.call("matrix").stderr
+    assert "about uk8s-image alone" in user.call("matrix", "--kind", "uhost-image", code=2).stderr
     assert user.call("matrix", "--at", "2026-01-01", code=8).exit_code == 8
 
 

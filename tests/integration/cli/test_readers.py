@@ -270,6 +270,7 @@ def test_status(database: Database) -> None:
     assert "RetCode 150" in seoul["message"]
     assert by_zone["th-bkk-01"]["images"] == 0
     assert rows(*database, "status", "--limit", "2") == list(by_zone.values())[:2]
+    assert call(*database, "status", "--limit", "2").stderr == ""
 
 
 def test_status_of_images(database: Database) -> None:

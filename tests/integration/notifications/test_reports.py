@@ -268,6 +268,16 @@ def test_pins_are_told_at_once_and_once(office: Office) -> None:
     assert [row["state"] for row in office.driver.rows("report", "list")] == ["queued"]
 
 
+def test_the_last_run_is_told_once(office: Office) -> None:
+    """After a mail about the last run there is nothing to send by hand or to preview, also where pins are watched."""
+    office.configure(sre(pins=["hk-01 uimage-a"]))
+    office.run(1)
+    office.run(2)
+    assert "There is nothing to send." in office.driver.call("report", "send").stderr
+    assert "There is nothing to tell now" in office.driver.call("report", "preview").stderr
+    assert office.told() == {"uimage-2": 1}
+
+
 def test_what_people_see(office: Office, tmp_path: Path) -> None:
     """`preview` touches nothing, `send --since` tells again under another Message-ID, `skip` gives up."""
     office.run(1)
