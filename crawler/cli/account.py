@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import wait_option
+from crawler.cli.options import SentenceGroup, wait_option
 from crawler.domain.text import visible
 
 
-@click.group()
+@click.group(cls=SentenceGroup)
 def account() -> None:
     """Look after the accounts of the history."""
 

@@ -50,7 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "worker": Entry("crawler.cli.worker", "worker", "One process of a fleet: accounts shared by hosts.", _CRAWL),
     "images": Entry("crawler.cli.images", "images", "What is, or was, available, with the state of knowledge.", _ASK),
     "inventory": Entry(
-        "crawler.cli.inventory", "inventory", "The same of every kind: machine types, versions, groups.", _ASK
+        "crawler.cli.inventory", "inventory", "The same of any kind: machine types, versions, groups.", _ASK
     ),
     "matrix": Entry("crawler.cli.matrix", "matrix", "Images by machine and Kubernetes version.", _ASK),
     "history": Entry("crawler.cli.history", "history", "Every interval of an image, everywhere, with gaps.", _ASK),
@@ -64,7 +64,9 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("crawler.cli.status", "status", "Freshness and outcome of every target.", _ASK),
     "runs": Entry("crawler.cli.runs", "runs", "The ledger of runs; `runs show N` tells one.", _ASK),
     "explain": Entry("crawler.cli.explain", "explain", "The two answers behind a change.", _ASK),
-    "publish": Entry("crawler.cli.publish", "publish", "A folder of ids, feeds and changes, for any web server.", _ASK),
+    "publish": Entry(
+        "crawler.cli.publish", "publish", "A folder of ids, feeds, changes and pages for any web server.", _ASK
+    ),
     "serve": Entry("crawler.cli.serve", "serve", "Serve the web page, live from the history.", _ASK),
     "holds": Entry("crawler.cli.holds", "holds", "Withdrawals not believed yet: list, accept, reject.", _OPERATE),
     "revoke": Entry("crawler.cli.revoke", "revoke", "Revoke an image that is not to be used.", _OPERATE),
@@ -73,10 +75,10 @@ COMMANDS: dict[str, Entry] = {
     "init": Entry("crawler.cli.init", "init", "Write a starter crawler.toml from the environment.", _OPERATE),
     "config": Entry("crawler.cli.config", "config", "Check the configuration, or show it.", _OPERATE),
     "doctor": Entry("crawler.cli.doctor", "doctor", "What is wrong with this installation, and the fix.", _OPERATE),
-    "schedule": Entry("crawler.cli.schedule", "schedule", "Ready files for cron, systemd and Kubernetes.", _OPERATE),
+    "schedule": Entry("crawler.cli.schedule", "schedule", "Files for cron, systemd, Kubernetes and workers.", _OPERATE),
     "fleet": Entry("crawler.cli.fleet", "fleet", "The workers: how they are; drain, resume, evict.", _OPERATE),
-    "replay": Entry("crawler.cli.replay", "replay", "The history made anew from the kept answers.", _OPERATE),
-    "db": Entry("crawler.cli.db", "db", "Look after the database.", _OPERATE),
+    "replay": Entry("crawler.cli.replay", "replay", "Judge the kept answers again, and compare.", _OPERATE),
+    "db": Entry("crawler.cli.db", "db", "The database: upgrade, back up, restore, check, prune.", _OPERATE),
     "account": Entry("crawler.cli.account", "account", "Give an account of the history another name.", _OPERATE),
     "completion": Entry("crawler.cli.completion", "completion", "Print the shell's completion script.", _OPERATE),
     "demo": Entry("crawler.cli.demo", "demo", "See it work in a minute, offline.", _TRY),
@@ -287,7 +289,7 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
             ["--log-format"],
             type=click.Choice(["text", "json"]),
             callback=_log_format,
-            help="How to talk on stderr [default: text].",
+            help="The format of the messages on stderr [default: text].",
             **common,
         ),
         click.Option(
@@ -322,7 +324,7 @@ def cli(ctx: click.Context) -> None:
     """
     Keep the availability history of node images on clouds that speak the UCloud API.
 
-    Results go to stdout, talk goes to stderr. Try `crawler demo`; begin with `crawler init`, then `crawler run`.
+    Results go to stdout, messages to stderr. Try `crawler demo`; begin with `crawler init`, then `crawler run`.
     """
     ctx.ensure_object(CliContext)
     _logging(ctx)

@@ -6,10 +6,11 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
+from crawler.cli.options import SentenceGroup
 from crawler.cli.output import json_line, write_out
 
 
-@click.group()
+@click.group(cls=SentenceGroup)
 def config() -> None:
     """Check the configuration, or show it."""
 

@@ -12,7 +12,7 @@ from crawler.cli import db_care
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.db_copy import copy
 from crawler.cli.language import tr
-from crawler.cli.options import table_options, wait_option
+from crawler.cli.options import SentenceGroup, table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column
 from crawler.errors import ExitCode
@@ -33,7 +33,7 @@ _COLUMNS = (
 )
 
 
-@click.group()
+@click.group(cls=SentenceGroup)
 def db() -> None:
     """Look after the database."""
 

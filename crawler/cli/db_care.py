@@ -37,11 +37,11 @@ _STATS = (
 @pass_cli
 def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
     """
-    Forget what ended before the kept window, and give back the room.
+    Forget what ended before the kept window, and give its disk space back.
 
     Intervals, changes, resolved holds and evidence from before it go, but for the first and last stay of each image:
     it is still withdrawn, or missing, and its comeback a return. Old runs are folded to one a day. Questions about the
-    time before the window are refused from then on: nobody can tell any more.
+    time before the window are refused from then on.
     """
     from crawler.db.engine import opened
     from crawler.db.locks import take_locks
@@ -82,7 +82,7 @@ def backup(context: CliContext, file: Path | None) -> None:
 @pass_cli
 def restore(context: CliContext, file: Path, wait_seconds: float) -> None:
     """
-    Put the backup FILE in the place of the SQLite database, after a look whether it is sound.
+    Put the backup FILE in the place of the SQLite database, if it is sound.
 
     The database of before is kept beside it, damaged or not. What happened after the backup was made is not known any
     more; the next run tells what is different now.

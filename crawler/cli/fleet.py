@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import table_options
+from crawler.cli.options import SentenceGroup, table_options
 from crawler.cli.output import emit, json_line, write_out
 from crawler.cli.table import Column
+from crawler.domain.timefmt import show_moment, zone_name
 from crawler.errors import EmptySelection, LockTaken, UsageError
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from sqlalchemy import Engine
 
@@ -39,7 +40,7 @@ COLUMNS = (
 )
 
 
-@click.group()
+@click.group(cls=SentenceGroup)
 def fleet() -> None:
     """How the workers of a fleet are, and having them rest, go on, or give up what they hold."""
 
@@ -62,16 +63,16 @@ def status(context: CliContext, as_json: bool, fmt: str) -> None:
         return
     if not emit((one.as_dict() for one in found.workers), COLUMNS, fmt, zone=settings.timezone):
         context.say("There is no worker: start one with `crawler worker`.")
-    for line in _told(found):
+    for line in _told(found, settings.timezone):
         context.say(line)
 
 
-def _told(found: FleetState) -> Iterator[str]:
+def _told(found: FleetState, zone: tzinfo) -> Iterator[str]:
     if found.drained:
         yield f"Drained: {found.drained}; `crawler fleet resume` has the workers go on."
     for tick in found.ticks:
         done = f"{tick.done} of {tick.due} done, the last began {tick.late_seconds:.0f} s after it"
-        yield f"Tick {tick.tick:%d %b %H:%M:%SZ}: {done}."
+        yield f"Tick {show_moment(tick.tick, zone)} ({zone_name(zone)}): {done}."
     oldest, middle = found.age(1), found.age(0.5)
     if oldest is not None:
         yield f"Observed whole: half of the accounts within {middle:.0f} s, all within {oldest:.0f} s."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import NUMBER, reader_options, wait_option
+from crawler.cli.options import NUMBER, SentenceGroup, reader_options, wait_option
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
 from crawler.cli.table import TARGET_COLUMNS, Column, Row
@@ -43,7 +43,7 @@ COLUMNS = (
 )
 
 
-@click.group()
+@click.group(cls=SentenceGroup)
 def holds() -> None:
     """
     Withdrawals that are not believed yet, and a person's word for or against them.

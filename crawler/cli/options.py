@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
@@ -31,6 +32,16 @@ _HELP = {
     "name": "Image names; case and spacing do not matter.",
     "image_id": "Image ids, such as uimage-vareox.",
 }
+
+
+class SentenceGroup(click.Group):
+    """A group that lists its commands with their first sentence whole, which click cuts to the rest of the line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with what they do."""
+        rows = [(name, self.commands[name].get_short_help_str(sys.maxsize)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def _selecting(parts: tuple[str, ...]) -> Callable[[Command], Command]:

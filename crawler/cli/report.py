@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import MOMENT, table_options, wait_option
+from crawler.cli.options import MOMENT, SentenceGroup, table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column, Row
 from crawler.domain.rows import DigestRecord, names_in_json
@@ -61,7 +61,7 @@ _since = click.option("--since", type=MOMENT, help="Everything recorded since th
 _names = click.argument("names", nargs=-1, metavar="[REPORT]\u2026")
 
 
-@click.group()
+@click.group(cls=SentenceGroup)
 def report() -> None:
     """
     What the reports would say, what is on its way to whom, and giving it a push.

@@ -30,7 +30,7 @@ def revoke(context: CliContext, image_ids: tuple[str, ...], reason: str, wait_se
     """
     Revoke an image that is not to be used: `resolve` refuses it, `check` fails with it, mails on pins say it once.
 
-    Without --reason's words nobody could judge it later; give it again to change them.
+    Revoke it again to change the reason.
     """
     from crawler.queries import revoke as revocations
 

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from crawler.cli.context import CliContext
-from crawler.cli.options import NUMBER, format_option, table_options
+from crawler.cli.options import NUMBER, SentenceGroup, format_option, table_options
 from crawler.cli.output import emit, json_line, write_notes, write_out
 from crawler.cli.table import Column, Row
 from crawler.domain.text import visible
@@ -54,7 +54,7 @@ COLUMNS = (
 )
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=SentenceGroup, invoke_without_command=True)
 @click.option("--limit", type=NUMBER, metavar="N", help="Only the newest N [default: all].")
 @table_options
 @click.pass_context

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import SentenceGroup
 from crawler.cli.output import write_out
 from crawler.errors import UsageError
 
@@ -47,7 +48,7 @@ def _image(command: F) -> F:
     )(command)
 
 
-@click.group()
+@click.group(cls=SentenceGroup)
 def schedule() -> None:
     """Print ready files that run the crawler on a schedule."""
 

@@ -72,6 +72,14 @@ def test_help_in_the_table(name: str) -> None:
     assert COMMANDS[name].help.endswith(".")
 
 
+@pytest.mark.parametrize("name", sorted({words[0] for words in every_command() if len(words) == 2}))
+def test_commands_of_a_group(name: str) -> None:
+    """A group lists its commands with a whole sentence each, none cut to the line."""
+    listed = call(name, "--help").stdout.partition("Commands:")[2]
+    assert listed.rstrip().endswith(".")
+    assert "..." not in listed
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
