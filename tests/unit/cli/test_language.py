@@ -93,6 +93,19 @@ def test_every_phrase_uses_its_marks() -> None:
             "DescribeImage failed in hk-01 of project org-a and 1 more project: down",
             "DescribeImage 失败（项目 org-a 的 hk-01，另有 1 个项目）：down",
         ),
+        (
+            "note: prod/org-a/hk/hk-01/uk8s-image/default: unknown field BootMode of an image, kept in extra"
+            " (and 27 more targets)",
+            "提示：prod/org-a/hk/hk-01/uk8s-image/default：镜像有未知字段 BootMode，保存在 extra 中（另有 27 个目标）",
+        ),
+        (
+            "prod: GetUK8SVersions: what is offered in hk is not known, so what was asked there before is asked on: down",
+            "prod: GetUK8SVersions：hk 现有的版本或机型未知，仍查询此前的组合：down",
+        ),
+        (
+            "prod: cross-check: hk without Zone (uk8s-image) does not list what its zones do: uimage-a (hk-01, hk-02)",
+            "prod：交叉核对：不指定可用区查询 hk（uk8s-image）时，未列出可用区中的镜像：uimage-a (hk-01, hk-02)",
+        ),
         ("all but g-v100-*, default", "除 g-v100-*, default 外全部"),
         ("infra/main.tf, line 3", "infra/main.tf 第 3 行"),
         ("times of 2026 in Asia/Shanghai", "时间均在 2026 年（Asia/Shanghai）"),
