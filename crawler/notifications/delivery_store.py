@@ -365,7 +365,7 @@ def gather(
     """
     news = [run_id for run_id in runs if run_id not in told]
     changes = tuple(
-        queries_changes.changes(conn, since) if since is not None else queries_changes.changes(conn, reported_by=news)
+        queries_changes.changes(conn, since, reported_by=None if since is not None else news, with_schema=True)
     )
     last = queries_runs.run(conn, max(runs))
     if last is None:
