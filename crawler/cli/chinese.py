@@ -547,6 +547,8 @@ _CARE = {
     "{v} and {n} more in {v}": "{} 等（另有 {} 个，位于 {}）",
     "{v} and {n} more in {v} and {n} more regions": "{} 等（另有 {} 个，位于 {} 及另外 {} 个地域）",
     "{v} and {n} more": "{} 等（另有 {} 个）",
+    "{v} and {n} more: {w}: {a}": "{} 等（另有 {} 个）：{}：{}",
+    "asking": "查询中",
     "{v} ({n} targets)": "{}（{} 个目标）",
     "{v} ({n} target)": "{}（{} 个目标）",
     "asking what the last good catalog lists": "沿用上一次的地域列表",

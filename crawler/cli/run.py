@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.language import tr
 from crawler.cli.logs import bind_run
 from crawler.cli.options import target_options, wait_option
 from crawler.cli.output import json_line, write_out
@@ -417,7 +418,7 @@ def _progress() -> Iterator[Progress | None]:
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("asking", total=None)
+        task = bar.add_task(tr("asking"), total=None)
 
         def tell(target: Target, done: int, total: int) -> None:
             bar.update(task, completed=done, total=total, description=visible(target.zone))

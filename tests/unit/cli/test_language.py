@@ -106,6 +106,10 @@ def test_every_phrase_uses_its_marks() -> None:
             "prod: cross-check: hk without Zone (uk8s-image) does not list what its zones do: uimage-a (hk-01, hk-02)",
             "prod：交叉核对：不指定可用区查询 hk（uk8s-image）时，未列出可用区中的镜像：uimage-a (hk-01, hk-02)",
         ),
+        (
+            "  prod/org-a/hk/hk-01/instance-type/default and 20 more: failed: down [e3a1]",
+            "  prod/org-a/hk/hk-01/instance-type/default 等（另有 20 个）：失败：down [e3a1]",
+        ),
         ("all but g-v100-*, default", "除 g-v100-*, default 外全部"),
         ("infra/main.tf, line 3", "infra/main.tf 第 3 行"),
         ("times of 2026 in Asia/Shanghai", "时间均在 2026 年（Asia/Shanghai）"),
