@@ -549,6 +549,8 @@ _CARE = {
     "{v} and {n} more": "{} 等（另有 {} 个）",
     "{v} and {n} more: {w}: {a}": "{} 等（另有 {} 个）：{}：{}",
     "asking": "查询中",
+    "--timeline {v}: there is no such file, and the built-in ones are {v}": "--timeline {}：没有此文件；内置的有 {}",
+    "'{v}' is no duration; write a number and s, m, h, d, w, mo or y, such as {v}": "“{}” 不是时长；请写数字加 s、m、h、d、w、mo 或 y，例如 {}",
     "{v} ({n} targets)": "{}（{} 个目标）",
     "{v} ({n} target)": "{}（{} 个目标）",
     "asking what the last good catalog lists": "沿用上一次的地域列表",

@@ -111,8 +111,11 @@ class _Cause:
 def _gaps(rows: Iterable[StatusRow], failures: Failures, watched_zones: WatchedZones) -> tuple[UnseenZone, ...]:
     """Fold targets into one gap for each cause, the projects of a zone and the zones of a region alike."""
     members: dict[tuple[_Cause, WatchedZone], list[StatusRow]] = {}
+    rows = list(rows)
+    began = _beginnings(rows)
     for row in rows:
-        members.setdefault((_cause(row, failures.get(row.target)), zone_of(row.target)), []).append(row)
+        since = began[row.since] if row.since else None
+        members.setdefault((_cause(row, failures.get(row.target), since), zone_of(row.target)), []).append(row)
     zones: dict[tuple[_Cause, Part], list[WatchedZone]] = {}
     for (cause, zone), inside in members.items():
         zones.setdefault((cause, watched_zones.part(zone, (row.target for row in inside))), []).append(zone)
@@ -120,12 +123,22 @@ def _gaps(rows: Iterable[StatusRow], failures: Failures, watched_zones: WatchedZ
     return tuple(sorted(gaps, key=lambda gap: (gap.account, gap.zones)))
 
 
-def _cause(row: StatusRow, failure: FailureRow | None) -> _Cause:
+def _beginnings(rows: Iterable[StatusRow]) -> dict[datetime, datetime]:
+    """Return of each moment since when something is so the first of those that follow each other closely: one run's."""
+    began: dict[datetime, datetime] = {}
+    last: datetime | None = None
+    for moment in sorted({row.since for row in rows if row.since}):
+        began[moment] = began[last] if last and moment - last < TOGETHER else moment
+        last = moment
+    return began
+
+
+def _cause(row: StatusRow, failure: FailureRow | None, since: datetime | None) -> _Cause:
     is_seen = row.outcome in _SEEN
     return _Cause(
         account=row.target.account,
         outcome="ok" if is_seen else row.outcome or "skipped",
-        since=row.since and row.since.replace(second=0, microsecond=0),
+        since=since,
         message="" if is_seen else row.message,
         ret_code=failure.ret_code if failure else None,
         failure_class=failure.failure_class if failure else None,
@@ -195,6 +208,8 @@ _WORDS: Mapping[PinnedState, PinState] = {
     "ambiguous": "ambiguous",
     "missing": "withdrawn",
 }
+#: What begins within this of the one before began in the same run.
+TOGETHER = timedelta(minutes=1)
 #: How long a new image may take from the first zone to the last.
 ROLL_OUT = timedelta(days=30)
 #: Zones named in a warning.

@@ -5,7 +5,7 @@ One image name over all zones: present since, absent, unknown; and the roll-out 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -264,7 +264,11 @@ class Glance:
 
 
 def at_a_glance(rows: Iterable[WhereRow]) -> list[Glance]:
-    """Fold the rows of projects that are told the same in a zone into one each: the earliest `since` stands for all."""
+    """
+    Fold the rows of projects that are told the same in a zone into one each: the earliest `since` stands for all.
+
+    It bears the first project, whichever was the earliest, so that what variants say the same stays the same.
+    """
     folded: dict[tuple[Any, ...], list[WhereRow]] = {}
     for row in rows:
         target = row.target
@@ -273,7 +277,10 @@ def at_a_glance(rows: Iterable[WhereRow]) -> list[Glance]:
         folded.setdefault((*place, *said, row.also_open, row.newer_elsewhere), []).append(row)
     return [
         Glance(
-            row=min(members, key=lambda row: (row.since or END_OF_TIME, row.target)),
+            row=replace(
+                min(members, key=lambda row: (row.since or END_OF_TIME, row.target)),
+                target=min(row.target for row in members),
+            ),
             projects=tuple(sorted({row.target.project for row in members})),
         )
         for members in folded.values()

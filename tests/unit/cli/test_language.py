@@ -99,8 +99,8 @@ def test_every_phrase_uses_its_marks() -> None:
             "提示：prod/org-a/hk/hk-01/uk8s-image/default：镜像有未知字段 BootMode，保存在 extra 中（另有 27 个目标）",
         ),
         (
-            "prod: GetUK8SVersions: what is offered in hk is not known, so what was asked there before is asked on: down",
-            "prod: GetUK8SVersions：hk 现有的版本或机型未知，仍查询此前的组合：down",
+            "prod: GetUK8SVersions: what is offered in hk is not known, so what was asked there before is asked on: x",
+            "prod: GetUK8SVersions：hk 现有的版本或机型未知，仍查询此前的组合：x",
         ),
         (
             "prod: cross-check: hk without Zone (uk8s-image) does not list what its zones do: uimage-a (hk-01, hk-02)",
@@ -109,6 +109,11 @@ def test_every_phrase_uses_its_marks() -> None:
         (
             "  prod/org-a/hk/hk-01/instance-type/default and 20 more: failed: down [e3a1]",
             "  prod/org-a/hk/hk-01/instance-type/default 等（另有 20 个）：失败：down [e3a1]",
+        ),
+        (
+            "Error: Invalid value for '--keep': '5' is no duration; write a number and s, m, h, d, w, mo or y, such as"
+            " 90m, 26h, 7d, 6mo",
+            "错误：'--keep' 的值无效：“5” 不是时长；请写数字加 s、m、h、d、w、mo 或 y，例如 90m, 26h, 7d, 6mo",
         ),
         ("all but g-v100-*, default", "除 g-v100-*, default 外全部"),
         ("infra/main.tf, line 3", "infra/main.tf 第 3 行"),

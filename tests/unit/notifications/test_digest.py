@@ -349,6 +349,22 @@ def test_gaps_fold() -> None:
     assert (digest.coverage.observed, digest.coverage.total) == (2, 12)
 
 
+def test_gaps_of_one_run() -> None:
+    """What began to fail within a minute of each other is one line, also where another minute begins between them."""
+    story = Story(zones=3)
+    for number, seconds in ((1, 0), (2, 50), (3, 400)):
+        since = at(2) + timedelta(seconds=seconds)
+        story.set(target(f"zone-{number:02}"), outcome="failed", since=since, message="no route")
+    story.set(
+        target("zone-01", variant="gpu"), outcome="failed", since=at(2) + timedelta(seconds=70), message="no route"
+    )
+
+    assert [(gap.zones, gap.since) for gap in tell(story.facts(9)).gaps] == [
+        (("zone-01", "zone-02"), at(2)),
+        (("zone-03",), at(2) + timedelta(seconds=400)),
+    ]
+
+
 def test_holds() -> None:
     """What is on hold stands in digests that are made anyway, one entry per zone, and makes none."""
     story = Story()

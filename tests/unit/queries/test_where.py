@@ -193,6 +193,7 @@ def test_at_a_glance() -> None:
         ("uimage-a", ("org-x", "org-y"), START),
         ("uimage-b", ("org-z",), START),
     ]
+    assert [glance.row.target.project for glance in at_a_glance(rows)] == ["org-x", "org-z"]
 
 
 def test_rollout() -> None:
