@@ -374,7 +374,7 @@ _DEMO = {
 
 _DOCTOR = {
     "warn": "警告", "fail": "失败",
-    "configuration": "配置", "permissions": "文件权限", "time zone": "时区", "endpoint": "接入地址", "clock": "时钟", "actions": "接口",
+    "configuration": "配置", "permissions": "文件权限", "pins": "在用镜像", "time zone": "时区", "endpoint": "接入地址", "clock": "时钟", "actions": "接口",
     "keys": "密钥", "answers": "返回内容", "catalog": "地域列表", "rate": "速率", "hook": "推送地址", "ping": "运行通知", "database": "数据库",
     "schema": "数据结构", "rights": "数据库权限", "fleet": "工作进程", "journal": "日志模式", "integrity": "完整性", "disk": "磁盘", "lock": "锁",
     "mail": "邮件", "test mail": "测试邮件", "metrics": "指标",
@@ -393,6 +393,8 @@ _DOCTOR = {
     "see which of the two is right: a proxy may date the answers; if it is the cloud, {a}": "请先查明哪一方正确（返回的日期可能来自代理）；若平台正确，{}",
     "try again later": "请稍后再试",
     "{v} is open to this key": "此密钥可以调用 {}",
+    "{v} cannot be read: {}; its pins are not watched": "无法读取 {}：{}；其中的在用镜像不受监测",
+    "correct pins_from, or let it be read": "请修正 pins_from，或使其可读",
     "try again later; where it lasts, show the provider the message": "请稍后重试；持续出现时请把该信息提供给云厂商",
     "grant the action to this key there (docs/permissions.md), or deselect the project": "请为此密钥授予该接口的权限（见 docs/permissions.md），或不再选择该项目",
     "check the public key, and whether this brand wants a channel-key header": "请检查公钥，以及该平台是否需要 channel-key 请求头",

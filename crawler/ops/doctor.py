@@ -47,11 +47,13 @@ from crawler.domain.models import Catalog, Target
 from crawler.domain.objections import tolerance
 from crawler.domain.proxies import Proxy
 from crawler.domain.rows import JsonRow
+from crawler.domain.subscriptions import LIVE
 from crawler.domain.targets import configured_catalog, configured_projects, reconcile
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
 from crawler.notifications.channels.registry import channels_of
+from crawler.notifications.pinned_files import pins_in
 from crawler.ops.deploy import GRACE_SECONDS
 from crawler.ops.healthcheck_ping import connection_problem
 from crawler.queries import runs
@@ -85,6 +87,7 @@ def examine(
     """Return the findings one by one, as they are made; raises nothing of what it looks for."""
     yield from _files(settings)
     yield _time_zone(settings, environ)
+    yield from _pins(settings)
     yield from asyncio.run(_accounts(settings, clock))
     yield from list(_database(settings, clock))  # nothing stays open while a person reads
     yield from _mail(settings, clock, test_mail)
@@ -124,6 +127,22 @@ def _time_zone(settings: Settings, environ: Mapping[str, str]) -> Finding:
         )
     there = f"; the machine's is {machine}" if machine and machine != configured else ""
     return ok("time zone", f"times are shown in {configured}{there}")
+
+
+def _pins(settings: Settings) -> Iterator[Finding]:
+    """Say which of the files and folders that reports find pins in are out of reach."""
+    for report in settings.reports:
+        for name in report.pins_from:
+            try:
+                if name != LIVE:
+                    next(pins_in(name), None)
+            except ValueError as exc:
+                yield warn(
+                    "pins",
+                    f"{exc}; its pins are not watched",
+                    "correct pins_from, or let it be read",
+                    about=report.name,
+                )
 
 
 # --- the cloud -------------------------------------------------------------------------------------------------------

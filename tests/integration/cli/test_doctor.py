@@ -81,6 +81,16 @@ def test_all_is_well(driver: Driver, cloud: EmulatorServer) -> None:
     assert len(cloud.log) == 4
 
 
+@pytest.mark.provokes("its pins are not watched")
+def test_pins_out_of_reach(light: Driver, cloud: EmulatorServer) -> None:
+    """A file or folder of pins that cannot be read is a warning that names it; "live" is none."""
+    report = {"name": "sre", "to": ["a@example.com"], "pins_from": ["live", "nothere/"]}
+    smtp = {"host": "127.0.0.1", "port": 9, "security": "none", "from": "a@example.com"}
+    (finding,) = examined(light.configure(account(cloud.url), smtp=smtp, reports=[report]), code=None)["pins"]
+    assert finding["state"] == "warn"
+    assert "nothere cannot be read: " in finding["message"]
+
+
 def test_places_of_regions_and_of_a_matrix(light: Driver, cloud: EmulatorServer) -> None:
     """What is asked per region is no zone more, and of a matrix the rate says that it takes longer."""
     found = examined(light.configure(account(cloud.url, kinds=["uk8s-*"], variants="auto")), code=None)
