@@ -116,7 +116,8 @@ class ChangeFolder:
     def lines(self, rows: Collection[ChangeRow], most: int = MOST_LINES) -> list[ChangeLine]:
         """Return at most so many lines that tell *rows*, the most severe first."""
         own = WORDS[self.words.language]
-        writer = Writer(words=own, dates=self.words.dates, limits=_LIMITS)
+        several = len(self.zones.accounts) > 1
+        writer = Writer(words=own, dates=self.words.dates, limits=_LIMITS, with_account=several)
         found = []
         for line in fold(rows, self.zones, ())[:most]:
             found.append(

@@ -206,6 +206,21 @@ def test_changes_are_told_as_in_the_mail(engine: Engine) -> None:
     assert 'id="c1"' in html_of(engine, f"changes/{day}", diary.now + timedelta(minutes=1))
 
 
+def test_zones_of_several_accounts(engine: Engine) -> None:
+    """Where private data is shown, changes of a zone that several accounts have bear the account's name."""
+    names = ("alpha", "beta")
+    for name in names:
+        diary = Diary(engine, account=name)
+        for image in ("uimage-a", "uimage-b"):
+            diary.run({target("hk-02", account=name): {image: "Ubuntu 20.04"}})
+    now = diary.now + timedelta(minutes=1)
+    private = re.sub(r"<[^>]+>", "", html_of(engine, "changes", now, is_private=True))
+    public = re.sub(r"<[^>]+>", "", html_of(engine, "changes", now))
+
+    assert [f"{name}/hk-02" in private for name in names] == [True, True]
+    assert not any(name in public for name in names)
+
+
 def test_pins(engine: Engine) -> None:
     """Every known pin is on the page of pins, worst first, with its successor; of public data there is none."""
     diary = Diary(engine)
