@@ -77,7 +77,7 @@ async def ask_offers(
 
 
 def _is_denied(answer: Reply | Failure | None) -> bool:
-    return isinstance(answer, Failure) and answer.outcome == "denied"
+    return isinstance(answer, Failure) and answer.failure_class == "denied"
 
 
 async def _ask(

@@ -232,6 +232,16 @@ def test_the_older_action(user: Driver) -> None:
     assert not ran.summary["notices"]
 
 
+def test_a_project_that_may_not_ask(user: Driver) -> None:
+    """Where the key may not ask in one project what is sold, another one tells it, for all of them."""
+    refused = [{"action": "GetUK8S*", "project": "org-a", "ret_code": 299}]
+    with run_in_thread(matrix_timeline(HERE, projects=["org-a", "org-b"], faults=refused)) as cloud:
+        ran = user.configure(auto(cloud.url)).run()
+
+    assert ran.targets == {"total": 128, "ok": 128}
+    assert not ran.summary["notices"]
+
+
 def test_what_the_configuration_stops_to_want(user: Driver) -> None:
     """Fewer versions or GPU types deselect targets, without a change; more take them up again."""
     with run_in_thread(matrix_timeline(HERE)) as cloud:
