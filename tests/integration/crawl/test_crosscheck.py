@@ -95,3 +95,21 @@ def test_zone_that_fails(tmp_path: Path, sqlite_url: str) -> None:
         assert told(driver) == [
             "prod: cross-check: hk without Zone (uk8s-image) not compared, since hk-01 was not observed well"
         ]
+
+
+def test_images_on_hold(tmp_path: Path, sqlite_url: str) -> None:
+    """What a zone stopped to list is no difference to a region that does not list it either, while it is on hold."""
+    listed = {zone: [make_record(f"uimage-{zone}-{n}", f"System {n}", zone) for n in range(6)] for zone in ZONES[:2]}
+    fewer = {"hk-01": listed["hk-01"][:1], "hk-02": listed["hk-02"]}
+    by_zone = {"action": "DescribeUK8SImage", "zone": "hk-*", "latency_ms": 0}
+    of_region = {"steps": 2, "action": "DescribeUK8SImage", "images": {"ImageSet": [*fewer["hk-01"], *fewer["hk-02"]]}}
+    timeline = make_timeline(zones=listed, steps=[{"images": fewer}], faults=[by_zone, of_region])
+    with run_in_thread(timeline) as cloud:
+        driver = Driver(tmp_path, sqlite_url).configure(account(cloud.url))
+        driver.run()
+        cloud.advance()
+        driver.configure(account(cloud.url, crosscheck="daily"))
+        ran = driver.run(code=None)
+
+    assert ran.targets == {"total": 2, "ok": 1, "held": 1}
+    assert not [one for one in ran.summary["notices"] if "cross-check" in one]
