@@ -57,6 +57,8 @@ def test_one_table_of_two_sessions(tmp_path: Path) -> None:
         said.append([" ".join(line.split()) for line in done.stdout.splitlines()])
 
     assert "1 of 1 lines hold" in said[0]
-    assert [
-        line for line in said[1] if line.startswith(("pass ", "FAIL ", "1 of"))
-    ] == ["pass the first line 1", "FAIL the second line 2", "1 of 2 lines hold"]
+    assert [line for line in said[1] if line.startswith(("pass ", "FAIL ", "1 of"))] == [
+        "pass the first line 1",
+        "FAIL the second line 2",
+        "1 of 2 lines hold",
+    ]
