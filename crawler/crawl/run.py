@@ -170,6 +170,8 @@ async def crawl(
             checks = CrossCheck(engine=engine, fence=fence, judge=judge, planned=plan.targets, in_thread=in_thread)
             for name, account in accounts.items():
                 is_open = surveys[name].refused is None and name not in observing.refused
+                if stop is not None and stop.is_set():
+                    break  # the next run has the check
                 if account.crosscheck == "daily" and is_open:
                     checked += await checks.run(
                         name,
