@@ -20,8 +20,8 @@ from crawler.client.region_queue import Ask
 from crawler.client.throttle import RetryBudget
 from crawler.crawl.reply_reader import Judge
 from crawler.db.engine import Fence, begin, read
-from crawler.db.runs import PlannedTarget, save_setting
-from crawler.db.schema import OPEN_RUN, Hold, HoldImage, ImageVersion, Interval, OutcomeSpan, Setting
+from crawler.db.runs import PlannedTarget, save_setting, saved_setting
+from crawler.db.schema import OPEN_RUN, Hold, HoldImage, ImageVersion, Interval, OutcomeSpan
 from crawler.db.sql import portions
 from crawler.db.thread import DatabaseThread
 from crawler.domain.kinds import KINDS
@@ -69,7 +69,7 @@ def questions(
 
 def is_due(conn: Connection, account_id: int, now: datetime) -> bool:
     """Return whether the last check of an account is long enough ago *now*."""
-    last = conn.scalar(select(Setting.value).where(Setting.name == _setting(account_id)))
+    last = saved_setting(conn, _setting(account_id))
     return last is None or now - datetime.fromisoformat(last) >= EVERY
 
 
