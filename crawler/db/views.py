@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from crawler.db.types import to_micros
-from crawler.domain.models import DEFAULT_KIND, END_OF_TIME, IMAGE_EVENTS, OUTCOMES, digest_of
+from crawler.domain.models import DEFAULT_KIND, END_OF_TIME, IMAGE_EVENTS, OUTCOMES, SCHEMA, digest_of
 from crawler.domain.staleness import STALE_AFTER
 
 __all__ = ["VIEWS", "VIEW_COLUMNS", "create_views", "drop_views", "views_digest"]
@@ -285,7 +285,7 @@ def _change_log(speech: _Speech) -> str:
     return _select(
         columns,
         "FROM changes AS c\nJOIN targets AS t ON t.id = c.target_id\nJOIN accounts AS a ON a.id = t.account_id"
-        f"\nWHERE {_OF_IMAGES}",
+        f"\nWHERE {_OF_IMAGES} AND c.event <> '{SCHEMA}'",
     )
 
 

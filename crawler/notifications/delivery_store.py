@@ -361,7 +361,7 @@ def gather(
     changes belong into the reports of these runs; with *since* those recorded since then, sent or not.
     """
     changes = tuple(
-        queries_changes.changes(conn, since) if since is not None else queries_changes.changes(conn, reported_by=runs)
+        queries_changes.changes(conn, since, reported_by=None if since is not None else runs, with_schema=True)
     )
     last = queries_runs.run(conn, max(runs))
     if last is None:

@@ -32,7 +32,7 @@ from crawler.db.schema import ChangeLog
 from crawler.db.sql import PORTION, among, written
 from crawler.db.types import read_json
 from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, is_glob
-from crawler.domain.models import END_OF_TIME, LARGEST_ID, RE_ISSUED, require_aware
+from crawler.domain.models import END_OF_TIME, LARGEST_ID, RE_ISSUED, SCHEMA, require_aware
 from crawler.domain.rows import ChangeRow
 from crawler.errors import UnknownKnowledge, UsageError
 
@@ -50,12 +50,14 @@ def changes(
     after: int | None = None,
     until_change: int | None = None,
     reported_by: Collection[int] | None = None,
+    with_schema: bool = False,
 ) -> Iterator[ChangeRow]:
     """
     Return the changes recorded in `[since, until)`, by their cursors; raise ValueError for a time without a time zone.
 
     Only those with a cursor above *after*, and of at most *until_change* (`changelog.settled`). With *reported_by* only
-    those that the reports of these runs tell. Raises UsageError for an *after* that this history never gave,
+    those that the reports of these runs tell. What answers state at all (`schema`) is told where it is asked for among
+    *events*, or *with_schema*: it is about no image. Raises UsageError for an *after* that this history never gave,
     UnknownKnowledge for one after which changes were pruned.
     """
     if after is not None:
@@ -94,7 +96,8 @@ def changes(
                 number, run_id, target_id, event, image_set, image_id, name, fields, counterpart,
                 not_before, observed_at, recorded_at,
             ) = row  # fmt: skip
-            if target_ids is not None and target_id not in target_ids:
+            is_elsewhere = target_ids is not None and target_id not in target_ids
+            if is_elsewhere or (event == SCHEMA and not (events or with_schema)):
                 continue
             if not wants_all and not filters.wants_image(image_set, image_id, name):
                 continue

@@ -36,7 +36,7 @@ from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run, TargetRow
 from crawler.db.sql import among, portions, written
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.filters import Filters
-from crawler.domain.models import ABSENT, END_OF_TIME, LARGEST_ID, ImageKey, Target
+from crawler.domain.models import ABSENT, END_OF_TIME, LARGEST_ID, SCHEMA, ImageKey, Target
 from crawler.domain.rows import Gap, Reason
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.freshness import KnownAt, chosen_at
@@ -418,7 +418,8 @@ def changes_by_day(
 
 
 def _only(statement: Select[*Ts], kind: str | None) -> Select[*Ts]:
-    """Narrow a *statement* about changes to those of a *kind*, where one is given."""
+    """Narrow a *statement* about changes to those of images and targets, and of a *kind*, where one is given."""
+    statement = statement.where(ChangeLog.event != SCHEMA)
     if kind is None:
         return statement
     return statement.join(TargetRow, TargetRow.id == ChangeLog.target_id).where(TargetRow.kind == kind)

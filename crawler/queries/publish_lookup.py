@@ -23,7 +23,7 @@ from crawler.db.sql import PORTION, among, portions
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
-from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, Target, normalise_name
+from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, SCHEMA, Target, normalise_name
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
@@ -297,7 +297,8 @@ def _light(last: int | None) -> Select[*tuple[Any, ...]]:
     """Select what tells changes apart, up to the change *last*, the oldest first."""
     columns = (ChangeLog.id, ChangeLog.run_id, ChangeLog.target_id, ChangeLog.event, ChangeLog.image_set)
     more = (ChangeLog.image_id, ChangeLog.image_name, ChangeLog.counterpart, type_coerce(ChangeLog.fields, Text))
-    statement: Select[*tuple[Any, ...]] = select(*columns, *more).order_by(ChangeLog.id)
+    of_images = ChangeLog.event != SCHEMA
+    statement: Select[*tuple[Any, ...]] = select(*columns, *more).where(of_images).order_by(ChangeLog.id)
     return statement if last is None else statement.where(ChangeLog.id <= last)
 
 

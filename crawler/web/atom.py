@@ -24,7 +24,6 @@ _VERBS = {
     "modified": "modified",
     "target_added": "asked from now on",
     "target_retired": "asked no more",
-    "schema": "states other fields",
 }
 
 

@@ -21,7 +21,7 @@ depends_on = None
 
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 #: `views_digest()` of the views that go with this schema.
-VIEWS = "077558c932347d0f"
+VIEWS = "8b1e308e4b2f58e0"
 
 RUNS = sa.table(
     "runs",

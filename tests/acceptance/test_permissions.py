@@ -24,7 +24,7 @@ from tests.support.worlds import make_timeline
 PAGE = text_of(Path("docs/permissions.md"))
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")]
 DENIALS = [row for row in ROWS if len(row) == 7 and row[1] in ("at first", "later")]
-ACTIONS = [row for row in ROWS if len(row) == 4 and row[2].startswith("`") and row[1] != "Allow"]
+ACTIONS = [row for row in ROWS if len(row) == 4 and re.fullmatch(r"`\w+`", row[2]) and row[1] != "Allow"]
 #: Two projects with two zones each.
 ZONES = {zone: {f"uimage-{zone}": "CentOS 7.6"} for zone in ("hk-02", "sg-01")}
 PLACES = [{"region": zone.partition("-")[0], "zone": zone} for zone in ZONES]

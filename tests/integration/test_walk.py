@@ -110,7 +110,7 @@ def test_one_image_from_the_answer_to_the_mail(tmp_path: Path) -> None:
             driver.run()
 
     assert IMAGE in mails.mails[-1].text
-    assert len(walk.files) <= 36, str(walk)
+    assert len(walk.files) <= 37, str(walk)
     assert len(walk.hops) <= 60, str(walk)
     assert len(walk.carriers) <= 29, str(walk)
 

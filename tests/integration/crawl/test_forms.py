@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from crawler.domain.models import EVENTS
 from crawler.emulator import run_in_thread
 from crawler.emulator.scenario import Timeline
 from tests.support.driving import Driver, account
@@ -45,7 +46,8 @@ def play(tmp_path: Path, database_url: str) -> Callable[[Timeline], list[dict[st
             driver.configure(account(cloud.url), reports=[REPORT])
             number = driver.run("--no-report").summary["run"]
         run.driver = driver  # type: ignore[attr-defined]
-        return [row for row in driver.rows("changes") if row["run"] == number]
+        events = [word for event in EVENTS for word in ("--event", event)]
+        return [row for row in driver.rows("changes", *events) if row["run"] == number]
 
     return run
 
@@ -126,12 +128,13 @@ def test_report(play: Any) -> None:
     driver.call("report", "skip", "--all", code=None)
     play(world(lambda zone: records(zone, OsName=None)))
     text = driver.call("report", "preview", "--since", "3h").stdout
-    webhook = json.dumps(driver.rows("changes", "--event", "schema"))
+    asked_for = json.dumps(driver.rows("changes", "--event", "schema"))
 
     assert text.count("no record states it any more") == 1
     assert "TECHNICAL: WHAT THE ANSWERS STATE" in text
     assert "1 change in what answers state" in text
-    assert '"os_name": ["stated", "gone"]' in webhook
+    assert '"os_name": ["stated", "gone"]' in asked_for
+    assert driver.rows("changes") == []
     assert "数据结构" in driver.call("--language", "zh", "changes", "--event", "schema").stdout
 
 
