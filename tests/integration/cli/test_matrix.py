@@ -79,6 +79,21 @@ def test_a_plain_question_that_is_not_answered(user: Driver) -> None:
     assert "Listed for machines alone" not in said.stderr
 
 
+def test_what_a_subject_names(user: Driver) -> None:
+    """The subject of a mail about what one GPU type lost names the type: to everybody else it is there."""
+    report = {"name": "ops", "channel": "webhook", "url": "http://127.0.0.1:9/hook", "secret": "s" * 40}
+    lost = {"images": {ZONE: images(ZONE, lost_by={"every": "V100"})}}
+    with run_in_thread(matrix_timeline(HERE[:1], steps=[lost])) as cloud:
+        user.configure(auto(cloud.url), reports=[report])
+        user.run("--no-report")
+        cloud.advance()
+        user.run("--no-report")
+
+    assert f"Subject: Image every withdrawn in {ZONE} (g-v100-*) [prod]" in (
+        user.call("report", "preview", "--since", "90m").stdout
+    )
+
+
 def test_a_slow_clock(user: Driver) -> None:
     """A reader whose clock is behind counts what was recorded last, and is told."""
     with run_in_thread(matrix_timeline(HERE[:1], steps=[{"images": {ZONE: images(ZONE, without=["gpu"])}}])) as cloud:
