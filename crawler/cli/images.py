@@ -54,7 +54,7 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
             include_retired=retired,
         )
         kinds = [kind for kind in KINDS if part_fits("kind", kind, selected.of_images().kind)]
-        moment = at or context.clock()
+        moment = at or context.now(conn)
         shown, names = folded_variants(
             conn, selected, (row.as_dict() for row in rows), fmt, names_in_items(kinds), at=moment, by="place"
         )

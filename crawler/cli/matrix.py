@@ -40,7 +40,7 @@ def matrix(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
     with context.history() as conn:
         check_selection(conn, selected)
         rows = queries_matrix.matrix(
-            conn, at, selected, now=context.clock(), stale_after=settings.stale_after, include_retired=retired
+            conn, at, selected, now=context.now(conn), stale_after=settings.stale_after, include_retired=retired
         )
         if fmt != "table":
             names = names_in_json(queries_matrix.MachineRow)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from crawler.client.api import ApiClient
 from crawler.client.discovery import Discovery, discover
 from crawler.config.models import AccountSettings
-from crawler.crawl.offers import FoundOffers, ask_offers
+from crawler.crawl.offers import FoundOffers, SoldBy, ask_offers
 from crawler.domain.matrix import Offers
 from crawler.domain.models import DEFAULT_PROJECT, Catalog, Place, Project
 from crawler.domain.objections import tolerance
@@ -40,6 +40,7 @@ class Survey:
     refused: str | None = None
     #: What is offered where, for the matrix; empty where nobody could tell, or there is none.
     offers: Offers = field(default_factory=dict)
+    sold_by: SoldBy = field(default_factory=dict)
 
 
 async def survey_all(
@@ -48,16 +49,29 @@ async def survey_all(
     last: Mapping[str, Catalog | None],
     deadlines: Mapping[str, float],
     stop: asyncio.Event | None,
+    sold_by: Mapping[str, SoldBy],
 ) -> dict[str, Survey]:
-    """Discover every account side by side, and give what there is to ask in each; *last* are the last good catalogs."""
+    """
+    Discover every account side by side, and give what there is to ask in each.
+
+    *last* are the last good catalogs, *sold_by* says which action told the last time what is sold.
+    """
     surveys = await asyncio.gather(
-        *(_survey(account, clients[name], last[name], deadlines[name], stop) for name, account in accounts.items())
+        *(
+            _survey(account, clients[name], last[name], deadlines[name], stop, sold_by[name])
+            for name, account in accounts.items()
+        )
     )
     return dict(zip(accounts, surveys, strict=True))
 
 
 async def _survey(
-    account: AccountSettings, client: ApiClient, last: Catalog | None, deadline: float, stop: asyncio.Event | None
+    account: AccountSettings,
+    client: ApiClient,
+    last: Catalog | None,
+    deadline: float,
+    stop: asyncio.Event | None,
+    sold_by: SoldBy,
 ) -> Survey:
     """Discover one account; whatever that raises is a failed discovery of this account alone."""
     faults: list[str] = []
@@ -71,10 +85,10 @@ async def _survey(
         return survey
     offers = FoundOffers(offers={})
     with contained(faults.append):
-        offers = await ask_offers(account, client, survey.catalog, deadline, stop)
+        offers = await ask_offers(account, client, survey.catalog, deadline, stop, sold_by)
     problems = (*offers.problems, *(f"what is offered is not known: {fault}" for fault in faults))
     notices = (_notice(account, problem, key=problem.partition(":")[0]) for problem in problems)
-    return replace(survey, offers=offers.offers, notices=(*survey.notices, *notices))
+    return replace(survey, offers=offers.offers, sold_by=offers.sold_by, notices=(*survey.notices, *notices))
 
 
 def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | None) -> Survey:

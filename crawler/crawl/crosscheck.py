@@ -20,8 +20,8 @@ from crawler.client.region_queue import Ask
 from crawler.client.throttle import RetryBudget
 from crawler.crawl.reply_reader import Judge
 from crawler.db.engine import Fence, begin, read
-from crawler.db.runs import PlannedTarget, save_setting
-from crawler.db.schema import OPEN_RUN, ImageVersion, Interval, OutcomeSpan, Setting
+from crawler.db.runs import PlannedTarget, save_setting, saved_setting
+from crawler.db.schema import OPEN_RUN, Hold, HoldImage, ImageVersion, Interval, OutcomeSpan
 from crawler.db.sql import portions
 from crawler.db.thread import DatabaseThread
 from crawler.domain.kinds import KINDS
@@ -69,7 +69,7 @@ def questions(
 
 def is_due(conn: Connection, account_id: int, now: datetime) -> bool:
     """Return whether the last check of an account is long enough ago *now*."""
-    last = conn.scalar(select(Setting.value).where(Setting.name == _setting(account_id)))
+    last = saved_setting(conn, _setting(account_id))
     return last is None or now - datetime.fromisoformat(last) >= EVERY
 
 
@@ -120,8 +120,8 @@ def differences(
     *numbers* are the ZoneIds of the catalog: what belongs to a zone that is not asked is no difference.
     """
     for one in asked:
-        open_at = _open_images(conn, (entry.target_id for entry in one.zones.values()))
-        unseen = sorted(zone for zone, entry in one.zones.items() if entry.target_id not in open_at)
+        listed_at = _listed_images(conn, (entry.target_id for entry in one.zones.values()))
+        unseen = sorted(zone for zone, entry in one.zones.items() if entry.target_id not in listed_at)
         item = found.get(one.target)
         if unseen:
             yield _notice(one, f"not compared, since {', '.join(unseen)} was not observed well")
@@ -133,7 +133,7 @@ def differences(
             continue
         zones_of: dict[ImageKey, list[str]] = {}
         for zone, entry in one.zones.items():
-            for key in open_at[entry.target_id]:
+            for key in listed_at[entry.target_id]:
                 zones_of.setdefault(key, []).append(zone)
         stated = {key: numbers.get(attributes.get("zone_id", 0)) for key, attributes in snapshot.images.items()}
         listed = {key for key, zone in stated.items() if (one.is_whole if zone is None else zone in one.zones)}
@@ -166,8 +166,8 @@ def _named(names: Iterable[str]) -> str:
     return f"{', '.join(every[:NAMED])}{more}"
 
 
-def _open_images(conn: Connection, target_ids: Iterable[int]) -> dict[int, frozenset[ImageKey]]:
-    """Return the images that are open at each of the targets whose last outcome was good."""
+def _listed_images(conn: Connection, target_ids: Iterable[int]) -> dict[int, frozenset[ImageKey]]:
+    """Return what each of the targets lists whose last outcome was good: what is on hold is open, and not listed."""
     found: dict[int, frozenset[ImageKey]] = {}
     for portion in portions(target_ids):
         troubled = set(
@@ -187,6 +187,13 @@ def _open_images(conn: Connection, target_ids: Iterable[int]) -> dict[int, froze
         )
         for target_id, image_set, image_id in conn.execute(rows):
             images[target_id].add(ImageKey(image_set, image_id))
+        on_hold = (
+            select(Hold.target_id, HoldImage.image_set, HoldImage.image_id)
+            .join(HoldImage, HoldImage.hold_id == Hold.id)
+            .where(Hold.target_id.in_(images), Hold.status == "open")
+        )
+        for target_id, image_set, image_id in conn.execute(on_hold):
+            images[target_id].discard(ImageKey(image_set, image_id))
         found |= {target_id: frozenset(keys) for target_id, keys in images.items()}
     return found
 

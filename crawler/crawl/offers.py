@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from crawler.client.api import ApiClient
 from crawler.client.fetcher import Fetcher
@@ -19,9 +19,9 @@ from crawler.config.models import AccountSettings
 from crawler.domain.kinds import KINDS
 from crawler.domain.kinds.instance_type import INSTANCE_TYPE
 from crawler.domain.kinds.uk8s_version import UK8S_VERSION
-from crawler.domain.matrix import Machine, Offer, Offers, machines_of, versions_of
+from crawler.domain.matrix import Offer, Offers, machines_of, versions_of
 from crawler.domain.models import Attributes, Catalog, Failure, Reply, Target
-from crawler.domain.objections import LastGood, objection
+from crawler.domain.objections import LastGood, answered_by, objection
 from crawler.domain.parsing import members, parse
 from crawler.domain.targets import expand
 from crawler.errors import contained
@@ -34,6 +34,8 @@ SHARE_OF_TIME = 0.25
 Answers = dict[Target, Reply | Failure]
 #: A region's versions have no zone.
 Place = tuple[str, str, str]
+#: The action that told what is sold in a zone, by `region/zone`: another one may list other things.
+SoldBy = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +45,27 @@ class FoundOffers:
     offers: Offers
     #: One sentence each.
     problems: tuple[str, ...] = ()
+    #: Which of two actions told what is sold, by region and zone.
+    sold_by: SoldBy = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """What an answer lists, by id, and which of two actions gave it."""
+
+    records: Mapping[str, Attributes]
+    action: str
 
 
 async def ask_offers(
-    account: AccountSettings, client: ApiClient, catalog: Catalog, deadline: float, stop: asyncio.Event | None
+    account: AccountSettings,
+    client: ApiClient,
+    catalog: Catalog,
+    deadline: float,
+    stop: asyncio.Event | None,
+    sold_by: SoldBy,
 ) -> FoundOffers:
-    """Ask what is offered in each place of *catalog* that the account selects."""
+    """Ask what is offered in each place of *catalog* that the account selects; *sold_by* told it the last time."""
     wanted = replace(account.selection(), kinds=(UK8S_VERSION.name, INSTANCE_TYPE.name))
     candidates: dict[Place, list[Target]] = {}
     for target, _ in expand(catalog, wanted):
@@ -65,19 +82,24 @@ async def ask_offers(
         if asked:
             said = await _ask(account, client, asked, until, stop)
             answers |= {asked[target]: answer for target, answer in said.items()}
-    lists = {place: _read(account, answer) for place, answer in answers.items()}
+    lists = {
+        place: _read(account, answer, sold_by.get("/".join(place[1:]), "") if place[0] == INSTANCE_TYPE.name else "")
+        for place, answer in answers.items()
+    }
     offers = {}
+    told_by: dict[str, str] = {}
     for kind, region, zone in candidates:
         machines, versions = lists.get((kind, region, zone)), lists.get((UK8S_VERSION.name, region, ""))
-        if kind == INSTANCE_TYPE.name and isinstance(machines, dict) and isinstance(versions, dict):
-            offer = Offer(_machines(machines), versions_of(versions))
+        if kind == INSTANCE_TYPE.name and isinstance(machines, _Listed) and isinstance(versions, _Listed):
+            offer = Offer(machines_of(machines.records.items()), versions_of(versions.records))
             if all(offer):
                 offers[region, zone] = offer
-    return FoundOffers(offers=offers, problems=tuple(_problems(lists)))
+                told_by[f"{region}/{zone}"] = machines.action
+    return FoundOffers(offers=offers, problems=tuple(_problems(lists)), sold_by=told_by)
 
 
 def _is_denied(answer: Reply | Failure | None) -> bool:
-    return isinstance(answer, Failure) and answer.outcome == "denied"
+    return isinstance(answer, Failure) and answer.failure_class == "denied"
 
 
 async def _ask(
@@ -101,8 +123,10 @@ async def _ask(
     return answers
 
 
-def _read(account: AccountSettings, answer: Reply | Failure) -> Mapping[str, Attributes] | str:
-    """Return what an answer lists, by id, or in a sentence why it is no good discovery."""
+def _read(account: AccountSettings, answer: Reply | Failure, last_action: str) -> _Listed | str:
+    """
+    Return what an answer lists, or in a sentence why it is no good discovery; the last one was to *last_action*.
+    """
     if isinstance(answer, Failure):
         return answer.message
     target, kind = answer.target, KINDS[answer.target.kind]
@@ -112,22 +136,19 @@ def _read(account: AccountSettings, answer: Reply | Failure) -> Mapping[str, Att
         if document is None:
             return "the answer is not a JSON object"
         snapshot = parse(document, kind, target.zone, {})
-        against = objection(target, kind, snapshot, LastGood(excess=0), account.tolerate)
+        against = objection(target, kind, snapshot, LastGood(excess=0, answered_by=last_action), account.tolerate)
         if against is not None:
             return against
         if snapshot.unreadable:
             return f"{snapshot.unreadable} of its {snapshot.records} records cannot be read"
         if not snapshot.images:
             return "the list is empty"
-        return {key.image_id: attributes for key, attributes in snapshot.images.items()}
+        records = {key.image_id: attributes for key, attributes in snapshot.images.items()}
+        return _Listed(records=records, action=answered_by(kind, snapshot))
     return faults[0]
 
 
-def _machines(listed: Mapping[str, Attributes]) -> frozenset[Machine]:
-    return machines_of(listed.items())
-
-
-def _problems(lists: Mapping[Place, Mapping[str, Attributes] | str]) -> Iterable[str]:
+def _problems(lists: Mapping[Place, _Listed | str]) -> Iterable[str]:
     """Yield a sentence for each list that nobody could tell, with where that was."""
     for kind in (UK8S_VERSION, INSTANCE_TYPE):
         untold = {place: said for place, said in lists.items() if place[0] == kind.name and isinstance(said, str)}

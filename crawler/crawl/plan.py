@@ -6,6 +6,7 @@ One transaction looks back before anything is asked, one begins the run when dis
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey
+from crawler.crawl.offers import SoldBy
 from crawler.db import last_observation, runs
 from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin
@@ -34,6 +36,8 @@ class AccountPast:
     zone_numbers: Mapping[int, str]
     #: The parameters of every variant that was ever used, by name.
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: Which action told what is sold, where there is a matrix.
+    sold_by: SoldBy = field(default_factory=dict)
 
 
 NO_PAST = AccountPast(account_id=0, catalog=None, zone_numbers={})
@@ -60,15 +64,27 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
         for account in settings.accounts:
             source = str(settings.source or "configuration")
             db_targets.check_variants(conn, ids[account.name], account.named_variants, source=source)
+        with_matrix = {account.name for account in settings.accounts if account.is_auto}
         return {
             name: AccountPast(
                 account_id=account_id,
                 catalog=db_targets.last_catalog(conn, account_id),
                 zone_numbers=db_targets.zone_numbers(conn, account_id),
                 variants=db_targets.known_variants(conn, account_id),
+                sold_by=load_sold_by(conn, account_id) if name in with_matrix else {},
             )
             for name, account_id in ids.items()
         }
+
+
+def load_sold_by(conn: Connection, account_id: int) -> SoldBy:
+    """Return which action told the last time what is sold in each zone of an account."""
+    found: dict[str, str] = json.loads(runs.saved_setting(conn, _sold_by(account_id)) or "{}")
+    return found
+
+
+def _sold_by(account_id: int) -> str:
+    return f"sold_by_{account_id}"
 
 
 def matrices(
@@ -180,6 +196,9 @@ def begin_run(
             is_kept = survey.is_good and (restriction is None or last is None)
             if is_kept and survey.catalog is not None and survey.catalog != last:
                 db_targets.save_catalog(conn, past[name].account_id, survey.catalog, now)
+            if survey.sold_by:
+                told = {**past[name].sold_by, **survey.sold_by}
+                runs.save_setting(conn, _sold_by(past[name].account_id), json.dumps(told, sort_keys=True))
         unlisted = frozenset[Target]().union(*(rec.unlisted for rec in found.values()))
         notices += [
             Notice(account=name, sentence=sentence, is_event=True)

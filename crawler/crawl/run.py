@@ -29,6 +29,7 @@ from crawler.crawl.plan import (
     Plan,
     begin_run,
     catalog_numbers,
+    load_sold_by,
     look_back,
     matrices,
     reconcile_all,
@@ -139,7 +140,7 @@ async def crawl(
         for name, account in accounts.items():
             clients[name].throttle = throttle(account, clients[name].throttle)
         deadlines = {name: started + account.limits.run_deadline_seconds for name, account in accounts.items()}
-        surveys = await survey_all(accounts, clients, _last(past), deadlines, stop)
+        surveys = await survey_all(accounts, clients, _last(past), deadlines, stop, _sold_by(past))
         plan = await in_thread(
             begin_run, settings, engine, fence, past, surveys, restriction, started_at, timing.clock, of_tick
         )
@@ -170,6 +171,8 @@ async def crawl(
             checks = CrossCheck(engine=engine, fence=fence, judge=judge, planned=plan.targets, in_thread=in_thread)
             for name, account in accounts.items():
                 is_open = surveys[name].refused is None and name not in observing.refused
+                if stop is not None and stop.is_set():
+                    break  # the next run has the check
                 if account.crosscheck == "daily" and is_open:
                     checked += await checks.run(
                         name,
@@ -253,6 +256,10 @@ def _last(past: Mapping[str, AccountPast]) -> dict[str, Catalog | None]:
     return {name: entry.catalog for name, entry in past.items()}
 
 
+def _sold_by(past: Mapping[str, AccountPast]) -> dict[str, Mapping[str, str]]:
+    return {name: entry.sold_by for name, entry in past.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What a run would ask of one account."""
@@ -313,6 +320,7 @@ async def preview(
                     catalog=db_targets.last_catalog(conn, account_id),
                     zone_numbers={},
                     variants=db_targets.known_variants(conn, account_id),
+                    sold_by=load_sold_by(conn, account_id) if accounts[name].is_auto else {},
                 )
                 targets[name] = db_targets.known_targets(conn, account_id)
     if offline:
@@ -332,7 +340,7 @@ async def preview(
             deadlines = {
                 name: timing.monotonic() + account.limits.run_deadline_seconds for name, account in accounts.items()
             }
-            surveys = await survey_all(accounts, clients, _last(past), deadlines, None)
+            surveys = await survey_all(accounts, clients, _last(past), deadlines, None, _sold_by(past))
     found_matrices = matrices(settings, past, surveys)
     found = reconcile_all(settings, past, targets, surveys, restriction, found_matrices)
     costs: list[Cost] = []

@@ -112,11 +112,12 @@ def tell(conn: Connection, run_id: int, account_ids: Collection[int], at: dateti
 def _news_of(noticed: Sequence[Any]) -> str | None:
     """Return what is to be told of a name; None: nothing, or nothing yet."""
     lasting = [row for row in noticed if row.state == "missing" and row.absence is None]
+    # where one states it again that lacked it, that it is gone was told, and that it is back was not
+    is_back = any(row.state == "back" for row in noticed)
     for state in ("missing", "new"):
         own = [row for row in noticed if row.state == state]
-        if own and not any(row.is_told for row in own):
+        if own and not any(row.is_told for row in own) and not (is_back and state == "missing"):
             return state
-    is_back = any(row.state == "back" for row in noticed)
     return "back" if is_back and not lasting else None
 
 
@@ -127,5 +128,5 @@ def _settle(conn: Connection, name: str, noticed: Sequence[Any], said: str | Non
     told = ids["missing"] + ids["new"]
     if any(not row.is_told and row.state != "back" for row in noticed):
         conn.execute(update(AnswerForms).where(of_name, AnswerForms.target_id.in_(told)).values(is_told=True))
-    if said == "back":
-        conn.execute(delete(AnswerForms).where(of_name, AnswerForms.target_id.in_(ids["back"])))
+    if said == "back":  # also of who is asked no more
+        conn.execute(delete(AnswerForms).where(of_name, AnswerForms.target_id.in_(ids["back"] + ids["missing"])))

@@ -15,9 +15,11 @@ from crawler.db.schema import Payload
 from crawler.db.sql import among, insert_missing, portions
 from crawler.domain.evidence import KeptAnswer
 from crawler.domain.models import Reply
+from crawler.errors import DatabaseUnavailable
 
 #: zlib's level: answers repeat themselves so much that a higher one saves a twentieth and takes three times as long.
 PACKING = 3
+_REMEDY = "`crawler db check` tells what else is, `crawler db restore` puts a backup in its place."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,8 @@ class NewPayload:
         )
 
     def unpacked(self, reply: Reply) -> Reply:
-        """Return *reply*, which this is the evidence of, with its body."""
-        return replace(reply, body=zlib.decompress(self.body))
+        """Return *reply*, which this is the evidence of, with its body; raises DatabaseUnavailable."""
+        return replace(reply, body=_unpacked(self.body))
 
 
 def store_payloads(conn: Connection, answers: Iterable[NewPayload]) -> dict[bytes, int]:
@@ -56,13 +58,33 @@ def store_payloads(conn: Connection, answers: Iterable[NewPayload]) -> dict[byte
 
 
 def load_answer(conn: Connection, payload_id: int | None) -> KeptAnswer | None:
-    """Return a raw answer that was kept, by its id; None where none was."""
+    """Return a raw answer that was kept, by its id; None where none was. Raises DatabaseUnavailable."""
     if payload_id is None:
         return None
-    row = conn.execute(
-        select(Payload.body, Payload.request_uuid, Payload.received_at).where(Payload.id == payload_id)
-    ).one()
-    return KeptAnswer(body=zlib.decompress(row.body), request_uuid=row.request_uuid, received_at=row.received_at)
+    kept = load_payload(conn, payload_id)
+    return KeptAnswer(body=_unpacked(kept.body), request_uuid=kept.request_uuid, received_at=kept.received_at)
+
+
+def load_payload(conn: Connection, payload_id: int) -> NewPayload:
+    """Return an answer as it is kept, by its id; raise DatabaseUnavailable where it is not there."""
+    columns = (Payload.digest, Payload.body, Payload.size, Payload.request_uuid, Payload.received_at)
+    row = conn.execute(select(*columns).where(Payload.id == payload_id)).one_or_none()
+    if row is None:
+        raise DatabaseUnavailable(f"An answer that the database refers to ({payload_id}) is not there: {_REMEDY}")
+    return NewPayload(
+        digest=bytes(row.digest),
+        body=bytes(row.body),
+        size=row.size,
+        request_uuid=row.request_uuid,
+        received_at=row.received_at,
+    )
+
+
+def _unpacked(body: bytes) -> bytes:
+    try:
+        return zlib.decompress(body)
+    except zlib.error as exc:
+        raise DatabaseUnavailable(f"An answer that the database keeps is damaged ({exc}): {_REMEDY}") from exc
 
 
 def _payload_ids(conn: Connection, digests: Iterable[bytes]) -> dict[bytes, int]:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, or_, se
 from crawler.db.beginning import begins_at
 from crawler.db.engine import read
 from crawler.db.filters import chosen_targets
-from crawler.db.payloads import NewPayload
+from crawler.db.payloads import NewPayload, load_payload
 from crawler.db.schema import (
     Absence,
     Account,
@@ -31,7 +31,6 @@ from crawler.db.schema import (
     ImageVersion,
     Interval,
     OutcomeSpan,
-    Payload,
     Revocation,
     Run,
     Scope,
@@ -198,17 +197,9 @@ class Recorded:
                 run.written.setdefault(row["target_id"], row["recorded_at"])
 
     def payload(self, payload_id: int) -> NewPayload:
-        """Return an answer as it is kept."""
-        columns = (Payload.digest, Payload.body, Payload.size, Payload.request_uuid, Payload.received_at)
+        """Return an answer as it is kept; raises DatabaseUnavailable."""
         with read(self._engine) as conn:
-            row = conn.execute(select(*columns).where(Payload.id == payload_id)).one()
-        return NewPayload(
-            digest=bytes(row.digest),
-            body=bytes(row.body),
-            size=row.size,
-            request_uuid=row.request_uuid,
-            received_at=row.received_at,
-        )
+            return load_payload(conn, payload_id)
 
     def resolutions(self) -> list[Resolution]:
         """Return what people said of holds, in the order in which they did."""

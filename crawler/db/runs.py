@@ -353,6 +353,12 @@ def save_setting(conn: Connection, name: str, value: str) -> None:
         conn.execute(update(Setting).where(Setting.name == name).values(value=value))
 
 
+def saved_setting(conn: Connection, name: str) -> str | None:
+    """Return a setting that was kept; None: there is none."""
+    value: str | None = conn.execute(_setting(), {"name": name}).scalar()
+    return value
+
+
 @cache
 def _setting() -> Select[*tuple[Any, ...]]:
     return select(Setting.value).where(Setting.name == bindparam("name"))

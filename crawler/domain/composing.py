@@ -132,6 +132,8 @@ class Composition:
         self._seen: set[tuple[str, str, str]] = set()
         self._last_lists: list[bytes] = []
         self._envelope: dict[str, bytes] = {}
+        #: An answer says which action it is one to.
+        self._is_named = False
         #: The records of each set as JSON, in pieces without the brackets around them.
         self._lists: dict[str, list[bytes]] = {}
         self._items: list[Mapping[str, Any]] = []
@@ -144,6 +146,7 @@ class Composition:
         kind = self._kind
         found = read_members(document, kind, kind.items or kind.sets)
         self._refuse_misdirected(found.stated, self._action, kind.aliases)
+        self._is_named = any(name == "Action" for name, _ in found.stated)
         sets = [(name, value, _records(value)) for name, value in found.sets]
         count = sum(len(records) for _, _, records in sets)
         if not kind.follow:
@@ -289,8 +292,9 @@ class Composition:
             envelope["TotalCount"] = str(max(self._total, 0)).encode()
         elif self._kind.paging is None:
             envelope = self._envelope
-            if not any(name.casefold() == "action" for name in envelope):
-                envelope = envelope | {"Action": _encoded(f"{self._action}Response")}  # which of the two it was
+            if not self._is_named:  # nor by an empty member: which of the two it was
+                envelope = {name: value for name, value in envelope.items() if name.casefold() != "action"}
+                envelope |= {"Action": _encoded(f"{self._action}Response")}
         lists = {name: b"[" + b",".join(pieces) + b"]" for name, pieces in self._lists.items()}
         self._lists = {}
         return b"{" + b",".join(_encoded(name) + b":" + value for name, value in (envelope | lists).items()) + b"}"

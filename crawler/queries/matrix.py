@@ -31,9 +31,10 @@ class MachineRow(JsonRow):
     #: None for a machine without a GPU.
     gpu_type: str | None
     k8s_version: str
-    #: How many images are open there, and how many of them `default` does not list in that zone.
+    #: How many images are open there, and how many of them `default` does not list in that zone; None: what that lists
+    #: is not known.
     images: int
-    hidden: int
+    hidden: int | None
     #: Why that is not known; None: it is.
     reason: Reason | None
     #: The last good observation at or before the moment (UTC).
@@ -80,8 +81,9 @@ def matrix(
         if question is None or (filters.variant and not part_fits("variant", target.variant, filters.variant)):
             continue
         images = listed[target]
-        plain = listed.get(target._replace(variant=DEFAULT_VARIANT), {})
-        hidden = images.keys() - plain.keys()
+        plain = target._replace(variant=DEFAULT_VARIANT)
+        is_plain_known = plain in known and known[plain].reason is None
+        hidden = images.keys() - listed[plain].keys() if is_plain_known else frozenset()
         found.append(
             MachineRow(
                 target=target,
@@ -89,7 +91,7 @@ def matrix(
                 gpu_type=question.gpu_type or None,
                 k8s_version=question.version,
                 images=len(images),
-                hidden=len(hidden),
+                hidden=len(hidden) if is_plain_known else None,
                 reason=about.reason,
                 observed_at=about.observed_at,
                 hidden_names=frozenset(images[key] or key[1] for key in hidden),

@@ -74,11 +74,17 @@ class ZoneFreshness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedChanges:
-    """The newest changes, the newest first: of all places, of each, and of each normalised name."""
+    """
+    The newest changes, the newest first: of all places, of each, and of each normalised name.
+
+    What several variants of a matrix say in one run is one, which `default` stands for where it says so too.
+    """
 
     newest: Sequence[ChangeRow] = ()
     by_place: Mapping[RegionZone, Sequence[ChangeRow]] = field(default_factory=dict)
     by_name: Mapping[str, Sequence[ChangeRow]] = field(default_factory=dict)
+    #: All variants of those that are of several, by their numbers; `default` comes first.
+    variants: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,12 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, Select, Text, select, type_coerce
 
@@ -22,7 +23,7 @@ from crawler.db.sql import PORTION, among, portions
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
-from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, SCHEMA, normalise_name
+from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, SCHEMA, Target, normalise_name
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
@@ -38,6 +39,7 @@ from crawler.queries.publish import (
     freshness,
     zone_name,
 )
+from crawler.queries.variants import variants_of_matrices
 
 #: The set whose images are resolved and proposed, as `resolve` has it.
 FEED_SET = "ImageSet"
@@ -192,31 +194,70 @@ def _public_kinds() -> dict[str, Collection[str]]:
     return {kind.name: kind.provider_sets for kind in KINDS.values() if kind.provider_sets}
 
 
+class _Light(NamedTuple):
+    """What tells a change from others."""
+
+    number: int
+    run_id: int
+    target: Target
+    image: tuple[str | None, str | None]
+    #: Event, counterpart and fields.
+    said: tuple[Any, ...]
+    name: str | None
+
+    @property
+    def place(self) -> RegionZone:
+        return RegionZone(self.target.region, self.target.zone)
+
+
 def _public_changes(conn: Connection, last: int | None) -> PublishedChanges:
     """Return the changes of the provider's images, each once for its zone: as the first project met it."""
     sets = _public_kinds()
-    places = {choice.target_id: choice.target for choice in chosen_targets(conn, Filters(kind=tuple(sets)))}
     told: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    newest = _Newest()
-    for number, target_id, event, image_set, image_id, name, counterpart, fields in conn.execute(_light(last)):
-        target = places.get(target_id)
-        if target is None or image_set not in sets[target.kind]:
-            continue
-        place = RegionZone(target.region, target.zone)
-        said = (event, counterpart, fields)
-        image = (place, target.kind, target.variant, image_set, image_id)
-        if told.get(image) != said:
-            told[image] = said
-            newest.add(number, place, name)
-    return newest.rows(conn)
+
+    def is_first(change: _Light) -> bool:
+        if change.image[0] not in sets[change.target.kind]:
+            return False
+        image = (_unnamed(change.target), *change.image)
+        if told.get(image) == change.said:
+            return False
+        told[image] = change.said
+        return True
+
+    return _newest(conn, filter(is_first, _changes(conn, Filters(kind=tuple(sets)), last)), _unnamed)
 
 
 def _all_changes(conn: Connection, last: int | None) -> PublishedChanges:
-    places = {choice.target_id: choice.target for choice in chosen_targets(conn, EVERYTHING)}
+    return _newest(conn, _changes(conn, EVERYTHING, last), lambda target: target)
+
+
+def _unnamed(target: Target) -> Target:
+    return target._replace(account="", project="")
+
+
+def _changes(conn: Connection, filters: Filters, last: int | None) -> Iterator[_Light]:
+    targets = {choice.target_id: choice.target for choice in chosen_targets(conn, filters)}
+    for number, run_id, target_id, event, image_set, image_id, name, counterpart, fields in conn.execute(_light(last)):
+        if target_id in targets:
+            said = (event, counterpart, fields)
+            yield _Light(number, run_id, targets[target_id], (image_set, image_id), said, name)
+
+
+def _newest(conn: Connection, changes: Iterable[_Light], whose: Callable[[Target], Target]) -> PublishedChanges:
+    """Return the newest of *changes*; *whose* leaves of a target what is told of it."""
     newest = _Newest()
-    for number, target_id, *_, name, _counterpart, _fields in conn.execute(_light(last)):
-        target = places[target_id]
-        newest.add(number, RegionZone(target.region, target.zone), name)
+    of_matrix = variants_of_matrices(conn)
+    for _, of_run in groupby(changes, key=lambda change: change.run_id):
+        found: dict[Any, list[_Light]] = {}
+        for change in of_run:
+            is_of_matrix = change.target.variant in of_matrix.get(change.target.account, ())
+            place = whose(change.target)._replace(variant="")
+            same = (place, change.image, change.said) if is_of_matrix and change.image[1] else change.number
+            found.setdefault(same, []).append(change)
+        for own in found.values():
+            own.sort(key=lambda one: (one.target.variant != DEFAULT_VARIANT, one.target.variant, one.number))
+        for own in sorted(found.values(), key=lambda own: own[0].number):
+            newest.add(own[0], tuple(dict.fromkeys(one.target.variant for one in own)))
     return newest.rows(conn)
 
 
@@ -227,12 +268,15 @@ class _Newest:
         self._all: deque[int] = deque(maxlen=MOST_CHANGES)
         self._places: dict[RegionZone, deque[int]] = {}
         self._names: dict[str, deque[int]] = {}
+        self._variants: dict[int, tuple[str, ...]] = {}
 
-    def add(self, number: int, place: RegionZone, name: str | None) -> None:
-        self._all.append(number)
-        self._places.setdefault(place, deque(maxlen=MOST_ENTRIES)).append(number)
-        if key := normalise_name(name or ""):
-            self._names.setdefault(key, deque(maxlen=MOST_ENTRIES)).append(number)
+    def add(self, change: _Light, variants: tuple[str, ...]) -> None:
+        self._all.append(change.number)
+        self._places.setdefault(change.place, deque(maxlen=MOST_ENTRIES)).append(change.number)
+        if key := normalise_name(change.name or ""):
+            self._names.setdefault(key, deque(maxlen=MOST_ENTRIES)).append(change.number)
+        if len(variants) > 1:
+            self._variants[change.number] = variants
 
     def rows(self, conn: Connection) -> PublishedChanges:
         wanted = {*self._all}.union(*self._places.values(), *self._names.values())
@@ -245,13 +289,14 @@ class _Newest:
             newest=newest_first(self._all),
             by_place={place: newest_first(numbers) for place, numbers in sorted(self._places.items())},
             by_name={name: newest_first(numbers) for name, numbers in sorted(self._names.items())},
+            variants={number: names for number, names in self._variants.items() if number in wanted},
         )
 
 
 def _light(last: int | None) -> Select[*tuple[Any, ...]]:
     """Select what tells changes apart, up to the change *last*, the oldest first."""
-    columns = (ChangeLog.id, ChangeLog.target_id, ChangeLog.event, ChangeLog.image_set, ChangeLog.image_id)
-    more = (ChangeLog.image_name, ChangeLog.counterpart, type_coerce(ChangeLog.fields, Text))
+    columns = (ChangeLog.id, ChangeLog.run_id, ChangeLog.target_id, ChangeLog.event, ChangeLog.image_set)
+    more = (ChangeLog.image_id, ChangeLog.image_name, ChangeLog.counterpart, type_coerce(ChangeLog.fields, Text))
     of_images = ChangeLog.event != SCHEMA
     statement: Select[*tuple[Any, ...]] = select(*columns, *more).where(of_images).order_by(ChangeLog.id)
     return statement if last is None else statement.where(ChangeLog.id <= last)

@@ -149,13 +149,19 @@ class Variants:
         return one | {"variant": _told(set(names), self._known(first, self._asked), self._known(first, self._ever))}
 
 
-def variants_of(conn: Connection, filters: Filters, moment: datetime) -> Variants:
-    """Return the variants of the matrix in the places that *filters* want, asked at *moment*, and ever."""
+def variants_of_matrices(conn: Connection) -> dict[str, set[str]]:
+    """Return the variants of each account that has a matrix, `default` among them."""
     of_matrix: dict[str, set[str]] = {}
     stated = select(Account.name, Variant.name, Variant.parameters).join(Account, Account.id == Variant.account_id)
     for account, name, parameters in conn.execute(stated):
         if parameters and question_of(parameters) is not None:
             of_matrix.setdefault(account, {DEFAULT_VARIANT}).add(name)
+    return of_matrix
+
+
+def variants_of(conn: Connection, filters: Filters, moment: datetime) -> Variants:
+    """Return the variants of the matrix in the places that *filters* want, asked at *moment*, and ever."""
+    of_matrix = variants_of_matrices(conn)
     if not of_matrix:
         return Variants({}, {})
     wanted = Filters(account=filters.account, project=filters.project, region=filters.region, zone=filters.zone)

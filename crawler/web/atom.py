@@ -7,11 +7,11 @@ feed without changes is as old as what it is about.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from xml.sax.saxutils import escape, quoteattr
 
-from crawler.domain.models import digest_of, iso_utc
+from crawler.domain.models import DEFAULT_VARIANT, digest_of, iso_utc
 from crawler.domain.rows import ChangeRow, json_value
 from crawler.domain.text import plain
 
@@ -28,12 +28,20 @@ _VERBS = {
 
 
 def atom_feed(
-    changes: Sequence[ChangeRow], *, title: str, path: str, began: datetime, url: str | None, is_private: bool
+    changes: Sequence[ChangeRow],
+    *,
+    variants: Mapping[int, Sequence[str]],
+    title: str,
+    path: str,
+    began: datetime,
+    url: str | None,
+    is_private: bool,
 ) -> bytes:
     """
     Return the feed of *changes*, the newest first, that is published at *path* below *url*.
 
-    *began* is its date while it has none; with *is_private* entries name accounts and projects.
+    *variants* are all those of the changes that are of several, by their numbers; an entry names them where `default`
+    is none of them. *began* is its date while it has none; with *is_private* entries name accounts and projects.
     """
     updated = max((row.recorded_at for row in changes), default=began)
     lines = [
@@ -48,7 +56,7 @@ def atom_feed(
         lines += [f'<link rel="self" type="application/atom+xml" href={quoteattr(f"{url}/{path}")}/>']
         lines += [f'<link rel="alternate" href={quoteattr(f"{url}/")}/>']
     for row in changes:
-        lines += _entry(row, is_private=is_private)
+        lines += _entry(row, variants.get(row.id, (row.target.variant,)), is_private=is_private)
     return "\n".join([*lines, "</feed>", ""]).encode()
 
 
@@ -60,11 +68,14 @@ def entry_id(row: ChangeRow) -> str:
     return f"{TAG}change/{row.id}/{digest_of(said)[:16]}"
 
 
-def _entry(row: ChangeRow, *, is_private: bool) -> Iterator[str]:
+def _entry(row: ChangeRow, variants: Sequence[str], *, is_private: bool) -> Iterator[str]:
     target = row.target
+    # what the plain question says too is so for everybody
+    alone = "" if DEFAULT_VARIANT in variants else ", ".join(variants)
     title = f"{row.image_name or row.image_id or target.zone} {_what(row)}, {target.zone}"
+    title += f" ({alone})" if alone else ""
     facts = [
-        f"Region {target.region}, zone {target.zone}",
+        f"Region {target.region}, zone {target.zone}" + (f", asked with {alone}" if alone else ""),
         *([f"Account {target.account}, project {target.project}"] if is_private else []),
         *([f"{row.image_set}: {row.image_id} ({row.image_name or 'no name'})"] if row.image_id else []),
         *(f"{name}: {_value(before)} → {_value(after)}" for name, (before, after) in row.fields.items()),

@@ -82,6 +82,8 @@ class PublicChange(JsonRow):
     zone: str
     kind: str
     variant: str
+    #: All variants that say so in one run, where a matrix has several.
+    variants: tuple[str, ...]
     event: Event
     image_set: str | None
     image_id: str | None
@@ -207,13 +209,17 @@ def changes_document(knowledge: PublishedKnowledge) -> ChangesDocument:
     """Return the newest changes; with accounts and projects where these are to be told."""
     return ChangesDocument(
         schema_version=SCHEMA_VERSION,
-        changes=tuple(_change(row, is_private=knowledge.is_private) for row in knowledge.changes.newest),
+        changes=tuple(
+            _change(row, knowledge.changes.variants.get(row.id), is_private=knowledge.is_private)
+            for row in knowledge.changes.newest
+        ),
     )
 
 
-def _change(row: ChangeRow, *, is_private: bool) -> PublicChange:
+def _change(row: ChangeRow, variants: tuple[str, ...] | None, *, is_private: bool) -> PublicChange:
     target = row.target
-    told = {
+    told: dict[str, Any] = {
+        "variants": variants or (target.variant,),
         **{name: getattr(row, name) for name in ("id", "event", "image_set", "image_id", "image_name", "fields")},
         **{name: getattr(row, name) for name in ("counterpart", "not_before", "observed_at", "recorded_at", "cursor")},
         **{name: getattr(target, name) for name in ("region", "zone", "kind", "variant")},

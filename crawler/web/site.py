@@ -312,7 +312,16 @@ def _write_feeds(
 
     def feed(path: str, title: str, rows: Sequence[ChangeRow], about: RegionZone | str | None) -> None:
         since = began.get(about, EPOCH)
-        put(path, atom_feed(rows, title=title, path=link(path), began=since, url=url, is_private=knowledge.is_private))
+        body = atom_feed(
+            rows,
+            variants=changes.variants,
+            title=title,
+            path=link(path),
+            began=since,
+            url=url,
+            is_private=knowledge.is_private,
+        )
+        put(path, body)
 
     feed("v1/atom/all.atom", "Node images", changes.newest[:MOST_ENTRIES], None)
     kept = {"v1/atom/all.atom"}

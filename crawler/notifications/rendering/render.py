@@ -240,6 +240,9 @@ def _single(line: Line, writer: Writer) -> str:
         where = flat(writer.line(line).what) if line.project or line.variant or line.offered else where
         if line.topic == "flapped":
             return writer.words.single["flapped"].format(name=where, where=where)
+    elif len(line.places) == 1 and (variants := line.places[0].variants):
+        left, right = writer.words.brackets
+        where += f"{left}{writer.names(variants, 3)}{right}"  # or it would read as if it were so for everybody
     return writer.words.single[line.topic].format(name=name, where=where)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,49 @@ def test_machines_and_versions(user: Driver) -> None:
         .stdout.splitlines()[0]
         .endswith("variant,machine_type,gpu_type,k8s_version,images,hidden,reason,observed_at")
     )
+
+
+def test_a_plain_question_that_is_not_answered(user: Driver) -> None:
+    """Where nobody knows what `default` lists, nobody says what it hides."""
+    refused = matrix_timeline(HERE[:1], faults=[{"action": "DescribeUK8SImage", "ret_code": 230}])
+    with run_in_thread(matrix_timeline(HERE[:1])) as cloud:
+        user.configure(auto(cloud.url)).run()
+    with run_in_thread(refused) as cloud:
+        user.configure(account(cloud.url)).run(code=None)
+
+    said = user.call("matrix", "--retired")
+    assert {row["hidden"] for row in user.rows("matrix", "--retired")} == {None}
+    assert "Listed for machines alone" not in said.stderr
+
+
+def test_what_a_subject_names(user: Driver) -> None:
+    """The subject of a mail about what one GPU type lost names the type: to everybody else it is there."""
+    report = {"name": "ops", "channel": "webhook", "url": "http://127.0.0.1:9/hook", "secret": "s" * 40}
+    lost = {"images": {ZONE: images(ZONE, lost_by={"every": "V100"})}}
+    with run_in_thread(matrix_timeline(HERE[:1], steps=[lost])) as cloud:
+        user.configure(auto(cloud.url), reports=[report])
+        user.run("--no-report")
+        cloud.advance()
+        user.run("--no-report")
+
+    assert f"Subject: Image every withdrawn in {ZONE} (g-v100-*) [prod]" in (
+        user.call("report", "preview", "--since", "90m").stdout
+    )
+
+
+def test_a_slow_clock(user: Driver) -> None:
+    """A reader whose clock is behind counts what was recorded last, and is told."""
+    with run_in_thread(matrix_timeline(HERE[:1], steps=[{"images": {ZONE: images(ZONE, without=["gpu"])}}])) as cloud:
+        user.configure(auto(cloud.url)).run()
+        cloud.advance()
+        user.run()
+    rows = user.rows("matrix")
+    user.now -= timedelta(days=1)
+    said = user.call("matrix", "-o", "json")
+
+    assert json.loads(said.stdout) == rows
+    assert {row["hidden"] for row in rows} == {0}
+    assert "set the clock right" in said.stderr
 
 
 def test_no_matrix(user: Driver) -> None:

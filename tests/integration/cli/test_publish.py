@@ -13,10 +13,14 @@ from click.testing import Result
 from sqlalchemy import Engine
 
 from crawler.domain.models import Target
+from crawler.emulator import run_in_thread
 from tests.support.command import call, rows
 from tests.support.diary import Diary, Images, Refusal, target
+from tests.support.driving import Driver
 from tests.support.hostile import HOSTILE
+from tests.support.matrix import auto, images, matrix_timeline, zones
 from tests.support.published import check_whole, document, files_of
+from tests.support.worlds import make_record
 
 HERE, THERE = target("hk-02"), target("hk-02", project="org-y")
 BOTH: Images = {"uimage-a": "Ubuntu 20.04", "uimage-c": "CentOS 7.6"}
@@ -243,3 +247,34 @@ def test_an_empty_history(site: Publisher) -> None:
     assert document(site.root, "v1/index.json")["names"] == []
     assert "v1/openapi.json" in files
     assert "v1/atom/all.atom" in files
+
+
+def test_variants_of_a_matrix(tmp_path: Path) -> None:
+    """What several variants say in one run is one change with all of them; a feed says so where `default` does not."""
+    zone = zones(1)[0]
+    new = {"images": {zone: [*images(zone), make_record("uimage-new", "New", zone)]}}
+    lost = {"images": {zone: [*images(zone, lost_by={"every": "V100"}), make_record("uimage-new", "New", zone)]}}
+    user = Driver(tmp_path, str(tmp_path / "history.db"))
+    with run_in_thread(matrix_timeline([zone], steps=[new, lost])) as cloud:
+        user.configure(auto(cloud.url))
+        for _ in range(3):
+            user.run()
+            cloud.advance()
+    for words in ((), ("--with-private",)):
+        user.call("publish", tmp_path / "site", *words)
+        changes = document(tmp_path / "site", "v1/changes.json")["changes"]
+        told = [(row["event"], row["image_id"], row["variant"], row["variants"]) for row in changes]
+        feed = (tmp_path / "site/v1/atom/all.atom").read_text()
+
+        assert sorted(told) == [
+            ("appeared", "uimage-new", "default", ["default", *sorted(variants_of(user) - {"default"})]),
+            ("withdrawn", f"uimage-{zone}-every", "g-v100-1.26", ["g-v100-1.26", "g-v100-1.28", "g-v100-1.30"]),
+        ]
+        assert feed.count("<entry>") == 2
+        assert f"uimage-{zone}-every, {zone} (g-v100-1.26, g-v100-1.28, g-v100-1.30)</title>" in feed
+        assert f"New appeared: uimage-new, {zone}</title>" in feed
+
+
+def variants_of(user: Driver) -> set[str]:
+    """Return the variants that are asked."""
+    return {row["variant"] for row in user.rows("status")}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -136,3 +138,13 @@ def test_goes_on(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None
 
     assert ran.summary["run"] == 6
     assert ran.changes == {}
+
+
+@pytest.mark.parametrize("damage", ["UPDATE payloads SET body = x'00'", "DELETE FROM payloads"])
+def test_damaged(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer, damage: str) -> None:
+    """An answer that is damaged, or gone, is said in a sentence that tells what to do."""
+    driver = lived(Driver(tmp_path, sqlite_url), cloud)
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as conn, conn:
+        conn.execute(f"{damage} WHERE id = 1")
+
+    assert "`crawler db restore`" in " ".join(driver.call("replay", code=74).stderr.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,12 @@ from typing import Any
 
 import pytest
 
+from crawler.db.engine import opened
+from crawler.db.migrations import upgrade
+from crawler.domain.models import Target
 from crawler.emulator import EmulatorServer, run_in_thread
+from tests.support.command import NOW
+from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.driving import Driver, account, asked
 from tests.support.worlds import make_record, make_timeline
 
@@ -95,3 +101,41 @@ def test_zone_that_fails(tmp_path: Path, sqlite_url: str) -> None:
         assert told(driver) == [
             "prod: cross-check: hk without Zone (uk8s-image) not compared, since hk-01 was not observed well"
         ]
+
+
+def test_images_on_hold(tmp_path: Path, sqlite_url: str) -> None:
+    """What a zone stopped to list is no difference to a region that does not list it either, while it is on hold."""
+    listed = {zone: [make_record(f"uimage-{zone}-{n}", f"System {n}", zone) for n in range(6)] for zone in ZONES[:2]}
+    fewer = {"hk-01": listed["hk-01"][:1], "hk-02": listed["hk-02"]}
+    by_zone = {"action": "DescribeUK8SImage", "zone": "hk-*", "latency_ms": 0}
+    of_region = {"steps": 2, "action": "DescribeUK8SImage", "images": {"ImageSet": [*fewer["hk-01"], *fewer["hk-02"]]}}
+    timeline = make_timeline(zones=listed, steps=[{"images": fewer}], faults=[by_zone, of_region])
+    with run_in_thread(timeline) as cloud:
+        driver = Driver(tmp_path, sqlite_url).configure(account(cloud.url))
+        driver.run()
+        cloud.advance()
+        driver.configure(account(cloud.url, crosscheck="daily"))
+        ran = driver.run(code=None)
+
+    assert ran.targets == {"total": 2, "ok": 1, "held": 1}
+    assert not [one for one in ran.summary["notices"] if "cross-check" in one]
+
+
+def test_run_that_is_stopped(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
+    """A run that is stopped checks nothing and does not count as the day's check: the next one has it."""
+    settings = settings_for(sqlite_url, account_at(cloud.url, crosscheck="daily"))
+    stop = asyncio.Event()
+
+    def stop_at_the_end(_target: Target, done: int, total: int, /) -> None:
+        if done == total:
+            stop.set()
+
+    with opened(sqlite_url) as engine:
+        upgrade(engine)
+        stopped = crawl_once(engine, settings, NOW, stop=stop, progress=stop_at_the_end)
+        after = crawl_once(engine, settings, NOW + timedelta(hours=1))
+
+    assert stopped.summary.targets["ok"] == len(ZONES)
+    assert [[one for one in ran.summary.notices if "cross-check" in one] != [] for ran in (stopped, after)] == [
+        False, True,
+    ]  # fmt: skip

@@ -81,6 +81,34 @@ def test_zone_after_zone(play: Any) -> None:
     ]
 
 
+def test_zones_by_turns(play: Any) -> None:
+    """Where one zone states it again as another lacks it, it is gone as before; it is back when all state it."""
+    steps: list[tuple[str, ...]] = [ZONES[:1], ZONES[1:2], ZONES[2:], ZONES[:1], (), ZONES[:1]]
+    play(world(records))
+    told = [play(world(partial(_lacking, lacking))) for lacking in steps]
+
+    gone, back = {"os_name": ["stated", "gone"]}, {"os_name": ["gone", "stated"]}
+    assert [[row["fields"] for row in rows] for rows in told] == [[gone], [], [], [], [back], [gone]]
+
+
+def test_who_is_asked_no_more(play: Any) -> None:
+    """A zone that lacked it and is asked no more is not waited for, and says nothing when it is asked again."""
+    play(world(records))
+    driver = play.driver
+    told: list[list[Any]] = []
+    for lacking, wanted in (
+        (ZONES[:1], ["*"]), (ZONES[:2], ["*"]), (ZONES[:1], ["!hk-02"]), ((), ["*"]), (ZONES[:1], ["*"]),
+    ):  # fmt: skip
+        with run_in_thread(world(partial(_lacking, lacking))) as cloud:
+            driver.configure(account(cloud.url, zones=wanted))
+            number = driver.run().summary["run"]
+        rows = driver.rows("changes", "--event", "schema")
+        told.append([row["fields"] for row in rows if row["run"] == number])
+
+    gone, back = {"os_name": ["stated", "gone"]}, {"os_name": ["gone", "stated"]}
+    assert told == [[gone], [], [back], [], [gone]]
+
+
 def test_new_names(play: Any) -> None:
     """A key and a set that this program does not know are told once; those of the first answer are no news."""
     play(world(lambda zone: records(zone, Odd="x")))

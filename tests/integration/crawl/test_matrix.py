@@ -232,6 +232,36 @@ def test_the_older_action(user: Driver) -> None:
     assert not ran.summary["notices"]
 
 
+def test_a_project_that_may_not_ask(user: Driver) -> None:
+    """Where the key may not ask in one project what is sold, another one tells it, for all of them."""
+    refused = [{"action": "GetUK8S*", "project": "org-a", "ret_code": 299}]
+    with run_in_thread(matrix_timeline(HERE, projects=["org-a", "org-b"], faults=refused)) as cloud:
+        ran = user.configure(auto(cloud.url)).run()
+
+    assert ran.targets == {"total": 128, "ok": 128}
+    assert not ran.summary["notices"]
+
+
+def test_another_action_that_answers_later(user: Driver) -> None:
+    """Where the older action answers instead of the one that did, nothing has ended: it may list other things."""
+    fewer = {"images": {"AvailableInstanceTypes": [machine("O")]}}
+    faults = [
+        {"steps": 2, "action": "GetUK8SAvailableInstanceTypes", "ret_code": 161},
+        {"steps": 2, "action": "DescribeAvailableInstanceTypes", **fewer},
+    ]
+    with run_in_thread(matrix_timeline(HERE, steps=[{}], faults=faults)) as cloud:
+        user.configure(auto(cloud.url)).run()
+        cloud.advance()
+        ran = [user.run() for _ in range(3)]
+        user.configure(auto(cloud.url) | {"tolerate": ["action"]})
+        tolerated = [user.run(), user.configure(auto(cloud.url)).run(), user.run()]
+
+    assert {one.targets["total"] for one in ran} == {64}
+    assert not any(one.changes for one in (*ran, *tolerated[:2]))
+    assert "the last good answer was one to GetUK8SAvailableInstanceTypes" in " ".join(ran[0].summary["notices"])
+    assert [one.targets["total"] for one in tolerated] == [16, 16, 16]
+
+
 def test_what_the_configuration_stops_to_want(user: Driver) -> None:
     """Fewer versions or GPU types deselect targets, without a change; more take them up again."""
     with run_in_thread(matrix_timeline(HERE)) as cloud:

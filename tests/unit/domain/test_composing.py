@@ -386,3 +386,14 @@ def test_the_other_action() -> None:
     assert composition.refused(unknown) is None
     whole = composition.take(b'{"RetCode":0,"AvailableInstanceTypes":[]}')
     assert json.loads(whole or b"")["Action"] == "DescribeAvailableInstanceTypesResponse"
+
+
+@pytest.mark.parametrize("stated", [b'""', b'" "', b"null"])
+def test_an_action_that_is_not_named(stated: bytes) -> None:
+    """An answer whose Action is empty is as good as one without: which of two actions gave it is written into it."""
+    composition = Composition(Target("prod", "org-a", "hk", "hk-02", "instance-type"), KINDS["instance-type"], {})
+    whole = composition.take(b'{"RetCode":0,"action":%s,"AvailableInstanceTypes":[]}' % stated)
+
+    assert json.loads(whole or b"") == {
+        "RetCode": 0, "Action": "GetUK8SAvailableInstanceTypesResponse", "AvailableInstanceTypes": [],
+    }  # fmt: skip

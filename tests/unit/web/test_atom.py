@@ -38,7 +38,8 @@ def feed(*rows: ChangeRow, url: str | None = None, is_private: bool = False) -> 
 
 def document(*rows: ChangeRow, url: str | None = None, is_private: bool = False) -> bytes:
     """Return a feed that RFC 4287 has nothing against."""
-    body = atom_feed(rows, title="Images", path="v1/a.atom", began=hours(9), url=url, is_private=is_private)
+    about: Any = {"title": "Images", "path": "v1/a.atom", "began": hours(9), "variants": {}}
+    body = atom_feed(rows, url=url, is_private=is_private, **about)
     assert faults(body) == []
     return body
 
@@ -147,7 +148,7 @@ def test_the_rules(before: str, after: str, told: str) -> None:
 
 def test_one_change_twice() -> None:
     """No feed has a change twice with one date."""
-    body = atom_feed([change(), change()], title="x", path="a", began=hours(9), url=None, is_private=False)
+    body = atom_feed([change(), change()], variants={}, title="x", path="a", began=hours(9), url=None, is_private=False)
 
     (fault,) = faults(body)
     assert "2 entries have the id and the date" in fault
