@@ -268,9 +268,9 @@ async def _actions(
         others = len(refusals[action]) - 1
         more = ("", " and 1 more project")[others] if others < 2 else f" and {others} more projects"
         happened, fix = (
-            ("is refused", "grant the action to this key there (docs/permissions.md), or deselect the project")
-            if said.ret_code is not None and classify_ret_code(said.ret_code) == "denied"
-            else ("failed", "try again later; where it lasts, show the provider the message")
+            ("failed", "try again later; where it lasts, show the provider the message")
+            if said.ret_code is None or classify_ret_code(said.ret_code) == "transient"
+            else ("is refused", "grant the action to this key there (docs/permissions.md), or deselect the project")
         )
         yield (fail if len(refusals[action]) == count else warn)(
             "actions",
