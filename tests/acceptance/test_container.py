@@ -34,6 +34,18 @@ def instructions() -> list[tuple[str, str]]:
     return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in text.splitlines() if line.strip()]
 
 
+def extras() -> str:
+    """Return the extras that the image's file installs, in brackets as pip writes them."""
+    found = re.search(r"'ucloud-image-crawler(\[[\w,]+\])'", text_of(CONTAINERFILE))
+    assert found
+    return found[1]
+
+
+def test_wheels() -> None:
+    """The page has the wheels of exactly the extras made that the image installs."""
+    assert f"python3 -m pip wheel -w context/wheels '.{extras()}'" in text_of(Path("docs/container.md"))
+
+
 def test_containerfile() -> None:
     """It has two stages, ends as a fixed user who is not root, and carries labels, a health check and no secret."""
     lines = instructions()
@@ -103,7 +115,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 
     def do(*words: str) -> str:
         done = subprocess.run(words, capture_output=True, text=True, env=variables, timeout=400, check=False)
-        assert done.returncode == 0, (words, done.stdout[-2000:], done.stderr[-2000:])
+        if done.returncode:
+            pytest.fail(f"{' '.join(words)}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         return done.stdout.strip()
 
     packages = "python3,python3-venv,ca-certificates"
@@ -121,7 +134,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     if f".{python}\n" not in subprocess.run(["tar", "tf", f"{folder}/base.tar"], capture_output=True, text=True).stdout:
         pytest.skip(f"the base has another Python than this one, for which the wheels are: no {python}")
-    do(sys.executable, "-m", "pip", "wheel", "-q", "-w", f"{folder}/context/wheels", f"{ROOT}[postgresql]")
+    do(sys.executable, "-m", "pip", "wheel", "-q", "-w", f"{folder}/context/wheels", f"{ROOT}{extras()}")
     name = re.search(r"^ARG BASE=(\S+)$", text_of(CONTAINERFILE), re.MULTILINE)
     assert name
     do(*buildah, "from", "--name", "base", "scratch")

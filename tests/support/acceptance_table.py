@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import textwrap
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -63,8 +64,10 @@ class _Table:
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
-        kept = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.exists() else []
-        self.rows = [Row(**row) for row in kept]
+        kept = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.exists() else {}
+        #: Unix seconds at which the first session began.
+        self.began: float = kept.get("began", time.time())
+        self.rows = [Row(**row) for row in kept.get("rows", ())]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the rows of a test that was called, or could not be."""
@@ -75,14 +78,16 @@ class _Table:
         """Print the table, when the session has one; `./dev bench` has its own."""
         if self.file is not None:
             self.file.parent.mkdir(exist_ok=True)
-            self.file.write_text(json.dumps([asdict(row) for row in self.rows]), encoding="utf-8")
+            kept = {"began": self.began, "rows": [asdict(row) for row in self.rows]}
+            self.file.write_text(json.dumps(kept), encoding="utf-8")
         if self.rows and not terminalreporter.config.getoption("figures"):
             terminalreporter.section("acceptance")
             width = min(shutil.get_terminal_size((120, 24)).columns, 140)
-            for text in render(self.rows, width=width, heading=heading()):
+            dated = f"{heading()} · in {(time.time() - self.began) / 60:.0f} minutes"
+            for text in render(self.rows, width=width, heading=dated):
                 terminalreporter.write_line(text)
             if terminalreporter.config.getoption("publish"):
-                terminalreporter.write_line(publish(self.rows))
+                terminalreporter.write_line(publish(self.rows, dated))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -144,9 +149,9 @@ def render(rows: list[Row], *, width: int, heading: str) -> list[str]:
     return lines
 
 
-def publish(rows: Sequence[Row], root: Path = ROOT) -> str:
-    """Put the table of *rows* into its page, and say so."""
-    put(root, MARKERS, [heading(), "", "| line | measured | |", "|---|---|---|", *map(_in_page, rows)])
+def publish(rows: Sequence[Row], heading: str, root: Path = ROOT) -> str:
+    """Put the table of *rows* into its page under *heading*, and say so."""
+    put(root, MARKERS, [heading, "", "| line | measured | |", "|---|---|---|", *map(_in_page, rows)])
     return f"published: {PAGE}"
 
 

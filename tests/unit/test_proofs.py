@@ -21,10 +21,10 @@ def test_kept_table(tmp_path: Path) -> None:
     page.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
     rows = [Row(verdict="pass", line="a|b", measured="1\n2"), Row(verdict="FAIL", line="c", measured="")]
 
-    assert acceptance_table.publish(rows, tmp_path) == f"published: {PAGE}"
+    assert acceptance_table.publish(rows, "on a day · in 59 minutes", tmp_path) == f"published: {PAGE}"
     lines = page.read_text(encoding="utf-8").splitlines()
     assert (lines[:2], lines[-2:]) == (["before", begin], [end, "after"])
-    assert " UTC · " in lines[2]
+    assert lines[2] == "on a day · in 59 minutes"
     assert lines[3:-2] == ["", "| line | measured | |", "|---|---|---|", r"| a\|b | 1 2 | pass |", "| c |  | FAIL |"]
 
 
@@ -36,7 +36,7 @@ def test_page_has_room_for_both() -> None:
 
 
 def test_one_table_of_two_sessions(tmp_path: Path) -> None:
-    """With `--rows` the table of a session begins with the rows of the one before."""
+    """With `--rows` the table of a session begins with the rows of the one before, and says how long all took."""
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    prove\n    alone\n")
     (tmp_path / "test_lines.py").write_text(
         "import pytest\n"
@@ -57,6 +57,7 @@ def test_one_table_of_two_sessions(tmp_path: Path) -> None:
         said.append([" ".join(line.split()) for line in done.stdout.splitlines()])
 
     assert "1 of 1 lines hold" in said[0]
+    assert any(" UTC · " in line and line.endswith(" minutes") for line in said[1])
     assert [line for line in said[1] if line.startswith(("pass ", "FAIL ", "1 of"))] == [
         "pass the first line 1",
         "FAIL the second line 2",
