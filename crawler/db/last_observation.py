@@ -15,25 +15,19 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Any, Literal, cast
 
-from sqlalchemy import BigInteger, Connection, Select, Text, bindparam, func, select, true, type_coerce
-from sqlalchemy import cast as cast_to
+from sqlalchemy import Connection, Select, bindparam, select, true
 
 from crawler.db.engine import is_sqlite
 from crawler.db.schema import OPEN_RUN, Absence, Mark, OutcomeSpan, Run, ScopeTarget, TargetRow
 from crawler.db.schema import Scope as ScopeRow
 from crawler.db.sql import PAGE, PORTION, among, portions, written
-from crawler.db.types import from_micros
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, digest_of
 from crawler.domain.timefmt import tell_moment
 
-#: Runs from which on all between them are read: quicker than to look up each.
-MANY_RUNS = 10_000
 #: How far behind a reader's clock may be before it is told; machines that follow a time server are seconds apart.
 MOST_BEHIND = timedelta(minutes=5)
 #: Runs looked at for the latest moment: hosts do not end theirs in the order in which they began.
 LATEST_RUNS = 50
-#: Runs whose ends come as one text.
-RUNS_AT_ONCE = 50_000
 
 
 def present(conn: Connection, clock: datetime) -> datetime:
@@ -319,35 +313,10 @@ def troubles_at(conn: Connection, run_id: int, target_ids: Iterable[int]) -> dic
 
 
 def ends_of(conn: Connection, run_ids: Collection[int]) -> dict[int, datetime]:
-    """Return when each of the runs ended, and perhaps others; those that did not are left out."""
-    ended = select(Run.id, type_coerce(Run.finished_at, BigInteger)).where(Run.finished_at.is_not(None))
-    known = set(run_ids) - {OPEN_RUN}
-    if len(known) > MANY_RUNS:
-        return {
-            run_id: from_micros(at)
-            for first in range(min(known), max(known) + 1, RUNS_AT_ONCE)
-            for run_id, at in _ends_between(conn, first, first + RUNS_AT_ONCE - 1)
-            if run_id in known
-        }
-    found = ended.where(among(Run.id, "runs"))
-    return {
-        run_id: from_micros(at)
-        for portion in portions(sorted(known))
-        for run_id, at in conn.execute(found, {"runs": portion})
-    }
-
-
-def _ends_between(conn: Connection, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Return the runs from *first* to *last* that ended, and when, in microseconds; a text is read sooner than rows."""
-    numbers = map(int, (conn.scalar(_ends_as_text(), {"first": first, "last": last}) or "").split())
-    return zip(numbers, numbers, strict=True)
-
-
-@cache
-def _ends_as_text() -> Select[*tuple[Any, ...]]:
-    each = cast_to(Run.id, Text) + " " + cast_to(type_coerce(Run.finished_at, BigInteger), Text)
-    between = Run.id.between(bindparam("first", type_=BigInteger()), bindparam("last", type_=BigInteger()))
-    return select(func.aggregate_strings(each, " ")).where(Run.finished_at.is_not(None), between)
+    """Return when each of the runs ended; those that did not are left out."""
+    ends = select(Run.id, Run.finished_at).where(among(Run.id, "runs"))
+    asked = (conn.execute(ends, {"runs": portion}) for portion in portions(sorted({*run_ids} - {OPEN_RUN})))
+    return {run_id: end for rows in asked for run_id, end in rows if end is not None}
 
 
 #: What `trouble_of` makes a span of trouble of.

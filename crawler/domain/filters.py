@@ -64,6 +64,8 @@ class Filters:
 
     def wants_image(self, image_set: str | None, image_id: str | None, image_name: str | None) -> bool:
         """Return whether an image is wanted; None (a change of a target as such) fits no filter of images."""
+        if self.is_all_images:
+            return True
         stated = {"image_set": image_set, "name": image_name, "image_id": image_id}
         return all(
             (word := stated[part]) is not None and part_fits(part, word, globs)

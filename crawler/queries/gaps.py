@@ -16,17 +16,19 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Select, Text, TextClause, bindparam, func, select, text
+from sqlalchemy import BigInteger, Connection, Select, Text, TextClause, bindparam, func, select, text, type_coerce
 from sqlalchemy import cast as cast_to
 
 from crawler.db.engine import is_sqlite
-from crawler.db.last_observation import ends_of
-from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, ScopeTarget
+from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget
 from crawler.db.sql import among, portions
-from crawler.db.types import from_micros, to_micros
+from crawler.db.types import each_from_micros, from_micros, to_micros
 from crawler.domain.models import END_OF_TIME, ImageKey, canonical_json
 from crawler.domain.rows import Gap, Reason
 from crawler.queries.history import Coverage
+
+#: Targets whose spans are read at once: PostgreSQL reads all runs for each many.
+_TOGETHER = 10_000
 
 
 @dataclass(slots=True)
@@ -50,18 +52,17 @@ def coverage(
     Spans of trouble that were over by the run *from_run* are left out.
     """
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
-    troubles: list[tuple[int, int, int, str]] = []
-    for portion in portions(spans):
+    for portion in portions(spans, _TOGETHER):
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
             spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
         for target_id, listed in conn.execute(_troubles(), {"targets": portion, "run": from_run}):
-            own = (one.split(" ") for one in listed.split(","))
-            troubles += sorted((target_id, int(first), int(after), outcome) for first, after, outcome in own)
-    ends = ends_of(conn, {run_id for row in troubles for run_id in row[1:3]})
-    for target_id, first, after, outcome in troubles:
-        began, ended = ends.get(first), ends.get(after)
-        if began is not None and (ended is None or began < ended):
-            spans[target_id].troubles.append(Gap(began, ended, cast("Reason", outcome)))
+            words = listed.split(" ")
+            began, ended = (each_from_micros(map(int, words[place::3])) for place in (0, 1))
+            spans[target_id].troubles = [
+                Gap(begin, None if end == END_OF_TIME else end, outcome)
+                for begin, end, outcome in sorted(zip(began, ended, words[2::3], strict=True))
+                if begin < end
+            ]
     silences = _silences(conn, spans, since=since, now=now, stale_after=stale_after)
     return {
         target_id: Coverage(absences=own.absences, troubles=own.troubles, silences=silences[target_id])
@@ -96,17 +97,24 @@ def _absences() -> Select[*tuple[Any, ...]]:
 @cache
 def _troubles() -> Select[*tuple[Any, ...]]:
     """
-    Select each of `:targets` with its spans of trouble as a text: first run, first run after, outcome.
+    Select each of `:targets` with its spans of trouble as a text: begin and end in microseconds, outcome.
 
-    Those that were over by `:run` are left out.
+    A span begins with the end of its first run, and ends with that of the first run after it. Those that were over by
+    the run `:run` are left out. One text of many is read in a fraction of the time of as many rows.
     """
-    runs = cast_to(OutcomeSpan.from_run_id, Text) + " " + cast_to(OutcomeSpan.to_run_id, Text)
+    first, after = Run.alias(), Run.alias()
+    began = type_coerce(first.c.finished_at, BigInteger)
+    ended = func.coalesce(type_coerce(after.c.finished_at, BigInteger), to_micros(END_OF_TIME))
+    each = cast_to(began, Text) + " " + cast_to(ended, Text) + " " + OutcomeSpan.outcome
     return (
-        select(OutcomeSpan.target_id, func.aggregate_strings(runs + " " + OutcomeSpan.outcome, ","))
+        select(OutcomeSpan.target_id, func.aggregate_strings(each, " "))
+        .join(first, first.c.id == OutcomeSpan.from_run_id)
+        .outerjoin(after, after.c.id == OutcomeSpan.to_run_id)
         .where(
             among(OutcomeSpan.target_id, "targets"),
             OutcomeSpan.outcome != "held",
             OutcomeSpan.to_run_id > bindparam("run"),
+            first.c.finished_at.is_not(None),
         )
         .group_by(OutcomeSpan.target_id)
     )

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 from crawler.domain.models import END_OF_TIME, ImageKey, Target
@@ -152,15 +153,19 @@ def chain(image_id: str, successors_of: Callable[[str], Iterable[str]]) -> list[
 # --- spans of time ---------------------------------------------------------------------------------------------------
 
 
+#: When a gap begins; asked of every gap of a history, so not a function in Python.
+begin_of = attrgetter("unknown_from")
+
+
 def overlay(*layers: Sequence[Gap]) -> list[Gap]:
     """Lay the *layers* over each other, the first on top: every moment that any covers, once, in order."""
     spans: list[Gap] = []
     for layer in layers:
         covered_to = (spans[-1].unknown_to or END_OF_TIME) if spans else None
-        if layer and (covered_to is None or covered_to <= min(map(_begin, layer))):
-            spans += sorted((gap for gap in layer if gap.unknown_from != gap.unknown_to), key=_begin)
+        if layer and (covered_to is None or covered_to <= min(map(begin_of, layer))):
+            spans += sorted((gap for gap in layer if gap.unknown_from != gap.unknown_to), key=begin_of)
         elif layer:
-            spans = sorted([*spans, *_uncovered(layer, spans)], key=_begin)
+            spans = sorted([*spans, *_uncovered(layer, spans)], key=begin_of)
     joined: list[Gap] = []
     for gap in spans:
         last = joined[-1] if joined else None
@@ -173,12 +178,8 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
 
 def _begun(gaps: Sequence[Gap], first: datetime, last: datetime | None) -> Sequence[Gap]:
     """Return those of *gaps*, which are in order, that begin in `[first, last)`."""
-    end = None if last is None else bisect_left(gaps, last, key=_begin)
-    return gaps[bisect_left(gaps, first, key=_begin) : end]
-
-
-def _begin(gap: Gap) -> datetime:
-    return gap.unknown_from
+    end = None if last is None else bisect_left(gaps, last, key=begin_of)
+    return gaps[bisect_left(gaps, first, key=begin_of) : end]
 
 
 def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:
@@ -200,15 +201,16 @@ def _uncovered(layer: Iterable[Gap], cover: Sequence[Gap]) -> list[Gap]:
     """Return the parts of *layer* that *cover*, in order and without overlaps, leaves free."""
     free: list[Gap] = []
     position = 0
-    for gap in sorted(layer, key=_begin):
+    for gap in sorted(layer, key=begin_of):
         begin, end = gap.unknown_from, gap.unknown_to or END_OF_TIME
         while position < len(cover) and (cover[position].unknown_to or END_OF_TIME) <= begin:
             position += 1
         for above in cover[position:]:
             if above.unknown_from >= end:
                 break
-            free += clip([gap], begin, above.unknown_from) if above.unknown_from > begin else []
+            if begin < above.unknown_from:
+                free.append(Gap(begin, above.unknown_from, gap.reason))
             begin = max(begin, above.unknown_to or END_OF_TIME)
         if begin < end:
-            free += clip([gap], begin, None)
+            free.append(gap if begin == gap.unknown_from else Gap(begin, gap.unknown_to, gap.reason))
     return free

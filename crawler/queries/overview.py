@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from crawler.domain.models import Target
 from crawler.domain.rows import Gap, Reason
-from crawler.queries.history import clip
+from crawler.queries.history import begin_of, clip
 from crawler.queries.publish import RegionZone
 
 
@@ -115,5 +115,5 @@ def in_all(every: Sequence[Sequence[Gap]]) -> list[Gap]:
     common = list(every[0])
     for other in every[1:]:
         common = [part for gap in other for part in clip(common, gap.unknown_from, gap.unknown_to)]
-        common.sort()
+        common.sort(key=begin_of)
     return common

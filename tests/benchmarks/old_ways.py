@@ -140,7 +140,7 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
     """Cut every layer by those above it, even where there is none, and put all in order again."""
     spans: list[Gap] = []
     for layer in layers:
-        spans = sorted([*spans, *history._uncovered(layer, spans)], key=lambda gap: gap.unknown_from)
+        spans = sorted([*spans, *_uncovered(layer, spans)], key=lambda gap: gap.unknown_from)
     joined: list[Gap] = []
     for gap in spans:
         last = joined[-1] if joined else None
@@ -149,6 +149,27 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
         else:
             joined.append(gap)
     return joined
+
+
+def _uncovered(layer: Iterable[Gap], cover: Sequence[Gap]) -> list[Gap]:
+    free: list[Gap] = []
+    position = 0
+    for gap in sorted(layer, key=lambda gap: gap.unknown_from):
+        begin, end = gap.unknown_from, gap.unknown_to or END_OF_TIME
+        while position < len(cover) and (cover[position].unknown_to or END_OF_TIME) <= begin:
+            position += 1
+        for above in cover[position:]:
+            if above.unknown_from >= end:
+                break
+            free += _clip([gap], begin, above.unknown_from) if above.unknown_from > begin else []
+            begin = max(begin, above.unknown_to or END_OF_TIME)
+        if begin < end:
+            free += _clip([gap], begin, None)
+    return free
+
+
+def _begun(gaps: Sequence[Gap], first: datetime, last: datetime | None) -> list[Gap]:
+    return [gap for gap in gaps if gap.unknown_from >= first]
 
 
 def _clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:
@@ -166,6 +187,7 @@ def put_in() -> Iterator[None]:
     """Let the readers go the old ways for a `with` block."""
     with pytest.MonkeyPatch.context() as readers:
         readers.setattr(gaps, "coverage", coverage)
+        readers.setattr(history, "_begun", _begun)
         readers.setattr(history, "clip", _clip)
         readers.setattr(history, "overlay", overlay)
         readers.setattr(images, "_valid_intervals", valid_intervals)
