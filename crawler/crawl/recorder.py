@@ -23,6 +23,7 @@ from crawler.db.forms import FormNews
 from crawler.db.observations import BadOutcome, Decision, GoodAnswer
 from crawler.db.payloads import NewPayload
 from crawler.db.runs import LastAnswer, PlannedTarget, finish_run, last_answers, positions
+from crawler.domain.forms import without
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import (
     IMAGE_EVENTS,
@@ -423,9 +424,10 @@ class Recorder:
         news = FormNews(
             target_id=planned.target_id,
             account_id=planned.account_id,
-            missing=form.missing - lacked,
-            back=lacked & form.stated,
-            new=form.new,
+            missing=without(form.missing, lacked),
+            back=lacked - without(lacked, form.stated),
+            # what was lacked is back, also where the images that stated it once are not listed any more
+            new=without(form.new, lacked),
         )
         return news or None
 

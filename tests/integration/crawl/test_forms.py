@@ -122,6 +122,40 @@ def test_new_names(play: Any) -> None:
     assert {row["event"] for row in again} == {"modified"}
 
 
+@pytest.mark.parametrize("spelling", ["Odd", "odd"])
+def test_undeclared_field_that_comes_back_with_another_image(play: Any, spelling: str) -> None:
+    """It is back, whatever its spelling, and not new, though no image that was listed before has it."""
+    stating, *others = records("hk-02")
+
+    def told(*listed: dict[str, Any]) -> list[dict[str, Any]]:
+        return play(make_timeline(zones={"hk-02": listed}))
+
+    told({**stating, "Odd": "x"}, *others)
+    gone = told(stating, *others)
+    withdrawn = told(*others)
+    back = told(*others, {**stating, "ImageId": "uimage-next", spelling: "y"})
+    again = told({**stating, "Odd": "z"}, *others, {**stating, "ImageId": "uimage-next", spelling: "y"})
+
+    assert [row["fields"] for row in gone] == [{"extra.Odd": ["stated", "gone"]}]
+    assert [row["event"] for row in withdrawn] == ["withdrawn"]
+    assert {row["event"]: row["fields"] for row in back} == {
+        "appeared": {},
+        "schema": {"extra.Odd": ["gone", "stated"]},
+    }
+    assert [row["event"] for row in again] == ["returned"]
+
+
+def test_new_field_that_goes_with_its_image(play: Any) -> None:
+    """It is no news when another image states it after that."""
+    first, *others = records("hk-02")
+    steps = [others, [*others, {**first, "Odd": "x"}], others, [*others, {**first, "ImageId": "next", "Odd": "y"}]]
+    _, new, withdrawn, later = (play(make_timeline(zones={"hk-02": listed})) for listed in steps)
+
+    assert [row["fields"] for row in new if row["event"] == "schema"] == [{"extra.Odd": ["unknown", "stated"]}]
+    assert [row["event"] for row in withdrawn] == ["withdrawn"]
+    assert [row["event"] for row in later] == ["appeared"]
+
+
 def test_report(play: Any) -> None:
     """The report has it in a part of its own, once, in English and Chinese."""
     play(world(records))
