@@ -69,7 +69,7 @@ def _play(engine: Engine, seed: int, runs: int) -> None:
 
 def _recorded(engine: Engine) -> list[dict[str, Any]]:
     with read(engine) as conn:
-        return [row.as_dict() for row in queries_changes.changes(conn)]
+        return [row.as_dict() for row in queries_changes.changes(conn, with_schema=True)]
 
 
 def _what_happened(rows: list[dict[str, Any]]) -> list[str]:
