@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.domain.models import DEFAULT_PROJECT, Place, Project
 from crawler.domain.proxies import exceptions_of
 from crawler.domain.staleness import STALE_AFTER
-from crawler.domain.text import visible
+from crawler.domain.text import counted, visible
 from crawler.domain.timefmt import show_duration
 from crawler.errors import CredentialsRefused, UsageError
 from crawler.ops.printing import printed
@@ -220,8 +220,8 @@ def _ask_cloud(context: CliContext, starter: Starter, settings: Settings) -> Sta
             f"The account may not list its projects ({visible(discovery.refusal)}): the file asks {known}. "
             "Name the project ids under `projects`."
         )
-    found = [count(told.places, "zone")] if told.places is not None else []
-    found += [count(told.projects, "project")] if told.projects is not None else []
+    found = [counted(len(told.places), "zone")] if told.places is not None else []
+    found += [counted(len(told.projects), "project")] if told.projects is not None else []
     if found:
         context.say(f"{starter.endpoint} lists {' and '.join(found)}.")
     else:
@@ -316,15 +316,10 @@ def render(starter: Starter) -> str:
     )
 
 
-def count(items: Sequence[object], noun: str) -> str:
-    """Say how many, as in `24 zones`."""
-    return f"{len(items)} {noun}" if len(items) == 1 else f"{len(items)} {noun}s"
-
-
 def _listed(items: list[str], noun: str) -> str:
     """Fold how many and which *items* there are into comment lines; nothing in them can end the comment."""
     more = f", and {len(items) - _MANY} more" if len(items) > _MANY else ""
-    text = f"{count(items, noun)}: {', '.join(items[:_MANY])}{more}"
+    text = f"{counted(len(items), noun)}: {', '.join(items[:_MANY])}{more}"
     plain = "".join(char if char.isprintable() else " " for char in text)
     lines = textwrap.wrap(plain, _WIDTH, break_long_words=False, break_on_hyphens=False)
     return "\n".join(f"# {line}" for line in lines)
