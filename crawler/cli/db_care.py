@@ -49,7 +49,7 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
     from crawler.db.pruning import prune as forget
 
     if not timedelta(0) < keep < _LONGEST:
-        raise UsageError("--keep is no age that a history has: more than nothing, and less than a hundred years.")
+        raise UsageError("--keep must be longer than nothing and shorter than a hundred years, as in --keep 2y.")
     now = context.clock()
     url = context.history_settings().database
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:

@@ -20,7 +20,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.domain.models import DEFAULT_PROJECT, Place, Project
 from crawler.domain.proxies import exceptions_of
 from crawler.domain.staleness import STALE_AFTER
-from crawler.domain.text import counted, visible
+from crawler.domain.text import agreeing, counted, visible
 from crawler.domain.timefmt import show_duration
 from crawler.errors import CredentialsRefused, UsageError
 from crawler.ops.printing import printed
@@ -96,7 +96,7 @@ def _refuse_existing(path: Path) -> None:
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} exists already and is left as it is; --file names another.")
     if not path.parent.is_dir():
-        raise UsageError(f"The folder {path.parent} does not exist.")
+        raise UsageError(f"The folder {path.parent} does not exist: make it, or have --file name another.")
 
 
 def _from_environment(environ: Mapping[str, str], endpoint: str | None, headers: Mapping[str, str]) -> Starter:
@@ -168,7 +168,10 @@ def _kept_in_files(
     if key_file is not None:
         missing = [name for name in _KEYS if not environ.get(name)]
         if missing:
-            raise UsageError(f"--key-file keeps the keys of the environment, and {' and '.join(missing)} is not set.")
+            are = agreeing(len(missing), "is", "are")
+            raise UsageError(
+                f"--key-file keeps the keys of the environment, and {' and '.join(missing)} {are} not set: export both."
+            )
         fields["key_file"] = keep(key_file, environ["UCLOUD_PRIVATE_KEY"].strip())
         fields["public_key"] = environ["UCLOUD_PUBLIC_KEY"].strip()
         values = settings.accounts[0].headers

@@ -67,7 +67,7 @@ def copy_history(
             if arrived != sent:
                 raise DatabaseUnavailable(
                     f"Of {counted(sent.rows, 'row')} of {sent.table}, {arrived.rows} arrived in {address_of(target)}, "
-                    "or not the same; nothing was kept there."
+                    "or some arrived changed; nothing was kept there. Begin the copy again."
                 )
             copied.append(sent)
     if not is_sqlite(target):

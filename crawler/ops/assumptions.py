@@ -152,8 +152,8 @@ class _Asker:
                 of_type if isinstance(of_type, str) else _compared(of_type, default)
             )
             hidden |= set() if isinstance(of_type, str) else of_type - default
-        found = f"yes: {counted(len(hidden), 'image is', 'images are')} listed for GPU machines alone"
-        return question, found if hidden else "no", details
+        said = f"yes: {counted(len(hidden), 'image is', 'images are')} listed for GPU machines alone"
+        return question, said if hidden else "no", details
 
     async def _limit(self) -> Told:
         question = "what is the largest Limit of DescribeImage"
