@@ -70,33 +70,35 @@ def init(
     systemd and Kubernetes have none of your shell's variables. An existing file is never overwritten.
     """
     path = path or context.config_path or Path("crawler.toml")
-    _refuse_existing(path)
+    _refuse_existing(path, "--file")
     starter = _from_environment(context.environ, endpoint, _parse_headers(headers, context.environ))
     settings = _checked(starter, path, context.environ)
     kept = _kept_in_files(starter, settings, key_file, path, context.environ)
     for file in kept.files:
-        _refuse_existing(file)
-    has_keys = starter.profile is not None or all(context.environ.get(name) for name in _KEYS)
+        _refuse_existing(file, "--key-file")
+    missing = [name for name in _KEYS if not context.environ.get(name)]
+    has_keys = starter.profile is not None or not missing
     if has_keys:
         starter = _ask_cloud(context, starter, settings)
     else:
-        context.say(f"{' and '.join(_KEYS)} are not set: the cloud is not asked, and the file is a template.")
+        unset = f"{' and '.join(missing)} {agreeing(len(missing), 'is', 'are')} not set"
+        context.say(f"{unset}: the cloud is not asked, and the file is a template.")
     for file, text in kept.files.items():
         _write(file, f"{text}\n")
         context.say(f"Wrote {file}.")
     _write(path, render(kept.named_in(starter)))
     context.say(f"Wrote {path}.")
     if not has_keys:
-        context.say(f"Next: export {' '.join(f'{name}=…' for name in _KEYS)}; crawler run")
+        context.say(f"Next: export {' '.join(f'{name}=…' for name in missing)}; crawler run")
     else:
         context.say("Next: crawler run" if str(path) == "crawler.toml" else f"Next: crawler --config {path} run")
 
 
-def _refuse_existing(path: Path) -> None:
+def _refuse_existing(path: Path, option: str) -> None:
     if path.exists() or path.is_symlink():
-        raise UsageError(f"{path} exists already and is left as it is; --file names another.")
+        raise UsageError(f"{path} exists already and is left as it is; {option} names another.")
     if not path.parent.is_dir():
-        raise UsageError(f"The folder {path.parent} does not exist: make it, or have --file name another.")
+        raise UsageError(f"The folder {path.parent} does not exist: make it, or have {option} name another.")
 
 
 def _from_environment(environ: Mapping[str, str], endpoint: str | None, headers: Mapping[str, str]) -> Starter:
