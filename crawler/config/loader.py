@@ -388,7 +388,7 @@ def _resolve_account(
         return
     both = [key for key in ("public_key", "private_key") if key in account]
     if both:
-        findings.problem((*at, "profile"), f"gives the keys as well: leave out {' and '.join(both)}, or the profile")
+        findings.problem((*at, "profile"), f"gives the keys, so {' and '.join(both)} must go (or the profile)")
         return
     del account["profile"]
     found = read_profile(profile, environ, lambda sentence: findings.problem((*at, "profile"), sentence))
