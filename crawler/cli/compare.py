@@ -17,7 +17,7 @@ from crawler.cli.selection import check_selection, explain_empty, folded_variant
 from crawler.cli.table import Column, Row, variant_cell
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
-from crawler.domain.text import visible
+from crawler.domain.text import counted, visible
 from crawler.errors import ExitCode
 from crawler.queries.compare import CompareRow
 
@@ -27,7 +27,7 @@ def _what(row: Row) -> str:
 
 
 def _projects(row: Row) -> str:
-    return row["projects"][0] if len(row["projects"]) == 1 else f"{len(row['projects'])} projects"
+    return row["projects"][0] if len(row["projects"]) == 1 else counted(len(row["projects"]), "project")
 
 
 def _columns(first: str, second: str) -> tuple[Column, ...]:

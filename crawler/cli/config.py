@@ -8,6 +8,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
 from crawler.cli.options import SentenceGroup
 from crawler.cli.output import json_line, write_out
+from crawler.domain.text import counted
 
 
 @click.group(cls=SentenceGroup)
@@ -22,7 +23,7 @@ def validate(context: CliContext) -> None:
     settings = context.settings()
     source = settings.source or "the environment"
     accounts = ", ".join(account.name for account in settings.accounts)
-    count = "1 account" if len(settings.accounts) == 1 else f"{len(settings.accounts)} accounts"
+    count = counted(len(settings.accounts), "account")
     write_out([tr(f"{source} is fine: {count} ({accounts}), database {settings.database_shown}"), "\n"])
 
 

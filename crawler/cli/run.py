@@ -21,7 +21,7 @@ from crawler.cli.logs import bind_run
 from crawler.cli.options import target_options, wait_option
 from crawler.cli.output import json_line, write_out
 from crawler.domain.filters import Filters, part_fits
-from crawler.domain.text import visible, visible_lines
+from crawler.domain.text import counted, visible, visible_lines
 from crawler.errors import (
     ConfigurationError,
     CrawlerError,
@@ -357,13 +357,13 @@ def _preview(
 def _told_cost(cost: Cost) -> str:
     """Tell how many requests a run would send, and how long that takes at the least."""
     at_least = "at least " if cost.has_pages else ""
-    requests = f"{at_least}{cost.targets} requests after discovery"
+    requests = f"{at_least}{counted(cost.targets, 'request')} after discovery"
     told = f"{cost.account}: {requests}, {cost.seconds:.0f} s at {cost.rate:g} per second"
     if cost.turns is None:
         return told
     of_matrix = f"{cost.of_matrix} of them of the matrix"
     if cost.turns.runs > 1:
-        of_matrix += f", whose {cost.turns.targets} targets take turns in {cost.turns.runs} runs"
+        of_matrix += f", whose {counted(cost.turns.targets, 'target')} take turns in {cost.turns.runs} runs"
     return f"{told}; {of_matrix}"
 
 

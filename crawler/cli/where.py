@@ -18,7 +18,7 @@ from crawler.cli.table import Column, Row, state_cell, variant_cell
 from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
 from crawler.domain.rows import names_in_json
-from crawler.domain.text import visible
+from crawler.domain.text import counted, visible
 from crawler.domain.timefmt import NO_TIME, show_moment
 from crawler.errors import ExitCode
 from crawler.queries.where import Rollout, WhereRow, at_a_glance, rollouts
@@ -117,7 +117,7 @@ def where(
 def _glances(rows: Sequence[WhereRow]) -> Iterator[dict[str, Any]]:
     spelling = {normalise_name(rollout.image_name): rollout.image_name for rollout in rollouts(rows)}
     for glance in at_a_glance(rows):
-        projects = glance.projects[0] if len(glance.projects) == 1 else f"{len(glance.projects)} projects"
+        projects = glance.projects[0] if len(glance.projects) == 1 else counted(len(glance.projects), "project")
         lag = NO_TIME if glance.row.lag is None else show_lag(glance.row.lag)
         name = spelling[normalise_name(glance.row.image_name)]
         yield {**glance.row.as_dict(), "image_name": name, "projects": projects, "lag": lag}
@@ -126,7 +126,7 @@ def _glances(rows: Sequence[WhereRow]) -> Iterator[dict[str, Any]]:
 def _summary(rollout: Rollout, rows: Sequence[WhereRow], zone: tzinfo) -> Iterator[str]:
     """Sum up one name: zones by state, who still has an older id, which region got it when."""
     total = sum(map(len, rollout.zones.values()))
-    parts = [f"present in {len(rollout.zones['present'])} of {total} zones"]
+    parts = [f"present in {len(rollout.zones['present'])} of {counted(total, 'zone')}"]
     own = [row for row in rows if normalise_name(row.image_name) == normalise_name(rollout.image_name)]
     why: dict[str, set[str]] = {}
     for row in own:

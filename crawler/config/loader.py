@@ -316,18 +316,22 @@ def _inherited(
 def _check_fleet(settings: Settings, database: str, findings: Findings) -> None:
     """Note budgets that cannot be kept, without a database that hosts share or with two rates, and a short silence."""
     if settings.fleet.evict_after < SHORTEST_SILENCE:
-        findings.problem(("fleet", "evict_after"), "must be 5s or longer: a worker says every two that it lives")
+        findings.problem(("fleet", "evict_after"), "must be 5s or longer: a worker shows every 2 s that it is alive")
     first: dict[str, AccountSettings] = {}
     for index, account in enumerate(settings.accounts):
         limits, at = account.limits, ("accounts", index, "limits", "budget")
         if limits.budget is None:
             continue
         if parse_address(database).path is not None:
-            findings.problem(at, "is shared through a PostgreSQL database, and there is none")
+            findings.problem(
+                at, "is shared through a PostgreSQL database, and there is none: leave it out, or set `database`"
+            )
         other = first.setdefault(limits.budget, account)
         if (other.limits.rate, other.limits.period_seconds) != (limits.rate, limits.period_seconds):
             findings.problem(
-                at, f"is one rate: {account.name} has {_rate(account)} and {other.name} has {_rate(other)} for it"
+                at,
+                f"is one rate: {account.name} has {_rate(account)} and {other.name} has {_rate(other)} for it; "
+                "give both the same",
             )
 
 

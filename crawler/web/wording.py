@@ -17,7 +17,7 @@ from crawler.notifications.i18n.phrases import Dates
 class _Phrase(NamedTuple):
     en: str
     zh: str
-    #: English about one thing, where `{n}` is 1.
+    #: English about one thing, where `{total}`, or else `{n}`, is 1.
     one: str = ""
 
 
@@ -67,7 +67,6 @@ PHRASES: Mapping[str, _Phrase] = {
     "names": _counted("{n} name", "{n} names", "{n} 个名称"),
     "images": _counted("{n} image", "{n} images", "{n} 个镜像"),
     "targets": _counted("{n} target", "{n} targets", "{n} 个目标"),
-    "days": _Phrase("{n} days", "{n} 天"),
     # states
     "present": _Phrase("present", "在列"),
     "superseded": _Phrase("superseded", "有新版本"),
@@ -141,8 +140,8 @@ PHRASES: Mapping[str, _Phrase] = {
     "latest": _Phrase("What changed last", "最近的变更"),
     "no_changes_lately": _Phrase("Nothing changed in the last {n} days.", "最近 {n} 天没有变更。"),
     "all_changes": _Phrase("All changes", "全部变更"),
-    "known_zones": _Phrase("zones known", "可用区已知"),
-    "changes_week": _Phrase("changes in 7 days", "7 天内的变更"),
+    "known_zones": _counted("zone known", "zones known", "可用区已知"),
+    "changes_week": _counted("change in 7 days", "changes in 7 days", "7 天内的变更"),
     # now
     "now_title": _Phrase("What is available", "可用的镜像"),
     "as_of": _Phrase("As of {at}", "截至 {at}"),
@@ -160,7 +159,9 @@ PHRASES: Mapping[str, _Phrase] = {
     "no_match": _Phrase("No name fits.", "没有匹配的名称。"),
     "before_first": _Phrase("Nothing was recorded by then.", "当时尚无记录。"),
     # name
-    "name_lead": _Phrase("{state} in {n} of {total} zones", "{total} 个可用区中 {n} 个{state}"),
+    "name_lead": _counted(
+        "{state} in {n} of {total} zone", "{state} in {n} of {total} zones", "{total} 个可用区中 {n} 个{state}"
+    ),
     "window": _Phrase("Time shown", "时间范围"),
     "window_all": _Phrase("all", "全部"),
     "window_days": _Phrase("{n} d", "{n} 天"),
@@ -275,7 +276,7 @@ class Wording:
         phrase = PHRASES[key]
         if self.language == "zh":
             return phrase.zh.format(**values)
-        text = phrase.one if phrase.one and values.get("n") == 1 else phrase.en
+        text = phrase.one if phrase.one and values.get("total", values.get("n")) == 1 else phrase.en
         return text.format(**values)
 
     def reason(self, reason: str | None) -> str:

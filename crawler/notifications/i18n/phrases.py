@@ -151,10 +151,11 @@ class Words:
     recovered_row: str
     unseen: Counted
     seen_again: Counted
-    observed: str
+    #: Of the zones, by how many there are in all; so is what is said where there is no news.
+    observed: Counted
     still: str
     span: str
-    no_news: str
+    no_news: Counted
     no_changes: str
 
     # who is told

@@ -170,7 +170,9 @@ def _footer(digest: Digest, writer: Writer) -> Iterable[str]:
     if not (digest.pins or digest.lines or digest.endings or digest.schema):
         yield words.no_changes
     span = words.span.format(since=dates.full(digest.since), until=dates.full(digest.until), zone=dates.zone_name())
-    observed = words.observed.format(n=coverage.observed, total=coverage.total, at=dates.at(coverage.at))
+    observed = words.observed.pick(coverage.total).format(
+        n=coverage.observed, total=coverage.total, at=dates.at(coverage.at)
+    )
     yield f"{observed}{'' if digest.subscription.language == 'zh' else ' '}{span}"
     if coverage.still:
         yield words.still.format(zones=writer.still(coverage.still))
@@ -207,7 +209,8 @@ def subject(digest: Digest, writer: Writer) -> str:
     line = f"{sentence}{words.semicolon}{also}{counted}" if sentence and counted else sentence or counted
     if digest.introduction is not None and not digest.pins:
         line = words.first + words.colon + (line or words.zones.of(digest.coverage.total))
-    line = line or words.no_news.format(n=digest.coverage.observed, total=digest.coverage.total)
+    total = digest.coverage.total
+    line = line or words.no_news.pick(total).format(n=digest.coverage.observed, total=total)
     return f"{plain(line, LIMIT)} [{_accounts(digest, writer)}]"
 
 

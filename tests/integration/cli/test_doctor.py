@@ -354,7 +354,7 @@ def test_rate_too_low(light: Driver, cloud: EmulatorServer) -> None:
     assert finding["message"] == "at 20 requests per 1 s asking 122 targets takes 6 s, and the run ends after 5 s"
 
 
-@pytest.mark.provokes("times that it asks too much")
+@pytest.mark.provokes("that it asks too much")
 def test_rate_too_high(light: Driver) -> None:
     """A last run that was told to be slower is a warning."""
     faults = [{"ret_code": 153, "zone": "sg-01", "attempts": [1]}]

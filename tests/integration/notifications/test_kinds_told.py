@@ -122,7 +122,7 @@ def test_every_kind_in_words(tmp_path: Path) -> None:
         "hk-02 UHost image CentOS 1 64位 (Base) uimage-u00001",
         "can be booted: yes → no",
         "state: Available → Unavailable",
-        "Observed 1 of 1 zones",
+        "Observed 1 of 1 zone at",
     ):
         assert words in shown, (words, english)
     for words in ("Kubernetes 1.28.15", "机型 V100", "节点池", "云主机镜像 CentOS 1 64位", "新节点所用镜像"):
@@ -148,6 +148,6 @@ def test_stock_alone(tmp_path: Path) -> None:
     assert len(lines(first, "Normal → Soldout")) == 1
     assert soon == []
     assert lines(later, "machine type G")
-    assert lines(later, "Observed 1 of 1 zones")  # the region that is asked for versions is none
+    assert lines(later, "Observed 1 of 1 zone at")  # the region that is asked for versions is none
     assert "Kubernetes 1.32.9" in with_news[0]
     assert "Soldout → Normal" in with_news[0]
