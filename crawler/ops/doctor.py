@@ -5,7 +5,6 @@ What is wrong with an installation, and the fix: one finding per check, each wit
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -31,6 +30,8 @@ from crawler.client.options import Timing
 from crawler.client.responses import Refusal, read_answer
 from crawler.client.retry import classify_ret_code
 from crawler.config.models import AccountSettings, Settings
+from crawler.config.named_files import unfit_folder
+from crawler.config.pin_files import pins_in
 from crawler.config.sources import OPEN_TO_ALL
 from crawler.crawl.run import connect
 from crawler.db import integrity, workers
@@ -53,7 +54,6 @@ from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
 from crawler.notifications.channels.registry import channels_of
-from crawler.notifications.pinned_files import pins_in
 from crawler.ops.deploy import GRACE_SECONDS
 from crawler.ops.healthcheck_ping import connection_problem
 from crawler.queries import runs
@@ -584,10 +584,10 @@ def _textfile(settings: Settings) -> Iterator[Finding]:
     path = settings.metrics.textfile
     if path is None:
         return
-    if not os.access(path.parent, os.W_OK):
-        why = "cannot be written to" if path.parent.is_dir() else "does not exist"
-        fix = "make the folder writable for the user who runs the crawler, or change textfile"
-        yield fail("metrics", f"the folder {path.parent} {why}", fix)
+    if complaint := unfit_folder(path.parent):
+        yield fail(
+            "metrics", complaint, "make the folder writable for the user who runs the crawler, or change textfile"
+        )
     elif path.suffix != ".prom":
         yield warn("metrics", f"{path.name} does not end in .prom, so node_exporter ignores it", "rename textfile")
     else:
