@@ -521,11 +521,11 @@ _CARE = {
     "a withdrawal was recorded by a run that did not observe the target well: {v}": "未正常观测的巡检记录了下架：{}",
     "a hold is open for an image that is not: {v}": "待确认的镜像并不在列：{}",
     "a run ended before it began: {v}": "巡检的结束早于开始：{}",
-    "Next: systemctl daemon-reload && systemctl enable --now crawler.timer": "下一步：systemctl daemon-reload && systemctl enable --now crawler.timer",
+    "Next: systemctl daemon-reload && systemctl enable --now {v}": "下一步：systemctl daemon-reload && systemctl enable --now {}",
     "{v} does not know this shell's {v}: write the values {v}, or into files that the configuration names (private_key_file; crawler init --key-file).": "{} 不知道当前 shell 的 {}：请把值写好（{}），或写入配置所指的文件（private_key_file；crawler init --key-file）。",
     "Skipped: {n}.": "已跳过：{}。",
     "Worker {v}: {n} slots, {n} account(s).": "工作进程 {}：并发 {}，账号 {} 个。",
-    "Add it with crontab -e, or (crontab -l; crawler schedule cron) | crontab -": "请用 crontab -e 添加，或执行 (crontab -l; crawler schedule cron) | crontab -",
+    "Add it with crontab -e, or (crontab -l; crawler schedule {v}) | crontab -": "请用 crontab -e 添加，或执行 (crontab -l; crawler schedule {}) | crontab -",
     "{v} has {n} files, {n} of them new or changed, of {n} names.": "{} 有 {} 个文件，其中 {} 个为新增或更新，共 {} 个名称。",
     "{v} has {n} files, {n} of them new or changed, of {n} names; {n} of them are unknown now and say what was last known.": "{} 有 {} 个文件，其中 {} 个为新增或更新，共 {} 个名称；{} 个名称目前未知，保留最后已知的内容。",
     # what cron mails
