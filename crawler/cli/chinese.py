@@ -431,6 +431,8 @@ _DOCTOR = {
     "{v}, to see that it works": "可用 {} 先行验证",
     "another tool put the file into WAL mode; runs and readers carry on in it, but while the file is at rest a user without write permission on its folder cannot read it": "其他工具把文件设成了 WAL 模式；巡检和查询仍可进行，但文件空闲时，对其目录没有写权限的用户无法读取",
     "close that tool, or take it out of WAL mode: the next run then puts the rollback journal back": "请关闭该工具，或让它退出 WAL 模式：下一次巡检会恢复回滚日志",
+    "the file has {n} names (hard links): runs by different ones do not keep each other out": "该文件有 {} 个名字（硬链接）：使用不同名字的巡检之间没有互斥",
+    "use one name and remove the others; a symbolic link is no other name": "请只用一个名字并删除其余的；符号链接不算另一个名字",
     "restore a backup; `crawler db check` lists all": "请恢复备份；`crawler db check` 列出全部问题",
     "the file and the history are sound": "文件和历史完好",
     "run {n} was told {n} times that it asks too much": "第 {} 次巡检有 {} 次被提示请求过于频繁",

@@ -403,6 +403,7 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
     shown = settings.database_shown
     if path is not None:
         yield from _disk(path)
+        yield from _names(path)
     yield _lock(settings, clock)
     if not address.may_exist:
         yield ok("database", "there is no history yet: the first run makes it", about=shown)
@@ -511,6 +512,19 @@ def _disk(path: Path) -> Iterator[Finding]:
         yield (fail if free < size or free < LEAST_FREE_BYTES / 8 else warn)("disk", text, fix, about=str(folder))
     else:
         yield ok("disk", text, about=str(folder))
+
+
+def _names(path: Path) -> Iterator[Finding]:
+    """Warn of a file with several names: the lock, and the journal of SQLite, belong to the name that is used."""
+    with suppress(OSError):
+        count = path.stat().st_nlink
+        if count > 1:
+            yield warn(
+                "names",
+                f"the file has {count} names (hard links): runs by different ones do not keep each other out",
+                "use one name and remove the others; a symbolic link is no other name",
+                about=str(path),
+            )
 
 
 def _lock(settings: Settings, clock: Clock) -> Finding:
