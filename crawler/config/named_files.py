@@ -14,7 +14,6 @@ from typing import Any
 from crawler.config.pin_files import pins_in
 from crawler.config.sources import Findings, Location, in_home, path_of
 from crawler.db.url import parse_address
-from crawler.domain.subscriptions import LIVE
 from crawler.errors import DatabaseUnavailable
 
 #: What every SQLite file begins with; one that is empty is a database without tables.
@@ -34,8 +33,8 @@ def look_for_named(document: Mapping[str, Any], folder: Path, environ: Mapping[s
         if isinstance(names, list):
             _look_for_pins(names, ("reports", index, "pins_from"), findings)
     if textfile := _path(document, "metrics", "textfile", folder, environ):
-        problem = f"{textfile} is a folder" if textfile.is_dir() else unfit_folder(textfile.parent)
-        if problem:
+        is_folder = os.path.isdir(textfile)  # noqa: PTH112 - no error for a name too long
+        if problem := f"{textfile} is a folder" if is_folder else unfit_folder(textfile.parent):
             findings.problem(("metrics", "textfile"), problem)
     if published := _path(document, "publish", "dir", folder, environ):
         there = next(path for path in (published, *published.parents) if os.path.lexists(path))
@@ -61,7 +60,7 @@ def _path(document: Mapping[str, Any], table: str, key: str, folder: Path, envir
 
 def _look_for_pins(names: list[Any], at: Location, findings: Findings) -> None:
     for number, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip() or name == LIVE:
+        if not isinstance(name, str) or not os.path.isabs(name):  # noqa: PTH117 - "live", and what the schema refuses
             continue
         place = (*at, number) if len(names) > 1 else at
 

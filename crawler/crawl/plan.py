@@ -258,8 +258,6 @@ def _choose(
         name, rec, matrix = account.name, found[account.name], found_matrices[account.name]
         account_id, known = past[name].account_id, targets.pop(name)
         ids = {entry.target: entry.target_id for entry in known}
-        if matrix is not None:
-            db_targets.check_variants(conn, account_id, matrix.parameters)
         asked, _, problem = take_turns(conn, settings, account, account_id, matrix, rec.asked, ids)
         if problem is not None and restriction is None:
             is_on = has_begun(matrix, known)
@@ -268,6 +266,8 @@ def _choose(
                 too_large[name] = problem
                 rec = found[name] = as_known(known)
                 asked = rec.asked
+        if matrix is not None and name not in too_large:
+            db_targets.check_variants(conn, account_id, matrix.parameters)
         ids |= db_targets.add_targets(conn, account_id, rec.new)
         chosen.update(ids[target] for target in asked)
     require_any(settings, too_large)

@@ -215,7 +215,7 @@ def test_forms_of_who_is_asked_no_more(engine: Engine) -> None:
     absent = {"gone": (edge, END_OF_TIME), "left": (edge + PERIOD, END_OF_TIME), "back": (edge - PERIOD, edge + PERIOD)}
     noticed = (("os_name", "missing", True), ("extra.Level", "new", True), ("gpu", "back", False), ("x", "new", False))
     with begin(engine) as conn:
-        ids = dict(conn.execute(select(TargetRow.zone, TargetRow.id)).tuples())
+        ids = {row.zone: row.id for row in conn.execute(select(TargetRow.zone, TargetRow.id))}
         for zone in zones:
             for name, state, is_told in noticed:
                 row = {"target_id": ids[f"hk-{zone}"], "account_id": diary.account_id, "name": name}
