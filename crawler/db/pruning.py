@@ -33,7 +33,7 @@ from sqlalchemy import (
     true,
 )
 
-from crawler.db import forms, last_observation, outbox
+from crawler.db import answer_forms, last_observation, outbox
 from crawler.db.beginning import BEGINS_AT, begins_at
 from crawler.db.engine import Fence, begin, is_sqlite
 from crawler.db.errors import mapped_errors
@@ -129,7 +129,7 @@ def _prune(conn: Connection, before: datetime) -> Pruned:
         versions=versions,
         payloads=payloads,
         scopes=len(scopes),
-        forms=forms.forget(conn, before),
+        forms=answer_forms.forget(conn, before),
     )
 
 
