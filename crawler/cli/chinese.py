@@ -527,6 +527,7 @@ _CARE = {
     "{v} does not know this shell's {v}: write the values {v}, or into files that the configuration names (private_key_file; crawler init --key-file).": "{} 不知道当前 shell 的 {}：请把值写好（{}），或写入配置所指的文件（private_key_file；crawler init --key-file）。",
     "Skipped: {n}.": "已跳过：{}。",
     "Worker {v}: {n} slots, {n} account(s).": "工作进程 {}：并发 {}，账号 {} 个。",
+    "a SQLite history has one lock for all accounts: of runs that begin together one is made, and the others leave with 75. Let each begin at a time of its own, or use PostgreSQL.": "SQLite 历史对所有账号只有一把锁：同时开始的巡检只有一个会执行，其余以 75 退出。请错开各自的开始时间，或改用 PostgreSQL。",
     "Add it with crontab -e, or (crontab -l; crawler schedule {v}) | crontab -": "请用 crontab -e 添加，或执行 (crontab -l; crawler schedule {}) | crontab -",
     "{v} has {n} files, {n} of them new or changed, of {n} names.": "{} 有 {} 个文件，其中 {} 个为新增或更新，共 {} 个名称。",
     "{v} has {n} files, {n} of them new or changed, of {n} names; {n} of them are unknown now and say what was last known.": "{} 有 {} 个文件，其中 {} 个为新增或更新，共 {} 个名称；{} 个名称目前未知，保留最后已知的内容。",

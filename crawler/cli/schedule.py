@@ -72,6 +72,7 @@ def cron(context: CliContext, minutes: int, selected: Filters) -> None:
     write_out([render(installation)])
     command = shlex.join(("cron", *installation.account_words))
     context.say(f"Add it with crontab -e, or (crontab -l; crawler schedule {command}) | crontab -")
+    _tell_of_the_lock(context, installation)
     _tell_of_proxies(context, "cron")
 
 
@@ -98,6 +99,7 @@ def systemd(context: CliContext, minutes: int, folder: Path | None, selected: Fi
     installation = _installation(context, minutes, selected=selected)
     timer = f"{installation.name}.timer"
     files = {f"{installation.name}.service": systemd_service(installation), timer: systemd_timer(installation)}
+    _tell_of_the_lock(context, installation)
     if folder is None:
         write_out(f"# --- {name} ---\n{text}\n" for name, text in files.items())
         _tell_of_keys(context, installation, "systemd", f"into {ENVIRONMENT_FILE} (root's alone, mode 0600)")
@@ -131,6 +133,7 @@ def kubernetes(context: CliContext, minutes: int, image: str | None, selected: F
 
     installation = _with_files(context, _installation(context, minutes, image, selected))
     write_out([manifests(installation)])
+    _tell_of_the_lock(context, installation)
     _tell_of_keys(context, installation, "Kubernetes", "into the secret that the first lines make")
     _tell_of_proxies(context, "Kubernetes")
 
@@ -169,6 +172,16 @@ def worker(context: CliContext, scheduler: str, slots: int, image: str | None) -
         place = "into the secret that the first lines make"
     _tell_of_keys(context, installation, scheduler, place)
     _tell_of_proxies(context, scheduler)
+
+
+def _tell_of_the_lock(context: CliContext, installation: Installation) -> None:
+    """Say what becomes of runs of other accounts that begin at the same time where the history is one file."""
+    if installation.accounts and installation.database is not None and len(context.settings().accounts) > 1:
+        context.say(
+            "Warning: a SQLite history has one lock for all accounts: of runs that begin together one is made, and the "
+            "others leave with 75. Let each begin at a time of its own, or use PostgreSQL.",
+            level="warning",
+        )
 
 
 def _tell_of_keys(context: CliContext, installation: Installation, scheduler: str, place: str) -> None:

@@ -62,6 +62,7 @@ def test_some_accounts(light: Driver, glob: str, tmp_path: Path) -> None:
     line = light.call("schedule", "cron", "--account", glob)
     assert shlex.split(line.stdout.splitlines()[-1].replace(r"\%", "%"))[-3:] == ["run", *words]
     assert f"crawler schedule {shlex.join(['cron', *words])})" in line.stderr
+    assert "has one lock for all accounts" in line.stderr
     job = next(yaml.safe_load_all(light.call("schedule", "kubernetes", "--account", glob).stdout))
     assert job["metadata"]["name"].startswith(name)
     assert job["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == seconds
@@ -74,6 +75,11 @@ def test_some_accounts(light: Driver, glob: str, tmp_path: Path) -> None:
     (command,) = (line for line in service.splitlines() if line.startswith("ExecStart="))
     assert shlex.split(command.replace("%%", "%"))[-3:] == ["run", *words]
     assert f"TimeoutStartSec={seconds}\n" in service
+
+
+def test_one_account_of_one(light: Driver) -> None:
+    """Where there is one account alone nobody is in its way, and nothing is said of the lock."""
+    assert "lock" not in light.configure(CLOUD).call("schedule", "cron", "--account", "prod").stderr
 
 
 def test_no_such_account(light: Driver) -> None:
