@@ -7,6 +7,7 @@ The loader reads the others itself. What is made where it is missing, as the dat
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 from crawler.config.pin_files import pins_in
 from crawler.config.sources import Findings, Location, in_home, path_of
 from crawler.db.url import parse_address
-from crawler.errors import DatabaseUnavailable
 
 #: What every SQLite file begins with; one that is empty is a database without tables.
 _SQLITE = b"SQLite format 3\0"
@@ -82,18 +82,19 @@ def look_for_database(url: str, at: Location, findings: Findings) -> None:
     path = parse_address(url).path if url else None
     if path is None:
         return
-    from crawler.db.engine import is_file  # loads SQLAlchemy
-
     try:
-        is_there = is_file(path)
-        if not is_there:
-            return
-        with path.open("rb") as file:
-            start = file.read(len(_SQLITE))
-    except DatabaseUnavailable as exc:
-        findings.problem(at, str(exc).removesuffix("."))
+        problem = _unfit_file(path)
+    except FileNotFoundError:
+        problem = unfit_folder(path.parent)
     except OSError as exc:
-        findings.problem(at, f"{path} cannot be read: {exc.strerror}")
-    else:
-        if start and start != _SQLITE:
-            findings.problem(at, f"{path} is no SQLite database")
+        problem = f"{path} cannot be read: {exc.strerror}"
+    if problem:
+        findings.problem(at, problem)
+
+
+def _unfit_file(path: Path) -> str:
+    """Return why the file *path* is no SQLite database; empty where it is one. Raises OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait
+        return f"{path} is no file"
+    with path.open("rb") as file:
+        return "" if file.read(len(_SQLITE)) in (b"", _SQLITE) else f"{path} is no SQLite database"

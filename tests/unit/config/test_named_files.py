@@ -58,8 +58,8 @@ def complaints(folder: Path, text: str) -> list[str]:
         ('[metrics]\ntextfile = "infra"', ["metrics.textfile: ./infra is a folder"]),
         ('[publish]\ndir = "half.tfstate"', ["publish.dir: ./half.tfstate is no folder"]),
         ('[publish]\ndir = "half.tfstate/a/b"', ["publish.dir: ./half.tfstate is no folder"]),
-        ('database = "lost/a.db"', ["database: The folder ./lost of the database does not exist"]),
-        ('database = "infra"', ["database: The database ./infra is a folder"]),
+        ('database = "lost/a.db"', ["database: the folder ./lost does not exist"]),
+        ('database = "infra"', ["database: ./infra is no file"]),
         ('database = "half.tfstate"', ["database: ./half.tfstate is no SQLite database"]),
         ('[network]\nca_file = "bad.pem"', ["network.ca_file: ./bad.pem holds a certificate that is damaged"]),
         (
@@ -122,6 +122,6 @@ def test_given_database(tmp_path: Path) -> None:
 
     assert "is fine" in said
     said = call("--config", path, "--database", tmp_path, "config", "validate", environ=KEYS, code=2).stderr
-    assert f"--database: The database {tmp_path} is a folder" in said
+    assert f"--database: {tmp_path} is no file" in said
     said = call("--config", path, "config", "validate", environ={**KEYS, "LANG": "zh_CN.UTF-8"}, code=2).stderr
-    assert said == f"错误：{path}：1 个问题\n  database：数据库所在的文件夹 {tmp_path / 'lost'} 不存在\n"
+    assert said == f"错误：{path}：1 个问题\n  database：文件夹 {tmp_path / 'lost'} 不存在\n"
