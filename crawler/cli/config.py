@@ -19,8 +19,12 @@ def config() -> None:
 @config.command()
 @pass_cli
 def validate(context: CliContext) -> None:
-    """Check the configuration; every problem is listed at once."""
-    settings = context.settings()
+    """
+    Check the configuration, and that the files and folders it names are there; every problem is listed at once.
+
+    What a run makes itself, as the database, may be missing.
+    """
+    settings = context.settings(is_thorough=True)
     source = settings.source or "the environment"
     accounts = ", ".join(account.name for account in settings.accounts)
     count = counted(len(settings.accounts), "account")

@@ -67,6 +67,17 @@ def write(conn: Connection, news: Iterable[FormNews]) -> None:
     insert_missing(conn, AnswerForms, [row for row in rows if row["state"] == "new"])
 
 
+def forget(conn: Connection, before: datetime) -> int:
+    """
+    Forget what was noticed of targets that are asked no more since *before*, and return how many rows that was.
+
+    What nobody was told of yet stays, for the next run of the account tells it.
+    """
+    gone = select(Absence.target_id).where(Absence.valid_to == END_OF_TIME, Absence.valid_from <= before)
+    settled = AnswerForms.is_told.is_(True) | (AnswerForms.state == "back")
+    return int(conn.execute(delete(AnswerForms).where(settled, AnswerForms.target_id.in_(gone))).rowcount)
+
+
 def tell(conn: Connection, run_id: int, account_ids: Collection[int], at: datetime) -> None:
     """
     Write a `schema` change for each account and kind of which something is not told yet.

@@ -5,7 +5,6 @@ What is wrong with an installation, and the fix: one finding per check, each wit
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -31,6 +30,8 @@ from crawler.client.fetcher import as_page
 from crawler.client.responses import Refusal, read_answer
 from crawler.client.retry import classify_ret_code
 from crawler.config.models import AccountSettings, Settings
+from crawler.config.named_files import unfit_folder
+from crawler.config.pin_files import pins_in
 from crawler.config.sources import OPEN_TO_ALL
 from crawler.crawl.run import connect
 from crawler.db import integrity, workers
@@ -54,7 +55,6 @@ from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
 from crawler.notifications.channels.registry import channels_of
-from crawler.notifications.pinned_files import pins_in
 from crawler.ops.deploy import GRACE_SECONDS
 from crawler.ops.healthcheck_ping import connection_problem
 from crawler.queries import runs
@@ -404,6 +404,7 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
     shown = settings.database_shown
     if path is not None:
         yield from _disk(path)
+        yield from _names(path)
     yield _lock(settings, clock)
     if not address.may_exist:
         yield ok("database", "there is no history yet: the first run makes it", about=shown)
@@ -515,6 +516,19 @@ def _disk(path: Path) -> Iterator[Finding]:
         yield ok("disk", text, about=str(folder))
 
 
+def _names(path: Path) -> Iterator[Finding]:
+    """Warn of a file with several names: the lock, and the journal of SQLite, belong to the name that is used."""
+    with suppress(OSError):
+        count = path.stat().st_nlink
+        if count > 1:
+            yield warn(
+                "names",
+                f"the file has {count} names (hard links): runs by different ones do not keep each other out",
+                "use one name and remove the others; a symbolic link is no other name",
+                about=str(path),
+            )
+
+
 def _lock(settings: Settings, clock: Clock) -> Finding:
     names = [account.name for account in settings.accounts]
     try:
@@ -586,10 +600,10 @@ def _textfile(settings: Settings) -> Iterator[Finding]:
     path = settings.metrics.textfile
     if path is None:
         return
-    if not os.access(path.parent, os.W_OK):
-        why = "cannot be written to" if path.parent.is_dir() else "does not exist"
-        fix = "make the folder writable for the user who runs the crawler, or change textfile"
-        yield fail("metrics", f"the folder {path.parent} {why}", fix)
+    if complaint := unfit_folder(path.parent):
+        yield fail(
+            "metrics", complaint, "make the folder writable for the user who runs the crawler, or change textfile"
+        )
     elif path.suffix != ".prom":
         yield warn("metrics", f"{path.name} does not end in .prom, so node_exporter ignores it", "rename textfile")
     else:

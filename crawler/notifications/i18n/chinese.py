@@ -208,6 +208,7 @@ CHINESE = Words(
         "deadline": "巡检在查询前已到时限",
         "circuit": "所在地域无响应",
         "account_stopped": "账号密钥被拒绝",
+        "configuration": "账号的配置有误",
         "interrupted": "巡检被中断",
     },
     recovered_row="{since}恢复观测；{images}",

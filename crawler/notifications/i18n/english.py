@@ -188,6 +188,7 @@ ENGLISH = Words(
         "deadline": "the run ended before it was asked",
         "circuit": "its region did not answer",
         "account_stopped": "the account's credentials were refused",
+        "configuration": "the account's configuration is wrong",
         "interrupted": "the run was interrupted",
     },
     recovered_row="observed again {since}; {images}",

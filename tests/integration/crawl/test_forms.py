@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,23 @@ def test_who_is_asked_no_more(play: Any) -> None:
 
     gone, back = {"os_name": ["stated", "gone"]}, {"os_name": ["gone", "stated"]}
     assert told == [[gone], [], [back], [], [gone]]
+
+
+def test_who_left_before_the_window(play: Any) -> None:
+    """`db prune` forgets and counts what a zone lacked that is asked no more; of the others nothing is told anew."""
+    play(world(records))
+    driver = play.driver
+    told: list[list[Any]] = []
+    for lacking, wanted in ((ZONES[:2], ["*"]), (ZONES[:2], ["!hk-02"]), (ZONES[1:2], ["!hk-02"]), ((), ["!hk-02"])):
+        with run_in_thread(world(partial(_lacking, lacking))) as cloud:
+            driver.configure(account(cloud.url, zones=wanted))
+            number = driver.run().summary["run"]
+        told.append([row["fields"] for row in driver.rows("changes", "--event", "schema") if row["run"] == number])
+        if wanted != ["*"] and len(told) == 2:
+            driver.now += timedelta(days=2)
+            assert "1 forms" in driver.call("db", "prune", "--keep", "1d").stdout
+
+    assert told == [[{"os_name": ["stated", "gone"]}], [], [], [{"os_name": ["gone", "stated"]}]]
 
 
 def test_new_names(play: Any) -> None:
