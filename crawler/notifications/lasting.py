@@ -66,7 +66,7 @@ def look(
     known = {target_key(row.target) for row in blind} & notified.unobserved
     ripe = {target_key(row.target) for row in blind if row.since and facts.now - row.since >= subscription.patience}
     fresh = {zone_of(row.target) for row in blind if target_key(row.target) not in known}
-    unseen = {zone_of(row.target) for row in blind if row.target.zone or watched_zones.is_of_regions}
+    unseen = {zone_of(row.target).place for row in blind if row.target.zone or watched_zones.is_of_regions}
     failures = {failure.target: failure for run in facts.runs for failure in run.failures}
     return CoverageReport(
         gaps=_gaps((row for row in blind if zone_of(row.target) in fresh), failures, watched_zones),
@@ -153,6 +153,7 @@ def _gap(
     return UnseenZone(
         account=cause.account,
         zones=tuple(zone.zone for zone in zones),
+        regions=tuple(zone.region for zone in zones),
         since=min((row.since for row in rows if row.since), default=None),
         last_seen_at=min(seen, default=None),
         images=sum(max(row.images for row in members[cause, zone]) for zone in zones),

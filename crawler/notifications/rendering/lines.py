@@ -141,9 +141,10 @@ class Writer:
 
     def where(self, line: Line) -> str:
         """Return where something happened: the zone, or how many of how many."""
-        zones = list(dict.fromkeys((place.account, place.zone) for place in line.places))
+        zones = {(place.region, place.zone) for place in line.places}
         if len(zones) == 1:
-            return self.zone(*zones[0])
+            accounts = {place.account for place in line.places}
+            return self.zone(line.places[0].account if len(accounts) == 1 else "", line.places[0].zone)
         total = max(line.zone_count, len(zones))
         if not line.names or len(zones) == total:
             return self.words.zones.of(len(zones))
