@@ -115,8 +115,8 @@ Topic = Literal[
 
 #: What is wrong with a pin, most severe first; `clear` says that what was reported before is over.
 PinState = Literal[
-    "withdrawn", "ambiguous", "reissued", "revoked", "gpu_lost", "retired", "held", "unobserved", "deselected",
-    "never_seen", "superseded", "reissued_elsewhere", "clear",
+    "withdrawn", "ambiguous", "reissued", "unusable", "revoked", "gpu_lost", "retired", "held", "unobserved",
+    "deselected", "never_seen", "superseded", "reissued_elsewhere", "clear",
 ]  # fmt: skip
 
 
@@ -200,7 +200,7 @@ class PinLine:
     #: From the pinned id to the successor, with the instant by which each had gone; the last one's is None.
     chain: tuple[tuple[str, datetime | None], ...] = ()
     between: Between | None = None
-    #: Why it is not observed, and when it was last.
+    #: Why it is not observed, and when it was last; the state for which it cannot be used.
     message: str = ""
     since: datetime | None = None
     last_seen_at: datetime | None = None

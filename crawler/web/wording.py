@@ -71,6 +71,8 @@ PHRASES: Mapping[str, _Phrase] = {
     # states
     "present": _Phrase("present", "在列"),
     "superseded": _Phrase("superseded", "有新版本"),
+    "unusable": _Phrase("listed, but not usable", "在列但不可用"),
+    "unusable_as": _Phrase("listed, but not usable ({state})", "在列但不可用（{state}）"),
     "unknown": _Phrase("unknown", "未知"),
     "withdrawn": _Phrase("withdrawn", "已下架"),
     "none": _Phrase("not here", "此处没有"),
@@ -223,7 +225,7 @@ PHRASES: Mapping[str, _Phrase] = {
     "outcome_out-of-scope": _Phrase("out of scope", "不在范围内"),
     "outcome_re-issued": _Phrase("re-issued", "已更换 ID"),
     "outcome_ambiguous": _Phrase("gone, several came instead", "已下架，替代不唯一"),
-    "outcome_missing": _Phrase("gone", "已下架"),
+    "outcome_missing": _Phrase("gone, or cannot be used", "已下架或不可用"),
     "outcome_never-seen": _Phrase("never seen", "从未见过"),
     "outcome_gpu-lost": _Phrase("lost its GPU", "失去 GPU"),
     "outcome_revoked": _Phrase("revoked", "已撤销"),

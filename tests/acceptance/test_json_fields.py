@@ -57,7 +57,7 @@ FIELDS = {
     "compare hk-02 sg-01": f"image_set image_name result {of('first second', SIDE)} fields reason kind variant "
     "projects",
     "where 'Ubuntu 20.04'": f"{TARGET} {IMAGE} state since previous_ids reason present_since id_since first_seen_at "
-    "baseline lag_seconds also_open newer_elsewhere observed_at",
+    "baseline lag_seconds also_open newer_elsewhere observed_at image_state bootable",
     "resolve --zone hk-02 --name 'Ubuntu 20.04'": "image_id image_name region zone observed_at",
     "check rules.toml": CHECKED,
     "pins infra/": CHECKED,

@@ -104,11 +104,13 @@ class Writer:
         """Return the row of a pinned image."""
         words, dates = self.words, self.dates
         since = line.last_seen_at or line.since
+        successor = Span(plain(line.successor or " / ".join(line.candidates)), "strong")
         what = spans(
             words.pin[line.state],
             id=_id(line.pin.image_id),
-            successor=Span(plain(line.successor or " / ".join(line.candidates)), "strong"),
-            advice=words.pin_no_successor,
+            successor=successor,
+            advice=spans(words.pin_use, successor=successor) if successor.text else words.pin_no_successor,
+            said=plain(line.message),
             since=words.since.format(since=dates.at(since)) if since else "",
             seen=dates.at(line.last_seen_at) if line.last_seen_at else "",
         )
@@ -119,7 +121,7 @@ class Writer:
                 for step, gone in line.chain
             ]
             more.append(joined(ARROW, steps))
-        if line.message:
+        if line.message and "{said}" not in words.pin[line.state]:
             more.append((Span(self.message(line.message, None)),))
         return LineRow(
             where=self.zone(line.account, line.pin.zone),
