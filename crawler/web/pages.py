@@ -414,9 +414,7 @@ class _Page:
         return sum(row.reason is None for row in listed), len(spans)
 
     def _snippets(self, name: str, present: Listed | None) -> Sequence[name_page.Snippet]:
-        found = name_page.snippets(name, present.place, present.image_id, self.words) if present else []
-        # the commands in the others are about nodes
-        return found if self.kind is UK8S_IMAGE else found[:1]
+        return name_page.snippets(name, present, self.kind, self.words) if present else []
 
     def _name_key(self, part: str) -> str:
         """Return the normalised name whose page is called *part*."""

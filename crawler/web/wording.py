@@ -178,7 +178,17 @@ PHRASES: Mapping[str, _Phrase] = {
     "use_id": _Phrase("The id now", "当前 ID"),
     "use_shell": _Phrase("Always the id to use now", "始终取当前可用的 ID"),
     "use_terraform": _Phrase("Terraform", "Terraform"),
+    "use_terraform_uhost": _Phrase(
+        "Terraform, ucloud_instance; a later change of the id does nothing to a machine that is there",
+        "Terraform（ucloud_instance）；之后更改 ID 对已有机器不起作用",
+    ),
+    "use_terraform_phost": _Phrase(
+        "Terraform, ucloud_baremetal_instance; a later change of the id reinstalls the machine",
+        "Terraform（ucloud_baremetal_instance）；之后更改 ID 会重装机器",
+    ),
     "use_packer": _Phrase("Packer", "Packer"),
+    "use_packer_uhost": _Phrase("Packer, the builder ucloud-uhost", "Packer（构建器 ucloud-uhost）"),
+    "use_cli_uhost": _Phrase("ucloud-cli, beside its other options", "ucloud-cli（另加其余选项）"),
     "use_renovate": _Phrase("A line that Renovate and check follow", "供 Renovate 与 check 识别的注释"),
     "no_such_name": _Phrase("No image is called so.", "没有这个名称的镜像。"),
     "baseline": _Phrase("there before anyone looked", "首次观测前已存在"),

@@ -348,6 +348,46 @@ def test_projects_that_differ_about_a_state(engine: Engine) -> None:
     assert 'title="uimage-u00001 listed, but not usable (Unavailable)"' in now()
 
 
+@pytest.mark.parametrize(
+    ("kind", "action_set", "expected", "absent"),
+    [
+        (
+            "uhost-image",
+            {"ImageSet": [uhost_image(1, ImageName="Rocky 9", ImageType="Business")]},
+            (
+                "crawler resolve --kind uhost-image --zone hk-02 --name 'Rocky 9' --image-set Business",
+                '"--kind", "uhost-image", "--zone", "hk-02", "--name", "Rocky 9", "--image-set", "Business", "-o"',
+                "# ucloud_instance: image_id = data.external.image.result.image_id",
+                "# source_image_id = var.image_id",
+                "ucloud uhost create --image-id",
+                "does nothing to a machine that is there",
+            ),
+            ("Renovate", "baremetal"),
+        ),
+        (
+            "phost-image",
+            {"ImageSet": [{"ImageId": "uimage-p1", "ImageName": "Rocky 9", "ImageType": "Base", "State": "Available"}]},
+            (
+                "crawler resolve --kind phost-image --zone hk-02 --name 'Rocky 9'",
+                "# ucloud_baremetal_instance: image_id = data.external.image.result.image_id",
+                "reinstalls the machine",
+            ),
+            ("Renovate", "Packer", "ucloud_instance", "--image-set", "uhost create"),
+        ),
+    ],
+)
+def test_what_other_kinds_are_used_with(
+    engine: Engine, kind: str, action_set: dict[str, Any], expected: tuple[str, ...], absent: tuple[str, ...]
+) -> None:
+    """The page of a name says how to use it by the tools that take an id of its kind, and by no others."""
+    diary = Diary(engine)
+    diary.run({MACHINES._replace(kind=kind): {"RetCode": 0, **action_set}})
+    said = words_in(html_of(engine, "names/rocky-9", diary.now, kind=kind))
+
+    assert [words for words in expected if words not in said] == []
+    assert [words for words in absent if words in said] == []
+
+
 def test_no_kind_to_choose(engine: Engine) -> None:
     """Where the history has one kind there is nothing to choose."""
     diary = Diary(engine)
