@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.config.models import DEFAULT_TIMEZONE, AccountSettings, Limits, Secret, Settings
 from crawler.config.texts import zone_of
 from crawler.crawl.run import crawl

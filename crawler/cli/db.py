@@ -114,7 +114,7 @@ def _install_jobs(engine: Engine) -> str | None:
 
     if is_sqlite(engine):
         return None
-    from crawler.fleet.engine import install
+    from crawler.fleet.queue import install
 
     return install(engine)
 

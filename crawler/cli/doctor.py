@@ -60,7 +60,7 @@ def _lines(finding: Finding) -> Iterator[str]:
 def _assumptions(context: CliContext, as_json: bool) -> ExitCode:
     """Print what the clouds of the accounts answer to the open questions."""
     import crawler
-    from crawler.client.options import Timing
+    from crawler.client.api_options import Timing
     from crawler.ops.assumptions import ask_all
 
     answers = ask_all(context.settings(), Timing(clock=context.clock))

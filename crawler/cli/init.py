@@ -232,8 +232,8 @@ def _ask_cloud(context: CliContext, starter: Starter, settings: Settings) -> Sta
 
 
 async def _discover(context: CliContext, account: AccountSettings) -> Discovery:
+    from crawler.client.api_options import Timing
     from crawler.client.discovery import discover
-    from crawler.client.options import Timing
     from crawler.crawl.run import connect
 
     timing = Timing(clock=context.clock)

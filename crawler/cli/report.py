@@ -271,7 +271,7 @@ def _send(
 ) -> Reported:
     import asyncio
 
-    from crawler.client.options import Timing
+    from crawler.client.api_options import Timing
     from crawler.notifications.delivery import send_reports
 
     timing = Timing(clock=clock)

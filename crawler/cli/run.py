@@ -244,9 +244,9 @@ def _crawl(
     # Only now, with the lock held, is the network stack loaded: a run that is too early leaves at once.
     import asyncio
 
-    from crawler.client.options import Timing
-    from crawler.crawl.budgets import shared_budgets
+    from crawler.client.api_options import Timing
     from crawler.crawl.run import crawl, report
+    from crawler.crawl.shared_rates import shared_budgets
     from crawler.db.engine import opened
     from crawler.db.migrations import ensure_schema
     from crawler.ops.after import news_of, publish, write_metrics
@@ -329,7 +329,7 @@ def _preview(
 ) -> ExitCode:
     import asyncio
 
-    from crawler.client.options import Timing
+    from crawler.client.api_options import Timing
     from crawler.crawl.run import preview
     from crawler.db.engine import opened
     from crawler.db.url import parse_address

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from crawler.web.server import ServeOptions
+    from crawler.web.page_server import ServeOptions
 
 _SHORTEST_TOKEN = 16
 
@@ -54,7 +54,7 @@ def serve(
     Beyond it (another --host or --base-url) projects, accounts, custom images and evidence are shown to nobody, unless
     --token-file or --with-private says to whom. /healthz and /metrics are for whoever watches it. Ctrl-C stops it.
     """
-    from crawler.web.server import ServeOptions
+    from crawler.web.page_server import ServeOptions
 
     options = ServeOptions(
         host=host,
@@ -80,8 +80,8 @@ async def _serve(
 ) -> None:
     from crawler.cli.pins import known_rules
     from crawler.db.engine import open_engine
+    from crawler.web.page_server import PageServer
     from crawler.web.pages import Pages
-    from crawler.web.server import PageServer
 
     engine = open_engine(database, read_only=True, application_name="crawler serve")
     pages = Pages(

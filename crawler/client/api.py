@@ -20,8 +20,8 @@ from typing import Self
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
+from crawler.client.api_options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.client.cancellation import CancelScope
-from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.client.redaction import Redaction
 from crawler.client.responses import ACCEPTED, Answer, Damaged, Refusal, UnknownPacking, Unpacker
 from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds

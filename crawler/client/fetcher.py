@@ -17,8 +17,8 @@ from http import HTTPStatus
 from typing import Literal
 
 from crawler.client.api import ApiClient, NetworkFailure, Room, hash_of
+from crawler.client.api_options import FetchCounts
 from crawler.client.cancellation import SENTENCES, Cancelled, CancelScope, CutReason
-from crawler.client.options import FetchCounts
 from crawler.client.region_queue import Ask, QueuedTarget, RegionQueues
 from crawler.client.responses import Answer, Refusal, read_answer
 from crawler.client.retry import PRODUCT_CODES, decide

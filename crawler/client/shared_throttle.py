@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.errors import CrawlerError
 
 #: The part of the allowed rate that is given out as slots. Nobody sees what the others send, so no log keeps the bound

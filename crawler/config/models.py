@@ -1,9 +1,9 @@
 """
 The settings as the rest of the program sees them: one frozen class per table of `crawler.toml`, one field per key.
 
-Here alone a key is written in code. Its annotation names its type and check in `schema.py`, which pydantic is derived
-from; it is resolved only when a file is checked, so that whoever needs the values alone loads no pydantic. A field
-that no repr shows holds a secret, or may: its key has a `…_file` beside it, and no message shows its value.
+Here alone a key is written in code. Its annotation names its type and check in `key_types.py`, which pydantic is
+derived from; it is resolved only when a file is checked, so that whoever needs the values alone loads no pydantic. A
+field that no repr shows holds a secret, or may: its key has a `…_file` beside it, and no message shows its value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pydantic
     from pydantic_core import CoreSchema
 
-    from crawler.config.schema import (
+    from crawler.config.key_types import (
         Address,
         Addresses,
         Count,
@@ -109,14 +109,14 @@ class Secret:
 
 
 class Table:
-    """What the tables have in common: pydantic reads one as `schema.py` derives it from the fields."""
+    """What the tables have in common: pydantic reads one as `key_types.py` derives it from the fields."""
 
     __slots__ = ()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
         """Return how pydantic makes an instance of a table of the file."""
-        from crawler.config.schema import table_schema
+        from crawler.config.key_types import table_schema
 
         return table_schema(cls, handler)
 

@@ -1,7 +1,7 @@
 """
 Keys whose value is one text, read without pydantic: all that readers need, and pydantic loads longer than they take.
 
-`schema.py` builds its types of the same names on the same functions.
+`key_types.py` builds its types of the same names on the same functions.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from crawler.config.key_types import expand_kinds, is_host, keys_in, parameter_text, read_settings, split_url, tables
 from crawler.config.models import AUTO, SECRET_KEYS, Settings
-from crawler.config.schema import expand_kinds, is_host, keys_in, parameter_text, read_settings, split_url, tables
 from crawler.config.sources import Expanded, Findings, Location, path_of
 from crawler.domain import matrix
 from crawler.domain.filters import named_by

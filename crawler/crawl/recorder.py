@@ -17,9 +17,9 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine
 
 from crawler.crawl.reply_reader import Judge, ReplyReader, Understood
-from crawler.db import forms, observations, runs, target_state
+from crawler.db import answer_forms, observations, runs, target_state
+from crawler.db.answer_forms import FormNews
 from crawler.db.engine import Fence, begin, read
-from crawler.db.forms import FormNews
 from crawler.db.observations import BadOutcome, Decision, GoodAnswer
 from crawler.db.payloads import NewPayload
 from crawler.db.runs import LastAnswer, PlannedTarget, finish_run, last_answers, positions
@@ -418,7 +418,7 @@ class Recorder:
             return None
         if self._lacking is None:
             with read(self._engine) as conn:
-                self._lacking = forms.lacking(conn, {one.account_id for one in self._planned.values()})
+                self._lacking = answer_forms.lacking(conn, {one.account_id for one in self._planned.values()})
         lacked = self._lacking.get(planned.target_id, frozenset())
         news = FormNews(
             target_id=planned.target_id,
@@ -530,7 +530,7 @@ class Recorder:
         """
 
         def end(conn: Connection, reached: bytes, latest: datetime, counted: Mapping[str, int]) -> None:
-            forms.tell(conn, self._run_id, {one.account_id for one in self._planned.values()}, latest)
+            answer_forms.tell(conn, self._run_id, {one.account_id for one in self._planned.values()}, latest)
             finished_at = finish_run(
                 conn,
                 self._run_id,
@@ -588,7 +588,7 @@ class Recorder:
             for moment in _moments(decision):
                 latest = moment if latest is None else max(latest, moment)
         with begin(self._engine, self._fence) as conn:
-            forms.write(
+            answer_forms.write(
                 conn, [one.news.form for one in decisions if one.news is not None and one.news.form is not None]
             )
             observations.write(conn, self._run_id, decisions, self._understanding.versions, self._clock)

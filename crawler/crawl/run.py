@@ -18,7 +18,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from crawler.client.api import ApiClient
-from crawler.client.options import Endpoint, FetchCounts, FetchOptions, Timing
+from crawler.client.api_options import Endpoint, FetchCounts, FetchOptions, Timing
 from crawler.client.throttle import Throttle
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey, survey_all

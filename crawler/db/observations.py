@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from crawler.db import changelog
-from crawler.db.forms import FormNews
+from crawler.db.answer_forms import FormNews
 from crawler.db.payloads import NewPayload, store_payloads
 from crawler.db.runs import PlannedTarget
 from crawler.db.schema import OPEN_RUN, AnswerRow, Hold, HoldImage, Interval, OutcomeSpan, TargetRow

@@ -14,7 +14,7 @@ from crawler.db.types import from_micros
 from crawler.db.workers import EVICTIONS, FENCES_LOST, WorkerState
 from crawler.domain.models import iso_utc
 from crawler.domain.rows import JsonRow
-from crawler.fleet import engine as job_engine
+from crawler.fleet import queue as job_queue
 from crawler.ops.metrics import Metric
 
 #: How many ticks are told of.
@@ -108,7 +108,7 @@ def fleet_state(conn: Connection, accounts: Collection[str], *, silent_after: ti
             )
             for row in rows
         ),
-        queue=job_engine.counts(conn),
+        queue=job_queue.counts(conn),
         ages=tuple(sorted(round((moment - one).total_seconds(), 1) for one in seen.values())),
         never=len(accounts) - len(seen),
         connections=conn.execute(_CONNECTIONS).scalar_one(),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.client.throttle import Throttle
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.run import crawl
@@ -27,7 +27,7 @@ from crawler.db.engine import begin, read
 from crawler.db.locks.postgresql import holders
 from crawler.domain.text import visible_lines
 from crawler.errors import CrawlerError, DatabaseUnavailable, FenceLost, LockTaken, fault_of
-from crawler.fleet.engine import FleetJob, Handler, Queue
+from crawler.fleet.queue import FleetJob, Handler, Queue
 from crawler.notifications.delivery import send_reports
 from crawler.ops.after import news_of
 from crawler.ops.healthcheck_ping import Switch

@@ -24,19 +24,19 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from crawler import __version__
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.client.throttle import Throttle
 from crawler.config.models import AccountSettings, Settings
-from crawler.crawl.budgets import shared_budgets
+from crawler.crawl.shared_rates import shared_budgets
 from crawler.db import workers
 from crawler.db.engine import begin, open_engine, read
 from crawler.db.locks.postgresql import LockSession, SessionFence, raise_fences
 from crawler.db.migrations import ensure_schema
 from crawler.db.workers import Myself
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
-from crawler.fleet import engine as job_engine
-from crawler.fleet.engine import FleetJob, Queue, opened_queue
+from crawler.fleet import queue as job_queue
 from crawler.fleet.lease import Lease, LeasedThrottle
+from crawler.fleet.queue import FleetJob, Queue, opened_queue
 from crawler.fleet.status import fleet_state, metrics
 from crawler.fleet.tasks import CARE, CARE_SECONDS, CRAWLS, PULSE_SECONDS, SWEEP_SECONDS, Tasks
 from crawler.ops.after import write_atomically
@@ -395,4 +395,4 @@ def _answering() -> Iterator[None]:
 
 def _check(pool: Engine) -> None:
     ensure_schema(pool, may_upgrade=False)
-    job_engine.ensure(pool)
+    job_queue.ensure(pool)

@@ -14,7 +14,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, Engine
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.config.models import ReportSettings, Settings
 from crawler.db import outbox, targets
 from crawler.db.engine import Fence, begin, read

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from crawler.domain.subscriptions import Subscription
-from crawler.notifications.endings import look_at_endings
+from crawler.notifications.due_endings import look_at_endings
 from crawler.notifications.grouping import fold, is_stock, schema_lines
 from crawler.notifications.lasting import PinNews, look, look_at_pins
 from crawler.notifications.models import (

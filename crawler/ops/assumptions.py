@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crawler.client.api import ApiClient, NetworkFailure
+from crawler.client.api_options import Timing
 from crawler.client.cancellation import Cancelled, CancelScope
 from crawler.client.discovery import discover
-from crawler.client.options import Timing
 from crawler.client.responses import Refusal, field_of, read_answer
 from crawler.config.models import DEFAULT_ENDPOINT, AccountSettings, Settings
 from crawler.crawl.run import connect

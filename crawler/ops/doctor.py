@@ -24,10 +24,10 @@ from zoneinfo import available_timezones
 from sqlalchemy import Connection
 
 from crawler.client.api import ApiClient, NetworkFailure
+from crawler.client.api_options import Timing
 from crawler.client.cancellation import Cancelled, CancelScope
 from crawler.client.discovery import Discovery, discover
 from crawler.client.fetcher import as_page
-from crawler.client.options import Timing
 from crawler.client.responses import Refusal, read_answer
 from crawler.client.retry import classify_ret_code
 from crawler.config.models import AccountSettings, Settings

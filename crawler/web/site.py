@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from crawler import __version__
-from crawler.config.schema import configuration_schema
+from crawler.config.key_types import configuration_schema
 from crawler.domain.rows import ChangeRow
 from crawler.domain.text import visible
 from crawler.errors import LockTaken, UsageError

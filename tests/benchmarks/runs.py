@@ -15,7 +15,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 from sqlalchemy import Engine
 
 from crawler.client.api import ApiClient
-from crawler.client.options import Endpoint, FetchOptions, Timing
+from crawler.client.api_options import Endpoint, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Limits
 from tests.benchmarks.load_server import LoadServer
 from tests.support.crawling import account_at, crawl_once, settings_for

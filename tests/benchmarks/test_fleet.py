@@ -18,8 +18,8 @@ from crawler.db import runs
 from crawler.db.engine import begin, opened, read
 from crawler.db.types import to_micros
 from crawler.domain.filters import Filters
-from crawler.fleet import engine as job_engine
-from crawler.fleet.engine import opened_queue
+from crawler.fleet import queue as job_queue
+from crawler.fleet.queue import opened_queue
 from crawler.fleet.status import fleet_state
 from crawler.fleet.tasks import Tasks, crawl_job
 from crawler.queries import images
@@ -71,7 +71,7 @@ def test_empty_jobs(tmp_path: Path, postgres_url: str, workers: int, figures: Fi
             conn.execute(text("UPDATE runs SET started_at = :now, finished_at = :now"), {"now": now})
         many = asyncio.run(added(postgres_url, [f"other-{number}" for number in range(ACCOUNTS)]))
         with begin(engine) as conn:
-            conn.execute(text(f"TRUNCATE {job_engine.SCHEMA}.procrastinate_jobs CASCADE"))
+            conn.execute(text(f"TRUNCATE {job_queue.SCHEMA}.procrastinate_jobs CASCADE"))
         asyncio.run(added(postgres_url, [f"account-{number}" for number in range(1, EMPTY + 1)]))
         fleet.start(workers, slots=16)
         fleet.wait(lambda: waiting(fleet) < 0.95 * EMPTY, 120)
@@ -103,7 +103,7 @@ def test_unchanged_jobs(tmp_path: Path, postgres_url: str, figures: Figures) -> 
 def test_beside_many_accounts(postgres_url: str, figures: Figures) -> None:
     """What a job and a tick ask of the database beside 10,000 accounts."""
     with opened(postgres_url) as engine:
-        job_engine.install(engine)
+        job_queue.install(engine)
         made = 0
         for accounts in (100, 1_000, ACCOUNTS):
             fill(engine, range(made + 1, accounts + 1), 1)

@@ -18,8 +18,8 @@ import pytest
 from aiohttp import web
 
 from crawler.client.api import ApiClient
+from crawler.client.api_options import Endpoint, FetchOptions, Timing
 from crawler.client.fetcher import Fetcher
-from crawler.client.options import Endpoint, FetchOptions, Timing
 from crawler.client.region_queue import Ask
 from crawler.client.throttle import PacedThrottler, RetryBudget
 from crawler.config.models import Limits

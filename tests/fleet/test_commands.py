@@ -15,8 +15,8 @@ from sqlalchemy import text
 from crawler.db import workers
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks.postgresql import LockSession
-from crawler.fleet import engine as job_engine
-from crawler.fleet.engine import opened_queue
+from crawler.fleet import queue as job_queue
+from crawler.fleet.queue import opened_queue
 from crawler.fleet.tasks import CRAWLS, crawl_job, share_of, tick_of
 from crawler.ops.deploy import DUE_QUERY
 from crawler.web.answers import answer_schemas
@@ -44,12 +44,12 @@ def test_tables_for_jobs(driver: Driver) -> None:
     made = driver.call("db", "upgrade")
     again = driver.call("db", "upgrade")
     with opened(driver.database) as engine, begin(engine) as conn:
-        conn.execute(text(f"UPDATE settings SET value = '99.00.00' WHERE name = '{job_engine.VERSION}'"))
+        conn.execute(text(f"UPDATE settings SET value = '99.00.00' WHERE name = '{job_queue.VERSION}'"))
     newer = driver.call("worker", code=74)
     refused = driver.call("db", "upgrade", code=74)
 
     assert "has no tables for jobs yet: run `crawler db upgrade` once." in first.stderr
-    assert f"has the tables for jobs of {job_engine.newest()}" in made.stdout
+    assert f"has the tables for jobs of {job_queue.newest()}" in made.stdout
     assert "tables for jobs" not in again.stdout
     for said in (newer, refused):
         assert "are those of a newer Procrastinate (99.00.00)" in said.stderr
@@ -58,9 +58,9 @@ def test_tables_for_jobs(driver: Driver) -> None:
 def test_older_tables_are_brought_up(driver: Driver) -> None:
     """`db upgrade` runs those of the engine's own migrations that the tables lack."""
     driver.call("db", "upgrade")
-    before = job_engine._migrations()[-2].removesuffix(".sql")
+    before = job_queue._migrations()[-2].removesuffix(".sql")
     with opened(driver.database) as engine, begin(engine) as conn:
-        conn.execute(text(f"UPDATE settings SET value = '{before}' WHERE name = '{job_engine.VERSION}'"))
+        conn.execute(text(f"UPDATE settings SET value = '{before}' WHERE name = '{job_queue.VERSION}'"))
         conn.execute(text("SET LOCAL search_path = crawler_jobs"))
         dropped = conn.execute(
             text(
@@ -73,12 +73,12 @@ def test_older_tables_are_brought_up(driver: Driver) -> None:
     done = driver.call("db", "upgrade")
 
     assert "has the tables for jobs of an older Procrastinate" in said.stderr
-    assert job_engine.newest() in done.stdout
+    assert job_queue.newest() in done.stdout
 
 
 def test_without_the_extra(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the extra is missing the worker names it, and `db upgrade` makes the history's schema alone."""
-    monkeypatch.setattr("crawler.fleet.engine.is_there", lambda: False)
+    monkeypatch.setattr("crawler.fleet.queue.is_there", lambda: False)
 
     assert "pip install 'ucloud-image-crawler[fleet]'" in driver.call("worker", code=2).stderr
     assert "tables for jobs" not in driver.call("db", "upgrade").stdout

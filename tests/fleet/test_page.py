@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from crawler.cli.worker import SLOTS
-from crawler.fleet.engine import CONNECTIONS, SCHEMA
+from crawler.fleet.queue import CONNECTIONS, SCHEMA
 from crawler.fleet.worker import POOL
 from tests.support.examples import blocks
 from tests.support.fleet import Fleet

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.config.models import Limits
 from crawler.crawl.run import RunResult, crawl
 from crawler.db.engine import opened, read

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from crawler.client.options import Endpoint, FetchOptions, Timing
+from crawler.client.api_options import Endpoint, FetchOptions, Timing
 from crawler.config.models import AccountSettings, Limits
 from crawler.crawl.run import RunResult, crawl
 from crawler.db.engine import read

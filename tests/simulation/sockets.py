@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.config.models import AccountSettings, Limits
 from crawler.crawl.run import RunResult
 from crawler.emulator import EmulatorServer, Timeline

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 import pytest
 from sqlalchemy import Connection
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.config.models import AccountSettings
 from crawler.crawl.run import crawl
 from crawler.db.engine import read

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.config.models import AccountSettings, Limits, Secret, Settings
 from crawler.crawl.run import RunResult, crawl
 from crawler.db.locks import take_locks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 

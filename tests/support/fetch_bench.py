@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from crawler.client.api import ApiClient
+from crawler.client.api_options import Endpoint, FetchOptions
 from crawler.client.fetcher import Fetcher
-from crawler.client.options import Endpoint, FetchOptions
 from crawler.client.region_queue import Ask
 from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Failure, Reply, Target

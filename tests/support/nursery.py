@@ -176,7 +176,7 @@ def _crawl_in_batches(order: dict[str, Any]) -> int:
     import asyncio
 
     from crawler.cli.context import utc_now
-    from crawler.client.options import Timing
+    from crawler.client.api_options import Timing
     from crawler.config.loader import load
     from crawler.crawl.run import crawl
     from crawler.db.engine import opened

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crawler.config.schema import configuration_schema
+from crawler.config.key_types import configuration_schema
 from crawler.web.feeds import json_bytes
 from tests.support.house import ROOT
 

@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 
 from crawler.db.engine import open_engine
 from crawler.ops.after import history_metrics
+from crawler.web.page_server import PageServer, ServeOptions
 from crawler.web.pages import Pages
-from crawler.web.server import PageServer, ServeOptions
 
 STALE = timedelta(hours=26)
 SHANGHAI = ZoneInfo("Asia/Shanghai")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from crawler.cli.app import COMMANDS
 from tests.support.house import ROOT, text_of, tracked_files
 
 MAX_LINES = 700
@@ -33,6 +34,9 @@ TOP_LEVEL = {
     "pyproject.toml",
     "tests",
 }
+
+#: Words that say the same of whatever package they are in.
+ORDINARY = {"api", "base", "chinese", "errors", "filters", "models", "responses", "targets"}
 
 # Each hit names somebody's machine, or where packages come from; both differ elsewhere.
 MACHINE = re.compile(
@@ -110,6 +114,16 @@ def test_claims() -> None:
     ]
 
     assert silent == []
+
+
+def test_module_names() -> None:
+    """A module's name occurs in one package, unless it is a command's or an ordinary word."""
+    places: dict[str, list[str]] = {}
+    for path in tracked_files():
+        if path.parts[0] == "crawler" and path.suffix == ".py" and not path.stem.startswith("__"):
+            places.setdefault(path.stem, []).append(str(path.parent))
+
+    assert {name for name, where in places.items() if len(where) > 1} - COMMANDS.keys() == ORDINARY
 
 
 def test_class_names() -> None:

@@ -179,7 +179,7 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
     for key, value in table.members:
         if is_output and key == "type":
             continue  # of `terraform output`: it names the members of the value as well
-        at = place if is_output else _opened(table, inside, key, value)
+        at = place if is_output else inside.below(key)
         name = at.key if is_output else table.text("name") if key == "value" and not table.header else key
         prefix = image_key(name)
         if prefix is not None:
@@ -191,12 +191,6 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
             yield from find_in_block(value, at)
         else:
             yield from find(value, at)
-
-
-def _opened(table: TableNode, inside: Surroundings, key: str, value: Node) -> Surroundings:
-    if table.header[:1] == ("variable",) and key == "default":
-        return replace(inside, key=table.header[-1])
-    return inside.below(key)
 
 
 def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:

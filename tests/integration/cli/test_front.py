@@ -271,6 +271,6 @@ def test_a_question_loads_only_what_answers_it(words: tuple[str, ...], sqlite_ur
     rules.write_text('[[require]]\nname = "CentOS 7.6"\nzones = ["hk-*"]\n')
     loaded = modules_of("--config", config, *(rules if word == "rules.toml" else word for word in words))
 
-    useless = {"sqlalchemy.orm", "sqlalchemy.dialects.postgresql", "crawler.config.schema", "crawler.crawl"}
+    useless = {"sqlalchemy.orm", "sqlalchemy.dialects.postgresql", "crawler.config.key_types", "crawler.crawl"}
     assert (HEAVY - {"sqlalchemy"} | {"css_inline", "aiosmtplib", "psycopg"} | useless) & loaded == set()
     assert "sqlalchemy" in loaded

@@ -19,8 +19,8 @@ from aiohttp import client_exceptions, http_exceptions, web
 
 from crawler.client import api as api_module
 from crawler.client.api import ApiClient, NetworkFailure, hash_of, network_failure
+from crawler.client.api_options import Endpoint, FetchOptions
 from crawler.client.cancellation import Cancelled, CancelScope
-from crawler.client.options import Endpoint, FetchOptions
 from crawler.client.responses import Answer, Damaged, Refusal, UnknownPacking
 from crawler.client.signing import signature
 from crawler.client.throttle import PacedThrottler

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from crawler.client.api import ApiClient
+from crawler.client.api_options import Endpoint, FetchOptions
 from crawler.client.discovery import Discovery, discover
-from crawler.client.options import Endpoint, FetchOptions
 from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Place, Project
 from tests.support.api_server import ApiServer, Arrival, answer_json

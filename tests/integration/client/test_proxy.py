@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from crawler.client.api import ApiClient, NetworkFailure
+from crawler.client.api_options import Endpoint, FetchOptions
 from crawler.client.cancellation import CancelScope
-from crawler.client.options import Endpoint, FetchOptions
 from crawler.client.responses import Answer, Refusal, read_answer
 from crawler.domain.proxies import parse_proxy
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, EmulatorOptions, run_in_thread

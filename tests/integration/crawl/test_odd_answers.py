@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from sqlalchemy import Engine
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.crawl.run import RunResult, crawl
 from crawler.db.engine import read
 from crawler.db.locks import take_locks

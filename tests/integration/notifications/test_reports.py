@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.config.loader import load
 from crawler.crawl.run import crawl, report
 from crawler.db import outbox, targets

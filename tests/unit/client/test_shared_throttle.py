@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.client.shared_throttle import SHARED_PACE, SharedThrottler
 from crawler.db.budgets import Slots
 from tests.simulation.time_travel import TimeTravel

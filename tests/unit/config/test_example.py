@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from crawler.config.key_types import configuration_schema, keys_in, tables
 from crawler.config.loader import load
-from crawler.config.schema import configuration_schema, keys_in, tables
 from crawler.errors import ConfigurationError
 from tests.support.examples import blocks
 from tests.support.house import ROOT

@@ -6,8 +6,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from crawler.domain.evidence import MISSING, KeptAnswer, differing_records, field_text
+from crawler.domain.evidence import MISSING, Explanation, KeptAnswer, differing_records, field_text
 from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.models import Target
+from crawler.domain.rows import ChangeRow
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -37,6 +39,22 @@ def test_only_what_differs() -> None:
     ]
     assert list(pairs[0].fields()) == [("ImageName", "Ubuntu", "SUSE"), ("ImageId", "uimage-b", "uimage-b")]
     assert list(pairs[1].fields()) == [("ImageId", MISSING, "uimage-c")]
+
+
+def test_records_of_the_change_come_first() -> None:
+    """What a change is about stands before what else differs, the image itself first, and then its counterpart."""
+    ids = ("uimage-a", "uimage-x", "uimage-y")
+    change = ChangeRow(
+        id=1, run=1, event="withdrawn", target=Target("ucloud", "org-x", "cn-bj2", "cn-bj2-02", "uk8s-image"),
+        image_set="ImageSet", image_id="uimage-y", image_name="", fields={}, counterpart="uimage-x",
+        not_before=NOW, observed_at=NOW, recorded_at=NOW,
+    )  # fmt: skip
+    explained = Explanation(
+        change=change, before=answer({"ImageSet": [{"ImageId": image_id} for image_id in ids]}), after=answer({}),
+        seen_run=None, observed_run=None, written_run=None,
+    )  # fmt: skip
+
+    assert [pair.image_id for pair in explained.records()] == ["uimage-y", "uimage-x", "uimage-a"]
 
 
 def test_json_of_an_answer() -> None:

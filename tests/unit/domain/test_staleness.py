@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crawler.config.schema import read_settings
+from crawler.config.key_types import read_settings
 from crawler.db import views
 from crawler.domain.staleness import STALE_AFTER, is_stale, reason_of
 from tests.support.facts import NOON

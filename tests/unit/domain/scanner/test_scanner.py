@@ -251,3 +251,58 @@ def test_lists_of_availability_zones(key: str) -> None:
     """Under the plural of an availability zone stand zones; other plurals of a zone name none."""
     assert found(json.dumps({"image_id": "uimage-a", key: ["hk-02"]})) == [("uimage-a", "hk-02")]
     assert found(json.dumps({"image_id": "uimage-a", "zones": ["hk-02"]})) == [("uimage-a", None)]
+
+
+def test_single_instance() -> None:
+    """The only instance of a resource has no index in its address, and a state of a machine says what it shows."""
+    values = {"zone": "hk-02", "image_id": "uimage-a"}
+    machine = {"mode": "managed", "type": "ucloud_instance", "name": "a", "instances": [{"attributes": values}]}
+    (pin,) = scan(json.dumps({"version": 4, "resources": [machine]}), "a.tfstate").pins
+
+    assert pin.address == "ucloud_instance.a"
+    assert pin.note == "the state shows the base image, not that of the system disk"
+
+
+def test_template_of_several_lines() -> None:
+    """A choice within a template may go on in the next line; what follows the text is read as what it is."""
+    text = 'image_id = "${var.is_new\n  ? "uimage-a"\n  : "uimage-b"}"\npool_image_id = "uimage-c"\n'
+
+    assert found(text, "a.tf") == [("uimage-a", None), ("uimage-b", None), ("uimage-c", None)]
+
+
+@pytest.mark.parametrize("sign", ["=", ":", "=>"])
+def test_computed_keys(sign: str) -> None:
+    """What stands under a key that is computed is a value of the table."""
+    assert found(f'image_id = {{ (local.zone) {sign} "uimage-a" }}\n', "a.tf") == [("uimage-a", None)]
+
+
+def test_output() -> None:
+    """An id that an output states has its address."""
+    (pin,) = scan('output "image" {\n  value = { image_id = "uimage-a" }\n}\n', "a.tf").pins
+
+    assert pin.address == "output.image"
+
+
+def test_answer_of_another_action() -> None:
+    """An answer of the API is nothing that people edit, whatever it lists."""
+    scanned = scan(json.dumps({"RetCode": 0, "ImageSet": [{"ImageId": "uimage-a"}]}), "images.json")
+
+    assert [pin.image_id for pin in scanned.pins] == ["uimage-a"]
+    assert not scanned.is_source
+
+
+@pytest.mark.parametrize("template", ["{% if new %}\n", "{{ when }}\n"])
+def test_lines_of_templates(template: str) -> None:
+    """YAML around the statements of a template is read, whichever of both signs they have."""
+    (pin,) = scan(f"{template}pool:\n  image_id: uimage-a\n  zone: hk-02\n", "a.yaml").pins
+
+    assert (pin.zone, pin.address) == ("hk-02", "pool.image_id")
+
+
+@pytest.mark.parametrize(
+    ("key", "effect"),
+    [("source_image_id", "rebuilds-image"), ("--source-image-id", "unknown"), ("image_id", "unknown")],
+)
+def test_sources_of_builds(key: str, effect: str) -> None:
+    """A key of a source is one of a build; an option of a command may be anything's."""
+    assert [pin.effect for pin in scan(json.dumps({key: "uimage-a"}), "a.json").pins] == [effect]

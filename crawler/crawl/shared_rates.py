@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Engine
 
-from crawler.client.options import Timing
+from crawler.client.api_options import Timing
 from crawler.client.throttle import REGAIN, Throttle
 from crawler.config.models import AccountSettings, Settings
 

@@ -22,7 +22,7 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler.db.engine import begin, opened
-from crawler.web.server import MOST_WAITING, PAGE_SECONDS, THREADS, ServeOptions
+from crawler.web.page_server import MOST_WAITING, PAGE_SECONDS, THREADS, ServeOptions
 from tests.support.command import ROOT, call
 from tests.support.diary import Diary, target
 from tests.support.web import get, page_server
