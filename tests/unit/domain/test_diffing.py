@@ -189,5 +189,5 @@ def test_nothing_gives_way_to_what_cannot_be_used(
 
     found = differences(stated(before), stated(after))
     changed = {key: found.counterparts[key] for key in (*found.new, *found.absent) if key in found.counterparts}
-    expected = pairs | {new: old for old, new in pairs.items() if new not in before}
+    expected = dict(pairs) | {new: old for old, new in pairs.items() if new not in before}
     assert changed == {image_key(one): image_key(other) for one, other in expected.items()}

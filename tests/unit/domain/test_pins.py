@@ -144,8 +144,7 @@ MACHINES = HK._replace(kind="uhost-image")
 
 def made(image_id: str, state: str, *, came: float, **more: Any) -> ImageRow:
     """Return an image of machines that is listed in a state."""
-    stated = {"image_state": state, "bootable": state == "Available"}
-    return image(image_id, where=MACHINES, came=came, **stated, **more)
+    return image(image_id, where=MACHINES, came=came, image_state=state, bootable=state == "Available", **more)
 
 
 def test_unusable() -> None:
