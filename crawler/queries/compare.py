@@ -29,13 +29,17 @@ class ComparedImage(NamedTuple):
     state: Literal["present", "unknown"]
     reason: Reason | None
     observed_at: datetime | None
+    #: As the cloud states it, and whether it can be used then; None of a kind that has no states.
+    image_state: str | None
+    bootable: bool | None
 
 
 def _image(row: ImageRow | None) -> dict[str, Any] | None:
     if row is None:
         return None
     whole = row.as_dict()
-    return {name: whole[name] for name in ComparedImage._fields}
+    # a kind has fields of its own
+    return {name: whole.get(name) for name in ComparedImage._fields}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

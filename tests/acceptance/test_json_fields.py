@@ -26,7 +26,7 @@ def of(parts: str, fields: str) -> str:
 TARGET = "account project region zone kind variant"
 IMAGE = "image_set image_id image_name"
 SPAN = "unknown_from unknown_to reason"
-SIDE = "zone image_id image_name gpu valid_from present_since state reason observed_at"
+SIDE = "zone image_id image_name gpu valid_from present_since state reason observed_at image_state bootable"
 CHANGE = f"{TARGET} id run event {IMAGE} fields counterpart not_before observed_at recorded_at"
 COUNTS = " ".join(
     (

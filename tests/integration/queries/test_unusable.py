@@ -73,7 +73,8 @@ def test_the_story_of_a_name(tmp_path: Path, database_url: str) -> None:
             checked = json.loads(user.call("check", rules, "-o", "json", code=None).stdout)
             outcomes = [(one["outcome"], one["successor"]) for one in checked]
             told.append((found, (row["image_id"], row["image_state"], row["bootable"]), listed, outcomes))
-            tables.append(user.call("images", *KIND).stdout + user.call("where", NAME, *KIND).stdout)
+            shown = (user.call(*words, *KIND, "--wide").output for words in (("images",), ("where", NAME)))
+            tables.append("".join(shown))
 
     assert told == EXPECTED
     assert "present (Making)" in tables[1]
@@ -82,7 +83,7 @@ def test_the_story_of_a_name(tmp_path: Path, database_url: str) -> None:
     assert "An older id is still there in hk-02." in tables[2]
     assert "present (Copying)" in tables[5]
     assert f"can be used: {NEW} (Copying)." in user.call(*asked, code=1).output
-    assert f"{NAME} is listed, but cannot be used (Copying)" in user.call("check", rules, code=1).output
+    assert f"{NAME} is listed, but cannot be used (Copying)" in user.call("check", rules, "--wide", code=1).output
     changes = user.rows("changes", *KIND)
     assert [(one["event"], one["image_id"], one["counterpart"]) for one in changes] == [
         ("appeared", NEW, None),
@@ -95,7 +96,8 @@ def test_the_story_of_a_name(tmp_path: Path, database_url: str) -> None:
     (row,) = user.rows("diff", since.isoformat(), "now", *KIND, "--image-id", OLD)
     assert (row["event"], row["counterpart"]) == ("withdrawn", None)
     (row,) = user.rows("compare", "hk-02", "hk-02", *KIND)
-    assert row["first"]["image_id"] == NEW
+    assert f"{NEW} (Copying)" in user.call("compare", "hk-02", "hk-02", *KIND, "--wide").stdout
+    assert (row["first"]["image_id"], row["first"]["image_state"], row["first"]["gpu"]) == (NEW, "Copying", None)
 
 
 def test_in_chinese(tmp_path: Path) -> None:
