@@ -163,9 +163,11 @@ def required_at(index: Index, rule: Require, keys: Collection[str], target: Targ
     ignorance = index.ignorance(target)
     if ignorance is not None:
         return ignorance
-    images = [image for key in keys for image in index.open_by_key.get(key, {}).get(target, ())]
-    no_use = [image for image in images if image.unusable]
-    images = [image for image in images if not image.unusable]
+    images: list[ImageRow] = []
+    no_use: list[ImageRow] = []
+    for key in keys:
+        for image in index.open_by_key.get(key, {}).get(target, ()):
+            (no_use if image.unusable else images).append(image)
     present = [image for image in images if image.state == "present"]
     fitting = [image for image in present if not rule.gpu or image.attributes.get("gpu") is True]
     if fitting:
