@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,6 +31,18 @@ def _projects(row: Row) -> str:
     return row["projects"][0] if len(row["projects"]) == 1 else counted(len(row["projects"]), "project")
 
 
+def _id(side: str) -> Callable[[Row], object]:
+    """Return what tells the id of a *side*, with its state where it cannot be used."""
+
+    def cell(row: Row) -> object:
+        image = row[side] or {}
+        return (
+            f"{image['image_id']} ({image['image_state']})" if image.get("bootable") is False else image.get("image_id")
+        )
+
+    return cell
+
+
 def _columns(first: str, second: str) -> tuple[Column, ...]:
     return (
         Column("projects", "PROJECT", kind="words", optional=True, cell=_projects),
@@ -38,8 +51,8 @@ def _columns(first: str, second: str) -> tuple[Column, ...]:
         Column("image_set", "SET", optional=True),
         Column("image_name", "NAME", folds=True),
         Column("result", "RESULT", kind="words"),
-        Column("first.image_id", visible(first)),
-        Column("second.image_id", visible(second)),
+        Column("first.image_id", visible(first), cell=_id("first")),
+        Column("second.image_id", visible(second), cell=_id("second")),
         replace(CHANGED, cell=_what),
     )
 

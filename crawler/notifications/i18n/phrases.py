@@ -87,6 +87,7 @@ class Words:
     # pins
     pin: Mapping[PinState, str]
     pin_no_successor: str
+    pin_use: str
     pin_subject: Mapping[PinState, str]
     more_pins: Counted
 
