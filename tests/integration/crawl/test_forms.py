@@ -146,7 +146,8 @@ def test_undeclared_field_that_comes_back_with_another_image(play: Any, spelling
     stating, *others = records("hk-02")
 
     def told(*listed: dict[str, Any]) -> list[dict[str, Any]]:
-        return play(make_timeline(zones={"hk-02": listed}))
+        rows: list[dict[str, Any]] = play(make_timeline(zones={"hk-02": listed}))
+        return rows
 
     told({**stating, "Odd": "x"}, *others)
     gone = told(stating, *others)
