@@ -511,6 +511,7 @@ _CARE = {
     "{n} version{s}": "{} 个镜像版本",
     "{n} payload{s}": "{} 份返回",
     "{n} scope{s}": "{} 个巡检范围",
+    "{n} form{s}": "{} 种返回格式",
     "{v} restored from {v}": "{} 已从 {} 恢复",
     "database of before: {v}": "原数据库：{}",
     "Its schema is older than {v}: the next run, or `crawler db upgrade`, upgrades it.": "其表结构早于 {}：下一次巡检或 `crawler db upgrade` 会升级。",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 
 import pytest
 
 from crawler.cli.chinese import PHRASES
 from crawler.cli.language import language_of, speaking, tr
+from crawler.db.pruning import Pruned
 from tests.support.house import ROOT
 
 #: What has its place in the Chinese, and what English changes with a number, which has none.
@@ -180,3 +182,11 @@ def test_numbers_agree(english: str, number: int) -> None:
 def test_told(english: str, told: str) -> None:
     """Words, lists and sentences are told in Chinese, ids and names as they are; what is not known stays."""
     assert tr(english) == told
+
+
+@pytest.mark.usefixtures("chinese")
+def test_what_pruning_forgot() -> None:
+    """Every count of `db prune` is told in Chinese."""
+    names = [entry.name.removesuffix("s") for entry in fields(Pruned)]
+
+    assert [name for name in names if name in tr(f"1 {name}")] == []
