@@ -194,7 +194,9 @@ def reconcile(
     counts = is_good and restricted_to is None
     patience = (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE) if counts else None
     resting: list[KnownTarget] = []
-    for entry in absent.values():
+    names = {project.project_id: project.name for project in catalog.projects}
+    for stored in absent.values():
+        entry = draft.called_now(stored, names.get(stored.target.project, ""))
         standing = selection.standing(entry.target)
         if not selection.covers(entry.target, entry.project_name, catalog.places):
             if entry.absence is None and restricted_to is None:
@@ -290,11 +292,17 @@ class _Draft:
             if self._ask(target, project_name):
                 self.new[target] = project_name
             return
-        if project_name and project_name != entry.project_name:
-            self.renamed[target.project] = project_name
+        entry = self.called_now(entry, project_name)
         if entry.missing_count:
             self.found.append(entry.target)
         self._ask_known(entry)
+
+    def called_now(self, entry: KnownTarget, project_name: str) -> KnownTarget:
+        """Return a target with the name that the catalog gives its project, which may be selected by it no longer."""
+        if project_name in ("", entry.project_name):
+            return entry
+        self.renamed[entry.target.project] = project_name
+        return replace(entry, project_name=project_name)
 
     def take_absent(self, entry: KnownTarget, patience: int | None) -> None:
         """Take a selected target that the catalog lacks; without *patience* it does not count as missing."""

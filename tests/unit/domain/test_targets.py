@@ -151,6 +151,16 @@ def test_deselected_target_is_noted_once() -> None:
     assert again.deselected == ()
 
 
+def test_project_that_is_not_selected_by_its_new_name() -> None:
+    """A project whose new name the configuration does not select is deselected, not missing; by its id it is asked."""
+    entry = known("hk-01", project_name="prod", missing_count=2, missing_needed=3)
+    by_name = reconciled(["hk-01"], entry, selection=replace(ALL, projects=("prod*",)))
+    assert (by_name.deselected, by_name.retired, by_name.missing) == ((target("hk-01"),), (), {})
+    assert by_name.renamed == {"org-a": "name of org-a"}
+    by_id = reconciled(["hk-02"], entry, selection=replace(ALL, projects=("org-a",)))
+    assert by_id.retired == (target("hk-01"),)
+
+
 def test_retired_target_that_comes_back_is_added_and_revived() -> None:
     """A retired target that discovery lists again is asked, revived and told; a deselected one is only revived."""
     back = reconciled(["hk-01", "hk-02"], known("hk-02", absence="retired"))
