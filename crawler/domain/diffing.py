@@ -8,7 +8,7 @@ are compared as sets (the reader has sorted them).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from crawler.domain.models import (
@@ -28,9 +28,11 @@ MAX_EXTRA = 1_000
 
 def compare(known: KnownState, snapshot: Snapshot, *, uncompared: Collection[str] = ()) -> Differences:
     """Compare what was *known* of a target with its new *snapshot*; fields in *uncompared* never make a change."""
-    listed = _with_known_spelling(known.images, snapshot.images)
+    called = _known_spelling(known, {key.image_set for key in (*snapshot.images, *snapshot.foreign)})
+    listed = {called(key): stated for key, stated in snapshot.images.items()} if called else snapshot.images
+    foreign = set(map(called, snapshot.foreign)) if called else snapshot.foreign
     new = tuple(sorted(listed.keys() - known.images.keys()))
-    absent = tuple(sorted(known.images.keys() - listed.keys() - snapshot.foreign))
+    absent = tuple(sorted(known.images.keys() - listed.keys() - foreign))
     modified: dict[ImageKey, dict[str, list[Any]]] = {}
     filled: list[ImageKey] = []
     merged = dict(listed)
@@ -99,28 +101,28 @@ def _merge_extra(before: Attributes, stated: Attributes) -> tuple[Attributes, di
     return after, {f"extra.{name}": change for name, change in fields.items()}, learned
 
 
-def _with_known_spelling(
-    known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, Attributes]
-) -> Mapping[ImageKey, Attributes]:
+def _known_spelling(known: KnownState, stated: Set[str]) -> Callable[[ImageKey], ImageKey] | None:
     """
-    Return *listed* with the set names that the history uses: for a set that came back in another case, and for an image
-    that states no set now and did before.
+    Return what gives an image of the *stated* sets the set name that the history uses; None: each has that already.
+
+    It differs for a set that came back in another case, and for an image that states no set now and did before.
     """
-    known_sets = {key.image_set for key in known}
-    if {key.image_set for key in listed} <= known_sets - {UNSTATED_SET}:
-        return listed
-    spelling = {name.casefold(): name for name in known_sets}
+    known_sets = {key.image_set for key in known.images}
+    if stated <= known_sets - {UNSTATED_SET}:
+        return None
+    seen = sorted({key.image_set for key in known.withdrawn_before})
+    spelling = {name.casefold(): name for name in (*seen, *known_sets)}
     of_ids: dict[str, list[str]] = {}
-    for key in known:
+    for key in known.images:
         of_ids.setdefault(key.image_id, []).append(key.image_set)
 
-    def known_set(key: ImageKey) -> str:
+    def called(key: ImageKey) -> ImageKey:
         stated_before = of_ids.get(key.image_id, [])
         if key.image_set == UNSTATED_SET and len(stated_before) == 1:
-            return stated_before[0]
-        return spelling.get(key.image_set.casefold(), key.image_set)
+            return ImageKey(stated_before[0], key.image_id)
+        return ImageKey(spelling.get(key.image_set.casefold(), key.image_set), key.image_id)
 
-    return {ImageKey(known_set(key), key.image_id): attributes for key, attributes in listed.items()}
+    return called
 
 
 def counterparts(

@@ -332,6 +332,9 @@ def parse(
         own = set(map(id, others))
         images = _joined(images, (record for record in readable if id(record) not in own))
 
+    if spelled := _one_spelling({key.image_set for key in (*images, *foreign)}):
+        images = _joined({}, (Record(_spelled_as(key, spelled), stated) for key, stated in images.items()))
+        foreign = {_spelled_as(key, spelled) for key in foreign}
     foreign -= images.keys()
     if foreign:
         notices[f"{zone}: {len(foreign)} records belong to another zone and were left out"] = None
@@ -349,6 +352,18 @@ def parse(
         zone_number=numbers.pop() if len(numbers) == 1 else None,
         uncompared=kind.uncompared,
     )
+
+
+def _one_spelling(names: Collection[str]) -> Mapping[str, str]:
+    """Return what each of the set *names* is called that an answer spells in several cases: the smallest of them."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        found.setdefault(name.casefold(), []).append(name)
+    return {name: alike[0] for alike in found.values() if len(alike) > 1 for name in alike}
+
+
+def _spelled_as(key: ImageKey, spelled: Mapping[str, str]) -> ImageKey:
+    return ImageKey(spelled.get(key.image_set, key.image_set), key.image_id)
 
 
 class Members(NamedTuple):

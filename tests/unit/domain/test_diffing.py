@@ -130,6 +130,23 @@ def test_sets_are_called_as_before(before: list[tuple[str, str]], listed: tuple[
     assert (ImageKey(meant, listed[1]) in found.new) == ((meant, listed[1]) not in before)
 
 
+@pytest.mark.parametrize(
+    ("foreign", "is_absent"), [("FooImageSet", False), ("fooimageset", False), (UNSTATED_SET, False), ("Other", True)]
+)
+def test_foreign_image_of_a_set_in_another_case_is_not_absent(foreign: str, is_absent: bool) -> None:
+    """A record of another zone closes nothing either where its set is spelled in another case, or not stated."""
+    known = KnownState(images={ImageKey("FooImageSet", "a"): {}, image_key("b"): {}})
+    snapshot = Snapshot(images={image_key("b"): {}}, foreign=frozenset({ImageKey(foreign, "a")}))
+    assert compare(known, snapshot).absent == ((ImageKey("FooImageSet", "a"),) if is_absent else ())
+
+
+def test_comeback_in_a_set_in_another_case() -> None:
+    """An image that is back is in the set that it was in, though all of that set had gone."""
+    known = KnownState(images={image_key("b"): {}}, withdrawn_before=frozenset({ImageKey("FooImageSet", "a")}))
+    found = compare(known, Snapshot(images={ImageKey("fooImageSet", "a"): {}, image_key("b"): {}}))
+    assert (found.new, found.absent) == ((ImageKey("FooImageSet", "a"),), ())
+
+
 def test_same_name_in_another_set_is_no_counterpart() -> None:
     """The counterpart is of the same set."""
     known = known_images(("a", "X"))

@@ -51,6 +51,17 @@ def test_set_names(spelling: str, canonical: str) -> None:
     assert bool(snapshot.notices) == (canonical not in UK8S_IMAGE.sets)
 
 
+def test_set_in_several_cases_is_one() -> None:
+    """One set that an answer spells in several cases is one set, whatever their order; a zone's records join."""
+    spelled = {"fooImageSet": [{"ImageId": "a", "OsType": "x"}, {"ImageId": "c"}], "FooImageSet": [{"ImageId": "a"}]}
+    first = read({"RetCode": 0, **spelled})
+    assert first.images == {ImageKey("FooImageSet", "a"): {"os_type": "x"}, ImageKey("FooImageSet", "c"): {}}
+    assert read({"RetCode": 0, **dict(reversed(spelled.items()))}).images == first.images
+
+    foreign = {"fooImageSet": [{"ImageId": "a", "ZoneId": 7}], "FooImageSet": [{"ImageId": "a"}]}
+    assert read({"RetCode": 0, **foreign}, zone_of={7: "hk-01"}).foreign == frozenset()
+
+
 @pytest.mark.parametrize("empty", [None, [], {}, ""])
 def test_empty_sets(empty: Any) -> None:
     """A set that is missing, null or empty lists nothing, and is no problem."""
