@@ -23,7 +23,7 @@ from crawler.domain.matrix import KIND as MATRIX_KIND
 from crawler.domain.matrix import OfferedMatrix, Rotation, in_turn, rotation
 from crawler.domain.models import Catalog, Target
 from crawler.domain.rows import Notice
-from crawler.domain.targets import KnownTarget, Reconciliation, Selection, reconcile, unique_numbers
+from crawler.domain.targets import KnownTarget, Reconciliation, Selection, reconcile, zones_of_numbers
 from crawler.errors import ConfigurationError, EmptySelection
 
 
@@ -256,10 +256,10 @@ def told_problem(number: int, problem: str) -> str:
     return f"accounts[{number}].matrix: {problem}"
 
 
-def catalog_numbers(past: Mapping[str, AccountPast], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str]]:
-    """Return the numeric ZoneIds that the catalog of each account gives to one zone alone, as `{account id: {…}}`."""
+def catalog_numbers(past: Mapping[str, AccountPast], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str | None]]:
+    """Return the zone of each numeric ZoneId in the catalog of each account, as `{account id: {…}}`; None: several."""
     return {
-        past[name].account_id: {number: zone for zone, number in unique_numbers(survey.catalog).items()}
+        past[name].account_id: zones_of_numbers(survey.catalog)
         for name, survey in surveys.items()
         if survey.catalog is not None
     }

@@ -275,14 +275,14 @@ def parse(
     zone_of: Mapping[int, str],
     reader: SetReader | None = None,
     *,
-    catalog: Mapping[int, str] | None = None,
+    catalog: Mapping[int, str | None] | None = None,
 ) -> Snapshot:
     """
     Read the images that *document*, the members of a RetCode 0 answer of *zone*, lists.
 
     *zone_of* maps the numeric ZoneIds whose zone is known; a record that states another zone's number is foreign.
-    *catalog* maps those that the present catalog gives to one zone alone (None: the same). *reader* is a reader of this
-    *kind* that has read before; what its sets say is shared.
+    *catalog* maps those of the present catalog, to None where it gives one to several zones (None: the same map).
+    *reader* is a reader of this *kind* that has read before; what its sets say is shared.
     """
     reader = reader or SetReader(kind)
     images: dict[ImageKey, Attributes] = {}
@@ -300,7 +300,7 @@ def parse(
     def is_foreign(number: int | None) -> bool:
         return number is not None and zone_of.get(number, zone) != zone
 
-    listed_by = zone_of if catalog is None else catalog
+    listed_by: Mapping[int, str | None] = zone_of if catalog is None else catalog
 
     def is_elsewhere(number: int | None) -> bool:
         return number is not None and is_foreign(number) and listed_by.get(number, zone) != zone

@@ -356,13 +356,13 @@ def request_parameters(target: Target, variant: Mapping[str, str]) -> dict[str, 
     return {"Region": target.region, **zone, **project, **variant}
 
 
-def unique_numbers(catalog: Catalog) -> dict[str, int]:
-    """Return the numeric id of each zone whose number the *catalog* gives to no other zone."""
-    zones: dict[int, set[str]] = {}
+def zones_of_numbers(catalog: Catalog) -> dict[int, str | None]:
+    """Return the zone that each numeric id of the *catalog* belongs to; None where it gives the id to several."""
+    zones: dict[int, str | None] = {}
     for place in catalog.places:
         if place.number is not None:
-            zones.setdefault(place.number, set()).add(place.zone)
-    return {next(iter(names)): number for number, names in zones.items() if len(names) == 1}
+            zones[place.number] = place.zone if zones.get(place.number, place.zone) == place.zone else None
+    return zones
 
 
 def configured_projects(

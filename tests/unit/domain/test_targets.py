@@ -15,7 +15,7 @@ from crawler.domain.targets import (
     configured_projects,
     expand,
     reconcile,
-    unique_numbers,
+    zones_of_numbers,
 )
 
 ALL = Selection(account="prod")
@@ -222,11 +222,11 @@ def test_configured_places_keep_the_names_of_their_projects() -> None:
 
 
 def test_numbers_of_zones() -> None:
-    """A number that two zones share tells neither, and a zone without one has none."""
-    numbers = {"hk-01": 1, "hk-02": 2, "sg-01": 2, "sg-02": None, "th-01": 0}
+    """A number that several zones share tells none of them, and a zone without one has none."""
+    numbers = {"hk-01": 1, "hk-02": 2, "sg-01": 2, "sg-02": None, "th-01": 0, "vn-01": 2}
     places = tuple(Place(zone[:2], zone, number) for zone, number in numbers.items())
 
-    assert unique_numbers(Catalog(projects=(), places=places)) == {"hk-01": 1, "th-01": 0}
+    assert zones_of_numbers(Catalog(projects=(), places=places)) == {1: "hk-01", 2: None, 0: "th-01"}
 
 
 def test_a_retired_target_is_let_be() -> None:
