@@ -309,7 +309,7 @@ class _Draft:
         if entry.absence == "retired":
             return
         if patience is not None:
-            count, needed = entry.missing_count + 1, entry.missing_needed or patience
+            count, needed = entry.missing_count + 1, max(entry.missing_needed, patience)
             if count >= needed:
                 self.retired.append(entry.target)
                 return
@@ -326,7 +326,7 @@ class _Draft:
         shrunken = _by_half(self._known_of_matrix + len(entries), self._known_of_matrix)
         for entry in entries if counts else ():
             count = entry.missing_count + 1
-            needed = entry.missing_needed or (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE)
+            needed = max(entry.missing_needed, PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE)
             if count >= needed:
                 self.retired.append(entry.target)
             else:

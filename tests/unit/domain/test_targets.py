@@ -100,6 +100,13 @@ def test_shrunken_discovery_needs_nine() -> None:
     assert last.retired == (target("hk-02"),)
 
 
+def test_list_that_shrinks_while_a_target_is_missing() -> None:
+    """A target that was missing already needs nine discoveries too, once one of them lists half of the last."""
+    entry = known("hk-02", missing_count=2, missing_needed=3)
+    shrunken = reconciled(["hk-01"], entry, previous=catalog(["hk-01", "hk-03", "hk-04"]))
+    assert (shrunken.retired, shrunken.missing) == ((), {target("hk-02"): (3, 9)})
+
+
 def test_fallback_catalog_counts_nothing() -> None:
     """A discovery that failed neither counts nor retires, and everything is asked on."""
     entry = known("hk-02", missing_count=2, missing_needed=3)
@@ -157,7 +164,7 @@ def test_project_that_is_not_selected_by_its_new_name() -> None:
     by_name = reconciled(["hk-01"], entry, selection=replace(ALL, projects=("prod*",)))
     assert (by_name.deselected, by_name.retired, by_name.missing) == ((target("hk-01"),), (), {})
     assert by_name.renamed == {"org-a": "name of org-a"}
-    by_id = reconciled(["hk-02"], entry, selection=replace(ALL, projects=("org-a",)))
+    by_id = reconciled(["hk-02", "hk-03"], entry, selection=replace(ALL, projects=("org-a",)))
     assert by_id.retired == (target("hk-01"),)
 
 
