@@ -407,8 +407,7 @@ def read_members(document: Mapping[str, Any], kind: Kind, named: Mapping[str, tu
             unknown.append((key, value))
     has_known_set = bool(sets)
     for key, value in unknown:
-        is_set = bool(kind.set_marker) and kind.set_marker in key.casefold() and _is_nested(value)
-        if is_set or _looks_like_records(read(value), kind):
+        if _is_unknown_set(key.casefold(), value, kind) or _looks_like_records(read(value), kind):
             notices.append(f"unknown image set {_shown(key)}")
             sets.append((key, value))
         else:
@@ -430,6 +429,13 @@ def _read_stated(value: Any, *, is_name: bool) -> str:
     if said is None or said in ("", [], {}) or (isinstance(said, list | Mapping) and not is_name):
         return ""
     return clean_text(said if isinstance(said, str) else str(said)).strip()
+
+
+def _is_unknown_set(folded: str, value: Any, kind: Kind) -> bool:
+    """Return whether a member is a set by its folded name; one that is called so to the end may hold a bare id."""
+    if not kind.set_marker or kind.set_marker not in folded:
+        return False
+    return _is_nested(value) or (isinstance(value, str) and folded.endswith(kind.set_marker))
 
 
 def _is_nested(value: Any) -> bool:
