@@ -90,6 +90,10 @@ class Selection:
         return part_fits("region", place.region, self.regions) and part_fits("zone", place.zone, self.zones)
 
 
+#: A project in a region and a zone; the zone is empty for all of the region.
+Spot = tuple[str, str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownTarget:
     """What the history knows of a target before a run."""
@@ -176,15 +180,18 @@ def reconcile(
     previous: Catalog | None,
     is_good: bool,
     restricted_to: Selection | None = None,
+    assigned_before: Collection[Spot] = (),
 ) -> Reconciliation:
     """
     Compare this run's *catalog* with the targets *known* before.
 
     *previous* is the last good catalog (None: the account's first). *is_good* is false when *catalog* is a fallback:
     then nothing is counted as missing. *restricted_to* narrows the run from the command line: a restricted run counts
-    nothing as missing, retires and deselects nothing.
+    nothing as missing, retires and deselects nothing. *assigned_before* are the places of the last catalog that the
+    configuration made: those that it names no longer are deselected.
     """
     draft = _Draft(restricted_to)
+    dropped = _dropped(catalog, assigned_before)
     # What the catalog lists is taken out, so that the rest is what it lacks.
     absent = {entry.target: entry for entry in known}
     kinds = {target.kind for target in absent}
@@ -198,7 +205,9 @@ def reconcile(
     for stored in absent.values():
         entry = draft.called_now(stored, names.get(stored.target.project, ""))
         standing = selection.standing(entry.target)
-        if not selection.covers(entry.target, entry.project_name, catalog.places):
+        # of those that the configuration makes up, only what it names comes back
+        is_dropped = _place_of(entry.target) in dropped or (bool(catalog.assigned) and entry.absence == "deselected")
+        if is_dropped or not selection.covers(entry.target, entry.project_name, catalog.places):
             if entry.absence is None and restricted_to is None:
                 draft.deselected.append(entry.target)
         elif standing is None or _place_of(entry.target) not in draft.places:
@@ -238,14 +247,27 @@ def reconcile(
     )
 
 
-def _place_of(target: Target) -> tuple[str, str, str]:
+def spots(catalog: Catalog) -> frozenset[Spot]:
+    """Return where a *catalog* that the configuration made has targets; nothing of one that was discovered."""
+    return frozenset((project.project_id, place.region, place.zone) for project, place in catalog.assigned)
+
+
+def _dropped(catalog: Catalog, before: Collection[Spot]) -> frozenset[Spot]:
+    """Return the spots of *before*, and the whole regions, that a configured *catalog* lacks."""
+    now = spots(catalog)
+    gone = frozenset(before) - now if now else frozenset()
+    regions = {(project, region) for project, region, _ in now}
+    return gone | {(project, region, "") for project, region, _ in gone if (project, region) not in regions}
+
+
+def _place_of(target: Target) -> Spot:
     return target.project, target.region, target.zone
 
 
 def _told_once(
     selection: Selection,
     targets: Iterable[Target],
-    listed: Collection[tuple[str, str, str]],
+    listed: Collection[Spot],
     change: Callable[[Any], list[Any]],
 ) -> tuple[list[Target], dict[Target, Mapping[str, list[Any]]]]:
     """
@@ -281,7 +303,7 @@ class _Draft:
         #: Asked although the catalog lacks them.
         self.unlisted: set[Target] = set()
         #: Where the catalog lists anything: project, region and zone.
-        self.places: set[tuple[str, str, str]] = set()
+        self.places: set[Spot] = set()
         self._known_of_matrix = 0
 
     def take_listed(self, target: Target, project_name: str, entry: KnownTarget | None) -> None:

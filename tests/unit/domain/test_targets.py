@@ -190,6 +190,26 @@ def test_configured_places_are_asked_exactly() -> None:
     assert {(t.project, t.zone) for t, _ in expand(made, ALL)} == {("org-y", "hk-02"), ("org-x", "sg-01")}
 
 
+def test_configured_place_that_is_taken_out() -> None:
+    """A place that the configuration named and names no longer is deselected; what it never named is asked on."""
+    made = configured_catalog([("hk", "hk-02", "org-a")], ())
+    before = [("org-a", "hk", "hk-01"), ("org-a", "hk", "hk-02"), ("org-a", "sg", "sg-01")]
+    whole = [KnownTarget(target=target("hk-01")._replace(region=name, zone=""), target_id=1) for name in ("hk", "sg")]
+    entries = [*map(known, ("hk-01", "hk-02", "sg-01", "sg-02")), *whole]
+
+    def result(listed: Catalog, only: Selection | None = None) -> Reconciliation:
+        return reconcile(listed, ALL, entries, previous=None, is_good=False, restricted_to=only, assigned_before=before)
+
+    gone = result(made)
+    assert [entry.zone or entry.region for entry in gone.deselected] == ["hk-01", "sg-01", "sg"]
+    assert [entry.zone or entry.region for entry in gone.asked] == ["hk", "hk-02", "sg-02"]
+    assert result(made, ALL).deselected == result(catalog(["hk-02"])).deselected == ()
+    entries = [replace(entry, absence="deselected") for entry in entries]
+    before = []
+    again = result(made)
+    assert ([entry.zone for entry in again.asked], again.deselected) == (["hk-02"], ())
+
+
 LAST = Catalog(
     projects=(Project("org-a", "Lab"), Project("org-b", "org-a"), Project("org-c", "default"), Project("org-d", "Lab")),
     places=(),
