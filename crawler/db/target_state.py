@@ -20,7 +20,16 @@ from crawler.db.runs import LastAnswer, PlannedTarget
 from crawler.db.schema import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
 from crawler.db.sql import among, among_too, insert_missing, portions
 from crawler.db.types import read_json
-from crawler.domain.models import Attributes, ImageKey, KnownState, OpenHold, Recent, digest_and_json, normalise_name
+from crawler.domain.models import (
+    UNSTATED_SET,
+    Attributes,
+    ImageKey,
+    KnownState,
+    OpenHold,
+    Recent,
+    digest_and_json,
+    normalise_name,
+)
 from crawler.domain.parsing import weight_of
 
 
@@ -149,7 +158,9 @@ class TargetState:
 
     def narrowed_to(self, keys: Iterable[ImageKey]) -> TargetState:
         """Return what writing about these images takes: a judged target waits for its transaction without the rest."""
-        version_ids = {key: self.version_ids[key] for key in keys if key in self.version_ids}
+        # an image whose set was not stated before stands in the history under none
+        places = ((key, key if key in self.version_ids else key._replace(image_set=UNSTATED_SET)) for key in keys)
+        version_ids = {key: self.version_ids[place] for key, place in places if place in self.version_ids}
         last = self.last._replace(version_ids=())
         return replace(self, known=replace(self.known, images={}), version_ids=version_ids, last=last)
 

@@ -31,17 +31,19 @@ def compare(known: KnownState, snapshot: Snapshot, *, uncompared: Collection[str
     called = _known_spelling(known, {key.image_set for key in (*snapshot.images, *snapshot.foreign)})
     listed = {called(key): stated for key, stated in snapshot.images.items()} if called else snapshot.images
     foreign = set(map(called, snapshot.foreign)) if called else snapshot.foreign
-    new = tuple(sorted(listed.keys() - known.images.keys()))
-    absent = tuple(sorted(known.images.keys() - listed.keys() - foreign))
+    images = _with_stated_sets(known.images, listed)
+    new = tuple(sorted(listed.keys() - images.keys()))
+    absent = tuple(sorted(images.keys() - listed.keys() - foreign))
     modified: dict[ImageKey, dict[str, list[Any]]] = {}
     filled: list[ImageKey] = []
     merged = dict(listed)
 
-    for key in sorted(_differing(known.images, listed)):
-        merged[key], fields, learned = _merge(known.images[key], listed[key], uncompared)
+    learned_sets = images.keys() - known.images.keys()
+    for key in sorted({*_differing(images, listed), *learned_sets}):
+        merged[key], fields, learned = _merge(images[key], listed[key], uncompared)
         if fields:
             modified[key] = fields
-        elif learned:
+        elif learned or key in learned_sets:
             filled.append(key)
 
     return Differences(
@@ -50,7 +52,7 @@ def compare(known: KnownState, snapshot: Snapshot, *, uncompared: Collection[str
         modified=modified,
         filled=tuple(filled),
         merged=merged,
-        counterparts=counterparts(known.images, merged, of=(*new, *absent)),
+        counterparts=counterparts(images, merged, of=(*new, *absent)),
     )
 
 
@@ -123,6 +125,20 @@ def _known_spelling(known: KnownState, stated: Set[str]) -> Callable[[ImageKey],
         return ImageKey(spelling.get(key.image_set.casefold(), key.image_set), key.image_id)
 
     return called
+
+
+def _with_stated_sets(
+    known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, Attributes]
+) -> Mapping[ImageKey, Attributes]:
+    """Return the *known* images, each that stated no set under one in which it is *listed* now, if it is in any."""
+    without = {key.image_id: key for key in known if key.image_set == UNSTATED_SET and key not in listed}
+    if not without:
+        return known
+    stated = {
+        key.image_id: key for key in sorted(listed.keys() - known.keys(), reverse=True) if key.image_id in without
+    }
+    learned = {without[image_id]: key for image_id, key in stated.items()}
+    return {learned.get(key, key): attributes for key, attributes in known.items()}
 
 
 def counterparts(

@@ -127,7 +127,27 @@ def test_sets_are_called_as_before(before: list[tuple[str, str]], listed: tuple[
     known = KnownState(images={ImageKey(*key): {} for key in before})
     found = compare(known, Snapshot(images={ImageKey(*listed): {}}))
     assert list(found.merged) == [ImageKey(meant, listed[1])]
-    assert (ImageKey(meant, listed[1]) in found.new) == ((meant, listed[1]) not in before)
+    was_there = {(meant, listed[1]), (UNSTATED_SET, listed[1])}.intersection(before)
+    assert (ImageKey(meant, listed[1]) in found.new) == (not was_there)
+
+
+def test_set_that_is_stated_later_is_learned() -> None:
+    """An image that stated no set before has not gone when it states one: its open interval learns that."""
+    known = KnownState(images={ImageKey(UNSTATED_SET, "a"): {"size_gb": 1}, ImageKey(UNSTATED_SET, "b"): {}})
+
+    def found(*sets: str, **stated: int) -> Differences:
+        listed = {ImageKey(image_set, "a"): stated for image_set in sets}
+        return compare(known, Snapshot(images={**listed, ImageKey(UNSTATED_SET, "b"): {}}))
+
+    base = ImageKey("Base", "a")
+    same, other = found("Base"), found("Base", size_gb=2)
+    assert (same.new, same.absent, same.filled, same.merged[base]) == ((), (), (base,), {"size_gb": 1})
+    assert (other.new, other.absent, other.filled) == ((), (), ())
+    assert other.modified == {base: {"size_gb": [1, 2]}}
+    both = found("Base", UNSTATED_SET)
+    assert (both.new, both.absent) == ((base,), ())
+    two = found("Base", "Custom")
+    assert (two.new, two.absent, two.filled) == ((ImageKey("Custom", "a"),), (), (base,))
 
 
 @pytest.mark.parametrize(
