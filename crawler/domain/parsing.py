@@ -30,6 +30,7 @@ from crawler.domain.models import (
     canonical_json,
     fold_keys,
 )
+from crawler.domain.text import counted
 from crawler.domain.values import READERS, clean, clean_text, integer, read_count
 from crawler.errors import NotUnderstood
 
@@ -337,7 +338,7 @@ def parse(
         foreign = {_spelled_as(key, spelled) for key in foreign}
     foreign -= images.keys()
     if foreign:
-        notices[f"{zone}: {len(foreign)} records belong to another zone and were left out"] = None
+        notices[f"{zone}: records that belong to another zone and were left out: {len(foreign)}"] = None
     excess, surplus = _excess(members.counts, records)
     return Snapshot(
         images=images,
@@ -459,7 +460,8 @@ def _excess(counts: Sequence[tuple[str, int]], records: int) -> tuple[int | None
     None where none says anything about that: a count of nothing, or of less than is listed.
     """
     larger = [(key, number) for key, number in counts if number > records]
-    sentences = [f"{_shown(key)} is {number}, and {records} records are listed" for key, number in larger]
+    listed = counted(records, "record is", "records are")
+    sentences = [f"{_shown(key)} is {number}, and {listed} listed" for key, number in larger]
     nothing_said = 0 if records and any(number == records for _, number in counts) else None
     return max((number - records for _, number in larger), default=nothing_said), sentences
 
