@@ -114,7 +114,12 @@ def this_user() -> str:
 def _write(
     context: CliContext, hold_ids: Sequence[int], wait_seconds: float, work: Callable[[Connection, datetime], T]
 ) -> tuple[T, datetime]:
-    """Do *work* in one transaction, under the locks of the accounts that the holds are about; give its moment, too."""
+    """
+    Do *work* in one transaction, under the locks of the accounts that the holds are about; give its moment, too.
+
+    Raises ClockWentBackwards, as a run does: what is written is dated.
+    """
+    from crawler.db import runs, targets
     from crawler.db.engine import begin, opened, read
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema
@@ -128,6 +133,7 @@ def _write(
         with take_locks(database, accounts, clock=context.clock, wait_seconds=wait_seconds) as fence:
             now = context.clock_of(fence)[0]()
             with begin(engine, fence) as conn:
+                runs.refuse_backwards_clock(conn, targets.find_accounts(conn, accounts).values(), now)
                 return work(conn, now), now
 
 

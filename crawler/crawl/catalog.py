@@ -134,7 +134,10 @@ def _projects(
 ) -> tuple[tuple[Project, ...] | None, bool, tuple[Notice, ...]]:
     """Return the projects to ask, whether that is a good discovery of them, and what there is to say about it."""
     if discovery.projects is not None:
-        return discovery.projects, True, ()
+        known = {project.project_id: project.name for project in last.projects} if last else {}
+        # A name that is not stated is unknown: the last known one goes on.
+        named = (replace(one, name=one.name or known.get(one.project_id, "")) for one in discovery.projects)
+        return tuple(named), True, ()
     configured, unknown = configured_projects(account.projects, last)
     notices: tuple[Notice, ...] = ()
     if unknown:

@@ -28,7 +28,7 @@ from crawler.domain.kinds import KINDS
 from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, Catalog, Failure, ImageKey, Reply, Snapshot, Target
 from crawler.domain.objections import LastGood
 from crawler.domain.rows import Notice
-from crawler.domain.targets import request_parameters, unique_numbers
+from crawler.domain.targets import request_parameters, zones_of_numbers
 
 #: A run that begins a little earlier in the day than the last one with a check has its own.
 EVERY = timedelta(hours=23, minutes=30)
@@ -112,7 +112,7 @@ def differences(
     judge: Judge,
     asked: Iterable[RegionQuestion],
     found: Mapping[Target, Reply | Failure],
-    numbers: Mapping[int, str],
+    numbers: Mapping[int, str | None],
 ) -> Iterator[Notice]:
     """
     Yield in a notice what each region's answer has that no zone lists, and what it lacks; or why it cannot be compared.
@@ -230,7 +230,7 @@ class CrossCheck:
         await self.in_thread(commit)
         asked = questions(account, self.planned, catalog)
         found = await ask_regions(client, asked, deadline=deadline, stop=stop)
-        numbers = {number: zone for zone, number in unique_numbers(catalog).items()} if catalog else {}
+        numbers = zones_of_numbers(catalog) if catalog else {}
         return await self.in_thread(self._compare, account_id, asked, found, numbers, now)
 
     def _is_due(self, account_id: int, now: datetime) -> bool:
@@ -242,7 +242,7 @@ class CrossCheck:
         account_id: int,
         asked: Iterable[RegionQuestion],
         found: Mapping[Target, Reply | Failure],
-        numbers: Mapping[int, str],
+        numbers: Mapping[int, str | None],
         now: datetime,
     ) -> list[Notice]:
         with begin(self.engine, self.fence) as conn:

@@ -23,7 +23,7 @@ from crawler.domain.matrix import KIND as MATRIX_KIND
 from crawler.domain.matrix import OfferedMatrix, Rotation, in_turn, rotation
 from crawler.domain.models import Catalog, FailureClass, Target
 from crawler.domain.rows import Notice
-from crawler.domain.targets import KnownTarget, Reconciliation, Selection, reconcile, unique_numbers
+from crawler.domain.targets import KnownTarget, Reconciliation, Selection, Spot, reconcile, spots, zones_of_numbers
 from crawler.errors import ConfigurationError, EmptySelection
 
 
@@ -38,6 +38,8 @@ class AccountPast:
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     #: Which action told what is sold, where there is a matrix.
     sold_by: SoldBy = field(default_factory=dict)
+    #: The places of the last catalog that the configuration made.
+    assigned: frozenset[Spot] = frozenset()
 
 
 NO_PAST = AccountPast(account_id=0, catalog=None, zone_numbers={})
@@ -75,6 +77,7 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
             source = str(settings.source or "configuration")
             db_targets.check_variants(conn, ids[account.name], account.named_variants, source=source)
         with_matrix = {account.name for account in settings.accounts if account.is_auto}
+        with_places = {account.name for account in settings.accounts if account.places}
         return {
             name: AccountPast(
                 account_id=account_id,
@@ -82,6 +85,7 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
                 zone_numbers=db_targets.zone_numbers(conn, account_id),
                 variants=db_targets.known_variants(conn, account_id),
                 sold_by=load_sold_by(conn, account_id) if name in with_matrix else {},
+                assigned=load_assigned(conn, account_id) if name in with_places else frozenset(),
             )
             for name, account_id in ids.items()
         }
@@ -95,6 +99,16 @@ def load_sold_by(conn: Connection, account_id: int) -> SoldBy:
 
 def _sold_by(account_id: int) -> str:
     return f"sold_by_{account_id}"
+
+
+def load_assigned(conn: Connection, account_id: int) -> frozenset[Spot]:
+    """Return the places of an account that the last run asked because the configuration names them."""
+    found: list[list[str]] = json.loads(runs.saved_setting(conn, _assigned(account_id)) or "[]")
+    return frozenset((project, region, zone) for project, region, zone in found)
+
+
+def _assigned(account_id: int) -> str:
+    return f"assigned_{account_id}"
 
 
 def matrices(
@@ -128,6 +142,7 @@ def reconcile_all(
             previous=past[account.name].catalog,
             is_good=survey.is_good,
             restricted_to=restriction,
+            assigned_before=past[account.name].assigned,
         )
     if not any(rec.asked for rec in found.values()) and all(survey.catalog for survey in surveys.values()):
         narrowed = "on the command line " if restriction else "of the configuration "
@@ -207,6 +222,9 @@ def begin_run(
             is_kept = survey.is_good and (restriction is None or last is None) and name not in problems
             if is_kept and survey.catalog is not None and survey.catalog != last:
                 db_targets.save_catalog(conn, past[name].account_id, survey.catalog, now)
+            is_whole = restriction is None and name not in problems
+            if is_whole and survey.catalog is not None and (assigned := spots(survey.catalog)):
+                runs.save_setting(conn, _assigned(past[name].account_id), json.dumps(sorted(assigned)))
             if survey.sold_by:
                 told = {**past[name].sold_by, **survey.sold_by}
                 runs.save_setting(conn, _sold_by(past[name].account_id), json.dumps(told, sort_keys=True))
@@ -297,10 +315,10 @@ def require_any(settings: Settings, too_large: Mapping[str, str]) -> None:
         raise ConfigurationError(str(settings.source or "configuration"), problems)
 
 
-def catalog_numbers(past: Mapping[str, AccountPast], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str]]:
-    """Return the numeric ZoneIds that the catalog of each account gives to one zone alone, as `{account id: {…}}`."""
+def catalog_numbers(past: Mapping[str, AccountPast], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str | None]]:
+    """Return the zone of each numeric ZoneId in the catalog of each account, as `{account id: {…}}`; None: several."""
     return {
-        past[name].account_id: {number: zone for zone, number in unique_numbers(survey.catalog).items()}
+        past[name].account_id: zones_of_numbers(survey.catalog)
         for name, survey in surveys.items()
         if survey.catalog is not None
     }

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection, Engine
 
-from crawler.crawl.reply_reader import Judge, ReplyReader, Understood
+from crawler.crawl.reply_reader import CatalogNumbers, Judge, ReplyReader, Understood
 from crawler.db import answer_forms, observations, runs, target_state
 from crawler.db.answer_forms import FormNews
 from crawler.db.engine import Fence, begin, read
@@ -124,7 +124,7 @@ class Recorder:
         *,
         unlisted: Collection[Target] = (),
         zone_numbers: Mapping[int, Mapping[int, str]] | None = None,
-        catalog_numbers: Mapping[int, Mapping[int, str]] | None = None,
+        catalog_numbers: CatalogNumbers | None = None,
         batch: int = BATCH,
         progress: Progress | None = None,
     ) -> None:
@@ -132,8 +132,8 @@ class Recorder:
         Take the run and its *planned* targets, which are exactly those of its scope.
 
         *unlisted* targets are missing from the last good discovery. *zone_numbers* are the confirmed numeric ZoneIds,
-        *catalog_numbers* the unique ones of the catalog, both as `{account id: {number: zone}}`. *batch* targets
-        are written at once; *progress* is told in the thread that judges.
+        *catalog_numbers* those of the catalog (None: of several zones), as `{account id: {number: zone}}`. *batch*
+        targets are written at once; *progress* is told in the thread that judges.
         """
         self._engine = engine
         self._fence = fence

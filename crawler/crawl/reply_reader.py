@@ -38,6 +38,8 @@ BYTES_AT_ONCE = 16 * 2**20
 
 ZoneNumbers = Mapping[int, Mapping[int, str]]
 """Numeric ZoneIds as `{account id: {number: zone}}`."""
+CatalogNumbers = Mapping[int, Mapping[int, str | None]]
+"""Those of the catalog in the same form, with None for one that it gives to several zones."""
 
 
 class Judge:
@@ -55,7 +57,7 @@ class Judge:
         self._ignored = ignored or {}
         self._readers: dict[tuple[str, frozenset[str]], SetReader] = {}
 
-    def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str], /) -> Snapshot:
+    def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str | None], /) -> Snapshot:
         """Read what *reply* lists; *zone_numbers* are the known numeric ZoneIds, *catalog* those of the catalog now."""
         kind = KINDS[reply.target.kind]
         document = members(reply.body, MAX_COMPOSED_VALUES if kind.is_composed else MAX_VALUES)
@@ -101,12 +103,12 @@ class Understood:
 class ReplyReader:
     """Reads the replies of one run."""
 
-    def __init__(self, judge: Judge, *, confirmed: ZoneNumbers, catalog: ZoneNumbers) -> None:
-        """*confirmed* are the zone numbers that answers have confirmed, *catalog* the unique ones of the catalog."""
+    def __init__(self, judge: Judge, *, confirmed: ZoneNumbers, catalog: CatalogNumbers) -> None:
+        """*confirmed* are the zone numbers that answers have confirmed, *catalog* those of the catalog."""
         self.versions = Versions()
         self._judge = judge
         self._catalog = catalog
-        # A number that the catalog now gives to another zone is not confirmed any more.
+        # A number that the catalog now gives to another zone, too or alone, is not confirmed any more.
         self._confirmed = {
             account_id: {
                 number: zone

@@ -31,6 +31,7 @@ from crawler.crawl.plan import (
     begin_run,
     catalog_numbers,
     has_begun,
+    load_assigned,
     load_sold_by,
     look_back,
     matrices,
@@ -335,6 +336,7 @@ async def preview(
                     zone_numbers={},
                     variants=db_targets.known_variants(conn, account_id),
                     sold_by=load_sold_by(conn, account_id) if accounts[name].is_auto else {},
+                    assigned=load_assigned(conn, account_id) if accounts[name].places else frozenset(),
                 )
                 targets[name] = db_targets.known_targets(conn, account_id)
     if offline:

@@ -124,13 +124,17 @@ def _each(conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -
 def _write_setbacks(
     conn: Connection, run_id: int, decisions: Iterable[Decision], payloads: Mapping[bytes, int]
 ) -> None:
-    """End the spans of trouble that are over, begin the new ones; one that goes on costs nothing."""
+    """End the spans of trouble that are over, begin the new ones; one that goes on as it is costs nothing."""
     ended: list[int] = []
     begun: list[dict[str, Any]] = []
+    retold: list[dict[str, Any]] = []
     for decision in decisions:
         before, setback, planned = decision.planned.trouble, decision.setback, decision.planned
         if before is not None:
             if setback is not None and _is_same(decision):
+                if setback.outcome == "held" and setback.message != before.message:
+                    # other images are on hold now, or wait for something else
+                    retold.append({"span": before.exception_id, "said": setback.message})
                 continue
             ended.append(before.exception_id)
         if setback is not None:
@@ -155,6 +159,9 @@ def _write_setbacks(
         conn,
         update(OutcomeSpan).where(OutcomeSpan.id == bindparam("ended")).values(to_run_id=run_id),
         [{"ended": exception_id} for exception_id in ended],
+    )
+    _each(
+        conn, update(OutcomeSpan).where(OutcomeSpan.id == bindparam("span")).values(message=bindparam("said")), retold
     )
     _each(conn, insert(OutcomeSpan), begun)
 

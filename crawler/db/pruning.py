@@ -313,6 +313,10 @@ def _needed_runs(conn: Connection, old: Collection[Any], before: datetime) -> se
     )
     for first, end in conn.execute(reaching):
         needed.update(run for run in (first, end) if run != OPEN_RUN)
+    # The last good run of what is in trouble still: the next change there is dated from its start.
+    last_good = select(OutcomeSpan.last_good_at).where(OutcomeSpan.to_run_id == OPEN_RUN).distinct()
+    for portion in portions(conn.execute(last_good.where(OutcomeSpan.last_good_at.is_not(None))).scalars()):
+        needed.update(conn.execute(select(Run.id).where(Run.finished_at.in_(portion))).scalars())
     needed.update(_explaining_runs(conn, before))
     needed.update(conn.execute(select(func.max(Run.id)).group_by(Run.scope_id)).scalars())
     needed.update(

@@ -45,7 +45,7 @@ from crawler.db.sql import INSERTED, portions
 from crawler.db.target_state import store_versions
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import IMAGE_EVENTS, Catalog, ImageKey, Place, Target
-from crawler.domain.targets import unique_numbers
+from crawler.domain.targets import zones_of_numbers
 
 #: Runs that are read together.
 RUNS_AT_ONCE = 500
@@ -210,18 +210,17 @@ class Recorded:
         return [one for one in found if one.target_id in self.targets]
 
     @cached_property
-    def _catalogs(self) -> Mapping[int, list[tuple[datetime, dict[int, str]]]]:
+    def _catalogs(self) -> Mapping[int, list[tuple[datetime, dict[int, str | None]]]]:
         """The numeric ZoneIds of the catalogs of each account, with the moment from which on they held."""
-        found: dict[int, list[tuple[datetime, dict[int, str]]]] = {}
+        found: dict[int, list[tuple[datetime, dict[int, str | None]]]] = {}
         with read(self._engine) as conn:
             for row in conn.execute(select(CatalogRow).order_by(CatalogRow.id)):
                 catalog = Catalog(projects=(), places=tuple(Place(*place) for place in row.places))
-                numbers = {number: zone for zone, number in unique_numbers(catalog).items()}
-                found.setdefault(row.account_id, []).append((row.recorded_at, numbers))
+                found.setdefault(row.account_id, []).append((row.recorded_at, zones_of_numbers(catalog)))
         return found
 
-    def catalog_numbers(self, account_id: int, at: datetime) -> Mapping[int, str]:
-        """Return the numeric ZoneIds that the catalog of an account gave to one zone alone *at* the start of a run."""
+    def catalog_numbers(self, account_id: int, at: datetime) -> Mapping[int, str | None]:
+        """Return the zone of each ZoneId in the catalog of an account *at* the start of a run; None: of several."""
         known = [numbers for recorded_at, numbers in self._catalogs.get(account_id, ()) if recorded_at <= at]
         return known[-1] if known else {}
 

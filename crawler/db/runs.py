@@ -376,7 +376,7 @@ def recover(conn: Connection, account_ids: Iterable[int], now: datetime) -> list
     instant of any of the accounts.
     """
     accounts = set(account_ids)
-    _refuse_backwards_clock(conn, accounts, now)
+    refuse_backwards_clock(conn, accounts, now)
     recovered: list[int] = []
     for run in conn.execute(_unfinished_runs()).all():
         if accounts.intersection(run.accounts):
@@ -386,8 +386,9 @@ def recover(conn: Connection, account_ids: Iterable[int], now: datetime) -> list
     return recovered
 
 
-def _refuse_backwards_clock(conn: Connection, accounts: set[int], now: datetime) -> None:
-    last = last_instant(conn, accounts)
+def refuse_backwards_clock(conn: Connection, account_ids: Collection[int], now: datetime) -> None:
+    """Raise ClockWentBackwards when *now* is before the last recorded instant of any of these accounts."""
+    last = last_instant(conn, account_ids)
     if last is not None and now < last:
         raise ClockWentBackwards(
             f"the clock says {iso_utc(now)}, but the last run recorded something at {iso_utc(last)}; "

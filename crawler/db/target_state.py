@@ -20,7 +20,16 @@ from crawler.db.runs import LastAnswer, PlannedTarget
 from crawler.db.schema import Hold, HoldImage, ImageVersion, Interval, Run, ScopeTarget
 from crawler.db.sql import among, among_too, insert_missing, portions
 from crawler.db.types import read_json
-from crawler.domain.models import Attributes, ImageKey, KnownState, OpenHold, Recent, digest_and_json, normalise_name
+from crawler.domain.models import (
+    UNSTATED_SET,
+    Attributes,
+    ImageKey,
+    KnownState,
+    OpenHold,
+    Recent,
+    digest_and_json,
+    normalise_name,
+)
 from crawler.domain.parsing import weight_of
 
 
@@ -149,7 +158,9 @@ class TargetState:
 
     def narrowed_to(self, keys: Iterable[ImageKey]) -> TargetState:
         """Return what writing about these images takes: a judged target waits for its transaction without the rest."""
-        version_ids = {key: self.version_ids[key] for key in keys if key in self.version_ids}
+        # an image whose set was not stated before stands in the history under none
+        places = ((key, key if key in self.version_ids else key._replace(image_set=UNSTATED_SET)) for key in keys)
+        version_ids = {key: self.version_ids[place] for key, place in places if place in self.version_ids}
         last = self.last._replace(version_ids=())
         return replace(self, known=replace(self.known, images={}), version_ids=version_ids, last=last)
 
@@ -183,7 +194,7 @@ def load(
         states[planned.target_id] = TargetState(
             known=KnownState(
                 images=images.attributes,
-                withdrawn_before=frozenset(before.get(planned.target_id, ())),
+                withdrawn_before=frozenset(before.get(planned.target_id, ())) - images.attributes.keys(),
                 holds=tuple(hold for hold, _ in target_holds),
                 last_good_at=good.get(planned.target_id),
                 is_new=not planned.ever_ok,
@@ -217,20 +228,25 @@ def _open_images(
 
 
 def _seen_before(conn: Connection, keys: Mapping[int, Collection[ImageKey]]) -> dict[int, set[ImageKey]]:
-    """Return which of each target's *keys*, none of them open, the target has listed before."""
+    """Return which of each target's *keys*, none of them open, it has listed before, as their sets were called then."""
     target_ids = [target_id for target_id, wanted in keys.items() if wanted]
     versions: dict[int, ImageKey] = {}
     for image_ids in portions(sorted({key.image_id for wanted in keys.values() for key in wanted})):
         # An id that no target ever listed has no version, which is nearly always the end of it.
         rows = conn.execute(_versions_of_images(), {"images": image_ids})
         versions.update((version_id, ImageKey(image_set, image_id)) for version_id, image_set, image_id in rows)
+    wanted = {target_id: set(map(_folded, keys[target_id])) for target_id in target_ids} if versions else {}
     found: dict[int, set[ImageKey]] = {}
     for version_ids in portions(sorted(versions)):
         for portion in portions(target_ids):
             for target_id, version_id in conn.execute(_listings(), {"versions": version_ids, "targets": portion}):
-                if (key := versions[version_id]) in keys[target_id]:
+                if _folded(key := versions[version_id]) in wanted[target_id]:
                     found.setdefault(target_id, set()).add(key)
     return found
+
+
+def _folded(key: ImageKey) -> ImageKey:
+    return ImageKey(key.image_set.casefold(), key.image_id)
 
 
 @cache

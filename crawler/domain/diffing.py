@@ -8,7 +8,7 @@ are compared as sets (the reader has sorted them).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from crawler.domain.kinds import BOOTABLE
@@ -29,18 +29,22 @@ MAX_EXTRA = 1_000
 
 def compare(known: KnownState, snapshot: Snapshot, *, uncompared: Collection[str] = ()) -> Differences:
     """Compare what was *known* of a target with its new *snapshot*; fields in *uncompared* never make a change."""
-    listed = _with_known_spelling(known.images, snapshot.images)
-    new = tuple(sorted(listed.keys() - known.images.keys()))
-    absent = tuple(sorted(known.images.keys() - listed.keys() - snapshot.foreign))
+    called = _known_spelling(known, {key.image_set for key in (*snapshot.images, *snapshot.foreign)})
+    listed = {called(key): stated for key, stated in snapshot.images.items()} if called else snapshot.images
+    foreign = set(map(called, snapshot.foreign)) if called else snapshot.foreign
+    images = _with_stated_sets(known.images, listed)
+    new = tuple(sorted(listed.keys() - images.keys()))
+    absent = tuple(sorted(images.keys() - listed.keys() - foreign))
     modified: dict[ImageKey, dict[str, list[Any]]] = {}
     filled: list[ImageKey] = []
     merged = dict(listed)
 
-    for key in sorted(_differing(known.images, listed)):
-        merged[key], fields, learned = _merge(known.images[key], listed[key], uncompared)
+    learned_sets = images.keys() - known.images.keys()
+    for key in sorted({*_differing(images, listed), *learned_sets}):
+        merged[key], fields, learned = _merge(images[key], listed[key], uncompared)
         if fields:
             modified[key] = fields
-        elif learned:
+        elif learned or key in learned_sets:
             filled.append(key)
 
     return Differences(
@@ -49,7 +53,7 @@ def compare(known: KnownState, snapshot: Snapshot, *, uncompared: Collection[str
         modified=modified,
         filled=tuple(filled),
         merged=merged,
-        counterparts=counterparts(known.images, merged, of=(*new, *absent)),
+        counterparts=counterparts(images, merged, of=(*new, *absent)),
     )
 
 
@@ -100,28 +104,42 @@ def _merge_extra(before: Attributes, stated: Attributes) -> tuple[Attributes, di
     return after, {f"extra.{name}": change for name, change in fields.items()}, learned
 
 
-def _with_known_spelling(
-    known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, Attributes]
-) -> Mapping[ImageKey, Attributes]:
+def _known_spelling(known: KnownState, stated: Set[str]) -> Callable[[ImageKey], ImageKey] | None:
     """
-    Return *listed* with the set names that the history uses: for a set that came back in another case, and for an image
-    that states no set now and did before.
+    Return what gives an image of the *stated* sets the set name that the history uses; None: each has that already.
+
+    It differs for a set that came back in another case, and for an image that states no set now and did before.
     """
-    known_sets = {key.image_set for key in known}
-    if {key.image_set for key in listed} <= known_sets - {UNSTATED_SET}:
-        return listed
-    spelling = {name.casefold(): name for name in known_sets}
+    known_sets = {key.image_set for key in known.images}
+    if stated <= known_sets - {UNSTATED_SET}:
+        return None
+    seen = sorted({key.image_set for key in known.withdrawn_before})
+    spelling = {name.casefold(): name for name in (*seen, *known_sets)}
     of_ids: dict[str, list[str]] = {}
-    for key in known:
+    for key in known.images:
         of_ids.setdefault(key.image_id, []).append(key.image_set)
 
-    def known_set(key: ImageKey) -> str:
+    def called(key: ImageKey) -> ImageKey:
         stated_before = of_ids.get(key.image_id, [])
         if key.image_set == UNSTATED_SET and len(stated_before) == 1:
-            return stated_before[0]
-        return spelling.get(key.image_set.casefold(), key.image_set)
+            return ImageKey(stated_before[0], key.image_id)
+        return ImageKey(spelling.get(key.image_set.casefold(), key.image_set), key.image_id)
 
-    return {ImageKey(known_set(key), key.image_id): attributes for key, attributes in listed.items()}
+    return called
+
+
+def _with_stated_sets(
+    known: Mapping[ImageKey, Attributes], listed: Mapping[ImageKey, Attributes]
+) -> Mapping[ImageKey, Attributes]:
+    """Return the *known* images, each that stated no set under one in which it is *listed* now, if it is in any."""
+    without = {key.image_id: key for key in known if key.image_set == UNSTATED_SET and key not in listed}
+    if not without:
+        return known
+    stated = {
+        key.image_id: key for key in sorted(listed.keys() - known.keys(), reverse=True) if key.image_id in without
+    }
+    learned = {without[image_id]: key for image_id, key in stated.items()}
+    return {learned.get(key, key): attributes for key, attributes in known.items()}
 
 
 def counterparts(

@@ -276,14 +276,14 @@ def parse(
     zone_of: Mapping[int, str],
     reader: SetReader | None = None,
     *,
-    catalog: Mapping[int, str] | None = None,
+    catalog: Mapping[int, str | None] | None = None,
 ) -> Snapshot:
     """
     Read the images that *document*, the members of a RetCode 0 answer of *zone*, lists.
 
     *zone_of* maps the numeric ZoneIds whose zone is known; a record that states another zone's number is foreign.
-    *catalog* maps those that the present catalog gives to one zone alone (None: the same). *reader* is a reader of this
-    *kind* that has read before; what its sets say is shared.
+    *catalog* maps those of the present catalog, to None where it gives one to several zones (None: the same map).
+    *reader* is a reader of this *kind* that has read before; what its sets say is shared.
     """
     reader = reader or SetReader(kind)
     images: dict[ImageKey, Attributes] = {}
@@ -301,7 +301,7 @@ def parse(
     def is_foreign(number: int | None) -> bool:
         return number is not None and zone_of.get(number, zone) != zone
 
-    listed_by = zone_of if catalog is None else catalog
+    listed_by: Mapping[int, str | None] = zone_of if catalog is None else catalog
 
     def is_elsewhere(number: int | None) -> bool:
         return number is not None and is_foreign(number) and listed_by.get(number, zone) != zone
@@ -333,6 +333,9 @@ def parse(
         own = set(map(id, others))
         images = _joined(images, (record for record in readable if id(record) not in own))
 
+    if spelled := _one_spelling({key.image_set for key in (*images, *foreign)}):
+        images = _joined({}, (Record(_spelled_as(key, spelled), stated) for key, stated in images.items()))
+        foreign = {_spelled_as(key, spelled) for key in foreign}
     foreign -= images.keys()
     if foreign:
         notices[f"{zone}: records that belong to another zone and were left out: {len(foreign)}"] = None
@@ -350,6 +353,18 @@ def parse(
         zone_number=numbers.pop() if len(numbers) == 1 else None,
         uncompared=kind.uncompared,
     )
+
+
+def _one_spelling(names: Collection[str]) -> Mapping[str, str]:
+    """Return what each of the set *names* is called that an answer spells in several cases: the smallest of them."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        found.setdefault(name.casefold(), []).append(name)
+    return {name: alike[0] for alike in found.values() if len(alike) > 1 for name in alike}
+
+
+def _spelled_as(key: ImageKey, spelled: Mapping[str, str]) -> ImageKey:
+    return ImageKey(spelled.get(key.image_set, key.image_set), key.image_id)
 
 
 class Members(NamedTuple):
@@ -393,8 +408,7 @@ def read_members(document: Mapping[str, Any], kind: Kind, named: Mapping[str, tu
             unknown.append((key, value))
     has_known_set = bool(sets)
     for key, value in unknown:
-        is_set = bool(kind.set_marker) and kind.set_marker in key.casefold() and _is_nested(value)
-        if is_set or _looks_like_records(read(value), kind):
+        if _is_unknown_set(key.casefold(), value, kind) or _looks_like_records(read(value), kind):
             notices.append(f"unknown image set {_shown(key)}")
             sets.append((key, value))
         else:
@@ -416,6 +430,13 @@ def _read_stated(value: Any, *, is_name: bool) -> str:
     if said is None or said in ("", [], {}) or (isinstance(said, list | Mapping) and not is_name):
         return ""
     return clean_text(said if isinstance(said, str) else str(said)).strip()
+
+
+def _is_unknown_set(folded: str, value: Any, kind: Kind) -> bool:
+    """Return whether a member is a set by its folded name; one that is called so to the end may hold a bare id."""
+    if not kind.set_marker or kind.set_marker not in folded:
+        return False
+    return _is_nested(value) or (isinstance(value, str) and folded.endswith(kind.set_marker))
 
 
 def _is_nested(value: Any) -> bool:

@@ -91,6 +91,10 @@ class Selection:
         return part_fits("region", place.region, self.regions) and part_fits("zone", place.zone, self.zones)
 
 
+#: A project in a region and a zone; the zone is empty for all of the region.
+Spot = tuple[str, str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownTarget:
     """What the history knows of a target before a run."""
@@ -177,15 +181,18 @@ def reconcile(
     previous: Catalog | None,
     is_good: bool,
     restricted_to: Selection | None = None,
+    assigned_before: Collection[Spot] = (),
 ) -> Reconciliation:
     """
     Compare this run's *catalog* with the targets *known* before.
 
     *previous* is the last good catalog (None: the account's first). *is_good* is false when *catalog* is a fallback:
     then nothing is counted as missing. *restricted_to* narrows the run from the command line: a restricted run counts
-    nothing as missing, retires and deselects nothing.
+    nothing as missing, retires and deselects nothing. *assigned_before* are the places of the last catalog that the
+    configuration made: those that it names no longer are deselected.
     """
     draft = _Draft(restricted_to)
+    dropped = _dropped(catalog, assigned_before)
     # What the catalog lists is taken out, so that the rest is what it lacks.
     absent = {entry.target: entry for entry in known}
     kinds = {target.kind for target in absent}
@@ -195,9 +202,13 @@ def reconcile(
     counts = is_good and restricted_to is None
     patience = (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE) if counts else None
     resting: list[KnownTarget] = []
-    for entry in absent.values():
+    names = {project.project_id: project.name for project in catalog.projects}
+    for stored in absent.values():
+        entry = draft.called_now(stored, names.get(stored.target.project, ""))
         standing = selection.standing(entry.target)
-        if not selection.covers(entry.target, entry.project_name, catalog.places):
+        # of those that the configuration makes up, only what it names comes back
+        is_dropped = _place_of(entry.target) in dropped or (bool(catalog.assigned) and entry.absence == "deselected")
+        if is_dropped or not selection.covers(entry.target, entry.project_name, catalog.places):
             if entry.absence is None and restricted_to is None:
                 draft.deselected.append(entry.target)
         elif standing is None or _place_of(entry.target) not in draft.places:
@@ -237,14 +248,27 @@ def reconcile(
     )
 
 
-def _place_of(target: Target) -> tuple[str, str, str]:
+def spots(catalog: Catalog) -> frozenset[Spot]:
+    """Return where a *catalog* that the configuration made has targets; nothing of one that was discovered."""
+    return frozenset((project.project_id, place.region, place.zone) for project, place in catalog.assigned)
+
+
+def _dropped(catalog: Catalog, before: Collection[Spot]) -> frozenset[Spot]:
+    """Return the spots of *before*, and the whole regions, that a configured *catalog* lacks."""
+    now = spots(catalog)
+    gone = frozenset(before) - now if now else frozenset()
+    regions = {(project, region) for project, region, _ in now}
+    return gone | {(project, region, "") for project, region, _ in gone if (project, region) not in regions}
+
+
+def _place_of(target: Target) -> Spot:
     return target.project, target.region, target.zone
 
 
 def _told_once(
     selection: Selection,
     targets: Iterable[Target],
-    listed: Collection[tuple[str, str, str]],
+    listed: Collection[Spot],
     change: Callable[[Any], list[Any]],
 ) -> tuple[list[Target], dict[Target, Mapping[str, list[Any]]]]:
     """
@@ -280,7 +304,7 @@ class _Draft:
         #: Asked although the catalog lacks them.
         self.unlisted: set[Target] = set()
         #: Where the catalog lists anything: project, region and zone.
-        self.places: set[tuple[str, str, str]] = set()
+        self.places: set[Spot] = set()
         self._known_of_matrix = 0
 
     def take_listed(self, target: Target, project_name: str, entry: KnownTarget | None) -> None:
@@ -291,18 +315,24 @@ class _Draft:
             if self._ask(target, project_name):
                 self.new[target] = project_name
             return
-        if project_name and project_name != entry.project_name:
-            self.renamed[target.project] = project_name
+        entry = self.called_now(entry, project_name)
         if entry.missing_count:
             self.found.append(entry.target)
         self._ask_known(entry)
+
+    def called_now(self, entry: KnownTarget, project_name: str) -> KnownTarget:
+        """Return a target with the name that the catalog gives its project, which may be selected by it no longer."""
+        if project_name in ("", entry.project_name):
+            return entry
+        self.renamed[entry.target.project] = project_name
+        return replace(entry, project_name=project_name)
 
     def take_absent(self, entry: KnownTarget, patience: int | None) -> None:
         """Take a selected target that the catalog lacks; without *patience* it does not count as missing."""
         if entry.absence == "retired":
             return
         if patience is not None:
-            count, needed = entry.missing_count + 1, entry.missing_needed or patience
+            count, needed = entry.missing_count + 1, max(entry.missing_needed, patience)
             if count >= needed:
                 self.retired.append(entry.target)
                 return
@@ -319,7 +349,7 @@ class _Draft:
         shrunken = _by_half(self._known_of_matrix + len(entries), self._known_of_matrix)
         for entry in entries if counts else ():
             count = entry.missing_count + 1
-            needed = entry.missing_needed or (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE)
+            needed = max(entry.missing_needed, PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE)
             if count >= needed:
                 self.retired.append(entry.target)
             else:
@@ -349,13 +379,13 @@ def request_parameters(target: Target, variant: Mapping[str, str]) -> dict[str, 
     return {"Region": target.region, **zone, **project, **variant}
 
 
-def unique_numbers(catalog: Catalog) -> dict[str, int]:
-    """Return the numeric id of each zone whose number the *catalog* gives to no other zone."""
-    zones: dict[int, set[str]] = {}
+def zones_of_numbers(catalog: Catalog) -> dict[int, str | None]:
+    """Return the zone that each numeric id of the *catalog* belongs to; None where it gives the id to several."""
+    zones: dict[int, str | None] = {}
     for place in catalog.places:
         if place.number is not None:
-            zones.setdefault(place.number, set()).add(place.zone)
-    return {next(iter(names)): number for number, names in zones.items() if len(names) == 1}
+            zones[place.number] = place.zone if zones.get(place.number, place.zone) == place.zone else None
+    return zones
 
 
 def configured_projects(

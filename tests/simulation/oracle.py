@@ -87,7 +87,7 @@ class Oracle:
         return frozenset(
             spot
             for spot, past in self.pasts.items()
-            if spot not in listed and past.missing + 1 >= (past.needed or self._patience(catalog))
+            if spot not in listed and past.missing + 1 >= max(past.needed, self._patience(catalog))
         )
 
     def _patience(self, catalog: Catalog | None) -> int:
@@ -110,7 +110,7 @@ class Oracle:
                 continue
             if not is_good or _is_retired(past):
                 continue
-            past.needed = past.needed or self._patience(catalog)
+            past.needed = max(past.needed, self._patience(catalog))
             past.missing += 1
             if past.missing >= past.needed:
                 past.missing = past.needed = 0

@@ -51,7 +51,7 @@ class CountingJudge(Judge):
         super().__init__(policy or GuardPolicy())
         self.read_count = 0
 
-    def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str], /) -> Snapshot:
+    def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str | None], /) -> Snapshot:
         self.read_count += 1
         return super().read(reply, zone_numbers, catalog)
 
@@ -93,7 +93,7 @@ class Diary:
     now: datetime = START
     account: str = "prod"
     clock_step: timedelta = timedelta(seconds=1)
-    zone_numbers: Mapping[int, str] = field(default_factory=dict)
+    zone_numbers: Mapping[int, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the judge and the account."""

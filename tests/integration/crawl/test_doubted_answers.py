@@ -40,6 +40,24 @@ def play(diary: Diary, answers: Sequence[Answer]) -> tuple[int, str, str]:
     return asked + len(again), str(row.outcome), row.message or ""
 
 
+def test_what_is_said_of_a_hold_goes_with_it(engine: Engine) -> None:
+    """Of images that are listed again while others still wait nobody says that they are not; the span goes on."""
+    diary = Diary(engine)
+    diary.run({HOME: FOUR})
+    unreadable: list[dict[str, str]] = [{"Name": "no id"}] * 2
+    told = []
+    for ids in ("a", "abc", "ab"):
+        listed = [{"ImageId": f"uimage-{letter}"} for letter in ids]
+        diary.run({HOME: {"RetCode": 0, "ImageSet": [*listed, *unreadable]}})
+        with read(engine) as conn:
+            told.append(status.status(conn, now=diary.now)[0].message.partition(" are")[0])
+        with read(engine) as conn:
+            (span,) = conn.execute(select(OutcomeSpan.message)).all()
+        assert span.message.startswith(told[-1])
+
+    assert told == ["3 of 4 images", "1 of 4 images", "1 of 4 images"]
+
+
 @pytest.mark.parametrize(
     ("answers", "asked", "outcome"),
     [

@@ -50,7 +50,7 @@ class OddJudge(CountingJudge):
         self.deciding = deciding
         self.odd = odd
 
-    def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str], /) -> Snapshot:
+    def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str | None], /) -> Snapshot:
         snapshot = super().read(reply, zone_numbers, catalog)
         return self.reading(snapshot) if reply.target == self.odd else snapshot
 

@@ -133,6 +133,25 @@ def test_states(user: Driver) -> None:
     assert row["fields"] == {"image_state": ["Available", "Unavailable"], "bootable": [True, False]}
 
 
+def test_type_that_is_stated_later(user: Driver) -> None:
+    """An image whose ImageType was not stated before has not gone when it is: it is in that set from then on."""
+    stated = [uhost_image(number) for number in range(1, 4)]
+    without = [{**record, "ImageType": None} if number == 0 else record for number, record in enumerate(stated)]
+    renamed = [{**record, "ImageName": "Rocky"} if number == 0 else record for number, record in enumerate(stated)]
+    steps = [{"inventory": {"uhost-image": {"hk-02": records}}} for records in (stated, renamed, renamed[1:])]
+    with run_in_thread(kinds_timeline({"uhost-image": {"hk-02": without}}, steps=steps)) as cloud:
+        user.configure(account(cloud.url, kinds=["uhost-image"]))
+        told, sets = [], []
+        for _ in range(4):
+            told.append(user.run().changes)
+            rows = user.rows("inventory", "--kind", "uhost-image", "--image-id", stated[0]["ImageId"])
+            sets.append([row["image_set"] for row in rows])
+            cloud.advance()
+
+    assert told == [{}, {}, {"modified": 1}, {"withdrawn": 1}]
+    assert sets == [["unstated"], ["Base"], ["Base"], []]
+
+
 def test_events_of_the_other_kinds(user: Driver) -> None:
     """Versions that go, types that sell out and groups whose image changed are changes."""
     after = {

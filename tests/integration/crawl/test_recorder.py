@@ -444,6 +444,31 @@ def test_moved_zone_number(engine: Engine) -> None:
         assert [tuple(row) for row in conn.execute(select(ZoneNumber.number, ZoneNumber.zone))] == [(3002, "cn-bj2-04")]
 
 
+def test_zone_number_that_became_shared(engine: Engine) -> None:
+    """A ZoneId that the catalog now gives to a second zone as well makes no record there foreign."""
+    diary = Diary(engine, zone_numbers={3002: "hk-02"})
+    diary.run({HOME: {"uimage-a": {"ImageName": "A", "ZoneId": 3002}}})
+    diary.zone_numbers = {3002: None}
+    both = {
+        HOME: {"uimage-a": {"ImageName": "AA", "ZoneId": 3002}},
+        AWAY: {"uimage-b": {"ImageName": "B", "ZoneId": 3002}},
+    }
+    diary.run(both)
+
+    assert set(listed(engine, diary.now)) == {"uimage-a", "uimage-b"}
+
+
+def test_comeback_in_a_set_in_another_case(engine: Engine) -> None:
+    """An image that comes back under a set in another case has returned, and its history goes on."""
+    diary = Diary(engine)
+    rest = {"RetCode": 0, "ImageSet": [{"ImageId": "uimage-b"}, {"ImageId": "uimage-c"}]}
+    for name in ("FooImageSet", "Nothing", "fooImageSet"):
+        diary.run({HOME: {**rest, **({name: [{"ImageId": "uimage-a"}]} if name != "Nothing" else {})}})
+
+    assert told(engine) == [("withdrawn", "uimage-a"), ("returned", "uimage-a")]
+    assert {row.image_set for row in log(engine)} == {"FooImageSet"}
+
+
 def test_naive_times_are_refused(engine: Engine) -> None:
     """A time without a time zone is refused, on the way in and on the way out."""
     diary = Diary(engine)

@@ -18,6 +18,7 @@ from crawler.db.schema import (
     ChangeLog,
     ImageVersion,
     Interval,
+    Run,
     Scope,
     ScopeTarget,
     TargetRow,
@@ -27,7 +28,7 @@ from crawler.emulator import run_in_thread
 from crawler.queries.check.rules import PinRule, Require
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
-from tests.support.diary import PERIOD, START, Diary, target
+from tests.support.diary import PERIOD, START, Diary, Refusal, target
 from tests.support.worlds import make_timeline
 
 HERE = target("hk-02")
@@ -64,6 +65,25 @@ def test_what_was_withdrawn_before_the_window(engine: Engine, database_url: str)
     diary.run({HERE: {"a": "A", "b": "B", "n": "Old"}})
     last = History(database_url).changes()[-1]
     assert (last.event, last.image_id) == ("returned", "a")
+
+
+def test_the_next_change_is_dated_as_without_pruning(engine: Engine, database_url: str) -> None:
+    """After a long trouble that began before the window a change is dated from the last good observation before it."""
+    diary = Diary(engine)
+    images = {"a": "A", "b": "B", "c": "C"}
+    for _ in range(3):
+        diary.run({HERE: images})
+    with read(engine) as conn:
+        last_good = conn.execute(select(func.max(Run.started_at))).scalar_one()
+    for _ in range(3):
+        diary.run({HERE: Refusal()})
+    now = diary.now + timedelta(days=20)
+    prune(engine, None, before=now - timedelta(days=10), now=now)
+
+    diary.run({HERE: {"a": "A", "b": "B"}}, at=now)
+
+    (change,) = History(database_url).changes()
+    assert (change.event, change.not_before) == ("withdrawn", last_good)
 
 
 def test_changes_at_the_very_beginning_of_the_window(engine: Engine, database_url: str) -> None:

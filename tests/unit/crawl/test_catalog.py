@@ -34,6 +34,14 @@ def test_good_discovery_is_the_catalog() -> None:
     assert result == Survey(catalog=LISTED, is_good=True)
 
 
+def test_a_name_that_is_not_stated_is_the_last_known() -> None:
+    """A project that is listed without its name keeps the last one: it is not renamed, and selected as before."""
+    projects = (Project("org-a"), Project("org-b", "Labor"), Project("org-c"))
+    result = survey(Discovery(projects=projects, places=LISTED.places), LISTED, projects=("Def*",))
+    assert result.catalog is not None
+    assert [project.name for project in result.catalog.projects] == ["Default", "Labor", ""]
+
+
 @pytest.mark.parametrize(
     "discovery",
     [

@@ -127,7 +127,44 @@ def test_sets_are_called_as_before(before: list[tuple[str, str]], listed: tuple[
     known = KnownState(images={ImageKey(*key): {} for key in before})
     found = compare(known, Snapshot(images={ImageKey(*listed): {}}))
     assert list(found.merged) == [ImageKey(meant, listed[1])]
-    assert (ImageKey(meant, listed[1]) in found.new) == ((meant, listed[1]) not in before)
+    was_there = {(meant, listed[1]), (UNSTATED_SET, listed[1])}.intersection(before)
+    assert (ImageKey(meant, listed[1]) in found.new) == (not was_there)
+
+
+def test_set_that_is_stated_later_is_learned() -> None:
+    """An image that stated no set before has not gone when it states one: its open interval learns that."""
+    known = KnownState(images={ImageKey(UNSTATED_SET, "a"): {"size_gb": 1}, ImageKey(UNSTATED_SET, "b"): {}})
+
+    def found(*sets: str, **stated: int) -> Differences:
+        listed = {ImageKey(image_set, "a"): stated for image_set in sets}
+        return compare(known, Snapshot(images={**listed, ImageKey(UNSTATED_SET, "b"): {}}))
+
+    base = ImageKey("Base", "a")
+    same, other = found("Base"), found("Base", size_gb=2)
+    assert (same.new, same.absent, same.filled, same.merged[base]) == ((), (), (base,), {"size_gb": 1})
+    assert (other.new, other.absent, other.filled) == ((), (), ())
+    assert other.modified == {base: {"size_gb": [1, 2]}}
+    both = found("Base", UNSTATED_SET)
+    assert (both.new, both.absent) == ((base,), ())
+    two = found("Base", "Custom")
+    assert (two.new, two.absent, two.filled) == ((ImageKey("Custom", "a"),), (), (base,))
+
+
+@pytest.mark.parametrize(
+    ("foreign", "is_absent"), [("FooImageSet", False), ("fooimageset", False), (UNSTATED_SET, False), ("Other", True)]
+)
+def test_foreign_image_of_a_set_in_another_case_is_not_absent(foreign: str, is_absent: bool) -> None:
+    """A record of another zone closes nothing either where its set is spelled in another case, or not stated."""
+    known = KnownState(images={ImageKey("FooImageSet", "a"): {}, image_key("b"): {}})
+    snapshot = Snapshot(images={image_key("b"): {}}, foreign=frozenset({ImageKey(foreign, "a")}))
+    assert compare(known, snapshot).absent == ((ImageKey("FooImageSet", "a"),) if is_absent else ())
+
+
+def test_comeback_in_a_set_in_another_case() -> None:
+    """An image that is back is in the set that it was in, though all of that set had gone."""
+    known = KnownState(images={image_key("b"): {}}, withdrawn_before=frozenset({ImageKey("FooImageSet", "a")}))
+    found = compare(known, Snapshot(images={ImageKey("fooImageSet", "a"): {}, image_key("b"): {}}))
+    assert (found.new, found.absent) == ((ImageKey("FooImageSet", "a"),), ())
 
 
 def test_same_name_in_another_set_is_no_counterpart() -> None:

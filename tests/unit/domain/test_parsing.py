@@ -51,6 +51,27 @@ def test_set_names(spelling: str, canonical: str) -> None:
     assert bool(snapshot.notices) == (canonical not in UK8S_IMAGE.sets)
 
 
+@pytest.mark.parametrize("name", ["CustomImageSet", "FutureImageSet"])
+@pytest.mark.parametrize("value", ["a", ["a"], {"ImageId": "a"}, [{"ImageId": "a"}], " a "])
+def test_one_id_or_record_is_a_list_of_one(name: str, value: Any) -> None:
+    """A set may hold one record, or one id as text, whether it is known or not: its image is no less there."""
+    assert list(read({"RetCode": 0, "ImageSet": [], name: value}).images) == [ImageKey(name, "a")]
+    garbled = read({"RetCode": 0, "ImageSet": [], name: "no id"})
+    assert (garbled.records, garbled.unreadable) == (1, 1)
+    assert read({"RetCode": 0, "ImageSet": [], "ImageSetVersion": "v3", "ImageSetCount": "0"}).records == 0
+
+
+def test_set_in_several_cases_is_one() -> None:
+    """One set that an answer spells in several cases is one set, whatever their order; a zone's records join."""
+    spelled = {"fooImageSet": [{"ImageId": "a", "OsType": "x"}, {"ImageId": "c"}], "FooImageSet": [{"ImageId": "a"}]}
+    first = read({"RetCode": 0, **spelled})
+    assert first.images == {ImageKey("FooImageSet", "a"): {"os_type": "x"}, ImageKey("FooImageSet", "c"): {}}
+    assert read({"RetCode": 0, **dict(reversed(spelled.items()))}).images == first.images
+
+    foreign = {"fooImageSet": [{"ImageId": "a", "ZoneId": 7}], "FooImageSet": [{"ImageId": "a"}]}
+    assert read({"RetCode": 0, **foreign}, zone_of={7: "hk-01"}).foreign == frozenset()
+
+
 @pytest.mark.parametrize("empty", [None, [], {}, ""])
 def test_empty_sets(empty: Any) -> None:
     """A set that is missing, null or empty lists nothing, and is no problem."""

@@ -15,7 +15,7 @@ from crawler.domain.targets import (
     configured_projects,
     expand,
     reconcile,
-    unique_numbers,
+    zones_of_numbers,
 )
 
 ALL = Selection(account="prod")
@@ -100,6 +100,13 @@ def test_shrunken_discovery_needs_nine() -> None:
     assert last.retired == (target("hk-02"),)
 
 
+def test_list_that_shrinks_while_a_target_is_missing() -> None:
+    """A target that was missing already needs nine discoveries too, once one of them lists half of the last."""
+    entry = known("hk-02", missing_count=2, missing_needed=3)
+    shrunken = reconciled(["hk-01"], entry, previous=catalog(["hk-01", "hk-03", "hk-04"]))
+    assert (shrunken.retired, shrunken.missing) == ((), {target("hk-02"): (3, 9)})
+
+
 def test_fallback_catalog_counts_nothing() -> None:
     """A discovery that failed neither counts nor retires, and everything is asked on."""
     entry = known("hk-02", missing_count=2, missing_needed=3)
@@ -151,6 +158,16 @@ def test_deselected_target_is_noted_once() -> None:
     assert again.deselected == ()
 
 
+def test_project_that_is_not_selected_by_its_new_name() -> None:
+    """A project whose new name the configuration does not select is deselected, not missing; by its id it is asked."""
+    entry = known("hk-01", project_name="prod", missing_count=2, missing_needed=3)
+    by_name = reconciled(["hk-01"], entry, selection=replace(ALL, projects=("prod*",)))
+    assert (by_name.deselected, by_name.retired, by_name.missing) == ((target("hk-01"),), (), {})
+    assert by_name.renamed == {"org-a": "name of org-a"}
+    by_id = reconciled(["hk-02", "hk-03"], entry, selection=replace(ALL, projects=("org-a",)))
+    assert by_id.retired == (target("hk-01"),)
+
+
 def test_retired_target_that_comes_back_is_added_and_revived() -> None:
     """A retired target that discovery lists again is asked, revived and told; a deselected one is only revived."""
     back = reconciled(["hk-01", "hk-02"], known("hk-02", absence="retired"))
@@ -171,6 +188,26 @@ def test_configured_places_are_asked_exactly() -> None:
     assert configured_projects(["*"]) == ((Project("default"),), ())
     made = configured_catalog([("hk", "hk-02", "org-y"), ("sg", "sg-01", None)], projects)
     assert {(t.project, t.zone) for t, _ in expand(made, ALL)} == {("org-y", "hk-02"), ("org-x", "sg-01")}
+
+
+def test_configured_place_that_is_taken_out() -> None:
+    """A place that the configuration named and names no longer is deselected; what it never named is asked on."""
+    made = configured_catalog([("hk", "hk-02", "org-a")], ())
+    before = [("org-a", "hk", "hk-01"), ("org-a", "hk", "hk-02"), ("org-a", "sg", "sg-01")]
+    whole = [KnownTarget(target=target("hk-01")._replace(region=name, zone=""), target_id=1) for name in ("hk", "sg")]
+    entries = [*map(known, ("hk-01", "hk-02", "sg-01", "sg-02")), *whole]
+
+    def result(listed: Catalog, only: Selection | None = None) -> Reconciliation:
+        return reconcile(listed, ALL, entries, previous=None, is_good=False, restricted_to=only, assigned_before=before)
+
+    gone = result(made)
+    assert [entry.zone or entry.region for entry in gone.deselected] == ["hk-01", "sg-01", "sg"]
+    assert [entry.zone or entry.region for entry in gone.asked] == ["hk", "hk-02", "sg-02"]
+    assert result(made, ALL).deselected == result(catalog(["hk-02"])).deselected == ()
+    entries = [replace(entry, absence="deselected") for entry in entries]
+    before = []
+    again = result(made)
+    assert ([entry.zone for entry in again.asked], again.deselected) == (["hk-02"], ())
 
 
 LAST = Catalog(
@@ -212,11 +249,11 @@ def test_configured_places_keep_the_names_of_their_projects() -> None:
 
 
 def test_numbers_of_zones() -> None:
-    """A number that two zones share tells neither, and a zone without one has none."""
-    numbers = {"hk-01": 1, "hk-02": 2, "sg-01": 2, "sg-02": None, "th-01": 0}
+    """A number that several zones share tells none of them, and a zone without one has none."""
+    numbers = {"hk-01": 1, "hk-02": 2, "sg-01": 2, "sg-02": None, "th-01": 0, "vn-01": 2}
     places = tuple(Place(zone[:2], zone, number) for zone, number in numbers.items())
 
-    assert unique_numbers(Catalog(projects=(), places=places)) == {"hk-01": 1, "th-01": 0}
+    assert zones_of_numbers(Catalog(projects=(), places=places)) == {1: "hk-01", 2: None, 0: "th-01"}
 
 
 def test_a_retired_target_is_let_be() -> None:
