@@ -76,6 +76,8 @@ def init(
     kept = _kept_in_files(starter, settings, key_file, path, context.environ)
     for file in kept.files:
         _refuse_existing(file)
+    if key_file is not None and path.absolute() in map(Path.absolute, kept.files):
+        raise UsageError(f"{path} cannot hold the configuration and a secret; name another file with --key-file.")
     has_keys = starter.profile is not None or all(context.environ.get(name) for name in _KEYS)
     if has_keys:
         starter = _ask_cloud(context, starter, settings)
