@@ -158,6 +158,12 @@ _SENTENCES = {
     "{} is asked no more; --retired shows what was known of it.": "{} 已不再查询；--retired 可查看此前的记录。",
     "There are no {}.": "没有{}。",
     "No {} fit {}; the history knows these words, but from other times or places.": "没有符合 {1} 的{0}；这些词在历史中存在，但属于其他时间或位置。",
+    "The selection of the configuration matches none of the targets in the catalog; widen projects, regions, zones or kinds: `crawler config show` tells what counts.":
+        "配置所选与目录中的任何目标都不符；请放宽 projects、regions、zones 或 kinds：`crawler config show` 显示生效的内容。",
+    "The selection on the command line matches none of the targets in the catalog; `crawler run --dry-run` without restrictions lists them.":
+        "命令行所选与目录中的任何目标都不符；不加限制的 `crawler run --dry-run` 会列出目标。",
+    "{v} cannot hold the configuration and a secret; name another file with --key-file.": "{} 不能既存配置又存密钥；请用 --key-file 指定另一个文件。",
+    "{v} cannot name an account: it {}.": "{} 不能作为账号名称：{}。",
     "No target fits {} together; `crawler status` lists them all.": "没有目标同时符合 {}；`crawler status` 列出全部目标。",
     "Nothing is on hold.": "没有待确认的下架。",
     "Nothing was ever on hold here.": "从未有过待确认的下架。",
@@ -345,6 +351,8 @@ _SENTENCES = {
     "The token in {v} is none: write at least {n} letters and digits into it, as with `openssl rand -hex 32`.": "{} 中的令牌无效：请写入至少 {} 个字母和数字，例如用 `openssl rand -hex 32` 生成。",
     "No such option {v}.": "没有选项 {}。",
     "{v} is not one of {v}.": "{} 不在可选值 {} 之中。",
+    "{v} is not a valid integer.": "{} 不是有效的整数。", "{v} is not a valid number.": "{} 不是有效的数字。",
+    "{v} is not in the range {v}.": "{} 不在范围 {} 之内。", "it is empty; name a folder.": "为空；请写一个文件夹。",
     "Missing argument {v}.": "缺少参数 {}。",
     "Missing option {v}.": "缺少选项 {}。",
     "Got unexpected extra argument ({v})": "多余的参数（{}）",

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import SentenceGroup
+from crawler.cli.options import SentenceGroup, WholeNumber
 from crawler.cli.output import write_out
 from crawler.errors import UsageError
 
@@ -30,7 +30,7 @@ def _every(command: F) -> F:
     return click.option(
         "--every",
         "minutes",
-        type=click.IntRange(1, 1440),
+        type=WholeNumber(1, 1440),
         default=15,
         show_default=True,
         metavar="MINUTES",
@@ -123,7 +123,7 @@ def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
 @click.argument("scheduler", type=click.Choice(["systemd", "kubernetes"]), default="systemd")
 @click.option(
     "--slots",
-    type=click.IntRange(1, 200),
+    type=WholeNumber(1, 200),
     default=16,
     show_default=True,
     help="How many accounts a worker crawls at a time.",
