@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
 from crawler.domain.models import Target
+from crawler.domain.reissues import newest
 from crawler.domain.rows import Gap, Reason
 from crawler.queries.history import begin_of, clip
 from crawler.queries.publish import RegionZone
@@ -59,6 +61,8 @@ class Listed(NamedTuple):
     present_since: datetime
     #: None: it is known to be there.
     reason: Reason | None
+    #: The state for which it cannot be used though it is listed; empty where it can.
+    unusable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +106,25 @@ def merged(rows: Iterable[Listed], zones: Iterable[ZoneState]) -> list[Listed]:
             found[key] = row
             continue
         reason = row.reason and other.reason and (reasons[row.place] or other.reason)
-        found[key] = other._replace(reason=reason, present_since=min(row.present_since, other.present_since))
+        unusable = _unusable_for_all(row, other) if row.unusable or other.unusable else ""
+        since = min(row.present_since, other.present_since)
+        found[key] = other._replace(reason=reason, present_since=since, unusable=unusable)
     return sorted(found.values(), key=_ORDER)
+
+
+def _unusable_for_all(*rows: Listed) -> str:
+    """Return the state for which none of those can use an image that know it; of all, where none does."""
+    known = [row.unusable for row in rows if row.reason is None]
+    return min(known or (row.unusable for row in rows))
+
+
+def to_use(listed: Iterable[Listed]) -> Listed | None:
+    """Return of the first place and set that surely have an image to use the one that came last; None: none has."""
+    for _, rows in groupby(listed, itemgetter(0, 1)):
+        latest = newest([row for row in rows if not row.unusable])
+        if len(latest) == 1 and latest[0].reason is None:
+            return latest[0]
+    return None
 
 
 #: By place, set, name, and when it came.

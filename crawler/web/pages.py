@@ -36,7 +36,7 @@ from crawler.queries.check.rules import CheckRow, PinRule
 from crawler.queries.explain import explain
 from crawler.queries.live_pins import KIND as LIVE_KIND
 from crawler.queries.live_pins import live_pins
-from crawler.queries.overview import Listed, ListedSpan, NameKey, Overview
+from crawler.queries.overview import Listed, ListedSpan, NameKey, Overview, to_use
 from crawler.queries.publish import MOST_CHANGES, RegionZone
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
@@ -270,8 +270,9 @@ class _Page:
         return self._once(key, lambda: overview_lookup.listed_names(self.conn, known, self.image_sets))
 
     def _name_past(self, name_key: str) -> overview_lookup.NamePast:
-        key = ("name", name_key, self.image_sets)
-        return self._once(key, lambda: overview_lookup.name_past(self.conn, name_key, self.image_sets))
+        key = ("name", name_key, self.image_sets, self.kind.name)
+        sets, kind = self.image_sets, self.kind.name
+        return self._once(key, lambda: overview_lookup.name_past(self.conn, name_key, sets, kind))
 
     # --- overview ----------------------------------------------------------------------------------------------------
 
@@ -392,7 +393,7 @@ class _Page:
         axis = self._axis(DAYS_SHOWN[window or "90"], min(span.since for span in spans))
         gaps = self._gaps(filters, axis)
         sets = name_page.name_sets(matrix, spans, gaps, axis, self.words)
-        present = next((row for row in overview.listed if row.reason is None), None)
+        present = to_use(overview.listed)
         return self._rendered(
             "name", plain(name), name=name, sets=sets, axis=axis, window=window, windows=self._windows(),
             variants=variants, chosen_variant=variant, lead=self._lead(matrix),
@@ -413,9 +414,7 @@ class _Page:
         return sum(row.reason is None for row in listed), len(spans)
 
     def _snippets(self, name: str, present: Listed | None) -> Sequence[name_page.Snippet]:
-        found = name_page.snippets(name, present.place, present.image_id, self.words) if present else []
-        # the commands in the others are about nodes
-        return found if self.kind is UK8S_IMAGE else found[:1]
+        return name_page.snippets(name, present, self.kind, self.words) if present else []
 
     def _name_key(self, part: str) -> str:
         """Return the normalised name whose page is called *part*."""
@@ -450,12 +449,12 @@ class _Page:
         counts: dict[str, int] = {}
         for cells in zip(*(row.cells for row in matrix.rows), strict=True):
             states = {cell.state for cell in cells}
-            state = next(state for state in ("present", "unknown", "older", "withdrawn", "none") if state in states)
+            state = next(state for state in _LEADING if state in states)
             counts[state] = counts.get(state, 0) + 1
         total = len(matrix.heads)
         told = [
             self.words("name_lead", state=self.words(state), n=counts[state], total=total)
-            for state in ("present", "unknown", "withdrawn")
+            for state in ("present", "unusable", "unknown", "withdrawn")
             if counts.get(state)
         ]
         return ("；" if self.question.language == "zh" else "; ").join(told)
@@ -655,6 +654,8 @@ def image_kinds(names: Collection[str]) -> list[Kind]:
 
 
 _CHANGE_FILTERS = ("zone", "name", "event")
+#: What a name is in a zone where its sets differ.
+_LEADING = ("present", "unusable", "unknown", "older", "withdrawn", "none")
 
 
 class _Query(dict[str, str]):
