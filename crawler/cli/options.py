@@ -40,7 +40,7 @@ class Number(click.FloatRange):
         return number
 
 
-class Folder(click.Path):
+class FolderPath(click.Path):
     """The path of a folder; an empty one, as of a variable that is not set, is not the present folder."""
 
     def __init__(self) -> None:
