@@ -7,6 +7,7 @@ import click
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import SentenceGroup, wait_option
 from crawler.domain.text import visible
+from crawler.errors import UsageError
 
 
 @click.group(cls=SentenceGroup)
@@ -21,11 +22,16 @@ def account() -> None:
 @pass_cli
 def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None:
     """Give an account another name; its history goes on under it. Change the name in the configuration, too."""
+    from crawler.config.texts import name_of
     from crawler.db.engine import begin, opened
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema
     from crawler.db.targets import rename_account
 
+    try:
+        name_of(new)
+    except ValueError as exc:
+        raise UsageError(f"{new!r} cannot name an account: it {exc}.") from None
     url = context.history_settings().database
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
         ensure_schema(engine, may_upgrade=False)

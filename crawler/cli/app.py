@@ -193,6 +193,9 @@ def guarded(call: Callable[[], Any], context: CliContext) -> int:
 
 
 def _show_usage(exc: click.ClickException, context: CliContext) -> None:
+    if isinstance(exc, click.exceptions.NoArgsIsHelpError) and context.log_format == "text":
+        click.echo(exc.format_message(), file=sys.stderr)
+        return
     if context.log_format == "json":
         context.say(exc.format_message(), level="error")
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crawler.cli.options import Number, WholeNumber
 from crawler.domain.text import counted
 from crawler.emulator import (
     BUILTIN,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8484, show_default=True, help="0 takes a free port.")
+@click.option("--port", type=WholeNumber(0, 65535), default=8484, show_default=True, help="0 takes a free port.")
 @click.option(
     "--timeline",
     "source",
@@ -44,15 +45,15 @@ if TYPE_CHECKING:
     help="The key pair that opens the cloud [env: UCLOUD_PUBLIC_KEY; default: the timeline's].",
 )
 @click.option("--private-key", envvar="UCLOUD_PRIVATE_KEY", help="[env: UCLOUD_PRIVATE_KEY; default: the timeline's]")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests per second; more get RetCode 153.")
-@click.option("--latency-ms", type=click.FloatRange(min=0), default=0, help="Time every answer takes.")
+@click.option("--rate", type=Number(min=0, min_open=True), help="Requests per second; more get RetCode 153.")
+@click.option("--latency-ms", type=Number(min=0), default=0, help="Time every answer takes.")
 @click.option(
     "--step-every",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="SECONDS",
     help="Go to the next step this often; without it the cloud stays at --step.",
 )
-@click.option("--step", type=click.IntRange(min=1), default=1, show_default=True, help="Step to start at.")
+@click.option("--step", type=WholeNumber(min=1), default=1, show_default=True, help="Step to start at.")
 @click.option(
     "--write-example",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import SentenceGroup, table_options
+from crawler.cli.options import Number, SentenceGroup, table_options
 from crawler.cli.output import emit, json_line, write_out
 from crawler.cli.table import Column
 from crawler.domain.text import agreeing, counted
@@ -89,7 +89,7 @@ def _told(found: FleetState, zone: tzinfo) -> Iterator[str]:
 @click.option(
     "--wait",
     "wait_seconds",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0,
     metavar="SECONDS",
     help="Wait so long for what runs to end; exit code 75 where something still does.",

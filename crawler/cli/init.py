@@ -76,6 +76,8 @@ def init(
     kept = _kept_in_files(starter, settings, key_file, path, context.environ)
     for file in kept.files:
         _refuse_existing(file, "--key-file")
+    if key_file is not None and path.absolute() in map(Path.absolute, kept.files):
+        raise UsageError(f"{path} cannot hold the configuration and a secret; name another file with --key-file.")
     missing = [name for name in _KEYS if not context.environ.get(name)]
     has_keys = starter.profile is not None or not missing
     if has_keys:

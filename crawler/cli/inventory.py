@@ -56,8 +56,8 @@ def _refuse_unconfigured(selected: Filters) -> None:
 
     for glob in selected.kind:
         if not any(part_fits("kind", kind, [glob.removeprefix("!")]) for kind in KINDS):
-            hint = did_you_mean(glob, KINDS) or f"; there are {', '.join(KINDS)}"
-            raise UsageError(f"{glob!r} is no kind{hint}.")
+            hint = did_you_mean(glob, KINDS) or f"; there are {', '.join(KINDS)}."
+            raise UsageError(f"{glob!r} is no kind{hint}")
 
 
 def _columns(kinds: Iterable[str]) -> tuple[Column, ...]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +20,41 @@ from crawler.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class WholeNumber(click.IntRange):
+    """A whole number in a range, which messages and the help call an integer and not an "integer range"."""
+
+    name = "integer"
+
+
+class Number(click.FloatRange):
+    """A number in a range; `nan` is in none, and `inf` stands for nothing that a command could do."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return it, or fail with one sentence."""
+        number = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
+        return number
+
+
+class FolderPath(click.Path):
+    """The path of a folder; an empty one, as of a variable that is not set, is not the present folder."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it, or fail with one sentence."""
+        if not str(value):
+            self.fail("it is empty; name a folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 #: What runs, changes and holds are called by.
-NUMBER = click.IntRange(1, LARGEST_ID)
+NUMBER = WholeNumber(1, LARGEST_ID)
 _HELP = {
     "account": "Accounts by name.",
     "project": "Projects by id or name, in any case.",
@@ -139,7 +173,7 @@ def wait_option(command: Command) -> Command:
     return click.option(
         "--wait",
         "wait_seconds",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=0,
         metavar="SECONDS",
         help="Wait so long for another run to end, instead of leaving with exit code 75 at once.",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import FolderPath
 from crawler.errors import UsageError
 
 
@@ -19,7 +20,7 @@ def _copy_or_history(ctx: click.Context, _: click.Parameter, value: Any) -> bool
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", metavar="DIR", type=FolderPath())
 @click.option("--url", metavar="URL", help="Where DIR will be served; for links in feeds.")
 @click.option(
     "--with-private",

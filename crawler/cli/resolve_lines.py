@@ -20,6 +20,7 @@ _FIELDS = ("zone", "name", "image_id", "outcome")
 #: What a row says of a line without an answer; else its zone was never heard of.
 _OUTCOMES = {NoAnswer: "missing", Revoked: "revoked", Ambiguous: "ambiguous", UnknownKnowledge: "unknown"}
 _LARGEST = 1 << 20
+_NO_LINES = "Standard input has no lines `ZONE NAME`."
 
 
 def print_answers(
@@ -35,6 +36,8 @@ def print_answers(
     from crawler.queries.resolve_lookup import resolve_all
 
     wanted = _lines()
+    if not wanted:
+        context.say(_NO_LINES)
     settings = context.history_settings()
     with context.history() as conn:
         now = context.now(conn, is_strict=True)
@@ -72,7 +75,7 @@ def print_answers(
 def _lines() -> list[tuple[str, str]]:
     """Return the zone and the name in every line but the empty ones; raise UsageError for what is no such line."""
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("Standard input has no lines `ZONE NAME`.")
+        raise UsageError(_NO_LINES)
     try:
         text = decoded(read_stream(sys.stdin.buffer, _LARGEST))
     except ValueError as exc:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import SentenceGroup, account_option
+from crawler.cli.options import SentenceGroup, WholeNumber, account_option
 from crawler.cli.output import write_out
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.errors import UsageError
@@ -32,7 +32,7 @@ def _every(command: F) -> F:
     return click.option(
         "--every",
         "minutes",
-        type=click.IntRange(1, 1440),
+        type=WholeNumber(1, 1440),
         default=15,
         show_default=True,
         metavar="MINUTES",
@@ -142,7 +142,7 @@ def kubernetes(context: CliContext, minutes: int, image: str | None, selected: F
 @click.argument("scheduler", type=click.Choice(["systemd", "kubernetes"]), default="systemd")
 @click.option(
     "--slots",
-    type=click.IntRange(1, 200),
+    type=WholeNumber(1, 200),
     default=16,
     show_default=True,
     help="How many accounts a worker crawls at a time.",

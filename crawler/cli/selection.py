@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from crawler.cli.context import CliContext
 from crawler.cli.hints import NOTHING_YET, reasons
 from crawler.cli.table import Row
-from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, known_name, named_by, part_fits
+from crawler.domain.filters import EVERYTHING, NOT, TARGET_PARTS, Filters, known_name, named_by, part_fits
 from crawler.domain.models import ABSENT
 from crawler.domain.suggest import nearest
 from crawler.domain.text import visible
@@ -39,8 +39,13 @@ def check_selection(conn: Connection, selected: Filters, about: Filters = EVERYT
     from crawler.db.filters import chosen_targets
 
     places = check_words(conn, selected, about)
-    if len(places) > 1 and not chosen_targets(conn, Filters(**{"kind": about.kind, **places})):
+    if _may_contradict(places) and not chosen_targets(conn, Filters(**{"kind": about.kind, **places})):
         raise EmptySelection(f"No target fits {_told(places)} together; `crawler status` lists them all.")
+
+
+def _may_contradict(places: Mapping[str, tuple[str, ...]]) -> bool:
+    """Return whether globs that fit something each may fit nothing together: of several parts, or with one left out."""
+    return len(places) > 1 or any(glob.startswith(NOT) for globs in places.values() for glob in globs)
 
 
 def check_words(conn: Connection, selected: Filters, about: Filters = EVERYTHING) -> dict[str, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import WholeNumber
 from crawler.config.textfiles import read_text
 from crawler.errors import ExitCode, UsageError
 
@@ -28,7 +29,7 @@ _SHORTEST_TOKEN = 16
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to listen.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8485, show_default=True, help="0: any free one.")
+@click.option("--port", type=WholeNumber(0, 65535), default=8485, show_default=True, help="0: any free one.")
 @click.option(
     "--base-url",
     "base_urls",

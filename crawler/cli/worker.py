@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.options import Number, WholeNumber
 from crawler.domain.text import counted, visible_lines
 from crawler.errors import UsageError
 
@@ -22,7 +23,7 @@ SLOTS = 16
 @click.command()
 @click.option(
     "--slots",
-    type=click.IntRange(1, 200),
+    type=WholeNumber(1, 200),
     default=SLOTS,
     show_default=True,
     help="How many accounts are crawled at a time.",
@@ -30,7 +31,7 @@ SLOTS = 16
 @click.option(
     "--grace",
     "grace_seconds",
-    type=click.FloatRange(0),
+    type=Number(0),
     metavar="SECONDS",
     help="How long what runs may go on after SIGTERM. [default: the longest run_deadline_seconds]",
 )

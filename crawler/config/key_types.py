@@ -36,7 +36,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from crawler.config.models import AUTO, PUBLIC_TABLES, SECRET_KEYS, Secret, Settings, Table, keys_of
 from crawler.config.sources import Expanded
-from crawler.config.texts import TEXTS, has_controls, nonempty
+from crawler.config.texts import TEXTS, has_controls, name_of, nonempty
 from crawler.domain.filters import NOT, part_fits
 from crawler.domain.kinds import KINDS
 from crawler.domain.matrix import ALL_VERSIONS, LATEST_BUT_ONE
@@ -73,15 +73,6 @@ def _sensible(value: float) -> float:
     if 0 < value < 1 / _LARGEST_NUMBER:
         raise ValueError("is too small")
     return value
-
-
-def _name(text: str) -> str:
-    nonempty(text)
-    if "/" in text:
-        raise ValueError("must not contain /, which separates the parts of a target")
-    if text != text.strip():
-        raise ValueError("must not begin or end with a space")
-    return text
 
 
 def split_url(text: str) -> SplitResult:
@@ -206,7 +197,7 @@ def _in_lower_case(value: Any) -> Any:
 
 def _ignorable(name: str) -> str:
     if name.casefold().replace("_", "") in NEVER_IGNORED:
-        raise ValueError(f"{name} says which image a record is or where, so it cannot be ignored")
+        raise ValueError("says which image a record is or where, so it cannot be ignored")
     return name
 
 
@@ -293,7 +284,7 @@ class VariantTable(BaseModel):
 T = TypeVar("T")
 
 Text = Annotated[str, AfterValidator(TEXTS["Text"])]
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(name_of)]
 Number = Annotated[float, BeforeValidator(_from_environment), AfterValidator(_sensible), pydantic.Field(gt=0)]
 Count = Annotated[int, BeforeValidator(_from_environment), pydantic.Field(ge=1, le=_LARGEST_NUMBER)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]

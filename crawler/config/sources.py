@@ -247,7 +247,11 @@ def read_profile(name: str, environ: Mapping[str, str], complain: Callable[[str]
             names.add(str(entry.get("profile") or "default"))
             if str(entry.get("profile") or "default") == name:
                 found |= {key: value for key, value in entry.items() if isinstance(value, str) and value}
-    if not (found.get("public_key") and found.get("private_key")):
+    missing = [key for key in ("public_key", "private_key") if not found.get(key)]
+    if missing and name in names:
+        complain(f"the UCloud CLI's profile {name!r} in {home / '.ucloud'} has no {' and no '.join(missing)}")
+        return {}
+    if missing:
         known = f"; it knows {', '.join(sorted(names))}" if names else ""
         complain(f"the UCloud CLI has no keys for a profile {name!r} in {home / '.ucloud'}{known}")
         return {}

@@ -31,6 +31,16 @@ def nonempty(text: str) -> str:
     return text
 
 
+def name_of(text: str) -> str:
+    """Return *text*, the name of an account or another part of a target; raise ValueError where it cannot be one."""
+    nonempty(text)
+    if "/" in text:
+        raise ValueError("must not contain /, which separates the parts of a target")
+    if text != text.strip():
+        raise ValueError("must not begin or end with a space")
+    return text
+
+
 def has_controls(text: str) -> bool:
     """Return whether *text* has characters that no name has."""
     return any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)

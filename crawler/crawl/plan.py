@@ -145,9 +145,13 @@ def reconcile_all(
             assigned_before=past[account.name].assigned,
         )
     if not any(rec.asked for rec in found.values()) and all(survey.catalog for survey in surveys.values()):
-        narrowed = "on the command line " if restriction else "of the configuration "
+        if restriction is None:
+            raise EmptySelection(
+                "The selection of the configuration matches none of the targets in the catalog; widen projects, "
+                "regions, zones or kinds: `crawler config show` tells what counts."
+            )
         raise EmptySelection(
-            f"The selection {narrowed}matches none of the targets in the catalog; "
+            "The selection on the command line matches none of the targets in the catalog; "
             "`crawler run --dry-run` without restrictions lists them."
         )
     return found

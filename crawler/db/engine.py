@@ -146,11 +146,10 @@ def _sqlite_engine(address: Address, *, read_only: bool, busy_seconds: float) ->
 
 
 def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
-    exists = is_file(path)
-    if read_only and not exists:
-        raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
     if read_only:
+        _require_file(path)
         return _connect_reader(path, busy_seconds)
+    is_file(path)
     connection = _raw_sqlite(path, "rwc", busy_seconds)
     try:
         _leave_wal(connection)
@@ -173,6 +172,18 @@ def _leave_wal(connection: sqlite3.Connection) -> None:
     except sqlite3.OperationalError as exc:
         if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise
+
+
+def require_file(engine: Engine) -> None:
+    """Raise DatabaseUnavailable where SQLite would make the file on connecting: there is no history in a new one."""
+    path = address_of(engine).path
+    if path is not None:
+        _require_file(path.absolute())
+
+
+def _require_file(path: Path) -> None:
+    if not is_file(path):
+        raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
 
 
 def is_file(path: Path) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, inspect, text
 
 import crawler
 from crawler.db.backup import back_up
-from crawler.db.engine import address_of, begin, is_sqlite, read
+from crawler.db.engine import address_of, begin, is_sqlite, read, require_file
 from crawler.db.errors import mapped_errors
 from crawler.db.views import VIEWS
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
@@ -63,6 +63,8 @@ def ensure_schema(engine: Engine, *, may_upgrade: bool) -> SchemaState:
     *may_upgrade*: the caller writes and holds the lock, so a SQLite file may be made or upgraded now. Raises
     SchemaMismatch where that is not enough.
     """
+    if not may_upgrade:
+        require_file(engine)
     state = schema_state(engine)
     if state.name == "current":
         return state

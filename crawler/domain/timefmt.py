@@ -93,7 +93,7 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
 
 def _reason(text: str, exc: ValueError) -> str:
     message = str(exc)
-    if message.startswith(("Invalid isoformat", "month must", "Inconsistent", "Isoformat", "Invalid ")):
+    if message.startswith(("Invalid isoformat", "month must", "Inconsistent", "Isoformat", "Invalid ", "offset must")):
         looks_iso = re.match(r"\d{4}-\d{2}", text)
         return message if message.startswith("month must") and looks_iso else _HOW
     return message

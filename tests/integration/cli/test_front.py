@@ -36,6 +36,10 @@ def every_command() -> list[tuple[str, ...]]:
     return found
 
 
+#: Those that want one of their commands; `runs` and `completion` are commands themselves.
+GROUPS = [name for name in sorted({words[0] for words in every_command() if len(words) == 2}) if name != "runs"]
+
+
 @pytest.mark.parametrize("words", [("--help",), ("--version",), ("config", "--help"), ("completion", "bash"), ()])
 def test_light(words: tuple[str, ...]) -> None:
     """Help and completion import no network, database, template or validation library."""
@@ -89,13 +93,27 @@ def test_commands_of_a_group(name: str) -> None:
         (("images", "--zoen", "x"), "--zone"),
         (("--confg", "x"), "--config"),
         (("images", "-o", "xml"), "'xml' is not one of"),
-        (("runs", "show", "one"), "not a valid integer"),
+        (("runs", "show", "one"), "'one' is not a valid integer."),
+        (("run", "--wait", "long"), "'long' is not a valid number."),
+        (("run", "--wait", "nan"), "'nan' is not a valid number."),
+        (("emulate", "--rate", "nan"), "'nan' is not a valid number."),
+        (("emulate", "--latency-ms", "inf"), "'inf' is not a valid number."),
+        (("publish", ""), "'DIR': it is empty; name a folder."),
         (("changes", "--event", "gone"), "'gone' is not one of"),
     ],
 )
 def test_mistyped(words: tuple[str, ...], said: str) -> None:
     """A mistyped word exits 2 and names what may be meant."""
     assert said in call(*words, code=2).stderr
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in GROUPS)], ids=" ".join)
+def test_group_alone(words: tuple[str, ...]) -> None:
+    """A group without a command shows its help, once and as no error, and exits with 2."""
+    said = call(*words, code=2).stderr
+
+    assert said == call(*words, "--help").stdout
+    assert said.count("Usage:") == 1
 
 
 def test_version() -> None:
@@ -120,6 +138,26 @@ def test_database_is_missing(tmp_path: Path) -> None:
     text = call("--database", tmp_path / "none.db", "images", code=74).stderr
 
     assert text == f"Error: There is no database at {tmp_path}/none.db yet: `crawler run` makes it.\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("holds", "accept", "1"),
+        ("revoke", "uimage-a", "--reason", "hangs"),
+        ("unrevoke", "uimage-a"),
+        ("db", "prune", "--keep", "1y"),
+        ("account", "rename", "a", "b"),
+    ],
+    ids=" ".join,
+)
+def test_database_is_missing_for_a_writer(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A command that changes what is known leaves no empty database where there is none."""
+    path = tmp_path / "none.db"
+    text = call("--database", path, *words, code=74).stderr
+
+    assert text == f"Error: There is no database at {path} yet: `crawler run` makes it.\n"
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

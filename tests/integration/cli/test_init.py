@@ -236,6 +236,14 @@ def test_key_file_elsewhere(folder: Path) -> None:
     assert (asked, (folder / "other.toml").exists()) == ([], False)
 
 
+def test_key_file_is_the_configuration(folder: Path) -> None:
+    """A key file that is the configuration itself is refused before anything is written or asked."""
+    said, asked = init(make_timeline(), "--file", "one.toml", "--key-file", "./one.toml", code=2)
+
+    assert said == ("Error: one.toml cannot hold the configuration and a secret; name another file with --key-file.\n")
+    assert (asked, list(folder.iterdir())) == ([], [])
+
+
 def test_key_file_without_keys(folder: Path) -> None:
     """Without keys in the environment there is nothing to keep."""
     said = call("init", "--key-file", "private.key", code=2).stderr

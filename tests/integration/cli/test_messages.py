@@ -90,6 +90,20 @@ def test_folder_in_place_of_the_configuration(
     assert "crawler.toml: 1 problem\n  cannot be read: Is a directory" in said
 
 
+@pytest.mark.parametrize("words", [("run",), ("run", "--dry-run")], ids=" ".join)
+def test_selection_of_nothing(light: Driver, words: tuple[str, ...]) -> None:
+    """A selection that no target fits names the keys or the options that made it, and what to do about them."""
+    with run_in_thread(make_timeline(zones=["hk-02", "sg-01"])) as cloud:
+        light.configure(account(cloud.url, zones=["us-*"]))
+        configured = light.call(*words, code=2).stderr
+        light.configure(account(cloud.url))
+        asked = light.call(*words, "--zone", "us-*", code=2).stderr
+
+    assert "widen projects, regions, zones or kinds: `crawler config show` tells what counts." in configured
+    assert "`crawler run --dry-run` without restrictions lists them." not in configured
+    assert "on the command line matches none of the targets in the catalog" in asked
+
+
 def test_nobody_is_told(light: Driver) -> None:
     """Under cron the first change says once that no report is configured; a report ends it."""
     steps = [{"add": {"hk-02": {f"uimage-{letter}": f"CentOS {letter}"}}} for letter in "bcd"]

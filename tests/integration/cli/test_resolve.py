@@ -318,7 +318,9 @@ def test_lines_of_standard_input(url: str) -> None:
     assert result.stderr.startswith("hk-09 CentOS 7.6: No target fits")
     assert ask(url, *words, stdin=lines, code=1).stdout == "uimage-b\nuimage-c\n\n\nuimage-b\n"
     assert ask(url, *words, "-o", "jsonl", stdin="hk-02 CentOS 7.6").stdout.count("\n") == 1
-    assert ask(url, *words, "-o", "csv", stdin="").stdout == "zone,name,image_id,outcome\n"
+    nothing = ask(url, *words, "-o", "csv", stdin="")
+    assert nothing.stdout == "zone,name,image_id,outcome\n"
+    assert nothing.stderr == "Standard input has no lines `ZONE NAME`.\n"
     later = call("--database", url, "resolve", "-", now=START + timedelta(days=9), code=8, stdin="hk-02 CentOS 7.6")
     assert later.stdout == "\n"
     assert ask(url, "-", stdin="hk-02 Ubuntu 20.04", code=7).stdout == "\n", "two projects differ"

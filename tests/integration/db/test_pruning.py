@@ -256,6 +256,7 @@ def test_commands(file: Engine, history: Settings) -> None:
     assert (code, output) == (0, "Forgotten: nothing\n")
     assert '"table": "runs", "rows": 24' in call("db", "stats", "-o", "json")[1]
     assert call("account", "rename", "nobody", "x")[0] == 2
-    assert call("account", "rename", "prod", "a/b")[0] == 2
+    for refused in ("a/b", "", " b", "b "):  # names that the configuration refuses
+        assert call("account", "rename", "prod", refused)[0] == 2
     assert call("account", "rename", "prod", "main")[0] == 0
     assert '"account": "main"' in call("status", "-o", "json")[1]

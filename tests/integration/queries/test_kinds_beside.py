@@ -109,7 +109,7 @@ def test_the_kind_can_be_named(tmp_path: Path, database_url: str) -> None:
     told_of = user.call("inventory", *kind).stdout
     assert "MAINTAIN EOL" in told_of
     assert "2030-06-30" in told_of
-    assert "is no kind" in user.call("inventory", "--kind", "uhost-imag", code=2).output
+    assert "is no kind; did you mean uhost-image?\n" in user.call("inventory", "--kind", "uhost-imag", code=2).output
     assert user.call("inventory", *kind, "-o", "csv").stdout.splitlines()[0].count("bootable") == 1
     # among the names of every kind those of UK8S images alone count, on both databases
     assert "The history knows no image name" in user.call("where", "Rocky 9", code=2).output

@@ -20,8 +20,8 @@ AGREEING = re.compile(r"\{(?:s|are|were)\}")
 #: What click and the system say, what is put together from parts, and nothing at all.
 ELSEWHERE = re.compile(
     r"(no such option|invalid value|missing|got unexpected|option|usage|requires an argument|is not one of"
-    r"|no such file or directory|permission denied|is a directory|are not set in|was withdrawn"
-    r"|holds a secret and is$|chmod 600 the file|readable and writable|.*any more$|\W*$)"
+    r"|is not a valid|is not in the range|no such file or directory|permission denied|is a directory"
+    r"|are not set in|was withdrawn|holds a secret and is$|chmod 600 the file|readable and writable|.*any more$|\W*$)"
 )
 
 

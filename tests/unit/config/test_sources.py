@@ -198,13 +198,17 @@ def test_profile_of_an_old_cli(tmp_path: Path) -> None:
 
 
 def test_unusable_profile(tmp_path: Path) -> None:
-    """A profile that is not there is one problem, which names those that are; a broken file says so."""
+    """A profile that is not there, or lacks keys, is one problem, which names what is; a broken file says so."""
     path = tmp_path / "crawler.toml"
     path.write_text('[[accounts]]\nname = "a"\nprofile = "wrok"\n')
     profile_files(tmp_path, [{"profile": "work", "public_key": "p", "private_key": "k"}], [])
     with pytest.raises(ConfigurationError, match=r"no keys for a profile 'wrok'.*it knows work") as caught:
         load(path, None, {"HOME": str(tmp_path)})
     assert len(caught.value.problems) == 1
+
+    profile_files(tmp_path, [{"profile": "wrok", "public_key": "p"}], [])
+    with pytest.raises(ConfigurationError, match=r"profile 'wrok' in .*\.ucloud has no private_key$"):
+        load(path, None, {"HOME": str(tmp_path)})
 
     (tmp_path / ".ucloud" / "credential.json").write_text("{oops")
     with pytest.raises(ConfigurationError, match=r"credential\.json is not JSON"):

@@ -79,6 +79,7 @@ def test_moment(text: str, expected: str) -> None:
         ("2026-02-30", "day is out of range for month"),
         ("2026-13-01", "month must be in 1..12"),
         ("2026-06-01T25:00", "hour must be in 0..23"),
+        ("2026-06-01T12:00+24:00", "use 2026-06-01"),
         ("soon", "use 2026-06-01"),
         ("", "use 2026-06-01"),
         ("9999w" * 400, "too far away"),
