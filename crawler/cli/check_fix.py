@@ -208,21 +208,23 @@ _KEY_BEFORE = re.compile(r"""["']?(?P<key>[\w.\-]+)["']?\s*[:=]?\s*["']?\Z""")
 
 def diff_of(file: PinFile, fixes: Sequence[Fix]) -> Iterator[str]:
     """
-    Return the change as `diff -U0` writes it.
+    Return the change as `diff -U0` writes it, whose lines end with a line feed alone.
 
     Of a line that holds anything beside an id and its key only these are shown: the rest may be a secret.
     """
-    lines = file.body.decode("utf-8-sig").split("\n")
-    after = fixed_body(file, fixes).decode("utf-8-sig").split("\n")
+    text = file.body.decode("utf-8-sig")
+    lines, after = text.split("\n"), fixed_body(file, fixes).decode("utf-8-sig").split("\n")
     name = os.path.normpath(file.name).replace(os.sep, "/")
     yield f"--- a/{name}\n+++ b/{name}\n"
-    for number in dict.fromkeys(fix.line for fix in fixes):
-        yield f"@@ -{number} +{number} @@\n"
-        yield f"-{_shown(lines[number - 1])}\n+{_shown(after[number - 1])}\n"
+    for number in dict.fromkeys(text.count("\n", 0, fix.at) for fix in fixes):
+        end = "\n" if number + 1 < len(lines) else "\n\\ No newline at end of file\n"
+        mark = "\ufeff" if not number and file.body.startswith(codecs.BOM_UTF8) else ""
+        yield f"@@ -{number + 1} +{number + 1} @@\n"
+        yield f"-{mark}{_shown(lines[number])}{end}+{mark}{_shown(after[number])}{end}"
 
 
 def _shown(line: str) -> str:
-    line = line.rstrip("\r")
+    """Return *line* as far as it is no secret; with its carriage return, without which no tool finds it."""
     bare = _BARE_LINE.fullmatch(line)
     if bare and (bare["key"] is None or image_key(bare["key"]) is not None):
         return line

@@ -123,7 +123,8 @@ def _result(row: CheckRow, level: Level) -> dict[str, Any]:
         region: dict[str, int] = {"startLine": row.line or 1}
         if row.place is not None:
             region |= {"startColumn": row.place.column, "endColumn": row.place.column + len(row.place.image_id)}
-        physical = {"artifactLocation": {"uri": quote(path)}, "region": region}
+        # by its bytes: a name need not be UTF-8
+        physical = {"artifactLocation": {"uri": quote(os.fsencode(path))}, "region": region}
         result["locations"] = [{"physicalLocation": physical}]
         if row.address:
             result["locations"][0]["logicalLocations"] = [{"fullyQualifiedName": row.address}]

@@ -76,6 +76,39 @@ def test_diff(story: tuple[str, Diary]) -> None:
     assert Path("pool.tf").read_text() == POOL % "uimage-b"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        POOL.replace("\n", "\r\n").encode(),  # as Windows ends lines
+        POOL.rstrip("}\n").encode(),  # the last line has no end
+        b'\xef\xbb\xbfimage_id = "%s" # ucloud-image: hk-02/ubuntu-20.04\r\n',
+    ],
+)
+def test_diff_of_other_ends_of_lines(story: tuple[str, Diary], body: bytes) -> None:
+    """The change of a file is that of its bytes, however its lines end: `git apply` makes what --fix would make."""
+    Path("pool.tfvars").write_bytes(body.replace(b"%s", b"uimage-a"))
+    result = call(
+        "--database", story[0], "check", "pool.tfvars", "--diff", "--effect", "unknown", now=story[1].now, code=1
+    )
+    subprocess.run(["git", "apply", "--unidiff-zero"], input=result.stdout.encode(), check=True)
+
+    assert Path("pool.tfvars").read_bytes() == body.replace(b"%s", b"uimage-b")
+
+
+def test_diff_of_lone_returns(story: tuple[str, Diary]) -> None:
+    """Where carriage returns alone end lines the whole file is one line for whoever reads a diff, and is not shown."""
+    Path("pool.tf").write_bytes(POOL.replace("\n", "\r").encode() % b"uimage-a")
+    result = call("--database", story[0], "check", "pool.tf", "--diff", now=story[1].now, code=1)
+
+    assert result.stdout.splitlines()[2:] == [
+        "@@ -1 +1 @@",
+        '-…image_id          = "uimage-a…',
+        "\\ No newline at end of file",
+        '+…image_id          = "uimage-b…',
+        "\\ No newline at end of file",
+    ]
+
+
 @pytest.mark.parametrize("effect", ["replaces-cluster", "nothing", "unknown"])
 def test_effects_that_have_to_be_named(story: tuple[str, Diary], effect: str) -> None:
     """What a change would harm, or do nothing to, is changed where the effect is named, and else said."""

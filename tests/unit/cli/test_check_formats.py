@@ -55,6 +55,17 @@ def test_sarif() -> None:
     assert "locations" not in run["results"][-1]
 
 
+def test_names_that_are_no_text() -> None:
+    """A file whose name is not UTF-8 has findings in every format; a URI has its bytes."""
+    rows = [finding("missing", file="a/n\udcff.tf")]
+
+    for fmt, made in FINDINGS.items():
+        assert made(rows).encode("utf-8", "surrogateescape"), fmt
+    log = json.loads(sarif(rows))
+    place = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "a/n%FF.tf"
+
+
 def test_fingerprints() -> None:
     """A finding keeps its fingerprint when its line moves, and no two findings share one."""
 
