@@ -75,6 +75,10 @@ def test_fingerprints() -> None:
 
     assert prints([finding("missing", line=9)]) == prints([finding("missing")])
     assert len(set(prints([*ROWS, BARE]))) == len(prints([*ROWS, BARE]))
+    twice = [finding("missing", line=line, address=None) for line in (3, 8)]
+    assert len(set(prints(twice))) == 2
+    assert [one["fingerprint"] for one in json.loads(gitlab(twice))] == prints(twice)
+    assert prints(twice)[0] == prints(twice[1:])[0]
 
 
 def test_github() -> None:
