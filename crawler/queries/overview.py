@@ -7,13 +7,15 @@ a zone is known while any of them is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
 from crawler.domain.models import Target
+from crawler.domain.reissues import newest
 from crawler.domain.rows import Gap, Reason
 from crawler.queries.history import begin_of, clip
 from crawler.queries.publish import RegionZone
@@ -108,6 +110,25 @@ def merged(rows: Iterable[Listed], zones: Iterable[ZoneState]) -> list[Listed]:
 
 #: By place, set, name, and when it came.
 _ORDER = itemgetter(0, 1, 2, 5)
+
+
+def to_use(overview: Overview, image_sets: Sequence[Collection[str]], revoked: Collection[str]) -> Listed | None:
+    """
+    Return the image to use of the one name in *overview*: in the first zone in which it is known, that which came last.
+
+    As `resolve` has it, a zone has none where several came together, or where the last is in doubt or *revoked*. What
+    is in the first of *image_sets* goes before what is in the next, and that before all others.
+    """
+
+    def rank(row: Listed) -> tuple[int, RegionZone, str]:
+        own = next((n for n, sets in enumerate(image_sets) if row.image_set in sets), len(image_sets))
+        return own, row.place, row.image_set
+
+    for _, rows in groupby(sorted(overview.listed, key=rank), rank):
+        latest = newest(list(rows))
+        if len(latest) == 1 and latest[0].reason is None and latest[0].image_id not in revoked:
+            return latest[0]
+    return None
 
 
 def in_all(every: Sequence[Sequence[Gap]]) -> list[Gap]:

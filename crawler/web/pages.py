@@ -36,8 +36,10 @@ from crawler.queries.check.rules import CheckRow, PinRule
 from crawler.queries.explain import explain
 from crawler.queries.live_pins import KIND as LIVE_KIND
 from crawler.queries.live_pins import live_pins
-from crawler.queries.overview import Listed, ListedSpan, NameKey, Overview
+from crawler.queries.overview import Listed, ListedSpan, NameKey, Overview, to_use
 from crawler.queries.publish import MOST_CHANGES, RegionZone
+from crawler.queries.publish_lookup import FEED_SET
+from crawler.queries.revoke import revoked_ids
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
 from crawler.web.links import Links
@@ -392,7 +394,8 @@ class _Page:
         axis = self._axis(DAYS_SHOWN[window or "90"], min(span.since for span in spans))
         gaps = self._gaps(filters, axis)
         sets = name_page.name_sets(matrix, spans, gaps, axis, self.words)
-        present = next((row for row in overview.listed if row.reason is None), None)
+        revoked = self._once(("revoked",), lambda: revoked_ids(self.conn))
+        present = to_use(overview, ({FEED_SET}, self.kind.provider_sets), revoked)
         return self._rendered(
             "name", plain(name), name=name, sets=sets, axis=axis, window=window, windows=self._windows(),
             variants=variants, chosen_variant=variant, lead=self._lead(matrix),

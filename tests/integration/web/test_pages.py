@@ -12,11 +12,12 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy import Engine
 
-from crawler.db.engine import opened, read
+from crawler.db.engine import begin, opened, read
 from crawler.domain.filters import Filters
 from crawler.domain.models import Target, is_storable
 from crawler.queries.check.rules import PinRule
 from crawler.queries.images import images
+from crawler.queries.revoke import revoke
 from crawler.web.pages import NoSuchPage, PageRequest, Pages
 from tests.benchmarks.five_years import BEGIN, Made, generate
 from tests.support.acceptance_table import Proven
@@ -241,6 +242,24 @@ def test_pins(engine: Engine) -> None:
     assert complaints(html) == []
     assert "<b>" not in html
     assert "No pin is known" in empty
+
+
+def test_image_to_use(engine: Engine) -> None:
+    """A name's page proposes the image that `resolve` gives: the last, none revoked, none of two that came together."""
+    diary = Diary(engine)
+    both = {"uimage-a": "Ubuntu 20.04", "uimage-z": "Ubuntu 20.04", "uimage-p": "Twins", "uimage-q": "Twins"}
+    diary.run({target("cn-01"): {"uimage-x": "CentOS 7.6"}, target("hk-02"): {"uimage-z": "Ubuntu 20.04"}})
+    diary.run({target("cn-01"): {"uimage-x": "CentOS 7.6"}, target("hk-02"): both})
+
+    def proposed(name: str) -> list[str]:
+        return re.findall(r"image_id = &#34;(.*)&#34;", html_of(engine, f"names/{name}", diary.now))
+
+    assert proposed("ubuntu-20.04") == ["uimage-a"]
+    assert proposed("twins") == []
+    with begin(engine) as conn:
+        revoke(conn, ["uimage-a"], "hangs", who="me", now=diary.now)
+    diary.run({target("cn-01"): {"uimage-x": "CentOS 7.6"}, target("hk-02"): both})
+    assert proposed("ubuntu-20.04") == []
 
 
 MACHINES = Target("prod", "org-x", "hk", "hk-02", "uhost-image", "default")
