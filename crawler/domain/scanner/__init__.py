@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from crawler.domain.scanner.hcl import TooDeep, read_hcl, read_json
-from crawler.domain.scanner.plain import InText, blanked, find_in_list, find_in_text
+from crawler.domain.scanner.plain import InText, find_in_list, find_in_text
 from crawler.domain.scanner.terraform import find_in_json, is_answer, is_written_by_a_tool
 from crawler.domain.scanner.tree import Hit, Node, Surroundings, TableNode, find
-from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments
+from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments, uncommented
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
 
 #: What the names of the files end with that are looked into in a folder.
@@ -215,7 +215,7 @@ def _named_only(text: str, hits: Sequence[Hit], starts: list[int], comments: Com
     for line in comments.named:
         if line <= len(starts):
             end = starts[line] if line < len(starts) else len(text)
-            for match in ID_IN_TEXT.finditer(blanked(text[starts[line - 1] : end])):
+            for match in ID_IN_TEXT.finditer(uncommented(text[starts[line - 1] : end])):
                 at = starts[line - 1] + match.start("id")
                 if at not in known:
                     yield Hit(image_id=match["id"], at=at)
