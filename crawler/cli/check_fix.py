@@ -131,6 +131,8 @@ def _why_not(judged: Sequence[CheckRow], file: PinFile, allowed: Collection[Effe
         return "the file is not UTF-8"
     if is_behind_a_link(file.path):
         return "the file is reached through a link"
+    if not file.path.is_file():
+        return "it came through a pipe"
     return None
 
 

@@ -227,6 +227,17 @@ def test_corpus(story: tuple[str, Diary]) -> None:
     )
 
 
+def test_pipe_with_a_name(story: tuple[str, Diary]) -> None:
+    """What came through a pipe is judged as it was read; nobody waits for more of it, and it stays a pipe."""
+    os.mkfifo("pool.tf")
+    with subprocess.Popen(["sh", "-c", 'printf %s "$1" > pool.tf', "sh", POOL % "uimage-a"]):
+        said = check(story, "pool.tf", "--fix", code=1)
+
+    assert "it came through a pipe" in said
+    assert Path("pool.tf").is_fifo()
+    assert list(Path().iterdir()) == [Path("pool.tf")]
+
+
 def test_file_that_changed_meanwhile(story: tuple[str, Diary]) -> None:
     """A file that somebody changed since it was read is left alone, and nothing stays beside it."""
     path = Path("pool.tf")
