@@ -132,19 +132,24 @@ def sarif(rows: Sequence[CheckRow]) -> str:
 
 
 def _result(row: CheckRow, level: Level, mark: str) -> dict[str, Any]:
-    result: dict[str, Any] = {"ruleId": row.outcome, "level": level, "message": {"text": _message(row)}}
-    path = _path(row)
-    if path is not None:
-        region: dict[str, int] = {"startLine": row.line or 1}
-        if row.place is not None:
-            region |= {"startColumn": row.place.column, "endColumn": row.place.column + len(row.place.image_id)}
-        # by its bytes: a name need not be UTF-8
-        physical = {"artifactLocation": {"uri": quote(os.fsencode(path))}, "region": region}
-        result["locations"] = [{"physicalLocation": physical}]
-        if row.address:
-            result["locations"][0]["logicalLocations"] = [{"fullyQualifiedName": row.address}]
-    result["partialFingerprints"] = {"pin/v1": mark}
-    return result
+    region: dict[str, int] = {"startLine": row.line or 1}
+    if row.place is not None and row.line:
+        region |= {"startColumn": row.place.column, "endColumn": row.place.column + len(row.place.image_id)}
+    # GitHub refuses a whole log for one result without a place, so what stands in no file has one by its source
+    path = _path(row) or row.source.partition(",")[0] or "live"
+    # by its bytes: a name need not be UTF-8
+    where: dict[str, Any] = {
+        "physicalLocation": {"artifactLocation": {"uri": quote(os.fsencode(path))}, "region": region}
+    }
+    if row.address:
+        where["logicalLocations"] = [{"fullyQualifiedName": row.address}]
+    return {
+        "ruleId": row.outcome,
+        "level": level,
+        "message": {"text": _message(row)},
+        "locations": [where],
+        "partialFingerprints": {"pin/v1": mark},
+    }
 
 
 def github(rows: Sequence[CheckRow]) -> str:
