@@ -183,7 +183,7 @@ def _in_list(elements: Sequence[Node], place: Surroundings) -> Iterator[Hit]:
 
 def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
     kind = table.text("type")
-    if _BUILDER.fullmatch(place.path) and kind and not kind.startswith(OURS):
+    if _BUILDER.fullmatch(place.path) and kind and not kind.startswith((*OURS, "{{")):
         return  # another cloud's
     inside = replace(place, zones=(zones_in(table), *place.zones))
     if not place.resource and kind.startswith(_BUILDERS):

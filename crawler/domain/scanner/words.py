@@ -53,7 +53,7 @@ ASSIGNED_ZONE = re.compile(
 _MARK = r"(?:\#|//|/\*)"
 _NAMED = re.compile(rf"{_MARK}\s*ucloud-image:\s*(?P<zone>[^\s/]+)/(?P<name>\S+)")
 #: Comments of a line; a block may go on in the next one.
-_COMMENT = re.compile(r"(?:^|(?<=[\s;]))(?:#|//).*$|/\*.*?(?:\*/|$)", re.MULTILINE)
+_COMMENT = re.compile(r"(?:^|(?<=[\s;]))(?:(?:#|//).*$|/\*.*?(?:\*/|$))", re.MULTILINE)
 _IGNORED = re.compile(rf"{_MARK}\s*crawler:\s*ignore\b")
 
 

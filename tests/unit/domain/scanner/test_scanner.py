@@ -216,6 +216,7 @@ def test_comments_that_tell_of_ids(text: str, line: int) -> None:
     (pin,) = scan(text, "a.yaml").pins
     assert (pin.image_id, pin.line, pin.zone, pin.named) == ("uimage-a", line, "hk-02", "rocky")
 
+    assert found("rm /tmp/*; boot uimage-a # ucloud-image: hk-02/rocky\n", "a.sh") == [("uimage-a", "hk-02")]
     block = 'image_id = "uimage-a" /* ucloud-image: hk-02/rocky was uimage-old */\n'
     assert found(block, "a.tf") == [("uimage-a", "hk-02")]
 
