@@ -217,12 +217,22 @@ def diff_of(file: PinFile, fixes: Sequence[Fix]) -> Iterator[str]:
     text = file.body.decode("utf-8-sig")
     lines, after = text.split("\n"), fixed_body(file, fixes).decode("utf-8-sig").split("\n")
     name = os.path.normpath(file.name).replace(os.sep, "/")
-    yield f"--- a/{name}\n+++ b/{name}\n"
+    yield f"--- {_named(f'a/{name}')}\n+++ {_named(f'b/{name}')}\n"
     for number in dict.fromkeys(text.count("\n", 0, fix.at) for fix in fixes):
         end = "\n" if number + 1 < len(lines) else "\n\\ No newline at end of file\n"
         mark = "\ufeff" if not number and file.body.startswith(codecs.BOM_UTF8) else ""
         yield f"@@ -{number + 1} +{number + 1} @@\n"
         yield f"-{mark}{_shown(lines[number])}{end}+{mark}{_shown(after[number])}{end}"
+
+
+def _named(path: str) -> str:
+    """Return *path* as git writes it in a diff: in quotes, its bytes as octal numbers, where it is no plain text."""
+    if path.isprintable() and not {'"', "\\"} & set(path):
+        return path
+    plain = (
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:03o}" for byte in os.fsencode(path)
+    )
+    return f'"{"".join(plain)}"'
 
 
 def _shown(line: str) -> str:

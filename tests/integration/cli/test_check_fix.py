@@ -95,6 +95,18 @@ def test_diff_of_other_ends_of_lines(story: tuple[str, Diary], body: bytes) -> N
     assert Path("pool.tfvars").read_bytes() == body.replace(b"%s", b"uimage-b")
 
 
+@pytest.mark.parametrize("name", [b"a b.tf", b"a\x1b[31m\n+++ b.tf", b'"\\".tf', b"\xff.tf", "ü.tf".encode()])
+def test_diff_of_odd_names(story: tuple[str, Diary], name: bytes) -> None:
+    """A file's name stands on its line of a diff whatever is in it, and git finds the file by it."""
+    path = Path(os.fsdecode(name))
+    path.write_text(POOL % "uimage-a")
+    result = call("--database", story[0], "check", ".", "--diff", now=story[1].now, code=1)
+    subprocess.run(["git", "apply", "--unidiff-zero"], input=result.stdout.encode(), check=True)
+
+    assert len(result.stdout.splitlines()) == 5
+    assert path.read_text() == POOL % "uimage-b"
+
+
 def test_diff_of_lone_returns(story: tuple[str, Diary]) -> None:
     """Where carriage returns alone end lines the whole file is one line for whoever reads a diff, and is not shown."""
     Path("pool.tf").write_bytes(POOL.replace("\n", "\r").encode() % b"uimage-a")
