@@ -537,11 +537,23 @@ class _Page:
         filters = Filters(zone=self._plain_word("zone"), name=self._plain_word("name"))
         event = self.query.get("event", "")
         events: Collection[str] = (event,) if event in EVENT_WORDS else ()
+        if self.question.is_private:
+            return self._newest_changes(begin, end, events, filters)
+        if len({(choice.target.account, choice.target.project) for choice in self._targets}) < 2:
+            return changes_page.once_for_each_zone(self._newest_changes(begin, end, events, filters))
+        rows = self._newest_changes(begin, end, (), filters)
+        images = tuple(sorted({row.image_id for row in rows if row.image_id}))
+        before = self._newest_changes(None, begin, (), replace(filters, image_id=images)) if images else ()
+        alone = changes_page.once_for_each_zone(rows, before)
+        return [row for row in alone if not events or event in row.words]
+
+    def _newest_changes(
+        self, begin: datetime | None, end: datetime | None, events: Collection[str], filters: Filters
+    ) -> list[ChangeRow]:
         found = queries_changes.changes(self.conn, begin, end, events, filters)
         sets = self.image_sets
         rows = (row for row in found if row.target.kind == self.kind.name and (sets is None or row.image_set in sets))
-        newest = list(deque(rows, changes_page.MOST_CHANGES))
-        return newest if self.question.is_private else changes_page.once_for_each_zone(newest)
+        return list(deque(rows, changes_page.MOST_CHANGES))
 
     def _plain_word(self, part: str) -> tuple[str, ...]:
         word = self.query.get(part, "").strip()

@@ -207,6 +207,30 @@ def test_changes_are_told_as_in_the_mail(engine: Engine) -> None:
     assert 'id="c1"' in html_of(engine, f"changes/{day}", diary.now + timedelta(minutes=1))
 
 
+def test_change_that_projects_meet_on_several_days(engine: Engine) -> None:
+    """Of public data a change is told once, on the day on which the first project met it; others are told as before."""
+    diary = Diary(engine)
+    first, second = target("hk-02", "org-a"), target("hk-02", "org-b")
+    old, new = {"uimage-a": "Ubuntu 20.04", "uimage-m": "Mint"}, {"uimage-b": "Ubuntu 20.04", "uimage-m": "Mint"}
+    diary.run({first: old, second: old})
+    diary.run({first: new, second: old})
+    met = diary.now
+    diary.now += timedelta(days=1)
+    diary.run({first: new, second: new})
+    diary.now += timedelta(days=1)
+    diary.run({first: old, second: new})
+
+    def told(page: str, *, is_private: bool = False, **query: str) -> int:
+        html = html_of(engine, page, diary.now, is_private=is_private, **query)
+        return len(re.findall(r"<li[^>]* id=.c\d+", html))
+
+    days = [(met + timedelta(days=number)).astimezone(SHANGHAI).date().isoformat() for number in range(3)]
+    assert [told(f"changes/{day}", is_private=True) for day in days] == [1, 1, 1]
+    assert [told(f"changes/{day}") for day in days] == [1, 0, 1]
+    assert [told(f"changes/{day}", event="re-issued") for day in days] == [1, 0, 1]
+    assert told("changes") == 2
+
+
 def test_zones_of_several_accounts(engine: Engine) -> None:
     """Where private data is shown, changes of a zone that several accounts have bear the account's name."""
     names = ("alpha", "beta")
