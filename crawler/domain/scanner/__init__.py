@@ -32,6 +32,7 @@ _BLOCK = re.compile(r'^\s*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MU
 _NEARLY_JSON = re.compile(r"\{\{|\{%|^\s*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
 #: What ends a line for some editors.
 _LONE_RETURN = re.compile(r"\r(?!\n)")
+_VALUE = re.compile(r"[^ \t\r\n]")
 _MEMBER = re.compile(r"^\s*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
 _ASSIGNMENT = re.compile(r'^\s*[\w-]+\s+=\s*["\[{<]|^\s*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
 
@@ -136,14 +137,19 @@ def _in_hcl(text: str) -> list[Hit]:
 def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     if is_strict and (_comes_from_a_tool(name) or not _NEARLY_JSON.search(text)):
         _require_json(text)
-    document = read_json(text)
-    hits = list(find_in_json(document, is_terraform=name.endswith(".tf.json")))
-    return hits, not is_written_by_a_tool(document)
+    documents = read_json(text)
+    is_terraform = name.endswith(".tf.json")
+    hits = [hit for document in documents for hit in find_in_json(document, is_terraform=is_terraform)]
+    return hits, not any(map(is_written_by_a_tool, documents))
 
 
 def _require_json(text: str) -> None:
+    """Raise ValueError where *text* is anything but values of JSON, one after the other."""
+    decoder = json.JSONDecoder()
+    begin = _VALUE.search(text)
     try:
-        json.loads(text)
+        while begin:
+            begin = _VALUE.search(text, decoder.raw_decode(text, begin.start())[1])
     except ValueError as exc:
         place = f"line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else "a number"
         raise ValueError(f"is no JSON: what stands at {place} is not understood") from None

@@ -73,6 +73,19 @@ def test_broken_json() -> None:
     assert found(text, "a.json") == [("uimage-a", None)]
 
 
+def test_lines_of_json() -> None:
+    """Of several documents in a file each counts; a state among them is still what a tool wrote."""
+    one, two = '{"image_id": "uimage-a", "zone": "hk-02"}', '{\n  "ImageId": "uimage-b"\n}'
+    state = '{"version": 4, "resources": []}'
+
+    assert found(f"{one}\n{two}\n", "a.json") == [("uimage-a", "hk-02"), ("uimage-b", None)]
+    for name in ("a.json", "a.jsonl", ""):
+        assert len(scan(f" {one}\n{two}\n\n", name, is_strict=True).pins) == 2
+        assert scan(f"{one}\n{state}", name, is_strict=True).is_source is False
+        with pytest.raises(ValueError, match=r"is no JSON: .*line 2 column 1"):
+            scan(f"{one}\n]{two}", name, is_strict=True)
+
+
 def test_nearly_json() -> None:
     """JSON with comments, templates or commas at the end is read all the same; without ids no JSON is a mistake."""
     text = '// ours\n{\n  /* b */ "image_id": "uimage-a", // {{ x }}\n  "zone": "hk-02",\n}\n'
