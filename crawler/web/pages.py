@@ -196,10 +196,15 @@ class _Page:
             "t": self.words, "links": self.links, "title": title, "nav": self._nav(), "feed": "", "command": "",
             "kinds": [kind.name for kind in self.kinds], "about": self.kind,
             "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
-            "may_sign_in": self.question.may_sign_in, "zone": self.words.dates.zone_name(), "tz": self.pages.zone,
+            "may_sign_in": self.question.may_sign_in, "zone": self._zone_name(), "tz": self.pages.zone,
             "run": run[0] if run else None, "run_at": self.words.at(run[1]) if run else "",
         }  # fmt: skip
         return rendered(template, **(context | more))
+
+    def _zone_name(self) -> str:
+        """Return the time zone of the page with its offset: as it is now, or in files as it was at the last change."""
+        last = None if self.pages.is_live else overview_lookup.newest_change_before(self.conn, END_OF_TIME)
+        return replace(self.words.dates, now=last or self.now).zone_name()
 
     def parts(self) -> list[str]:
         """Return the pages of every name that ever was, of the days in the strip with changes, and what is private."""
