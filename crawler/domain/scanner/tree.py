@@ -193,7 +193,7 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
         if is_output and key == "type":
             continue  # of `terraform output`: it names the members of the value as well
         at = place if is_output else inside.below(key)
-        name = at.key if is_output else table.text("name") if key == "value" and not table.header else key
+        name = at.key if is_output else table.text("name") if key == "value" and len(table.header) < 2 else key
         prefix = image_key(name)
         if prefix is not None:
             effect = effect_at(at, name, table)

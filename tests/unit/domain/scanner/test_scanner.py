@@ -234,6 +234,18 @@ def test_comments_that_tell_of_ids(text: str, line: int) -> None:
     assert found(block, "a.tf") == [("uimage-a", "hk-02")]
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        'resource "helm_release" "x" {\n  set {\n    name  = "pool.imageId"\n    value = "uimage-a"\n  }\n}\n',
+        'resource "kubernetes_pod" "x" {\n  env {\n    name = "IMAGE_ID"\n    value = "uimage-a"\n  }\n}\n',
+    ],
+)
+def test_values_with_a_name_beside(block: str) -> None:
+    """What a block sets by a name beside it counts as a member of that name does."""
+    assert found(block, "a.tf") == [("uimage-a", None)]
+
+
 def test_default_of_a_member() -> None:
     """An id that a variable of a module has for a member that nobody gives is one that somebody depends on."""
     text = 'variable "pool" {\n  type = object({ image_id = optional(string, "uimage-a") })\n}\n'
