@@ -28,7 +28,7 @@ from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.subscriptions import Language, Pin, Subscription
-from crawler.domain.text import padded, width
+from crawler.domain.text import counted, padded, width
 from crawler.domain.timefmt import zone_name
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, demo, run_in_thread
 from crawler.errors import UsageError
@@ -148,7 +148,7 @@ def screen(conn: Connection, *, now: datetime, stale_after: timedelta, zone: Zon
     images = list(queries_images.images(conn, None, now=now, stale_after=stale_after))
     total = runs[-1].summary.targets["total"]
     title = (
-        f"Demo: {len(runs)} runs on the built-in cloud, {total} zones; "
+        f"Demo: {counted(len(runs), 'run')} on the built-in cloud, {counted(total, 'zone')}; "
         "ids as UCloud published them, times moved to today"
     )
     now_there, details = _present(images, list(queries_status.status(conn, now=now)), runs, zone)
@@ -186,7 +186,7 @@ def _runs(runs: Sequence[DemoRun], zone: ZoneInfo) -> list[Row]:
 def _news(run: DemoRun, runs: Sequence[DemoRun], newly_held: set[str]) -> Iterable[str]:
     summary = run.summary
     if summary.baseline["images"]:
-        yield f"baseline: {summary.baseline['images']} images"
+        yield f"baseline: {counted(summary.baseline['images'], 'image')}"
     for row in summary.failures:
         if row.outcome == "held" and row.target.zone in newly_held:
             yield f"{row.target.zone}: {row.message.split(';')[0]}: not believed yet"
@@ -195,13 +195,13 @@ def _news(run: DemoRun, runs: Sequence[DemoRun], newly_held: set[str]) -> Iterab
     if late:
         first = next(other.summary.run for other in reversed(runs) if other.summary.started_at <= late[0].observed_at)
         yield f"{_zones(late)} confirmed: {len(late)} withdrawn, dated to run {first}"
-    counted = [f"{len(chains)} re-issued"] if chains else []
+    told = [f"{len(chains)} re-issued"] if chains else []
     prompt = [row for row in rest if row not in late]
     for event in ("appeared", "returned", "withdrawn", "modified"):
         count = sum(row.event == event for row in prompt)
-        counted += [f"{count} {event}"] if count else []
-    if counted:
-        yield f"{', '.join(counted)} in {_zones([*(chain.withdrawals[0] for chain in chains), *prompt])}"
+        told += [f"{count} {event}"] if count else []
+    if told:
+        yield f"{', '.join(told)} in {_zones([*(chain.withdrawals[0] for chain in chains), *prompt])}"
     for row in summary.failures:
         if row.outcome == "failed":
             yield f"{row.target.zone} not observed"
@@ -255,7 +255,7 @@ def _present(
     present = [row for row in images if row.state == "present"]
     unknown = [row for row in images if row.state == "unknown"]
     empty = [row.target.zone for row in status if row.images == 0]
-    counts = [f"{len(present)} present in {len({row.target.zone for row in present})} zones"]
+    counts = [f"{len(present)} present in {counted(len({row.target.zone for row in present}), 'zone')}"]
     if unknown:
         counts.append(f"{len(unknown)} unknown in {', '.join(sorted({row.target.zone for row in unknown}))}")
     counts += [f"0 in {name}" for name in empty]
@@ -268,7 +268,7 @@ def _present(
         if row.outcome == "failed" and row.last_ok_at is not None:
             seen = f"{row.last_ok_at.astimezone(zone):%H:%M}"
             rows.append((row.target.zone, f"unknown: {row.message}"))
-            rows.append(("", f"last seen {seen} with {row.images} images"))
+            rows.append(("", f"last seen {seen} with {counted(row.images, 'image')}"))
     return counts, rows
 
 

@@ -32,7 +32,7 @@ class _Cursor(click.ParamType[int]):
         # a number is read only when it is not too long to be read
         if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST_ID):
             shown = text if len(text) < 40 else f"{text[:40]}…"
-            self.fail(f"{shown!r} is no cursor; each row of `crawler changes -o json` has one.", param, ctx)
+            self.fail(f"{shown!r} is no cursor: take that of a row of `crawler changes -o json`.", param, ctx)
         return int(text)
 
 

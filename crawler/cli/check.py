@@ -22,6 +22,7 @@ from crawler.cli.table import Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.domain.scanner.words import EFFECTS, Effect
+from crawler.domain.text import counted
 from crawler.errors import ExitCode, UsageError
 from crawler.queries.check.rules import OUTCOMES, CheckRow, PinRule, Require, exit_code
 
@@ -118,7 +119,7 @@ def check(
     counts = Counter(row.outcome for row in rows)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
     if rules:
-        context.say(f"{len(rules)} {'rule' if len(rules) == 1 else 'rules'}: {told or 'no zone to check'}.")
+        context.say(f"{counted(len(rules), 'rule')}: {told or 'no zone to check'}.")
     return exit_code(rows, is_strict=is_strict)
 
 

@@ -186,7 +186,9 @@ def write_fixed(file: PinFile, body: bytes) -> None:
                 os.fchmod(stream.fileno(), stat.S_IMODE(mode.st_mode))  # which a change of the owner may cut
             os.fsync(stream.fileno())
         if is_behind_a_link(path) or path.read_bytes() != file.body:
-            raise CrawlerError(f"{file.name} was changed by somebody else meanwhile; it is left as it is.")
+            raise CrawlerError(
+                f"{file.name} was changed by somebody else meanwhile and left so: run the command again."
+            )
         os.replace(temporary, path)  # noqa: PTH105 - both are names
         temporary = None
     except OSError as exc:

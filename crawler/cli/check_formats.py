@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from crawler import __version__
 from crawler.domain.scanner.words import Effect
-from crawler.domain.text import one_line
+from crawler.domain.text import agreeing, one_line
 from crawler.queries.check.rules import BAD, NOT_KNOWN, OUT_OF_SCOPE, OUTCOMES, CheckOutcome, CheckRow
 
 Level = Literal["error", "warning", "note"]
@@ -30,9 +30,9 @@ _SAYS: Mapping[CheckOutcome, str] = {
     "superseded": "a newer image of the same name is there",
     "ending": "the image is maintained for less than 90 days",
     "out-of-scope": "the history does not hold images of this kind",
-    "re-issued": "the image was withdrawn, and another took its place",
-    "ambiguous": "the image was withdrawn, and several came in its place",
-    "missing": "the image was withdrawn, and none took its place",
+    "re-issued": "the image was withdrawn or cannot be used, and another took its place",
+    "ambiguous": "the image was withdrawn or cannot be used, and several came in its place",
+    "missing": "the image was withdrawn or cannot be used, and none took its place",
     "never-seen": "the image was never listed there",
     "gpu-lost": "the image does not support GPU",
     "revoked": "somebody revoked the image",
@@ -242,7 +242,11 @@ def markdown(rows: Sequence[CheckRow]) -> str:
     """Return *rows* that are findings as a table in Markdown, for a comment or a summary."""
     found = _findings(rows)
     if not found:
-        return f"All {len(rows)} image ids and rules are good.\n" if rows else "There is no image id to check.\n"
+        if not rows:
+            return "There is no image id to check.\n"
+        return (
+            f"{agreeing(len(rows), 'The one image id or rule is', f'All {len(rows)} image ids and rules are')} good.\n"
+        )
     lines = [
         "| outcome | image | zone | change to | a change does | where |",
         "|---|---|---|---|---|---|",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +18,7 @@ from crawler.cli.selection import check_selection, explain_empty, folded_variant
 from crawler.cli.table import Column, Row, variant_cell
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
-from crawler.domain.text import visible
+from crawler.domain.text import counted, visible
 from crawler.errors import ExitCode
 from crawler.queries.compare import CompareRow
 
@@ -27,7 +28,19 @@ def _what(row: Row) -> str:
 
 
 def _projects(row: Row) -> str:
-    return row["projects"][0] if len(row["projects"]) == 1 else f"{len(row['projects'])} projects"
+    return row["projects"][0] if len(row["projects"]) == 1 else counted(len(row["projects"]), "project")
+
+
+def _id(side: str) -> Callable[[Row], object]:
+    """Return what tells the id of a *side*, with its state where it cannot be used."""
+
+    def cell(row: Row) -> object:
+        image = row[side] or {}
+        return (
+            f"{image['image_id']} ({image['image_state']})" if image.get("bootable") is False else image.get("image_id")
+        )
+
+    return cell
 
 
 def _columns(first: str, second: str) -> tuple[Column, ...]:
@@ -38,8 +51,8 @@ def _columns(first: str, second: str) -> tuple[Column, ...]:
         Column("image_set", "SET", optional=True),
         Column("image_name", "NAME", folds=True),
         Column("result", "RESULT", kind="words"),
-        Column("first.image_id", visible(first)),
-        Column("second.image_id", visible(second)),
+        Column("first.image_id", visible(first), cell=_id("first")),
+        Column("second.image_id", visible(second), cell=_id("second")),
         replace(CHANGED, cell=_what),
     )
 

@@ -8,6 +8,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
 from crawler.cli.options import SentenceGroup
 from crawler.cli.output import json_line, write_out
+from crawler.domain.text import counted
 
 
 @click.group(cls=SentenceGroup)
@@ -18,11 +19,15 @@ def config() -> None:
 @config.command()
 @pass_cli
 def validate(context: CliContext) -> None:
-    """Check the configuration; every problem is listed at once."""
-    settings = context.settings()
+    """
+    Check the configuration, and that the files and folders it names are there; every problem is listed at once.
+
+    What a run makes itself, as the database, may be missing.
+    """
+    settings = context.settings(is_thorough=True)
     source = settings.source or "the environment"
     accounts = ", ".join(account.name for account in settings.accounts)
-    count = "1 account" if len(settings.accounts) == 1 else f"{len(settings.accounts)} accounts"
+    count = counted(len(settings.accounts), "account")
     write_out([tr(f"{source} is fine: {count} ({accounts}), database {settings.database_shown}"), "\n"])
 
 

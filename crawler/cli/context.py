@@ -50,19 +50,25 @@ class CliContext:
     _loaded: dict[bool, Settings] = field(default_factory=dict, repr=False)
     _is_clock_told: bool = field(default=False, repr=False)
 
-    def settings(self, *, quiet: bool = False) -> Settings:
-        """Return all settings, for commands that crawl; raise ConfigurationError with every problem."""
-        return self._load(need_accounts=True, quiet=quiet)
+    def settings(self, *, quiet: bool = False, is_thorough: bool = False) -> Settings:
+        """
+        Return all settings, for commands that crawl; raise ConfigurationError with every problem.
+
+        With *is_thorough* files and folders that are named for later have to be there as well.
+        """
+        return self._load(need_accounts=True, quiet=quiet, is_thorough=is_thorough)
 
     def history_settings(self, *, quiet: bool = False) -> Settings:
         """Return what readers of the history need, even where the accounts' secrets are out of reach."""
         return self._loaded.get(True) or self._load(need_accounts=False, quiet=quiet)
 
-    def _load(self, *, need_accounts: bool, quiet: bool = False) -> Settings:
-        if need_accounts not in self._loaded:
+    def _load(self, *, need_accounts: bool, quiet: bool = False, is_thorough: bool = False) -> Settings:
+        if is_thorough or need_accounts not in self._loaded:
             from crawler.config.loader import load
 
-            settings = load(self.config_path, self.database, self.environ, need_accounts=need_accounts)
+            settings = load(
+                self.config_path, self.database, self.environ, need_accounts=need_accounts, is_thorough=is_thorough
+            )
             self._loaded[need_accounts] = settings
             for warning in () if quiet else settings.warnings:
                 self.say(f"Warning: {warning}", level="warning")

@@ -13,7 +13,7 @@ from crawler.cli.language import tr
 from crawler.cli.options import DURATION, table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column
-from crawler.domain.text import visible
+from crawler.domain.text import counted, visible
 from crawler.errors import DatabaseUnavailable, ExitCode, UsageError
 
 _LONGEST = timedelta(days=36_500)
@@ -49,13 +49,13 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
     from crawler.db.pruning import prune as forget
 
     if not timedelta(0) < keep < _LONGEST:
-        raise UsageError("--keep is no age that a history has: more than nothing, and less than a hundred years.")
+        raise UsageError("--keep must be longer than nothing and shorter than a hundred years, as in --keep 2y.")
     now = context.clock()
     url = context.history_settings().database
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
         ensure_schema(engine, may_upgrade=False)
         gone = forget(engine, fence, before=now - keep, now=now).as_dict()
-    told = ", ".join(f"{count} {name}" for name, count in gone.items() if count)
+    told = ", ".join(counted(count, name.removesuffix("s")) for name, count in gone.items() if count)
     write_out([tr(f"Forgotten: {told or 'nothing'}"), "\n"])
 
 

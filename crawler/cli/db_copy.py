@@ -8,6 +8,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import table_options, wait_option
 from crawler.cli.output import emit
 from crawler.cli.table import Column
+from crawler.domain.text import counted
 from crawler.errors import UsageError
 
 _COLUMNS = (Column("table", "TABLE"), Column("rows", "ROWS", "count"), Column("digest", "DIGEST"))
@@ -50,7 +51,8 @@ def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
         ):
             copied = copy_history(reading, writing, fence=fence)
     emit([table.as_dict() for table in copied], _COLUMNS, fmt)
+    rows = counted(sum(table.rows for table in copied), "row")
     context.say(
-        f"{sum(table.rows for table in copied)} rows copied from {source} to {target} and compared. "
+        f"{rows} copied from {source} to {target} and compared. "
         f"Now set `database` to it, and run `crawler images` there."
     )

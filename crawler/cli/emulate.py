@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crawler.domain.text import counted
 from crawler.emulator import (
     BUILTIN,
     EXAMPLE_PRIVATE_KEY,
@@ -75,7 +76,7 @@ def emulate(
         return
     timeline = _timeline(source)
     if step > len(timeline.worlds):
-        raise UsageError(f"--step {step}: the timeline has {len(timeline.worlds)} steps")
+        raise UsageError(f"--step {step}: the timeline has {counted(len(timeline.worlds), 'step')}")
     accounts: tuple[EmulatedAccount, ...] = ()
     if public_key or private_key:
         accounts = (
@@ -133,12 +134,8 @@ def _introduce(server: EmulatorServer) -> None:
 def _position(server: EmulatorServer) -> str:
     world = server.world
     title = f": {world.title}" if world.title else ""
-    zones, projects = _count(len(world.zones), "zone"), _count(len(world.projects), "project")
+    zones, projects = counted(len(world.zones), "zone"), counted(len(world.projects), "project")
     return f"step {server.step} of {len(server.timeline.worlds)}, {zones}, {projects}{title}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _timeline(source: str) -> Timeline:

@@ -15,7 +15,7 @@ from crawler.cli.options import NUMBER, table_options
 from crawler.cli.output import emit, json_line, write_notes, write_out
 from crawler.cli.table import Column
 from crawler.domain.models import SCHEMA, is_storable
-from crawler.domain.text import visible
+from crawler.domain.text import counted, visible
 from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection
 
@@ -176,7 +176,7 @@ def _answer(answer: KeptAnswer | None, zone: tzinfo) -> str:
     if answer is None:
         return "no answer was kept"
     request = f"request {visible(answer.request_uuid)}" if answer.request_uuid else "no request id"
-    return f"{request}, {len(answer.body)} bytes, first received {show_moment(answer.received_at, zone)}"
+    return f"{request}, {counted(len(answer.body), 'byte')}, first received {show_moment(answer.received_at, zone)}"
 
 
 def _run(run: RunSummary | None, zone: tzinfo) -> str:

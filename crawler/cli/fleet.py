@@ -15,6 +15,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import SentenceGroup, table_options
 from crawler.cli.output import emit, json_line, write_out
 from crawler.cli.table import Column
+from crawler.domain.text import agreeing, counted
 from crawler.domain.timefmt import show_moment, zone_name
 from crawler.errors import EmptySelection, LockTaken, UsageError
 
@@ -77,11 +78,11 @@ def _told(found: FleetState, zone: tzinfo) -> Iterator[str]:
     if oldest is not None:
         yield f"Observed whole: half of the accounts within {middle:.0f} s, all within {oldest:.0f} s."
     if found.never:
-        yield f"Never observed whole: {found.never} account(s)."
+        yield f"Never observed whole: {counted(found.never, 'account')}."
     jobs = ", ".join(f"{count} {name}" for name, count in found.queue.items())
     yield f"Jobs: {jobs}. Connections: {found.connections}. Evicted so far: {found.evictions}."
     for name, rate, configured in found.budgets:
-        yield f"Budget {name}: {rate:g} of {configured:g} requests per second."
+        yield f"Budget {name}: {rate:g} of {configured:g} {agreeing(configured, 'request')} per second."
 
 
 @fleet.command()
@@ -168,8 +169,8 @@ def wait_for_rest(engine: Engine, settings: Settings, since: datetime, seconds: 
 def _count(busy: list[WorkerState]) -> str:
     accounts = sum(one.in_flight for one in busy)
     if not accounts:
-        return f"{len(busy)} worker(s) have not heard of it yet, nothing is"
-    return "1 account is" if accounts == 1 else f"{accounts} accounts are"
+        return f"{counted(len(busy), 'worker has', 'workers have')} not heard of it yet, nothing is"
+    return counted(accounts, "account is", "accounts are")
 
 
 @contextmanager

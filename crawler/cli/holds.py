@@ -18,6 +18,7 @@ from crawler.cli.selection import check_selection
 from crawler.cli.table import TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import HoldRow, names_in_json
+from crawler.domain.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -81,7 +82,7 @@ def accept(context: CliContext, hold_ids: tuple[int, ...], wait_seconds: float) 
     who, ids = this_user(), _once(hold_ids)
     count, now = _write(context, ids, wait_seconds, lambda conn, at: accept_holds(conn, ids, who=who, now=at))
     _log("accepted", hold_ids, who, now)
-    context.say(f"Accepted by {who}: {count} withdrawals recorded.")
+    context.say(f"Accepted by {who}: {counted(count, 'withdrawal')} recorded.")
 
 
 @holds.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from crawler.cli.context import CliContext, pass_cli
 from crawler.domain.models import DEFAULT_PROJECT, Place, Project
 from crawler.domain.proxies import exceptions_of
 from crawler.domain.staleness import STALE_AFTER
-from crawler.domain.text import visible
+from crawler.domain.text import agreeing, counted, visible
 from crawler.domain.timefmt import show_duration
 from crawler.errors import CredentialsRefused, UsageError
 from crawler.ops.printing import printed
@@ -70,33 +70,35 @@ def init(
     systemd and Kubernetes have none of your shell's variables. An existing file is never overwritten.
     """
     path = path or context.config_path or Path("crawler.toml")
-    _refuse_existing(path)
+    _refuse_existing(path, "--file")
     starter = _from_environment(context.environ, endpoint, _parse_headers(headers, context.environ))
     settings = _checked(starter, path, context.environ)
     kept = _kept_in_files(starter, settings, key_file, path, context.environ)
     for file in kept.files:
-        _refuse_existing(file)
-    has_keys = starter.profile is not None or all(context.environ.get(name) for name in _KEYS)
+        _refuse_existing(file, "--key-file")
+    missing = [name for name in _KEYS if not context.environ.get(name)]
+    has_keys = starter.profile is not None or not missing
     if has_keys:
         starter = _ask_cloud(context, starter, settings)
     else:
-        context.say(f"{' and '.join(_KEYS)} are not set: the cloud is not asked, and the file is a template.")
+        unset = f"{' and '.join(missing)} {agreeing(len(missing), 'is', 'are')} not set"
+        context.say(f"{unset}: the cloud is not asked, and the file is a template.")
     for file, text in kept.files.items():
         _write(file, f"{text}\n")
         context.say(f"Wrote {file}.")
     _write(path, render(kept.named_in(starter)))
     context.say(f"Wrote {path}.")
     if not has_keys:
-        context.say(f"Next: export {' '.join(f'{name}=…' for name in _KEYS)}; crawler run")
+        context.say(f"Next: export {' '.join(f'{name}=…' for name in missing)}; crawler run")
     else:
         context.say("Next: crawler run" if str(path) == "crawler.toml" else f"Next: crawler --config {path} run")
 
 
-def _refuse_existing(path: Path) -> None:
+def _refuse_existing(path: Path, option: str) -> None:
     if path.exists() or path.is_symlink():
-        raise UsageError(f"{path} exists already and is left as it is; --file names another.")
+        raise UsageError(f"{path} exists already and is left as it is; {option} names another.")
     if not path.parent.is_dir():
-        raise UsageError(f"The folder {path.parent} does not exist.")
+        raise UsageError(f"The folder {path.parent} does not exist: make it, or have {option} name another.")
 
 
 def _from_environment(environ: Mapping[str, str], endpoint: str | None, headers: Mapping[str, str]) -> Starter:
@@ -168,7 +170,10 @@ def _kept_in_files(
     if key_file is not None:
         missing = [name for name in _KEYS if not environ.get(name)]
         if missing:
-            raise UsageError(f"--key-file keeps the keys of the environment, and {' and '.join(missing)} is not set.")
+            are = agreeing(len(missing), "is", "are")
+            raise UsageError(
+                f"--key-file keeps the keys of the environment, and {' and '.join(missing)} {are} not set: export both."
+            )
         fields["key_file"] = keep(key_file, environ["UCLOUD_PRIVATE_KEY"].strip())
         fields["public_key"] = environ["UCLOUD_PUBLIC_KEY"].strip()
         values = settings.accounts[0].headers
@@ -220,8 +225,8 @@ def _ask_cloud(context: CliContext, starter: Starter, settings: Settings) -> Sta
             f"The account may not list its projects ({visible(discovery.refusal)}): the file asks {known}. "
             "Name the project ids under `projects`."
         )
-    found = [count(told.places, "zone")] if told.places is not None else []
-    found += [count(told.projects, "project")] if told.projects is not None else []
+    found = [counted(len(told.places), "zone")] if told.places is not None else []
+    found += [counted(len(told.projects), "project")] if told.projects is not None else []
     if found:
         context.say(f"{starter.endpoint} lists {' and '.join(found)}.")
     else:
@@ -316,15 +321,10 @@ def render(starter: Starter) -> str:
     )
 
 
-def count(items: Sequence[object], noun: str) -> str:
-    """Say how many, as in `24 zones`."""
-    return f"{len(items)} {noun}" if len(items) == 1 else f"{len(items)} {noun}s"
-
-
 def _listed(items: list[str], noun: str) -> str:
     """Fold how many and which *items* there are into comment lines; nothing in them can end the comment."""
     more = f", and {len(items) - _MANY} more" if len(items) > _MANY else ""
-    text = f"{count(items, noun)}: {', '.join(items[:_MANY])}{more}"
+    text = f"{counted(len(items), noun)}: {', '.join(items[:_MANY])}{more}"
     plain = "".join(char if char.isprintable() else " " for char in text)
     lines = textwrap.wrap(plain, _WIDTH, break_long_words=False, break_on_hyphens=False)
     return "\n".join(f"# {line}" for line in lines)

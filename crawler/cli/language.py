@@ -60,7 +60,9 @@ def tr(text: str) -> str:
 #: What the marks in `chinese.py` stand for.
 _WILD = {"": "([^;]+?)", "a": "(.+?)", "w": "([^,;]+?)", "v": "(.+?)", "k": "([^;]+?)", "n": r"(\d+)"}
 _HAN = re.compile("[\u4e00-\u9fff]")
-_MARK = re.compile(r"\{([avkwn]?)\}")
+#: What English changes with a number: it is no part of the sentence that is told.
+_AGREEING = {"s": "s?", "are": "(?:is|are)", "were": "(?:was|were)"}
+_MARK = re.compile(r"\{([avkwns]?|are|were)\}")
 
 
 class _Pattern(NamedTuple):
@@ -84,9 +86,11 @@ def _patterns() -> tuple[Mapping[str, str], Sequence[_Pattern]]:
 
 def _pattern(english: str, chinese: str) -> _Pattern:
     parts = _MARK.split(english)
-    pieces = (_WILD[part] if index % 2 else re.escape(part) for index, part in enumerate(parts))
+    wild = {**_WILD, **_AGREEING}
+    pieces = (wild[part] if index % 2 else re.escape(part) for index, part in enumerate(parts))
     size = sum(map(len, parts[::2]))
-    return _Pattern(re.compile("".join(pieces)), chinese, size, [mark in ("", "a", "w") for mark in parts[1::2]])
+    is_ours = [mark in ("", "a", "w") for mark in parts[1::2] if mark in _WILD]
+    return _Pattern(re.compile("".join(pieces)), chinese, size, is_ours)
 
 
 @lru_cache(maxsize=10_000)

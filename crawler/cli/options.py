@@ -71,6 +71,11 @@ def target_options(command: Command) -> Command:
     return _selecting(TARGET_PARTS)(command)
 
 
+def account_option(command: Command) -> Command:
+    """Add `--account`; the command gets `selected: Filters`."""
+    return _selecting(("account",))(command)
+
+
 def format_option(command: Command, more: tuple[str, ...] = ()) -> Command:
     """Add `-o/--format`, which takes the words *more* as well; the command gets `fmt`."""
     return click.option(

@@ -17,6 +17,7 @@ from crawler.cli.output import emit, json_line, write_out
 from crawler.cli.selection import check_selection
 from crawler.cli.table import TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
+from crawler.domain.text import counted
 from crawler.domain.timefmt import tell_moment
 from crawler.errors import ExitCode, UsageError
 
@@ -151,26 +152,27 @@ def _telling(context: CliContext) -> Callable[[int, datetime], None]:
 
     def told(count: int, at: datetime) -> None:
         if count % _TOLD_AFTER == 0:
-            context.say(f"{count} runs replayed, the last of {tell_moment(at, zone)}")
+            context.say(f"{counted(count, 'run')} replayed, the last of {tell_moment(at, zone)}")
 
     return told
 
 
 def _told(report: ReplayReport, begins_at: datetime | None) -> Iterator[str]:
     """Yield how it went in sentences."""
-    of = f"{report.runs} runs, {report.answers} answers"
+    of = f"{counted(report.runs, 'run')}, {counted(report.answers, 'answer')}"
     changes, intervals = report.changes, report.intervals
     if report.equal:
-        yield f"{of}: {changes.recorded} changes and {intervals.recorded} intervals come out as they were recorded."
+        whole = f"{counted(changes.recorded, 'change')} and {counted(intervals.recorded, 'interval')}"
+        yield f"{of}: {whole} come out as they were recorded."
     else:
         every = max(changes[:2]), max(intervals[:2])
         yield (
-            f"{of}: {changes.equal} of {every[0]} changes and {intervals.equal} of {every[1]} intervals come out as "
-            "they were recorded; the others are shown."
+            f"{of}: {changes.equal} of {counted(every[0], 'change')} and {intervals.equal} of "
+            f"{counted(every[1], 'interval')} come out as they were recorded; the others are shown."
         )
     if report.begun_late:
         pruned = f": what came before {begins_at:%Y-%m-%d} was pruned" if begins_at is not None else ""
         yield (
-            f"Of {report.begun_late} targets not all answers are kept{pruned}. They begin with the first that is; "
-            f"{report.not_compared} changes up to then were not compared."
+            f"Of {counted(report.begun_late, 'target')} not all answers are kept{pruned}. They begin with the first "
+            f"that is; {counted(report.not_compared, 'change up to then was', 'changes up to then were')} not compared."
         )

@@ -207,7 +207,7 @@ def _write(path: Path, content: bytes) -> None:
 def _chosen(settings: Settings, names: Sequence[str]) -> Settings:
     """Keep the reports that were named; raise UsageError for one there is not, and when there are none at all."""
     if not settings.reports:
-        raise UsageError("The configuration has no [[reports]].")
+        raise UsageError("The configuration has no [[reports]]: add one; config/crawler.example.toml has examples.")
     unknown = [name for name in names if name not in {report.name for report in settings.reports}]
     if unknown:
         raise UsageError(f"There is no report {unknown[0]!r}; the configuration has {_all_names(settings)}.")
@@ -229,7 +229,7 @@ def _waiting_ids(conn: Connection, words: Sequence[str]) -> set[int]:
     for word in words:
         meant = {row.id for row in waiting if row.id is not None and word in (str(row.id), row.report)}
         if not meant and word.isdecimal():
-            raise UsageError(f"Nobody waits for a digest {word}. `crawler report list` shows what waits.")
+            raise UsageError(f"No digest {word} waits to be sent; `crawler report list` shows what waits.")
         found |= meant
     return found
 

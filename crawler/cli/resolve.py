@@ -204,7 +204,9 @@ def read_query(stdin: IO[str] | None, seconds: float) -> dict[str, str]:
     try:
         query = json.loads(text)
     except (ValueError, RecursionError):
-        raise UsageError("The query on standard input is no JSON.") from None
+        raise UsageError(
+            'The query on standard input is no JSON. Write an object as {"zone": "hk-02", "name": "Ubuntu 20.04"}.'
+        ) from None
     if not isinstance(query, dict) or not all(isinstance(value, str) for value in query.values()):
         raise UsageError("The query on standard input must be a JSON object whose values are strings.")
     unknown = sorted(query.keys() - set(_KEYS))

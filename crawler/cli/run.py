@@ -20,8 +20,8 @@ from crawler.cli.language import tr
 from crawler.cli.logs import bind_run
 from crawler.cli.options import target_options, wait_option
 from crawler.cli.output import json_line, write_out
-from crawler.domain.filters import Filters, part_fits
-from crawler.domain.text import visible, visible_lines
+from crawler.domain.filters import Filters
+from crawler.domain.text import counted, visible, visible_lines
 from crawler.errors import (
     ConfigurationError,
     CrawlerError,
@@ -80,12 +80,13 @@ def run(
         raise UsageError("--offline goes with --dry-run: a run has to ask.")
     restriction = _restriction(selected)
     if dry_run:
-        settings = _narrowed(context.settings(), selected)
+        settings = context.settings().narrowed_to(selected.account)
         return _preview(context, settings, restriction, offline=offline, as_json=as_json)
 
     with _errors_once(context, selected):
         # What a run that nobody watches warns of is told with the conditions, once.
-        settings = _narrowed(context.settings(quiet=not _is_watched(context)), selected)
+        # Narrowed, so that no other account's lock is needed.
+        settings = context.settings(quiet=not _is_watched(context)).narrowed_to(selected.account)
         result, news = _locked(context, settings, restriction, wait_seconds=wait_seconds, send=not no_report)
     if result is None:
         return ExitCode.LOCKED
@@ -204,17 +205,6 @@ def _tell(context: CliContext, result: RunResult, news: str) -> None:
         news = "\n".join(lines)
     if news:
         context.say(visible_lines(news), level="info" if _is_watched(context) and is_done else "warning")
-
-
-def _narrowed(settings: Settings, selected: Filters) -> Settings:
-    """Keep the selected accounts, so that no other account's lock is needed."""
-    if not selected.account:
-        return settings
-    accounts = tuple(account for account in settings.accounts if part_fits("account", account.name, selected.account))
-    if not accounts:
-        known = ", ".join(account.name for account in settings.accounts)
-        raise EmptySelection(f"No account matches {' or '.join(selected.account)}; the configuration has {known}.")
-    return replace(settings, accounts=accounts)
 
 
 def _restriction(selected: Filters) -> Selection | None:
@@ -357,13 +347,13 @@ def _preview(
 def _told_cost(cost: Cost) -> str:
     """Tell how many requests a run would send, and how long that takes at the least."""
     at_least = "at least " if cost.has_pages else ""
-    requests = f"{at_least}{cost.targets} requests after discovery"
+    requests = f"{at_least}{counted(cost.targets, 'request')} after discovery"
     told = f"{cost.account}: {requests}, {cost.seconds:.0f} s at {cost.rate:g} per second"
     if cost.turns is None:
         return told
     of_matrix = f"{cost.of_matrix} of them of the matrix"
     if cost.turns.runs > 1:
-        of_matrix += f", whose {cost.turns.targets} targets take turns in {cost.turns.runs} runs"
+        of_matrix += f", whose {counted(cost.turns.targets, 'target')} take turns in {cost.turns.runs} runs"
     return f"{told}; {of_matrix}"
 
 

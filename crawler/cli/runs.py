@@ -18,7 +18,7 @@ from crawler.domain.timefmt import show_moment, zone_name
 from crawler.errors import EmptySelection
 
 if TYPE_CHECKING:
-    from crawler.domain.rows import RunSummary
+    from crawler.domain.rows import FailureRow, RunSummary
 
 FIELDS = (
     "run", "status", "started_at", "finished_at", "targets.total", "targets.ok", "targets.held", "targets.denied",
@@ -121,9 +121,16 @@ def describe(summary: RunSummary, zone: tzinfo) -> Iterator[str]:
     for notice in summary.notices:
         yield f"notice    {visible(notice)}"
     for failure in summary.failures:
-        code = f" RetCode {failure.ret_code}" if failure.ret_code is not None else ""
         request = f" [{failure.request_uuid}]" if failure.request_uuid else ""
-        yield visible(f"{failure.outcome:9} {failure.target}:{code} {failure.message}{request}")
+        yield visible(f"{failure.outcome:9} {failure.target}: {_said(failure)}{request}")
+
+
+def _said(failure: FailureRow) -> str:
+    """Return why a target failed, its RetCode first; the message then leaves it out."""
+    if failure.ret_code is None:
+        return failure.message
+    code = f"RetCode {failure.ret_code}"
+    return f"{code} {failure.message.replace(f' ({code})', '').replace(f'({code}: ', '(')}"
 
 
 def _counts(counts: Row) -> str:

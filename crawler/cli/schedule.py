@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +16,9 @@ from urllib.parse import urlsplit
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import SentenceGroup
+from crawler.cli.options import SentenceGroup, account_option
 from crawler.cli.output import write_out
+from crawler.domain.filters import EVERYTHING, Filters
 from crawler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,17 +57,22 @@ def schedule() -> None:
 
 @schedule.command()
 @_every
+@account_option
 @pass_cli
-def cron(context: CliContext, minutes: int) -> None:
+def cron(context: CliContext, minutes: int, selected: Filters) -> None:
     """
     Print the line to add to your crontab.
 
     Refused where a key would have to come from the environment: what stands in a crontab goes out with cron's mails.
+    With --account it runs those accounts; give the others lines of their own.
     """
     from crawler.ops.deploy import cron as render
 
-    write_out([render(_installation(context, minutes))])
-    context.say("Add it with crontab -e, or (crontab -l; crawler schedule cron) | crontab -")
+    installation = _installation(context, minutes, selected=selected)
+    write_out([render(installation)])
+    command = shlex.join(("cron", *installation.account_words))
+    context.say(f"Add it with crontab -e, or (crontab -l; crawler schedule {command}) | crontab -")
+    _tell_of_the_lock(context, installation)
     _tell_of_proxies(context, "cron")
 
 
@@ -78,13 +85,21 @@ def cron(context: CliContext, minutes: int) -> None:
     metavar="FOLDER",
     help="Write crawler.service and crawler.timer there (/etc/systemd/system), instead of printing them.",
 )
+@account_option
 @pass_cli
-def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
-    """Print a hardened service and its timer."""
+def systemd(context: CliContext, minutes: int, folder: Path | None, selected: Filters) -> None:
+    """
+    Print a hardened service and its timer.
+
+    With --account they run those accounts, and are called by them, as in crawler-prod.service: give the others units of
+    their own.
+    """
     from crawler.ops.deploy import ENVIRONMENT_FILE, systemd_service, systemd_timer
 
-    installation = _installation(context, minutes)
-    files = {"crawler.service": systemd_service(installation), "crawler.timer": systemd_timer(installation)}
+    installation = _installation(context, minutes, selected=selected)
+    timer = f"{installation.name}.timer"
+    files = {f"{installation.name}.service": systemd_service(installation), timer: systemd_timer(installation)}
+    _tell_of_the_lock(context, installation)
     if folder is None:
         write_out(f"# --- {name} ---\n{text}\n" for name, text in files.items())
         _tell_of_keys(context, installation, "systemd", f"into {ENVIRONMENT_FILE} (root's alone, mode 0600)")
@@ -98,23 +113,27 @@ def systemd(context: CliContext, minutes: int, folder: Path | None) -> None:
         context.say(f"Wrote {folder / name}.")
     _tell_of_keys(context, installation, "systemd", f"into {ENVIRONMENT_FILE} (root's alone, mode 0600)")
     _tell_of_proxies(context, "systemd")
-    context.say("Next: systemctl daemon-reload && systemctl enable --now crawler.timer")
+    context.say(f"Next: systemctl daemon-reload && systemctl enable --now {timer}")
 
 
 @schedule.command()
 @_every
 @_image
+@account_option
 @pass_cli
-def kubernetes(context: CliContext, minutes: int, image: str | None) -> None:
+def kubernetes(context: CliContext, minutes: int, image: str | None, selected: Filters) -> None:
     """
     Print a CronJob that never runs twice at once, and never runs a failed run again, with all that it uses.
 
-    The rest: the configuration, a volume for a SQLite file, a pod to ask from, and whom the pods may call.
+    The rest: the configuration, a volume for a SQLite file, a pod to ask from, and whom the pods may call. With
+    --account the CronJob runs those accounts, and is called by them, as in crawler-prod: give the others CronJobs of
+    their own, which share the rest.
     """
     from crawler.ops.deploy import manifests
 
-    installation = _with_files(context, _installation(context, minutes, image))
+    installation = _with_files(context, _installation(context, minutes, image, selected))
     write_out([manifests(installation)])
+    _tell_of_the_lock(context, installation)
     _tell_of_keys(context, installation, "Kubernetes", "into the secret that the first lines make")
     _tell_of_proxies(context, "Kubernetes")
 
@@ -155,6 +174,16 @@ def worker(context: CliContext, scheduler: str, slots: int, image: str | None) -
     _tell_of_proxies(context, scheduler)
 
 
+def _tell_of_the_lock(context: CliContext, installation: Installation) -> None:
+    """Say what becomes of runs of other accounts that begin at the same time where the history is one file."""
+    if installation.accounts and installation.database is not None and len(context.settings().accounts) > 1:
+        context.say(
+            "Warning: a SQLite history has one lock for all accounts: of runs that begin together one is made, and the "
+            "others leave with 75. Let each begin at a time of its own, or use PostgreSQL.",
+            level="warning",
+        )
+
+
 def _tell_of_keys(context: CliContext, installation: Installation, scheduler: str, place: str) -> None:
     """Say where keys go that come from this shell's variables."""
     if installation.secrets:
@@ -191,7 +220,9 @@ def _tell_of_proxies(context: CliContext, scheduler: str) -> None:
         )
 
 
-def _installation(context: CliContext, minutes: int, image: str | None = None) -> Installation:
+def _installation(
+    context: CliContext, minutes: int, image: str | None = None, selected: Filters = EVERYTHING
+) -> Installation:
     from crawler import __version__
     from crawler.config.display import Needs, needs_of
     from crawler.db.url import parse_address
@@ -213,7 +244,7 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
     folders = [str(item.absolute().parent) for item in (path, textfile) if item is not None]
     # Where the configuration says it, it stays there: it may change, and may hold a secret.
     is_named = context.database is not None or (source is None and path is not None)
-    deadlines = [account.limits.run_deadline_seconds for account in settings.accounts]
+    deadlines = [account.limits.run_deadline_seconds for account in settings.narrowed_to(selected.account).accounts]
     return Installation(
         program=_program(),
         config=str(source.absolute()) if source else None,
@@ -227,6 +258,7 @@ def _installation(context: CliContext, minutes: int, image: str | None = None) -
         deadline_seconds=max(deadlines) + settings.report_deadline_seconds,
         minutes=minutes,
         image=image or f"crawler:{__version__}",
+        accounts=selected.account,
     )
 
 

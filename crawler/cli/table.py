@@ -67,8 +67,9 @@ class Column:
 
 
 def state_cell(row: Row) -> str:
-    """Return the state of an image with why it is not known."""
-    return f"{row['state']} ({row['reason']})" if row["reason"] else str(row["state"])
+    """Return the state of an image with why it is not known, or with its own, as the cloud has it, if it is no use."""
+    more = row["reason"] or (row.get("image_state") if row.get("bootable") is False else None)
+    return f"{row['state']} ({more})" if more else str(row["state"])
 
 
 def _zone(row: Row) -> object:

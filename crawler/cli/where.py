@@ -18,7 +18,7 @@ from crawler.cli.table import Column, Row, state_cell, variant_cell
 from crawler.domain.filters import Filters
 from crawler.domain.models import normalise_name
 from crawler.domain.rows import names_in_json
-from crawler.domain.text import visible
+from crawler.domain.text import counted, visible
 from crawler.domain.timefmt import NO_TIME, show_moment
 from crawler.errors import ExitCode
 from crawler.queries.where import Rollout, WhereRow, at_a_glance, rollouts
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 def _note(row: Row) -> str:
     parts = [f"was {' → '.join(row['previous_ids'])}"] if row["previous_ids"] else []
     if row["also_open"]:
-        parts = [f"older {', '.join(row['also_open'])} still there"]
+        older = [image_id for image_id in row["also_open"] if image_id not in row["not_to_use"]]
+        parts = [f"older {', '.join(older)} still there"] if older else []
+        parts += [f"not to use: {image_id} ({state})" for image_id, state in row["not_to_use"].items()]
     if row["newer_elsewhere"]:
         parts.append(f"{row['newer_elsewhere']} elsewhere")
     return "; ".join(parts)
@@ -117,16 +119,19 @@ def where(
 def _glances(rows: Sequence[WhereRow]) -> Iterator[dict[str, Any]]:
     spelling = {normalise_name(rollout.image_name): rollout.image_name for rollout in rollouts(rows)}
     for glance in at_a_glance(rows):
-        projects = glance.projects[0] if len(glance.projects) == 1 else f"{len(glance.projects)} projects"
+        projects = glance.projects[0] if len(glance.projects) == 1 else counted(len(glance.projects), "project")
         lag = NO_TIME if glance.row.lag is None else show_lag(glance.row.lag)
         name = spelling[normalise_name(glance.row.image_name)]
-        yield {**glance.row.as_dict(), "image_name": name, "projects": projects, "lag": lag}
+        not_to_use = glance.row.not_to_use
+        yield {
+            **glance.row.as_dict(), "image_name": name, "projects": projects, "lag": lag, "not_to_use": not_to_use,
+        }  # fmt: skip
 
 
 def _summary(rollout: Rollout, rows: Sequence[WhereRow], zone: tzinfo) -> Iterator[str]:
     """Sum up one name: zones by state, who still has an older id, which region got it when."""
     total = sum(map(len, rollout.zones.values()))
-    parts = [f"present in {len(rollout.zones['present'])} of {total} zones"]
+    parts = [f"present in {len(rollout.zones['present'])} of {counted(total, 'zone')}"]
     own = [row for row in rows if normalise_name(row.image_name) == normalise_name(rollout.image_name)]
     why: dict[str, set[str]] = {}
     for row in own:
@@ -139,7 +144,7 @@ def _summary(rollout: Rollout, rows: Sequence[WhereRow], zone: tzinfo) -> Iterat
     if rollout.zones["never"]:
         parts.append(f"never offered in {len(rollout.zones['never'])}")
     yield visible(f"{rollout.image_name}: {'; '.join(parts)}.")
-    older = {row.target.zone for row in own if row.also_open or row.newer_elsewhere}
+    older = {row.target.zone for row in own if set(row.also_open) - row.not_to_use.keys() or row.newer_elsewhere}
     if older:
         yield f"An older id is still there in {few(older)}."
     if rollout.regions:

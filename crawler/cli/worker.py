@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.domain.text import visible_lines
+from crawler.domain.text import counted, visible_lines
 from crawler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def worker(context: CliContext, slots: int, grace_seconds: float | None) -> None
         clock=context.clock,
         say=lambda message: context.say(visible_lines(message), level="warning"),
     )
-    context.say(f"Worker {socket.gethostname()}:{os.getpid()}: {slots} slots, {len(settings.accounts)} account(s).")
+    has = f"{counted(slots, 'slot')}, {counted(len(settings.accounts), 'account')}"
+    context.say(f"Worker {socket.gethostname()}:{os.getpid()}: {has}.")
     with rare_collections():
         asyncio.run(process.run())
 

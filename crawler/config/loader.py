@@ -62,18 +62,20 @@ def load(
     environ: Mapping[str, str],
     *,
     need_accounts: bool = True,
+    is_thorough: bool = False,
     cwd: Path | None = None,
 ) -> Settings:
     """
     Read the settings from *config*, or from the first file of the search order, and from *environ*.
 
     *database* (a URL or path, relative to *cwd*) overrides the file's. Without *need_accounts* only what readers of
-    the history need is looked at. Raises ConfigurationError with every problem at once.
+    the history need is looked at; with *is_thorough* also what is named for later. Raises ConfigurationError with every
+    problem at once.
     """
     cwd = cwd or Path.cwd()
     path = _find(config, environ, cwd)
     raw = read_toml(path) if path else {}
-    return _build(raw, path, database, environ, need_accounts=need_accounts, cwd=cwd)
+    return _build(raw, path, database, environ, need_accounts=need_accounts, is_thorough=is_thorough, cwd=cwd)
 
 
 def loads(text: str, environ: Mapping[str, str], *, path: Path, need_accounts: bool = True) -> Settings:
@@ -167,6 +169,7 @@ def _build(
     environ: Mapping[str, str],
     *,
     need_accounts: bool,
+    is_thorough: bool = False,
     cwd: Path,
 ) -> Settings:
     findings = Findings()
@@ -194,12 +197,15 @@ def _build(
         if need_accounts:
             validation.check(document, findings)
         settings = validation.read(document, findings)
-    url = ""
-    if database is not None:
-        url = _database(database, cwd, ("--database",), environ, findings)
-    elif not findings.covers(("database",)):
-        named = document.get("database", DEFAULT_DATABASE)
-        url = _database(str(named), folder, ("database",), environ, findings)
+    at, base = (("--database",), cwd) if database is not None else (("database",), folder)
+    url = _database(
+        str(document.get("database", DEFAULT_DATABASE)) if database is None else database, base, at, environ, findings
+    )
+    if is_thorough:
+        from crawler.config.named_files import look_for_database, look_for_named
+
+        look_for_database(url, at, findings)
+        look_for_named(document, folder, environ, findings)
     if findings.problems or settings is None:
         raise ConfigurationError(str(path or "environment"), findings.sentences()) from None
     settings = _inherited(settings, document, environ, findings)
@@ -218,6 +224,8 @@ def _build(
 
 
 def _database(text: str, folder: Path, at: Location, environ: Mapping[str, str], findings: Findings) -> str:
+    if findings.covers(at):
+        return ""
     try:
         return database_url(text, folder, environ)
     except ValueError as exc:
@@ -250,7 +258,18 @@ def _find_certificates(table: dict[str, Any], at: Location, secrets: SecretFiles
         return
     if b"-----BEGIN CERTIFICATE-----" not in body:
         findings.problem((*at, "ca_file"), f"{path} holds no certificate in PEM form")
+    else:
+        _try_certificates(path, at, findings)
     table["ca_file"] = str(path)
+
+
+def _try_certificates(path: Path, at: Location, findings: Findings) -> None:
+    import ssl  # most configurations name no certificates
+
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:  # as ssl.SSLError is; what it says is the name of a function
+        findings.problem((*at, "ca_file"), f"{path} holds a certificate that is damaged")
 
 
 class Network:
@@ -316,18 +335,22 @@ def _inherited(
 def _check_fleet(settings: Settings, database: str, findings: Findings) -> None:
     """Note budgets that cannot be kept, without a database that hosts share or with two rates, and a short silence."""
     if settings.fleet.evict_after < SHORTEST_SILENCE:
-        findings.problem(("fleet", "evict_after"), "must be 5s or longer: a worker says every two that it lives")
+        findings.problem(("fleet", "evict_after"), "must be 5s or longer: a worker shows every 2 s that it is alive")
     first: dict[str, AccountSettings] = {}
     for index, account in enumerate(settings.accounts):
         limits, at = account.limits, ("accounts", index, "limits", "budget")
         if limits.budget is None:
             continue
         if parse_address(database).path is not None:
-            findings.problem(at, "is shared through a PostgreSQL database, and there is none")
+            findings.problem(
+                at, "is shared through a PostgreSQL database, and there is none: leave it out, or set `database`"
+            )
         other = first.setdefault(limits.budget, account)
         if (other.limits.rate, other.limits.period_seconds) != (limits.rate, limits.period_seconds):
             findings.problem(
-                at, f"is one rate: {account.name} has {_rate(account)} and {other.name} has {_rate(other)} for it"
+                at,
+                f"is one rate: {account.name} has {_rate(account)} and {other.name} has {_rate(other)} for it; "
+                "give both the same",
             )
 
 

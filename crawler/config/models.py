@@ -9,13 +9,13 @@ field that no repr shows holds a secret, or may: its key has a `…_file` beside
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from crawler.db.url import parse_address
-from crawler.domain.filters import is_glob
+from crawler.domain.filters import is_glob, part_fits
 from crawler.domain.kinds import KINDS
 from crawler.domain.matrix import LATEST_BUT_ONE, MatrixChoice
 from crawler.domain.models import DEFAULT_VARIANT
@@ -25,6 +25,7 @@ from crawler.domain.staleness import STALE_AFTER
 from crawler.domain.subscriptions import Language, Subscription, Urgency, Watch
 from crawler.domain.targets import Selection
 from crawler.domain.timefmt import show_duration
+from crawler.errors import EmptySelection
 
 if TYPE_CHECKING:
     import pydantic
@@ -406,6 +407,14 @@ class Settings(Table):
     source: Path | None = field(default=None, metadata=_NO_KEY)
     #: What is allowed but unwise, one sentence each.
     warnings: tuple[str, ...] = field(default=(), metadata=_NO_KEY)
+
+    def narrowed_to(self, globs: tuple[str, ...]) -> Settings:
+        """Return the same for the accounts alone whose names fit *globs* (none: all); raises EmptySelection."""
+        accounts = tuple(account for account in self.accounts if part_fits("account", account.name, globs))
+        if not accounts and globs:
+            known = ", ".join(account.name for account in self.accounts)
+            raise EmptySelection(f"No account matches {' or '.join(globs)}; the configuration has {known}.")
+        return replace(self, accounts=accounts) if globs else self
 
     @property
     def database_shown(self) -> str:

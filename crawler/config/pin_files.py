@@ -1,5 +1,5 @@
 """
-The files of a folder that may hold image ids.
+The files that hold image ids: named, or those of a folder that may.
 
 They are those that git tracks there, or without git all but hidden ones and those over 1 MiB, as far as their names
 tell that people write ids into them. No link is followed, and what holds nothing like an id is not parsed.
@@ -7,19 +7,53 @@ tell that people write ids into them. No link is followed, and what holds nothin
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from crawler.config.textfiles import read_bytes
-from crawler.domain.scanner import SOURCES, may_hold_ids
+from crawler.config.textfiles import decoded, read_bytes
+from crawler.domain.scanner import SOURCES, FoundPin, may_hold_ids, scan
 
 #: More than any state or plan.
 LARGEST = 256 * 2**20
 #: Of a file that nobody named, in a folder that git does not know.
 _LARGEST_FOUND = 2**20
 _GIT_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+def _leave_out(file: Path, problem: ValueError) -> None:
+    logger.warning("%s %s; it is left out", file, problem)
+
+
+def pins_in(
+    name: str, complain: Callable[[Path, ValueError], None] = _leave_out, *, is_strict: bool = False
+) -> Iterator[tuple[str, FoundPin]]:
+    """
+    Return the pins in the file or folder *name*, each with its file; raises ValueError for one out of reach.
+
+    A file that is not understood goes to *complain*, and is left out; with *is_strict* one that is named has to be
+    what `scan` wants then.
+    """
+    path = Path(name)
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - no error for a name too long, or a folder that lets nobody in
+    if is_folder:
+        files = bodies_in(path)
+    else:
+        try:
+            files = iter([(path, read_bytes(path, LARGEST))])
+        except ValueError as exc:
+            raise ValueError(f"{path} {exc}") from None
+    for file, body in files:
+        try:
+            pins = scan(decoded(body), file.name, is_strict=is_strict and not is_folder).pins
+        except ValueError as exc:
+            complain(file, exc)
+            continue
+        yield from ((str(file), pin) for pin in pins)
 
 
 def bodies_in(folder: Path) -> Iterator[tuple[Path, bytes]]:

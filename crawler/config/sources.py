@@ -197,7 +197,9 @@ class SecretFiles:
             return "unreadable"
         warn_open(path, f"{path_of(at)}: {path}", self.findings)
         if not text or "\n" in text:
-            self.findings.problem(at, f"{path} does not hold one line of text")
+            self.findings.problem(
+                at, f"{path} does not hold one line of text: write the value into it, and nothing else"
+            )
             return "unreadable"
         return text
 

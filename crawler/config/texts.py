@@ -58,7 +58,7 @@ def zone_of(name: str) -> ZoneInfo:
             "(apt install tzdata, apk add tzdata, or pip install tzdata)"
         )
     if name in known:
-        raise ValueError("is no usable time zone")
+        raise ValueError("is no usable time zone; write one as Asia/Shanghai")
     if name.casefold().rpartition("/")[2] in _OF_CHINA:
         raise ValueError("is no known time zone; did you mean Asia/Shanghai?")
     raise ValueError(f"is no known time zone{did_you_mean(name, known)}")

@@ -108,7 +108,9 @@ def _variant(variant: dict[str, Any], kinds: Sequence[str], location: Location, 
     known = sorted({parameter for kind in kinds for parameter in KINDS[kind].parameters})
     parameters = {key: value for key, value in variant.items() if key != "name"}
     if variant.get("name") == DEFAULT_VARIANT:
-        findings.problem((*location, "name"), f"{DEFAULT_VARIANT!r} is always there and adds no parameters")
+        findings.problem(
+            (*location, "name"), f"{DEFAULT_VARIANT!r} is always there and adds no parameters; choose another name"
+        )
     elif not parameters:
         findings.problem(location, f"sets no parameter; {', '.join(kinds)} takes {', '.join(known)}")
     for key, value in parameters.items():

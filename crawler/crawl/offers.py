@@ -24,6 +24,7 @@ from crawler.domain.models import Attributes, Catalog, Failure, Reply, Target
 from crawler.domain.objections import LastGood, answered_by, objection
 from crawler.domain.parsing import members, parse
 from crawler.domain.targets import expand
+from crawler.domain.text import agreeing
 from crawler.errors import contained
 
 #: Projects that are tried one after the other where an action is not open in the first: what is sold is no project's.
@@ -140,7 +141,8 @@ def _read(account: AccountSettings, answer: Reply | Failure, last_action: str) -
         if against is not None:
             return against
         if snapshot.unreadable:
-            return f"{snapshot.unreadable} of its {snapshot.records} records cannot be read"
+            some = f"{snapshot.unreadable} of its {snapshot.records} records"
+            return f"{agreeing(snapshot.records, 'its only record', some)} cannot be read"
         if not snapshot.images:
             return "the list is empty"
         records = {key.image_id: attributes for key, attributes in snapshot.images.items()}

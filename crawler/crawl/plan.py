@@ -21,7 +21,7 @@ from crawler.db import targets as db_targets
 from crawler.db.engine import Fence, begin
 from crawler.domain.matrix import KIND as MATRIX_KIND
 from crawler.domain.matrix import OfferedMatrix, Rotation, in_turn, rotation
-from crawler.domain.models import Catalog, Target
+from crawler.domain.models import Catalog, FailureClass, Target
 from crawler.domain.rows import Notice
 from crawler.domain.targets import KnownTarget, Reconciliation, Selection, reconcile, unique_numbers
 from crawler.errors import ConfigurationError, EmptySelection
@@ -44,6 +44,14 @@ NO_PAST = AccountPast(account_id=0, catalog=None, zone_numbers={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotAsked:
+    """Why nothing is asked of an account."""
+
+    failure_class: FailureClass
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A run that has begun."""
 
@@ -53,6 +61,8 @@ class Plan:
     notices: tuple[Notice, ...]
     #: Request parameters by account and variant, those of the matrix too.
     variants: Mapping[str, Mapping[str, Mapping[str, str]]]
+    #: Accounts of which nothing is asked, for the matrix of each is new and larger than its turns allow.
+    left_out: Mapping[str, NotAsked]
 
 
 def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -> dict[str, AccountPast]:
@@ -176,11 +186,12 @@ def begin_run(
     """
     Begin a run over the targets that the surveys and the restriction leave to ask, and give it with their past.
 
-    Raises ConfigurationError where a matrix is new and larger than its turns allow.
+    An account whose matrix is new and larger than its turns allow is left as it is, and not asked. Raises
+    ConfigurationError where every account is one.
     """
     with begin(engine, fence) as conn:
         found_matrices = matrices(settings, past, surveys)
-        found, target_ids, notices = _choose(conn, settings, past, surveys, restriction, found_matrices)
+        found, target_ids, notices, problems = _choose(conn, settings, past, surveys, restriction, found_matrices)
         run_id = runs.begin_run(
             conn,
             started_at=now,
@@ -193,7 +204,7 @@ def begin_run(
             db_targets.apply_reconciliation(conn, past[name].account_id, rec, run_id, now, recorded_at=clock())
             survey, last = surveys[name], past[name].catalog
             # A restricted run leaves the catalog alone: a list that shrank would look normal to the next run.
-            is_kept = survey.is_good and (restriction is None or last is None)
+            is_kept = survey.is_good and (restriction is None or last is None) and name not in problems
             if is_kept and survey.catalog is not None and survey.catalog != last:
                 db_targets.save_catalog(conn, past[name].account_id, survey.catalog, now)
             if survey.sold_by:
@@ -214,7 +225,14 @@ def begin_run(
         for account in settings.accounts
         for matrix in (found_matrices[account.name],)
     }
-    return Plan(run_id=run_id, targets=planned, unlisted=unlisted, notices=tuple(notices), variants=variants)
+    return Plan(
+        run_id=run_id,
+        targets=planned,
+        unlisted=unlisted,
+        notices=tuple(notices),
+        variants=variants,
+        left_out={name: NotAsked(failure_class="configuration", reason=said) for name, said in problems.items()},
+    )
 
 
 def _choose(
@@ -224,36 +242,59 @@ def _choose(
     surveys: Mapping[str, Survey],
     restriction: Selection | None,
     found_matrices: Mapping[str, OfferedMatrix | None],
-) -> tuple[dict[str, Reconciliation], set[int], list[Notice]]:
+) -> tuple[dict[str, Reconciliation], set[int], list[Notice], dict[str, str]]:
     """
-    Return what the catalogs mean for the targets, the ids of those to ask, and what there is to say.
+    Return what the catalogs mean for the targets, the ids of those to ask, what there is to say, and which matrices are
+    too large to be begun.
 
-    The new targets are added, with their variants.
+    The new targets are added, with their variants. Raises ConfigurationError where no account is left.
     """
     targets = {name: db_targets.known_targets(conn, entry.account_id) for name, entry in past.items()}
     found = reconcile_all(settings, past, targets, surveys, restriction, found_matrices)
     chosen: set[int] = set()
     notices: list[Notice] = []
-    for number, account in enumerate(settings.accounts):
+    too_large: dict[str, str] = {}
+    for account in settings.accounts:
         name, rec, matrix = account.name, found[account.name], found_matrices[account.name]
         account_id, known = past[name].account_id, targets.pop(name)
         ids = {entry.target: entry.target_id for entry in known}
-        is_on = matrix is not None and any(entry.absence is None and matrix.question(entry.target) for entry in known)
-        if matrix is not None:
-            db_targets.check_variants(conn, account_id, matrix.parameters)
         asked, _, problem = take_turns(conn, settings, account, account_id, matrix, rec.asked, ids)
         if problem is not None and restriction is None:
+            is_on = has_begun(matrix, known)
+            notices.append(matrix_notice(name, problem, is_on=is_on))
             if not is_on:
-                raise ConfigurationError(str(settings.source or "configuration"), [told_problem(number, problem)])
-            notices.append(Notice(account=name, sentence=f"{name}: {problem}", key="matrix"))
+                too_large[name] = problem
+                rec = found[name] = as_known(known)
+                asked = rec.asked
+        if matrix is not None and name not in too_large:
+            db_targets.check_variants(conn, account_id, matrix.parameters)
         ids |= db_targets.add_targets(conn, account_id, rec.new)
         chosen.update(ids[target] for target in asked)
-    return found, chosen, notices
+    require_any(settings, too_large)
+    return found, chosen, notices, too_large
 
 
-def told_problem(number: int, problem: str) -> str:
-    """Return what is wrong with the matrix of an account, by its place in the configuration."""
-    return f"accounts[{number}].matrix: {problem}"
+def has_begun(matrix: OfferedMatrix | None, known: Iterable[KnownTarget]) -> bool:
+    """Return whether some of the matrix is asked already: then it goes on in turns, however large it became."""
+    return matrix is not None and any(entry.absence is None and matrix.question(entry.target) for entry in known)
+
+
+def as_known(known: Iterable[KnownTarget]) -> Reconciliation:
+    """Return what leaves the *known* targets of an account as they are."""
+    return Reconciliation(asked=tuple(sorted(entry.target for entry in known if entry.absence is None)))
+
+
+def matrix_notice(account: str, problem: str, *, is_on: bool) -> Notice:
+    """Return what a run notices of a matrix that is too large, and is asked on or not begun."""
+    left_out = "" if is_on else "nothing is asked of it: "
+    return Notice(account=account, sentence=f"{account}: {left_out}{problem}", key="matrix")
+
+
+def require_any(settings: Settings, too_large: Mapping[str, str]) -> None:
+    """Raise ConfigurationError, with what is wrong of each, where the matrix of every account is *too_large*."""
+    if len(too_large) == len(settings.accounts):
+        problems = [f"accounts[{number}].matrix: {problem}" for number, problem in enumerate(too_large.values())]
+        raise ConfigurationError(str(settings.source or "configuration"), problems)
 
 
 def catalog_numbers(past: Mapping[str, AccountPast], surveys: Mapping[str, Survey]) -> dict[int, dict[int, str]]:

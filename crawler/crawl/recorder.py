@@ -23,6 +23,7 @@ from crawler.db.engine import Fence, begin, read
 from crawler.db.observations import BadOutcome, Decision, GoodAnswer
 from crawler.db.payloads import NewPayload
 from crawler.db.runs import LastAnswer, PlannedTarget, finish_run, last_answers, positions
+from crawler.domain.forms import without
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import (
     IMAGE_EVENTS,
@@ -39,6 +40,7 @@ from crawler.domain.models import (
 )
 from crawler.domain.objections import LastGood, answered_by
 from crawler.domain.rows import Notice
+from crawler.domain.text import agreeing, counted
 from crawler.errors import contained
 
 #: Ends a transaction: writes the mark of who was reached, the newest moment and the counters.
@@ -423,9 +425,10 @@ class Recorder:
         news = FormNews(
             target_id=planned.target_id,
             account_id=planned.account_id,
-            missing=form.missing - lacked,
-            back=lacked & form.stated,
-            new=form.new,
+            missing=without(form.missing, lacked),
+            back=lacked - without(lacked, form.stated),
+            # what was lacked is back, also where the images that stated it once are not listed any more
+            new=without(form.new, lacked),
         )
         return news or None
 
@@ -443,7 +446,7 @@ class Recorder:
         if unread.first is None or unread.first.is_objected:
             if unread.reasked:
                 self._fail_answer(
-                    unread, f"its list in {unread.reply.pages} pages lacks images, and was not read again"
+                    unread, f"its list in {counted(unread.reply.pages, 'page')} lacks images, and was not read again"
                 )
             else:
                 self._waiting[answer.planned.target] = self._packed(answer)
@@ -643,10 +646,11 @@ def _held(news: GoodAnswer, images: int) -> BadOutcome:
         if hold.hold_id not in {*verdict.completed, *verdict.dissolved}:
             keys |= hold.keys - verdict.returned.get(hold.hold_id, frozenset())
             reasons.add("confirmations" if hold.hold_id in verdict.lifted else hold.waits_for)
+    are = agreeing(len(keys), "is", "are")
     waits_for = " and ".join(WAITING[reason] for reason in sorted(reasons))
     return BadOutcome(
         outcome="held",
-        message=f"{len(keys)} of {images} images are not listed any more; waiting for {waits_for}",
+        message=f"{len(keys)} of {counted(images, 'image')} {are} not listed any more; waiting for {waits_for}",
         request_uuid=news.evidence.request_uuid,
         at=news.observed_at,
     )

@@ -26,6 +26,7 @@ from crawler.domain.models import ImageKey, KnownState, Recent, Reply, Snapshot,
 from crawler.domain.objections import LastGood, Tolerable, objection
 from crawler.domain.parsing import MAX_COMPOSED_VALUES, MAX_VALUES, SetReader, members, parse, weight_of
 from crawler.domain.rows import Notice
+from crawler.domain.text import counted
 
 #: Different notices of one run that are kept, and those that are counted.
 MAX_NOTICES = 50
@@ -128,7 +129,7 @@ class ReplyReader:
         """Return what was not understood, each sentence once, with how many targets said so."""
         lines = [notice.sentence for notice in self.noticed]
         if len(self._notices) > MAX_NOTICES:
-            lines.append(f"and {len(self._notices) - MAX_NOTICES} more kinds of notices")
+            lines.append(f"and {counted(len(self._notices) - MAX_NOTICES, 'more kind')} of notices")
         return lines
 
     @property
@@ -217,5 +218,5 @@ class ReplyReader:
 
 
 def _told(notice: str, targets: Sequence[Target]) -> str:
-    more = f" (and {len(targets) - 1} more targets)" if len(targets) > 1 else ""
+    more = f" (and {counted(len(targets) - 1, 'more target')})" if len(targets) > 1 else ""
     return f"{targets[0]}: {notice}{more}"

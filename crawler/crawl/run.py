@@ -26,15 +26,18 @@ from crawler.crawl.crosscheck import CrossCheck
 from crawler.crawl.plan import (
     NO_PAST,
     AccountPast,
+    NotAsked,
     Plan,
     begin_run,
     catalog_numbers,
+    has_begun,
     load_sold_by,
     look_back,
     matrices,
+    matrix_notice,
     reconcile_all,
+    require_any,
     take_turns,
-    told_problem,
 )
 from crawler.crawl.recorder import BATCH, Progress, Recorder
 from crawler.crawl.reply_reader import Judge
@@ -50,7 +53,7 @@ from crawler.domain.matrix import OfferedMatrix, Rotation
 from crawler.domain.models import Catalog, RunStatus, Target
 from crawler.domain.rows import NO_REPORTS, Deliveries, Notice, RunSummary
 from crawler.domain.targets import KnownTarget, Selection
-from crawler.errors import ConfigurationError, DatabaseUnavailable, ExitCode, SchemaMismatch
+from crawler.errors import DatabaseUnavailable, ExitCode, SchemaMismatch
 from crawler.queries import runs as queries_runs
 
 Connect = Callable[[AccountSettings, Timing], ApiClient]
@@ -160,17 +163,18 @@ async def crawl(
             batch=batch,
             progress=progress,
         )
+        left_out = {**plan.left_out, **_refused(surveys)}
         observing = Worker(recorder, plan.targets, accounts, clients, in_thread, plan.variants, batch=batch)
         await observing.run(
             deadlines=deadlines,
             stop=stop,
-            refused={name: survey.refused for name, survey in surveys.items() if survey.refused},
+            left_out=left_out,
         )
         checked: list[Notice] = []
         if restriction is None:
             checks = CrossCheck(engine=engine, fence=fence, judge=judge, planned=plan.targets, in_thread=in_thread)
             for name, account in accounts.items():
-                is_open = surveys[name].refused is None and name not in observing.refused
+                is_open = name not in left_out and name not in observing.refused
                 if stop is not None and stop.is_set():
                     break  # the next run has the check
                 if account.crosscheck == "daily" and is_open:
@@ -256,6 +260,16 @@ def _last(past: Mapping[str, AccountPast]) -> dict[str, Catalog | None]:
     return {name: entry.catalog for name, entry in past.items()}
 
 
+def _refused(surveys: Mapping[str, Survey]) -> dict[str, NotAsked]:
+    return {
+        name: NotAsked(
+            failure_class="account_stopped", reason=f"the account's credentials were refused: {survey.refused}"
+        )
+        for name, survey in surveys.items()
+        if survey.refused
+    }
+
+
 def _sold_by(past: Mapping[str, AccountPast]) -> dict[str, Mapping[str, str]]:
     return {name: entry.sold_by for name, entry in past.items()}
 
@@ -305,7 +319,7 @@ async def preview(
 
     Asks no more than discovery, and nothing at all when *offline*: then the last catalog speaks. Writes nothing.
     *engine* is None where there is no history yet. Raises SchemaMismatch where a run would, EmptySelection when
-    nothing is selected, and ConfigurationError for a matrix that is larger than its turns allow.
+    nothing is selected, and ConfigurationError where every account's matrix is new and larger than its turns allow.
     """
     accounts = {account.name: account for account in settings.accounts}
     past = dict.fromkeys(accounts, NO_PAST)
@@ -345,20 +359,27 @@ async def preview(
     found = reconcile_all(settings, past, targets, surveys, restriction, found_matrices)
     costs: list[Cost] = []
     asked: list[Target] = []
+    notices = [notice for survey in surveys.values() for notice in survey.notices]
+    too_large: dict[str, str] = {}
     with read(engine) if is_known and engine is not None else nullcontext() as conn:
-        for number, account in enumerate(settings.accounts):
+        for account in settings.accounts:
             matrix, account_id = found_matrices[account.name], past[account.name].account_id
             ids = {entry.target: entry.target_id for entry in targets[account.name]}
             own, turns, problem = take_turns(
                 conn, settings, account, account_id, matrix, found[account.name].asked, ids
             )
             if problem is not None and restriction is None:
-                raise ConfigurationError(str(settings.source or "configuration"), [told_problem(number, problem)])
+                is_on = has_begun(matrix, targets[account.name])
+                notices.append(matrix_notice(account.name, problem, is_on=is_on))
+                if not is_on:
+                    too_large[account.name] = problem
+                    continue
             asked += own
             costs.append(_cost(account, own, matrix, turns))
+    require_any(settings, too_large)
     return Preview(
         targets=tuple(sorted(asked)),
-        notices=tuple(notice.sentence for survey in surveys.values() for notice in survey.notices),
+        notices=tuple(notice.sentence for notice in notices),
         costs=tuple(costs),
         is_refused=all(survey.refused for survey in surveys.values()),
     )
@@ -404,7 +425,7 @@ def _finish(
     noticed: Sequence[Notice],
 ) -> RunSummary:
     sent = sum((client.counts for client in clients.values()), start=FetchCounts())
-    has_gaps = any(survey.catalog is None or survey.refused for survey in surveys.values())
+    has_gaps = any(survey.catalog is None or survey.refused for survey in surveys.values()) or bool(plan.left_out)
     recorder.finish(
         lambda counters: _status(counters, has_gaps=has_gaps),
         {"sent": sent.sent, "retried": sent.retried, "throttled": sent.throttled},

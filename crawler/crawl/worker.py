@@ -17,6 +17,7 @@ from crawler.client.fetcher import Fetcher
 from crawler.client.region_queue import Ask
 from crawler.client.throttle import RetryBudget
 from crawler.config.models import AccountSettings
+from crawler.crawl.plan import NotAsked
 from crawler.crawl.recorder import BATCH, Recorder
 from crawler.db.runs import PlannedTarget
 from crawler.db.thread import DatabaseThread
@@ -81,10 +82,10 @@ class Worker:
         self._is_broken = False
 
     async def run(
-        self, *, deadlines: Mapping[str, float], stop: asyncio.Event | None, refused: Mapping[str, str]
+        self, *, deadlines: Mapping[str, float], stop: asyncio.Event | None, left_out: Mapping[str, NotAsked]
     ) -> None:
         """
-        Ask and record every target; the targets of *refused* accounts are skipped, with the reason given there.
+        Ask and record every target; the targets of accounts that are *left_out* are skipped, with the reason there.
 
         What was decided last is left to the Recorder's `finish`. Raises DatabaseUnavailable when an answer cannot be
         written; the asking is over then.
@@ -105,17 +106,17 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._record())
-                group.create_task(self._ask_all(refused))
+                group.create_task(self._ask_all(left_out))
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
-    async def _ask_all(self, refused: Mapping[str, str]) -> None:
+    async def _ask_all(self, left_out: Mapping[str, NotAsked]) -> None:
         async with asyncio.TaskGroup() as group:
             for name in self._accounts:
-                if name in refused:
-                    group.create_task(self._skip(name, refused[name]))
+                if name in left_out:
+                    group.create_task(self._skip(name, left_out[name]))
                 else:
                     group.create_task(self._ask(name))
         await self._queue.put((inf, next(self._numbers), None))
@@ -135,14 +136,14 @@ class Worker:
             await self._judged.wait_for(lambda: self._unjudged[name] == 0)
         return bool(self._again[name])
 
-    async def _skip(self, name: str, reason: str) -> None:
+    async def _skip(self, name: str, why: NotAsked) -> None:
         for target in self._targets_of(name):
             await self._sink(
                 Failure(
                     target=target,
                     outcome="skipped",
-                    failure_class="account_stopped",
-                    message=f"not asked: the account's credentials were refused: {reason}",
+                    failure_class=why.failure_class,
+                    message=f"not asked: {why.reason}",
                     at=self._clients[name].timing.clock(),
                 )
             )

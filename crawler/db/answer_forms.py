@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from crawler.db import changelog
 from crawler.db.schema import Absence, AnswerForms, TargetRow
+from crawler.db.sql import insert_missing
 from crawler.domain.models import END_OF_TIME
 
 #: What a change says of a name, by what was noticed.
@@ -51,18 +52,30 @@ def lacking(conn: Connection, account_ids: Collection[int]) -> dict[int, frozens
 
 
 def write(conn: Connection, news: Iterable[FormNews]) -> None:
-    """Keep *news* until they are told."""
+    """Keep *news* until they are told; what was noticed of a name before is not new."""
     rows = [
         {"target_id": one.target_id, "account_id": one.account_id, "name": name, "state": state, "is_told": False}
         for one in news
         for state, names in (("missing", one.missing), ("back", one.back), ("new", one.new))
         for name in sorted(names)
     ]
-    if rows:
+    if changed := [row for row in rows if row["state"] != "new"]:
         same = (AnswerForms.target_id == bindparam("of_target"), AnswerForms.name == bindparam("of_name"))
-        places = [{"of_target": row["target_id"], "of_name": row["name"]} for row in rows]
+        places = [{"of_target": row["target_id"], "of_name": row["name"]} for row in changed]
         conn.execute(delete(AnswerForms).where(*same), places)
-        conn.execute(insert(AnswerForms), rows)
+        conn.execute(insert(AnswerForms), changed)
+    insert_missing(conn, AnswerForms, [row for row in rows if row["state"] == "new"])
+
+
+def forget(conn: Connection, before: datetime) -> int:
+    """
+    Forget what was noticed of targets that are asked no more since *before*, and return how many rows that was.
+
+    What nobody was told of yet stays, for the next run of the account tells it.
+    """
+    gone = select(Absence.target_id).where(Absence.valid_to == END_OF_TIME, Absence.valid_from <= before)
+    settled = AnswerForms.is_told.is_(True) | (AnswerForms.state == "back")
+    return int(conn.execute(delete(AnswerForms).where(settled, AnswerForms.target_id.in_(gone))).rowcount)
 
 
 def tell(conn: Connection, run_id: int, account_ids: Collection[int], at: datetime) -> None:

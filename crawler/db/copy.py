@@ -21,6 +21,7 @@ from crawler.db.engine import Fence, address_of, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state, upgrade
 from crawler.db.schema import Base
 from crawler.domain.rows import JsonRow
+from crawler.domain.text import counted
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
 
 #: Rows in one insert.
@@ -65,8 +66,8 @@ def copy_history(
             arrived = _digest(original, writing)
             if arrived != sent:
                 raise DatabaseUnavailable(
-                    f"Of {sent.rows} rows of {sent.table}, {arrived.rows} arrived in {address_of(target)}, or not the "
-                    "same; nothing was kept there."
+                    f"Of {counted(sent.rows, 'row')} of {sent.table}, {arrived.rows} arrived in {address_of(target)}, "
+                    "or some arrived changed; nothing was kept there. Begin the copy again."
                 )
             copied.append(sent)
     if not is_sqlite(target):

@@ -4,7 +4,6 @@ What reports need to know of the history beyond what readers ask, and what is on
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -57,7 +56,11 @@ def project_names(conn: Connection) -> dict[tuple[str, str], str]:
     return {(row.name, row.project): row.project_name for row in rows}
 
 
-# --- which zones have to be looked at, and how many others there are -------------------------------------------------
+# --- which zones have to be looked at, and which others there are ----------------------------------------------------
+
+
+#: A zone in its region, whoever sees it.
+Place = tuple[str, str]
 
 
 class ZoneKey(NamedTuple):
@@ -96,11 +99,11 @@ def _zones(conn: Connection, are_wanted: ColumnElement[bool]) -> set[ZoneKey]:
     return {ZoneKey(*row) for row in conn.execute(names.where(are_wanted).distinct())}
 
 
-def count_zones(
+def other_zones(
     conn: Connection, watch: Filters, *, but: Collection[ZoneKey]
-) -> tuple[Mapping[str, int], Mapping[str, int]]:
+) -> tuple[Mapping[str, Collection[Place]], Mapping[str, Collection[Place]]]:
     """
-    Return how many zones of each account have a target that *watch* is about, without those in *but*.
+    Return which zones of each account have a target that *watch* is about, without those in *but*.
 
     And the same of regions that are asked as a whole.
     """
@@ -111,8 +114,8 @@ def count_zones(
     ]
     project_name = TargetRow.project_name if "project" in stated else literal("")
     statement = select(*columns, project_name).join(Account, Account.id == TargetRow.account_id).distinct()
-    counts: Counter[str] = Counter()
-    regions: Counter[str] = Counter()
+    zones: dict[str, set[Place]] = {}
+    regions: dict[str, set[Place]] = {}
     last: ZoneKey | None = None
     order = (Account.name, TargetRow.region, TargetRow.zone)
     with conn.execute(statement.order_by(*order), execution_options=PAGED) as rows:
@@ -120,9 +123,9 @@ def count_zones(
             target = Target(*names)
             zone = ZoneKey(target.account, target.region, target.zone)
             if zone != last and zone not in but and (not stated or watch.wants(target, called)):
-                (counts if zone.zone else regions)[zone.account] += 1
+                (zones if zone.zone else regions).setdefault(zone.account, set()).add((zone.region, zone.zone))
                 last = zone
-    return counts, regions
+    return zones, regions
 
 
 def digests(

@@ -181,7 +181,9 @@ def is_file(path: Path) -> bool:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if not os.path.isdir(path.parent):  # noqa: PTH112 - no error where a folder lets this user not in
-            raise DatabaseUnavailable(f"The folder {path.parent} of the database does not exist.") from None
+            raise DatabaseUnavailable(
+                f"The folder {path.parent} of the database does not exist: make it, or name another database."
+            ) from None
         return False
     except OSError as exc:
         raise DatabaseUnavailable(f"The database {path} cannot be opened: {exc.strerror}.") from exc

@@ -105,7 +105,9 @@ def _state(connection: Connection, engine: Engine) -> SchemaState:
     inspector = inspect(connection)
     if not inspector.has_table(_VERSION_TABLE):
         if is_sqlite(connection) and inspector.get_table_names():
-            raise DatabaseUnavailable(f"The database {address_of(engine)} belongs to another program.")
+            raise DatabaseUnavailable(
+                f"The database {address_of(engine)} belongs to another program: name another one."
+            )
         return SchemaState("empty", None)
     found = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
     if found is None:

@@ -2,9 +2,9 @@
 Forgetting on purpose: what lies before the kept window goes, and every answer about the window stays the same.
 
 Intervals and changes that ended before the window go, but for those its readers look at (`last_stays`), resolved holds
-and absences with them, then what nobody refers to any more (versions, payloads, scopes). Of the runs before it, those
-that something kept refers to stay, and one a day of each scope. From then on the history begins at the window; readers
-refuse to answer about the time before it.
+and absences with them, what was noticed of the form of answers of targets that are asked no more, then what nobody
+refers to any more (versions, payloads, scopes). Of the runs before it, those that something kept refers to stay, and
+one a day of each scope. From then on the history begins at the window; readers refuse to answer about the time before.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sqlalchemy import (
     true,
 )
 
-from crawler.db import last_observation, outbox
+from crawler.db import answer_forms, last_observation, outbox
 from crawler.db.beginning import BEGINS_AT, begins_at
 from crawler.db.engine import Fence, begin, is_sqlite
 from crawler.db.errors import mapped_errors
@@ -78,6 +78,7 @@ class Pruned(JsonRow):
     versions: int = 0
     payloads: int = 0
     scopes: int = 0
+    forms: int = 0
 
 
 def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetime) -> Pruned:
@@ -128,6 +129,7 @@ def _prune(conn: Connection, before: datetime) -> Pruned:
         versions=versions,
         payloads=payloads,
         scopes=len(scopes),
+        forms=answer_forms.forget(conn, before),
     )
 
 

@@ -18,6 +18,7 @@ from crawler.domain.models import Target
 from crawler.domain.objections import Tolerable, misdirection
 from crawler.domain.parsing import MAX_RECORDS, Unread, find, key_of, members, read, read_members
 from crawler.domain.targets import request_parameters
+from crawler.domain.text import agreeing, counted
 from crawler.domain.values import clean_text
 from crawler.errors import NotUnderstood
 
@@ -170,7 +171,7 @@ class Composition:
         """Return whether a page of *count* records was the last one; raise _Incomplete where the list is short."""
         if count == 0:
             if self._total is not None and self._received < self._total and "count" not in self._tolerated:
-                raise _Incomplete(f"the list ends after {self._received} of {self._total} records")
+                raise _Incomplete(f"the list ends after {self._received} of {counted(self._total, 'record')}")
             return True
         if self._total is not None and self._received > self._total:
             self._total = None  # it counts something else
@@ -220,7 +221,8 @@ class Composition:
         self._last_lists = []
         unnamed = sum(not self._item_id(item) for item in self._items)
         if unnamed:
-            raise NotWhole(f"{unnamed} items of {self._kind.action} have no {self._kind.follow[0].item_key}")
+            have = f"{counted(unnamed, 'item')} of {self._kind.action} {agreeing(unnamed, 'has', 'have')}"
+            raise NotWhole(f"{have} no {self._kind.follow[0].item_key}")
         self._open = [(follow, item) for item in self._items for follow in self._kind.follow]
         self._stage = "follow"
         return not self._open
@@ -250,7 +252,7 @@ class Composition:
             self._lists.setdefault(name, []).extend(_encoded(_carried(record, item, follow)) for record in records)
         more = max((number for _, number in found.counts), default=0)
         if more > count and "count" not in self._tolerated:
-            raise _Incomplete(f"{follow.action} of {item_id} lists {count} of {more} records")
+            raise _Incomplete(f"{follow.action} of {item_id} lists {count} of {counted(more, 'record')}")
         if sum(map(len, self._lists.values())) > MAX_RECORDS:
             raise NotUnderstood(f"the answers list more than {MAX_RECORDS:,} records, which is more than are read")
         self._open.pop(0)

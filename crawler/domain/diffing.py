@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from crawler.domain.kinds import BOOTABLE
 from crawler.domain.models import (
     UNSTATED_SET,
     Attributes,
@@ -131,7 +132,8 @@ def counterparts(
     open.
 
     This is how UCloud ships updates: a new id under the old name (hk-02, 2024-01-12: `uimage-vareox` became
-    `uimage-rccvz4l9itr`; UCloudDoc-Team/uk8s@87b6f62 administercluster/custom_image.md).
+    `uimage-rccvz4l9itr`; UCloudDoc-Team/uk8s@87b6f62 administercluster/custom_image.md). One that is open, and
+    cannot be used as its state says, is no counterpart.
     """
 
     groups: dict[tuple[str, str], list[ImageKey]] = {
@@ -145,7 +147,7 @@ def counterparts(
                 members.append(key)
     pairs: dict[ImageKey, ImageKey] = {}
     for members in groups.values():
-        if len(members) == 2:
+        if len(members) == 2 and not any(after.get(key, {}).get(BOOTABLE) is False for key in members):
             pairs[members[0]], pairs[members[1]] = members[1], members[0]
     return pairs
 

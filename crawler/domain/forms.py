@@ -48,18 +48,20 @@ def form_of(
 
     stated = names(listed.values())
     before = names([attributes for key, attributes in known.items() if key in listed])
-    ever = {name.casefold() for name in names(known.values())}
+    ever = names(known.values())
     sets = {key.image_set for key in listed} if not kind.set_key else set[str]()
-    known_sets = {name.casefold() for name in (*kind.sets, *(key.image_set for key in known))}
+    known_sets = {*kind.sets, *(key.image_set for key in known)}
     return AnswerForm(
         stated=stated,
-        missing=_without(before, {name.casefold() for name in stated}),
-        new=frozenset(name for name in stated if name.startswith(EXTRA) and name.casefold() not in ever)
-        | {f"{SET}{name}" for name in sets if name.casefold() not in known_sets},
+        missing=without(before, stated),
+        new=without((name for name in stated if name.startswith(EXTRA)), ever)
+        | {f"{SET}{name}" for name in without(sets, known_sets)},
     )
 
 
-def _without(names: Iterable[str], folded: Collection[str]) -> frozenset[str]:
+def without(names: Iterable[str], others: Iterable[str]) -> frozenset[str]:
+    """Return those of *names* that are none of the *others*, in any case."""
+    folded = {name.casefold() for name in others}
     return frozenset(name for name in names if name.casefold() not in folded)
 
 

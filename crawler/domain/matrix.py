@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from crawler.domain.filters import part_fits
 from crawler.domain.kinds.uk8s_image import UK8S_IMAGE
 from crawler.domain.models import Attributes, Target, digest_of, is_storable
+from crawler.domain.text import counted
 from crawler.domain.timefmt import show_duration
 
 #: The kind whose images depend on the machine.
@@ -339,8 +340,8 @@ class Rotation(NamedTuple):
         enough = others + ceil(self.targets / max(1, int(stale_after / every)))
         advice = f"set max_targets to {enough} or more, or narrow `versions` or `gpu_types`"
         if not self.at_once:
-            said = f"max_targets = {choice.max_targets} leaves no room for the {self.targets} targets of the matrix"
-            return f"{said} beside the {others} that are asked without: {advice}"
+            said = f"max_targets = {choice.max_targets} leaves no room for the {counted(self.targets, 'target')} of the"
+            return f"{said} matrix beside the {counted(others, 'that is', 'that are')} asked without: {advice}"
         if self.runs * every <= stale_after:
             return None
         return (

@@ -26,7 +26,15 @@ AbsenceReason = Literal["retired", "deselected"]
 Event = Literal["appeared", "returned", "withdrawn", "modified", "target_added", "target_retired", "schema"]
 #: Why an observation is not good. The first four come from the cloud's answer, the others from our own decisions.
 FailureClass = Literal[
-    "transient", "denied", "credential", "defect", "deadline", "circuit", "account_stopped", "interrupted"
+    "transient",
+    "denied",
+    "credential",
+    "defect",
+    "deadline",
+    "circuit",
+    "account_stopped",
+    "configuration",
+    "interrupted",
 ]
 RunStatus = Literal["running", "complete", "incomplete", "failed", "interrupted"]
 

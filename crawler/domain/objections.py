@@ -14,7 +14,7 @@ from typing import Literal
 from crawler.domain.kinds import Kind
 from crawler.domain.models import Snapshot, Target
 from crawler.domain.targets import request_parameters
-from crawler.domain.text import one_line
+from crawler.domain.text import agreeing, counted, one_line
 
 #: A check that an account may switch off, for a brand that answers so for ever.
 Tolerable = Literal["action", "echo", "foreign", "count"]
@@ -103,15 +103,18 @@ def _objections(
             'things (if the endpoint has changed for good: tolerate = ["action"] for one run)',
         )
     if snapshot.is_elsewhere and last.has_images:
-        yield "foreign", f"each of its {snapshot.records} records states the ZoneId of another zone than {target.zone}"
+        each = agreeing(snapshot.records, "its only record", f"each of its {snapshot.records} records")
+        yield "foreign", f"{each} states the ZoneId of another zone than {target.zone}"
     if snapshot.records == snapshot.unreadable > last.unreadable:
-        yield None, f"none of its {snapshot.records} records could be read: they have no {kind.id_keys[0]}"
+        none = f"none of its {snapshot.records} records could be read: they have"
+        has = agreeing(snapshot.records, "its only record could not be read: it has", none)
+        yield None, f"{has} no {kind.id_keys[0]}"
     if snapshot.unknown_lists:
         yield None, f"it has none of the sets of {kind.action}, but objects under {_shown(snapshot.unknown_lists)}"
     if last.excess is not None and snapshot.excess and snapshot.excess != last.excess:
         yield (
             "count",
-            f"it lists {snapshot.records} of {snapshot.records + snapshot.excess} records "
+            f"it lists {snapshot.records} of {counted(snapshot.records + snapshot.excess, 'record')} "
             f"(the last good answer lacked {last.excess} of its count)",
         )
 

@@ -30,6 +30,7 @@ from crawler.domain.models import (
     canonical_json,
     fold_keys,
 )
+from crawler.domain.text import counted
 from crawler.domain.values import READERS, clean, clean_text, integer, read_count
 from crawler.errors import NotUnderstood
 
@@ -334,7 +335,7 @@ def parse(
 
     foreign -= images.keys()
     if foreign:
-        notices[f"{zone}: {len(foreign)} records belong to another zone and were left out"] = None
+        notices[f"{zone}: records that belong to another zone and were left out: {len(foreign)}"] = None
     excess, surplus = _excess(members.counts, records)
     return Snapshot(
         images=images,
@@ -438,7 +439,8 @@ def _excess(counts: Sequence[tuple[str, int]], records: int) -> tuple[int | None
     None where none says anything about that: a count of nothing, or of less than is listed.
     """
     larger = [(key, number) for key, number in counts if number > records]
-    sentences = [f"{_shown(key)} is {number}, and {records} records are listed" for key, number in larger]
+    listed = counted(records, "record is", "records are")
+    sentences = [f"{_shown(key)} is {number}, and {listed} listed" for key, number in larger]
     nothing_said = 0 if records and any(number == records for _, number in counts) else None
     return max((number - records for _, number in larger), default=nothing_said), sentences
 

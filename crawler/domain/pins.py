@@ -1,8 +1,9 @@
 """
 How an image id that somebody depends on stands at one target: the state machine of `check` and of mails. Pure.
 
-An id that is open there is in doubt while its images are unknown, lost its GPU support, is superseded, or is ok. One
-that is not any more was re-issued (its successor is open), has several successors that came together, or is missing.
+An id that is open there is in doubt while its images are unknown, cannot be used for the state that the cloud gives it,
+lost its GPU support, is superseded, or is ok. One that is not any more was re-issued (its successor is open), has
+several successors that came together, or is missing. What cannot be used succeeds nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from crawler.domain.rows import ImageRow, Stay
 
 #: `unknown`: it is open as last known, and `PinStanding.image.reason` says why nobody knows now.
 PinnedState = Literal[
-    "ok", "superseded", "gpu-lost", "gpu-unknown", "unknown", "re-issued", "ambiguous", "missing", "never-seen"
-]
+    "ok", "superseded", "gpu-lost", "gpu-unknown", "unusable", "unknown", "re-issued", "ambiguous", "missing",
+    "never-seen",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,9 @@ class PinnedImages:
             known = rows.get(image.target)
             if known is None or known.state != "present":
                 rows[image.target] = image
-            if image.image_name:
-                key = (image.target, image.image_set, normalise_name(image.image_name))
+            name = image.image_name
+            if name and not image.unusable:
+                key = (image.target, image.image_set, normalise_name(name))
                 named.setdefault(key, []).append(image)
         self._latest: Mapping[tuple[Target, str, str], Sequence[ImageRow]] = {
             key: newest(rows) for key, rows in named.items()
@@ -91,6 +94,8 @@ class PinnedImages:
         has_gpu = image.attributes.get("gpu")
         if image.state != "present":
             state, heirs = "unknown", ()
+        elif image.unusable:
+            state = "unusable"
         elif has_gpu is False and (gpu or (gpu is None and had_gpu)):
             state = "gpu-lost"
         elif has_gpu is None and gpu:

@@ -15,7 +15,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from crawler.domain.kinds import KINDS, UK8S_IMAGE
+from crawler.domain.kinds import BOOTABLE, KINDS, UK8S_IMAGE
 from crawler.domain.models import (
     ABSENT,
     DEFAULT_KIND,
@@ -150,6 +150,18 @@ class JsonRow:
 # --- the rows ---------------------------------------------------------------------------------------------------------
 
 
+def state_of(kind: str, attributes: Mapping[str, Any]) -> str | None:
+    """Return the state of a thing of a *kind* as the cloud states it; None where it or the kind has none."""
+    state = KINDS[kind].state if kind in KINDS else None
+    said = attributes.get(state.field) if state else None
+    return None if said is None else str(said)
+
+
+def unusable_state(kind: str, attributes: Mapping[str, Any]) -> str:
+    """Return the state of a thing of a *kind* where that says that it cannot be used; empty where it can."""
+    return (state_of(kind, attributes) or "") if attributes.get(BOOTABLE) is False else ""
+
+
 class ImageRow(NamedTuple):
     """One image at one target as of a moment, with the state of knowledge."""
 
@@ -171,6 +183,11 @@ class ImageRow(NamedTuple):
     def image_name(self) -> str:
         """Return the image's name, empty when the cloud never stated one."""
         return str(self.attributes.get("image_name") or "")
+
+    @property
+    def unusable(self) -> str:
+        """Return the state for which the image cannot be used though it is listed; empty where it can."""
+        return unusable_state(self.target.kind, self.attributes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON of the row, with the fields that its own kind declares."""

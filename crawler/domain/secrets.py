@@ -12,6 +12,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from crawler.domain.text import agreeing, counted
+
 #: A member whose name contains one of these, whatever its case and its hyphens, is dropped.
 TELLING = ("password", "secret", "token", "key", "userdata", "initscript", "cert")
 #: A pair says by one member what the other is about, whatever stands beside it: `{"Name": "Password", "Value": …}`.
@@ -39,7 +41,8 @@ def without_secrets(body: bytes, named: Collection[str] = ()) -> bytes:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        return f"({len(body)} bytes, not shown: they may hold a secret)".encode() if named else body
+        size = counted(len(body), "byte")
+        return f"({size}, not shown: {agreeing(len(body), 'it', 'they')} may hold a secret)".encode() if named else body
     try:
         kept = _Cleaner(named).cleaned(document)
     except RecursionError:

@@ -19,6 +19,7 @@ from crawler.domain.kinds import KINDS
 from crawler.domain.matrix import KIND as MATRIX_KIND
 from crawler.domain.matrix import OfferedMatrix, Standing
 from crawler.domain.models import DEFAULT_PROJECT, DEFAULT_VARIANT, AbsenceReason, Catalog, Place, Project, Target
+from crawler.domain.text import counted
 
 #: Good discoveries in a row without a target that retire it.
 PATIENCE = 3
@@ -419,12 +420,12 @@ def _by_half(before: int, after: int) -> bool:
 def _shrink_notices(account: str, previous: Catalog, present: Catalog) -> tuple[str, ...]:
     notices = []
     for what, before, after in (
-        ("projects", len(previous.projects), len(present.projects)),
-        ("zones", len(previous.places), len(present.places)),
+        ("project", len(previous.projects), len(present.projects)),
+        ("zone", len(previous.places), len(present.places)),
     ):
         if _by_half(before, after):
             notices.append(
-                f"{account}: discovery lists {after} of {before} {what}; the others are asked on and retire only after "
-                f"{PATIENCE_WHEN_SHRUNKEN} such discoveries in a row"
+                f"{account}: discovery lists {after} of {counted(before, what)}; the others are asked on and retire "
+                f"only after {PATIENCE_WHEN_SHRUNKEN} such discoveries in a row"
             )
     return tuple(notices)

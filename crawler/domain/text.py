@@ -122,6 +122,16 @@ def fold(line: str, room: int, indent: str = "") -> list[str]:
     return [*lines, line]
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return how many there are and what, as in `0 zones`, `1 zone`, `2 zones`; *many* where an s is not enough."""
+    return f"{number} {agreeing(number, one, many)}"
+
+
+def agreeing(number: float, one: str, many: str | None = None) -> str:
+    """Return the words that go with *number*: *one* for 1, else *many*, which is *one* with an s where it is None."""
+    return one if number == 1 else many if many is not None else f"{one}s"
+
+
 def padded(text: str, columns: int) -> str:
     """Return *text* filled up with spaces to *columns*."""
     return text + " " * max(0, columns - width(text))

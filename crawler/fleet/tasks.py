@@ -25,7 +25,7 @@ from crawler.crawl.run import crawl
 from crawler.db import runs, workers
 from crawler.db.engine import begin, read
 from crawler.db.locks.postgresql import holders
-from crawler.domain.text import visible_lines
+from crawler.domain.text import counted, visible_lines
 from crawler.errors import CrawlerError, DatabaseUnavailable, FenceLost, LockTaken, fault_of
 from crawler.fleet.queue import FleetJob, Handler, Queue
 from crawler.notifications.delivery import send_reports
@@ -193,7 +193,8 @@ class Tasks:
         silent_after = self._settings.fleet.evict_after
         evicted = await self._in_transaction(lambda conn: workers.evict_silent(conn, silent_after=silent_after))
         if evicted:
-            self._say(f"{evicted} worker(s) were not heard of for {silent_after.total_seconds():.0f} s: evicted.")
+            were = counted(evicted, "worker was", "workers were")
+            self._say(f"{were} not heard of for {silent_after.total_seconds():.0f} s: evicted.")
         doing = await self.queue.doing()
         crawls = {one.id: one for one in doing if one.task == "crawl" and one.age_seconds > YOUNG_SECONDS}
         names = {str(one.arguments["account"]) for one in crawls.values()}

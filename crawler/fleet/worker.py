@@ -33,6 +33,7 @@ from crawler.db.engine import begin, open_engine, read
 from crawler.db.locks.postgresql import LockSession, SessionFence, raise_fences
 from crawler.db.migrations import ensure_schema
 from crawler.db.workers import Myself
+from crawler.domain.text import counted
 from crawler.errors import DatabaseUnavailable, SchemaMismatch
 from crawler.fleet import queue as job_queue
 from crawler.fleet.lease import Lease, LeasedThrottle
@@ -244,7 +245,8 @@ class FleetWorker:
             if self._is_leaving:
                 self._stop_all()
                 return
-            self._say(f"{number.name}: nothing new is begun; {self._in_flight} account(s) are crawled to their end.")
+            are = counted(self._in_flight, "account is", "accounts are")
+            self._say(f"{number.name}: nothing new is begun; {are} crawled to the end.")
             self._leave(self._grace_seconds)
 
         numbers = (signal.SIGINT, signal.SIGTERM)
@@ -300,7 +302,8 @@ class FleetWorker:
                 self._lease.end()
                 self._stop_all()  # their locks are gone
                 if had:
-                    self._say(f"The session with the locks is gone: {self._in_flight} account(s) are begun anew. {exc}")
+                    are = counted(self._in_flight, "account is", "accounts are")
+                    self._say(f"The session with the locks is gone: {are} begun anew. {exc}")
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if not had:

@@ -136,7 +136,7 @@ def _introduction(subscription: Subscription, watched_zones: WatchedZones) -> In
     return Introduction(
         accounts=tuple(sorted(watched_zones.accounts)),
         zone_count=watched_zones.zone_count,
-        image_count=sum(map(watched_zones.image_count, watched_zones.zones)) if is_whole else None,
+        image_count=watched_zones.image_count if is_whole else None,
         watch=watch,
         pins=subscription.pins,
     )

@@ -243,7 +243,7 @@ def _line(alike: Sequence[Thing], watched_zones: WatchedZones, runs: Sequence[Ru
         zone_count=watched_zones.zone_count,
         between=between(dated),
         fields=_fields(alike),
-        image_count=len(where),
+        image_count=len({(zone.place, image_ids) for zone, image_ids in where}),
         supersedes=tuple(sorted(supersedes)) if len(supersedes) == 1 else (),
         confirmed_by=min(_confirmations(row, runs) for row in dated) if topic == "withdrawn" else 1,
         is_present=alike[0].is_present,
@@ -444,8 +444,9 @@ def _place(zone: WatchedZone, targets: Sequence[Target], watched_zones: WatchedZ
 
 
 def _images(by_zone: dict[WatchedZone, list[Target]], watched_zones: WatchedZones) -> int:
-    """Return how many images were last listed there, counted once per zone."""
-    return sum(
-        max((watched_zones.watched[target].images for target in targets if target in watched_zones.watched), default=0)
-        for targets in by_zone.values()
-    )
+    """Return how many images were last listed there, counted once per zone, to whoever sees most of them."""
+    most: dict[tuple[str, str], int] = {}
+    for zone, targets in by_zone.items():
+        known = (watched_zones.watched[target].images for target in targets if target in watched_zones.watched)
+        most[zone.place] = max(most.get(zone.place, 0), *known, 0)
+    return sum(most.values())

@@ -66,7 +66,7 @@ def look(
     known = {target_key(row.target) for row in blind} & notified.unobserved
     ripe = {target_key(row.target) for row in blind if row.since and facts.now - row.since >= subscription.patience}
     fresh = {zone_of(row.target) for row in blind if target_key(row.target) not in known}
-    unseen = {zone_of(row.target) for row in blind if row.target.zone or watched_zones.is_of_regions}
+    unseen = {zone_of(row.target).place for row in blind if row.target.zone or watched_zones.is_of_regions}
     failures = {failure.target: failure for run in facts.runs for failure in run.failures}
     return CoverageReport(
         gaps=_gaps((row for row in blind if zone_of(row.target) in fresh), failures, watched_zones),
@@ -153,6 +153,7 @@ def _gap(
     return UnseenZone(
         account=cause.account,
         zones=tuple(zone.zone for zone in zones),
+        regions=tuple(zone.region for zone in zones),
         since=min((row.since for row in rows if row.since), default=None),
         last_seen_at=min(seen, default=None),
         images=sum(max(row.images for row in members[cause, zone]) for zone in zones),
@@ -204,6 +205,7 @@ _REASONS: Mapping[str, PinState] = {"held": "held", "retired": "retired", "desel
 _WORDS: Mapping[PinnedState, PinState] = {
     "superseded": "superseded",
     "gpu-lost": "gpu_lost",
+    "unusable": "unusable",
     "re-issued": "reissued",
     "ambiguous": "ambiguous",
     "missing": "withdrawn",
@@ -351,7 +353,8 @@ def _reissues(facts: DigestFacts) -> dict[tuple[str, str], list[tuple[datetime, 
     replaced = {(row.target, row.counterpart) for row in facts.name_withdrawals if row.counterpart}
     named: dict[tuple[Target, str, str], list[ImageRow]] = {}
     for image in facts.namesakes:
-        named.setdefault((image.target, image.image_set, normalise_name(image.image_name)), []).append(image)
+        if not image.unusable:
+            named.setdefault((image.target, image.image_set, normalise_name(image.image_name)), []).append(image)
     found: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
     for (target, image_set, key), listed in named.items():
         last = newest(listed)[-1]
@@ -360,10 +363,14 @@ def _reissues(facts: DigestFacts) -> dict[tuple[str, str], list[tuple[datetime, 
     return found
 
 
-def _message(pin: Pin, row: StatusRow, past: _Past, state: PinState, elsewhere: tuple[str, ...]) -> str:
-    """Return what is said beside the state: a reason, what the cloud said, or where else it happened."""
+def _message(
+    pin: Pin, row: StatusRow, past: _Past, state: PinState, elsewhere: tuple[str, ...], image: ImageRow | None
+) -> str:
+    """Return what is said beside the state: a reason, what the cloud said, its state, or where else it happened."""
     if state == "revoked":
         return past.revoked[pin.image_id]
+    if state == "unusable" and image is not None:
+        return image.unusable
     if elsewhere:
         more = " …" if len(elsewhere) > _NAMED_ZONES else ""
         return f"{', '.join(elsewhere[:_NAMED_ZONES])}{more}"
@@ -391,7 +398,7 @@ def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
     state = _WORDS.get(standing.state)
     if standing.image and standing.state == "unknown":
         state = _REASONS.get(standing.image.reason or "", "unobserved")
-    if pin.image_id in past.revoked and state in (None, "superseded", "gpu_lost"):
+    if pin.image_id in past.revoked and state in (None, "superseded", "gpu_lost", "unusable"):
         state = "revoked"
     elsewhere = past.ahead_of(standing.image) if state is None and standing.image else ()
     if elsewhere:
@@ -405,7 +412,7 @@ def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:
         successors=standing.successors,
         chain=() if blind else past.chain(row.target, pin.image_id, standing.successor),
         withdrawal=past.withdrawals.get((row.target, pin.image_id)) if standing.stay else None,
-        message=_message(pin, row, past, state, elsewhere) if state else "",
+        message=_message(pin, row, past, state, elsewhere, standing.image) if state else "",
         since=row.since if blind else None,
         last_seen_at=row.last_ok_at,
     )

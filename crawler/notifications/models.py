@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from email.utils import parseaddr
@@ -81,10 +81,11 @@ class DigestFacts:
     changes: tuple[ChangeRow, ...] = ()
     #: Every target, retired and deselected ones too (`reader.status`), but for those of the quiet zones.
     status: tuple[StatusRow, ...] = ()
-    #: How many watched zones of each account are quiet: every target there was observed well, and nothing happened.
-    quiet_zones: Mapping[str, int] = field(default_factory=dict)
+    #: Which watched zones of each account are quiet, each in its region: every target there was observed well, and
+    #: nothing happened.
+    quiet_zones: Mapping[str, Collection[tuple[str, str]]] = field(default_factory=dict)
     #: The same of regions that are asked as a whole.
-    quiet_regions: Mapping[str, int] = field(default_factory=dict)
+    quiet_regions: Mapping[str, Collection[tuple[str, str]]] = field(default_factory=dict)
     #: Open holds (`holds.holds`).
     holds: tuple[HoldRow, ...] = ()
     #: What is open in the zones of the pins, retired targets included (`reader.images`); may be empty without pins.
@@ -114,8 +115,8 @@ Topic = Literal[
 
 #: What is wrong with a pin, most severe first; `clear` says that what was reported before is over.
 PinState = Literal[
-    "withdrawn", "ambiguous", "reissued", "revoked", "gpu_lost", "retired", "held", "unobserved", "deselected",
-    "never_seen", "superseded", "reissued_elsewhere", "clear",
+    "withdrawn", "ambiguous", "reissued", "unusable", "revoked", "gpu_lost", "retired", "held", "unobserved",
+    "deselected", "never_seen", "superseded", "reissued_elsewhere", "clear",
 ]  # fmt: skip
 
 
@@ -168,7 +169,7 @@ class Line:
     zone_count: int
     between: Between
     fields: tuple[FieldChange, ...] = ()
-    #: How many images it concerns (over zones; ids count once per zone).
+    #: How many images it concerns (over zones; ids count once per zone, whichever accounts see it).
     image_count: int = 1
     #: Images that this one replaces while both are listed.
     supersedes: tuple[str, ...] = ()
@@ -199,7 +200,7 @@ class PinLine:
     #: From the pinned id to the successor, with the instant by which each had gone; the last one's is None.
     chain: tuple[tuple[str, datetime | None], ...] = ()
     between: Between | None = None
-    #: Why it is not observed, and when it was last.
+    #: Why it is not observed, and when it was last; the state for which it cannot be used.
     message: str = ""
     since: datetime | None = None
     last_seen_at: datetime | None = None
@@ -227,6 +228,8 @@ class UnseenZone:
     #: Where only some of a single zone's projects are concerned.
     projects: tuple[str, ...] = ()
     project_count: int = 0
+    #: The region of each zone.
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,6 +426,11 @@ class WatchedZone:
     #: It is no zone: what is asked of the region as a whole.
     is_region: bool = False
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return the zone in its region, whoever sees it: what is counted where zones are."""
+        return self.region, self.zone
+
 
 def zone_of(target: Target) -> WatchedZone:
     """Return the zone a target lies in; the region stands for it where a target is a whole one."""
@@ -454,11 +462,13 @@ class WatchedZones:
         for row in facts.status:
             if row.is_live:
                 self._by_zone.setdefault(zone_of(row.target), set()).add(row.target)
-        own = sum(not zone.is_region for zone in self.zones) + sum(facts.quiet_zones.values())
+        own = {zone.place for zone in self.zones if not zone.is_region}.union(*facts.quiet_zones.values())
+        regions = {zone.region for zone in self.zones}
+        regions.update(region for places in facts.quiet_regions.values() for region, _ in places)
         #: Nothing is watched but what is asked of regions as a whole: they stand for the zones.
         self.is_of_regions = not own
-        #: How many zones there are, the quiet ones too, and whose.
-        self.zone_count = own or len(self.zones) + sum(facts.quiet_regions.values())
+        #: How many zones there are, the quiet ones too, each once, and whose.
+        self.zone_count = len(own or regions)
         self.accounts = {zone.account for zone in self.zones} | facts.quiet_zones.keys() | facts.quiet_regions.keys()
 
     def part(self, zone: WatchedZone, targets: Iterable[Target]) -> Part:
@@ -478,9 +488,13 @@ class WatchedZones:
         """Return a project's name, its id where it has none."""
         return self._names.get((account, project)) or project
 
-    def image_count(self, zone: WatchedZone) -> int:
-        """Return how many images were last listed in *zone*, to whoever sees most of them."""
-        return max((row.images for row in self.zones.get(zone, ())), default=0)
+    @property
+    def image_count(self) -> int:
+        """Return how many images were last listed in each zone, to whoever sees most of them, in all."""
+        most: dict[tuple[str, str], int] = {}
+        for zone, rows in self.zones.items():
+            most[zone.place] = max(most.get(zone.place, 0), *(row.images for row in rows))
+        return sum(most.values())
 
     def is_empty(self, zone: WatchedZone, kind: str) -> bool:
         """Return whether *zone* was observed well and lists nothing of a *kind* to anybody."""

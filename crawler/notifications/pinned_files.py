@@ -6,15 +6,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import Connection
 
 from crawler.config.models import ReportSettings
-from crawler.config.pin_files import LARGEST, bodies_in
-from crawler.config.textfiles import decoded, read_bytes
+from crawler.config.pin_files import pins_in
 from crawler.domain.filters import EVERYTHING
-from crawler.domain.scanner import FoundPin, Scanned, scan
+from crawler.domain.scanner import FoundPin, Scanned
 from crawler.domain.subscriptions import LIVE, Pin, Subscription
 from crawler.queries.check.pins import pin_rules
 from crawler.queries.check.rules import PinRule
@@ -67,25 +65,6 @@ def rules_of(
                 yield from pin_rules(Scanned(pins=(found,)), file)
         except ValueError as exc:
             complain(name, exc)
-
-
-def pins_in(name: str) -> Iterator[tuple[str, FoundPin]]:
-    """Return the pins in the file or folder *name*, each with its file; raises ValueError for one out of reach."""
-    path = Path(name)
-    if path.is_dir():
-        files = bodies_in(path)
-    else:
-        try:
-            files = iter([(path, read_bytes(path, LARGEST))])
-        except ValueError as exc:
-            raise ValueError(f"{path} {exc}") from None
-    for file, body in files:
-        try:
-            pins = scan(decoded(body), file.name).pins
-        except ValueError as exc:
-            logger.warning("%s %s; it is left out", file, exc)
-            continue
-        yield from ((str(file), pin) for pin in pins)
 
 
 def _found(report: str, names: Iterable[str]) -> Iterator[FoundPin]:

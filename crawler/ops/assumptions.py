@@ -27,7 +27,7 @@ from crawler.domain.models import Target
 from crawler.domain.parsing import parse, read
 from crawler.domain.rows import JsonRow
 from crawler.domain.targets import reconcile, request_parameters
-from crawler.domain.text import one_line
+from crawler.domain.text import counted, one_line
 from crawler.ops.doctor import known_catalog
 
 #: The longest look at one account.
@@ -152,7 +152,8 @@ class _Asker:
                 of_type if isinstance(of_type, str) else _compared(of_type, default)
             )
             hidden |= set() if isinstance(of_type, str) else of_type - default
-        return question, f"yes: {len(hidden)} images are listed for GPU machines alone" if hidden else "no", details
+        said = f"yes: {counted(len(hidden), 'image is', 'images are')} listed for GPU machines alone"
+        return question, said if hidden else "no", details
 
     async def _limit(self) -> Told:
         question = "what is the largest Limit of DescribeImage"
@@ -170,7 +171,7 @@ class _Asker:
             largest = max(largest, count)
         if largest and largest < total:
             return question, f"{largest} of {total} came at most", details
-        return question, f"cannot be told: {largest} of {total} images came at once", details
+        return question, f"cannot be told: {largest} of {counted(total, 'image')} came at once", details
 
     async def _region(self) -> Told:
         question = "does a question without Zone list what the zones of its region list"

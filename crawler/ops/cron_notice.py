@@ -12,6 +12,7 @@ from typing import Literal
 
 from crawler.domain.models import Target
 from crawler.domain.rows import FailureRow, RunSummary
+from crawler.domain.text import counted
 from crawler.domain.timefmt import zone_name
 
 #: Conditions named one by one; the rest are counted.
@@ -180,7 +181,7 @@ class _Troubles:
             if was := self._turned(key):
                 sentences.append((f"(before: {was.label})", self._rows[key]))
         for key in sorted(self._spread):
-            sentences.append((f"(before: {_count(self._before[key].size)})", self._rows[key]))
+            sentences.append((f"(before: {counted(self._before[key].size, 'target')})", self._rows[key]))
         for key in sorted(self._over):
             was = self._before[key]
             moved = self._moved(was) if key[2] else []
@@ -274,7 +275,7 @@ def paragraph(summary: RunSummary, news: ConditionNews, *, zone: tzinfo) -> str:
         if len(sentences) > NAMED:
             lines.append(f"  {word}: {len(sentences) - NAMED} more")
     if news.lasting:
-        lines.append(f"  {news.lasting} more {'lasts' if news.lasting == 1 else 'last'}; `crawler status` tells all.")
+        lines.append(f"  {counted(news.lasting, 'more lasts', 'more last')}; `crawler status` tells all.")
     return "\n".join(lines)
 
 
@@ -312,16 +313,12 @@ def _described(rows: Sequence[FailingTarget]) -> str:
 def _where(targets: Sequence[Target], *, is_of_account: bool) -> str:
     """Name the account and how many of its *targets* there are, or the first and how many more."""
     if is_of_account:
-        return f"{targets[0].account} ({_count(len(set(targets)))})"
+        return f"{targets[0].account} ({counted(len(set(targets)), 'target')})"
     others = len(set(targets)) - 1
     regions = sorted({target.region for target in targets})
     named = f" in {', '.join(regions[:REGIONS])}" if len(regions) > 1 else ""
-    unnamed = f" and {len(regions) - REGIONS} more regions" if len(regions) > REGIONS else ""
+    unnamed = f" and {counted(len(regions) - REGIONS, 'more region')}" if len(regions) > REGIONS else ""
     return f"{targets[0]}{f' and {others} more' if others else ''}{named}{unnamed}"
-
-
-def _count(targets: int) -> str:
-    return f"{targets} {'target' if targets == 1 else 'targets'}"
 
 
 def _span(since: datetime, at: datetime) -> str:
@@ -342,7 +339,8 @@ def as_text(summary: RunSummary) -> str:
     )
     news = ", ".join(f"{count} {event.replace('_', ' ')}" for event, count in summary.change_counts().items() if count)
     if summary.baseline["targets"]:
-        baseline = f"baseline of {summary.baseline['images']} images at {summary.baseline['targets']} targets"
+        images, at = counted(summary.baseline["images"], "image"), counted(summary.baseline["targets"], "target")
+        baseline = f"baseline of {images} at {at}"
         news = f"{baseline}; {news}" if news else baseline
     seconds = (summary.finished_at - summary.started_at).total_seconds() if summary.finished_at else 0
     lines = [
@@ -369,5 +367,5 @@ def _grouped(failures: Iterator[tuple[str, Target, str]]) -> list[str]:
         request = f" [{request_uuid}]" if request_uuid else ""
         lines.append(f"  {target}{more}: {reason}{request}")
     if len(by_reason) > TOLD_FAILURES:
-        lines.append(f"  and {len(by_reason) - TOLD_FAILURES} more reasons: crawler status")
+        lines.append(f"  and {counted(len(by_reason) - TOLD_FAILURES, 'more reason')}: crawler status")
     return lines

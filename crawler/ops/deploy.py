@@ -8,10 +8,12 @@ no working folder. The files under `config/` are those of `EXAMPLE`.
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from crawler.domain.models import digest_of
 from crawler.domain.text import quoted
 from crawler.errors import UsageError
 from crawler.ops.printing import printed
@@ -25,6 +27,9 @@ DUE_QUERY = (
     "SELECT count(*) FROM crawler_jobs.procrastinate_jobs WHERE task_name = 'crawl' "
     "AND (status = 'doing' OR status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()))"
 )
+#: What no name of a unit or an object holds, and how much of an account's name goes into one: Kubernetes takes 52.
+_PLAIN = re.compile(r"[^a-z0-9]+")
+_LONGEST_NAME = 30
 #: Where systemd's service has its variables from.
 ENVIRONMENT_FILE = "/etc/crawler/environment"
 
@@ -63,6 +68,20 @@ class Installation:
 
     #: Accounts that a worker crawls at a time; 0: this is no worker.
     slots: int = 0
+    #: Globs over the accounts that are run; none: all.
+    accounts: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return what units and objects are called, so that those of some accounts stand beside those of others."""
+        said = "-".join(self.accounts)
+        plain = _PLAIN.sub("-", said.casefold()).strip("-")[:_LONGEST_NAME].rstrip("-")
+        return "-".join(filter(None, ("crawler", plain, digest_of(list(self.accounts))[:8] if plain != said else "")))
+
+    @property
+    def account_words(self) -> tuple[str, ...]:
+        """Return the options that name the accounts."""
+        return tuple(word for account in self.accounts for word in ("--account", account))
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -73,7 +92,7 @@ class Installation:
     @property
     def command(self) -> tuple[str, ...]:
         """Return the command without the options before it."""
-        return ("worker", "--slots", str(self.slots)) if self.slots else ("run",)
+        return ("worker", "--slots", str(self.slots)) if self.slots else ("run", *self.account_words)
 
     @property
     def stop_seconds(self) -> int:

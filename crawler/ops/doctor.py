@@ -5,7 +5,6 @@ What is wrong with an installation, and the fix: one finding per check, each wit
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -31,6 +30,8 @@ from crawler.client.fetcher import as_page
 from crawler.client.responses import Refusal, read_answer
 from crawler.client.retry import classify_ret_code
 from crawler.config.models import AccountSettings, Settings
+from crawler.config.named_files import unfit_folder
+from crawler.config.pin_files import pins_in
 from crawler.config.sources import OPEN_TO_ALL
 from crawler.crawl.run import connect
 from crawler.db import integrity, workers
@@ -49,11 +50,11 @@ from crawler.domain.proxies import Proxy
 from crawler.domain.rows import JsonRow
 from crawler.domain.subscriptions import LIVE
 from crawler.domain.targets import configured_catalog, configured_projects, reconcile
+from crawler.domain.text import agreeing, counted
 from crawler.domain.timefmt import show_duration, zone_name
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
 from crawler.notifications.channels.registry import channels_of
-from crawler.notifications.pinned_files import pins_in
 from crawler.ops.deploy import GRACE_SECONDS
 from crawler.ops.healthcheck_ping import connection_problem
 from crawler.queries import runs
@@ -107,8 +108,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
         for warning in other:
             yield warn("configuration", warning, "change it, unless this is meant", about=source)
     else:
-        count = len(settings.accounts)
-        yield ok("configuration", f"{count} {'account' if count == 1 else 'accounts'}", about=source)
+        yield ok("configuration", counted(len(settings.accounts), "account"), about=source)
     for warning in is_open:
         sentence, _, advice = warning.partition("; ")
         yield warn("permissions", sentence, advice.replace(" it", " the file"))
@@ -266,7 +266,7 @@ async def _actions(
         target, said = refusals[action][0]
         where = f"in {target.zone or target.region} of project {target.project}"
         others = len(refusals[action]) - 1
-        more = ("", " and 1 more project")[others] if others < 2 else f" and {others} more projects"
+        more = f" and {counted(others, 'more project')}" if others else ""
         happened, fix = (
             ("failed", "try again later; where it lasts, show the provider the message")
             if said.ret_code is None or classify_ret_code(said.ret_code) == "transient"
@@ -327,27 +327,28 @@ def _discovered(
     if catalog is None:
         return
     zones = {target.zone for target in asked if target.zone}
-    places = f"{len(zones)} zones" if zones else f"{len({target.region for target in asked})} regions"
+    regions = {target.region for target in asked}
+    places = counted(len(zones), "zone") if zones else counted(len(regions), "region")
     if not asked:
         yield fail(
             "catalog",
-            f"the selection matches none of {len(catalog.places)} zones",
+            f"the selection matches none of {counted(len(catalog.places), 'zone')}",
             "widen projects, regions, zones or kinds; `crawler config show` tells what counts",
             about=name,
         )
         return
-    yield ok("catalog", f"{len(asked)} targets in {places}", about=name)
+    yield ok("catalog", f"{counted(len(asked), 'target')} in {places}", about=name)
     yield _rate(account, len(asked))
 
 
 def _rate(account: AccountSettings, targets: int) -> Finding:
     limits = account.limits
     seconds = targets * limits.period_seconds / limits.rate
-    each = f"{limits.rate:g} requests per {limits.period_seconds:g} s"
+    each = f"{limits.rate:g} {agreeing(limits.rate, 'request')} per {limits.period_seconds:g} s"
     if seconds > limits.run_deadline_seconds:
         return fail(
             "rate",
-            f"at {each} asking {targets} targets takes {seconds:.0f} s, and the run ends after "
+            f"at {each} asking {counted(targets, 'target')} takes {seconds:.0f} s, and the run ends after "
             f"{limits.run_deadline_seconds:g} s",
             "raise rate as far as the provider allows, or run_deadline_seconds, or select less",
             about=account.name,
@@ -403,6 +404,7 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
     shown = settings.database_shown
     if path is not None:
         yield from _disk(path)
+        yield from _names(path)
     yield _lock(settings, clock)
     if not address.may_exist:
         yield ok("database", "there is no history yet: the first run makes it", about=shown)
@@ -447,7 +449,7 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
                 if run.requests["throttled"]:
                     yield warn(
                         "rate",
-                        f"run {run.run} was told {run.requests['throttled']} times that it asks too much",
+                        f"run {run.run} was told {counted(run.requests['throttled'], 'time')} that it asks too much",
                         "lower rate in [limits]: others may share the allowance",
                     )
     except (CrawlerError, sqlite3.DatabaseError) as exc:
@@ -476,7 +478,8 @@ def _fleet(conn: Connection, settings: Settings, shown: str) -> Iterator[Finding
     if known and not alive:
         yield warn("fleet", "no worker is alive", "start `crawler worker`; `crawler fleet status`", about=shown)
     elif alive:
-        yield ok("fleet", f"{len(alive)} worker(s) on {len({one.host for one in alive})} host(s)", about=shown)
+        hosts = counted(len({one.host for one in alive}), "host")
+        yield ok("fleet", f"{counted(len(alive), 'worker')} on {hosts}", about=shown)
 
 
 def _rights(conn: Connection, shown: str) -> Iterator[Finding]:
@@ -511,6 +514,19 @@ def _disk(path: Path) -> Iterator[Finding]:
         yield (fail if free < size or free < LEAST_FREE_BYTES / 8 else warn)("disk", text, fix, about=str(folder))
     else:
         yield ok("disk", text, about=str(folder))
+
+
+def _names(path: Path) -> Iterator[Finding]:
+    """Warn of a file with several names: the lock, and the journal of SQLite, belong to the name that is used."""
+    with suppress(OSError):
+        count = path.stat().st_nlink
+        if count > 1:
+            yield warn(
+                "names",
+                f"the file has {count} names (hard links): runs by different ones do not keep each other out",
+                "use one name and remove the others; a symbolic link is no other name",
+                about=str(path),
+            )
 
 
 def _lock(settings: Settings, clock: Clock) -> Finding:
@@ -584,10 +600,10 @@ def _textfile(settings: Settings) -> Iterator[Finding]:
     path = settings.metrics.textfile
     if path is None:
         return
-    if not os.access(path.parent, os.W_OK):
-        why = "cannot be written to" if path.parent.is_dir() else "does not exist"
-        fix = "make the folder writable for the user who runs the crawler, or change textfile"
-        yield fail("metrics", f"the folder {path.parent} {why}", fix)
+    if complaint := unfit_folder(path.parent):
+        yield fail(
+            "metrics", complaint, "make the folder writable for the user who runs the crawler, or change textfile"
+        )
     elif path.suffix != ".prom":
         yield warn("metrics", f"{path.name} does not end in .prom, so node_exporter ignores it", "rename textfile")
     else:

@@ -29,13 +29,17 @@ class ComparedImage(NamedTuple):
     state: Literal["present", "unknown"]
     reason: Reason | None
     observed_at: datetime | None
+    #: As the cloud states it, and whether it can be used then; None of a kind that has no states.
+    image_state: str | None
+    bootable: bool | None
 
 
 def _image(row: ImageRow | None) -> dict[str, Any] | None:
     if row is None:
         return None
     whole = row.as_dict()
-    return {name: whole[name] for name in ComparedImage._fields}
+    # a kind has fields of its own
+    return {name: whole.get(name) for name in ComparedImage._fields}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +101,18 @@ def _lanes(targets: Iterable[Target]) -> dict[_Lane, Target]:
 
 
 def _newest_by_name(rows: Iterable[ImageRow]) -> _Newest:
-    """Return of each target and name the open image that came last, one of them where several came together."""
+    """
+    Return of each target and name the open image that came last, one of them where several came together.
+
+    What cannot be used, as its state says, comes after what can.
+    """
     named: dict[tuple[Target, tuple[str, str]], list[ImageRow]] = {}
     for row in rows:
         place = (row.target, (row.image_set, normalise_name(row.image_name) or row.image_id))
         named.setdefault(place, []).append(row)
-    return {place: newest(members)[-1] for place, members in named.items()}
+    return {
+        place: newest([row for row in members if not row.unusable] or members)[-1] for place, members in named.items()
+    }
 
 
 def _pick(newest: _Newest, target: Target | None, name: tuple[str, str]) -> ImageRow | None:

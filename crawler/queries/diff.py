@@ -106,9 +106,11 @@ def _of_target(
         elif second == "absent":
             event = "withdrawn"
             counterpart = _counterpart(row, after.values(), among=gone)
+            if counterpart and after[ImageKey(key.image_set, counterpart)].unusable:
+                counterpart = None
         elif first == "absent":
             event = "appeared"
-            counterpart = _counterpart(row, before.values(), among=new)
+            counterpart = None if row.unusable else _counterpart(row, before.values(), among=new)
         else:
             event = "modified"
             fields = changed_fields(before[key].attributes, after[key].attributes, uncompared(target.kind))

@@ -135,7 +135,7 @@ def _withdraw(conn: Connection, hold: Any, now: datetime) -> int:
     }
     intervals, images = _open_images(conn, hold.target_id)
     account_id = conn.scalar(select(TargetRow.account_id).where(TargetRow.id == hold.target_id))
-    others = counterparts(images, {}, of=keys)
+    others = counterparts(images, {key: images[key] for key in images.keys() - keys}, of=keys)
     rows = [
         {
             "run_id": hold.run_id,

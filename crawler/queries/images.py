@@ -20,6 +20,7 @@ from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, among_too, portions
 from crawler.db.types import read_json
 from crawler.domain.filters import EVERYTHING, Filters
+from crawler.domain.kinds import BOOTABLE
 from crawler.domain.models import ABSENT, Attributes, ImageKey, require_aware
 from crawler.domain.reissues import newest, successors, the_one
 from crawler.domain.rows import ImageRow, Reason
@@ -122,13 +123,17 @@ def _rows(
 
 
 def _newest_of_shared_names(intervals: Iterable[_Valid]) -> dict[tuple[str, str], Sequence[_Valid]]:
-    """Return, of each set and name that several images have, those that came last."""
+    """Return, of each set and name that several images have, those that came last and can be used."""
     named: dict[tuple[str, str], list[_Valid]] = {}
     for valid in intervals:
         image_set, _, _, name_key, _ = valid.version
         if name_key:
             named.setdefault((image_set, name_key), []).append(valid)
-    return {name: newest(members) for name, members in named.items() if len(members) > 1}
+    return {
+        name: newest([valid for valid in members if valid.version.attributes.get(BOOTABLE) is not False])
+        for name, members in named.items()
+        if len(members) > 1
+    }
 
 
 def _order(valid: _Valid) -> tuple[Any, ...]:

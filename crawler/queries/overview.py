@@ -61,6 +61,8 @@ class Listed(NamedTuple):
     present_since: datetime
     #: None: it is known to be there.
     reason: Reason | None
+    #: The state for which it cannot be used though it is listed; empty where it can.
+    unusable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +106,16 @@ def merged(rows: Iterable[Listed], zones: Iterable[ZoneState]) -> list[Listed]:
             found[key] = row
             continue
         reason = row.reason and other.reason and (reasons[row.place] or other.reason)
-        found[key] = other._replace(reason=reason, present_since=min(row.present_since, other.present_since))
+        unusable = _unusable_for_all(row, other) if row.unusable or other.unusable else ""
+        since = min(row.present_since, other.present_since)
+        found[key] = other._replace(reason=reason, present_since=since, unusable=unusable)
     return sorted(found.values(), key=_ORDER)
+
+
+def _unusable_for_all(*rows: Listed) -> str:
+    """Return the state for which none of those can use an image that know it; of all, where none does."""
+    known = [row.unusable for row in rows if row.reason is None]
+    return min(known or (row.unusable for row in rows))
 
 
 #: By place, set, name, and when it came.
@@ -116,8 +126,9 @@ def to_use(overview: Overview, image_sets: Sequence[Collection[str]], revoked: C
     """
     Return the image to use of the one name in *overview*: in the first zone in which it is known, that which came last.
 
-    As `resolve` has it, a zone has none where several came together, or where the last is in doubt or *revoked*. What
-    is in the first of *image_sets* goes before what is in the next, and that before all others.
+    As `resolve` has it, a zone has none where several came together, or where the last is in doubt or *revoked*; what
+    cannot be used does not count. What is in the first of *image_sets* goes before what is in the next, and that before
+    all others.
     """
 
     def rank(row: Listed) -> tuple[int, RegionZone, str]:
@@ -125,7 +136,7 @@ def to_use(overview: Overview, image_sets: Sequence[Collection[str]], revoked: C
         return own, row.place, row.image_set
 
     for _, rows in groupby(sorted(overview.listed, key=rank), rank):
-        latest = newest(list(rows))
+        latest = newest([row for row in rows if not row.unusable])
         if len(latest) == 1 and latest[0].reason is None and latest[0].image_id not in revoked:
             return latest[0]
     return None

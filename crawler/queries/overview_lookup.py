@@ -34,10 +34,11 @@ from crawler.db.filters import ChosenTarget, of_kinds
 from crawler.db.last_observation import Observation, ends_of
 from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run, TargetRow
 from crawler.db.sql import among, portions, written
-from crawler.db.types import from_micros, to_micros
+from crawler.db.types import from_micros, read_json, to_micros
 from crawler.domain.filters import Filters
+from crawler.domain.kinds import KINDS
 from crawler.domain.models import ABSENT, END_OF_TIME, LARGEST_ID, SCHEMA, ImageKey, Target
-from crawler.domain.rows import Gap, Reason
+from crawler.domain.rows import Gap, Reason, unusable_state
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.freshness import KnownAt, chosen_at
 from crawler.queries.history import clip, overlay
@@ -57,6 +58,10 @@ from crawler.queries.publish import RegionZone
 #: Changes are counted by this; every time zone's days begin at a multiple of it.
 _QUARTER = 15 * 60 * 1_000_000
 _END = to_micros(END_OF_TIME)
+#: The kinds whose images are listed in states.
+_STATING = frozenset(kind.name for kind in KINDS.values() if kind.state)
+#: Decoded where they are looked at.
+_ATTRIBUTES = type_coerce(ImageVersion.attributes, Text)
 Ts = TypeVarTuple("Ts")
 
 
@@ -76,6 +81,8 @@ class ZonesKnown:
     zones: Mapping[RegionZone, _Zone]
     reasons: Mapping[int, Reason | None]
     known: KnownAt
+    #: Their kind, where it says of its images in which state they are; else empty.
+    stating: str
 
     @property
     def states(self) -> list[ZoneState]:
@@ -108,7 +115,14 @@ def zones_known(conn: Connection, filters: Filters, moment: datetime, *, stale_a
     refuse_before(known.began, moment)
     targets = {choice.target_id: choice.target for choice in chosen if choice.target_id not in known.absent}
     reasons = {target_id: known.reason(target_id, moment, stale_after) for target_id in targets}
-    return ZonesKnown(moment=moment, zones=_zones(targets, reasons, known), reasons=reasons, known=known)
+    stating = {target.kind for target in targets.values()} & _STATING
+    return ZonesKnown(
+        moment=moment,
+        zones=_zones(targets, reasons, known),
+        reasons=reasons,
+        known=known,
+        stating=min(stating, default=""),
+    )
 
 
 def listed_names(conn: Connection, zones: ZonesKnown, image_sets: Collection[str] | None = None) -> ListedNames:
@@ -140,7 +154,8 @@ def images_of(conn: Connection, listed: ListedNames, keys: Collection[NameKey]) 
             (together if is_known and len(zone.target_ids) > 1 else alone).append(target_id)
     asked = {"versions": versions, "together": together, "alone": alone, "at": at.moment}
     places = at.places
-    rows = [_row(places[row[0]], row[0], row[1:], at) for row in conn.execute(_open_images(), asked)]
+    found = conn.execute(_open_images(with_states=bool(at.stating)), asked)
+    rows = [_row(places[row[0]], row[0], row[1:6], at, _unusable(at.stating, row[6:])) for row in found]
     return Overview(moment=at.moment, zones=at.states, listed=merged(rows, at.states))
 
 
@@ -151,23 +166,38 @@ class NamePast:
     name_key: str
     #: Of each version its set, the name as it is spelled and the image id.
     versions: Mapping[int, tuple[str, str, str]]
+    #: Of each version that cannot be used the state for which it cannot.
+    unusable: Mapping[int, str]
     #: By their beginning, each with its target, version, beginning, since when the image was there, end, and whether it
     #: was there before anyone looked; times as they are stored, for there are many.
     intervals: Sequence[Row[*tuple[Any, ...]]]
 
 
-def name_past(conn: Connection, name_key: str, image_sets: Collection[str] | None) -> NamePast:
-    """Return all that is known of the images of a name; of *image_sets* alone, where these are given."""
-    rows = conn.execute(_versions_of_name(), {"key": name_key}).all()
-    versions = {row[0]: tuple(row[1:]) for row in rows if image_sets is None or row[1] in image_sets}
+def name_past(conn: Connection, name_key: str, image_sets: Collection[str] | None, kind: str = "") -> NamePast:
+    """
+    Return all that is known of the images of a name; of *image_sets* alone, where these are given.
+
+    Whether they can be used is said of those of a *kind* that has states.
+    """
+    stating = kind if kind in _STATING else ""
+    rows = conn.execute(_versions_of_name(with_states=bool(stating)), {"key": name_key}).all()
+    versions = {row[0]: tuple(row[1:4]) for row in rows if image_sets is None or row[1] in image_sets}
+    unusable = {row[0]: state for row in rows if (state := _unusable(stating, row[4:]))}
     intervals = sorted(conn.execute(_intervals_of(), {"versions": sorted(versions)}), key=itemgetter(2))
-    return NamePast(name_key=name_key, versions=versions, intervals=intervals)
+    return NamePast(name_key=name_key, versions=versions, unusable=unusable, intervals=intervals)
+
+
+def _unusable(kind: str, attributes: Sequence[str]) -> str:
+    """Return the state for which an image of a *kind* cannot be used, of which *attributes* are given if it has any."""
+    return unusable_state(kind, read_json(attributes[0])) if attributes else ""
 
 
 @cache
-def _versions_of_name() -> Select[*tuple[Any, ...]]:
+def _versions_of_name(*, with_states: bool) -> Select[*tuple[Any, ...]]:
     columns = (ImageVersion.id, ImageVersion.image_set, ImageVersion.image_name, ImageVersion.image_id)
-    return select(*columns).where(ImageVersion.name_key == bindparam("key"))
+    more = (_ATTRIBUTES,) if with_states else ()
+    statement: Select[*tuple[Any, ...]] = select(*columns, *more)
+    return statement.where(ImageVersion.name_key == bindparam("key"))
 
 
 @cache
@@ -185,7 +215,7 @@ def name_overview(zones: ZonesKnown, past: NamePast) -> Overview:
         if begins <= at < ends and target_id in places:
             image_set, name, image_id = past.versions[version_id]
             image = (image_set, past.name_key, name, image_id, from_micros(since))
-            rows.append(_row(places[target_id], target_id, image, zones))
+            rows.append(_row(places[target_id], target_id, image, zones, past.unusable.get(version_id, "")))
     return Overview(moment=zones.moment, zones=zones.states, listed=merged(rows, zones.states))
 
 
@@ -240,12 +270,12 @@ def _state(
     )
 
 
-def _row(place: RegionZone, target_id: int, image: Sequence[Any], zones: ZonesKnown) -> Listed:
+def _row(place: RegionZone, target_id: int, image: Sequence[Any], zones: ZonesKnown, unusable: str) -> Listed:
     reason = zones.reasons[target_id]
     held = zones.known.held.get(target_id)
     if held and ImageKey(image[0], image[3]) in held and reason not in ABSENT:
         reason = "held"
-    return Listed._make((place, *image, reason))
+    return Listed._make((place, *image, reason, unusable))
 
 
 @cache
@@ -263,7 +293,7 @@ def _names_of() -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def _open_images() -> Select[*tuple[Any, ...]]:
+def _open_images(*, with_states: bool) -> Select[*tuple[Any, ...]]:
     """Select what the targets `:alone` list of `:versions`, and once for a zone what those that are `:together` do."""
     target_id, present_since = Interval.target_id, Interval.present_since
     # no index serves a sum: by target every image that is open would be visited; a CASE, for PostgreSQL would join
@@ -280,7 +310,8 @@ def _open_images() -> Select[*tuple[Any, ...]]:
         .subquery("found")
     )
     columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_name, ImageVersion.image_id)
-    statement: Select[*tuple[Any, ...]] = select(found.c.target_id, *columns, found.c.present_since)
+    more = (_ATTRIBUTES,) if with_states else ()
+    statement: Select[*tuple[Any, ...]] = select(found.c.target_id, *columns, found.c.present_since, *more)
     return statement.join(ImageVersion, ImageVersion.id == found.c.version_id)
 
 

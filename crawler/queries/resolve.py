@@ -75,10 +75,10 @@ def resolve(
     """
     Return the image called *name* to use now, of the *images* open at the targets whose *status* is given.
 
-    With *gpu*, only images that support GPU; with *min_age*, only those that have been there that long without a break.
-    *revoked* ids have the reason why. Raises NoAnswer when none is listed, Revoked when the one is revoked, Ambiguous
-    when nothing tells which, UnknownKnowledge when the last good observation is older than *max_age* or cannot tell;
-    their sentences tell times in *timezone*.
+    With *gpu*, only images that support GPU; with *min_age*, only those that have been there that long without a break;
+    never one whose state says that it cannot be used. *revoked* ids have the reason why. Raises NoAnswer when there is
+    none to use, Revoked when the one is revoked, Ambiguous when nothing tells which, UnknownKnowledge when the last
+    good observation is older than *max_age* or cannot tell; their sentences tell times in *timezone*.
     """
     zones = sorted({row.target.zone for row in status})
     if len(zones) > 1:
@@ -87,13 +87,15 @@ def resolve(
         name=name, gpu=gpu, now=now, max_age=max_age, min_age=min_age, revoked=revoked, timezone=timezone
     )
     at_target: dict[Target, list[ImageRow]] = {}
+    not_to_use: dict[Target, list[ImageRow]] = {}
     for image in images:
-        at_target.setdefault(image.target, []).append(image)
+        (not_to_use if image.unusable else at_target).setdefault(image.target, []).append(image)
     answers: dict[Target, ImageRow] = {}
     refusals: dict[Target, CrawlerError] = {}
     for row in [row for row in status if not row.is_absent] or status:
         try:
-            answers[row.target] = _at_target(row, at_target.get(row.target, []), question)
+            here = at_target.get(row.target, []), not_to_use.get(row.target, [])
+            answers[row.target] = _at_target(row, *here, question)
         except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:  # or Revoked, which is one of them
             refusals[row.target] = exc
     _refuse_several(answers, name)
@@ -111,7 +113,9 @@ def resolve(
     raise UnknownKnowledge(f"No target was ever asked that could tell about {name!r}.")
 
 
-def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Question) -> ImageRow:
+def _at_target(
+    status: StatusRow, images: Sequence[ImageRow], not_to_use: Sequence[ImageRow], question: _Question
+) -> ImageRow:
     zone, name = status.target.zone, question.name
     if status.is_absent:
         since = tell_moment(status.since, question.timezone) if status.since else "an unknown time"
@@ -128,7 +132,7 @@ def _at_target(status: StatusRow, images: Sequence[ImageRow], question: _Questio
     called = _called(images, name, zone)
     fitting = [image for image in called if not question.gpu or image.attributes.get("gpu") is True]
     if not fitting:
-        raise _none(called, images, name, zone, seen_at)
+        raise _none(called, images, not_to_use, name, zone, seen_at)
     grown = [image for image in fitting if question.now - image.present_since >= question.min_age]
     if not grown:
         came = tell_moment(newest(fitting)[-1].present_since, question.timezone)
@@ -155,12 +159,22 @@ def _called(images: Sequence[ImageRow], name: str, zone: str) -> list[ImageRow]:
     return fitting
 
 
-def _none(called: Sequence[ImageRow], images: Sequence[ImageRow], name: str, zone: str, seen_at: str) -> CrawlerError:
+def _none(
+    called: Sequence[ImageRow],
+    images: Sequence[ImageRow],
+    not_to_use: Sequence[ImageRow],
+    name: str,
+    zone: str,
+    seen_at: str,
+) -> CrawlerError:
     if any("gpu" not in image.attributes for image in called):
         return UnknownKnowledge(f"The cloud does not state whether {name!r} in {zone} supports GPU.")
     if called:
         ids = ", ".join(sorted({image.image_id for image in called}))
         return NoAnswer(f"No image called {name!r} in {zone} supports GPU ({ids} does not).")
+    listed = {f"{image.image_id} ({image.unusable})" for image in not_to_use if name_fits(image.image_name, name)}
+    if listed:
+        return NoAnswer(f"No image called {name!r} in {zone} can be used: {', '.join(sorted(listed))}.")
     by_fold = {image.image_name.casefold(): image.image_name for image in images if image.image_name}
     near = [by_fold[match] for match in get_close_matches(name.casefold(), by_fold)]
     hint = f"; the nearest: {', '.join(near)}" if near else ""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from crawler.db.filters import known_words, meant_name
 from crawler.domain.filters import Filters, known_name, part_fits
-from crawler.domain.kinds import BOOTABLE, KINDS
+from crawler.domain.kinds import KINDS
 from crawler.domain.rows import ImageRow, StatusRow
 from crawler.errors import Ambiguous, CrawlerError, EmptySelection, NoAnswer, Revoked, UnknownKnowledge
 from crawler.queries import images as queries_images
@@ -63,7 +63,7 @@ def resolve(
     name = meant_name(conn, name, wanted.kind)
     try:
         found = choose(
-            status, filter(_is_bootable, images), name, gpu=gpu, now=now, max_age=longest, min_age=min_age,
+            status, images, name, gpu=gpu, now=now, max_age=longest, min_age=min_age,
             revoked=revoked_ids(conn), timezone=timezone,
         )  # fmt: skip
     except NoAnswer as exc:
@@ -103,8 +103,7 @@ def resolve_all(
         status.setdefault(row.target.zone, []).append(row)
     images: dict[str, list[ImageRow]] = {}
     for image in queries_images.images(conn, None, called, now=now, stale_after=stale_after, include_retired=True):
-        if _is_bootable(image):
-            images.setdefault(image.target.zone, []).append(image)
+        images.setdefault(image.target.zone, []).append(image)
     longest = stale_after if max_age is None else max_age
     revoked = revoked_ids(conn)
 
@@ -130,10 +129,6 @@ def _default_sets(filters: Filters) -> tuple[str, ...]:
     kinds = filters.of_images().kind
     sets = [kind.default_set for kind in KINDS.values() if kind.default_set and part_fits("kind", kind.name, kinds)]
     return tuple(dict.fromkeys(sets)) or ("*",)
-
-
-def _is_bootable(image: ImageRow) -> bool:
-    return image.attributes.get(BOOTABLE) is not False
 
 
 def _place(filters: Filters) -> Filters:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from crawler.domain.kinds import BOOTABLE
 from crawler.domain.models import ABSENT, END_OF_TIME, ImageKey, Target, normalise_name
 from crawler.domain.reissues import newest, successors, the_one
-from crawler.domain.rows import Gap, JsonRow, Knowledge, Reason, Stay, in_json
+from crawler.domain.rows import NOT_IN_JSON, Gap, JsonRow, Knowledge, Reason, Stay, in_json, state_of
 
 WhereState = Literal["present", "withdrawn", "never", "unknown"]
 STATES: tuple[WhereState, ...] = ("present", "withdrawn", "unknown", "never")
@@ -25,7 +26,8 @@ class WhereRow(JsonRow):
     #: None where the name was never listed.
     image_set: str | None
     image_name: str
-    #: The open id that came last; the last known one where none is open; None where none ever was.
+    #: The open id that came last, of those that can be used where any can; the last known one where none is open; None
+    #: where none ever was.
     image_id: str | None
     state: WhereState
     #: Since when the state is so: the start of the unbroken presence, the withdrawal, or when it became unknown.
@@ -46,6 +48,12 @@ class WhereRow(JsonRow):
     #: What took the place of `image_id` at another target and never came here.
     newer_elsewhere: str | None
     observed_at: datetime | None
+    #: As the cloud states it of `image_id`, and whether it can be used then; None where it is not open, and of a kind
+    #: that has no states.
+    image_state: str | None = None
+    bootable: bool | None = None
+    #: Those of `also_open` that cannot be used, each with its state.
+    not_to_use: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IN_JSON)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,9 @@ class _Id:
     #: None while it is open.
     valid_to: datetime | None
     baseline: bool
+    #: As it is while it is open.
+    image_state: str | None
+    bootable: bool | None
 
 
 class _Group(NamedTuple):
@@ -122,6 +133,8 @@ def _ids(members: Sequence[Stay]) -> list[_Id]:
             present_since=own[-1].present_since,
             valid_to=own[-1].valid_to,
             baseline=own[0].baseline,
+            image_state=state_of(own[-1].target.kind, own[-1].attributes) if own[-1].valid_to is None else None,
+            bootable=own[-1].attributes.get(BOOTABLE) if own[-1].valid_to is None else None,
         )
         for image_id, own in by_id.items()
     ]
@@ -174,7 +187,8 @@ def _row(
     newer: Mapping[tuple[_Group, str], str],
 ) -> WhereRow:
     opened = [entry for entry in ids if entry.valid_to is None]
-    current = (newest(opened) or sorted(ids, key=lambda entry: (entry.valid_to or END_OF_TIME, entry.present_since)))[
+    to_use = [entry for entry in opened if entry.bootable is not False] or opened
+    current = (newest(to_use) or sorted(ids, key=lambda entry: (entry.valid_to or END_OF_TIME, entry.present_since)))[
         -1
     ]
     own_first = min(ids, key=lambda entry: entry.first_from)
@@ -206,6 +220,13 @@ def _row(
         also_open=tuple(entry.image_id for entry in opened if entry is not current),
         newer_elsewhere=elsewhere if opened and elsewhere not in seen_here else None,
         observed_at=known.observed_at,
+        image_state=current.image_state,
+        bootable=current.bootable,
+        not_to_use={
+            entry.image_id: entry.image_state or ""
+            for entry in opened
+            if entry is not current and entry.bootable is False
+        },
     )
 
 
@@ -246,7 +267,7 @@ def _successors(ids: Mapping[Target, Mapping[_Group, Sequence[_Id]]]) -> dict[tu
     newer: dict[tuple[_Group, str], tuple[datetime, str]] = {}
     for groups in ids.values():
         for group, entries in groups.items():
-            latest = newest([entry for entry in entries if entry.valid_to is None])
+            latest = newest([entry for entry in entries if entry.valid_to is None and entry.bootable is not False])
             for entry in entries:
                 successor = the_one(successors(entry.present_since, latest))
                 if successor:
@@ -274,7 +295,8 @@ def at_a_glance(rows: Iterable[WhereRow]) -> list[Glance]:
         target = row.target
         said = (row.image_set, normalise_name(row.image_name), row.image_id, row.state, row.reason, row.previous_ids)
         place = (target.account, target.region, target.zone, target.kind, target.variant)
-        folded.setdefault((*place, *said, row.also_open, row.newer_elsewhere), []).append(row)
+        ids = (row.also_open, row.newer_elsewhere, row.image_state, *row.not_to_use.items())
+        folded.setdefault((*place, *said, *ids), []).append(row)
     return [
         Glance(
             row=replace(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from crawler.domain.kinds import UK8S_IMAGE, Kind
+from crawler.domain.kinds.phost_image import PHOST_IMAGE
+from crawler.domain.kinds.uhost_image import UHOST_IMAGE
 from crawler.domain.models import END_OF_TIME
 from crawler.domain.rows import Gap
 from crawler.domain.text import plain
 from crawler.queries.history import clip
-from crawler.queries.overview import ListedSpan
+from crawler.queries.overview import Listed, ListedSpan
 from crawler.queries.publish import RegionZone
 from crawler.web.bars import Axis, Segment
 from crawler.web.now_page import Matrix, MatrixRow
@@ -19,6 +23,8 @@ from crawler.web.wording import Wording
 
 #: Ids of one zone that are told in words.
 MOST_IDS = 12
+#: What a shell takes as it is.
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,24 +130,50 @@ def segments_of(spans: Sequence[ListedSpan], gaps: Sequence[Gap], axis: Axis, wo
     return segments
 
 
-def snippets(name: str, place: RegionZone, image_id: str, words: Wording) -> list[Snippet]:
-    """Return what to write where, to use an image of a name in a zone."""
-    zone, shown = plain(place.zone), plain(name)
-    quoted = "'" + shown.replace("'", "'\\''") + "'"
-    call = f"crawler resolve --zone {zone} --name {quoted}"
-    return [
-        Snippet(title=words("use_id"), text=plain(image_id)),
+def snippets(name: str, image: Listed, kind: Kind, words: Wording) -> list[Snippet]:
+    """Return what to write where, to use an *image* of a name and *kind* in its zone."""
+    zone, image_id = plain(image.place.zone), plain(image.image_id)
+    asked = [] if kind is UK8S_IMAGE else ["--kind", kind.name]
+    asked += ["--zone", zone, "--name", plain(name)]
+    is_default = image.image_set == kind.default_set
+    asked += [] if is_default else ["--image-set", plain(image.image_set)]
+    call = f"crawler resolve {' '.join(map(_in_shell, asked))}"
+    program = ", ".join(map(_in_hcl, ("crawler", "resolve", *asked, "-o", "terraform")))
+    found = [
+        Snippet(title=words("use_id"), text=image_id),
         Snippet(title=words("use_shell"), text=call),
         Snippet(
-            title=words("use_terraform"),
-            text='data "external" "image" {\n'
-            f'  program = ["crawler", "resolve", "--zone", "{zone}", "--name", "{shown}", "-o", "terraform"]\n'
-            "}\n"
-            "# image_id = data.external.image.result.image_id",
-        ),
-        Snippet(title=words("use_packer"), text=f"{call} -o packer > image.auto.pkrvars.json"),
-        Snippet(
-            title=words("use_renovate"),
-            text=f'# ucloud-image: {zone_part(place.zone)}/{slug(name)}\nimage_id = "{plain(image_id)}"',
+            title=words(_TERRAFORM[kind.name][0]),
+            text=f'data "external" "image" {{\n  program = [{program}]\n}}\n'
+            f"# {_TERRAFORM[kind.name][1]}image_id = data.external.image.result.image_id",
         ),
     ]
+    packer = f"{call} -o packer > image.auto.pkrvars.json"
+    if kind is UK8S_IMAGE:
+        found.append(Snippet(title=words("use_packer"), text=packer))
+    elif kind is UHOST_IMAGE:
+        found += [
+            Snippet(title=words("use_packer_uhost"), text=f"{packer}\n# source_image_id = var.image_id"),
+            Snippet(title=words("use_cli_uhost"), text=f'ucloud uhost create --image-id "$({call})"'),
+        ]
+    if kind is UK8S_IMAGE and is_default:  # the feeds are of these
+        line = f'# ucloud-image: {zone_part(image.place.zone)}/{slug(name)}\nimage_id = "{image_id}"'
+        found.append(Snippet(title=words("use_renovate"), text=line))
+    return found
+
+
+#: Of each kind how Terraform's snippet is called, and the resource that has the id where it is one alone.
+_TERRAFORM: Mapping[str, tuple[str, str]] = {
+    UK8S_IMAGE.name: ("use_terraform", ""),
+    UHOST_IMAGE.name: ("use_terraform_uhost", "ucloud_instance: "),
+    PHOST_IMAGE.name: ("use_terraform_phost", "ucloud_baremetal_instance: "),
+}
+
+
+def _in_shell(word: str) -> str:
+    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
+
+
+def _in_hcl(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("${", "$${").replace("%{", "%%{") + '"'

@@ -23,10 +23,13 @@ SHOWN = 6
 
 _NUMBERS = re.compile(r"(\d+)")
 
-#: `present` needs no word in the page; `older` stands beside a newer id of the same name.
-CellState = Literal["present", "older", "unknown", "withdrawn", "none"]
+#: `present` needs no word in the page; `older` stands beside a newer id of the same name; `unusable` is listed, but its
+#: own state says that it cannot be used.
+CellState = Literal["present", "older", "unusable", "unknown", "withdrawn", "none"]
 #: The class of an element for each state.
-MARKS: Mapping[CellState, str] = {"present": "", "older": "o", "unknown": "u", "withdrawn": "w", "none": "n"}
+MARKS: Mapping[CellState, str] = {
+    "present": "", "older": "o", "unusable": "x", "unknown": "u", "withdrawn": "w", "none": "n",
+}  # fmt: skip
 
 
 class CellImage(NamedTuple):
@@ -34,7 +37,13 @@ class CellImage(NamedTuple):
 
     image_id: str
     state: CellState
-    title: str
+    #: The state in words.
+    said: str
+
+    @property
+    def title(self) -> str:
+        """Return the whole id, with its state where that needs a word."""
+        return " ".join(filter(None, (plain(self.image_id), "" if self.state == "present" else self.said)))
 
     @property
     def short(self) -> str:
@@ -198,18 +207,17 @@ def cell_of(rows: Sequence[Listed], zone: ZoneState, gone: datetime | None, word
         if gone is not None:
             return Cell((), "withdrawn", f"{words('withdrawn')}, {words('gone_since', at=words.at(gone))}")
         return Cell((), "none", "")
-    latest = {row.image_id for row in newest(rows)}
+    latest = {row.image_id for row in newest([row for row in rows if not row.unusable])}
     ordered = sorted(rows, key=lambda row: (row.image_id not in latest, -row.present_since.timestamp(), row.image_id))
     images = [_image(row, is_newest=row.image_id in latest, words=words) for row in ordered]
     return Cell(images, images[0].state, "")
 
 
 def _image(row: Listed, *, is_newest: bool, words: Wording) -> CellImage:
-    shown = plain(row.image_id)
     if row.reason:
-        return CellImage(
-            row.image_id, "unknown", f"{shown} {words('unknown_because', reason=words.reason(row.reason))}"
-        )
+        return CellImage(row.image_id, "unknown", words("unknown_because", reason=words.reason(row.reason)))
+    if row.unusable:
+        return CellImage(row.image_id, "unusable", words("unusable_as", state=plain(row.unusable, 40)))
     if not is_newest:
-        return CellImage(row.image_id, "older", f"{shown} {words('superseded')}")
-    return CellImage(row.image_id, "present", shown)
+        return CellImage(row.image_id, "older", words("superseded"))
+    return CellImage(row.image_id, "present", words("present"))

@@ -277,8 +277,9 @@ class _Page:
         return self._once(key, lambda: overview_lookup.listed_names(self.conn, known, self.image_sets))
 
     def _name_past(self, name_key: str) -> overview_lookup.NamePast:
-        key = ("name", name_key, self.image_sets)
-        return self._once(key, lambda: overview_lookup.name_past(self.conn, name_key, self.image_sets))
+        key = ("name", name_key, self.image_sets, self.kind.name)
+        sets, kind = self.image_sets, self.kind.name
+        return self._once(key, lambda: overview_lookup.name_past(self.conn, name_key, sets, kind))
 
     # --- overview ----------------------------------------------------------------------------------------------------
 
@@ -421,9 +422,7 @@ class _Page:
         return sum(row.reason is None for row in listed), len(spans)
 
     def _snippets(self, name: str, present: Listed | None) -> Sequence[name_page.Snippet]:
-        found = name_page.snippets(name, present.place, present.image_id, self.words) if present else []
-        # the commands in the others are about nodes
-        return found if self.kind is UK8S_IMAGE else found[:1]
+        return name_page.snippets(name, present, self.kind, self.words) if present else []
 
     def _name_key(self, part: str) -> str:
         """Return the normalised name whose page is called *part*."""
@@ -458,12 +457,12 @@ class _Page:
         counts: dict[str, int] = {}
         for cells in zip(*(row.cells for row in matrix.rows), strict=True):
             states = {cell.state for cell in cells}
-            state = next(state for state in ("present", "unknown", "older", "withdrawn", "none") if state in states)
+            state = next(state for state in _LEADING if state in states)
             counts[state] = counts.get(state, 0) + 1
         total = len(matrix.heads)
         told = [
             self.words("name_lead", state=self.words(state), n=counts[state], total=total)
-            for state in ("present", "unknown", "withdrawn")
+            for state in ("present", "unusable", "unknown", "withdrawn")
             if counts.get(state)
         ]
         return ("；" if self.question.language == "zh" else "; ").join(told)
@@ -675,6 +674,8 @@ def image_kinds(names: Collection[str]) -> list[Kind]:
 
 
 _CHANGE_FILTERS = ("zone", "name", "event")
+#: What a name is in a zone where its sets differ.
+_LEADING = ("present", "unusable", "unknown", "older", "withdrawn", "none")
 
 
 class _Query(dict[str, str]):

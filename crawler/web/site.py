@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 from crawler import __version__
 from crawler.config.key_types import configuration_schema
 from crawler.domain.rows import ChangeRow
-from crawler.domain.text import visible
+from crawler.domain.text import agreeing, counted, visible
 from crawler.errors import LockTaken, UsageError
 from crawler.queries.publish import EPOCH, MOST_ENTRIES, PublishedKnowledge, RegionZone, ZoneName
 from crawler.web.answers import answer_schemas
@@ -59,8 +59,10 @@ class Published:
 
     def sentence(self, root: Path) -> str:
         """Return what was done, for people."""
-        kept = f"; {self.kept} of them are unknown now and say what was last known" if self.kept else ""
-        return f"{root} has {self.files} files, {self.written} of them new or changed, of {self.names} names{kept}."
+        unknown = agreeing(self.kept, "is unknown now and says", "are unknown now and say")
+        kept = f"; {self.kept} of them {unknown} what was last known" if self.kept else ""
+        files = f"{counted(self.files, 'file')}, {self.written} of them new or changed"
+        return f"{root} has {files}, of {counted(self.names, 'name')}{kept}."
 
 
 #: A part of a path: nothing that leads elsewhere, and no file of ours that is not finished.

@@ -82,8 +82,8 @@ def start(
         findings=findings,
         latest=week[:MOST_LATEST],
         numbers=[
-            (f"{known} / {len(zones)}", words("known_zones")),
-            *([(f"{changes:,}{'+' * (changes >= MOST_CHANGES)}", words("changes_week"))] if is_live else []),
+            (f"{known} / {len(zones)}", words("known_zones", n=len(zones))),
+            *([(f"{changes:,}{'+' * (changes >= MOST_CHANGES)}", words("changes_week", n=changes))] if is_live else []),
         ],
     )
 

@@ -17,7 +17,7 @@ from crawler.notifications.i18n.phrases import Dates
 class _Phrase(NamedTuple):
     en: str
     zh: str
-    #: English about one thing, where `{n}` is 1.
+    #: English about one thing, where `{total}`, or else `{n}`, is 1.
     one: str = ""
 
 
@@ -67,10 +67,11 @@ PHRASES: Mapping[str, _Phrase] = {
     "names": _counted("{n} name", "{n} names", "{n} 个名称"),
     "images": _counted("{n} image", "{n} images", "{n} 个镜像"),
     "targets": _counted("{n} target", "{n} targets", "{n} 个目标"),
-    "days": _Phrase("{n} days", "{n} 天"),
     # states
     "present": _Phrase("present", "在列"),
     "superseded": _Phrase("superseded", "有新版本"),
+    "unusable": _Phrase("listed, but not usable", "在列但不可用"),
+    "unusable_as": _Phrase("listed, but not usable ({state})", "在列但不可用（{state}）"),
     "unknown": _Phrase("unknown", "未知"),
     "withdrawn": _Phrase("withdrawn", "已下架"),
     "none": _Phrase("not here", "此处没有"),
@@ -141,8 +142,8 @@ PHRASES: Mapping[str, _Phrase] = {
     "latest": _Phrase("What changed last", "最近的变更"),
     "no_changes_lately": _Phrase("Nothing changed in the last {n} days.", "最近 {n} 天没有变更。"),
     "all_changes": _Phrase("All changes", "全部变更"),
-    "known_zones": _Phrase("zones known", "可用区已知"),
-    "changes_week": _Phrase("changes in 7 days", "7 天内的变更"),
+    "known_zones": _counted("zone known", "zones known", "可用区已知"),
+    "changes_week": _counted("change in 7 days", "changes in 7 days", "7 天内的变更"),
     # now
     "now_title": _Phrase("What is available", "可用的镜像"),
     "as_of": _Phrase("As of {at}", "截至 {at}"),
@@ -160,7 +161,9 @@ PHRASES: Mapping[str, _Phrase] = {
     "no_match": _Phrase("No name fits.", "没有匹配的名称。"),
     "before_first": _Phrase("Nothing was recorded by then.", "当时尚无记录。"),
     # name
-    "name_lead": _Phrase("{state} in {n} of {total} zones", "{total} 个可用区中 {n} 个{state}"),
+    "name_lead": _counted(
+        "{state} in {n} of {total} zone", "{state} in {n} of {total} zones", "{total} 个可用区中 {n} 个{state}"
+    ),
     "window": _Phrase("Time shown", "时间范围"),
     "window_all": _Phrase("all", "全部"),
     "window_days": _Phrase("{n} d", "{n} 天"),
@@ -176,7 +179,17 @@ PHRASES: Mapping[str, _Phrase] = {
     "use_id": _Phrase("The id now", "当前 ID"),
     "use_shell": _Phrase("Always the id to use now", "始终取当前可用的 ID"),
     "use_terraform": _Phrase("Terraform", "Terraform"),
+    "use_terraform_uhost": _Phrase(
+        "Terraform, ucloud_instance; a later change of the id does nothing to a machine that is there",
+        "Terraform（ucloud_instance）；之后更改 ID 对已有机器不起作用",
+    ),
+    "use_terraform_phost": _Phrase(
+        "Terraform, ucloud_baremetal_instance; a later change of the id reinstalls the machine",
+        "Terraform（ucloud_baremetal_instance）；之后更改 ID 会重装机器",
+    ),
     "use_packer": _Phrase("Packer", "Packer"),
+    "use_packer_uhost": _Phrase("Packer, the builder ucloud-uhost", "Packer（构建器 ucloud-uhost）"),
+    "use_cli_uhost": _Phrase("ucloud-cli, beside its other options", "ucloud-cli（另加其余选项）"),
     "use_renovate": _Phrase("A line that Renovate and check follow", "供 Renovate 与 check 识别的注释"),
     "no_such_name": _Phrase("No image is called so.", "没有这个名称的镜像。"),
     "baseline": _Phrase("there before anyone looked", "首次观测前已存在"),
@@ -223,7 +236,7 @@ PHRASES: Mapping[str, _Phrase] = {
     "outcome_out-of-scope": _Phrase("out of scope", "不在范围内"),
     "outcome_re-issued": _Phrase("re-issued", "已更换 ID"),
     "outcome_ambiguous": _Phrase("gone, several came instead", "已下架，替代不唯一"),
-    "outcome_missing": _Phrase("gone", "已下架"),
+    "outcome_missing": _Phrase("gone, or cannot be used", "已下架或不可用"),
     "outcome_never-seen": _Phrase("never seen", "从未见过"),
     "outcome_gpu-lost": _Phrase("lost its GPU", "失去 GPU"),
     "outcome_revoked": _Phrase("revoked", "已撤销"),
@@ -275,7 +288,7 @@ class Wording:
         phrase = PHRASES[key]
         if self.language == "zh":
             return phrase.zh.format(**values)
-        text = phrase.one if phrase.one and values.get("n") == 1 else phrase.en
+        text = phrase.one if phrase.one and values.get("total", values.get("n")) == 1 else phrase.en
         return text.format(**values)
 
     def reason(self, reason: str | None) -> str:

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from crawler.db.engine import opened
+from crawler.db.migrations import upgrade
 from crawler.demo import play
 from tests.support.acceptance_table import Proven
+from tests.support.diary import Diary, target
+from tests.support.kinds import uhost_image
 from tests.support.pictures import CHROMIUM, DEMO_END
 from tests.support.web import page_server
 
@@ -28,6 +32,11 @@ PAGES = (
     "", "now", "now?at=7h", "names/ubuntu-20.04", "changes", "changes?event=withdrawn", "coverage", "evidence/3",
     "pins", "nowhere",
 )  # fmt: skip
+#: Of a history that has images of machines too.
+KIND_PAGES = (
+    "", "now", *(f"{page}?kind=uhost-image" for page in ("", "now", "names/rocky-9", "changes", "coverage", "nowhere")),
+    "now?kind=phost-image", "names/rocky-9?kind=phost-image", "now?at=7h&kind=uhost-image",
+)  # fmt: skip
 WIDTHS = (375, 900, 1600)
 SCHEMES = ("light", "dark")
 LANGUAGES = ("", "zh/")
@@ -39,6 +48,34 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     play(path, clock=lambda: DEMO_END)
     with page_server(f"sqlite:///{path}", clock=lambda: DEMO_END + timedelta(minutes=1)) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve a history of nodes, machines and bare metal, whose images come, go, break and are being made."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('kinds') / 'kinds.db'}"
+    nodes = target("hk-02")
+    rented, bare = (nodes._replace(kind=kind) for kind in ("uhost-image", "phost-image"))
+    metal = [{"ImageId": "uimage-p1", "ImageName": "Rocky 9", "ImageType": "Base", "State": "Available"}]
+    with opened(url) as engine:
+        upgrade(engine)
+        diary = Diary(engine)
+        for states in (("Available", "Making"), ("Available", "Available"), ("Unavailable", "Copying")):
+            rocky = [
+                uhost_image(number, ImageName="Rocky 9", State=state)
+                for number, state in zip((1, 2), states, strict=True)
+            ]
+            others = [uhost_image(number) for number in (4, 5, 6, 7)]
+            diary.run(
+                {
+                    nodes: {"uimage-a": "Ubuntu 20.04"},
+                    rented: {"RetCode": 0, "ImageSet": [*rocky, *others]},
+                    bare: {"RetCode": 0, "ImageSet": metal},
+                }
+            )
+    now = diary.now + timedelta(minutes=1)
+    with page_server(url, clock=lambda: now) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +105,23 @@ class Visitor:
         return [text for text in self.said if "404 (Not Found)" not in text]
 
 
+def every_page(server: str, machines: str) -> list[str]:
+    """Return the addresses of all pages, in both languages."""
+    pages = (*((server, page) for page in PAGES), *((machines, page) for page in KIND_PAGES))
+    return [f"{address}{language}{page}" for language, (address, page) in product(LANGUAGES, pages)]
+
+
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page(width: int, server: str, browser: Any, proven: Proven) -> None:
+def test_every_page(width: int, server: str, machines: str, browser: Any, proven: Proven) -> None:
     """No page is wider than its screen, says anything in the console, or has anything kept from it by its policy."""
     seen = 0
     for scheme, scripts in product(SCHEMES, (True, False)):
         size = {"width": width, "height": 800}
         visitor = Visitor(browser, viewport=size, color_scheme=scheme, java_script_enabled=scripts)
-        for language, page in product(LANGUAGES, PAGES):
-            visitor.visit(f"{server}{language}{page}")
+        for page in every_page(server, machines):
+            visitor.visit(page)
             wide = visitor.page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width, (page, language)
+            assert wide <= width, page
             assert visitor.page.locator("h1").count() == 1
             seen += 1
         assert visitor.complaints == []
@@ -87,18 +130,19 @@ def test_every_page(width: int, server: str, browser: Any, proven: Proven) -> No
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_anybody_can_read_it(scheme: str, server: str, browser: Any, proven: Proven) -> None:
+def test_anybody_can_read_it(scheme: str, server: str, machines: str, browser: Any, proven: Proven) -> None:
     """axe finds nothing that would keep anybody from reading a page: contrast, names, order, language."""
     visitor = Visitor(browser, viewport={"width": 900, "height": 800}, color_scheme=scheme)
     found: dict[str, Any] = {}
-    for language, page in product(LANGUAGES, PAGES):
-        visitor.visit(f"{server}{language}{page}")
+    pages = every_page(server, machines)
+    for page in pages:
+        visitor.visit(page)
         results = axe.Axe().run(visitor.page)
         if results.violations_count:
-            found[language + page] = results.generate_report()
+            found[page] = results.generate_report()
     visitor.context.close()
     assert found == {}
-    proven("axe-core", f"0 violations on {len(PAGES) * len(LANGUAGES)} pages, {scheme}")
+    proven("axe-core", f"0 violations on {len(pages)} pages, {scheme}")
 
 
 def test_keyboard(server: str, browser: Any) -> None:
@@ -120,6 +164,46 @@ def test_keyboard(server: str, browser: Any) -> None:
         page.keyboard.press("Tab")
         stops.add(page.evaluate("document.activeElement.tagName"))
     assert {"A", "INPUT", "SELECT", "BUTTON", "DIV"} <= stops
+    visitor.context.close()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_kind_tabs(machines: str, browser: Any, scripts: bool) -> None:
+    """A tab leads to the same sort of page about another kind, and what is chosen there stays about it."""
+    visitor = Visitor(browser, viewport={"width": 900, "height": 800}, java_script_enabled=scripts)
+    page = visitor.page
+    tabs = page.locator(".kinds a")
+    chosen = page.locator(".kinds a[aria-current]")
+    visitor.visit(f"{machines}zh/now")
+    assert tabs.all_inner_texts() == ["UK8S 节点", "云主机 UHost", "物理云主机 PHost"]
+    page.get_by_role("link", name="English").click()
+    page.wait_for_url("**/now")
+    assert (chosen.all_inner_texts(), page.locator("table.matrix").inner_text().count("Rocky 9")) == (["UK8S nodes"], 0)
+
+    page.get_by_role("link", name="Machines (UHost)").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**kind=uhost-image**")
+    assert chosen.all_inner_texts() == ["Machines (UHost)"]
+    assert page.locator("table.matrix .x").count() == 2
+    page.locator("input[type=search]").fill("rocky")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**q=rocky**")
+    assert "kind=uhost-image" in page.url
+    page.locator("table.matrix tbody th", has_text="CentOS").first.wait_for(state="detached")
+    assert page.locator("table.matrix tbody th").all_inner_texts() == ["Rocky 9"]
+    page.get_by_role("link", name="Rocky 9").click()
+    page.wait_for_url("**/names/rocky-9**")
+    assert "kind=uhost-image" in page.url
+    assert "listed, but not usable (Copying)" in page.locator("main").inner_text()
+    page.get_by_role("link", name="Bare metal (PHost)").click()
+    page.wait_for_url("**kind=phost-image**")
+    assert chosen.all_inner_texts() == ["Bare metal (PHost)"]
+    page.get_by_role("link", name="Rocky 9").click()
+    assert "ucloud_baremetal_instance" in page.locator("main").inner_text()
+    page.get_by_role("link", name="UK8S nodes").click()
+    page.wait_for_url(lambda url: "kind=" not in url)
+    assert chosen.all_inner_texts() == ["UK8S nodes"]
+    assert visitor.complaints == []
     visitor.context.close()
 
 

@@ -26,7 +26,7 @@ def of(parts: str, fields: str) -> str:
 TARGET = "account project region zone kind variant"
 IMAGE = "image_set image_id image_name"
 SPAN = "unknown_from unknown_to reason"
-SIDE = "zone image_id image_name gpu valid_from present_since state reason observed_at"
+SIDE = "zone image_id image_name gpu valid_from present_since state reason observed_at image_state bootable"
 CHANGE = f"{TARGET} id run event {IMAGE} fields counterpart not_before observed_at recorded_at"
 COUNTS = " ".join(
     (
@@ -57,7 +57,7 @@ FIELDS = {
     "compare hk-02 sg-01": f"image_set image_name result {of('first second', SIDE)} fields reason kind variant "
     "projects",
     "where 'Ubuntu 20.04'": f"{TARGET} {IMAGE} state since previous_ids reason present_since id_since first_seen_at "
-    "baseline lag_seconds also_open newer_elsewhere observed_at",
+    "baseline lag_seconds also_open newer_elsewhere observed_at image_state bootable",
     "resolve --zone hk-02 --name 'Ubuntu 20.04'": "image_id image_name region zone observed_at",
     "check rules.toml": CHECKED,
     "pins infra/": CHECKED,

@@ -84,7 +84,7 @@ def test_without_the_extra(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> N
     assert "tables for jobs" not in driver.call("db", "upgrade").stdout
 
 
-@pytest.mark.provokes("the fleet is drained", "workers have different", "worker(s) on")
+@pytest.mark.provokes("the fleet is drained", "workers have different", "} on {hosts}")
 def test_doctor_and_evict(driver: Driver) -> None:
     """`doctor` names what is wrong with the workers, and `evict` ends the sessions of one."""
     driver.call("db", "upgrade")

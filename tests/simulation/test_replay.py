@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from crawler.db.engine import opened, read
+from crawler.db.schema import OutcomeSpan
 from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
 from crawler.domain.models import SCHEMA
 from crawler.queries import changes as queries_changes
@@ -24,8 +25,7 @@ from tests.simulation.world import Weather
 from tests.support.acceptance_table import Proven
 
 FIRST = 700_000
-#: In the game of seed 46 an answer comes a little later by the other declaration, so its two games do not compare.
-CORRECTED = (*range(40, 46), *range(47, 51))
+UNWRITTEN = "could not be written"
 #: A declaration as somebody may have got it wrong: a flag the wrong way round, and two fields that nobody knew. It does
 #: not change which absences are believed, or the game would go on differently.
 WRONG = replace(
@@ -57,16 +57,19 @@ class _Unwatched(Simulation):
 
 
 def _play(engine: Engine, seed: int, runs: int) -> None:
+    """Play a game; a target that failed by a fault of the program's own in it would be no matter of declarations."""
     weather = Weather(seed)
     simulation = _Unwatched(engine, weather.model, seed=seed)
     for _ in range(runs):
         simulation.run(weather.next_plan())
     simulation.close()
+    with read(engine) as conn:
+        assert not [message for message in conn.scalars(select(OutcomeSpan.message)) if UNWRITTEN in message]
 
 
 def _recorded(engine: Engine) -> list[dict[str, Any]]:
     with read(engine) as conn:
-        return [row.as_dict() for row in queries_changes.changes(conn)]
+        return [row.as_dict() for row in queries_changes.changes(conn, with_schema=True)]
 
 
 def _what_happened(rows: list[dict[str, Any]]) -> list[str]:
@@ -150,7 +153,7 @@ def test_five_hundred_runs(tmp_path: Path, proven: Proven) -> None:
 def test_five_hundred_corrected(tmp_path: Path, proven: Proven) -> None:
     """Ten histories of fifty random runs by a wrong declaration, replayed by the right one."""
     counts = []
-    for number in CORRECTED:
+    for number in range(40, 50):
         folder = tmp_path / str(number)
         folder.mkdir()
         with fresh_database() as engine:

@@ -77,7 +77,7 @@ def get(url: str, *, method: str = "GET", **headers: str) -> Answer:
 
 
 Cells = dict[tuple[str, str], dict[str, str]]
-_STATES = {"": "present", "o": "present", "u": "unknown"}
+_STATES = {"": "present", "o": "present", "x": "present", "u": "unknown"}
 
 
 @dataclass

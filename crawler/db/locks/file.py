@@ -161,7 +161,9 @@ def _open(path: Path, database: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
-        raise DatabaseUnavailable(f"The folder {path.parent} of the database does not exist.") from None
+        raise DatabaseUnavailable(
+            f"The folder {path.parent} of the database does not exist: make it, or name another database."
+        ) from None
     except OSError as exc:
         if exc.errno == errno.ELOOP:
             raise DatabaseUnavailable(

@@ -87,6 +87,7 @@ class Words:
     # pins
     pin: Mapping[PinState, str]
     pin_no_successor: str
+    pin_use: str
     pin_subject: Mapping[PinState, str]
     more_pins: Counted
 
@@ -151,10 +152,11 @@ class Words:
     recovered_row: str
     unseen: Counted
     seen_again: Counted
-    observed: str
+    #: Of the zones, by how many there are in all; so is what is said where there is no news.
+    observed: Counted
     still: str
     span: str
-    no_news: str
+    no_news: Counted
     no_changes: str
 
     # who is told

@@ -104,11 +104,13 @@ class Writer:
         """Return the row of a pinned image."""
         words, dates = self.words, self.dates
         since = line.last_seen_at or line.since
+        successor = Span(plain(line.successor or " / ".join(line.candidates)), "strong")
         what = spans(
             words.pin[line.state],
             id=_id(line.pin.image_id),
-            successor=Span(plain(line.successor or " / ".join(line.candidates)), "strong"),
-            advice=words.pin_no_successor,
+            successor=successor,
+            advice=spans(words.pin_use, successor=successor) if successor.text else words.pin_no_successor,
+            said=plain(line.message),
             since=words.since.format(since=dates.at(since)) if since else "",
             seen=dates.at(line.last_seen_at) if line.last_seen_at else "",
         )
@@ -119,7 +121,7 @@ class Writer:
                 for step, gone in line.chain
             ]
             more.append(joined(ARROW, steps))
-        if line.message:
+        if line.message and "{said}" not in words.pin[line.state]:
             more.append((Span(self.message(line.message, None)),))
         return LineRow(
             where=self.zone(line.account, line.pin.zone),
@@ -141,9 +143,10 @@ class Writer:
 
     def where(self, line: Line) -> str:
         """Return where something happened: the zone, or how many of how many."""
-        zones = list(dict.fromkeys((place.account, place.zone) for place in line.places))
+        zones = {(place.region, place.zone) for place in line.places}
         if len(zones) == 1:
-            return self.zone(*zones[0])
+            accounts = {place.account for place in line.places}
+            return self.zone(line.places[0].account if len(accounts) == 1 else "", line.places[0].zone)
         total = max(line.zone_count, len(zones))
         if not line.names or len(zones) == total:
             return self.words.zones.of(len(zones))

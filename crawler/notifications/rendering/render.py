@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Literal
 
 import css_inline
@@ -23,7 +23,7 @@ from crawler.domain.text import cell, csv_line, fold, harmless_inside, padded, p
 from crawler.notifications.grouping import TOPICS
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Span, Words, flat, spans
-from crawler.notifications.models import Digest, Introduction, Line, Rendered, Topic
+from crawler.notifications.models import Digest, Introduction, Line, Rendered, Topic, UnseenZone
 from crawler.notifications.rendering.lines import LineLimits, LineRow, Writer, writer_for
 
 Tone = Literal["alarm", "bad", "warn", "good", "plain"]
@@ -170,7 +170,9 @@ def _footer(digest: Digest, writer: Writer) -> Iterable[str]:
     if not (digest.pins or digest.lines or digest.endings or digest.schema):
         yield words.no_changes
     span = words.span.format(since=dates.full(digest.since), until=dates.full(digest.until), zone=dates.zone_name())
-    observed = words.observed.format(n=coverage.observed, total=coverage.total, at=dates.at(coverage.at))
+    observed = words.observed.pick(coverage.total).format(
+        n=coverage.observed, total=coverage.total, at=dates.at(coverage.at)
+    )
     yield f"{observed}{'' if digest.subscription.language == 'zh' else ' '}{span}"
     if coverage.still:
         yield words.still.format(zones=writer.still(coverage.still))
@@ -196,8 +198,7 @@ def subject(digest: Digest, writer: Writer) -> str:
     is_single = len(digest.lines) == 1 and not digest.pins
     sentence = _single(digest.lines[0], writer) if is_single else _pins(digest, writer)
     counts = [] if is_single else _counts(digest, writer)
-    unseen = sum(len(gap.zones) for gap in digest.gaps)
-    back = sum(len(gap.zones) for gap in digest.recovered)
+    unseen, back = _zones_in(digest.gaps), _zones_in(digest.recovered)
     counts += [words.ending.of(len(digest.endings))] * bool(digest.endings)
     named = sum(len(line.names) for line in digest.schema)
     counts += [words.schema_counted.of(named)] * bool(named)
@@ -207,7 +208,8 @@ def subject(digest: Digest, writer: Writer) -> str:
     line = f"{sentence}{words.semicolon}{also}{counted}" if sentence and counted else sentence or counted
     if digest.introduction is not None and not digest.pins:
         line = words.first + words.colon + (line or words.zones.of(digest.coverage.total))
-    line = line or words.no_news.format(n=digest.coverage.observed, total=digest.coverage.total)
+    total = digest.coverage.total
+    line = line or words.no_news.pick(total).format(n=digest.coverage.observed, total=total)
     return f"{plain(line, LIMIT)} [{_accounts(digest, writer)}]"
 
 
@@ -252,7 +254,12 @@ def _size(line: Line) -> int:
         return line.image_count
     if line.offered:
         return 1
-    return len({(place.account, place.zone) for place in line.places})
+    return len({(place.region, place.zone) for place in line.places})
+
+
+def _zones_in(gaps: Iterable[UnseenZone]) -> int:
+    """Return how many zones *gaps* are about, each once, whichever accounts see it."""
+    return len({place for gap in gaps for place in zip_longest(gap.regions, gap.zones)})
 
 
 def _accounts(digest: Digest, writer: Writer) -> str:

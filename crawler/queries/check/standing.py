@@ -163,7 +163,11 @@ def required_at(index: Index, rule: Require, keys: Collection[str], target: Targ
     ignorance = index.ignorance(target)
     if ignorance is not None:
         return ignorance
-    images = [image for key in keys for image in index.open_by_key.get(key, {}).get(target, ())]
+    images: list[ImageRow] = []
+    no_use: list[ImageRow] = []
+    for key in keys:
+        for image in index.open_by_key.get(key, {}).get(target, ()):
+            (no_use if image.unusable else images).append(image)
     present = [image for image in images if image.state == "present"]
     fitting = [image for image in present if not rule.gpu or image.attributes.get("gpu") is True]
     if fitting:
@@ -179,6 +183,11 @@ def required_at(index: Index, rule: Require, keys: Collection[str], target: Targ
         if any(image.attributes.get("gpu") is None for image in present):
             return PinVerdict(outcome="unknown", image_id=last.image_id, detail="GPU support is not stated")
         return PinVerdict(outcome="gpu-lost", image_id=last.image_id, detail=f"{last.image_name} does not support GPU")
+    if no_use:
+        last = _last_of(no_use)
+        if last.state != "present":
+            return _on_hold(last)
+        return PinVerdict(outcome="missing", image_id=last.image_id, image_name=last.image_name, detail=_no_use(last))
     if any(target in index.targets_by_key.get(key, ()) for key in keys):
         return PinVerdict(outcome="missing", detail="was listed before, is not any more")
     return PinVerdict(outcome="never-seen", detail="was never listed here")
@@ -192,6 +201,11 @@ def _last_of(images: Sequence[ImageRow]) -> ImageRow:
 def _on_hold(image: ImageRow) -> PinVerdict:
     detail = "not listed by the last observation; the withdrawal is not believed yet"
     return PinVerdict(outcome="unknown", image_id=image.image_id, image_name=image.image_name, detail=detail)
+
+
+def _no_use(image: ImageRow) -> str:
+    """Tell of an image that is listed and cannot be used."""
+    return f"{image.image_name or 'it'} is listed, but cannot be used ({image.unusable})"
 
 
 # --- pinned ids ------------------------------------------------------------------------------------------------------
@@ -228,7 +242,12 @@ def _standing_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
         return PinVerdict(outcome="unknown", image_id=image_id, image_name=name, detail="GPU support is not stated")
     if standing.state == "unknown" and image:
         return replace(_on_hold(image), image_name=name)
-    outcome: CheckOutcome = standing.state
+    outcome: CheckOutcome
+    if standing.state == "unusable":
+        # as one that is gone: whoever uses the id needs another
+        outcome = "re-issued" if standing.successor else "ambiguous" if standing.successors else "missing"
+    else:
+        outcome = standing.state
     several = standing.successors if standing.successor is None else ()
     successor = standing.successor
     detail = _story(index, standing, index.withdrawal(target, image_id))
@@ -243,7 +262,7 @@ def _standing_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
                 one
                 for key in index.keys_in_comments(pin.place.named)
                 for one in index.open_by_key[key].get(target, ())
-                if one.state == "present"
+                if one.state == "present" and not one.unusable
             ]
         )
         if len(named) == 1:
@@ -269,6 +288,8 @@ def _story(index: Index, standing: PinStanding, change: ChangeRow | None) -> str
         return f"{standing.name or 'it'} was withdrawn {after}by {index.told(gone_at)}"
     if image is None:
         return "was never listed here"
+    if standing.state == "unusable":
+        return _no_use(image)
     if standing.state == "gpu-lost":
         any_more = " any more" if standing.had_gpu else ""
         return f"does not support GPU{any_more}, since {index.told(image.valid_from)}"

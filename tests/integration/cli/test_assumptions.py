@@ -42,7 +42,7 @@ def test_answers(light: Driver) -> None:
     actions, machine_types, limit, region = found.values()
     assert actions["details"]["DescribeUK8SImage"] == actions["details"]["DescribeImage"] == "answers"
     assert "may not do that" in actions["details"]["DescribePHostImage"]
-    assert machine_types["answer"] == "yes: 1 images are listed for GPU machines alone"
+    assert machine_types["answer"] == "yes: 1 image is listed for GPU machines alone"
     assert machine_types["details"]["MachineType G, GPUType A100"].startswith("2, of which 1 are only here")
     assert (limit["answer"], limit["details"]["Limit 100"]) == ("25 of 30 came at most", "25 of 30")
     assert region["answer"] == "yes"

@@ -354,7 +354,7 @@ def test_rate_too_low(light: Driver, cloud: EmulatorServer) -> None:
     assert finding["message"] == "at 20 requests per 1 s asking 122 targets takes 6 s, and the run ends after 5 s"
 
 
-@pytest.mark.provokes("times that it asks too much")
+@pytest.mark.provokes("that it asks too much")
 def test_rate_too_high(light: Driver) -> None:
     """A last run that was told to be slower is a warning."""
     faults = [{"ret_code": 153, "zone": "sg-01", "attempts": [1]}]
@@ -450,6 +450,23 @@ def disk_of(light: Driver, cloud: EmulatorServer, folder: Path, size: int) -> di
     return finding
 
 
+@pytest.mark.provokes("use one name and remove the others")
+def test_names_of_the_file(light: Driver, cloud: EmulatorServer) -> None:
+    """A hard link to the database is warned of, whichever name is used; a symbolic link is none."""
+    path, link = light.folder / "real.db", light.folder / "link.db"
+    link.symlink_to(path)
+    light.now = datetime.now(UTC)
+    light.database = str(path)
+    light.configure(account(cloud.url)).run()
+    light.now = datetime.now(UTC) + timedelta(seconds=1)
+    light.database = str(link)
+    assert "names" not in examined(light.configure(account(cloud.url)))
+    (light.folder / "second.db").hardlink_to(path)
+    (finding,) = examined(light)["names"]
+    assert finding["state"] == "warn"
+    assert "2 names" in finding["message"]
+
+
 @pytest.mark.provokes("ok: 'lock', str(exc)", "longer than any run may take")
 def test_lock(light: Driver, cloud: EmulatorServer) -> None:
     """A run at work is fine; one that outlived its own deadline is a failure."""
@@ -519,7 +536,7 @@ def test_mail_recipient(light: Driver, cloud: EmulatorServer) -> None:
     [
         pytest.param("crawler.prom", "ok", 0, marks=pytest.mark.provokes("ok: 'metrics'")),
         pytest.param("crawler.txt", "warn", 0, marks=pytest.mark.provokes("does not end in .prom")),
-        pytest.param("missing/crawler.prom", "fail", 1, marks=pytest.mark.provokes("the folder {path.parent} {why}")),
+        pytest.param("missing/crawler.prom", "fail", 1, marks=pytest.mark.provokes("or change textfile")),
     ],
 )
 def test_metrics(light: Driver, cloud: EmulatorServer, textfile: str, state: str, code: int) -> None:

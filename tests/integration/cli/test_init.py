@@ -168,6 +168,14 @@ def test_without_keys(folder: Path) -> None:
     assert load(Path("crawler.toml"), None, keys()).accounts[0].endpoint == "https://api.ucloud.cn/"
 
 
+def test_without_one_key(folder: Path) -> None:
+    """Where one of the two keys is set, the other alone is named."""
+    said = call("init", environ={"UCLOUD_PUBLIC_KEY": "pub"}).stderr
+
+    assert "UCLOUD_PRIVATE_KEY is not set: the cloud is not asked" in said
+    assert "Next: export UCLOUD_PRIVATE_KEY=…; crawler run" in said
+
+
 def test_bad_endpoint(folder: Path) -> None:
     """An endpoint that is none is refused, and nothing is written."""
     said = call("init", "--endpoint", "api.ucloud.cn", environ=keys(), code=2).stderr
@@ -224,7 +232,7 @@ def test_key_file_elsewhere(folder: Path) -> None:
     again, asked = init(make_timeline(), "--file", "other.toml", "--key-file", "keys/private.key", code=2)
 
     assert tomllib.loads(written(folder))["accounts"][0]["private_key_file"] == str(folder / "keys" / "private.key")
-    assert "keys/private.key exists already" in again
+    assert "keys/private.key exists already and is left as it is; --key-file names another." in again
     assert (asked, (folder / "other.toml").exists()) == ([], False)
 
 
@@ -232,7 +240,7 @@ def test_key_file_without_keys(folder: Path) -> None:
     """Without keys in the environment there is nothing to keep."""
     said = call("init", "--key-file", "private.key", code=2).stderr
 
-    assert "--key-file keeps the keys of the environment, and UCLOUD_PUBLIC_KEY and UCLOUD_PRIVATE_KEY" in said
+    assert "--key-file keeps the keys of the environment, and UCLOUD_PUBLIC_KEY and UCLOUD_PRIVATE_KEY are not" in said
     assert list(folder.iterdir()) == []
 
 

@@ -312,6 +312,7 @@ def test_runs_show(database: Database) -> None:
 
     text = call(*database, "runs", "show", "5").stdout
     assert "failed    default/org-example/kr-seoul/kr-seoul-01/uk8s-image/default: RetCode 150" in text
+    assert text.count("RetCode") == 1  # the message has it too
     assert "2026-11-23 19:00:00 to 2026-11-23 19:00:00 (Asia/Shanghai)" in text
     said = call(*database, "runs", "show", "6", code=2).stderr
     assert said == "Error: There is no run 6: they go to 5; `crawler runs` lists them.\n"

@@ -109,7 +109,7 @@ def test_pruned(tmp_path: Path, database_url: str, cloud: EmulatorServer) -> Non
     result = driver.call("replay")
     found = compared(driver)
 
-    assert "Of 1 targets not all answers are kept: what came before " in result.stderr
+    assert "Of 1 target not all answers are kept: what came before " in result.stderr
     assert found["equal"]
     assert found["begun_late"] == 1
     assert found["begins_at"]

@@ -43,6 +43,53 @@ def test_cron_line(light: Driver) -> None:
     assert (option, Path(config), word) == ("--config", light.config, "run")
 
 
+SOME = {
+    "prod": ("crawler-prod", ["--account", "prod"]),
+    "te?t*": ("crawler-te-t-", ["--account", "te?t*"]),
+    "测试 50%": ("crawler-50-", ["--account", "测试 50%"]),
+}
+
+
+@pytest.mark.parametrize("glob", SOME)
+def test_some_accounts(light: Driver, glob: str, tmp_path: Path) -> None:
+    """With --account the printed schedule runs those accounts, by its time limit too, in files of their own."""
+    name, words = SOME[glob]
+    limits = {"run_deadline_seconds": 60}
+    others = [{**CLOUD, "name": other, "limits": limits} for other in ("test-1", "测试 50%")]
+    light.configure({**CLOUD, "limits": {"run_deadline_seconds": 300}}, *others)
+    seconds = (300 if glob == "prod" else 60) + 120 + 120
+
+    line = light.call("schedule", "cron", "--account", glob)
+    assert shlex.split(line.stdout.splitlines()[-1].replace(r"\%", "%"))[-3:] == ["run", *words]
+    assert f"crawler schedule {shlex.join(['cron', *words])})" in line.stderr
+    assert "has one lock for all accounts" in line.stderr
+    job = next(yaml.safe_load_all(light.call("schedule", "kubernetes", "--account", glob).stdout))
+    assert job["metadata"]["name"].startswith(name)
+    assert job["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == seconds
+    assert job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"][-3:] == ["run", *words]
+    said = light.call("schedule", "systemd", "--account", glob, "--write", tmp_path).stderr
+    (timer,) = tmp_path.glob("crawler-*.timer")
+    assert timer.name.startswith(name)
+    assert f"enable --now {timer.name}" in said
+    service = timer.with_suffix(".service").read_text()
+    (command,) = (line for line in service.splitlines() if line.startswith("ExecStart="))
+    assert shlex.split(command.replace("%%", "%"))[-3:] == ["run", *words]
+    assert f"TimeoutStartSec={seconds}\n" in service
+
+
+def test_one_account_of_one(light: Driver) -> None:
+    """Where there is one account alone nobody is in its way, and nothing is said of the lock."""
+    assert "lock" not in light.configure(CLOUD).call("schedule", "cron", "--account", "prod").stderr
+
+
+def test_no_such_account(light: Driver) -> None:
+    """An account that the configuration lacks is refused with those that it has, instead of a schedule of nothing."""
+    for command in ("cron", "systemd", "kubernetes"):
+        result = light.configure(CLOUD).call("schedule", command, "--account", "prd", code=2)
+        assert result.stdout == ""
+        assert "No account matches prd; the configuration has prod." in result.stderr
+
+
 def test_keys_of_the_environment(tmp_path: Path) -> None:
     """Keys that only the environment has get no crontab, which cron's mails would show; the way out is told."""
     refused = call("--database", tmp_path / "crawler.db", "schedule", "cron", environ=keys(), code=2)

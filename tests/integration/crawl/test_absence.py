@@ -277,7 +277,7 @@ def test_an_unreadable_record_keeps_its_image(world: World) -> None:
     world.run()
     said = [listing(*images("abc"), without_id("d")), listing(*images("bc"), without_id("d"))]
     assert [world.outcome(said[0]) for _ in range(5)] == ["held"] * 5
-    assert "1 of 4 images are not listed any more" in world.status.message
+    assert "1 of 4 images is not listed any more" in world.status.message
     assert "no more unreadable records than before" in world.status.message
     assert [world.outcome(said[1]) for _ in range(5)] == ["held a", *["held"] * 4]
     assert world.outcome(listing(*images("bcd"))) == "ok"

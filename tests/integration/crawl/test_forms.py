@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,23 @@ def test_who_is_asked_no_more(play: Any) -> None:
     assert told == [[gone], [], [back], [], [gone]]
 
 
+def test_who_left_before_the_window(play: Any) -> None:
+    """`db prune` forgets and counts what a zone lacked that is asked no more; of the others nothing is told anew."""
+    play(world(records))
+    driver = play.driver
+    told: list[list[Any]] = []
+    for lacking, wanted in ((ZONES[:2], ["*"]), (ZONES[:2], ["!hk-02"]), (ZONES[1:2], ["!hk-02"]), ((), ["!hk-02"])):
+        with run_in_thread(world(partial(_lacking, lacking))) as cloud:
+            driver.configure(account(cloud.url, zones=wanted))
+            number = driver.run().summary["run"]
+        told.append([row["fields"] for row in driver.rows("changes", "--event", "schema") if row["run"] == number])
+        if wanted != ["*"] and len(told) == 2:
+            driver.now += timedelta(days=2)
+            assert ", 1 form\n" in driver.call("db", "prune", "--keep", "1d").stdout
+
+    assert told == [[{"os_name": ["stated", "gone"]}], [], [], [{"os_name": ["gone", "stated"]}]]
+
+
 def test_new_names(play: Any) -> None:
     """A key and a set that this program does not know are told once; those of the first answer are no news."""
     play(world(lambda zone: records(zone, Odd="x")))
@@ -120,6 +138,41 @@ def test_new_names(play: Any) -> None:
         {"extra.Level": ["unknown", "stated"], "set ImageSetFuture": ["unknown", "stated"]}
     ]
     assert {row["event"] for row in again} == {"modified"}
+
+
+@pytest.mark.parametrize("spelling", ["Odd", "odd"])
+def test_undeclared_field_that_comes_back_with_another_image(play: Any, spelling: str) -> None:
+    """It is back, whatever its spelling, and not new, though no image that was listed before has it."""
+    stating, *others = records("hk-02")
+
+    def told(*listed: dict[str, Any]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = play(make_timeline(zones={"hk-02": listed}))
+        return rows
+
+    told({**stating, "Odd": "x"}, *others)
+    gone = told(stating, *others)
+    withdrawn = told(*others)
+    back = told(*others, {**stating, "ImageId": "uimage-next", spelling: "y"})
+    again = told({**stating, "Odd": "z"}, *others, {**stating, "ImageId": "uimage-next", spelling: "y"})
+
+    assert [row["fields"] for row in gone] == [{"extra.Odd": ["stated", "gone"]}]
+    assert [row["event"] for row in withdrawn] == ["withdrawn"]
+    assert {row["event"]: row["fields"] for row in back} == {
+        "appeared": {},
+        "schema": {"extra.Odd": ["gone", "stated"]},
+    }
+    assert [row["event"] for row in again] == ["returned"]
+
+
+def test_new_field_that_goes_with_its_image(play: Any) -> None:
+    """It is no news when another image states it after that."""
+    first, *others = records("hk-02")
+    steps = [others, [*others, {**first, "Odd": "x"}], others, [*others, {**first, "ImageId": "next", "Odd": "y"}]]
+    _, new, withdrawn, later = (play(make_timeline(zones={"hk-02": listed})) for listed in steps)
+
+    assert [row["fields"] for row in new if row["event"] == "schema"] == [{"extra.Odd": ["unknown", "stated"]}]
+    assert [row["event"] for row in withdrawn] == ["withdrawn"]
+    assert [row["event"] for row in later] == ["appeared"]
 
 
 def test_report(play: Any) -> None:

@@ -337,6 +337,38 @@ def test_a_round_that_takes_too_long(user: Driver) -> None:
         assert "set max_targets to 7 or more, or narrow `versions` or `gpu_types`" in words
 
 
+def test_one_account_with_a_round_that_takes_too_long(tmp_path: Path, database_url: str) -> None:
+    """The other accounts are run as usual, incomplete (3) for it: the one is left as it is, skipped, until mended."""
+    user = Driver(tmp_path, database_url)
+    large = "prod: nothing is asked of it: 60 targets of the matrix, 1 in a run, take 60 runs"
+    with run_in_thread(matrix_timeline(HERE)) as cloud:
+        other = account(cloud.url, "other")
+        user.configure(auto(cloud.url, max_targets=5), other, stale_after="6h")
+        dry = user.call("run", "--dry-run")
+        first = user.run(code=3)
+        statuses = user.rows("status")
+        user.configure(account(cloud.url), other, stale_after="6h")
+        mended = user.run()
+        user.configure(auto(cloud.url, max_targets=5), other, stale_after="6h")
+        again = user.run(code=3)
+        skipped = user.rows("status", "--account", "prod")
+        begun = questions(cloud)
+        user.configure(auto(cloud.url), other, stale_after="6h")
+        last = user.run()
+
+    assert large in " ".join(dry.stderr.split())
+    assert {line.partition("/")[0] for line in dry.stdout.splitlines()} == {"other"}
+    assert (first.targets, {row["account"] for row in statuses}) == ({"total": 4, "ok": 4}, {"other"})
+    assert [large in notice for notice in first.summary["notices"]] == [True]
+    assert (mended.targets, mended.changes) == ({"total": 8, "ok": 8}, {})
+    assert (again.targets, again.changes) == ({"total": 8, "ok": 4, "skipped": 4}, {})
+    assert {failure["class"] for failure in again.summary["failures"]} == {"configuration"}
+    assert {row["outcome"] for row in skipped} == {"skipped"}
+    assert skipped[0]["message"].startswith("not asked: 60 targets of the matrix, 1 in a run")
+    assert not any(question[1] for question in begun)
+    assert last.targets == {"total": 68, "ok": 68}
+
+
 def test_a_matrix_that_outgrows_its_turns(user: Driver) -> None:
     """A matrix that was good, and that the cloud makes too large, goes on in turns; the run says what to do."""
     few = sold(HERE, versions=VERSIONS[:1])

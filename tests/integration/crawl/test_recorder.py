@@ -405,7 +405,7 @@ def test_not_understood_once(engine: Engine) -> None:
     diary = Diary(engine)
     strange = {"RetCode": 0, "ImageSet": [{"ImageId": "uimage-a"}, {"Name": "no id"}], "Surprise": 1}
     diary.run({HOME: strange, AWAY: strange})
-    assert "prod/org-x/hk/hk-02/uk8s-image/default: unknown field Surprise in the answer (and 1 more targets)" in (
+    assert "prod/org-x/hk/hk-02/uk8s-image/default: unknown field Surprise in the answer (and 1 more target)" in (
         diary.recorder.notices
     )
     diary.run({HOME: dict(reversed(strange.items()))})

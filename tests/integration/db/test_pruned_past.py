@@ -11,7 +11,18 @@ from crawler import History
 from crawler.db.engine import begin, read
 from crawler.db.integrity import findings
 from crawler.db.pruning import prune
-from crawler.db.schema import Absence, CatalogRow, ChangeLog, ImageVersion, Interval, Scope, ScopeTarget, TargetRow
+from crawler.db.schema import (
+    Absence,
+    AnswerForms,
+    CatalogRow,
+    ChangeLog,
+    ImageVersion,
+    Interval,
+    Scope,
+    ScopeTarget,
+    TargetRow,
+)
+from crawler.domain.models import END_OF_TIME
 from crawler.emulator import run_in_thread
 from crawler.queries.check.rules import PinRule, Require
 from tests.support.command import call
@@ -193,6 +204,34 @@ def test_scopes_of_no_run_go(engine: Engine) -> None:
         assert unused not in set(conn.execute(select(Scope.id)).scalars())
         assert len({row.scope_id for row in kept}) == count(engine, Scope) == 2
     assert pruned.scopes == 1
+
+
+def test_forms_of_who_is_asked_no_more(engine: Engine) -> None:
+    """What was told of targets that left before the window goes; of those asked since, or told to nobody, it stays."""
+    diary = Diary(engine)
+    zones = ("gone", "left", "back", "here")
+    diary.run({target(f"hk-{zone}"): {"a": "A"} for zone in zones})
+    edge = diary.now + PERIOD
+    absent = {"gone": (edge, END_OF_TIME), "left": (edge + PERIOD, END_OF_TIME), "back": (edge - PERIOD, edge + PERIOD)}
+    noticed = (("os_name", "missing", True), ("extra.Level", "new", True), ("gpu", "back", False), ("x", "new", False))
+    with begin(engine) as conn:
+        ids = {row.zone: row.id for row in conn.execute(select(TargetRow.zone, TargetRow.id))}
+        for zone in zones:
+            for name, state, is_told in noticed:
+                row = {"target_id": ids[f"hk-{zone}"], "account_id": diary.account_id, "name": name}
+                conn.execute(insert(AnswerForms).values(**row, state=state, is_told=is_told))
+        for zone, (since, until) in absent.items():
+            values = {"reason": "retired", "valid_from": since, "valid_to": until}
+            conn.execute(insert(Absence).values(target_id=ids[f"hk-{zone}"], **values))
+    pruned = [prune(engine, None, before=edge, now=edge + 2 * PERIOD).forms for _ in range(2)]
+    with read(engine) as conn:
+        left = {
+            zone: set(conn.scalars(select(AnswerForms.name).where(AnswerForms.target_id == ids[f"hk-{zone}"])))
+            for zone in zones
+        }
+
+    assert pruned == [3, 0]
+    assert left == {"gone": {"x"}, **{zone: {name for name, *_ in noticed} for zone in zones[1:]}}
 
 
 def test_absences_and_catalogs_that_ended_go(engine: Engine) -> None:

@@ -122,11 +122,40 @@ def test_every_kind_in_words(tmp_path: Path) -> None:
         "hk-02 UHost image CentOS 1 64位 (Base) uimage-u00001",
         "can be booted: yes → no",
         "state: Available → Unavailable",
-        "Observed 1 of 1 zones",
+        "Observed 1 of 1 zone at",
     ):
         assert words in shown, (words, english)
     for words in ("Kubernetes 1.28.15", "机型 V100", "节点池", "云主机镜像 CentOS 1 64位", "新节点所用镜像"):
         assert words in chinese, (words, chinese)
+
+
+def test_a_pinned_image_that_cannot_be_used(tmp_path: Path) -> None:
+    """A mail says of a pinned image that it is listed and cannot be used, with its state, what to use, and the end."""
+    rocky = [uhost_image(number, ImageName="Rocky 9") for number in (1, 2)]
+
+    def listed(*states: str) -> dict[str, Any]:
+        images = [{**image, "State": state} for image, state in zip(rocky, states, strict=False)]
+        return {"uhost-image": {"hk-02": images}}
+
+    story = [listed("Available"), listed("Unavailable"), listed("Unavailable", "Available"), listed("Available")]
+    said: dict[str, list[str]] = {}
+    for language in ("en", "zh"):
+        pins = {"pins": ["hk-02 uimage-u00001"], "language": language}
+        with told(tmp_path / language, *story, **pins) as run:
+            run(1)
+            said[language] = [mail for step in (2, 3, 4) for mail in run(step)]
+
+    broken, succeeded, well = said["en"]
+    assert broken.startswith("Pinned image not usable in hk-02")
+    assert lines([broken], "cannot be used") == [
+        "hk-02 Rocky 9 uimage-u00001 is listed, but cannot be used (Unavailable). There is no successor"
+    ]
+    assert "cannot be used (Unavailable). Use uimage-u00002" in " ".join(succeeded.split())
+    assert "uimage-u00001 is listed as it should be" in " ".join(well.split())
+    broken, succeeded, _ = said["zh"]
+    assert broken.startswith("hk-02 在用镜像目前不可用")
+    assert "uimage-u00001 仍在列，但目前不可用（Unavailable），无替代镜像" in broken
+    assert "（Unavailable），请改用 uimage-u00002" in succeeded
 
 
 def test_stock_alone(tmp_path: Path) -> None:
@@ -148,6 +177,6 @@ def test_stock_alone(tmp_path: Path) -> None:
     assert len(lines(first, "Normal → Soldout")) == 1
     assert soon == []
     assert lines(later, "machine type G")
-    assert lines(later, "Observed 1 of 1 zones")  # the region that is asked for versions is none
+    assert lines(later, "Observed 1 of 1 zone at")  # the region that is asked for versions is none
     assert "Kubernetes 1.32.9" in with_news[0]
     assert "Soldout → Normal" in with_news[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote
@@ -334,6 +335,100 @@ def test_another_kind_is_in_trouble(engine: Engine, two_kinds: Diary) -> None:
     two_kinds.run({target("hk-02"): {"uimage-b": "Ubuntu 20.04"}, MACHINES: Refusal()})
 
     assert "Another kind has zones that are not known now" in html_of(engine, "", two_kinds.now)
+
+
+def words_in(html: str) -> str:
+    """Return what a page says, in one line."""
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)))
+
+
+def test_what_cannot_be_used_is_listed_as_such(engine: Engine) -> None:
+    """An image that is being made stands beside the one to use with its state, and alone it is not used either."""
+    diary = Diary(engine)
+    rocky = [uhost_image(number, ImageName="Rocky 9") for number in (1, 2)]
+
+    def told(*states: str) -> tuple[str, str]:
+        listed = [{**image, "State": state} for image, state in zip(rocky, states, strict=True) if state]
+        diary.run({MACHINES: {"RetCode": 0, "ImageSet": listed}})
+        pages = (html_of(engine, page, diary.now, kind="uhost-image") for page in ("now", "names/rocky-9"))
+        now, name = pages
+        return now, words_in(name)
+
+    told("Available", "")
+    now, name = told("Available", "Making")
+    assert 'class="x" title="uimage-u00002 listed, but not usable (Making)"' in now
+    assert "uimage-u00001 present" in name
+    assert "uimage-u00002 listed, but not usable (Making)" in name
+    assert "The id now uimage-u00001" in name
+    assert cells_of(now) == {("hk-02", "Rocky 9"): {"uimage-u00001": "present", "uimage-u00002": "present"}}
+    now, name = told("Available", "Available")
+    assert 'class="o" title="uimage-u00001 superseded"' in now
+    assert "The id now uimage-u00002" in name
+    now, name = told("", "Unavailable")
+    assert '<td class="x" title="uimage-u00002 listed, but not usable (Unavailable)">' in now
+    assert "listed, but not usable in 1 of 1 zones" in name
+    assert "Use it" not in name
+    chinese = PageRequest(page="names/rocky-9", language="zh", query={"kind": "uhost-image"})
+    with read(engine) as conn:
+        html = pages_at(diary.now).html(conn, chinese)
+    assert "1 个可用区中 1 个在列但不可用" in words_in(html)
+
+
+def test_projects_that_differ_about_a_state(engine: Engine) -> None:
+    """An image that any project can use can be used; what is last known of one counts only where none is known."""
+    diary = Diary(engine)
+    other = MACHINES._replace(project="org-y")
+
+    def body(state: str) -> dict[str, Any]:
+        return {"RetCode": 0, "ImageSet": [uhost_image(1, State=state)]}
+
+    def now() -> str:
+        return html_of(engine, "now", diary.now, kind="uhost-image")
+
+    diary.run({MACHINES: body("Unavailable"), other: body("Available")})
+    assert 'title="uimage-u00001"' in now()
+    diary.run({MACHINES: body("Unavailable"), other: Refusal()})
+    assert 'title="uimage-u00001 listed, but not usable (Unavailable)"' in now()
+
+
+@pytest.mark.parametrize(
+    ("kind", "action_set", "expected", "absent"),
+    [
+        (
+            "uhost-image",
+            {"ImageSet": [uhost_image(1, ImageName="Rocky 9", ImageType="Business")]},
+            (
+                "crawler resolve --kind uhost-image --zone hk-02 --name 'Rocky 9' --image-set Business",
+                '"--kind", "uhost-image", "--zone", "hk-02", "--name", "Rocky 9", "--image-set", "Business", "-o"',
+                "# ucloud_instance: image_id = data.external.image.result.image_id",
+                "# source_image_id = var.image_id",
+                "ucloud uhost create --image-id",
+                "does nothing to a machine that is there",
+            ),
+            ("Renovate", "baremetal"),
+        ),
+        (
+            "phost-image",
+            {"ImageSet": [{"ImageId": "uimage-p1", "ImageName": "Rocky 9", "ImageType": "Base", "State": "Available"}]},
+            (
+                "crawler resolve --kind phost-image --zone hk-02 --name 'Rocky 9'",
+                "# ucloud_baremetal_instance: image_id = data.external.image.result.image_id",
+                "reinstalls the machine",
+            ),
+            ("Renovate", "Packer", "ucloud_instance", "--image-set", "uhost create"),
+        ),
+    ],
+)
+def test_what_other_kinds_are_used_with(
+    engine: Engine, kind: str, action_set: dict[str, Any], expected: tuple[str, ...], absent: tuple[str, ...]
+) -> None:
+    """The page of a name says how to use it by the tools that take an id of its kind, and by no others."""
+    diary = Diary(engine)
+    diary.run({MACHINES._replace(kind=kind): {"RetCode": 0, **action_set}})
+    said = words_in(html_of(engine, "names/rocky-9", diary.now, kind=kind))
+
+    assert [words for words in expected if words not in said] == []
+    assert [words for words in absent if words in said] == []
 
 
 def test_no_kind_to_choose(engine: Engine) -> None:

@@ -131,7 +131,8 @@ def test_markdown() -> None:
     )
     assert len(lines) == 2 + len(OUTCOMES) - 1
     assert markdown([]) == "There is no image id to check.\n"
-    assert markdown([finding("ok")]) == "All 1 image ids and rules are good.\n"
+    assert markdown([finding("ok")]) == "The one image id or rule is good.\n"
+    assert markdown([finding("ok")] * 2) == "All 2 image ids and rules are good.\n"
 
 
 @pytest.mark.parametrize("name", sorted(FINDINGS))

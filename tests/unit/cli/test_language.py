@@ -12,7 +12,9 @@ from crawler.cli.chinese import PHRASES
 from crawler.cli.language import language_of, speaking, tr
 from tests.support.house import ROOT
 
+#: What has its place in the Chinese, and what English changes with a number, which has none.
 MARK = re.compile(r"\{[avkwn]?\}")
+AGREEING = re.compile(r"\{(?:s|are|were)\}")
 #: What click and the system say, what is put together from parts, and nothing at all.
 ELSEWHERE = re.compile(
     r"(no such option|invalid value|missing|got unexpected|option|usage|requires an argument|is not one of"
@@ -54,7 +56,11 @@ def test_every_phrase_is_said_somewhere() -> None:
     nodes = [node for tree in trees for node in ast.walk(tree)]
     texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     said = "\n".join(texts).casefold().replace("_", " ")
-    pieces = {piece.strip().casefold() for one in PHRASES for piece in re.split(r"\{[avkwn]?\}|['`:;,.()]", one)}
+    pieces = {
+        piece.strip().casefold()
+        for one in PHRASES
+        for piece in re.split(rf"{MARK.pattern}|{AGREEING.pattern}|['`:;,.()]", one)
+    }
 
     assert [one for one in pieces if one.replace("_", " ") not in said and not ELSEWHERE.match(one)] == []
 
@@ -67,6 +73,18 @@ def test_every_phrase_uses_its_marks() -> None:
         assert [mark for mark in marks if mark not in shown] in ([], ["<2>"] if "of {n} zones" in english else []), (
             english
         )
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("english", [one for one in PHRASES if AGREEING.search(one)])
+@pytest.mark.usefixtures("chinese")
+def test_numbers_agree(english: str, number: int) -> None:
+    """What English says otherwise of one thing is the same sentence in Chinese."""
+    words = {"s": ("s", ""), "are": ("are", "is"), "were": ("were", "was")}
+    marks = ["x" if mark != "{n}" else str(number) for mark in MARK.findall(english)]
+    said = AGREEING.sub(lambda mark: words[mark[0].strip("{}")][number == 1], english).replace("{n}", str(number))
+
+    assert tr(MARK.sub("x", said)) == re.sub("） (?=[^ -~])", "）", PHRASES[english].format(*marks))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +102,11 @@ def test_every_phrase_uses_its_marks() -> None:
             "held: 2 of 3 images are not listed any more; waiting for confirmation",
             "待确认：3 个镜像中有 2 个不再列出；等待后续确认",
         ),
+        (
+            "held: 1 of 1 image is not listed any more; waiting for confirmation",
+            "待确认：1 个镜像中有 1 个不再列出；等待后续确认",
+        ),
+        ("Forgotten: 1 interval, 2 runs", "已清理：1 个区间、2 次巡检"),
         ("3 to 4 in 24, unknown in 1", "24 个可用区各 3 至 4 个、1 个可用区未知"),
         (
             "prod: 64 requests after discovery, 4 s at 16 per second; 60 of them of the matrix",

@@ -11,6 +11,7 @@ from crawler.config.display import as_document, origins_of
 from crawler.config.loader import load
 from crawler.config.models import Settings
 from crawler.errors import ConfigurationError
+from tests.support.tls import make_tls
 
 KEYS = {"UCLOUD_PUBLIC_KEY": "p", "UCLOUD_PRIVATE_KEY": "k"}
 ACCOUNT = '[[accounts]]\nname = "a"\npublic_key = "p"\nprivate_key_file = "private.key"\n'
@@ -85,8 +86,9 @@ def test_shown_without_the_password(tmp_path: Path) -> None:
 
 def test_certificates(tmp_path: Path) -> None:
     """[network] names the certificates for all, for mail as well; an account may name others."""
+    _, certificate = make_tls(tmp_path)
     for name in ("all.pem", "own.pem"):
-        (tmp_path / name).write_text("-----BEGIN CERTIFICATE-----\n")
+        (tmp_path / name).write_bytes(certificate.read_bytes())
     smtp = '[smtp]\nhost = "mail.example.com"\nfrom = "a@example.com"\n'
     settings = loaded(tmp_path, f'[network]\nca_file = "all.pem"\n{smtp}{ACCOUNT}ca_file = "own.pem"\n{HOOK}')
 

@@ -9,6 +9,7 @@ import pytest
 from crawler.config.loader import load
 from crawler.config.models import Settings, SmtpSettings
 from crawler.errors import ConfigurationError
+from tests.support.tls import make_tls
 
 ACCOUNT = '[[accounts]]\nname = "prod"\npublic_key = "pub"\nprivate_key = "priv"\n'
 SMTP = '[smtp]\nhost = "mail.example.com"\nfrom = "a@b.c"\n'
@@ -34,12 +35,18 @@ def test_certificates_are_checked_by_default(tmp_path: Path) -> None:
 
 def test_certificates_of_ones_own(tmp_path: Path) -> None:
     """`ca_file` is relative to the configuration and has to hold certificates."""
-    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nx\n")
+    _, certificate = make_tls(tmp_path)
+    certificate.rename(tmp_path / "ca.pem")
+    (tmp_path / "damaged.pem").write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
     (tmp_path / "other.txt").write_text("hello")
 
     smtp = read(tmp_path, ACCOUNT + SMTP + 'ca_file = "ca.pem"\n').smtp
     assert smtp is not None
     assert smtp.ca_file == tmp_path / "ca.pem"
-    for name, problem in {"none.pem": "cannot be read: No such file", "other.txt": "holds no certificate"}.items():
+    for name, problem in {
+        "none.pem": "cannot be read: No such file",
+        "other.txt": "holds no certificate",
+        "damaged.pem": "holds a certificate that is damaged",
+    }.items():
         with pytest.raises(ConfigurationError, match=f"smtp.ca_file: .*{problem}"):
             read(tmp_path, f'{ACCOUNT}{SMTP}ca_file = "{name}"\n')

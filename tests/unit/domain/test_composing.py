@@ -310,7 +310,7 @@ def test_every_cluster_is_asked() -> None:
             "of uk8s-b answers about uk8s-a",
         ),
         ({"ListUK8SNodeGroup uk8s-a": {"Groups": [{"Nodes": 1}]}}, "none of the sets of ListUK8SNodeGroup"),
-        ({"ListUK8SClusterV2": {"ClusterSet": [{"ClusterName": "nameless"}]}}, "1 items of .* have no ClusterId"),
+        ({"ListUK8SClusterV2": {"ClusterSet": [{"ClusterName": "nameless"}]}}, "1 item of .* has no ClusterId"),
         ({"ListUK8SClusterV2": {"Clusters": [{"Name": "a"}]}}, "none of the sets of ListUK8SClusterV2"),
     ],
 )
@@ -356,7 +356,7 @@ def test_an_unknown_set_of_a_cluster_is_told_short() -> None:
 
 def test_items_that_are_no_objects() -> None:
     """A cluster that is no object has no id."""
-    with pytest.raises(NotWhole, match="1 items of ListUK8SClusterV2 have no ClusterId"):
+    with pytest.raises(NotWhole, match="1 item of ListUK8SClusterV2 has no ClusterId"):
         follow({"ListUK8SClusterV2": {"ClusterSet": [{"ClusterId": "uk8s-a"}, "uk8s-b"]}})
 
 

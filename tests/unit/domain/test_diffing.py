@@ -164,3 +164,30 @@ def test_saying_the_same_otherwise_is_no_difference(document: dict[str, Any], se
     known = KnownState(images=read(document).images)
     found = compare(known, read(shuffled(document, random.Random(seed))), uncompared={"zone_id"})
     assert (found.new, found.absent, found.modified, found.filled) == ((), (), {}, ())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "pairs"),
+    [
+        ({"a": True}, {"b": True}, {"a": "b"}),
+        ({"a": True}, {"b": False}, {}),
+        ({"a": False}, {"b": True}, {"a": "b"}),
+        ({"a": True}, {"a": True, "b": True}, {"b": "a"}),
+        ({"a": True}, {"a": True, "b": False}, {}),
+        ({"a": True}, {"a": False, "b": True}, {}),
+        ({"a": True, "b": False}, {"b": False}, {}),
+        ({"a": True, "b": False}, {"b": True}, {"a": "b"}),
+    ],
+)
+def test_nothing_gives_way_to_what_cannot_be_used(
+    before: Mapping[str, bool], after: Mapping[str, bool], pairs: Mapping[str, str]
+) -> None:
+    """One of a name that is open is no counterpart while its state says that it cannot be used."""
+
+    def stated(images: Mapping[str, bool]) -> dict[str, Attributes]:
+        return {name: {"image_name": "Rocky 9", "bootable": usable} for name, usable in images.items()}
+
+    found = differences(stated(before), stated(after))
+    changed = {key: found.counterparts[key] for key in (*found.new, *found.absent) if key in found.counterparts}
+    expected = dict(pairs) | {new: old for old, new in pairs.items() if new not in before}
+    assert changed == {image_key(one): image_key(other) for one, other in expected.items()}

@@ -191,7 +191,7 @@ def test_turns_of_what_comes_and_goes() -> None:
         (26, 24, None),
         (360, 24, None),
         (1000, 24, "take 39 runs, which is 585m at one run in 15m and longer than stale_after (9h): set max_targets"),
-        (1, 50, "leaves no room for the 1 targets of the matrix beside the 50"),
+        (1, 50, "leaves no room for the 1 target of the matrix beside the 50"),
         (0, 60, None),
     ],
 )  # fmt: skip

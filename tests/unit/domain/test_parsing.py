@@ -240,7 +240,7 @@ def test_foreign_records_are_left_out() -> None:
     assert set(snapshot.images) == {image_key("own"), image_key("new")}
     assert snapshot.foreign == {image_key("other")}
     assert snapshot.zone_number is None
-    assert any("1 records belong to another zone" in notice for notice in snapshot.notices)
+    assert any("records that belong to another zone and were left out: 1" in notice for notice in snapshot.notices)
 
 
 def test_what_no_database_stores_is_replaced() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -136,3 +137,25 @@ def test_elsewhere() -> None:
 
     assert found == PinStanding(state="never-seen")
     assert found.name == ""
+
+
+MACHINES = HK._replace(kind="uhost-image")
+
+
+def made(image_id: str, state: str, *, came: float, **more: Any) -> ImageRow:
+    """Return an image of machines that is listed in a state."""
+    return image(image_id, where=MACHINES, came=came, image_state=state, bootable=state == "Available", **more)
+
+
+def test_unusable() -> None:
+    """What cannot be used takes nothing's place, and is in trouble itself, beside what does; a doubt comes first."""
+    old, new = made("a", "Available", came=100), made("b", "Making", came=50)
+
+    assert standing("a", old, new, where=MACHINES) == PinStanding(state="ok", image=old)
+    assert standing("b", old, new, where=MACHINES) == PinStanding(state="unusable", image=new)
+    broken, good = made("a", "Unavailable", came=100), made("b", "Available", came=50)
+    found = standing("a", broken, good, where=MACHINES)
+    assert (found.state, found.successor) == ("unusable", "b")
+    gone = stay("a", where=MACHINES)
+    assert standing("a", new, stays=(gone,), where=MACHINES).state == "missing"
+    assert standing("a", made("a", "Copying", came=9, reason="held"), where=MACHINES).state == "unknown"

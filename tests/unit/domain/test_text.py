@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from crawler.domain.text import may_break, width
+from crawler.domain.text import agreeing, counted, may_break, width
 from crawler.notifications.models import NotifiedState
 from crawler.notifications.rendering.render import LONGEST_LINE, render
 from tests.support.eventful import digest_of
@@ -46,3 +46,13 @@ def test_places_to_break(line: str, parts: list[str]) -> None:
     places = [at for at in range(1, len(line)) if may_break(line, at)]
 
     assert [line[start:end] for start, end in zip([0, *places], [*places, len(line)], strict=True)] == parts
+
+
+@pytest.mark.parametrize(
+    ("number", "zones", "entries", "are"),
+    [(0, "0 zones", "0 entries", "are"), (1, "1 zone", "1 entry", "is"), (2, "2 zones", "2 entries", "are")],
+)
+def test_counted(number: int, zones: str, entries: str, are: str) -> None:
+    """One is said in its own words, and none like many."""
+    assert (counted(number, "zone"), counted(number, "entry", "entries")) == (zones, entries)
+    assert agreeing(number, "is", "are") == are

@@ -283,6 +283,42 @@ def test_first_digest_says_what_is_watched() -> None:
     assert build_digest(subscribe(), story.facts(), first.notified) is None
 
 
+def test_a_zone_of_two_accounts_counts_once() -> None:
+    """Zones and the images in them are counted once, whichever accounts see them; the places are told for each."""
+    story = Story(zones=2)
+    twice = [target(zone, account=account) for zone in ("zone-01", "zone-02") for account in ("prod", "test")]
+    for where in twice:
+        story.set(where)
+    first = tell(story.facts(), subscribe(), NotifiedState())
+    for where in twice[:2]:
+        story.change("appeared", "uimage-new", where=where)
+    for where in twice[2:]:
+        story.change("target_retired", None, where=where)
+    digest = tell(story.facts())
+    new, closed = digest.lines if digest.lines[0].topic == "appeared" else digest.lines[::-1]
+
+    assert first.introduction is not None
+    assert (first.introduction.zone_count, first.introduction.image_count) == (2, 6)
+    assert (first.coverage.observed, first.coverage.total) == (2, 2)
+    assert (new.zone_count, new.image_count) == (2, 1)
+    assert [(place.account, place.zone) for place in new.places] == [("prod", "zone-01"), ("test", "zone-01")]
+    assert (closed.image_count, [place.account for place in closed.places]) == (3, ["prod", "test"])
+
+
+@pytest.mark.parametrize(("blind", "observed"), [([], 2), (["prod"], 1), (["test"], 1), (["prod", "test"], 1)], ids=str)
+def test_a_zone_that_one_account_does_not_observe(blind: list[str], observed: int) -> None:
+    """It counts as one that is not observed, and once where both do not."""
+    story = Story(zones=["zone-01"])
+    for account in ("prod", "test"):
+        outcome = "failed" if account in blind else "ok"
+        story.set(target("zone-01", account=account), outcome=outcome, since=at(-5), message="no route")
+        story.set(target("zone-02", account=account))
+    digest = tell(story.facts(), subscribe(empty=True))
+
+    assert (digest.coverage.observed, digest.coverage.total) == (observed, 2)
+    assert [gap.account for gap in digest.gaps] == blind
+
+
 def test_empty() -> None:
     """Without news there is no digest, unless the subscription wants one that says how well was observed."""
     story = Story(zones=3)

@@ -56,6 +56,14 @@ def ambiguous(story: Story) -> None:
     story.image("uimage-c")
 
 
+def unusable(story: Story) -> None:
+    machines = target("zone-01")._replace(kind="uhost-image")
+    story.set(machines)
+    for image_id, state, came in (("uimage-a", "Unavailable", 1), ("uimage-b", "Available", 2)):
+        stated = {"image_name": "Rocky 9", "image_state": state, "bootable": state == "Available"}
+        story.image(image_id, where=machines, attributes=stated, present_since=at(came))
+
+
 def held(story: Story) -> None:
     story.image("uimage-a", state="unknown", reason="held")
     story.set(target("zone-01"), outcome="held", since=at(2))
@@ -86,6 +94,7 @@ CONDITIONS = [
     (superseded, "uimage-b"),
     (gpu_lost, None),
     (ambiguous, None),
+    (unusable, "uimage-b"),
     (held, None),
     (retired, None),
     (unobserved, None),

@@ -137,6 +137,31 @@ def test_many_zones_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "subject", "observed"),
+    [
+        ("en", "1 zone closed, 1 new, 1 zone unseen [prod+test]", "Observed 2 of 3 zones"),
+        ("zh", "关闭 1 个可用区，新上架 1 个，1 个可用区未观测到 [prod+test]", "2/3 个可用区"),
+    ],
+)
+def test_a_zone_of_two_accounts(language: str, subject: str, observed: str) -> None:
+    """Where zones are counted it is one; whose it is stands where the places are told."""
+    story = Story(zones=3)
+    for account in ("prod", "test"):
+        for zone in ("zone-01", "zone-02"):
+            story.set(target(zone, account=account))
+        story.set(target("zone-03", account=account), outcome="failed", since=at(-9), message="no route")
+        story.change("appeared", "uimage-new", where=target("zone-01", account=account))
+        story.change("target_retired", None, where=target("zone-02", account=account))
+    digest = build_digest(subscribe(language=language), story.facts(), KNOWN)
+
+    assert digest is not None
+    rendered = render(digest)
+    assert rendered.subject == subject
+    for words in ("zone-01  Ubuntu 22.04", "prod/zone-01 uimage-new", "test/zone-01 uimage-new", observed):
+        assert words in rendered.text, rendered.text
+
+
+@pytest.mark.parametrize(
     ("language", "subject", "first_line"),
     [
         ("en", "No news, 3 of 3 zones observed [prod]", "Nothing changed."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from crawler.domain.models import Target
 from crawler.domain.rows import RunSummary
-from crawler.ops.cron_notice import Fact, FailingTarget, Found, Memory, compare, paragraph, steady
+from crawler.ops.cron_notice import Fact, FailingTarget, Found, Memory, as_text, compare, paragraph, steady
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ZERO = dict.fromkeys(("total", "ok", "held", "denied", "failed", "skipped"), 0)
@@ -230,3 +231,19 @@ def test_many_regions(cron: Cron) -> None:
         *(trouble(f"{region}-1", **DEFECT) for region in ("aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii", "jj"))
     )[1:]
     assert " and 9 more in aa, bb, cc, dd, ee, ff, gg, hh and 2 more regions failed: no such action" in line
+
+
+@pytest.mark.parametrize(
+    ("targets", "images", "baseline"),
+    [
+        (0, 0, "no changes"),
+        (1, 0, "baseline of 0 images at 1 target"),
+        (1, 1, "baseline of 1 image at 1 target"),
+        (2, 2, "baseline of 2 images at 2 targets"),
+    ],
+)
+def test_baseline(targets: int, images: int, baseline: str) -> None:
+    """A run says how many images it began with, at how many targets."""
+    summary = replace(SUMMARY, baseline={"targets": targets, "images": images})
+
+    assert as_text(summary).splitlines()[0] == f"Run 42 incomplete in 8 s: 2 ok, 1 failed; {baseline}."

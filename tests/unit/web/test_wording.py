@@ -55,6 +55,11 @@ def test_one_and_many() -> None:
     english, chinese = (wording(language, ZoneInfo("UTC"), NOW) for language in ("en", "zh"))
 
     assert (english("zones", n=1), english("zones", n=2)) == ("1 zone", "2 zones")
+    assert [english("name_lead", state="present", n=n, total=total) for n, total in ((0, 1), (1, 1), (1, 2))] == [
+        "present in 0 of 1 zone",
+        "present in 1 of 1 zone",
+        "present in 1 of 2 zones",
+    ]
     assert chinese("zones", n=1) == "1 个可用区"
     assert english.at(NOW) == "29 Nov 00:00"
     assert english.at(NOW.replace(year=2025)) == "29 Nov 2025 00:00"
