@@ -106,7 +106,7 @@ def _fingerprint(row: CheckRow, before: int) -> str:
 
     *before*: so many of the same stand before it, as in a script that names an id twice.
     """
-    parts = (_path(row) or "", row.address or "", row.rule, row.zone or "", row.outcome)
+    parts: tuple[str, ...] = (_path(row) or "", row.address or "", row.rule, row.zone or "", row.outcome)
     parts += (str(before),) if before else ()
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

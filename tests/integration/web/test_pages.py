@@ -366,7 +366,7 @@ def test_what_cannot_be_used_is_listed_as_such(engine: Engine) -> None:
     assert "The id now uimage-u00002" in name
     now, name = told("", "Unavailable")
     assert '<td class="x" title="uimage-u00002 listed, but not usable (Unavailable)">' in now
-    assert "listed, but not usable in 1 of 1 zones" in name
+    assert "listed, but not usable in 1 of 1 zone" in name
     assert "Use it" not in name
     chinese = PageRequest(page="names/rocky-9", language="zh", query={"kind": "uhost-image"})
     with read(engine) as conn:
