@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from crawler.config.pin_files import LARGEST, bodies_in
 from crawler.config.textfiles import decoded, read_bytes, read_stream
-from crawler.domain.scanner import Scanned, scan
+from crawler.domain.scanner import Scanned, may_hold_ids, scan
 from crawler.errors import ConfigurationError, CrawlerError, UsageError
 from crawler.queries.check.pins import pin_rules
 from crawler.queries.check.rules import PinRule, Require
@@ -120,8 +120,10 @@ def _read_file(sources: Sources, name: str) -> None:
     try:
         text = decoded(body)
     except ValueError as exc:
-        raise UsageError(f"{name} {exc}.") from None
-    if name.lower().endswith(".toml") or _RULES.search(text):
+        text = body.decode("latin-1")
+        if name == "-" or may_hold_ids(body) or _is_policy(name, text):
+            raise UsageError(f"{name} {exc}.") from None
+    if _is_policy(name, text):
         sources.rules.append(Policy(name=told, text=text))
         return
     try:
@@ -131,6 +133,10 @@ def _read_file(sources: Sources, name: str) -> None:
     if not scanned.pins:
         sources.notes.append(f"{told} holds no image id.")
     _add(sources, told, None if name == "-" else Path(name), body, scanned)
+
+
+def _is_policy(name: str, text: str) -> bool:
+    return name.lower().endswith(".toml") or _RULES.search(text) is not None
 
 
 def _add(sources: Sources, name: str, path: Path | None, body: bytes, scanned: Scanned) -> None:

@@ -131,6 +131,8 @@ def _why_not(judged: Sequence[CheckRow], file: PinFile, allowed: Collection[Effe
         return "the file is not UTF-8"
     if is_behind_a_link(file.path):
         return "the file is reached through a link"
+    if not file.path.is_file():
+        return "it came through a pipe"
     return None
 
 
@@ -210,21 +212,33 @@ _KEY_BEFORE = re.compile(r"""["']?(?P<key>[\w.\-]+)["']?\s*[:=]?\s*["']?\Z""")
 
 def diff_of(file: PinFile, fixes: Sequence[Fix]) -> Iterator[str]:
     """
-    Return the change as `diff -U0` writes it.
+    Return the change as `diff -U0` writes it, whose lines end with a line feed alone.
 
     Of a line that holds anything beside an id and its key only these are shown: the rest may be a secret.
     """
-    lines = file.body.decode("utf-8-sig").split("\n")
-    after = fixed_body(file, fixes).decode("utf-8-sig").split("\n")
+    text = file.body.decode("utf-8-sig")
+    lines, after = text.split("\n"), fixed_body(file, fixes).decode("utf-8-sig").split("\n")
     name = os.path.normpath(file.name).replace(os.sep, "/")
-    yield f"--- a/{name}\n+++ b/{name}\n"
-    for number in dict.fromkeys(fix.line for fix in fixes):
-        yield f"@@ -{number} +{number} @@\n"
-        yield f"-{_shown(lines[number - 1])}\n+{_shown(after[number - 1])}\n"
+    yield f"--- {_named(f'a/{name}')}\n+++ {_named(f'b/{name}')}\n"
+    for number in dict.fromkeys(text.count("\n", 0, fix.at) for fix in fixes):
+        end = "\n" if number + 1 < len(lines) else "\n\\ No newline at end of file\n"
+        mark = "\ufeff" if not number and file.body.startswith(codecs.BOM_UTF8) else ""
+        yield f"@@ -{number + 1} +{number + 1} @@\n"
+        yield f"-{mark}{_shown(lines[number])}{end}+{mark}{_shown(after[number])}{end}"
+
+
+def _named(path: str) -> str:
+    """Return *path* as git writes it in a diff: in quotes, its bytes as octal numbers, where it is no plain text."""
+    if path.isprintable() and not {'"', "\\"} & set(path):
+        return path
+    plain = (
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:03o}" for byte in os.fsencode(path)
+    )
+    return f'"{"".join(plain)}"'
 
 
 def _shown(line: str) -> str:
-    line = line.rstrip("\r")
+    """Return *line* as far as it is no secret; with its carriage return, without which no tool finds it."""
     bare = _BARE_LINE.fullmatch(line)
     if bare and (bare["key"] is None or image_key(bare["key"]) is not None):
         return line

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -64,6 +65,15 @@ def _findings(rows: Iterable[CheckRow]) -> list[tuple[CheckRow, Level]]:
     return [(row, level) for row in rows if (level := _level(row)) is not None]
 
 
+def _marked_findings(rows: Iterable[CheckRow]) -> Iterator[tuple[CheckRow, Level, str]]:
+    """Return the findings with their fingerprints, no two of which are the same."""
+    seen: Counter[str] = Counter()
+    for row, level in _findings(rows):
+        first = _fingerprint(row, 0)
+        yield row, level, _fingerprint(row, seen[first])
+        seen[first] += 1
+
+
 def _message(row: CheckRow) -> str:
     """Say on one line what is wrong, and what to do."""
     what = row.image_id or row.rule
@@ -90,9 +100,14 @@ def _path(row: CheckRow) -> str | None:
     return os.path.normpath(path).replace(os.sep, "/")
 
 
-def _fingerprint(row: CheckRow) -> str:
-    """Return what stays the same when lines move: where the id stands, and which it is."""
-    parts = (_path(row) or "", row.address or "", row.rule, row.zone or "", row.outcome)
+def _fingerprint(row: CheckRow, before: int) -> str:
+    """
+    Return what stays the same when lines move: where the id stands, and which it is.
+
+    *before*: so many of the same stand before it, as in a script that names an id twice.
+    """
+    parts: tuple[str, ...] = (_path(row) or "", row.address or "", row.rule, row.zone or "", row.outcome)
+    parts += (str(before),) if before else ()
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -111,24 +126,30 @@ def sarif(rows: Sequence[CheckRow]) -> str:
         if outcome not in ("ok", OUT_OF_SCOPE)
     ]
     driver = {"name": "crawler", "version": __version__, "rules": rules}
-    results = [_result(row, level) for row, level in _findings(rows)]
+    results = [_result(row, level, mark) for row, level, mark in _marked_findings(rows)]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return _dump({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
-def _result(row: CheckRow, level: Level) -> dict[str, Any]:
-    result: dict[str, Any] = {"ruleId": row.outcome, "level": level, "message": {"text": _message(row)}}
-    path = _path(row)
-    if path is not None:
-        region: dict[str, int] = {"startLine": row.line or 1}
-        if row.place is not None:
-            region |= {"startColumn": row.place.column, "endColumn": row.place.column + len(row.place.image_id)}
-        physical = {"artifactLocation": {"uri": quote(path)}, "region": region}
-        result["locations"] = [{"physicalLocation": physical}]
-        if row.address:
-            result["locations"][0]["logicalLocations"] = [{"fullyQualifiedName": row.address}]
-    result["partialFingerprints"] = {"pin/v1": _fingerprint(row)}
-    return result
+def _result(row: CheckRow, level: Level, mark: str) -> dict[str, Any]:
+    region: dict[str, int] = {"startLine": row.line or 1}
+    if row.place is not None and row.line:
+        region |= {"startColumn": row.place.column, "endColumn": row.place.column + len(row.place.image_id)}
+    # GitHub refuses a whole log for one result without a place, so what stands in no file has one by its source
+    path = _path(row) or row.source.partition(",")[0] or "live"
+    # by its bytes: a name need not be UTF-8
+    where: dict[str, Any] = {
+        "physicalLocation": {"artifactLocation": {"uri": quote(os.fsencode(path))}, "region": region}
+    }
+    if row.address:
+        where["logicalLocations"] = [{"fullyQualifiedName": row.address}]
+    return {
+        "ruleId": row.outcome,
+        "level": level,
+        "message": {"text": _message(row)},
+        "locations": [where],
+        "partialFingerprints": {"pin/v1": mark},
+    }
 
 
 def github(rows: Sequence[CheckRow]) -> str:
@@ -164,11 +185,11 @@ def gitlab(rows: Sequence[CheckRow]) -> str:
             {
                 "description": _message(row),
                 "check_name": f"crawler-{row.outcome}",
-                "fingerprint": _fingerprint(row),
+                "fingerprint": mark,
                 "severity": _GITLAB[level],
                 "location": {"path": _path(row) or ".", "lines": {"begin": row.line or 1}},
             }
-            for row, level in _findings(rows)
+            for row, level, mark in _marked_findings(rows)
         ]
     )
 

@@ -235,6 +235,7 @@ _SENTENCES = {
     "it stands in standard input": "它来自标准输入",
     "a tool wrote the file": "该文件由工具生成",
     "the file is reached through a link": "该文件经由链接访问",
+    "it came through a pipe": "该内容来自管道",
     "the file is not UTF-8": "该文件不是 UTF-8",
     "Ids fixed: {n}, files: {n}.": "已修改 {1} 个文件中的 {0} 个 ID。",
     "Ids to fix: {n}, files: {n}.": "{1} 个文件中有 {0} 个 ID 待修改。",

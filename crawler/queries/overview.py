@@ -7,7 +7,7 @@ a zone is known while any of them is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -118,17 +118,28 @@ def _unusable_for_all(*rows: Listed) -> str:
     return min(known or (row.unusable for row in rows))
 
 
-def to_use(listed: Iterable[Listed]) -> Listed | None:
-    """Return of the first place and set that surely have an image to use the one that came last; None: none has."""
-    for _, rows in groupby(listed, itemgetter(0, 1)):
-        latest = newest([row for row in rows if not row.unusable])
-        if len(latest) == 1 and latest[0].reason is None:
-            return latest[0]
-    return None
-
-
 #: By place, set, name, and when it came.
 _ORDER = itemgetter(0, 1, 2, 5)
+
+
+def to_use(overview: Overview, image_sets: Sequence[Collection[str]], revoked: Collection[str]) -> Listed | None:
+    """
+    Return the image to use of the one name in *overview*: in the first zone in which it is known, that which came last.
+
+    As `resolve` has it, a zone has none where several came together, or where the last is in doubt or *revoked*; what
+    cannot be used does not count. What is in the first of *image_sets* goes before what is in the next, and that before
+    all others.
+    """
+
+    def rank(row: Listed) -> tuple[int, RegionZone, str]:
+        own = next((n for n, sets in enumerate(image_sets) if row.image_set in sets), len(image_sets))
+        return own, row.place, row.image_set
+
+    for _, rows in groupby(sorted(overview.listed, key=rank), rank):
+        latest = newest([row for row in rows if not row.unusable])
+        if len(latest) == 1 and latest[0].reason is None and latest[0].image_id not in revoked:
+            return latest[0]
+    return None
 
 
 def in_all(every: Sequence[Sequence[Gap]]) -> list[Gap]:

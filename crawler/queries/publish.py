@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from crawler.domain.models import normalise_name
@@ -59,6 +60,8 @@ class ZoneName:
     image_id: str | None
     #: Why nobody can tell.
     doubt: str | None
+    #: Those of its ids that somebody revoked.
+    revoked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,37 +120,46 @@ def zone_name(
     *,
     now: datetime,
     stale_after: timedelta,
+    revoked: Mapping[str, str] = MappingProxyType({}),
 ) -> ZoneName:
     """
     Return how a name stands in a zone, by the *rows* of its targets and the *images* of the name that are open there.
 
-    Each target was observed well once. Where nobody can tell, it is said besides what was last known.
+    Each target was observed well once. Where nobody can tell, it is said besides what was last known. *revoked* ids,
+    each with the reason why, are not to be used, as `resolve` has it.
     """
-    is_there, image_id, doubt = _to_use(rows, images, image_name, now, stale_after)
+    own = sorted(stays, key=lambda stay: (stay.since, stay.image_id))
+    is_there, image_id, doubt = _to_use(rows, images, image_name, now, stale_after, revoked)
     was_there = is_there
     if is_there is None:  # as if all were known as it was known last
         sure = [row._replace(outcome="ok", last_ok_at=now) for row in rows]
         known = [image._replace(state="present", reason=None, observed_at=now) for image in images]
-        was_there, image_id, _ = _to_use(sure, known, image_name, now, stale_after)
+        was_there, image_id, _ = _to_use(sure, known, image_name, now, stale_after, revoked)
     return ZoneName(
         place=place,
         name_key=normalise_name(image_name),
         image_name=image_name,
-        stays=tuple(sorted(stays, key=lambda stay: (stay.since, stay.image_id))),
+        stays=tuple(own),
         is_there=is_there,
         was_there=was_there,
         image_id=image_id,
         doubt=doubt,
+        revoked=frozenset(stay.image_id for stay in own if stay.image_id in revoked),
     )
 
 
 def _to_use(
-    rows: Sequence[StatusRow], images: Sequence[ImageRow], name: str, now: datetime, stale_after: timedelta
+    rows: Sequence[StatusRow],
+    images: Sequence[ImageRow],
+    name: str,
+    now: datetime,
+    stale_after: timedelta,
+    revoked: Mapping[str, str],
 ) -> tuple[bool | None, str | None, str | None]:
     """Return whether there is an image of the name to use, which, and why nobody can tell."""
     try:
-        return True, resolve(rows, images, name, now=now, max_age=stale_after).image_id, None
-    except NoAnswer:
+        return True, resolve(rows, images, name, now=now, max_age=stale_after, revoked=revoked).image_id, None
+    except NoAnswer:  # Revoked is one
         return False, None, None
     except (Ambiguous, UnknownKnowledge) as exc:
         return None, None, str(exc)

@@ -39,6 +39,7 @@ from crawler.queries.publish import (
     freshness,
     zone_name,
 )
+from crawler.queries.revoke import revoked_ids
 from crawler.queries.variants import variants_of_matrices
 
 #: The set whose images are resolved and proposed, as `resolve` has it.
@@ -126,6 +127,7 @@ def _names(
             listed.setdefault((place, normalise_name(image.image_name)), []).append(image)
     target_ids = {choice.target_id: choice.target for choice in chosen_targets(conn, wanted) if choice.target in asked}
     places = {target_id: RegionZone(target.region, target.zone) for target_id, target in target_ids.items()}
+    revoked = revoked_ids(conn)
     return [
         zone_name(
             place,
@@ -135,6 +137,7 @@ def _names(
             listed.get((place, name_key), []),
             now=now,
             stale_after=stale_after,
+            revoked=revoked,
         )
         for (place, name_key), seen in sorted(_seen(conn, places).items())
     ]

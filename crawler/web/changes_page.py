@@ -87,17 +87,22 @@ def strip_days(counts: Mapping[str, int], last: date, days: int = STRIP_DAYS) ->
     return strip
 
 
-def once_for_each_zone(rows: Iterable[ChangeRow]) -> list[ChangeRow]:
-    """Return *rows* without accounts and projects: each once for its zone, as the first project met it."""
+def once_for_each_zone(rows: Iterable[ChangeRow], before: Iterable[ChangeRow] = ()) -> list[ChangeRow]:
+    """
+    Return *rows* without accounts and projects: each once for its zone, as the first project met it.
+
+    *before* are the earlier changes of the same images, which a project may meet later than another.
+    """
     told: dict[tuple[object, ...], tuple[object, ...]] = {}
     kept = []
-    for row in rows:
+    for row, is_wanted in [*((row, False) for row in before), *((row, True) for row in rows)]:
         target = unnamed(row.target)
         image = (target, row.image_set, row.image_id)
         said = (row.event, row.counterpart, repr(row.fields))
         if told.get(image) != said:
             told[image] = said
-            kept.append(row._replace(target=target))
+            if is_wanted:
+                kept.append(row._replace(target=target))
     return kept
 
 

@@ -35,7 +35,8 @@ class ResolveDocument(JsonRow):
     #: None once there is none to use.
     image_id: str | None
     image_name: str
-    state: Literal["present", "withdrawn"]
+    #: `revoked`: the cloud lists it, and somebody said that it is not to be used.
+    state: Literal["present", "withdrawn", "revoked"]
     #: Since when the image is listed without a break.
     present_since: datetime | None
     #: The other ids of the name, the first first.
@@ -158,6 +159,7 @@ class IndexDocument(JsonRow):
 def resolve_document(name: ZoneName) -> ResolveDocument:
     """Return the image to use of a name in a zone, as last known."""
     stay = _stay_of(name)
+    is_revoked = any(one.until is None and one.image_id in name.revoked for one in name.stays)
     ids = list(dict.fromkeys(stay.image_id for stay in name.stays if stay.image_id != name.image_id))
     return ResolveDocument(
         schema_version=SCHEMA_VERSION,
@@ -165,7 +167,7 @@ def resolve_document(name: ZoneName) -> ResolveDocument:
         zone=name.place.zone,
         image_id=name.image_id,
         image_name=name.image_name,
-        state="withdrawn" if name.image_id is None else "present",
+        state="present" if name.image_id is not None else "revoked" if is_revoked else "withdrawn",
         present_since=stay.since if stay else None,
         previous_ids=tuple(ids),
     )
@@ -175,18 +177,24 @@ def renovate_document(name: ZoneName, url: str | None = None, *, is_live: bool =
     """
     Return the stays of a name's images in a zone as releases, and the image to use as last known as `current`.
 
-    Its homepage is the page of the name, where the folder is served at *url*, or a server answers there (*is_live*).
+    Deprecated are those that are over or revoked, and all of a name that has none to use. Its homepage is the page of
+    the name, where the folder is served at *url*, or a server answers there (*is_live*).
     """
     current = _stay_of(name)
     stays = {calendar_version(stay.since): stay for stay in name.stays if stay is not current}
     if current is not None:
         stays[calendar_version(current.since)] = current
+
+    def is_over(stay: ZoneStay) -> bool:
+        is_gone = name.image_id is None or stay.image_id in name.revoked
+        return is_gone or (stay.until is not None and stay is not current)
+
     releases = [
         Release(
             version=version,
             digest=stay.image_id,
             releaseTimestamp=iso_utc(stay.since),
-            isDeprecated=True if name.image_id is None or (stay.until is not None and stay is not current) else None,
+            isDeprecated=True if is_over(stay) else None,
         )
         for version, stay in sorted(stays.items())
     ]

@@ -112,9 +112,13 @@ class PageAnswer:
     #: The newest run when it was made, and when that was (monotonic).
     run: int = 0
     made_at: float = 0.0
+    #: The relative URL of the page that is to be asked for instead.
+    location: str = ""
 
 
-def _answer(status: int, kind: str, body: str | bytes, *, run: int = 0, made_at: float = 0.0) -> PageAnswer:
+def _answer(
+    status: int, kind: str, body: str | bytes, *, run: int = 0, made_at: float = 0.0, location: str = ""
+) -> PageAnswer:
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else body
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
     digest = hashlib.sha256(raw).hexdigest()[:16]
@@ -126,6 +130,7 @@ def _answer(status: int, kind: str, body: str | bytes, *, run: int = 0, made_at:
         tag=f'W/"run{run}-{digest}"',
         run=run,
         made_at=made_at,
+        location=location,
     )
 
 
@@ -227,7 +232,7 @@ class PageServer:
         if path == "sign-in":
             if self._options.token is not None and not is_private:
                 return self._failed(question, 401, "")
-            raise web.HTTPSeeOther("./")
+            return _answer(303, _PLAIN, "", location="./")
         asked = {word: request.query[word] for word in ASKED if request.query.get(word)}
         if path.startswith(TOP) and question.language == "en":
             return await self._document(path, is_private=is_private)
@@ -263,7 +268,7 @@ class PageServer:
         if self._options.token is None:
             return self._options.is_at_home
         shown = _token_in(request.headers.get("Authorization", ""))
-        return hmac.compare_digest(shown.encode(), self._options.token.encode())
+        return hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), self._options.token.encode())
 
     def _failed(self, question: PageRequest, status: int, said: str) -> PageAnswer:
         return _answer(status, _HTML, error_page(self._pages, question, status, said, self._clock()))
@@ -439,16 +444,23 @@ _HEADERS = {
 }
 
 
+def _knows(request: web.Request, tag: str) -> bool:
+    """Return whether who asks has what has *tag*, by the weak comparison of RFC 9110; caches may leave `W/` out."""
+    known = ",".join(request.headers.getall("If-None-Match", ())).split(",")
+    return any(one.strip() in ("*", tag, tag.removeprefix("W/")) for one in known)
+
+
 def _response(request: web.Request, answer: PageAnswer) -> web.Response:
     headers = {**_HEADERS, "ETag": answer.tag, "Content-Type": f"{answer.kind}; charset=utf-8"}
+    if answer.location:
+        headers["Location"] = answer.location
     if answer.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="crawler", charset="UTF-8"'
     if answer.status == 405:
         headers["Allow"] = "GET, HEAD"
     if answer.status == 503:
         headers["Retry-After"] = "5"
-    known = [tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")]
-    if answer.status == 200 and answer.tag in known:
+    if answer.status == 200 and _knows(request, answer.tag):
         return web.Response(status=304, headers={name: headers[name] for name in ("ETag", "Cache-Control", "Vary")})
     body = answer.body
     if len(body) > 1_000 and "gzip" in request.headers.get("Accept-Encoding", ""):

@@ -38,6 +38,8 @@ from crawler.queries.live_pins import KIND as LIVE_KIND
 from crawler.queries.live_pins import live_pins
 from crawler.queries.overview import Listed, ListedSpan, NameKey, Overview, to_use
 from crawler.queries.publish import MOST_CHANGES, RegionZone
+from crawler.queries.publish_lookup import FEED_SET
+from crawler.queries.revoke import revoked_ids
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
 from crawler.web.links import Links
@@ -194,10 +196,15 @@ class _Page:
             "t": self.words, "links": self.links, "title": title, "nav": self._nav(), "feed": "", "command": "",
             "kinds": [kind.name for kind in self.kinds], "about": self.kind,
             "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
-            "may_sign_in": self.question.may_sign_in, "zone": self.words.dates.zone_name(), "tz": self.pages.zone,
+            "may_sign_in": self.question.may_sign_in, "zone": self._zone_name(), "tz": self.pages.zone,
             "run": run[0] if run else None, "run_at": self.words.at(run[1]) if run else "",
         }  # fmt: skip
         return rendered(template, **(context | more))
+
+    def _zone_name(self) -> str:
+        """Return the time zone of the page with its offset: as it is now, or in files as it was at the last change."""
+        last = None if self.pages.is_live else overview_lookup.newest_change_before(self.conn, END_OF_TIME)
+        return replace(self.words.dates, now=last or self.now).zone_name()
 
     def parts(self) -> list[str]:
         """Return the pages of every name that ever was, of the days in the strip with changes, and what is private."""
@@ -393,7 +400,8 @@ class _Page:
         axis = self._axis(DAYS_SHOWN[window or "90"], min(span.since for span in spans))
         gaps = self._gaps(filters, axis)
         sets = name_page.name_sets(matrix, spans, gaps, axis, self.words)
-        present = to_use(overview.listed)
+        revoked = self._once(("revoked",), lambda: revoked_ids(self.conn))
+        present = to_use(overview, ({FEED_SET}, self.kind.provider_sets), revoked)
         return self._rendered(
             "name", plain(name), name=name, sets=sets, axis=axis, window=window, windows=self._windows(),
             variants=variants, chosen_variant=variant, lead=self._lead(matrix),
@@ -533,11 +541,23 @@ class _Page:
         filters = Filters(zone=self._plain_word("zone"), name=self._plain_word("name"))
         event = self.query.get("event", "")
         events: Collection[str] = (event,) if event in EVENT_WORDS else ()
+        if self.question.is_private:
+            return self._newest_changes(begin, end, events, filters)
+        if len({(choice.target.account, choice.target.project) for choice in self._targets}) < 2:
+            return changes_page.once_for_each_zone(self._newest_changes(begin, end, events, filters))
+        rows = self._newest_changes(begin, end, (), filters)
+        images = tuple(sorted({row.image_id for row in rows if row.image_id}))
+        before = self._newest_changes(None, begin, (), replace(filters, image_id=images)) if images else ()
+        alone = changes_page.once_for_each_zone(rows, before)
+        return [row for row in alone if not events or event in row.words]
+
+    def _newest_changes(
+        self, begin: datetime | None, end: datetime | None, events: Collection[str], filters: Filters
+    ) -> list[ChangeRow]:
         found = queries_changes.changes(self.conn, begin, end, events, filters)
         sets = self.image_sets
         rows = (row for row in found if row.target.kind == self.kind.name and (sets is None or row.image_set in sets))
-        newest = list(deque(rows, changes_page.MOST_CHANGES))
-        return newest if self.question.is_private else changes_page.once_for_each_zone(newest)
+        return list(deque(rows, changes_page.MOST_CHANGES))
 
     def _plain_word(self, part: str) -> tuple[str, ...]:
         word = self.query.get(part, "").strip()

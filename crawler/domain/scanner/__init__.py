@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from crawler.domain.scanner.hcl import TooDeep, read_hcl, read_json
-from crawler.domain.scanner.plain import InText, blanked, find_in_list, find_in_text
+from crawler.domain.scanner.plain import InText, find_in_list, find_in_text
 from crawler.domain.scanner.terraform import find_in_json, is_answer, is_written_by_a_tool
 from crawler.domain.scanner.tree import Hit, Node, Surroundings, TableNode, find
-from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments
+from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments, uncommented
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
 
 #: What the names of the files end with that are looked into in a folder.
@@ -32,6 +32,7 @@ _BLOCK = re.compile(r'^\s*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MU
 _NEARLY_JSON = re.compile(r"\{\{|\{%|^\s*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
 #: What ends a line for some editors.
 _LONE_RETURN = re.compile(r"\r(?!\n)")
+_VALUE = re.compile(r"[^ \t\r\n]")
 _MEMBER = re.compile(r"^\s*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
 _ASSIGNMENT = re.compile(r'^\s*[\w-]+\s+=\s*["\[{<]|^\s*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
 
@@ -136,14 +137,19 @@ def _in_hcl(text: str) -> list[Hit]:
 def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     if is_strict and (_comes_from_a_tool(name) or not _NEARLY_JSON.search(text)):
         _require_json(text)
-    document = read_json(text)
-    hits = list(find_in_json(document, is_terraform=name.endswith(".tf.json")))
-    return hits, not is_written_by_a_tool(document)
+    documents = read_json(text)
+    is_terraform = name.endswith(".tf.json")
+    hits = [hit for document in documents for hit in find_in_json(document, is_terraform=is_terraform)]
+    return hits, not any(map(is_written_by_a_tool, documents))
 
 
 def _require_json(text: str) -> None:
+    """Raise ValueError where *text* is anything but values of JSON, one after the other."""
+    decoder = json.JSONDecoder()
+    begin = _VALUE.search(text)
     try:
-        json.loads(text)
+        while begin:
+            begin = _VALUE.search(text, decoder.raw_decode(text, begin.start())[1])
     except ValueError as exc:
         place = f"line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else "a number"
         raise ValueError(f"is no JSON: what stands at {place} is not understood") from None
@@ -215,7 +221,7 @@ def _named_only(text: str, hits: Sequence[Hit], starts: list[int], comments: Com
     for line in comments.named:
         if line <= len(starts):
             end = starts[line] if line < len(starts) else len(text)
-            for match in ID_IN_TEXT.finditer(blanked(text[starts[line - 1] : end])):
+            for match in ID_IN_TEXT.finditer(uncommented(text[starts[line - 1] : end])):
                 at = starts[line - 1] + match.start("id")
                 if at not in known:
                     yield Hit(image_id=match["id"], at=at)

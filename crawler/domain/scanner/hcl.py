@@ -8,6 +8,7 @@ This one reads on: what it does not understand, it passes over.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from crawler.domain.scanner.tree import Choice, Node, TableNode, Text, Word
 
@@ -38,9 +39,13 @@ def read_hcl(text: str) -> TableNode:
     return _Reader(text, has_templates=True).body(is_top=True)
 
 
-def read_json(text: str) -> Node:
-    """Return the value that *text* is in JSON; comments and missing commas are passed over. Raises TooDeep."""
-    return _Reader(text, has_templates=False).expression()
+def read_json(text: str) -> list[Node]:
+    """
+    Return the values that *text* is in JSON, one as a rule; comments and missing commas are passed over.
+
+    Raises TooDeep.
+    """
+    return list(_Reader(text, has_templates=False).documents())
 
 
 class _Reader:
@@ -107,6 +112,14 @@ class _Reader:
         return Choice(parts) if parts else whole
 
     # --- structure ---------------------------------------------------------------------------------------------------
+
+    def documents(self) -> Iterator[Node]:
+        """Read value by value to the end; what closes nothing is passed over."""
+        while self._peek()[0]:
+            before = self.position
+            yield self.expression()
+            if self.position == before:
+                self._next()
 
     def body(self, *, is_top: bool = False) -> TableNode:
         """Read members up to the closing brace, or to the end."""

@@ -11,10 +11,21 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from crawler.domain.scanner.words import ASSIGNED_ID, ASSIGNED_ZONE, image_key, is_image_id, is_zone_by_itself, zone_key
+from crawler.domain.scanner.words import (
+    ASSIGNED_ID,
+    ASSIGNED_LIST,
+    ASSIGNED_ZONE,
+    ELEMENT_ID,
+    FURTHER_ID,
+    image_key,
+    is_image_id,
+    is_zone_by_itself,
+    zone_key,
+)
 
 _COMMENT = re.compile(r"(?:^|(?<=[\s;]))(?:#|//).*$", re.MULTILINE)
 _CONTINUED = re.compile(r"(?:[^\n\\]|\\[\s\S])+")
+_LONGEST_LIST = 20_000
 _WORD = re.compile(r"[^\s,;\ufeff]+")
 
 
@@ -36,6 +47,7 @@ def find_in_text(text: str) -> Iterator[InText]:
     lookable = blanked(text)
     named = {zone for _, zone in _zones(lookable)}
     last = named.pop() if len(named) == 1 else None
+    read = 0
     for command in _CONTINUED.finditer(lookable):
         zones = dict(_zones(command.group()))
         last = zones.get("", next(iter(zones.values()), last))
@@ -45,6 +57,19 @@ def find_in_text(text: str) -> Iterator[InText]:
                 continue
             zone = zones.get(prefix, zones.get("", last))
             yield InText(match["id"], command.start() + match.start("id"), zone)
+            end = match.end()
+            while match["key"][-1] in "sS" and (further := FURTHER_ID.match(command.group(), end)):
+                yield InText(further["id"], command.start() + further.start("id"), zone)
+                end = further.end()
+        for begin in ASSIGNED_LIST.finditer(lookable, command.start(), command.end()):
+            prefix = image_key(begin["key"])
+            if prefix is None or begin.start() < read:
+                continue
+            # it may go on over the lines
+            read = lookable.find(")" if begin["opening"] == "(" else "]", begin.end(), begin.end() + _LONGEST_LIST)
+            for match in ELEMENT_ID.finditer(lookable, begin.end(), max(read, begin.end())):
+                own = match["zone"] if is_zone_by_itself(match["zone"] or "") else None
+                yield InText(match["id"], match.start("id"), own or zones.get(prefix, zones.get("", last)))
 
 
 def _zones(command: str) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ which the same table names, or else the nearest one around it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -26,6 +27,7 @@ from crawler.domain.scanner.words import (
 OURS = ("ucloud_", "ucloud-")
 #: What stands as the type of a Packer builder in JSON.
 _BUILDERS = "ucloud-"
+_BUILDER = re.compile(r"builders\[\d+\]")
 #: What resources of these carry may be anything, an id of ours as well.
 _CARRIERS = ("kubernetes_", "kubectl_", "helm_", "null_", "local_", "terraform_", "template_", "cloudinit_")
 _EFFECTS: Mapping[str, Effect] = {
@@ -149,9 +151,7 @@ def find(node: Node, place: Surroundings) -> Iterator[Hit]:
     if isinstance(node, TableNode):
         yield from _in_table(node, place)
     elif isinstance(node, list):
-        for number, element in enumerate(node):
-            yield from find(element, replace(place, path=f"{place.path}[{number}]"))
-        yield from _in_words(node, place)
+        yield from _in_list(node, place)
     elif isinstance(node, Choice):
         for part in node.parts:
             yield from find(part, place)
@@ -160,11 +160,21 @@ def find(node: Node, place: Surroundings) -> Iterator[Hit]:
             yield _hit(found.image_id, node.at + found.at, place, (found.zone,) if found.zone else None, "unknown")
 
 
-def _in_words(words: Sequence[Node], place: Surroundings) -> Iterator[Hit]:
-    """Return the ids behind options in the words of a command: `["--zone", "hk-02", "--image-id", "uimage-a"]`."""
-    options = [(name, value) for name, value in pairwise(words) if isinstance(name, Text) and name.startswith("--")]
-    zones = zones_in(TableNode([(name.lstrip("-"), value) for name, value in options]))
-    inside = replace(place, zones=(zones, *place.zones))
+def _in_list(elements: Sequence[Node], place: Surroundings) -> Iterator[Hit]:
+    """
+    Return the ids in a list, also in that of a command's words, whose options stand behind their names or with them.
+
+    `["--zone", "hk-02", "--image-id", "uimage-a"]` is the same as `["--zone=hk-02", "--image-id=uimage-a"]`.
+    """
+    options: list[tuple[str, Node]] = [
+        (name, value) for name, value in pairwise(elements) if isinstance(name, Text) and name.startswith("--")
+    ]
+    joined = (word.partition("=") for word in elements if isinstance(word, Text) and word.startswith("--"))
+    named: list[tuple[str, Node]] = [(name, Text(value, 0)) for name, is_joined, value in joined if is_joined]
+    zones = zones_in(TableNode([(name.lstrip("-"), value) for name, value in [*options, *named]]))
+    inside = replace(place, zones=(zones, *place.zones)) if zones else place
+    for number, element in enumerate(elements):
+        yield from find(element, replace(inside, path=f"{place.path}[{number}]"))
     for name, value in options:
         prefix = image_key(name)
         if prefix is not None:
@@ -172,15 +182,18 @@ def _in_words(words: Sequence[Node], place: Surroundings) -> Iterator[Hit]:
 
 
 def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
+    kind = table.text("type")
+    if _BUILDER.fullmatch(place.path) and kind and not kind.startswith((*OURS, "{{")):
+        return  # another cloud's
     inside = replace(place, zones=(zones_in(table), *place.zones))
-    if not place.resource and table.text("type").startswith(_BUILDERS):
-        inside = replace(inside, resource=table.text("type"))
+    if not place.resource and kind.startswith(_BUILDERS):
+        inside = replace(inside, resource=kind)
     is_output = {"value", "type"} <= table.keys() <= {"value", "type", "sensitive"}
     for key, value in table.members:
         if is_output and key == "type":
             continue  # of `terraform output`: it names the members of the value as well
         at = place if is_output else inside.below(key)
-        name = at.key if is_output else table.text("name") if key == "value" and not table.header else key
+        name = at.key if is_output else table.text("name") if key == "value" and len(table.header) < 2 else key
         prefix = image_key(name)
         if prefix is not None:
             effect = effect_at(at, name, table)
@@ -198,6 +211,8 @@ def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
     kind, *labels = block.header
     if kind == "data" or (kind == "resource" and labels and not labels[0].startswith((*OURS, *_CARRIERS))):
         return
+    if kind == "source" and labels and not labels[0].startswith(OURS):
+        return  # another cloud's
     if kind == "resource" and len(labels) == 2:
         place = replace(place, resource=labels[0], address=".".join(labels), inner=())
     elif kind == "source" and len(labels) == 2:
@@ -211,6 +226,9 @@ def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
             yield from _ids(default, place, (), effect_at(place, labels[0], block))
         elif default is not None:
             yield from find(default, place)
+        kind_of = block.get("type")  # optional(string, "uimage-a")
+        if kind_of is not None:
+            yield from find(kind_of, place)
         return
     elif kind == "dynamic" and labels:
         place = replace(place, inner=(*place.inner[:-1], labels[0]) if place.resource else ())

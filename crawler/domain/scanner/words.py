@@ -39,16 +39,21 @@ _ZONE = re.compile(r"[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){1,4}")
 _NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,2}\d{1,2}")
 #: What stands between a key and its value, in assignments, members and options; the value may be a shell's default.
 _IS = r"""\\?["']?(?:\s*[:=]\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
+_KEY_IN_TEXT = r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"
 #: Ids and zones behind a key, inside a text of any sort.
-ASSIGNED_ID = re.compile(
-    r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"
-    rf"{_IS}(?P<id>{_ID})(?![\w-]|\.\w)"
-)
+ASSIGNED_ID = re.compile(rf"{_KEY_IN_TEXT}{_IS}(?P<id>{_ID})(?![\w-]|\.\w)")
+#: One more id of a value that holds several.
+FURTHER_ID = re.compile(rf"[\s,;]{{1,4}}(?P<id>{_ID})(?![\w-]|\.\w)")
+#: Where the array of a shell begins, or a list of JSON in a text; and its elements, which a shell may give by zone.
+ASSIGNED_LIST = re.compile(rf"""{_KEY_IN_TEXT}\\?["']?\s*(?:\+?=|:)\s*(?P<opening>[(\[])""")
+ELEMENT_ID = re.compile(rf"""(?:\[["']?(?P<zone>[\w-]+)["']?\]=["']?)?(?<![\w.-])(?P<id>{_ID})(?![\w-]|\.\w)""")
 ASSIGNED_ZONE = re.compile(
     rf"(?<![\w.\-])(?P<key>[\w\-]*?(?:availability[_-]?zone|zone)){_IS}(?P<zone>[A-Za-z0-9-]+)", re.IGNORECASE
 )
 _MARK = r"(?:\#|//|/\*)"
 _NAMED = re.compile(rf"{_MARK}\s*ucloud-image:\s*(?P<zone>[^\s/]+)/(?P<name>\S+)")
+#: Comments of a line; a block may go on in the next one.
+_COMMENT = re.compile(r"(?:^|(?<=[\s;]))(?:(?:#|//).*$|/\*.*?(?:\*/|$))", re.MULTILINE)
 _IGNORED = re.compile(rf"{_MARK}\s*crawler:\s*ignore\b")
 
 
@@ -114,9 +119,14 @@ def read_comments(text: str) -> Comments:
             ignored.add(number)
         match = _NAMED.search(line)
         if match and is_zone(match["zone"]):
-            own = ID_IN_TEXT.search(line[: match.start()] + " " * (match.end() - match.start()) + line[match.end() :])
+            own = ID_IN_TEXT.search(uncommented(line))
             named[number if own else number + 1] = Said(match["zone"], name_in_comment(unquote(match["name"])))
     return Comments(named, frozenset(ignored))
+
+
+def uncommented(line: str) -> str:
+    """Return a *line* with blanks for its comments: ids that they tell of are no pins."""
+    return _COMMENT.sub(lambda match: " " * len(match.group()), line)
 
 
 def name_in_comment(name: str) -> str:

@@ -260,6 +260,19 @@ def test_files_out_of_reach(story: tuple[str, Diary]) -> None:
     assert len(json.loads(result.stdout)) == 1
 
 
+def test_files_that_are_no_utf_8(story: tuple[str, Diary]) -> None:
+    """A file in another encoding is good where it holds no id, and else an error, as is such a policy."""
+    body = "echo Zürich\n".encode("latin-1")
+    for name, more, code, said in (
+        ("a.sh", b"", 0, "a.sh holds no image id."),
+        ("b.sh", b"IMAGE_ID=uimage-k\n", 2, "b.sh is not UTF-8 text"),
+        ("c.toml", b"", 2, "c.toml is not UTF-8 text"),
+        ("d.sh", b'[[require]]\nname = "x"\n', 2, "d.sh is not UTF-8 text"),
+    ):
+        Path(name).write_bytes(body + more)
+        assert said in call("--database", story[0], "check", name, now=story[1].now, code=code).stderr
+
+
 def test_unknown_zone_is_not_good(story: tuple[str, Diary]) -> None:
     """While a zone is not observed, its pins are unknown."""
     url, diary = story

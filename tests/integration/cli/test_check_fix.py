@@ -76,6 +76,51 @@ def test_diff(story: tuple[str, Diary]) -> None:
     assert Path("pool.tf").read_text() == POOL % "uimage-b"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        POOL.replace("\n", "\r\n").encode(),  # as Windows ends lines
+        POOL.rstrip("}\n").encode(),  # the last line has no end
+        b'\xef\xbb\xbfimage_id = "%s" # ucloud-image: hk-02/ubuntu-20.04\r\n',
+    ],
+)
+def test_diff_of_other_ends_of_lines(story: tuple[str, Diary], body: bytes) -> None:
+    """The change of a file is that of its bytes, however its lines end: `git apply` makes what --fix would make."""
+    Path("pool.tfvars").write_bytes(body.replace(b"%s", b"uimage-a"))
+    result = call(
+        "--database", story[0], "check", "pool.tfvars", "--diff", "--effect", "unknown", now=story[1].now, code=1
+    )
+    subprocess.run(["git", "apply", "--unidiff-zero"], input=result.stdout_bytes, check=True)
+
+    assert Path("pool.tfvars").read_bytes() == body.replace(b"%s", b"uimage-b")
+
+
+@pytest.mark.parametrize("name", [b"a b.tf", b"a\x1b[31m\n+++ b.tf", b'"\\".tf', b"\xff.tf", "ü.tf".encode()])
+def test_diff_of_odd_names(story: tuple[str, Diary], name: bytes) -> None:
+    """A file's name stands on its line of a diff whatever is in it, and git finds the file by it."""
+    path = Path(os.fsdecode(name))
+    path.write_text(POOL % "uimage-a")
+    result = call("--database", story[0], "check", ".", "--diff", now=story[1].now, code=1)
+    subprocess.run(["git", "apply", "--unidiff-zero"], input=result.stdout_bytes, check=True)
+
+    assert len(result.stdout.splitlines()) == 5
+    assert path.read_text() == POOL % "uimage-b"
+
+
+def test_diff_of_lone_returns(story: tuple[str, Diary]) -> None:
+    """Where carriage returns alone end lines the whole file is one line for whoever reads a diff, and is not shown."""
+    Path("pool.tf").write_bytes(POOL.replace("\n", "\r").encode() % b"uimage-a")
+    result = call("--database", story[0], "check", "pool.tf", "--diff", now=story[1].now, code=1)
+
+    assert result.stdout.splitlines()[2:] == [
+        "@@ -1 +1 @@",
+        '-…image_id          = "uimage-a…',
+        "\\ No newline at end of file",
+        '+…image_id          = "uimage-b…',
+        "\\ No newline at end of file",
+    ]
+
+
 @pytest.mark.parametrize("effect", ["replaces-cluster", "nothing", "unknown"])
 def test_effects_that_have_to_be_named(story: tuple[str, Diary], effect: str) -> None:
     """What a change would harm, or do nothing to, is changed where the effect is named, and else said."""
@@ -192,6 +237,19 @@ def test_corpus(story: tuple[str, Diary]) -> None:
         "Ids fixed: 0, files: 0"
         in call("--database", url, "check", "corpus", "--fix", *effects, now=diary.now, code=1).stderr
     )
+
+
+def test_pipe_with_a_name(story: tuple[str, Diary]) -> None:
+    """What came through a pipe is judged as it was read; nobody waits for more of it, and it stays a pipe."""
+    os.mkfifo("pool.tf")
+    reading = os.open("pool.tf", os.O_RDONLY | os.O_NONBLOCK)  # which keeps what is written there
+    Path("pool.tf").write_text(POOL % "uimage-a")
+    said = check(story, "pool.tf", "--fix", code=1)
+    os.close(reading)
+
+    assert "it came through a pipe" in said
+    assert Path("pool.tf").is_fifo()
+    assert list(Path().iterdir()) == [Path("pool.tf")]
 
 
 def test_file_that_changed_meanwhile(story: tuple[str, Diary]) -> None:

@@ -6,6 +6,7 @@ import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urljoin
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
@@ -63,6 +64,16 @@ def test_links(engine: Engine, diary: Diary, site: Path) -> None:
     assert lost_links(files) == []
     assert {"index.html", "now.html", "changes.html", "coverage.html", "zh/index.html"} <= files.keys()
     assert sum(path.startswith("names/") for path in files) > 30
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"), [("Asia/Singapore", "UTC+8"), ("Europe/London", "UTC+1"), ("Asia/Kolkata", "UTC+5:30")]
+)
+def test_offset_of_the_zone(engine: Engine, diary: Diary, site: Path, zone: str, told: str) -> None:
+    """Files tell the offset that the zone had at the last change, which is in June, and not that of another year."""
+    publish(engine, site, now=diary.now + timedelta(days=200), stale_after=STALE, zone=ZoneInfo(zone))
+
+    assert f"{zone} ({told})" in files_of(site)["index.html"].decode()
 
 
 def test_same_bytes(engine: Engine, diary: Diary, site: Path) -> None:

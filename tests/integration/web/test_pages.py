@@ -13,11 +13,12 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy import Engine
 
-from crawler.db.engine import opened, read
+from crawler.db.engine import begin, opened, read
 from crawler.domain.filters import Filters
 from crawler.domain.models import Target, is_storable
 from crawler.queries.check.rules import PinRule
 from crawler.queries.images import images
+from crawler.queries.revoke import revoke
 from crawler.web.pages import NoSuchPage, PageRequest, Pages
 from tests.benchmarks.five_years import BEGIN, Made, generate
 from tests.support.acceptance_table import Proven
@@ -207,6 +208,30 @@ def test_changes_are_told_as_in_the_mail(engine: Engine) -> None:
     assert 'id="c1"' in html_of(engine, f"changes/{day}", diary.now + timedelta(minutes=1))
 
 
+def test_change_that_projects_meet_on_several_days(engine: Engine) -> None:
+    """Of public data a change is told once, on the day on which the first project met it; others are told as before."""
+    diary = Diary(engine)
+    first, second = target("hk-02", "org-a"), target("hk-02", "org-b")
+    old, new = {"uimage-a": "Ubuntu 20.04", "uimage-m": "Mint"}, {"uimage-b": "Ubuntu 20.04", "uimage-m": "Mint"}
+    diary.run({first: old, second: old})
+    diary.run({first: new, second: old})
+    met = diary.now
+    diary.now += timedelta(days=1)
+    diary.run({first: new, second: new})
+    diary.now += timedelta(days=1)
+    diary.run({first: old, second: new})
+
+    def told(page: str, *, is_private: bool = False, **query: str) -> int:
+        html = html_of(engine, page, diary.now, is_private=is_private, **query)
+        return len(re.findall(r"<li[^>]* id=.c\d+", html))
+
+    days = [(met + timedelta(days=number)).astimezone(SHANGHAI).date().isoformat() for number in range(3)]
+    assert [told(f"changes/{day}", is_private=True) for day in days] == [1, 1, 1]
+    assert [told(f"changes/{day}") for day in days] == [1, 0, 1]
+    assert [told(f"changes/{day}", event="re-issued") for day in days] == [1, 0, 1]
+    assert told("changes") == 2
+
+
 def test_zones_of_several_accounts(engine: Engine) -> None:
     """Where private data is shown, changes of a zone that several accounts have bear the account's name."""
     names = ("alpha", "beta")
@@ -242,6 +267,24 @@ def test_pins(engine: Engine) -> None:
     assert complaints(html) == []
     assert "<b>" not in html
     assert "No pin is known" in empty
+
+
+def test_image_to_use(engine: Engine) -> None:
+    """A name's page proposes the image that `resolve` gives: the last, none revoked, none of two that came together."""
+    diary = Diary(engine)
+    both = {"uimage-a": "Ubuntu 20.04", "uimage-z": "Ubuntu 20.04", "uimage-p": "Twins", "uimage-q": "Twins"}
+    diary.run({target("cn-01"): {"uimage-x": "CentOS 7.6"}, target("hk-02"): {"uimage-z": "Ubuntu 20.04"}})
+    diary.run({target("cn-01"): {"uimage-x": "CentOS 7.6"}, target("hk-02"): both})
+
+    def proposed(name: str) -> list[str]:
+        return re.findall(r"image_id = &#34;(.*)&#34;", html_of(engine, f"names/{name}", diary.now))
+
+    assert proposed("ubuntu-20.04") == ["uimage-a"]
+    assert proposed("twins") == []
+    with begin(engine) as conn:
+        revoke(conn, ["uimage-a"], "hangs", who="me", now=diary.now)
+    diary.run({target("cn-01"): {"uimage-x": "CentOS 7.6"}, target("hk-02"): both})
+    assert proposed("ubuntu-20.04") == []
 
 
 MACHINES = Target("prod", "org-x", "hk", "hk-02", "uhost-image", "default")
@@ -323,7 +366,7 @@ def test_what_cannot_be_used_is_listed_as_such(engine: Engine) -> None:
     assert "The id now uimage-u00002" in name
     now, name = told("", "Unavailable")
     assert '<td class="x" title="uimage-u00002 listed, but not usable (Unavailable)">' in now
-    assert "listed, but not usable in 1 of 1 zones" in name
+    assert "listed, but not usable in 1 of 1 zone" in name
     assert "Use it" not in name
     chinese = PageRequest(page="names/rocky-9", language="zh", query={"kind": "uhost-image"})
     with read(engine) as conn:

@@ -52,7 +52,20 @@ def test_sarif() -> None:
     place = run["results"][0]["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "infra/a%2C%20b%3Ac.tf"
     assert place["region"] == {"startLine": 3, "startColumn": 12, "endColumn": 20}
-    assert "locations" not in run["results"][-1]
+    assert all(len(result["locations"]) == 1 for result in run["results"])  # GitHub refuses others, and all with them
+    place = run["results"][-1]["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": "stdin"}, "region": {"startLine": 1}}
+
+
+def test_names_that_are_no_text() -> None:
+    """A file whose name is not UTF-8 has findings in every format; a URI has its bytes."""
+    rows = [finding("missing", file="a/n\udcff.tf")]
+
+    for fmt, made in FINDINGS.items():
+        assert made(rows).encode("utf-8", "surrogateescape"), fmt
+    log = json.loads(sarif(rows))
+    place = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "a/n%FF.tf"
 
 
 def test_fingerprints() -> None:
@@ -64,6 +77,10 @@ def test_fingerprints() -> None:
 
     assert prints([finding("missing", line=9)]) == prints([finding("missing")])
     assert len(set(prints([*ROWS, BARE]))) == len(prints([*ROWS, BARE]))
+    twice = [finding("missing", line=line, address=None) for line in (3, 8)]
+    assert len(set(prints(twice))) == 2
+    assert [one["fingerprint"] for one in json.loads(gitlab(twice))] == prints(twice)
+    assert prints(twice)[0] == prints(twice[1:])[0]
 
 
 def test_github() -> None:

@@ -90,6 +90,33 @@ def test_gone() -> None:
     assert (gone.image_id, gone.state, gone.previous_ids) == (None, "withdrawn", ("uimage-old", "uimage-new"))
 
 
+def test_revoked() -> None:
+    """An image that somebody revoked is none to use, as `resolve` has it, and deprecated; the reason is not told."""
+    images = (image("uimage-new", came=50),)
+    name = named(OLD, NEW, images=images, revoked={"uimage-new": "its kernel hangs"})
+
+    assert [(one["version"], one["isDeprecated"]) for one in releases(name)] == [
+        ("2026.11.19.0800.00", True),
+        ("2026.11.21.1000.00", True),
+    ]
+    shown = resolve_document(name)
+    assert (shown.image_id, shown.state, shown.present_since) == (None, "revoked", None)
+    assert "kernel" not in repr(name)
+
+
+def test_newer_than_what_is_revoked() -> None:
+    """Once another image of the name came after the revoked one it is the image to use."""
+    images = (image("uimage-new", came=50), image("uimage-next", came=5))
+    name = named(NEW, ZoneStay("uimage-next", hours(5), None), images=images, revoked={"uimage-new": "hangs"})
+
+    assert resolve_document(name).image_id == "uimage-next"
+    assert [(one["digest"], one.get("isDeprecated")) for one in releases(name)] == [
+        ("uimage-new", True),
+        ("uimage-next", None),
+        ("uimage-next", None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [

@@ -73,6 +73,19 @@ def test_broken_json() -> None:
     assert found(text, "a.json") == [("uimage-a", None)]
 
 
+def test_lines_of_json() -> None:
+    """Of several documents in a file each counts; a state among them is still what a tool wrote."""
+    one, two = '{"image_id": "uimage-a", "zone": "hk-02"}', '{\n  "ImageId": "uimage-b"\n}'
+    state = '{"version": 4, "resources": []}'
+
+    assert found(f"{one}\n{two}\n", "a.json") == [("uimage-a", "hk-02"), ("uimage-b", None)]
+    for name in ("a.json", "a.jsonl", ""):
+        assert len(scan(f" {one}\n{two}\n\n", name, is_strict=True).pins) == 2
+        assert scan(f"{one}\n{state}", name, is_strict=True).is_source is False
+        with pytest.raises(ValueError, match=r"is no JSON: .*line 2 column 1"):
+            scan(f"{one}\n]{two}", name, is_strict=True)
+
+
 def test_nearly_json() -> None:
     """JSON with comments, templates or commas at the end is read all the same; without ids no JSON is a mistake."""
     text = '// ours\n{\n  /* b */ "image_id": "uimage-a", // {{ x }}\n  "zone": "hk-02",\n}\n'
@@ -185,6 +198,71 @@ def test_defaults_of_a_shell(name: str, text: str) -> None:
     assert found(text, name) == [("uimage-a", "hk-02")]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('ZONE=hk-02\nIMAGE_IDS="uimage-a uimage-b"\n', [("uimage-a", "hk-02"), ("uimage-b", "hk-02")]),
+        ("ucloud x --image-ids uimage-a,uimage-b --zone hk-02", [("uimage-a", "hk-02"), ("uimage-b", "hk-02")]),
+        ("IMAGE_IDS=(\n  uimage-a # uimage-old\n  'uimage-b' \"$C\"\n)\n", [("uimage-a", None), ("uimage-b", None)]),
+        (
+            "declare -A image_ids=([hk-02]=uimage-a [\"hk-03\"]='uimage-b')",
+            [("uimage-a", "hk-02"), ("uimage-b", "hk-03")],
+        ),
+        ('curl -d \'{"Zone": "hk-02", "ImageIds": ["uimage-a"]}\'', [("uimage-a", "hk-02")]),
+        ("IMAGE_ID=uimage-a uimage-b\nNAMES=(uimage-c)\nIMAGE_IDS=(uimage-d\n", [("uimage-a", None)]),
+    ],
+)
+def test_lists_in_a_shell(text: str, expected: list[tuple[str, str | None]]) -> None:
+    """Of a list of ids each counts, for the zone under which an array has it."""
+    assert found(text, "a.sh") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# ucloud-image: hk-02/rocky (was uimage-old)\nname: uimage-a\n", 2),
+        ("name: uimage-a # ucloud-image: hk-02/rocky was uimage-old\n", 1),
+    ],
+)
+def test_comments_that_tell_of_ids(text: str, line: int) -> None:
+    """An id in a comment is no pin, and does not make the comment one about its own line."""
+    (pin,) = scan(text, "a.yaml").pins
+    assert (pin.image_id, pin.line, pin.zone, pin.named) == ("uimage-a", line, "hk-02", "rocky")
+
+    assert found("rm /tmp/*; boot uimage-a # ucloud-image: hk-02/rocky\n", "a.sh") == [("uimage-a", "hk-02")]
+    block = 'image_id = "uimage-a" /* ucloud-image: hk-02/rocky was uimage-old */\n'
+    assert found(block, "a.tf") == [("uimage-a", "hk-02")]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        'resource "helm_release" "x" {\n  set {\n    name  = "pool.imageId"\n    value = "uimage-a"\n  }\n}\n',
+        'resource "kubernetes_pod" "x" {\n  env {\n    name = "IMAGE_ID"\n    value = "uimage-a"\n  }\n}\n',
+    ],
+)
+def test_values_with_a_name_beside(block: str) -> None:
+    """What a block sets by a name beside it counts as a member of that name does."""
+    assert found(block, "a.tf") == [("uimage-a", None)]
+
+
+def test_default_of_a_member() -> None:
+    """An id that a variable of a module has for a member that nobody gives is one that somebody depends on."""
+    text = 'variable "pool" {\n  type = object({ image_id = optional(string, "uimage-a") })\n}\n'
+    (pin,) = scan(text, "a.tf").pins
+
+    assert (pin.image_id, pin.address) == ("uimage-a", "var.pool")
+
+
+def test_builders_of_other_clouds() -> None:
+    """Other clouds have ids that look like ours; what their builders start from is no pin, in HCL and in JSON."""
+    text = 'source "volcengine-ecs" "x" {\n  source_image_id = "image-a"\n}\n'
+    builders = [{"type": "volcengine-ecs", "source_image_id": "image-a"}, {"source_image_id": "uimage-b"}]
+
+    assert found(text, "a.pkr.hcl") == []
+    assert found(json.dumps({"builders": builders}), "a.json") == [("uimage-b", None)]
+
+
 def test_addresses_of_instances() -> None:
     """An address is as Terraform writes it on its screen, whatever signs JSON escapes in it."""
     values = {"availability_zone": "hk-02", "image_id": "uimage-a"}
@@ -211,6 +289,9 @@ def test_ends_of_lines(end: str) -> None:
     ("text", "zone"),
     [
         ('args: ["--zone", "hk-02", "--image-id", "uimage-a"]\n', "hk-02"),
+        ("args: [create, --image-id=uimage-a, --zone=hk-02]\n", "hk-02"),
+        ('args: ["--zone", "hk-02", "--image-id=uimage-a"]\n', "hk-02"),
+        ("args: [--zone=hk-02, --image-id, uimage-a]\n", "hk-02"),
         ("args:\n- --zone\n- hk-02\n- --source-image-id\n- uimage-a\n", "hk-02"),
         ("zone: hk-02\nenv:\n- name: UCLOUD_IMAGE_ID\n  value: uimage-a\n", "hk-02"),
         ("env:\n- {name: IMAGE_ID, value: uimage-a}\n- {name: OTHER, value: uimage-b}\n", None),
