@@ -111,7 +111,7 @@ def test_projects_that_disagree(site: Publisher) -> None:
     site.diary.run({HERE: NEXT, THERE: BOTH})
     said = site.publish().stderr
 
-    assert "1 of them are unknown now" in said
+    assert "1 of them is unknown now" in said
     assert files_of(site.root)[UBUNTU] == first[UBUNTU]
     site.root = site.root.with_name("another")
     assert UBUNTU not in site.files()
