@@ -68,6 +68,8 @@ _ASSETS = {
     "icon.svg": "image/svg+xml",
 }
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+#: What proxies say of a request that they pass on: it may come from anywhere.
+_PASSED_ON = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +268,7 @@ class PageServer:
         if self._options.with_private:
             return True
         if self._options.token is None:
-            return self._options.is_at_home
+            return self._options.is_at_home and not any(name in request.headers for name in _PASSED_ON)
         shown = _token_in(request.headers.get("Authorization", ""))
         return hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), self._options.token.encode())
 

@@ -147,6 +147,13 @@ def test_private_data_at_home_alone(server: str) -> None:
     assert ServeOptions(host="localhost", base_urls=["http://127.0.0.2:80/"]).is_at_home
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "Via", "X_Forwarded_For", "X_Forwarded_Host", "X_Real_IP"])
+def test_no_private_data_through_a_proxy(server: str, header: str) -> None:
+    """What a proxy on this machine passes on under loopback's name may come from anywhere: it gets public data."""
+    assert get(f"{server}evidence/1", **{header: "1.1 front"}).status == 404
+    assert "Public data only" in get(server, **{header: "1.1 front"}).text
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(None, "cannot be read"), (b"\xff\xfe\xff", "The token"), (b"short", "is none: write at least"), (b"", "is none")],
