@@ -50,12 +50,12 @@ def test_what_is_said_of_a_hold_goes_with_it(engine: Engine) -> None:
         listed = [{"ImageId": f"uimage-{letter}"} for letter in ids]
         diary.run({HOME: {"RetCode": 0, "ImageSet": [*listed, *unreadable]}})
         with read(engine) as conn:
-            told.append(status.status(conn, now=diary.now)[0].message.partition(" are")[0])
+            told.append(status.status(conn, now=diary.now)[0].message.partition(" images")[0])
         with read(engine) as conn:
             (span,) = conn.execute(select(OutcomeSpan.message)).all()
         assert span.message.startswith(told[-1])
 
-    assert told == ["3 of 4 images", "1 of 4 images", "1 of 4 images"]
+    assert told == ["3 of 4", "1 of 4", "1 of 4"]
 
 
 @pytest.mark.parametrize(
