@@ -425,6 +425,7 @@ _DOCTOR = {
     "a signed call was accepted": "签名请求已被接受",
     "take out of `tolerate` what this brand answers rightly": "请从 `tolerate` 中去掉该平台能正确返回的项",
     "runs fall back to the last catalog, or the configured places": "巡检会沿用上一次的地域列表，或使用配置中的位置",
+    "show the provider the answer; nothing is retired while it is so": "请将该应答提供给云服务商；在此期间不会下线任何目标",
     "the list of projects is not open to this key ({})": "此密钥无权列出项目（{}）",
     "name the project ids under `projects`, where the default project is not meant": "若不是要查默认项目，请在 `projects` 中写明项目 ID",
     "without the list of projects nobody knows the ids of {v}": "没有项目列表，无法得知 {} 的 ID",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from crawler.client.api import ApiClient, NetworkFailure
@@ -15,8 +15,8 @@ from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Place, Project
 from crawler.domain.objections import Tolerable, other_action
 from crawler.domain.parsing import read
-from crawler.domain.text import one_line
-from crawler.domain.values import integer
+from crawler.domain.text import counted, one_line
+from crawler.domain.values import integer, read_count
 
 #: The longest id of a project and name of a region or zone; together they are the key of a target.
 LONGEST_NAME = 100
@@ -30,6 +30,8 @@ class Discovery:
     places: tuple[Place, ...] | None = None
     #: Why this is no good discovery, one sentence each.
     problems: tuple[str, ...] = ()
+    #: Why a list that came may lack what is there, one sentence each: it says nothing of what it does not list.
+    incomplete: tuple[str, ...] = ()
     #: The refusal that stops the account.
     credential: Refusal | None = None
     #: `GetProjectList` is not open to this key, as is usual for sub-accounts: `refusal` says how. Not among `problems`.
@@ -54,33 +56,32 @@ async def discover(
     Ask for the regions, then for the projects; refused credentials end it after one request.
 
     When the first question gets no answer at all the second is not asked: the endpoint is not there. An answer that
-    calls itself by another action is none, unless "action" is among what is *tolerated*.
+    calls itself by another action is none, unless "action" is among what is *tolerated*; one that counts more rows than
+    it lists is incomplete, unless "count" is.
     """
     check_action = "action" not in tolerated
     cancel_scope = CancelScope(monotonic=client.timing.monotonic, deadline=deadline, stop=stop)
-    problems: tuple[str, ...]
+    found = Discovery()
     async with cancel_scope.watched():
         regions = await _ask(client, "GetRegion", cancel_scope, budget, check_action=check_action)
         if isinstance(regions, Refusal):
-            problems = (_told("GetRegion", regions),)
+            found = Discovery(problems=(_told("GetRegion", regions),))
             if regions.failure_class == "credential":
-                return Discovery(problems=problems, credential=regions)
+                return replace(found, credential=regions)
             if regions.is_network or cancel_scope.cut_reason() is not None:
-                return Discovery(problems=problems)
-            places = None
+                return found
         else:
-            places, problems = _places(regions)
+            found = _with_places(found, regions, tolerated)
         listed = await _ask(client, "GetProjectList", cancel_scope, budget, check_action=check_action)
-    if isinstance(listed, Refusal):
-        if listed.failure_class == "denied":
-            return Discovery(places=places, problems=problems, projects_refused=True, refusal=listed.message)
-        return Discovery(
-            places=places,
-            problems=(*problems, _told("GetProjectList", listed)),
-            credential=listed if listed.failure_class == "credential" else None,
-        )
-    projects, more = _projects(listed)
-    return Discovery(projects=projects, places=places, problems=(*problems, *more))
+    if not isinstance(listed, Refusal):
+        return _with_projects(found, listed, tolerated)
+    if listed.failure_class == "denied":
+        return replace(found, projects_refused=True, refusal=listed.message)
+    return replace(
+        found,
+        problems=(*found.problems, _told("GetProjectList", listed)),
+        credential=listed if listed.failure_class == "credential" else None,
+    )
 
 
 def _told(action: str, refusal: Refusal) -> str:
@@ -152,45 +153,75 @@ def _rows(document: Mapping[str, Any], action: str, name: str) -> tuple[list[Map
     return good, () if good else (f"{action}: no row of {name} is an object",)
 
 
-def _places(document: Mapping[str, Any]) -> tuple[tuple[Place, ...] | None, tuple[str, ...]]:
+def _with_places(found: Discovery, document: Mapping[str, Any], tolerated: Collection[Tolerable]) -> Discovery:
     rows, problems = _rows(document, "GetRegion", "Regions")
     numbers: dict[tuple[str, str], int | None] = {}
+    readable = 0
     for row in rows:
         place = (_text(row, "Region"), _text(row, "Zone"))
         number = integer(field_of(row, "RegionId"))
         if not all(map(_is_name, place)):
             continue
+        readable += 1
         # A zone listed twice under two numbers has none that can be relied on.
         numbers[place] = number if numbers.get(place, number) == number else None
     if rows and not numbers:
         problems = ("GetRegion: no row names both a region and a zone",)
-    problems += _too_long(rows, "GetRegion", "Region", "Zone")
-    places = tuple(Place(region, zone, numbers[region, zone]) for region, zone in sorted(numbers))
-    return places or None, problems
+    return replace(
+        found,
+        places=tuple(Place(region, zone, numbers[region, zone]) for region, zone in sorted(numbers)) or None,
+        problems=(*found.problems, *problems),
+        incomplete=_lacking(document, "GetRegion", "Regions", "Region and Zone", readable, tolerated),
+    )
 
 
-def _projects(document: Mapping[str, Any]) -> tuple[tuple[Project, ...] | None, tuple[str, ...]]:
+def _with_projects(found: Discovery, document: Mapping[str, Any], tolerated: Collection[Tolerable]) -> Discovery:
     rows, problems = _rows(document, "GetProjectList", "ProjectSet")
-    found: dict[str, Project] = {}
+    projects: dict[str, Project] = {}
+    readable = 0
     for row in rows:
         project_id = _text(row, "ProjectId")
         if _is_name(project_id):
+            readable += 1
             is_default = field_of(row, "IsDefault") is True
-            found.setdefault(project_id, Project(project_id, _text(row, "ProjectName"), is_default))
-    if rows and not found:
+            projects.setdefault(project_id, Project(project_id, _text(row, "ProjectName"), is_default))
+    if rows and not projects:
         problems = ("GetProjectList: no row names a project",)
-    problems += _too_long(rows, "GetProjectList", "ProjectId")
-    return tuple(found[project_id] for project_id in sorted(found)) or None, problems
+    lacking = _lacking(document, "GetProjectList", "ProjectSet", "ProjectId", readable, tolerated)
+    return replace(
+        found,
+        projects=tuple(projects[project_id] for project_id in sorted(projects)) or None,
+        problems=(*found.problems, *problems),
+        incomplete=(*found.incomplete, *lacking),
+    )
+
+
+def _lacking(
+    document: Mapping[str, Any], action: str, name: str, wanted: str, readable: int, tolerated: Collection[Tolerable]
+) -> tuple[str, ...]:
+    """
+    Return in a sentence why the list *name*, in which so many rows are *readable*, lacks something; none: it does not.
+
+    *wanted* is what a row has to name. A list without any readable row is none, and is told of as such.
+    """
+    if not readable:
+        return ()
+    rows = len(read(field_of(document, name)))
+    why = []
+    if readable < rows:
+        names = f"a row names its {wanted} in 1 to {LONGEST_NAME} characters"
+        why.append(f"{rows - readable} of {counted(rows, 'row')} cannot be read ({names})")
+    singular = name.removesuffix("Set").removesuffix("s")
+    for key in ("TotalCount", f"{singular}Count", f"{name}Count") if "count" not in tolerated else ():
+        stated = read_count(field_of(document, key))
+        if stated is not None and stated > rows:
+            why.append(f"{key} is {stated}, and {counted(rows, 'row is', 'rows are')} listed")
+    sentence = f"{action}: {' and '.join(why)}, so the list is incomplete: what it lacks does not count as missing"
+    return (sentence,) if why else ()
 
 
 def _is_name(text: str) -> bool:
     return 0 < len(text) <= LONGEST_NAME
-
-
-def _too_long(rows: Iterable[Mapping[str, Any]], action: str, *names: str) -> tuple[str, ...]:
-    left_out = sum(any(len(_text(row, name)) > LONGEST_NAME for name in names) for row in rows)
-    sentence = f"{action}: rows with a name of more than {LONGEST_NAME} characters were left out: {left_out}"
-    return (sentence,) if left_out else ()
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:

@@ -2,7 +2,7 @@
 What there is to ask in each account: discovery's answer, or what stands in for it.
 
 A discovery that fails, or comes back empty, falls back to the last good catalog, and that to the configured places;
-every fallback says so, and none of them counts anything as missing.
+every fallback says so, and none of them counts anything as missing. A list that is incomplete does not either.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Survey:
     catalog: Catalog | None
     #: False for a fallback: then nothing counts as missing.
     is_good: bool
+    #: False where a list lacked something: the last catalog stands beside it, and nothing counts as missing.
+    is_whole: bool = True
     notices: tuple[Notice, ...] = ()
     #: Why the account is not asked at all.
     refused: str | None = None
@@ -95,18 +97,20 @@ def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | No
     """Take what discovery gave, or the last catalog, or the configured places; and say which."""
     notices = tuple(_notice(account, sentence) for sentence in tolerance(account.tolerate))
     # A list that does not come says why now in one way, now in another.
-    notices += tuple(_notice(account, problem, key=problem.partition(":")[0]) for problem in discovery.problems)
+    problems = (*discovery.problems, *discovery.incomplete)
+    notices += tuple(_notice(account, problem, key=problem.partition(":")[0]) for problem in problems)
     if discovery.credential is not None:
         return Survey(catalog=last, is_good=False, notices=notices, refused=discovery.credential.message)
     projects, is_good, said = _projects(account, discovery, last)
     notices += said
-    pairs = _pairs(account, projects or (), discovery.places or ())
+    listed = _listed(projects, discovery, last)
+    pairs = _pairs(account, listed.projects, listed.places) if listed is not None else 0
     known = _pairs(account, last.projects, last.places) if last is not None else MAX_PAIRS
     if pairs > min(MAX_PAIRS, max(MAX_NEW_PAIRS, 10 * known)):
         sentence = f"{pairs:,} pairs of a project and a zone are listed, which is not believed"
         notices += (_notice(account, f"{sentence}; select fewer `projects`, `regions` or `zones` where it is true"),)
-    elif discovery.places is not None and projects is not None:
-        return Survey(catalog=Catalog(projects=projects, places=discovery.places), is_good=is_good, notices=notices)
+    elif listed is not None:
+        return Survey(catalog=listed, is_good=is_good, is_whole=not discovery.incomplete, notices=notices)
     if last is not None:
         notices += (_notice(account, "asking what the last good catalog lists"),)
         return Survey(catalog=last, is_good=False, notices=notices)
@@ -117,6 +121,20 @@ def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | No
         return Survey(catalog=catalog, is_good=False, notices=notices)
     notices += (_notice(account, "no catalog, so there is nothing to ask"),)
     return Survey(catalog=None, is_good=False, notices=notices)
+
+
+def _listed(projects: tuple[Project, ...] | None, discovery: Discovery, last: Catalog | None) -> Catalog | None:
+    """Return the catalog of *projects* and the places discovered, the last one's beside it where a list lacks some."""
+    if projects is None or discovery.places is None:
+        return None
+    if last is None or not discovery.incomplete:
+        return Catalog(projects=projects, places=discovery.places)
+    by_id = {project.project_id: project for project in (*last.projects, *projects)}
+    by_zone = {(place.region, place.zone): place for place in (*last.places, *discovery.places)}
+    return Catalog(
+        projects=tuple(by_id[project_id] for project_id in sorted(by_id)),
+        places=tuple(by_zone[names] for names in sorted(by_zone)),
+    )
 
 
 def _pairs(account: AccountSettings, projects: Collection[Project], places: Collection[Place]) -> int:

@@ -141,6 +141,7 @@ def reconcile_all(
             targets[account.name],
             previous=past[account.name].catalog,
             is_good=survey.is_good,
+            is_whole=survey.is_whole,
             restricted_to=restriction,
             assigned_before=past[account.name].assigned,
         )

@@ -180,16 +180,18 @@ def reconcile(
     *,
     previous: Catalog | None,
     is_good: bool,
+    is_whole: bool = True,
     restricted_to: Selection | None = None,
     assigned_before: Collection[Spot] = (),
 ) -> Reconciliation:
     """
     Compare this run's *catalog* with the targets *known* before.
 
-    *previous* is the last good catalog (None: the account's first). *is_good* is false when *catalog* is a fallback:
-    then nothing is counted as missing. *restricted_to* narrows the run from the command line: a restricted run counts
-    nothing as missing, retires and deselects nothing. *assigned_before* are the places of the last catalog that the
-    configuration made: those that it names no longer are deselected.
+    *previous* is the last good catalog (None: the account's first). *is_good* is false when *catalog* is a fallback,
+    *is_whole* when what it lacks may be there all the same: then nothing is counted as missing. *restricted_to* narrows
+    the run from the command line: a restricted run counts nothing as missing, retires and deselects nothing.
+    *assigned_before* are the places of the last catalog that the configuration made: those that it names no longer are
+    deselected.
     """
     draft = _Draft(restricted_to)
     dropped = _dropped(catalog, assigned_before)
@@ -199,7 +201,7 @@ def reconcile(
     for target, name in expand(catalog, selection):
         draft.take_listed(target, name, absent.pop(target, None))
     shrunken = previous is not None and _has_shrunk(previous, catalog)
-    counts = is_good and restricted_to is None
+    counts = is_good and is_whole and restricted_to is None
     patience = (PATIENCE_WHEN_SHRUNKEN if shrunken else PATIENCE) if counts else None
     resting: list[KnownTarget] = []
     names = {project.project_id: project.name for project in catalog.projects}

@@ -309,6 +309,8 @@ def _discovered(
         yield warn("answers", sentence, "take out of `tolerate` what this brand answers rightly", about=name)
     for problem in discovery.problems:
         yield warn("catalog", problem, "runs fall back to the last catalog, or the configured places", about=name)
+    for sentence in discovery.incomplete:
+        yield warn("catalog", sentence, "show the provider the answer; nothing is retired while it is so", about=name)
     if discovery.projects_refused and not account.project_ids:
         yield warn(
             "catalog",

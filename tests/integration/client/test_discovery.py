@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from crawler.client.api_options import Endpoint, FetchOptions
 from crawler.client.discovery import Discovery, discover
 from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Place, Project
+from crawler.domain.objections import Tolerable
 from tests.support.api_server import ApiServer, Arrival, answer_json
 from tests.support.fake_time import FakeTime
 
@@ -35,6 +36,7 @@ async def discovered(
     time: FakeTime | None = None,
     deadline: float | None = None,
     budget: RetryBudget | None = None,
+    tolerated: Collection[Tolerable] = (),
 ) -> tuple[Discovery, list[str]]:
     """Discover against a server that answers so; give the discovery and the actions that arrived."""
     time = time or FakeTime()
@@ -46,7 +48,7 @@ async def discovered(
     async with ApiServer(respond) as server:
         endpoint = Endpoint(url=server.url, public_key="public", private_key="private")
         async with ApiClient(endpoint, FetchOptions(), timing=time.timing()) as client:
-            found = await discover(client, deadline=deadline, budget=budget)
+            found = await discover(client, deadline=deadline, budget=budget, tolerated=tolerated)
     return found, [arrival.action for arrival in server.log]
 
 
@@ -63,7 +65,7 @@ async def test_good() -> None:
 
 
 async def test_tolerant() -> None:
-    """Key case, text for numbers, missing fields, repeated and useless rows do not matter."""
+    """Key case, text for numbers, missing fields and repeated rows do not matter; useless ones are counted."""
     regions = {
         "retcode": "0",
         "regions": [
@@ -88,6 +90,12 @@ async def test_tolerant() -> None:
     assert found.places == (Place("hk", "hk-02", 3002), Place("hk", "hk-03"), Place("sg", "sg-01"))
     assert found.projects == (Project("org-1", "a"), Project("org-2"))
     assert found.problems == ()
+    assert found.incomplete == (
+        "GetRegion: 4 of 9 rows cannot be read (a row names its Region and Zone in 1 to 100 characters), so the list "
+        "is incomplete: what it lacks does not count as missing",
+        "GetProjectList: 2 of 4 rows cannot be read (a row names its ProjectId in 1 to 100 characters), so the list "
+        "is incomplete: what it lacks does not count as missing",
+    )
 
 
 @pytest.mark.parametrize(
@@ -237,7 +245,7 @@ async def test_stop() -> None:
 
 
 async def test_names_that_are_none() -> None:
-    """A row with a name longer than any is left out and told of; a number that no database holds is no number."""
+    """A row with a name longer than any cannot be read; a number that no database holds is no number."""
     long = "x" * 101
     regions = {
         "RetCode": 0,
@@ -252,7 +260,43 @@ async def test_names_that_are_none() -> None:
 
     assert found.places == (Place("hk", "hk-02", None),)
     assert found.projects == (Project("org-1", long),)
-    assert found.problems == (
-        "GetRegion: rows with a name of more than 100 characters were left out: 2",
-        "GetProjectList: rows with a name of more than 100 characters were left out: 1",
+    assert [sentence.partition(" cannot")[0] for sentence in found.incomplete] == [
+        "GetRegion: 2 of 3 rows",
+        "GetProjectList: 1 of 2 rows",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stated", "why"),
+    [
+        ({"TotalCount": 3}, ["TotalCount is 3, and 2 rows are listed"]),
+        ({"totalcount": "3"}, ["TotalCount is 3, and 2 rows are listed"]),
+        ({"RegionCount": 4}, ["RegionCount is 4, and 2 rows are listed"]),
+        ({"RegionsCount": 4, "TotalCount": 2}, ["RegionsCount is 4, and 2 rows are listed"]),
+        ({"TotalCount": 2, "RegionCount": 1, "ProjectCount": 9}, []),
+        ({"TotalCount": "2.5"}, ["TotalCount is 3, and 2 rows are listed"]),
+        ({"TotalCount": None, "RegionCount": "many"}, []),
+    ],
+)
+async def test_count_of_a_list(stated: Mapping[str, Any], why: list[str]) -> None:
+    """A list that states more rows than it has is incomplete, unless that is tolerated; fewer say nothing."""
+    found, _ = await discovered({**REGIONS, **stated})
+    tolerant, _ = await discovered({**REGIONS, **stated}, tolerated=("count",))
+
+    assert [sentence.removeprefix("GetRegion: ").partition(", so ")[0] for sentence in found.incomplete] == why
+    assert found.is_good
+    assert tolerant.incomplete == ()
+
+
+async def test_project_count() -> None:
+    """Of the projects too; what could not be read and what is not listed are one sentence."""
+    found, _ = await discovered(projects={**PROJECTS, "ProjectCount": 2})
+    both, _ = await discovered(projects={"RetCode": 0, "ProjectCount": 3, "ProjectSet": [{"ProjectId": "org-1"}, 7]})
+
+    assert found.incomplete == (
+        "GetProjectList: ProjectCount is 2, and 1 row is listed, so the list is incomplete: what it lacks does not "
+        "count as missing",
     )
+    (sentence,) = both.incomplete
+    assert "1 of 2 rows cannot be read" in sentence
+    assert " and ProjectCount is 3, and 2 rows are listed, so " in sentence

@@ -23,7 +23,7 @@ from crawler.queries import status as queries_status
 from tests.support.answers import NOON
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
-from tests.support.worlds import make_timeline, zone_number
+from tests.support.worlds import make_timeline, region_of, zone_number
 
 ZONES = ("hk-01", "hk-02", "sg-01")
 HERE = "hk-02"
@@ -60,13 +60,27 @@ class World:
     database: str
     at: datetime = NOON
     options: dict[str, Any] = field(default_factory=dict)
+    #: The ids of its projects; None: one.
+    projects: tuple[str, ...] | None = None
 
-    def run(self, document: Document | None = None, *, regions: Document | None = None, **fault: Any) -> RunResult:
-        """Let an hour pass and crawl; hk-02 answers *document* (None: the truth), GetRegion *regions*."""
-        said = [("DescribeUK8SImage", {"zone": HERE, **fault}, document), ("GetRegion", {}, regions)]
+    def run(
+        self,
+        document: Document | None = None,
+        *,
+        regions: Document | None = None,
+        projects: Document | None = None,
+        **fault: Any,
+    ) -> RunResult:
+        """Let an hour pass and crawl; hk-02 answers *document* (None: the truth), others *regions*, *projects*."""
+        said = [
+            ("DescribeUK8SImage", {"zone": HERE, **fault}, document),
+            ("GetRegion", {}, regions),
+            ("GetProjectList", {}, projects),
+        ]
         self.cloud.play(
             make_timeline(
                 zones={zone: {f"{zone}-{letter}": name for letter, name in NAMES.items()} for zone in ZONES},
+                projects=self.projects,
                 faults=[{"action": action, **where, "body": json.dumps(body)} for action, where, body in said if body],
             )
         )
@@ -441,3 +455,44 @@ def test_a_foreign_list_of_regions_is_no_discovery(world: World) -> None:
     assert any("asking what the last good catalog lists" in notice for notice in result.summary.notices)
     world.options["tolerate"] = ("action",)
     assert world.run(regions=regions).summary.targets["total"] == 4
+
+
+def row(zone: str) -> Document:
+    return {"Region": region_of(zone), "Zone": zone, "RegionId": zone_number(zone)}
+
+
+INCOMPLETE: Mapping[str, tuple[list[Any], Document]] = {
+    "a zone that is null": ([*map(row, ("hk-01", "sg-01")), {**row(HERE), "Zone": None}], {}),
+    "a number for a region": ([row("hk-01"), {**row(HERE), "Region": 7}, {**row("sg-01"), "Region": 8}], {}),
+    "a row that is no object": ([*map(row, ("hk-01", "sg-01")), HERE], {}),
+    "a count of more": ([*map(row, ("hk-01", "sg-01"))], {"TotalCount": 3}),
+}
+
+
+@pytest.mark.parametrize("case", INCOMPLETE)
+def test_an_incomplete_list_of_regions_retires_nothing(world: World, case: str) -> None:
+    """However often it comes, what it lacks is asked on and is no change; a whole list without it counts as ever."""
+    rows, counts = INCOMPLETE[case]
+    world.run()
+    results = [world.run(regions={"RetCode": 0, "Regions": rows, **counts}) for _ in range(10)]
+
+    assert [result.summary.targets["ok"] for result in results] == [3] * 10
+    assert {count for result in results for count in result.summary.changes.values()} == {0}
+    told = [sum("so the list is incomplete" in notice for notice in result.summary.notices) for result in results]
+    assert told == [1] * 10
+    whole = {"RetCode": 0, "Regions": [*map(row, ("hk-01", "sg-01"))]}
+    assert [world.run(regions=whole).summary.changes["target_retired"] for _ in range(3)] == [0, 0, 1]
+
+
+def test_an_incomplete_list_of_projects_retires_nothing(world: World) -> None:
+    """A project that it adds is asked; one that cannot be read, or is counted alone, is asked on."""
+    world.projects = ("org-a", "org-b", "org-c", "org-d")
+    listed = [{"ProjectId": name, "ProjectName": name} for name in world.projects]
+    world.run(projects={"RetCode": 0, "ProjectSet": listed[:3]})
+    cut = {"RetCode": 0, "ProjectCount": 4, "ProjectSet": listed[:1]}
+    garbled = {"RetCode": 0, "ProjectSet": [listed[0], {"ProjectId": 12}, {"ProjectId": None}, listed[3]]}
+
+    results = [world.run(projects=document) for document in [cut] * 10 + [garbled] * 10]
+    assert [result.summary.targets["ok"] for result in results] == [9] * 10 + [12] * 10
+    assert sum(result.summary.changes["target_retired"] for result in results) == 0
+    assert sum(result.summary.changes["target_added"] for result in results) == 3

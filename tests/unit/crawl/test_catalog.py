@@ -58,6 +58,24 @@ def test_an_empty_list_falls_back_to_the_last_catalog_and_says_so(discovery: Dis
     assert any("is empty" in notice for notice in said(result))
 
 
+def test_an_incomplete_list_adds_and_takes_nothing_away() -> None:
+    """What it lists is added and renamed, what the last catalog listed stays beside it; it is no whole catalog."""
+    discovery = Discovery(
+        projects=(Project("org-a", "Main"), Project("org-c")),
+        places=(Place("hk", "hk-02"), Place("us", "us-01", 7)),
+        incomplete=("GetRegion: 1 of 3 rows cannot be read",),
+    )
+    result = survey(discovery, LISTED)
+    assert result.catalog == Catalog(
+        projects=(Project("org-a", "Main"), Project("org-b", "Lab"), Project("org-c")),
+        places=(Place("hk", "hk-02"), SG, Place("us", "us-01", 7)),
+    )
+    assert (result.is_good, result.is_whole) == (True, False)
+    assert said(result) == ["prod: GetRegion: 1 of 3 rows cannot be read"]
+    first = survey(discovery)
+    assert first.catalog == Catalog(projects=discovery.projects or (), places=discovery.places or ())
+
+
 def test_refused_credentials_stop_the_account_and_keep_its_targets() -> None:
     """The targets of the last catalog are still the run's, to be skipped with the reason."""
     refusal = Refusal(failure_class="credential", message="wrong signature (RetCode 171)", ret_code=171)

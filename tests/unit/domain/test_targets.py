@@ -115,6 +115,15 @@ def test_fallback_catalog_counts_nothing() -> None:
     assert target("hk-02") in result.asked
 
 
+def test_incomplete_catalog_confirms_and_does_not_count() -> None:
+    """What an incomplete list has is there again; what it lacks is asked on, as often as it may lack it."""
+    entries = (known("hk-01", missing_count=2, missing_needed=3), known("hk-02", missing_count=2, missing_needed=3))
+    result = reconciled(["hk-01"], *entries, is_whole=False)
+    assert (result.retired, result.missing) == ((), {})
+    assert result.found == (target("hk-01"),)
+    assert result.asked == (target("hk-01"), target("hk-02"))
+
+
 def test_restricted_run_retires_deselects_and_counts_nothing() -> None:
     """A run narrowed on the command line asks its part and draws no conclusion about the rest."""
     entries = (known("hk-01"), known("hk-02", missing_count=2, missing_needed=3), known("cn-x-01"))
