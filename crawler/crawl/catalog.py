@@ -127,13 +127,15 @@ def _listed(projects: tuple[Project, ...] | None, discovery: Discovery, last: Ca
     """Return the catalog of *projects* and the places discovered, the last one's beside it where a list lacks some."""
     if projects is None or discovery.places is None:
         return None
+    is_listed = discovery.projects is not None or (last is not None and last.is_listed)
     if last is None or not discovery.incomplete:
-        return Catalog(projects=projects, places=discovery.places)
+        return Catalog(projects=projects, places=discovery.places, is_listed=is_listed)
     by_id = {project.project_id: project for project in (*last.projects, *projects)}
     by_zone = {(place.region, place.zone): place for place in (*last.places, *discovery.places)}
     return Catalog(
         projects=tuple(by_id[project_id] for project_id in sorted(by_id)),
         places=tuple(by_zone[names] for names in sorted(by_zone)),
+        is_listed=is_listed,
     )
 
 
@@ -167,7 +169,7 @@ def _projects(
         notices = (_notice(account, sentence),)
     if not discovery.projects_refused:
         return (configured, False, notices) if account.project_ids and configured and not last else (None, False, ())
-    listed = tuple(project for project in last.projects if project.name) if last else ()
+    listed = last.projects if last is not None and last.is_listed else ()
     if listed:
         explicit = set(account.project_ids) - {DEFAULT_PROJECT}
         more = (project for project in configured if project.project_id in explicit)

@@ -105,6 +105,7 @@ def last_catalog(conn: Connection, account_id: int) -> Catalog | None:
     return Catalog(
         projects=tuple(Project(*project) for project in row.projects),
         places=tuple(Place(*place) for place in row.places),
+        is_listed=any(name or third for _, name, *third in row.projects),
     )
 
 

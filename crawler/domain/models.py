@@ -124,6 +124,8 @@ class Catalog:
     places: tuple[Place, ...]
     #: Where the configuration names the places itself: exactly these pairs, instead of every project in every place.
     assigned: tuple[tuple[Project, Place], ...] = ()
+    #: The projects are those of a list; False: the configuration named them, where the list is not open.
+    is_listed: bool = True
 
     def pairs(self) -> Iterator[tuple[Project, Place]]:
         """Yield every project with every place it can be asked in."""
@@ -137,10 +139,15 @@ class Catalog:
         return digest_of(self.as_lists())
 
     def as_lists(self) -> tuple[list[list[Any]], list[list[Any]]]:
-        """Return the projects and the places as they are stored: rows of what each is made of."""
-        projects: list[list[Any]] = [
-            [project.project_id, project.name, *([True] if project.is_default else [])] for project in self.projects
-        ]
+        """
+        Return the projects and the places as they are stored: rows of what each is made of.
+
+        A listed project has a name, or a third part: whether it is the default one.
+        """
+        projects: list[list[Any]] = []
+        for project in self.projects:
+            has_third = project.is_default or (self.is_listed and not project.name)
+            projects.append([project.project_id, project.name, *([project.is_default] if has_third else [])])
         return projects, [[place.region, place.zone, place.number] for place in self.places]
 
 

@@ -426,6 +426,7 @@ def configured_catalog(places: Iterable[tuple[str, str, str | None]], projects: 
     return Catalog(
         projects=tuple(sorted({project for project, _ in assigned})),
         places=tuple(sorted({place for _, place in assigned}, key=lambda place: (place.region, place.zone))),
+        is_listed=False,
         assigned=tuple(sorted(assigned, key=lambda pair: (pair[0], pair[1].region, pair[1].zone))),
     )
 

@@ -496,3 +496,17 @@ def test_an_incomplete_list_of_projects_retires_nothing(world: World) -> None:
     assert [result.summary.targets["ok"] for result in results] == [9] * 10 + [12] * 10
     assert sum(result.summary.changes["target_retired"] for result in results) == 0
     assert sum(result.summary.changes["target_added"] for result in results) == 3
+
+
+@pytest.mark.parametrize("name", [{}, {"ProjectName": ""}, {"ProjectName": "lab"}])
+def test_a_list_of_projects_that_is_refused_later_retires_nothing(world: World, name: Document) -> None:
+    """With names or without, the projects that it listed are asked on, and the run says so."""
+    world.projects = ("org-a", "org-b")
+    world.run(projects={"RetCode": 0, "ProjectSet": [{"ProjectId": project, **name} for project in world.projects]})
+    refused = {"RetCode": 299, "Action": "GetProjectListResponse", "Message": "no permission"}
+    results = [world.run(projects=refused) for _ in range(4)]
+
+    assert [dict(result.summary.targets)["ok"] for result in results] == [6] * 4
+    assert [result.summary.targets["total"] for result in results] == [6] * 4
+    assert {count for result in results for count in result.summary.changes.values()} == {0}
+    assert all(any("asking those it listed then" in said for said in result.summary.notices) for result in results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -109,6 +110,19 @@ def test_catalog(engine: Engine) -> None:
         assert not db_targets.save_catalog(conn, diary.account_id, CATALOG, START)
         assert db_targets.last_catalog(conn, diary.account_id) == CATALOG
     assert count(engine, CatalogRow) == 1
+
+
+@pytest.mark.parametrize("is_default", [False, True])
+@pytest.mark.parametrize("name", ["", "X"])
+def test_whether_projects_were_listed(engine: Engine, name: str, is_default: bool) -> None:
+    """A list is known as one, whatever it states of its projects; so are ids that the configuration named."""
+    diary = Diary(engine)
+    listed = replace(CATALOG, projects=(Project("org-x", name, is_default),))
+    configured = replace(CATALOG, projects=(Project("org-x"),), is_listed=False)
+    with begin(engine) as conn:
+        for catalog in (listed, configured, listed):
+            assert db_targets.save_catalog(conn, diary.account_id, catalog, START)
+            assert db_targets.last_catalog(conn, diary.account_id) == catalog
 
 
 def test_scopes_are_shared(engine: Engine) -> None:

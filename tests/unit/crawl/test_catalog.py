@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.support.crawling import account_at
 HK, SG = Place("hk", "hk-02", 3002), Place("sg", "sg-01", 10005)
 LISTED = Catalog(projects=(Project("org-a", "Default"), Project("org-b", "Lab")), places=(HK, SG))
 #: As saved by an account whose list was refused from the beginning: ids without names.
-CONFIGURED = Catalog(projects=(Project("org-a"),), places=(HK,))
+CONFIGURED = Catalog(projects=(Project("org-a"),), places=(HK,), is_listed=False)
 
 
 def said(result: Survey) -> list[str]:
@@ -93,15 +94,23 @@ def test_a_sub_account_asks_its_configured_projects() -> None:
 def test_a_sub_account_without_configured_projects_sends_no_project() -> None:
     """With neither a list nor ids, no ProjectId is sent, and it is told how to name one."""
     result = survey(Discovery(places=(HK,), projects_refused=True, refusal="no permission"))
-    assert result.catalog == Catalog(projects=(Project("default"),), places=(HK,))
+    assert result.catalog == Catalog(projects=(Project("default"),), places=(HK,), is_listed=False)
     assert any("`projects`" in notice for notice in said(result))
 
 
 def test_a_list_that_was_open_before_and_is_refused_now_retires_nothing() -> None:
     """Losing the right to list projects is no discovery: those listed before are asked on, and it is told."""
-    result = survey(Discovery(places=(HK, SG), projects_refused=True, refusal="no permission"), LISTED)
-    assert (result.catalog, result.is_good) == (LISTED, False)
-    assert any("open to this key before" in notice for notice in said(result))
+    nameless = Catalog(projects=(Project("org-a"), Project("org-b")), places=(HK, SG))
+    for last in (LISTED, nameless):
+        result = survey(Discovery(places=(HK, SG), projects_refused=True, refusal="no permission"), last)
+        assert (result.catalog, result.is_good) == (last, False)
+        assert any("open to this key before" in notice for notice in said(result))
+
+
+def test_an_id_that_is_configured_no_longer_was_in_no_list() -> None:
+    """Where the list was never open and the configuration names no project any more, the default one is asked."""
+    result = survey(Discovery(places=(HK,), projects_refused=True, refusal="no permission"), CONFIGURED)
+    assert (result.catalog, result.is_good) == (replace(CONFIGURED, projects=(Project("default"),)), True)
 
 
 def test_configured_places_are_the_last_resort() -> None:
