@@ -1,4 +1,7 @@
-"""What ends calls early: the run's deadline, a stop from outside, and an account whose credentials were refused."""
+"""
+What ends calls early: the run's deadline, a stop from outside, an account whose credentials were refused, and one that
+is to be left alone.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ from typing import Literal, TypeVar
 from crawler.errors import CrawlerError
 
 T = TypeVar("T")
-CutReason = Literal["deadline", "interrupted", "account_stopped"]
+CutReason = Literal["deadline", "interrupted", "account_stopped", "throttled"]
 
 SENTENCES: dict[CutReason, str] = {
     "deadline": "the run's deadline came first",
     "interrupted": "the run was interrupted",
     "account_stopped": "the account was stopped because its credentials were refused",
+    "throttled": "the API asked to be left alone for more than an hour",
 }
 
 #: How long calls in flight may go on after a stop.

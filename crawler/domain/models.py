@@ -33,6 +33,7 @@ FailureClass = Literal[
     "deadline",
     "circuit",
     "account_stopped",
+    "throttled",
     "configuration",
     "interrupted",
 ]
