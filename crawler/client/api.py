@@ -21,15 +21,10 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from crawler.client.api_options import Endpoint, FetchCounts, FetchOptions, Timing
-from crawler.client.cancellation import Cancelled, CancelScope
+from crawler.client.cancellation import CancelScope
 from crawler.client.redaction import Redaction
 from crawler.client.responses import ACCEPTED, Answer, Damaged, Refusal, UnknownPacking, Unpacker
-from crawler.client.retry import (
-    LONGEST_RETRY_AFTER_SECONDS,
-    MEANT_RETRY_AFTER_SECONDS,
-    AnswerClass,
-    retry_after_seconds,
-)
+from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
 from crawler.client.signing import signature_of, signed_form
 from crawler.client.throttle import PacedThrottler, Throttle
 from crawler.domain.proxies import Proxy, is_passing
@@ -135,7 +130,6 @@ class ApiClient:
         self._sent = 0
         self._retried = 0
         self._throttled = 0
-        self._is_left_alone = False
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def __aenter__(self) -> Self:
@@ -188,8 +182,7 @@ class ApiClient:
         secrets: Collection[str] | None = None,
     ) -> Answer:
         """
-        Send *form* once, when the throttle lets it; raise NetworkFailure, or Cancelled when the run ends meanwhile or
-        the API asked to be left alone.
+        Send *form* once, when the throttle lets it; raise NetworkFailure, or CallCut when the run ends meanwhile.
 
         The answer is held in *room*; without one, its room is free again at once. *known_hash*: of a body that was
         answered before, which is not searched for secrets again. *secrets*: members that are dropped from the answer,
@@ -198,13 +191,11 @@ class ApiClient:
         timeout_seconds = self.options.timeout_seconds
 
         async def post() -> Answer:
-            self._require_welcome()
             self._sent += 1
             self._retried += is_retry
             with self.room() if room is None else nullcontext(room) as held:
                 return await self._post(form, held, known_hash, secrets)
 
-        self._require_welcome()
         try:
             return await cancel_scope.call(
                 lambda: self.throttle.acquire_by(cancel_scope.deadline), post, timeout_seconds
@@ -214,20 +205,13 @@ class ApiClient:
             raise NetworkFailure(f"no complete answer within {timeout_seconds:g} s{via}") from exc
 
     def heeded(self, refusal: Refusal) -> Refusal:
-        """Slow the account down, or send no more at all, when *refusal* says so; give it back."""
+        """Slow the account down when *refusal* says so; give it back."""
         if refusal.is_throttled:
             self._throttled += 1
             self.throttle.throttled()
-            seconds = refusal.retry_after_seconds or 0.0
-            if 0.0 < seconds <= LONGEST_RETRY_AFTER_SECONDS:
-                self.throttle.pause(seconds)
-            self._is_left_alone |= LONGEST_RETRY_AFTER_SECONDS < seconds <= MEANT_RETRY_AFTER_SECONDS
+            if refusal.retry_after_seconds and refusal.retry_after_seconds <= LONGEST_RETRY_AFTER_SECONDS:
+                self.throttle.pause(refusal.retry_after_seconds)
         return refusal
-
-    def _require_welcome(self) -> None:
-        """Raise Cancelled where the API asked to be left alone for longer than is waited."""
-        if self._is_left_alone:
-            raise Cancelled("throttled")
 
     async def _post(self, form: bytes, room: Room, known_hash: bytes | None, secrets: Collection[str] | None) -> Answer:
         if self._session is None:

@@ -1,7 +1,4 @@
-"""
-What ends calls early: the run's deadline, a stop from outside, an account whose credentials were refused, and one that
-is to be left alone.
-"""
+"""What ends calls early: the run's deadline, a stop from outside, and an account whose credentials were refused."""
 
 from __future__ import annotations
 
@@ -14,13 +11,12 @@ from typing import Literal, TypeVar
 from crawler.errors import CrawlerError
 
 T = TypeVar("T")
-CutReason = Literal["deadline", "interrupted", "account_stopped", "throttled"]
+CutReason = Literal["deadline", "interrupted", "account_stopped"]
 
 SENTENCES: dict[CutReason, str] = {
     "deadline": "the run's deadline came first",
     "interrupted": "the run was interrupted",
     "account_stopped": "the account was stopped because its credentials were refused",
-    "throttled": "the API asked to be left alone for more than an hour",
 }
 
 #: How long calls in flight may go on after a stop.

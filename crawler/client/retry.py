@@ -27,8 +27,6 @@ PRODUCT_CODES = 2000
 
 #: A server that asks for more patience than this is not waited for.
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
-#: Nobody means more than this: one zone's nonsense does not stop its account.
-MEANT_RETRY_AFTER_SECONDS = 31 * 86_400.0
 #: Throttled answers slow the whole account down, so the one target need not back off far; and they are cheap, so many
 #: are allowed.
 THROTTLED_CAP_SECONDS = 2.0

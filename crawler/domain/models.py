@@ -33,7 +33,6 @@ FailureClass = Literal[
     "deadline",
     "circuit",
     "account_stopped",
-    "throttled",
     "configuration",
     "interrupted",
 ]

@@ -211,7 +211,6 @@ CHINESE = Words(
         "deadline": "巡检在查询前已到时限",
         "circuit": "所在地域无响应",
         "account_stopped": "账号密钥被拒绝",
-        "throttled": "云平台要求一小时以上不再请求",
         "configuration": "账号的配置有误",
         "interrupted": "巡检被中断",
     },

@@ -191,7 +191,6 @@ ENGLISH = Words(
         "deadline": "the run ended before it was asked",
         "circuit": "its region did not answer",
         "account_stopped": "the account's credentials were refused",
-        "throttled": "the cloud asked to be left alone for more than an hour",
         "configuration": "the account's configuration is wrong",
         "interrupted": "the run was interrupted",
     },

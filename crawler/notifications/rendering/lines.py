@@ -335,7 +335,7 @@ class Writer:
 
     def reason(self, gap: UnseenZone) -> str:
         """Return why zones are not observed, with the provider's own words."""
-        if gap.failure_class in ("deadline", "circuit", "account_stopped", "throttled", "interrupted"):
+        if gap.failure_class in ("deadline", "circuit", "account_stopped", "interrupted"):
             return self.words.classes.get(gap.failure_class, "") or plain(gap.message, MESSAGE_LIMIT)
         return self.message(gap.message, gap.failure_class)
 

@@ -192,16 +192,6 @@ async def test_budget_spent() -> None:
     assert actions == ["GetRegion", "GetProjectList"]
 
 
-async def test_left_alone() -> None:
-    """After an answer that wants to be left alone for long nothing more is asked, and the second question says why."""
-    found, actions = await discovered(answer_json({"RetCode": 153}, status=429, headers={"Retry-After": "7200"}))
-
-    assert actions == ["GetRegion"]
-    assert [problem.partition(":")[0] for problem in found.problems] == ["GetRegion", "GetProjectList"]
-    assert found.problems[1].endswith("not asked: the API asked to be left alone for more than an hour")
-    assert not found.is_good
-
-
 async def test_nobody_there() -> None:
     """Without any answer the second question is not asked."""
     endpoint = Endpoint(url="http://nowhere.invalid/", public_key="public", private_key="private")

@@ -158,46 +158,6 @@ async def test_credentials() -> None:
     assert "Signature VerifyAC Error" in it.results.failures[-1].message
 
 
-@pytest.mark.parametrize("asks_for", ["3601", "86400"])
-async def test_left_alone(asks_for: str) -> None:
-    """Who is asked to send nothing for more than an hour sends nothing more in this run; the rest is skipped."""
-    asked = asks(hk=30, sg=20)
-
-    def respond(arrival: Arrival) -> Any:
-        if len(it.server.log) < 5:
-            return images(arrival)
-        return answer_json({"RetCode": 153, "Message": "quota"}, status=429, headers={"Retry-After": asks_for})
-
-    async with bench(respond, concurrency=4, rate=10) as it:
-        fetcher = it.fetcher()
-        await fetcher.run(it.targets(asked))
-        asked_before = len(it.server.log)
-        await fetcher.run_again(it.targets(asks(us=1)))
-
-    refused = it.results.classes["failed transient"]
-    good = len(it.results.replies)
-    assert it.results.each_once([*asked, *asks(us=1)])
-    # Those that were in flight together with the first.
-    assert refused <= 4
-    assert len(it.server.log) == asked_before == good + refused
-    assert it.results.classes == {"failed transient": refused, "skipped throttled": 51 - good - refused}
-    assert it.results.failures[-1].message == "not asked: the API asked to be left alone for more than an hour"
-
-
-@pytest.mark.parametrize("nonsense", ["99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
-async def test_no_time_that_is_meant(nonsense: str) -> None:
-    """A time that nobody can mean costs the one target that it came to."""
-
-    def respond(arrival: Arrival) -> Any:
-        odd = answer_json({"RetCode": 153}, headers={"Retry-After": nonsense})
-        return odd if arrival.region == "sg" else images(arrival)
-
-    async with bench(respond) as it:
-        await it.fetcher().run(it.targets(asks(sg=1, hk=20)))
-
-    assert (it.results.classes, len(it.results.replies)) == ({"failed transient": 1}, 20)
-
-
 async def test_dead_region() -> None:
     """A region that drops every call is probed twice and given up; the others are all answered."""
     asked = asks(hk=40, dead=40, sg=40)
