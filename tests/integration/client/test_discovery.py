@@ -280,8 +280,9 @@ async def test_names_that_are_none() -> None:
 )
 async def test_count_of_a_list(stated: Mapping[str, Any], why: list[str]) -> None:
     """A list that states more rows than it has is incomplete, unless that is tolerated; fewer say nothing."""
+    tolerated: tuple[Tolerable, ...] = ("count",)
     found, _ = await discovered({**REGIONS, **stated})
-    tolerant, _ = await discovered({**REGIONS, **stated}, tolerated=("count",))
+    tolerant, _ = await discovered({**REGIONS, **stated}, tolerated=tolerated)
 
     assert [sentence.removeprefix("GetRegion: ").partition(", so ")[0] for sentence in found.incomplete] == why
     assert found.is_good
