@@ -111,7 +111,7 @@ class SharedThrottler:
         try:
             async with self._turn:
                 while True:
-                    due = await self._next_slot()
+                    due = await self._next_slot(deadline)
                     now = self._timing.monotonic()
                     if deadline is not None and max(due, now) > deadline:
                         return False
@@ -139,8 +139,12 @@ class SharedThrottler:
             await asyncio.gather(self._coming, return_exceptions=True)
         await asyncio.gather(*self._telling, return_exceptions=True)
 
-    async def _next_slot(self) -> float:
-        """Return the moment of the next slot, which stays the first of `_slots` until it is popped."""
+    async def _next_slot(self, deadline: float | None) -> float:
+        """
+        Return the moment of the next slot, which stays the first of `_slots` until it is popped.
+
+        During a pause that ends after *deadline* it is the end of the pause, and there is no slot.
+        """
         while True:
             now = self._timing.monotonic()
             while self._slots and self._slots[0] < max(now - self._catch_up, self._paused_until):
@@ -150,6 +154,8 @@ class SharedThrottler:
                     self._ask()
                 return self._slots[0]
             if now < self._paused_until:
+                if deadline is not None and self._paused_until > deadline:
+                    return self._paused_until
                 await self._timing.sleep(self._paused_until - now)
                 continue
             if self._coming is None:

@@ -144,6 +144,24 @@ async def test_deadline() -> None:
 
 
 @pytest.mark.asyncio(loop_scope="function")
+async def test_a_pause_past_the_deadline() -> None:
+    """A pause that ends after the deadline is not waited for either, nor one that comes while waiting."""
+    time = FakeTime()
+    throttle = throttle_of(Budget(time.monotonic), time)
+    throttle.pause(30)
+    assert not await throttle.acquire_by(6.0)
+    assert time.now == 0
+
+    throttle = throttle_of(Budget(time.monotonic), time)
+    throttle.pause(3)
+    waiting = asyncio.create_task(throttle.acquire_by(6.0))
+    await asyncio.sleep(0)
+    throttle.pause(30)
+    assert not await waiting
+    assert time.now <= 3
+
+
+@pytest.mark.asyncio(loop_scope="function")
 async def test_a_refusal_halves_for_all() -> None:
     """One process's 153 is everybody's: the budget is told, and nobody sends before a pause has passed."""
     time = FakeTime()
