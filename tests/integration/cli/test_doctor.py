@@ -261,6 +261,17 @@ def test_catalog_that_is_refused(light: Driver) -> None:
         assert states(examined(light))["catalog"] == "ok"
 
 
+@pytest.mark.provokes("nothing is retired while it is so")
+def test_catalog_that_is_incomplete(light: Driver) -> None:
+    """A list of which a row cannot be read is told, and what it lists is asked."""
+    regions = [{"Region": "hk", "Zone": "hk-02", "RegionId": 1}, {"Region": "hk", "Zone": None, "RegionId": 2}]
+    fault = {"action": "GetRegion", "body": json.dumps({"RetCode": 0, "Regions": regions})}
+    with run_in_thread(make_timeline(zones=["hk-02", "hk-03"], faults=[fault])) as cloud:
+        found = examined(light.configure(account(cloud.url)))["catalog"]
+    assert [finding["state"] for finding in found] == ["warn", "ok"]
+    assert "1 of 2 rows cannot be read" in found[0]["message"]
+
+
 @pytest.mark.provokes("runs fall back to the last catalog")
 def test_catalog_that_is_empty(light: Driver) -> None:
     """A list of regions that does not come is a warning."""
