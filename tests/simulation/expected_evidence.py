@@ -130,7 +130,7 @@ def records_of(said: Said) -> dict[Key, Record]:
             if not isinstance(shown, dict):
                 continue
             ids = [value for field, value in shown.items() if field.lower() == "imageid" and value is not None]
-            if ids:
+            if ids and str(ids[0]).strip():  # a record without an id is none that anything is known of
                 found.setdefault(Key(_SPELLINGS[name.lower()], ids[0]), shown)
     return found
 
