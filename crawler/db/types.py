@@ -35,7 +35,7 @@ def from_micros(micros: int) -> datetime:
 
 
 def each_from_micros(micros: Iterable[int]) -> Iterator[datetime]:
-    """Yield what `from_micros` returns of each, in a third of the time."""
+    """Yield what `from_micros` returns of each, sooner: no function in Python is called for it."""
     return map(_EPOCH.__add__, map(timedelta, repeat(0), repeat(0), micros))
 
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -40,17 +40,6 @@ def diary(engine: Engine) -> Diary:
     for image in ("uimage-a", "uimage-b"):
         made.run({target(f"hk-0{n}"): {image: "Ubuntu 20.04", "uimage-x": "CentOS 7.6"} for n in range(1, 4)})
     return made
-
-
-@pytest.fixture
-def clock(diary: Diary) -> Callable[[], datetime]:
-    return lambda: diary.now + timedelta(minutes=1)
-
-
-@pytest.fixture
-def server(database_url: str, clock: Callable[[], datetime]) -> Iterator[str]:
-    with page_server(database_url, clock=clock) as url:
-        yield url
 
 
 def test_every_page_answers(server: str) -> None:
@@ -200,7 +189,7 @@ def test_errors_look_like_the_rest(server: str) -> None:
         ("now?at=9999-01-01", 400, "too far away"),
         ("now?q=" + "x" * 300, 400, "longer than 200 characters"),
         ("..%2f..%2fetc%2fpasswd", 404, "There is no such page"),
-        ("assets/../server.py", 404, "There is no such page"),
+        ("assets/../page_server.py", 404, "There is no such page"),
     ):
         answer = get(server + page)
         assert answer.status == status, page

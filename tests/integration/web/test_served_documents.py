@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -33,17 +33,6 @@ def diary(engine: Engine) -> Diary:
             | {target("[a]-01"): {"RetCode": 0, **own, "CustomImageSet": custom}, target("th-01"): Refusal()}
         )
     return made
-
-
-@pytest.fixture
-def clock(diary: Diary) -> Callable[[], datetime]:
-    return lambda: diary.now + timedelta(minutes=1)
-
-
-@pytest.fixture
-def server(database_url: str, clock: Callable[[], datetime]) -> Iterator[str]:
-    with page_server(database_url, clock=clock) as url:
-        yield url
 
 
 def test_the_same_bytes(engine: Engine, database_url: str, clock: Callable[[], datetime], tmp_path: Path) -> None:
