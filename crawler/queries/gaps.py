@@ -65,7 +65,12 @@ def coverage(
             ]
     silences = _silences(conn, spans, since=since, now=now, stale_after=stale_after)
     return {
-        target_id: Coverage(absences=own.absences, troubles=own.troubles, silences=silences[target_id])
+        target_id: Coverage(
+            absences=own.absences,
+            troubles=own.troubles,
+            silences=silences.get(target_id, ()),
+            is_observed=target_id in silences,
+        )
         for target_id, own in spans.items()
     }
 
@@ -136,7 +141,11 @@ def _holds() -> Select[*tuple[Any, ...]]:
 def _silences(
     conn: Connection, target_ids: Collection[int], *, since: datetime, now: datetime, stale_after: timedelta
 ) -> Mapping[int, list[Gap]]:
-    """Return of each target the spans that lie more than *stale_after* after a run and before the next."""
+    """
+    Return of each target the spans that lie more than *stale_after* after a run and before the next.
+
+    Those of which no run has ended by *now* are left out.
+    """
     scopes: dict[int, str] = {}
     for portion in portions(sorted(target_ids)):
         scopes.update((target_id, own) for target_id, own in conn.execute(_scopes(), {"targets": portion}))
@@ -154,8 +163,9 @@ def _silences(
     found = {
         text: list(_between(sorted(watch for scope in own for watch in watches.get(scope, ())), **bounds))
         for text, own in alike.items()
+        if not watches.keys().isdisjoint(own)
     }
-    return {target_id: found[scopes[target_id]] if target_id in scopes else [] for target_id in target_ids}
+    return {target_id: found[own] for target_id, own in scopes.items() if own in found}
 
 
 def _between(watches: Iterable[tuple[int, int]], *, since: int, now: int, stale: int) -> Iterator[Gap]:

@@ -29,6 +29,8 @@ class Coverage:
     troubles: Sequence[Gap] = ()
     #: Nobody looked for longer than `stale_after`.
     silences: Sequence[Gap] = ()
+    #: A run that looked has ended.
+    is_observed: bool = True
 
     def gaps(self, holds: Sequence[Gap] = ()) -> list[Gap]:
         """Return the gaps of an image that was on *holds* here: each moment once, with the reason that readers give."""
@@ -93,18 +95,20 @@ def timeline(
     without_holds: dict[Target, list[Gap]] = {}
     for (target, key), members in by_image.items():
         own = holds.get((target, key), ())
+        covered = coverage.get(target) or Coverage()
         known = None if own else without_holds.get(target)
         if known is None:
-            known = [gap for gap in coverage.get(target, Coverage()).gaps(own) if gap.unknown_from <= now]
+            known = [gap for gap in covered.gaps(own) if gap.unknown_from <= now]
         if not own:
             without_holds[target] = known
         # they are in order and without overlaps, so that only the last may last
         now_unknown = known[-1] if known and now < (known[-1].unknown_to or END_OF_TIME) else None
+        unknown_for = now_unknown.reason if now_unknown else None if covered.is_observed else "never_observed"
         before: datetime | None = None
         for stay in sorted(members, key=lambda stay: stay.valid_from):
             start = begun.get((target, *key, stay.valid_from))
             end = ended.get((target, *key, stay.valid_to)) if stay.valid_to else None
-            reason = None if stay.valid_to or now_unknown is None else now_unknown.reason
+            reason = None if stay.valid_to else unknown_for
             rows.append(
                 HistoryRow(
                     target=target,

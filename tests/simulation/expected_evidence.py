@@ -95,7 +95,8 @@ def _answers(oracle: Oracle, change: Expected) -> tuple[list[Said], list[Said]]:
 
 
 def _says(said: Said) -> tuple[Any, ...]:
-    return said.listed, said.heard.unreadable, said.heard.excess
+    """Return what makes an answer another one; that no number of images is stated does not, beside one that fits."""
+    return said.listed, said.heard.unreadable, said.heard.excess or 0
 
 
 def _shown(oracle: Oracle, told: Row | None, answers: Sequence[Said]) -> Said | None:

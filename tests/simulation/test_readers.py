@@ -21,7 +21,7 @@ READERS = (
 GAME = Game(runs=30, questions=0, readers=220)
 SHORT = Game(runs=30, questions=0, readers=110)
 SEEDS = 100
-PORTION = 20
+PORTION = 50
 
 #: What has to be among the answers, so that no comparison is empty.
 SAID = {
@@ -79,7 +79,7 @@ def test_readers_on_both_databases(engine: Engine) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, PORTION))
 def test_all_readers(first: int, proven: Proven) -> None:
-    """Four hundred questions to each reader, five times; every outcome, state and exit code is among the answers."""
+    """A thousand questions to each reader, twice; every outcome, state and exit code is among the answers."""
     played = play_on_all_cores(range(first, first + PORTION), GAME)
     tally = total(played).readers
     failed = [one for one in played if one.failure]

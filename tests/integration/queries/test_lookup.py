@@ -310,6 +310,22 @@ def test_images_found_by_id_name_and_glob(engine: Engine) -> None:
         assert lookup.image_names(conn, "SUSE") == []
 
 
+def test_the_first_run_goes_on(engine: Engine) -> None:
+    """An image of the first answer is unknown, as `images` has it, until the run that got the answer has ended."""
+    diary = Diary(engine)
+    diary.run({TARGETS[0]: NAMES}, finish=False)
+    with read(engine) as conn:
+        (while_it_runs,) = lookup.history(conn, ["uimage-a"], now=diary.now, stale_after=STALE)
+        (as_images,) = (row for row in available(conn, diary.now) if row.image_id == "uimage-a")
+    assert (while_it_runs.state, while_it_runs.reason, while_it_runs.gaps) == ("unknown", "never_observed", ())
+    assert (as_images.state, as_images.reason) == ("unknown", "never_observed")
+
+    diary.run({TARGETS[0]: NAMES})
+    with read(engine) as conn:
+        (afterwards,) = lookup.history(conn, ["uimage-a"], now=diary.now, stale_after=STALE)
+    assert (afterwards.state, afterwards.reason, afterwards.gaps) == ("present", None, ())
+
+
 def test_silences_of_long_histories(engine: Engine) -> None:
     """Only the silences are told of a long row of runs, to the microsecond."""
     diary = Diary(engine)
