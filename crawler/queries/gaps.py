@@ -53,9 +53,10 @@ def coverage(
     """
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
     for portion in portions(spans, _TOGETHER):
-        for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
-            spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
-        for target_id, listed in conn.execute(_troubles(), {"targets": portion, "run": from_run}):
+        for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}).all():
+            if valid_from < valid_to:
+                spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
+        for target_id, listed in conn.execute(_troubles(), {"targets": portion, "run": from_run}).all():
             words = listed.split(" ")
             began, ended = (each_from_micros(map(int, words[place::3])) for place in (0, 1))
             spans[target_id].troubles = [
@@ -78,8 +79,8 @@ def coverage(
 def holds(conn: Connection, target_ids: Collection[int]) -> dict[tuple[int, ImageKey], list[Gap]]:
     """Return when withdrawals of each image of the targets waited on a hold."""
     held: dict[tuple[int, ImageKey], list[Gap]] = {}
-    for portion in portions(sorted(target_ids)):
-        for target_id, image_set, image_id, held_at, resolved_at in conn.execute(_holds(), {"targets": portion}):
+    for portion in portions(sorted(target_ids), _TOGETHER):
+        for target_id, image_set, image_id, held_at, resolved_at in conn.execute(_holds(), {"targets": portion}).all():
             if held_at < resolved_at:
                 place = (target_id, ImageKey(image_set, image_id))
                 held.setdefault(place, []).append(_gap(held_at, resolved_at, "held"))
@@ -147,8 +148,8 @@ def _silences(
     Those of which no run has ended by *now* are left out.
     """
     scopes: dict[int, str] = {}
-    for portion in portions(sorted(target_ids)):
-        scopes.update((target_id, own) for target_id, own in conn.execute(_scopes(), {"targets": portion}))
+    for portion in portions(sorted(target_ids), _TOGETHER):
+        scopes.update((target_id, own) for target_id, own in conn.execute(_scopes(), {"targets": portion}).all())
     # many targets are in the same scopes
     alike = {own: frozenset(map(int, own.split(","))) for own in set(scopes.values())}
     watches: dict[int, list[tuple[int, int]]] = {}
@@ -156,7 +157,7 @@ def _silences(
     for portion in portions(sorted(frozenset().union(*alike.values()))):
         listed = canonical_json(portion) if is_sqlite(conn) else "{" + ",".join(map(str, portion)) + "}"
         first = 0
-        for scope_id, before, after in conn.execute(long_hops(conn.dialect.name), {"scopes": listed, **bounds}):
+        for scope_id, before, after in conn.execute(long_hops(conn.dialect.name), {"scopes": listed, **bounds}).all():
             if before is not None:
                 watches.setdefault(scope_id, []).append((first, before))
             first = after

@@ -8,7 +8,7 @@ wait on a hold, and while the target is not asked at all.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +21,7 @@ from crawler.domain.rows import ChangeRow, Gap, JsonRow, Reason, Stay, in_json, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """When one target was not known, by cause; each list is in order and without overlaps."""
+    """When one target was not known, by cause; each list is in order, without overlaps and gaps of no length."""
 
     #: Retired or deselected.
     absences: Sequence[Gap] = ()
@@ -98,7 +98,8 @@ def timeline(
         covered = coverage.get(target) or Coverage()
         known = None if own else without_holds.get(target)
         if known is None:
-            known = [gap for gap in covered.gaps(own) if gap.unknown_from <= now]
+            every = covered.gaps(own)
+            known = every[: bisect_right(every, now, key=begin_of)]
         if not own:
             without_holds[target] = known
         # they are in order and without overlaps, so that only the last may last
@@ -127,8 +128,7 @@ def timeline(
                     replaces=start.counterpart if start else None,
                     replaced_by=end.counterpart if end else None,
                     fields=start.fields if start else {},
-                    # One that began before was ended by the very answer that began the interval.
-                    gaps=tuple(clip(_begun(known, stay.valid_from, stay.valid_to), stay.valid_from, stay.valid_to)),
+                    gaps=_begun(known, stay.valid_from, stay.valid_to or END_OF_TIME),
                     gaps_before=tuple(clip(known, before, stay.valid_from)) if before else (),
                 )
             )
@@ -162,12 +162,15 @@ begin_of = attrgetter("unknown_from")
 
 
 def overlay(*layers: Sequence[Gap]) -> list[Gap]:
-    """Lay the *layers* over each other, the first on top: every moment that any covers, once, in order."""
+    """
+    Lay the *layers* over each other, the first on top: every moment that any covers, once, in order.
+
+    Each layer is in order, without overlaps and without gaps of no length.
+    """
     spans: list[Gap] = []
     for layer in layers:
-        covered_to = (spans[-1].unknown_to or END_OF_TIME) if spans else None
-        if layer and (covered_to is None or covered_to <= min(map(begin_of, layer))):
-            spans += sorted((gap for gap in layer if gap.unknown_from != gap.unknown_to), key=begin_of)
+        if layer and (not spans or (spans[-1].unknown_to or END_OF_TIME) <= layer[0].unknown_from):
+            spans += layer
         elif layer:
             spans = sorted([*spans, *_uncovered(layer, spans)], key=begin_of)
     joined: list[Gap] = []
@@ -180,10 +183,16 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
     return joined
 
 
-def _begun(gaps: Sequence[Gap], first: datetime, last: datetime | None) -> Sequence[Gap]:
-    """Return those of *gaps*, which are in order, that begin in `[first, last)`."""
-    end = None if last is None else bisect_left(gaps, last, key=begin_of)
-    return gaps[bisect_left(gaps, first, key=begin_of) : end]
+def _begun(gaps: Sequence[Gap], first: datetime, last: datetime) -> tuple[Gap, ...]:
+    """
+    Return those of *gaps*, which are in order and without overlaps, that begin in `[first, last)`, up to *last*.
+
+    One that began before was ended by the very answer that began the interval.
+    """
+    begun = tuple(gaps[bisect_left(gaps, first, key=begin_of) : bisect_left(gaps, last, key=begin_of)])
+    if not begun or (begun[-1].unknown_to or END_OF_TIME) <= last:
+        return begun
+    return (*begun[:-1], begun[-1]._replace(unknown_to=last))
 
 
 def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:

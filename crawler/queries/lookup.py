@@ -7,7 +7,6 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
@@ -167,14 +166,14 @@ def _spelled() -> Select[*tuple[Any, ...]]:
 
 
 def _as_of(stay: Stay, moment: datetime) -> Stay:
-    return replace(stay, valid_to=None) if stay.valid_to is not None and stay.valid_to > moment else stay
+    return stay._replace(valid_to=None) if stay.valid_to is not None and stay.valid_to > moment else stay
 
 
 def image_changes(conn: Connection, ids: Collection[str], targets: Mapping[int, Target]) -> Iterator[ChangeRow]:
     """Return the changes of the images *ids* at *targets*, in the order in which they were written."""
     for portion in portions(sorted(ids)):
         statement = select(*ChangeLog.__table__.c).where(ChangeLog.image_id.in_(portion)).order_by(ChangeLog.id)
-        for row in conn.execute(statement):
+        for row in conn.execute(statement).all():
             if row.target_id in targets:
                 yield change_row(row, targets[row.target_id])
 
@@ -213,7 +212,7 @@ def _versions_where(conn: Connection, column: Any, values: Collection[str]) -> d
     return {
         row.id: row
         for portion in portions(sorted(values))
-        for row in conn.execute(select(*columns).where(column.in_(portion)))
+        for row in conn.execute(select(*columns).where(column.in_(portion))).all()
     }
 
 
@@ -222,24 +221,25 @@ def _stays(conn: Connection, versions: dict[int, Any], targets: dict[int, Target
     is_few = len(targets) <= PORTION
     for portion in portions(sorted(versions)):
         parameters: dict[str, Any] = {"versions": portion} | ({"targets": sorted(targets)} if is_few else {})
-        for row in conn.execute(intervals_of(at_targets=is_few), parameters):
-            if row.target_id not in targets:
-                continue
-            version = versions[row.version_id]
-            yield row.target_id, _stay(targets[row.target_id], version, row)
+        rows = conn.execute(intervals_of(at_targets=is_few), parameters).all()
+        for target_id, version_id, *interval in rows:
+            if target_id in targets:
+                yield target_id, _stay(targets[target_id], versions[version_id], *interval)
 
 
-def _stay(target: Target, version: Any, interval: Any) -> Stay:
-    """Return one interval of a version; the rows of both have what the tables have."""
+def _stay(
+    target: Target, version: Any, valid_from: datetime, valid_to: datetime, present_since: datetime, baseline: bool
+) -> Stay:
+    """Return an interval of a version, as its row in the table has it."""
     return Stay(
         target=target,
         image_set=version.image_set,
         image_id=version.image_id,
         attributes=version.attributes,
-        valid_from=interval.valid_from,
-        valid_to=None if interval.valid_to == END_OF_TIME else interval.valid_to,
-        present_since=interval.present_since,
-        baseline=interval.baseline,
+        valid_from=valid_from,
+        valid_to=None if valid_to == END_OF_TIME else valid_to,
+        present_since=present_since,
+        baseline=baseline,
     )
 
 
@@ -270,7 +270,8 @@ def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:
         rows = conn.execute(_intervals_of(), {"images": portion}).all()
         targets.update(targets_by_id(conn, sorted({row.target_id for row in rows} - targets.keys())))
         for row in rows:
-            yield _stay(targets[row.target_id], row, row)
+            interval = (row.valid_from, row.valid_to, row.present_since, row.baseline)
+            yield _stay(targets[row.target_id], row, *interval)
 
 
 @cache
