@@ -21,7 +21,7 @@ from sqlalchemy import cast as cast_to
 
 from crawler.db.engine import is_sqlite
 from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget
-from crawler.db.sql import among, portions
+from crawler.db.sql import among, among_too, portions
 from crawler.db.types import each_from_micros, from_micros, to_micros
 from crawler.domain.models import END_OF_TIME, ImageKey, canonical_json
 from crawler.domain.rows import Gap, Reason
@@ -76,11 +76,15 @@ def coverage(
     }
 
 
-def holds(conn: Connection, target_ids: Collection[int]) -> dict[tuple[int, ImageKey], list[Gap]]:
-    """Return when withdrawals of each image of the targets waited on a hold."""
+def holds(
+    conn: Connection, target_ids: Collection[int], image_ids: Collection[str]
+) -> dict[tuple[int, ImageKey], list[Gap]]:
+    """Return when withdrawals of each of the images at the targets waited on a hold."""
     held: dict[tuple[int, ImageKey], list[Gap]] = {}
+    images = sorted(image_ids)
     for portion in portions(sorted(target_ids), _TOGETHER):
-        for target_id, image_set, image_id, held_at, resolved_at in conn.execute(_holds(), {"targets": portion}).all():
+        rows = conn.execute(_holds(), {"targets": portion, "images": images}).all()
+        for target_id, image_set, image_id, held_at, resolved_at in rows:
             if held_at < resolved_at:
                 place = (target_id, ImageKey(image_set, image_id))
                 held.setdefault(place, []).append(_gap(held_at, resolved_at, "held"))
@@ -131,7 +135,7 @@ def _holds() -> Select[*tuple[Any, ...]]:
     return (
         select(Hold.target_id, HoldImage.image_set, HoldImage.image_id, Hold.held_at, Hold.resolved_at)
         .join(HoldImage, HoldImage.hold_id == Hold.id)
-        .where(among(Hold.target_id, "targets"))
+        .where(among(Hold.target_id, "targets"), among_too(HoldImage.image_id, "images"))
         .order_by(Hold.held_at)
     )
 

@@ -93,7 +93,11 @@ def timeline(
 
     rows: list[HistoryRow] = []
     without_holds: dict[Target, list[Gap]] = {}
-    for (target, key), members in by_image.items():
+    for target, image_set, _, image_id in sorted(
+        (target, key.image_set, min(stay.valid_from for stay in members), key.image_id)
+        for (target, key), members in by_image.items()
+    ):
+        key = ImageKey(image_set, image_id)
         own = holds.get((target, key), ())
         covered = coverage.get(target) or Coverage()
         known = None if own else without_holds.get(target)
@@ -106,7 +110,7 @@ def timeline(
         now_unknown = known[-1] if known and now < (known[-1].unknown_to or END_OF_TIME) else None
         unknown_for = now_unknown.reason if now_unknown else None if covered.is_observed else "never_observed"
         before: datetime | None = None
-        for stay in sorted(members, key=lambda stay: stay.valid_from):
+        for stay in sorted(by_image[target, key], key=lambda stay: stay.valid_from):
             start = begun.get((target, *key, stay.valid_from))
             end = ended.get((target, *key, stay.valid_to)) if stay.valid_to else None
             reason = None if stay.valid_to else unknown_for
@@ -133,17 +137,7 @@ def timeline(
                 )
             )
             before = stay.valid_to
-    first = {place: min(stay.valid_from for stay in members) for place, members in by_image.items()}
-    return sorted(
-        rows,
-        key=lambda row: (
-            row.target,
-            row.image_set,
-            first[row.target, ImageKey(row.image_set, row.image_id)],
-            row.image_id,
-            row.valid_from,
-        ),
-    )
+    return rows
 
 
 def chain(image_id: str, successors_of: Callable[[str], Iterable[str]]) -> list[str]:

@@ -106,7 +106,7 @@ def history(
         (stay for _, stay in stays),
         image_changes(conn, ids, targets),
         {targets[target_id]: own for target_id, own in known.items()},
-        _holds(conn, found, targets),
+        _holds(conn, found, targets, ids),
         now=now,
     )
 
@@ -139,7 +139,8 @@ def where_is(
         if stay.valid_from <= moment and filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
     ]
     here = {target_id for target_id, target in targets.items() if target in known}
-    return where(_spellings(conn, names, filters.kind), stays, known, _holds(conn, here, targets), at=moment)
+    holds = _holds(conn, here, targets, {stay.image_id for stay in stays})
+    return where(_spellings(conn, names, filters.kind), stays, known, holds, at=moment)
 
 
 def _spellings(conn: Connection, names: Collection[str], kinds: Collection[str]) -> dict[str, str]:
@@ -258,9 +259,10 @@ def intervals_of(*, at_targets: bool) -> Select[*tuple[Any, ...]]:
 
 
 def _holds(
-    conn: Connection, target_ids: Collection[int], targets: dict[int, Target]
+    conn: Connection, target_ids: Collection[int], targets: dict[int, Target], image_ids: Collection[str]
 ) -> dict[tuple[Target, ImageKey], Sequence[Gap]]:
-    return {(targets[target_id], key): gaps for (target_id, key), gaps in queries_gaps.holds(conn, target_ids).items()}
+    held = queries_gaps.holds(conn, target_ids, image_ids)
+    return {(targets[target_id], key): gaps for (target_id, key), gaps in held.items()}
 
 
 def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:
