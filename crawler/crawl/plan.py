@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from crawler.config.models import AccountSettings, Settings
-from crawler.crawl.catalog import Survey
+from crawler.crawl.catalog import Survey, unmatched_in
 from crawler.crawl.offers import SoldBy
 from crawler.db import last_observation, runs
 from crawler.db import targets as db_targets
@@ -24,6 +24,7 @@ from crawler.domain.matrix import OfferedMatrix, Rotation, in_turn, rotation
 from crawler.domain.models import Catalog, FailureClass, Target
 from crawler.domain.rows import Notice
 from crawler.domain.targets import KnownTarget, Reconciliation, Selection, Spot, reconcile, spots, zones_of_numbers
+from crawler.domain.text import visible
 from crawler.errors import ConfigurationError, EmptySelection
 
 
@@ -147,15 +148,35 @@ def reconcile_all(
         )
     if not any(rec.asked for rec in found.values()) and all(survey.catalog for survey in surveys.values()):
         if restriction is None:
-            raise EmptySelection(
+            empty = (
                 "The selection of the configuration matches none of the targets in the catalog; widen projects, "
                 "regions, zones or kinds: `crawler config show` tells what counts."
             )
-        raise EmptySelection(
-            "The selection on the command line matches none of the targets in the catalog; "
-            "`crawler run --dry-run` without restrictions lists them."
-        )
+        else:
+            empty = (
+                "The selection on the command line matches none of the targets in the catalog; "
+                "`crawler run --dry-run` without restrictions lists them."
+            )
+        raise EmptySelection("\n".join(map(visible, (empty, *_lost(settings, surveys, restriction)))))
     return found
+
+
+def _lost(settings: Settings, surveys: Mapping[str, Survey], restriction: Selection | None) -> list[str]:
+    """Return which words of the selections match nothing; of a *restriction* those that do so in no account."""
+    found = [unmatched_in(account, surveys[account.name], restriction) for account in settings.accounts]
+    words = [{(one.setting, one.word) for one in own} for own in found]
+    everywhere = set[tuple[str, str]]().union(*words) if restriction is None else set.intersection(*words)
+    sentences = (one.sentence for own in found for one in own if (one.setting, one.word) in everywhere)
+    return list(dict.fromkeys(sentences))
+
+
+def restriction_notices(
+    settings: Settings, surveys: Mapping[str, Survey], restriction: Selection | None
+) -> list[Notice]:
+    """Return what a run notices of words on its command line that match nothing in any account."""
+    account = settings.accounts[0].name
+    lost = _lost(settings, surveys, restriction) if restriction is not None else []
+    return [Notice(account=account, sentence=f"{account}: {sentence}", is_event=True) for sentence in lost]
 
 
 def take_turns(
@@ -234,6 +255,7 @@ def begin_run(
                 told = {**past[name].sold_by, **survey.sold_by}
                 runs.save_setting(conn, _sold_by(past[name].account_id), json.dumps(told, sort_keys=True))
         unlisted = frozenset[Target]().union(*(rec.unlisted for rec in found.values()))
+        notices += restriction_notices(settings, surveys, restriction)
         notices += [
             Notice(account=name, sentence=sentence, is_event=True)
             for name, rec in found.items()

@@ -38,6 +38,7 @@ from crawler.crawl.plan import (
     matrix_notice,
     reconcile_all,
     require_any,
+    restriction_notices,
     take_turns,
 )
 from crawler.crawl.recorder import BATCH, Progress, Recorder
@@ -362,6 +363,7 @@ async def preview(
     costs: list[Cost] = []
     asked: list[Target] = []
     notices = [notice for survey in surveys.values() for notice in survey.notices]
+    notices += restriction_notices(settings, surveys, restriction)
     too_large: dict[str, str] = {}
     with read(engine) if is_known and engine is not None else nullcontext() as conn:
         for account in settings.accounts:

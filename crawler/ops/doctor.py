@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -52,6 +52,7 @@ from crawler.domain.subscriptions import LIVE
 from crawler.domain.targets import configured_catalog, configured_projects, reconcile
 from crawler.domain.text import agreeing, counted
 from crawler.domain.timefmt import show_duration, zone_name
+from crawler.domain.unmatched import of_report, unmatched
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
 from crawler.notifications.channels.registry import channels_of
@@ -89,7 +90,9 @@ def examine(
     yield from _files(settings)
     yield _time_zone(settings, environ)
     yield from _pins(settings)
-    yield from asyncio.run(_accounts(settings, clock))
+    findings, catalogs = asyncio.run(_accounts(settings, clock))
+    yield from findings
+    yield from _reports(settings, catalogs)
     yield from list(_database(settings, clock))  # nothing stays open while a person reads
     yield from _mail(settings, clock, test_mail)
     yield from _hooks(settings)
@@ -148,12 +151,41 @@ def _pins(settings: Settings) -> Iterator[Finding]:
 # --- the cloud -------------------------------------------------------------------------------------------------------
 
 
-async def _accounts(settings: Settings, clock: Clock) -> list[Finding]:
-    found = await asyncio.gather(*(_account(settings, account, clock) for account in settings.accounts))
-    return [finding for findings in found for finding in findings]
+async def _accounts(settings: Settings, clock: Clock) -> tuple[list[Finding], list[Catalog | None]]:
+    """Return the findings about all accounts, and of each what it lists as a whole, as far as that is asked."""
+    discoveries: dict[str, Discovery] = {}
+    found = await asyncio.gather(*(_account(account, clock, discoveries) for account in settings.accounts))
+    catalogs = [_asked_of(account, _whole(discoveries.get(account.name, Discovery()))) for account in settings.accounts]
+    return [finding for findings in found for finding in findings], catalogs
 
 
-async def _account(settings: Settings, account: AccountSettings, clock: Clock) -> list[Finding]:
+def _whole(discovery: Discovery) -> Catalog | None:
+    """Return what was listed as a whole; None where the places were not."""
+    if discovery.places is None or discovery.incomplete:
+        return None
+    is_listed = discovery.projects is not None
+    return Catalog(projects=discovery.projects or (), places=discovery.places, is_listed=is_listed)
+
+
+def _asked_of(account: AccountSettings, listed: Catalog | None) -> Catalog | None:
+    if listed is None:
+        return None
+    selection = account.selection()
+    projects = tuple(filter(selection.wants_project, listed.projects))
+    return replace(listed, projects=projects, places=tuple(filter(selection.wants_place, listed.places)))
+
+
+def _reports(settings: Settings, catalogs: Collection[Catalog | None]) -> Iterator[Finding]:
+    """Say which filters and pins of reports are about nothing that runs ask, where all of that is known."""
+    known = [catalog for catalog in catalogs if catalog is not None]
+    for report in settings.reports if len(known) == len(catalogs) else ():
+        about = report.subscription
+        for one in of_report(report.name, about.watch.given(), about.pins, known):
+            yield warn("reports", one.sentence, "correct it, or have `accounts` select it", about=report.name)
+
+
+async def _account(account: AccountSettings, clock: Clock, discoveries: dict[str, Discovery]) -> list[Finding]:
+    """Return the findings about one account; what it answered about its places goes into *discoveries*."""
     timing = Timing(clock=clock)
     deadline = timing.monotonic() + PATIENCE_SECONDS
     try:
@@ -171,6 +203,7 @@ async def _account(settings: Settings, account: AccountSettings, clock: Clock) -
                 ]
             skew = findings.pop()
             discovery = await discover(client, deadline=deadline, tolerated=account.tolerate)
+            discoveries[account.name] = discovery
             catalog = known_catalog(account, discovery)
             asked: tuple[Target, ...] = ()
             if catalog is not None and discovery.credential is None:
@@ -328,6 +361,9 @@ def _discovered(
         )
     if catalog is None:
         return
+    if (listed := _whole(discovery)) is not None:
+        for one in unmatched(account.selection(), listed):
+            yield warn("catalog", one.sentence, "correct the word, or take it out", about=name)
     zones = {target.zone for target in asked if target.zone}
     regions = {target.region for target in asked}
     places = counted(len(zones), "zone") if zones else counted(len(regions), "region")

@@ -110,6 +110,27 @@ def test_text(light: Driver, cloud: EmulatorServer) -> None:
     assert lines[index + 1].strip().startswith("→ widen projects, regions, zones or kinds")
 
 
+@pytest.mark.provokes("correct the word, or take it out", "or have `accounts` select it")
+def test_words_that_match_nothing(light: Driver, cloud: EmulatorServer) -> None:
+    """Mistyped words of the selection, of a report's filters and of its pins are warnings with the nearest."""
+    report = {
+        "name": "me",
+        "to": ["a@example.com"],
+        "filters": {"zone": ["hk-2", "sg-*"]},
+        "pins": ["sg-1 uimage-sg-01"],
+    }
+    smtp = {"host": "127.0.0.1", "port": 9, "security": "none", "from": "a@example.com"}
+    configured = light.configure(account(cloud.url, zones=["sg-*", "hk-02", "hk-2"]), smtp=smtp, reports=[report])
+    found = examined(configured, code=None)
+    assert [finding["message"] for finding in (*found["catalog"], *found["reports"])] == [
+        'accounts.zones: "hk-2" matches no zone of the account; the nearest: hk-02',
+        "2 targets in 2 zones",
+        'reports.filters.zone of me: "hk-2" matches no zone that is asked; the nearest: hk-02',
+        'reports.pins of me: "sg-1 uimage-sg-01" matches no zone that is asked; the nearest: sg-01',
+    ]
+    assert {finding["state"] for finding in found["reports"]} == {"warn"}
+
+
 @pytest.mark.provokes("correct it; config/crawler.example.toml")
 def test_configuration(light: Driver) -> None:
     """Every problem of the configuration is a finding."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -94,14 +95,46 @@ def test_folder_in_place_of_the_configuration(
 def test_selection_of_nothing(light: Driver, words: tuple[str, ...]) -> None:
     """A selection that no target fits names the keys or the options that made it, and what to do about them."""
     with run_in_thread(make_timeline(zones=["hk-02", "sg-01"])) as cloud:
-        light.configure(account(cloud.url, zones=["us-*"]))
+        light.configure(account(cloud.url, zones=["hk-2"]))
         configured = light.call(*words, code=2).stderr
         light.configure(account(cloud.url))
-        asked = light.call(*words, "--zone", "us-*", code=2).stderr
+        asked = light.call(*words, "--zone", "hk-2", code=2).stderr
 
     assert "widen projects, regions, zones or kinds: `crawler config show` tells what counts." in configured
     assert "`crawler run --dry-run` without restrictions lists them." not in configured
+    assert 'accounts.zones: "hk-2" matches no zone of the account; the nearest: hk-02' in configured
     assert "on the command line matches none of the targets in the catalog" in asked
+    assert '--zone: "hk-2" matches no zone of the account; the nearest: hk-02' in asked
+
+
+def test_word_of_a_selection_that_matches_nothing(light: Driver) -> None:
+    """A mistyped zone beside a right one is told by the dry run, and by runs under cron once, as is its end."""
+    told = 'accounts.zones: "hk-2" matches no zone of the account; the nearest: hk-02'
+    with run_in_thread(make_timeline(zones=["hk-02", "sg-01"])) as cloud:
+        light.configure(account(cloud.url, zones=["sg-*", "hk-2"]))
+        dry = light.call("run", "--dry-run").stderr
+        said = [light.run().result.stderr for _ in range(3)]
+        light.configure(account(cloud.url, zones=["sg-*", "hk-02"]))
+        ended = light.run().result.stderr
+        restricted = light.call("run", "--dry-run", "--zone", "sg-01", "--zone", "hk-3").stderr
+
+    assert told in dry
+    assert [one.count(told) for one in said] == [1, 0, 0]
+    assert "hk-2" in ended
+    assert "no longer" in ended.casefold()
+    assert '--zone: "hk-3" matches no zone of the account' in restricted
+
+
+def test_word_that_an_incomplete_list_lacks(light: Driver) -> None:
+    """A list that did not come as a whole says nothing about what it lacks."""
+    regions = [{"Region": "hk", "Zone": "hk-02", "RegionId": 1}, {"Region": "hk", "Zone": None, "RegionId": 2}]
+    fault = {"action": "GetRegion", "body": json.dumps({"RetCode": 0, "Regions": regions})}
+    with run_in_thread(make_timeline(zones=["hk-02", "hk-03"], faults=[fault])) as cloud:
+        light.configure(account(cloud.url, zones=["hk-02", "hk-03"]))
+        said = light.call("doctor", code=None).output + light.run(code=None).result.stderr
+
+    assert "1 of 2 rows cannot be read" in said
+    assert "hk-03" not in said
 
 
 def test_nobody_is_told(light: Driver) -> None:

@@ -1,0 +1,67 @@
+"""Words of a selection, and of reports, that match nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crawler.domain.models import Catalog, Place, Project
+from crawler.domain.subscriptions import Pin
+from crawler.domain.targets import Selection
+from crawler.domain.unmatched import of_report, unmatched
+
+PLACES = tuple(Place(zone.rpartition("-")[0], zone) for zone in ("cn-bj2-02", "hk-01", "hk-02", "sg-01"))
+LISTED = Catalog(projects=(Project("org-a", "Default"), Project("org-b", "Lab")), places=PLACES)
+
+
+@pytest.mark.parametrize(
+    ("selection", "sentences"),
+    [
+        ({}, []),
+        ({"zones": ("cn-*", "HK-02", "!sg-*"), "projects": ("lab", "org-a"), "regions": ("*",)}, []),
+        ({"projects": ("default", "!default")}, []),
+        (
+            {"zones": ("cn-*", "hk-2", "!sgg-*")},
+            [
+                'accounts.zones: "hk-2" matches no zone of the account; the nearest: hk-02, hk-01',
+                'accounts.zones: "!sgg-*" leaves out no zone of the account; the nearest: sg-01',
+            ],
+        ),
+        (
+            {"regions": ("hk", "mars")},
+            ['accounts.regions: "mars" matches no region of the account; known: cn-bj2, hk, sg'],
+        ),
+        (
+            {"projects": ("org-a", "Labb")},
+            ['accounts.projects: "Labb" matches no project of the account; the nearest: Lab'],
+        ),
+        (
+            {"regions": ("hk",), "zones": ("hk-*", "sg-01", "!cn-*")},
+            ['accounts.zones: "sg-01" matches no zone of the selected regions'],
+        ),
+    ],
+)
+def test_words_of_a_selection(selection: dict[str, Any], sentences: list[str]) -> None:
+    """Each word that matches nothing listed is told with its setting and the nearest; what matches is not."""
+    assert [one.sentence for one in unmatched(Selection(account="prod", **selection), LISTED)] == sentences
+
+
+def test_projects_that_are_not_listed() -> None:
+    """Where the projects are not listed nobody knows whether one is there; of no list at all nothing is said."""
+    selection = Selection(account="prod", projects=("org-x",), zones=("hk-2",), regions=("x",))
+    unlisted = Catalog(projects=(), places=PLACES, is_listed=False)
+    assert [one.word for one in unmatched(selection, unlisted)] == ["x", "hk-2"]
+    assert list(unmatched(selection, Catalog(projects=(), places=()))) == []
+
+
+def test_words_of_a_report() -> None:
+    """Filters and pins of a report are about what is asked of all accounts; a pin without a zone is about all."""
+    other = Catalog(projects=(Project("org-c"),), places=(Place("us-ca", "us-ca-01"),))
+    filters = {"zone": ("hk-2", "us-*"), "project": ("org-c", "default"), "name": ("Ubuntu*",)}
+    pins = (Pin("hk-2", "uimage-a"), Pin("hk-2", "uimage-b"), Pin("hk-01", "uimage-a"), Pin("", "uimage-c"))
+    assert [one.sentence for one in of_report("me", filters, pins, [LISTED, other])] == [
+        'reports.filters.zone of me: "hk-2" matches no zone that is asked; the nearest: hk-02, hk-01',
+        'reports.pins of me: "hk-2 uimage-b" matches no zone that is asked; the nearest: hk-02, hk-01',
+    ]
+    assert list(of_report("me", {}, (), [])) == []
