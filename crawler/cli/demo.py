@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import sys
 from pathlib import Path
 
 import click
 
+from crawler.cli.calling import program
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import spoken, tr
 from crawler.cli.output import write_out
@@ -52,16 +51,16 @@ def demo(context: CliContext, path: Path, is_kept_open: bool) -> None:
     page.write_text(message.html, encoding="utf-8")
     context.say(f"\nThe mail that somebody gets who pinned uimage-vareox; as it looks: {os.path.relpath(page)}\n")
     context.say(f"{tr('Subject')}: {message.subject}\n\n{message.text}")
-    program, file = _program(), shlex.quote(os.path.relpath(path))
-    then = "" if " " in program else f" && {program} run"  # a long way to call it is not told twice
+    command, file = program(), shlex.quote(os.path.relpath(path))
+    then = "" if " " in command else f" && {command} run"  # a long way to call it is not told twice
     site = path.with_name(f"{path.stem}-page")
     pages(path, site, clock=context.clock)
     calls = (
         ("Look", shlex.quote(os.path.relpath(site / "index.html"))),
-        ("Try", f"{program} --database {file} history uimage-vareox"),
-        ("", f"{program} --database {file} where 'Ubuntu 20.04'"),
-        ("", f"{program} --database {file} diff 20h now"),
-        ("Yours", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {program} init{then}"),
+        ("Try", f"{command} --database {file} history uimage-vareox"),
+        ("", f"{command} --database {file} where 'Ubuntu 20.04'"),
+        ("", f"{command} --database {file} diff 20h now"),
+        ("Yours", f"export UCLOUD_PUBLIC_KEY=… UCLOUD_PRIVATE_KEY=…; {command} init{then}"),
     )
     write_out(f"{line}\n" for line in (*screen, *(padded(tr(label), 6) + call for label, call in calls)))
     if is_kept_open:
@@ -69,14 +68,3 @@ def demo(context: CliContext, path: Path, is_kept_open: bool) -> None:
         from crawler.web.page_server import ServeOptions
 
         serve_until_stopped(context, ServeOptions(port=0), f"sqlite:///{path}", default_zone(), STALE_AFTER)
-
-
-def _program() -> str:
-    """Return the words that call this program again, as a shell takes them: `crawler` where the path finds it."""
-    called = Path(sys.argv[0])
-    found = shutil.which("crawler")
-    if found and called.name == "crawler" and Path(found).samefile(called):
-        return "crawler"
-    if called.name == "crawler" and called.exists():
-        return shlex.quote(os.path.relpath(called))
-    return "crawler" if found else f"{shlex.quote(sys.executable)} -m crawler"

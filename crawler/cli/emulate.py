@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     "--step-every",
     type=Number(min=0, min_open=True),
     metavar="SECONDS",
-    help="Go to the next step this often; without it the cloud stays at --step.",
+    help="Go to the next step this often, from the first signed request on; without it the cloud stays at --step.",
 )
 @click.option("--step", type=WholeNumber(min=1), default=1, show_default=True, help="Step to start at.")
 @click.option(
@@ -106,6 +106,8 @@ async def _serve(server: EmulatorServer, step_every: float | None) -> None:
         raise UsageError(f"cannot listen on {place}: {exc.strerror or exc}; --port 0 takes a free port") from exc
     try:
         _introduce(server)
+        if step_every is not None:  # the story's time begins with the first who watches it
+            await _either(end, server.was_asked)
         while not end.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(end.wait(), step_every)
@@ -115,6 +117,14 @@ async def _serve(server: EmulatorServer, step_every: float | None) -> None:
                 click.echo(_position(server), err=True)
     finally:
         await server.__aexit__(None, None, None)
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Wait until one of *events* is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()
 
 
 def _introduce(server: EmulatorServer) -> None:

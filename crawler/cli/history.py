@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,5 +116,5 @@ def _say_chain(context: CliContext, conn: Connection, rows: Iterable[HistoryRow]
     ids = chain(image, lambda image_id: lookup.successors(conn, image_id))
     names = {row.image_name for row in rows if row.image_name}
     if len(ids) > 1:
-        more = f"; `crawler history '{names.pop()}'` shows them all" if len(names) == 1 else ""
+        more = f"; `crawler history {shlex.quote(names.pop())}` shows them all" if len(names) == 1 else ""
         context.say(visible(f"{' → '.join(ids)}{more}."))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crawler.cli.calling import options, program
 from crawler.cli.context import CliContext, pass_cli
 from crawler.domain.models import DEFAULT_PROJECT, Place, Project
 from crawler.domain.proxies import exceptions_of
 from crawler.domain.staleness import STALE_AFTER
-from crawler.domain.text import agreeing, counted, visible
+from crawler.domain.text import agreeing, counted, quoted, visible
 from crawler.domain.timefmt import show_duration
 from crawler.errors import CredentialsRefused, UsageError
 from crawler.ops.printing import printed
@@ -70,7 +72,12 @@ def init(
     systemd and Kubernetes have none of your shell's variables. An existing file is never overwritten.
     """
     path = path or context.config_path or Path("crawler.toml")
-    _refuse_existing(path, "--file")
+    try:
+        _refuse_existing(path, "--file")
+    except UsageError as exc:
+        if key_file is None or not path.is_file():
+            raise
+        raise UsageError(f"{exc}\n{_by_hand(path, key_file)}") from None
     starter = _from_environment(context.environ, endpoint, _parse_headers(headers, context.environ))
     settings = _checked(starter, path, context.environ)
     kept = _kept_in_files(starter, settings, key_file, path, context.environ)
@@ -90,10 +97,11 @@ def init(
         context.say(f"Wrote {file}.")
     _write(path, render(kept.named_in(starter)))
     context.say(f"Wrote {path}.")
+    run = f"{program()}{options(path if str(path) != 'crawler.toml' else None, context.database)} run"
     if not has_keys:
-        context.say(f"Next: export {' '.join(f'{name}=…' for name in missing)}; crawler run")
+        context.say(f"Next: export {' '.join(f'{name}=…' for name in missing)}; {run}")
     else:
-        context.say("Next: crawler run" if str(path) == "crawler.toml" else f"Next: crawler --config {path} run")
+        context.say(f"Next: {run}")
 
 
 def _refuse_existing(path: Path, option: str) -> None:
@@ -101,6 +109,19 @@ def _refuse_existing(path: Path, option: str) -> None:
         raise UsageError(f"{path} exists already and is left as it is; {option} names another.")
     if not path.parent.is_dir():
         raise UsageError(f"The folder {path.parent} does not exist: make it, or have {option} name another.")
+
+
+def _by_hand(path: Path, key_file: Path) -> str:
+    """Say how an existing configuration comes to have the private key in a file."""
+    name = key_file.name if key_file.absolute().parent == path.absolute().parent else str(key_file.absolute())
+    return "\n".join(
+        (
+            "To keep its key in a file, put this into the account of it, in the place of private_key:",
+            f"  private_key_file = {quoted(name)}",
+            "and the key into that file, which is for its owner alone:",
+            f"  (umask 077; printenv UCLOUD_PRIVATE_KEY >{shlex.quote(str(key_file))})",
+        )
+    )
 
 
 def _from_environment(environ: Mapping[str, str], endpoint: str | None, headers: Mapping[str, str]) -> Starter:

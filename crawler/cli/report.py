@@ -207,7 +207,9 @@ def _write(path: Path, content: bytes) -> None:
 def _chosen(settings: Settings, names: Sequence[str]) -> Settings:
     """Keep the reports that were named; raise UsageError for one there is not, and when there are none at all."""
     if not settings.reports:
-        raise UsageError("The configuration has no [[reports]]: add one; config/crawler.example.toml has examples.")
+        raise UsageError(
+            'The configuration has no [[reports]]: add one, as in reports = [{name = "me", to = ["me@example.com"]}].'
+        )
     unknown = [name for name in names if name not in {report.name for report in settings.reports}]
     if unknown:
         raise UsageError(f"There is no report {unknown[0]!r}; the configuration has {_all_names(settings)}.")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from crawler.cli.calling import options, program
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import SentenceGroup, WholeNumber, account_option
 from crawler.cli.output import write_out
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from crawler.config.models import Settings
     from crawler.ops.deploy import Installation
 
+#: Minutes between runs where nobody says otherwise.
+EVERY = 15
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -33,7 +36,7 @@ def _every(command: F) -> F:
         "--every",
         "minutes",
         type=WholeNumber(1, 1440),
-        default=15,
+        default=EVERY,
         show_default=True,
         metavar="MINUTES",
         help="How often to run.",
@@ -70,8 +73,9 @@ def cron(context: CliContext, minutes: int, selected: Filters) -> None:
 
     installation = _installation(context, minutes, selected=selected)
     write_out([render(installation)])
-    command = shlex.join(("cron", *installation.account_words))
-    context.say(f"Add it with crontab -e, or (crontab -l; crawler schedule {command}) | crontab -")
+    again = f"{program()}{options(context.config_path, context.database)}"
+    words = shlex.join(("schedule", "cron", *_rhythm(minutes), *installation.account_words))
+    context.say(f"Add it with crontab -e, or (crontab -l; {again} {words}) | crontab -")
     _tell_of_the_lock(context, installation)
     _tell_of_proxies(context, "cron")
 
@@ -158,7 +162,7 @@ def worker(context: CliContext, scheduler: str, slots: int, image: str | None) -
     """
     from crawler.ops.deploy import ENVIRONMENT_FILE, systemd_worker, worker_manifests
 
-    installation = replace(_installation(context, 15, image), slots=slots)
+    installation = replace(_installation(context, EVERY, image), slots=slots)
     if installation.database is not None:
         raise UsageError(
             "A fleet shares a PostgreSQL database; the configuration has a SQLite file: set `database` to a "
@@ -172,6 +176,11 @@ def worker(context: CliContext, scheduler: str, slots: int, image: str | None) -
         place = "into the secret that the first lines make"
     _tell_of_keys(context, installation, scheduler, place)
     _tell_of_proxies(context, scheduler)
+
+
+def _rhythm(minutes: int) -> tuple[str, ...]:
+    """Return the option that says how often to run, where that is not the usual."""
+    return () if minutes == EVERY else ("--every", str(minutes))
 
 
 def _tell_of_the_lock(context: CliContext, installation: Installation) -> None:
@@ -241,18 +250,18 @@ def _installation(
         )
     path = parse_address(settings.database).path
     textfile = settings.metrics.textfile
-    folders = [str(item.absolute().parent) for item in (path, textfile) if item is not None]
+    folders = [str(Path(_absolute(item)).parent) for item in (path, textfile) if item is not None]
     # Where the configuration says it, it stays there: it may change, and may hold a secret.
     is_named = context.database is not None or (source is None and path is not None)
     deadlines = [account.limits.run_deadline_seconds for account in settings.narrowed_to(selected.account).accounts]
     return Installation(
         program=_program(),
-        config=str(source.absolute()) if source else None,
-        database=str(path) if path is not None else None,
+        config=_absolute(source) if source else None,
+        database=_absolute(path) if path is not None else None,
         option=_without_secret(settings) if is_named else None,
         user=getpass.getuser(),
         folders=tuple(dict.fromkeys(folders)),
-        credentials=tuple((name, str(file)) for name, file in needs.credentials),
+        credentials=tuple((name, _absolute(file)) for name, file in needs.credentials),
         variables=tuple(dict.fromkeys(needs.variables)),
         secrets=tuple(dict.fromkeys(needs.secrets)),
         deadline_seconds=max(deadlines) + settings.report_deadline_seconds,
@@ -315,7 +324,13 @@ def _without_secret(settings: Settings) -> str:
             "--database holds a password, and these files hold no secret: put the address into the configuration, as "
             "`database_file`, or leave the password to ~/.pgpass."
         )
-    return str(path) if path is not None else settings.database
+    return _absolute(path) if path is not None else settings.database
+
+
+def _absolute(path: Path) -> str:
+    """Return *path* from the root on, without `..`; links on the way stay, for what they lead to may change."""
+    path = path.absolute()
+    return str(path.parent.resolve() / path.name) if ".." in path.parts else str(path)
 
 
 def _names_accounts(source: Path | None) -> list[bool]:
@@ -328,6 +343,6 @@ def _program() -> tuple[str, ...]:
     """Return the words that start this very program from anywhere."""
     started = Path(sys.argv[0])
     if started.name == "crawler" and started.is_file() and os.access(started, os.X_OK):
-        return (str(started.absolute()),)
+        return (_absolute(started),)
     beside = Path(sys.executable).with_name("crawler")
     return (str(beside),) if beside.is_file() else (sys.executable, "-m", "crawler")

@@ -90,8 +90,12 @@ def state_folder(environ: Mapping[str, str]) -> Path | None:
 # --- ${VAR} ----------------------------------------------------------------------------------------------------------
 
 
-def expand_text(text: str, environ: Mapping[str, str], complain: Callable[[str], None]) -> str:
-    """Replace `${VAR}` and `${VAR:-default}` in *text*; `$${` is a literal `${`. What cannot be replaced stays."""
+def expand_text(text: str, environ: Mapping[str, str], complain: Callable[[str], None], *, secret_key: str = "") -> str:
+    """
+    Replace `${VAR}` and `${VAR:-default}` in *text*; `$${` is a literal `${`. What cannot be replaced stays.
+
+    Where it is the value of a *secret_key* nobody is told to write a default into the file.
+    """
     if "${" not in text:
         return text
     from_environment = False
@@ -114,7 +118,13 @@ def expand_text(text: str, environ: Mapping[str, str], complain: Callable[[str],
         if default is not None:
             return value or default
         if value is None:
-            complain(f"the environment variable {name} is not set (give a default with ${{{name}:-…}})")
+            unset = f"the environment variable {name} is not set"
+            how = (
+                f"export it, or use {secret_key}_file"
+                if secret_key
+                else f"export it, or give a default: ${{{name}:-…}}"
+            )
+            complain(f"{unset}: {how}")
             return match.group()
         return value
 
@@ -125,12 +135,20 @@ def expand_text(text: str, environ: Mapping[str, str], complain: Callable[[str],
 def expand_all(value: Any, environ: Mapping[str, str], findings: Findings, location: Location = ()) -> Any:
     """Expand every text inside *value*, noting what cannot be."""
     if isinstance(value, str):
-        return expand_text(value, environ, lambda sentence: findings.problem(location, sentence))
+        secret = _secret_key(location)
+        return expand_text(value, environ, lambda sentence: findings.problem(location, sentence), secret_key=secret)
     if isinstance(value, dict):
         return {key: expand_all(item, environ, findings, (*location, key)) for key, item in value.items()}
     if isinstance(value, list):
         return [expand_all(item, environ, findings, (*location, index)) for index, item in enumerate(value)]
     return value
+
+
+def _secret_key(location: Location) -> str:
+    """Return the key at *location* where its value is a secret, which a file of its own may hold; else nothing."""
+    keys = [part for part in location if isinstance(part, str)]
+    is_secret = bool(keys) and ("headers" in keys[:-1] or keys[-1] in SECRET_KEYS - {"public_key", "headers"})
+    return keys[-1] if is_secret else ""
 
 
 def texts_of(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:

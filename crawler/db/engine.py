@@ -183,7 +183,10 @@ def require_file(engine: Engine) -> None:
 
 def _require_file(path: Path) -> None:
     if not is_file(path):
-        raise DatabaseUnavailable(f"There is no database at {path} yet: `crawler run` makes it.")
+        raise DatabaseUnavailable(
+            f"There is no database at {path} yet: `crawler run` makes it. A history that is elsewhere is named by "
+            "--database FILE, or by --config FILE and what that says."
+        )
 
 
 def is_file(path: Path) -> bool:

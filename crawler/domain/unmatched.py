@@ -91,10 +91,10 @@ def misses(
     for word in words if known else ():
         if any(any_fits(part, called, [named_by(word)]) for called in known):
             continue
-        does = "leaves out" if word.startswith(NOT) else "matches"
         quoted = json.dumps((shown or {}).get(word, word), ensure_ascii=False)
         hint = _hint(word, {name for called in known for name in called}) if with_hint else ""
-        yield Unmatched(setting, word, f"{setting}: {quoted} {does} no {part} {place}{hint}")
+        what = f"leaves out no {part} {place}" if word.startswith(NOT) else f"matches no {part} {place}"
+        yield Unmatched(setting, word, f"{setting}: {quoted} {what}{hint}")
 
 
 def _called(project: Project) -> tuple[str, ...]:

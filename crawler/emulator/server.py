@@ -77,6 +77,8 @@ class EmulatorServer:
             rate=self.options.rate,
             period_seconds=self.options.period_seconds,
         )
+        #: Set once a request was admitted: its key is known and its signature right.
+        self.was_asked = asyncio.Event()
         self._requests = 0
         self._step = 0
         self._closing = asyncio.Event()
@@ -182,6 +184,7 @@ class EmulatorServer:
             exchange.account = "" if known is None else known.name
             await self._delay(self.options.latency_ms)
             return self._refuse(exchange, refusal)
+        self.was_asked.set()
         exchange.account, exchange.params = account.name, flat
         exchange.attempt = self._count(exchange, account)
         fault = self._fault(exchange, answers) if answers.world.faults else None

@@ -149,6 +149,7 @@ def cron(installation: Installation) -> str:
 
 def _no_keys(installation: Installation) -> str:
     names = ", ".join(installation.secrets)
+    lines: tuple[str, ...] = ()
     if installation.config is None:
         way = "`crawler init --key-file private.key` writes the key into a file of its own, and what names it"
     else:
@@ -156,10 +157,17 @@ def _no_keys(installation: Installation) -> str:
             f"put each into a file of mode 0600 that {installation.config} names (private_key_file, password_file, "
             "<header>_file …); public_key may stand there itself"
         )
-    return (
+        if "UCLOUD_PRIVATE_KEY" in installation.secrets:
+            key = str(PurePosixPath(installation.config).with_name("private.key"))
+            lines = (
+                'For the private key: private_key_file = "private.key" there, in the place of private_key, and',
+                f"  (umask 077; printenv UCLOUD_PRIVATE_KEY >{shlex.quote(key)})",
+            )
+    said = (
         f"No crontab is printed: {names} would have to stand in it, and cron puts a crontab's variables into the "
         f"headers of every mail it sends. Instead, {way}."
     )
+    return "\n".join((said, *lines))
 
 
 # --- systemd ---------------------------------------------------------------------------------------------------------

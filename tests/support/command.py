@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -41,6 +42,11 @@ def call(
     )
     assert code is None or result.exit_code == code, (words, result.exit_code, result.output, result.exception)
     return result
+
+
+def briefly(said: str) -> str:
+    """Return what was *said* with the commands in it as for somebody who needs no options to call them."""
+    return re.sub(r"`crawler(?: --(?:config|database) \S+)+ ", "`crawler ", said)
 
 
 def rows(*words: object, **options: Any) -> list[dict[str, Any]]:

@@ -131,7 +131,7 @@ def test_words_that_match_nothing(light: Driver, cloud: EmulatorServer) -> None:
     assert {finding["state"] for finding in found["reports"]} == {"warn"}
 
 
-@pytest.mark.provokes("correct it; config/crawler.example.toml")
+@pytest.mark.provokes("correct it; `crawler init")
 def test_configuration(light: Driver) -> None:
     """Every problem of the configuration is a finding."""
     found = examined(light.configure(account("ftp://x/"), stale_after="soon"), code=1)

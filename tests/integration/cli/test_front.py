@@ -133,11 +133,19 @@ def test_global_options_anywhere(tmp_path: Path, after: bool) -> None:
     assert call(*words, environ=keys()).stdout == f"{path} is fine: 1 account (default), database {tmp_path}/x.db\n"
 
 
+def none_at(path: Path) -> str:
+    """Return what is said where there is no database at *path*: what makes it, and how another is named."""
+    return (
+        f"Error: There is no database at {path} yet: `crawler --database {path} run` makes it. A history that is "
+        "elsewhere is named by --database FILE, or by --config FILE and what that says.\n"
+    )
+
+
 def test_database_is_missing(tmp_path: Path) -> None:
     """A database that is not there yet is exit 74 and a way forward."""
     text = call("--database", tmp_path / "none.db", "images", code=74).stderr
 
-    assert text == f"Error: There is no database at {tmp_path}/none.db yet: `crawler run` makes it.\n"
+    assert text == none_at(tmp_path / "none.db")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +164,7 @@ def test_database_is_missing_for_a_writer(tmp_path: Path, words: tuple[str, ...]
     path = tmp_path / "none.db"
     text = call("--database", path, *words, code=74).stderr
 
-    assert text == f"Error: There is no database at {path} yet: `crawler run` makes it.\n"
+    assert text == none_at(path)
     assert not path.exists()
 
 

@@ -225,6 +225,17 @@ def test_key_file(folder: Path) -> None:
     assert line.startswith("*/15 * * * * ")
 
 
+def test_key_file_beside_an_existing_configuration(folder: Path) -> None:
+    """Where there is a configuration, the lines that name a key file there are told, and nothing is written."""
+    init(make_timeline())
+    said, _ = init(make_timeline(), "--key-file", "private.key", code=2)
+
+    assert "crawler.toml exists already and is left as it is; --file names another.\n" in said
+    assert '\n  private_key_file = "private.key"\n' in said
+    assert "\n  (umask 077; printenv UCLOUD_PRIVATE_KEY >private.key)\n" in said
+    assert not (folder / "private.key").exists()
+
+
 def test_key_file_elsewhere(folder: Path) -> None:
     """A key file in another folder is named by its whole path; one that exists is not touched, and nothing is asked."""
     (folder / "keys").mkdir()

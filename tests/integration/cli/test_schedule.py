@@ -61,7 +61,7 @@ def test_some_accounts(light: Driver, glob: str, tmp_path: Path) -> None:
 
     line = light.call("schedule", "cron", "--account", glob)
     assert shlex.split(line.stdout.splitlines()[-1].replace(r"\%", "%"))[-3:] == ["run", *words]
-    assert f"crawler schedule {shlex.join(['cron', *words])})" in line.stderr
+    assert f"schedule {shlex.join(['cron', *words])})" in line.stderr
     assert "has one lock for all accounts" in line.stderr
     job = next(yaml.safe_load_all(light.call("schedule", "kubernetes", "--account", glob).stdout))
     assert job["metadata"]["name"].startswith(name)
@@ -90,6 +90,27 @@ def test_no_such_account(light: Driver) -> None:
         assert "No account matches prd; the configuration has prod." in result.stderr
 
 
+def test_the_command_that_adds_the_line(light: Driver, tmp_path: Path) -> None:
+    """The command that adds the line prints the same one: with the options, and no path goes up again."""
+    (tmp_path / "sub").mkdir()
+    database = tmp_path / "sub" / ".." / "y.db"
+    said = light.configure(CLOUD).call("--database", database, "schedule", "cron", "--every", "30")
+    added = f"crawler --config {light.config} --database {database} schedule cron --every 30"
+
+    assert f"(crontab -l; {added}) | crontab -" in said.stderr
+    assert f"--database {tmp_path.resolve()}/y.db run" in said.stdout
+    assert ".." not in said.stdout
+
+
+def test_the_lines_that_keep_a_key(light: Driver) -> None:
+    """Where a configuration takes the private key from the environment, the lines that name a file are told."""
+    light.configure({**CLOUD, "private_key": "${UCLOUD_PRIVATE_KEY}"})
+    said = light.call("schedule", "cron", UCLOUD_PRIVATE_KEY="secretvalue", code=2).stderr
+
+    assert 'private_key_file = "private.key"' in said
+    assert f"(umask 077; printenv UCLOUD_PRIVATE_KEY >{light.config.with_name('private.key')})" in said
+
+
 def test_keys_of_the_environment(tmp_path: Path) -> None:
     """Keys that only the environment has get no crontab, which cron's mails would show; the way out is told."""
     refused = call("--database", tmp_path / "crawler.db", "schedule", "cron", environ=keys(), code=2)
@@ -97,7 +118,7 @@ def test_keys_of_the_environment(tmp_path: Path) -> None:
 
     assert refused.stdout == ""
     assert "No crontab is printed: UCLOUD_PUBLIC_KEY, UCLOUD_PRIVATE_KEY would have to stand in it" in refused.stderr
-    assert "`crawler init --key-file private.key` writes the key into a file of its own" in refused.stderr
+    assert " init --key-file private.key` writes the key into a file of its own" in refused.stderr
     assert f" --database {tmp_path / 'crawler.db'} run\n" in service.stdout
     assert "EnvironmentFile=/etc/crawler/environment\n" in service.stdout
     assert "systemd does not know this shell's UCLOUD_PUBLIC_KEY, UCLOUD_PRIVATE_KEY" in service.stderr

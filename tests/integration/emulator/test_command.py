@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -107,6 +108,19 @@ def test_steps_go_on_by_themselves(tmp_path: Path) -> None:
     assert "step 1 of 2, 1 zone, 1 project: one" in "\n".join(said)
     assert following == "step 2 of 2, 1 zone, 1 project: two\n"
     assert codes == [0, 153]
+
+
+def test_story_begins_with_the_first_request(tmp_path: Path) -> None:
+    """The clock of --step-every stands still until a request is accepted: one with a wrong key begins nothing."""
+    file = tmp_path / "mine.json"
+    zone = {"region": "hk", "zone": "hk-02"}
+    file.write_text(json.dumps({"zones": [zone], "steps": [{"title": "one"}, {"title": "two"}]}), encoding="utf-8")
+    with running("--timeline", str(file), "--step-every", "0.05") as (process, said):
+        assert process.stderr is not None
+        assert ask(said, {"Action": "GetRegion", "PublicKey": "nobody", "Signature": "x"})["RetCode"] != 0
+        assert select.select([process.stderr], [], [], 0.5)[0] == []
+        assert ask(said, sign({"Action": "GetRegion"}))["RetCode"] == 0
+        assert process.stderr.readline() == "step 2 of 2, 1 zone, 1 project: two\n"
 
 
 def test_example_can_be_written_once(tmp_path: Path) -> None:

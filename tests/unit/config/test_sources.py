@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crawler.config.loader import find, load
-from crawler.config.sources import candidates, expand_text
+from crawler.config.sources import Findings, candidates, expand_all, expand_text
 from crawler.errors import ConfigurationError
 
 KEYS = {"UCLOUD_PUBLIC_KEY": "public-of-test", "UCLOUD_PRIVATE_KEY": "private-of-test"}
@@ -213,3 +214,19 @@ def test_unusable_profile(tmp_path: Path) -> None:
     (tmp_path / ".ucloud" / "credential.json").write_text("{oops")
     with pytest.raises(ConfigurationError, match=r"credential\.json is not JSON"):
         load(path, None, {"HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("document", "advice"),
+    [
+        ({"private_key": "${NOT_SET}"}, "export it, or use private_key_file"),
+        ({"headers": {"channel-key": "${NOT_SET}"}}, "export it, or use channel-key_file"),
+        ({"zones": ["${NOT_SET}"]}, "export it, or give a default: ${NOT_SET:-…}"),
+        ({"public_key": "${NOT_SET}"}, "export it, or give a default: ${NOT_SET:-…}"),
+    ],
+)
+def test_variable_that_is_not_set(document: dict[str, Any], advice: str) -> None:
+    """Nobody is told to write a secret into the configuration; of anything else a default is fine."""
+    findings = Findings()
+    expand_all({"accounts": [document]}, {}, findings)
+    assert [text for _, text in findings.problems] == [f"the environment variable NOT_SET is not set: {advice}"]

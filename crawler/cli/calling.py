@@ -1,0 +1,44 @@
+"""Commands that are told to a person, as this process was called: its program, and the options that they need again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+#: A command in a sentence, but for one that says itself what it is about.
+_TOLD = re.compile(r"`crawler (?![^`]*--(?:config|database|file)\b)(?=[^`]+`)")
+
+
+def program() -> str:
+    """Return the words that call this program again, as a shell takes them: `crawler` where the path finds it."""
+    is_module = Path(sys.argv[0]).parts[-2:] == ("crawler", "__main__.py") and not shutil.which("crawler")
+    return _script() or (f"{shlex.quote(sys.executable)} -m crawler" if is_module else "crawler")
+
+
+def options(config: Path | None, database: str | None) -> str:
+    """Return the options that name *config* and *database*, each with a blank before; no password is among them."""
+    from crawler.db.url import masked
+
+    given = (("--config", str(config) if config else None), ("--database", database and masked(database)))
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value)
+
+
+def as_called(text: str, config: Path | None, database: str | None) -> str:
+    """Return *text* with the commands in it, which stand between backquotes, as they have to be called here."""
+    if "`crawler " not in text:
+        return text
+    words = (_script() or "crawler") + options(config, database)
+    return _TOLD.sub(lambda _: f"`{words} ", text)
+
+
+def _script() -> str:
+    """Return the words for the installed script that this process is; empty where it is none."""
+    called = Path(sys.argv[0])
+    if called.name != "crawler" or not called.exists():
+        return ""
+    found = shutil.which("crawler")
+    return "crawler" if found and Path(found).samefile(called) else shlex.quote(os.path.relpath(called))
