@@ -13,6 +13,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import WholeNumber
+from crawler.config.sources import Findings, warn_open
 from crawler.config.textfiles import read_text
 from crawler.errors import ExitCode, UsageError
 
@@ -61,7 +62,7 @@ def serve(
         host=host,
         port=port,
         base_urls=tuple(map(_checked, base_urls)),
-        token=_token(token_file) if token_file else None,
+        token=_token(context, token_file) if token_file else None,
         with_private=with_private,
     )
     settings = context.history_settings()
@@ -130,11 +131,15 @@ def _checked(url: str) -> str:
     return url
 
 
-def _token(path: Path) -> str:
+def _token(context: CliContext, path: Path) -> str:
     try:
         token = read_text(path).strip()
     except ValueError as exc:
         raise UsageError(f"The token file {path} {exc}.") from None
+    findings = Findings()
+    warn_open(path, f"{path} holds a secret and", findings)
+    for warning in findings.warnings:
+        context.say(f"Warning: {warning}", level="warning")
     if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
         raise UsageError(
             f"The token in {path} is none: write at least {_SHORTEST_TOKEN} letters and digits into it, as with "

@@ -9,6 +9,7 @@ files of their own; the database is a URL, or a path relative to the file that s
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -156,7 +157,8 @@ def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | 
         path = cwd / in_home(str(named), environ)
         if not os.path.lexists(path):
             said = "" if config else " (named by CRAWLER_CONFIG)"
-            raise ConfigurationError(str(named), [f"there is no such file{said}"])
+            writes = f"`crawler init --file {shlex.quote(str(named))}` writes one"
+            raise ConfigurationError(str(named), [f"there is no such file{said}; {writes}"])
         return path
     # Whatever has the name, or it would be passed over in silence; no error where a folder on the way is closed.
     return next((path for path in candidates(environ, cwd) if os.path.lexists(path)), None)

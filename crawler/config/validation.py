@@ -25,6 +25,7 @@ from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import is_loopback
 from crawler.domain.subscriptions import APPRISE_MISSING
 from crawler.domain.suggest import did_you_mean
+from crawler.domain.text import quoted
 from crawler.domain.webhooks import signing_key
 
 _HTTP_CHANNELS = ("webhook", "feishu")
@@ -237,8 +238,8 @@ _KINDS_OF_VALUE = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
-    "list_type": 'must be a list, as in ["*"]',
-    "tuple_type": 'must be a list, as in ["*"]',
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "dict_type": "must be a table",
     "model_type": "must be a table",
     "string_too_short": "is empty",
@@ -287,7 +288,9 @@ def _sentence(details: ErrorDetails, location: Location, words: Mapping[str, str
         return f"{shown}must be one of {str(context['expected']).replace(' or ', ', ')}"
     if kind == "value_error":
         return f"{shown}{context['error']}"
-    return f"{shown}{words.get(kind, details['msg'])}"
+    is_one = kind in ("list_type", "tuple_type") and shown and isinstance(details["input"], str)
+    example = f", as in [{quoted(details['input'])}]" if is_one else ""
+    return f"{shown}{words.get(kind, details['msg'])}{example}"
 
 
 def _unknown_key(location: Location) -> str:

@@ -602,7 +602,8 @@ def _mail(settings: Settings, clock: Clock, test_mail: str | None) -> Iterator[F
     try:
         asyncio.run(_try_mail(settings, clock, test_mail))
     except (TransportError, OSError, ValueError) as exc:
-        yield fail("mail", str(exc), "check [smtp]: host, port, security, username and password", about=server)
+        said = str(exc).removeprefix(f"{server} ")
+        yield fail("mail", said, "check [smtp]: host, port, security, username and password", about=server)
         return
     yield ok("mail", f"the server {how}, security {smtp.security}", about=server)
     if test_mail is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
 import re
 import socket
 import ssl
@@ -154,6 +155,14 @@ def _tls(options: SmtpSettings) -> ssl.SSLContext | None:
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
+def _reason(exc: OSError) -> str:
+    """Return the system's word for why there is no connection, without the address; empty where it has none."""
+    cause = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc
+    if cause.errno is None or isinstance(cause, ssl.SSLError):
+        return ""
+    return os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or ""
+
+
 def _mapped(exc: Exception, options: SmtpSettings) -> TransportError:
     """Turn an error of the library into ours: whether it may work the next time, and what it is about."""
     where = f"{options.host}:{options.port}"
@@ -174,7 +183,7 @@ def _mapped(exc: Exception, options: SmtpSettings) -> TransportError:
     if isinstance(exc, TimeoutError):
         return TransportError(f"{where} did not answer in {options.timeout_seconds:g} s: {said}")
     if isinstance(exc, OSError):
-        return TransportError(f"{where} cannot be reached, or hung up: {said}")
+        return TransportError(f"{where} cannot be reached, or hung up: {_reason(exc) or said}")
     # What is left is something the server does not offer (encryption, login) or an address it cannot be given.
     return TransportError(f"{where}: {said}", permanent=True)
 

@@ -528,8 +528,10 @@ def test_mail(light: Driver, cloud: EmulatorServer) -> None:
 
 
 def test_mail_server_that_is_not_there(light: Driver, cloud: EmulatorServer) -> None:
-    """A mail server that cannot be reached is a failure."""
-    assert states(examined(light.configure(account(cloud.url), smtp={**SMTP, "port": 9}), code=1))["mail"] == "fail"
+    """A mail server that cannot be reached is a failure, which names it once."""
+    (finding,) = examined(light.configure(account(cloud.url), smtp={**SMTP, "port": 9}), code=1)["mail"]
+    assert (finding["state"], finding["about"]) == ("fail", "127.0.0.1:9")
+    assert finding["message"] == "cannot be reached, or hung up: Connection refused"
 
 
 @pytest.mark.provokes("check [smtp]: host, port")

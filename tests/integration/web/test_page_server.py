@@ -155,6 +155,16 @@ def test_bad_token_file(sqlite_url: str, tmp_path: Path, content: bytes | None, 
     assert said in call("--database", sqlite_url, "serve", "--port", "0", "--token-file", file, code=2).stderr
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644], ids=oct)
+def test_token_file_of_everybody(sqlite_url: str, tmp_path: Path, mode: int) -> None:
+    """A token that everybody on the machine may read is warned of, as other secrets are."""
+    file = tmp_path / "token"
+    file.write_text("short")
+    file.chmod(mode)
+    stderr = call("--database", sqlite_url, "serve", "--port", "0", "--token-file", file, code=2).stderr
+    assert (f"Warning: {file} holds a secret and is readable by everyone; chmod 600 it" in stderr) == (mode == 0o644)
+
+
 def test_token(database_url: str, clock: Callable[[], datetime]) -> None:
     """With a token private data is for whoever has it, as a password or as a bearer's token; others see public data."""
     import base64

@@ -20,6 +20,7 @@ AGREEING = re.compile(r"\{(?:s|are|were)\}")
 #: What click and the system say, what is put together from parts, and nothing at all.
 ELSEWHERE = re.compile(
     r"(no such option|invalid value|missing|got unexpected|option|usage|requires an argument|is not one of"
+    r"|month must be in 1|12$|day is out of range for month"
     r"|is not a valid|is not in the range|no such file or directory|permission denied|is a directory"
     r"|are not set in|was withdrawn|holds a secret and is$|chmod 600 the file|readable and writable|.*any more$|\W*$)"
 )
@@ -139,6 +140,15 @@ def test_numbers_agree(english: str, number: int) -> None:
             "Error: Invalid value for '--keep': '5' is no duration; write a number and s, m, h, d, w, mo or y, such as"
             " 90m, 26h, 7d, 6mo",
             "错误：'--keep' 的值无效：“5” 不是时长；请写数字加 s、m、h、d、w、mo 或 y，例如 90m, 26h, 7d, 6mo",
+        ),
+        (
+            "main.tf, line 3: uimage-a is not fixed: the effect of that is unknown; --effect unknown allows it.",
+            "main.tf，第 3 行：uimage-a 未修改：其影响为 未知；--effect unknown 可放行。",
+        ),
+        ("Error: '2026-13-01' is no time: month must be in 1..12", "错误：'2026-13-01' 不是时间：月份须为 1 至 12"),
+        (
+            'accounts.zones: "hk-2" matches no zone of the account; the nearest: hk-02',
+            'accounts.zones：账号中没有与 "hk-2" 相符的可用区；相近的有：hk-02',
         ),
         ("all but g-v100-*, default", "除 g-v100-*, default 外全部"),
         ("infra/main.tf, line 3", "infra/main.tf 第 3 行"),

@@ -183,7 +183,7 @@ def test_all_at_once(tmp_path: Path) -> None:
         "accounts[0].endpoint": "must be an http or https URL",
         "accounts[0].public_key": "the environment variable NOT_SET is not set",
         "accounts[0].private_key_file": "No such file",
-        "accounts[0].zones": "must be a list",
+        "accounts[0].zones": "'cn-*' must be a list, as in [\"cn-*\"]",
         "accounts[0].kinds[0]": "did you mean uk8s-image?",
         "accounts[0].headers.channel-key": "must not contain control characters",
         "accounts[0].limits.rate": "0 must be greater than 0",

@@ -95,7 +95,9 @@ def test_named_file_is_missing(tmp_path: Path, config: Path | None, environ: dic
     """A file that was named and is not there is an error, never silently another."""
     (tmp_path / "crawler.toml").write_text("")
 
-    with pytest.raises(ConfigurationError, match=r"gone\.toml: 1 problem\n  there is no such file"):
+    with pytest.raises(
+        ConfigurationError, match=r"gone\.toml: 1 problem\n  there is no such file.*; `crawler init --file "
+    ):
         load(config, None, {**KEYS, **environ}, cwd=tmp_path)
 
 
