@@ -125,6 +125,31 @@ def test_folder_with_git(story: tuple[str, Diary]) -> None:
     assert [row[0] for row in outcomes(story, "sub")] == ["sub/b.tf"]
 
 
+def test_what_git_does_not_track(story: tuple[str, Diary]) -> None:
+    """Files that were not read since git does not track them are counted, but for ignored and named ones."""
+    subprocess.run(["git", "init", "-q"], check=True)
+    for name in ("sub/b.tf", "new/c.tf", "new/d.tfvars", "new/read.me", "new/ignored.tf", "tracked.tf"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(POOL % "uimage-k")
+    Path(".gitignore").write_text("ignored.tf\n")
+    subprocess.run(["git", "add", "tracked.tf"], check=True)
+    one = "Warning: sub: 1 file that git does not track was not read; `git add` it, or name it."
+    two = "Warning: new: 2 files that git does not track were not read; `git add` them, or name them."
+
+    def said(*words: str, command: str = "check") -> list[str]:
+        result = call("--database", story[0], command, *words, now=story[1].now)
+        return result.stderr.splitlines()
+
+    assert said("sub") == ["sub holds no image id in a file that git tracks.", one]
+    assert said("new", "sub", "tracked.tf", "-o", "sarif")[2:4] == [two, one]
+    assert one in said("sub", "--fix")
+    assert [line for line in said("sub", "sub/b.tf") if "git" in line and "Warning" in line] == []
+    assert said("sub", "new", command="pins")[:2] == [one, two]
+    assert said("tracked.tf", command="pins") == []
+    subprocess.run(["git", "add", "sub"], check=True)
+    assert [line for line in said("sub") if "git" in line] == []
+
+
 def test_files_that_are_never_parsed(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many files only those are parsed that hold something like an id."""
     parsed: list[str] = []
