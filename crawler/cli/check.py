@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.check_files import Sources, all_rules, read_sources, wanted_pins
+from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_records
 from crawler.cli.language import tr
@@ -70,7 +71,7 @@ _KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
     "--effect",
     "effects",
     multiple=True,
-    type=click.Choice(EFFECTS),
+    type=OneOf(EFFECTS),
     help="Fix also where a change has this effect [always: later-nodes, rebuilds-image]. Repeatable.",
 )
 @table_options_with(*FINDINGS)

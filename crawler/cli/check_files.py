@@ -105,9 +105,8 @@ def untracked_notes(untracked: Mapping[str, Collection[Path]], read: Collection[
     for name, paths in untracked.items():
         count = sum(os.path.abspath(path) not in read for path in paths)  # noqa: PTH100 - see above
         if count:
-            were, them = agreeing(count, "was", "were"), agreeing(count, "it", "them")
-            told = f"{counted(count, 'file')} that git does not track {were} not read"
-            notes.append(f"Warning: {name}: {told}; `git add` {them}, or name {them}.")
+            told = f"{counted(count, 'file')} that git does not track {agreeing(count, 'was', 'were')} not read"
+            notes.append(f"Warning: {name}: {told}; `git add` or name what is to be checked.")
     return notes
 
 
@@ -207,8 +206,8 @@ def _read_folder(sources: Sources, name: str) -> None:
         _add(sources, str(path), path, body, scanned)
     untracked = sources.untracked[name] = untracked_in(Path(name))
     if not count:
-        where = " in a file that git tracks" if untracked else ""
-        sources.notes.append(f"{name} holds no image id{where}.")
+        tracked = f"{name} holds no image id in a file that git tracks."
+        sources.notes.append(tracked if untracked else f"{name} holds no image id.")
 
 
 def all_rules(sources: Sources, known: Callable[[], Mapping[str, Collection[str]]]) -> list[Require | PinRule]:

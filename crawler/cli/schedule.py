@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import SentenceGroup, WholeNumber, account_option
 from crawler.cli.output import write_out
@@ -139,7 +140,7 @@ def kubernetes(context: CliContext, minutes: int, image: str | None, selected: F
 
 
 @schedule.command()
-@click.argument("scheduler", type=click.Choice(["systemd", "kubernetes"]), default="systemd")
+@click.argument("scheduler", type=OneOf(["systemd", "kubernetes"]), default="systemd")
 @click.option(
     "--slots",
     type=WholeNumber(1, 200),

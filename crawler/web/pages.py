@@ -627,7 +627,7 @@ class _Page:
     # --- pins --------------------------------------------------------------------------------------------------------
 
     def _nav(self) -> Sequence[tuple[str, str]]:
-        return (*NAV, ("pins", "pins")) if self.question.is_private else NAV
+        return _nav(is_private=self.question.is_private)
 
     def _pins(self, _rest: str) -> str:
         if not self.question.is_private:
@@ -685,6 +685,10 @@ class _Query(dict[str, str]):
         return ""
 
 
+def _nav(*, is_private: bool) -> Sequence[tuple[str, str]]:
+    return (*NAV, ("pins", "pins")) if is_private else NAV
+
+
 def error_page(pages: Pages, question: PageRequest, status: int, said: str, now: datetime) -> str:
     """Return a page that says what went wrong, in the look of the others, without a look at the history."""
     links = Links(here=question.page, language=question.language, is_live=pages.is_live)
@@ -692,7 +696,7 @@ def error_page(pages: Pages, question: PageRequest, status: int, said: str, now:
     if not said and status >= 500:
         said = words("try_again")
     return rendered(
-        "error", t=words, links=links, title=words(f"error_{status}"), said=said, nav=NAV, feed="", command="",
-        current="?", kinds=(), query={}, is_private=question.is_private, may_sign_in=False, run=None, run_at="",
-        zone=words.dates.zone_name(),
+        "error", t=words, links=links, title=words(f"error_{status}"), said=said,
+        nav=_nav(is_private=question.is_private), feed="", command="", current="?", kinds=(), query={},
+        is_private=question.is_private, may_sign_in=False, run=None, run_at="", zone=words.dates.zone_name(),
     )  # fmt: skip

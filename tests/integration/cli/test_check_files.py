@@ -133,8 +133,8 @@ def test_what_git_does_not_track(story: tuple[str, Diary]) -> None:
         Path(name).write_text(POOL % "uimage-k")
     Path(".gitignore").write_text("ignored.tf\n")
     subprocess.run(["git", "add", "tracked.tf"], check=True)
-    one = "Warning: sub: 1 file that git does not track was not read; `git add` it, or name it."
-    two = "Warning: new: 2 files that git does not track were not read; `git add` them, or name them."
+    one = "Warning: sub: 1 file that git does not track was not read; `git add` or name what is to be checked."
+    two = "Warning: new: 2 files that git does not track were not read; `git add` or name what is to be checked."
 
     def said(*words: str, command: str = "check") -> list[str]:
         result = call("--database", story[0], command, *words, now=story[1].now)
@@ -293,6 +293,7 @@ def test_files_that_are_no_utf_8(story: tuple[str, Diary]) -> None:
         ("b.sh", b"IMAGE_ID=uimage-k\n", 2, "b.sh is not UTF-8 text"),
         ("c.toml", b"", 2, "c.toml is not UTF-8 text"),
         ("d.sh", b'[[require]]\nname = "x"\n', 2, "d.sh is not UTF-8 text"),
+        ("e.db", b"\0uimage-k", 2, "e.db is no text file."),
     ):
         Path(name).write_bytes(body + more)
         assert said in call("--database", story[0], "check", name, now=story[1].now, code=code).stderr
