@@ -307,3 +307,18 @@ def test_unknown_zone_is_not_good(story: tuple[str, Diary]) -> None:
 
     assert outcomes(story, "pool.tf", code=8)[0][4] == "unknown"
     assert rows("--database", url, "check", "pool.tf", now=diary.now + timedelta(days=3), code=8)[0]["outcome"]
+
+
+@pytest.mark.parametrize("command", ["check", "pins"])
+def test_a_place_to_go_to(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """In a table a place is `FILE:LINE`, as editors and terminals open it, in one piece at 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("infra/main.tf", "infra/modules/node-pools/hk.tf"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(POOL % "uimage-a" + POOL % "uimage-d")
+    words = ("--database", story[0], command, "infra")
+    table = call(*words, now=story[1].now, code=1 if command == "check" else 0).stdout
+
+    for name in ("infra/main.tf", "infra/modules/node-pools/hk.tf"):
+        assert [f"{name}:{line}" in table.split() for line in (4, 9)] == [True, True], table
+    assert max(map(len, table.splitlines())) <= 80
