@@ -193,7 +193,8 @@ class _Page:
         run = self.run if self.pages.is_live else None
         page = self.question.page
         context: dict[str, Any] = {
-            "t": self.words, "links": self.links, "title": title, "nav": self._nav(), "feed": "", "command": "",
+            "t": self.words, "links": self.links, "title": title, "feed": "", "command": "",
+            "nav": _nav(is_private=self.question.is_private),
             "kinds": [kind.name for kind in self.kinds], "about": self.kind,
             "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
             "may_sign_in": self.question.may_sign_in, "zone": self._zone_name(), "tz": self.pages.zone,
@@ -625,9 +626,6 @@ class _Page:
         )  # fmt: skip
 
     # --- pins --------------------------------------------------------------------------------------------------------
-
-    def _nav(self) -> Sequence[tuple[str, str]]:
-        return _nav(is_private=self.question.is_private)
 
     def _pins(self, _rest: str) -> str:
         if not self.question.is_private:
