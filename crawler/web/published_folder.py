@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 
 from crawler.domain.kinds import KINDS
 from crawler.domain.text import agreeing, counted
@@ -28,6 +29,8 @@ LIST = "assets/files.json"
 #: How long another publication into the same folder is waited for.
 PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+#: How much of what is to be written is kept in memory; more stands in a file without a name.
+_IN_MEMORY_BYTES = 8 * 2**20
 #: Where a file is while it is written.
 _PART = ".part"
 #: A path: nothing that leads elsewhere, and no file of ours that is not finished.
@@ -60,8 +63,9 @@ class Folder:
         #: What earlier publications made, and what this one is to have.
         self._made = _made_without_a_list(root) if listed is None else listed
         self._wanted: set[str] = set()
-        #: What is to change: the bytes of a file, None to take it away.
-        self._changes: dict[str, bytes | None] = {}
+        #: What is to change: where the bytes of a file are in `_bodies`, and how many; None to take it away.
+        self._changes: dict[str, tuple[int, int] | None] = {}
+        self._bodies = SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(root))  # noqa: SIM115 - `close` closes it
         #: What stands where a file belongs, and is no file of a publication.
         self._in_the_way: dict[str, None] = {}
         #: Whether there are folders, by their paths.
@@ -79,12 +83,13 @@ class Folder:
 
     def write(self, path: str, body: bytes) -> bool:
         """Have the file at *path* say *body*; return whether it does not yet. Raises OSError."""
-        now = self._changes[path] if path in self._changes else self._beginning(path, len(body) + 1)
+        now = self._changed(path) if path in self._changes else self._beginning(path, len(body) + 1)
         if now == body:
             self._wanted.add(path)
             return False
         self.claim(path)
-        self._changes[path] = body
+        self._changes[path] = (self._bodies.seek(0, os.SEEK_END), len(body))
+        self._bodies.write(body)
         return True
 
     def claim(self, path: str) -> None:
@@ -124,7 +129,8 @@ class Folder:
             )
         self.tidy()
         self._list(self._made | self._wanted)
-        for path, body in self._changes.items():
+        for path in self._changes:
+            body = self._changed(path)
             if body is not None:
                 self._replace(path, body)
             else:
@@ -137,6 +143,18 @@ class Folder:
         """Take away what a publication that was killed had not finished."""
         if _PART not in self._in_the_way:
             self.part.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Forget what was to change, and take away what is not finished. Raises OSError."""
+        self._bodies.close()
+        self.tidy()
+
+    def _changed(self, path: str) -> bytes | None:
+        place = self._changes[path]
+        if place is None:
+            return None
+        self._bodies.seek(place[0])
+        return self._bodies.read(place[1])
 
     def _list(self, paths: Collection[str]) -> None:
         body = _list_bytes(paths)
@@ -261,7 +279,7 @@ def folder(
         finally:
             if opened is not None:
                 with suppress(OSError):
-                    opened.tidy()
+                    opened.close()
     finally:
         os.close(descriptor)
 

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from crawler.db.engine import opened
 from crawler.errors import LockTaken, UsageError
 from crawler.web.publication import publish
-from crawler.web.published_folder import LIST, Folder, folder
+from crawler.web.published_folder import LIST, folder
 from tests.support.command import ROOT
 from tests.support.diary import Diary, Images, target
 from tests.support.published import check_whole, document, files_of
@@ -119,11 +119,28 @@ def test_modes(tmp_path: Path) -> None:
     assert sorted(files_of(tmp_path)) == ["site/assets/files.json", "site/v1/a.json"]
 
 
+def test_much_to_write(tmp_path: Path) -> None:
+    """What is too much to be kept in memory until all is known is written all the same, and leaves nothing else."""
+    bodies = {f"v1/{number}.json": bytes([number]) * 2**20 for number in range(12)}
+    with folder(tmp_path) as into:
+        for path, body in bodies.items():
+            assert into.write(path, b"another")
+            assert into.write(path, body)
+            assert not into.write(path, body)
+        assert into.remove("v1/0.json")
+        into.commit()
+    del bodies["v1/0.json"]
+
+    found = files_of(tmp_path)
+    assert sorted(json.loads(found.pop(LIST))["files"]) == sorted(bodies)
+    assert found == bodies
+
+
 @pytest.mark.parametrize("path", ["../x", "/x", "a/../x", ".git/x", "a//b", "a\0b", ""])
 def test_paths(tmp_path: Path, path: str) -> None:
     """What is no path of a published file is refused, whoever asks for it."""
-    with pytest.raises(ValueError, match="no path of a published file"):
-        Folder(tmp_path).write(path, b"")
+    with pytest.raises(ValueError, match="no path of a published file"), folder(tmp_path) as into:
+        into.write(path, b"")
 
 
 @pytest.mark.slow
