@@ -350,6 +350,16 @@ def test_apprise_delivers() -> None:
     assert "<!" not in document["title"] + document["message"]
 
 
+def test_apprise_follows_no_redirect() -> None:
+    """What a service says of another address is not believed: the message goes nowhere else."""
+    with hook_server() as elsewhere, hook_server() as server:
+        server.answer = lambda call: Reply(status=307, headers={"Location": elsewhere.url})
+        found = refusal(apprise(server))
+
+    assert (found.permanent, found.message) == (False, "apprise:json did not take the message")
+    assert elsewhere.calls == []
+
+
 @pytest.mark.parametrize("reply", [Reply(status=500, body=SECRET), Reply(status=403), Reply(drop=True)], ids=str)
 def test_apprise_that_fails(reply: Reply, caplog: pytest.LogCaptureFixture) -> None:
     """A service that does not take a message is worth another try; neither error nor log shows the address."""
