@@ -560,6 +560,8 @@ _CARE = {
     "Worker {v}: {n} slot{s}, {n} account{s}.": "工作进程 {}：并发 {}，账号 {} 个。",
     "a SQLite history has one lock for all accounts: of runs that begin together one is made, and the others leave with 75. Let each begin at a time of its own, or use PostgreSQL.": "SQLite 历史对所有账号只有一把锁：同时开始的巡检只有一个会执行，其余以 75 退出。请错开各自的开始时间，或改用 PostgreSQL。",
     "Add it with crontab -e, or (crontab -l; crawler schedule {v}) | crontab -": "请用 crontab -e 添加，或执行 (crontab -l; crawler schedule {}) | crontab -",
+    "{v} {are} in the way and no work of a publication; nothing was written. Give another folder, or move away what stands there.": "{} 挡住了要写入的文件，且不是发布生成的；未写入任何内容。请换一个文件夹，或移走该文件。",
+    "{v} and {n} other{s} {are} in the way and no work of a publication; nothing was written. Give another folder, or move away what stands there.": "{} 及另外 {} 个文件挡住了要写入的文件，且不是发布生成的；未写入任何内容。请换一个文件夹，或移走这些文件。",
     "{v} has {n} file{s}, {n} of them new or changed, of {n} name{s}.": "{} 有 {} 个文件，其中 {} 个为新增或更新，共 {} 个名称。",
     "{v} has {n} file{s}, {n} of them new or changed, of {n} name{s}; {n} of them {are} unknown now and say{s} what was last known.": "{} 有 {} 个文件，其中 {} 个为新增或更新，共 {} 个名称；{} 个名称目前未知，保留最后已知的内容。",
     # what cron mails

@@ -125,7 +125,7 @@ class Folder:
             named = f"{self.root / first}" + (f" and {counted(len(others), 'other')}" if others else "")
             raise UsageError(
                 f"{named} {agreeing(len(others) + 1, 'is', 'are')} in the way and no work of a publication; "
-                f"nothing was written. Move {agreeing(len(others) + 1, 'it', 'them')} away, or give another folder."
+                "nothing was written. Give another folder, or move away what stands there."
             )
         self.tidy()
         self._list(self._made | self._wanted)
