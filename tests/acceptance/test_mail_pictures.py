@@ -53,7 +53,7 @@ th-bkk-01  Ubuntu 20.04  uimage-qdhhdc  同上
 kr-seoul-01  自 13:00 起  RetCode 150“service unavailable”（服务暂不可用，正在恢复）  3 个镜像状态未知
 
 19:00 观测到 23/24 个可用区。统计区间 11-22 19:00 至 11-23 19:00，Asia/Shanghai（UTC+8）。
-crawler 订阅：sre。
+crawler 报告：sre。
 """
 
 
