@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 
 from crawler.domain.rows import Reason
 from crawler.domain.subscriptions import Language
+from crawler.domain.text import MESSAGE_LIMIT, plain
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Dates
+from crawler.notifications.rendering.lines import LineLimits, Writer
 
 
 class _Phrase(NamedTuple):
@@ -88,7 +90,7 @@ PHRASES: Mapping[str, _Phrase] = {
     "gone_since": _Phrase("gone by {at}", "{at} 前下架"),
     "observed_at": _Phrase("observed {at}", "观测于 {at}"),
     # start
-    "is_wrong": _Phrase("Is anything wrong?", "有问题吗？"),
+    "is_wrong": _Phrase("Is anything wrong?", "有无异常？"),
     "all_well": _Phrase("Nothing is wrong.", "一切正常。"),
     "all_well_more": _Phrase(
         "Every zone is known, nothing waits for confirmation, and no image went without a successor this week.",
@@ -144,10 +146,10 @@ PHRASES: Mapping[str, _Phrase] = {
     "latest": _Phrase("What changed last", "最近的变更"),
     "no_changes_lately": _Phrase("Nothing changed in the last {n} days.", "最近 {n} 天没有变更。"),
     "all_changes": _Phrase("All changes", "全部变更"),
-    "known_zones": _counted("zone known", "zones known", "个可用区状态已知"),
-    "changes_week": _counted("change in 7 days", "changes in 7 days", "项变更（7 天内）"),
+    "known_zones": _counted("zone known", "zones known", "状态已知的可用区"),
+    "changes_week": _counted("change in 7 days", "changes in 7 days", "7 天内的变更"),
     # now
-    "now_title": _Phrase("What is available", "可用的镜像"),
+    "now_title": _Phrase("What is available", "可用镜像"),
     "as_of": _Phrase("As of {at}", "截至 {at}"),
     "back_to_now": _Phrase("Back to now", "回到当前"),
     "moment": _Phrase("Moment", "时刻"),
@@ -296,6 +298,17 @@ class Wording:
     def reason(self, reason: str | None) -> str:
         """Return why something is unknown; empty where it is known."""
         return self(_REASONS[reason]) if reason else ""
+
+    def message(self, message: str) -> str:
+        """Return what the cloud said, in at most 200 characters, its RetCode explained in the language."""
+        if self.language == "zh":
+            return Writer(words=WORDS["zh"], dates=self.dates, limits=LineLimits()).message(message, None)
+        return plain(message, MESSAGE_LIMIT)
+
+    @property
+    def comma(self) -> str:
+        """Return what stands between two parts of a line."""
+        return self.dates.words.subject_comma
 
     def at(self, moment: datetime) -> str:
         """Return *moment* with its day."""

@@ -38,7 +38,7 @@ Observed 23 of 24 zones at 19:00. 22 Nov 19:00 to 23 Nov 19:00, Asia/Shanghai (U
 Report sre of crawler.
 """
 CHINESE = """\
-Subject: hk-02 在用镜像已下架，请改用 uimage-x7zezb1gcv5；另下架 3 个，1 个可用区未观测到 [demo]
+Subject: hk-02 在用镜像已下架，请改用 uimage-x7zezb1gcv5；另有下架 3 个，1 个可用区未观测到 [demo]
 
 【在用镜像，请处理】
 hk-02  Ubuntu 20.04  uimage-vareox 已下架，请改用 uimage-x7zezb1gcv5  11-23 01:00 至 07:00 之间

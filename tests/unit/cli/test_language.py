@@ -21,7 +21,8 @@ AGREEING = re.compile(r"\{(?:s|are|were)\}")
 ELSEWHERE = re.compile(
     r"(no such option|invalid value|missing|got unexpected|option|usage|requires an argument|is not one of"
     r"|is not a valid|is not in the range|no such file or directory|permission denied|is a directory"
-    r"|did you mean one of|are not set in|was withdrawn|holds a secret and is$|chmod 600 the file|readable and writable|.*any more$|\W*$)"
+    r"|did you mean one of|are not set in|was withdrawn"
+    r"|holds a secret and is$|chmod 600 the file|readable and writable|.*any more$|\W*$)"
 )
 
 

@@ -106,7 +106,7 @@ Report sre of crawler.
 """,
     ),
     "zh": (
-        "hk-02 在用镜像已下架，请改用 uimage-rccvz4l9itr；另下架 1 个，1 个可用区未观测到 [prod]",
+        "hk-02 在用镜像已下架，请改用 uimage-rccvz4l9itr；另有下架 1 个，1 个可用区未观测到 [prod]",
         """\
 【在用镜像，请处理】
 hk-02  Ubuntu 20.04  uimage-vareox 已下架，请改用 uimage-rccvz4l9itr  11-22 19:00 至 20:00 之间
