@@ -184,6 +184,11 @@ def test_numbers_agree(english: str, number: int) -> None:
             "  Began: a/b/hk/hk-02/uk8s-image/default and 3 more in hk, sg and 9 more regions failed: x [e3a1]",
             "  新出现：a/b/hk/hk-02/uk8s-image/default 等（另有 3 个，位于 hk, sg 及另外 9 个地域）失败：x [e3a1]",
         ),
+        ("  smtp.from: 'x' must be a mail address", "  smtp.from：“x”应为邮件地址"),
+        (
+            "  kinds[0]: 'uk8s' is no known kind; known: uk8s-image, uhost-image",
+            "  kinds[0]：“uk8s”不是已知的资源类型；可用的有：uk8s-image, uhost-image",
+        ),
         (
             "report sre: not delivered to a@b.c: mail:25 cannot be reached, or hung up: refused",
             "报告 sre：未能送达（a@b.c）：无法连接 mail:25，或连接中断：refused",
