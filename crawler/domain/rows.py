@@ -415,8 +415,7 @@ class Gap(NamedTuple):
         return row_as_dict(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stay:
+class Stay(NamedTuple):
     """One version of an image at one target, for as long as it was there unchanged."""
 
     target: Target

@@ -21,7 +21,7 @@ from sqlalchemy import cast as cast_to
 
 from crawler.db.engine import is_sqlite
 from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget
-from crawler.db.sql import among, portions
+from crawler.db.sql import among, among_too, portions
 from crawler.db.types import each_from_micros, from_micros, to_micros
 from crawler.domain.models import END_OF_TIME, ImageKey, canonical_json
 from crawler.domain.rows import Gap, Reason
@@ -53,9 +53,10 @@ def coverage(
     """
     spans = {target_id: _Spans() for target_id in sorted(target_ids)}
     for portion in portions(spans, _TOGETHER):
-        for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}):
-            spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
-        for target_id, listed in conn.execute(_troubles(), {"targets": portion, "run": from_run}):
+        for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}).all():
+            if valid_from < valid_to:
+                spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
+        for target_id, listed in conn.execute(_troubles(), {"targets": portion, "run": from_run}).all():
             words = listed.split(" ")
             began, ended = (each_from_micros(map(int, words[place::3])) for place in (0, 1))
             spans[target_id].troubles = [
@@ -75,11 +76,15 @@ def coverage(
     }
 
 
-def holds(conn: Connection, target_ids: Collection[int]) -> dict[tuple[int, ImageKey], list[Gap]]:
-    """Return when withdrawals of each image of the targets waited on a hold."""
+def holds(
+    conn: Connection, target_ids: Collection[int], image_ids: Collection[str]
+) -> dict[tuple[int, ImageKey], list[Gap]]:
+    """Return when withdrawals of each of the images at the targets waited on a hold."""
     held: dict[tuple[int, ImageKey], list[Gap]] = {}
-    for portion in portions(sorted(target_ids)):
-        for target_id, image_set, image_id, held_at, resolved_at in conn.execute(_holds(), {"targets": portion}):
+    images = sorted(image_ids)
+    for portion in portions(sorted(target_ids), _TOGETHER):
+        rows = conn.execute(_holds(), {"targets": portion, "images": images}).all()
+        for target_id, image_set, image_id, held_at, resolved_at in rows:
             if held_at < resolved_at:
                 place = (target_id, ImageKey(image_set, image_id))
                 held.setdefault(place, []).append(_gap(held_at, resolved_at, "held"))
@@ -130,7 +135,7 @@ def _holds() -> Select[*tuple[Any, ...]]:
     return (
         select(Hold.target_id, HoldImage.image_set, HoldImage.image_id, Hold.held_at, Hold.resolved_at)
         .join(HoldImage, HoldImage.hold_id == Hold.id)
-        .where(among(Hold.target_id, "targets"))
+        .where(among(Hold.target_id, "targets"), among_too(HoldImage.image_id, "images"))
         .order_by(Hold.held_at)
     )
 
@@ -147,8 +152,8 @@ def _silences(
     Those of which no run has ended by *now* are left out.
     """
     scopes: dict[int, str] = {}
-    for portion in portions(sorted(target_ids)):
-        scopes.update((target_id, own) for target_id, own in conn.execute(_scopes(), {"targets": portion}))
+    for portion in portions(sorted(target_ids), _TOGETHER):
+        scopes.update((target_id, own) for target_id, own in conn.execute(_scopes(), {"targets": portion}).all())
     # many targets are in the same scopes
     alike = {own: frozenset(map(int, own.split(","))) for own in set(scopes.values())}
     watches: dict[int, list[tuple[int, int]]] = {}
@@ -156,7 +161,7 @@ def _silences(
     for portion in portions(sorted(frozenset().union(*alike.values()))):
         listed = canonical_json(portion) if is_sqlite(conn) else "{" + ",".join(map(str, portion)) + "}"
         first = 0
-        for scope_id, before, after in conn.execute(long_hops(conn.dialect.name), {"scopes": listed, **bounds}):
+        for scope_id, before, after in conn.execute(long_hops(conn.dialect.name), {"scopes": listed, **bounds}).all():
             if before is not None:
                 watches.setdefault(scope_id, []).append((first, before))
             first = after

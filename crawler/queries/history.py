@@ -8,7 +8,7 @@ wait on a hold, and while the target is not asked at all.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +21,7 @@ from crawler.domain.rows import ChangeRow, Gap, JsonRow, Reason, Stay, in_json, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """When one target was not known, by cause; each list is in order and without overlaps."""
+    """When one target was not known, by cause; each list is in order, without overlaps and gaps of no length."""
 
     #: Retired or deselected.
     absences: Sequence[Gap] = ()
@@ -93,19 +93,24 @@ def timeline(
 
     rows: list[HistoryRow] = []
     without_holds: dict[Target, list[Gap]] = {}
-    for (target, key), members in by_image.items():
+    for target, image_set, _, image_id in sorted(
+        (target, key.image_set, min(stay.valid_from for stay in members), key.image_id)
+        for (target, key), members in by_image.items()
+    ):
+        key = ImageKey(image_set, image_id)
         own = holds.get((target, key), ())
         covered = coverage.get(target) or Coverage()
         known = None if own else without_holds.get(target)
         if known is None:
-            known = [gap for gap in covered.gaps(own) if gap.unknown_from <= now]
+            every = covered.gaps(own)
+            known = every[: bisect_right(every, now, key=begin_of)]
         if not own:
             without_holds[target] = known
         # they are in order and without overlaps, so that only the last may last
         now_unknown = known[-1] if known and now < (known[-1].unknown_to or END_OF_TIME) else None
         unknown_for = now_unknown.reason if now_unknown else None if covered.is_observed else "never_observed"
         before: datetime | None = None
-        for stay in sorted(members, key=lambda stay: stay.valid_from):
+        for stay in sorted(by_image[target, key], key=lambda stay: stay.valid_from):
             start = begun.get((target, *key, stay.valid_from))
             end = ended.get((target, *key, stay.valid_to)) if stay.valid_to else None
             reason = None if stay.valid_to else unknown_for
@@ -127,23 +132,12 @@ def timeline(
                     replaces=start.counterpart if start else None,
                     replaced_by=end.counterpart if end else None,
                     fields=start.fields if start else {},
-                    # One that began before was ended by the very answer that began the interval.
-                    gaps=tuple(clip(_begun(known, stay.valid_from, stay.valid_to), stay.valid_from, stay.valid_to)),
+                    gaps=_begun(known, stay.valid_from, stay.valid_to or END_OF_TIME),
                     gaps_before=tuple(clip(known, before, stay.valid_from)) if before else (),
                 )
             )
             before = stay.valid_to
-    first = {place: min(stay.valid_from for stay in members) for place, members in by_image.items()}
-    return sorted(
-        rows,
-        key=lambda row: (
-            row.target,
-            row.image_set,
-            first[row.target, ImageKey(row.image_set, row.image_id)],
-            row.image_id,
-            row.valid_from,
-        ),
-    )
+    return rows
 
 
 def chain(image_id: str, successors_of: Callable[[str], Iterable[str]]) -> list[str]:
@@ -162,12 +156,15 @@ begin_of = attrgetter("unknown_from")
 
 
 def overlay(*layers: Sequence[Gap]) -> list[Gap]:
-    """Lay the *layers* over each other, the first on top: every moment that any covers, once, in order."""
+    """
+    Lay the *layers* over each other, the first on top: every moment that any covers, once, in order.
+
+    Each layer is in order, without overlaps and without gaps of no length.
+    """
     spans: list[Gap] = []
     for layer in layers:
-        covered_to = (spans[-1].unknown_to or END_OF_TIME) if spans else None
-        if layer and (covered_to is None or covered_to <= min(map(begin_of, layer))):
-            spans += sorted((gap for gap in layer if gap.unknown_from != gap.unknown_to), key=begin_of)
+        if layer and (not spans or (spans[-1].unknown_to or END_OF_TIME) <= layer[0].unknown_from):
+            spans += layer
         elif layer:
             spans = sorted([*spans, *_uncovered(layer, spans)], key=begin_of)
     joined: list[Gap] = []
@@ -180,10 +177,16 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
     return joined
 
 
-def _begun(gaps: Sequence[Gap], first: datetime, last: datetime | None) -> Sequence[Gap]:
-    """Return those of *gaps*, which are in order, that begin in `[first, last)`."""
-    end = None if last is None else bisect_left(gaps, last, key=begin_of)
-    return gaps[bisect_left(gaps, first, key=begin_of) : end]
+def _begun(gaps: Sequence[Gap], first: datetime, last: datetime) -> tuple[Gap, ...]:
+    """
+    Return those of *gaps*, which are in order and without overlaps, that begin in `[first, last)`, up to *last*.
+
+    One that began before was ended by the very answer that began the interval.
+    """
+    begun = tuple(gaps[bisect_left(gaps, first, key=begin_of) : bisect_left(gaps, last, key=begin_of)])
+    if not begun or (begun[-1].unknown_to or END_OF_TIME) <= last:
+        return begun
+    return (*begun[:-1], begun[-1]._replace(unknown_to=last))
 
 
 def clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:

@@ -7,7 +7,6 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
@@ -107,7 +106,7 @@ def history(
         (stay for _, stay in stays),
         image_changes(conn, ids, targets),
         {targets[target_id]: own for target_id, own in known.items()},
-        _holds(conn, found, targets),
+        _holds(conn, found, targets, ids),
         now=now,
     )
 
@@ -140,7 +139,8 @@ def where_is(
         if stay.valid_from <= moment and filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
     ]
     here = {target_id for target_id, target in targets.items() if target in known}
-    return where(_spellings(conn, names, filters.kind), stays, known, _holds(conn, here, targets), at=moment)
+    holds = _holds(conn, here, targets, {stay.image_id for stay in stays})
+    return where(_spellings(conn, names, filters.kind), stays, known, holds, at=moment)
 
 
 def _spellings(conn: Connection, names: Collection[str], kinds: Collection[str]) -> dict[str, str]:
@@ -167,14 +167,14 @@ def _spelled() -> Select[*tuple[Any, ...]]:
 
 
 def _as_of(stay: Stay, moment: datetime) -> Stay:
-    return replace(stay, valid_to=None) if stay.valid_to is not None and stay.valid_to > moment else stay
+    return stay._replace(valid_to=None) if stay.valid_to is not None and stay.valid_to > moment else stay
 
 
 def image_changes(conn: Connection, ids: Collection[str], targets: Mapping[int, Target]) -> Iterator[ChangeRow]:
     """Return the changes of the images *ids* at *targets*, in the order in which they were written."""
     for portion in portions(sorted(ids)):
         statement = select(*ChangeLog.__table__.c).where(ChangeLog.image_id.in_(portion)).order_by(ChangeLog.id)
-        for row in conn.execute(statement):
+        for row in conn.execute(statement).all():
             if row.target_id in targets:
                 yield change_row(row, targets[row.target_id])
 
@@ -213,7 +213,7 @@ def _versions_where(conn: Connection, column: Any, values: Collection[str]) -> d
     return {
         row.id: row
         for portion in portions(sorted(values))
-        for row in conn.execute(select(*columns).where(column.in_(portion)))
+        for row in conn.execute(select(*columns).where(column.in_(portion))).all()
     }
 
 
@@ -222,24 +222,25 @@ def _stays(conn: Connection, versions: dict[int, Any], targets: dict[int, Target
     is_few = len(targets) <= PORTION
     for portion in portions(sorted(versions)):
         parameters: dict[str, Any] = {"versions": portion} | ({"targets": sorted(targets)} if is_few else {})
-        for row in conn.execute(intervals_of(at_targets=is_few), parameters):
-            if row.target_id not in targets:
-                continue
-            version = versions[row.version_id]
-            yield row.target_id, _stay(targets[row.target_id], version, row)
+        rows = conn.execute(intervals_of(at_targets=is_few), parameters).all()
+        for target_id, version_id, *interval in rows:
+            if target_id in targets:
+                yield target_id, _stay(targets[target_id], versions[version_id], *interval)
 
 
-def _stay(target: Target, version: Any, interval: Any) -> Stay:
-    """Return one interval of a version; the rows of both have what the tables have."""
+def _stay(
+    target: Target, version: Any, valid_from: datetime, valid_to: datetime, present_since: datetime, baseline: bool
+) -> Stay:
+    """Return an interval of a version, as its row in the table has it."""
     return Stay(
         target=target,
         image_set=version.image_set,
         image_id=version.image_id,
         attributes=version.attributes,
-        valid_from=interval.valid_from,
-        valid_to=None if interval.valid_to == END_OF_TIME else interval.valid_to,
-        present_since=interval.present_since,
-        baseline=interval.baseline,
+        valid_from=valid_from,
+        valid_to=None if valid_to == END_OF_TIME else valid_to,
+        present_since=present_since,
+        baseline=baseline,
     )
 
 
@@ -258,9 +259,10 @@ def intervals_of(*, at_targets: bool) -> Select[*tuple[Any, ...]]:
 
 
 def _holds(
-    conn: Connection, target_ids: Collection[int], targets: dict[int, Target]
+    conn: Connection, target_ids: Collection[int], targets: dict[int, Target], image_ids: Collection[str]
 ) -> dict[tuple[Target, ImageKey], Sequence[Gap]]:
-    return {(targets[target_id], key): gaps for (target_id, key), gaps in queries_gaps.holds(conn, target_ids).items()}
+    held = queries_gaps.holds(conn, target_ids, image_ids)
+    return {(targets[target_id], key): gaps for (target_id, key), gaps in held.items()}
 
 
 def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:
@@ -270,7 +272,8 @@ def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:
         rows = conn.execute(_intervals_of(), {"images": portion}).all()
         targets.update(targets_by_id(conn, sorted({row.target_id for row in rows} - targets.keys())))
         for row in rows:
-            yield _stay(targets[row.target_id], row, row)
+            interval = (row.valid_from, row.valid_to, row.present_since, row.baseline)
+            yield _stay(targets[row.target_id], row, *interval)
 
 
 @cache

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from sqlalchemy import BigInteger, Connection, Text, bindparam, select, text, type_coerce
 
-from crawler.db.schema import ChangeLog, ImageVersion, Interval, OutcomeSpan, Run, ScopeTarget
+from crawler.db.schema import ChangeLog, Hold, HoldImage, ImageVersion, Interval, OutcomeSpan, Run, ScopeTarget
 from crawler.db.sql import among, portions
 from crawler.db.types import from_micros, read_json, to_micros
 from crawler.domain.filters import Filters
-from crawler.domain.models import END_OF_TIME
+from crawler.domain.models import END_OF_TIME, ImageKey
 from crawler.domain.rows import Gap
 from crawler.queries import gaps, history, images
 from crawler.queries.history import Coverage
@@ -100,6 +100,25 @@ def coverage(
     return {one: Coverage(absences=absences[one], troubles=troubled[one], silences=silent[one]) for one in target_ids}
 
 
+def holds(
+    conn: Connection, target_ids: Collection[int], image_ids: Collection[str]
+) -> dict[tuple[int, ImageKey], list[Gap]]:
+    """Look up every image that was on hold at the targets."""
+    on_hold = (
+        select(Hold.target_id, HoldImage.image_set, HoldImage.image_id, Hold.held_at, Hold.resolved_at)
+        .join(HoldImage, HoldImage.hold_id == Hold.id)
+        .where(among(Hold.target_id, "targets"))
+        .order_by(Hold.held_at)
+    )
+    held: dict[tuple[int, ImageKey], list[Gap]] = {}
+    for portion in portions(sorted(target_ids)):
+        for target_id, image_set, image_id, held_at, resolved_at in conn.execute(on_hold, {"targets": portion}):
+            if held_at < resolved_at:
+                gap = Gap(held_at, None if resolved_at == END_OF_TIME else resolved_at, "held")
+                held.setdefault((target_id, ImageKey(image_set, image_id)), []).append(gap)
+    return held
+
+
 def valid_intervals(
     conn: Connection,
     target_ids: Sequence[int],
@@ -168,8 +187,8 @@ def _uncovered(layer: Iterable[Gap], cover: Sequence[Gap]) -> list[Gap]:
     return free
 
 
-def _begun(gaps: Sequence[Gap], first: datetime, last: datetime | None) -> list[Gap]:
-    return [gap for gap in gaps if gap.unknown_from >= first]
+def _begun(gaps: Sequence[Gap], first: datetime, last: datetime) -> tuple[Gap, ...]:
+    return tuple(_clip([gap for gap in gaps if gap.unknown_from >= first], first, last))
 
 
 def _clip(gaps: Iterable[Gap], begin: datetime, end: datetime | None) -> list[Gap]:
@@ -187,6 +206,7 @@ def put_in() -> Iterator[None]:
     """Let the readers go the old ways for a `with` block."""
     with pytest.MonkeyPatch.context() as readers:
         readers.setattr(gaps, "coverage", coverage)
+        readers.setattr(gaps, "holds", holds)
         readers.setattr(history, "_begun", _begun)
         readers.setattr(history, "clip", _clip)
         readers.setattr(history, "overlay", overlay)
