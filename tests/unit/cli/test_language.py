@@ -184,6 +184,7 @@ def test_numbers_agree(english: str, number: int) -> None:
             "  Began: a/b/hk/hk-02/uk8s-image/default and 3 more in hk, sg and 9 more regions failed: x [e3a1]",
             "  新出现：a/b/hk/hk-02/uk8s-image/default 等（另有 3 个，位于 hk, sg 及另外 9 个地域）失败：x [e3a1]",
         ),
+        ("os_name: stated → gone", "操作系统：存在 → 已消失"),
         ("  smtp.from: 'x' must be a mail address", "  smtp.from：“x”应为邮件地址"),
         (
             "  kinds[0]: 'uk8s' is no known kind; known: uk8s-image, uhost-image",
