@@ -184,6 +184,13 @@ def test_numbers_agree(english: str, number: int) -> None:
             "  Began: a/b/hk/hk-02/uk8s-image/default and 3 more in hk, sg and 9 more regions failed: x [e3a1]",
             "  新出现：a/b/hk/hk-02/uk8s-image/default 等（另有 3 个，位于 hk, sg 及另外 9 个地域）失败：x [e3a1]",
         ),
+        ("3 unknown.", "未知 3。"),
+        ("There are no schema changes.", "没有数据结构变更。"),
+        ("There are no withdrawn changes in that time.", "没有该时段内的下架变更。"),
+        (
+            "main.tf, line 1: uimage-a is not fixed: the effect of that is unknown; --effect unknown allows it.",
+            "main.tf，第 1 行：uimage-a 未修改：修改的影响：未知；加 --effect unknown 才会修改。",
+        ),
         ("os_name: stated → gone", "操作系统：存在 → 已消失"),
         ("  smtp.from: 'x' must be a mail address", "  smtp.from：“x”应为邮件地址"),
         (
