@@ -242,6 +242,11 @@ def _installation(
     path = parse_address(settings.database).path
     textfile = settings.metrics.textfile
     folders = [str(item.absolute().parent) for item in (path, textfile) if item is not None]
+    if settings.publish is not None:
+        # the first run makes it, in the nearest folder that is there; not in the root, which would open all there is
+        published = settings.publish.dir.absolute()
+        places = (published, *published.parents[:-1])
+        folders.append(str(next((place for place in places if place.is_dir()), published)))
     # Where the configuration says it, it stays there: it may change, and may hold a secret.
     is_named = context.database is not None or (source is None and path is not None)
     deadlines = [account.limits.run_deadline_seconds for account in settings.narrowed_to(selected.account).accounts]
