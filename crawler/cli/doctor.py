@@ -51,7 +51,7 @@ def doctor(context: CliContext, as_json: bool, test_mail: str | None, assumption
 
 def _lines(finding: Finding) -> Iterator[str]:
     """Yield what a person reads of a finding, the fix indented below."""
-    about = f"{finding.about}: " if finding.about else ""
+    about = f"{finding.about}{tr(': ')}" if finding.about else ""
     yield f"{padded(tr(finding.state), 4)}  {padded(tr(finding.check), 13)}  {about}{tr(finding.message)}"
     if finding.fix:
         yield f"{'':21}→ {tr(finding.fix)}"
