@@ -20,6 +20,7 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from crawler import __version__
+from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext
 from crawler.cli.language import language_of, speak, speaking, tr
 from crawler.cli.logs import set_up_logging
@@ -122,6 +123,20 @@ class LazyGroup(click.Group):
         from crawler.domain.suggest import did_you_mean
 
         raise click.UsageError(f"No such command {name!r}{did_you_mean(name, self.entries)}", ctx)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the global options; say of another one where it belongs."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as exc:
+            name = next((word for word in words if word in self.entries), None)
+            command = self.get_command(ctx, name) if name else None
+            taken = command.params if command else []
+            if name is None or not any(exc.option_name in (*one.opts, *one.secondary_opts) for one in taken):
+                raise
+            told = f"{exc.option_name} belongs behind the command: `{ctx.command_path} {name} {exc.option_name} …`."
+            raise click.UsageError(told, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table by topic, importing nothing."""
@@ -290,14 +305,14 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
         click.Option(["-q", "--quiet"], count=True, callback=_quieter, help="Say less; -qq only errors.", **common),
         click.Option(
             ["--log-format"],
-            type=click.Choice(["text", "json"]),
+            type=OneOf(["text", "json"]),
             callback=_log_format,
             help="The format of the messages on stderr [default: text].",
             **common,
         ),
         click.Option(
             ["--language"],
-            type=click.Choice(["en", "zh"]),
+            type=OneOf(["en", "zh"]),
             callback=_language,
             help="The language of tables and sentences [default: that of the locale, else en].",
             **common,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +14,8 @@ _TOLD = re.compile(r"`crawler (?![^`]*--(?:config|database|file)\b)(?=[^`]+`)")
 
 def program() -> str:
     """Return the words that call this program again, as a shell takes them: `crawler` where the path finds it."""
+    import shutil  # loads libraries that most commands do without
+
     is_module = Path(sys.argv[0]).parts[-2:] == ("crawler", "__main__.py") and not shutil.which("crawler")
     return _script() or (f"{shlex.quote(sys.executable)} -m crawler" if is_module else "crawler")
 
@@ -40,5 +41,7 @@ def _script() -> str:
     called = Path(sys.argv[0])
     if called.name != "crawler" or not called.exists():
         return ""
+    import shutil
+
     found = shutil.which("crawler")
     return "crawler" if found and Path(found).samefile(called) else shlex.quote(os.path.relpath(called))

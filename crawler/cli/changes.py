@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
 from crawler.cli.options import MOMENT, reader_options
@@ -36,7 +37,7 @@ class _Cursor(click.ParamType[int]):
         return int(text)
 
 
-class _EventWord(click.Choice[str]):
+class _EventWord(OneOf):
     """An event, in any case, by the word that a table has for it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:

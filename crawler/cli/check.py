@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.check_files import Sources, all_rules, read_sources, wanted_pins
+from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_records
-from crawler.cli.language import tr
 from crawler.cli.options import table_options_with, target_options
 from crawler.cli.output import emit, write_out
 from crawler.cli.selection import check_selection
@@ -36,10 +36,12 @@ def _rule(row: Row) -> str:
 
 
 def _source(row: Row) -> object:
-    """Tell where the id stands: files below the working folder from there on, lines in the reader's language."""
-    if not row.get("line"):
+    """Tell where the id stands: files below the working folder from there on, with a line as `FILE:LINE`."""
+    line = row.get("line")
+    if not line:
         return row["source"]
-    return tr(str(row["source"]).removeprefix(f"{Path.cwd()}/"))
+    place, told, rest = str(row["source"]).removeprefix(f"{Path.cwd()}/").rpartition(f", line {line}")
+    return f"{place}:{line}{rest}" if told else rest
 
 
 COLUMNS = (
@@ -50,7 +52,7 @@ COLUMNS = (
     Column("successor", "SUCCESSOR", sparse=True),
     Column("effect", "A CHANGE DOES", kind="words", sparse=True),
     Column("detail", "DETAIL", kind="words", folds=True),
-    Column("source", "SOURCE", optional=True, folds=True, cell=_source),
+    Column("source", "SOURCE", optional=True, folds=True, keeps_words=True, cell=_source),
 )
 #: Formats for other tools, all of them in `crawler.cli.check_formats`.
 FINDINGS = ("sarif", "github", "gitlab", "junit", "markdown")
@@ -70,7 +72,7 @@ _KNOWN_PARTS = ("account", "project", "region", "zone", "kind")
     "--effect",
     "effects",
     multiple=True,
-    type=click.Choice(EFFECTS),
+    type=OneOf(EFFECTS),
     help="Fix also where a change has this effect [always: later-nodes, rebuilds-image]. Repeatable.",
 )
 @table_options_with(*FINDINGS)

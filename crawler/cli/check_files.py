@@ -15,9 +15,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crawler.config.pin_files import LARGEST, bodies_in
+from crawler.config.pin_files import LARGEST, bodies_in, untracked_in
 from crawler.config.textfiles import decoded, read_bytes, read_stream
 from crawler.domain.scanner import Scanned, may_hold_ids, scan
+from crawler.domain.text import agreeing, counted
 from crawler.errors import ConfigurationError, CrawlerError, UsageError
 from crawler.queries.check.pins import pin_rules
 from crawler.queries.check.rules import PinRule, Require
@@ -64,6 +65,8 @@ class Sources:
     is_live: bool = False
     #: Paths that were read: a file that is named twice counts once.
     read: set[str] = field(default_factory=set)
+    #: By folder the files that git does not track.
+    untracked: dict[str, list[Path]] = field(default_factory=dict)
     #: What is worth a word to a person.
     notes: list[str] = field(default_factory=list)
 
@@ -92,7 +95,19 @@ def read_sources(names: Sequence[str], wants: Callable[[FoundPin], bool]) -> Sou
         except UsageError as exc:
             problems.append(exc)
     raise_all(problems)
+    sources.notes += untracked_notes(sources.untracked, sources.read)
     return sources
+
+
+def untracked_notes(untracked: Mapping[str, Collection[Path]], read: Collection[str]) -> list[str]:
+    """Return a sentence for each folder with *untracked* files, leaving out those whose absolute paths were *read*."""
+    notes = []
+    for name, paths in untracked.items():
+        count = sum(os.path.abspath(path) not in read for path in paths)  # noqa: PTH100 - see above
+        if count:
+            told = f"{counted(count, 'file')} that git does not track {agreeing(count, 'was', 'were')} not read"
+            notes.append(f"Warning: {name}: {told}; `git add` or name what is to be checked.")
+    return notes
 
 
 def raise_all(problems: Sequence[CrawlerError]) -> None:
@@ -189,8 +204,10 @@ def _read_folder(sources: Sources, name: str) -> None:
             continue
         count += bool(scanned.pins)
         _add(sources, str(path), path, body, scanned)
+    untracked = sources.untracked[name] = untracked_in(Path(name))
     if not count:
-        sources.notes.append(f"{name} holds no image id.")
+        tracked = f"{name} holds no image id in a file that git tracks."
+        sources.notes.append(tracked if untracked else f"{name} holds no image id.")
 
 
 def all_rules(sources: Sources, known: Callable[[], Mapping[str, Collection[str]]]) -> list[Require | PinRule]:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from crawler.cli.hints import kind_not_asked
 from crawler.config.toml import parse_toml
 from crawler.domain.filters import Filters, is_glob, named_by, part_fits
 from crawler.domain.models import is_storable
@@ -114,7 +115,7 @@ class _RulesReader:
                 continue
             for glob in globs:
                 if not any(part_fits(part, word, [named_by(glob)]) for word in known):
-                    hint = did_you_mean(glob, known)
+                    hint = kind_not_asked(part, named_by(glob)) or did_you_mean(glob, known)
                     self.problems.append(f"{where}: the history knows no {part} {glob!r}{hint}")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from crawler.cli.choice import OneOf
+
 _WHERE = {
     "bash": 'eval "$(crawler completion bash)" in ~/.bashrc',
     "zsh": 'eval "$(crawler completion zsh)" in ~/.zshrc',
@@ -13,7 +15,7 @@ _WHERE = {
 
 
 @click.command(epilog="\b\nInstall:\n" + "\n".join(f"  {line}" for line in _WHERE.values()))
-@click.argument("shell", type=click.Choice(list(_WHERE)))
+@click.argument("shell", type=OneOf(list(_WHERE)))
 def completion(shell: str) -> None:
     """Print the completion script of SHELL."""
     found = get_completion_class(shell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
 from crawler.cli.options import SentenceGroup
@@ -32,7 +33,7 @@ def validate(context: CliContext) -> None:
 
 
 @config.command()
-@click.option("-o", "--format", "fmt", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
+@click.option("-o", "--format", "fmt", type=OneOf(["toml", "json"]), default="toml", show_default=True)
 @click.option("--origins", is_flag=True, help="Say of each value where it comes from, instead of the file's form.")
 @pass_cli
 def show(context: CliContext, fmt: str, origins: bool) -> None:

@@ -11,7 +11,7 @@ from crawler.cli.table import Column
 from crawler.domain.text import counted
 from crawler.errors import UsageError
 
-_COLUMNS = (Column("table", "TABLE"), Column("rows", "ROWS", "count"), Column("digest", "DIGEST"))
+_COLUMNS = (Column("table", "TABLE"), Column("rows", "ROWS", "count"), Column("digest", "CHECKSUM"))
 
 
 @click.command(short_help="Move the whole history to another database.")

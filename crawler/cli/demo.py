@@ -50,7 +50,7 @@ def demo(context: CliContext, path: Path, is_kept_open: bool) -> None:
     message, page = mail(path, clock=context.clock, language=spoken()), path.with_suffix(".html")
     page.write_text(message.html, encoding="utf-8")
     context.say(f"\nThe mail that somebody gets who pinned uimage-vareox; as it looks: {os.path.relpath(page)}\n")
-    context.say(f"{tr('Subject')}: {message.subject}\n\n{message.text}")
+    context.say(f"{tr('Subject')}{tr(': ')}{message.subject}\n\n{message.text}")
     command, file = program(), shlex.quote(os.path.relpath(path))
     then = "" if " " in command else f" && {command} run"  # a long way to call it is not told twice
     site = path.with_name(f"{path.stem}-page")

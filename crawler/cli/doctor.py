@@ -56,7 +56,7 @@ def _lines(context: CliContext, finding: Finding) -> Iterator[str]:
     def told(text: str) -> str:
         return as_called(tr(text), context.config_path, context.database)
 
-    about = f"{finding.about}: " if finding.about else ""
+    about = f"{finding.about}{tr(': ')}" if finding.about else ""
     yield f"{padded(tr(finding.state), 4)}  {padded(tr(finding.check), 13)}  {about}{told(finding.message)}"
     if finding.fix:
         yield f"{'':21}→ {told(finding.fix)}"

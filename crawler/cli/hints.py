@@ -7,7 +7,8 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from crawler.domain.filters import part_fits
-from crawler.domain.suggest import nearest
+from crawler.domain.kinds import KINDS
+from crawler.domain.suggest import nearest, nearest_ids
 from crawler.domain.text import visible
 from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection, UnknownKnowledge
@@ -42,11 +43,19 @@ def unheard_image(
 
     if not is_anything_recorded(conn):
         return UnknownKnowledge(NOTHING_YET)
-    known = known_words(conn, "name", kinds) | (known_words(conn, "image_id", kinds) if by_id else set())
-    near = nearest(wanted, known) or sorted(word for word in known if wanted.strip().casefold() in word.casefold())
+    names, ids = known_words(conn, "name", kinds), known_words(conn, "image_id", kinds) if by_id else set()
+    near = nearest(wanted, names) or nearest_ids(wanted, ids)
+    near = near or sorted(word for word in names | ids if wanted.strip().casefold() in word.casefold())
     hint = f"; the nearest: {', '.join(near[:3])}" if near else "; `crawler images` lists what it knows"
     what = "image id or name" if by_id else "image name"
     return EmptySelection(visible(f"The history knows no {what} {wanted!r}{hint}."))
+
+
+def kind_not_asked(part: str, glob: str) -> str:
+    """Return what to do, behind a sentence that *glob* is unknown, where it is a kind that nobody asked for so far."""
+    if part != "kind" or not any(part_fits(part, kind, [glob]) for kind in KINDS):
+        return ""
+    return " yet; there is one: add it to `kinds` in the configuration, and the next run asks for it"
 
 
 def require_zone(conn: Connection, zone: str, kinds: Collection[str] = ()) -> None:

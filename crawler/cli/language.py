@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from crawler.domain.subscriptions import Language
 
 _spoken: ContextVar[Language] = ContextVar("spoken", default="en")
+#: The zone behind a time, and the blank behind a wide bracket, which is wide enough.
+_ZONED, _WIDE = re.compile(r"(?<=:\d\d) \(([\w+/-]+)\)"), re.compile(r"） (?=[^ -~]|\[)")
 #: What separates the parts of a sentence that are told one by one.
 _LISTS = (("; ", "；"), (", ", "、"))
 
@@ -54,7 +56,8 @@ def language_of(environ: Mapping[str, str], encoding: str | None) -> Language:
 
 def tr(text: str) -> str:
     """Return *text*, a heading, word or sentence of ours, in the language that is spoken."""
-    return text if _spoken.get() == "en" else re.sub("） (?=[^ -~])", "）", _chinese(text))
+    told = text if _spoken.get() == "en" else _chinese(text)
+    return text if told == text else _WIDE.sub("）", _ZONED.sub(r"（\1）", told))
 
 
 #: What the marks in `chinese.py` stand for.

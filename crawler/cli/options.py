@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext
 from crawler.cli.output import ASKED_COLUMNS, FORMATS, IS_WIDE
 from crawler.domain.filters import IMAGE_PARTS, TARGET_PARTS, Filters
@@ -116,7 +117,7 @@ def format_option(command: Command, more: tuple[str, ...] = ()) -> Command:
         "-o",
         "--format",
         "fmt",
-        type=click.Choice([*FORMATS, *more]),
+        type=OneOf([*FORMATS, *more]),
         default="table",
         show_default=True,
         envvar="CRAWLER_FORMAT",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
 from crawler.cli.check import COLUMNS, rows_now
+from crawler.cli.check_files import untracked_notes
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_records
 from crawler.cli.options import table_options, target_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
+from crawler.config.pin_files import untracked_in
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.errors import UsageError
@@ -33,7 +37,7 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
     from crawler.queries.live_pins import KIND, live_pins
 
     settings = context.history_settings()
-    rules = list(dict.fromkeys(known_rules(context, paths)))
+    rules = list(dict.fromkeys(known_rules(context, paths, tells_untracked=True)))
     doubts: list[CheckRow] = []
     with context.history() as conn:
         require_records(conn)
@@ -49,8 +53,14 @@ def pins(context: CliContext, paths: tuple[str, ...], fmt: str, selected: Filter
         context.say("No pin is known: name ids in `pins` or files in `pins_from` of a report, or give a PATH.")
 
 
-def known_rules(context: CliContext, paths: tuple[str, ...] = ()) -> Iterator[PinRule]:
-    """Return the pins of the reports, and those in *paths*; what cannot be read is told."""
+def known_rules(
+    context: CliContext, paths: tuple[str, ...] = (), *, tells_untracked: bool = False
+) -> Iterator[PinRule]:
+    """
+    Return the pins of the reports, and those in *paths*; what cannot be read is told.
+
+    With *tells_untracked* that is told as well which files git does not track.
+    """
     from crawler.config.loader import load_pins
     from crawler.notifications.pinned_files import rules_of
 
@@ -60,4 +70,9 @@ def known_rules(context: CliContext, paths: tuple[str, ...] = ()) -> Iterator[Pi
         context.say(f"Warning: {problem}; its pins are left out.", level="warning")
 
     pinned, names = load_pins(context.config_path, context.environ)
+    if tells_untracked:
+        named = (*paths, *names)
+        untracked = {name: untracked_in(Path(name)) for name in named if os.path.isdir(name)}  # noqa: PTH112 - no error
+        for note in untracked_notes(untracked, {os.path.abspath(name) for name in named}):  # noqa: PTH100 - as named
+            context.say(note, level="warning")
     return rules_of(pinned, (*paths, *names), complain)

@@ -45,6 +45,9 @@ def publish(context: CliContext, directory: Path, url: str | None, with_private:
     DIR is for a web server, object storage or a repository of pages. The same knowledge gives the same bytes, but for
     v1/freshness.json and, by the day, coverage.html; each file is replaced in one step. What is unknown, stale or on
     hold keeps the files it has below v1/.
+
+    Only files that an earlier publication made are replaced or removed, those in DIR/assets/files.json. Where another
+    one is in the way nothing is written; whatever else is in DIR is left alone.
     """
     if with_copy and not with_private:
         raise UsageError("--database publishes every account and project; give --with-private too.")

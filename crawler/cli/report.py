@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.language import tr
 from crawler.cli.options import MOMENT, SentenceGroup, table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column, Row
@@ -36,7 +37,7 @@ def _runs(row: Row) -> str:
 
 def _recipients(row: Row) -> str:
     return ", ".join(
-        one["address"] if one["state"] == "waiting" else f"{one['address']} ({one['state']})"
+        one["address"] if one["state"] == "waiting" else tr(f"{one['address']} ({one['state']})")
         for one in row["recipients"]
     )
 
@@ -102,7 +103,11 @@ def preview(
         if eml_file is not None:
             _write(eml_file, channels_of(settings, context.clock)[chosen.route].compose(digest, chosen.to, now).content)
         if html_file is None and eml_file is None:
-            head = [f"To: {', '.join(chosen.to)}", f"Subject: {rendered.subject}", ""]
+            head = [
+                f"{tr('To')}{tr(': ')}{', '.join(chosen.to)}",
+                f"{tr('Subject')}{tr(': ')}{rendered.subject}",
+                "",
+            ]
             lines = [*head, *rendered.text.splitlines(), ""]
             write_out(f"{visible(line)}\n" for line in lines)
 

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_records
 from crawler.cli.options import DURATION, target_options
@@ -63,7 +64,7 @@ _LARGEST_QUERY = 1 << 20
     "-o",
     "--format",
     "fmt",
-    type=click.Choice(["id", "json", "jsonl", "csv", "packer", "terraform"]),
+    type=OneOf(["id", "json", "jsonl", "csv", "packer", "terraform"]),
     default="id",
     show_default=True,
     help="packer: a JSON var file; terraform: the `external` data source's protocol; jsonl and csv: with - only.",

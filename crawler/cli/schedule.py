@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from crawler.cli.calling import options, program
+from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import SentenceGroup, WholeNumber, account_option
 from crawler.cli.output import write_out
@@ -143,7 +144,7 @@ def kubernetes(context: CliContext, minutes: int, image: str | None, selected: F
 
 
 @schedule.command()
-@click.argument("scheduler", type=click.Choice(["systemd", "kubernetes"]), default="systemd")
+@click.argument("scheduler", type=OneOf(["systemd", "kubernetes"]), default="systemd")
 @click.option(
     "--slots",
     type=WholeNumber(1, 200),
@@ -251,6 +252,11 @@ def _installation(
     path = parse_address(settings.database).path
     textfile = settings.metrics.textfile
     folders = [str(Path(_absolute(item)).parent) for item in (path, textfile) if item is not None]
+    if settings.publish is not None:
+        # the first run makes it, in the nearest folder that is there; not in the root, which would open all there is
+        published = settings.publish.dir.absolute()
+        places = (published, *published.parents[:-1])
+        folders.append(_absolute(next((place for place in places if place.is_dir()), published)))
     # Where the configuration says it, it stays there: it may change, and may hold a secret.
     is_named = context.database is not None or (source is None and path is not None)
     deadlines = [account.limits.run_deadline_seconds for account in settings.narrowed_to(selected.account).accounts]

@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from crawler.cli.context import CliContext
-from crawler.cli.hints import NOTHING_YET, reasons
+from crawler.cli.hints import NOTHING_YET, kind_not_asked, reasons
 from crawler.cli.table import Row
 from crawler.domain.filters import EVERYTHING, NOT, TARGET_PARTS, Filters, known_name, named_by, part_fits
 from crawler.domain.models import ABSENT
-from crawler.domain.suggest import nearest
+from crawler.domain.suggest import nearest, nearest_ids
 from crawler.domain.text import visible
 from crawler.domain.timefmt import show_moment, tell_moment
 from crawler.errors import EmptySelection, ExitCode
@@ -189,9 +189,11 @@ def _is_heard(part: str, glob: str, known: set[str]) -> bool:
 
 def _unheard(part: str, glob: str, known: set[str]) -> str:
     word = _WORDS.get(part, part)
-    near = nearest(glob, known)
+    near = (nearest_ids if part == "image_id" else nearest)(glob, known)
     hint = ""
-    if near:
+    if not_asked := kind_not_asked(part, named_by(glob)):
+        hint = not_asked
+    elif near:
         hint = f"; the nearest: {', '.join(near)}"
     elif 0 < len(known) <= _FEW:
         hint = f"; known: {', '.join(sorted(known))}"

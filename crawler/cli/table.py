@@ -60,6 +60,8 @@ class Column:
     detail: bool = False
     #: Folded where the table would be too wide.
     folds: bool = False
+    #: Between words alone, where a line has room for the longest.
+    keeps_words: bool = False
     #: Left out where the table would be too wide.
     spare: bool = False
     #: Computes the cell from the whole row instead.
@@ -157,6 +159,12 @@ class _Shown:
         words = {word for text in (*self.heading, *self.texts) for word in _joined(text).split()}
         # beside wide characters a word may be broken
         return max((len(word) if word.isascii() else min(width(word), _WIDE_WORD) for word in words), default=0)
+
+    @property
+    def narrowest(self) -> int:
+        if not self.column.keeps_words:
+            return _NARROW
+        return max(_NARROW, *(width(word) for text in {*self.heading, *self.texts} for word in text.split()))
 
     @property
     def is_left_out(self) -> bool:
@@ -325,7 +333,7 @@ def _widths(columns: Sequence[_Shown], room: int, *, is_tight: bool = False) -> 
     excess = _total(widths) - room
     for index in sorted(range(len(widths)), key=lambda index: -widths[index]):
         one = columns[index]
-        narrow = min(_NARROW, one.longest_word) if is_tight else _NARROW
+        narrow = min(one.narrowest, one.longest_word) if is_tight else one.narrowest
         if excess > 0 and one.column.folds and widths[index] > narrow:
             narrower = max(narrow, widths[index] - excess)
             excess -= widths[index] - narrower
@@ -335,7 +343,7 @@ def _widths(columns: Sequence[_Shown], room: int, *, is_tight: bool = False) -> 
 
 def _least(columns: Sequence[_Shown], room: int) -> list[int]:
     most = room - len(_INDENT)
-    return [min(one.width, _NARROW if one.column.folds else most, most) for one in columns]
+    return [min(one.width, one.narrowest if one.column.folds else most, most) for one in columns]
 
 
 def _grown(columns: Sequence[_Shown], room: int) -> list[int]:

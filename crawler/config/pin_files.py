@@ -73,8 +73,15 @@ def bodies_in(folder: Path) -> Iterator[tuple[Path, bytes]]:
             yield path, body
 
 
+def untracked_in(folder: Path) -> list[Path]:
+    """Return the files in *folder* that would be read if git tracked them, without those that it ignores."""
+    names = _of_git(folder, "--others", "--exclude-standard") or ()
+    paths = [folder / name for name in names if name.casefold().endswith(SOURCES)]
+    return [path for path in paths if os.path.isfile(path) and not os.path.islink(path)]  # noqa: PTH113, PTH114 - no error
+
+
 def _files_in(folder: Path) -> Iterator[Path]:
-    tracked = _tracked(folder)
+    tracked = _of_git(folder, "--cached")
     if tracked is not None:
         yield from (folder / name for name in tracked)
         return
@@ -98,14 +105,14 @@ def _size(path: Path) -> int:
         return _LARGEST_FOUND + 1
 
 
-def _tracked(folder: Path) -> list[str] | None:
-    """Return what git tracks in *folder*; None where it is no checkout, or git is missing or refuses."""
+def _of_git(folder: Path, *which: str) -> list[str] | None:
+    """Return *which* files git lists in *folder*; None where it is no checkout, or git is missing or refuses."""
     import subprocess
 
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - no word of it comes from elsewhere
             # a hook of the checkout must not run: it may be anybody's
-            ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--cached"],  # noqa: S607 - the git of the person
+            ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", *which],  # noqa: S607 - the git of the person
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,

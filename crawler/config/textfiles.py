@@ -69,6 +69,8 @@ def decoded(body: bytes) -> str:
     try:
         return body.decode(encoding)
     except UnicodeDecodeError as exc:
+        if b"\0" in body and encoding == "utf-8":
+            raise ValueError("is no text file") from None
         hint = "; save it as UTF-8" if encoding == "utf-8" else ""
         name = encoding.removesuffix("-sig").upper()
         raise ValueError(f"is not {name} text (at byte {exc.start}){hint}") from None

@@ -18,6 +18,20 @@ def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
     return found[:limit]
 
 
+def nearest_ids(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """Return up to *limit* of the ids *known* that look like *word* behind their kind: all `uimage-…` begin alike."""
+    by_rest: dict[str, list[str]] = {}
+    for candidate in sorted(known):
+        by_rest.setdefault(_behind_kind(candidate), []).append(candidate)
+    found = (candidate for rest in nearest(_behind_kind(word), by_rest, limit) for candidate in by_rest[rest])
+    return list(found)[:limit]
+
+
+def _behind_kind(image_id: str) -> str:
+    kind, dash, rest = image_id.partition("-")
+    return rest if dash else kind
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean X?`, or nothing when nothing is near."""
     found = nearest(word, known, limit=1)

@@ -110,12 +110,14 @@ def fold(line: str, room: int, indent: str = "") -> list[str]:
     """
     Break *line* where it is wider than *room*; what follows stands below, behind *indent*.
 
-    Words and ids stay whole; only what is longer than a line is cut.
+    Words and ids stay whole; only what is longer than a line is cut. No line has but one Chinese letter.
     """
     lines: list[str] = []
     while width(line := line.rstrip()) > room:
         fits = max(bisect_right(list(accumulate(map(width, line))), room), len(indent) + 1)
-        ends = range(fits + line[fits].isspace(), len(indent), -1)
+        # One wide letter is not left alone on the last line.
+        last = len(line) - 2 if width(line[-1]) > 1 else len(line)
+        ends = range(min(fits + line[fits].isspace(), last), len(indent), -1)
         at = next((end for end in ends if may_break(line, end) and line[:end].strip()), fits)
         lines.append(line[:at].rstrip())
         line = indent + line[at:].lstrip()

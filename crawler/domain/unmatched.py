@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from crawler.domain.filters import NOT, any_fits, named_by, part_fits
+from crawler.domain.filters import NOT, any_fits, is_glob, named_by, part_fits
 from crawler.domain.models import DEFAULT_PROJECT, Catalog, Project
 from crawler.domain.subscriptions import Pin
 from crawler.domain.suggest import nearest
@@ -18,6 +18,8 @@ from crawler.domain.targets import Selection
 
 #: So many known words are told where none is near.
 _FEW = 6
+#: Among more than so many nobody looks for the nearest in every run.
+_MANY = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,15 @@ def misses(
     *place* says where there is none, *shown* as what a word stands in the setting; the nearest words are told where
     *with_hint*. Without anything known nothing is judged.
     """
+    names = {name for called in known for name in called}
+    folded = {name.casefold() for name in names}
     for word in words if known else ():
-        if any(any_fits(part, called, [named_by(word)]) for called in known):
+        if named_by(word).casefold() in folded:
+            continue
+        if is_glob(named_by(word)) and any(any_fits(part, called, [named_by(word)]) for called in known):
             continue
         quoted = json.dumps((shown or {}).get(word, word), ensure_ascii=False)
-        hint = _hint(word, {name for called in known for name in called}) if with_hint else ""
+        hint = _hint(word, names) if with_hint else ""
         what = f"leaves out no {part} {place}" if word.startswith(NOT) else f"matches no {part} {place}"
         yield Unmatched(setting, word, f"{setting}: {quoted} {what}{hint}")
 
@@ -102,7 +108,7 @@ def _called(project: Project) -> tuple[str, ...]:
 
 
 def _hint(word: str, known: Collection[str]) -> str:
-    near = nearest(named_by(word), known)
+    near = nearest(named_by(word), known) if len(known) <= _MANY else []
     if near:
         return f"; the nearest: {', '.join(near)}"
     return f"; known: {', '.join(sorted(known))}" if len(known) <= _FEW else ""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -94,13 +94,14 @@ def tell_again(settings: Settings, engine: Engine, fence: Fence, now: datetime, 
             )
         if digest is None:
             continue
+        digest = replace(digest, kind="again")
         channel = channels[report.route]
         message = channel.compose(digest, report.to, now, copy=f"{int(now.timestamp())}")
         with begin(engine, fence) as conn:
             digest_id = outbox.add_digest(
                 conn,
                 outbox.subscribe(conn, report.name),
-                kind="again",
+                kind=digest.kind,
                 channel=report.channel,
                 runs=(digest.first_run, digest.last_run),
                 message_id=message.message_id,

@@ -300,8 +300,8 @@ class Introduction:
 class Digest:
     """Many changes condensed into one report, in no language yet; news first."""
 
-    #: `urgent`: only what could not wait for the digest.
-    kind: Literal["digest", "urgent"]
+    #: `urgent`: only what could not wait for the digest; `again`: what was told before, on request.
+    kind: Literal["digest", "urgent", "again"]
     subscription: Subscription
     accounts: tuple[str, ...]
     first_run: int

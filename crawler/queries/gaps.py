@@ -1,7 +1,7 @@
 """
 When nobody knew: for each target the spans without a good observation, from the first day on.
 
-Runs are never scanned. Outcomes other than `ok` are run-length rows already, joined to the two runs at their ends by
+Runs are never scanned. Outcomes other than `ok` are run-length rows already, and the two runs of each are looked up by
 key. Silences (more than `stale_after` between a run and the next) are found by seeking: from a run's end hop to the
 newest run within `stale_after`, through the index `(scope_id, finished_at)`; where that is the same run, the next one
 after it ends a silence. Five years take 1,700 hops, made inside the database by one recursive statement for each scope;
@@ -10,13 +10,26 @@ a target was watched whenever one of its scopes was.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import repeat
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Select, Text, TextClause, bindparam, func, select, text, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    TextClause,
+    bindparam,
+    func,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy import cast as cast_to
 
 from crawler.db.engine import is_sqlite
@@ -29,6 +42,8 @@ from crawler.queries.history import Coverage
 
 #: Targets whose spans are read at once: PostgreSQL reads all runs for each many.
 _TOGETHER = 10_000
+#: Runs whose ends are read at once.
+_RUNS_TOGETHER = 200_000
 
 
 @dataclass(slots=True)
@@ -56,14 +71,8 @@ def coverage(
         for target_id, reason, valid_from, valid_to in conn.execute(_absences(), {"targets": portion}).all():
             if valid_from < valid_to:
                 spans[target_id].absences.append(_gap(valid_from, valid_to, reason))
-        for target_id, listed in conn.execute(_troubles(), {"targets": portion, "run": from_run}).all():
-            words = listed.split(" ")
-            began, ended = (each_from_micros(map(int, words[place::3])) for place in (0, 1))
-            spans[target_id].troubles = [
-                Gap(begin, None if end == END_OF_TIME else end, outcome)
-                for begin, end, outcome in sorted(zip(began, ended, words[2::3], strict=True))
-                if begin < end
-            ]
+        for target_id, troubles in _troubles(conn, portion, from_run):
+            spans[target_id].troubles = troubles
     silences = _silences(conn, spans, since=since, now=now, stale_after=stale_after)
     return {
         target_id: Coverage(
@@ -104,30 +113,75 @@ def _absences() -> Select[*tuple[Any, ...]]:
     )
 
 
-@cache
-def _troubles() -> Select[*tuple[Any, ...]]:
+def _troubles(conn: Connection, target_ids: Collection[int], from_run: int) -> Iterator[tuple[int, list[Gap]]]:
     """
-    Select each of `:targets` with its spans of trouble as a text: begin and end in microseconds, outcome.
+    Yield each of the targets that had trouble with its spans, in order; without those over by the run *from_run*.
 
-    A span begins with the end of its first run, and ends with that of the first run after it. Those that were over by
-    the run `:run` are left out. One text of many is read in a fraction of the time of as many rows.
+    A span begins with the end of its first run, and ends with that of the first run after it. One whose first run has
+    not ended has not begun. SQLite looks both runs up for every span; PostgreSQL would read all runs twice, and is
+    asked for the end of each run once.
+    """
+    has_ends = is_sqlite(conn)
+    listed = conn.execute(_spans_of_trouble(has_ends=has_ends), {"targets": target_ids, "run": from_run}).all()
+    words = {target_id: spans.split(" ") for target_id, spans in listed}
+    ends = {} if has_ends else _ends(conn, {run for own in words.values() for run in (*own[::3], *own[1::3])})
+
+    def moments(own: Sequence[str]) -> Iterator[datetime]:
+        return each_from_micros(map(int, own)) if has_ends else map(ends.get, own, repeat(END_OF_TIME))
+
+    for target_id, own in words.items():
+        spans = sorted(zip(moments(own[::3]), moments(own[1::3]), own[2::3], strict=True))
+        yield (
+            target_id,
+            [
+                Gap(begin, None if end == END_OF_TIME else end, cast("Reason", outcome))
+                for begin, end, outcome in spans
+                if begin < end
+            ],
+        )
+
+
+@cache
+def _spans_of_trouble(*, has_ends: bool) -> Select[*tuple[Any, ...]]:
+    """
+    Select each of `:targets` with its spans of trouble as one text: first run, first run after it, outcome.
+
+    With their ends in place of the two runs where *has_ends*, in microseconds. Spans that were over by the run `:run`
+    are left out. One text of many is read in a fraction of the time of as many rows.
     """
     first, after = Run.alias(), Run.alias()
-    began = type_coerce(first.c.finished_at, BigInteger)
-    ended = func.coalesce(type_coerce(after.c.finished_at, BigInteger), to_micros(END_OF_TIME))
+    began: ColumnElement[int] = OutcomeSpan.from_run_id
+    ended: ColumnElement[int] = OutcomeSpan.to_run_id
+    if has_ends:
+        began = type_coerce(first.c.finished_at, BigInteger)
+        ended = func.coalesce(type_coerce(after.c.finished_at, BigInteger), to_micros(END_OF_TIME))
     each = cast_to(began, Text) + " " + cast_to(ended, Text) + " " + OutcomeSpan.outcome
-    return (
-        select(OutcomeSpan.target_id, func.aggregate_strings(each, " "))
-        .join(first, first.c.id == OutcomeSpan.from_run_id)
-        .outerjoin(after, after.c.id == OutcomeSpan.to_run_id)
-        .where(
-            among(OutcomeSpan.target_id, "targets"),
-            OutcomeSpan.outcome != "held",
-            OutcomeSpan.to_run_id > bindparam("run"),
-            first.c.finished_at.is_not(None),
-        )
-        .group_by(OutcomeSpan.target_id)
+    spans = select(OutcomeSpan.target_id, func.aggregate_strings(each, " ")).where(
+        among(OutcomeSpan.target_id, "targets"),
+        OutcomeSpan.outcome != "held",
+        OutcomeSpan.to_run_id > bindparam("run"),
     )
+    if has_ends:
+        spans = spans.join(first, first.c.id == OutcomeSpan.from_run_id)
+        spans = spans.outerjoin(after, after.c.id == OutcomeSpan.to_run_id).where(first.c.finished_at.is_not(None))
+    return spans.group_by(OutcomeSpan.target_id)
+
+
+def _ends(conn: Connection, runs: Collection[str]) -> dict[str, datetime]:
+    """Return when those of *runs* ended that have ended; ids as text, for so they come in a text of many."""
+    ends: dict[str, datetime] = {}
+    for portion in portions(map(int, runs), _RUNS_TOGETHER):
+        words = (conn.scalar(_ends_of_runs(), {"runs": portion}) or "").split()
+        ends.update(zip(words[::2], each_from_micros(map(int, words[1::2])), strict=True))
+    return ends
+
+
+@cache
+def _ends_of_runs() -> Select[*tuple[Any, ...]]:
+    """Select those of `:runs` that have ended as one text: id, end in microseconds; NULL where there are none."""
+    ended = type_coerce(Run.finished_at, BigInteger)
+    each = cast_to(Run.id, Text) + " " + cast_to(ended, Text)
+    return select(func.aggregate_strings(each, " ")).where(among(Run.id, "runs"), Run.finished_at.is_not(None))
 
 
 @cache

@@ -193,7 +193,7 @@ def zone_title(zone: ZoneState, words: Wording, *, with_messages: bool = False) 
     if zone.reason:
         parts.append(words("unknown_because", reason=words.reason(zone.reason)))
         if with_messages and zone.message:
-            parts.append(plain(zone.message, 200))
+            parts.append(words.message(zone.message))
         if zone.observed_at:
             parts.append(words("last_seen", at=words.at(zone.observed_at)))
     return " · ".join(part for part in parts if part)
@@ -205,7 +205,7 @@ def cell_of(rows: Sequence[Listed], zone: ZoneState, gone: datetime | None, word
         if zone.reason:
             return Cell((), "unknown", words("unknown_because", reason=words.reason(zone.reason)))
         if gone is not None:
-            return Cell((), "withdrawn", f"{words('withdrawn')}, {words('gone_since', at=words.at(gone))}")
+            return Cell((), "withdrawn", f"{words('withdrawn')}{words.comma}{words('gone_since', at=words.at(gone))}")
         return Cell((), "none", "")
     latest = {row.image_id for row in newest([row for row in rows if not row.unusable])}
     ordered = sorted(rows, key=lambda row: (row.image_id not in latest, -row.present_since.timestamp(), row.image_id))

@@ -20,7 +20,8 @@ from crawler.domain.subscriptions import Language
 from crawler.queries.check.rules import PinRule
 from crawler.web.links import CHINESE_FOLDER, Links
 from crawler.web.pages import PageRequest, Pages
-from crawler.web.site import Folder, Published
+from crawler.web.published_folder import Folder
+from crawler.web.site import Published
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ASSETS = ("page.css", "page.js", "icon.svg")

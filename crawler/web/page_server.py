@@ -199,7 +199,7 @@ class PageServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
         language, page = _language_of(path)
-        question = PageRequest(page=page, language=language)
+        question = PageRequest(page=page, language=language, is_private=self._sees_private(request))
         try:
             answer = await self._answered(request, question)
         except NoSuchPage as exc:

@@ -193,7 +193,8 @@ class _Page:
         run = self.run if self.pages.is_live else None
         page = self.question.page
         context: dict[str, Any] = {
-            "t": self.words, "links": self.links, "title": title, "nav": self._nav(), "feed": "", "command": "",
+            "t": self.words, "links": self.links, "title": title, "feed": "", "command": "",
+            "nav": _nav(is_private=self.question.is_private),
             "kinds": [kind.name for kind in self.kinds], "about": self.kind,
             "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
             "may_sign_in": self.question.may_sign_in, "zone": self._zone_name(), "tz": self.pages.zone,
@@ -626,9 +627,6 @@ class _Page:
 
     # --- pins --------------------------------------------------------------------------------------------------------
 
-    def _nav(self) -> Sequence[tuple[str, str]]:
-        return (*NAV, ("pins", "pins")) if self.question.is_private else NAV
-
     def _pins(self, _rest: str) -> str:
         if not self.question.is_private:
             raise NoSuchPage("There is no such page here.")
@@ -685,6 +683,10 @@ class _Query(dict[str, str]):
         return ""
 
 
+def _nav(*, is_private: bool) -> Sequence[tuple[str, str]]:
+    return (*NAV, ("pins", "pins")) if is_private else NAV
+
+
 def error_page(pages: Pages, question: PageRequest, status: int, said: str, now: datetime) -> str:
     """Return a page that says what went wrong, in the look of the others, without a look at the history."""
     links = Links(here=question.page, language=question.language, is_live=pages.is_live)
@@ -692,7 +694,7 @@ def error_page(pages: Pages, question: PageRequest, status: int, said: str, now:
     if not said and status >= 500:
         said = words("try_again")
     return rendered(
-        "error", t=words, links=links, title=words(f"error_{status}"), said=said, nav=NAV, feed="", command="",
-        current="?", kinds=(), query={}, is_private=question.is_private, may_sign_in=False, run=None, run_at="",
-        zone=words.dates.zone_name(),
+        "error", t=words, links=links, title=words(f"error_{status}"), said=said,
+        nav=_nav(is_private=question.is_private), feed="", command="", current="?", kinds=(), query={},
+        is_private=question.is_private, may_sign_in=False, run=None, run_at="", zone=words.dates.zone_name(),
     )  # fmt: skip

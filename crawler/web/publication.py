@@ -17,7 +17,8 @@ from crawler.db.last_observation import present
 from crawler.queries.check.rules import PinRule
 from crawler.queries.publish_lookup import knowledge
 from crawler.web.page_files import write_pages
-from crawler.web.site import Folder, Published, folder, write_documents
+from crawler.web.published_folder import Folder, folder
+from crawler.web.site import Published, write_documents
 
 #: The copy of the database, where there is one.
 DATABASE_COPY = "v1/history.db"
@@ -41,10 +42,13 @@ def publish(
     Pages have times in *zone*, else in UTC; *pins* finds the pins that are known besides those of node groups.
 
     Without *with_private* nothing is left there that an earlier publication had of accounts, projects and custom
-    images. Raises UsageError where the folder cannot be written, LockTaken when another publication does not end.
+    images; what no publication made is left alone. Raises UsageError where the folder cannot be written, and before
+    anything is where such a file is in the way; LockTaken when another publication does not end.
     """
     with folder(root) as into:
-        if not with_copy:  # first, for it may be private
+        if with_copy:
+            into.claim(DATABASE_COPY)
+        else:  # first, for it may be private
             into.remove(DATABASE_COPY)
         with read(engine) as conn:
             now = present(conn, now)
@@ -54,6 +58,7 @@ def publish(
         write_pages(
             into, engine, done, zone=shown, now=now, stale_after=stale_after, with_private=with_private, pins=pins
         )
+        into.commit()
         if with_copy:
             done.files += 1
             done.written += _copy(engine, into)

@@ -1,17 +1,10 @@
 """
-The folder of published documents: which file holds what, and how files are written so that readers meet whole ones.
-
-A file is replaced in one step, and only when what it says differs. What is not certain now keeps the file it has.
+The published documents: which file holds what. What is not certain now keeps the file it has.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import re
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +14,6 @@ from crawler import __version__
 from crawler.config.key_types import configuration_schema
 from crawler.domain.rows import ChangeRow
 from crawler.domain.text import agreeing, counted, visible
-from crawler.errors import LockTaken, UsageError
 from crawler.queries.publish import EPOCH, MOST_ENTRIES, PublishedKnowledge, RegionZone, ZoneName
 from crawler.web.answers import answer_schemas
 from crawler.web.atom import atom_feed
@@ -37,9 +29,6 @@ from crawler.web.feeds import (
 from crawler.web.openapi import document_schemas, openapi
 from crawler.web.slugs import link, slug, zone_part
 
-#: How long another publication into the same folder is waited for.
-PATIENCE_SECONDS = 60.0
-_POLL_SECONDS = 0.1
 #: The only document that differs each time.
 FRESHNESS = "v1/freshness.json"
 
@@ -65,10 +54,6 @@ class Published:
         return f"{root} has {files}, of {counted(self.names, 'name')}{kept}."
 
 
-#: A part of a path: nothing that leads elsewhere, and no file of ours that is not finished.
-_PATH = re.compile(r"(?:[^./\0][^/\0]*/)*[^./\0][^/\0]*")
-
-
 class Shelf(Protocol):
     """What documents are put on, each at a path; all may raise OSError."""
 
@@ -83,139 +68,6 @@ class Shelf(Protocol):
 
     def keep_only(self, under: str, kept: Collection[str]) -> None:
         """Take away each below *under* whose path is not one of *kept*."""
-
-
-class Folder:
-    """A folder whose files are replaced one at a time, each in one step."""
-
-    def __init__(self, root: Path) -> None:
-        """Take the folder, which is there."""
-        self.root = root
-        #: Where a file is while it is written.
-        self.part = root / ".part"
-        # as texts, for there may be a hundred thousand files
-        self._root, self._part = f"{root}/", str(self.part)
-        #: Folders that were made sure of, and whether they were made by us.
-        self._known: dict[str, bool] = {}
-
-    def holds(self, path: str) -> bool:
-        """Return whether there is a file at *path*."""
-        return os.path.isfile(self._at(path))  # noqa: PTH113 - see above
-
-    def write(self, path: str, body: bytes) -> bool:
-        """Make the file at *path* say *body*; return whether it did not before. Raises OSError."""
-        file = self._at(path)
-        parent = path.rpartition("/")[0]
-        if not self._is_missing(parent) and self._says(file, body):
-            return False
-        self._make_folder(parent)
-        # not by mkstemp, whose files nobody else may read, whatever the umask
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._part, flags, 0o666)
-        try:
-            left = memoryview(body)
-            while left:
-                left = left[os.write(descriptor, left) :]
-        finally:
-            os.close(descriptor)
-        os.replace(self._part, file)  # noqa: PTH105 - see above
-        return True
-
-    def remove(self, path: str) -> bool:
-        """Take the file at *path* away; return whether there was one. Raises OSError."""
-        try:
-            os.unlink(self._at(path))  # noqa: PTH108 - see above
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
-
-    def keep_only(self, under: str, kept: Collection[str]) -> None:
-        """Take away every file below *under* whose path is not one of *kept*. Raises OSError."""
-        for parent, _, names in os.walk(self.root / under):
-            for name in names:
-                path = Path(parent, name)
-                if path.relative_to(self.root).as_posix() not in kept:
-                    path.unlink()
-
-    def tidy(self) -> None:
-        """Take away what a publication that was killed had not finished."""
-        self.part.unlink(missing_ok=True)
-
-    def _is_missing(self, path: str) -> bool:
-        """Return whether the folder at *path* cannot be there, since it is not made yet and one above it was."""
-        if path in self._known or not path:
-            return False
-        above = path.rpartition("/")[0]
-        return self._known.get(above, False) or self._is_missing(above)
-
-    def _make_folder(self, path: str) -> None:
-        """Make the folder at *path* and those above it."""
-        if path in self._known or not path:
-            return
-        self._make_folder(path.rpartition("/")[0])
-        try:
-            os.mkdir(self._root + path)  # noqa: PTH102 - see above
-        except FileExistsError:
-            self._known[path] = False
-        else:
-            self._known[path] = True
-
-    def _says(self, file: str, body: bytes) -> bool:
-        try:
-            with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - see above
-                return stream.read(len(body) + 1) == body
-        except FileNotFoundError:
-            return False
-
-    def _at(self, path: str) -> str:
-        if not _PATH.fullmatch(path):
-            raise ValueError(f"{path!r} is no path of a published file")
-        return self._root + path
-
-
-@contextmanager
-def folder(
-    root: Path, *, patience_seconds: float = PATIENCE_SECONDS, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[Folder]:
-    """
-    Open the folder *root*, made where it is missing, for one publication at a time.
-
-    Raises UsageError where it cannot be used, LockTaken when another publication does not end in time.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as exc:
-        raise UsageError(f"{root} cannot be published into: {exc.strerror}.") from exc
-    try:
-        _lock(descriptor, root, patience_seconds, sleep)
-        opened = Folder(root)
-        try:
-            opened.tidy()
-            yield opened
-        except OSError as exc:
-            if exc.filename is None:
-                raise
-            raise UsageError(f"{exc.filename} cannot be published: {exc.strerror}.") from exc
-        finally:
-            with suppress(OSError):
-                opened.tidy()
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, root: Path, patience_seconds: float, sleep: Callable[[float], None]) -> None:
-    waited = 0.0
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waited >= patience_seconds:
-                raise LockTaken(f"Another publication into {root} has not ended yet.") from None
-            sleep(_POLL_SECONDS)
-            waited += _POLL_SECONDS
-        else:
-            return
 
 
 def write_documents(

@@ -101,7 +101,7 @@ def _unknown(zones: Sequence[ZoneState], words: Wording, *, with_private: bool) 
     rows = [
         (
             plain(zone.place.zone),
-            plain(zone.message, 200) if with_private and zone.message else words.reason(zone.reason),
+            words.message(zone.message) if with_private and zone.message else words.reason(zone.reason),
             words("last_seen", at=words.at(zone.observed_at)) if zone.observed_at else "",
         )
         for zone in zones

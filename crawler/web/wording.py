@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 
 from crawler.domain.rows import Reason
 from crawler.domain.subscriptions import Language
+from crawler.domain.text import MESSAGE_LIMIT, plain
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Dates
+from crawler.notifications.rendering.lines import LineLimits, Writer
 
 
 class _Phrase(NamedTuple):
@@ -34,13 +36,13 @@ PHRASES: Mapping[str, _Phrase] = {
     "now": _Phrase("Now", "当前"),
     "changes": _Phrase("Changes", "变更"),
     "coverage": _Phrase("Coverage", "观测"),
-    "evidence": _Phrase("Evidence", "证据"),
+    "evidence": _Phrase("Evidence", "依据"),
     "other_language": _Phrase("中文", "English"),
     "as_of_run": _Phrase("As of run {run}, {at}.", "截至第 {run} 次巡检（{at}）。"),
     "times_are": _Phrase("Times are {zone}.", "时间均为 {zone}。"),
-    "same_command": _Phrase("The same on the command line:", "命令行上的等价查询："),
-    "private_note": _Phrase("With private data.", "含私有数据。"),
-    "public_note": _Phrase("Public data only.", "仅公开数据。"),
+    "same_command": _Phrase("The same on the command line:", "对应的命令："),
+    "private_note": _Phrase("With private data.", "包含私有数据。"),
+    "public_note": _Phrase("Public data only.", "仅包含公开数据。"),
     "sign_in": _Phrase("Sign in", "登录"),
     "stale_banner": _Phrase(
         "These pages have not been written for a long time: what they say may be out of date.",
@@ -57,12 +59,12 @@ PHRASES: Mapping[str, _Phrase] = {
     "since": _Phrase("Since", "起始"),
     "until": _Phrase("Until", "结束"),
     "state": _Phrase("State", "状态"),
-    "variant": _Phrase("Variant", "参数组合"),
+    "variant": _Phrase("Variant", "查询参数组合"),
     "project": _Phrase("Project", "项目"),
-    "kind": _Phrase("Kind", "种类"),
+    "kind": _Phrase("Kind", "资源类型"),
     "kind_uk8s-image": _Phrase("UK8S nodes", "UK8S 节点"),
     "kind_uhost-image": _Phrase("Machines (UHost)", "云主机 UHost"),
-    "kind_phost-image": _Phrase("Bare metal (PHost)", "物理云主机 PHost"),
+    "kind_phost-image": _Phrase("Bare metal (PHost)", "裸金属 PHost"),
     "zones": _counted("{n} zone", "{n} zones", "{n} 个可用区"),
     "names": _counted("{n} name", "{n} names", "{n} 个名称"),
     "images": _counted("{n} image", "{n} images", "{n} 个镜像"),
@@ -76,76 +78,78 @@ PHRASES: Mapping[str, _Phrase] = {
     "withdrawn": _Phrase("withdrawn", "已下架"),
     "none": _Phrase("not here", "此处没有"),
     "unknown_because": _Phrase("unknown: {reason}", "未知：{reason}"),
-    "reason_held": _Phrase("not listed, not believed yet", "未列出，尚待确认"),
+    "reason_held": _Phrase("not listed, not believed yet", "不在列表中，待确认"),
     "reason_denied": _Phrase("access denied", "无权访问"),
-    "reason_failed": _Phrase("no good answer", "没有有效应答"),
-    "reason_skipped": _Phrase("not asked in time", "未及时查询"),
+    "reason_failed": _Phrase("no good answer", "未得到有效的返回内容"),
+    "reason_skipped": _Phrase("not asked in time", "未及查询"),
     "reason_retired": _Phrase("no longer offered by the cloud", "云平台已不再提供"),
     "reason_deselected": _Phrase("no longer asked", "已不再查询"),
-    "reason_stale": _Phrase("not looked at for too long", "太久没有观测"),
+    "reason_stale": _Phrase("not looked at for too long", "久未观测"),
     "reason_never_observed": _Phrase("never observed", "从未观测"),
-    "last_seen": _Phrase("last seen {at}", "最后一次见到：{at}"),
+    "last_seen": _Phrase("last seen {at}", "最近观测到：{at}"),
     "gone_since": _Phrase("gone by {at}", "{at} 前下架"),
     "observed_at": _Phrase("observed {at}", "观测于 {at}"),
     # start
-    "is_wrong": _Phrase("Is anything wrong?", "有问题吗？"),
+    "is_wrong": _Phrase("Is anything wrong?", "有无异常？"),
     "all_well": _Phrase("Nothing is wrong.", "一切正常。"),
     "all_well_more": _Phrase(
         "Every zone is known, nothing waits for confirmation, and no image went without a successor this week.",
-        "所有可用区均已观测，没有待确认的下架，本周也没有无替代的下架。",
+        "所有可用区状态均已知，没有待确认的下架，本周也没有下架后无替代的镜像。",
     ),
-    "look_at": _counted("One thing to look at", "{n} things to look at", "有 {n} 处需要留意"),
+    "look_at": _counted("One thing to look at", "{n} things to look at", "有 {n} 项需要关注"),
     "nothing_yet": _Phrase("Nothing is recorded yet.", "尚无任何记录。"),
     "nothing_yet_more": _Phrase(
         "The first run asks every zone and makes the baseline: crawler run",
         "首次巡检会查询所有可用区并建立基线：crawler run",
     ),
     "not_known": _counted("{n} zone is not known now", "{n} zones are not known now", "{n} 个可用区当前状态未知"),
-    "not_known_more": _Phrase("What was last seen there may still be so, or not.", "那里最后见到的情况未必仍然成立。"),
+    "not_known_more": _Phrase(
+        "What was last seen there may still be so, or not.", "这些可用区最近一次观测到的情况，现在不一定仍然如此。"
+    ),
     "elsewhere": _counted(
         "Another kind has zones that are not known now",
         "{n} other kinds have zones that are not known now",
-        "另有 {n} 个种类存在状态未知的可用区",
+        "另有 {n} 种资源类型存在状态未知的可用区",
     ),
     "partly_known": _counted(
         "{n} zone is known by some of its projects only",
         "{n} zones are known by some of their projects only",
-        "{n} 个可用区只有部分项目观测到",
+        "{n} 个可用区仅部分项目状态已知",
     ),
-    "partly_known_row": _Phrase("{known} of {total} targets are known", "{total} 个目标中有 {known} 个已知"),
+    "partly_known_row": _Phrase("{known} of {total} targets are known", "{total} 个目标中有 {known} 个状态已知"),
     "held": _counted(
         "{n} image is not listed any more, not believed yet",
         "{n} images are not listed any more, not believed yet",
-        "{n} 个镜像不再列出，尚待确认",
+        "{n} 个镜像已不在列表中，待确认",
     ),
-    "held_more": _Phrase("Later runs confirm or refute it.", "后续巡检将予以确认或否定。"),
+    "held_more": _Phrase("Later runs confirm or refute it.", "是否确已下架，由后续巡检确认。"),
     "gone": _counted(
         "{n} name was withdrawn without a successor this week",
         "{n} names were withdrawn without a successor this week",
-        "本周有 {n} 个名称下架且无替代",
+        "本周有 {n} 个名称的镜像下架，且无替代镜像",
     ),
     "gpu": _counted(
         "One thing lost its GPU support this week",
         "{n} things lost their GPU support this week",
-        "本周有 {n} 处不再支持 GPU",
+        "本周有 {n} 项不再支持 GPU",
     ),
     "gpu_last": _counted(
         "One thing lost its GPU support in the week up to the last change",
         "{n} things lost their GPU support in the week up to the last change",
-        "最后一次变更前的一周内有 {n} 处不再支持 GPU",
+        "截至最近一次变更的一周内，有 {n} 项不再支持 GPU",
     ),
     "gone_last": _counted(
         "{n} name was withdrawn without a successor in the week up to the last change",
         "{n} names were withdrawn without a successor in the week up to the last change",
-        "最后一次变更前的一周内有 {n} 个名称下架且无替代",
+        "截至最近一次变更的一周内，有 {n} 个名称的镜像下架，且无替代镜像",
     ),
     "latest": _Phrase("What changed last", "最近的变更"),
     "no_changes_lately": _Phrase("Nothing changed in the last {n} days.", "最近 {n} 天没有变更。"),
     "all_changes": _Phrase("All changes", "全部变更"),
-    "known_zones": _counted("zone known", "zones known", "可用区已知"),
+    "known_zones": _counted("zone known", "zones known", "状态已知的可用区"),
     "changes_week": _counted("change in 7 days", "changes in 7 days", "7 天内的变更"),
     # now
-    "now_title": _Phrase("What is available", "可用的镜像"),
+    "now_title": _Phrase("What is available", "可用镜像"),
     "as_of": _Phrase("As of {at}", "截至 {at}"),
     "back_to_now": _Phrase("Back to now", "回到当前"),
     "moment": _Phrase("Moment", "时刻"),
@@ -155,9 +159,9 @@ PHRASES: Mapping[str, _Phrase] = {
     "legend_older": _Phrase("older id beside a newer one", "旧 ID 与新 ID 并存"),
     "legend_ids": _Phrase(
         "Cells show the end of the id; point at one to see it whole, click it to copy it.",
-        "单元格显示 ID 的末尾；悬停可见全文，点击可复制。",
+        "单元格显示 ID 的末几位；悬停可查看完整 ID，点击可复制。",
     ),
-    "no_images": _Phrase("No images were listed.", "没有列出任何镜像。"),
+    "no_images": _Phrase("No images were listed.", "没有在列的镜像。"),
     "no_match": _Phrase("No name fits.", "没有匹配的名称。"),
     "before_first": _Phrase("Nothing was recorded by then.", "当时尚无记录。"),
     # name
@@ -177,20 +181,20 @@ PHRASES: Mapping[str, _Phrase] = {
         "For the zone {zone}; another one: put its name in.", "以可用区 {zone} 为例，可替换为其他可用区。"
     ),
     "use_id": _Phrase("The id now", "当前 ID"),
-    "use_shell": _Phrase("Always the id to use now", "始终取当前可用的 ID"),
+    "use_shell": _Phrase("Always the id to use now", "始终获取当前应使用的 ID"),
     "use_terraform": _Phrase("Terraform", "Terraform"),
     "use_terraform_uhost": _Phrase(
         "Terraform, ucloud_instance; a later change of the id does nothing to a machine that is there",
-        "Terraform（ucloud_instance）；之后更改 ID 对已有机器不起作用",
+        "Terraform（ucloud_instance）；之后修改 ID 不影响已有机器",
     ),
     "use_terraform_phost": _Phrase(
         "Terraform, ucloud_baremetal_instance; a later change of the id reinstalls the machine",
-        "Terraform（ucloud_baremetal_instance）；之后更改 ID 会重装机器",
+        "Terraform（ucloud_baremetal_instance）；之后修改 ID 会重装机器",
     ),
     "use_packer": _Phrase("Packer", "Packer"),
     "use_packer_uhost": _Phrase("Packer, the builder ucloud-uhost", "Packer（构建器 ucloud-uhost）"),
-    "use_cli_uhost": _Phrase("ucloud-cli, beside its other options", "ucloud-cli（另加其余选项）"),
-    "use_renovate": _Phrase("A line that Renovate and check follow", "供 Renovate 与 check 识别的注释"),
+    "use_cli_uhost": _Phrase("ucloud-cli, beside its other options", "ucloud-cli（其余选项另行添加）"),
+    "use_renovate": _Phrase("A line that Renovate and check follow", "供 Renovate 和 check 识别的注释行"),
     "no_such_name": _Phrase("No image is called so.", "没有这个名称的镜像。"),
     "baseline": _Phrase("there before anyone looked", "首次观测前已存在"),
     "span_title": _Phrase("{id}, {since} to {until}", "{id}，{since} 至 {until}"),
@@ -198,76 +202,76 @@ PHRASES: Mapping[str, _Phrase] = {
     "gap_title": _Phrase("not known ({reason}), {since} to {until}", "未知（{reason}），{since} 至 {until}"),
     "gap_open": _Phrase("not known ({reason}), since {since}", "未知（{reason}），自 {since} 起"),
     # changes
-    "changes_title": _Phrase("What changed", "发生的变更"),
+    "changes_title": _Phrase("What changed", "变更记录"),
     "strip": _Phrase("Changes by day, thirteen weeks", "每日变更数（十三周）"),
     "strip_day": _counted("{day}: {n} change", "{day}: {n} changes", "{day}：{n} 项变更"),
     "event": _Phrase("Event", "事件"),
     "no_changes": _Phrase("No changes.", "没有变更。"),
     "no_changes_ever": _Phrase("No change was recorded yet.", "尚未记录任何变更。"),
-    "cut": _Phrase("Only the first {n} changes of this day are shown.", "本日仅显示前 {n} 项变更。"),
-    "permalink": _Phrase("Link to this", "链接到此项"),
+    "cut": _Phrase("Only the first {n} changes of this day are shown.", "仅显示当天的前 {n} 项变更。"),
+    "permalink": _Phrase("Link to this", "此项变更的链接"),
     "before": _Phrase("Changes before {day}", "{day} 之前的变更"),
     # coverage
     "coverage_title": _Phrase("How well was it observed", "观测情况"),
     "coverage_lead": _Phrase(
         "The last {n} finished days (UTC), a column each. Hatched is time in which nobody knew.",
-        "最近 {n} 个完整的 UTC 日，每日一列；斜纹表示未知的时段。",
+        "最近 {n} 个完整日（UTC），每日一列；斜纹表示状态未知的时段。",
     ),
     "known_share": _Phrase("Known", "已知"),
     "good": _Phrase("known", "已知"),
     "day_gap": _Phrase("{day}: not known for {hours} h ({reason})", "{day}：{hours} 小时未知（{reason}）"),
     "day_whole": _Phrase("{day}: not known ({reason})", "{day}：全天未知（{reason}）"),
     "days_whole": _Phrase("{day} to {last}: not known ({reason})", "{day} 至 {last}：未知（{reason}）"),
-    "no_days": _Phrase("No day has finished yet since the first run.", "自首次巡检以来尚无完整的一天。"),
+    "no_days": _Phrase("No day has finished yet since the first run.", "首次巡检至今还不满一个完整日。"),
     # pins
     "pins": _Phrase("Pins", "在用镜像"),
     "pins_title": _Phrase("Which ids in use are in danger", "哪些在用 ID 有风险"),
-    "pins_bad": _counted("One pin needs a change", "{n} pins need a change", "有 {n} 处需要修改"),
-    "pins_doubted": _counted("One pin is not known now", "{n} pins are not known now", "有 {n} 处当前状态未知"),
+    "pins_bad": _counted("One pin needs a change", "{n} pins need a change", "有 {n} 处在用镜像需要修改"),
+    "pins_doubted": _counted("One pin is not known now", "{n} pins are not known now", "有 {n} 处在用镜像当前状态未知"),
     "pins_well": _Phrase("Every pin is good.", "所有在用镜像均正常。"),
     "pins_effect": _Phrase("changing it: {effect}", "修改的影响：{effect}"),
     "pins_more": _counted(
-        "One better one is not shown.", "{n} better ones are not shown.", "另有 {n} 处状态较好，未显示。"
+        "One better one is not shown.", "{n} better ones are not shown.", "另有 {n} 处状况更好的未显示。"
     ),
-    "pins_none": _Phrase("No pin is known. Reports name them:", "尚无已知的在用镜像。可在报告中列出："),
+    "pins_none": _Phrase("No pin is known. Reports name them:", "没有已知的在用镜像。可在报告中列出："),
     "outcome_ok": _Phrase("good", "正常"),
     "outcome_superseded": _Phrase("superseded", "有新版本"),
-    "outcome_ending": _Phrase("maintenance ends soon", "维护期将满"),
+    "outcome_ending": _Phrase("maintenance ends soon", "即将停止维护"),
     "outcome_out-of-scope": _Phrase("out of scope", "不在范围内"),
     "outcome_re-issued": _Phrase("re-issued", "已更换 ID"),
-    "outcome_ambiguous": _Phrase("gone, several came instead", "已下架，替代不唯一"),
+    "outcome_ambiguous": _Phrase("gone, several came instead", "已下架，替代镜像不唯一"),
     "outcome_missing": _Phrase("gone, or cannot be used", "已下架或不可用"),
-    "outcome_never-seen": _Phrase("never seen", "从未见过"),
-    "outcome_gpu-lost": _Phrase("lost its GPU", "失去 GPU"),
-    "outcome_revoked": _Phrase("revoked", "已撤销"),
+    "outcome_never-seen": _Phrase("never seen", "未找到"),
+    "outcome_gpu-lost": _Phrase("lost its GPU", "不再支持 GPU"),
+    "outcome_revoked": _Phrase("revoked", "已停用"),
     "outcome_not-asked": _Phrase("not asked", "未查询"),
     "outcome_unknown": _Phrase("unknown", "未知"),
-    "outcome_stale": _Phrase("stale", "过期"),
+    "outcome_stale": _Phrase("stale", "久未观测"),
     "effect_later-nodes": _Phrase("later nodes alone", "仅影响新节点"),
     "effect_nothing": _Phrase("nothing", "无影响"),
-    "effect_replaces-cluster": _Phrase("replaces the cluster", "替换整个集群"),
+    "effect_replaces-cluster": _Phrase("replaces the cluster", "重建整个集群"),
     "effect_reinstalls-machine": _Phrase("reinstalls the machine", "重装机器"),
     "effect_rebuilds-image": _Phrase("the next build", "影响下次构建"),
     "effect_unknown": _Phrase("not known", "未知"),
     # evidence
-    "evidence_title": _Phrase("Change {n}", "第 {n} 号变更"),
+    "evidence_title": _Phrase("Change {n}", "变更 {n}"),
     "evidence_before": _Phrase("Before", "之前"),
     "evidence_after": _Phrase("After", "之后"),
-    "evidence_none": _Phrase("No answer was kept.", "未保留应答。"),
-    "evidence_same": _Phrase("Both answers list the same records.", "两次应答列出的记录相同。"),
+    "evidence_none": _Phrase("No answer was kept.", "未保存返回内容。"),
+    "evidence_same": _Phrase("Both answers list the same records.", "两次返回的记录相同。"),
     "evidence_target": _Phrase("Target", "目标"),
-    "evidence_when": _Phrase("Happened", "发生"),
+    "evidence_when": _Phrase("Happened", "发生于"),
     "evidence_request": _Phrase("Request", "请求"),
     "evidence_field": _Phrase("Field", "字段"),
     "not_listed": _Phrase("not listed", "未列出"),
     # errors
-    "error_400": _Phrase("This cannot be asked so", "无法如此查询"),
-    "error_401": _Phrase("A token is needed here", "此处需要令牌"),
-    "error_404": _Phrase("There is no such page", "没有这个页面"),
-    "error_405": _Phrase("These pages can only be read", "这些页面只能读取"),
+    "error_400": _Phrase("This cannot be asked so", "查询条件无效"),
+    "error_401": _Phrase("A token is needed here", "需要令牌"),
+    "error_404": _Phrase("There is no such page", "页面不存在"),
+    "error_405": _Phrase("These pages can only be read", "页面只读"),
     "error_421": _Phrase("This server has another name", "服务器名称不符"),
     "error_500": _Phrase("Something went wrong here", "服务器内部出错"),
-    "error_503": _Phrase("The history cannot be read just now", "暂时无法读取历史"),
+    "error_503": _Phrase("The history cannot be read just now", "暂时无法读取历史记录"),
     "error_504": _Phrase("This took too long", "查询超时"),
     "try_again": _Phrase("Try again in a moment.", "请稍后再试。"),
     "to_overview": _Phrase("To the overview", "返回概览"),
@@ -294,6 +298,17 @@ class Wording:
     def reason(self, reason: str | None) -> str:
         """Return why something is unknown; empty where it is known."""
         return self(_REASONS[reason]) if reason else ""
+
+    def message(self, message: str) -> str:
+        """Return what the cloud said, in at most 200 characters, its RetCode explained in the language."""
+        if self.language == "zh":
+            return Writer(words=WORDS["zh"], dates=self.dates, limits=LineLimits()).message(message, None)
+        return plain(message, MESSAGE_LIMIT)
+
+    @property
+    def comma(self) -> str:
+        """Return what stands between two parts of a line."""
+        return self.dates.words.subject_comma
 
     def at(self, moment: datetime) -> str:
         """Return *moment* with its day."""

@@ -175,7 +175,7 @@ def test_kind_tabs(machines: str, browser: Any, scripts: bool) -> None:
     tabs = page.locator(".kinds a")
     chosen = page.locator(".kinds a[aria-current]")
     visitor.visit(f"{machines}zh/now")
-    assert tabs.all_inner_texts() == ["UK8S 节点", "云主机 UHost", "物理云主机 PHost"]
+    assert tabs.all_inner_texts() == ["UK8S 节点", "云主机 UHost", "裸金属 PHost"]
     page.get_by_role("link", name="English").click()
     page.wait_for_url("**/now")
     assert (chosen.all_inner_texts(), page.locator("table.matrix").inner_text().count("Rocky 9")) == (["UK8S nodes"], 0)

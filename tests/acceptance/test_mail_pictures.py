@@ -38,7 +38,7 @@ Observed 23 of 24 zones at 19:00. 22 Nov 19:00 to 23 Nov 19:00, Asia/Shanghai (U
 Report sre of crawler.
 """
 CHINESE = """\
-Subject: hk-02 在用镜像已下架，请改用 uimage-x7zezb1gcv5；另下架 3 个，1 个可用区未观测到 [demo]
+Subject: hk-02 在用镜像已下架，请改用 uimage-x7zezb1gcv5；另有下架 3 个，1 个可用区未观测到 [demo]
 
 【在用镜像，请处理】
 hk-02  Ubuntu 20.04  uimage-vareox 已下架，请改用 uimage-x7zezb1gcv5  11-23 01:00 至 07:00 之间
@@ -53,7 +53,7 @@ th-bkk-01  Ubuntu 20.04  uimage-qdhhdc  同上
 kr-seoul-01  自 13:00 起  RetCode 150“service unavailable”（服务暂不可用，正在恢复）  3 个镜像状态未知
 
 19:00 观测到 23/24 个可用区。统计区间 11-22 19:00 至 11-23 19:00，Asia/Shanghai（UTC+8）。
-crawler 订阅：sre。
+crawler 报告：sre。
 """
 
 

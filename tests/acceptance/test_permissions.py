@@ -16,6 +16,7 @@ from crawler.db.engine import begin, opened
 from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
 from crawler.emulator import run_in_thread
 from tests.acceptance.conftest import light as light
+from tests.support.databases import as_role
 from tests.support.driving import Driver, account
 from tests.support.examples import blocks
 from tests.support.house import text_of
@@ -88,8 +89,12 @@ def test_closed_zone_is_no_denied_action(light: Driver) -> None:
 
 @pytest.mark.provokes("runs may write; {upgrades}", "this role lacks what a run needs")
 def test_two_roles_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
-    """With the page's grants a role can run, with SELECT alone it reads; the doctor names what is missing."""
-    (statements,) = blocks("sql", "docs/permissions.md")
+    """
+    With the page's grants a role can run, with SELECT alone it reads; the doctor names what is missing.
+
+    Forgetting is for the role that owns the tables.
+    """
+    statements, _ = blocks("sql", "docs/permissions.md")
     grants = [line for line in statements.splitlines() if line.startswith("GRANT")]
     role = "crawler_run_" + re.sub(r"\W", "", postgres_url.rpartition("/")[2].partition("?")[0])[-20:]
     driver = Driver(tmp_path, as_role(postgres_url, role))
@@ -102,6 +107,10 @@ def test_two_roles_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
             driver.configure(account(cloud.url))
             driver.run()
             assert [one["state"] for one in examined(driver) if one["check"] == "rights"] == ["ok"]
+            assert "must be owner" in driver.call("db", "prune", "--keep", "1d", code=74).stderr
+            driver.call("account", "rename", "prod", "other")
+            driver.call("account", "rename", "other", "prod")
+            driver.call("revoke", "uimage-hk-02", "--reason", "broken")
             revoke(postgres_url, f"INSERT ON changes FROM {role}")
             (finding,) = (one for one in examined(driver, code=1) if one["check"] == "rights")
             assert finding["message"].endswith(": INSERT on changes")
@@ -124,10 +133,6 @@ def test_upgrade_without_rights(tmp_path: Path, empty_postgres_url: str) -> None
     assert "permission denied" in driver.call("db", "upgrade", code=74).stderr
     with opened(empty_postgres_url) as engine, begin(engine) as conn:
         conn.execute(text("DROP ROLE crawler_nobody"))
-
-
-def as_role(url: str, role: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}"
 
 
 def revoke(url: str, rights: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from crawler.cli.language import speaking, tr
 from crawler.demo import play
 from tests.support.examples import blocks
 from tests.support.house import ROOT
@@ -64,6 +65,16 @@ def test_answers(played: Path, command: str, shown: str) -> None:
         assert rows_of(given, shown) == rows_of(timeless(shown), shown)
     else:
         assert given == timeless(shown)
+
+
+def test_chinese_screen(tmp_path: Path) -> None:
+    """The demo's screen on the Chinese front page is the one that a reader of Chinese gets."""
+    (shown,) = blocks("", "README.zh.md")
+    with speaking("zh"):
+        screen = play(tmp_path / "demo.db", clock=lambda: datetime.now(UTC), say=tr)
+    times = re.compile(r"(\d\d-\d\d )?\d\d:\d\d")
+
+    assert [times.sub("TIME", line) for line in screen] == times.sub("TIME", shown.split("\n网页 ")[0]).splitlines()
 
 
 def rows_of(lines: list[str], shown: str) -> list[Any]:

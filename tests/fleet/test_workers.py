@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url, text
 
 from tests.fleet.expected import expected_changes, recorded_changes
 from tests.support.acceptance_table import Proven
 from tests.support.driving import asked
+from tests.support.examples import blocks
 from tests.support.fleet import Fleet, made_fleet
 
 PROVE = pytest.mark.prove
@@ -187,3 +189,35 @@ def test_second_signal_ends_what_runs(fleet: Fleet) -> None:
     assert process.wait(60) == 0, fleet.said()
     assert fleet.value("SELECT count(*) FROM runs WHERE skipped > 0") > 0
     assert fleet.value("SELECT count(*) FROM runs WHERE finished_at IS NULL") == 0
+
+
+def test_worker_of_a_role_of_its_own(fleet: Fleet) -> None:
+    """With the grants of the page a role that owns nothing works in a fleet, and asks how it is."""
+    fleet.configure(2, every="6s")
+    role = f"crawler_worker_{os.getpid()}"
+    with fleet.engine.connect() as conn:
+        conn.execute(text(f"CREATE ROLE {role} LOGIN"))
+        for statements in blocks("sql", "docs/permissions.md"):
+            for line in statements.splitlines():
+                conn.execute(text(line.replace("crawler_run", role)))
+    try:
+        owned = fleet.driver.database
+        fleet.driver.database = make_url(owned).set(username=role).render_as_string(hide_password=False)
+        document = {
+            name: value for name, value in fleet.driver.document.items() if name not in ("database", "accounts")
+        }
+        fleet.driver.configure(*fleet.driver.document["accounts"], **document)
+        fleet.start()
+        fleet.wait(lambda: len(fleet.complete()) == 2, 40)
+        asked_by = fleet.rows("SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name LIKE 'crawler %'")
+        status = fleet.driver.call("fleet", "status")
+        codes = fleet.end()
+    finally:
+        with fleet.engine.connect() as conn:
+            conn.execute(text(f"DROP OWNED BY {role}"))
+            conn.execute(text(f"DROP ROLE {role}"))
+
+    assert codes == [0], fleet.said()
+    assert [row.usename for row in asked_by] == [role]
+    assert "Evicted so far: 0" in status.stderr
+    assert "permission denied" not in fleet.said()

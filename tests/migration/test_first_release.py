@@ -121,6 +121,21 @@ def _with(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def test_way_back(dump: sqlite3.Connection, empty_sqlite_url: str, tmp_path: Path) -> None:
+    """The copy that an upgrade makes is put back by the program that upgraded: the old one finds what it left."""
+    path = Path(empty_sqlite_url.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(path)) as conn:
+        dump.backup(conn)
+    driver = Driver(tmp_path, empty_sqlite_url).configure(account("http://127.0.0.1:9/"))
+    driver.call("db", "upgrade")
+    driver.call("db", "restore", f"{path}.{REVISION}.bak")
+
+    with opened(empty_sqlite_url, read_only=True) as engine:
+        assert schema_state(engine).found == REVISION
+    with closing(sqlite3.connect(path)) as conn:
+        assert list(conn.iterdump()) == list(dump.iterdump())
+
+
 def test_every_answer_stays(released: Driver) -> None:
     """After the upgrade every reader answers as that version did, and nothing that must never be is found."""
     with opened(released.database) as engine:

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.simulation.arena import DEADLINE_SECONDS, GRACE_SECONDS, arena, examples
 from tests.support.acceptance_table import Proven
 
-#: Played by the ordinary suite, a fifth at a time; and by the long lane, a fortieth at a time in two
-#: processes: half a minute each, so that the limit of a test that hangs is far off on a busy machine too.
+#: Played by the ordinary suite, a fifth at a time; and by the long lane, a fortieth at a time: a minute each, so
+#: that the limit of a test that hangs is far off on a busy machine too.
 EXAMPLES = 500
 PORTION = 100
 MANY = 20_000
@@ -91,8 +91,8 @@ def _peak_megabytes() -> float:
 
 
 def fuzz_apart(numbers: range, count: int) -> list[Fuzzed]:
-    """Play portions of *count* examples, each in a process of its own."""
-    with ProcessPoolExecutor(len(numbers), mp_context=get_context("spawn")) as pool:
+    """Play portions of *count* examples one after the other, in a process of their own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return list(pool.map(fuzz, numbers, [count] * len(numbers)))
 
 

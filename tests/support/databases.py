@@ -124,6 +124,11 @@ def postgres_server(*, on_disk: bool, own: str = "") -> Iterator[PostgresServer]
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def as_role(url: str, role: str) -> str:
+    """Return *url* with the rights of *role* alone."""
+    return f"{url}{'&' if '?' in url else '?'}options=-crole%3D{role}"
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold the file lock at *path* against the other workers."""

@@ -68,6 +68,23 @@ def test_files_of_the_table() -> None:
     assert lost == []
 
 
+@pytest.mark.parametrize(
+    ("wanted", "path"),
+    [
+        ("Terraform attribute", "crawler/domain/scanner/tree.py"),
+        ("signature of a webhook", "crawler/domain/webhooks.py"),
+        ("NO_PROXY", "crawler/domain/proxies.py"),
+        ("did you mean", "crawler/domain/suggest.py"),
+        ("which of a folder are ours", "crawler/web/published_folder.py"),
+    ],
+)
+def test_rows_of_the_table(wanted: str, path: str) -> None:
+    """What is not where its name would have it looked for has a row, which sends there."""
+    (row,) = (line for line in TEXT.splitlines() if line.startswith("|") and wanted in line)
+
+    assert path in paths_of(row)
+
+
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_names_of_a_recipe(recipe: str) -> None:
     """A class or list that a recipe names is defined in one of the files it names."""

@@ -139,7 +139,7 @@ async def _session(options: HookOptions) -> AsyncIterator[AppriseSession]:
     # Both tell their log addresses, tokens included.
     for name in ("apprise", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    asset = library.AppriseAsset(app_id="crawler", app_desc="image crawler", secure_logging=True)
+    asset = library.AppriseAsset(app_id="crawler", app_desc="image crawler", secure_logging=True, http_redirects=False)
     service = library.Apprise(asset=asset)
     if not service.add(options.url):
         raise failure(f"{options.name} is no service that Apprise knows, or its URL is not whole", permanent=True)

@@ -247,7 +247,7 @@ class Dates:
 
 def _day(local: date, template: str) -> str:
     # Month names are spelled out here: strftime would give them in the language of the machine.
-    return template.format(day=local.day, month=local.month, year=local.year, name=_MONTHS[local.month - 1])
+    return template.format(day=local.day, month=local.month, year=local.year, name=MONTHS[local.month - 1])
 
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

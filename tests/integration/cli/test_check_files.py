@@ -125,6 +125,31 @@ def test_folder_with_git(story: tuple[str, Diary]) -> None:
     assert [row[0] for row in outcomes(story, "sub")] == ["sub/b.tf"]
 
 
+def test_what_git_does_not_track(story: tuple[str, Diary]) -> None:
+    """Files that were not read since git does not track them are counted, but for ignored and named ones."""
+    subprocess.run(["git", "init", "-q"], check=True)
+    for name in ("sub/b.tf", "new/c.tf", "new/d.tfvars", "new/read.me", "new/ignored.tf", "tracked.tf"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(POOL % "uimage-k")
+    Path(".gitignore").write_text("ignored.tf\n")
+    subprocess.run(["git", "add", "tracked.tf"], check=True)
+    one = "Warning: sub: 1 file that git does not track was not read; `git add` or name what is to be checked."
+    two = "Warning: new: 2 files that git does not track were not read; `git add` or name what is to be checked."
+
+    def said(*words: str, command: str = "check") -> list[str]:
+        result = call("--database", story[0], command, *words, now=story[1].now)
+        return result.stderr.splitlines()
+
+    assert said("sub") == ["sub holds no image id in a file that git tracks.", one]
+    assert said("new", "sub", "tracked.tf", "-o", "sarif")[2:4] == [two, one]
+    assert one in said("sub", "--fix")
+    assert [line for line in said("sub", "sub/b.tf") if "git" in line and "Warning" in line] == []
+    assert said("sub", "new", command="pins")[:2] == [one, two]
+    assert said("tracked.tf", command="pins") == []
+    subprocess.run(["git", "add", "sub"], check=True)
+    assert [line for line in said("sub") if "git" in line] == []
+
+
 def test_files_that_are_never_parsed(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many files only those are parsed that hold something like an id."""
     parsed: list[str] = []
@@ -268,6 +293,7 @@ def test_files_that_are_no_utf_8(story: tuple[str, Diary]) -> None:
         ("b.sh", b"IMAGE_ID=uimage-k\n", 2, "b.sh is not UTF-8 text"),
         ("c.toml", b"", 2, "c.toml is not UTF-8 text"),
         ("d.sh", b'[[require]]\nname = "x"\n', 2, "d.sh is not UTF-8 text"),
+        ("e.db", b"\0uimage-k", 2, "e.db is no text file."),
     ):
         Path(name).write_bytes(body + more)
         assert said in call("--database", story[0], "check", name, now=story[1].now, code=code).stderr
@@ -281,3 +307,18 @@ def test_unknown_zone_is_not_good(story: tuple[str, Diary]) -> None:
 
     assert outcomes(story, "pool.tf", code=8)[0][4] == "unknown"
     assert rows("--database", url, "check", "pool.tf", now=diary.now + timedelta(days=3), code=8)[0]["outcome"]
+
+
+@pytest.mark.parametrize("command", ["check", "pins"])
+def test_a_place_to_go_to(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """In a table a place is `FILE:LINE`, as editors and terminals open it, in one piece at 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("infra/main.tf", "infra/modules/node-pools/hk.tf"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(POOL % "uimage-a" + POOL % "uimage-d")
+    words = ("--database", story[0], command, "infra")
+    table = call(*words, now=story[1].now, code=1 if command == "check" else 0).stdout
+
+    for name in ("infra/main.tf", "infra/modules/node-pools/hk.tf"):
+        assert [f"{name}:{line}" in table.split() for line in (4, 9)] == [True, True], table
+    assert max(map(len, table.splitlines())) <= 80

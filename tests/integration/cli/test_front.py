@@ -100,6 +100,11 @@ def test_commands_of_a_group(name: str) -> None:
         (("emulate", "--latency-ms", "inf"), "'inf' is not a valid number."),
         (("publish", ""), "'DIR': it is empty; name a folder."),
         (("changes", "--event", "gone"), "'gone' is not one of"),
+        (("changes", "--event", "reissued"), "; did you mean re-issued?"),
+        (("images", "-o", "jsn"), "'jsonl', 'csv'; did you mean json?"),
+        (("--zone", "hk-02", "images"), "--zone belongs behind the command: `crawler images --zone …`."),
+        (("-q", "--limit=2", "runs"), "--limit belongs behind the command: `crawler runs --limit …`."),
+        (("--zone", "hk-02", "init"), "No such option '--zone'"),
     ],
 )
 def test_mistyped(words: tuple[str, ...], said: str) -> None:

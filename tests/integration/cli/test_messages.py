@@ -178,7 +178,7 @@ def test_errors_in_chinese(tmp_path: Path) -> None:
     chinese = {"LANG": "zh_CN.UTF-8"}
 
     said = call(*database, "images", "--zone", "hk-20", environ=chinese, code=2).stderr
-    assert said == "错误：历史记录中没有可用区 “hk-20”；相近的有：hk-02。\n"
+    assert said == "错误：历史记录中没有可用区“hk-20”；相近的有：hk-02。\n"
     assert "错误：没有选项 '--zonne'。" in call("images", "--zonne", environ=chinese, code=2).stderr
     assert (
         "knows no zone" in call(*database, "--language", "en", "images", "--zone", "x", environ=chinese, code=2).stderr
@@ -186,7 +186,7 @@ def test_errors_in_chinese(tmp_path: Path) -> None:
     path = tmp_path / "crawler.toml"
     path.write_text(ACCOUNT.replace("[[accounts]]", "[accounts]"))
     assert call("--config", path, "config", "validate", environ=chinese, code=2).stderr == (
-        f"错误：{path}：1 个问题\n  accounts：请写成 [[accounts]]（两层方括号），因为它是表的列表\n"
+        f"错误：{path}：1 个问题\n  accounts：请写成 [[accounts]]（两层方括号）：该项可以有多个\n"
     )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,24 @@ def test_schema_of_the_hooks() -> None:
     run(sys.executable, "-m", "pre_commit", "validate-manifest", ROOT / ".pre-commit-hooks.yaml")
 
 
+def test_postgresql_can_be_read() -> None:
+    """Each way of checking in a pipeline installs what reads a history on PostgreSQL, as the package names it."""
+    extras = tomllib.loads(text_of(Path("pyproject.toml")))["project"]["optional-dependencies"]
+    (template,) = yaml.safe_load(text_of(Path("config/ci/gitlab-ci.yml"))).values()
+    steps = yaml.safe_load(text_of(Path("action.yml")))["runs"]["steps"]
+    (install,) = [step["run"] for step in steps if step.get("name") == "Install"]
+
+    assert template["variables"]["CRAWLER_PACKAGE"].endswith("[postgresql]")
+    assert install.endswith('"${ACTION}[postgresql]"')
+    for hook in yaml.safe_load(text_of(Path(".pre-commit-hooks.yaml"))):
+        assert hook["additional_dependencies"] == extras["postgresql"]
+
+
 def test_hook(repository: dict[str, str]) -> None:
     """pre-commit runs the hooks on a real repository: one fails with the pin, one puts it right, then both pass."""
     hooks: list[dict[str, Any]] = yaml.safe_load(text_of(Path(".pre-commit-hooks.yaml")))
     # as pre-commit reads them from a repository, but run with what is installed here: nothing is built
-    local = [{**hook, "language": "system"} for hook in hooks]
+    local = [{**hook, "language": "system", "additional_dependencies": []} for hook in hooks]
     Path(".pre-commit-config.yaml").write_text(yaml.safe_dump({"repos": [{"repo": "local", "hooks": local}]}))
     run("git", "add", ".pre-commit-config.yaml")
     words = (sys.executable, "-m", "pre_commit", "run", "--all-files")

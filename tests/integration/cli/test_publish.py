@@ -240,6 +240,16 @@ def test_no_folder(site: Publisher, place: str, tmp_path: Path) -> None:
     assert str(tmp_path) in result.stderr
 
 
+def test_a_file_in_the_way(site: Publisher) -> None:
+    """A file of somebody else's in the place of one to write is an error with one sentence, and nothing is written."""
+    site.diary.run({HERE: BOTH})
+    site.root.mkdir()
+    (site.root / "index.html").write_text("mine")
+
+    assert f"Error: {site.root}/index.html is in the way" in site.publish(code=2).stderr
+    assert files_of(site.root) == {"index.html": b"mine"}
+
+
 def test_an_empty_history(site: Publisher) -> None:
     """Before the first run there are no names, but all that describes the folder."""
     files = site.files()

@@ -339,6 +339,7 @@ def test_explain_a_hold(database: Database) -> None:
     ("words", "code", "sentence"),
     [
         (("history", "uimage-varoex"), 2, "no image id or name 'uimage-varoex'; the nearest: uimage-vareox"),
+        (("history", "uimage-nope"), 2, "no image id or name 'uimage-nope'; `crawler images` lists what it knows"),
         (("history", "Ubunto 20.04"), 2, "no image id or name 'Ubunto 20.04'; the nearest: Ubuntu 20.04"),
         (("history", "Win*"), 2, "no image id or name 'Win*'; `crawler images` lists what it knows"),
         (("history", "uimage-vareox", "--zone", "hk-20"), 2, "no zone 'hk-20'; the nearest: hk-02"),

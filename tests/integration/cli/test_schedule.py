@@ -163,6 +163,20 @@ def test_credentials(light: Driver) -> None:
     assert "public.key" not in text
 
 
+def test_systemd_lets_a_run_publish(light: Driver) -> None:
+    """The service may write the published folder, or where it is to be made; never everything."""
+    with_files(light, publish={"dir": "public/images"})
+    before = light.call("schedule", "systemd").stdout
+    (light.folder / "public/images").mkdir(parents=True)
+    after = light.call("schedule", "systemd").stdout
+    with_files(light, publish={"dir": "/nowhere"})
+    root = light.call("schedule", "systemd").stdout
+
+    assert f"ReadWritePaths={light.folder}\n" in before
+    assert f"ReadWritePaths={light.folder}/public/images\n" in after
+    assert "ReadWritePaths=/nowhere\n" in root
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze (package systemd) is missing")
 def test_systemd_accepts_the_units(light: Driver, tmp_path: Path) -> None:
     """`systemd-analyze verify` has nothing to say about the service and the timer as they are written."""

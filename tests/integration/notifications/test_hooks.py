@@ -350,6 +350,16 @@ def test_apprise_delivers() -> None:
     assert "<!" not in document["title"] + document["message"]
 
 
+def test_apprise_follows_no_redirect() -> None:
+    """What a service says of another address is not believed: the message goes nowhere else."""
+    with hook_server() as elsewhere, hook_server() as server:
+        server.answer = lambda call: Reply(status=307, headers={"Location": elsewhere.url})
+        found = refusal(apprise(server))
+
+    assert (found.permanent, found.message) == (False, "apprise:json did not take the message")
+    assert elsewhere.calls == []
+
+
 @pytest.mark.parametrize("reply", [Reply(status=500, body=SECRET), Reply(status=403), Reply(drop=True)], ids=str)
 def test_apprise_that_fails(reply: Reply, caplog: pytest.LogCaptureFixture) -> None:
     """A service that does not take a message is worth another try; neither error nor log shows the address."""
@@ -397,8 +407,13 @@ def test_apprise_text_fits() -> None:
 
 
 def test_every_channel_at_once(tmp_path: Path) -> None:
-    """One run tells all channels; a dead one holds up no other, is tried again, and gets the same Message-ID."""
-    timeline = make_timeline(zones={"hk-01": {"uimage-a": "CentOS 7.6"}})
+    """
+    One run tells all channels; a dead one holds up no other, is tried again, and gets the same Message-ID.
+
+    What is told again on request says so.
+    """
+    step = {"images": {"hk-01": {"uimage-a": "CentOS 7.6", "uimage-b": "Rocky 9"}}}
+    timeline = make_timeline(zones={"hk-01": {"uimage-a": "CentOS 7.6"}}, steps=[step])
     with run_in_thread(timeline) as cloud, hook_server() as good, hook_server() as bad, hook_server() as chat:
         chat.answer = lambda call: Reply(body='{"code": 0}')
         bad.answer = lambda call: Reply(status=503)
@@ -417,11 +432,16 @@ def test_every_channel_at_once(tmp_path: Path) -> None:
         said = [first.result.stderr, second.result.stderr]
         said += [driver.call(*words).stdout for words in (("report", "list", "--all"), ("config", "show"))]
         eml = driver.call("report", "preview", "good", "--since", "7d", "--eml", tmp_path / "x.eml", code=None)
+        told = len(good.calls)
+        cloud.advance()
+        driver.run("--no-report")
+        driver.call("report", "send", "good", "--since", "7d")
 
     assert first.summary["reports"] == {"queued": 4, "sent": 3, "failed": 1}
     assert second.summary["reports"]["sent"] == 1
     assert len({call.headers["Idempotency-Key"] for call in bad.calls}) == 1
-    assert (len(bad.calls), len(good.calls), len(chat.calls)) == (2, 2, 1)
+    assert (len(bad.calls), told, len(chat.calls)) == (2, 2, 1)
+    assert (bad.calls[-1].document["kind"], good.calls[-1].document["kind"]) == ("digest", "again")
     assert "webhook:127.0.0.1" in said[2]
     assert not any(word in text for text in said for word in (SECRET, "secret-path"))
     assert not any(word in (tmp_path / "crawler.db").read_bytes() for word in (SECRET.encode(), b"secret-path"))

@@ -65,3 +65,6 @@ def test_a_failure_is_a_notice(cloud: EmulatorServer, database_url: str, tmp_pat
     assert said[1] == ""
     assert "cannot be published into" in said[2]
     assert (tmp_path / "public/v1/freshness.json").is_file()
+    (tmp_path / "public/assets/files.json").write_text("mine")
+    assert "files.json is in the way" in driver.run().result.stderr
+    assert (tmp_path / "public/assets/files.json").read_text() == "mine"

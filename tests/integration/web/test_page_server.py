@@ -205,6 +205,8 @@ def test_errors_look_like_the_rest(server: str) -> None:
         assert answer.status == status, page
         assert said in answer.text.replace("&#39;", "'"), (page, answer.text)
         assert "<nav" in answer.text
+        for shown in ("含私有数据。", ">在用镜像<") if page.startswith("zh/") else ("With private data.", ">Pins<"):
+            assert shown in answer.text, page
     assert get(server, method="POST").status == 405
     assert get(f"{server}now", method="HEAD").body == b""
 

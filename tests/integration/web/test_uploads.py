@@ -182,6 +182,8 @@ def test_a_push_that_failed(tmp_path: Path) -> None:
 def test_crontabs() -> None:
     """The page's crontabs call the crawler, whatever its exit code, and then a script that is there."""
     for line in blocks("crontab", "docs/pull-requests.md"):
-        found = re.fullmatch(r"\*/15 \* \* \* \* crawler --config \S+ run; /etc/crawler/(\S+\.sh) /srv/\w+.*\n", line)
+        found = re.fullmatch(
+            r"\*/15 \* \* \* \* /\S+/crawler --config \S+ run; /etc/crawler/(\S+\.sh) /srv/\w+.*\n", line
+        )
         assert found is not None, line
         assert os.access(SCRIPTS / found[1], os.X_OK)

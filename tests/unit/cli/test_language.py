@@ -22,7 +22,8 @@ ELSEWHERE = re.compile(
     r"(no such option|invalid value|missing|got unexpected|option|usage|requires an argument|is not one of"
     r"|month must be in 1|12$|day is out of range for month"
     r"|is not a valid|is not in the range|no such file or directory|permission denied|is a directory"
-    r"|are not set in|was withdrawn|holds a secret and is$|chmod 600 the file|readable and writable|.*any more$|\W*$)"
+    r"|did you mean one of|are not set in|was withdrawn"
+    r"|holds a secret and is$|chmod 600 the file|readable and writable|.*any more$|\W*$)"
 )
 
 
@@ -99,7 +100,7 @@ def test_numbers_agree(english: str, number: int) -> None:
         ("gpu: no → yes; os_name: - → CentOS", "支持 GPU：否 → 是；操作系统：- → CentOS"),
         (
             "Error: The history knows no zone 'present'; the nearest: ok.",
-            "错误：历史记录中没有可用区 “present”；相近的有：ok。",
+            "错误：历史记录中没有可用区“present”；相近的有：ok。",
         ),
         (
             "held: 2 of 3 images are not listed any more; waiting for confirmation",
@@ -113,7 +114,7 @@ def test_numbers_agree(english: str, number: int) -> None:
         ("3 to 4 in 24, unknown in 1", "24 个可用区各 3 至 4 个、1 个可用区未知"),
         (
             "prod: 64 requests after discovery, 4 s at 16 per second; 60 of them of the matrix",
-            "prod：发现之后 64 个请求，按每秒 16 个需 4 秒；其中 60 个属于矩阵",
+            "prod：获取地域列表后需 64 个请求，按每秒 16 个计约 4 秒；其中 60 个用于按机型和版本查询",
         ),
         (
             "DescribeImage failed in hk-01 of project org-a and 1 more project: down",
@@ -139,11 +140,11 @@ def test_numbers_agree(english: str, number: int) -> None:
         (
             "Error: Invalid value for '--keep': '5' is no duration; write a number and s, m, h, d, w, mo or y, such as"
             " 90m, 26h, 7d, 6mo",
-            "错误：'--keep' 的值无效：“5” 不是时长；请写数字加 s、m、h、d、w、mo 或 y，例如 90m, 26h, 7d, 6mo",
+            "错误：'--keep' 的值无效：“5”不是时长；请写数字加 s、m、h、d、w、mo 或 y，例如 90m, 26h, 7d, 6mo",
         ),
         (
             "main.tf, line 3: uimage-a is not fixed: the effect of that is unknown; --effect unknown allows it.",
-            "main.tf，第 3 行：uimage-a 未修改：其影响为 未知；--effect unknown 可放行。",
+            "main.tf，第 3 行：uimage-a 未修改：修改的影响：未知；加 --effect unknown 才会修改。",
         ),
         ("Error: '2026-13-01' is no time: month must be in 1..12", "错误：'2026-13-01' 不是时间：月份须为 1 至 12"),
         (
@@ -174,7 +175,7 @@ def test_numbers_agree(english: str, number: int) -> None:
         ),
         (
             "this machine's clock is 4,200 days ahead of the cloud's, which says it is 2015-05-29",
-            "本机时钟比平台快 4,200 天，平台的日期为 2015-05-29",
+            "本机时钟比云平台快 4,200 天，云平台的日期为 2015-05-29",
         ),
         (
             "1 re-issued, 1 withdrawn in hk-02; kr-seoul-01 not observed",
@@ -185,6 +186,40 @@ def test_numbers_agree(english: str, number: int) -> None:
             "  新出现：a/b/hk/hk-02/uk8s-image/default 等（另有 3 个，位于 hk, sg）失败：no answer",
         ),
         ("a: 1 problem\n  b: is missing", "a：1 个问题\n  b：缺失"),
+        (
+            "crawler run 1 of 30 Nov 05:20 (Asia/Shanghai), complete: 24 ok.",
+            "crawler 第 1 次巡检（11 月 30 日 05:20，Asia/Shanghai）完整：正常 24。",
+        ),
+        (
+            "  Began: a/b/hk/hk-02/uk8s-image/default and 3 more in hk, sg and 9 more regions failed: x [e3a1]",
+            "  新出现：a/b/hk/hk-02/uk8s-image/default 等（另有 3 个，位于 hk, sg 及另外 9 个地域）失败：x [e3a1]",
+        ),
+        ("3 unknown.", "未知 3。"),
+        ("There are no schema changes.", "没有数据结构变更。"),
+        ("There are no withdrawn changes in that time.", "没有该时段内的下架变更。"),
+        (
+            "main.tf, line 1: uimage-a is not fixed: the effect of that is unknown; --effect unknown allows it.",
+            "main.tf，第 1 行：uimage-a 未修改：修改的影响：未知；加 --effect unknown 才会修改。",
+        ),
+        ("os_name: stated → gone", "操作系统：存在 → 已消失"),
+        ("  smtp.from: 'x' must be a mail address", "  smtp.from：“x”应为邮件地址"),
+        (
+            "  kinds[0]: 'uk8s' is no known kind; known: uk8s-image, uhost-image",
+            "  kinds[0]：“uk8s”不是已知的资源类型；可用的有：uk8s-image, uhost-image",
+        ),
+        (
+            "report sre: not delivered to a@b.c: mail:25 cannot be reached, or hung up: refused",
+            "报告 sre：未能送达（a@b.c）：无法连接 mail:25，或连接中断：refused",
+        ),
+        ("failed: down; no further attempt: its region does not answer", "失败：down；不再重试：其所在地域无响应"),
+        (
+            "Warning: hk-02 was not observed well since 2026-11-29 23:19:37 (Asia/Shanghai): down",
+            "警告：hk-02 自 2026-11-29 23:19:37（Asia/Shanghai）起没有有效观测：down",
+        ),
+        (
+            "Error: No such option '--zonne'. (Did you mean one of: '--name', '--zone'?)",
+            "错误：没有选项 '--zonne'。是否指以下之一：'--name', '--zone'？",
+        ),
         ("service unavailable (RetCode 153: too many requests)", "service unavailable（RetCode 153：请求过于频繁）"),
     ],
 )

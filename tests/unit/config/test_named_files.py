@@ -124,4 +124,4 @@ def test_given_database(tmp_path: Path) -> None:
     said = call("--config", path, "--database", tmp_path, "config", "validate", environ=KEYS, code=2).stderr
     assert f"--database: {tmp_path} is no file" in said
     said = call("--config", path, "config", "validate", environ={**KEYS, "LANG": "zh_CN.UTF-8"}, code=2).stderr
-    assert said == f"错误：{path}：1 个问题\n  database：文件夹 {tmp_path / 'lost'} 不存在\n"
+    assert said == f"错误：{path}：1 个问题\n  database：目录 {tmp_path / 'lost'} 不存在\n"

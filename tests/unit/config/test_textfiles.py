@@ -32,6 +32,7 @@ def test_marks(encoding: str) -> None:
     ("body", "said"),
     [
         ("é".encode("latin-1"), r"is not UTF-8 text \(at byte 0\); save it as UTF-8"),
+        (b"SQLite format 3\0\x10\xff", "is no text file$"),
         (codecs.BOM_UTF16_LE + b"u", r"is not UTF-16 text \(at byte 2\)"),
         (codecs.BOM_UTF8 + b"u\xff", r"is not UTF-8 text \(at byte 4\)|is not UTF-8 text \(at byte 1\)"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.domain.suggest import did_you_mean, nearest
+from crawler.domain.suggest import did_you_mean, nearest, nearest_ids
 
 WORDS = ("images", "image-sets", "history", "Images", "where")
 
@@ -24,6 +24,22 @@ def test_nearest(word: str, found: list[str]) -> None:
     assert nearest(word, WORDS) == found
     assert nearest(word, WORDS, limit=1) == found[:1]
     assert did_you_mean(word, WORDS) == (f"; did you mean {found[0]}?" if found else "")
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("uimage-varoex", ["uimage-vareox"]),
+        ("image-vareox", ["uimage-vareox"]),
+        ("vareox", ["uimage-vareox"]),
+        ("uimage-nope", []),
+        ("uimage-", []),
+    ],
+)
+def test_nearest_ids(word: str, found: list[str]) -> None:
+    """Of ids counts what stands behind the kind, in which all are alike."""
+    assert nearest_ids(word, ["uimage-vareox", "uimage-x7zezb1gcv5", "uimage-rccvz4l9itr"]) == found
+    assert nearest_ids("a-same", ["b-same", "c-same", "d-same", "e-same"]) == ["b-same", "c-same", "d-same"]
 
 
 def test_no_more_than_asked_for() -> None:

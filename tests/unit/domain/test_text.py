@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from crawler.domain.text import agreeing, counted, may_break, width
+from crawler.domain.text import agreeing, counted, fold, may_break, width
 from crawler.notifications.models import NotifiedState
 from crawler.notifications.rendering.render import LONGEST_LINE, render
 from tests.support.eventful import digest_of
@@ -46,6 +46,18 @@ def test_places_to_break(line: str, parts: list[str]) -> None:
     places = [at for at in range(1, len(line)) if may_break(line, at)]
 
     assert [line[start:end] for start, end in zip([0, *places], [*places, len(line)], strict=True)] == parts
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("19:00 至 20:00 之间", ["19:00 至 20:00", "之间"]),
+        ("19:00 and 20:00 or x", ["19:00 and 20:00 or", "x"]),
+    ],
+)
+def test_no_letter_alone(line: str, lines: list[str]) -> None:
+    """A Chinese letter is not left alone on the last line."""
+    assert fold(line, 18) == lines
 
 
 @pytest.mark.parametrize(

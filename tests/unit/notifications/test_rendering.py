@@ -106,7 +106,7 @@ Report sre of crawler.
 """,
     ),
     "zh": (
-        "hk-02 在用镜像已下架，请改用 uimage-rccvz4l9itr；另下架 1 个，1 个可用区未观测到 [prod]",
+        "hk-02 在用镜像已下架，请改用 uimage-rccvz4l9itr；另有下架 1 个，1 个可用区未观测到 [prod]",
         """\
 【在用镜像，请处理】
 hk-02  Ubuntu 20.04  uimage-vareox 已下架，请改用 uimage-rccvz4l9itr  11-22 19:00 至 20:00 之间
@@ -119,7 +119,7 @@ hk-02  Anolis 8.6  uimage-yjoh5a  11-22 20:00 至 21:00 之间
 kr-seoul-01  自 20:00 起  RetCode 150“service unavailable”（服务暂不可用，正在恢复）  3 个镜像状态未知
 
 21:01 观测到 1/2 个可用区。统计区间 11-22 19:00 至 11-22 21:01，Asia/Shanghai（UTC+8）。
-crawler 订阅：sre。
+crawler 报告：sre。
 """,
     ),
 }

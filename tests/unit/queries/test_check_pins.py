@@ -287,6 +287,9 @@ def test_every_problem_of_the_rules() -> None:
         kind = "uhost"
         projects = [1]
         colour = "red"
+        [[require]]
+        name = "x"
+        kind = "uhost-image"
     """
     with pytest.raises(ConfigurationError) as refusal:
         read_rules(text, "rules.toml", KNOWN)
@@ -306,6 +309,8 @@ def test_every_problem_of_the_rules() -> None:
             "require[1].name: is missing",
             "require[2].name: must be a text in quotes",
             "require[2]: the history knows no kind 'uhost'",
+            "require[3]: the history knows no kind 'uhost-image' yet; there is one: add it to `kinds` in the "
+            "configuration, and the next run asks for it",
             'require[2].projects: must be a text or a list of texts, as in ["hk-02"]',
             "require[2].colour: is no key of a rule; "
             "known: name, zones, gpu, accounts, projects, regions, kind, variant",

@@ -61,6 +61,17 @@ def test_one_and_many() -> None:
         "present in 1 of 2 zones",
     ]
     assert chinese("zones", n=1) == "1 个可用区"
+    assert (english.comma, chinese.comma) == (", ", "，")
     assert english.at(NOW) == "29 Nov 00:00"
     assert english.at(NOW.replace(year=2025)) == "29 Nov 2025 00:00"
     assert english.reason(None) == ""
+
+
+def test_messages() -> None:
+    """What the cloud refused with is explained in the reader's language; other messages stay as they are."""
+    english, chinese = (wording(language, ZoneInfo("UTC"), NOW) for language in ("en", "zh"))
+    refused, other = "service unavailable (RetCode 150: the service is being restored)", "no answer within 10 s"
+
+    assert (english.message(refused), english.message(other)) == (refused, other)
+    assert chinese.message(refused) == "RetCode 150“service unavailable”（服务暂不可用，正在恢复）"
+    assert chinese.message(other) == other
