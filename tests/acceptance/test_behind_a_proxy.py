@@ -14,7 +14,7 @@ from tests.support.terminals import bash
 from tests.support.tls import make_tls
 from tests.support.worlds import make_timeline
 
-COMMAND = re.compile(r"^(?:export|crawler|echo) ", re.MULTILINE)
+COMMAND = re.compile(r"^(?:export|crawler|\(umask) ", re.MULTILINE)
 HOST = "api.ucloud.cn"
 LOGIN = "crawler:correct-horse"
 
