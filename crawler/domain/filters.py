@@ -98,20 +98,42 @@ def part_fits(part: str, word: str, globs: Collection[str]) -> bool:
 
 def any_fits(part: str, words: Collection[str], globs: Collection[str]) -> bool:
     """Return whether one of the *words* by which a thing is called fits *globs*, and none a glob that leaves out."""
-    excluding = [glob[1:] for glob in globs if glob.startswith(NOT)]
-    if not excluding:
-        return any(_fits(part, word, globs) for word in words)
-    including = [glob for glob in globs if not glob.startswith(NOT)] or ["*"]
-    is_meant = any(_fits(part, word, including) for word in words)
-    return is_meant and not any(_fits(part, word, excluding) for word in words)
+    meant, left_out = _parted(part, tuple(globs))
+    return any(meant.fits(word) for word in words) and not (left_out and any(left_out.fits(word) for word in words))
 
 
-def _fits(part: str, word: str, globs: Collection[str]) -> bool:
-    if part == "name":
-        return any(name_fits(word, glob) for glob in globs)
-    if part in _CASE_BLIND:
-        word, globs = word.casefold(), [glob.casefold() for glob in globs]
-    return word in globs or any(is_glob(glob) and fnmatchcase(word, glob) for glob in globs)
+@dataclass(frozen=True, slots=True)
+class _Globs:
+    """Globs of one part, made ready: a row of thousands is asked about each."""
+
+    part: str
+    #: Every word, which a glob may be too: brackets stand in names.
+    plain: frozenset[str]
+    globs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, part: str, globs: Collection[str]) -> Self:
+        if part == "name":  # which are compared normalised
+            return cls(part, frozenset(), tuple(globs))
+        every = {glob.casefold() if part in _CASE_BLIND else glob for glob in globs}
+        return cls(part, frozenset(every), tuple(filter(is_glob, every)))
+
+    def fits(self, word: str) -> bool:
+        if self.part == "name":
+            return any(name_fits(word, glob) for glob in self.globs)
+        if self.part in _CASE_BLIND:
+            word = word.casefold()
+        return word in self.plain or any(fnmatchcase(word, glob) for glob in self.globs)
+
+
+@lru_cache(maxsize=256)
+def _parted(part: str, globs: tuple[str, ...]) -> tuple[_Globs, _Globs | None]:
+    """Return what *globs* mean, and what they leave out; where there are none but of these, all else is meant."""
+    leaving_out = [named_by(glob) for glob in globs if glob.startswith(NOT)]
+    if not leaving_out:
+        return _Globs.of(part, globs), None
+    meaning = [glob for glob in globs if not glob.startswith(NOT)] or ["*"]
+    return _Globs.of(part, meaning), _Globs.of(part, leaving_out)
 
 
 @lru_cache(maxsize=4096)

@@ -45,7 +45,7 @@ def plain_and_tls(folder: Path | None) -> Iterator[tuple[LoadServer, LoadServer 
         plain = stack.enter_context(load_server(OFFER))
         tls = None
         if folder is not None:
-            served = load_server(OFFER, certificate=folder / "certificate.pem", key=folder / "key.pem")
+            served = load_server(OFFER, certificate=folder / "server.pem", key=folder / "key.pem")
             tls = stack.enter_context(served)
         yield plain, tls
 
