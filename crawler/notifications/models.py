@@ -458,10 +458,13 @@ class WatchedZones:
         for row in self.watched.values():
             if row.is_live:
                 self.zones.setdefault(zone_of(row.target), []).append(row)
-        self._by_zone: dict[WatchedZone, set[Target]] = {}
+        #: The projects and variants of each zone.
+        self._parts: dict[WatchedZone, tuple[set[str], set[str]]] = {}
         for row in facts.status:
             if row.is_live:
-                self._by_zone.setdefault(zone_of(row.target), set()).add(row.target)
+                projects, variants = self._parts.setdefault(zone_of(row.target), (set(), set()))
+                projects.add(row.target.project)
+                variants.add(row.target.variant)
         own = {zone.place for zone in self.zones if not zone.is_region}.union(*facts.quiet_zones.values())
         regions = {zone.region for zone in self.zones}
         regions.update(region for places in facts.quiet_regions.values() for region, _ in places)
@@ -474,9 +477,9 @@ class WatchedZones:
     def part(self, zone: WatchedZone, targets: Iterable[Target]) -> Part:
         """Return which part of *zone* the *targets* are."""
         concerned = set(targets)
-        everything = self._by_zone.get(zone, set()) | concerned
-        projects, all_projects = {t.project for t in concerned}, {t.project for t in everything}
-        variants, all_variants = {t.variant for t in concerned}, {t.variant for t in everything}
+        projects, variants = {target.project for target in concerned}, {target.variant for target in concerned}
+        all_projects, all_variants = self._parts.get(zone, (set(), set()))
+        all_projects, all_variants = all_projects | projects, all_variants | variants
         partial = projects < all_projects
         return Part(
             projects=tuple(sorted(self.project(zone.account, project) for project in projects)) if partial else (),

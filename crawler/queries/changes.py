@@ -88,7 +88,8 @@ def changes(
     statement = _first_changes((*moments, *numbers), in_order=not moments and not narrowing).where(*narrowing)
     parameters |= {**moments, **numbers}
     targets: dict[int, Any] = {}
-    wants_all = filters.is_all_images
+    # the statement asks for the ids, where there are no globs among them
+    wants_all = filters.is_all_images or (ids == filters.image_id and not (filters.image_set or filters.name))
     for rows in _in_portions(conn, statement, parameters):
         targets.update(targets_by_id(conn, {row[2] for row in rows} - targets.keys()))
         for row in rows:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from crawler.db.beginning import refuse_before
-from crawler.db.filters import ChosenTarget, of_kinds
+from crawler.db.filters import ChosenTarget, of_kinds, targets_by_id
 from crawler.db.last_observation import Observation, ends_of
 from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run, TargetRow
 from crawler.db.sql import among, portions, written
@@ -38,10 +38,11 @@ from crawler.db.types import from_micros, read_json, to_micros
 from crawler.domain.filters import Filters
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import ABSENT, END_OF_TIME, LARGEST_ID, SCHEMA, ImageKey, Target
-from crawler.domain.rows import Gap, Reason, unusable_state
+from crawler.domain.rows import ChangeRow, Gap, Reason, unusable_state
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.freshness import KnownAt, chosen_at
 from crawler.queries.history import clip, overlay
+from crawler.queries.lookup import change_row
 from crawler.queries.overview import (
     Listed,
     ListedName,
@@ -461,6 +462,26 @@ def newest_change_before(conn: Connection, moment: datetime, kind: str | None = 
     statement = select(ChangeLog.recorded_at).where(ChangeLog.recorded_at < moment)
     found = conn.scalar(_only(statement.order_by(ChangeLog.recorded_at.desc()).limit(written(1)), kind))
     return found.astimezone(UTC) if found else None
+
+
+def last_changes_before(conn: Connection, image_ids: Collection[str], moment: datetime) -> list[ChangeRow]:
+    """Return the last change of each of the images in each zone that was recorded before *moment*, by their cursors."""
+    found = conn.execute(_last_changes(), {"images": sorted(image_ids), "moment": moment}).all()
+    targets = targets_by_id(conn, {row.target_id for row in found})
+    return [change_row(row, targets[row.target_id]) for row in found]
+
+
+@cache
+def _last_changes() -> Select[*tuple[Any, ...]]:
+    """Select the last change of each of `:images` in each zone before `:moment`, whichever project met it."""
+    last = (
+        select(func.max(ChangeLog.id))
+        .join(TargetRow, TargetRow.id == ChangeLog.target_id)
+        .where(among(ChangeLog.image_id, "images"), ChangeLog.recorded_at < bindparam("moment"))
+        .group_by(*(TargetRow.region, TargetRow.zone, TargetRow.kind, TargetRow.variant))
+        .group_by(ChangeLog.image_set, ChangeLog.image_id)
+    )
+    return select(*ChangeLog.__table__.c).where(ChangeLog.id.in_(last)).order_by(ChangeLog.id)
 
 
 def newest_changes_begin(conn: Connection, most: int) -> int:

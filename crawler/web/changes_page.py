@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import chain, repeat
 from typing import Literal
 
 from crawler.domain.models import Outcome, Target
@@ -95,10 +96,11 @@ def once_for_each_zone(rows: Iterable[ChangeRow], before: Iterable[ChangeRow] = 
     """
     told: dict[tuple[object, ...], tuple[object, ...]] = {}
     kept = []
-    for row, is_wanted in [*((row, False) for row in before), *((row, True) for row in rows)]:
-        target = unnamed(row.target)
+    zones: dict[Target, Target] = {}
+    for row, is_wanted in chain(zip(before, repeat(False)), zip(rows, repeat(True))):
+        target = zones.get(row.target) or zones.setdefault(row.target, unnamed(row.target))
         image = (target, row.image_set, row.image_id)
-        said = (row.event, row.counterpart, repr(row.fields))
+        said = (row.event, row.counterpart, repr(row.fields) if row.fields else "")
         if told.get(image) != said:
             told[image] = said
             if is_wanted:

@@ -548,7 +548,7 @@ class _Page:
             return changes_page.once_for_each_zone(self._newest_changes(begin, end, events, filters))
         rows = self._newest_changes(begin, end, (), filters)
         images = tuple(sorted({row.image_id for row in rows if row.image_id}))
-        before = self._newest_changes(None, begin, (), replace(filters, image_id=images)) if images else ()
+        before = overview_lookup.last_changes_before(self.conn, images, begin)
         alone = changes_page.once_for_each_zone(rows, before)
         return [row for row in alone if not events or event in row.words]
 
