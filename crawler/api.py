@@ -26,9 +26,9 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy import Connection, Engine, select
 
 from crawler.db import changelog
-from crawler.db.engine import open_engine, opened, read
+from crawler.db.engine import open_engine, opened, read, require_file
 from crawler.db.last_observation import present, slow_clock
-from crawler.db.migrations import ensure_schema
+from crawler.db.migrations import ensure_schema, is_current
 from crawler.db.schema import Setting
 from crawler.domain.evidence import Explanation
 from crawler.domain.filters import Filters
@@ -120,6 +120,7 @@ class History:
         self._stale_after = stale_after
         self._clock = clock
         self._engine: Engine | None = None
+        self._had_schema = False
 
     def __enter__(self) -> History:
         """Keep the connection until the end of the block."""
@@ -297,8 +298,13 @@ class History:
                 with read(engine) as conn:
                     yield conn
             return
-        ensure_schema(self._engine, may_upgrade=False)
+        if not self._had_schema:
+            ensure_schema(self._engine, may_upgrade=False)
+            self._had_schema = True
+        require_file(self._engine)
         with read(self._engine) as conn:
+            if not is_current(conn):
+                ensure_schema(self._engine, may_upgrade=False)
             yield conn
 
     def _knowing(self, conn: Connection, *, is_strict: bool = False) -> dict[str, Any]:

@@ -8,10 +8,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, Engine, bindparam, inspect, text
+from sqlalchemy import Connection, Engine, TextClause, bindparam, inspect, text
 
 import crawler
 from crawler.db.backup import back_up
@@ -54,6 +55,11 @@ def schema_state(engine: Engine) -> SchemaState:
     """Look which schema the database has; raise DatabaseUnavailable when it cannot be read or is somebody else's."""
     with read(engine) as connection:
         return _state(connection, engine)
+
+
+def is_current(conn: Connection) -> bool:
+    """Return whether a database that had a schema has this program's, by one statement; raise DatabaseUnavailable."""
+    return conn.execute(_found_revision()).scalar() == SCHEMA_HEAD
 
 
 def ensure_schema(engine: Engine, *, may_upgrade: bool) -> SchemaState:
@@ -111,12 +117,17 @@ def _state(connection: Connection, engine: Engine) -> SchemaState:
                 f"The database {address_of(engine)} belongs to another program: name another one."
             )
         return SchemaState("empty", None)
-    found = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+    found = connection.execute(_found_revision()).scalar()
     if found is None:
         return SchemaState("empty", None)
     if found == SCHEMA_HEAD:
         return SchemaState("current", found)
     return SchemaState("behind" if found in REVISIONS else "ahead", found)
+
+
+@cache
+def _found_revision() -> TextClause:
+    return text(f"SELECT version_num FROM {_VERSION_TABLE}")  # noqa: S608 - a constant
 
 
 def mismatch(engine: Engine, state: SchemaState) -> str | None:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from crawler.db.filters import known_words, meant_name
 from crawler.domain.filters import Filters, known_name, part_fits
 from crawler.domain.kinds import KINDS
+from crawler.domain.models import normalise_name
 from crawler.domain.rows import ImageRow, StatusRow
 from crawler.errors import Ambiguous, CrawlerError, EmptySelection, NoAnswer, Revoked, UnknownKnowledge
 from crawler.queries import images as queries_images
@@ -47,7 +48,7 @@ def resolve(
     as `queries.resolve` does; *max_age* is *stale_after* by default. A refusal tells times in *timezone*.
     """
     place = _place(filters)
-    status = queries_status.status(conn, place.of_images(), now=now)
+    status = queries_status.status(conn, place.of_images(), now=now, with_counts=False)
     if not status:
         variants = {
             row.target.variant
@@ -58,9 +59,10 @@ def resolve(
         words = " ".join(f"--{part} {' '.join(globs)}" for part in parts if (globs := getattr(place, part)))
         raise EmptySelection(f"No target fits {words}.{hint}")
     wanted = replace(place.of_images(), image_set=filters.image_set or _default_sets(filters))
-    images = queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True)
+    images = list(queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True))
     longest = stale_after if max_age is None else max_age
-    name = meant_name(conn, name, wanted.kind)
+    if normalise_name(name) not in {normalise_name(image.image_name) for image in images}:
+        name = meant_name(conn, name, wanted.kind)
     try:
         found = choose(
             status, images, name, gpu=gpu, now=now, max_age=longest, min_age=min_age,

@@ -25,14 +25,24 @@ from crawler.domain.rows import StatusRow
 
 
 def status(
-    conn: Connection, filters: Filters = EVERYTHING, *, now: datetime, include_retired: bool = True
+    conn: Connection,
+    filters: Filters = EVERYTHING,
+    *,
+    now: datetime,
+    include_retired: bool = True,
+    with_counts: bool = True,
 ) -> list[StatusRow]:
-    """Return the freshness and the last outcome of every target."""
-    return list(each_status(conn, filters, now=now, include_retired=include_retired))
+    """Return the freshness and the last outcome of every target; its images are 0 where nobody asks *with_counts*."""
+    return list(each_status(conn, filters, now=now, include_retired=include_retired, with_counts=with_counts))
 
 
 def each_status(
-    conn: Connection, filters: Filters = EVERYTHING, *, now: datetime, include_retired: bool = True
+    conn: Connection,
+    filters: Filters = EVERYTHING,
+    *,
+    now: datetime,
+    include_retired: bool = True,
+    with_counts: bool = True,
 ) -> Generator[StatusRow, None, None]:
     """
     Yield the same: in memory are the targets of a page, however many there are (`target_pages`).
@@ -41,7 +51,7 @@ def each_status(
     """
     require_aware(now)
     for page in target_pages(conn, filters, PAGE):
-        yield from _rows_of(conn, page, now, include_retired=include_retired)
+        yield from _rows_of(conn, page, now, include_retired=include_retired, with_counts=with_counts)
 
 
 def status_in(conn: Connection, zones: Collection[tuple[str, str, str]], *, now: datetime) -> Iterator[StatusRow]:
@@ -51,12 +61,17 @@ def status_in(conn: Connection, zones: Collection[tuple[str, str, str]], *, now:
 
 
 def _rows_of(
-    conn: Connection, chosen: Sequence[ChosenTarget], now: datetime, *, include_retired: bool
+    conn: Connection,
+    chosen: Sequence[ChosenTarget],
+    now: datetime,
+    *,
+    include_retired: bool,
+    with_counts: bool = True,
 ) -> Iterator[StatusRow]:
     target_ids = [choice.target_id for choice in chosen]
     absent = last_observation.absences(conn, target_ids, now)
     seen = last_observation.observations(conn, target_ids, accounts={choice.account_id for choice in chosen})
-    counts = _open_counts(conn, target_ids)
+    counts = _open_counts(conn, target_ids) if with_counts else {}
     began = last_observation.ends_of(conn, _first_runs(chosen, seen))
     for target, target_id, _, baseline_run_id in chosen:
         observation = seen.get(target_id)
