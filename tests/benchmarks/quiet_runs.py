@@ -123,7 +123,7 @@ def _begun(last: dict[str, Any]) -> dict[str, Any]:
     return {**counters, "status": "running", "finished_at": None}
 
 
-_KEPT = ("id", "started_at", "finished_at", "restricted", "scope_id")
+_KEPT = ("id", "started_at", "finished_at", "account_id", "restricted", "scope_id")
 
 
 def _shifted(last: dict[str, Any], number: int) -> dict[str, Any]:
