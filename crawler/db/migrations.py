@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, TextClause, bindparam, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 import crawler
 from crawler.db.backup import back_up
@@ -58,8 +59,11 @@ def schema_state(engine: Engine) -> SchemaState:
 
 
 def is_current(conn: Connection) -> bool:
-    """Return whether a database that had a schema has this program's, by one statement; raise DatabaseUnavailable."""
-    return conn.execute(_found_revision()).scalar() == SCHEMA_HEAD
+    """Return whether the database has this program's schema for sure, by one statement."""
+    try:
+        return conn.execute(_found_revision()).scalar() == SCHEMA_HEAD
+    except DBAPIError:  # no such table, as a rule
+        return False
 
 
 def ensure_schema(engine: Engine, *, may_upgrade: bool) -> SchemaState:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 import crawler
 from crawler import History
+from crawler.db.engine import begin
 from crawler.errors import Ambiguous, DatabaseUnavailable, NoAnswer, SchemaMismatch
 from crawler.queries.check.rules import PinRule
 from tests.support.command import ROOT, call, rows
@@ -213,6 +214,20 @@ def test_nothing_to_read(tmp_path: Path, empty_postgres_url: str) -> None:
     assert not (tmp_path / "none.db").exists()
     with pytest.raises(SchemaMismatch):
         History(empty_postgres_url).images()
+
+
+def test_a_history_that_goes_while_it_is_read(engine: Engine, url: str) -> None:
+    """A database whose tables went after a first answer is told as one without a history, again and again."""
+    with History(url, clock=lambda: NOW) as history:
+        assert history.images()
+        with begin(engine) as conn:
+            conn.execute(text("ALTER TABLE alembic_version RENAME TO gone"))
+        for _ in range(2):
+            with pytest.raises((DatabaseUnavailable, SchemaMismatch), match=r"another program|has no schema"):
+                history.images()
+        with begin(engine) as conn:
+            conn.execute(text("ALTER TABLE gone RENAME TO alembic_version"))
+        assert history.images()
 
 
 def test_rows_make_a_table(url: str) -> None:
