@@ -25,7 +25,7 @@ _SIZES_NEEDED = 2
 #: What the copies made before an upgrade are called, by the schema they have: those that people made are theirs.
 _MADE_BEFORE_UPGRADE = r"\.\d{8}_\w+\.bak"
 #: What SQLite keeps beside a database that is open, or was when its process died.
-_COMPANIONS = ("-journal", "-wal", "-shm")
+COMPANIONS = ("-journal", "-wal", "-shm")
 
 
 def free_bytes(folder: Path) -> int:
@@ -105,7 +105,7 @@ def _set_aside(path: Path, kept: Path) -> Path | None:
             os.link(path, kept)
         except OSError:  # a file system without links
             shutil.copy2(path, kept)
-    for companion in _COMPANIONS:
+    for companion in COMPANIONS:
         with suppress(FileNotFoundError):
             Path(f"{path}{companion}").replace(f"{kept}{companion}")
     return kept if was_there else None

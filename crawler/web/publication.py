@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,6 +15,8 @@ from crawler.db.backup import copy_to, new_copy
 from crawler.db.copy import copy_history
 from crawler.db.engine import address_of, opened, read
 from crawler.db.last_observation import present
+from crawler.db.migrations import schema_state
+from crawler.errors import DatabaseUnavailable
 from crawler.queries.check.rules import PinRule
 from crawler.queries.publish_lookup import knowledge
 from crawler.web.page_files import write_pages
@@ -46,6 +49,7 @@ def publish(
     anything is where such a file is in the way; LockTaken when another publication does not end.
     """
     with folder(root) as into:
+        _adopt_copy(into)
         if with_copy:
             into.claim(DATABASE_COPY)
         else:  # first, for it may be private
@@ -63,6 +67,16 @@ def publish(
             done.files += 1
             done.written += _copy(engine, into)
         return done
+
+
+def _adopt_copy(into: Folder) -> None:
+    """Take a history in the place of the copy for one, also where a version that wrote no list made it."""
+    copy = into.root / DATABASE_COPY
+    if not copy.is_file() or copy.is_symlink():
+        return
+    with suppress(DatabaseUnavailable), opened(copy, read_only=True) as found:
+        if schema_state(found).found is not None:
+            into.adopt(DATABASE_COPY)
 
 
 def _copy(engine: Engine, into: Folder) -> bool:

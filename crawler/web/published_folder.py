@@ -4,21 +4,28 @@ The folder that is published into: which of its files publications made, and how
 Its list of files says which are publications'. What it does not name is somebody else's: never replaced, never removed,
 and nothing is written while such a file is in the way. A file is replaced in one step, and only when what it says
 differs. The list names a file before it is there and until it is gone, so one killed at any moment is no exception.
+It tells what the documents said, too: where they say anything else, a version that wrote no list has published since.
+Folders are real: nothing is written or removed through a link.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
+from typing import Any
 
+from crawler.db.backup import COMPANIONS
 from crawler.domain.kinds import KINDS
+from crawler.domain.models import is_storable
 from crawler.domain.text import agreeing, counted
 from crawler.errors import LockTaken, UsageError
 from crawler.web.feeds import json_bytes
@@ -26,6 +33,8 @@ from crawler.web.site import FRESHNESS
 
 #: The list of the files that publications made, itself left out.
 LIST = "assets/files.json"
+#: What says something else after each publication that has other files.
+_TOLD_BY = ("v1/changes.json", "v1/index.json", "v1/openapi.json")
 #: How long another publication into the same folder is waited for.
 PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
@@ -37,17 +46,21 @@ _PART = ".part"
 _PATH = re.compile(r"(?:[^./\0][^/\0]*/)*[^./\0][^/\0]*")
 
 _KIND = "|".join(map(re.escape, KINDS))
-#: Where publications had documents before there was a list, and where pages, which are told by what is in them too.
+#: Where publications had documents before there was a list, and where pages; these and feeds are told by what is in
+#: them too.
 _DOCUMENT = re.compile(
-    r"v1/(?:(?:changes|index|freshness|openapi)\.json|history\.db|schemas/.+\.json|resolve/[^/]+/[^/]+/image_id"
+    r"v1/(?:(?:changes|index|freshness|openapi)\.json|schemas/.+\.json|resolve/[^/]+/[^/]+/image_id"
     r"|(?:resolve|renovate)/[^/]+/[^/]+\.json|atom/(?:all|(?:zones|names)/[^/]+)\.atom)"
     r"|assets/(?:page\.css|page\.js|icon\.svg)"
 )
 _PAGE = re.compile(
     rf"(?:zh/)?(?:(?:{_KIND})/)?(?:index|now|changes|coverage|pins|(?:names|changes|evidence)/[^/]+)\.html"
 )
-_MARKS = (b"assets/page.css", b"data-freshness=")
+_PAGE_MARKS = (b"assets/page.css", b"data-freshness=")
+_FEED_MARKS = (b"<author><name>crawler</name></author>",)
 _HEAD_BYTES = 16_384
+#: Beside a file that is written: what a copy of a database has while it is made.
+_BESIDE_A_COPY = tuple(f"{part}{end}" for part in ("", _PART) for end in ("", *COMPANIONS))
 
 
 class Folder:
@@ -59,9 +72,11 @@ class Folder:
         self.part = root / _PART
         # as texts, for there may be a hundred thousand files
         self._root, self._part = f"{root}/", str(self.part)
-        listed = _listed(root / LIST)
+        listed, said = _listed(root / LIST)
         #: What earlier publications made, and what this one is to have.
-        self._made = _made_without_a_list(root) if listed is None else listed
+        self._made = listed or set()
+        if listed is None or said != _digest(root):
+            self._made |= _made_without_a_list(root)
         self._wanted: set[str] = set()
         #: What is to change: where the bytes of a file are in `_bodies`, and how many; None to take it away.
         self._changes: dict[str, tuple[int, int] | None] = {}
@@ -75,11 +90,15 @@ class Folder:
         if not (self._made or _is_begun_list(self.part)):
             self._in_the_way[_PART] = None
 
+    def adopt(self, path: str) -> None:
+        """Take the file at *path*, which is there, for a publication's."""
+        self._made.add(path)
+
     def holds(self, path: str) -> bool:
         """Return whether there is a file of a publication at *path*, or is to be."""
         if path in self._changes:
             return self._changes[path] is not None
-        return path in self._made and os.path.isfile(self._at(path))  # noqa: PTH113 - see above
+        return path in self._made and self._has_folder(path) and os.path.isfile(self._at(path))  # noqa: PTH113 - see above
 
     def write(self, path: str, body: bytes) -> bool:
         """Have the file at *path* say *body*; return whether it does not yet. Raises OSError."""
@@ -141,13 +160,19 @@ class Folder:
 
     def tidy(self) -> None:
         """Take away what a publication that was killed had not finished."""
-        if _PART not in self._in_the_way:
-            self.part.unlink(missing_ok=True)
+        if _PART in self._in_the_way:
+            return
+        self.part.unlink(missing_ok=True)
+        if self._made:  # else no copy was begun
+            for end in _BESIDE_A_COPY:
+                self.part.with_name(f"{_PART}{end}").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Forget what was to change, and take away what is not finished. Raises OSError."""
-        self._bodies.close()
-        self.tidy()
+        try:
+            self._bodies.close()
+        finally:
+            self.tidy()
 
     def _changed(self, path: str) -> bytes | None:
         place = self._changes[path]
@@ -157,7 +182,7 @@ class Folder:
         return self._bodies.read(place[1])
 
     def _list(self, paths: Collection[str]) -> None:
-        body = _list_bytes(paths)
+        body = _list_bytes(paths, _digest(self.root))
         if self._beginning(LIST, len(body) + 1) != body:
             self._replace(LIST, body)
 
@@ -175,12 +200,12 @@ class Folder:
         os.replace(self._part, self._at(path))  # noqa: PTH105 - see above
 
     def _has_folder(self, path: str) -> bool:
-        """Return whether the folder that *path* is in is there, and note what is there in its place."""
+        """Return whether the folder that *path* is in is there, and note what is there in its place, as a link is."""
         parent = path.rpartition("/")[0]
         if parent not in self._folders:
             place = self._root + parent
             is_there = self._has_folder(parent) and os.path.lexists(place)
-            self._folders[parent] = is_there and os.path.isdir(place)  # noqa: PTH112 - see above
+            self._folders[parent] = is_there and stat.S_ISDIR(os.lstat(place).st_mode)
             if is_there and not self._folders[parent]:
                 self._in_the_way[parent] = None
         return self._folders[parent]
@@ -207,25 +232,39 @@ class Folder:
         return self._root + path
 
 
-def _list_bytes(paths: Collection[str]) -> bytes:
-    return json_bytes({"schema_version": 1, "files": sorted(paths)})
+def _list_bytes(paths: Collection[str], said: str) -> bytes:
+    return json_bytes({"schema_version": 1, "files": sorted(paths), "digest": said})
 
 
-def _listed(file: Path) -> set[str] | None:
-    """Return the paths in a list of files; None where there is none. Raises OSError."""
+def _listed(file: Path) -> tuple[set[str] | None, object]:
+    """Return the paths in a list of files, None where there is none, and its digest. Raises OSError."""
+    found = _read(file)
+    if not (isinstance(found, dict) and isinstance(paths := found.get("files"), list)):
+        return None, None
+    are_paths = (path for path in paths if isinstance(path, str) and is_storable(path) and _PATH.fullmatch(path))
+    return set(are_paths), found.get("digest")
+
+
+def _digest(root: Path) -> str:
+    """Return a digest of what the documents say that tell what files there are. Raises OSError."""
+    told = hashlib.sha256()
+    for path in _TOLD_BY:
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            told.update((root / path).read_bytes())
+    return told.hexdigest()[:32]
+
+
+def _read(file: Path) -> Any:
+    """Return what a JSON document says; None where there is none. Raises OSError."""
     try:
-        found = json.loads(file.read_bytes())["files"]
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, LookupError, TypeError):
+        return json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return None
-    return {path for path in found if isinstance(path, str) and _PATH.fullmatch(path)}
 
 
 def _made_without_a_list(root: Path) -> set[str]:
     """Return the paths of what publications made before there was a list; none where there was no publication."""
-    try:
-        found = json.loads((root / FRESHNESS).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
-        return set()
+    found = _read(root / FRESHNESS)
     if not (isinstance(found, dict) and {"schema_version", "published_at", "zones"} <= found.keys()):
         return set()
     paths = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
@@ -233,16 +272,17 @@ def _made_without_a_list(root: Path) -> set[str]:
 
 
 def _was_published(name: str, file: Path) -> bool:
-    if not _PAGE.fullmatch(name):
-        return bool(_DOCUMENT.fullmatch(name))
+    if not (_PAGE.fullmatch(name) or _DOCUMENT.fullmatch(name)):
+        return False
+    marks = _PAGE_MARKS if file.suffix == ".html" else _FEED_MARKS if file.suffix == ".atom" else ()
     with file.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
-    return all(mark in head for mark in _MARKS)
+    return all(mark in head for mark in marks)
 
 
 def _is_begun_list(file: Path) -> bool:
     """Return whether *file* is missing, or a first list of files that was not finished. Raises OSError."""
-    begun = _list_bytes(()).partition(b"]")[0]
+    begun = _list_bytes((), "").partition(b"]")[0]
     try:
         with file.open("rb") as stream:
             return begun.startswith(stream.read(len(begun)))
@@ -273,9 +313,8 @@ def folder(
             opened = Folder(root)
             yield opened
         except OSError as exc:
-            if exc.filename is None:
-                raise
-            raise UsageError(f"{exc.filename} cannot be published: {exc.strerror}.") from exc
+            # what cannot be written for want of space has no name
+            raise UsageError(f"{exc.filename or root} cannot be published: {exc.strerror}.") from exc
         finally:
             if opened is not None:
                 with suppress(OSError):

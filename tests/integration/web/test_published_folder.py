@@ -272,3 +272,114 @@ def test_paths_of_a_list(tmp_path: Path) -> None:
 
     assert (tmp_path / "outside.txt").is_file()
     assert document(tmp_path / "site", LIST)["files"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"files": null}',
+        b'{"files": 5}',
+        b'{"files": "names"}',
+        b"[" * 100_000,
+        b'{"files": ["index.html"',
+        b"<<<<<<< HEAD",
+        b"",
+        b"\0",
+    ],
+)
+def test_a_list_that_is_none(engine: Engine, diary: Diary, site: Path, body: bytes) -> None:
+    """A list that is damaged is told as what is in the way; once it is moved away, all is as it was."""
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    whole = files_of(site)
+    (site / LIST).write_bytes(body)
+    with pytest.raises(UsageError, match=re.escape(f"{site}/{LIST} is in the way")):
+        publish(engine, site, now=diary.now, stale_after=STALE)
+    (site / LIST).unlink()
+    publish(engine, site, now=diary.now, stale_after=STALE)
+
+    assert files_of(site) == whole
+
+
+def test_a_list_that_names_no_file(tmp_path: Path) -> None:
+    """What no file can be called is passed over in a list."""
+    named = ["names/\ud800.html", f"names/{'x' * 5000}.html", "names/a.html"]
+    put(tmp_path, {"names/a.html": b"a", LIST: json.dumps({"files": named}).encode()})
+    with folder(tmp_path) as into:
+        into.keep_only("names", ())
+        into.commit()
+
+    assert sorted(files_of(tmp_path)) == [LIST]
+
+
+@pytest.mark.parametrize("linked", ["names", "v1", "zh", "v1/atom", "evidence"])
+def test_links_to_elsewhere(engine: Engine, diary: Diary, site: Path, linked: str) -> None:
+    """Through a folder that is a link nothing is written or removed, whatever the list says."""
+    publish(engine, site, now=diary.now, stale_after=STALE, with_private=True)
+    elsewhere = site.with_name("elsewhere")
+    (site / linked).rename(elsewhere)
+    (site / linked).symlink_to(elsewhere)
+    before = files_of(elsewhere)
+    diary.run(dict.fromkeys(ZONES, OLD))
+    with pytest.raises(UsageError, match=re.escape(f"{site}/{linked} is in the way")):
+        publish(engine, site, now=diary.now, stale_after=STALE)
+
+    assert files_of(elsewhere) == before
+
+
+def test_published_without_a_list_since(engine: Engine, diary: Diary, site: Path) -> None:
+    """What a version that writes no list has published since is taken away too where it is private."""
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    own = {"names/n.html": b"<!DOCTYPE html>", "evidence/1.txt": b"mine", "v1/atom/own.atom": b"<feed/>"}
+    listed = (site / LIST).read_bytes()
+    publish(engine, site, now=diary.now, stale_after=STALE, with_private=True, with_copy=True)
+    (site / LIST).write_bytes(listed)
+    put(site, own)
+    assert (site / "v1/history.db").is_file()
+    assert (site / "pins.html").is_file()
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    publish(engine, other := site.with_name("other"), now=diary.now, stale_after=STALE)
+
+    assert files_of(site) == files_of(other) | own
+
+
+def test_like_a_page(engine: Engine, diary: Diary, site: Path) -> None:
+    """A page that somebody made of a published one stays."""
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    put(site, own := {"names/own.html": (site / "names/system-1.html").read_bytes()})
+    for _ in range(2):
+        diary.run(dict.fromkeys(ZONES, OLD))
+        publish(engine, site, now=diary.now, stale_after=STALE)
+
+    assert files_of(site).items() >= own.items()
+
+
+def test_a_copy_that_was_begun(engine: Engine, diary: Diary, site: Path) -> None:
+    """Nothing of a copy of the database is left by a publication that was killed while it was made."""
+    publish(engine, site, now=diary.now, stale_after=STALE, with_private=True)
+    begun = (".part", ".part.part", ".part.part-journal", ".part-journal", ".part-wal", ".part-shm")
+    put(site, dict.fromkeys(begun, b"SQLite format 3"))
+    publish(engine, site, now=diary.now, stale_after=STALE)
+
+    assert files_of(site).keys().isdisjoint(begun)
+
+
+def test_no_space(sqlite_url: str, tmp_path: Path) -> None:
+    """A file that cannot be written whole is told in a sentence; the others are whole, and the next time all are."""
+    with opened(sqlite_url) as engine:
+        diary = Diary(engine)
+        diary.run(dict.fromkeys(ZONES, OLD))
+        limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000)){KILLED}"
+        ended = subprocess.run(
+            [sys.executable, "-c", limited, sqlite_url, str(tmp_path / "site"), diary.now.isoformat(), "-1"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"UsageError: {tmp_path / 'site'} cannot be published: File too large." in ended.stderr
+        left = files_of(tmp_path / "site")
+        check_whole({path: body for path, body in left.items() if path != LIST})
+        assert ".part" not in left
+        publish(engine, tmp_path / "site", now=diary.now, stale_after=STALE)
+        publish(engine, tmp_path / "other", now=diary.now, stale_after=STALE)
+        assert files_of(tmp_path / "site") == files_of(tmp_path / "other")
