@@ -506,8 +506,7 @@ class _Page:
             raise NoSuchPage(f"There is no day {plain(text, 40)!r}.") from None
 
     def _changes_of(self, day: date, most: int = changes_page.MOST_LINES) -> changes_page.ChangeDay:
-        begin, end = self._bounds(day)
-        rows = self._rows(begin, end)
+        rows = self._rows(*self._bounds(day))
         lines = self._folder.lines(rows, most + 1)
         is_cut = len(lines) > most or len(rows) >= changes_page.MOST_CHANGES
         return changes_page.ChangeDay(day=day.isoformat(), lines=lines[:most], is_cut=is_cut)
@@ -540,20 +539,21 @@ class _Page:
 
     def _rows(self, begin: datetime, end: datetime | None) -> list[ChangeRow]:
         filters = Filters(zone=self._plain_word("zone"), name=self._plain_word("name"))
-        event = self.query.get("event", "")
-        events: Collection[str] = (event,) if event in EVENT_WORDS else ()
+        events = [word for word in EVENT_WORDS if word == self.query.get("event")]
         if self.question.is_private:
             return self._newest_changes(begin, end, events, filters)
-        if len({(choice.target.account, choice.target.project) for choice in self._targets}) < 2:
-            return changes_page.once_for_each_zone(self._newest_changes(begin, end, events, filters))
+        if not (events or filters.name) and len({choice.target[:2] for choice in self._targets}) < 2:  # one project
+            return changes_page.once_for_each_zone(self._newest_changes(begin, end, (), filters))
         rows = self._newest_changes(begin, end, (), filters)
+        wanted = {row.id for row in rows if not events or events[0] in row.words}
         images = tuple(sorted({row.image_id for row in rows if row.image_id}))
+        if filters.name and images:  # under another name they may have changed in between
+            rows = self._newest_changes(begin, end, (), replace(filters, name=(), image_id=images))
         before = overview_lookup.last_changes_before(self.conn, images, begin)
-        alone = changes_page.once_for_each_zone(rows, before)
-        return [row for row in alone if not events or event in row.words]
+        return [row for row in changes_page.once_for_each_zone(rows, before) if row.id in wanted]
 
     def _newest_changes(
-        self, begin: datetime | None, end: datetime | None, events: Collection[str], filters: Filters
+        self, begin: datetime, end: datetime | None, events: Collection[str], filters: Filters
     ) -> list[ChangeRow]:
         found = queries_changes.changes(self.conn, begin, end, events, filters)
         sets = self.image_sets

@@ -374,6 +374,29 @@ def test_what_cannot_be_used_is_listed_as_such(engine: Engine) -> None:
     assert "1 个可用区中 1 个在列但不可用" in words_in(html)
 
 
+@pytest.mark.parametrize("projects", [1, 2])
+@pytest.mark.parametrize(
+    ("names", "query"),
+    [
+        (("Ubuntu", None, "Ubuntu", "Ubuntu", None), {"event": "withdrawn"}),
+        (("Ubuntu", "Debian", "Ubuntu", "Debian", "Ubuntu"), {"name": "Ubuntu"}),
+    ],
+    ids=["event", "name"],
+)
+def test_a_change_that_comes_again(
+    engine: Engine, names: tuple[str | None, ...], query: dict[str, str], projects: int
+) -> None:
+    """A change that comes again is told again, also where what was in between has another event or name."""
+    diary = Diary(engine)
+    zones = [target("hk-02", project) for project in ("org-x", "org-y")[:projects]]
+    for name in names:
+        own = {"uimage-3": name} if name else {}
+        diary.run(dict.fromkeys(zones, {"uimage-1": "CentOS", "uimage-2": "Rocky"} | own))
+    told = html_of(engine, "changes", diary.now, **query)
+
+    assert re.findall(r"between 1 Jun \S+ and (\S+) ", told) == ["09:15"]
+
+
 def test_projects_that_differ_about_a_state(engine: Engine) -> None:
     """An image that any project can use can be used; what is last known of one counts only where none is known."""
     diary = Diary(engine)
