@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crawler.demo import play
-from crawler.emulator import run_in_thread
+from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, run_in_thread
 from crawler.ops.remembering import NOBODY_IS_TOLD
 from tests.support.command import NOW, call
 from tests.support.driving import Driver, account, as_toml
@@ -146,6 +146,25 @@ def test_words_that_differ_by_a_number(light: Driver) -> None:
     assert noted == [["hk-91", "hk-92"], [], ["hk-[9]3"], []]
     assert ended == [[], ["hk-91"], [], ["hk-92", "hk-[9]3"]]
     assert ['--zone: "hk-' in one for one in asked] == [True, False, True]
+
+
+def test_words_of_several_accounts(light: Driver) -> None:
+    """A word of the command line is told where it matches nothing in any account, and where all lists are known."""
+    ours = {"public_key": EXAMPLE_PUBLIC_KEY, "private_key": EXAMPLE_PRIVATE_KEY, "zones": ["hk-*"], "name": "prod"}
+    other = {"public_key": "other", "private_key": "key", "zones": ["sg-*"], "name": "other"}
+    refused = {"account": "other", "action": "GetRegion", "ret_code": 5000}
+    timeline = make_timeline(zones=["hk-02", "sg-01"], accounts=[ours, other], steps=[{"faults": [refused]}])
+    with run_in_thread(timeline) as cloud:
+        keys = {"public_key": "other", "private_key": "key"}
+        light.configure(account(cloud.url), account(cloud.url, "other", **keys))
+        matched = light.run("--zone", "hk-02", "--zone", "sg-01").result.stderr
+        missed = light.run("--zone", "hk-02", "--zone", "sg-*", "--zone", "us-*").result.stderr
+        cloud.step = 2
+        unknown = light.run("--zone", "hk-02", "--zone", "cn-*", code=None).result.stderr
+
+    assert matched == ""
+    assert [word for word in ("hk-02", "sg-*", "us-*") if f'--zone: "{word}" matches no zone' in missed] == ["us-*"]
+    assert "matches no" not in unknown
 
 
 def test_words_while_the_lists_do_not_come(light: Driver) -> None:
