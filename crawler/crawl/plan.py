@@ -197,13 +197,17 @@ def _lost(
     """
     Return which words of the accounts' selections match nothing, each with its account.
 
-    Of a *restriction* these are the words that match nothing in any account, with the first of them.
+    Of a *restriction* these are the words that match nothing in any account, with the first of them; what is asked no
+    more is nothing to it.
     """
     found = {}
     for account in settings.accounts:
-        catalog = surveys[account.name].whole_catalog
-        selection, setting = (account.selection(), "accounts.{}s") if restriction is None else (restriction, "--{}")
-        lost = unmatched(selection, catalog, setting, known.get(account.name, ())) if catalog is not None else []
+        catalog, before = surveys[account.name].whole_catalog, known.get(account.name, ())
+        selection, setting = account.selection(), "accounts.{}s"
+        if restriction is not None:
+            selection, setting = restriction, "--{}"
+            before = [entry for entry in before if entry.absence is None]
+        lost = unmatched(selection, catalog, setting, before) if catalog is not None else []
         found[account.name] = {(one.setting, one.word): one for one in lost}
     if restriction is None:
         return [(name, one) for name, own in found.items() for one in own.values()]

@@ -184,15 +184,18 @@ def test_words_while_the_lists_do_not_come(light: Driver) -> None:
 
 
 def test_zone_that_was_there_once(light: Driver) -> None:
-    """A zone that the history knows is no slip where it is not listed any more: its retirement is told alone."""
+    """A zone that the history knows is no slip where it is not listed any more; a command hears that it is retired."""
     steps = [{"zones": ["sg-01"]}]
     with run_in_thread(make_timeline(zones=["hk-02", "sg-01"], projects=["org-a", "org-b"], steps=steps)) as cloud:
         light.configure(account(cloud.url, zones=["sg-*", "HK-02"], regions=["hk", "sg"], projects=["a", "org-b"]))
         light.run()
         cloud.step = 2
+        asked = [light.run("--zone", "hk-02", "--zone", "sg-01").result.stderr]
         said = [light.run().result.stderr for _ in range(12)]
         dry = light.call("run", "--dry-run").stderr
+        asked.append(light.run("--zone", "hk-02", "--zone", "sg-01").result.stderr)
 
+    assert ['--zone: "hk-02" matches no zone' in one for one in asked] == [False, True]
     assert "match" not in "".join(said)
     assert "match" not in dry
 
