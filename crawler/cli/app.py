@@ -20,10 +20,10 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from crawler import __version__
-from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext
 from crawler.cli.language import language_of, speak, speaking, tr
 from crawler.cli.logs import set_up_logging
+from crawler.cli.options import OneOf
 from crawler.domain.text import visible
 from crawler.errors import EXIT_CODE_HELP, CrawlerError, ExitCode, OutputLost, exhausted, is_exhaustion
 

@@ -1,15 +1,11 @@
-"""Commands that are told to a person, as this process was called: its program, and the options that they need again."""
+"""Commands that are told to be pasted, as this process was called: its program, and the options they need again."""
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
-
-#: A command in a sentence, but for one that says itself what it is about.
-_TOLD = re.compile(r"`crawler (?![^`]*--(?:config|database|file)\b)(?=[^`]+`)")
 
 
 def program() -> str:
@@ -26,14 +22,6 @@ def options(config: Path | None, database: str | None) -> str:
 
     given = (("--config", str(config) if config else None), ("--database", database and masked(database)))
     return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value)
-
-
-def as_called(text: str, config: Path | None, database: str | None) -> str:
-    """Return *text* with the commands in it, which stand between backquotes, as they have to be called here."""
-    if "`crawler " not in text:
-        return text
-    words = (_script() or "crawler") + options(config, database)
-    return _TOLD.sub(lambda _: f"`{words} ", text)
 
 
 def _script() -> str:

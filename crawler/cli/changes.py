@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
-from crawler.cli.options import MOMENT, reader_options
+from crawler.cli.options import MOMENT, OneOf, reader_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from crawler.cli.check_files import Sources, all_rules, read_sources, wanted_pins
-from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_records
-from crawler.cli.options import table_options_with, target_options
+from crawler.cli.options import OneOf, table_options_with, target_options
 from crawler.cli.output import emit, write_out
 from crawler.cli.selection import check_selection
 from crawler.cli.table import Column, Row

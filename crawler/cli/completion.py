@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from crawler.cli.choice import OneOf
+from crawler.cli.options import OneOf
 
 _WHERE = {
     "bash": 'eval "$(crawler completion bash)" in ~/.bashrc',

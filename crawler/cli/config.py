@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
-from crawler.cli.options import SentenceGroup
+from crawler.cli.options import OneOf, SentenceGroup
 from crawler.cli.output import json_line, write_out
 from crawler.domain.text import counted
 

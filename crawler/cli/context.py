@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crawler.cli.calling import as_called
 from crawler.cli.language import tr
 from crawler.cli.logs import LogFormat, log_line
 from crawler.cli.output import held_back, soon
@@ -137,7 +136,7 @@ class CliContext:
         heard = {"error": True, "warning": self.verbosity > -2, "info": self.verbosity > -1}
         if not heard.get(level, True):
             return
-        plain = visible_lines(as_called(tr(message), self.config_path, self.database))
+        plain = visible_lines(tr(message))
         text = plain if self.log_format == "text" else log_line(level, message, at=self.clock(), **fields)
         soon(partial(click.echo, text, file=sys.stderr), is_talk=True)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crawler.cli.calling import as_called
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
 from crawler.cli.output import json_line, write_out
@@ -43,23 +42,19 @@ def doctor(context: CliContext, as_json: bool, test_mail: str | None, assumption
     for finding in _examined(context, test_mail):
         findings.append(finding)
         if not as_json:
-            write_out(f"{visible(line)}\n" for line in _lines(context, finding))
+            write_out(f"{visible(line)}\n" for line in _lines(finding))
     state = worst(findings)
     if as_json:
         write_out([json_line({"state": state, "findings": [finding.as_dict() for finding in findings]}), "\n"])
     return ExitCode.NO if state == "fail" else ExitCode.DONE
 
 
-def _lines(context: CliContext, finding: Finding) -> Iterator[str]:
+def _lines(finding: Finding) -> Iterator[str]:
     """Yield what a person reads of a finding, the fix indented below."""
-
-    def told(text: str) -> str:
-        return as_called(tr(text), context.config_path, context.database)
-
     about = f"{finding.about}{tr(': ')}" if finding.about else ""
-    yield f"{padded(tr(finding.state), 4)}  {padded(tr(finding.check), 13)}  {about}{told(finding.message)}"
+    yield f"{padded(tr(finding.state), 4)}  {padded(tr(finding.check), 13)}  {about}{tr(finding.message)}"
     if finding.fix:
-        yield f"{'':21}→ {told(finding.fix)}"
+        yield f"{'':21}→ {tr(finding.fix)}"
 
 
 def _assumptions(context: CliContext, as_json: bool) -> ExitCode:

@@ -75,7 +75,9 @@ def init(
     try:
         _refuse_existing(path, "--file")
     except UsageError as exc:
-        if key_file is None or not path.is_file():
+        # nobody is told to write over a key, or to write an empty one
+        has_key = bool(context.environ.get(_KEYS[1]))
+        if key_file is None or not path.is_file() or os.path.lexists(key_file) or not has_key:
             raise
         raise UsageError(f"{exc}\n{_by_hand(path, key_file)}") from None
     starter = _from_environment(context.environ, endpoint, _parse_headers(headers, context.environ))

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import click
 
-from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext
 from crawler.cli.output import ASKED_COLUMNS, FORMATS, IS_WIDE
 from crawler.domain.filters import IMAGE_PARTS, TARGET_PARTS, Filters
@@ -20,6 +19,20 @@ from crawler.domain.models import LARGEST_ID
 from crawler.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class OneOf(click.Choice[str]):
+    """One of some words; for another the nearest is named."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it, or fail with one sentence."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as exc:
+            from crawler.domain.suggest import did_you_mean
+
+            hint = did_you_mean(str(value), self.choices)
+            self.fail(f"{exc.message.removesuffix('.')}{hint}" if hint else exc.message, param, ctx)
 
 
 class WholeNumber(click.IntRange):

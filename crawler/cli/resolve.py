@@ -15,10 +15,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_records
-from crawler.cli.options import DURATION, target_options
+from crawler.cli.options import DURATION, OneOf, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.selection import check_words, unheard
 from crawler.config.textfiles import decoded

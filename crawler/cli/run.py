@@ -292,7 +292,7 @@ def _skew(settings: Settings, ahead: timedelta) -> Iterator[Notice]:
         f"{account}: the clock of {host} is {abs(ahead).total_seconds():.0f} s {'slow' if ahead.days >= 0 else 'fast'} "
         "by PostgreSQL's, whose time is recorded; set it right"
     )
-    yield Notice(account=account, sentence=sentence, key=f"clock of {host}")
+    yield Notice(account=account, sentence=sentence, key="clock of", about=host)
 
 
 def _fitting_in(settings: Settings) -> Settings:

@@ -16,9 +16,8 @@ from urllib.parse import urlsplit
 import click
 
 from crawler.cli.calling import options, program
-from crawler.cli.choice import OneOf
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.options import SentenceGroup, WholeNumber, account_option
+from crawler.cli.options import OneOf, SentenceGroup, WholeNumber, account_option
 from crawler.cli.output import write_out
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.errors import UsageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -62,23 +62,39 @@ def serve(
         host=host,
         port=port,
         base_urls=tuple(map(_checked, base_urls)),
-        token=_token(context, token_file) if token_file else None,
+        token=_token(token_file) if token_file else None,
         with_private=with_private,
     )
     settings = context.history_settings()
-    serve_until_stopped(context, options, settings.database, settings.timezone, settings.stale_after)
+    warnings = Findings()
+    if token_file:
+        warn_open(token_file, f"{token_file} holds a secret and", warnings)
+    serve_until_stopped(
+        context, options, settings.database, settings.timezone, settings.stale_after, warnings=warnings.warnings
+    )
     return ExitCode.DONE
 
 
 def serve_until_stopped(
-    context: CliContext, options: ServeOptions, database: str, zone: ZoneInfo, stale_after: timedelta
+    context: CliContext,
+    options: ServeOptions,
+    database: str,
+    zone: ZoneInfo,
+    stale_after: timedelta,
+    *,
+    warnings: Iterable[str] = (),
 ) -> None:
-    """Serve the history in *database*, with times in *zone*, and say where, until somebody stops it."""
-    asyncio.run(_serve(context, options, database, zone, stale_after))
+    """Serve the history in *database*, with times in *zone*, until somebody stops it; say where, then *warnings*."""
+    asyncio.run(_serve(context, options, database, zone, stale_after, warnings))
 
 
 async def _serve(
-    context: CliContext, options: ServeOptions, database: str, zone: ZoneInfo, stale_after: timedelta
+    context: CliContext,
+    options: ServeOptions,
+    database: str,
+    zone: ZoneInfo,
+    stale_after: timedelta,
+    warnings: Iterable[str],
 ) -> None:
     from crawler.cli.pins import known_rules
     from crawler.db.engine import open_engine
@@ -91,7 +107,10 @@ async def _serve(
     )
     try:
         async with PageServer(engine, pages, options, clock=context.clock, metrics=_measure(context)) as server:
+            # where it is comes first, for whoever started it reads that line
             context.say(f"Serving the history at {server.url}; Ctrl-C stops it.")
+            for warning in warnings:
+                context.say(f"Warning: {warning}", level="warning")
             await _stopped()
     finally:
         engine.dispose()
@@ -131,15 +150,11 @@ def _checked(url: str) -> str:
     return url
 
 
-def _token(context: CliContext, path: Path) -> str:
+def _token(path: Path) -> str:
     try:
         token = read_text(path).strip()
     except ValueError as exc:
         raise UsageError(f"The token file {path} {exc}.") from None
-    findings = Findings()
-    warn_open(path, f"{path} holds a secret and", findings)
-    for warning in findings.warnings:
-        context.say(f"Warning: {warning}", level="warning")
     if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
         raise UsageError(
             f"The token in {path} is none: write at least {_SHORTEST_TOKEN} letters and digits into it, as with "

@@ -147,8 +147,9 @@ def expand_all(value: Any, environ: Mapping[str, str], findings: Findings, locat
 def _secret_key(location: Location) -> str:
     """Return the key at *location* where its value is a secret, which a file of its own may hold; else nothing."""
     keys = [part for part in location if isinstance(part, str)]
-    is_secret = bool(keys) and ("headers" in keys[:-1] or keys[-1] in SECRET_KEYS - {"public_key", "headers"})
-    return keys[-1] if is_secret else ""
+    if not keys or keys[0] in PUBLIC_TABLES:
+        return ""
+    return keys[-1] if "headers" in keys[:-1] or keys[-1] in SECRET_KEYS - {"public_key", "headers"} else ""
 
 
 def texts_of(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:

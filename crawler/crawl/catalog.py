@@ -19,8 +19,7 @@ from crawler.domain.matrix import Offers
 from crawler.domain.models import DEFAULT_PROJECT, Catalog, Place, Project
 from crawler.domain.objections import tolerance
 from crawler.domain.rows import Notice
-from crawler.domain.targets import Selection, configured_catalog, configured_projects
-from crawler.domain.unmatched import Unmatched, unmatched
+from crawler.domain.targets import configured_catalog, configured_projects
 from crawler.errors import contained
 
 #: Projects times zones, of those selected, that a discovery may list; the largest known installation has thousands.
@@ -44,6 +43,11 @@ class Survey:
     #: What is offered where, for the matrix; empty where nobody could tell, or there is none.
     offers: Offers = field(default_factory=dict)
     sold_by: SoldBy = field(default_factory=dict)
+
+    @property
+    def whole_catalog(self) -> Catalog | None:
+        """Return the catalog where what it lacks is not there; None where nobody knows."""
+        return self.catalog if self.is_good and self.is_whole else None
 
 
 async def survey_all(
@@ -111,11 +115,7 @@ def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | No
         sentence = f"{pairs:,} pairs of a project and a zone are listed, which is not believed"
         notices += (_notice(account, f"{sentence}; select fewer `projects`, `regions` or `zones` where it is true"),)
     elif listed is not None:
-        survey = Survey(catalog=listed, is_good=is_good, is_whole=not discovery.incomplete, notices=notices)
-        lost = (
-            _notice(account, one.sentence, key=f"{one.setting} {one.word}") for one in unmatched_in(account, survey)
-        )
-        return replace(survey, notices=(*notices, *lost))
+        return Survey(catalog=listed, is_good=is_good, is_whole=not discovery.incomplete, notices=notices)
     if last is not None:
         notices += (_notice(account, "asking what the last good catalog lists"),)
         return Survey(catalog=last, is_good=False, notices=notices)
@@ -126,17 +126,6 @@ def survey_of(account: AccountSettings, discovery: Discovery, last: Catalog | No
         return Survey(catalog=catalog, is_good=False, notices=notices)
     notices += (_notice(account, "no catalog, so there is nothing to ask"),)
     return Survey(catalog=None, is_good=False, notices=notices)
-
-
-def unmatched_in(
-    account: AccountSettings, survey: Survey, restriction: Selection | None = None
-) -> tuple[Unmatched, ...]:
-    """Return the words of the account's selection, or of the *restriction*, that match nothing it lists as a whole."""
-    if survey.catalog is None or not (survey.is_good and survey.is_whole):
-        return ()
-    if restriction is not None:
-        return tuple(unmatched(restriction, survey.catalog, "--{}"))
-    return tuple(unmatched(account.selection(), survey.catalog))
 
 
 def _listed(projects: tuple[Project, ...] | None, discovery: Discovery, last: Catalog | None) -> Catalog | None:

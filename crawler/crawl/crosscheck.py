@@ -157,7 +157,8 @@ def _read(judge: Judge, reply: Reply) -> Snapshot | None:
 def _notice(one: RegionQuestion, sentence: str, key: str = "") -> Notice:
     target = one.target
     told = f"{target.account}: cross-check: {target.region} without Zone ({target.kind}) {sentence}"
-    return Notice(account=target.account, sentence=told, key=f"crosscheck {target.region} {key}", is_event=True)
+    about = f"{target.region} {target.kind}"
+    return Notice(account=target.account, sentence=told, key=f"crosscheck {key}", about=about, is_event=True)
 
 
 def _named(names: Iterable[str]) -> str:

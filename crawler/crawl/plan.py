@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from crawler.config.models import AccountSettings, Settings
-from crawler.crawl.catalog import Survey, unmatched_in
+from crawler.crawl.catalog import Survey
 from crawler.crawl.offers import SoldBy
 from crawler.db import last_observation, runs
 from crawler.db import targets as db_targets
@@ -25,6 +25,7 @@ from crawler.domain.models import Catalog, FailureClass, Target
 from crawler.domain.rows import Notice
 from crawler.domain.targets import KnownTarget, Reconciliation, Selection, Spot, reconcile, spots, zones_of_numbers
 from crawler.domain.text import visible
+from crawler.domain.unmatched import WORDS, Unmatched, unmatched
 from crawler.errors import ConfigurationError, EmptySelection
 
 
@@ -157,26 +158,62 @@ def reconcile_all(
                 "The selection on the command line matches none of the targets in the catalog; "
                 "`crawler run --dry-run` without restrictions lists them."
             )
-        raise EmptySelection("\n".join(map(visible, (empty, *_lost(settings, surveys, restriction)))))
+        lost = dict.fromkeys(one.sentence for _, one in _lost(settings, surveys, restriction, {}))
+        raise EmptySelection("\n".join(map(visible, (empty, *lost))))
     return found
 
 
-def _lost(settings: Settings, surveys: Mapping[str, Survey], restriction: Selection | None) -> list[str]:
-    """Return which words of the selections match nothing; of a *restriction* those that do so in no account."""
-    found = [unmatched_in(account, surveys[account.name], restriction) for account in settings.accounts]
-    words = [{(one.setting, one.word) for one in own} for own in found]
-    everywhere = set[tuple[str, str]]().union(*words) if restriction is None else set.intersection(*words)
-    sentences = (one.sentence for own in found for one in own if (one.setting, one.word) in everywhere)
-    return list(dict.fromkeys(sentences))
-
-
-def restriction_notices(
-    settings: Settings, surveys: Mapping[str, Survey], restriction: Selection | None
+def selection_notices(
+    settings: Settings,
+    surveys: Mapping[str, Survey],
+    known: Mapping[str, Collection[KnownTarget]],
+    restriction: Selection | None,
 ) -> list[Notice]:
-    """Return what a run notices of words on its command line that match nothing in any account."""
-    account = settings.accounts[0].name
-    lost = _lost(settings, surveys, restriction) if restriction is not None else []
-    return [Notice(account=account, sentence=f"{account}: {sentence}", is_event=True) for sentence in lost]
+    """
+    Return what a run notices of words of the selections that match nothing listed, and nothing *known* before.
+
+    Of a *restriction* those are told that match nothing in any account.
+    """
+    lost = [(False, *one) for one in _lost(settings, surveys, None, known)]
+    lost += [(True, *one) for one in _lost(settings, surveys, restriction, known)] if restriction is not None else []
+    return [
+        Notice(
+            account=name,
+            sentence=f"{name}: {one.sentence}",
+            key=f"{WORDS} {one.setting}",
+            about=one.word,
+            is_event=is_event,
+        )
+        for is_event, name, one in lost
+    ]
+
+
+def _lost(
+    settings: Settings,
+    surveys: Mapping[str, Survey],
+    restriction: Selection | None,
+    known: Mapping[str, Collection[KnownTarget]],
+) -> list[tuple[str, Unmatched]]:
+    """
+    Return which words of the accounts' selections match nothing, each with its account.
+
+    Of a *restriction* these are the words that match nothing in any account, with the first of them; what is asked no
+    more is nothing to it.
+    """
+    found = {}
+    for account in settings.accounts:
+        catalog, before = surveys[account.name].whole_catalog, known.get(account.name, ())
+        selection, setting = account.selection(), "accounts.{}s"
+        if restriction is not None:
+            selection, setting = restriction, "--{}"
+            before = [entry for entry in before if entry.absence is None]
+        lost = unmatched(selection, catalog, setting, before) if catalog is not None else []
+        found[account.name] = {(one.setting, one.word): one for one in lost}
+    if restriction is None:
+        return [(name, one) for name, own in found.items() for one in own.values()]
+    everywhere = set.intersection(*(set(own) for own in found.values()))
+    same = dict.fromkeys(one for own in found.values() for word, one in own.items() if word in everywhere)
+    return [(settings.accounts[0].name, one) for one in same]
 
 
 def take_turns(
@@ -255,7 +292,6 @@ def begin_run(
                 told = {**past[name].sold_by, **survey.sold_by}
                 runs.save_setting(conn, _sold_by(past[name].account_id), json.dumps(told, sort_keys=True))
         unlisted = frozenset[Target]().union(*(rec.unlisted for rec in found.values()))
-        notices += restriction_notices(settings, surveys, restriction)
         notices += [
             Notice(account=name, sentence=sentence, is_event=True)
             for name, rec in found.items()
@@ -297,7 +333,7 @@ def _choose(
     targets = {name: db_targets.known_targets(conn, entry.account_id) for name, entry in past.items()}
     found = reconcile_all(settings, past, targets, surveys, restriction, found_matrices)
     chosen: set[int] = set()
-    notices: list[Notice] = []
+    notices = selection_notices(settings, surveys, targets, restriction)
     too_large: dict[str, str] = {}
     for account in settings.accounts:
         name, rec, matrix = account.name, found[account.name], found_matrices[account.name]

@@ -38,7 +38,7 @@ from crawler.crawl.plan import (
     matrix_notice,
     reconcile_all,
     require_any,
-    restriction_notices,
+    selection_notices,
     take_turns,
 )
 from crawler.crawl.recorder import BATCH, Progress, Recorder
@@ -72,6 +72,8 @@ class RunResult:
     #: What was noticed of its accounts, and the targets whose answers were read and believed.
     noticed: tuple[Notice, ...] = ()
     read_targets: frozenset[Target] = frozenset()
+    #: The accounts whose lists did not come as a whole: of the words of their selections nothing new is known.
+    unlisted: frozenset[str] = frozenset()
     #: What went wrong with its reports, one sentence each.
     report_problems: tuple[str, ...] = ()
     #: How the reports went by the way they go; None: none was to be sent.
@@ -202,6 +204,7 @@ async def crawl(
         summary=summary,
         noticed=(*noticed, *recorder.noticed),
         read_targets=recorder.read_targets,
+        unlisted=frozenset(name for name, survey in surveys.items() if survey.whole_catalog is None),
         exit_code=_exit_code(summary, all_refused=refused == accounts.keys()),
         rates={name: client.throttle.rate / client.throttle.period for name, client in clients.items()},
     )
@@ -363,7 +366,7 @@ async def preview(
     costs: list[Cost] = []
     asked: list[Target] = []
     notices = [notice for survey in surveys.values() for notice in survey.notices]
-    notices += restriction_notices(settings, surveys, restriction)
+    notices += selection_notices(settings, surveys, targets, restriction)
     too_large: dict[str, str] = {}
     with read(engine) if is_known and engine is not None else nullcontext() as conn:
         for account in settings.accounts:

@@ -46,7 +46,9 @@ _POSTGRESQL = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 #: A user's name may hold an `@` (`me@server`), and somebody may have forgotten to escape one in the password.
 _USERINFO = re.compile(r"(://[^/:]*:)(.*)@")
 _UNESCAPED = re.compile(r"[^/:]*:[^?]*@[^?]*@")
-_SECRET_OPTION = re.compile(r"([?&][^=&]*pass[^=&]*=)([^&]*)", re.IGNORECASE)
+#: In the name of an option, whose letters may be escaped.
+_PASS = "".join(f"(?:{letter}|%{ord(letter):x}|%{ord(letter.upper()):x})" for letter in "pass")
+_SECRET_OPTION = re.compile(rf"([?&][^=&]*{_PASS}[^=&]*=)([^&]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

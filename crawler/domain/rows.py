@@ -326,6 +326,8 @@ class Notice:
     sentence: str
     #: What makes two runs' notices the same; empty: the sentence, but for numbers and request ids.
     key: str = ""
+    #: What it is about, to the letter: two of one key that are about different things are two.
+    about: str = ""
     #: The targets whose answers said so; none where discovery did.
     targets: frozenset[Target] = frozenset()
     #: It happened, and that is all: it does not last, so its end is not worth a word.

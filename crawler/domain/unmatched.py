@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crawler.domain.filters import NOT, any_fits, is_glob, named_by, part_fits
-from crawler.domain.models import DEFAULT_PROJECT, Catalog, Project
+from crawler.domain.models import DEFAULT_PROJECT, Catalog, Place, Project
 from crawler.domain.subscriptions import Pin
 from crawler.domain.suggest import nearest
-from crawler.domain.targets import Selection
+from crawler.domain.targets import KnownTarget, Selection
 
+#: What the conditions are called that runs remember of this.
+WORDS = "words of the selection:"
 #: So many known words are told where none is near.
 _FEW = 6
 #: Among more than so many nobody looks for the nearest in every run.
 _MANY = 5_000
+#: The nearest are looked for of so many words of a setting.
+_HINTED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,26 @@ class Unmatched:
     sentence: str
 
 
-def unmatched(selection: Selection, catalog: Catalog, setting: str = "accounts.{}s") -> Iterator[Unmatched]:
+def unmatched(
+    selection: Selection, catalog: Catalog, setting: str = "accounts.{}s", known: Collection[KnownTarget] = ()
+) -> list[Unmatched]:
     """
-    Yield the words of *selection* that match no project, region or zone of *catalog*, whose lists are whole.
+    Return the words of *selection* that match no project, region or zone of *catalog*, whose lists are whole.
 
     *setting* names where they stand, with `{}` for `zone` and so on. Projects are left alone where they are not listed.
+    What matches one of the targets *known* before is no slip: that it is gone is told otherwise.
     """
+    found = list(_unmatched(selection, catalog, setting))
+    if not found or not known:
+        return found
+    places = {Place(entry.target.region, entry.target.zone) for entry in known}
+    projects = {Project(entry.target.project, entry.project_name) for entry in known}
+    ever = replace(catalog, projects=(*catalog.projects, *projects), places=(*catalog.places, *places))
+    slips = {(one.setting, one.word) for one in _unmatched(selection, ever, setting)}
+    return [one for one in found if (one.setting, one.word) in slips]
+
+
+def _unmatched(selection: Selection, catalog: Catalog, setting: str) -> Iterator[Unmatched]:
     regions = {(place.region,) for place in catalog.places}
     zones = {(place.zone,) for place in catalog.places}
     selected = {(place.zone,) for place in catalog.places if part_fits("region", place.region, selection.regions)}
@@ -92,13 +110,15 @@ def misses(
     """
     names = {name for called in known for name in called}
     folded = {name.casefold() for name in names}
+    hints = _HINTED if with_hint else 0
     for word in words if known else ():
         if named_by(word).casefold() in folded:
             continue
-        if is_glob(named_by(word)) and any(any_fits(part, called, [named_by(word)]) for called in known):
+        if is_glob(named_by(word)) and any_fits(part, folded, [named_by(word)]):
             continue
         quoted = json.dumps((shown or {}).get(word, word), ensure_ascii=False)
-        hint = _hint(word, names) if with_hint else ""
+        hint = _hint(word, names) if hints > 0 else ""
+        hints -= 1
         what = f"leaves out no {part} {place}" if word.startswith(NOT) else f"matches no {part} {place}"
         yield Unmatched(setting, word, f"{setting}: {quoted} {what}{hint}")
 

@@ -15,6 +15,7 @@ from crawler.db.conditions import StoredCondition
 from crawler.db.engine import Fence, begin
 from crawler.db.filters import targets_by_id
 from crawler.domain.models import Target
+from crawler.domain.unmatched import WORDS
 from crawler.errors import CrawlerError, DatabaseUnavailable, LockTaken
 from crawler.ops.cron_notice import Fact, FailingTarget, Found, Key, Memory, Ongoing, steady
 
@@ -108,8 +109,13 @@ class Remembered:
     def _notices(self) -> Iterator[Fact]:
         for notice in self._result.noticed:
             sort = "event" if notice.is_event else "notice"
-            key = (notice.account, sort, steady(notice.key or notice.sentence))
+            about = f" {notice.about}" if notice.about else ""
+            key = (notice.account, sort, steady(notice.key or notice.sentence) + about)
             yield Fact(key=key, sentence=notice.sentence, targets=notice.targets)
+        for told, standing in self.before.items():
+            # Where the lists did not come what was told of the selection stands.
+            if told[0] in self._result.unlisted and told[1] == "notice" and told[2].startswith(WORDS):
+                yield Fact(key=told, sentence=standing.label, size=standing.size)
 
     def _warnings(self) -> Iterator[Fact]:
         for warning in self._settings.warnings:

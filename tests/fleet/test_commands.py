@@ -20,7 +20,6 @@ from crawler.fleet.queue import opened_queue
 from crawler.fleet.tasks import CRAWLS, crawl_job, share_of, tick_of
 from crawler.ops.deploy import DUE_QUERY
 from crawler.web.answers import answer_schemas
-from tests.support.command import briefly
 from tests.support.driving import Driver, account
 
 WORDS = [("worker",), ("fleet", "status"), ("fleet", "drain"), ("fleet", "resume"), ("schedule", "worker")]
@@ -49,7 +48,7 @@ def test_tables_for_jobs(driver: Driver) -> None:
     newer = driver.call("worker", code=74)
     refused = driver.call("db", "upgrade", code=74)
 
-    assert "has no tables for jobs yet: run `crawler db upgrade` once." in briefly(first.stderr)
+    assert "has no tables for jobs yet: run `crawler db upgrade` once." in first.stderr
     assert f"has the tables for jobs of {job_queue.newest()}" in made.stdout
     assert "tables for jobs" not in again.stdout
     for said in (newer, refused):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -42,11 +41,6 @@ def call(
     )
     assert code is None or result.exit_code == code, (words, result.exit_code, result.output, result.exception)
     return result
-
-
-def briefly(said: str) -> str:
-    """Return what was *said* with the commands in it as for somebody who needs no options to call them."""
-    return re.sub(r"`crawler(?: --(?:config|database) \S+)+ ", "`crawler ", said)
 
 
 def rows(*words: object, **options: Any) -> list[dict[str, Any]]:

@@ -141,7 +141,7 @@ def test_global_options_anywhere(tmp_path: Path, after: bool) -> None:
 def none_at(path: Path) -> str:
     """Return what is said where there is no database at *path*: what makes it, and how another is named."""
     return (
-        f"Error: There is no database at {path} yet: `crawler --database {path} run` makes it. A history that is "
+        f"Error: There is no database at {path} yet: `crawler run` makes it. A history that is "
         "elsewhere is named by --database FILE, or by --config FILE and what that says.\n"
     )
 

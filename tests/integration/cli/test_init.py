@@ -236,6 +236,16 @@ def test_key_file_beside_an_existing_configuration(folder: Path) -> None:
     assert not (folder / "private.key").exists()
 
 
+@pytest.mark.parametrize("environ", [{}, {"UCLOUD_PRIVATE_KEY": ""}], ids=["has a key", "has none"])
+def test_key_that_is_not_to_be_written(folder: Path, environ: dict[str, str]) -> None:
+    """Nobody is told to write over a file that is there, or to write a key that the environment has not."""
+    init(make_timeline())
+    (folder / "other.key").write_text("kept")
+    said, _ = init(make_timeline(), "--key-file", "x.key" if environ else "other.key", environ=environ, code=2)
+
+    assert said == "Error: crawler.toml exists already and is left as it is; --file names another.\n"
+
+
 def test_key_file_elsewhere(folder: Path) -> None:
     """A key file in another folder is named by its whole path; one that exists is not touched, and nothing is asked."""
     (folder / "keys").mkdir()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crawler.demo import play
-from crawler.emulator import run_in_thread
+from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, run_in_thread
 from crawler.ops.remembering import NOBODY_IS_TOLD
-from tests.support.command import NOW, briefly, call
+from tests.support.command import NOW, call
 from tests.support.driving import Driver, account, as_toml
 from tests.support.worlds import make_timeline
 
@@ -96,7 +97,7 @@ def test_selection_of_nothing(light: Driver, words: tuple[str, ...]) -> None:
     """A selection that no target fits names the keys or the options that made it, and what to do about them."""
     with run_in_thread(make_timeline(zones=["hk-02", "sg-01"])) as cloud:
         light.configure(account(cloud.url, zones=["hk-2"]))
-        configured = briefly(light.call(*words, code=2).stderr)
+        configured = light.call(*words, code=2).stderr
         light.configure(account(cloud.url))
         asked = light.call(*words, "--zone", "hk-2", code=2).stderr
 
@@ -123,6 +124,80 @@ def test_word_of_a_selection_that_matches_nothing(light: Driver) -> None:
     assert "hk-2" in ended
     assert "no longer" in ended.casefold()
     assert '--zone: "hk-3" matches no zone of the account' in restricted
+
+
+def test_words_that_differ_by_a_number(light: Driver) -> None:
+    """Each word has a beginning and an end of its own, whatever its numbers; what a command asks for has no end."""
+    with run_in_thread(make_timeline(zones=["hk-02", "sg-01"])) as cloud:
+        said = []
+        for zones in (["hk-91", "hk-92"], ["hk-92"], ["hk-92", "hk-[9]3"], []):
+            light.configure(account(cloud.url, zones=["sg-*", *zones]))
+            said.append(light.run().result.stderr.casefold())
+        asked = [light.run("--zone", "sg-01", "--zone", zone).result.stderr for zone in ("hk-4", "hk-4", "hk-5")]
+
+    noted = [
+        [word for word in ("hk-91", "hk-92", "hk-[9]3") if f'noted: prod: accounts.zones: "{word}"' in one]
+        for one in said
+    ]
+    ended = [
+        [word for word in ("hk-91", "hk-92", "hk-[9]3") if f'no longer: prod: accounts.zones: "{word}"' in one]
+        for one in said
+    ]
+    assert noted == [["hk-91", "hk-92"], [], ["hk-[9]3"], []]
+    assert ended == [[], ["hk-91"], [], ["hk-92", "hk-[9]3"]]
+    assert ['--zone: "hk-' in one for one in asked] == [True, False, True]
+
+
+def test_words_of_several_accounts(light: Driver) -> None:
+    """A word of the command line is told where it matches nothing in any account, and where all lists are known."""
+    ours = {"public_key": EXAMPLE_PUBLIC_KEY, "private_key": EXAMPLE_PRIVATE_KEY, "zones": ["hk-*"], "name": "prod"}
+    other = {"public_key": "other", "private_key": "key", "zones": ["sg-*"], "name": "other"}
+    refused = {"account": "other", "action": "GetRegion", "ret_code": 5000}
+    timeline = make_timeline(zones=["hk-02", "sg-01"], accounts=[ours, other], steps=[{"faults": [refused]}])
+    with run_in_thread(timeline) as cloud:
+        keys = {"public_key": "other", "private_key": "key"}
+        light.configure(account(cloud.url), account(cloud.url, "other", **keys))
+        matched = light.run("--zone", "hk-02", "--zone", "sg-01").result.stderr
+        missed = light.run("--zone", "hk-02", "--zone", "sg-*", "--zone", "us-*").result.stderr
+        cloud.step = 2
+        unknown = light.run("--zone", "hk-02", "--zone", "cn-*", code=None).result.stderr
+
+    assert matched == ""
+    assert [word for word in ("hk-02", "sg-*", "us-*") if f'--zone: "{word}" matches no zone' in missed] == ["us-*"]
+    assert "matches no" not in unknown
+
+
+def test_words_while_the_lists_do_not_come(light: Driver) -> None:
+    """Where the lists do not come as a whole no word begins to match nothing, and none ceases to."""
+    refused = {"action": "GetRegion", "ret_code": 5000}
+    steps: list[dict[str, Any]] = [{"faults": [refused]}, {"faults": []}, {"faults": []}]
+    with run_in_thread(make_timeline(zones=["hk-02", "sg-01"], steps=steps)) as cloud:
+        said = []
+        for step, zones in ((1, ["sg-*", "hk-2"]), (2, ["sg-*", "hk-2", "hk-3"]), (3, ["sg-*", "hk-2"]), (4, ["sg-*"])):
+            cloud.step = step
+            light.configure(account(cloud.url, zones=zones))
+            said.append(light.run(code=None).result.stderr)
+
+    assert [one.count('"hk-2" matches no zone') for one in said] == [1, 0, 0, 1]
+    assert "No longer" in said[3]
+    assert "hk-3" not in "".join(said)
+
+
+def test_zone_that_was_there_once(light: Driver) -> None:
+    """A zone that the history knows is no slip where it is not listed any more; a command hears that it is retired."""
+    steps = [{"zones": ["sg-01"]}]
+    with run_in_thread(make_timeline(zones=["hk-02", "sg-01"], projects=["org-a", "org-b"], steps=steps)) as cloud:
+        light.configure(account(cloud.url, zones=["sg-*", "HK-02"], regions=["hk", "sg"], projects=["a", "org-b"]))
+        light.run()
+        cloud.step = 2
+        asked = [light.run("--zone", "hk-02", "--zone", "sg-01").result.stderr]
+        said = [light.run().result.stderr for _ in range(12)]
+        dry = light.call("run", "--dry-run").stderr
+        asked.append(light.run("--zone", "hk-02", "--zone", "sg-01").result.stderr)
+
+    assert ['--zone: "hk-02" matches no zone' in one for one in asked] == [False, True]
+    assert "match" not in "".join(said)
+    assert "match" not in dry
 
 
 def test_word_that_an_incomplete_list_lacks(light: Driver) -> None:
@@ -163,7 +238,7 @@ def test_explain_an_image(tmp_path: Path) -> None:
     assert call(*database, "explain", "uimage-rccvz4l9itr").stdout.startswith(
         "change    5, withdrawn uimage-rccvz4l9itr (Ubuntu 20.04, ImageSet)\n"
     )
-    assert briefly(call(*database, "explain", "uimage-ji1vyq", code=2).stderr) == (
+    assert call(*database, "explain", "uimage-ji1vyq", code=2).stderr == (
         "Error: No change of uimage-ji1vyq was recorded; `crawler history uimage-ji1vyq` shows what is known of it.\n"
     )
     assert "knows no image id or name 'uimage-varoex'; the nearest: uimage-vareox" in (

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from click.testing import Result
 
 from crawler.demo import play
 from crawler.emulator import demo, run_in_thread
-from tests.support.command import NOW, briefly, call, keys, rows
+from tests.support.command import NOW, call, keys, rows
 from tests.support.worlds import make_timeline
 
 TARGET = ["account", "project", "region", "zone", "kind", "variant"]
@@ -96,10 +95,7 @@ def test_history_of_an_id(database: Database) -> None:
     assert row["ended_not_before"].startswith("2026-11-22T17:00:00")
     assert (row["ended_by"], row["replaced_by"], row["gaps"]) == ("withdrawn", "uimage-rccvz4l9itr", [])
     said = call(*database, "history", "uimage-vareox", now=LATER)
-    assert (
-        f"{' → '.join(CHAIN)}; `crawler {shlex.join(map(str, database))} history 'Ubuntu 20.04'` shows them all."
-        in said.stderr
-    )
+    assert f"{' → '.join(CHAIN)}; `crawler history 'Ubuntu 20.04'` shows them all." in said.stderr
 
 
 def test_history_of_a_name(database: Database) -> None:
@@ -374,7 +370,7 @@ def test_bad_words(database: Database, words: tuple[str, ...], code: int, senten
     """What the history cannot answer gets one sentence that says what to do, and its exit code."""
     said = call(*database, *words, now=LATER, code=code)
 
-    assert sentence in briefly(said.stderr)
+    assert sentence in said.stderr
     assert said.stdout == ""
 
 
@@ -397,7 +393,7 @@ def test_nothing_recorded(tmp_path: Path, words: tuple[str, ...]) -> None:
         call("--database", path, "-qq", "run", environ=dead, code=None)
     said = call("--database", path, *words, code=8)
 
-    assert "Nothing is recorded yet: `crawler run`" in briefly(said.stderr)
+    assert "Nothing is recorded yet: `crawler run`" in said.stderr
 
 
 @pytest.mark.parametrize("late", [timedelta(seconds=30), timedelta(hours=20)])

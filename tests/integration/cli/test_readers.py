@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from crawler.emulator import demo, run_in_thread
-from tests.support.command import NOW, ROOT, briefly, call, keys, process, rows
+from tests.support.command import NOW, ROOT, call, keys, process, rows
 from tests.support.terminals import read_terminal
 
 TARGET = ["account", "project", "region", "zone", "kind", "variant"]
@@ -169,7 +169,7 @@ def test_unheard_of(database: Database, command: str, options: tuple[str, ...], 
     result = call(*database, command, *options, code=2)
 
     assert result.stdout == ""
-    assert said in briefly(result.stderr)
+    assert said in result.stderr
 
 
 def test_all_unheard_of(database: Database) -> None:
@@ -214,7 +214,7 @@ def test_nothing_recorded(
     result = call("--database", sqlite_url, command, *options, code=code)
 
     assert result.stdout == ""
-    assert briefly(result.stderr).startswith("Nothing is recorded yet: `crawler run` ")
+    assert result.stderr.startswith("Nothing is recorded yet: `crawler run` ")
 
 
 def test_changes(database: Database) -> None:
@@ -321,7 +321,7 @@ def test_runs_show(database: Database) -> None:
     assert text.count("RetCode") == 1  # the message has it too
     assert "2026-11-23 19:00:00 to 2026-11-23 19:00:00 (Asia/Shanghai)" in text
     said = call(*database, "runs", "show", "6", code=2).stderr
-    assert briefly(said) == "Error: There is no run 6: they go to 5; `crawler runs` lists them.\n"
+    assert said == "Error: There is no run 6: they go to 5; `crawler runs` lists them.\n"
     before, after = (call(*database, *words) for words in (("runs", "-o", "json", "show", "5"), ("runs", "show", "5")))
     assert (json.loads(before.stdout), after.stdout) == (document, text), "the format may stand before `show`"
 

@@ -118,7 +118,7 @@ def test_keys_of_the_environment(tmp_path: Path) -> None:
 
     assert refused.stdout == ""
     assert "No crontab is printed: UCLOUD_PUBLIC_KEY, UCLOUD_PRIVATE_KEY would have to stand in it" in refused.stderr
-    assert " init --key-file private.key` writes the key into a file of its own" in refused.stderr
+    assert "`crawler init --key-file private.key` writes the key into a file of its own" in refused.stderr
     assert f" --database {tmp_path / 'crawler.db'} run\n" in service.stdout
     assert "EnvironmentFile=/etc/crawler/environment\n" in service.stdout
     assert "systemd does not know this shell's UCLOUD_PUBLIC_KEY, UCLOUD_PRIVATE_KEY" in service.stderr

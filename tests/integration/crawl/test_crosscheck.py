@@ -66,6 +66,24 @@ def test_names_what_differs(tmp_path: Path, database_url: str, cloud: EmulatorSe
     assert {row["image_id"] for row in driver.rows("images")} == {row["ImageId"] for z in ZONES for row in images(z)}
 
 
+def test_regions_that_differ_by_a_number(tmp_path: Path, sqlite_url: str) -> None:
+    """A second region that differs is told under cron, also where its name is another number alone."""
+    lie = {"action": "DescribeUK8SImage", "images": {"ImageSet": [make_record("uimage-hidden", "Hidden", "bj1-01")]}}
+    honest = [{"action": "DescribeUK8SImage", "zone": "bj*", "latency_ms": 0}]
+    zones = ("bj1-01", "bj2-01")
+    steps = [{"faults": [*honest, {**lie, "region": region}]} for region in ("bj1", "bj*")]
+    with run_in_thread(make_timeline(zones={zone: images(zone) for zone in zones}, steps=steps)) as cloud:
+        driver = Driver(tmp_path, sqlite_url).configure(account(cloud.url, crosscheck="daily"))
+        said = []
+        for step in (2, 3, 3):
+            cloud.step = step
+            said.append(driver.run(code=None).result.stderr)
+            driver.now += timedelta(days=1)
+
+    told = [[region for region in ("bj1", "bj2") if f"cross-check: {region} " in one] for one in said]
+    assert told == [["bj1"], ["bj2"], []]
+
+
 def test_part_of_a_region(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
     """What belongs to a zone that is not asked is no difference; a restricted run and `off` check nothing."""
     driver = Driver(tmp_path, sqlite_url).configure(account(cloud.url, crosscheck="daily", zones=["hk-01", "sg-*"]))

@@ -155,16 +155,6 @@ def test_bad_token_file(sqlite_url: str, tmp_path: Path, content: bytes | None, 
     assert said in call("--database", sqlite_url, "serve", "--port", "0", "--token-file", file, code=2).stderr
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o644], ids=oct)
-def test_token_file_of_everybody(sqlite_url: str, tmp_path: Path, mode: int) -> None:
-    """A token that everybody on the machine may read is warned of, as other secrets are."""
-    file = tmp_path / "token"
-    file.write_text("short")
-    file.chmod(mode)
-    stderr = call("--database", sqlite_url, "serve", "--port", "0", "--token-file", file, code=2).stderr
-    assert (f"Warning: {file} holds a secret and is readable by everyone; chmod 600 it" in stderr) == (mode == 0o644)
-
-
 def test_token(database_url: str, clock: Callable[[], datetime]) -> None:
     """With a token private data is for whoever has it, as a password or as a bearer's token; others see public data."""
     import base64
@@ -295,9 +285,12 @@ def test_nothing_is_written(sqlite_url: str) -> None:
     assert sorted(path.parent.iterdir()) == names
 
 
-def test_command(sqlite_url: str, tmp_path: Path) -> None:
-    """`crawler serve` says where it is, answers, and ends with 0 when somebody stops it."""
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_command(sqlite_url: str, tmp_path: Path, mode: int) -> None:
+    """`crawler serve` says where it is first, warns of an open token file, and ends with 0 when somebody stops it."""
+    token = tmp_path / "token"
+    token.write_text(f"{TOKEN}\n")
+    token.chmod(mode)
     with opened(sqlite_url) as engine:
         Diary(engine).run({target("hk-02"): {"uimage-a": "Ubuntu 20.04"}})
     words = ["--database", sqlite_url, "serve", "--port", "0", "--token-file", str(tmp_path / "token")]
@@ -308,10 +301,12 @@ def test_command(sqlite_url: str, tmp_path: Path) -> None:
         assert process.stderr is not None
         line = process.stderr.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+/", line)
-        assert found, line
-        assert get(found[0]).status == 200
+        status = get(found[0]).status if found else 0
         process.send_signal(signal.SIGTERM)
+        warning = f"Warning: {token} holds a secret and is readable by everyone; chmod 600 it"
+        assert (warning in process.stderr.read()) == (mode == 0o644)
         assert process.wait(20) == 0
+    assert status == 200, line
 
 
 def test_wrong_usage(sqlite_url: str, tmp_path: Path) -> None:

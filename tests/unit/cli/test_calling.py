@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.cli.calling import as_called, options, program
+from crawler.cli.calling import options, program
 
 
 @pytest.fixture
@@ -27,7 +27,6 @@ def test_program(bin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script is called by its path unless the PATH finds it, a module by its Python."""
     monkeypatch.setattr(sys, "argv", [str(bin_folder / "crawler")])
     assert program() == "'my bin/crawler'"
-    assert as_called("`crawler run` makes it", None, None) == "`'my bin/crawler' run` makes it"
     monkeypatch.setenv("PATH", os.fspath(bin_folder))
     assert program() == "crawler"
     monkeypatch.setenv("PATH", "/nowhere")
@@ -40,9 +39,3 @@ def test_options() -> None:
     assert options(None, None) == ""
     assert options(Path("w 1/c.toml"), "x.db") == " --config 'w 1/c.toml' --database x.db"
     assert "geheim" not in options(None, "postgresql://me:geheim@host/x")
-
-
-def test_sentences() -> None:
-    """Commands of a sentence get the options, unless they name a file themselves; other words stay."""
-    told = as_called("`crawler` of `crawler a`, `crawler b --file x` and crawler c", None, "x.db")
-    assert told == "`crawler` of `crawler --database x.db a`, `crawler b --file x` and crawler c"

@@ -232,3 +232,11 @@ def test_variable_that_is_not_set(document: dict[str, Any], advice: str) -> None
     findings = Findings()
     expand_all({"accounts": [document]}, {}, findings)
     assert [text for _, text in findings.problems] == [f"the environment variable NOT_SET is not set: {advice}"]
+
+
+def test_variable_of_a_public_table_that_is_not_set() -> None:
+    """What is a secret elsewhere is none where nothing is, and no file is told that would not be read."""
+    findings = Findings()
+    expand_all({"publish": {"url": "${NOT_SET}"}}, {}, findings)
+    ((_, text),) = findings.problems
+    assert text.endswith("export it, or give a default: ${NOT_SET:-…}")

@@ -97,6 +97,7 @@ def test_other_addresses_are_refused(text: str, says: str) -> None:
         ("postgresql://u@h/d", "postgresql://u@h/d"),
         ("postgresql://u@h:5432/d?sslmode=require", "postgresql://u@h:5432/d?sslmode=require"),
         ("postgresql://h/d?sslpassword=x&a=1", "postgresql://h/d?sslpassword=***&a=1"),
+        ("postgresql://h/d?p%61s%53word=x&a=1", "postgresql://h/d?p%61s%53word=***&a=1"),
     ],
 )
 def test_passwords_are_masked(url: str, shown: str) -> None:

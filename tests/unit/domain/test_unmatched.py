@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from crawler.domain.models import Catalog, Place, Project
+from crawler.domain.models import Catalog, Place, Project, Target
 from crawler.domain.subscriptions import Pin
-from crawler.domain.targets import Selection
+from crawler.domain.targets import KnownTarget, Selection
 from crawler.domain.unmatched import of_report, unmatched
 
 PLACES = tuple(Place(zone.rpartition("-")[0], zone) for zone in ("cn-bj2-02", "hk-01", "hk-02", "sg-01"))
@@ -53,6 +53,28 @@ def test_projects_that_are_not_listed() -> None:
     unlisted = Catalog(projects=(), places=PLACES, is_listed=False)
     assert [one.word for one in unmatched(selection, unlisted)] == ["x", "hk-2"]
     assert list(unmatched(selection, Catalog(projects=(), places=()))) == []
+
+
+def test_what_was_known() -> None:
+    """What a target that is known matches is no slip, unless its region is not selected."""
+    known = [
+        KnownTarget(
+            target=Target("prod", "org-old", "us-ca", "us-ca-01", "uk8s-image"), target_id=1, project_name="Old"
+        )
+    ]
+    selection = Selection(account="prod", zones=("us-*", "hk-01"), regions=("US-CA", "hk"), projects=("old", "Labb"))
+    assert [one.word for one in unmatched(selection, LISTED)] == ["old", "Labb", "US-CA", "us-*"]
+    assert [one.word for one in unmatched(selection, LISTED, known=known)] == ["Labb"]
+    elsewhere = Selection(account="prod", zones=("us-ca-01", "hk-01"), regions=("hk",))
+    assert [one.word for one in unmatched(elsewhere, LISTED, known=known)] == ["us-ca-01"]
+
+
+def test_many_words() -> None:
+    """Of many words the nearest are looked for of the first few alone."""
+    catalog = Catalog(projects=(), places=tuple(Place("hk", f"hk-{n:04}") for n in range(1000)), is_listed=False)
+    found = unmatched(Selection(account="prod", zones=tuple(f"kh-{n:04}*" for n in range(1000))), catalog)
+    assert len(found) == 1000
+    assert 0 < sum("the nearest: " in one.sentence for one in found) < 10
 
 
 def test_words_of_a_report() -> None:

@@ -51,12 +51,12 @@ def problems_of(document: Any) -> list[str]:
         ),
         (
             {"zones": ZONES, "steps": [{"add": {"hk-02": {"ImageSet": "x"}}}]},
-            "steps[1].add.hk-02.ImageSet: 'x' must be a list",
+            "steps[1].add.hk-02.ImageSet: 'x' must be a list, as in [\"x\"]",
         ),
         ({"zones": ZONES, "accounts": [{"private_key": "x"}]}, "accounts[1].public_key: is missing"),
         (
             {"zones": ZONES, "accounts": [{"public_key": "a", "private_key": "b", "projects": "org-a"}]},
-            "accounts[1].projects: 'org-a' must be a list",
+            "accounts[1].projects: 'org-a' must be a list, as in [\"org-a\"]",
         ),
         (
             {"zones": ZONES, "accounts": [{"name": n, "public_key": "secret", "private_key": "b"} for n in "xy"]},
