@@ -392,7 +392,8 @@ def test_a_change_that_comes_again(
     for name in names:
         own = {"uimage-3": name} if name else {}
         diary.run(dict.fromkeys(zones, {"uimage-1": "CentOS", "uimage-2": "Rocky"} | own))
-    told = html_of(engine, "changes", diary.now, **query)
+    with read(engine) as conn:
+        told = pages_at(diary.now).html(conn, PageRequest(page="changes", query=query))
 
     assert re.findall(r"between 1 Jun \S+ and (\S+) ", told) == ["09:15"]
 
