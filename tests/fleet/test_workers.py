@@ -209,7 +209,10 @@ def test_worker_of_a_role_of_its_own(fleet: Fleet) -> None:
         fleet.driver.configure(*fleet.driver.document["accounts"], **document)
         fleet.start()
         fleet.wait(lambda: len(fleet.complete()) == 2, 40)
-        asked_by = fleet.rows("SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name LIKE 'crawler %'")
+        asked_by = fleet.rows(
+            "SELECT DISTINCT usename FROM pg_stat_activity "
+            "WHERE application_name LIKE 'crawler %' AND datname = current_database()"
+        )
         status = fleet.driver.call("fleet", "status")
         codes = fleet.end()
     finally:
