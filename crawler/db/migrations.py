@@ -35,6 +35,7 @@ REVISIONS: tuple[str, ...] = (
     "20261129_workers_and_budgets",
     "20261130_action_that_answered",
     "20261202_answers_of_runs",
+    "20261203_runs_by_scope",
 )
 SCHEMA_HEAD: str = REVISIONS[-1]
 

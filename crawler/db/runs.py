@@ -19,7 +19,20 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, Update, bindparam, cast, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    Update,
+    bindparam,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningInsert
 
 from crawler.db import last_observation
@@ -432,7 +445,9 @@ def is_made_since(conn: Connection, account: str, moment: datetime) -> bool:
     """Return whether a run over all that is configured of *account* (a name) began at *moment* or later, and ended."""
     account_id = conn.execute(select(Account.id).where(Account.name == account)).scalar()
     whole = (Run.started_at >= moment, Run.finished_at.is_not(None), Run.status != "interrupted", ~Run.restricted)
-    own = select(Run.accounts).where(Run.account_id == account_id, *whole).order_by(Run.id.desc()).limit(1)
+    # what began by then ended later, and the index of a scope's runs has their ends
+    recent = select(Run.id).join(Scope, Scope.id == Run.scope_id).where(Run.finished_at >= moment, *whole)
+    own = recent.where(_may_be_of(account_id), Run.account_id == account_id).limit(1)
     if account_id is None or conn.execute(own).first() is not None:
         return account_id is not None
     shared = select(Run.accounts).where(Run.account_id.is_(None), *whole).order_by(Run.id.desc()).limit(20)
@@ -478,10 +493,29 @@ def _accounts_with_targets() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _newest_own_runs(*, are_whole: bool) -> Select[*tuple[Any, ...]]:
-    own = Run.alias().c
-    newest = select(own.id).where(own.account_id == Account.id, *_wholeness(own, are_whole=are_whole))
-    newest_id = newest.order_by(own.id.desc()).limit(written(1)).scalar_subquery()
+    """Select the newest run of each of `:accounts` that was of it alone: the newest of one of its scopes."""
+    own, open_run = Run.alias().c, Run.alias().c
+    ended = (
+        select(own.id)
+        .where(own.scope_id == Scope.id, own.account_id == Account.id, own.finished_at.is_not(None))
+        .where(*_wholeness(own, are_whole=are_whole))
+        .order_by(own.finished_at.desc(), own.id.desc())
+        .limit(written(1))
+        .scalar_subquery()
+    )
+    goes_on = (
+        select(func.max(open_run.id))
+        .where(open_run.scope_id == Scope.id, open_run.account_id == Account.id, open_run.finished_at.is_(None))
+        .scalar_subquery()
+    )
+    newest = ended if are_whole else func.coalesce(goes_on, ended)
+    newest_id = select(func.max(newest)).where(_may_be_of(Account.id)).scalar_subquery()
     return _instants().join(Account, Run.id == newest_id).where(among(Account.id, "accounts"))
+
+
+def _may_be_of(account_id: Any) -> ColumnElement[bool]:
+    """Return whether a scope may be that of a run of the account alone: it has targets of it alone, or none."""
+    return or_(Scope.account_id == account_id, Scope.digest == digest_of([]))
 
 
 @cache

@@ -180,7 +180,13 @@ class Run(Base):
     __tablename__ = "runs"
     __table_args__ = (
         index(None, "scope_id", "finished_at"),
-        index(None, "account_id", "id"),
+        # those of several accounts; of one account alone they are found by its scopes
+        index(
+            "ix_runs_shared",
+            "id",
+            sqlite_where=text("account_id IS NULL"),
+            postgresql_where=text("account_id IS NULL"),
+        ),
         # the few that still run, or died
         index(
             "ix_runs_unfinished",

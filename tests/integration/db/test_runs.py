@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Connection, Engine, select, text
 
 from crawler.db import last_observation, runs
 from crawler.db import targets as db_targets
@@ -304,6 +306,42 @@ def test_last_moment_of_an_account_that_rests(engine: Engine) -> None:
     with read(engine) as conn:
         assert runs.last_instant(conn, [diary.account_id]) == end
         assert runs.last_instant(conn, [diary.account_id, other.account_id]) == other.now
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_newest_run_of_an_account(engine: Engine, seed: int) -> None:
+    """Whatever the runs asked for and however they ended, each account's last one is found, and its last whole one."""
+    rng = random.Random(seed)
+    diaries = {name: Diary(engine, account=name) for name in ("one", "other")}
+    places = {name: [target(f"hk-0{number}", account=name) for number in range(3)] for name in diaries}
+    now = START
+    for _ in range(30):
+        name = rng.choice(sorted(diaries))
+        diary, asked = diaries[name], rng.sample(places[name], rng.randint(1, 3))
+        diary.now = now = now + PERIOD
+        run_id, recorder = diary.start(asked)
+        end = rng.choice(("complete", "complete", "incomplete", "dies", "dies at once"))
+        if end != "dies at once":
+            recorder.judge([diary.item(where, ONE) for where in asked[: rng.randint(1, 3)]])
+            recorder.commit()
+        if end in ("complete", "incomplete"):
+            diary.finish(run_id, recorder, end)
+        now = max(now, diary.now)
+        with read(engine) as conn:
+            _compare_newest(conn, {name: diary.account_id for name, diary in diaries.items()}, now)
+
+
+def _compare_newest(conn: Connection, accounts: Mapping[str, int], now: datetime) -> None:
+    every = conn.execute(select(Run.__table__.c).order_by(Run.id)).all()
+    for name, account_id in accounts.items():
+        own = [run for run in every if run.account_id == account_id]
+        whole = [run for run in own if run.status == "complete"]
+        ended = [run for run in own if run.finished_at and run.status != "interrupted"]
+        assert runs.last_success(conn, [name]) == (whole[-1].finished_at if whole else None)
+        found = runs._newest_runs(conn, [account_id])
+        assert [run.id for run in found.values()] == [run.id for run in own[-1:]]
+        for moment in (START, now - PERIOD, now):
+            assert runs.is_made_since(conn, name, moment) == any(run.started_at >= moment for run in ended)
 
 
 def test_runs_of_others_are_not_looked_at(engine: Engine) -> None:
