@@ -4,8 +4,9 @@ What reports need to know of the history beyond what readers ask, and what is on
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import datetime
+from sys import intern
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, exists, func, literal, select, union_all
@@ -99,14 +100,17 @@ def _zones(conn: Connection, are_wanted: ColumnElement[bool]) -> set[ZoneKey]:
     return {ZoneKey(*row) for row in conn.execute(names.where(are_wanted).distinct())}
 
 
-def other_zones(
-    conn: Connection, watch: Filters, *, but: Collection[ZoneKey]
-) -> tuple[Mapping[str, Collection[Place]], Mapping[str, Collection[Place]]]:
-    """
-    Return which zones of each account have a target that *watch* is about, without those in *but*.
+class OtherZones(NamedTuple):
+    """Zones that a watch is about, whoever sees them, and who does."""
 
-    And the same of regions that are asked as a whole.
-    """
+    zones: Set[Place]
+    #: Those that are asked as a whole.
+    regions: Set[str]
+    accounts: Set[str]
+
+
+def other_zones(conn: Connection, watch: Filters, *, but: Collection[ZoneKey]) -> OtherZones:
+    """Return the zones that have a target which *watch* is about, without what the accounts in *but* see of them."""
     stated = watch.given(TARGET_PARTS)
     columns = [
         column if part in stated or part in ZoneKey._fields else literal("")
@@ -114,8 +118,9 @@ def other_zones(
     ]
     project_name = TargetRow.project_name if "project" in stated else literal("")
     statement = select(*columns, project_name).join(Account, Account.id == TargetRow.account_id).distinct()
-    zones: dict[str, set[Place]] = {}
-    regions: dict[str, set[Place]] = {}
+    zones: set[Place] = set()
+    regions: set[str] = set()
+    accounts: set[str] = set()
     last: ZoneKey | None = None
     order = (Account.name, TargetRow.region, TargetRow.zone)
     with conn.execute(statement.order_by(*order), execution_options=PAGED) as rows:
@@ -123,9 +128,13 @@ def other_zones(
             target = Target(*names)
             zone = ZoneKey(target.account, target.region, target.zone)
             if zone != last and zone not in but and (not stated or watch.wants(target, called)):
-                (zones if zone.zone else regions).setdefault(zone.account, set()).add((zone.region, zone.zone))
+                accounts.add(zone.account)
+                if zone.zone:
+                    zones.add((intern(zone.region), zone.zone))
+                else:
+                    regions.add(zone.region)
                 last = zone
-    return zones, regions
+    return OtherZones(zones, regions, accounts)
 
 
 def digests(

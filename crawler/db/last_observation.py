@@ -9,7 +9,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, bindparam, select, true
 from crawler.db.engine import is_sqlite
 from crawler.db.schema import OPEN_RUN, Absence, Mark, OutcomeSpan, Run, ScopeTarget, TargetRow
 from crawler.db.schema import Scope as ScopeRow
-from crawler.db.sql import PAGE, PORTION, among, portions, written
+from crawler.db.sql import PAGE, PAGED, PORTION, among, portions, written
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, digest_of
 from crawler.domain.timefmt import tell_moment
 
@@ -251,14 +251,18 @@ def _newest_two_lateral() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _members(conn: Connection, scope_ids: Sequence[int], wanted: Collection[int]) -> dict[int, set[int]]:
-    """Return which targets are in each scope; of the *wanted* ones at least."""
+def _members(conn: Connection, scope_ids: Sequence[int], wanted: Set[int]) -> dict[int, set[int]]:
+    """Return which of the *wanted* targets are in each scope."""
     parameters: dict[str, Any] = {"scopes": scope_ids}
     is_few = len(wanted) <= PORTION
     parameters |= {"targets": sorted(wanted)} if is_few else {"first": min(wanted), "last": max(wanted)}
     members: dict[int, set[int]] = {}
-    for scope_id, target_id in conn.execute(_members_of_scopes(of_targets=is_few), parameters).all():
-        members.setdefault(scope_id, set()).add(target_id)
+    # of many, the targets between the first and the last may be all there are
+    options = {} if is_few else PAGED
+    with conn.execute(_members_of_scopes(of_targets=is_few), parameters, execution_options=options) as rows:
+        for scope_id, target_id in rows:
+            if target_id in wanted:
+                members.setdefault(scope_id, set()).add(target_id)
     return members
 
 

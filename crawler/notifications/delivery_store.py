@@ -375,7 +375,8 @@ def gather(
     pinned_zones = {pin.zone for pin in subscription.pins}
     pinned = Filters(zone=() if "" in pinned_zones else tuple(sorted(pinned_zones)))
     has_pins = bool(subscription.pins)
-    quiet = ({}, {}) if zones is None else digest_records.other_zones(conn, subscription.watch, but=zones)
+    no_zones = digest_records.OtherZones(frozenset(), frozenset(), frozenset())
+    quiet = no_zones if zones is None else digest_records.other_zones(conn, subscription.watch, but=zones)
     pinned_images = tuple(
         images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True) if has_pins else ()
     )
@@ -387,8 +388,9 @@ def gather(
         runs=(*(run for run in queries_runs.runs(conn, ids=runs) if run.run != last.run), last),
         changes=changes,
         status=tuple(status.status(conn, now=now) if zones is None else status.status_in(conn, zones, now=now)),
-        quiet_zones=quiet[0],
-        quiet_regions=quiet[1],
+        quiet_zones=quiet.zones,
+        quiet_regions=quiet.regions,
+        quiet_accounts=quiet.accounts,
         holds=open_holds,
         images=pinned_images,
         withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from email.utils import parseaddr
@@ -81,11 +81,12 @@ class DigestFacts:
     changes: tuple[ChangeRow, ...] = ()
     #: Every target, retired and deselected ones too (`reader.status`), but for those of the quiet zones.
     status: tuple[StatusRow, ...] = ()
-    #: Which watched zones of each account are quiet, each in its region: every target there was observed well, and
-    #: nothing happened.
-    quiet_zones: Mapping[str, Collection[tuple[str, str]]] = field(default_factory=dict)
+    #: Which watched zones are quiet, each in its region: every target there was observed well, and nothing happened.
+    quiet_zones: Set[tuple[str, str]] = frozenset()
     #: The same of regions that are asked as a whole.
-    quiet_regions: Mapping[str, Collection[tuple[str, str]]] = field(default_factory=dict)
+    quiet_regions: Set[str] = frozenset()
+    #: The accounts that see any of these.
+    quiet_accounts: Set[str] = frozenset()
     #: Open holds (`holds.holds`).
     holds: tuple[HoldRow, ...] = ()
     #: What is open in the zones of the pins, retired targets included (`reader.images`); may be empty without pins.
@@ -465,14 +466,14 @@ class WatchedZones:
                 projects, variants = self._parts.setdefault(zone_of(row.target), (set(), set()))
                 projects.add(row.target.project)
                 variants.add(row.target.variant)
-        own = {zone.place for zone in self.zones if not zone.is_region}.union(*facts.quiet_zones.values())
+        zones = {zone.place for zone in self.zones if not zone.is_region}
         regions = {zone.region for zone in self.zones}
-        regions.update(region for places in facts.quiet_regions.values() for region, _ in places)
         #: Nothing is watched but what is asked of regions as a whole: they stand for the zones.
-        self.is_of_regions = not own
+        self.is_of_regions = not (zones or facts.quiet_zones)
+        own, quiet = (regions, facts.quiet_regions) if self.is_of_regions else (zones, facts.quiet_zones)
         #: How many zones there are, the quiet ones too, each once, and whose.
-        self.zone_count = len(own or regions)
-        self.accounts = {zone.account for zone in self.zones} | facts.quiet_zones.keys() | facts.quiet_regions.keys()
+        self.zone_count = len(own - quiet) + len(quiet)
+        self.accounts = {zone.account for zone in self.zones} | facts.quiet_accounts
 
     def part(self, zone: WatchedZone, targets: Iterable[Target]) -> Part:
         """Return which part of *zone* the *targets* are."""

@@ -49,7 +49,14 @@ WATCHES: dict[str, dict[str, Any]] = {
 def digests(conn: Connection, subscription: Subscription, notified: NotifiedState, run: int, now: datetime) -> bool:
     """Compare the digest of a run with the one that is made of every target; tell whether any zone was quiet."""
     facts = gather(conn, subscription, [run], notified, now=now, stale_after=timedelta(hours=26))
-    whole = replace(facts, status=tuple(status.status(conn, now=now)), quiet_zones={}, quiet_regions={})
+    nothing = frozenset[Any]()
+    whole = replace(
+        facts,
+        status=tuple(status.status(conn, now=now)),
+        quiet_zones=nothing,
+        quiet_regions=nothing,
+        quiet_accounts=nothing,
+    )
     assert build_digest(subscription, facts, notified) == build_digest(subscription, whole, notified)
     assert build_digest(subscription, facts, notified, urgent_only=True) == build_digest(
         subscription, whole, notified, urgent_only=True
