@@ -34,7 +34,7 @@ MAX_COUNTED = 1_000
 #: Answers remembered as read: projects of a zone often get the same body, and more zones than this are nowhere.
 ANSWERS_AT_ONCE = 128
 #: Bytes that these answers may take, decoded.
-BYTES_AT_ONCE = 16 * 2**20
+BYTES_AT_ONCE = 12 * 2**20
 
 ZoneNumbers = Mapping[int, Mapping[int, str]]
 """Numeric ZoneIds as `{account id: {number: zone}}`."""

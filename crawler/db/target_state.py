@@ -27,10 +27,10 @@ from crawler.domain.models import (
     KnownState,
     OpenHold,
     Recent,
-    digest_and_json,
+    digest_of,
     normalise_name,
 )
-from crawler.domain.parsing import weight_of
+from crawler.domain.parsing import size_of
 
 
 class _Met(NamedTuple):
@@ -41,7 +41,7 @@ class _Met(NamedTuple):
 class Versions:
     """The versions that one run has met: those its answers state, and those the history holds."""
 
-    def __init__(self, *, at_once: int = 16_384, bytes_at_once: int = 16 * 2**20) -> None:
+    def __init__(self, *, at_once: int = 32_768, bytes_at_once: int = 20 * 2**20) -> None:
         """*at_once*: how many of each are remembered; *bytes_at_once*: what each may take."""
         self._at_once = at_once
         self._bytes_at_once = bytes_at_once
@@ -60,9 +60,8 @@ class Versions:
         for key, attributes in images.items():
             met = self._met.get(key)
             if met is None or met.attributes is not attributes:
-                digest, text = digest_and_json([key.image_set, key.image_id, attributes])
-                met = _Met(attributes, digest)
-                self._met.put(key, met, weight_of(text))
+                met = _Met(attributes, digest_of([key.image_set, key.image_id, attributes]))
+                self._met.put(key, met, size_of(key, met))
             found.append(met.digest)
         return found
 
@@ -87,10 +86,11 @@ class Versions:
             rows = conn.execute(_stored_as(), {"versions": portion})
             for version_id, image_set, image_id, digest, attributes in rows:
                 key = ImageKey(image_set, image_id)
-                self._stored_bytes += weight_of(attributes.encode())
                 met = self._met.get(key)
                 is_met = met is not None and met.digest == digest
-                self._stored[version_id] = (key, met.attributes if met and is_met else read_json(attributes))
+                stored = (key, met.attributes if met and is_met else read_json(attributes))
+                self._stored_bytes += size_of(key) if is_met else size_of(stored)
+                self._stored[version_id] = stored
         return self._stored
 
 

@@ -40,9 +40,12 @@ def form_of(
     left_out = {*map(_plain, ignored)}
     left_out |= {_plain(spec.name) for spec in kind.fields if not left_out.isdisjoint(map(_plain, spec.keys))}
 
-    def names(images: Iterable[Attributes]) -> frozenset[str]:
-        found = {name for attributes in images for name in attributes if name != "extra" and name not in own}
-        extra = {str(name).casefold(): str(name) for one in images for name in one.get("extra", ())}
+    def names(images: Collection[Attributes]) -> frozenset[str]:
+        found = set[str]().union(*images) - own
+        extra: dict[str, str] = {}
+        if "extra" in found:
+            found.remove("extra")
+            extra = {str(name).casefold(): str(name) for one in images for name in one.get("extra", ())}
         found |= {f"{EXTRA}{name}" for folded, name in extra.items() if folded not in declared}
         return frozenset(name for name in found if _plain(name.removeprefix(EXTRA)) not in left_out)
 

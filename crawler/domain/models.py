@@ -347,13 +347,7 @@ def canonical_json(value: Any) -> str:
 
 def digest_of(value: Any) -> str:
     """Return the SHA-256 hex digest of *value*'s canonical JSON."""
-    return digest_and_json(value)[0]
-
-
-def digest_and_json(value: Any) -> tuple[str, bytes]:
-    """Return the same digest, and that JSON."""
-    encoded = _canonical(value)
-    return hashlib.sha256(encoded).hexdigest(), encoded
+    return hashlib.sha256(_canonical(value)).hexdigest()
 
 
 def _canonical(value: Any) -> bytes:

@@ -15,11 +15,12 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 import msgspec
 
-from crawler.domain.kinds import BOOTABLE, Field, Kind
+from crawler.domain.kinds import BOOTABLE, KINDS, Field, Kind
 from crawler.domain.models import (
     STATED,
     UNSTATED_SET,
@@ -53,6 +54,8 @@ LONG_LIST = 512 * 1024
 _TAKES = {b",": 60, b"[": 90, b"{": 250}
 #: What the name of a member takes besides, with its place in the object.
 _NAME_TAKES = 110
+#: The texts that all records share.
+_FIELD_NAMES = frozenset(id(spec.name) for kind in KINDS.values() for spec in kind.fields)
 #: What an image takes besides that was read: its key, and its places among the others.
 _IMAGE_TAKES = 400
 
@@ -80,6 +83,25 @@ def weight_of(text: bytes, images: int = 0) -> int:
     bytes_of_a_character = 1 if text.isascii() else 4 if _BEYOND_16_BITS.search(text) else 2
     values = sum(size * text.count(sign) for sign, size in _TAKES.items())
     return len(text) * bytes_of_a_character + values + _NAME_TAKES * text.count(b":") + _IMAGE_TAKES * images
+
+
+def size_of(*values: Any) -> int:
+    """Return how many bytes of memory *values* take with all that they hold, each of it once, names of fields not."""
+    seen: set[int] = set()
+    size = 0
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if (own := id(value)) in seen or own in _FIELD_NAMES:
+            continue
+        seen.add(own)
+        size += getsizeof(value)
+        if isinstance(value, dict):
+            waiting += value
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return size
 
 
 def _values(text: bytes) -> int:
@@ -172,7 +194,7 @@ class SetReader:
         if found is None:
             found = self._read_all(image_set, _elements(value))
             if len(found.records) >= WORTH_REMEMBERING:
-                self._read_before.put(likeness, found, weight_of(bytes(value), len(found.records)))
+                self._read_before.put(likeness, found, size_of(found))
         return found
 
     def _read_all(self, image_set: str, value: Any) -> SetReading:
@@ -294,7 +316,7 @@ def parse(
     records = unreadable = 0
     members = read_members(document, kind, kind.sets)
     sets = members.sets
-    if kind.bare_set and not any(_as_records(read(value)) for _, value in sets):
+    if kind.bare_set and not any(reader.read(set_name, value).records for set_name, value in sets):
         bare = {name: read(value) for name, value in document.items() if name.casefold() in _keys(kind)}
         sets = [(kind.bare_set, bare)]
 

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from crawler.config.models import Limits
 from crawler.db.engine import opened
 from crawler.db.locks import take_locks
+from crawler.domain.models import Target
 from tests.benchmarks.load_server import Offer, load_server
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.modules import HEAVY, modules_of
@@ -53,6 +54,22 @@ def test_connections(sqlite_url: str, concurrency: int) -> None:
     assert summary.targets["ok"] == offer.targets
     assert seen.requests == offer.targets + 2
     assert seen.connections <= concurrency
+
+
+def test_projects_of_a_zone_are_asked_together(sqlite_url: str) -> None:
+    """Regions take turns; of each, the projects of a zone come one after the other: they share what is remembered."""
+    offer = Offer(projects=3, zones=12, images=2)
+    limits = Limits(rate=5_000, attempts=2, timeout_seconds=30, concurrency=1)
+    asked: list[Target] = []
+    with load_server(offer) as server, opened(sqlite_url) as engine:
+        settings = settings_for(sqlite_url, account_at(server.url, limits=limits))
+        crawl_once(engine, settings, datetime.now(UTC), progress=lambda target, *_: asked.append(target))
+
+    regions = {region for region, _ in offer.places()}
+    assert {target.region for target in asked[: len(regions)]} == regions
+    for region in regions:
+        own = [(target.zone, target.project) for target in asked if target.region == region]
+        assert own == sorted(own)
 
 
 def test_unchanged_run(engine: Engine, database_url: str) -> None:

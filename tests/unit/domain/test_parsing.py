@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from sys import getsizeof
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import ImageKey, Snapshot, canonical_json, fold_keys
 from crawler.domain.parsing import (
+    BYTES_AT_ONCE,
     MAX_RECORDS,
     WORTH_REMEMBERING,
     SetReader,
     Unread,
     members,
     parse,
+    size_of,
 )
 from crawler.domain.values import LONGEST_TEXT, MAX_DEPTH
 from crawler.errors import NotUnderstood
@@ -419,6 +422,30 @@ def test_records_of_two_targets_are_shared() -> None:
     records = [{"ImageId": str(number), "ImageName": "Ubuntu"} for number in range(WORTH_REMEMBERING)]
     first, second = (parse(undecoded({"ImageSet": records}), UK8S_IMAGE, "hk-02", {}, reader).images for _ in range(2))
     assert first[ImageKey("ImageSet", "0")] is second[ImageKey("ImageSet", "0")]
+
+
+def test_size_of() -> None:
+    """What is remembered is weighed by what it takes: all it holds, a shared part of it once, no names of fields."""
+    text, other = "x" * 1_000, "y" * 2_000
+    notes = [other, text]
+    extra = {"Note": notes}
+    record = {"image_name": text, "extra": extra}
+    parts = (record, extra, notes, text, other, "extra", "Note")
+    assert size_of(record, text) == sum(map(getsizeof, parts))
+
+
+def test_sets_are_remembered_by_what_they_take() -> None:
+    """Sets that take more than may be remembered together are forgotten, the one not asked for the longest first."""
+    reader = SetReader(UK8S_IMAGE)
+    sets = [
+        [{"ImageId": f"{number}-{own}", "ImageName": f"{own:0100000}"} for own in range(WORTH_REMEMBERING)]
+        for number in range(BYTES_AT_ONCE // (WORTH_REMEMBERING * 100_000) + 1)
+    ]
+    values = [undecoded({"ImageSet": records})["ImageSet"] for records in sets]
+    before = [reader.read("ImageSet", value) for value in values]
+    again = [reader.read("ImageSet", value) for value in reversed(values)]
+    assert [one is two for one, two in zip(reversed(before), again, strict=True)][:-1] == [True] * (len(sets) - 1)
+    assert again[-1] is not before[0]
 
 
 def kind_read(kind: str, document: dict[str, Any], zone: str = "hk-02") -> dict[tuple[str, str], Any]:
