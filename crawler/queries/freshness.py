@@ -50,14 +50,16 @@ class KnownAt:
 
     #: When the kept history begins; None: nothing was forgotten.
     began: datetime | None = None
-    absent: dict[int, AbsenceReason] = field(default_factory=dict)
+    #: Why targets are not asked, and since when.
+    absent: dict[int, tuple[AbsenceReason, datetime]] = field(default_factory=dict)
     #: Images on hold.
     held: dict[int, set[ImageKey]] = field(default_factory=dict)
     seen: dict[int, Observation] = field(default_factory=dict)
 
     def reason(self, target_id: int, moment: datetime, stale_after: timedelta) -> Reason | None:
         """Return why the images of a target are unknown at *moment*, but for holds; None: they are known."""
-        return _reason(self.seen.get(target_id), self.absent.get(target_id), moment, stale_after)
+        absence = self.absent.get(target_id)
+        return _reason(self.seen.get(target_id), absence[0] if absence else None, moment, stale_after)
 
 
 def chosen_at(conn: Connection, filters: Filters, moment: datetime) -> tuple[list[ChosenTarget], KnownAt]:
@@ -116,11 +118,11 @@ def _reason(
 
 def _doubts(conn: Connection, target_ids: Collection[int], moment: datetime, known: KnownAt) -> None:
     """Add when the kept history begins, why targets were not asked at *moment*, and the images of each on hold."""
-    for target_id, first, image_id in conn.execute(_doubts_at(), {"targets": target_ids, "at": moment}):
+    for target_id, first, image_id, since in conn.execute(_doubts_at(), {"targets": target_ids, "at": moment}):
         if target_id is None:
             known.began = read_beginning(first)
         elif image_id is None:
-            known.absent[target_id] = first
+            known.absent[target_id] = first, since
         else:
             known.held.setdefault(target_id, set()).add(ImageKey(first, image_id))
 
@@ -128,17 +130,17 @@ def _doubts(conn: Connection, target_ids: Collection[int], moment: datetime, kno
 @cache
 def _doubts_at() -> CompoundSelect[*tuple[Any, ...]]:
     """
-    Select, of `:targets` `:at` a moment, what was not asked, with the reason, and what was on hold, with set and id.
+    Select, of `:targets` `:at` a moment, what was not asked, why and since when, and what was on hold, with set and id.
 
     One more row, of no target, says when the kept history begins, if it does: one statement is quicker than three.
     """
-    absent = select(Absence.target_id, Absence.reason, null()).where(
+    absent = select(Absence.target_id, Absence.reason, null(), Absence.valid_from).where(
         among(Absence.target_id, "targets"),
         Absence.valid_to > bindparam("at"),
         Absence.valid_from <= bindparam("at"),
     )
     held = (
-        select(Hold.target_id, HoldImage.image_set, HoldImage.image_id)
+        select(Hold.target_id, HoldImage.image_set, HoldImage.image_id, null())
         .join(HoldImage, HoldImage.hold_id == Hold.id)
         .where(
             among(Hold.target_id, "targets"),
@@ -146,7 +148,7 @@ def _doubts_at() -> CompoundSelect[*tuple[Any, ...]]:
             Hold.resolved_at > bindparam("at"),
         )
     )
-    began = select(null(), Setting.value, null()).where(Setting.name == BEGINS_AT)
+    began = select(null(), Setting.value, null(), null()).where(Setting.name == BEGINS_AT)
     return union_all(absent, held, began)
 
 
@@ -163,7 +165,7 @@ def _chosen_few(
         if row.began is not None:
             known.began = read_beginning(row.began)
         if row.absence is not None:
-            known.absent[row.id] = row.absence
+            known.absent[row.id] = row.absence, row.absent_since
         if row.run_id is not None:
             last = LastRun(run_id=row.run_id, started_at=row.started_at, finished_at=row.finished_at)
             known.seen[row.id] = Observation(
@@ -197,7 +199,8 @@ def _few_at(exact: Exact, *, has_lateral: bool) -> Select[*tuple[Any, ...]]:
     began = select(Setting.value).where(Setting.name == BEGINS_AT).scalar_subquery()
     columns = (Run.id.label("run_id"), Run.started_at, Run.finished_at, *last_observation.TROUBLE_COLUMNS)
     about: Select[*tuple[Any, ...]] = select(
-        *few.c, *columns, Absence.reason.label("absence"), hold.label("hold"), began.label("began")
+        *(*few.c, *columns, Absence.reason.label("absence"), Absence.valid_from.label("absent_since")),
+        *(hold.label("hold"), began.label("began")),
     )
     return (
         about.select_from(few)

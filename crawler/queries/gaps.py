@@ -10,11 +10,12 @@ a target was watched whenever one of its scopes was.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -42,6 +43,8 @@ from crawler.queries.history import Coverage
 
 #: Targets whose spans are read at once: PostgreSQL reads all runs for each many.
 _TOGETHER = 10_000
+#: Makes a gap of its three parts without a call of a function in Python, of which there would be a great many.
+_NEW_GAP: Callable[[tuple[Any, ...]], Gap] = partial(tuple.__new__, Gap)
 #: Runs whose ends are read at once.
 _RUNS_TOGETHER = 200_000
 
@@ -130,15 +133,12 @@ def _troubles(conn: Connection, target_ids: Collection[int], from_run: int) -> I
         return each_from_micros(map(int, own)) if has_ends else map(ends.get, own, repeat(END_OF_TIME))
 
     for target_id, own in words.items():
-        spans = sorted(zip(moments(own[::3]), moments(own[1::3]), own[2::3], strict=True))
-        yield (
-            target_id,
-            [
-                Gap(begin, None if end == END_OF_TIME else end, cast("Reason", outcome))
-                for begin, end, outcome in spans
-                if begin < end
-            ],
-        )
+        spans = sorted(zip(moments(own[::3]), moments(own[1::3]), own[2::3], strict=True), key=itemgetter(0))
+        gaps = [_NEW_GAP(span) for span in spans if span[0] < span[1]]
+        # they do not overlap, so that only the last may last
+        if gaps and gaps[-1].unknown_to == END_OF_TIME:
+            gaps[-1] = gaps[-1]._replace(unknown_to=None)
+        yield target_id, gaps
 
 
 @cache

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
+from operator import attrgetter, ne
 from typing import Any, Literal
 
 from crawler.domain.models import END_OF_TIME, ImageKey, Target
@@ -153,6 +153,7 @@ def chain(image_id: str, successors_of: Callable[[str], Iterable[str]]) -> list[
 
 #: When a gap begins; asked of every gap of a history, so not a function in Python.
 begin_of = attrgetter("unknown_from")
+_end_of = attrgetter("unknown_to")
 
 
 def overlay(*layers: Sequence[Gap]) -> list[Gap]:
@@ -167,6 +168,8 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
             spans += layer
         elif layer:
             spans = sorted([*spans, *_uncovered(layer, spans)], key=begin_of)
+    if all(map(ne, map(_end_of, spans), map(begin_of, spans[1:]))):
+        return spans  # nearly always
     joined: list[Gap] = []
     for gap in spans:
         last = joined[-1] if joined else None

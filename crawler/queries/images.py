@@ -6,25 +6,26 @@ The answer says how well that moment was observed: a row whose state is unknown 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, bindparam, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Select, Text, bindparam, select, type_coerce
 
 from crawler.db.beginning import refuse_before
 from crawler.db.filters import ChosenTarget, version_ids, with_known_names
 from crawler.db.last_observation import Observation
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, among_too, portions
-from crawler.db.types import read_json
+from crawler.db.types import each_from_micros, read_json
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.kinds import BOOTABLE
 from crawler.domain.models import ABSENT, Attributes, ImageKey, require_aware
 from crawler.domain.reissues import newest, successors, the_one
 from crawler.domain.rows import ImageRow, Reason
-from crawler.queries.freshness import chosen_at
+from crawler.queries.freshness import KnownAt, chosen_at
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
 TARGETS_AT_ONCE = 200
@@ -58,6 +59,11 @@ class _Valid(NamedTuple):
         return self.version.image_id
 
 
+#: Make these of their parts without a call of a function in Python: there are hundreds of thousands in an answer.
+_NEW_VALID: Callable[[tuple[_Version, datetime, datetime, bool]], _Valid] = partial(tuple.__new__, _Valid)
+_NEW_ROW: Callable[[tuple[Any, ...]], ImageRow] = partial(tuple.__new__, ImageRow)
+
+
 def images(
     conn: Connection,
     at: datetime | None,
@@ -76,6 +82,20 @@ def images(
     moment = require_aware(now if at is None else at)
     filters = with_known_names(conn, filters)
     chosen, known = chosen_at(conn, filters, moment)
+    yield from images_of(conn, chosen, known, moment, filters, stale_after=stale_after, include_retired=include_retired)
+
+
+def images_of(
+    conn: Connection,
+    chosen: Sequence[ChosenTarget],
+    known: KnownAt,
+    moment: datetime,
+    filters: Filters,
+    *,
+    stale_after: timedelta,
+    include_retired: bool = False,
+) -> Iterator[ImageRow]:
+    """Return the same of the targets *chosen*, of which so much was *known* at the *moment*."""
     refuse_before(known.began, moment)
     narrowed = version_ids(conn, filters, cheaply=len(chosen) <= TARGETS_AT_ONCE)
     if not include_retired:
@@ -115,11 +135,10 @@ def _rows(
         rivals = latest.get((image_set, name_key))
         superseded_by = the_one(successors(present_since, rivals)) if rivals else None
         state: Literal["present", "unknown"] = "unknown" if why else "present"
-        # by position: with words a row would take twice as long
-        yield ImageRow(
+        yield _NEW_ROW((
             choice.target, image_set, image_id, attributes, valid_from, present_since, baseline, superseded_by,
             state, why, observed_at,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _newest_of_shared_names(intervals: Iterable[_Valid]) -> dict[tuple[str, str], Sequence[_Valid]]:
@@ -154,8 +173,13 @@ def _versions() -> Select[*tuple[Any, ...]]:
 
 @cache
 def valid_at(*, narrowed: bool, with_versions: bool = True) -> Select[*tuple[Any, ...]]:
-    """Select the intervals of `:targets` that are valid `:at` a moment; only of `:versions`, when *narrowed*."""
-    columns = (Interval.version_id, Interval.target_id, Interval.valid_from, Interval.present_since, Interval.baseline)
+    """
+    Select the intervals of `:targets` that are valid `:at` a moment; only of `:versions`, when *narrowed*.
+
+    Their moments in microseconds, which are read together: one by one they take half of the time of an answer.
+    """
+    moments = (type_coerce(moment, BigInteger) for moment in (Interval.valid_from, Interval.present_since))
+    columns = (Interval.version_id, Interval.target_id, *moments, Interval.baseline)
     statement: Select[*tuple[Any, ...]] = select(*columns).where(
         among(Interval.target_id, "targets"),
         Interval.valid_to > bindparam("at"),
@@ -188,6 +212,9 @@ def _valid_intervals(
         if version_id not in versions:
             versions[version_id] = _Version._make((*named, read_json(attributes)))
     valid: dict[int, list[_Valid]] = {}
-    for version_id, target_id, since, present_since, baseline in (row[:5] for row in rows) if with_versions else rows:
-        valid.setdefault(target_id, []).append(_Valid(versions[version_id], since, present_since, baseline))
+    since = each_from_micros(map(itemgetter(2), rows))
+    present_since = each_from_micros(map(itemgetter(3), rows))
+    others = map(itemgetter(0, 1, 4), rows)
+    for began, present, (version_id, target_id, baseline) in zip(since, present_since, others, strict=True):
+        valid.setdefault(target_id, []).append(_NEW_VALID((versions[version_id], began, present, baseline)))
     return valid

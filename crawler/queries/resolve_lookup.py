@@ -20,6 +20,7 @@ from crawler.domain.rows import ImageRow, StatusRow
 from crawler.errors import Ambiguous, CrawlerError, EmptySelection, NoAnswer, Revoked, UnknownKnowledge
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
+from crawler.queries.freshness import chosen_at
 from crawler.queries.resolve import Resolved
 from crawler.queries.resolve import resolve as choose
 from crawler.queries.revoke import revoked_ids
@@ -48,8 +49,8 @@ def resolve(
     as `queries.resolve` does; *max_age* is *stale_after* by default. A refusal tells times in *timezone*.
     """
     place = _place(filters)
-    status = queries_status.status(conn, place.of_images(), now=now, with_counts=False)
-    if not status:
+    chosen, known = chosen_at(conn, place.of_images(), now)
+    if not chosen:
         variants = {
             row.target.variant
             for row in queries_status.status(conn, replace(place.of_images(), variant=filters.variant), now=now)
@@ -59,7 +60,9 @@ def resolve(
         words = " ".join(f"--{part} {' '.join(globs)}" for part in parts if (globs := getattr(place, part)))
         raise EmptySelection(f"No target fits {words}.{hint}")
     wanted = replace(place.of_images(), image_set=filters.image_set or _default_sets(filters))
-    images = list(queries_images.images(conn, None, wanted, now=now, stale_after=stale_after, include_retired=True))
+    status = queries_status.status_of(conn, chosen, known)
+    listed = queries_images.images_of(conn, chosen, known, now, wanted, stale_after=stale_after, include_retired=True)
+    images = list(listed)
     longest = stale_after if max_age is None else max_age
     if normalise_name(name) not in {normalise_name(image.image_name) for image in images}:
         name = meant_name(conn, name, wanted.kind)

@@ -22,6 +22,7 @@ from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.matrix import is_of_matrix
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Outcome, require_aware
 from crawler.domain.rows import StatusRow
+from crawler.queries.freshness import KnownAt
 
 
 def status(
@@ -30,10 +31,9 @@ def status(
     *,
     now: datetime,
     include_retired: bool = True,
-    with_counts: bool = True,
 ) -> list[StatusRow]:
-    """Return the freshness and the last outcome of every target; its images are 0 where nobody asks *with_counts*."""
-    return list(each_status(conn, filters, now=now, include_retired=include_retired, with_counts=with_counts))
+    """Return the freshness and the last outcome of every target."""
+    return list(each_status(conn, filters, now=now, include_retired=include_retired))
 
 
 def each_status(
@@ -42,7 +42,6 @@ def each_status(
     *,
     now: datetime,
     include_retired: bool = True,
-    with_counts: bool = True,
 ) -> Generator[StatusRow, None, None]:
     """
     Yield the same: in memory are the targets of a page, however many there are (`target_pages`).
@@ -51,7 +50,7 @@ def each_status(
     """
     require_aware(now)
     for page in target_pages(conn, filters, PAGE):
-        yield from _rows_of(conn, page, now, include_retired=include_retired, with_counts=with_counts)
+        yield from _rows_of(conn, page, now, include_retired=include_retired)
 
 
 def status_in(conn: Connection, zones: Collection[tuple[str, str, str]], *, now: datetime) -> Iterator[StatusRow]:
@@ -60,18 +59,28 @@ def status_in(conn: Connection, zones: Collection[tuple[str, str, str]], *, now:
         yield from _rows_of(conn, page, now, include_retired=True)
 
 
+def status_of(conn: Connection, chosen: Sequence[ChosenTarget], known: KnownAt) -> list[StatusRow]:
+    """Return the same of the targets *chosen*, of which so much is *known* now, their images not counted."""
+    return list(_rows_known(conn, chosen, known, {}))
+
+
 def _rows_of(
-    conn: Connection,
-    chosen: Sequence[ChosenTarget],
-    now: datetime,
-    *,
-    include_retired: bool,
-    with_counts: bool = True,
+    conn: Connection, chosen: Sequence[ChosenTarget], now: datetime, *, include_retired: bool
 ) -> Iterator[StatusRow]:
     target_ids = [choice.target_id for choice in chosen]
-    absent = last_observation.absences(conn, target_ids, now)
-    seen = last_observation.observations(conn, target_ids, accounts={choice.account_id for choice in chosen})
-    counts = _open_counts(conn, target_ids) if with_counts else {}
+    known = KnownAt(
+        absent=last_observation.absences(conn, target_ids, now),
+        seen=last_observation.observations(conn, target_ids, accounts={choice.account_id for choice in chosen}),
+    )
+    if not include_retired:
+        chosen = [choice for choice in chosen if choice.target_id not in known.absent]
+    return _rows_known(conn, chosen, known, _open_counts(conn, target_ids))
+
+
+def _rows_known(
+    conn: Connection, chosen: Sequence[ChosenTarget], known: KnownAt, counts: Mapping[int, int]
+) -> Iterator[StatusRow]:
+    absent, seen = known.absent, known.seen
     began = last_observation.ends_of(conn, _first_runs(chosen, seen))
     for target, target_id, _, baseline_run_id in chosen:
         observation = seen.get(target_id)
@@ -87,8 +96,6 @@ def _rows_of(
             since = trouble.since if trouble else began.get(observation.trouble.to_run_id)
             message = trouble.message if trouble else ""
         if target_id in absent:
-            if not include_retired:
-                continue
             outcome, since = absent[target_id]
         # by position: with words a row would take twice as long
         yield StatusRow(target, outcome, since, last_ok_at, counts.get(target_id, 0), message)

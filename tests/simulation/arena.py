@@ -13,14 +13,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from crawler.client.api_options import Timing
 from crawler.config.models import Limits
@@ -109,6 +109,9 @@ class Arena:
         self._runner = asyncio.Runner()
         self._folder = Path(tempfile.mkdtemp(prefix="crawler-arena-", dir=scratch(room=2**28)))
         self._begun: dict[tuple[str, str, str], Path] = {}
+        self._path = self._folder / "example.db"
+        self._opened = ExitStack()
+        self._engine = self._opened.enter_context(opened(self._path))
         self._server = self._runner.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
         port = self._server.sockets[0].getsockname()[1]
         self._accounts = tuple(
@@ -127,6 +130,7 @@ class Arena:
 
     def close(self) -> None:
         """Close the server, and remove what was made."""
+        self._opened.close()
         self._server.close()
         self._runner.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -136,24 +140,22 @@ class Arena:
     def play(self, example: Example) -> None:
         """Play *example*; raise AssertionError where it did to the history what no answer of it may do."""
         self._example = example
-        path = self._folder / "example.db"
-        shutil.copyfile(self._beginning(example), path)
-        with opened(path) as engine:
-            for number, (shot, is_once) in enumerate(example.shots):
-                self._observe(engine, number, shot, is_once)
-            gone = keys_of(ids_of(example.zone)) - keys_of(example.ids(len(example.shots)))
-            for number in range(len(example.shots), len(example.shots) + CONFIRMATIONS + 1):
-                self._observe(engine, number, TRUE, False)
-                if not (left := gone & self._open(engine)):
-                    break
-            assert not left, f"still there after {CONFIRMATIONS + 1} true answers without them: {sorted(left)}"
-            there = keys_of(example.ids(len(example.shots)))
-            assert there <= self._open(engine), f"not there, and listed: {sorted(there - self._open(engine))}"
+        self._begin_with(self._beginning(example))
+        for number, (shot, is_once) in enumerate(example.shots):
+            self._observe(number, shot, is_once)
+        gone = keys_of(ids_of(example.zone)) - keys_of(example.ids(len(example.shots)))
+        for number in range(len(example.shots), len(example.shots) + CONFIRMATIONS + 1):
+            self._observe(number, TRUE, False)
+            if not (left := gone & self._open()):
+                break
+        assert not left, f"still there after {CONFIRMATIONS + 1} true answers without them: {sorted(left)}"
+        there = keys_of(example.ids(len(example.shots)))
+        assert there <= self._open(), f"not there, and listed: {sorted(there - self._open())}"
 
-    def _observe(self, engine: Engine, number: int, shot: Shot, is_once: bool) -> None:
+    def _observe(self, number: int, shot: Shot, is_once: bool) -> None:
         """Run once over the answers of *shot*, and check what that did."""
         assert self._example is not None
-        changes = self._crawl(engine, number, shot, is_once)
+        changes = self._crawl(number, shot, is_once)
         victim = (self._example.account, self._example.zone)
         others = [row for row in changes if (row.target.account, row.target.zone) != victim]
         assert not others, f"another target's history changed: {others}"
@@ -185,19 +187,19 @@ class Arena:
             return max(0, len(keys_of(self._example.ids(number))) - readable)
         return 1 if shot.name == "not understood" else 0
 
-    def _crawl(self, engine: Engine, number: int, shot: Shot, is_once: bool) -> list[ChangeRow]:
+    def _crawl(self, number: int, shot: Shot, is_once: bool) -> list[ChangeRow]:
         self._run, self._shot, self._is_once, self._asked = number, shot, is_once, 0
         self._skipped += 900
         before = self._clock()
         began = time.monotonic()
-        result = self._runner.run(self._crawled(engine))
+        result = self._runner.run(self._crawled())
         seconds = time.monotonic() - began
         self.longest_seconds = max(self.longest_seconds, seconds)
         self.runs += 1
         assert seconds <= DEADLINE_SECONDS + GRACE_SECONDS, f"took {seconds:.1f} s"
         assert result.exit_code in (ExitCode.DONE, ExitCode.INCOMPLETE), f"exit {result.exit_code}"
         self._check_outcomes(result)
-        with read(engine) as conn:
+        with read(self._engine) as conn:
             return list(queries_changes.changes(conn, since=before, events=EVENTS))
 
     def _check_outcomes(self, result: RunResult) -> None:
@@ -217,10 +219,10 @@ class Arena:
         if self._shot.mark == "true":
             assert all(row.outcome == "held" for row in told), f"a true answer was refused: {told}"
 
-    async def _crawled(self, engine: Engine) -> RunResult:
+    async def _crawled(self) -> RunResult:
         settings = settings_for("sqlite://", *self._accounts)
         timing = Timing(clock=self._clock, monotonic=self._monotonic, sleep=_sleep)
-        return await crawl(settings, engine, _NoFence(), timing=timing)
+        return await crawl(settings, self._engine, _NoFence(), timing=timing)
 
     def _clock(self) -> datetime:
         return START + timedelta(seconds=self._monotonic())
@@ -228,11 +230,11 @@ class Arena:
     def _monotonic(self) -> float:
         return self._skipped + SPEED * time.monotonic()
 
-    def _open(self, engine: Engine) -> set[tuple[str, str]]:
+    def _open(self) -> set[tuple[str, str]]:
         """Return the images that count as available at the victim."""
         assert self._example is not None
         victim = (self._example.account, self._example.zone)
-        with read(engine) as conn:
+        with read(self._engine) as conn:
             rows = images.images(conn, self._clock(), now=self._clock(), stale_after=timedelta(days=9))
             return {(row.image_set, row.image_id) for row in rows if (row.target.account, row.target.zone) == victim}
 
@@ -240,12 +242,17 @@ class Arena:
         """Return a history in which the victim of *example* was observed well, with its manner, once."""
         same = (example.account, example.zone, example.manner.name)
         if same not in self._begun:
-            path = self._folder / f"{len(self._begun)}.db"
-            shutil.copyfile(template(), path)
-            with opened(path) as engine:
-                self._crawl(engine, -1, TRUE, False)
-            self._begun[same] = path
+            self._begin_with(template())
+            self._crawl(-1, TRUE, False)
+            self._engine.dispose()
+            self._begun[same] = self._folder / f"{len(self._begun)}.db"
+            shutil.copyfile(self._path, self._begun[same])
         return self._begun[same]
+
+    def _begin_with(self, history: Path) -> None:
+        """Go on with a copy of *history*, in the same place: what is compiled of statements is kept with the engine."""
+        self._engine.dispose()
+        shutil.copyfile(history, self._path)
 
     # --- the server --------------------------------------------------------------------------------------------------
 

@@ -10,13 +10,14 @@ import tempfile
 import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 from sqlalchemy import Engine
 
+from crawler.cli.run import rare_collections
 from crawler.db.engine import opened
 from crawler.db.migrations import upgrade
 from tests.simulation.checks import Tally
@@ -90,8 +91,18 @@ def template() -> Path:
     return path
 
 
+@functools.cache
+def _kept() -> tuple[Engine, ExitStack]:
+    """Return the engine of every fresh database in turn, with what closes it: what it compiled once is kept."""
+    closing = ExitStack()
+    return closing.enter_context(opened(template().with_name("seed.db"))), closing
+
+
 def forget_template() -> None:
     """Remove what `template` made, where it did."""
+    if _kept.cache_info().currsize:
+        _kept()[1].close()
+        _kept.cache_clear()
     if template.cache_info().currsize:
         shutil.rmtree(template().parent, ignore_errors=True)
         template.cache_clear()
@@ -99,11 +110,14 @@ def forget_template() -> None:
 
 @contextmanager
 def fresh_database() -> Iterator[Engine]:
-    """Return an empty migrated database for a `with` block."""
-    path = template().with_name("seed.db")
-    shutil.copyfile(template(), path)
-    with opened(path) as engine:
+    """Return an empty migrated database for a `with` block; there is one at a time."""
+    engine, _ = _kept()
+    engine.dispose()
+    shutil.copyfile(template(), template().with_name("seed.db"))
+    try:
         yield engine
+    finally:
+        engine.dispose()
 
 
 def play_seed(seed: int, game: Game) -> Played:
@@ -116,10 +130,11 @@ def play_seeds(seeds: Iterable[int], game: Game) -> list[Played]:
     """Play seeds one after the other, and stop at the first that fails."""
     played: list[Played] = []
     try:
-        for seed in seeds:
-            played.append(play_seed(seed, game))
-            if played[-1].failure:
-                break
+        with rare_collections():
+            for seed in seeds:
+                played.append(play_seed(seed, game))
+                if played[-1].failure:
+                    break
     finally:
         forget_template()
     return played
