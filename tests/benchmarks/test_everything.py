@@ -85,7 +85,6 @@ def _collecting_as_the_command_does() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*usual)
-        gc.unfreeze()
 
 
 def _timed(way: Callable[[], object]) -> tuple[float, object]:
