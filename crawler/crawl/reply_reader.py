@@ -24,7 +24,15 @@ from crawler.domain.guard import GuardPolicy, judge
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import ImageKey, KnownState, Recent, Reply, Snapshot, Target, Verdict, digest_of
 from crawler.domain.objections import LastGood, Tolerable, objection
-from crawler.domain.parsing import MAX_COMPOSED_VALUES, MAX_VALUES, SetReader, members, parse, weight_of
+from crawler.domain.parsing import (
+    MAX_COMPOSED_VALUES,
+    MAX_VALUES,
+    SetReader,
+    members,
+    parse,
+    sets_read_before,
+    weight_of,
+)
 from crawler.domain.rows import Notice
 from crawler.domain.text import counted
 
@@ -56,6 +64,7 @@ class Judge:
         self._tolerated = tolerated or {}
         self._ignored = ignored or {}
         self._readers: dict[tuple[str, frozenset[str]], SetReader] = {}
+        self._read_before = sets_read_before()
 
     def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str | None], /) -> Snapshot:
         """Read what *reply* lists; *zone_numbers* are the known numeric ZoneIds, *catalog* those of the catalog now."""
@@ -65,7 +74,7 @@ class Judge:
             raise ValueError(f"{reply.target}: the body of a good reply is a JSON object")
         which = kind.name, frozenset(self._ignored.get(reply.target.account, ()))
         if which not in self._readers:
-            self._readers[which] = SetReader(kind, ignored=which[1])
+            self._readers[which] = SetReader(kind, ignored=which[1], read_before=self._read_before)
         reader = self._readers[which]
         return parse(document, reader.kind, reply.target.zone, zone_numbers, reader, catalog=catalog)
 

@@ -8,10 +8,9 @@ back to its fetcher at once; an account is done when all its answers are judged 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import count
 from math import inf
-from operator import attrgetter
 
 from crawler.client.api import ApiClient
 from crawler.client.fetcher import Fetcher
@@ -56,11 +55,11 @@ class Worker:
         batch: int = BATCH,
     ) -> None:
         """
-        Take the *targets* and a client per account; *batch* targets are written at once.
+        Take the *targets* in the order of asking, and a client per account; *batch* targets are written at once.
 
         *variants* are the request parameters by account and variant.
 
-        The fetchers take the regions of an account in turn, and of a region one zone after the other.
+        The fetchers take the regions of an account in turn; the order counts inside each region.
         """
         self._recorder = recorder
         self._targets = targets
@@ -122,10 +121,8 @@ class Worker:
                     group.create_task(self._ask(name))
         await self._queue.put((inf, next(self._numbers), None))
 
-    def _targets_of(self, name: str) -> Sequence[Target]:
-        """Return the targets of an account in the order of asking: of a zone, whose projects share most, together."""
-        own = (target for target in self._targets if target.account == name)
-        return sorted(own, key=attrgetter("region", "zone", "kind", "variant", "project"))
+    def _targets_of(self, name: str) -> Iterator[Target]:
+        return (target for target in self._targets if target.account == name)
 
     async def _ask(self, name: str) -> None:
         fetcher = self._fetchers[name]

@@ -89,7 +89,7 @@ class Versions:
                 met = self._met.get(key)
                 is_met = met is not None and met.digest == digest
                 stored = (key, met.attributes if met and is_met else read_json(attributes))
-                self._stored_bytes += size_of(key) if is_met else size_of(stored)
+                self._stored_bytes += size_of(stored)
                 self._stored[version_id] = stored
         return self._stored
 

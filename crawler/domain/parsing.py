@@ -167,18 +167,27 @@ class SetReading(NamedTuple):
     notices: tuple[str, ...]
 
 
+ReadBefore = Recent[tuple[str, frozenset[str], str, bytes], SetReading]
+"""Sets that were read, by the kind, the fields that were ignored, the name, and the digest of what stood there."""
+
+
+def sets_read_before(at_once: int = 128) -> ReadBefore:
+    """Remember *at_once* sets at most; regions are asked in turn, so a set comes again after so many."""
+    return Recent(at_once=at_once, weight=BYTES_AT_ONCE)
+
+
 class SetReader:
     """Reads the image sets of one kind; one that was read before is not read again: projects of a zone share most."""
 
-    def __init__(self, kind: Kind, *, ignored: Collection[str] = (), at_once: int = 128) -> None:
+    def __init__(self, kind: Kind, *, ignored: Collection[str] = (), read_before: ReadBefore | None = None) -> None:
         """
         Read records without the fields *ignored*, named as the API or as the JSON output does.
 
-        *at_once*: how many sets are remembered; regions are asked in turn, so a set comes again after so many.
+        *read_before*: what other readers have read, and this one will; None: this one remembers for itself.
         """
         self.kind = kind
         self._ignored = frozenset(map(_plain, ignored))
-        self._read_before: Recent[tuple[str, bytes], SetReading] = Recent(at_once=at_once, weight=BYTES_AT_ONCE)
+        self._read_before = sets_read_before() if read_before is None else read_before
         #: The field of each spelling, as documented and case folded; None for the id's own.
         self._fields: dict[str, Field | None] = {}
         identifying = (*kind.id_keys, *chain.from_iterable(kind.own_id_keys.values()), *filter(None, [kind.set_key]))
@@ -189,7 +198,7 @@ class SetReader:
         """Read the records of *image_set*, decoded or `Unread`; a bare string is an id without attributes."""
         if not isinstance(value, Unread):
             return self._read_all(image_set, value)
-        likeness = (image_set, hashlib.sha256(value).digest())
+        likeness = (self.kind.name, self._ignored, image_set, hashlib.sha256(value).digest())
         found = self._read_before.get(likeness)
         if found is None:
             found = self._read_all(image_set, _elements(value))

@@ -212,9 +212,11 @@ def _valid_intervals(
         if version_id not in versions:
             versions[version_id] = _Version._make((*named, read_json(attributes)))
     valid: dict[int, list[_Valid]] = {}
-    since = each_from_micros(map(itemgetter(2), rows))
-    present_since = each_from_micros(map(itemgetter(3), rows))
-    others = map(itemgetter(0, 1, 4), rows)
-    for began, present, (version_id, target_id, baseline) in zip(since, present_since, others, strict=True):
-        valid.setdefault(target_id, []).append(_NEW_VALID((versions[version_id], began, present, baseline)))
+    # many are of the same runs, and one object each
+    distinct = {*map(itemgetter(2), rows), *map(itemgetter(3), rows)}
+    moments = dict(zip(distinct, each_from_micros(distinct), strict=True))
+    for version_id, target_id, since, present_since, baseline in map(itemgetter(0, 1, 2, 3, 4), rows):
+        valid.setdefault(target_id, []).append(
+            _NEW_VALID((versions[version_id], moments[since], moments[present_since], baseline))
+        )
     return valid

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from crawler.db.filters import known_words, meant_name
 from crawler.domain.filters import Filters, known_name, part_fits
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import normalise_name
+from crawler.domain.models import normalise_name, require_aware
 from crawler.domain.rows import ImageRow, StatusRow
 from crawler.errors import Ambiguous, CrawlerError, EmptySelection, NoAnswer, Revoked, UnknownKnowledge
 from crawler.queries import images as queries_images
@@ -46,10 +46,11 @@ def resolve(
 
     From UK8S images, their `ImageSet` and the default variant unless *filters* tell otherwise; of other kinds nothing
     that cannot be booted. Raises EmptySelection where there is no such place, NoAnswer, Ambiguous and UnknownKnowledge
-    as `queries.resolve` does; *max_age* is *stale_after* by default. A refusal tells times in *timezone*.
+    as `queries.resolve` does, ValueError for a time without a time zone; *max_age* is *stale_after* by default. A
+    refusal tells times in *timezone*.
     """
     place = _place(filters)
-    chosen, known = chosen_at(conn, place.of_images(), now)
+    chosen, known = chosen_at(conn, place.of_images(), require_aware(now))
     if not chosen:
         variants = {
             row.target.variant

@@ -17,7 +17,6 @@ from tests.simulation.expected_knowledge import (
     name_of,
     newest,
     seen_by,
-    successor,
     successors,
 )
 from tests.simulation.expected_rows import Row, Selection, name_fits, pasts_of
@@ -35,6 +34,9 @@ class Verdict:
     outcome: str
     image_id: str | None = None
     successor: str | None = None
+    #: Those between which nothing tells, and whether the one is surely there: where they differ, the rows are two.
+    several: tuple[str, ...] = ()
+    is_certain: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,15 +199,21 @@ def _pinned_at(rule: Rule, image_id: str, place: _Place) -> Verdict:
         gone = max(spans, key=lambda span: span.valid_from)
         heirs = successors(gone, place.open)
         outcome = "missing" if not heirs else "re-issued" if len(heirs) == 1 else "ambiguous"
-        return Verdict(outcome, image_id, successor(gone, place.open))
+        return _succeeded(outcome, image_id, heirs, place)
     span = there[0]
     if place.is_held(span):
         return Verdict("unknown", image_id)
-    newer, gpu = successor(span, place.open), span.stated.get("gpu")
-    is_superseded = bool(successors(span, place.open))
+    heirs, gpu = successors(span, place.open), span.stated.get("gpu")
     had_gpu = any(one.stated.get("gpu") is True for one in spans)
     if gpu is False and (rule.get("gpu") or (rule.get("gpu") is None and had_gpu)):
-        return Verdict("gpu-lost", image_id, newer)
+        return _succeeded("gpu-lost", image_id, heirs, place)
     if gpu is None and rule.get("gpu"):
         return Verdict("unknown", image_id)
-    return Verdict("superseded" if is_superseded else "ok", image_id, newer)
+    return _succeeded("superseded" if heirs else "ok", image_id, heirs, place)
+
+
+def _succeeded(outcome: str, image_id: str, heirs: Sequence[str], place: _Place) -> Verdict:
+    if len(heirs) != 1:
+        return Verdict(outcome, image_id, several=tuple(heirs))
+    is_certain = any(span.key.image_id == heirs[0] and not place.is_held(span) for span in place.open)
+    return Verdict(outcome, image_id, heirs[0], is_certain=is_certain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler.config.models import Limits
-from crawler.db.engine import opened
+from crawler.db.engine import opened, read
 from crawler.db.locks import take_locks
 from crawler.domain.models import Target
+from crawler.queries import status
 from tests.benchmarks.load_server import Offer, load_server
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.modules import HEAVY, modules_of
@@ -56,19 +58,29 @@ def test_connections(sqlite_url: str, concurrency: int) -> None:
     assert seen.connections <= concurrency
 
 
-def test_projects_of_a_zone_are_asked_together(sqlite_url: str) -> None:
-    """Regions take turns; of each, the projects of a zone come one after the other: they share what is remembered."""
+def test_what_a_run_left_out_is_asked_first(sqlite_url: str) -> None:
+    """A run that is cut short leaves nothing out for ever: the next one asks first, in each region, what it left."""
     offer = Offer(projects=3, zones=12, images=2)
     limits = Limits(rate=5_000, attempts=2, timeout_seconds=30, concurrency=1)
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
     asked: list[Target] = []
+
+    def cut(_target: Target, done: int, _total: int) -> None:
+        if done == offer.targets // 3:
+            loop.call_soon_threadsafe(stop.set)
+
     with load_server(offer) as server, opened(sqlite_url) as engine:
         settings = settings_for(sqlite_url, account_at(server.url, limits=limits))
-        crawl_once(engine, settings, datetime.now(UTC), progress=lambda target, *_: asked.append(target))
+        at = datetime.now(UTC)
+        first = crawl_once(engine, settings, at, loop_factory=lambda: loop, stop=stop, progress=cut).summary
+        with read(engine) as conn:
+            seen = {row.target for row in status.status(conn, now=at + timedelta(hours=1)) if row.last_ok_at}
+        crawl_once(engine, settings, at + timedelta(hours=1), progress=lambda target, *_: asked.append(target))
 
-    regions = {region for region, _ in offer.places()}
-    assert {target.region for target in asked[: len(regions)]} == regions
-    for region in regions:
-        own = [(target.zone, target.project) for target in asked if target.region == region]
+    assert 0 < first.targets["ok"] == len(seen) < offer.targets
+    for region, _ in offer.places():
+        own = [target in seen for target in asked if target.region == region]
         assert own == sorted(own)
 
 

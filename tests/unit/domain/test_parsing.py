@@ -21,6 +21,7 @@ from crawler.domain.parsing import (
     Unread,
     members,
     parse,
+    sets_read_before,
     size_of,
 )
 from crawler.domain.values import LONGEST_TEXT, MAX_DEPTH
@@ -402,7 +403,7 @@ def test_notices_show_the_beginning_of_a_long_name() -> None:
 
 def test_sets_read_before() -> None:
     """A reader that has read a set gives the same again, its notices too, and never takes one for another."""
-    reader = SetReader(UK8S_IMAGE, at_once=2)
+    reader = SetReader(UK8S_IMAGE, read_before=sets_read_before(at_once=2))
     bodies: list[dict[str, Any]] = [
         {"ImageSet": [{"ImageId": "a", "Odd": 1, "ImageSize": "big"}, {"ImageId": "b", "Odd": True}]},
         {"ImageSet": [{"ImageId": "a", "Odd": 1.0}, {"ImageId": "a", "Odd": 1, "ImageSize": "big"}, {"Odd": 1}]},
