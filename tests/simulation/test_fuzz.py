@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.simulation.arena import DEADLINE_SECONDS, GRACE_SECONDS, arena, examples
+from tests.simulation.seeds import forget_template
 from tests.support.acceptance_table import Proven
 
 #: Played by the ordinary suite, a fifth at a time; and by the long lane, a fortieth at a time: a minute each, so
@@ -61,6 +62,8 @@ def fuzz(number: int, count: int) -> Fuzzed:
             play()
         except Exception as exc:  # noqa: BLE001 - told in the process that asked
             failure = "".join(traceback.format_exception(exc))
+        finally:
+            forget_template()
         seconds = place.longest_seconds
         return Fuzzed(runs=place.runs, longest_seconds=seconds, megabytes=_peak_megabytes(), failure=failure)
 
