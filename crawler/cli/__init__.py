@@ -6,12 +6,12 @@ import gc
 
 #: Objects made before the garbage collector looks at them: at its default it takes a fifth of a short command, going
 #: again and again through what libraries made while they were loaded.
-UNCOLLECTED = 50_000
+_UNCOLLECTED = 50_000
 
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
-    gc.set_threshold(UNCOLLECTED)
+    gc.set_threshold(_UNCOLLECTED)
     from crawler.cli.streams import settle
 
     settle()

@@ -103,10 +103,10 @@ def _zones(conn: Connection, are_wanted: ColumnElement[bool]) -> set[ZoneKey]:
 class OtherZones(NamedTuple):
     """Zones that a watch is about, whoever sees them, and who does."""
 
-    zones: Set[Place]
+    zones: Set[Place] = frozenset()
     #: Those that are asked as a whole.
-    regions: Set[str]
-    accounts: Set[str]
+    regions: Set[str] = frozenset()
+    accounts: Set[str] = frozenset()
 
 
 def other_zones(conn: Connection, watch: Filters, *, but: Collection[ZoneKey]) -> OtherZones:

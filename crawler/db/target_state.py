@@ -87,8 +87,7 @@ class Versions:
             for version_id, image_set, image_id, digest, attributes in rows:
                 key = ImageKey(image_set, image_id)
                 met = self._met.get(key)
-                is_met = met is not None and met.digest == digest
-                stored = (key, met.attributes if met and is_met else read_json(attributes))
+                stored = (key, met.attributes if met and met.digest == digest else read_json(attributes))
                 self._stored_bytes += size_of(stored)
                 self._stored[version_id] = stored
         return self._stored

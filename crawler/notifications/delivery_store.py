@@ -375,8 +375,9 @@ def gather(
     pinned_zones = {pin.zone for pin in subscription.pins}
     pinned = Filters(zone=() if "" in pinned_zones else tuple(sorted(pinned_zones)))
     has_pins = bool(subscription.pins)
-    no_zones = digest_records.OtherZones(frozenset(), frozenset(), frozenset())
-    quiet = no_zones if zones is None else digest_records.other_zones(conn, subscription.watch, but=zones)
+    quiet = digest_records.OtherZones()
+    if zones is not None:
+        quiet = digest_records.other_zones(conn, subscription.watch, but=zones)
     pinned_images = tuple(
         images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True) if has_pins else ()
     )

@@ -10,10 +10,10 @@ a target was watched whenever one of its scopes was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from itertools import repeat
 from operator import itemgetter
 from typing import Any, cast
@@ -38,13 +38,12 @@ from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeT
 from crawler.db.sql import among, among_too, portions
 from crawler.db.types import each_from_micros, from_micros, to_micros
 from crawler.domain.models import END_OF_TIME, ImageKey, canonical_json
-from crawler.domain.rows import Gap, Reason
+from crawler.domain.rows import Gap, Reason, maker_of
 from crawler.queries.history import Coverage
 
 #: Targets whose spans are read at once: PostgreSQL reads all runs for each many.
 _TOGETHER = 10_000
-#: Makes a gap of its three parts without a call of a function in Python, of which there would be a great many.
-_NEW_GAP: Callable[[tuple[Any, ...]], Gap] = partial(tuple.__new__, Gap)
+_new_gap = maker_of(Gap)
 #: Runs whose ends are read at once.
 _RUNS_TOGETHER = 200_000
 
@@ -134,7 +133,7 @@ def _troubles(conn: Connection, target_ids: Collection[int], from_run: int) -> I
 
     for target_id, own in words.items():
         spans = sorted(zip(moments(own[::3]), moments(own[1::3]), own[2::3], strict=True), key=itemgetter(0))
-        gaps = [_NEW_GAP(span) for span in spans if span[0] < span[1]]
+        gaps = [_new_gap(span) for span in spans if span[0] < span[1]]
         # they do not overlap, so that only the last may last
         if gaps and gaps[-1].unknown_to == END_OF_TIME:
             gaps[-1] = gaps[-1]._replace(unknown_to=None)

@@ -6,9 +6,9 @@ The answer says how well that moment was observed: a row whose state is unknown 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +24,7 @@ from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.kinds import BOOTABLE
 from crawler.domain.models import ABSENT, Attributes, ImageKey, require_aware
 from crawler.domain.reissues import newest, successors, the_one
-from crawler.domain.rows import ImageRow, Reason
+from crawler.domain.rows import ImageRow, Reason, maker_of
 from crawler.queries.freshness import KnownAt, chosen_at
 
 #: Targets whose images are read together; bounds the memory of an answer over everything.
@@ -59,9 +59,7 @@ class _Valid(NamedTuple):
         return self.version.image_id
 
 
-#: Make these of their parts without a call of a function in Python: there are hundreds of thousands in an answer.
-_NEW_VALID: Callable[[tuple[_Version, datetime, datetime, bool]], _Valid] = partial(tuple.__new__, _Valid)
-_NEW_ROW: Callable[[tuple[Any, ...]], ImageRow] = partial(tuple.__new__, ImageRow)
+_new_valid, _new_row = maker_of(_Valid), maker_of(ImageRow)
 
 
 def images(
@@ -135,7 +133,7 @@ def _rows(
         rivals = latest.get((image_set, name_key))
         superseded_by = the_one(successors(present_since, rivals)) if rivals else None
         state: Literal["present", "unknown"] = "unknown" if why else "present"
-        yield _NEW_ROW((
+        yield _new_row((
             choice.target, image_set, image_id, attributes, valid_from, present_since, baseline, superseded_by,
             state, why, observed_at,
         ))  # fmt: skip
@@ -217,6 +215,6 @@ def _valid_intervals(
     moments = dict(zip(distinct, each_from_micros(distinct), strict=True))
     for version_id, target_id, since, present_since, baseline in map(itemgetter(0, 1, 2, 3, 4), rows):
         valid.setdefault(target_id, []).append(
-            _NEW_VALID((versions[version_id], moments[since], moments[present_since], baseline))
+            _new_valid((versions[version_id], moments[since], moments[present_since], baseline))
         )
     return valid

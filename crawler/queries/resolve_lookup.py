@@ -104,11 +104,14 @@ def resolve_all(
     called = replace(
         place, image_set=filters.image_set or _default_sets(filters), name=tuple(sorted({name for _, name in meant}))
     )
+    chosen, seen = chosen_at(conn, place, require_aware(now))
     status: dict[str, list[StatusRow]] = {}
-    for row in queries_status.status(conn, place, now=now):
+    for row in queries_status.status_of(conn, chosen, seen):
         status.setdefault(row.target.zone, []).append(row)
     images: dict[str, list[ImageRow]] = {}
-    for image in queries_images.images(conn, None, called, now=now, stale_after=stale_after, include_retired=True):
+    for image in queries_images.images_of(
+        conn, chosen, seen, now, called, stale_after=stale_after, include_retired=True
+    ):
         images.setdefault(image.target.zone, []).append(image)
     longest = stale_after if max_age is None else max_age
     revoked = revoked_ids(conn)

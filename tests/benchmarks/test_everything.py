@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from crawler.cli import UNCOLLECTED
+from crawler.cli.run import rare_collections
 from crawler.db.engine import opened, read
 from crawler.domain.filters import Filters
 from crawler.queries import changes, images, lookup
@@ -63,7 +61,8 @@ def test_everything(question: str, years: tuple[str, Made], figures: Figures) ->
 def _compare(way: Callable[[], object], old_way: Callable[[], object]) -> tuple[float, float, float]:
     """Return how many times sooner an answer comes, and its seconds both ways, in turns; it is the same both ways."""
     times: list[tuple[float, float]] = []
-    with _collecting_as_the_command_does():
+    # nor is what other tests made gone through, as in a command of its own
+    with rare_collections():
         for _ in range(ROUNDS):
             seconds, answer = _timed(way)
             with old_ways.put_in():
@@ -72,19 +71,6 @@ def _compare(way: Callable[[], object], old_way: Callable[[], object]) -> tuple[
             times.append((seconds, before))
     ratio = statistics.median(before / seconds for seconds, before in times)
     return ratio, *(statistics.median(own) for own in zip(*times, strict=True))
-
-
-@contextmanager
-def _collecting_as_the_command_does() -> Iterator[None]:
-    """Have the garbage collector look as seldom as in a command, and at nothing that was made before by other tests."""
-    usual = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(UNCOLLECTED)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 def _timed(way: Callable[[], object]) -> tuple[float, object]:

@@ -110,7 +110,7 @@ def forget_template() -> None:
 
 @contextmanager
 def fresh_database() -> Iterator[Engine]:
-    """Return an empty migrated database for a `with` block; there is one at a time."""
+    """Return an empty migrated database for a `with` block; it takes the place of the one before."""
     engine, _ = _kept()
     engine.dispose()
     shutil.copyfile(template(), template().with_name("seed.db"))
