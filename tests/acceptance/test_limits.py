@@ -32,7 +32,7 @@ def throttled_run(driver: Driver, *, targets: int, enforced: int, rate: int) -> 
         return ran, cloud, time.monotonic() - begun
 
 
-@pytest.mark.alone
+@pytest.mark.waits
 @pytest.mark.prove
 @pytest.mark.parametrize("rate", [100, 200])
 def test_enforced_rate(light: Driver, proven: Proven, rate: int) -> None:
@@ -150,7 +150,7 @@ def test_dead_region(light: Driver, effect: str) -> None:
     assert ran.changes == {}
 
 
-@pytest.mark.alone
+@pytest.mark.waits
 @pytest.mark.prove
 @pytest.mark.parametrize("effect", ["drop", "hang"])
 def test_dead_region_to_its_end(light: Driver, proven: Proven, effect: str) -> None:

@@ -166,7 +166,7 @@ def run_often(
     return max(one.peak_mb for one in ended), max(seconds_of(one) for one in ended)
 
 
-@pytest.mark.alone
+@pytest.mark.waits
 @pytest.mark.parametrize("fields", [(), ("ImageName",), ("ImageName", "OsName", "ImageDescription")], ids=len)
 def test_other_images_each_time(tmp_path: Path, proven: Proven, fields: tuple[str, ...]) -> None:
     """Thirty zones that list 9,000 others each time: 250 MB, 5 s after the deadline; honest zones are observed."""

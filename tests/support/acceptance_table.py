@@ -30,8 +30,8 @@ Proven = Callable[[str, str], None]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path("docs/proofs.md")
-#: Folders whose tests measure time, or wait for several processes.
-ALONE = (ROOT / "tests/benchmarks", ROOT / "tests/fleet")
+#: The marks of all tests of a folder.
+MARKS = {ROOT / "tests/benchmarks": "alone", ROOT / "tests/fleet": "waits"}
 MARKERS = ("<!-- prove:begin -->", "<!-- prove:end -->")
 
 _PROPERTY = "proven"
@@ -91,7 +91,7 @@ class _Table:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option by which `./dev prove` makes one table of two sessions."""
+    """Add the option by which `./dev prove` makes one table of its sessions."""
     text = "Begin the table with the rows that FILE holds, where it is there, and keep all in it."
     parser.getgroup("acceptance").addoption("--rows", type=Path, metavar="FILE", help=text)
 
@@ -103,10 +103,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is to run alone, and note the claim of each test of the lane where its report will carry it."""
+    """Mark what a folder's tests need, and note the claim of each test of the lane where its report will carry it."""
     for item in items:
-        if any(folder in item.path.parents for folder in ALONE):
-            item.add_marker("alone")
+        for folder, mark in MARKS.items():
+            if folder in item.path.parents:
+                item.add_marker(mark)
         if isinstance(item, pytest.Function) and item.get_closest_marker("prove"):
             case = f" [{item.callspec.id}]" if hasattr(item, "callspec") else ""
             item.user_properties.append((_CLAIM, claim_of(item.function, item.nodeid) + case))

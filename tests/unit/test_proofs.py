@@ -37,7 +37,7 @@ def test_page_has_room_for_both() -> None:
 
 def test_one_table_of_two_sessions(tmp_path: Path) -> None:
     """With `--rows` the table of a session begins with the rows of the one before, and says how long all took."""
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    prove\n    alone\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    prove\n    alone\n    waits\n")
     (tmp_path / "test_lines.py").write_text(
         "import pytest\n"
         "@pytest.mark.prove\n"
