@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from threading import Lock
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -100,7 +101,7 @@ class Pages:
         self.is_live = is_live
         self._clock = clock
         self._kept: OrderedDict[tuple[Any, ...], _Kept] = OrderedDict()
-        self._turns: dict[tuple[Any, ...], Lock] = {}
+        self._turns: WeakValueDictionary[tuple[Any, ...], Lock] = WeakValueDictionary()  # while somebody holds it
         self._lock = Lock()
 
     def html(self, conn: Connection, question: PageRequest) -> str:
@@ -126,16 +127,15 @@ class Pages:
             turn = self._turns.setdefault(key, Lock())
         with turn:
             kept = self._kept.get(key)
-            if kept and kept.run == run and 0 <= (now - kept.at).total_seconds() < KEPT_SECONDS:
-                found: T = kept.found
-                return found
-            found = read()
-            with self._lock:
-                self._kept[key] = _Kept(run, now, found)
-                self._kept.move_to_end(key)
-                while len(self._kept) > KEPT_READINGS:
-                    self._turns.pop(self._kept.popitem(last=False)[0], None)
-            return found
+            if not (kept and kept.run == run and 0 <= (now - kept.at).total_seconds() < KEPT_SECONDS):
+                kept = _Kept(run, now, read())
+                with self._lock:
+                    self._kept[key] = kept
+                    self._kept.move_to_end(key)
+                    while len(self._kept) > KEPT_READINGS:
+                        self._kept.popitem(last=False)
+        found: T = kept.found
+        return found
 
 
 class _Page:
