@@ -452,6 +452,7 @@ _DEMO = {
     "unknown: {a}": "未知：{}",
     "last seen {v} with {n} image{s}": "最近一次于 {} 观测到 {} 个镜像",
     "{v} exists already; name a file that does not.": "{} 已存在；请换一个文件名。",
+    "The demo makes a database of its own; --keep-in FILE says where.": "演示自建数据库；用 --keep-in FILE 指定位置。",
 }  # fmt: skip
 
 _DOCTOR = {

@@ -40,6 +40,8 @@ def demo(context: CliContext, path: Path, is_kept_open: bool) -> None:
     from crawler.demo import default_zone, mail, pages, play
     from crawler.domain.staleness import STALE_AFTER
 
+    if context.database is not None:
+        raise UsageError("The demo makes a database of its own; --keep-in FILE says where.")
     path = path.absolute()
     if path.exists():
         if path.name != DEFAULT_FILE:

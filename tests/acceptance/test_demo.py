@@ -126,3 +126,12 @@ def test_again(played: Played) -> None:
     assert process("demo", "--keep-in", "mine.db", cwd=folder).returncode == 2
     assert mine.read_bytes() == b"precious"
     mine.unlink()
+
+
+def test_database_of_its_own(tmp_path: Path) -> None:
+    """`--database`, which the demo does not write to, is refused with the option that says where it writes."""
+    done = process("--database", "mine.db", "demo", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--keep-in FILE" in done.stderr
+    assert list(tmp_path.iterdir()) == []
