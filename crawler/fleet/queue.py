@@ -273,6 +273,15 @@ class Queue:
             for row in rows
         ]
 
+    async def hasten(self, key: str, seconds: float) -> None:
+        """Have the job of *key* that waits be due in so many seconds from now, where it is due later."""
+        query = (
+            "UPDATE procrastinate_jobs SET scheduled_at = clock_timestamp() + make_interval(secs => %(seconds)s) "
+            "WHERE queueing_lock = %(key)s AND status = 'todo' "
+            "AND scheduled_at > clock_timestamp() + make_interval(secs => %(seconds)s) RETURNING id"
+        )
+        await self._rows(query, key=key, seconds=seconds)
+
     async def bury(self, job_id: int) -> bool:
         """Remove a job that nobody works on any more; give False where it has just ended."""
         query = "DELETE FROM procrastinate_jobs WHERE id = %(job)s AND status = 'doing' RETURNING id"

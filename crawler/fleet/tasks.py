@@ -252,11 +252,18 @@ class Tasks:
         return handler
 
     async def _again(self, job: FleetJob, seconds: float) -> None:
-        """Add *job* for so many seconds from now, once the database can be reached."""
+        """
+        Add *job* for so many seconds from now, once the database can be reached.
+
+        Where a crawl of the account waits for a later turn in the next tick, that one is done then instead.
+        """
+        assert self.queue is not None  # noqa: S101 - set before any job is done
         while True:
             try:
                 moment = await self._in_thread(workers.now) if seconds else None
                 await self._added([replace(job, at=moment and moment + timedelta(seconds=seconds))])
+                if job.task == "crawl" and job.key:
+                    await self.queue.hasten(job.key, seconds)
                 return
             except DatabaseUnavailable as exc:
                 logger.info("%s waits to be added: %s", job.key, exc)

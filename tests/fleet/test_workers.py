@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url, text
 
+from crawler.fleet.queue import opened_queue
+from crawler.fleet.tasks import CRAWLS, crawl_job, tick_of
 from tests.fleet.expected import expected_changes, recorded_changes
 from tests.support.acceptance_table import Proven
 from tests.support.driving import asked
@@ -134,6 +139,42 @@ def test_killed_worker(
         assert recorded.total() > 0
         if request.node.get_closest_marker("prove"):
             assert seconds <= 15
+
+
+def test_killed_before_the_next_turn(fleet: Fleet) -> None:
+    """What a killed worker had begun is begun anew at once, also where the next tick has a turn for it later."""
+    fleet.configure(1, every="600s", rate=1.5)
+    database, name = fleet.driver.database, "account-0"
+
+    async def begin() -> bool:
+        handlers = {CRAWLS: {"crawl": nothing}}
+        async with opened_queue(database, handlers, application_name="crawler test") as queue:
+            return await queue.add(crawl_job(name, tick_of(datetime.now(UTC), timedelta(minutes=10))))
+
+    async def nothing(**_: object) -> None:
+        """Do nothing."""
+
+    def waiting() -> list[Any]:
+        query = "FROM crawler_jobs.procrastinate_jobs WHERE task_name = 'crawl' AND status = 'todo'"
+        return fleet.rows(f"SELECT id, extract(epoch FROM scheduled_at - clock_timestamp()) AS seconds {query}")
+
+    assert asyncio.run(begin())
+    fleet.start()
+    victim, _ = fleet.busiest(1)
+    fleet.wait(waiting, 30)
+    with fleet.engine.connect() as conn:
+        conn.execute(text("SET search_path = crawler_jobs"))
+        later = "UPDATE procrastinate_jobs SET scheduled_at = clock_timestamp() + interval '300 s'"
+        conn.execute(text(f"{later} WHERE task_name = 'crawl' AND status = 'todo'"))
+    moment = fleet.now()
+    victim.kill()
+    victim.wait()
+    assert [row.seconds > 200 for row in waiting()] == [True]
+    fleet.start()
+    fleet.wait(lambda: fleet.began_again({name}, moment), 60)
+
+    assert fleet.overlaps() == []
+    assert fleet.end(timeout=60) == [-signal.SIGKILL, 0]
 
 
 @pytest.mark.parametrize("still_seconds", [0, pytest.param(60, marks=PROVE)])
