@@ -47,7 +47,8 @@ def test_readings_that_fail_leave_nothing(pages: Pages) -> None:
 
 def test_one_reading_for_many_at_once(pages: Pages) -> None:
     """Those who ask the same while it is read wait for it; the next run, or a time later, has it read again."""
-    begun, read = Barrier(READERS), []
+    begun = Barrier(READERS)
+    read: list[None] = []
 
     def reading() -> int:
         read.append(None)
