@@ -101,7 +101,7 @@ def _reason(text: str, exc: ValueError) -> str:
 
 def zone_name(zone: tzinfo) -> str:
     """Return the name of *zone* as headers and mails show it: `Asia/Shanghai`, `UTC`."""
-    return str(getattr(zone, "key", None) or zone)
+    return str(zone)
 
 
 def show_moment(moment: datetime | None, zone: tzinfo, *, seconds: bool = True) -> str:

@@ -51,7 +51,10 @@ LANES = (
     Lane(
         name="domain",
         mutated=("crawler/domain/*.py",),
-        tests=("tests/unit/domain", "tests/unit/notifications/test_digest.py", "tests/unit/notifications/test_pins.py"),
+        tests=(
+            *(f"tests/unit/{room}" for room in ("domain", "client", "crawl", "queries", "web")),
+            *(f"tests/unit/notifications/test_{what}.py" for what in ("digest", "hostile_text", "pins", "rendering")),
+        ),
     ),
     Lane(
         name="outbox",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import Target
 from crawler.domain.rows import (
+    ATTRIBUTES,
     FailureRow,
     Gap,
     HeldImage,
@@ -115,3 +116,14 @@ def test_rows_of_other_kinds() -> None:
     assert [told[name] for name in kind.names] == [1, *[None] * (len(kind.names) - 1)]
     assert set(kind.names) <= set(names_in_items(KINDS))
     assert image._replace(target=HOME._replace(kind="no-kind")).as_dict()["gpu"] is None
+
+
+def test_attributes_are_flattened() -> None:
+    """An image's row has each attribute by its name, null where nobody stated it, and what else was said."""
+    stated = {"gpu": True, "extra": {"BootMode": "UEFI"}}
+    image = ImageRow(HOME, "ImageSet", "uimage-x", stated, NOON, NOON, False, None, "present", None, NOON)
+    told = image.as_dict()
+
+    assert (told["gpu"], told["extra"]) == (True, {"BootMode": "UEFI"})
+    assert {told[name] for name in ATTRIBUTES if name != "gpu"} == {None}
+    assert image._replace(attributes={}).as_dict()["extra"] == {}

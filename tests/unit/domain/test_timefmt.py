@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -111,6 +111,7 @@ def test_show() -> None:
     assert show_moment(None, SHANGHAI) == "-"
     assert titled("SINCE", SHANGHAI) == "SINCE (Asia/Shanghai)"
     assert titled("SINCE", UTC) == "SINCE (UTC)"
+    assert titled("SINCE", timezone(timedelta(hours=8))) == "SINCE (UTC+08:00)"
 
 
 def test_shown_to_the_minute_or_the_second() -> None:

@@ -1,0 +1,74 @@
+"""What other modules count on: what is remembered for how long, how a catalog is stored, what a database holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.domain.models import Catalog, Place, Project, Recent, is_storable
+
+
+def test_no_more_values_than_were_asked_for() -> None:
+    """Of more values than are kept at once the one goes that was asked for longest ago."""
+    recent: Recent[str, int] = Recent(at_once=2, weight=100)
+    recent.put("first", 1, 1)
+    recent.put("second", 2, 1)
+    assert recent.get("first") == 1
+    recent.put("third", 3, 1)
+
+    assert [recent.get(key) for key in ("first", "second", "third")] == [1, None, 3]
+
+
+def test_no_more_weight_than_was_allowed() -> None:
+    """Several values weigh no more than is allowed, to the last unit; what goes takes its weight away."""
+    recent: Recent[str, int] = Recent(at_once=10, weight=10)
+    recent.put("first", 1, 4)
+    recent.put("second", 2, 6)
+    assert [recent.get("first"), recent.get("second")] == [1, 2]
+    recent.put("third", 3, 4)
+    assert [recent.get(key) for key in ("first", "second", "third")] == [None, 2, 3]
+    recent.put("fourth", 4, 1)
+
+    assert [recent.get(key) for key in ("second", "third", "fourth")] == [None, 3, 4]
+
+
+def test_a_value_that_comes_again() -> None:
+    """A value under the same key takes the place of the other, and its weight alone counts."""
+    recent: Recent[str, int] = Recent(at_once=10, weight=10)
+    for weight in (9, 8, 2):
+        recent.put("same", weight, weight)
+    recent.put("other", 1, 8)
+
+    assert [recent.get("same"), recent.get("other")] == [2, 1]
+
+
+def test_one_value_of_any_weight() -> None:
+    """The last value is remembered however heavy it is, and what comes after it takes its place."""
+    recent: Recent[str, int] = Recent(at_once=10, weight=10)
+    recent.put("light", 1, 1)
+    recent.put("heavy", 2, 1000)
+    assert [recent.get("light"), recent.get("heavy")] == [None, 2]
+    recent.put("after", 3, 10)
+
+    assert [recent.get("heavy"), recent.get("after")] == [None, 3]
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_catalog_as_it_is_stored(is_listed: bool) -> None:
+    """A project has a third part where it is the default one, or was listed without a name; a place its number."""
+    projects = (Project("org-a", "a"), Project("org-b", ""), Project("org-c", "c", is_default=True))
+    catalog = Catalog(projects=projects, places=(Place("hk", "hk-02", 3001),), is_listed=is_listed)
+
+    assert catalog.as_lists() == (
+        [["org-a", "a"], ["org-b", "", False] if is_listed else ["org-b", ""], ["org-c", "c", True]],
+        [["hk", "hk-02", 3001]],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "is_it"),
+    [("", True), ("Ubuntu 20.04 「EOL」 😀", True), ("\ud7ff\ue000", True), ("a\0", False), ("a\ud800", False),
+     ("x\udbff", False), ("\udc00b", False), ("y\udfffy", False)],
+)  # fmt: skip
+def test_what_a_database_can_hold(text: str, is_it: bool) -> None:
+    """A text without NUL and without half of a surrogate pair can be kept."""
+    assert is_storable(text) is is_it
