@@ -26,6 +26,8 @@ from crawler.errors import NotUnderstood
 UNKNOWN_ACTION = 161
 #: What a refusal of a page speaks of that lies behind the end of the list.
 _BEYOND = ("offset", "beyond", "exceed", "range", "total", "超出", "超过", "大于", "偏移")
+#: What one speaks of that exceeds a time, a rate or a quota, and no list: it passes, and says nothing of what is there.
+_PASSING = ("deadline", "timeout", "time-out", "timed out", "rate limit", "frequen", "quota", "超时", "频")
 #: Pages of a list whose number of records nobody stated that end in a full ten may be what the server gives at most.
 _ROUND = 10
 
@@ -118,9 +120,11 @@ class Composition:
         may_be_end = self._stage == "list" and not is_first and (refusal.is_of_product or not refusal.is_passing)
         if not may_be_end or refusal.ret_code is None:
             return None
-        speaks_of_it = any(word in refusal.message.casefold() for word in _BEYOND)
+        said = refusal.message.casefold()
+        speaks_of_it = any(word in said for word in _BEYOND) and not any(word in said for word in _PASSING)
         if not speaks_of_it or (self._total is not None and self._received < self._total):
             return None
+        self._pages += 1  # as an empty page would: what a list lacks that came in several is read once more
         return self._written() if self._end_list() else "asked otherwise"
 
     def _begin(self) -> None:

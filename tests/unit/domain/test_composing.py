@@ -192,6 +192,36 @@ def test_a_refused_page_is_no_end(refusal: RefusedPage, at: int) -> None:
     assert said == refusal
 
 
+@pytest.mark.parametrize("total", [None, 100], ids=["no number", "number of the page"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+        "request rate limit exceeded",
+        "Quota exceeds the limit, try again later",
+        "请求超过频率限制",
+        "后端超时，超过 30 秒",
+    ],
+)
+def test_what_exceeds_a_time_or_a_rate_is_no_end(message: str, total: int | None) -> None:
+    """A time, a rate or a quota that is exceeded ends no list, also where nobody knows how many records there are."""
+    every = paged(records(130), total=total)
+    trouble = beyond(message, 8010)
+
+    said, _ = compose(lambda offset, limit: trouble if offset else every(offset, limit))
+
+    assert said == trouble
+
+
+def test_a_refusal_that_ends_a_list_counts_as_a_page() -> None:
+    """A list that a refusal ends came in pages, as with an empty last one: what it lacks is read once more."""
+    composition = Composition(TARGET, KIND, {})
+    assert composition.take(json.dumps(page(records(100), None)).encode()) is None
+
+    assert isinstance(composition.refused(beyond()), bytes)
+    assert composition.pages == 2
+
+
 def test_trouble_at_the_end_is_no_end() -> None:
     """Behind a page that is exactly full a refusal ends the list only where it speaks of that: others pass."""
     every = paged(records(100))
