@@ -29,7 +29,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from crawler.db.beginning import refuse_before
+from crawler.db.beginning import begins_at, refuse_before
 from crawler.db.filters import ChosenTarget, of_kinds, targets_by_id
 from crawler.db.last_observation import Observation, ends_of
 from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run, TargetRow
@@ -376,18 +376,24 @@ def spans_of(targets: Mapping[int, Target], past: NamePast) -> list[ListedSpan]:
 def zone_gaps(
     conn: Connection, chosen: Collection[ChosenTarget], since: datetime, until: datetime, *, stale_after: timedelta
 ) -> dict[RegionZone, list[Gap]]:
-    """Return when each zone was not known from *since* to *until*: when none of the targets *chosen* in it was."""
+    """
+    Return when each zone was not known from *since* to *until*: when none of the targets *chosen* in it was.
+
+    What lies before the kept history is as if nobody had looked: which of its runs went well was forgotten.
+    """
     targets = {choice.target_id: choice.target for choice in chosen}
     first = _run_before(conn, since)
     coverage = queries_gaps.coverage(
         conn, targets, since=since, now=until, stale_after=stale_after, from_run=first or 0
     )
     began = _first_observed(conn, chosen)
+    kept_from = min(begins_at(conn) or since, until)
+    lost = [Gap(since, kept_from, "never_observed")] if kept_from > since else []
     by_place: dict[RegionZone, list[list[Gap]]] = {}
     for target_id, target in targets.items():
         first_at = began.get(target_id, until)
         before = [Gap(since, first_at, "never_observed")] if first_at > since else []
-        own = clip(overlay(coverage[target_id].absences, before, coverage[target_id].gaps()), since, until)
+        own = clip(overlay(lost, coverage[target_id].absences, before, coverage[target_id].gaps()), since, until)
         by_place.setdefault(place_of(target), []).append(own)
     return {place: in_all(every) for place, every in sorted(by_place.items())}
 

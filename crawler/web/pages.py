@@ -445,13 +445,14 @@ class _Page:
         if not self.pages.is_live:
             return self._file_axis()
         begin = max(first, self.now - timedelta(days=days)) if days else first
+        begin = max(begin, begins_at(self.conn) or begin)  # of the time before nobody can tell any more
         return Axis(min(begin, self.now - timedelta(hours=6)), self.now)
 
     def _file_axis(self) -> Axis:
         """Return the time up to the last change: it moves with what is known alone."""
         first = overview_lookup.first_good_run(self.conn)
         end = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only) or first or self.now
-        begin = max(end - timedelta(days=coverage_page.DAYS), first or end)
+        begin = max(end - timedelta(days=coverage_page.DAYS), first or end, begins_at(self.conn) or first or end)
         return Axis(min(begin, end - timedelta(hours=6)), end)
 
     def _lead(self, matrix: now_page.Matrix) -> str:

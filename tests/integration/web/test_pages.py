@@ -14,15 +14,18 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler.db.engine import begin, opened, read
+from crawler.db.filters import chosen_targets
+from crawler.db.pruning import prune
 from crawler.domain.filters import Filters
 from crawler.domain.models import Target, is_storable
 from crawler.queries.check.rules import PinRule
 from crawler.queries.images import images
+from crawler.queries.overview_lookup import zone_gaps
 from crawler.queries.revoke import revoke
 from crawler.web.pages import NoSuchPage, PageRequest, Pages
 from tests.benchmarks.five_years import BEGIN, Made, generate
 from tests.support.acceptance_table import Proven
-from tests.support.diary import Diary, Refusal, target
+from tests.support.diary import START, Diary, Refusal, target
 from tests.support.hostile import HOSTILE
 from tests.support.kinds import uhost_image
 from tests.support.web import SHANGHAI, STALE, Cells, cells_of
@@ -230,6 +233,33 @@ def test_change_that_projects_meet_on_several_days(engine: Engine) -> None:
     assert [told(f"changes/{day}") for day in days] == [1, 0, 1]
     assert [told(f"changes/{day}", event="re-issued") for day in days] == [1, 0, 1]
     assert told("changes") == 2
+
+
+def test_nothing_is_told_of_what_was_pruned(engine: Engine) -> None:
+    """A day in which nobody knew is not called known once it was pruned: coverage and bars begin with what is kept."""
+    diary = Diary(engine)
+    images = {"uimage-a": "Ubuntu 20.04"}
+    for number in range(16):
+        diary.now = START + timedelta(days=number / 2)
+        diary.run({target("hk-02"): Refusal() if 2 <= number < 6 else images})
+    now = diary.now + timedelta(minutes=1)
+
+    def told() -> tuple[int, list[tuple[str, str]]]:
+        html = html_of(engine, "names/ubuntu-20.04", now, days="all")
+        bars = re.findall(r'<rect class="a" x="([\d.]+)%"[^>]* width="([\d.]+)%"', html)
+        return html.count('<rect class="u"'), bars
+
+    hatched, bars = told()
+    assert (hatched, len(bars)) == (1, 1)
+    prune(engine, None, before=START + timedelta(days=4), now=now)
+
+    assert told() == (0, [("0", "100")])
+    with read(engine) as conn:
+        choices = chosen_targets(conn, Filters())
+        (gaps,) = zone_gaps(conn, choices, START, now, stale_after=STALE).values()
+    assert [(gap.unknown_from, gap.unknown_to) for gap in gaps] == [(START, START + timedelta(days=4))]
+    scale = html_of(engine, "names/ubuntu-20.04", now, days="all")
+    assert "06-03" not in "".join(re.findall(r"<text x=[^>]*>([^<]*)</text>", scale))
 
 
 def test_zones_of_several_accounts(engine: Engine) -> None:
