@@ -71,6 +71,15 @@ def test_effect_of_an_anchor(uses: str, effects: list[str]) -> None:
     assert [pin.effect for pin in scan(uses, "a.yaml").pins] == effects
 
 
+@pytest.mark.parametrize("value", ["uimage-a", "'uimage-a'", "!!str\n  # more\n  uimage-a"])
+def test_comment_behind_an_anchor(value: str) -> None:
+    """A comment between an anchor or a tag and the id that it is of hides no id."""
+    text = f"image_id: &i # uimage-z\n  # told\n  {value}\n"
+    (pin,) = scan(text, "a.yaml").pins
+
+    assert (pin.image_id, pin.at) == ("uimage-a", text.index("uimage-a"))
+
+
 def test_anchors_that_multiply() -> None:
     """Anchors that name anchors are read within bounds."""
     lines = ["a0: &a0 {image_id: uimage-a}"]
