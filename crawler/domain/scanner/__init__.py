@@ -34,6 +34,10 @@ _NEARLY_JSON = re.compile(r"\{\{|\{%|^\s*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _VALUE = re.compile(r"[^ \t\r\n]")
 _MEMBER = re.compile(r"^\s*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
+#: From what harms least; one change of an id does all that its uses make of it.
+_BY_HARM: tuple[Effect, ...] = (
+    "nothing", "later-nodes", "rebuilds-image", "unknown", "replaces-cluster", "reinstalls-machine",
+)  # fmt: skip
 _ASSIGNMENT = re.compile(r'^\s*[\w-]+\s+=\s*["\[{<]|^\s*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
 
 
@@ -167,7 +171,11 @@ def _in_yaml(text: str) -> tuple[list[Hit], bool]:
 
 
 def _once(hits: Iterable[Hit]) -> list[Hit]:
-    """Fold what an anchor gives several times; where it is used with a zone, its own place without one is none."""
+    """
+    Fold what an anchor gives several times; where it is used with a zone, its own place without one is none.
+
+    All uses have the effect of that which a change harms most.
+    """
     by_place: dict[int, list[Hit]] = {}
     for hit in hits:
         by_place.setdefault(hit.at, []).append(hit)
@@ -176,7 +184,9 @@ def _once(hits: Iterable[Hit]) -> list[Hit]:
         by_zones: dict[tuple[str, ...], Hit] = {}
         for hit in [hit for hit in same if hit.zones] or same[:1]:
             by_zones.setdefault(hit.zones, hit)
-        folded += by_zones.values()
+        uses = same[1:] if any(hit.zones for hit in same) and not same[0].zones else same
+        effect = max((hit.effect for hit in uses), key=_BY_HARM.index)
+        folded += [hit if hit.effect == effect else replace(hit, effect=effect) for hit in by_zones.values()]
     return folded
 
 

@@ -16,8 +16,8 @@ from crawler.domain.scanner.tree import Choice, Node, TableNode, Text
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _ALONE = re.compile(r"^[ \t]*(?:(?:\{\{(?:[^{}]|\{[^{}]*\})*\}\}|\{%.*?%\})[ \t]*)+\r?$", re.MULTILINE)
-#: The anchor and the tag before a value.
-_PROPERTIES = re.compile(r"\A(?:[&!]\S*\s+)+")
+#: The anchor and the tag before a value, and comments on the lines between.
+_PROPERTIES = re.compile(r"\A(?:[&!]\S*\s+|#[^\n]*\n\s*)+")
 _BRACKET = re.compile(r"[\[{}\]]")
 _DEEPEST = 150
 #: As many nodes as are read of one document; anchors that name anchors make more of a few lines.

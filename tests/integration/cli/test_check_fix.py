@@ -54,6 +54,17 @@ def test_id_alone(story: tuple[str, Diary], image_id: str) -> None:
     assert Path("pool.tf").stat() == before
 
 
+def test_anchor_of_two_effects(story: tuple[str, Diary]) -> None:
+    """An id that a machine uses as well as a build, by an anchor, is not changed for the sake of the build alone."""
+    text = "build: {zone: hk-02, source_image_id: &i uimage-a}\nmachine: {zone: hk-02, image_id: *i}\n"
+    Path("a.yaml").write_text(text)
+
+    assert "the effect of that is unknown; --effect unknown allows it" in check(story, "a.yaml", "--fix", code=1)
+    assert Path("a.yaml").read_text() == text
+    check(story, "a.yaml", "--fix", "--effect", "unknown")
+    assert Path("a.yaml").read_text() == text.replace("uimage-a", "uimage-b")
+
+
 def test_exit_code_of_what_is_left(story: tuple[str, Diary]) -> None:
     """What could not be fixed decides the exit code; the rows tell how things are then."""
     Path("a.tf").write_text(POOL % "uimage-a" + POOL % "uimage-d")

@@ -55,6 +55,31 @@ def test_nested_too_deeply(name: str) -> None:
         scan(text, name)
 
 
+@pytest.mark.parametrize(
+    ("uses", "effects"),
+    [
+        ("a: {source_image_id: &i uimage-a}\nb: {image_id: *i}\n", ["unknown"]),
+        ("a: {zone: hk-02, source_image_id: &i uimage-a}\nb: {zone: hk-02, image_id: *i}\n", ["unknown"]),
+        ("a: {zone: hk-02, source_image_id: &i uimage-a}\nb: {image_id: *i}\n", ["unknown"]),
+        ("a: {zone: hk-02, source_image_id: &i uimage-a}\nb: {zone: hk-01, image_id: *i}\n", ["unknown", "unknown"]),
+        ("a: {source_image_id: &i uimage-a}\nb: {source_image_id: *i}\n", ["rebuilds-image"]),
+        ("a: &d {image_id: uimage-a}\nb: {<<: *d, zone: hk-02, NodeGroupId: n}\n", ["later-nodes"]),
+    ],
+)
+def test_effect_of_an_anchor(uses: str, effects: list[str]) -> None:
+    """An id that several places use has the effect that harms most: one change is a change of all of them."""
+    assert [pin.effect for pin in scan(uses, "a.yaml").pins] == effects
+
+
+@pytest.mark.parametrize("value", ["uimage-a", "'uimage-a'", "!!str\n  # more\n  uimage-a"])
+def test_comment_behind_an_anchor(value: str) -> None:
+    """A comment between an anchor or a tag and the id that it is of hides no id."""
+    text = f"image_id: &i # uimage-z\n  # told\n  {value}\n"
+    (pin,) = scan(text, "a.yaml").pins
+
+    assert (pin.image_id, pin.at) == ("uimage-a", text.index("uimage-a"))
+
+
 def test_anchors_that_multiply() -> None:
     """Anchors that name anchors are read within bounds."""
     lines = ["a0: &a0 {image_id: uimage-a}"]
