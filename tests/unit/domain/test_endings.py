@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from crawler.domain.endings import days_left, end_soon, notice_of
+from crawler.domain.endings import days_left, end_of, end_soon, notice_of
 from crawler.domain.models import Target
 from crawler.domain.rows import ImageRow
 
@@ -65,3 +65,27 @@ def test_soon() -> None:
     for row in (image(), named):
         found = [end_soon(row, BEGAN.replace(month=month, day=1)) for month in (3, 4, 12)]
         assert found == [None, date(2026, 6, 30), date(2026, 6, 30)]
+
+
+def test_whose_name_of_the_day_counts() -> None:
+    """The field wins over the cloud's own name of it, which counts where the field is empty; extras may be missing."""
+    row = image()
+    both = row._replace(attributes={"maintain_eol": "2026-06-30", "extra": {"MaintainEol": "2027-01-01"}})
+    empty = row._replace(attributes={"maintain_eol": "", "extra": {"MaintainEol": "2027-01-01"}})
+
+    assert (end_of(both), end_of(empty)) == (date(2026, 6, 30), date(2027, 1, 1))
+    assert end_of(row._replace(attributes={"extra": None})) is None
+    assert end_of(row._replace(attributes={})) is None
+
+
+def test_limits_in_utc() -> None:
+    """Days are those of UTC; it ends soon from 90 days before on, and what began with its notice is old."""
+    ahead = timezone(timedelta(hours=8))
+
+    assert end_soon(image(), datetime(2026, 4, 1, tzinfo=UTC)) == date(2026, 6, 30)
+    assert end_soon(image(), datetime(2026, 3, 31, 23, tzinfo=UTC)) is None
+    assert end_soon(image(), datetime(2026, 4, 1, 7, tzinfo=ahead)) is None
+    assert days_left(image(), datetime(2026, 4, 1, 7, tzinfo=ahead)) is None
+    due_at = datetime(2026, 5, 31, tzinfo=UTC)
+    assert notice_of(image(since=due_at), due_at, is_pinned=False) is None
+    assert notice_of(image(since=due_at - timedelta(seconds=1)), due_at, is_pinned=False) == 30

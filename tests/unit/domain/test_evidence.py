@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from crawler.domain.evidence import MISSING, Explanation, KeptAnswer, differing_records, field_text
-from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.evidence import MISSING, Explanation, KeptAnswer, differing_records, field_text, kind_of
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow
 
@@ -99,3 +99,36 @@ def test_json() -> None:
     assert answer({"RetCode": 0}).as_dict()["document"] == {"RetCode": 0}
     assert answer(b"\xff<html>").as_dict()["document"] == "\ufffd<html>"
     assert [field_text(value) for value in ("x", True, ["a"], None)] == ["x", "true", '["a"]', "null"]
+
+
+def test_text_of_an_answer() -> None:
+    """For people an answer is JSON in lines of two blanks, every letter as it is, or the text that came."""
+    assert answer({"名": 1}).text() == '{\n  "名": 1\n}'
+    assert answer(b"\xff<html>").text() == "\ufffd<html>"
+    assert answer(b"[1]").text() == "[1]"
+
+
+def test_what_an_answer_lists() -> None:
+    """An image is listed by its set, in each spelling of it, and its id."""
+    listing = answer({"CustomIImageSet": [{"ImageId": "uimage-a"}]})
+
+    assert listing.lists("CustomImageSet", "uimage-a", UK8S_IMAGE)
+    assert not listing.lists("ImageSet", "uimage-a", UK8S_IMAGE)
+    assert not listing.lists("CustomImageSet", "uimage-b", UK8S_IMAGE)
+
+
+def test_kind_of_a_target() -> None:
+    """A kind that nobody knows is read as UK8S images are."""
+    target = Target("ucloud", "org-x", "cn-bj2", "cn-bj2-02", "uhost-image")
+
+    assert kind_of(target) is KINDS["uhost-image"]
+    assert kind_of(target._replace(kind="other")) is UK8S_IMAGE
+
+
+def test_first_record_counts() -> None:
+    """Of a record that comes twice the first is shown."""
+    twice = answer({"ImageSet": [{"ImageId": "uimage-a", "ImageName": "1"}, {"ImageId": "uimage-a", "ImageName": "2"}]})
+    (pair,) = differing_records(twice, None, UK8S_IMAGE)
+
+    assert pair.before == {"ImageId": "uimage-a", "ImageName": "1"}
+    assert pair.after is None

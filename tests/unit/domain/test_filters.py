@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.domain.filters import EVERYTHING, Filters, is_glob, known_name, part_fits
+from crawler.domain.filters import EVERYTHING, Filters, is_glob, known_name, name_fits, named_by, part_fits
 from crawler.domain.models import Target
 from crawler.domain.subscriptions import Watch
 from crawler.queries.check.rules import PinRule, Require
@@ -91,3 +91,42 @@ def test_leaving_out() -> None:
 def test_known_names(wanted: str, meant: str) -> None:
     """A name that is one of those known but for its spaces is that one; where none or several are, it is as written."""
     assert known_name(wanted, ["Ubuntu 20.04", "Cent OS 7", "CentOS 7", ""]) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "fits"),
+    [
+        ("Ubuntu 20.04", "ubuntu 20.0?", True),
+        ("Ubuntu  20.04", "ubuntu 2*", True),
+        ("Ubuntu 20.04", "20.04", False),
+        ("", "", True),
+        (" ", "x", False),
+    ],
+)
+def test_names(name: str, wanted: str, fits: bool) -> None:
+    """A name fits a glob as it is written and as it is normalised."""
+    assert name_fits(name, wanted) is fits
+    assert Filters(name=(wanted,)).wants_name(name) is fits
+    assert Filters().wants_name(name)
+
+
+def test_globs() -> None:
+    """What has a star, a question mark or a bracket, or leaves out, is a glob; its words are what stands behind `!`."""
+    assert [is_glob(word) for word in ("a*", "a?", "[a", "!a", "a]", "a!", "")] == [True] * 4 + [False] * 3
+    assert [named_by(word) for word in ("!hk", "hk", "!!hk")] == ["hk", "hk", "!hk"]
+    assert part_fits("name", "a[b]", ["a[b]"])
+    assert part_fits("zone", "a[b]", ["A[b]"])
+    assert part_fits("gpu_type", "V100", ["v1*"])
+    assert not part_fits("kind", "UK8S", ["uk8s"])
+
+
+def test_images_by_default() -> None:
+    """Where no kind is named those of UK8S are meant; a filter of any part of an image leaves some out."""
+    assert Filters(zone=("a",)).of_images() == Filters(zone=("a",), kind=("uk8s-image",))
+    assert Filters(kind=("x",)).of_images() == Filters(kind=("x",))
+    for only in (Filters(image_set=("A",)), Filters(name=("A",)), Filters(image_id=("A",))):
+        assert (only.is_all_images, only.is_all) == (False, False)
+        assert only.wants_image("A", "A", "A")
+        assert not only.wants_image("B", "B", "B")
+        assert not only.wants_image(None, None, None)
+    assert not Filters(zone=("a",)).is_all

@@ -13,12 +13,16 @@ from crawler.domain.matrix import (
     MatrixChoice,
     Offer,
     OfferedMatrix,
+    Rotation,
+    boots,
     in_turn,
     machines_of,
     names_of,
     question_of,
     rotation,
     told_variants,
+    version_key,
+    versions_of,
 )
 from crawler.domain.models import Target
 
@@ -203,3 +207,148 @@ def test_a_round_that_takes_too_long(matrix: int, others: int, words: str | None
     assert (problem is None) == (words is None)
     if words is not None and problem is not None:
         assert words in problem
+
+
+def test_texts_of_a_machine_and_its_question() -> None:
+    """A machine reads as its words; a question sends those of its values that are not empty, and no others ask it."""
+    assert [str(Machine("G", "V100")), str(Machine("O"))] == ["G V100", "O"]
+    question = Combination("G", "V100", "1.30.14")
+    assert (question.machine, Combination("O", "", "1").machine) == (Machine("G", "V100"), Machine("O"))
+    assert question.parameters == {"GPUType": "V100", "K8sVersion": "1.30.14", "MachineType": "G"}
+    assert Combination("O", "", "1.30").parameters == {"K8sVersion": "1.30", "MachineType": "O"}
+    assert question_of({**question.parameters, "X": "y"}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_machine"), [("x" * 60, True), ("x" * 61, False), ("", False), (" O", False), ("a\tb", False)]
+)
+def test_values_that_may_be_sent(name: str, is_machine: bool) -> None:
+    """A value of the cloud's has 1 to 60 characters, all printable, and no blank at its ends."""
+    assert machines_of([(name, {})]) == ({Machine(name)} if is_machine else set())
+    assert versions_of([name, "1.30"]) == ({name, "1.30"} if is_machine else {"1.30"})
+    assert machines_of([("T4", {"parent_type": name or " ", "machine_class": "gpu"})]) == (
+        {Machine(name, "T4")} if is_machine else set()
+    )
+
+
+def test_what_is_passed_over_ends_nothing() -> None:
+    """What stands behind a record that makes no machine is read all the same."""
+    assert machines_of([("G", {}), ("", {}), ("O", {"parent_type": "x"})]) == {Machine("O")}
+
+
+@pytest.mark.parametrize(
+    ("stated", "version", "does"),
+    [
+        ("", "1.30.14", True),
+        ("1.30", "", True),
+        ("1.30", "1.30.14", True),
+        ("1.30.14", "1.30", True),
+        ("1.30.14", "1.30.2", True),
+        ("1.3", "1.30.14", False),
+        ("1.28", "1.30.14", False),
+    ],
+)
+def test_what_boots(stated: str, version: str, does: bool) -> None:
+    """A question is about a machine in any case of its names, and about a version where the minor one is the same."""
+    parameters = {"MachineType": "g", "GPUType": "v100", "K8sVersion": stated}
+    assert boots(parameters, Machine("G", "V100"), version) is does
+    assert not boots(parameters, Machine("G", "T4"), version)
+    assert not boots(parameters, Machine("O", "V100"), version)
+    assert boots({}, Machine(""), version)
+
+
+def test_order_of_versions() -> None:
+    """Versions go by their numbers, the newest first; machines of one version by their names."""
+    assert version_key("1.30.14-rc2") == ((1, 30, 14, 2), "1.30.14-rc2")
+    asked_of = list(MatrixChoice(versions=("all",)).questions(OFFER))
+    assert asked_of[:3] == [
+        Combination("G", "A100", "1.30.14"), Combination("G", "V100", "1.30.14"), Combination("O", "", "1.30.14"),
+    ]  # fmt: skip
+    assert [one.version for one in asked_of[::3]] == ["1.30.14", "1.28.15", "1.26.7"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "version", "wanted"),
+    [
+        (("all",), "1.20", True),
+        (("latest-1",), "1.20", True),
+        (("1.20",), "1.20.3", True),
+        (("1.20",), "1.2", False),
+        (("1.20", "1.28"), "1.28.1", True),
+    ],
+)
+def test_wanted_where_nobody_knows(versions: tuple[str, ...], version: str, wanted: bool) -> None:
+    """Where no version is known to be offered a named one is wanted by its name, and any by the words for them."""
+    choice = MatrixChoice(versions=versions, gpu_types=("V*",))
+    assert choice.wants(Combination("G", "V100", version)) is wanted
+    assert choice.wants(Combination("O", "", version)) is wanted
+    assert not choice.wants(Combination("G", "T4", version))
+
+
+def test_causes() -> None:
+    """What went is told by what the zone lacks, its version first; what came by whichever makes fewer of it."""
+    known = {
+        "a": Combination("G", "V100", "1.28.15").parameters,
+        "b": Combination("G", "T4", "1.28.15").parameters,
+        "c": Combination("O", "", "1.20.1").parameters,
+        "d": Combination("O", "", "1.28.15").parameters,
+        "e": Combination("O", "", "1.30.14").parameters,
+    }
+    matrix = OfferedMatrix.of(MatrixChoice(), {("hk", "hk-01"): OFFER}, known)
+    assert matrix.parameters["c"] == {"MachineType": "O", "K8sVersion": "1.20.1"}
+    assert matrix.causes([target("b"), target("c")]) == {
+        (("machine_type", "G"), ("gpu_type", "T4")): [target("b")],
+        (("k8s_version", "1.20.1"),): [target("c")],
+    }
+    assert matrix.causes([target("a"), target("d")]) == {(("k8s_version", "1.28.15"),): [target("a"), target("d")]}
+    assert matrix.causes([target("d"), target("e")]) == {(("machine_type", "O"),): [target("d"), target("e")]}
+    assert matrix.causes([target("d")]) == {(("k8s_version", "1.28.15"),): [target("d")]}
+    assert matrix.causes([target("d", "hk-09")]) == {(("k8s_version", "1.28.15"),): [target("d", "hk-09")]}
+    assert matrix.question(target("a")) == Combination("G", "V100", "1.28.15")
+    assert matrix.question(target("a")._replace(kind="other")) is None
+
+
+@pytest.mark.parametrize(
+    ("most", "matrix", "others", "turns"),
+    [
+        (50, 26, 24, (26, 26)),
+        (50, 27, 24, (27, 14)),
+        (50, 10, 50, (10, 0)),
+        (50, 10, 49, (10, 1)),
+        (50, 10, 60, (10, 0)),
+        (50, 0, 0, (0, 0)),
+        (2000, 100, 0, (100, 100)),
+    ],
+)
+def test_rotation(most: int, matrix: int, others: int, turns: tuple[int, int]) -> None:
+    """Rounds are even: what does not go into one run is spread over as few as it takes."""
+    assert rotation(MatrixChoice(max_targets=most), matrix, others) == turns
+
+
+def test_problems_in_words() -> None:
+    """A round that takes too long is told with its figures and what would do; one as long as that is no problem."""
+    choice, minute = MatrixChoice(max_targets=50), timedelta(minutes=1)
+    advice = "or more, or narrow `versions` or `gpu_types`"
+    assert MatrixChoice().max_targets == 2000
+    assert Rotation(100, 10).problem(15 * minute, 150 * minute, choice, 40) is None
+    assert Rotation(100, 10).problem(15 * minute, 149 * minute, choice, 40) == (
+        "100 targets of the matrix, 10 in a run, take 10 runs, which is 150m at one run in 15m and longer than "
+        f"stale_after (149m): set max_targets to 52 {advice}"
+    )
+    assert Rotation(2, 0).problem(15 * minute, 150 * minute, choice, 1) == (
+        "max_targets = 50 leaves no room for the 2 targets of the matrix beside the 1 that is asked without: "
+        f"set max_targets to 2 {advice}"
+    )
+    assert Rotation(2, 0).problem(15 * minute, 5 * minute, choice, 60) == (
+        "max_targets = 50 leaves no room for the 2 targets of the matrix beside the 60 that are asked without: "
+        f"set max_targets to 62 {advice}"
+    )
+    assert [Rotation(10, 0).runs, Rotation(10, 1).runs, Rotation(10, 3).runs] == [0, 10, 4]
+
+
+def test_what_is_asked_together() -> None:
+    """The longest unasked come first, by id among equals; sets stay together where a round takes no longer by it."""
+    assert in_turn({3: 0, 1: 0, 2: 5}, Rotation(3, 2)) == [1, 3]
+    assert in_turn({1: 4, 2: 5, 3: 5}, Rotation(3, 2)) == [1]
+    assert in_turn({1: 4, 2: 5, 3: 6}, Rotation(3, 2)) == [1, 2]
+    assert in_turn({}, Rotation(0, 0)) == []

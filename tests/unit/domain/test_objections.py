@@ -9,7 +9,7 @@ import pytest
 
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import DEFAULT_PROJECT, Snapshot, Target
-from crawler.domain.objections import TOLERATED, LastGood, Tolerable, objection, other_action, tolerance
+from crawler.domain.objections import TOLERATED, LastGood, Tolerable, answered_by, objection, other_action, tolerance
 from tests.support.answers import image_key
 
 HERE = Target("prod", "org-X", "cn-bj2", "cn-bj2-04", "uk8s-image")
@@ -179,3 +179,70 @@ def test_a_text_of_the_answer_is_shown_short_and_harmless() -> None:
     assert sentence is not None
     assert sentence.isprintable()
     assert len(sentence) < 250
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"stated": (("Action", "GetRegion"),)},
+            "the answer is one to another question: its Action is GetRegion, not DescribeUK8SImageResponse",
+        ),
+        ({"stated": (("Zone", "hk-02"),)}, "the answer is about another Zone: hk-02, not cn-bj2-04"),
+        ({"stated": (("ProjectId", "org-y"),)}, "the answer is about another ProjectId: org-y, not org-X"),
+        (
+            {"images": {}, "records": 1, "is_elsewhere": True},
+            "its only record states the ZoneId of another zone than cn-bj2-04",
+        ),
+        (
+            {"images": {}, "records": 2, "is_elsewhere": True},
+            "each of its 2 records states the ZoneId of another zone than cn-bj2-04",
+        ),
+        ({"images": {}, "records": 1, "unreadable": 1}, "its only record could not be read: it has no ImageId"),
+        (
+            {"images": {}, "records": 2, "unreadable": 2},
+            "none of its 2 records could be read: they have no ImageId",
+        ),
+        ({"unknown_lists": "Data"}, "it has none of the sets of DescribeUK8SImage, but objects under Data"),
+        ({"records": 0, "excess": 1}, "it lists 0 of 1 record (the last good answer lacked 0 of its count)"),
+    ],
+)
+def test_sentences(options: dict[str, Any], sentence: str) -> None:
+    """Each objection is told in these words."""
+    assert said(**options) == sentence
+
+
+def test_sentence_of_the_other_action() -> None:
+    """What the last good answer was one to is told beside what this one is, and how it is let pass once."""
+    target, kind = HERE._replace(kind="instance-type"), KINDS["instance-type"]
+    snapshot = Snapshot(images={}, stated=(("Zone", HERE.zone), ("Action", f"{kind.action}Response")))
+    assert kind.instead
+    assert answered_by(kind, snapshot) == kind.action
+    assert answered_by(kind, Snapshot(images={}, stated=(("Action", kind.instead.upper()),))) == kind.instead
+    assert answered_by(kind, Snapshot(images={}, stated=(("Action", "GetRegion"),))) == ""
+    assert answered_by(kind, Snapshot(images={})) == ""
+    assert answered_by(UK8S_IMAGE, Snapshot(images={}, stated=(("Action", UK8S_IMAGE.action),))) == ""
+    assert objection(target, kind, snapshot, replace(KNOWN, answered_by=kind.instead)) == (
+        f"the last good answer was one to {kind.instead} and this one is to {kind.action}, which may list other things "
+        '(if the endpoint has changed for good: tolerate = ["action"] for one run)'
+    )
+
+
+def test_what_is_known_of_no_answer() -> None:
+    """Before any good answer nothing is known: no record unreadable, no count, no images, no action."""
+    assert LastGood(unreadable=0, excess=None, has_images=False, answered_by="") == NEW
+    assert said(NEW, images={}, records=3, is_elsewhere=True) is None
+
+
+def test_tolerance_in_words() -> None:
+    """What is let pass is told in these words, in the order in which it was given."""
+    assert list(tolerance(["echo", "foreign", "action"])) == [
+        "tolerate is set: answers are believed, and what they lack, that name another region, zone or project or list "
+        "the records of another zone alone or call themselves by another action"
+    ]
+
+
+def test_shown_text_has_eighty_characters() -> None:
+    """Of a long text of the answer eighty characters are shown."""
+    sentence = said(stated=(("Zone", "z" * 81),))
+    assert sentence == f"the answer is about another Zone: {'z' * 79}…, not cn-bj2-04"

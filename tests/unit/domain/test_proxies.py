@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from crawler.domain.proxies import Proxy, parse_proxy, proxy_for
+from crawler.domain.proxies import Proxy, exceptions_of, is_passing, parse_proxy, proxy_for
 
 URL = "https://api.example.com/"
 PROXY = "http://proxy.example.com:3128"
@@ -131,3 +131,87 @@ def test_default_ports_in_exceptions() -> None:
     assert found("http://api.example.com/", PROXY, ("api.example.com:80",)) is None
     assert found("http://api.example.com/", PROXY, ("api.example.com:443",)) == PROXY
     assert found("ws://api.example.com/", PROXY, ("api.example.com:0",)) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "passing"), [(407, False), (408, True), (428, False), (429, True), (499, False), (500, True)]
+)
+def test_what_another_try_may_help(status: int, passing: bool) -> None:
+    """A proxy that fails or is busy may do it later; one that refuses does not."""
+    assert is_passing(status) is passing
+
+
+def test_default_port_of_a_proxy() -> None:
+    """A proxy without a port has that of HTTP; its host stands without brackets; no user needs no secret."""
+    proxy = Proxy(url="http://[2001:db8::1]")
+
+    assert (proxy.host, proxy.port, proxy.username, proxy.password, proxy.variable) == ("2001:db8::1", 80, "", "", "")
+    assert (proxy.authorization, proxy.secrets) == ({}, ("",))
+    assert Proxy(url=PROXY).port == 3128
+    assert Proxy(url=PROXY, username="me", password="p").secrets == ("p", "bWU6cA==")
+
+
+FORM = "must be http://host:port or http://user:password@host:port, or env or none"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("http://[::1", FORM),
+        ("http://a:port", FORM),
+        ("ftp://a", FORM),
+        ("http://a/x", FORM),
+        ("http://a?x", FORM),
+        ("http://a#x", FORM),
+        ("http://", FORM),
+        *(
+            (f"{s}://a:1", f"names a proxy that is spoken to over {s}, which is not supported; it {FORM}")
+            for s in ("https", "socks", "socks4", "socks4a", "socks5", "socks5h")
+        ),
+        ("http://u:a b@a", "must not contain spaces or control characters"),
+        ("http://u:a\x1b@a", "must not contain spaces or control characters"),
+        ("http://u%3Ab:c@a", "names a user with a colon, which no proxy can tell from the password"),
+    ],
+)
+def test_sentences(text: str, sentence: str) -> None:
+    """What is no proxy is refused in these words."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        parse_proxy(text)
+    assert str(caught.value) == sentence
+
+
+def test_sentence_of_a_variable() -> None:
+    """What is wrong with a variable is said with its name, and the proxy knows which one named it."""
+    with pytest.raises(
+        ValueError, match=r"^takes the proxy from the environment, whose https_proxy must be http://host"
+    ):
+        found(https_proxy="http://a/x")
+    proxy = proxy_for(URL, "env", (), {"https_proxy": PROXY})
+    assert proxy is not None
+    assert proxy.variable == "https_proxy"
+
+
+def test_lists_of_exceptions() -> None:
+    """Exceptions stand between commas and blanks; nothing said is no exception."""
+    assert exceptions_of({"NO_PROXY": "a.com, b.com c.com,,d.com"}) == ["a.com", "b.com", "c.com", "d.com"]
+    assert exceptions_of({"no_proxy": " ", "NO_PROXY": "a.com"}) == []
+    assert exceptions_of({}) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "exception", "is_direct"),
+    [
+        ("https://api.example.com./", "example.com", True),
+        ("https://example.com./", "example.com.", True),
+        ("https://API.example.com/", " Api.Example.com ", True),
+        ("https://api.example.com/", "*", True),
+        ("https://[2001:db8::1]/", "[2001:db8::1]", True),
+        ("https://[2001:db8::1]/", "[2001:db8::1]:80", False),
+        ("https://10.1.2.3/", "10.1.2.9/8", True),
+        ("https://api.example.com/", "*.", False),
+        ("https://api.example.com/", "example.com:x", False),
+    ],
+)
+def test_exceptions_of_a_setting(url: str, exception: str, is_direct: bool) -> None:
+    """An exception fits in any case, with dots at its ends or none, and as a range whatever its host bits."""
+    assert (found(url, PROXY, (exception,)) is None) is is_direct

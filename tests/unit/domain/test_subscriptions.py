@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.domain.subscriptions import When, is_due, latest_slot, parse_when, show_when
+from crawler.domain.subscriptions import (
+    Pin,
+    When,
+    is_due,
+    latest_slot,
+    parse_pin,
+    parse_when,
+    pin_lines,
+    show_when,
+)
 
 SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")
 
@@ -97,3 +106,50 @@ def test_once_per_slot(text: str, zone: ZoneInfo, begin: datetime) -> None:
 
     assert found == sorted(set(found))
     assert abs(len(found) - (14 if when.weekday is None else 2)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("when", "text"),
+    [(When(), "every-run"), (When(at=time(9, 5)), "daily 09:05"), (When(at=time(0), weekday=6), "weekly sun 00:00")],
+)
+def test_written(when: When, text: str) -> None:
+    """A time is written with two digits each, and its weekday by its short name."""
+    assert show_when(when) == text
+
+
+@pytest.mark.parametrize("text", ["daily 23:60", "daily 24:00", "weekly sun 09:60", "x daily 09:00", "Nothing"])
+def test_no_time(text: str) -> None:
+    """Hours end at 23 and minutes at 59; the sentence says what is right, and no more."""
+    with pytest.raises(ValueError, match=r'^must be "every-run", "daily 09:00" or "weekly mon 09:00"$'):
+        parse_when(text)
+
+
+def test_every_run_is_its_own_time() -> None:
+    """After every run the last time is now, in UTC; one that falls at this very moment has come."""
+    now = datetime(2026, 11, 23, 9, tzinfo=SHANGHAI)
+
+    for text in ("every-run", "daily 09:00", "weekly mon 09:00"):
+        slot = latest_slot(parse_when(text), SHANGHAI, now)
+        assert (slot, slot.tzinfo) == (now, UTC)
+    assert not is_due(parse_when("daily 09:00"), SHANGHAI, last=now, now=now)
+
+
+def test_pins() -> None:
+    """A pin is a zone and an id with blanks between; one the wrong way round is told how to write it."""
+    assert parse_pin(" hk-02\t uimage-vareox\n") == Pin("hk-02", "uimage-vareox")
+    assert parse_pin("hk-02 other") == Pin("hk-02", "other")
+    assert parse_pin("image-a uimage-b") == Pin("image-a", "uimage-b")
+    for text in ("", "hk-02", "hk-* uimage-a", "hk-02 uimage-?", "hk-02 uimage-a x"):
+        with pytest.raises(ValueError, match=r'^must be a zone and an image id, as in "hk-02 uimage-vareox"$'):
+            parse_pin(text)
+    for word in ("uimage-a", "IMAGE-a", "bsi-a"):
+        with pytest.raises(ValueError, match="the zone and the image id in each other's place") as caught:
+            parse_pin(f"{word} hk-02")
+        assert str(caught.value) == (f'has the zone and the image id in each other\'s place: write "hk-02 {word}"')
+
+
+def test_lines_of_pins() -> None:
+    """Lines that hold a pin come with their number, counted from 1; a `#` and what follows it are no pin."""
+    text = "# pins\n\n hk-02 uimage-a # one # two\nhk-03 uimage-b\n  #\n"
+
+    assert list(pin_lines(text)) == [(3, "hk-02 uimage-a"), (4, "hk-03 uimage-b")]

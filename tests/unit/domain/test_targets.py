@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from crawler.domain.matrix import Machine, MatrixChoice, Offer, OfferedMatrix
 from crawler.domain.models import Catalog, Place, Project, Target
 from crawler.domain.targets import (
     KnownTarget,
@@ -15,6 +16,8 @@ from crawler.domain.targets import (
     configured_projects,
     expand,
     reconcile,
+    request_parameters,
+    spots,
     zones_of_numbers,
 )
 
@@ -384,3 +387,141 @@ def test_a_kind_that_is_configured_now() -> None:
 
     assert len(rec.new) == 4
     assert [(target.kind, target.zone) for target in rec.added] == [("uk8s-image", "hk-02")]
+
+
+def test_what_a_selection_wants_by_default() -> None:
+    """All projects and places, UK8S images, the variant `default`; a pair that does not fit is not asked."""
+    assert ALL.wants(target("hk-01"))
+    assert not ALL.wants(target("hk-01")._replace(kind="uhost-image"))
+    assert not ALL.wants(target("hk-01")._replace(variant="blue"))
+    assert not replace(ALL, unfit=frozenset({("uk8s-image", "default")})).wants(target("hk-01"))
+    assert replace(ALL, unfit=frozenset({("uk8s-image", "blue")})).wants(target("hk-01"))
+    assert ALL.standing(target("hk-01")) is None
+    for narrowed in (
+        replace(ALL, regions=("sg",)),
+        replace(ALL, zones=("sg-*",)),
+        replace(ALL, projects=("org-b",)),
+    ):
+        assert not narrowed.wants(target("hk-01"), "name of org-a")
+
+
+def test_shrunken_lists_in_words() -> None:
+    """A list that lost half or more is told with both figures, for projects and zones alike; a smaller loss is none."""
+    before = catalog(["hk-01", "hk-02", "hk-03", "hk-04"], ("org-a", "org-b"))
+    words = "the others are asked on and retire only after 9 such discoveries in a row"
+    assert reconciled(["hk-01", "hk-02"], previous=before).notices == (
+        f"prod: discovery lists 1 of 2 projects; {words}",
+        f"prod: discovery lists 2 of 4 zones; {words}",
+    )
+    alone = replace(before, projects=before.projects[:1])
+    assert reconciled(["hk-01", "hk-02", "hk-03"], previous=alone).notices == ()
+    assert reconciled([], previous=catalog(["hk-01"])).notices == (f"prod: discovery lists 0 of 1 zone; {words}",)
+    assert reconciled(["hk-01"], previous=before, is_good=False).notices == ()
+    assert reconciled(["hk-01"], previous=None).notices == ()
+
+
+def test_request_parameters() -> None:
+    """A target is asked by region, zone and project and what its variant sends; what it has not is not sent."""
+    full = target("hk-01")
+    assert request_parameters(full, {"MachineType": "O"}) == {
+        "Region": "hk", "Zone": "hk-01", "ProjectId": "org-a", "MachineType": "O",
+    }  # fmt: skip
+    assert request_parameters(full._replace(project="default", zone=""), {}) == {"Region": "hk"}
+
+
+def test_order_of_a_configured_catalog() -> None:
+    """Projects and places are sorted and each is there once; a project of a place has the name that is known of it."""
+    lab, shop = Project("org-a", "Lab"), Project("org-b", "Shop")
+    made = configured_catalog(
+        [("sg", "sg-01", None), ("hk", "hk-02", "org-a"), ("hk", "hk-01", "org-c"), ("sg", "sg-01", "org-b")],
+        (shop, lab),
+    )
+    assert made == Catalog(
+        projects=(lab, shop, Project("org-c")),
+        places=(Place("hk", "hk-01"), Place("hk", "hk-02"), Place("sg", "sg-01")),
+        is_listed=False,
+        assigned=(
+            (lab, Place("hk", "hk-02")),
+            (lab, Place("sg", "sg-01")),
+            (shop, Place("sg", "sg-01")),
+            (Project("org-c"), Place("hk", "hk-01")),
+        ),
+    )
+    assert spots(made) == {
+        ("org-a", "hk", "hk-02"), ("org-a", "sg", "sg-01"), ("org-b", "sg", "sg-01"), ("org-c", "hk", "hk-01"),
+    }  # fmt: skip
+    assert spots(catalog(["hk-01"])) == frozenset()
+
+
+def test_what_a_known_target_is_by_default() -> None:
+    """Nothing is missing of a target of which nothing is said, and its project has no name."""
+    entry = KnownTarget(target=target("hk-01"), target_id=1)
+    assert (entry.project_name, entry.missing_count, entry.missing_needed, entry.absence) == ("", 0, 0, None)
+    result = reconcile(catalog(["hk-01"]), ALL, [entry], previous=None, is_good=True)
+    assert result == Reconciliation(asked=(target("hk-01"),), renamed={"org-a": "name of org-a"})
+
+
+OFFERED = Offer(frozenset({Machine("O"), Machine("OM")}), frozenset({"1.28.15", "1.30.14"}))
+GONE = {
+    "om-1.24": {"MachineType": "OM", "K8sVersion": "1.24.1"},
+    "q-1.28": {"MachineType": "Q", "K8sVersion": "1.28.15"},
+}
+
+
+def of_matrix(*zones: str) -> Selection:
+    """Return a selection with what is offered in these *zones* of hk."""
+    return replace(ALL, matrix=OfferedMatrix.of(MatrixChoice(), {("hk", zone): OFFERED for zone in zones}, GONE))
+
+
+def test_matrix_that_is_offered() -> None:
+    """Variants that follow from what is offered are asked beside `default`, and opened no target that is told."""
+    result = reconciled(["hk-01"], known("hk-01"), selection=of_matrix("hk-01"))
+    assert [one.variant for one in result.asked] == ["default", "o-1.28", "om-1.28"]
+    assert sorted(one.variant for one in result.new) == ["o-1.28", "om-1.28"]
+    assert result.added == ()
+
+
+def test_matrix_that_ends() -> None:
+    """What is offered no more is not asked, counts as missing, and retires as one change of all its zones."""
+    ended = [target(zone)._replace(variant="q-1.28") for zone in ("hk-02", "hk-01")]
+    entries = [known("hk-01"), known("hk-02")]
+    stay = [
+        KnownTarget(target=target(zone)._replace(variant=variant), target_id=2, project_name="name of org-a")
+        for zone in ("hk-01", "hk-02") for variant in ("o-1.28", "om-1.28")
+    ]  # fmt: skip
+    selection = of_matrix("hk-01", "hk-02")
+    for count in range(3):
+        missing = [
+            KnownTarget(target=one, target_id=3, project_name="name of org-a", missing_count=count) for one in ended
+        ]
+        result = reconciled(["hk-01", "hk-02"], *entries, *stay, *missing, selection=selection)
+        assert not set(ended) & set(result.asked)
+        assert result.missing == (dict.fromkeys(ended, (count + 1, 3)) if count < 2 else {})
+    assert result.retired == tuple(ended)
+    assert result.silent == {ended[0]}
+    assert result.fields == {ended[1]: {"machine_type": ["Q", None], "zones": [["hk-01", "hk-02"], None]}}
+    # without those that stay it is the half of the matrix that went
+    alone = reconciled(["hk-01", "hk-02"], *entries, *missing, selection=selection)
+    assert (alone.retired, alone.missing) == ((), dict.fromkeys(ended, (3, 9)))
+    unsure = reconciled(["hk-01", "hk-02"], *entries, *missing, selection=selection, is_whole=False)
+    assert (unsure.retired, unsure.missing) == ((), {})
+
+
+def test_matrix_that_comes_back() -> None:
+    """What had retired and is offered again is one change of all its zones."""
+    back = [target(zone)._replace(variant="o-1.28") for zone in ("hk-01", "hk-02")]
+    entries = [KnownTarget(target=one, target_id=2, project_name="name of org-a", absence="retired") for one in back]
+    result = reconciled(["hk-01", "hk-02"], *entries, selection=of_matrix("hk-01", "hk-02"))
+    assert result.revived == tuple(back)
+    assert result.fields == {back[0]: {"k8s_version": [None, "1.28.15"], "zones": [None, ["hk-01", "hk-02"]]}}
+    assert back[0] in result.added
+    assert back[1] not in result.added
+
+
+def test_matrix_that_nobody_could_tell() -> None:
+    """Where nobody could tell what is offered, what is known is asked on, as one that is not listed."""
+    one = target("hk-01")._replace(variant="o-1.28")
+    entry = KnownTarget(target=one, target_id=2, project_name="name of org-a", missing_count=2, missing_needed=3)
+    result = reconciled(["hk-01"], known("hk-01"), entry, selection=of_matrix("hk-02"))
+    assert (result.retired, result.missing) == ((), {})
+    assert result.unlisted == {one}

@@ -9,7 +9,7 @@ import pytest
 from crawler.domain.models import Catalog, Place, Project, Target
 from crawler.domain.subscriptions import Pin
 from crawler.domain.targets import KnownTarget, Selection
-from crawler.domain.unmatched import of_report, unmatched
+from crawler.domain.unmatched import misses, of_report, unmatched
 
 PLACES = tuple(Place(zone.rpartition("-")[0], zone) for zone in ("cn-bj2-02", "hk-01", "hk-02", "sg-01"))
 LISTED = Catalog(projects=(Project("org-a", "Default"), Project("org-b", "Lab")), places=PLACES)
@@ -87,3 +87,40 @@ def test_words_of_a_report() -> None:
         'reports.pins of me: "hk-2 uimage-b" matches no zone that is asked; the nearest: hk-02, hk-01',
     ]
     assert list(of_report("me", {}, (), [])) == []
+
+
+def test_how_a_miss_is_told() -> None:
+    """Up to six known words are all told where none is near; a word stands as the setting has it."""
+    six = [(letter * 3,) for letter in "fedcba"]
+
+    (one,) = misses("set", "zone", ["zz"], six)
+    assert (one.setting, one.word) == ("set", "zz")
+    assert one.sentence == 'set: "zz" matches no zone of the account; known: aaa, bbb, ccc, ddd, eee, fff'
+    (one,) = misses("set", "zone", ["zz"], [*six, ("ggg",)])
+    assert one.sentence == 'set: "zz" matches no zone of the account'
+    (one,) = misses("set", "zone", ["区"], six, "here", shown={"区": "区 x"}, with_hint=False)
+    assert one.sentence == 'set: "区 x" matches no zone here'
+    assert list(misses("set", "zone", ["AAA", "a*", "!bbb"], six)) == []
+    assert list(misses("set", "zone", ["x"], [])) == []
+
+
+def test_how_many_hints() -> None:
+    """The nearest are looked for of six words of a setting, and among 5000 known ones at most."""
+    hinted = [one.sentence.endswith("; the nearest: abc") for one in misses("s", "zone", ["abcd"] * 8, [("abc",)])]
+    assert hinted == [True] * 6 + [False] * 2
+    for many, told in ((4_999, True), (5_000, False)):
+        known = [("abcx",), *((f"{number}",) for number in range(many))]
+        (one,) = misses("s", "zone", ["abcd"], known)
+        assert ("the nearest: abcx" in one.sentence) is told
+
+
+def test_projects_of_a_report() -> None:
+    """Projects of a report are judged where all accounts list theirs, by their ids and names."""
+    filters = {"project": ("org-x", "lab", "ORG-A", "!default"), "region": ("mars",)}
+    sentences = [one.sentence for one in of_report("me", filters, (), [LISTED])]
+    assert sentences == [
+        'reports.filters.region of me: "mars" matches no region that is asked; known: cn-bj2, hk, sg',
+        'reports.filters.project of me: "org-x" matches no project that is asked; the nearest: org-b, org-a',
+    ]
+    unlisted = Catalog(projects=(), places=PLACES, is_listed=False)
+    assert [one.word for one in of_report("me", filters, (), [LISTED, unlisted])] == ["mars"]
