@@ -73,7 +73,7 @@ def find_in_json(document: Node, *, is_terraform: bool = False) -> Iterator[Hit]
     elif _is_state(document) or any(_is_resource(one) for one in document.items("resources")):
         yield from _in_state(document)
     elif _is_resource(document):
-        yield from _in_resource(document, "")
+        yield from _in_resource(document)
     else:
         yield from find(document, Surroundings())
 
@@ -97,7 +97,7 @@ def _in_plan(plan: TableNode) -> Iterator[Hit]:
         what = change.get("change") if isinstance(change, TableNode) else None
         after = what.get("after") if isinstance(what, TableNode) else None
         if isinstance(change, TableNode) and isinstance(after, TableNode):
-            yield from _in_resource(TableNode([*change.members, ("values", after)]), "")
+            yield from _in_resource(TableNode([*change.members, ("values", after)]))
 
 
 def _in_state(state: TableNode) -> Iterator[Hit]:
@@ -105,7 +105,7 @@ def _in_state(state: TableNode) -> Iterator[Hit]:
     if isinstance(values, TableNode):
         yield from _in_module(values.get("root_module"))
     for resource in state.items("resources"):
-        yield from _in_resource(resource, "")
+        yield from _in_resource(resource)
     for module in state.items("modules"):
         if isinstance(module, TableNode):
             yield from _in_old_module(module)
@@ -124,7 +124,7 @@ def _in_old_module(module: TableNode) -> Iterator[Hit]:
 def _in_module(module: Node | None) -> Iterator[Hit]:
     if isinstance(module, TableNode):
         for resource in module.items("resources"):
-            yield from _in_resource(resource, "")
+            yield from _in_resource(resource)
         for child in module.items("child_modules"):
             yield from _in_module(child)
 
@@ -136,7 +136,7 @@ def _in_old_resource(resource: TableNode, address: str) -> Iterator[Hit]:
         yield from find(primary.get("attributes") or TableNode(), _place(kind, address))
 
 
-def _in_resource(node: Node, module: str) -> Iterator[Hit]:
+def _in_resource(node: Node) -> Iterator[Hit]:
     if not isinstance(node, TableNode) or node.text("mode") == "data" or node.get("deposed_key") is not None:
         return
     kind = node.text("type")

@@ -76,6 +76,57 @@ def test_no_json(body: bytes) -> None:
     assert without_secrets(body) == body
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", b"(0 bytes, not shown: they may hold a secret)"),
+        (b"x", b"(1 byte, not shown: it may hold a secret)"),
+        (b'["planted"]', b"(11 bytes, not shown: they may hold a secret)"),
+    ],
+)
+def test_length_of_what_is_not_shown(body: bytes, told: bytes) -> None:
+    """What stands instead of such an answer says how long it was, and why it is not there."""
+    assert without_secrets(body, NAMED) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "named", "secret"),
+    [
+        ("Zone", (), False),
+        ("pass-word", (), True),
+        ("x_ssh.Key", (), True),
+        ("Motd", (), False),
+        ("m-o.t_d", ("MOTD",), True),
+        ("Motds", ("Motd",), False),
+    ],
+)
+def test_names_of_secrets(name: str, named: tuple[str, ...], secret: bool) -> None:
+    """A name is compared without its case and separators: whole with what is named, in part with what tells."""
+    assert is_secret(name, named) is secret
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ({"Name": "token"}, {"Name": "token"}),
+        ({"Value": "x"}, {"Value": "x"}),
+        ({"Field": "token", "Values": ["x"]}, None),
+        ({"N-a-m-e": "token", "CONTENT": "x", "Id": 1}, {"Id": 1}),
+        ({"Name": ["token"], "Value": "x"}, {"Name": ["token"], "Value": "x"}),
+        ({"Token": "x"}, {}),
+        ({}, {}),
+        ('{"Token": 1}', None),
+        (' [{"Token": 1}]', None),
+        ("{Token", "{Token"),
+        ('"Token"', '"Token"'),
+        ('{ "Zone": 1}', '{ "Zone": 1}'),
+    ],
+)
+def test_values_beside_others(value: object, kept: object) -> None:
+    """A pair about a secret goes, and all of a record that is nothing else; half of a pair is none."""
+    assert cleaned({"Set": [value, {"Token": "x", "Id": 2}]}) == {"Set": [*([] if kept is None else [kept]), {"Id": 2}]}
+
+
 def test_kinds() -> None:
     """No kind declares as a field, a set or an id what would be dropped."""
     for kind in KINDS.values():

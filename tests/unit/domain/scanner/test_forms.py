@@ -1,0 +1,161 @@
+"""How a text is read: what its name says it is, else what it looks like; and what is read of HCL."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.domain.scanner import scan
+
+
+def pinned(text: str, name: str = "") -> list[tuple[str, str | None, str]]:
+    return [(pin.image_id, pin.zone, pin.address) for pin in scan(text, name).pins]
+
+
+HCL = 'module "m" {\n  zone = "hk-02"\n  image_id = "uimage-a"\n}\n'
+YAML = "m:\n  zone: hk-02\n  image_id: uimage-a\n"
+JSON = '{"m": {"zone": "hk-02", "image_id": "uimage-a"}}'
+SHELL = "ZONE=hk-02\nIMAGE_ID=uimage-a\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "address"),
+    [
+        (HCL, ["a.tf", "A.TF", "dir/a.tfvars", "a.hcl", "a.tofu", "a.pkr.hcl", "", "notes.txt"], "module.m"),
+        (YAML, ["a.yaml", "a.YML", "", "notes.txt"], "m.image_id"),
+        (JSON, ["a.json", "A.JSON", "a.tfstate", "a.tfstate.backup", "", "notes.txt", "a.yaml"], "m.image_id"),
+        (SHELL, ["a.sh", "a.bash", ".env", ".envrc", "Jenkinsfile", "", "a.SH"], ""),
+    ],
+)
+def test_what_a_name_says(text: str, names: list[str], address: str) -> None:
+    """A text is read as what its name says, in any case, and else as what it looks like."""
+    for name in names:
+        assert pinned(text, name) == [("uimage-a", "hk-02", address)], name
+
+
+def test_place_of_an_id() -> None:
+    """Lines and columns are counted from one, characters from none, also behind a mark of the order of bytes."""
+    text = 'x = "é"\n  image_id = "uimage-a"\n'
+    for begin in ("", "\ufeff"):
+        (pin,) = scan(begin + text, "a.tf").pins
+        assert (pin.line, pin.column, pin.at) == (2, 15, 22 + len(begin))
+
+
+def test_order() -> None:
+    """Pins come in the order of their places, and an id that is for several zones once for each."""
+    text = 'pool = {\n  image_id = "uimage-b"\n  availability_zones = ["hk-03", "hk-02"]\n}\nimage_id = "uimage-a"\n'
+
+    assert pinned(text, "a.tfvars") == [
+        ("uimage-b", "hk-03", "pool.image_id"),
+        ("uimage-b", "hk-02", "pool.image_id"),
+        ("uimage-a", None, "image_id"),
+    ]
+
+
+def test_comment_about_an_id() -> None:
+    """A comment tells the zone of every id on its line, and makes one of an id under no key; ignored ones are none."""
+    text = (
+        'image_id = "uimage-a" # ucloud-image: hk-02/a\n'
+        "# ucloud-image: hk-03/b\n"
+        'x = ["uimage-b", "uimage-c"]\n'
+        'image_id = "uimage-d" # crawler: ignore\n'
+        'y = "uimage-e"\n'
+        "# ucloud-image: hk-04/f\n"
+        'z = "uimage-f"'
+    )
+    pins = scan(text, "a.tfvars").pins
+
+    assert [(pin.image_id, pin.zone, pin.named, pin.line) for pin in pins] == [
+        ("uimage-a", "hk-02", "a", 1),
+        ("uimage-b", "hk-03", "b", 3),
+        ("uimage-c", "hk-03", "b", 3),
+        ("uimage-f", "hk-04", "f", 7),
+    ]
+    assert pinned("x: uimage-a\n# ucloud-image: hk-02/a", "a.yaml") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("uimage-a hk-02\nuimage-b\n", [("uimage-a", "hk-02"), ("uimage-b", None)]),
+        ("hk-02, uimage-a # ours\n", [("uimage-a", "hk-02")]),
+        ("hk-02 uimage-a more\n", []),
+        ("- uimage-a\n= uimage-b\n--x uimage-c\nx= uimage-d\nuimage-e *\n", []),
+        ("uimage-a\nIMAGE_ID=uimage-b\n", [("uimage-a", None), ("uimage-b", None)]),
+    ],
+)
+def test_plain_lists(text: str, expected: list[tuple[str, str | None]]) -> None:
+    """In a plain list an id stands alone in its line, or with one other word, which may be its zone."""
+    assert [(one, zone) for one, zone, _ in pinned(text, "ids")] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("create --zone hk-02 --image-id uimage-a\ncreate --image-id uimage-b", ["hk-02", "hk-02"]),
+        ("a --zone hk-02 --image-id uimage-a\nb --zone hk-03 --image-id uimage-b", ["hk-02", "hk-03"]),
+        ("IMAGE_ID=uimage-a\nZONE=hk-02\n", ["hk-02"]),
+        ("IMAGE_ID=uimage-a\nZONE=hk-02\nZONE=hk-03\n", [None]),
+        ("a --image-id uimage-a \\\n  --zone hk-02\n", ["hk-02"]),
+        ("ZONE=hk-02\nPOOL_ZONE=hk-03 POOL_IMAGE_ID=uimage-a", ["hk-03"]),
+        ("ZONE=hk-02 POOL_IMAGE_ID=uimage-a", ["hk-02"]),
+        ("# --image-id uimage-a\nx #--zone hk-03\nIMAGE_ID=uimage-b", [None]),
+    ],
+)
+def test_zones_of_commands(text: str, expected: list[str | None]) -> None:
+    """An id is for the zone of its own command, else for the last one named before, else for the only one."""
+    assert [zone for _, zone, _ in pinned(text, "a.sh")] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "ids"),
+    [
+        ('var.new ? "uimage-a" : "uimage-b"', ["uimage-a", "uimage-b"]),
+        ('var.new ?\n  "uimage-a" :\n  "uimage-b"', ["uimage-a", "uimage-b"]),
+        ('coalesce(var.x, "uimage-a")', ["uimage-a"]),
+        ('lookup(\n  { a = "uimage-a" },\n  "b",\n  "uimage-b"\n)', ["uimage-a", "uimage-b"]),
+        ('["uimage-a", /* "uimage-x" */ "uimage-b"]', ["uimage-a", "uimage-b"]),
+        ('"${"uimage-a"}"', ["uimage-a"]),
+        ('"%{ if x }uimage-b%{ endif }"', []),
+        ('"$${uimage-a}"', []),
+        ("<<-EOT\nuimage-a\n  EOT", []),
+        ('"uimage-a" # "uimage-b"', ["uimage-a"]),
+        ("null", []),
+        ("var.uimage-a", []),
+    ],
+)
+def test_expressions(value: str, ids: list[str]) -> None:
+    """Of an expression every id that is written out counts, and what stands after it is read as what it is."""
+    text = f'image_id = {value}\nother = {{\n  image_id = "uimage-z"\n}}\n'
+
+    assert [one for one, *_ in pinned(text, "a.tf")] == [*ids, "uimage-z"]
+
+
+@pytest.mark.parametrize(
+    ("block", "address"),
+    [
+        ('resource "ucloud_instance" "x"', "ucloud_instance.x"),
+        ('resource "null_resource" "x"', "null_resource.x"),
+        ("resource ucloud_instance x", "ucloud_instance.x"),
+        ('source "ucloud-uhost" "x"', "source.ucloud-uhost.x"),
+        ('module "x"', "module.x"),
+        ("build", "build"),
+        ('provider "x"', "provider.x"),
+        ("locals", "local.image_id"),
+        ("else", "else.image_id"),
+        ('resource "aws_instance" "x"', None),
+        ('data "ucloud_images" "x"', None),
+        ('source "amazon-ebs" "x"', None),
+    ],
+)
+def test_blocks(block: str, address: str | None) -> None:
+    """An id in a block has the address of the block; data, and what is another cloud's, hold none."""
+    text = f'{block} {{\n  image_id = "uimage-a"\n}}\n}}\nz = {{ image_id = "uimage-z" }}\n'
+    own = [("uimage-a", None, address)] if address else []
+
+    assert pinned(text, "a.tf") == [*own, ("uimage-z", None, "z.image_id")]
+
+
+def test_mistake_in_json() -> None:
+    """The sentence about a mistake tells its line and column."""
+    with pytest.raises(ValueError, match=r"\Ais no JSON: what stands at line 2 column 3 is not understood\Z"):
+        scan('{"image_id": "uimage-a"\n  "x"}', "a.tfstate", is_strict=True)
