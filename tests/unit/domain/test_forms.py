@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crawler.domain.forms import AnswerForm, form_of
+from crawler.domain.forms import AnswerForm, form_of, without
 from crawler.domain.kinds import UK8S_IMAGE
 from crawler.domain.models import ImageKey
 
@@ -41,3 +41,35 @@ def test_unknown_set() -> None:
     listed: dict[ImageKey, dict[str, Any]] = {ImageKey("ImageSetFuture", "c"): {}, ImageKey("customimageset", "d"): {}}
 
     assert form_of(UK8S_IMAGE, {}, listed).new == {"set ImageSetFuture"}
+
+
+def test_what_is_stated_and_what_is_new() -> None:
+    """Declared names are stated as ours, others as the answer's behind `extra.`; only those nobody knew are new."""
+    known: dict[str, dict[str, Any]] = {"a": {"os_name": "x", "extra": {"Odd": 1}}, "gone": {"extra": {"Past": 1}}}
+    listed: dict[str, dict[str, Any]] = {"a": {"gpu": True, "extra": {"ODD": 1, "past": 2, "Level": 3, "OsType": 4}}}
+    assert form(known, listed) == AnswerForm(
+        stated=frozenset({"gpu", "extra.ODD", "extra.past", "extra.Level"}),
+        missing=frozenset({"os_name"}),
+        new=frozenset({"extra.Level"}),
+    )
+
+
+def test_ignored_in_any_spelling() -> None:
+    """A field is left out whether it is named as the API does or as the output does, in any case."""
+    known: dict[str, dict[str, Any]] = {"a": {"size_gb": 20, "os_name": "x"}}
+    for ignored in ("ImageSize", "imagesize", "image_size", "size_gb", "SizeGB"):
+        assert form(known, {"a": {}}, ignored).missing == {"os_name"}
+        assert form(known, known, ignored).stated == {"os_name"}
+
+
+def test_set_that_an_image_has_is_known() -> None:
+    """A set is not new in which an image was known, in whatever case, although none of it is listed."""
+    listed: dict[ImageKey, dict[str, Any]] = {ImageKey("futureimageset", "c"): {}, ImageKey("OtherImageSet", "d"): {}}
+    known: dict[ImageKey, dict[str, Any]] = {ImageKey("FutureImageSet", "gone"): {}}
+    assert form_of(UK8S_IMAGE, known, listed).new == {"set OtherImageSet"}
+
+
+def test_without() -> None:
+    """Names are left out in any case, and the others keep their own."""
+    assert without(["A", "b", "C"], ["a", "B"]) == {"C"}
+    assert without([], ["a"]) == frozenset()

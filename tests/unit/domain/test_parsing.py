@@ -15,14 +15,21 @@ from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import ImageKey, Snapshot, canonical_json, fold_keys
 from crawler.domain.parsing import (
     BYTES_AT_ONCE,
+    MAX_NOTICES,
     MAX_RECORDS,
+    MAX_VALUES,
+    SHOWN_CHARACTERS,
     WORTH_REMEMBERING,
     SetReader,
     Unread,
+    find,
+    key_of,
     members,
     parse,
+    read_members,
     sets_read_before,
     size_of,
+    weight_of,
 )
 from crawler.domain.values import LONGEST_TEXT, MAX_DEPTH
 from crawler.errors import NotUnderstood
@@ -509,3 +516,129 @@ def test_ignored_fields_in_any_spelling() -> None:
     (attributes,) = parse(document, UK8S_IMAGE, "hk-02", {}, reader).images.values()
 
     assert attributes == {"image_name": "A", "extra": {"Kept": 2}}
+
+
+def test_most_values_of_an_answer() -> None:
+    """An answer of the most values is read, one of a value more is refused, and a limit may be stated."""
+    assert members(b'{"a": [1, 2, 3]}', 4) == {"a": Unread(b"[1, 2, 3]")}
+    with pytest.raises(NotUnderstood) as caught:
+        members(b'{"a": [1, 2, 3]}', 3)
+    assert str(caught.value) == "the answer holds more than 3 values, which is more than is read"
+
+    enough = b'{"a": [' + b"1," * (MAX_VALUES - 2) + b"1]}"
+    assert members(enough) is not None
+    with pytest.raises(NotUnderstood, match=r"^the answer holds more than 150,000 values, which"):
+        members(enough.replace(b"[", b"[1,"))
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b"{", b"", b'{"a": "\xff"}'])
+def test_what_is_no_object_has_no_members(body: bytes) -> None:
+    """Of what is no JSON object there are no members."""
+    assert members(body) is None
+
+
+def test_members_that_only_json_takes() -> None:
+    """What `json.loads` reads and the quick decoder does not is read all the same, and plain values are decoded."""
+    assert members(b'{"a": Infinity, "b": [1]}') == {"a": float("inf"), "b": [1]}
+    assert members(b'{"a": "x", "b": 1, "c": null, "d": {}}') == {"a": "x", "b": 1, "c": None, "d": Unread(b"{}")}
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "weight"),
+    [
+        (b"1", 0, 1),
+        (b"[1,2]", 0, 5 + 90 + 60),
+        (b'{"a":1}', 0, 7 + 250 + 110),
+        (b"1", 2, 1 + 800),
+        ('"é"'.encode(), 0, 8),
+        ('"\U0001f600"'.encode(), 0, 24),
+    ],
+)
+def test_weight_of(text: bytes, images: int, weight: int) -> None:
+    """What a text takes decoded grows with its characters, its values, its names and the images it lists."""
+    assert weight_of(text, images) == weight
+
+
+@pytest.mark.parametrize(
+    ("record", "value"),
+    [
+        ({"a": 1, "B": 2}, 1),
+        ({"B": 2, "c": 3}, 2),
+        ({"a": None, "B": 2}, 2),
+        ({"A": None, "b": 0}, 0),
+        ({"A": 4, "b": 5}, 4),
+        ({"C": 1}, None),
+        ({}, None),
+    ],
+)
+def test_find(record: dict[str, Any], value: Any) -> None:
+    """The first spelling that states a value wins, as documented before any other case; null states none."""
+    assert find(record, ("a", "B")) == value
+
+
+@pytest.mark.parametrize(
+    ("record", "image_id"),
+    [
+        (" a ", "a"),
+        ("a b", None),
+        ("[a", None),
+        ({"ImageId": " a "}, "a"),
+        ({"ImageId": 7}, "7"),
+        ({"ImageId": True}, None),
+        ({"ImageId": 1.5}, None),
+        ({"ImageId": " "}, None),
+        ({"imageid": "a\x00"}, "a\ufffd"),
+        (None, None),
+        (["a"], None),
+    ],
+)
+def test_key_of(record: Any, image_id: str | None) -> None:
+    """An id is a text or a whole number, without the blanks around it; anything else identifies nothing."""
+    expected = None if image_id is None else ImageKey("ImageSet", image_id)
+    assert key_of(UK8S_IMAGE, "ImageSet", record) == expected
+
+
+@pytest.mark.parametrize(("kinds", "last"), [(MAX_NOTICES, None), (MAX_NOTICES + 1, 2), (MAX_NOTICES + 9, 10)])
+def test_most_notices(kinds: int, last: int | None) -> None:
+    """As many notices as may be are told; of more the first by name, and how many more there are."""
+    snapshot = read(answer(**{f"Odd{number:03}": 5 for number in reversed(range(kinds))}))
+    assert len(snapshot.notices) == MAX_NOTICES
+    if last is not None:
+        told = [f"unknown field Odd{number:03} in the answer" for number in range(MAX_NOTICES - 1)]
+        assert snapshot.notices == (*told, f"and {last} more kinds of notices")
+
+
+def test_sentences_of_notices() -> None:
+    """Each notice says what was met, and where."""
+    record = {"ImageId": "a", "Arch": "x", "ImageSize": "big"}
+    snapshot = read({"RetCode": 0, "ImageSet": [record, {}, {"ImageName": "x"}], "Quota": 5, "TotalCount": 9})
+    assert set(snapshot.notices) == {
+        "unknown field Quota in the answer",
+        "unknown field Arch of an image, kept in extra",
+        "ImageSize was not understood in at least one record",
+        "ImageSet: a record without ImageId",
+        "TotalCount is 9, and 2 records are listed",
+    }
+    assert snapshot.excess == 7
+    assert read({"RetCode": 0, "OddImageSet": ["a"]}).notices == ("unknown image set OddImageSet",)
+
+
+def test_the_longest_name_that_is_shown_whole() -> None:
+    """A name of as many characters as are shown is whole, and a longer one ends in an ellipsis."""
+    for name, shown in [("n" * SHOWN_CHARACTERS, "n" * 80), ("n" * (SHOWN_CHARACTERS + 1), "n" * 79 + "…")]:
+        assert read(answer(**{name: 5})).notices == (f"unknown field {shown} in the answer",)
+
+
+def test_foreign_notice() -> None:
+    """Records that state another zone's number are left out, counted, and named with the zone that was asked."""
+    snapshot = read(answer({"ImageId": "a", "ZoneId": 7}, {"ImageId": "b", "ZoneId": 8}), zone_of={7: "x", 8: "hk-02"})
+    assert list(snapshot.images) == [image_key("b")]
+    assert snapshot.foreign == {image_key("a")}
+    assert snapshot.notices == ("hk-02: records that belong to another zone and were left out: 1",)
+    assert (snapshot.is_elsewhere, snapshot.zone_number) == (False, None)
+
+
+def test_members_in_their_order() -> None:
+    """Sets have their canonical names, what the answer states about itself its own, and counts their members'."""
+    found = read_members({"imageset": ["a"], "TOTALCOUNT": "3", "RetCode": 0}, UK8S_IMAGE, UK8S_IMAGE.sets)
+    assert found == ([("ImageSet", ["a"])], [("TOTALCOUNT", 3)], (), "", [])

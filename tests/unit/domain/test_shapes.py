@@ -108,3 +108,38 @@ def test_documents() -> None:
     assert object_of({"a": TEXT, "b": {}}, optional=["b"]) == {
         "type": "object", "properties": {"a": TEXT, "b": {}}, "required": ["a"],
     }  # fmt: skip
+
+
+def test_dialect() -> None:
+    """The schemas are of the dialect of 2020-12."""
+    assert DIALECT == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_types_of_the_fields_of_items() -> None:
+    """A field that kinds declare has the schema of its type, or null; what two kinds read otherwise may be anything."""
+    properties = item_schema()["properties"]
+    by_type = {
+        "text": {"type": ["string", "null"]},
+        "flag": {"type": ["boolean", "null"]},
+        "flag_inverted": {"type": ["boolean", "null"]},
+        "integer": {"type": ["integer", "null"]},
+        "names": {"type": ["array", "null"], "items": {"type": "string"}},
+        "date": {"type": ["string", "null"]},
+        "moment": {"type": ["string", "null"]},
+        "nested": {},
+    }
+    types: dict[str, list[str]] = {}
+    for kind in KINDS.values():
+        for spec in kind.fields:
+            types.setdefault(spec.name, []).append(spec.type)
+    for name, read_as in types.items():
+        schemas = [by_type[one] for one in read_as]
+        agreed = schemas[0] if all(schema == schemas[0] for schema in schemas) else {}
+        assert properties[name] == agreed, name
+
+
+def test_sentence_of_a_type_without_json() -> None:
+    """The type is named that has no JSON."""
+    with pytest.raises(TypeError) as caught:
+        type_schema(complex)
+    assert str(caught.value) == "<class 'complex'> has no JSON"

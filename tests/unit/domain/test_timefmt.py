@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.domain.timefmt import parse_duration, parse_moment, show_duration, show_moment, titled
+from crawler.domain.timefmt import parse_duration, parse_moment, show_duration, show_moment, tell_moment, titled
 from crawler.errors import UsageError
 
 NOW = datetime(2026, 11, 23, 11, 0, tzinfo=UTC)
@@ -130,3 +130,78 @@ def test_what_is_wrong_with_a_time(text: str, says_month: bool) -> None:
         parse_moment(text, now=NOW, zone=SHANGHAI)
     assert "isoformat" not in str(caught.value).lower()
     assert ("month must be" in str(caught.value)) is says_month
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0s"),
+        (1, "1s"),
+        (90, "90s"),
+        (60, "1m"),
+        (5_400, "90m"),
+        (3_600, "1h"),
+        (93_600, "26h"),
+        (86_400, "1d"),
+        (604_800, "1w"),
+        (1_209_600, "2w"),
+        (6_048_000, "10w"),
+        (0.5, "0.5s"),
+        (0.000001, "0.000001s"),
+        (100, "100s"),
+    ],
+)
+def test_show_duration(seconds: float, shown: str) -> None:
+    """A duration is written in the largest unit that says it exactly."""
+    assert show_duration(timedelta(seconds=seconds)) == shown
+
+
+def test_the_longest_duration() -> None:
+    """A thousand years is a duration, and a second more is longer than any history."""
+    assert parse_duration(" 365000D ") == timedelta(days=365_000)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the sentence is compared below
+        parse_duration("365000d1s")
+    assert str(caught.value) == "is longer than any history"
+
+
+def test_no_duration_says_how() -> None:
+    """What is no duration is answered with how one is written."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the sentence is compared below
+        parse_duration("soon")
+    assert str(caught.value) == "is no duration; write a number and s, m, h, d, w, mo or y, such as 90m, 26h, 7d, 6mo"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            " soon ",
+            "'soon' is no time: use 2026-06-01, 2026-06-01T12:00+08:00, or an age such as 90m, 7d, 2w, 6mo, 2y",
+        ),
+        ("2026-13-01", "'2026-13-01' is no time: month must be in 1..12"),
+        ("365001d", "'365001d' is too far away to be a time"),
+        (
+            "2026-03-29T02:30",
+            "'2026-03-29T02:30' is no time: the clocks of Europe/Berlin skipped it; "
+            "add an offset, as in 2026-03-29T02:30Z",
+        ),
+    ],
+)
+def test_the_sentence_of_an_impossible_moment(text: str, said: str) -> None:
+    """The sentence names what was written, without the blanks around it, and what is wrong with it."""
+    with pytest.raises(UsageError) as caught:
+        parse_moment(text, now=NOW, zone=BERLIN)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("text", ["now", " NOW ", "0s"])
+def test_a_moment_is_in_utc(text: str) -> None:
+    """A moment is given in UTC, wherever the present is stated."""
+    moment = parse_moment(text, now=NOW.astimezone(SHANGHAI), zone=SHANGHAI)
+    assert (moment, moment.tzinfo) == (NOW, UTC)
+
+
+def test_tell_moment() -> None:
+    """A sentence has the moment in its zone, and the zone's name."""
+    assert tell_moment(NOW, SHANGHAI) == "2026-11-23 19:00:00 (Asia/Shanghai)"
+    assert tell_moment(NOW, UTC) == "2026-11-23 11:00:00 (UTC)"
