@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 from zoneinfo import ZoneInfo
 
@@ -134,8 +134,7 @@ class Pages:
                     self._kept.move_to_end(key)
                     while len(self._kept) > KEPT_READINGS:
                         self._kept.popitem(last=False)
-        found: T = kept.found
-        return found
+        return cast("T", kept.found)
 
 
 class _Page:
