@@ -52,7 +52,7 @@ LANES = (
         name="domain",
         mutated=("crawler/domain/*.py",),
         tests=(
-            *(f"tests/unit/{room}" for room in ("domain", "client", "crawl", "queries", "web")),
+            *(f"tests/unit/{room}" for room in ("domain", "client", "crawl", "queries")),
             *(f"tests/unit/notifications/test_{what}.py" for what in ("digest", "hostile_text", "pins", "rendering")),
         ),
     ),
