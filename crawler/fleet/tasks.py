@@ -138,7 +138,7 @@ class Tasks:
         except DatabaseUnavailable as exc:
             if isinstance(exc, FenceLost):
                 await self._count_lost()
-            seconds = seconds_before(attempt + 1)
+            seconds = seconds_after(attempt)
             self._say(f"{account}: {exc} It is tried again in {seconds:.0f} s.")
             await self._again(crawl_job(account, tick, attempt=attempt + 1), seconds)
             return
@@ -302,9 +302,9 @@ def crawl_job(account: str, tick: int, *, attempt: int = 1, at: datetime | None 
     return FleetJob(task="crawl", arguments=arguments, key=f"account {account}", is_alone=True, at=at)
 
 
-def seconds_before(attempt: int) -> float:
-    """Return how many seconds a crawl waits that lost the database, before its second attempt and those after it."""
-    return min(LONGEST_SECONDS, AGAIN_SECONDS * 2.0 ** min(attempt - 2, 10))  # higher powers are too large for a float
+def seconds_after(attempt: int) -> float:
+    """Return how many seconds a crawl waits that lost the database, after its first attempt and those that follow."""
+    return min(LONGEST_SECONDS, AGAIN_SECONDS * 2.0 ** min(attempt - 1, 10))  # higher powers are too large for a float
 
 
 def report_job(tick: int) -> FleetJob:

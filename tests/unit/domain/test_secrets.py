@@ -133,17 +133,3 @@ def test_kinds() -> None:
         if kind.secrets is not None:
             names = [*kind.sets, *kind.items, *kind.id_keys, *(key for spec in kind.fields for key in spec.keys)]
             assert [name for name in names if is_secret(name, kind.secrets)] == []
-
-
-@pytest.mark.parametrize(
-    ("body", "kept"),
-    [
-        (b"x", b"(1 byte, not shown: it may hold a secret)"),
-        (b"<html>", b"(6 bytes, not shown: they may hold a secret)"),
-        (b'["Password"]', b"(12 bytes, not shown: they may hold a secret)"),
-    ],
-)
-def test_no_object(body: bytes, kept: bytes) -> None:
-    """Where members are named, a body that is no object is told by its length alone; else it stays."""
-    assert without_secrets(body, NAMED) == kept
-    assert without_secrets(body) == body
