@@ -83,17 +83,18 @@ class _Reading:
 
     def _members(self, mapping: Any, depth: int) -> Iterator[tuple[str, Node]]:
         own: list[tuple[str, Node]] = []
-        merged: list[tuple[str, Node]] = []
+        merged: dict[str, Node] = {}  # of several tables the first one's member counts
         for key, value in mapping.value:
             read = self.node(value, depth + 1)
             if key.value == "<<":
                 tables = read if isinstance(read, list) else [read]
-                merged += [member for table in tables if isinstance(table, TableNode) for member in table.members]
+                for name, inner in (pair for table in tables if isinstance(table, TableNode) for pair in table.members):
+                    merged.setdefault(name, inner)
             else:
                 own.append((key.value if key.id == "scalar" else "", read))
         names = {name for name, _ in own}
         yield from own
-        yield from (member for member in merged if member[0] not in names)
+        yield from (member for member in merged.items() if member[0] not in names)
 
     def _scalar(self, node: Any) -> Node:
         start, end = node.start_mark.index, node.end_mark.index

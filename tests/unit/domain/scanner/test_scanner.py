@@ -80,6 +80,14 @@ def test_comment_behind_an_anchor(value: str) -> None:
     assert (pin.image_id, pin.at) == ("uimage-a", text.index("uimage-a"))
 
 
+def test_several_tables_merged() -> None:
+    """Of several merged tables the first one's zone counts, and none of them where the table has its own."""
+    tables = "x: &x {zone: sg-01}\ny: &y {zone: hk-02}\npool:\n  <<: [*x, *y]\n  image_id: uimage-a\n"
+
+    assert found(tables, "a.yaml") == [("uimage-a", "sg-01")]
+    assert found(f"{tables}  zone: cn-bj2-02\n", "a.yaml") == [("uimage-a", "cn-bj2-02")]
+
+
 def test_anchors_that_multiply() -> None:
     """Anchors that name anchors are read within bounds."""
     lines = ["a0: &a0 {image_id: uimage-a}"]
