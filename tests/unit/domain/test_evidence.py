@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from crawler.domain.evidence import MISSING, Explanation, KeptAnswer, differing_records, field_text, kind_of
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import Target
-from crawler.domain.rows import ChangeRow
+from crawler.domain.rows import ChangeRow, RunSummary
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+CHANGE = ChangeRow(
+    id=1, run=1, event="withdrawn", target=Target("ucloud", "org-x", "cn-bj2", "cn-bj2-02", "uk8s-image"),
+    image_set="ImageSet", image_id="uimage-y", image_name="", fields={}, counterpart="uimage-x",
+    not_before=NOW, observed_at=NOW, recorded_at=NOW,
+)  # fmt: skip
 
 
 def answer(document: Any) -> KeptAnswer:
@@ -44,13 +50,8 @@ def test_only_what_differs() -> None:
 def test_records_of_the_change_come_first() -> None:
     """What a change is about stands before what else differs, the image itself first, and then its counterpart."""
     ids = ("uimage-a", "uimage-x", "uimage-y")
-    change = ChangeRow(
-        id=1, run=1, event="withdrawn", target=Target("ucloud", "org-x", "cn-bj2", "cn-bj2-02", "uk8s-image"),
-        image_set="ImageSet", image_id="uimage-y", image_name="", fields={}, counterpart="uimage-x",
-        not_before=NOW, observed_at=NOW, recorded_at=NOW,
-    )  # fmt: skip
     explained = Explanation(
-        change=change, before=answer({"ImageSet": [{"ImageId": image_id} for image_id in ids]}), after=answer({}),
+        change=CHANGE, before=answer({"ImageSet": [{"ImageId": image_id} for image_id in ids]}), after=answer({}),
         seen_run=None, observed_run=None, written_run=None,
     )  # fmt: skip
 
@@ -132,3 +133,25 @@ def test_first_record_counts() -> None:
 
     assert pair.before == {"ImageId": "uimage-a", "ImageName": "1"}
     assert pair.after is None
+
+
+def test_json_of_an_explanation() -> None:
+    """A change is explained with its runs in short, the records that differ, and both answers; null for what is not."""
+    run = RunSummary(
+        run=7, status="complete", started_at=NOW, finished_at=None, targets={}, baseline={}, changes={}, requests={}
+    )  # fmt: skip
+    before = answer({"ImageSet": [{"ImageId": "uimage-y"}]})
+    explained = Explanation(
+        change=CHANGE, before=before, after=None, seen_run=run, observed_run=None, written_run=replace(run, run=8)
+    )  # fmt: skip
+    short = {"run": 7, "status": "complete", "started_at": "2026-06-01T00:00:00Z", "finished_at": None}
+
+    assert explained.as_dict() == {
+        "change": CHANGE.as_dict(),
+        "runs": {"seen": short, "observed": None, "written": {**short, "run": 8}},
+        "records": [
+            {"image_set": "ImageSet", "image_id": "uimage-y", "before": {"ImageId": "uimage-y"}, "after": None},
+        ],
+        "before": before.as_dict(),
+        "after": None,
+    }

@@ -3,27 +3,65 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
 
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import Target
+from crawler.domain.models import Outcome, Target
 from crawler.domain.rows import (
     ATTRIBUTES,
+    ChangeRow,
     FailureRow,
     Gap,
     HeldImage,
     HoldRow,
     ImageRow,
+    JsonField,
+    RunSummary,
     StatusRow,
+    fields_in_json,
+    in_json,
     json_value,
+    maker_of,
     names_in_items,
     names_in_json,
+    or_null,
+    state_of,
+    unusable_state,
 )
 from crawler.queries.diff import DiffRow
 from crawler.queries.where import WhereRow
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 HOME = Target("prod", "org-x", "hk", "hk-02", "uk8s-image")
+RUN = RunSummary(
+    run=7,
+    status="incomplete",
+    started_at=NOON,
+    finished_at=None,
+    targets={"total": 4},
+    baseline={"targets": 0, "images": 0},
+    changes={"appeared": 1, "withdrawn": 3},
+    requests={"sent": 9},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A dataclass that has no JSON form of its own."""
+
+    when: datetime
+    parts: tuple[int, ...] = ()
+
+
+class Pair(NamedTuple):
+    """A named tuple that has none."""
+
+    name: str
+    took: timedelta
 
 
 def test_target_is_flattened() -> None:
@@ -127,3 +165,93 @@ def test_attributes_are_flattened() -> None:
     assert (told["gpu"], told["extra"]) == (True, {"BootMode": "UEFI"})
     assert {told[name] for name in ATTRIBUTES if name != "gpu"} == {None}
     assert image._replace(attributes={}).as_dict()["extra"] == {}
+
+
+def test_values_without_a_form_of_their_own() -> None:
+    """A dataclass and a named tuple are objects of their fields, a mapping one by its keys as text."""
+    assert json_value(Plain(NOON, (1, 2))) == {"when": "2026-11-01T12:00:00Z", "parts": [1, 2]}
+    assert json_value(Pair("x", timedelta(seconds=2))) == {"name": "x", "took": 2.0}
+    assert json_value({1: NOON, "a": [None, True]}) == {"1": "2026-11-01T12:00:00Z", "a": [None, True]}
+
+
+def test_how_fields_stand_in_json() -> None:
+    """The target comes first and is flattened, as attributes are; a field may be called, written or typed otherwise."""
+
+    @dataclass(frozen=True)
+    class Row:
+        """One field of each sort."""
+
+        plain: int
+        attributes: dict[str, Any]
+        called: str = field(metadata=in_json("class"))
+        emptied: str = field(metadata=in_json(by=or_null, hint=bool))
+        target: Target
+
+    # the kept answers of the function itself would show rules that were made before
+    rules = fields_in_json.__wrapped__(Row)
+
+    assert rules == (
+        JsonField("target", Target._fields, True, Target.as_dict, None),
+        JsonField("plain", ("plain",), False, json_value, None),
+        JsonField("attributes", (*ATTRIBUTES, "extra"), True, rules[2].write, None),
+        JsonField("called", ("class",), False, json_value, None),
+        JsonField("emptied", ("emptied",), False, or_null, bool),
+    )
+    assert rules[2].write({"gpu": True}) == {**dict.fromkeys(ATTRIBUTES), "gpu": True, "extra": {}}
+    assert fields_in_json.__wrapped__(Pair) == (
+        JsonField("name", ("name",), False, json_value, None),
+        JsonField("took", ("took",), False, json_value, None),
+    )
+
+
+def test_made_of_parts() -> None:
+    """A named tuple that is made of its parts is like one that is made by their names."""
+    made = maker_of(Pair)(("x", timedelta(0)))
+
+    assert type(made) is Pair
+    assert made == Pair("x", timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "state", "unusable"),
+    [
+        ("uhost-image", {"image_state": "Making", "bootable": False}, "Making", "Making"),
+        ("uhost-image", {"image_state": "Available", "bootable": True}, "Available", ""),
+        ("uhost-image", {"bootable": False}, None, ""),
+        ("uk8s-image", {"image_state": "Making", "bootable": False}, None, ""),
+        ("no-kind", {"image_state": "Making", "bootable": False}, None, ""),
+    ],
+)
+def test_state(kind: str, attributes: dict[str, Any], state: str | None, unusable: str) -> None:
+    """A state is told of kinds that have one, and where it was stated; it counts as unusable where nothing boots."""
+    assert state_of(kind, attributes) == state
+    assert unusable_state(kind, attributes) == unusable
+
+
+def test_cursor_of_a_change() -> None:
+    """A change is told with what to ask on from."""
+    change = ChangeRow(
+        id=12, run=7, target=HOME, event="withdrawn", image_set="ImageSet", image_id="uimage-x", image_name="Ubuntu",
+        fields={}, counterpart=None, not_before=None, observed_at=NOON, recorded_at=NOON,
+    )  # fmt: skip
+
+    assert list(change.as_dict())[-1] == "cursor"
+    assert change.as_dict()["cursor"] == 12
+    assert change.words == {"withdrawn"}
+    assert change._replace(counterpart="uimage-y").words == {"withdrawn", "re-issued"}
+
+
+def test_what_a_run_tells() -> None:
+    """A run tells what it did not observe, and beside the withdrawn how many of them were replaced."""
+    outcomes: tuple[Outcome, ...] = ("failed", "held", "denied", "skipped")
+    failures = tuple(
+        FailureRow(target=HOME, outcome=outcome, failure_class=None, ret_code=None, message="", request_uuid="")
+        for outcome in outcomes
+    )
+    told = replace(RUN, failures=failures).as_dict()
+
+    assert [failure["outcome"] for failure in told["failures"]] == ["failed", "skipped"]
+    assert told["reports"] == {"queued": 0, "sent": 0, "failed": 0}
+    assert "re_issued" not in told
+    assert RUN.change_counts() == {"appeared": 1, "withdrawn": 3}
+    assert replace(RUN, re_issued=2).change_counts() == {"appeared": 1, "withdrawn (2 re-issued)": 3}

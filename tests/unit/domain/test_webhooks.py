@@ -20,7 +20,9 @@ def test_key(size: int) -> None:
     assert signing_key("correct-horse") == b"correct-horse"
 
 
-@pytest.mark.parametrize("rest", ["", "!", "c2VjcmV0", "c" * 31, "c2VjcmV0" * 11, "c2VjcmV0é"])
+@pytest.mark.parametrize(
+    "rest", ["", "!", "c2VjcmV0", "c" * 31, "c2VjcmV0" * 11, "c2VjcmV0é", "c" * 32 + "!", "é" * 32]
+)
 def test_no_key(rest: str) -> None:
     """What follows `whsec_` has to be base64 of 24 to 64 bytes."""
     with pytest.raises(ValueError, match=r"^must have base64 of 24 to 64 bytes after whsec_$"):
