@@ -104,6 +104,15 @@ def test_no_total(count: int, size: int | None, end: Any) -> None:
     assert len(document["ImageSet"]) == count
 
 
+def test_short_page_behind_a_full_one() -> None:
+    """Where nobody states the total, a list that came in pages ends with an empty one, however short the last was."""
+    _, offsets = compose(paged(records(155), total=None))
+    assert offsets == [0, 100, 155]
+
+    _, offsets = compose(paged(records(55), total=None))
+    assert offsets == [0]
+
+
 def test_each_page_counts_itself() -> None:
     """A TotalCount that is the size of the page says nothing about the list, which is read to its end."""
     every = records(230)
@@ -265,6 +274,25 @@ def test_which_record_is_on_two_pages() -> None:
         composition.take(json.dumps(body).encode())
     with pytest.raises(NotWhole, match=f"\\A{uhost_image(5)['ImageId']} is on two pages of the list"):
         composition.take(json.dumps(second).encode())
+
+
+def test_record_that_comes_again_later() -> None:
+    """A record may not come again on any page, and not on the next one alone."""
+    composition = Composition(TARGET, KIND, {})
+    pages = [page(listed, 301) for listed in (records(100), records(100, 100), records(100, 200), records(1, 5))]
+    for body in (*pages, *pages[:3]):
+        assert composition.take(json.dumps(body).encode()) is None
+
+    with pytest.raises(NotWhole, match=f"\\A{uhost_image(5)['ImageId']} is on two pages of the list"):
+        composition.take(json.dumps(pages[3]).encode())
+
+
+def test_record_without_a_list() -> None:
+    """A set that is one record, and no list of it, is a list of one."""
+    document, _ = compose(lambda offset, limit: page([], 1) | {"ImageSet": uhost_image(1)})
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == [uhost_image(1)]
 
 
 def test_records_stay_as_they_came() -> None:

@@ -177,7 +177,16 @@ def test_no_yaml(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("opening", "deepest"),
-    [("a {\n", 149), ("a = {\n", 74), ("[", 74), ("f(", 74)],
+    [
+        ("a {\n", 149),
+        ("a = {\n", 74),
+        ("[", 74),
+        ("f(", 74),
+        ("a { b {}\n", 148),
+        ("a = { b = 1\n", 74),
+        ("[[],", 73),
+        ("f(f(),", 73),
+    ],
 )
 def test_depth_of_hcl(opening: str, deepest: int) -> None:
     """A hundred and fifty levels are read, of which a value in another is two; more are refused."""
