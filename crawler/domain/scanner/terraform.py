@@ -94,10 +94,8 @@ def _in_plan(plan: TableNode) -> Iterator[Hit]:
         yield from _in_module(planned.get("root_module"))
         return
     for change in plan.items("resource_changes"):
-        what = change.get("change") if isinstance(change, TableNode) else None
-        after = what.get("after") if isinstance(what, TableNode) else None
-        if isinstance(change, TableNode) and isinstance(after, TableNode):
-            yield from _in_resource(TableNode([*change.members, ("values", after)]))
+        if isinstance(change, TableNode) and isinstance(what := change.get("change"), TableNode):
+            yield from _in_resource(TableNode([*change.members, ("values", what.get("after") or TableNode())]))
 
 
 def _in_state(state: TableNode) -> Iterator[Hit]:
@@ -118,7 +116,7 @@ def _in_old_module(module: TableNode) -> Iterator[Hit]:
     resources = module.get("resources")
     for address, resource in resources.members if isinstance(resources, TableNode) else ():
         if not address.startswith("data.") and isinstance(resource, TableNode):
-            yield from _in_old_resource(resource, f"{prefix}{address}")
+            yield from _in_resource(TableNode([*resource.members, ("address", Text(f"{prefix}{address}", 0))]))
 
 
 def _in_module(module: Node | None) -> Iterator[Hit]:
@@ -127,13 +125,6 @@ def _in_module(module: Node | None) -> Iterator[Hit]:
             yield from _in_resource(resource)
         for child in module.items("child_modules"):
             yield from _in_module(child)
-
-
-def _in_old_resource(resource: TableNode, address: str) -> Iterator[Hit]:
-    primary = resource.get("primary")
-    kind = resource.text("type")
-    if isinstance(primary, TableNode) and _is_ours(kind):
-        yield from find(primary.get("attributes") or TableNode(), _place(kind, address))
 
 
 def _in_resource(node: Node) -> Iterator[Hit]:
@@ -146,7 +137,8 @@ def _in_resource(node: Node) -> Iterator[Hit]:
     if not address:
         parts = [_unescaped(node.text("module")), kind, node.text("name")]
         address = ".".join(part for part in parts if part)
-    values = node.get("values")
+    primary = node.get("primary")  # of a state of Terraform before 0.12
+    values = primary.get("attributes") if isinstance(primary, TableNode) else node.get("values")
     if isinstance(values, TableNode):
         yield from find(values, _place(kind, address))
     for instance in node.items("instances"):

@@ -159,3 +159,19 @@ def test_mistake_in_json() -> None:
     """The sentence about a mistake tells its line and column."""
     with pytest.raises(ValueError, match=r"\Ais no JSON: what stands at line 2 column 3 is not understood\Z"):
         scan('{"image_id": "uimage-a"\n  "x"}', "a.tfstate", is_strict=True)
+
+
+def test_zone_of_a_variable() -> None:
+    """Inside the default of a variable a zone counts that stands beside it."""
+    text = 'variable "pools" {\n  zone = "hk-02"\n  default = [{ image_id = "uimage-a" }]\n}\n'
+
+    assert pinned(text, "a.tf") == [("uimage-a", "hk-02", "var.pools")]
+
+
+def test_zones_of_lists_in_a_shell() -> None:
+    """An id in a list is for the zone of its own words, else for that of the list's command."""
+    text = (
+        "POOL_ZONE=hk-02 POOL_IMAGE_IDS=(uimage-a uimage-b)\nZONE=hk-03\nIMAGE_IDS=(uimage-c)\nX_IMAGE_IDS=(\nuimage-d)"
+    )
+
+    assert [zone for _, zone, _ in pinned(text, "a.sh")] == ["hk-02", "hk-02", "hk-03", "hk-03"]

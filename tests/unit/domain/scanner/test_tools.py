@@ -31,6 +31,7 @@ def pinned(document: Any, name: str = "a.json") -> list[tuple[str, str | None, s
         {**POOL, "instances": [{"attributes": VALUES}]},
         {**POOL, "values": VALUES},
         {"address": "ucloud_uk8s_node_group.w", "type": "ucloud_uk8s_node_group", "values": VALUES},
+        {"address": "ucloud_uk8s_node_group.w", "type": "ucloud_uk8s_node_group", "primary": {"attributes": VALUES}},
         [{**POOL, "values": VALUES}],
         {"version": 3, "modules": [{"path": ["root"], "resources": {
             "ucloud_uk8s_node_group.w": {"type": "ucloud_uk8s_node_group", "primary": {"attributes": VALUES}}
@@ -73,6 +74,12 @@ def test_index_of_an_instance(index: Any, told: str) -> None:
     address = f"module.m.ucloud_uk8s_node_group.w{told}"
 
     assert pinned({"version": 4, "resources": [pool]}) == [("uimage-a", "hk-02", "later-nodes", address)]
+
+
+def test_resource_without_a_type() -> None:
+    """What has an address and values is a resource, also where nobody says of which type."""
+    assert pinned({"address": "a.b", "values": VALUES}) == [("uimage-a", "hk-02", "unknown", "a.b")]
+    assert pinned({"else": "a.b", "values": VALUES}) == [("uimage-a", "hk-02", "unknown", "values.image_id")]
 
 
 def test_modules_of_an_old_state() -> None:
