@@ -51,10 +51,9 @@ class Fixes:
     #: What is stale and stays so, a sentence for each place.
     refusals: tuple[str, ...]
 
-    @property
-    def count(self) -> int:
-        """Return how many ids there are to change."""
-        return sum(map(len, self.by_file.values()))
+    def count(self, files: Collection[str]) -> int:
+        """Return how many ids there are to change in *files*."""
+        return sum(len(self.by_file[name]) for name in files)
 
 
 def put_right(
@@ -63,24 +62,26 @@ def put_right(
     """
     Change what is stale, or print the change where it is not to be written; say what stays as it is.
 
-    Returns what the files hold then; None where none was written.
+    Returns what the files hold then; None where none was written. Raises CrawlerError where a file cannot be written;
+    how many were until then is said as well.
     """
     fixes = fixes_for(rows, sources.files, allowed)
     for refusal in fixes.refusals:
         context.say(refusal, level="warning")
+    if not is_written:
+        for name, own in fixes.by_file.items():
+            write_out(diff_of(sources.files[name], own))
+        context.say(f"Ids to fix: {fixes.count(fixes.by_file)}, files: {len(fixes.by_file)}.")
+        return None
     written: dict[str, PinFile] = {}
-    for name, own in fixes.by_file.items():
-        file = sources.files[name]
-        if not is_written:
-            write_out(diff_of(file, own))
-            continue
-        body = fixed_body(file, own)
-        write_fixed(file, body)
-        written[name] = replace(file, body=body)
-    files = len(fixes.by_file)
-    context.say(
-        f"Ids fixed: {fixes.count}, files: {files}." if is_written else f"Ids to fix: {fixes.count}, files: {files}."
-    )
+    try:
+        for name, own in fixes.by_file.items():
+            file = sources.files[name]
+            body = fixed_body(file, own)
+            write_fixed(file, body)
+            written[name] = replace(file, body=body)
+    finally:
+        context.say(f"Ids fixed: {fixes.count(written)}, files: {len(written)}.")
     return rescanned(sources, written) if written else None
 
 

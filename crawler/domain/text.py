@@ -113,7 +113,7 @@ def fold(line: str, room: int, indent: str = "") -> list[str]:
     Words and ids stay whole; only what is longer than a line is cut. No line has but one Chinese letter.
     """
     lines: list[str] = []
-    while width(line := line.rstrip()) > room:
+    while width(line := line.rstrip()) > room and len(line) > len(indent) + 1:
         fits = max(bisect_right(list(accumulate(map(width, line))), room), len(indent) + 1)
         # One wide letter is not left alone on the last line.
         last = len(line) - 2 if width(line[-1]) > 1 else len(line)

@@ -286,8 +286,28 @@ def test_folder_that_cannot_be_written(story: tuple[str, Diary], monkeypatch: py
     said = check(story, "pool.tf", "--fix", code=70)
 
     assert "pool.tf cannot be written: No space left on device." in said
+    assert "Ids fixed: 0, files: 0." in said
     assert Path("pool.tf").read_text() == POOL % "uimage-a"
     assert list(Path().iterdir()) == [Path("pool.tf")]
+
+
+def test_second_of_two_files_that_cannot_be_written(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was put right before a file that cannot be written stays so, and is counted."""
+    real, calls = os.fsync, iter(range(9))
+
+    def full(descriptor: int) -> None:
+        if next(calls):
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    for name in ("a.tf", "b.tf"):
+        Path(name).write_text(POOL % "uimage-a")
+    monkeypatch.setattr("crawler.cli.check_fix.os.fsync", full)
+    said = check(story, "a.tf", "b.tf", "--fix", code=70)
+
+    assert "Ids fixed: 1, files: 1." in said
+    assert "b.tf cannot be written: No space left on device." in said
+    assert [Path(name).read_text() for name in ("a.tf", "b.tf")] == [POOL % "uimage-b", POOL % "uimage-a"]
 
 
 def test_killed_while_it_writes(story: tuple[str, Diary]) -> None:

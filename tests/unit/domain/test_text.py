@@ -159,6 +159,8 @@ def test_width(text: str, columns: int) -> None:
         ("abc   ", 3, "", ["abc"]),
         ("", 3, "", [""]),
         ("abcd", 2, " ", ["ab", " c", " d"]),
+        ("字字", 1, "", ["字", "字"]),
+        ("- 字字", 1, "  ", ["- 字", "  字"]),
     ],
 )
 def test_folded(line: str, room: int, indent: str, lines: list[str]) -> None:
