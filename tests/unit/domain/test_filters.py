@@ -37,6 +37,7 @@ def test_targets() -> None:
     assert not Filters(zone=("hk-*",), variant=("default",)).wants(HOME)
     assert Filters(project=("team*",)).wants(HOME, "Team A")
     assert not Filters(project=("team*",)).wants(HOME)
+    assert not Filters(zone=("team*",)).wants(HOME, "Team A")
 
 
 def test_images() -> None:

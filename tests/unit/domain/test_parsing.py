@@ -354,8 +354,26 @@ def test_the_longest_text(where: str) -> None:
         read(document)
 
 
+def test_records_in_another_wrapper() -> None:
+    """Each object inside what is no record itself counts as one that could not be read; an empty one does not."""
+    snapshot = read({"RetCode": 0, "ImageSet": {"a": {"x": 1}, "b": [{"y": 2}, {}], "c": 3}})
+
+    assert (snapshot.images, snapshot.records, snapshot.unreadable) == ({}, 2, 2)
+
+
+def test_nothing_before_a_record() -> None:
+    """What is null or empty in a list that is read piece by piece ends it as little as in one that is read at once."""
+    document = members(b'{"RetCode":0,"ImageSet":[null,{},{"ImageId":"uimage-a"},null,"uimage-b"]}')
+    assert document is not None
+
+    snapshot = read(document)
+    assert list(snapshot.images) == [image_key("uimage-a"), image_key("uimage-b")]
+    assert (snapshot.records, snapshot.unreadable) == (2, 0)
+
+
 def test_too_many_records() -> None:
     """More records than are read are no answer, in one set or in several together."""
+    assert len(read({"ImageSet": [str(number) for number in range(MAX_RECORDS)]}).images) == MAX_RECORDS
     half = [str(number) for number in range(MAX_RECORDS // 2 + 1)]
     assert len(read({"ImageSet": half}).images) == len(half)
     for document in ({"ImageSet": half * 2}, {"ImageSet": half, "CustomImageSet": half}):
