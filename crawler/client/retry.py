@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-#: The classes that an answer of the cloud can have; the others of `model.FailureClass` are our own decisions.
+#: The classes that an answer of the cloud can have; the others of `models.FailureClass` are our own decisions.
 AnswerClass = Literal["transient", "denied", "credential", "defect"]
 
 #: "Request throttled".

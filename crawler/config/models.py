@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from crawler.db.url import parse_address
 from crawler.domain.filters import is_glob, part_fits
+from crawler.domain.guard import GuardPolicy
 from crawler.domain.kinds import KINDS
 from crawler.domain.matrix import LATEST_BUT_ONE, MatrixChoice
 from crawler.domain.models import DEFAULT_VARIANT
@@ -162,9 +163,9 @@ class FleetSettings(Table):
 class GuardSettings(Table):
     """`[guard]`: when a withdrawal is not believed at once."""
 
-    ratio: Annotated[Number, pydantic.Field(le=1)] = 0.5
-    min_images: Count = 2
-    confirmations: Count = 2
+    ratio: Annotated[Number, pydantic.Field(le=1)] = GuardPolicy().ratio
+    min_images: Count = GuardPolicy().min_images
+    confirmations: Count = GuardPolicy().confirmations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +193,7 @@ class MatrixSettings(Table):
     #: Globs over GPU types.
     gpu_types: Globs = ("*",)
     #: Targets of UK8S images that one run asks at most.
-    max_targets: Count = 2000
+    max_targets: Count = MatrixChoice().max_targets
 
     @property
     def choice(self) -> MatrixChoice:
