@@ -55,7 +55,7 @@ def test_every_phrase_is_said_somewhere() -> None:
     trees = [
         ast.parse(path.read_text(encoding="utf-8"))
         for path in (ROOT / "crawler").rglob("*.py")
-        if path.name != "chinese.py"
+        if path.name not in ("chinese.py", "chinese_care.py")
     ]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
