@@ -40,7 +40,7 @@ from crawler.errors import UnknownKnowledge
 from crawler.queries import (
     changes as queries_changes,
 )
-from crawler.queries import check_lookup, diff_lookup, lookup, resolve_lookup
+from crawler.queries import check_lookup, diff_lookup, history_lookup, resolve_lookup
 from crawler.queries import (
     images as queries_images,
 )
@@ -201,8 +201,8 @@ class History:
     def history(self, image: str, **selection: Unpack[SelectionArguments]) -> list[HistoryRow]:
         """Return every interval of an image, called by id, name or glob, in every target, with gaps of knowledge."""
         with self._reading() as conn:
-            ids = lookup.image_ids(conn, image)
-            return lookup.history(conn, ids, _filters(selection), **self._knowing(conn)) if ids else []
+            ids = history_lookup.image_ids(conn, image)
+            return history_lookup.history(conn, ids, _filters(selection), **self._knowing(conn)) if ids else []
 
     def where(
         self, name: str, at: datetime | None = None, *, retired: bool = False, **targets: Unpack[Targets]
@@ -210,9 +210,9 @@ class History:
         """Return where an image name, or a glob, was present, withdrawn, unknown or never offered."""
         moment = _aware(at, "at")
         with self._reading() as conn:
-            names = lookup.image_names(conn, name, _filters(targets))
+            names = history_lookup.image_names(conn, name, _filters(targets))
             knowing = self._knowing(conn)
-            return lookup.where_is(conn, names, moment, _filters(targets), **knowing, include_retired=retired)
+            return history_lookup.where_is(conn, names, moment, _filters(targets), **knowing, include_retired=retired)
 
     def diff(self, first: datetime, second: datetime, **selection: Unpack[SelectionArguments]) -> list[DiffRow]:
         """Return what differs between two moments; rows of the event `unknown` are what cannot be compared."""

@@ -113,13 +113,13 @@ def _explain_change(context: CliContext, subject: int | str, fmt: str) -> None:
 
 
 def _last_change(conn: Connection, image_id: str) -> int:
-    from crawler.queries import lookup
+    from crawler.queries import history_lookup
     from crawler.queries.explain import last_change_of
 
     number = last_change_of(conn, image_id) if is_storable(image_id) else None
     if number is not None:
         return number
-    if not lookup.image_ids(conn, image_id):
+    if not history_lookup.image_ids(conn, image_id):
         raise unheard_image(conn, image_id, by_id=True)
     raise EmptySelection(
         visible(f"No change of {image_id} was recorded; `crawler history {image_id}` shows what is known of it.")

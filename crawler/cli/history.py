@@ -71,16 +71,16 @@ def history(context: CliContext, image: str, svg: Path | None, fmt: str, selecte
     is a time for which the cloud gave no good answer, or gave one that is not believed yet: whether the image was there
     then is not known.
     """
-    from crawler.queries import lookup
+    from crawler.queries import history_lookup
 
     settings = context.history_settings()
     with context.history() as conn:
         now = context.now(conn)
         check_selection(conn, selected)
-        ids = lookup.image_ids(conn, image)
+        ids = history_lookup.image_ids(conn, image)
         if not ids:
             raise unheard_image(conn, image, by_id=True)
-        rows = lookup.history(conn, ids, selected, now=now, stale_after=settings.stale_after)
+        rows = history_lookup.history(conn, ids, selected, now=now, stale_after=settings.stale_after)
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HistoryRow)):
             return explain_empty(context, conn, selected, what=f"intervals of {visible(image)}").say(context)
@@ -111,9 +111,9 @@ def _gap(line: Row, gap: Row) -> dict[str, Any]:
 
 def _say_chain(context: CliContext, conn: Connection, rows: Iterable[HistoryRow], image: str) -> None:
     """Tell which ids came in the place of an id that was withdrawn."""
-    from crawler.queries import lookup
+    from crawler.queries import history_lookup
 
-    ids = chain(image, lambda image_id: lookup.successors(conn, image_id))
+    ids = chain(image, lambda image_id: history_lookup.counterparts_of(conn, image_id))
     names = {row.image_name for row in rows if row.image_name}
     if len(ids) > 1:
         more = f"; `crawler history {shlex.quote(names.pop())}` shows them all" if len(names) == 1 else ""

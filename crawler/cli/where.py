@@ -77,16 +77,16 @@ def where(
     together: SINCE is the start of the unbroken presence, IDS tells the ids before. LAG is how much later than in the
     first zone the name was seen, where that is known. Projects of a zone that are told the same share a line.
     """
-    from crawler.queries import lookup
+    from crawler.queries import history_lookup
 
     settings = context.history_settings()
     with context.history() as conn:
         now = context.now(conn)
         check_selection(conn, selected, selected.of_images())
-        names = lookup.image_names(conn, name, selected)
+        names = history_lookup.image_names(conn, name, selected)
         if not names:
             raise unheard_image(conn, name, by_id=False, kinds=selected.of_images().kind)
-        rows = lookup.where_is(
+        rows = history_lookup.where_is(
             conn,
             names,
             at,
@@ -106,8 +106,10 @@ def where(
             ).say(context)
         if svg is not None:
             moment = at or now
-            ids = [image_id for key in names for image_id in lookup.image_ids(conn, key)]
-            history = lookup.history(conn, ids, selected.of_images(), now=moment, stale_after=settings.stale_after)
+            ids = [image_id for key in names for image_id in history_lookup.image_ids(conn, key)]
+            history = history_lookup.history(
+                conn, ids, selected.of_images(), now=moment, stale_after=settings.stale_after
+            )
             began = [row for row in history if row.valid_from <= moment]
             write_svg(context, svg, began, visible(name), now=moment, longest=timedelta(days=90))
     for rollout in rollouts(rows) if fmt == "table" else ():

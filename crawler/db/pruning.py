@@ -1,10 +1,11 @@
 """
 Forgetting on purpose: what lies before the kept window goes, and every answer about the window stays the same.
 
-Intervals and changes that ended before the window go, but for those its readers look at (`last_stays`), resolved holds
-and absences with them, what was noticed of the form of answers of targets that are asked no more, then what nobody
-refers to any more (versions, payloads, scopes). Of the runs before it, those that something kept refers to stay, and
-one a day of each scope. From then on the history begins at the window; readers refuse to answer about the time before.
+Intervals and changes that ended before the window go, but for those its readers look at (`pruned_intervals`), resolved
+holds and absences with them, what was noticed of the form of answers of targets that are asked no more, then what
+nobody refers to any more (versions, payloads, scopes). Of the runs before it, those that something kept refers to stay,
+and one a day of each scope. From then on the history begins at the window; readers refuse to answer about the time
+before.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from crawler.db.beginning import BEGINS_AT, begins_at
 from crawler.db.engine import Fence, begin, is_sqlite
 from crawler.db.errors import mapped_errors
 from crawler.db.filters import targets_by_id
-from crawler.db.kept_window import prune_intervals
 from crawler.db.payloads import load_answer
+from crawler.db.pruned_intervals import prune_intervals
 from crawler.db.runs import save_setting
 from crawler.db.schema import (
     OPEN_RUN,

@@ -29,7 +29,7 @@ from crawler.notifications.digest import build_digest, waits_for_stock
 from crawler.notifications.models import Digest, DigestFacts, NotifiedState, target_of
 from crawler.notifications.pinned_files import subscription_of
 from crawler.queries import changes as queries_changes
-from crawler.queries import holds, images, lookup, status
+from crawler.queries import history_lookup, holds, images, status
 from crawler.queries import runs as queries_runs
 from crawler.queries.revoke import revoked_ids
 
@@ -396,7 +396,7 @@ def gather(
         images=pinned_images,
         withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),
         ending=tuple(_ending(conn, now, stale_after)),
-        stays=tuple(lookup.stays_of(conn, pinned_ids)),
+        stays=tuple(history_lookup.stays_of(conn, pinned_ids)),
         namesakes=tuple(images.images(conn, None, named, now=now, stale_after=stale_after) if names else ()),
         name_withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=named) if names else ()),
         revoked=revoked_ids(conn) if has_pins else {},

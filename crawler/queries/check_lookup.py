@@ -25,7 +25,7 @@ from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
 from crawler.queries.check import Check
 from crawler.queries.check.rules import CheckRow, PinRule, Require
-from crawler.queries.lookup import stays_of
+from crawler.queries.history_lookup import stays_of
 from crawler.queries.revoke import revoked_ids
 
 

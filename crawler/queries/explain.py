@@ -17,7 +17,7 @@ from crawler.domain.filters import Filters, is_glob
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, RunSummary
 from crawler.queries import runs
-from crawler.queries.lookup import change_row
+from crawler.queries.history_lookup import change_row
 
 
 def explain(conn: Connection, change_id: int) -> Explanation | None:

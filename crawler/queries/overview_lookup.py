@@ -42,7 +42,7 @@ from crawler.domain.rows import ChangeRow, Gap, Reason, unusable_state
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.freshness import KnownAt, chosen_at
 from crawler.queries.history import clip, overlay
-from crawler.queries.lookup import change_row
+from crawler.queries.history_lookup import change_row
 from crawler.queries.overview import (
     Listed,
     ListedName,

@@ -27,7 +27,7 @@ from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, SCHEMA, Target, 
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
-from crawler.queries.lookup import change_row
+from crawler.queries.history_lookup import change_row
 from crawler.queries.publish import (
     MOST_CHANGES,
     MOST_ENTRIES,

@@ -12,7 +12,7 @@ import pytest
 from crawler.cli.run import rare_collections
 from crawler.db.engine import opened, read
 from crawler.domain.filters import Filters
-from crawler.queries import changes, images, lookup
+from crawler.queries import changes, history_lookup, images
 from tests.benchmarks import old_ways
 from tests.benchmarks.five_years import Made
 from tests.support.figures import Figures
@@ -37,7 +37,7 @@ def test_everything(question: str, years: tuple[str, Made], figures: Figures) ->
         case = engine.dialect.name
 
         def history() -> object:
-            return lookup.history(conn, lookup.image_ids(conn, NAME), **knowing)
+            return history_lookup.history(conn, history_lookup.image_ids(conn, NAME), **knowing)
 
         def all_images() -> object:
             return sum(1 for _ in images.images(conn, None, **knowing))

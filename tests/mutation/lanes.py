@@ -60,9 +60,9 @@ LANES = (
     ),
     Lane(
         name="pruning",
-        mutated=("crawler/db/pruning.py", "crawler/db/kept_window.py"),
+        mutated=("crawler/db/pruning.py", "crawler/db/pruned_intervals.py"),
         tests=(
-            "tests/unit/db/test_kept_window.py",
+            "tests/unit/db/test_pruned_intervals.py",
             "tests/unit/db/test_pruning.py",
             "tests/integration/db/test_pruning.py",
             "tests/integration/db/test_pruned_past.py",

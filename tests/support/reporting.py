@@ -14,7 +14,7 @@ from crawler.domain.rows import ChangeRow, HeldImage, HoldRow, ImageRow, RunSumm
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.models import DigestFacts
 from crawler.queries import changes as queries_changes
-from crawler.queries import images, lookup, status
+from crawler.queries import history_lookup, images, status
 from crawler.queries import runs as queries_runs
 from crawler.queries.holds import holds
 
@@ -169,5 +169,5 @@ def facts_of(conn: Connection, *, now: datetime, stale_after: timedelta = timede
         holds=tuple(holds(conn)),
         images=tuple(images.images(conn, None, now=now, stale_after=stale_after, include_retired=True)),
         withdrawals=tuple(row for row in changes if row.event == "withdrawn"),
-        stays=tuple(lookup.stays_of(conn, {row.image_id for row in changes if row.image_id})),
+        stays=tuple(history_lookup.stays_of(conn, {row.image_id for row in changes if row.image_id})),
     )

@@ -18,7 +18,7 @@ def test_what_is_mutated() -> None:
     domain = [str(path.relative_to(ROOT)) for path in (ROOT / "crawler/domain").rglob("*.py")]
 
     assert sorted(files) == sorted(
-        [*domain, "crawler/db/kept_window.py", "crawler/db/outbox.py", "crawler/db/pruning.py"]
+        [*domain, "crawler/db/pruned_intervals.py", "crawler/db/outbox.py", "crawler/db/pruning.py"]
     )
     assert [test for lane in LANES for test in lane.tests if not (ROOT / test).exists()] == []
 

@@ -18,7 +18,7 @@ from crawler.domain.models import Target, normalise_name
 from crawler.errors import Ambiguous
 from crawler.notifications.digest import build_digest
 from crawler.notifications.models import NotifiedState
-from crawler.queries import check_lookup, images, lookup, resolve_lookup
+from crawler.queries import check_lookup, history_lookup, images, resolve_lookup
 from crawler.queries.check.rules import PinRule
 from tests.support.diary import PERIOD, Diary, target
 from tests.support.reporting import facts_of, subscribe
@@ -96,7 +96,7 @@ def test_readers_and_view_agree(engine: Engine, seed: int) -> None:
         for where in TARGETS:
             newest = last(memory.called(where, "Ubuntu 20.04"))
             filters = Filters(zone=(where.zone,))
-            (row,) = lookup.where_is(conn, ["ubuntu 20.04"], None, filters, now=diary.now, stale_after=STALE)
+            (row,) = history_lookup.where_is(conn, ["ubuntu 20.04"], None, filters, now=diary.now, stale_after=STALE)
             if len(newest) > 1:
                 with pytest.raises(Ambiguous, match=", ".join(newest)):
                     resolve_lookup.resolve(conn, "Ubuntu 20.04", filters, now=diary.now, stale_after=STALE)

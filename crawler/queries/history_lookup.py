@@ -197,8 +197,8 @@ def change_row(row: Any, target: Target) -> ChangeRow:
     )
 
 
-def successors(conn: Connection, image_id: str) -> set[str]:
-    """Return the images that took the place of *image_id* where it was withdrawn."""
+def counterparts_of(conn: Connection, image_id: str) -> set[str]:
+    """Return the counterparts of the withdrawals of *image_id*: what took its place."""
     statement = (
         select(ChangeLog.counterpart)
         .distinct()

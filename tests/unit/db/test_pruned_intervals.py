@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crawler.db.kept_window import Row, Sifted, sift
+from crawler.db.pruned_intervals import Row, Sifted, sift
 from crawler.domain.models import END_OF_TIME, ImageKey
 from tests.support.answers import NOON
 

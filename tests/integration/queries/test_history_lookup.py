@@ -17,7 +17,7 @@ from crawler.domain.filters import Filters
 from crawler.domain.models import END_OF_TIME, Target, normalise_name
 from crawler.domain.rows import Gap, ImageRow
 from crawler.errors import UnknownKnowledge
-from crawler.queries import diff_lookup, images, lookup
+from crawler.queries import diff_lookup, history_lookup, images
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.history import HistoryRow
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
@@ -117,7 +117,7 @@ def test_history_agrees_with_every_moment(engine: Engine, seed: int) -> None:
     runs = random_history(engine, seed)
     now = runs[-1][1] + timedelta(days=3)
     with read(engine) as conn:
-        rows = lookup.history(conn, NAMES, now=now, stale_after=STALE)
+        rows = history_lookup.history(conn, NAMES, now=now, stale_after=STALE)
         for moment in between(runs):
             expected = {(row.target, row.image_id): row.reason for row in available(conn, moment)}
             assert open_at(rows, moment) == expected, moment
@@ -138,7 +138,7 @@ def test_where_agrees_with_every_moment(engine: Engine, seed: int) -> None:
             for row in available(conn, moment):
                 if normalise_name(row.image_name) == name:
                     listed.setdefault(row.target, []).append(row)
-            rows = lookup.where_is(conn, [name], moment, now=moment, stale_after=STALE, include_retired=True)
+            rows = history_lookup.where_is(conn, [name], moment, now=moment, stale_after=STALE, include_retired=True)
             assert {row.target for row in rows if row.present_since} == listed.keys(), moment
             for told in rows:
                 here = listed.get(told.target, [])
@@ -192,11 +192,11 @@ def test_after_pruning(engine: Engine, seed: int) -> None:
     kept_from, now = runs[15][1] + timedelta(seconds=1), runs[-1][1] + timedelta(hours=1)
     prune(engine, None, before=kept_from, now=now)
     with read(engine) as conn:
-        rows = lookup.history(conn, lookup.image_ids(conn, "*"), now=now, stale_after=STALE)
+        rows = history_lookup.history(conn, history_lookup.image_ids(conn, "*"), now=now, stale_after=STALE)
         for moment in between(runs):
             if moment < kept_from:
                 with pytest.raises(UnknownKnowledge, match="pruned"):
-                    lookup.where_is(conn, ["ubuntu 20.04"], moment, now=now, stale_after=STALE)
+                    history_lookup.where_is(conn, ["ubuntu 20.04"], moment, now=now, stale_after=STALE)
                 with pytest.raises(UnknownKnowledge, match="pruned"):
                     diff_lookup.moments_apart(conn, now, moment, stale_after=STALE)
                 with pytest.raises(UnknownKnowledge, match="pruned"):
@@ -300,14 +300,18 @@ def test_images_found_by_id_name_and_glob(engine: Engine) -> None:
     diary = Diary(engine)
     diary.run({TARGETS[0]: NAMES})
     with read(engine) as conn:
-        assert lookup.image_ids(conn, "uimage-a") == ["uimage-a"]
-        assert lookup.image_ids(conn, "ubuntu  20.04") == ["uimage-b", "uimage-c"]
-        assert lookup.image_ids(conn, "*-[ad]") == ["uimage-a", "uimage-d"]
-        assert lookup.image_ids(conn, "*20.04") == ["uimage-b", "uimage-c"]
-        assert lookup.image_ids(conn, "uimage-e") == lookup.image_ids(conn, "  ") == []
-        assert lookup.image_names(conn, "uimage-c") == lookup.image_names(conn, "Ubuntu 20.04") == ["ubuntu 20.04"]
-        assert lookup.image_names(conn, "*[26]") == ["centos 7.6", "debian 12"]
-        assert lookup.image_names(conn, "SUSE") == []
+        assert history_lookup.image_ids(conn, "uimage-a") == ["uimage-a"]
+        assert history_lookup.image_ids(conn, "ubuntu  20.04") == ["uimage-b", "uimage-c"]
+        assert history_lookup.image_ids(conn, "*-[ad]") == ["uimage-a", "uimage-d"]
+        assert history_lookup.image_ids(conn, "*20.04") == ["uimage-b", "uimage-c"]
+        assert history_lookup.image_ids(conn, "uimage-e") == history_lookup.image_ids(conn, "  ") == []
+        assert (
+            history_lookup.image_names(conn, "uimage-c")
+            == history_lookup.image_names(conn, "Ubuntu 20.04")
+            == ["ubuntu 20.04"]
+        )
+        assert history_lookup.image_names(conn, "*[26]") == ["centos 7.6", "debian 12"]
+        assert history_lookup.image_names(conn, "SUSE") == []
 
 
 def test_the_first_run_goes_on(engine: Engine) -> None:
@@ -315,14 +319,14 @@ def test_the_first_run_goes_on(engine: Engine) -> None:
     diary = Diary(engine)
     diary.run({TARGETS[0]: NAMES}, finish=False)
     with read(engine) as conn:
-        (while_it_runs,) = lookup.history(conn, ["uimage-a"], now=diary.now, stale_after=STALE)
+        (while_it_runs,) = history_lookup.history(conn, ["uimage-a"], now=diary.now, stale_after=STALE)
         (as_images,) = (row for row in available(conn, diary.now) if row.image_id == "uimage-a")
     assert (while_it_runs.state, while_it_runs.reason, while_it_runs.gaps) == ("unknown", "never_observed", ())
     assert (as_images.state, as_images.reason) == ("unknown", "never_observed")
 
     diary.run({TARGETS[0]: NAMES})
     with read(engine) as conn:
-        (afterwards,) = lookup.history(conn, ["uimage-a"], now=diary.now, stale_after=STALE)
+        (afterwards,) = history_lookup.history(conn, ["uimage-a"], now=diary.now, stale_after=STALE)
     assert (afterwards.state, afterwards.reason, afterwards.gaps) == ("present", None, ())
 
 
@@ -359,8 +363,8 @@ def test_plans(sqlite_url: str) -> None:
             engine, "before_cursor_execute", lambda c, cur, sql, params, ctx, many: statements.append((sql, params))
         )
         with read(engine) as conn:
-            lookup.history(conn, NAMES, now=diary.now, stale_after=STALE)
-            lookup.where_is(conn, ["ubuntu 20.04"], None, now=diary.now, stale_after=STALE)
+            history_lookup.history(conn, NAMES, now=diary.now, stale_after=STALE)
+            history_lookup.where_is(conn, ["ubuntu 20.04"], None, now=diary.now, stale_after=STALE)
             filters = Filters(zone=("hk-01",))
             list(diff_lookup.moments_apart(conn, START + PERIOD, diary.now, filters, stale_after=STALE)[0])
             diff_lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
