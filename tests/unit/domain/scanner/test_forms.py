@@ -166,6 +166,8 @@ def test_zone_of_a_variable() -> None:
     text = 'variable "pools" {\n  zone = "hk-02"\n  default = [{ image_id = "uimage-a" }]\n}\n'
 
     assert pinned(text, "a.tf") == [("uimage-a", "hk-02", "var.pools")]
+    text = 'variable "image_id" {\n  zone = "hk-02"\n  default = "uimage-a"\n}\n'
+    assert pinned(text, "a.tf") == [("uimage-a", None, "var.image_id")]
 
 
 def test_zones_of_lists_in_a_shell() -> None:

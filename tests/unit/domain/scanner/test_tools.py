@@ -251,6 +251,12 @@ def test_artifacts_of_a_manifest() -> None:
         ({"zone": "hk-09", "image_id": {"main": "uimage-a"}}, ["hk-09"]),
         ({"zone": "hk-09", "images": {"hk-02": "uimage-a"}}, ["hk-02"]),
         ({"zone": "hk-09", "images": {"main": "uimage-a"}}, []),
+        ({"zone": "hk-09", "pool_zone": "hk-02", "pool_image_id": "{{ x or 'uimage-a' }}"}, ["hk-02"]),
+        ({"zone": "hk-09", "pool_zone": "hk-02", "pool_image_ids": ["uimage-a"]}, ["hk-02"]),
+        ({"args": ["--zone", "hk-09", "--pool-zone", "hk-02", "--pool-image-id", "uimage-a"]}, ["hk-02"]),
+        ({"args": ["--zone=hk-09", "--pool-zone=hk-02", "--pool-image-id", "uimage-a"]}, ["hk-02"]),
+        ({"zone": "hk-09", "text": "IMAGE_ID=uimage-a"}, ["hk-09"]),
+        ({"else_zone": "hk-09", "text": "IMAGE_ID=uimage-a"}, [None]),
     ],
 )
 def test_zones_around(document: Any, zones: list[str | None]) -> None:
