@@ -116,7 +116,11 @@ def _once(label: str, zone: str, verdicts: Iterable[Verdict]) -> list[Row]:
 
 
 def _required(rule: Rule, places: list[_Place], left_out: set[str]) -> Iterator[Row]:
-    """Judge a name in every zone that is asked; one that is not, only where the rule names it. Nowhere is no pass."""
+    """
+    Judge a name in every zone that is asked; one that is not, only where the rule names it.
+
+    Nowhere is no pass, nor is it by one word of a rule for zones beside another.
+    """
     globs = rule.get("zones", ("*",))
     label = f"require {rule['name']}{' (gpu)' if rule.get('gpu') else ''}"
     zones = sorted({p.spot.zone for p in places if any(fnmatchcase(p.spot.zone, glob) for glob in globs)})
@@ -131,6 +135,12 @@ def _required(rule: Rule, places: list[_Place], left_out: set[str]) -> Iterator[
             rows.append(_row(label, zone, Verdict("not-asked")))
     is_elsewhere = not zones and any(fnmatchcase(zone, glob) for zone in left_out for glob in globs)
     yield from rows or ([] if is_elsewhere else [_row(label, None, Verdict("not-asked"))])
+    told = {row["zone"] for row in rows}
+    for glob in globs if rows else ():
+        known = any(fnmatchcase(zone, glob) for zone in zones)
+        is_elsewhere = not known and any(fnmatchcase(zone, glob) for zone in left_out)
+        if not is_elsewhere and not any(fnmatchcase(zone, glob) for zone in told):
+            yield _row(label, None if "*" in glob else glob, Verdict("not-asked"))
 
 
 def _required_at(rule: Rule, place: _Place) -> Verdict:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from crawler.domain.filters import part_fits
+from crawler.domain.filters import NOT, is_glob, part_fits
 from crawler.domain.matrix import boots, is_of_matrix, told_variants
 from crawler.domain.models import DEFAULT_VARIANT, Target
 from crawler.domain.reissues import the_one
@@ -100,19 +100,35 @@ class Check:
         by_zone: dict[str, list[Target]] = {}
         for zone, target in self._targets(rule):
             by_zone.setdefault(zone, []).append(target)
-        is_judged = False
+        judged: list[str] = []
         for zone in self._zones_of(rule):
             targets = by_zone.get(zone)
             if targets:
-                is_judged = True
+                judged.append(zone)
                 yield from self._rows(rule, zone, targets, lambda target: required_at(self._index, rule, keys, target))
-            elif any(not self._is_out(target) for target in self._index.zones[zone]):
-                is_judged = True
+            elif any(not self._is_out(target) and _is_of_kind(rule, target) for target in self._index.zones[zone]):
+                judged.append(zone)
                 yield _not_asked(rule, zone)
-        if not is_judged:
-            # Silence would pass.
+        # Silence would pass.
+        if not judged:
             detail = "no zone that the rule is about is asked"
             yield _row(rule, None, PinVerdict(outcome="not-asked", detail=detail))
+            return
+        for word in self._unjudged(rule, judged):
+            if is_glob(word):
+                detail = f"no zone that fits {word} is asked"
+                yield _row(rule, None, PinVerdict(outcome="not-asked", detail=detail))
+            else:
+                yield _not_asked(rule, self._index.zone_called(word))
+
+    def _unjudged(self, rule: Require, judged: Collection[str]) -> Iterator[str]:
+        """Return the words of a rule that fit none of the zones *judged*, but for those that it leaves out itself."""
+        for word in rule.zones:
+            if word.startswith(NOT) or any(part_fits("zone", zone, [word]) for zone in judged):
+                continue
+            fitting = [zone for zone in self._index.zones if part_fits("zone", zone, [word])] or [word]
+            if any(part_fits("zone", zone, rule.zones) for zone in fitting):
+                yield word
 
     def _targets(self, rule: Require) -> Iterator[tuple[str, Target]]:
         """Return the zones of a rule with their targets; places out of reach only where the rule names their zone."""
@@ -291,6 +307,10 @@ def _row(
 
 def _with_detail(row: CheckRow, more: str) -> CheckRow:
     return replace(row, detail=f"{row.detail}; {more}" if row.detail else more)
+
+
+def _is_of_kind(rule: Require, target: Target) -> bool:
+    return not rule.scope.kind or part_fits("kind", target.kind, rule.scope.kind)
 
 
 def _told(where: Sequence[Target], among: Sequence[Target]) -> str:

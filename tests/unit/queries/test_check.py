@@ -246,6 +246,38 @@ def test_a_rule_that_is_judged_nowhere_does_not_pass() -> None:
         assert exit_code([row]) == ExitCode.UNKNOWN
 
 
+def test_each_word_for_zones_has_to_be_judged() -> None:
+    """A zone or a glob that nobody asks about does not pass because another of the same rule is good."""
+    states = [status(), status(target("sg-01"), "retired")]
+    rule = Require(name="Ubuntu 20.04", zones=("hk-*", "sg-*", "th-01", "HK-02", "!kr-*"))
+    found = judge([rule], states, [image("uimage-a")])
+
+    assert [(row.zone, row.outcome, row.detail) for row in found] == [
+        ("hk-02", "ok", "Ubuntu 20.04"),
+        (None, "not-asked", "no zone that fits sg-* is asked"),
+        ("th-01", "not-asked", "th-01 is not asked with variant default"),
+    ]
+    left_out = replace(rule, zones=("hk-*", "sg-*", "th-01", "!sg-*", "!th-01"))
+    assert [row.zone for row in judge([left_out], states, [image("uimage-a")])] == ["hk-02"]
+
+
+def test_zones_of_another_kind_are_no_matter_of_a_rule() -> None:
+    """Zones where others are asked about alone give a rule no rows: regions of versions, or a rule beside it."""
+    version = HK._replace(kind="uk8s-version", zone="")
+    elsewhere = target("sg-01")._replace(kind="uhost-image")
+    states = [status(), status(version), status(elsewhere)]
+    images = [image("uimage-a"), image("1.30.1", "1.30.1", version)]
+    ubuntu = Require(name="Ubuntu 20.04", scope=Filters(variant=("default",), kind=("uk8s-image",)))
+    newest = Require(name="1.30.1", scope=Filters(variant=("default",), kind=("uk8s-version",)))
+
+    assert [(row.rule, row.zone, row.outcome) for row in judge([ubuntu, newest], states, images)] == [
+        ("require Ubuntu 20.04", "hk-02", "ok"),
+        ("require 1.30.1", "", "ok"),
+    ]
+    (row,) = judge([replace(ubuntu, zones=("sg-01",))], states, images)
+    assert (row.zone, row.outcome) == (None, "not-asked")
+
+
 def test_globs_of_names_know_the_past() -> None:
     """A glob that fits nothing that is open is compared with every name ever recorded."""
     gate = Check([Require(name="Deb*")], [status()], [], now=NOON, stale_after=STALE)
