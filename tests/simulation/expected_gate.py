@@ -178,8 +178,12 @@ def _pinned(rule: Rule, image_id: str, zone: str | None, places: list[_Place]) -
     wanted = [place for place in places if _wants(rule, place)]
     lives = [place for place in wanted if any(span.key.image_id == image_id for span in place.past.spans)]
     if zone is None and not lives:
-        is_asked = any(not place.is_out for place in wanted)
-        yield _row(label, None, Verdict("never-seen" if is_asked else "not-asked", image_id))
+        doubts = [place.ignorance for place in wanted if not place.is_out]
+        if doubts and all(doubts):
+            outcome = "stale" if set(doubts) == {"stale"} else "unknown"
+        else:
+            outcome = "never-seen" if doubts else "not-asked"
+        yield _row(label, None, Verdict(outcome, image_id))
         return
     for name in [zone] if zone else sorted({place.spot.zone for place in lives}):
         yield from _pinned_in(rule, image_id, name, label, (places, wanted, lives))

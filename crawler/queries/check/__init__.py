@@ -19,7 +19,16 @@ from crawler.domain.matrix import boots, is_of_matrix, told_variants
 from crawler.domain.models import DEFAULT_VARIANT, Target
 from crawler.domain.reissues import the_one
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
-from crawler.queries.check.rules import DEFAULT_KIND, MACHINES, OUT_OF_SCOPE, CheckRow, Group, PinRule, Require
+from crawler.queries.check.rules import (
+    DEFAULT_KIND,
+    MACHINES,
+    OUT_OF_SCOPE,
+    CheckOutcome,
+    CheckRow,
+    Group,
+    PinRule,
+    Require,
+)
 from crawler.queries.check.standing import (
     NOTHING_REVOKED,
     Index,
@@ -256,7 +265,10 @@ class Check:
         if doubts:
             zones = sorted({target.zone for target, _ in doubts})
             detail += f"; not known in {', '.join(zones[:5])}{' …' if len(zones) > 5 else ''}"
-        return _row(pin, None, PinVerdict(outcome="never-seen", image_id=pin.image_id, detail=detail))
+        outcome: CheckOutcome = "never-seen"
+        if len(doubts) == len(asked):
+            outcome = "stale" if all(verdict.outcome == "stale" for _, verdict in doubts) else "unknown"
+        return _row(pin, None, PinVerdict(outcome=outcome, image_id=pin.image_id, detail=detail))
 
     def _rows(
         self, rule: Require | PinRule, zone: str, targets: Sequence[Target], judge: Callable[[Target], PinVerdict]

@@ -197,6 +197,22 @@ def test_bare_ids() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("states", "outcome"),
+    [
+        ([status(), status(target("hk-01"), "failed")], "never-seen"),
+        ([status(outcome="failed"), status(target("hk-01"), last_ok=27)], "unknown"),
+        ([status(last_ok=27), status(target("hk-01"), last_ok=30), status(target("hk-03"), "retired")], "stale"),
+    ],
+)
+def test_bare_id_that_nobody_knows_of(states: list[StatusRow], outcome: str) -> None:
+    """That an id was never seen is no finding where nothing at all is known now; where some is, the doubt is told."""
+    (row,) = judge([PinRule(image_id="uimage-z")], states)
+
+    assert row.outcome == outcome
+    assert "was never listed anywhere; not known in hk-01" in row.detail
+
+
 def test_an_id_of_another_zone() -> None:
     """An id is judged in the zone it is used in; where it lives instead is told."""
     (row,) = judge([PIN], [status(), status(target("hk-01"))], [image("uimage-a", where=target("hk-01"))])
