@@ -213,12 +213,12 @@ def _no_use(image: ImageRow) -> str:
 
 def pinned_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
     """Judge a pinned id at one target."""
-    verdict = _revoked_at(index, pin, _standing_at(index, pin, target))
+    verdict = or_revoked(index, pin, _standing_at(index, pin, target))
     note = pin.place.note if pin.place else ""
     return replace(verdict, detail=f"{verdict.detail}; {note}") if note else verdict
 
 
-def _revoked_at(index: Index, pin: PinRule, verdict: PinVerdict) -> PinVerdict:
+def or_revoked(index: Index, pin: PinRule, verdict: PinVerdict) -> PinVerdict:
     """Return *verdict* as it is when somebody revoked the id, or the one that would take its place."""
     if verdict.successor is not None and verdict.successor in index.revoked:
         more = f"{verdict.successor}, which came after it, is revoked: {index.revoked[verdict.successor]}"

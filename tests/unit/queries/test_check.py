@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from crawler.domain.filters import Filters
+from crawler.domain.matrix import Machine
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
 from crawler.errors import ExitCode
 from crawler.queries.check import Check
-from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, PinRule, Require, exit_code
+from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, Group, PinRule, Require, exit_code
 from tests.support.facts import HK, NOON, hours, image, status, target
 
 STALE = timedelta(hours=26)
@@ -211,6 +212,28 @@ def test_bare_id_that_nobody_knows_of(states: list[StatusRow], outcome: str) -> 
 
     assert row.outcome == outcome
     assert "was never listed anywhere; not known in hk-01" in row.detail
+
+
+GPU_GROUP = Group(cluster_id="uk8s-1", cluster_name="prod", node_group_id="ng-1", machine=Machine("G", "V100"))
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        PinRule(image_id="uimage-z"),
+        PinRule(image_id="uimage-z", zone="mars-01"),
+        PinRule(image_id="uimage-z", zone="hk-02", scope=Filters(region=("sg",))),
+        PinRule(image_id="uimage-z", zone="hk-02", group=GPU_GROUP),
+    ],
+    ids=["nowhere", "unknown zone", "place not asked", "machine not asked"],
+)
+def test_revoked_wherever_it_is(pin: PinRule) -> None:
+    """Somebody revoked an id, which needs no observation: it is revoked also where nobody asks about it."""
+    gate = Check([pin], [status()], [], now=NOON, stale_after=STALE, revoked={"uimage-z": "CVE"})
+
+    assert [(row.outcome, row.detail) for row in gate.judge()] == [("revoked", "revoked: CVE")]
+    (row,) = Check([pin], [status()], [], now=NOON, stale_after=STALE).judge()
+    assert row.outcome in ("never-seen", "unknown", "not-asked")
 
 
 def test_an_id_of_another_zone() -> None:
