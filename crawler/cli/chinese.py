@@ -265,6 +265,7 @@ _SENTENCES = {
     "{} was maintained until {v}": "{} 的维护期已于 {} 结束",
     "its images are of the kind {w}, which nobody asks for": "其镜像属于资源类型 {}，目前未查询",
     "{} is {v} there now": "该处的 {} 现为 {}",
+    "{} is {v} there, which is on hold": "该处的 {} 为 {}，其下架待确认",
     "{v}, which came after it, is revoked: {v}": "替代它的 {} 已停用：{}",
     "revoked: {v}": "已停用：{}",
     "Terraform never refreshes it: the node may run another image": "Terraform 不会刷新该值：节点可能使用其他镜像",

@@ -262,12 +262,13 @@ def _standing_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
                 one
                 for key in index.keys_in_comments(pin.place.named)
                 for one in index.open_by_key[key].get(target, ())
-                if one.state == "present" and not one.unusable
+                if not one.unusable
             ]
         )
         if len(named) == 1:
             successor, name = named[0].image_id, name or named[0].image_name
-            detail += f"; {named[0].image_name} is {successor} there now"
+            how = "there now" if named[0].state == "present" else "there, which is on hold"
+            detail += f"; {named[0].image_name} is {successor} {how}"
     return PinVerdict(
         outcome=outcome, image_id=image_id, successor=successor, several=several, detail=detail, image_name=name,
         is_certain=_is_present(index, successor, target),

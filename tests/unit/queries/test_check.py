@@ -14,6 +14,7 @@ from crawler.domain.filters import Filters
 from crawler.domain.matrix import Machine
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
+from crawler.domain.scanner import FoundPin
 from crawler.errors import ExitCode
 from crawler.queries.check import Check
 from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, Group, PinRule, Require, exit_code
@@ -178,6 +179,19 @@ def test_several_that_came_together() -> None:
     for row in (gone, there):
         assert "uimage-b, uimage-c came together later" in row.detail
         assert "uimage-d" not in row.detail
+
+
+def test_a_newer_image_of_the_name_in_a_comment_that_is_on_hold() -> None:
+    """By a comment, too, the image that came last takes the place, and where that is on hold nothing is certain."""
+    place = FoundPin(image_id="uimage-x", zone="hk-02", line=1, column=1, at=0, named="ubuntu-20.04")
+    pin = PinRule(image_id="uimage-x", zone="hk-02", file="a.tf", place=place)
+    older, newer = image("uimage-a"), image("uimage-b", came=1)
+    (sure,) = judge([pin], [status()], [older, newer])
+    (doubtful,) = judge([pin], [status(outcome="held")], [older, image("uimage-b", came=1, reason="held")])
+
+    assert (sure.outcome, sure.successor, sure.is_certain) == ("never-seen", "uimage-b", True)
+    assert (doubtful.outcome, doubtful.successor, doubtful.is_certain) == ("never-seen", "uimage-b", False)
+    assert "is uimage-b there, which is on hold" in doubtful.detail
 
 
 def test_bare_ids() -> None:
