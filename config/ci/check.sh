@@ -12,9 +12,14 @@ words() { # the lines of "$1" that are not empty, into the array `read_words`
 }
 
 words "$PATHS"
-paths=("${read_words[@]}")
+paths=(${read_words[@]+"${read_words[@]}"})
 words "$ARGUMENTS"
-more=("${read_words[@]+"${read_words[@]}"}")
+more=(${read_words[@]+"${read_words[@]}"})
+# without a path it would read standard input, where nothing is; node groups need none
+case "${#paths[@]} ${more[*]+"${more[*]}"} " in
+"0 "*" --live "*) ;;
+"0 "*) paths=(.) ;;
+esac
 
 # an address may hold a password, and everybody can read the words of a program
 configuration=$(mktemp)
@@ -25,7 +30,7 @@ case $DATABASE in
 *) export CRAWLER_CHECK_DATABASE=$PWD/$DATABASE ;;
 esac
 
-check() { crawler --config "$configuration" check ${more[@]+"${more[@]}"} "$@" -- "${paths[@]}"; }
+check() { crawler --config "$configuration" check ${more[@]+"${more[@]}"} "$@" -- ${paths[@]+"${paths[@]}"}; }
 
 check -o github
 code=$?

@@ -145,20 +145,28 @@ def _read_file(sources: Sources, name: str) -> None:
         scanned = scan(text, "" if name == "-" else name, is_strict=True)
     except ValueError as exc:
         raise ConfigurationError(told, [str(exc)]) from None
+    is_any_kept = _add(sources, told, None if name == "-" else Path(name), body, scanned)
     if not scanned.pins:
         sources.notes.append(f"{told} holds no image id.")
-    _add(sources, told, None if name == "-" else Path(name), body, scanned)
+    elif not is_any_kept:
+        sources.notes.append(_all_left_out(told))
 
 
 def _is_policy(name: str, text: str) -> bool:
     return name.lower().endswith(".toml") or _RULES.search(text) is not None
 
 
-def _add(sources: Sources, name: str, path: Path | None, body: bytes, scanned: Scanned) -> None:
+def _all_left_out(name: str) -> str:
+    return f"{name} holds no image id but those that --type and --ignore leave out."
+
+
+def _add(sources: Sources, name: str, path: Path | None, body: bytes, scanned: Scanned) -> bool:
+    """Add what is wanted of a file; return whether anything is."""
     kept = Scanned(pins=tuple(pin for pin in scanned.pins if sources.wants(pin)), is_source=scanned.is_source)
     if kept.pins:
         sources.rules += pin_rules(kept, name)
         sources.files[name] = PinFile(name=name, path=path, body=body, is_source=scanned.is_source)
+    return bool(kept.pins)
 
 
 def rescanned(sources: Sources, changed: Mapping[str, PinFile]) -> Sources:
@@ -189,7 +197,7 @@ def _bytes(name: str) -> bytes:
 
 
 def _read_folder(sources: Sources, name: str) -> None:
-    count = 0
+    count = kept = 0
     try:
         bodies = list(bodies_in(Path(name)))
     except ValueError as exc:
@@ -203,11 +211,13 @@ def _read_folder(sources: Sources, name: str) -> None:
             sources.notes.append(f"Warning: {path} {exc}; it is left out.")
             continue
         count += bool(scanned.pins)
-        _add(sources, str(path), path, body, scanned)
+        kept += _add(sources, str(path), path, body, scanned)
     untracked = sources.untracked[name] = untracked_in(Path(name))
     if not count:
         tracked = f"{name} holds no image id in a file that git tracks."
         sources.notes.append(tracked if untracked else f"{name} holds no image id.")
+    elif not kept:
+        sources.notes.append(_all_left_out(name))
 
 
 def all_rules(sources: Sources, known: Callable[[], Mapping[str, Collection[str]]]) -> list[Require | PinRule]:

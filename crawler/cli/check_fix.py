@@ -23,7 +23,7 @@ from crawler.cli.context import CliContext
 from crawler.cli.output import write_out
 from crawler.domain.scanner.words import ID_IN_TEXT, IMAGE_ID, Effect, image_key
 from crawler.errors import CrawlerError
-from crawler.queries.check.rules import CheckOutcome, CheckRow
+from crawler.queries.check.rules import CheckOutcome, CheckRow, PinRule
 
 #: Changes that harm nothing that runs.
 HARMLESS: frozenset[Effect] = frozenset({"later-nodes", "rebuilds-image"})
@@ -65,7 +65,8 @@ def put_right(
     Returns what the files hold then; None where none was written. Raises CrawlerError where a file cannot be written;
     how many were until then is said as well.
     """
-    fixes = fixes_for(rows, sources.files, allowed)
+    pins = [rule for rule in sources.rules if isinstance(rule, PinRule)]
+    fixes = fixes_for(rows, sources.files, pins, allowed)
     for refusal in fixes.refusals:
         context.say(refusal, level="warning")
     if not is_written:
@@ -85,8 +86,18 @@ def put_right(
     return rescanned(sources, written) if written else None
 
 
-def fixes_for(rows: Iterable[CheckRow], files: Mapping[str, PinFile], allowed: Collection[Effect]) -> Fixes:
-    """Return what to change by the judged *rows*, where a change has an effect that is harmless or *allowed*."""
+def fixes_for(
+    rows: Iterable[CheckRow], files: Mapping[str, PinFile], pins: Iterable[PinRule], allowed: Collection[Effect]
+) -> Fixes:
+    """
+    Return what to change by the judged *rows*, where a change has an effect that is harmless or *allowed*.
+
+    *pins* are all that the files hold: what is for a zone that the selection leaves out as well stays as it is.
+    """
+    zones: dict[tuple[str, int], set[str]] = {}
+    for pin in pins:
+        if pin.place is not None and pin.zone is not None:
+            zones.setdefault((pin.file, pin.place.at), set()).add(pin.zone)
     places: dict[tuple[str, int], list[CheckRow]] = {}
     for row in rows:
         if row.place is not None and row.file is not None:
@@ -96,7 +107,11 @@ def fixes_for(rows: Iterable[CheckRow], files: Mapping[str, PinFile], allowed: C
     for (name, at), judged in sorted(places.items()):
         if not any(row.outcome in _STALE and row.successor for row in judged) and not _is_torn(judged):
             continue
+        known = {row.zone.casefold() for row in judged if row.zone}
+        left_out = sorted(zone for zone in zones.get((name, at), ()) if zone.casefold() not in known)
         why = _why_not(judged, files[name], HARMLESS | set(allowed))
+        if left_out:
+            why = f"it is for {', '.join(left_out)} as well, which the selection leaves out"
         first = judged[0]
         if why is not None:
             refusals.append(f"{name}, line {first.line}: {first.image_id} is not fixed: {why}.")

@@ -244,6 +244,9 @@ def markdown(rows: Sequence[CheckRow]) -> str:
     if not found:
         if not rows:
             return "There is no image id to check.\n"
+        if beyond := sum(row.outcome == OUT_OF_SCOPE for row in rows):
+            good = f"Good: {len(rows) - beyond} of {len(rows)} image ids and rules."
+            return f"{good} Out of scope: {beyond}, as the history does not hold images of their kind.\n"
         return (
             f"{agreeing(len(rows), 'The one image id or rule is', f'All {len(rows)} image ids and rules are')} good.\n"
         )

@@ -18,7 +18,7 @@ from crawler.db.filters import chosen_targets, known_words, targets_by_id
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, portions
 from crawler.db.targets import find_accounts, known_variants
-from crawler.domain.filters import Filters, part_fits
+from crawler.domain.filters import NOT, Filters, part_fits
 from crawler.domain.models import DEFAULT_KIND, Target
 from crawler.queries import changes
 from crawler.queries import images as queries_images
@@ -51,7 +51,11 @@ def check(
     status = queries_status.status(conn, filters, now=now)
     zones = {row.target.zone for row in status}
     left_out = known_words(conn, "zone", filters.kind) - zones
-    chosen = [_by_project_id(conn, rule) for rule in rules if not _is_about(rule, left_out) or _is_about(rule, zones)]
+    chosen = [
+        _by_project_id(conn, _without(rule, left_out, zones))
+        for rule in rules
+        if not _is_about(rule, left_out) or _is_about(rule, zones)
+    ]
     images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
     variants = {
         (account, name): parameters
@@ -85,6 +89,18 @@ def _is_about(rule: Require | PinRule, zones: Collection[str]) -> bool:
     """Return whether *rule* names any of *zones*."""
     globs = rule.zones if isinstance(rule, Require) else () if rule.zone is None else (rule.zone,)
     return any(part_fits("zone", zone, globs) for zone in zones)
+
+
+def _without(rule: Require | PinRule, left_out: Collection[str], zones: Collection[str]) -> Require | PinRule:
+    """Return *rule* without its words for zones that fit some *left_out* and none of *zones*."""
+    if not left_out or isinstance(rule, PinRule):
+        return rule
+    words = tuple(word for word in rule.zones if not _fits(word, left_out) or _fits(word, zones))
+    return replace(rule, zones=words) if any(not word.startswith(NOT) for word in words) else rule
+
+
+def _fits(glob: str, zones: Collection[str]) -> bool:
+    return any(part_fits("zone", zone, [glob]) for zone in zones)
 
 
 def _by_project_id(conn: Connection, rule: Require | PinRule) -> Require | PinRule:

@@ -31,10 +31,11 @@ def live_pins(
     Return a rule for each node group that is known, and rows for the regions whose groups are not known.
 
     A scaling group that belongs to a node group is no pin of its own. A region that is not observed now keeps the
-    groups it had, and has a row that says so. *filters* choose accounts, projects and regions.
+    groups it had, and has a row that says so; one that is asked no more has neither. *filters* choose accounts,
+    projects and regions.
     """
     place = Filters(account=filters.account, project=filters.project, region=filters.region, kind=(KIND,))
-    asked = status.status(conn, place, now=now)
+    asked = status.status(conn, place, now=now, include_retired=False)
     if not asked:
         detail = "node groups are not asked for: add node-group to `kinds` of an account"
         return [], [CheckRow(rule="live pins", zone=None, image_id=None, outcome="not-asked", detail=detail)]

@@ -6,14 +6,14 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from sqlalchemy import Connection
 
 from crawler.db.filters import known_words, meant_name
-from crawler.domain.filters import Filters, known_name, part_fits
+from crawler.domain.filters import NOT, Filters, known_name, part_fits
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import normalise_name, require_aware
 from crawler.domain.rows import ImageRow, StatusRow
@@ -100,9 +100,9 @@ def resolve_all(
     filters = filters.of_images()
     known = known_words(conn, "name", filters.kind)
     meant = [(zone, known_name(name, known)) for zone, name in wanted]
-    place = replace(_place(filters), zone=tuple(sorted({zone for zone, _ in meant})))
+    place = replace(_place(filters), zone=_any_of(zone for zone, _ in meant))
     called = replace(
-        place, image_set=filters.image_set or _default_sets(filters), name=tuple(sorted({name for _, name in meant}))
+        place, image_set=filters.image_set or _default_sets(filters), name=_any_of(name for _, name in meant)
     )
     chosen, seen = chosen_at(conn, place, require_aware(now))
     status: dict[str, list[StatusRow]] = {}
@@ -131,6 +131,12 @@ def resolve_all(
             return exc
 
     return [answer(*one) for one in meant]
+
+
+def _any_of(words: Iterable[str]) -> tuple[str, ...]:
+    """Return globs that fit what any of *words* does: one that leaves something out leaves it out for itself alone."""
+    globs = tuple(sorted(set(words)))
+    return () if any(glob.startswith(NOT) for glob in globs) else globs
 
 
 def _default_sets(filters: Filters) -> tuple[str, ...]:

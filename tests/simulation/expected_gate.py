@@ -116,7 +116,11 @@ def _once(label: str, zone: str, verdicts: Iterable[Verdict]) -> list[Row]:
 
 
 def _required(rule: Rule, places: list[_Place], left_out: set[str]) -> Iterator[Row]:
-    """Judge a name in every zone that is asked; one that is not, only where the rule names it. Nowhere is no pass."""
+    """
+    Judge a name in every zone that is asked; one that is not, only where the rule names it.
+
+    Nowhere is no pass, nor is it by one word of a rule for zones beside another.
+    """
     globs = rule.get("zones", ("*",))
     label = f"require {rule['name']}{' (gpu)' if rule.get('gpu') else ''}"
     zones = sorted({p.spot.zone for p in places if any(fnmatchcase(p.spot.zone, glob) for glob in globs)})
@@ -131,6 +135,12 @@ def _required(rule: Rule, places: list[_Place], left_out: set[str]) -> Iterator[
             rows.append(_row(label, zone, Verdict("not-asked")))
     is_elsewhere = not zones and any(fnmatchcase(zone, glob) for zone in left_out for glob in globs)
     yield from rows or ([] if is_elsewhere else [_row(label, None, Verdict("not-asked"))])
+    told = {row["zone"] for row in rows}
+    for glob in globs if rows else ():
+        known = any(fnmatchcase(zone, glob) for zone in zones)
+        is_elsewhere = not known and any(fnmatchcase(zone, glob) for zone in left_out)
+        if not is_elsewhere and not any(fnmatchcase(zone, glob) for zone in told):
+            yield _row(label, None if "*" in glob else glob, Verdict("not-asked"))
 
 
 def _required_at(rule: Rule, place: _Place) -> Verdict:
@@ -168,8 +178,12 @@ def _pinned(rule: Rule, image_id: str, zone: str | None, places: list[_Place]) -
     wanted = [place for place in places if _wants(rule, place)]
     lives = [place for place in wanted if any(span.key.image_id == image_id for span in place.past.spans)]
     if zone is None and not lives:
-        is_asked = any(not place.is_out for place in wanted)
-        yield _row(label, None, Verdict("never-seen" if is_asked else "not-asked", image_id))
+        doubts = [place.ignorance for place in wanted if not place.is_out]
+        if doubts and all(doubts):
+            outcome = "stale" if set(doubts) == {"stale"} else "unknown"
+        else:
+            outcome = "never-seen" if doubts else "not-asked"
+        yield _row(label, None, Verdict(outcome, image_id))
         return
     for name in [zone] if zone else sorted({place.spot.zone for place in lives}):
         yield from _pinned_in(rule, image_id, name, label, (places, wanted, lives))

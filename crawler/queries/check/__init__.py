@@ -14,17 +14,27 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from crawler.domain.filters import part_fits
+from crawler.domain.filters import NOT, is_glob, part_fits
 from crawler.domain.matrix import boots, is_of_matrix, told_variants
 from crawler.domain.models import DEFAULT_VARIANT, Target
 from crawler.domain.reissues import the_one
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
-from crawler.queries.check.rules import DEFAULT_KIND, MACHINES, OUT_OF_SCOPE, CheckRow, Group, PinRule, Require
+from crawler.queries.check.rules import (
+    DEFAULT_KIND,
+    MACHINES,
+    OUT_OF_SCOPE,
+    CheckOutcome,
+    CheckRow,
+    Group,
+    PinRule,
+    Require,
+)
 from crawler.queries.check.standing import (
     NOTHING_REVOKED,
     Index,
     PinPast,
     PinVerdict,
+    or_revoked,
     pinned_at,
     required_at,
     zones_of,
@@ -100,19 +110,35 @@ class Check:
         by_zone: dict[str, list[Target]] = {}
         for zone, target in self._targets(rule):
             by_zone.setdefault(zone, []).append(target)
-        is_judged = False
+        judged: list[str] = []
         for zone in self._zones_of(rule):
             targets = by_zone.get(zone)
             if targets:
-                is_judged = True
+                judged.append(zone)
                 yield from self._rows(rule, zone, targets, lambda target: required_at(self._index, rule, keys, target))
-            elif any(not self._is_out(target) for target in self._index.zones[zone]):
-                is_judged = True
+            elif any(not self._is_out(target) and _is_of_kind(rule, target) for target in self._index.zones[zone]):
+                judged.append(zone)
                 yield _not_asked(rule, zone)
-        if not is_judged:
-            # Silence would pass.
+        # Silence would pass.
+        if not judged:
             detail = "no zone that the rule is about is asked"
             yield _row(rule, None, PinVerdict(outcome="not-asked", detail=detail))
+            return
+        for word in self._words_unjudged(rule, judged):
+            if is_glob(word):
+                detail = f"no zone that fits {word} is asked"
+                yield _row(rule, None, PinVerdict(outcome="not-asked", detail=detail))
+            else:
+                yield _not_asked(rule, self._index.zone_called(word))
+
+    def _words_unjudged(self, rule: Require, judged: Collection[str]) -> Iterator[str]:
+        """Return the words of a rule that fit none of the zones *judged*, but for those that it leaves out itself."""
+        for word in rule.zones:
+            if word.startswith(NOT) or any(part_fits("zone", zone, [word]) for zone in judged):
+                continue
+            fitting = [zone for zone in self._index.zones if part_fits("zone", zone, [word])] or [word]
+            if any(part_fits("zone", zone, rule.zones) for zone in fitting):
+                yield word
 
     def _targets(self, rule: Require) -> Iterator[tuple[str, Target]]:
         """Return the zones of a rule with their targets; places out of reach only where the rule names their zone."""
@@ -154,7 +180,8 @@ class Check:
         }
         lives = {zone: targets for zone, targets in lives.items() if targets}
         if not lives and (kind := MACHINES.get(pin.place.resource if pin.place else "")) and kind not in self._kinds:
-            yield self._out_of_scope(pin, kind)
+            detail = f"its images are of the kind {kind}, which nobody asks for"
+            yield self._unjudged(pin, pin.zone, OUT_OF_SCOPE, detail)
             return
         if pin.zone is None and not lives:
             yield self._nowhere(pin)
@@ -162,15 +189,12 @@ class Check:
         for zone in [index.zone_called(pin.zone)] if pin.zone is not None else sorted(lives):
             if zone not in index.zones:
                 detail = f"the history knows no zone {zone}{_nearest(zone, index.zones)}"
-                yield _row(pin, zone, PinVerdict(outcome="unknown", image_id=pin.image_id, detail=detail))
+                yield self._unjudged(pin, zone, "unknown", detail)
                 continue
             wanted = [target for target in index.zones[zone] if pin.scope.wants(target)]
-            if not wanted:
-                yield _not_asked(pin, zone)
-                continue
-            meant = self._meant(pin, wanted, lives.get(zone, []))
+            meant = self._meant(pin, wanted, lives.get(zone, [])) if wanted else None
             if meant is None or self._is_dropped(pin, zone, wanted):
-                yield _not_asked(pin, zone)
+                yield self._unjudged(pin, zone, "not-asked", _why_not_asked(pin, zone))
                 continue
             targets = [target for target in meant if not self._is_out(target)] or meant
             elsewhere = sorted(lives.keys() - {zone})
@@ -216,31 +240,26 @@ class Check:
         kind = MACHINES.get(pin.place.resource if pin.place else "", "")
         return kind if kind in self._kinds else DEFAULT_KIND
 
-    def _out_of_scope(self, pin: PinRule, kind: str) -> CheckRow:
-        detail = f"its images are of the kind {kind}, which nobody asks for"
-        reason = self._index.revoked.get(pin.image_id)
-        if reason is not None:
-            return _row(
-                pin, pin.zone, PinVerdict(outcome="revoked", image_id=pin.image_id, detail=f"revoked: {reason}")
-            )
-        return _row(pin, pin.zone, PinVerdict(outcome=OUT_OF_SCOPE, image_id=pin.image_id, detail=detail))
+    def _unjudged(self, pin: PinRule, zone: str | None, outcome: CheckOutcome, detail: str) -> CheckRow:
+        """Return the row of a pin that is judged at no target; a revoked one is revoked wherever it is."""
+        verdict = PinVerdict(outcome=outcome, image_id=pin.image_id, detail=detail)
+        return _row(pin, zone, or_revoked(self._index, pin, verdict))
 
     def _nowhere(self, pin: PinRule) -> CheckRow:
         """Judge a bare id that was never seen anywhere: surely so only where every place is known."""
         asked = [t for t in self._index.status if pin.scope.wants(t) and not self._is_out(t)]
         asked = [t for t in asked if t.kind == self._kind_of(pin)] or asked
+        if not asked:
+            return self._unjudged(pin, None, "not-asked", "no target that the rule is about is asked")
         doubts = [(t, verdict) for t in asked if (verdict := self._index.ignorance(t)) is not None]
         detail = "was never listed anywhere"
-        reason = self._index.revoked.get(pin.image_id)
-        if reason is not None:
-            return _row(pin, None, PinVerdict(outcome="revoked", image_id=pin.image_id, detail=f"revoked: {reason}"))
-        if not asked:
-            detail = "no target that the rule is about is asked"
-            return _row(pin, None, PinVerdict(outcome="not-asked", image_id=pin.image_id, detail=detail))
         if doubts:
             zones = sorted({target.zone for target, _ in doubts})
             detail += f"; not known in {', '.join(zones[:5])}{' …' if len(zones) > 5 else ''}"
-        return _row(pin, None, PinVerdict(outcome="never-seen", image_id=pin.image_id, detail=detail))
+        outcome: CheckOutcome = "never-seen"
+        if len(doubts) == len(asked):
+            outcome = "stale" if all(verdict.outcome == "stale" for _, verdict in doubts) else "unknown"
+        return self._unjudged(pin, None, outcome, detail)
 
     def _rows(
         self, rule: Require | PinRule, zone: str, targets: Sequence[Target], judge: Callable[[Target], PinVerdict]
@@ -293,6 +312,10 @@ def _with_detail(row: CheckRow, more: str) -> CheckRow:
     return replace(row, detail=f"{row.detail}; {more}" if row.detail else more)
 
 
+def _is_of_kind(rule: Require, target: Target) -> bool:
+    return not rule.scope.kind or part_fits("kind", target.kind, rule.scope.kind)
+
+
 def _told(where: Sequence[Target], among: Sequence[Target]) -> str:
     """Name the targets of a group by the part in which the targets of the zone differ."""
     for part in ("project", "variant", "account", "kind"):
@@ -310,12 +333,14 @@ def _nearest(zone: str, known: Iterable[str]) -> str:
     return f"; the nearest: {near[0]}" if near else ""
 
 
-def _not_asked(rule: Require | PinRule, zone: str) -> CheckRow:
+def _not_asked(rule: Require, zone: str) -> CheckRow:
+    return _row(rule, zone, PinVerdict(outcome="not-asked", detail=_why_not_asked(rule, zone)))
+
+
+def _why_not_asked(rule: Require | PinRule, zone: str) -> str:
     scope = rule.scope
     group = rule.group if isinstance(rule, PinRule) else None
     machine = f"{group.machine} with Kubernetes {group.k8s_version or '?'}" if group and group.is_special else ""
-    parts = (("variant", scope.variant), ("project", scope.project), ("account", scope.account), ("kind", scope.kind))
-    told = " and ".join(f"{part} {', '.join(globs)}" for part, globs in parts if globs)
-    image_id = rule.image_id if isinstance(rule, PinRule) else None
-    detail = f"{zone} is not asked about machines {machine}" if machine else f"{zone} is not asked with {told}"
-    return _row(rule, zone, PinVerdict(outcome="not-asked", image_id=image_id, detail=detail))
+    given = scope.given(("variant", "project", "account", "region", "kind"))
+    told = " and ".join(f"{part} {', '.join(globs)}" for part, globs in given.items())
+    return f"{zone} is not asked about machines {machine}" if machine else f"{zone} is not asked with {told}"

@@ -213,12 +213,12 @@ def _no_use(image: ImageRow) -> str:
 
 def pinned_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
     """Judge a pinned id at one target."""
-    verdict = _revoked_at(index, pin, _standing_at(index, pin, target))
+    verdict = or_revoked(index, pin, _standing_at(index, pin, target))
     note = pin.place.note if pin.place else ""
     return replace(verdict, detail=f"{verdict.detail}; {note}") if note else verdict
 
 
-def _revoked_at(index: Index, pin: PinRule, verdict: PinVerdict) -> PinVerdict:
+def or_revoked(index: Index, pin: PinRule, verdict: PinVerdict) -> PinVerdict:
     """Return *verdict* as it is when somebody revoked the id, or the one that would take its place."""
     if verdict.successor is not None and verdict.successor in index.revoked:
         more = f"{verdict.successor}, which came after it, is revoked: {index.revoked[verdict.successor]}"
@@ -262,12 +262,13 @@ def _standing_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
                 one
                 for key in index.keys_in_comments(pin.place.named)
                 for one in index.open_by_key[key].get(target, ())
-                if one.state == "present" and not one.unusable
+                if not one.unusable
             ]
         )
         if len(named) == 1:
             successor, name = named[0].image_id, name or named[0].image_name
-            detail += f"; {named[0].image_name} is {successor} there now"
+            how = "there now" if named[0].state == "present" else "there, which is on hold"
+            detail += f"; {named[0].image_name} is {successor} {how}"
     return PinVerdict(
         outcome=outcome, image_id=image_id, successor=successor, several=several, detail=detail, image_name=name,
         is_certain=_is_present(index, successor, target),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from tests.support.command import call, rows
 from tests.support.diary import PERIOD, START, Diary, Images, Refusal, target
@@ -156,6 +156,33 @@ def test_selection(story: tuple[str, Diary]) -> None:
         ("pinned uimage-a", "ok"),
     ]
     assert "knows no zone 'mars'" in call(*words, "--zone", "mars", now=diary.now, code=2).stderr
+    Path("rules.toml").write_text('[[require]]\nname = "Ubuntu"\nzones = ["hk-02", "sg-*", "!th-*"]\n')
+    assert [row["zone"] for row in rows(*words, now=diary.now)] == ["sg-01"]
+
+
+def test_zones_where_another_kind_is_asked(story: tuple[str, Diary], engine: Engine) -> None:
+    """
+    A zone that the history knows by another kind alone does not pass a rule that names it.
+
+    A rule about a region's versions, and one beside it, has no rows for the zones that only the other is about.
+    """
+    url, diary = story
+    diary.run({HK: listing(a="Ubuntu"), target("kr-01"): listing(v="1.30"), target("my-01"): listing(w="Debian")})
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE targets SET kind = 'uk8s-version', zone = '' WHERE zone = 'kr-01'"))
+        conn.execute(text("UPDATE targets SET kind = 'uhost-image' WHERE zone = 'my-01'"))
+    Path("rules.toml").write_text('[[require]]\nname = "Ubuntu"\nzones = ["hk-02", "my-01"]\n')
+    found = rows("--database", url, "check", "rules.toml", now=diary.now, code=8)
+    assert [(row["zone"], row["outcome"]) for row in found] == [("hk-02", "ok"), ("my-01", "not-asked")]
+
+    Path("rules.toml").write_text(
+        '[[require]]\nname = "1.30"\nkind = "uk8s-version"\n[[require]]\nname = "Ubuntu"\nzones = "hk-*"\n'
+    )
+    found = rows("--database", url, "check", "rules.toml", now=diary.now)
+    assert [(row["rule"], row["zone"], row["outcome"]) for row in found] == [
+        ("require 1.30", "", "ok"),
+        ("require Ubuntu", "hk-02", "ok"),
+    ]
 
 
 @pytest.mark.parametrize(

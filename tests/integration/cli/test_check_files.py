@@ -227,6 +227,15 @@ def test_filters(story: tuple[str, Diary]) -> None:
     assert [row[2] for row in outcomes(story, "a.tf", "--ignore", "uimage-a")] == ["uimage-k"]
 
 
+@pytest.mark.parametrize("name", ["a.tf", "."])
+def test_nothing_left_to_check(story: tuple[str, Diary], name: str) -> None:
+    """Where the options leave out every id that is there, that is said: a mistyped type would pass without a word."""
+    Path("a.tf").write_text(POOL % "uimage-a")
+    said = call("--database", story[0], "check", name, "--type", "ucloud_k8s_*", now=story[1].now).stderr
+
+    assert said == f"{name} holds no image id but those that --type and --ignore leave out.\n"
+
+
 @pytest.mark.parametrize(
     ("stdin", "expected"),
     [

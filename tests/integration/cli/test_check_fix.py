@@ -65,6 +65,19 @@ def test_anchor_of_two_effects(story: tuple[str, Diary]) -> None:
     assert Path("a.yaml").read_text() == text.replace("uimage-a", "uimage-b")
 
 
+def test_zones_that_are_left_out(story: tuple[str, Diary]) -> None:
+    """An id that stands for two zones is not changed by what one of them needs where the selection hides the other."""
+    text = "new: {zone: hk-02, source_image_id: &i uimage-a}\nold: {zone: sg-01, source_image_id: *i}\n"
+    Path("a.yaml").write_text(text)
+
+    said = "a.yaml, line 1: uimage-a is not fixed: it is for sg-01 as well, which the selection leaves out."
+    assert said in check(story, "a.yaml", "--fix", "--zone", "HK-02", code=1)
+    assert Path("a.yaml").read_text() == text
+    Path("a.tf").write_text(POOL % "uimage-a")
+    check(story, "a.tf", "--fix", "--zone", "HK-02")
+    assert Path("a.tf").read_text() == POOL % "uimage-b"
+
+
 def test_exit_code_of_what_is_left(story: tuple[str, Diary]) -> None:
     """What could not be fixed decides the exit code; the rows tell how things are then."""
     Path("a.tf").write_text(POOL % "uimage-a" + POOL % "uimage-d")

@@ -7,8 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 
+from crawler.db.schema import Absence
+from crawler.domain.models import END_OF_TIME
 from crawler.emulator import run_in_thread
 from tests.support.command import call, rows
 from tests.support.diary import Diary, Refusal, target
@@ -77,6 +79,28 @@ def test_groups_in_doubt(engine: Engine, database_url: str, diary: Diary) -> Non
     assert (found[-1]["rule"], found[-1]["outcome"]) == ("live pins of hk", "unknown")
     assert "its node groups are not known now (failed): down; there may be others" in found[-1]["detail"]
     assert "the group is as last known: failed" in found[1]["detail"]
+
+
+@pytest.mark.parametrize("reason", ["retired", "deselected"])
+def test_groups_that_are_asked_for_no_more(engine: Engine, database_url: str, diary: Diary, reason: str) -> None:
+    """A region that went, or that the configuration selects no more, is not in doubt; where all went, that is said."""
+    other = target("groups-sg")
+    images = {"uimage-b": "Ubuntu", "uimage-k": "Keep", "uimage-l": "More"}
+    diary.run({HK: images, GROUPS: dict.fromkeys(NODE_GROUPS, "x"), other: Refusal(message="gone")})
+    make_groups(engine)
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE targets SET kind = 'node-group', region = 'sg', zone = '' WHERE zone = 'groups-sg'"))
+    absent = {"reason": reason, "valid_from": diary.now, "valid_to": END_OF_TIME}
+    ids = {where.region: target_id for where, target_id in diary.ids([]).items() if where.kind == "node-group"}
+    with engine.begin() as conn:
+        conn.execute(insert(Absence).values(target_id=ids["sg"], **absent))
+    found = rows("--database", database_url, "check", "--live", now=diary.now, code=1)
+    assert [row["rule"] for row in found] == ["pinned uimage-k", "pinned uimage-a", "pinned uimage-k"]
+
+    with engine.begin() as conn:
+        conn.execute(insert(Absence).values(target_id=ids["hk"], **absent))
+    (row,) = rows("--database", database_url, "check", "--live", now=diary.now, code=8)
+    assert row["outcome"] == "not-asked"
 
 
 def test_nobody_asks(database_url: str, diary: Diary) -> None:

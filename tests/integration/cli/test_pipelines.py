@@ -119,15 +119,21 @@ def test_action(story: tuple[str, Diary], repository: dict[str, str]) -> None:
     assert "| stale | `uimage-a`" in Path("summary.md").read_text()
     assert Path("output.txt").read_text() == "exit-code=8\n"
     assert json.loads(Path("log.sarif").read_text())["runs"][0]["results"][0]["ruleId"] == "stale"
+    # a variable that is not set gives the empty text, not the default
+    said = run("bash", "-c", script, code=8, environ={**environ, "PATHS": "\n"})
+    assert "file=pool.tf,line=4" in said
+    live = run("bash", "-c", script, code=8, environ={**environ, "PATHS": "", "ARGUMENTS": "--strict\n--live"})
+    assert "pool.tf" not in live
     Path("pool.tf").write_text("# none\n")
     assert "holds no image id" in run("bash", "-c", script, environ=environ)
 
 
-def test_template_for_gitlab(repository: dict[str, str]) -> None:
-    """The template's own script writes both reports, and fails with the pin."""
+@pytest.mark.parametrize("paths", [".", ""])
+def test_template_for_gitlab(repository: dict[str, str], paths: str) -> None:
+    """The template's own script writes both reports, and fails with the pin, also where no path is given."""
     (job,) = (job for job in yaml.safe_load(text_of(Path("config/ci/gitlab-ci.yml"))).values())
     script = "\n".join(job["script"])
-    said = run("bash", "-c", script, code=1, environ={**repository, "CRAWLER_PATHS": "."})
+    said = run("bash", "-c", script, code=1, environ={**repository, "CRAWLER_PATHS": paths})
 
     assert "re-issued" in said
     (issue,) = json.loads(Path("gl-code-quality-report.json").read_text())

@@ -341,6 +341,13 @@ def test_lines_that_are_none(url: str, words: tuple[str, ...], lines: str, sente
     assert sentence in ask(url, *words, code=2, stdin=lines).stderr
 
 
+def test_a_line_leaves_nothing_out_of_another(url: str) -> None:
+    """A zone or a name behind `!` is one line's own matter; the others are answered as they are by themselves."""
+    lines = "hk-02 CentOS 7.6\n!hk-02 Ubuntu 20.04\nhk-02 !CentOS 7.6\n"
+
+    assert ask(url, "-", "--project", "org-x", stdin=lines, code=1).stdout == "uimage-c\nuimage-a\n\n"
+
+
 def test_lines_that_no_database_can_hold(url: str) -> None:
     """A zone or name with a NUL is none that was ever recorded, and keeps no other line from its answer."""
     lines = "hk\0-02 CentOS 7.6\nhk-02 Cent\0OS 7.6\nhk-02 CentOS 7.6\n"

@@ -18,6 +18,7 @@ from crawler.errors import UsageError
 from crawler.queries import changes, holds, images
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.diary import Diary, target
 from tests.support.worlds import make_timeline
 
 IMAGES = {"a": "CentOS 7.6", "b": "Ubuntu 20.04", "c": "Anolis 8.6"}
@@ -65,6 +66,19 @@ def test_a_hold_is_listed_with_its_images(engine: Engine, held: Settings) -> Non
     assert hold.not_before is not None
     assert hold.not_before < hold.held_at
     assert states(engine, held)["a"] == ("unknown", "held")
+
+
+def test_a_held_image_has_the_name_that_its_own_target_had_for_it(engine: Engine) -> None:
+    """That another zone lists an id under another name by now does not rename it where it is on hold."""
+    diary = Diary(engine)
+    names = {"a": "CentOS 7.6", "b": "Ubuntu 20.04"}
+    own, other = target("hk-02"), target("sg-01")
+    diary.run({own: names, other: names})
+    diary.run({own: names, other: {**names, "a": "CentOS 7.9"}})
+    diary.run({own: {}, other: {**names, "a": "CentOS 7.9"}})
+    (hold,) = all_holds(engine)
+
+    assert hold.images == (("ImageSet", "a", "CentOS 7.6"), ("ImageSet", "b", "Ubuntu 20.04"))
 
 
 def test_accept_writes_the_withdrawals_with_the_first_date(engine: Engine, held: Settings) -> None:

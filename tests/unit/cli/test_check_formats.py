@@ -122,7 +122,7 @@ def test_junit() -> None:
 
 
 def test_markdown() -> None:
-    """A table with a row for each finding; names break no cell."""
+    """A table with a row for each finding; names break no cell. What is out of scope is no finding, and not good."""
     lines = markdown([*ROWS, BARE]).splitlines()
 
     assert lines[2] == (
@@ -133,6 +133,9 @@ def test_markdown() -> None:
     assert markdown([]) == "There is no image id to check.\n"
     assert markdown([finding("ok")]) == "The one image id or rule is good.\n"
     assert markdown([finding("ok")] * 2) == "All 2 image ids and rules are good.\n"
+    assert markdown([finding("ok"), finding("out-of-scope")]) == (
+        "Good: 1 of 2 image ids and rules. Out of scope: 1, as the history does not hold images of their kind.\n"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(FINDINGS))

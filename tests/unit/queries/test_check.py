@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from crawler.domain.filters import Filters
+from crawler.domain.matrix import Machine
 from crawler.domain.models import Target
 from crawler.domain.rows import ChangeRow, ImageRow, StatusRow, Stay
+from crawler.domain.scanner import FoundPin
 from crawler.errors import ExitCode
 from crawler.queries.check import Check
-from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, PinRule, Require, exit_code
+from crawler.queries.check.rules import OUTCOMES, CheckOutcome, CheckRow, Group, PinRule, Require, exit_code
 from tests.support.facts import HK, NOON, hours, image, status, target
 
 STALE = timedelta(hours=26)
@@ -179,6 +181,19 @@ def test_several_that_came_together() -> None:
         assert "uimage-d" not in row.detail
 
 
+def test_a_newer_image_of_the_name_in_a_comment_that_is_on_hold() -> None:
+    """By a comment, too, the image that came last takes the place, and where that is on hold nothing is certain."""
+    place = FoundPin(image_id="uimage-x", zone="hk-02", line=1, column=1, at=0, named="ubuntu-20.04")
+    pin = PinRule(image_id="uimage-x", zone="hk-02", file="a.tf", place=place)
+    older, newer = image("uimage-a"), image("uimage-b", came=1)
+    (sure,) = judge([pin], [status()], [older, newer])
+    (doubtful,) = judge([pin], [status(outcome="held")], [older, image("uimage-b", came=1, reason="held")])
+
+    assert (sure.outcome, sure.successor, sure.is_certain) == ("never-seen", "uimage-b", True)
+    assert (doubtful.outcome, doubtful.successor, doubtful.is_certain) == ("never-seen", "uimage-b", False)
+    assert "is uimage-b there, which is on hold" in doubtful.detail
+
+
 def test_bare_ids() -> None:
     """A bare id is judged in every zone it lives, or lived, in; nowhere seen, it has one row without a zone."""
     elsewhere = target("hk-01")
@@ -195,6 +210,44 @@ def test_bare_ids() -> None:
         ("hk-02", "ok"),
         (None, "never-seen"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome"),
+    [
+        ([status(), status(target("hk-01"), "failed")], "never-seen"),
+        ([status(outcome="failed"), status(target("hk-01"), last_ok=27)], "unknown"),
+        ([status(last_ok=27), status(target("hk-01"), last_ok=30), status(target("hk-03"), "retired")], "stale"),
+    ],
+)
+def test_bare_id_that_nobody_knows_of(states: list[StatusRow], outcome: str) -> None:
+    """That an id was never seen is no finding where nothing at all is known now; where some is, the doubt is told."""
+    (row,) = judge([PinRule(image_id="uimage-z")], states)
+
+    assert row.outcome == outcome
+    assert "was never listed anywhere; not known in hk-01" in row.detail
+
+
+GPU_GROUP = Group(cluster_id="uk8s-1", cluster_name="prod", node_group_id="ng-1", machine=Machine("G", "V100"))
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        PinRule(image_id="uimage-z"),
+        PinRule(image_id="uimage-z", zone="mars-01"),
+        PinRule(image_id="uimage-z", zone="hk-02", scope=Filters(region=("sg",))),
+        PinRule(image_id="uimage-z", zone="hk-02", group=GPU_GROUP),
+    ],
+    ids=["nowhere", "unknown zone", "place not asked", "machine not asked"],
+)
+def test_revoked_wherever_it_is(pin: PinRule) -> None:
+    """Somebody revoked an id, which needs no observation: it is revoked also where nobody asks about it."""
+    gate = Check([pin], [status()], [], now=NOON, stale_after=STALE, revoked={"uimage-z": "CVE"})
+
+    assert [(row.outcome, row.detail) for row in gate.judge()] == [("revoked", "revoked: CVE")]
+    (row,) = Check([pin], [status()], [], now=NOON, stale_after=STALE).judge()
+    assert row.outcome in ("never-seen", "unknown", "not-asked")
 
 
 def test_an_id_of_another_zone() -> None:
@@ -244,6 +297,38 @@ def test_a_rule_that_is_judged_nowhere_does_not_pass() -> None:
         (row,) = judge([Require(name="Ubuntu 20.04", zones=zones)], states)
         assert (row.zone, row.image_id, row.outcome) == (None, None, "not-asked")
         assert exit_code([row]) == ExitCode.UNKNOWN
+
+
+def test_each_word_for_zones_has_to_be_judged() -> None:
+    """A zone or a glob that nobody asks about does not pass because another of the same rule is good."""
+    states = [status(), status(target("sg-01"), "retired")]
+    rule = Require(name="Ubuntu 20.04", zones=("hk-*", "sg-*", "th-01", "HK-02", "!kr-*"))
+    found = judge([rule], states, [image("uimage-a")])
+
+    assert [(row.zone, row.outcome, row.detail) for row in found] == [
+        ("hk-02", "ok", "Ubuntu 20.04"),
+        (None, "not-asked", "no zone that fits sg-* is asked"),
+        ("th-01", "not-asked", "th-01 is not asked with variant default"),
+    ]
+    left_out = replace(rule, zones=("hk-*", "sg-*", "th-01", "!sg-*", "!th-01"))
+    assert [row.zone for row in judge([left_out], states, [image("uimage-a")])] == ["hk-02"]
+
+
+def test_zones_of_another_kind_are_no_matter_of_a_rule() -> None:
+    """Zones where others are asked about alone give a rule no rows: regions of versions, or a rule beside it."""
+    version = HK._replace(kind="uk8s-version", zone="")
+    elsewhere = target("sg-01")._replace(kind="uhost-image")
+    states = [status(), status(version), status(elsewhere)]
+    images = [image("uimage-a"), image("1.30.1", "1.30.1", version)]
+    ubuntu = Require(name="Ubuntu 20.04", scope=Filters(variant=("default",), kind=("uk8s-image",)))
+    newest = Require(name="1.30.1", scope=Filters(variant=("default",), kind=("uk8s-version",)))
+
+    assert [(row.rule, row.zone, row.outcome) for row in judge([ubuntu, newest], states, images)] == [
+        ("require Ubuntu 20.04", "hk-02", "ok"),
+        ("require 1.30.1", "", "ok"),
+    ]
+    (row,) = judge([replace(ubuntu, zones=("sg-01",))], states, images)
+    assert (row.zone, row.outcome) == (None, "not-asked")
 
 
 def test_globs_of_names_know_the_past() -> None:
