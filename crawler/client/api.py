@@ -24,7 +24,7 @@ from crawler.client.api_options import Endpoint, FetchCounts, FetchOptions, Timi
 from crawler.client.cancellation import CancelScope
 from crawler.client.redaction import Redaction
 from crawler.client.responses import ACCEPTED, Answer, Damaged, Refusal, UnknownPacking, Unpacker
-from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, retry_after_seconds
+from crawler.client.retry import LONGEST_RETRY_AFTER_SECONDS, AnswerClass, http_date, retry_after_seconds
 from crawler.client.signing import signature_of, signed_form
 from crawler.client.throttle import PacedThrottler, Throttle
 from crawler.domain.proxies import Proxy, is_passing
@@ -246,12 +246,15 @@ class ApiClient:
             except NotUnderstood as exc:  # it is not kept either: what was not looked through may repeat a secret
                 raise Defect(str(exc)) from None
             body_hash = hash_of(body)
+        retry_after = headers.get("Retry-After")
+        # a moment is one by the server's clock
+        now = (http_date(headers.get("Date", "")) if retry_after else None) or received_at
         return Answer(
             status=response.status,
             body=body,
             body_hash=body_hash,
             request_uuid=one_line(redacted(headers.get("X-UCLOUD-REQUEST-UUID", "")), 100),
-            retry_after_seconds=retry_after_seconds(headers.get("Retry-After"), received_at),
+            retry_after_seconds=retry_after_seconds(retry_after, now),
             received_at=received_at,
             date=redacted(headers.get("Date", "")),
             proxy=str(self._endpoint.proxy or ""),

@@ -139,7 +139,7 @@ def differences(
         listed = {key for key, zone in stated.items() if (one.is_whole if zone is None else zone in one.zones)}
         if more := sorted(listed - zones_of.keys()):
             yield _notice(one, f"lists what none of its zones does: {_named(key.image_id for key in more)}", "more")
-        if fewer := sorted(zones_of.keys() - listed):
+        if fewer := sorted(zones_of.keys() - snapshot.images.keys()):
             told = (f"{key.image_id} ({', '.join(sorted(zones_of[key]))})" for key in fewer)
             yield _notice(one, f"does not list what its zones do: {_named(told)}", "fewer")
 

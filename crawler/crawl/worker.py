@@ -149,7 +149,7 @@ class Worker:
             )
 
     def _question(self, target: Target) -> Ask:
-        variant = self._variants[target.account].get(target.variant, {})
+        variant = self._variants[target.account][target.variant]
         known_hash = self._targets[target].body_hash
         return Ask.about(target, variant, self._accounts[target.account].tolerate, known_hash)
 

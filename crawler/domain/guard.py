@@ -15,7 +15,17 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from crawler.domain.models import Change, Differences, Event, ImageKey, KnownState, OpenHold, Snapshot, Verdict
+from crawler.domain.models import (
+    UNSTATED_SET,
+    Change,
+    Differences,
+    Event,
+    ImageKey,
+    KnownState,
+    OpenHold,
+    Snapshot,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +57,8 @@ def judge(
     if known.is_new:
         return Verdict(outcome="ok", baseline=differences.merged)
 
-    dissolved, lasting = _after_returns(known.holds, differences.merged.keys(), snapshot)
+    listed = _listed_again(differences, known)
+    dissolved, lasting = _after_returns(known.holds, listed, snapshot)
     readable = [hold for hold in lasting if hold.waits_for == "readable" and _is_read_well(hold, snapshot)]
     waiting = frozenset().union(*(hold.keys for hold in lasting if hold not in readable))
     missing = [key for key in differences.absent if key not in waiting]
@@ -82,10 +93,20 @@ def judge(
         returned={
             hold.hold_id: gone
             for hold in known.holds
-            if hold not in dissolved and (gone := hold.keys.intersection(differences.merged))
+            if hold not in dissolved and (gone := hold.keys.intersection(listed))
         },
         lifted=tuple(hold.hold_id for hold in lifted),
     )
+
+
+def _listed_again(differences: Differences, known: KnownState) -> Set[ImageKey]:
+    """Return what the answer lists as holds call it: one that stated no set before is on hold under none."""
+    listed = differences.merged.keys()
+    without = {key for key in known.images if key.image_set == UNSTATED_SET} if known.holds else set[ImageKey]()
+    if not without:
+        return listed
+    ids = {key.image_id for key in listed}
+    return listed | {key for key in without.difference(differences.absent) if key.image_id in ids}
 
 
 def _after_returns(

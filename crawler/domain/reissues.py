@@ -11,7 +11,7 @@ a reader; re-issues that follow one another make a chain (`uimage-vareox → uim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -79,12 +79,14 @@ def fold_reissues(changes: Iterable[ChangeRow]) -> tuple[list[Chain], list[Chang
     #: Where the chain that ends with an id stands.
     ends: dict[tuple[Target, str, str], int] = {}
     consumed: set[int] = set()
-    arrivals = {(row.target, row.image_set, row.image_id): row for row in rows if row.event in ("appeared", "returned")}
+    arrivals: dict[tuple[Target, str | None, str | None], list[ChangeRow]] = {}
+    for row in rows:
+        if row.event in ("appeared", "returned"):
+            arrivals.setdefault((row.target, row.image_set, row.image_id), []).append(row)
     for row in rows:
         if row.event != "withdrawn" or not row.counterpart or not row.image_id or row.image_set is None:
             continue
-        arrival = arrivals.get((row.target, row.image_set, row.counterpart))
-        came = () if arrival is None or arrival.id in consumed else (arrival,)
+        came = _last_by(row.observed_at, arrivals.get((row.target, row.image_set, row.counterpart), []), consumed)
         consumed.update(change.id for change in (row, *came))
         index = ends.pop((row.target, row.image_set, row.image_id), None)
         chain = _begun(row, row.image_id, row.image_set) if index is None else chains[index]
@@ -101,6 +103,17 @@ def fold_reissues(changes: Iterable[ChangeRow]) -> tuple[list[Chain], list[Chang
         chains[index] = chain
         ends[row.target, row.image_set, row.counterpart] = index
     return chains, [row for row in rows if row.id not in consumed]
+
+
+def _last_by(moment: datetime, arrivals: Sequence[ChangeRow], consumed: Collection[int]) -> tuple[ChangeRow, ...]:
+    """
+    Return the last of an image's *arrivals* by a *moment*, or the first after it, of those that are not *consumed*.
+
+    One that comes and goes arrives several times; what waited on a hold went before its counterpart came, perhaps.
+    """
+    left = [row for row in arrivals if row.id not in consumed]
+    by_then = [row for row in left if row.observed_at <= moment]
+    return tuple(by_then[-1:] or left[:1])
 
 
 def _begun(row: ChangeRow, image_id: str, image_set: str) -> Chain:

@@ -65,7 +65,10 @@ class Selection:
         Return whether the configuration covers *target*, which the catalog may not list any more.
 
         A target of a whole region is covered where one of the *places* that are wanted lies there, or none of all does.
+        A variant is covered by its own name alone: of one that fits a name like `g*` nobody knows the parameters.
         """
+        if target.variant not in self.variants and self.standing(target) is None:
+            return False
         if target.zone:
             return self.wants(target, project_name)
         own = [place for place in places if place.region == target.region]

@@ -74,22 +74,42 @@ class OwnSession:
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="locks")
         self._locks: LockSession | None = None
+        self._is_left = False
 
     async def open(self) -> None:
         """Make the session; raise DatabaseUnavailable."""
         self._locks = await self._in_thread(lambda: LockSession(self._url, clock=self._clock))
 
     async def do(self, work: Callable[[LockSession], T]) -> T:
-        """Return what *work* returns with the session; raise TimeoutError where the server does not answer."""
+        """
+        Return what *work* returns with the session; raise DatabaseUnavailable for one that was left.
+
+        Raises TimeoutError where the server does not answer. The session is left then: the thread goes on with the
+        work, and the lock that it takes or does not let go would be nobody's, as long as the session lives.
+        """
         assert self._locks is not None  # noqa: S101 - it is open
         locks = self._locks
-        return await asyncio.wait_for(self._in_thread(lambda: work(locks)), SILENT_SECONDS)
+        self._refuse_left()
+        try:
+            done = await asyncio.wait_for(self._in_thread(lambda: work(locks)), SILENT_SECONDS)
+        except TimeoutError:
+            self.leave()
+            raise
+        self._refuse_left()  # what was taken meanwhile is gone with it
+        return done
 
     def leave(self) -> None:
         """End the session without waiting for it: the server may not answer."""
+        if self._is_left:
+            return
+        self._is_left = True
         if self._locks is not None:
             self._thread.submit(self._locks.close)
         self._thread.shutdown(wait=False)
+
+    def _refuse_left(self) -> None:
+        if self._is_left:
+            raise DatabaseUnavailable("The session with the locks is gone.")
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -322,18 +342,29 @@ class FleetWorker:
         self._stops.add(stop)
         self._in_flight += len(accounts)
         try:
-            with _answering():
+            with self._answering(session):
                 pid, (keys, ahead) = await session.do(lambda it: (it.pid, it.hold(accounts, is_sender=is_sender)))
             try:
                 fences = await asyncio.to_thread(raise_fences, pool, accounts)
                 yield Holding(SessionFence(pid, keys, fences, ahead=ahead), stop)
             finally:
                 if session is self._session:
-                    with suppress(DatabaseUnavailable), _answering():
+                    with suppress(DatabaseUnavailable), self._answering(session):
                         await session.do(lambda locks: locks.let_go(keys))
         finally:
             self._in_flight -= len(accounts)
             self._stops.discard(stop)
+
+    @contextmanager
+    def _answering(self, session: OwnSession) -> Iterator[None]:
+        """Raise DatabaseUnavailable for a server that does not answer: all locks of the session are given up then."""
+        try:
+            yield
+        except TimeoutError as exc:
+            if session is self._session:
+                self._lease.end()
+                self._stop_all()
+            raise DatabaseUnavailable("The database does not answer.") from exc
 
     def _timing(self, ahead: timedelta) -> Timing:
         """Return the time by the clock of a server that is so much ahead of the host's."""
@@ -385,15 +416,6 @@ class FleetWorker:
             logger.info("%s", exc)
             return
         self._planned[task] = moment
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Raise DatabaseUnavailable for a server that does not answer."""
-    try:
-        yield
-    except TimeoutError as exc:
-        raise DatabaseUnavailable("The database does not answer.") from exc
 
 
 def _check(pool: Engine) -> None:

@@ -116,6 +116,16 @@ async def test_retry_after() -> None:
     assert client.counts.throttled == 1
 
 
+async def test_retry_after_as_a_moment() -> None:
+    """A moment to wait for is one by the server's clock, which the same answer states, however far ours is off."""
+    said = {"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    async with (
+        ApiServer(lambda _: answer_json({"RetCode": 153}, headers=said)) as server,
+        client_of(server.url, time=FakeTime()) as client,
+    ):
+        assert (await call(client)).retry_after_seconds == 30
+
+
 async def close_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     writer.close()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from crawler.queries import status as queries_status
 from tests.support.answers import NOON
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.driving import Driver, account
 from tests.support.worlds import make_timeline, region_of, zone_number
 
 ZONES = ("hk-01", "hk-02", "sg-01")
@@ -510,3 +512,20 @@ def test_a_list_of_projects_that_is_refused_later_retires_nothing(world: World, 
     assert [result.summary.targets["total"] for result in results] == [6] * 4
     assert {count for result in results for count in result.summary.changes.values()} == {0}
     assert all(any("asking those it listed then" in said for said in result.summary.notices) for result in results)
+
+
+def test_variant_whose_parameters_nobody_knows(tmp_path: Path, sqlite_url: str) -> None:
+    """A variant that is configured no more is not asked without its parameters, also where another is named `g-*`."""
+    fitting = (("a", ["O"]), ("b", ["O", "G"]), ("c", ["G"]))
+    there = [record(letter) | {"_when": {"MachineType": machines}} for letter, machines in fitting]
+    with run_in_thread(make_timeline(zones={HERE: there})) as cloud:
+        user = Driver(tmp_path, sqlite_url)
+        for name, gpu_type in (("g-v100", "V100"), ("g-*", "A100")):
+            user.configure(
+                account(cloud.url, variants=[{"name": name, "MachineType": "G", "GPUType": gpu_type}]),
+                guard={"min_images": 3},
+            )
+            user.run()
+
+    assert [(row["event"], row["variant"]) for row in user.rows("changes")] == [("target_added", "g-*")]
+    assert {row["variant"] for row in user.rows("status")} == {"default", "g-*"}

@@ -94,6 +94,14 @@ def test_part_of_a_region(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer
     assert told(driver) == []
 
 
+def test_part_of_a_region_without_numbers(tmp_path: Path, sqlite_url: str) -> None:
+    """Where records name no zone, a region lists what a zone does that is asked, though another one is not asked."""
+    bare = {zone: [{"ImageId": f"uimage-{zone}", "ImageName": "System"}] for zone in ("hk-01", "hk-02")}
+    with run_in_thread(make_timeline(zones=bare)) as cloud:
+        driver = Driver(tmp_path, sqlite_url).configure(account(cloud.url, crosscheck="daily", zones=["hk-01"]))
+        assert told(driver) == []
+
+
 def test_region_that_fails(tmp_path: Path, sqlite_url: str) -> None:
     """A region that refuses is said not to be compared, and the run is as complete as without the check."""
     by_zone = {"action": "DescribeUK8SImage", "zone": "hk-*", "latency_ms": 0}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +17,7 @@ from crawler.db.engine import begin, opened, read
 from crawler.db.locks import take_locks
 from crawler.db.locks.postgresql import LockSession, SessionFence, holders, raise_fences
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
+from crawler.fleet.worker import OwnSession
 
 
 def now() -> datetime:
@@ -129,3 +134,39 @@ def test_suspects_are_those_of_two_looks(engine: Engine) -> None:
         assert workers.suspected(conn, {1, 2}) == set()
         assert workers.suspected(conn, {2}) == {1, 2}
         assert workers.suspected(conn, set()) == {2}
+
+
+def test_lock_that_comes_too_late(postgres_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that was not heard of in time holds nothing when it answers again, not even what it took meanwhile."""
+    monkeypatch.setattr("crawler.fleet.worker.SILENT_SECONDS", 0.5)
+
+    async def take() -> None:
+        own = OwnSession(postgres_url, now)
+        await own.open()
+        pid = await own.do(lambda locks: locks.pid)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(TimeoutError):
+                await own.do(lambda locks: locks.hold(["one"]))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        with pytest.raises(DatabaseUnavailable, match="is gone"):
+            await own.do(lambda locks: locks.pid)
+        own.leave()
+        assert _ends(engine, pid)
+
+    asyncio.run(take())
+
+    with take_locks(postgres_url, ["one"], clock=now):
+        pass
+
+
+def _ends(engine: Engine, pid: int) -> bool:
+    """Wait until a session is gone; give False where it is not within 20 s."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with read(engine) as conn:
+            if conn.execute(text("SELECT 1 FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid}).first() is None:
+                return True
+        time.sleep(0.05)
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from crawler.domain.diffing import compare
 from crawler.domain.guard import GuardPolicy, judge
 from crawler.domain.kinds import UK8S_IMAGE
-from crawler.domain.models import Change, ImageKey, KnownState, OpenHold, Snapshot, Verdict
+from crawler.domain.models import (
+    UNSTATED_SET,
+    Change,
+    ImageKey,
+    KnownState,
+    OpenHold,
+    Snapshot,
+    Verdict,
+    WaitsFor,
+)
 from crawler.domain.parsing import parse
 from tests.support.answers import EARLIER, NOON, documents, image_key, known_images
 
@@ -332,6 +342,27 @@ def test_absences_first_missed_later_are_judged_normally() -> None:
     known = known_images(*FOUR, ("e", "E"), holds=(unread("e"),), unreadable=1)
     result = verdict(known, "a", "b", "c", unreadable=1)
     assert (result.outcome, withdrawn(result)) == ("held", {"d"})
+
+
+@pytest.mark.parametrize(
+    ("waits_for", "dissolved", "returned", "dated"),
+    [("confirmations", (7,), (), NOON), ("readable", (), (7,), EARLIER)],
+)
+def test_image_on_hold_that_states_its_set_now(
+    waits_for: WaitsFor, dissolved: tuple[int, ...], returned: tuple[int, ...], dated: datetime
+) -> None:
+    """An image that stated no set before it was missed, and states one when it comes again, is listed again."""
+    unstated = {letter: ImageKey(UNSTATED_SET, letter) for letter in "abcd"}
+    doubted = replace(hold(confirmations=1, waits_for=waits_for), keys=frozenset({unstated["c"], unstated["d"]}))
+    images = {key: {"image_name": letter} for letter, key in unstated.items()}
+    known = KnownState(images=images, holds=(doubted,), last_good_at=EARLIER, unreadable=1)
+    listed = {ImageKey("Base", "c"): {"image_name": "c"}} | {unstated[i]: images[unstated[i]] for i in "ab"}
+    snapshot = Snapshot(images=listed, unreadable=1)
+    result = judge(compare(known, snapshot), known, snapshot, GuardPolicy(), observed_at=NOON, reasked=True)
+
+    assert result.dissolved == dissolved
+    assert result.returned == dict.fromkeys(returned, frozenset({unstated["c"]}))
+    assert [change.observed_at for change in result.changes if change.event == "withdrawn"] == [dated]
 
 
 def test_unreadable_records_confirm_no_hold() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from crawler.domain.models import Event, Target
 from crawler.domain.reissues import fold_reissues
 from crawler.domain.rows import ChangeRow
@@ -61,6 +63,24 @@ def test_successor_that_had_been_there_before() -> None:
         (("c", "b"), []),
     ]
     assert rest == []
+
+
+def test_image_that_arrives_twice() -> None:
+    """Where an image comes, goes and comes again, each withdrawal has the arrival of its own time."""
+    moments = [NOON + timedelta(hours=number) for number in range(4)]
+    rows = [
+        change(1, "withdrawn", "a", "b")._replace(observed_at=moments[0]),
+        change(2, "appeared", "b", "a")._replace(observed_at=moments[0]),
+        change(3, "withdrawn", "b", None)._replace(observed_at=moments[1]),
+        change(4, "returned", "b", "c")._replace(observed_at=moments[3]),
+        change(5, "withdrawn", "c", "b")._replace(observed_at=moments[2]),
+    ]
+    chains, rest = fold_reissues(rows)
+    assert [(chain.image_ids, [row.id for row in chain.arrivals]) for chain in chains] == [
+        (("a", "b"), [2]),
+        (("c", "b"), [4]),
+    ]
+    assert [row.id for row in rest] == [3]
 
 
 def test_changes_that_are_of_no_image() -> None:

@@ -376,6 +376,17 @@ def test_variants_of_other_kinds() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("named", "is_dropped"), [("g-v100", False), ("g-*", True), ("*", True), ("!o", True)])
+def test_variant_named_like_a_glob(named: str, is_dropped: bool) -> None:
+    """A variant that is configured no more is deselected, whatever the names of the others would fit as globs."""
+    before = target("hk-02")._replace(variant="g-v100")
+    selection = replace(ALL, variants=("default", named))
+    rec = reconciled(["hk-02"], known("hk-02"), KnownTarget(target=before, target_id=2), selection=selection)
+
+    assert (rec.deselected, before in rec.asked) == ((before,) if is_dropped else (), not is_dropped)
+    assert rec.missing == {}
+
+
 def test_a_kind_that_is_configured_now() -> None:
     """Targets of a kind that nobody asked for before are new and have not opened; those of a new zone have."""
     places = (Place("hk", "hk-01"), Place("hk", "hk-02"))

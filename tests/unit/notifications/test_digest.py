@@ -99,6 +99,18 @@ def test_reissue_that_ends() -> None:
     assert (line.topic, line.places[0].image_ids) == ("withdrawn", ("uimage-a", "uimage-b"))
 
 
+def test_reissue_that_is_away_for_a_while() -> None:
+    """A chain whose last id was away and is there again by now is a re-issue."""
+    story = Story()
+    story.change("withdrawn", "uimage-a", run=2, counterpart="uimage-b")
+    story.change("appeared", "uimage-b", run=2, counterpart="uimage-a")
+    story.change("withdrawn", "uimage-b", run=3)
+    story.change("returned", "uimage-b", run=4)
+    (line,) = lines(story, 2, 3, 4)
+
+    assert (line.topic, line.places[0].image_ids) == ("reissued", ("uimage-a", "uimage-b"))
+
+
 def test_late_reissue_joins_its_chain() -> None:
     """A withdrawal that was held, and so recorded after the next one, still stands first in its chain."""
     story = Story()
