@@ -49,7 +49,7 @@ def _cover(match: re.Match[str]) -> str:
 
 
 def _emptied(match: re.Match[str]) -> str:
-    return "".join(char if char in "\r\n" else " " for char in match.group())
+    return " " * len(match.group())
 
 
 def _refuse_depth(text: str) -> None:
@@ -105,5 +105,5 @@ class _Reading:
         if node.style in ("|", ">"):
             header = len(raw) - len(raw.partition("\n")[2].lstrip())
             return Text(raw[header:].rstrip(), start + header)
-        text = Text(raw.rstrip(), start)
+        text = Text(raw, start)
         return Choice([text]) if "{{" in raw else text

@@ -212,6 +212,15 @@ def test_depth_of_yaml(opening: str, closing: str, deepest: int) -> None:
         read_yaml(opening * (deepest + 1) + "b" + closing * (deepest + 1))
 
 
+def test_depth_of_blocks() -> None:
+    """So are those of mappings in blocks."""
+    lines = [f"{' ' * depth}a:" for depth in range(150)]
+    read_yaml("\n".join(lines))
+
+    with pytest.raises(TooDeep):
+        read_yaml("\n".join([*lines, f"{' ' * 150}a:", f"{' ' * 151}b"]))
+
+
 @pytest.mark.parametrize("text", ["a: &x [*x]", "a: &x {b: *x}"])
 def test_anchor_in_itself(text: str) -> None:
     """What holds itself has no end."""
