@@ -76,10 +76,27 @@ def test_index_of_an_instance(index: Any, told: str) -> None:
     assert pinned({"version": 4, "resources": [pool]}) == [("uimage-a", "hk-02", "later-nodes", address)]
 
 
-def test_resource_without_a_type() -> None:
-    """What has an address and values is a resource, also where nobody says of which type."""
-    assert pinned({"address": "a.b", "values": VALUES}) == [("uimage-a", "hk-02", "unknown", "a.b")]
-    assert pinned({"else": "a.b", "values": VALUES}) == [("uimage-a", "hk-02", "unknown", "values.image_id")]
+@pytest.mark.parametrize(
+    ("stated", "address"),
+    [
+        ({"address": "a.b"}, "a.b"),
+        ({"mode": "managed", "name": "x"}, "x"),
+        ({"type": "ucloud_else"}, "ucloud_else"),
+        ({"mode": "data"}, None),
+        ({"else": "a.b"}, "values.image_id"),
+        ({"type": "else"}, "values.image_id"),
+    ],
+)
+def test_what_makes_a_resource(stated: dict[str, str], address: str | None) -> None:
+    """What has values is a resource by its address, its mode, or a type of the provider; each alone is enough."""
+    found = [("uimage-a", "hk-02", "unknown", address)] if address else []
+
+    assert pinned({**stated, "values": VALUES}) == found
+    assert pinned({**stated, "instances": [{"attributes": VALUES}]})[:1] == (
+        found
+        if address != "values.image_id"
+        else [("uimage-a", "hk-02", "unknown", "instances[0].attributes.image_id")]
+    )
 
 
 def test_modules_of_an_old_state() -> None:
