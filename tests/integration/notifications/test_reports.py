@@ -278,6 +278,24 @@ def test_the_last_run_is_told_once(office: Office) -> None:
     assert office.told() == {"uimage-2": 1}
 
 
+def test_an_account_that_fails_beside_another(office: Office) -> None:
+    """A zone that fails is told by the next digest, also where the run it follows is one of another account."""
+    office.configure(sre(when="daily 09:00", timezone="UTC"))
+    more = {name: office.driver.document[name] for name in ("smtp", "reports")}
+    a = account(office.cloud.url, "a", zones=["hk-01"])
+    office.driver.configure(a, account(office.cloud.url, "b", zones=["hk-02"]), **more)
+    office.driver.now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+    office.run(1)
+    office.driver.configure(a, account("http://127.0.0.1:1/", "b", zones=["hk-02"]), **more)
+    for _ in range(2):
+        office.run(1, "--account", "b", code=4)
+    office.driver.now = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+    office.run(1, "--account", "a")
+
+    assert len(office.server.mails) == 2
+    assert "1 zone unseen" in office.server.mails[1].message["Subject"]
+
+
 def test_what_people_see(office: Office, tmp_path: Path) -> None:
     """`preview` touches nothing, `send --since` tells again under another Message-ID, `skip` gives up."""
     office.run(1)
