@@ -296,6 +296,27 @@ def test_an_account_that_fails_beside_another(office: Office) -> None:
     assert "1 zone unseen" in office.server.mails[1].message["Subject"]
 
 
+def test_what_waits_outlives_prune(office: Office) -> None:
+    """What a report has not told yet is told, also where it happened before the window that is kept."""
+    office.configure(sre(when="weekly mon 09:00", timezone="UTC"))
+    office.driver.now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+    office.run(1)
+    office.run(2)
+    office.run(1)
+    office.driver.now = datetime(2026, 11, 28, 9, 30, tzinfo=UTC)
+    office.run(1)
+    office.driver.call("db", "prune", "--keep", "2d")
+    office.driver.now = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
+    office.run(1)
+    assert "came and went" in office.server.mails[1].text
+
+    office.driver.now += timedelta(days=4)
+    office.run(1)
+    assert [row["event"] for row in office.driver.rows("changes")] == ["appeared", "withdrawn"]
+    office.driver.call("db", "prune", "--keep", "2d")
+    assert [row["event"] for row in office.driver.rows("changes")] == ["withdrawn"]
+
+
 def test_what_people_see(office: Office, tmp_path: Path) -> None:
     """`preview` touches nothing, `send --since` tells again under another Message-ID, `skip` gives up."""
     office.run(1)
