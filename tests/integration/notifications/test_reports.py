@@ -296,6 +296,17 @@ def test_an_account_that_fails_beside_another(office: Office) -> None:
     assert "1 zone unseen" in office.server.mails[1].message["Subject"]
 
 
+def test_news_of_a_range_that_was_told(office: Office) -> None:
+    """Another digest about the same runs has a Message-ID of its own, or its receivers take it for one they have."""
+    office.run(1)
+    office.run(2)
+    office.configure(sre(pins=["hk-01 uimage-never"]))
+    office.driver.call("report", "send")
+
+    assert "uimage-never" in office.server.mails[-1].text
+    assert len({mail.message_id for mail in office.server.mails}) == len(office.server.mails) == 3
+
+
 def test_what_waits_outlives_prune(office: Office) -> None:
     """What a report has not told yet is told, also where it happened before the window that is kept."""
     office.configure(sre(when="weekly mon 09:00", timezone="UTC"))

@@ -209,13 +209,18 @@ def test_headers() -> None:
 
 
 def test_equal_bytes() -> None:
-    """Composed again, a digest is the same mail, byte for byte; each range, subscription and kind has its own id."""
+    """Composed again, a digest is the same mail, byte for byte; each news, subscription and kind has its own id."""
     story = eventful()
     assert mail(digest_of(story)) == mail(digest_of(story))
 
+    again = build_digest(subscribe(pins=["zone-01 uimage-new"]), story.facts(2, 3), KNOWN)
     urgent = build_digest(subscribe(pins=["zone-01 uimage-a"]), story.facts(2, 3), KNOWN, urgent_only=True)
     assert urgent is not None
-    digests = [digest_of(story), digest_of(story, 2), digest_of(story, 3), digest_of(story, name="other"), urgent]
+    assert again is not None
+    digests = [
+        *(digest_of(story), digest_of(story, 2), digest_of(story, 3), digest_of(story, name="other")),
+        *(urgent, again),
+    ]
     ids = [message_id(digest, sender=SENDER) for digest in digests]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"<[\w.]+@example\.com>", identity) for identity in ids)
