@@ -240,12 +240,19 @@ def add_digest(
 
 
 def settle(
-    conn: Connection, state: Subscribed, *, digest_id: int | None, now: datetime, covering: int | None = None
+    conn: Connection,
+    state: Subscribed,
+    *,
+    digest_id: int | None,
+    now: datetime,
+    covering: int | None = None,
+    is_due: bool = False,
 ) -> None:
     """
     Note that everything *state* has waiting is in a digest, or that there was nothing to send.
 
-    *covering* is the last run of the range, for subscriptions that go by the clock.
+    *covering* is the last run of the range: should the subscription go by the clock from now on, that begins after it,
+    whether what was told is remembered or not. *is_due*: it goes by the clock, and this was its time.
     """
     for portion in portions(state.runs):
         conn.execute(
@@ -257,7 +264,7 @@ def settle(
         conn.execute(
             update(SubscriptionRow)
             .where(SubscriptionRow.id == state.subscription_id)
-            .values(due_at=now, told_run_id=covering)
+            .values(told_run_id=max(covering, state.told_run_id or 0), **({"due_at": now} if is_due else {}))
         )
 
 
@@ -349,7 +356,7 @@ def skip_all(conn: Connection, name: str, now: datetime) -> int:
         given_up.setdefault(row.digest_id, []).append(row.address)
     for digest_id, addresses in given_up.items():
         skip(conn, digest_id, addresses, now)
-    settle(conn, state, digest_id=None, now=now)
+    settle(conn, state, digest_id=None, now=now, covering=max(state.runs, default=None))
     return len(given_up) + bool(state.runs)
 
 

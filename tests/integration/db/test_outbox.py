@@ -193,7 +193,7 @@ def test_what_is_known_of_a_subscription(engine: Engine) -> None:
 
     with begin(engine) as conn:
         outbox.remember(conn, waits.subscription_id, '{"pins": []}')
-        outbox.settle(conn, replace(waits, runs=(2,)), digest_id=None, now=diary.now, covering=3)
+        outbox.settle(conn, replace(waits, runs=(2,)), digest_id=None, now=diary.now, covering=3, is_due=True)
     later = state(engine)
     assert later == replace(
         waits, told='{"pins": []}', told_run_id=3, due_at=diary.now, runs=(3,), queued_at=later.queued_at
