@@ -268,10 +268,14 @@ def settle(
         )
 
 
-def settled_runs(conn: Connection, state: Subscribed, runs: Iterable[int]) -> set[int]:
-    """Return those of *runs* whose changes a subscription had in a digest already, or did not want."""
-    found: set[int] = set()
-    for portion in portions(sorted(runs)):
+def settled_runs(conn: Connection, state: Subscribed, runs: Collection[int]) -> set[int]:
+    """
+    Return those of *runs* whose changes a subscription had in a digest already, or did not want.
+
+    Of those before the last that it covers nothing else need be remembered.
+    """
+    found = {run_id for run_id in runs if run_id <= (state.told_run_id or 0)}.difference(state.runs)
+    for portion in portions(sorted(set(runs) - found)):
         found.update(
             conn.execute(
                 select(Delivery.run_id).where(

@@ -323,6 +323,18 @@ def test_what_was_told_after_every_run(office: Office) -> None:
     assert office.told() == {"uimage-2": 1, "uimage-4": 1}
 
 
+def test_the_last_run_before_the_window(office: Office) -> None:
+    """A mail by hand tells nothing again of a last run that lies before the window that is kept."""
+    office.configure(sre(pins=["hk-01 uimage-a"]))
+    office.run(1)
+    office.run(2)
+    office.driver.now += timedelta(days=10)
+    office.driver.call("db", "prune", "--keep", "2d")
+    office.driver.call("report", "send")
+
+    assert office.told() == {"uimage-2": 1}
+
+
 def test_what_waits_outlives_prune(office: Office) -> None:
     """What a report has not told yet is told, also where it happened before the window that is kept."""
     office.configure(sre(when="weekly mon 09:00", timezone="UTC"))
