@@ -26,7 +26,7 @@ from crawler.db.schema import (
 )
 from crawler.db.sql import PAGED, TARGET_COLUMNS, portions
 from crawler.domain.filters import TARGET_PARTS, Filters
-from crawler.domain.models import Target
+from crawler.domain.models import END_OF_TIME, Target
 from crawler.domain.rows import DigestRecord, RecipientRecord
 
 
@@ -79,6 +79,18 @@ def troubled_zones(conn: Connection, *, now: datetime) -> set[ZoneKey]:
     in_trouble = select(OutcomeSpan.target_id).where(OutcomeSpan.to_run_id >= under_way)
     unseen = select(TargetRow.id).where(func.coalesce(TargetRow.baseline_run_id, OPEN_RUN) >= under_way)
     return _zones(conn, TargetRow.id.in_(union_all(absent, in_trouble, unseen)))
+
+
+def is_any_unobserved(conn: Connection) -> bool:
+    """Return whether the last run that asked some target could not observe it; what is asked no more does not count."""
+    absent = exists().where(Absence.target_id == OutcomeSpan.target_id, Absence.valid_to == END_OF_TIME)
+    in_trouble = select(OutcomeSpan.id).where(
+        OutcomeSpan.account_id.in_(select(Account.id)),
+        OutcomeSpan.to_run_id == OPEN_RUN,
+        OutcomeSpan.outcome.in_(("failed", "skipped")),
+        ~absent,
+    )
+    return conn.execute(in_trouble.limit(1)).first() is not None
 
 
 def zones_of_accounts(conn: Connection, accounts: Collection[str]) -> set[ZoneKey]:

@@ -9,10 +9,12 @@ connection inside `begin(engine, fence)`.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
@@ -240,12 +242,19 @@ def add_digest(
 
 
 def settle(
-    conn: Connection, state: Subscribed, *, digest_id: int | None, now: datetime, covering: int | None = None
+    conn: Connection,
+    state: Subscribed,
+    *,
+    digest_id: int | None,
+    now: datetime,
+    covering: int | None = None,
+    is_due: bool = False,
 ) -> None:
     """
     Note that everything *state* has waiting is in a digest, or that there was nothing to send.
 
-    *covering* is the last run of the range, for subscriptions that go by the clock.
+    *covering* is the last run of the range: should the subscription go by the clock from now on, that begins after it,
+    whether what was told is remembered or not. *is_due*: it goes by the clock, and this was its time.
     """
     for portion in portions(state.runs):
         conn.execute(
@@ -257,14 +266,18 @@ def settle(
         conn.execute(
             update(SubscriptionRow)
             .where(SubscriptionRow.id == state.subscription_id)
-            .values(due_at=now, told_run_id=covering)
+            .values(told_run_id=max(covering, state.told_run_id or 0), **({"due_at": now} if is_due else {}))
         )
 
 
-def settled_runs(conn: Connection, state: Subscribed, runs: Iterable[int]) -> set[int]:
-    """Return those of *runs* whose changes a subscription had in a digest already, or did not want."""
-    found: set[int] = set()
-    for portion in portions(sorted(runs)):
+def settled_runs(conn: Connection, state: Subscribed, runs: Collection[int]) -> set[int]:
+    """
+    Return those of *runs* whose changes a subscription had in a digest already, or did not want.
+
+    Of those before the last that it covers nothing else need be remembered.
+    """
+    found = {run_id for run_id in runs if run_id <= (state.told_run_id or 0)}.difference(state.runs)
+    for portion in portions(sorted(set(runs) - found)):
         found.update(
             conn.execute(
                 select(Delivery.run_id).where(
@@ -280,6 +293,19 @@ def settled_runs(conn: Connection, state: Subscribed, runs: Iterable[int]) -> se
 def remember(conn: Connection, subscription_id: int, told: str) -> None:
     """Keep which conditions that last a subscription was notified of."""
     conn.execute(update(SubscriptionRow).where(SubscriptionRow.id == subscription_id).values(told=told))
+
+
+def rename_account(conn: Connection, old: str, new: str) -> None:
+    """Let what subscriptions were told of the targets of an account stand under its *new* name."""
+
+    def renamed(told: Any) -> Any:
+        is_its = isinstance(told, str) and told.startswith(f"{old}/")
+        return f"{new}/{told.removeprefix(f'{old}/')}" if is_its else told
+
+    for row in conn.execute(select(SubscriptionRow.id, SubscriptionRow.told)).all():
+        told = json.loads(row.told)
+        lists = {name: [*map(renamed, value)] for name, value in told.items() if isinstance(value, list)}
+        remember(conn, row.id, json.dumps(told | lists, ensure_ascii=False))
 
 
 def waiting(conn: Connection, subscription_id: int) -> list[Waiting]:
@@ -349,7 +375,7 @@ def skip_all(conn: Connection, name: str, now: datetime) -> int:
         given_up.setdefault(row.digest_id, []).append(row.address)
     for digest_id, addresses in given_up.items():
         skip(conn, digest_id, addresses, now)
-    settle(conn, state, digest_id=None, now=now)
+    settle(conn, state, digest_id=None, now=now, covering=max(state.runs, default=None))
     return len(given_up) + bool(state.runs)
 
 

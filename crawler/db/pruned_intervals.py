@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, select, upda
 
 from crawler.db import changelog
 from crawler.db.runs import save_setting
-from crawler.db.schema import ChangeLog, ImageVersion, Interval, TargetRow
+from crawler.db.schema import ChangeLog, Delivery, ImageVersion, Interval, TargetRow
 from crawler.db.sql import among, portions
 from crawler.db.target_state import Versions, store_versions
 from crawler.domain.models import Attributes, ImageKey
@@ -161,11 +161,16 @@ def _fold(run: _Run, before: datetime, sifted: Sifted) -> None:
 
 
 def prune_intervals(conn: Connection, before: datetime) -> tuple[int, int]:
-    """Forget the intervals and the changes before the window, but for what its readers look at; count what went."""
+    """
+    Forget the intervals and the changes before the window, but for what its readers look at; count what went.
+
+    Changes that some report has not told yet stay until it has.
+    """
     intervals: list[int] = []
     changes: list[int] = []
     folds: list[Fold] = []
     last = changelog.last_change(conn)
+    waiting = set(conn.scalars(select(Delivery.run_id).where(Delivery.settled_at.is_(None))))
     for target_ids in portions(conn.scalars(select(TargetRow.id).order_by(TargetRow.id)).all(), TARGETS_AT_ONCE):
         rows = conn.execute(_begun(), {"targets": target_ids, "before": before})
         logged: set[tuple[int, ImageKey, datetime]] = set()
@@ -174,11 +179,12 @@ def prune_intervals(conn: Connection, before: datetime) -> tuple[int, int]:
             intervals += sifted.gone
             folds += sifted.folds
             logged |= {(target_id, key, at) for key, at in sifted.logged}
-        for change_id, target_id, image_set, image_id, observed_at in conn.execute(
+        for change_id, target_id, image_set, image_id, observed_at, told_by in conn.execute(
             _old_changes(), {"targets": target_ids, "before": before}
         ):
             key = ImageKey(image_set or "", image_id or "")
-            if (target_id, key, observed_at) not in logged and change_id != last:
+            is_kept = (target_id, key, observed_at) in logged or told_by in waiting
+            if not is_kept and change_id != last:
                 changes.append(change_id)
     _write_folds(conn, folds)
     for portion in portions(intervals, DELETED_AT_ONCE):
@@ -242,7 +248,7 @@ def _begun() -> Select[*tuple[Any, ...]]:
 @cache
 def _old_changes() -> Select[*tuple[Any, ...]]:
     columns: tuple[Any, ...] = (ChangeLog.id, ChangeLog.target_id, ChangeLog.image_set, ChangeLog.image_id)
-    return select(*columns, ChangeLog.observed_at).where(
+    return select(*columns, ChangeLog.observed_at, ChangeLog.reported_run_id).where(
         among(ChangeLog.target_id, "targets"), ChangeLog.recorded_at < bindparam("before")
     )
 

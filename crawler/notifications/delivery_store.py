@@ -203,9 +203,14 @@ class DeliveryStore:
         return Composed(digest_id=digest_id, content=message.content, waiting=tuple(rows))
 
     def _settle(self, conn: Connection, job: Job, digest_id: int | None, now: datetime) -> None:
-        is_by_the_clock = job.report.subscription.when.at is not None
-        last = self._bounds.run_id or outbox.last_finished_run(conn)
-        outbox.settle(conn, job.state, digest_id=digest_id, now=now, covering=last if is_by_the_clock else None)
+        outbox.settle(
+            conn,
+            job.state,
+            digest_id=digest_id,
+            now=now,
+            covering=self._bounds.run_id or outbox.last_finished_run(conn),
+            is_due=job.report.subscription.when.at is not None,
+        )
 
     # --- how it went -------------------------------------------------------------------------------------------------
 
@@ -286,7 +291,7 @@ def look_for_news(
     notified = NotifiedState.from_json(state.told)
     has_schedule = subscription.when.at is not None
     if is_hurried or is_due(subscription.when, subscription.timezone, last=state.due_at, now=now):
-        if _is_quiet(conn, subscription, state, notified, last):
+        if _is_quiet(conn, subscription, state, notified):
             return DueNews(is_range_over=True)
         runs = outbox.finished_runs(conn, after=state.told_run_id if has_schedule else None, among={*state.runs, last})
         told = outbox.settled_runs(conn, state, runs)
@@ -327,11 +332,13 @@ def _in_known_names(conn: Connection, subscription: Subscription) -> Subscriptio
     return replace(subscription, watch=replace(subscription.watch, name=names))
 
 
-def _is_quiet(
-    conn: Connection, subscription: Subscription, state: Subscribed, notified: NotifiedState, last: int
-) -> bool:
-    """Return, cheaply, whether there is nothing to send: no change, and no condition that could have begun or ended."""
-    if (
+def _is_quiet(conn: Connection, subscription: Subscription, state: Subscribed, notified: NotifiedState) -> bool:
+    """
+    Return, cheaply, whether there is nothing to send: no change, and no condition that could have begun or ended.
+
+    What is not observed is looked up: the last run may be one of another account.
+    """
+    return not (
         state.runs
         or subscription.pins
         or subscription.empty
@@ -339,10 +346,8 @@ def _is_quiet(
         or notified.unobserved
         or not notified.introduced
         or ENDING_KINDS.intersection(known_words(conn, "kind"))
-    ):
-        return False
-    (run,) = queries_runs.runs(conn, ids=[last])
-    return not (run.targets["failed"] + run.targets["skipped"] or run.restricted)
+        or digest_records.is_any_unobserved(conn)
+    )
 
 
 def gather(

@@ -353,7 +353,12 @@ def target_of(key: str) -> Target | None:
 
 
 def message_id(digest: Digest, *, sender: str) -> str:
-    """Return the Message-ID of *digest*, angle brackets included: the same for the same subscription and range."""
+    """
+    Return the Message-ID of *digest*, angle brackets included: the same for the same news of the same range.
+
+    One range may have several digests, of which each tells something else: when a pin was added, or a zone had failed
+    for long enough, and no run came between.
+    """
     about = [
         list(digest.accounts),
         digest.subscription.name,
@@ -362,6 +367,9 @@ def message_id(digest: Digest, *, sender: str) -> str:
         digest.last_run,
         # Runs count from one again in a new database, so their numbers alone would meet a mail of the old one.
         digest.until.isoformat(),
+        digest.introduction is not None,
+        [change.id for change in digest.changes],
+        digest.notified.as_json(),
     ]
     return f"<crawler.{digest.last_run}.{digest_of(about)[:24]}@{sender_domain(sender)}>"
 

@@ -278,6 +278,106 @@ def test_the_last_run_is_told_once(office: Office) -> None:
     assert office.told() == {"uimage-2": 1}
 
 
+def test_an_account_that_fails_beside_another(office: Office) -> None:
+    """A zone that fails is told by the next digest, also where the run it follows is one of another account."""
+    office.configure(sre(when="daily 09:00", timezone="UTC"))
+    more = {name: office.driver.document[name] for name in ("smtp", "reports")}
+    a = account(office.cloud.url, "a", zones=["hk-01"])
+    office.driver.configure(a, account(office.cloud.url, "b", zones=["hk-02"]), **more)
+    office.driver.now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+    office.run(1)
+    office.driver.configure(a, account("http://127.0.0.1:1/", "b", zones=["hk-02"]), **more)
+    for _ in range(2):
+        office.run(1, "--account", "b", code=4)
+    office.driver.now = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+    office.run(1, "--account", "a")
+
+    assert len(office.server.mails) == 2
+    assert "1 zone unseen" in office.server.mails[1].message["Subject"]
+
+
+def test_news_of_a_range_that_was_told(office: Office) -> None:
+    """Another digest about the same runs has a Message-ID of its own, or its receivers take it for one they have."""
+    office.run(1)
+    office.run(2)
+    office.configure(sre(pins=["hk-01 uimage-never"]))
+    office.driver.call("report", "send")
+
+    assert "uimage-never" in office.server.mails[-1].text
+    assert len({mail.message_id for mail in office.server.mails}) == len(office.server.mails) == 3
+
+
+def test_what_was_told_after_every_run(office: Office) -> None:
+    """A report that goes by the clock again tells nothing of what it told meanwhile, also when that was pruned."""
+    daily = sre(when="daily 09:00", timezone="UTC")
+    office.configure(daily).driver.now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+    office.run(1)
+    office.configure(sre())
+    office.run(2)
+    office.run(3, "--no-report")
+    office.driver.call("report", "skip", "sre")
+    office.driver.now += timedelta(days=10)
+    office.configure(daily).driver.call("db", "prune", "--keep", "2d")
+    office.run(4)
+
+    assert office.told() == {"uimage-2": 1, "uimage-4": 1}
+
+
+def test_an_account_that_is_renamed(office: Office) -> None:
+    """What was told of an account's pins and zones stands under its new name: nothing is told again, and its end is."""
+    office.configure(sre(pins=["hk-01 uimage-2"]))
+    more = {name: office.driver.document[name] for name in ("smtp", "reports")}
+    office.run(2)
+    office.run(1)
+    office.driver.configure(account("http://127.0.0.1:1/"), **more)
+    for _ in range(2):
+        office.run(1, code=4)
+    told = len(office.server.mails)
+    office.driver.call("account", "rename", "prod", "main")
+    office.driver.configure(account("http://127.0.0.1:1/", "main"), **more)
+    office.run(1, code=4)
+    assert len(office.server.mails) == told == 3
+
+    office.driver.configure(account(office.cloud.url, "main"), **more)
+    office.run(2)
+    subject = office.server.mails[told].message["Subject"]
+    assert "Pinned image all right again in hk-01" in subject
+    assert "2 zones seen again" in subject
+
+
+def test_the_last_run_before_the_window(office: Office) -> None:
+    """A mail by hand tells nothing again of a last run that lies before the window that is kept."""
+    office.configure(sre(pins=["hk-01 uimage-a"]))
+    office.run(1)
+    office.run(2)
+    office.driver.now += timedelta(days=10)
+    office.driver.call("db", "prune", "--keep", "2d")
+    office.driver.call("report", "send")
+
+    assert office.told() == {"uimage-2": 1}
+
+
+def test_what_waits_outlives_prune(office: Office) -> None:
+    """What a report has not told yet is told, also where it happened before the window that is kept."""
+    office.configure(sre(when="weekly mon 09:00", timezone="UTC"))
+    office.driver.now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+    office.run(1)
+    office.run(2)
+    office.run(1)
+    office.driver.now = datetime(2026, 11, 28, 9, 30, tzinfo=UTC)
+    office.run(1)
+    office.driver.call("db", "prune", "--keep", "2d")
+    office.driver.now = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
+    office.run(1)
+    assert "came and went" in office.server.mails[1].text
+
+    office.driver.now += timedelta(days=4)
+    office.run(1)
+    assert [row["event"] for row in office.driver.rows("changes")] == ["appeared", "withdrawn"]
+    office.driver.call("db", "prune", "--keep", "2d")
+    assert [row["event"] for row in office.driver.rows("changes")] == ["withdrawn"]
+
+
 def test_what_people_see(office: Office, tmp_path: Path) -> None:
     """`preview` touches nothing, `send --since` tells again under another Message-ID, `skip` gives up."""
     office.run(1)
