@@ -195,14 +195,22 @@ def gitlab(rows: Sequence[CheckRow]) -> str:
 
 
 def junit(rows: Sequence[CheckRow]) -> str:
-    """Return *rows* as a JUnit report: a suite for each file, a test for each row."""
+    """
+    Return *rows* as a JUnit report: a suite for each file, a test for each row.
+
+    No two tests have the same name and class: GitLab shows the first of such alone, be it good or bad.
+    """
     suites: dict[str, list[CheckRow]] = {}
     for row in rows:
         suites.setdefault(row.file or "crawler check", []).append(row)
     lines = ['<?xml version="1.0" encoding="utf-8"?>', f'<testsuites name="crawler check" {_counts(rows)}>']
+    seen: Counter[tuple[str, str]] = Counter()
     for name, cases in suites.items():
         lines.append(f"<testsuite name={_attribute(name)} {_counts(cases)}>")
-        lines += map(_case, cases)
+        for row in cases:
+            called = _names(row)
+            seen[called] += 1
+            lines.append(_case(row, *called, seen[called]))
         lines.append("</testsuite>")
     return "\n".join([*lines, "</testsuites>", ""])
 
@@ -214,10 +222,16 @@ def _counts(rows: Sequence[CheckRow]) -> str:
     return f'tests="{len(rows)}" failures="{failures}" errors="{errors}" skipped="{skipped}"'
 
 
-def _case(row: CheckRow) -> str:
+def _names(row: CheckRow) -> tuple[str, str]:
+    """Return what a test is called, and its class."""
     where = f", line {row.line}" if row.line else ""
-    name = f"{row.rule}{f' in {row.zone}' if row.zone else ''}{where}"
-    begin = f"<testcase name={_attribute(name)} classname={_attribute(row.address or row.file or 'policy')}"
+    return f"{row.rule}{f' in {row.zone}' if row.zone else ''}{where}", row.address or row.file or "policy"
+
+
+def _case(row: CheckRow, name: str, place: str, number: int) -> str:
+    """Return the test of a row; *number*: so many were called so, this one among them."""
+    numbered = f"{name} ({number})" if number > 1 else name
+    begin = f"<testcase name={_attribute(numbered)} classname={_attribute(place)}"
     word = (
         "failure" if row.outcome in BAD else "error" if row.outcome in NOT_KNOWN
         else "skipped" if row.outcome == OUT_OF_SCOPE else None

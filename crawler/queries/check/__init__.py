@@ -66,7 +66,8 @@ class Check:
         self.rules = rules
         self._variants = variants
         self._index = Index(status, images, now, stale_after, zone, revoked)
-        self._kinds = {target.kind for target, row in self._index.status.items() if row.is_live}
+        #: Of those that are asked for, open to the key or not.
+        self._kinds = {target.kind for target, row in self._index.status.items() if not row.is_absent}
         self._zones: dict[tuple[str, ...], list[str]] = {}
         self._keys: dict[str, Collection[str]] = {}
 
@@ -247,8 +248,9 @@ class Check:
 
     def _nowhere(self, pin: PinRule) -> CheckRow:
         """Judge a bare id that was never seen anywhere: surely so only where every place is known."""
-        asked = [t for t in self._index.status if pin.scope.wants(t) and not self._is_out(t)]
-        asked = [t for t in asked if t.kind == self._kind_of(pin)] or asked
+        wanted = [t for t in self._index.status if pin.scope.wants(t)]
+        wanted = [t for t in wanted if t.kind == self._kind_of(pin)] or wanted
+        asked = [t for t in wanted if not self._is_out(t)]
         if not asked:
             return self._unjudged(pin, None, "not-asked", "no target that the rule is about is asked")
         doubts = [(t, verdict) for t in asked if (verdict := self._index.ignorance(t)) is not None]

@@ -121,6 +121,18 @@ def test_junit() -> None:
     assert len(root.findall(".//skipped")) == 1
 
 
+def test_names_of_tests() -> None:
+    """No two tests of a report share name and class, of which GitLab would show the first alone."""
+    rows = [finding("ok", project="org-a"), finding("missing", project="org-b"), finding("missing", file="infra/d.tf")]
+    cases = ElementTree.fromstring(junit(rows)).findall(".//testcase")
+
+    assert [(case.get("name"), case.get("classname")) for case in cases] == [
+        ("pinned uimage-a in hk-02, line 3", "t.n"),
+        ("pinned uimage-a in hk-02, line 3 (2)", "t.n"),
+        ("pinned uimage-a in hk-02, line 3 (3)", "t.n"),
+    ]
+
+
 def test_markdown() -> None:
     """A table with a row for each finding; names break no cell. What is out of scope is no finding, and not good."""
     lines = markdown([*ROWS, BARE]).splitlines()

@@ -250,6 +250,25 @@ def test_revoked_wherever_it_is(pin: PinRule) -> None:
     assert row.outcome in ("never-seen", "unknown", "not-asked")
 
 
+@pytest.mark.parametrize(
+    ("zone", "outcome", "expected"),
+    [
+        ("hk-02", "denied", "unknown"),
+        (None, "denied", "not-asked"),
+        ("hk-02", "deselected", "out-of-scope"),
+        (None, "deselected", "out-of-scope"),
+    ],
+)
+def test_machines_that_are_not_open_to_the_key(zone: str | None, outcome: str, expected: str) -> None:
+    """A kind that is asked for and refused is not known; out of scope is one that nobody asks for."""
+    place = FoundPin(image_id="uimage-x", zone=zone, line=1, column=1, at=0, resource="ucloud_instance")
+    scope = Filters(kind=("uk8s-image", "uhost-image"))
+    pin = PinRule(image_id="uimage-x", zone=zone, file="a.tf", place=place, scope=scope)
+    states = [status(), status(HK._replace(kind="uhost-image"), outcome, last_ok=None)]
+
+    assert [row.outcome for row in judge([pin], states)] == [expected]
+
+
 def test_an_id_of_another_zone() -> None:
     """An id is judged in the zone it is used in; where it lives instead is told."""
     (row,) = judge([PIN], [status(), status(target("hk-01"))], [image("uimage-a", where=target("hk-01"))])
