@@ -2,8 +2,9 @@
 Previous and present snapshot in, differences out: what is new, absent, modified or learned.
 
 Nothing is believed here yet. A field that an answer does not state keeps its last known value and is no change; a value
-learned later fills the open interval; only a known value that became a different known value is a modification. Lists
-are compared as sets (the reader has sorted them).
+learned later fills the open interval; only a known value that became a different known value is a modification. Of a
+field that is not compared the value is taken with what makes a difference. Lists are compared as sets (the reader has
+sorted them).
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ def _merge_fields(
         if name not in before:
             after[name] = value
             learned = True
-        elif value != before[name] and name not in uncompared and fold_keys(value) != fold_keys(before[name]):
+        elif value != before[name] and name in uncompared:
+            after[name] = value  # no change by itself, and part of what another change leads to
+        elif value != before[name] and fold_keys(value) != fold_keys(before[name]):
             fields[name] = [before[name], value]
             after[name] = value
     return after, fields, learned

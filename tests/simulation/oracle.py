@@ -288,14 +288,18 @@ class Oracle:
         )
 
     def _update(self, spot: Spot, past: Past, span: Span, stated: Stated, at: datetime, floor: Floor) -> None:
-        """Only known → different known is a change; what is learned is filled in; what is not stated stays."""
+        """
+        Only known → different known is a change; what is learned is filled in; what is not stated stays.
+
+        A number of the zone is taken with either, and never by itself.
+        """
         known = span.stated
         fields = {
             name: [known[name], value]
             for name, value in stated.items()
             if name in known and known[name] != value and name != "zone_id"
         }
-        merged = {**stated, **known, **{name: value for name, (_, value) in fields.items()}}
+        merged = {**known, **stated} if fields or stated.keys() - known.keys() else known
         if not fields:
             span.stated = merged
             return

@@ -152,6 +152,24 @@ def test_type_that_is_stated_later(user: Driver) -> None:
     assert sets == [["unstated"], ["Base"], ["Base"], []]
 
 
+def test_what_is_not_compared(user: Driver) -> None:
+    """How many nodes a group has is no change; with a change of the group it is what the same answer says."""
+
+    def groups(image_id: str, nodes: int) -> dict[str, Any]:
+        made = cluster("blue", image_id)
+        made["AutoScalingGroup"][0]["CurrentNodeNum"] = nodes
+        return {"node-group": {"hk": [made]}}
+
+    steps = [{"inventory": groups("uimage-a", 9)}, {"inventory": groups("uimage-b", 10)}]
+    with run_in_thread(kinds_timeline(groups("uimage-a", 3), steps=steps)) as cloud:
+        user.configure(account(cloud.url, kinds=["node-group"]))
+        told = [user.run().changes, *(user.run().changes for _ in range(2) if cloud.advance())]
+
+    (row,) = user.rows("inventory", "--kind", "node-group", "--image-id", "asg-*")
+    assert told == [{}, {}, {"modified": 2}]
+    assert (row["node_image_id"], row["nodes_now"]) == ("uimage-b", 10)
+
+
 def test_events_of_the_other_kinds(user: Driver) -> None:
     """Versions that go, types that sell out and groups whose image changed are changes."""
     after = {

@@ -49,6 +49,14 @@ def test_new_absent_modified_filled() -> None:
     assert found.merged[image_key("changed")] == {"gpu": False, "os_name": "a"}
 
 
+@pytest.mark.parametrize(("more", "zone_id"), [({}, None), ({"gpu": False}, 2), ({"size_gb": 40}, 2)])
+def test_what_is_not_compared_comes_with_what_is(more: Attributes, zone_id: int | None) -> None:
+    """Another value of a field that is not compared is written with a change, or with what is learned, never alone."""
+    found = differences({"a": {"gpu": True, "zone_id": 1}}, {"a": {"gpu": True, "zone_id": 2, **more}})
+    written = [*found.modified, *found.filled]
+    assert [found.merged[key]["zone_id"] for key in written] == ([zone_id] if zone_id else [])
+
+
 def test_made_up_fields_do_not_grow() -> None:
     """Of more unknown fields than are kept only those stay that the last answer states; fewer are all remembered."""
     half = {f"a{number}": number for number in range(MAX_EXTRA // 2)}
