@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -55,6 +56,22 @@ def states(engine: Engine, settings: Settings) -> dict[str, tuple[str, str | Non
     with read(engine) as conn:
         rows = images.images(conn, None, now=NOON + 3 * HOUR, stale_after=settings.stale_after)
         return {row.image_id: (row.state, row.reason) for row in rows}
+
+
+def test_name_that_another_target_has(engine: Engine, database_url: str) -> None:
+    """An image on hold is called as its own target had it last, whatever it was called elsewhere since."""
+    renamed = {**IMAGES, "a": "CentOS 7.6 EOL"}
+    places = {"org-a/hk-02": IMAGES, "org-b/hk-02": IMAGES}
+    steps: list[dict[str, Any]] = [{"images": {"org-b/hk-02": renamed}}, {"images": {"org-a/hk-02": {}}}]
+    timeline = make_timeline(zones=["hk-02"], images=places, projects=["org-a", "org-b"], steps=steps)
+    with run_in_thread(timeline) as cloud:
+        settings = settings_for(database_url, account_at(cloud.url))
+        for number in range(3):
+            crawl_once(engine, settings, NOON + number * HOUR)
+            cloud.advance()
+
+    (hold,) = all_holds(engine)
+    assert [(image.image_id, image.image_name) for image in hold.images] == [*IMAGES.items()]
 
 
 def test_a_hold_is_listed_with_its_images(engine: Engine, held: Settings) -> None:
