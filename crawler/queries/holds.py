@@ -106,8 +106,8 @@ def _images(conn: Connection, hold_ids: Sequence[int]) -> dict[int, tuple[HeldIm
             )
             .outerjoin(Interval, (Interval.version_id == ImageVersion.id) & (Interval.target_id == Hold.target_id))
             .where(HoldImage.hold_id.in_(portion))
-            # what only other targets listed comes first; PostgreSQL would have it last, where the name is taken from
-            .order_by(HoldImage.hold_id, HoldImage.image_set, HoldImage.image_id, Interval.valid_from.nulls_first())
+            # the last name at this target last; one that only others had comes first, which databases do not agree on
+            .order_by(HoldImage.hold_id, HoldImage.position, Interval.valid_from.nulls_first())
         )
         for hold_id, image_set, image_id, name in rows:
             named.setdefault(hold_id, {})[image_set, image_id] = name or ""
