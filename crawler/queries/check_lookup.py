@@ -122,7 +122,9 @@ def _without(rule: Require | PinRule, left_out: Collection[str], zones: Collecti
     """Return *rule* without its words for zones that fit some *left_out* and none of *zones*."""
     if not left_out or isinstance(rule, PinRule):
         return rule
-    words = tuple(word for word in rule.zones if not _fits(word, left_out) or _fits(word, zones))
+    words = tuple(
+        word for word in rule.zones if word.startswith(NOT) or not _fits(word, left_out) or _fits(word, zones)
+    )
     return replace(rule, zones=words) if any(not word.startswith(NOT) for word in words) else rule
 
 

@@ -158,6 +158,8 @@ def test_selection(story: tuple[str, Diary]) -> None:
     assert "knows no zone 'mars'" in call(*words, "--zone", "mars", now=diary.now, code=2).stderr
     Path("rules.toml").write_text('[[require]]\nname = "Ubuntu"\nzones = ["hk-02", "sg-*", "!th-*"]\n')
     assert [row["zone"] for row in rows(*words, now=diary.now)] == ["sg-01"]
+    Path("rules.toml").write_text('[[require]]\nname = "Ubuntu"\nzones = ["sg-*", "!sg-01"]\n')
+    assert [row["zone"] for row in rows(*words, now=diary.now, code=8)] == [None]
 
 
 def test_zones_where_another_kind_is_asked(story: tuple[str, Diary], engine: Engine) -> None:
