@@ -264,6 +264,14 @@ def known_words(conn: Connection, part: str, kinds: Collection[str] = ()) -> set
     return {value for statement in statements for value in conn.scalars(statement) if value}
 
 
+def zones_by_kind(conn: Connection) -> dict[str, set[str]]:
+    """Return every zone that was ever asked, by the kind that was asked about there."""
+    found: dict[str, set[str]] = {}
+    for kind, zone in conn.execute(select(TargetRow.kind, TargetRow.zone).distinct()):
+        found.setdefault(kind, set()).add(zone)
+    return found
+
+
 def is_anything_recorded(conn: Connection) -> bool:
     """Return whether any run that ended recorded something; sooner than `first_run_at`, which reads all runs."""
     some = select(Run.id).where(Run.finished_at.is_not(None), Run.ok + Run.held > 0).limit(written(1))

@@ -6,7 +6,7 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, partial
@@ -14,12 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from crawler.db.filters import chosen_targets, known_words, targets_by_id
+from crawler.db.filters import chosen_targets, known_words, targets_by_id, zones_by_kind
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, portions
 from crawler.db.targets import find_accounts, known_variants
 from crawler.domain.filters import NOT, Filters, part_fits
 from crawler.domain.models import DEFAULT_KIND, Target
+from crawler.domain.rows import StatusRow
 from crawler.queries import changes
 from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
@@ -49,13 +50,8 @@ def check(
         filters = replace(filters, kind=tuple(sorted({DEFAULT_KIND, *named})))
     filters = filters.of_images()
     status = queries_status.status(conn, filters, now=now)
-    zones = {row.target.zone for row in status}
-    left_out = known_words(conn, "zone", filters.kind) - zones
-    chosen = [
-        _by_project_id(conn, _without(rule, left_out, zones))
-        for rule in rules
-        if not _is_about(rule, left_out) or _is_about(rule, zones)
-    ]
+    every = zones_by_kind(conn)
+    chosen = [_by_project_id(conn, rule) for rule in _narrowed(rules, status, every, filters.kind)]
     images = queries_images.images(conn, None, filters, now=now, stale_after=stale_after, include_retired=True)
     variants = {
         (account, name): parameters
@@ -71,6 +67,7 @@ def check(
         zone=timezone,
         revoked=revoked_ids(conn),
         variants=variants,
+        known_zones=set().union(*every.values()),
     )
     past = gate.past(known_words(conn, "name", filters.kind))
     withdrawals = (
@@ -85,6 +82,36 @@ def check(
     return list(gate.judge())
 
 
+def _narrowed(
+    rules: Iterable[Require | PinRule],
+    status: Iterable[StatusRow],
+    every: Mapping[str, Collection[str]],
+    kinds: tuple[str, ...],
+) -> Iterator[Require | PinRule]:
+    """
+    Yield those of *rules* that are not about zones alone which the selection leaves out, without its words for such.
+
+    Selected are the targets of *status*; *every* zone is known by kind. Each rule by its own kinds, else by *kinds*:
+    what it says is no matter of the rules beside it.
+    """
+    selected: dict[str, set[str]] = {}
+    for row in status:
+        selected.setdefault(row.target.kind, set()).add(row.target.zone)
+    by_kinds: dict[tuple[str, ...], tuple[set[str], set[str]]] = {}
+    for rule in rules:
+        own = rule.scope.kind or kinds
+        if own not in by_kinds:
+            zones = _of_kinds(selected, own)
+            by_kinds[own] = zones, _of_kinds(every, own) - zones
+        zones, left_out = by_kinds[own]
+        if not _is_about(rule, left_out) or _is_about(rule, zones):
+            yield _without(rule, left_out, zones)
+
+
+def _of_kinds(zones: Mapping[str, Collection[str]], kinds: tuple[str, ...]) -> set[str]:
+    return {zone for kind, own in zones.items() if part_fits("kind", kind, kinds) for zone in own}
+
+
 def _is_about(rule: Require | PinRule, zones: Collection[str]) -> bool:
     """Return whether *rule* names any of *zones*."""
     globs = rule.zones if isinstance(rule, Require) else () if rule.zone is None else (rule.zone,)
@@ -95,7 +122,9 @@ def _without(rule: Require | PinRule, left_out: Collection[str], zones: Collecti
     """Return *rule* without its words for zones that fit some *left_out* and none of *zones*."""
     if not left_out or isinstance(rule, PinRule):
         return rule
-    words = tuple(word for word in rule.zones if not _fits(word, left_out) or _fits(word, zones))
+    words = tuple(
+        word for word in rule.zones if word.startswith(NOT) or not _fits(word, left_out) or _fits(word, zones)
+    )
     return replace(rule, zones=words) if any(not word.startswith(NOT) for word in words) else rule
 
 

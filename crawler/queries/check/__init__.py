@@ -58,14 +58,16 @@ class Check:
         zone: tzinfo = UTC,
         revoked: Mapping[str, str] = NOTHING_REVOKED,
         variants: Mapping[tuple[str, str], Mapping[str, str]] = NO_VARIANTS,
+        known_zones: Iterable[str] = (),
     ) -> None:
         """
         *zone* is the time zone in which details tell times; *revoked* ids have the reason why; *variants* are the
-        request parameters by account and name.
+        request parameters by account and name; *known_zones* are known to the history, of whatever kind.
         """
         self.rules = rules
         self._variants = variants
         self._index = Index(status, images, now, stale_after, zone, revoked)
+        self._known_zones = {zone.casefold() for zone in (*known_zones, *self._index.zones)}
         #: Of those that are asked for, open to the key or not.
         self._kinds = {target.kind for target, row in self._index.status.items() if not row.is_absent}
         self._zones: dict[tuple[str, ...], list[str]] = {}
@@ -188,11 +190,11 @@ class Check:
             yield self._nowhere(pin)
             return
         for zone in [index.zone_called(pin.zone)] if pin.zone is not None else sorted(lives):
-            if zone not in index.zones:
+            if zone.casefold() not in self._known_zones:
                 detail = f"the history knows no zone {zone}{_nearest(zone, index.zones)}"
                 yield self._unjudged(pin, zone, "unknown", detail)
                 continue
-            wanted = [target for target in index.zones[zone] if pin.scope.wants(target)]
+            wanted = [target for target in index.zones.get(zone, ()) if pin.scope.wants(target)]
             meant = self._meant(pin, wanted, lives.get(zone, [])) if wanted else None
             if meant is None or self._is_dropped(pin, zone, wanted):
                 yield self._unjudged(pin, zone, "not-asked", _why_not_asked(pin, zone))
@@ -234,7 +236,7 @@ class Check:
         others = self._index.zones.get(zone, ())
         is_special = bool(rule.scope.variant) and rule.scope.variant != (DEFAULT_VARIANT,)
         is_out = bool(wanted) and all(map(self._is_out, wanted))
-        return is_special and is_out and any(not self._is_out(target) for target in others)
+        return is_special and is_out and any(not self._is_out(own) and _is_of_kind(rule, own) for own in others)
 
     def _kind_of(self, pin: PinRule) -> str:
         """Return the kind whose images a pin is one of, where none is known yet to be it."""
@@ -314,7 +316,7 @@ def _with_detail(row: CheckRow, more: str) -> CheckRow:
     return replace(row, detail=f"{row.detail}; {more}" if row.detail else more)
 
 
-def _is_of_kind(rule: Require, target: Target) -> bool:
+def _is_of_kind(rule: Require | PinRule, target: Target) -> bool:
     return not rule.scope.kind or part_fits("kind", target.kind, rule.scope.kind)
 
 
@@ -345,4 +347,5 @@ def _why_not_asked(rule: Require | PinRule, zone: str) -> str:
     machine = f"{group.machine} with Kubernetes {group.k8s_version or '?'}" if group and group.is_special else ""
     given = scope.given(("variant", "project", "account", "region", "kind"))
     told = " and ".join(f"{part} {', '.join(globs)}" for part, globs in given.items())
-    return f"{zone} is not asked about machines {machine}" if machine else f"{zone} is not asked with {told}"
+    about = f"about machines {machine}" if machine else f"with {told}" if told else "about such images"
+    return f"{zone} is not asked {about}"

@@ -158,6 +158,8 @@ def test_selection(story: tuple[str, Diary]) -> None:
     assert "knows no zone 'mars'" in call(*words, "--zone", "mars", now=diary.now, code=2).stderr
     Path("rules.toml").write_text('[[require]]\nname = "Ubuntu"\nzones = ["hk-02", "sg-*", "!th-*"]\n')
     assert [row["zone"] for row in rows(*words, now=diary.now)] == ["sg-01"]
+    Path("rules.toml").write_text('[[require]]\nname = "Ubuntu"\nzones = ["sg-*", "!sg-01"]\n')
+    assert [row["zone"] for row in rows(*words, now=diary.now, code=8)] == [None]
 
 
 def test_zones_where_another_kind_is_asked(story: tuple[str, Diary], engine: Engine) -> None:
@@ -175,6 +177,9 @@ def test_zones_where_another_kind_is_asked(story: tuple[str, Diary], engine: Eng
     found = rows("--database", url, "check", "rules.toml", now=diary.now, code=8)
     assert [(row["zone"], row["outcome"]) for row in found] == [("hk-02", "ok"), ("my-01", "not-asked")]
 
+    (pin,) = rows("--database", url, "check", "-", stdin="my-01 uimage-a", now=diary.now, code=8)
+    assert (pin["outcome"], pin["detail"]) == ("not-asked", "my-01 is not asked about such images")
+
     Path("rules.toml").write_text(
         '[[require]]\nname = "1.30"\nkind = "uk8s-version"\n[[require]]\nname = "Ubuntu"\nzones = "hk-*"\n'
     )
@@ -183,6 +188,31 @@ def test_zones_where_another_kind_is_asked(story: tuple[str, Diary], engine: Eng
         ("require 1.30", "", "ok"),
         ("require Ubuntu", "hk-02", "ok"),
     ]
+
+
+def test_rules_are_judged_by_themselves(story: tuple[str, Diary], engine: Engine) -> None:
+    """What a rule says is no matter of the rules beside it, whatever their kinds and whatever options leave out."""
+    url, diary = story
+    theirs = target("hk-02", project="org-y")
+    diary.run({HK: listing(a="Ubuntu"), theirs: listing(v="Debian"), target("my-01"): listing(w="Debian")})
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE targets SET kind = 'uhost-image' WHERE zone = 'my-01' OR project = 'org-y'"))
+    policies = [
+        '[[require]]\nname = "Ubuntu"\nzones = "hk-02"\n',
+        '[[require]]\nname = "Ubuntu"\nzones = ["hk-*", "my-*"]\n',
+        '[[pinned]]\nid = "uimage-a"\nzone = "my-01"\n',
+        '[[pinned]]\nid = "uimage-a"\nvariant = "gpu"\nzone = "hk-02"\n',
+        '[[require]]\nname = "Debian"\nkind = "uhost-image"\n',
+    ]
+
+    def found(policy: str, *words: str) -> list[tuple[str, ...]]:
+        Path("rules.toml").write_text(policy)
+        judged = rows("--database", url, "check", "rules.toml", *words, now=diary.now, code=None)
+        return [(row["rule"], row["zone"] or "", row["outcome"]) for row in judged]
+
+    for words in ((), ("--project", "org-y"), ("--project", "org-x"), ("--zone", "my-*")):
+        alone = [row for policy in policies for row in found(policy, *words)]
+        assert sorted(found("".join(policies), *words)) == sorted(alone)
 
 
 @pytest.mark.parametrize(
