@@ -52,11 +52,14 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
         raise UsageError("--keep must be longer than nothing and shorter than a hundred years, as in --keep 2y.")
     now = context.clock()
     url = context.history_settings().database
+    problems: list[DatabaseUnavailable] = []
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
         ensure_schema(engine, may_upgrade=False)
-        gone = forget(engine, fence, before=now - keep, now=now).as_dict()
+        gone = forget(engine, fence, before=now - keep, now=now, complain=problems.append).as_dict()
     told = ", ".join(counted(count, name.removesuffix("s")) for name, count in gone.items() if count)
     write_out([tr(f"Forgotten: {told or 'nothing'}"), "\n"])
+    for problem in problems:
+        context.say(f"Warning: the room was not given back, and is used again by runs. {problem}", level="warning")
 
 
 @click.command()
