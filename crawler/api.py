@@ -26,7 +26,7 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy import Connection, Engine, select
 
 from crawler.db import changelog
-from crawler.db.engine import open_engine, opened, read, require_file
+from crawler.db.engine import follow_file, open_engine, opened, read, require_file
 from crawler.db.last_observation import present, slow_clock
 from crawler.db.migrations import ensure_schema, is_current
 from crawler.db.schema import Setting
@@ -121,6 +121,7 @@ class History:
         self._clock = clock
         self._engine: Engine | None = None
         self._had_schema = False
+        self._file: tuple[int, int] | None = None
 
     def __enter__(self) -> History:
         """Keep the connection until the end of the block."""
@@ -302,6 +303,7 @@ class History:
             ensure_schema(self._engine, may_upgrade=False)
             self._had_schema = True
         require_file(self._engine)
+        self._file = follow_file(self._engine, self._file)
         with read(self._engine) as conn:
             if not is_current(conn):
                 ensure_schema(self._engine, may_upgrade=False)

@@ -24,6 +24,7 @@ from crawler.crawl.run import crawl
 from crawler.db.engine import opened, read
 from crawler.db.locks import take_locks
 from crawler.db.migrations import ensure_schema
+from crawler.db.url import url_of
 from crawler.domain.reissues import Chain, fold_reissues
 from crawler.domain.rows import ChangeRow, ImageRow, RunSummary, StatusRow
 from crawler.domain.staleness import STALE_AFTER
@@ -77,7 +78,7 @@ def play(database: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None
     timeline = demo()
     steps = len(timeline.worlds)
     begin = clock() - RUN_EVERY * (steps - 1)
-    url = f"sqlite:///{database}"
+    url = url_of(database)
     with run_in_thread(timeline) as cloud, opened(url) as engine:
         settings = Settings(
             database=url,
@@ -117,7 +118,7 @@ def mail(
     """Return the mail that somebody gets who pinned hk-02's Ubuntu 20.04 before the five runs of `play`."""
     now = clock()
     subscription = Subscription(name="demo", timezone=zone or default_zone(), language=language, pins=(PINNED,))
-    with opened(f"sqlite:///{database}", read_only=True) as engine, read(engine) as conn:
+    with opened(database, read_only=True) as engine, read(engine) as conn:
         digest = digest_since(conn, subscription, now - timedelta(days=2), now=now, stale_after=STALE_AFTER)
     assert digest is not None  # noqa: S101 - the five runs have news
     return render(digest)
@@ -125,7 +126,7 @@ def mail(
 
 def pages(database: Path, site: Path, *, clock: Callable[[], datetime], zone: ZoneInfo | None = None) -> None:
     """Write the web page of the demo into the folder *site*."""
-    with opened(f"sqlite:///{database}", read_only=True) as engine:
+    with opened(database, read_only=True) as engine:
         publish(engine, site, now=clock(), stale_after=STALE_AFTER, zone=zone or default_zone())
 
 

@@ -144,13 +144,24 @@ class LockTaken(CrawlerError):
     exit_code = ExitCode.LOCKED
 
     def __init__(
-        self, message: str | None = None, *, since: datetime | None = None, lock: str = "", session: str = ""
+        self,
+        message: str | None = None,
+        *,
+        since: datetime | None = None,
+        lock: str = "",
+        session: str = "",
+        is_of_worker: bool = False,
     ) -> None:
-        """Take the sentence, *since* when the holder has it, where that is known, which *lock*, and whose *session*."""
+        """
+        Take the sentence, *since* when the holder has it, where that is known, which *lock*, and whose *session*.
+
+        The session of a worker is as old as the worker, and says nothing about how long it has this lock.
+        """
         super().__init__(message)
         self.since = since
         self.lock = lock
         self.session = session
+        self.is_of_worker = is_of_worker
 
 
 # --- a fault stays where it arose ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shlex
 import sys
@@ -22,6 +23,14 @@ def options(config: Path | None, database: str | None) -> str:
 
     given = (("--config", str(config) if config else None), ("--database", database and masked(database)))
     return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value)
+
+
+def user() -> str:
+    """Return the name of the user that runs this; the number where it has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the first before Python 3.13
+        return str(os.getuid())
 
 
 def _script() -> str:

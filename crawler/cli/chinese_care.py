@@ -150,6 +150,7 @@ CARE = {
     "upgraded to": "的表结构已升级到",
     "made with": "已创建，表结构为",
     "Forgotten: {a}": "已清理：{}",
+    "Warning: the room was not given back, and is used again by runs. {a}": "警告：空间未能归还，之后的巡检会重新使用。{}",
     "{n} run{s}": "{} 次巡检",
     "{n} interval{s}": "{} 个区间",
     "{n} change{s}": "{} 项变更",

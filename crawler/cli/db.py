@@ -32,6 +32,9 @@ _COLUMNS = (
     Column("last_finished_at", "LAST RUN", "time"),
 )
 
+#: How the reason of a fleet's rest ends that an upgrade asked for.
+_FOR_UPGRADE = " for db upgrade"
+
 
 @click.group(cls=SentenceGroup)
 def db() -> None:
@@ -76,13 +79,20 @@ def _drained(context: CliContext) -> Iterator[float]:
             yield 0.0
             return
         with begin(engine) as conn:
-            workers.drain(conn, f"{said_of(context)} for db upgrade")
+            was = workers.drained(conn)
+            # one that was killed left it so; whoever else did it ends it, too
+            is_ours = not was or was.endswith(_FOR_UPGRADE)
+            if is_ours:
+                workers.drain(conn, f"{said_of(context)}{_FOR_UPGRADE}")
         try:
             deadline = max(account.limits.run_deadline_seconds for account in settings.accounts)
             yield deadline + settings.report_deadline_seconds
         finally:
-            with begin(engine) as conn:
-                workers.resume(conn)
+            if is_ours:
+                with begin(engine) as conn:
+                    workers.resume(conn)
+            else:
+                context.say(f"The fleet stays drained, as it was before: {was}; `crawler fleet resume` has it go on.")
 
 
 def _upgrade(context: CliContext, url: str, wait_seconds: float) -> None:

@@ -52,11 +52,14 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
         raise UsageError("--keep must be longer than nothing and shorter than a hundred years, as in --keep 2y.")
     now = context.clock()
     url = context.history_settings().database
+    problems: list[DatabaseUnavailable] = []
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
         ensure_schema(engine, may_upgrade=False)
-        gone = forget(engine, fence, before=now - keep, now=now).as_dict()
+        gone = forget(engine, fence, before=now - keep, now=now, complain=problems.append).as_dict()
     told = ", ".join(counted(count, name.removesuffix("s")) for name, count in gone.items() if count)
     write_out([tr(f"Forgotten: {told or 'nothing'}"), "\n"])
+    for problem in problems:
+        context.say(f"Warning: the room was not given back, and is used again by runs. {problem}", level="warning")
 
 
 @click.command()
@@ -89,7 +92,7 @@ def restore(context: CliContext, file: Path, wait_seconds: float) -> None:
     """
     from crawler.db.backup import restore as put_back
     from crawler.db.engine import opened, read
-    from crawler.db.integrity import findings
+    from crawler.db.integrity import findings, findings_of_file
     from crawler.db.locks import take_locks
     from crawler.db.migrations import SCHEMA_HEAD, mismatch, schema_state
     from crawler.db.url import parse_address
@@ -102,15 +105,14 @@ def restore(context: CliContext, file: Path, wait_seconds: float) -> None:
         raise UsageError(f"There is no file {file} to restore.")
     if path.exists() and path.samefile(file):
         raise UsageError(f"{file} is the database itself; name a backup of it.")
-    with opened(f"sqlite:///{file.absolute()}", read_only=True) as engine:
+    with opened(file.absolute(), read_only=True) as engine:
         state = schema_state(engine)
         if state.name in ("empty", "ahead"):
             raise DatabaseUnavailable(f"Nothing was restored. {mismatch(engine, state)}")
-        if state.name == "current":
-            with read(engine) as conn:
-                found = findings(conn)
-            if found:
-                raise DatabaseUnavailable(f"Nothing was restored: {file} is not sound. {found[0]}")
+        with read(engine) as conn:
+            found = findings(conn) if state.name == "current" else findings_of_file(conn)
+        if found:
+            raise DatabaseUnavailable(f"Nothing was restored: {file} is not sound. {found[0]}")
     with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds):
         kept = put_back(path, file, label=f"{context.clock():%Y%m%dT%H%M%SZ}")
     lines = [f"{path} restored from {file}", *([f"database of before: {kept}"] if kept else [])]

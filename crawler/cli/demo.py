@@ -67,6 +67,7 @@ def demo(context: CliContext, path: Path, is_kept_open: bool) -> None:
     write_out(f"{line}\n" for line in (*screen, *(padded(tr(label), 6) + call for label, call in calls)))
     if is_kept_open:
         from crawler.cli.serve import serve_until_stopped
+        from crawler.db.url import url_of
         from crawler.web.page_server import ServeOptions
 
-        serve_until_stopped(context, ServeOptions(port=0), f"sqlite:///{path}", default_zone(), STALE_AFTER)
+        serve_until_stopped(context, ServeOptions(port=0), url_of(path), default_zone(), STALE_AFTER)

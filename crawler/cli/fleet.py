@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import socket
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crawler.cli.calling import user
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import Number, SentenceGroup, table_options
 from crawler.cli.output import emit, json_line, write_out
@@ -147,7 +147,7 @@ def evict(context: CliContext, worker: str) -> None:
 
 def said_of(context: CliContext) -> str:
     """Return who drains the fleet now, as it is kept."""
-    return f"by {getpass.getuser()} on {socket.gethostname()} at {context.clock():%Y-%m-%dT%H:%M:%SZ}"
+    return f"by {user()} on {socket.gethostname()} at {context.clock():%Y-%m-%dT%H:%M:%SZ}"
 
 
 def wait_for_rest(engine: Engine, settings: Settings, since: datetime, seconds: float) -> list[WorkerState]:

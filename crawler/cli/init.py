@@ -189,6 +189,8 @@ def _kept_in_files(
     fields: dict[str, Any] = {}
 
     def keep(file: Path, text: str) -> str:
+        if file in files:
+            raise UsageError(f"{file} cannot hold two secrets; name another file with --key-file.")
         files[file] = text
         return file.name if file.absolute().parent == path.absolute().parent else str(file.absolute())
 
@@ -211,7 +213,9 @@ def _kept_in_files(
     proxy = settings.accounts[0].proxy
     if proxy is not None and (key_file is not None or not proxy.username):
         if key_file is not None and proxy.username:
-            network: dict[str, Any] = {"proxy_file": keep(key_file.with_name("proxy.url"), environ[proxy.variable])}
+            text = environ[proxy.variable]
+            url = text if "://" in text else f"http://{text}"  # a variable may leave that out, a configuration not
+            network: dict[str, Any] = {"proxy_file": keep(key_file.with_name("proxy.url"), url)}
         else:
             network = {"proxy": proxy.url}
         fields["network"] = network | {"no_proxy": exceptions_of(environ)}

@@ -150,7 +150,8 @@ def _locked(
             switch.start()
             result, news = _crawl(context, settings, fence, restriction, send=send)
     except LockTaken as exc:
-        is_news = exc.since is None or _has_outlived(settings, exc.since, context.clock())
+        # that a worker crawls the account meanwhile is the order of things
+        is_news = not exc.is_of_worker and (exc.since is None or _has_outlived(settings, exc.since, context.clock()))
         if _is_watched(context) or (is_news and first_to_tell(settings.database, exc)):
             raise
         return None, ""

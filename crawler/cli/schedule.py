@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import shlex
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from crawler.cli.calling import options, program
+from crawler.cli.calling import options, program, user
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.options import OneOf, SentenceGroup, WholeNumber, account_option
 from crawler.cli.output import write_out
@@ -217,7 +216,8 @@ def _tell_of_proxies(context: CliContext, scheduler: str) -> None:
             continue
         lines = ["[network]", f"proxy = {json.dumps(proxy.url)}"]
         if proxy.username:
-            lines[-1] = f'proxy_file = "proxy.url"   # a file of mode 0600 with the value of ${variable}'
+            scheme = "" if "://" in context.environ[variable] else "http://"
+            lines[-1] = f'proxy_file = "proxy.url"   # a file of mode 0600 with the value of {scheme}${variable}'
         lines += [f"no_proxy = {json.dumps(exceptions)}"] if exceptions else []
         where = (
             f"Add to {settings.source}:" if settings.source else "`crawler init` writes a configuration that may say:"
@@ -264,7 +264,7 @@ def _installation(
         config=_absolute(source) if source else None,
         database=_absolute(path) if path is not None else None,
         option=_without_secret(settings) if is_named else None,
-        user=getpass.getuser(),
+        user=user(),
         folders=tuple(dict.fromkeys(folders)),
         credentials=tuple((name, _absolute(file)) for name, file in needs.credentials),
         variables=tuple(dict.fromkeys(needs.variables)),
@@ -278,7 +278,7 @@ def _installation(
 
 def _with_files(context: CliContext, installation: Installation) -> Installation:
     """Add the files of the configuration, where none is a secret, and the ports that it names."""
-    from crawler.config.display import files_beside
+    from crawler.config.display import files_beside, needs_of
     from crawler.config.sources import holds_secret
     from crawler.config.toml import read_toml
 
@@ -292,6 +292,11 @@ def _with_files(context: CliContext, installation: Installation) -> Installation
         context.say(
             f"Warning: {path} is not in what is printed: only files beside the configuration go along. Move it there, "
             "or mount it yourself.",
+            level="warning",
+        )
+    for path in needs_of(source).files:
+        context.say(
+            f"Warning: {path} is not in what is printed: a file that is named without a folder is one of the secret.",
             level="warning",
         )
     if holds_secret(read_toml(source)):
@@ -311,10 +316,33 @@ def _called_ports(settings: Settings) -> tuple[int, ...]:
     urls += [settings.ping.reveal()] if settings.ping is not None else []
     proxies = [account.proxy for account in settings.accounts] + [report.proxy for report in settings.reports]
     urls += [proxy.url for proxy in (*proxies, settings.ping_proxy) if proxy is not None]
-    urls += [settings.database] if settings.database.startswith("postgresql") else []
-    default = {"http": 80, "postgresql": 5432, "postgresql+psycopg": 5432}
-    ports = {parts.port or default.get(parts.scheme, 443) for parts in map(urlsplit, urls)}
+    ports = {_port(url) for url in urls} | _database_ports(settings.database)
     return tuple(sorted(ports | ({settings.smtp.port} if settings.smtp is not None else set())))
+
+
+def _port(url: str) -> int:
+    try:
+        parts = urlsplit(url)
+        return parts.port or (80 if parts.scheme == "http" else 443)
+    except ValueError:  # an Apprise URL has a token there, which the error shows
+        return 443
+
+
+def _database_ports(database: str) -> set[int]:
+    from crawler.db.url import parse_address
+
+    address = parse_address(database)
+    if address.path is not None:
+        return set()
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(address.url)
+        named = (*url.normalized_query.get("port", ()), *([str(url.port)] if url.port else []))
+        return set(map(int, named)) or {5432}
+    except (ArgumentError, ValueError):  # opening it tells what is wrong
+        return {5432}
 
 
 def _without_secret(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from crawler.config.models import AUTO, MASK, SECRET_KEYS, Settings, Table, keys_of
+from crawler.config.models import AUTO, MASK, PUBLIC_TABLES, SECRET_KEYS, Settings, Table, keys_of
 from crawler.config.sources import texts_of
 from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
@@ -237,7 +237,7 @@ def needs_of(path: Path) -> Needs:
     for keys, text in texts_of(document):
         key, named = keys[-1], dict.fromkeys(_NEEDED.findall(text))
         variables.update(named)
-        if not SECRET_KEYS.isdisjoint(keys):
+        if keys[0] not in PUBLIC_TABLES and not SECRET_KEYS.isdisjoint(keys):
             secrets.update(named)
         if not key.endswith("_file") or "${" in text or key in _PUBLIC_FILES:
             continue

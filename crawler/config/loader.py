@@ -42,7 +42,7 @@ from crawler.config.sources import (
 from crawler.config.textfiles import read_bytes, read_text
 from crawler.config.texts import read_texts
 from crawler.config.toml import parse_toml, read_toml
-from crawler.db.url import parse_address
+from crawler.db.url import parse_address, url_of
 from crawler.domain.filters import named_by
 from crawler.domain.kinds import KINDS
 from crawler.domain.proxies import Proxy, proxy_for
@@ -525,4 +525,4 @@ def database_url(text: str, folder: Path, environ: Mapping[str, str]) -> str:
         return text
     # Taken from the text again: the home folder is that of the given environment.
     named = in_home(text, environ) if "://" not in text else address.path
-    return "sqlite:///" + str(Path(folder, named).absolute()).replace("%", "%25").replace("?", "%3F")
+    return url_of(Path(folder, named).absolute())

@@ -103,8 +103,12 @@ def _set_aside(path: Path, kept: Path) -> Path | None:
     if was_there:
         try:
             os.link(path, kept)
+        except FileExistsError:
+            raise
         except OSError:  # a file system without links
-            shutil.copy2(path, kept)
+            _make_private(kept)
+            shutil.copyfile(path, kept)
+            _open_like(kept, path)
     for companion in COMPANIONS:
         with suppress(FileNotFoundError):
             Path(f"{path}{companion}").replace(f"{kept}{companion}")

@@ -181,6 +181,25 @@ def require_file(engine: Engine) -> None:
         _require_file(path.absolute())
 
 
+def follow_file(engine: Engine, before: tuple[int, int] | None) -> tuple[int, int] | None:
+    """
+    Return which SQLite file the address of *engine* means now; where *before* was another, close what is open to it.
+
+    A connection goes on reading the file of before when a backup takes its place.
+    """
+    path = address_of(engine).path
+    if path is None:
+        return None
+    try:
+        state = path.stat()
+    except OSError:
+        return before
+    file = (state.st_dev, state.st_ino)
+    if before not in (None, file):
+        engine.dispose()
+    return file
+
+
 def _require_file(path: Path) -> None:
     if not is_file(path):
         raise DatabaseUnavailable(

@@ -35,9 +35,14 @@ Rows = Select[*tuple[Any, ...]]
 EXAMPLES = 5
 
 
+def findings_of_file(conn: Connection) -> list[str]:
+    """Return what is wrong with the SQLite file, whatever its schema, one sentence each; nothing on PostgreSQL."""
+    return list(_file(conn)) if is_sqlite(conn) else []
+
+
 def findings(conn: Connection) -> list[str]:
     """Return what is wrong with the history, one sentence each."""
-    found = list(_file(conn)) if is_sqlite(conn) else []
+    found = findings_of_file(conn)
     for sentence, statement in _invariants():
         rows = conn.execute(statement.limit(EXAMPLES + 1)).all()
         if not rows:
@@ -201,7 +206,8 @@ def _sizes(conn: Connection) -> dict[str, int]:
             return {}
         statement = "SELECT m.tbl_name, sum(s.pgsize) FROM dbstat s JOIN sqlite_schema m ON m.name = s.name GROUP BY 1"
     else:
-        statement = "SELECT relname, pg_total_relation_size(relid) FROM pg_stat_user_tables"
+        own = "FROM pg_stat_user_tables WHERE schemaname = current_schema()"
+        statement = f"SELECT relname, pg_total_relation_size(relid) {own}"
     return {name: int(size) for name, size in conn.exec_driver_sql(statement)}
 
 

@@ -16,7 +16,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select, update
 
 from crawler.db import changelog
 from crawler.db.runs import save_setting
@@ -169,8 +169,7 @@ def prune_intervals(conn: Connection, before: datetime) -> tuple[int, int]:
     intervals: list[int] = []
     changes: list[int] = []
     folds: list[Fold] = []
-    last = changelog.last_change(conn)
-    waiting = set(conn.scalars(select(Delivery.run_id).where(Delivery.settled_at.is_(None))))
+    kept = {changelog.last_change(conn), *conn.scalars(_untold_changes(), {"before": before})}
     for target_ids in portions(conn.scalars(select(TargetRow.id).order_by(TargetRow.id)).all(), TARGETS_AT_ONCE):
         rows = conn.execute(_begun(), {"targets": target_ids, "before": before})
         logged: set[tuple[int, ImageKey, datetime]] = set()
@@ -179,12 +178,11 @@ def prune_intervals(conn: Connection, before: datetime) -> tuple[int, int]:
             intervals += sifted.gone
             folds += sifted.folds
             logged |= {(target_id, key, at) for key, at in sifted.logged}
-        for change_id, target_id, image_set, image_id, observed_at, told_by in conn.execute(
+        for change_id, target_id, image_set, image_id, observed_at in conn.execute(
             _old_changes(), {"targets": target_ids, "before": before}
         ):
             key = ImageKey(image_set or "", image_id or "")
-            is_kept = (target_id, key, observed_at) in logged or told_by in waiting
-            if not is_kept and change_id != last:
+            if (target_id, key, observed_at) not in logged and change_id not in kept:
                 changes.append(change_id)
     _write_folds(conn, folds)
     for portion in portions(intervals, DELETED_AT_ONCE):
@@ -248,9 +246,17 @@ def _begun() -> Select[*tuple[Any, ...]]:
 @cache
 def _old_changes() -> Select[*tuple[Any, ...]]:
     columns: tuple[Any, ...] = (ChangeLog.id, ChangeLog.target_id, ChangeLog.image_set, ChangeLog.image_id)
-    return select(*columns, ChangeLog.observed_at, ChangeLog.reported_run_id).where(
+    return select(*columns, ChangeLog.observed_at).where(
         among(ChangeLog.target_id, "targets"), ChangeLog.recorded_at < bindparam("before")
     )
+
+
+@cache
+def _untold_changes() -> Select[int]:
+    """Select the changes that a report has to tell yet, or the next run has to report."""
+    waiting = select(Delivery.run_id).where(Delivery.settled_at.is_(None))
+    is_untold = or_(ChangeLog.reported_run_id.is_(None), ChangeLog.reported_run_id.in_(waiting))
+    return select(ChangeLog.id).where(ChangeLog.recorded_at < bindparam("before"), is_untold)
 
 
 @cache

@@ -11,7 +11,7 @@ before.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,7 +64,7 @@ from crawler.db.sql import portions
 from crawler.domain.evidence import kind_of
 from crawler.domain.models import iso_utc, require_aware
 from crawler.domain.rows import JsonRow
-from crawler.errors import UsageError
+from crawler.errors import DatabaseUnavailable, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +82,19 @@ class Pruned(JsonRow):
     forms: int = 0
 
 
-def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetime) -> Pruned:
+def prune(
+    engine: Engine,
+    fence: Fence | None,
+    *,
+    before: datetime,
+    now: datetime,
+    complain: Callable[[DatabaseUnavailable], None] = lambda exc: None,
+) -> Pruned:
     """
     Forget what lies *before* a moment, in one transaction, and give back the room.
 
-    Raises UsageError when *before* is not in the past; then nothing is changed.
+    Raises UsageError when *before* is not in the past; then nothing is changed. Where the room cannot be given back,
+    for which a SQLite file needs as much again, the reason goes to *complain*: what went is gone all the same.
     """
     before = require_aware(before)
     if before >= now:
@@ -98,7 +106,10 @@ def prune(engine: Engine, fence: Fence | None, *, before: datetime, now: datetim
         with references_indexed(conn):
             pruned = _prune(conn, before)
         save_setting(conn, BEGINS_AT, before.isoformat())
-    _give_back(engine)
+    try:
+        _give_back(engine)
+    except DatabaseUnavailable as exc:
+        complain(exc)
     return pruned
 
 
@@ -385,4 +396,7 @@ def _give_back(engine: Engine) -> None:
             assert raw is not None  # noqa: S101 - a checked-out connection has one
             raw.execute("VACUUM")
             return
-        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM (ANALYZE)")
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()  # nobody else gets it, for whom no statement would end
+        connection.exec_driver_sql("SET statement_timeout = 0")
+        connection.exec_driver_sql("VACUUM (ANALYZE)")

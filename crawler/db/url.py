@@ -83,7 +83,7 @@ class Address:
 
 def parse_address(url_or_path: str | Path) -> Address:
     """Return the address that *url_or_path* names; raise UsageError for another kind of database than the two."""
-    text = str(url_or_path).strip()
+    text = str(url_or_path) if isinstance(url_or_path, Path) else url_or_path.strip()
     if not text:
         raise UsageError("The database has no address: give a path, or a URL such as sqlite:///crawler.db.")
     match = None if isinstance(url_or_path, Path) else _SCHEME.match(text)
@@ -118,6 +118,11 @@ def _refuse_no_path(text: str) -> None:
             )
 
 
+def url_of(path: Path) -> str:
+    """Return the URL of the SQLite file *path*."""
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
 def masked(url: str) -> str:
     """Return *url* with its passwords replaced by stars."""
     return _SECRET_OPTION.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
@@ -143,4 +148,8 @@ def _file(path: str) -> Path:
         raise UsageError("A database in memory keeps no history: give the path of a file.")
     if "\0" in path:
         raise UsageError("The path of the database holds a NUL character.")
-    return Path(path).expanduser()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        name = path.partition("/")[0]
+        raise UsageError(f"The path of the database begins with {name}, and there is no such home folder.") from None

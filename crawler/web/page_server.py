@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from sqlalchemy import Connection, Engine, text
 
-from crawler.db.engine import address_of, is_sqlite, read
+from crawler.db.engine import follow_file, is_sqlite, read
 from crawler.db.last_observation import present
 from crawler.db.migrations import ensure_schema
 from crawler.domain.models import iso_utc
@@ -354,7 +354,7 @@ class PageServer:
     @contextmanager
     def _reading(self, seconds: float = PAGE_SECONDS) -> Iterator[Connection]:
         """Open a reading that ends after some seconds, of the file that has the database's name now."""
-        self._follow_file()
+        self._file = follow_file(self._engine, self._file)
         ensure_schema(self._engine, may_upgrade=False)
         with read(self._engine) as conn:
             if is_sqlite(conn):
@@ -368,19 +368,6 @@ class PageServer:
             else:
                 conn.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
                 yield conn
-
-    def _follow_file(self) -> None:
-        path = address_of(self._engine).path
-        if path is None:
-            return
-        try:
-            state = path.stat()
-        except OSError:
-            return
-        file = (state.st_dev, state.st_ino)
-        if self._file not in (None, file):
-            self._engine.dispose()  # a backup took its place
-        self._file = file
 
     def _measured(self) -> str:
         lines = ["# HELP crawler_page_requests_total Answers by status.", "# TYPE crawler_page_requests_total counter"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -14,7 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from crawler.db.backup import restore
+from crawler.db.migrations import REVISIONS
 from crawler.emulator import run_in_thread
+from crawler.errors import DatabaseUnavailable
 from tests.support.driving import Driver, account
 from tests.support.worlds import make_timeline
 
@@ -92,12 +98,16 @@ def test_refusals(light: Driver) -> None:
         light.configure(account(cloud.url))
         light.run()
     content = path.read_bytes()
-    text, empty, unsound = (light.folder / name for name in ("text", "empty.db", "unsound.db"))
+    text, empty, unsound, older = (light.folder / name for name in ("text", "empty.db", "unsound.db", "older.db"))
     text.write_text("no database at all, but long enough to be looked at" * 50)
     sqlite3.connect(empty).close()
     light.call("db", "backup", unsound)
     with closing(sqlite3.connect(unsound)) as conn:
         conn.execute("DELETE FROM runs")
+        conn.commit()
+    shutil.copyfile(unsound, older)
+    with closing(sqlite3.connect(older)) as conn:
+        conn.execute("UPDATE alembic_version SET version_num = ?", [REVISIONS[-2]])
         conn.commit()
     for file, code, said in (
         (light.folder / "nowhere.db", 2, "There is no file"),
@@ -105,6 +115,7 @@ def test_refusals(light: Driver) -> None:
         (text, 74, "is not a SQLite database"),
         (empty, 74, "Nothing was restored."),
         (unsound, 74, "Nothing was restored: "),
+        (older, 74, "Nothing was restored: "),
     ):
         assert said in light.call("db", "restore", file, code=code).stderr
     assert path.read_bytes() == content
@@ -133,3 +144,46 @@ def test_restored_through_a_link_with_its_own_mode(light: Driver) -> None:
     light.call("db", "restore", copy)
     assert (path.readlink(), real.stat().st_mode & 0o777) == (real, 0o640)
     assert len(list(real.parent.glob("real.db.*.replaced"))) == 1
+
+
+@pytest.mark.parametrize("name", ["50%25 of it.db", "which?.db", "trailing.db "])
+def test_restored_from_any_name(light: Driver, name: str) -> None:
+    """The backup that is looked at is the one that is put back, whatever its name would mean in a URL."""
+    light.configure(account("http://127.0.0.1:9/")).call("db", "upgrade")
+    (light.folder / "50% of it.db").write_text("another file, no database")
+    copy = light.folder / name
+    light.call("db", "backup", copy)
+
+    assert f"restored from {copy}" in light.call("db", "restore", copy).stdout
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_set_aside_where_there_are_no_links(light: Driver, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    """Where a file system has no links, the database of before is copied in private; one kept earlier stays."""
+    light.configure(account("http://127.0.0.1:9/")).call("db", "upgrade")
+    path = Path(light.database.removeprefix("sqlite:///"))
+    path.chmod(0o640)
+    copy, kept = light.folder / "copy.db", path.with_name(f"{path.name}.x.replaced")
+    light.call("db", "backup", copy)
+    if there:
+        kept.write_text("kept earlier")
+    modes = []
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    def copied(source: Path, to: Path) -> None:
+        to.touch()
+        modes.append(stat.S_IMODE(to.stat().st_mode))
+        to.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(shutil, "copyfile", copied)
+    if there:
+        with pytest.raises(DatabaseUnavailable, match="File exists"):
+            restore(path, copy, label="x")
+        assert kept.read_text() == "kept earlier"
+        return
+    assert restore(path, copy, label="x") == kept
+    assert modes == [0o600]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o640

@@ -202,3 +202,37 @@ def test_ticks() -> None:
     )
     assert all(0 <= share < 1 for share in shares)
     assert all(60 < sum(1 for share in shares if int(share * 10) == tenth) < 140 for tenth in range(10))
+
+
+def test_upgrade_of_a_fleet_at_rest(driver: Driver) -> None:
+    """`db upgrade --drain` leaves a fleet drained that somebody had drained, and wakes one that it left so itself."""
+
+    def drained() -> str:
+        with opened(driver.database) as engine, read(engine) as conn:
+            return workers.drained(conn)
+
+    driver.call("db", "upgrade")
+    driver.call("fleet", "drain")
+    by_hand = drained()
+    upgraded = driver.call("db", "upgrade", "--drain")
+    after = drained()
+    with opened(driver.database) as engine, begin(engine) as conn:
+        workers.drain(conn, "by me on host-a at 2026-11-30T08:00:00Z for db upgrade")  # and killed
+    driver.call("db", "upgrade", "--drain")
+
+    assert after == by_hand != ""
+    assert f"The fleet stays drained, as it was before: {by_hand}" in upgraded.stderr
+    assert drained() == ""
+
+
+def test_cron_beside_a_worker(driver: Driver) -> None:
+    """A run of an account that a worker crawls just now leaves with 75; cron mails nothing, however old both are."""
+    driver.call("db", "upgrade")
+    driver.now = datetime.now(UTC)
+    session = LockSession(driver.database, clock=lambda: datetime.now(UTC) - timedelta(weeks=2))
+    try:
+        session.hold(["prod"])
+        assert driver.call("run", code=75).output == ""
+        assert "A worker holds the lock of the account" in driver.call("-v", "run", code=75).stderr
+    finally:
+        session.close()

@@ -15,7 +15,9 @@ from sqlalchemy import Engine, text
 
 import crawler
 from crawler import History
-from crawler.db.engine import begin
+from crawler.db.backup import copy_to, restore
+from crawler.db.engine import begin, opened
+from crawler.db.migrations import upgrade
 from crawler.errors import Ambiguous, DatabaseUnavailable, NoAnswer, SchemaMismatch
 from crawler.queries.check.rules import PinRule
 from tests.support.command import ROOT, call, rows
@@ -214,6 +216,23 @@ def test_nothing_to_read(tmp_path: Path, empty_postgres_url: str) -> None:
     assert not (tmp_path / "none.db").exists()
     with pytest.raises(SchemaMismatch):
         History(empty_postgres_url).images()
+
+
+def test_a_backup_that_takes_the_place_while_it_is_read(tmp_path: Path, sqlite_url: str) -> None:
+    """A history that is kept open is that of the file that stands there now, when a backup was put back."""
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    with opened(sqlite_url) as engine:
+        upgrade(engine)
+        diary = Diary(engine)
+        diary.run({HERE: {"uimage-a": "Ubuntu"}})
+        copy_to(path, tmp_path / "copy.db")
+        diary.run({HERE: {"uimage-b": "Ubuntu"}})
+    with History(sqlite_url, clock=lambda: NOW) as history:
+        after = [row.image_id for row in history.images()]
+        restore(path, tmp_path / "copy.db", label="x")
+        before = [row.image_id for row in history.images()]
+
+    assert (after, before) == (["uimage-a", "uimage-b"], ["uimage-a"])
 
 
 def test_a_history_that_goes_while_it_is_read(engine: Engine, url: str) -> None:

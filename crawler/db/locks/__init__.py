@@ -33,11 +33,13 @@ def take_locks(
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
     is_sender: bool = False,
+    is_trial: bool = False,
 ) -> AbstractContextManager[TimedFence]:
     """
     Hold the locks of *accounts* (None: of the whole database) for a `with` block, which gets the fence to write behind.
 
-    *is_sender* adds the lock of those who send reports without a run, so that these are one at a time.
+    *is_sender* adds the lock of those who send reports without a run, so that these are one at a time. With *is_trial*
+    nothing will be written, so accounts are left as they are, and those that the history does not know are not made.
 
     Raises LockTaken with a sentence that says who still holds one of them after *wait_seconds*; then none is held.
     Raises DatabaseUnavailable where locks cannot be had at all, SchemaMismatch where PostgreSQL is not upgraded yet.
@@ -57,6 +59,7 @@ def take_locks(
         sleep=sleep,
         monotonic=monotonic,
         is_sender=is_sender,
+        is_trial=is_trial,
     )
 
 

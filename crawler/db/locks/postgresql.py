@@ -39,6 +39,8 @@ _QUEUE_SECONDS = 30.0
 #: How often a pooler is tried: it shows itself at once unless others use it at the same instant.
 _PROBES = 20
 _APPLICATION = "crawler"
+#: What the session of a worker says of itself in the place of since when it has its locks: each since another moment.
+_WORKER = "worker"
 #: The settings that remember which holder was complained of, one for each lock.
 _TOLD = "told of"
 
@@ -128,6 +130,7 @@ def take_session_locks(
     wait_seconds: float,
     sleep: Callable[[float], None],
     monotonic: Callable[[], float],
+    is_trial: bool = False,
 ) -> Iterator[SessionFence]:
     """Hold the advisory locks of *accounts* (None: of the whole database) for a `with` block; see `lock.take_locks`."""
     names = None if accounts is None else sorted(set(accounts))
@@ -145,7 +148,7 @@ def take_session_locks(
         try:
             deadline = monotonic() + wait_seconds
             # who looks at a lock that was just taken finds the name of its holder already
-            pid = _introduce(session, engine, clock())
+            pid = _introduce(session, engine, _moment(clock))
             wanted = _wanted(names, is_sender=is_sender)
             while (blocked := _try_all(session, engine, wanted)) is not None:
                 left = deadline - monotonic()
@@ -155,9 +158,10 @@ def take_session_locks(
                     _queue(session, engine, min(_QUEUE_SECONDS, left))
                 else:
                     sleep(min(_POLL_SECONDS, left))
-                pid = _introduce(session, engine, clock())
+                pid = _introduce(session, engine, _moment(clock))
             ahead = _ahead(session, engine, clock)
-            yield SessionFence(pid, (key for *_, key in wanted), raise_fences(engine, names), ahead=ahead)
+            fences = {} if is_trial else raise_fences(engine, names)
+            yield SessionFence(pid, (key for *_, key in wanted), fences, ahead=ahead)
         finally:
             if not session.invalidated:  # else its locks are gone, and so is the way to the server
                 with contextlib.suppress(DatabaseUnavailable), mapped_errors(engine):
@@ -282,7 +286,7 @@ class LockSession:
                 self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             _refuse_shared_sessions(self._session, self._engine)
             #: The session's number, and when it began.
-            self.pid = _introduce(self._session, self._engine, clock())
+            self.pid = _introduce(self._session, self._engine, _WORKER)
         except BaseException:
             self.close()
             raise
@@ -366,13 +370,17 @@ def _numbered(keys: Iterable[int]) -> dict[str, int]:
     return {f"k{number}": key for number, key in enumerate(keys)}
 
 
-def _introduce(session: Connection, engine: Engine, now: datetime) -> int:
-    """Write who we are where those who find the lock taken can read it; give the session's number."""
-    name = f"{_APPLICATION} {os.getpid()}@{socket.gethostname()[:24]} {iso_utc(now.replace(microsecond=0))}"
+def _introduce(session: Connection, engine: Engine, since: str) -> int:
+    """Write who we are, and *since* when, for those who find the lock taken; give the session's number."""
+    name = f"{_APPLICATION} {os.getpid()}@{socket.gethostname()[:24]} {since}"
     with mapped_errors(engine):
         session.execute(_SETTINGS).all()
         session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
         return _pid(session)
+
+
+def _moment(clock: Callable[[], datetime]) -> str:
+    return f"{iso_utc(clock().replace(microsecond=0))}"
 
 
 def _ahead(session: Connection, engine: Engine, clock: Callable[[], datetime]) -> timedelta:
@@ -389,10 +397,19 @@ def _taken(lock: str, name: str | None, pid: int, began: datetime | None) -> Loc
     parts = (name or "").split(" ")
     if len(parts) == 3 and parts[0] == _APPLICATION and "@" in parts[1]:
         process, _, host = parts[1].partition("@")
+        who = f"process {process} on {host}"
+        if parts[2] == _WORKER:
+            return LockTaken(
+                f"A worker holds the lock of {lock}: {who}.", lock=lock, session=session, is_of_worker=True
+            )
         with contextlib.suppress(ValueError):
             since = datetime.fromisoformat(parts[2])
-            who = f"process {process} on {host} since {parts[2]}"
-            return LockTaken(f"Another run holds the lock of {lock}: {who}.", since=since, lock=lock, session=session)
+            return LockTaken(
+                f"Another run holds the lock of {lock}: {who} since {parts[2]}.",
+                since=since,
+                lock=lock,
+                session=session,
+            )
     return LockTaken(
         f"A database session that does not say who it is holds the lock of {lock}: {pid}. If it is no run, "
         f"`SELECT pg_terminate_backend({pid})` ends it.",

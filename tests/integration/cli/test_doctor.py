@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from crawler.config.pin_files import LARGEST
 from crawler.db.engine import begin, opened
 from crawler.db.locks import take_locks
+from crawler.db.locks.postgresql import LockSession
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.ops.doctor import examine
 from tests.acceptance.conftest import driver as driver
@@ -89,6 +91,22 @@ def test_pins_out_of_reach(light: Driver, cloud: EmulatorServer) -> None:
     (finding,) = examined(light.configure(account(cloud.url), smtp=smtp, reports=[report]), code=None)["pins"]
     assert finding["state"] == "warn"
     assert "nothere cannot be read: " in finding["message"]
+
+
+def test_pins_out_of_reach_behind_others(light: Driver, cloud: EmulatorServer) -> None:
+    """So is a folder in which the first file can be read, and a later one is too large."""
+    folder = light.folder / "infra"
+    folder.mkdir()
+    (folder / "a.tf").write_text('image_id = "uimage-abc"\n')
+    subprocess.run(["git", "init", "--quiet", folder], check=True)
+    with (folder / "b.tf").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    subprocess.run(["git", "-C", folder, "add", "--intent-to-add", "."], check=True)
+    report = {"name": "sre", "to": ["a@example.com"], "pins_from": ["infra/"]}
+    smtp = {"host": "127.0.0.1", "port": 9, "security": "none", "from": "a@example.com"}
+    (finding,) = examined(light.configure(account(cloud.url), smtp=smtp, reports=[report]), code=None)["pins"]
+
+    assert "b.tf is larger than 256 MB; its pins are not watched" in finding["message"]
 
 
 def test_places_of_regions_and_of_a_matrix(light: Driver, cloud: EmulatorServer) -> None:
@@ -508,6 +526,33 @@ def test_lock(light: Driver, cloud: EmulatorServer) -> None:
         since = now - timedelta(minutes=age)
         with take_locks(light.database, ["prod"], clock=lambda since=since: since):  # type: ignore[misc]
             assert states(examined(light, code=code))["lock"] == state
+
+
+def test_lock_of_a_worker(light: Driver, cloud: EmulatorServer, postgres_url: str) -> None:
+    """A worker is at work for weeks, and crawls an account for minutes: that it does so just now is fine."""
+    light.database = postgres_url
+    light.configure(account(cloud.url)).call("db", "upgrade")
+    session = LockSession(postgres_url, clock=lambda: datetime.now(UTC) - timedelta(weeks=2))
+    try:
+        session.hold(["prod"])
+        (finding,) = examined(light, code=None)["lock"]
+    finally:
+        session.close()
+
+    assert finding["state"] == "ok"
+    assert finding["message"].startswith('A worker holds the lock of the account "prod": process ')
+
+
+def test_history_of_an_account_that_is_renamed_next(light: Driver, cloud: EmulatorServer, postgres_url: str) -> None:
+    """An account that only the configuration knows is not made by a look: the history can still be given its name."""
+    light.database = postgres_url
+    light.configure(account(cloud.url)).call("db", "upgrade")
+    light.now = datetime.now(UTC)
+    light.run()
+    light.configure(account(cloud.url, name="new"))
+    assert states(examined(light, code=None))["lock"] == "ok"
+
+    light.call("account", "rename", "prod", "new")
 
 
 # --- mail and metrics ------------------------------------------------------------------------------------------------

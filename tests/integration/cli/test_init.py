@@ -273,15 +273,27 @@ def test_key_file_without_keys(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_key_file_of_a_header(folder: Path) -> None:
+    """A key file that is called as the file of a header is refused before anything is written or asked."""
+    words = ("--header", "channel-key=${CHANNEL}", "--key-file", "channel-key")
+    said, asked = init(make_timeline(), *words, environ={"CHANNEL": "the-channel"}, code=2)
+
+    assert said == "Error: channel-key cannot hold two secrets; name another file with --key-file.\n"
+    assert (asked, list(folder.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
 @pytest.mark.parametrize("login", ["", "crawler:correct-horse"])
-def test_proxy(folder: Path, login: str) -> None:
+def test_proxy(folder: Path, login: str, scheme: str) -> None:
     """The cloud is asked through the environment's proxy, which the configuration then names, a password in a file."""
     host = "api.example.invalid"
     with (
         run_in_thread(make_timeline(zones=["hk-02"])) as cloud,
         forward_proxy(names={host: port_of(cloud.url)}, login=login) as proxy,
     ):
-        environ = keys(f"http://{host}/") | {"HTTP_PROXY": proxy.url_with_login if login else proxy.url}
+        environ = keys(f"http://{host}/") | {
+            "HTTP_PROXY": scheme + (proxy.url_with_login if login else proxy.url).removeprefix("http://")
+        }
         said = call("init", "--key-file", "private.key", environ=environ | {"NO_PROXY": ".intern"}).stderr
         call("run", environ={"HOME": str(folder)})
     network = tomllib.loads(written(folder))["network"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -290,3 +291,51 @@ def test_secret_configuration(light: Driver) -> None:
     assert "secret: {secretName: crawler-config}" in result.stdout
     assert "kind: ConfigMap" not in result.stdout
     assert "more/pins.txt is not in what is printed" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "ports"),
+    [
+        ({"reports": [{"name": "me", "channel": "apprise", "url": "tgram://1234:abc_SECRET/5678"}]}, {443}),
+        ({"database": "postgresql://me:a[SECRET@db/history"}, {5432}),
+        ({"database": "postgresql://me:SECRET@db:6432/history"}, {6432}),
+        ({"database": "postgresql://me:SECRET@/history?host=db&port=6433"}, {6433}),
+    ],
+    ids=["Apprise", "bracket", "port", "option"],
+)
+def test_ports_of_addresses_that_hold_a_secret(light: Driver, more: dict[str, Any], ports: set[int]) -> None:
+    """Whatever a secret in an address looks like, the manifests have the ports that are called, and not the secret."""
+    result = light.configure(CLOUD, **more).call("schedule", "kubernetes")
+    (policy,) = [one for one in yaml.safe_load_all(result.stdout) if one["kind"] == "NetworkPolicy"]
+
+    assert {port["port"] for port in policy["spec"]["egress"][0]["ports"]} == {9, 53, *ports}
+    assert "SECRET" not in result.output
+
+
+def test_key_in_another_folder(light: Driver) -> None:
+    """A key file that is named with a folder is in no secret of the manifests, which is said."""
+    (light.folder / "keys").mkdir()
+    (light.folder / "keys" / "private.key").write_text("somekey12345\n")
+    cloud = {key: value for key, value in CLOUD.items() if key != "private_key"}
+    light.configure({**cloud, "private_key_file": "keys/private.key"})
+
+    assert f"{light.folder}/keys/private.key is not in what is printed" in light.call("schedule", "kubernetes").stderr
+    assert "not in what is printed" not in light.call("schedule", "systemd").stderr
+
+
+def test_address_of_the_published_pages(light: Driver) -> None:
+    """Where the pages are served is no secret, though it is a URL from the environment."""
+    light.configure(CLOUD, publish={"dir": "out", "url": "${PAGES}"})
+
+    assert "#   PAGES\n" in light.call("schedule", "cron", PAGES="https://images.example.com").stdout
+
+
+def test_user_without_a_name(light: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the user is a number, and has no name."""
+
+    def nobody() -> str:
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+
+    assert f"User={os.getuid()}\n" in with_files(light).call("schedule", "systemd").stdout

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 from crawler.cli.app import cli
-from crawler.db.engine import begin, read
-from crawler.db.integrity import findings
+from crawler.db.engine import begin, opened, read
+from crawler.db.integrity import findings, tables
 from crawler.emulator import run_in_thread
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for
@@ -114,3 +114,15 @@ def test_backup_is_whole_and_never_overwrites(history: Engine, database_url: str
     assert shown == call("--database", database_url, "images", "--at", "2026-11-23T19:00Z", "-o", "json")
     code, output = call("--database", database_url, "db", "backup", str(copy))
     assert (code, "exists already" in output) == (2, True)
+
+
+def test_sizes_of_tables_of_the_same_name(postgres_url: str) -> None:
+    """Another schema of the same PostgreSQL database, with tables of the same names, is not what is measured."""
+    with opened(postgres_url) as engine:
+        with begin(engine) as conn:
+            before = tables(conn)
+            conn.exec_driver_sql("CREATE SCHEMA other")
+            for row in before:
+                conn.exec_driver_sql(f"CREATE TABLE other.{row['table']} AS SELECT n FROM generate_series(1, 999) AS n")
+        with read(engine) as conn:
+            assert tables(conn) == before

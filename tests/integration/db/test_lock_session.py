@@ -68,6 +68,16 @@ def test_not_twice_in_one_session(session: LockSession, engine: Engine) -> None:
     assert session.hold(["one"])[0] == keys
 
 
+def test_held_by_a_worker(session: LockSession, engine: Engine, postgres_url: str) -> None:
+    """Who finds a worker's lock taken learns whose it is, and no moment: its session is far older than the lock."""
+    fence_of(session, engine, ["one"])
+
+    with pytest.raises(LockTaken, match=r'^A worker holds the lock of the account "one"') as refused:
+        take_locks(postgres_url, ["one"], clock=now).__enter__()
+    assert refused.value.is_of_worker
+    assert refused.value.since is None
+
+
 def test_who_waits_for_the_database_comes_next(session: LockSession, engine: Engine, postgres_url: str) -> None:
     """Nothing new is taken while somebody waits for the whole database; what is held goes on."""
     fence, _ = fence_of(session, engine, ["one"])

@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks import file, first_to_tell, take_locks
 from crawler.db.locks.file import network_file_system, take_file_lock
+from crawler.db.schema import Account
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken, SchemaMismatch
 from tests.support.house import ROOT
 from tests.support.other_user import as_nobody
@@ -217,6 +218,20 @@ def test_each_taker_raises_the_fence(postgres_url: str) -> None:
             seen.append(connection.execute(text("SELECT fence FROM accounts WHERE name = 'new'")).scalar_one())
 
     assert seen == [1, 2]
+
+
+def test_trial_changes_nothing(postgres_url: str) -> None:
+    """Whoever only tries the locks makes no account and raises no fence, and still finds out who holds them."""
+    with opened(postgres_url) as engine:
+        with take_locks(postgres_url, ["prod"], clock=clock):
+            pass
+        accounts = select(Account.name, Account.fence)
+        with read(engine) as conn:
+            before = conn.execute(accounts).all()
+        with take_locks(postgres_url, ["prod", "new"], clock=clock, is_trial=True):
+            assert "holds the lock of" in refused(postgres_url, ["new"])
+        with read(engine) as conn:
+            assert conn.execute(accounts).all() == before
 
 
 def test_postgresql_without_schema_names_the_command(empty_postgres_url: str) -> None:

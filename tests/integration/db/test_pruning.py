@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,18 +14,19 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Connection, Engine, func, inspect, select
+from sqlalchemy import Connection, Engine, event, func, insert, inspect, select, update
 
 from crawler.cli.app import cli
 from crawler.config.models import Settings
-from crawler.db.engine import begin, opened, read
+from crawler.db import outbox
+from crawler.db.engine import begin, open_engine, opened, read
 from crawler.db.integrity import findings
 from crawler.db.migrations import upgrade
 from crawler.db.pruning import prune, references_indexed
-from crawler.db.schema import Base, ChangeLog, Hold, Interval, OutcomeSpan, Payload, Run, Scope
+from crawler.db.schema import Base, ChangeLog, Delivery, Hold, Interval, OutcomeSpan, Payload, Run, Scope
 from crawler.domain.filters import Filters
 from crawler.emulator import Timeline, run_in_thread
-from crawler.errors import UnknownKnowledge, UsageError
+from crawler.errors import DatabaseUnavailable, UnknownKnowledge, UsageError
 from crawler.queries import images as queries_images
 from crawler.queries import runs
 from crawler.queries import status as queries_status
@@ -239,6 +242,66 @@ def test_the_future_is_not_pruned(file: Engine, history: Settings) -> None:
         with pytest.raises(UsageError, match="not in the past"):
             prune(file, None, before=moment, now=NOON + EVERY * RUNS)
     assert counts(file, Run, Interval, ChangeLog) == before
+
+
+@pytest.mark.parametrize("is_taken_up", [True, False])
+def test_changes_that_wait_to_be_told(file: Engine, history: Settings, is_taken_up: bool) -> None:
+    """What a report tells on Monday only is not forgotten before, nor what the next run has to report; then it is."""
+    before, now = NOON + EVERY * 20, NOON + EVERY * RUNS
+    old = select(func.count()).select_from(ChangeLog).where(ChangeLog.recorded_at < before)
+    with begin(file) as conn:
+        count = conn.execute(old).scalar_one()
+        weekly = outbox.subscribe(conn, "weekly")
+        runs_of = select(ChangeLog.run_id).where(ChangeLog.recorded_at < before).distinct()
+        queued = [{"subscription_id": weekly, "run_id": run_id, "queued_at": now} for run_id in conn.scalars(runs_of)]
+        if is_taken_up:
+            conn.execute(insert(Delivery), queued)
+        else:
+            conn.execute(update(ChangeLog).values(reported_run_id=None))
+    prune(file, None, before=before, now=now)
+    with begin(file) as conn:
+        assert conn.execute(old).scalar_one() == count
+        conn.execute(update(Delivery).values(settled_at=now))
+        conn.execute(update(ChangeLog).values(reported_run_id=ChangeLog.run_id))
+    prune(file, None, before=before, now=now)
+    with begin(file) as conn:
+        assert conn.execute(old).scalar_one() < count
+
+
+def test_room_that_cannot_be_given_back(file: Engine, history: Settings) -> None:
+    """What was forgotten is told where a reader, or a full disk, keeps the file as large as it is."""
+    path = history.database.removeprefix("sqlite:///")
+    found: list[DatabaseUnavailable] = []
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+
+        def read_on(*_: object) -> None:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM runs").fetchone()
+
+        busy = open_engine(history.database, busy_seconds=0.1)
+        event.listen(busy, "checkin", read_on, once=True)
+        pruned = prune(busy, None, before=NOON + EVERY * 20, now=NOON + EVERY * RUNS, complain=found.append)
+        busy.dispose()
+
+    assert pruned.runs
+    assert "is locked by another process" in str(found)
+
+
+def test_room_is_given_back_in_any_time(postgres_url: str) -> None:
+    """PostgreSQL's housekeeping is no statement that is ended after two minutes."""
+    limits = []
+    with opened(postgres_url) as engine:
+
+        def look(conn: Any, cursor: Any, statement: str, *_: object) -> None:
+            if statement.startswith("VACUUM"):
+                limits.append(cursor.connection.execute("SHOW statement_timeout").fetchone()[0])
+
+        event.listen(engine, "before_cursor_execute", look)
+        prune(engine, None, before=NOON, now=NOON + EVERY)
+        with read(engine) as conn:
+            limits.append(conn.exec_driver_sql("SHOW statement_timeout").scalar())
+
+    assert limits == ["0", "2min"]
 
 
 def test_commands(file: Engine, history: Settings) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.db.url import Address, masked, parse_address
+from crawler.db.url import Address, masked, parse_address, url_of
 from crawler.errors import UsageError
 
 
@@ -103,3 +103,16 @@ def test_other_addresses_are_refused(text: str, says: str) -> None:
 def test_passwords_are_masked(url: str, shown: str) -> None:
     """A password is masked wherever a URL may hold it, even where its writer forgot to escape it."""
     assert masked(url) == shown
+
+
+@pytest.mark.parametrize("name", ["/data/50%25.db", "/data/which?.db", "/data/a b.db"])
+def test_url_of_any_path(name: str) -> None:
+    """The URL of a file leads to that file, whatever its name means in a URL; so does its path."""
+    assert parse_address(url_of(Path(name))).path == Path(name)
+    assert parse_address(Path(f"{name} ")).path == Path(f"{name} ")
+
+
+def test_home_of_nobody() -> None:
+    """A path in the home folder of a user that there is not is refused, with the user's name."""
+    with pytest.raises(UsageError, match=r"begins with ~nobody-here, and there is no such home folder"):
+        parse_address("~nobody-here/crawler.db")
