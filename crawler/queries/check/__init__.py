@@ -137,7 +137,7 @@ class Check:
     def _words_unjudged(self, rule: Require, judged: Collection[str]) -> Iterator[str]:
         """Return the words of a rule that fit none of the zones *judged*, but for those that it leaves out itself."""
         for word in rule.zones:
-            if word.startswith(NOT) or any(part_fits("zone", zone, [word]) for zone in judged):
+            if word in judged or word.startswith(NOT) or any(part_fits("zone", zone, [word]) for zone in judged):
                 continue
             fitting = [zone for zone in self._index.zones if part_fits("zone", zone, [word])] or [word]
             if any(part_fits("zone", zone, rule.zones) for zone in fitting):
