@@ -16,6 +16,7 @@ from crawler.domain.matrix import (
     Rotation,
     boots,
     in_turn,
+    is_of_matrix,
     machines_of,
     names_of,
     question_of,
@@ -125,6 +126,15 @@ def test_told_variants() -> None:
     assert told_variants([one for one in everything if one.endswith("1.28")], among) == ("*-1.28",)
     assert told_variants(["default", "o-1.28"], among) == ("default", "o-1.28")
     assert told_variants(["blue"], ["blue", "red"]) == ("blue",)
+
+
+@pytest.mark.parametrize(
+    ("variant", "is_one"),
+    [("g-v100-1.28", True), ("g-v1.x", False), ("o-128", False), ("1.28", False), ("-1.28", False)],
+)
+def test_names_of_a_matrix(variant: str, is_one: bool) -> None:
+    """A variant of a matrix is called by a machine and, behind a dash, a version."""
+    assert is_of_matrix(variant) is is_one
 
 
 def test_standing() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 
-from crawler.domain.models import Catalog, Place, Project, Recent, is_storable
+from crawler.domain.models import Catalog, Place, Project, Recent, is_storable, iso_utc
 
 
 def test_no_more_values_than_were_asked_for() -> None:
@@ -72,3 +74,13 @@ def test_a_catalog_as_it_is_stored(is_listed: bool) -> None:
 def test_what_a_database_can_hold(text: str, is_it: bool) -> None:
     """A text without NUL and without half of a surrogate pair can be kept."""
     assert is_storable(text) is is_it
+
+
+def test_moments_as_text() -> None:
+    """A moment is told in UTC with Z, its milliseconds where it has a part of a second."""
+    noon = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+    assert iso_utc(noon) == "2026-11-01T12:00:00Z"
+    assert iso_utc(noon.astimezone(timezone(timedelta(hours=8)))) == "2026-11-01T12:00:00Z"
+    assert iso_utc(noon.replace(microsecond=500_000)) == "2026-11-01T12:00:00.500Z"
+    assert iso_utc(None) is None

@@ -504,6 +504,17 @@ def test_sets_states_and_days() -> None:
     assert kind_read("uhost-image", {"ImageSet": [record]}) == {
         ("Custom", "uimage-a"): {"image_state": "Copying", "bootable": False, "maintain_eol": "2026-06-30"}
     }
+    assert kind_read(
+        "uhost-image", {"ImageSet": [{"ImageId": "uimage-b", "ImageType": "Custom", "State": "available"}]}
+    ) == {("Custom", "uimage-b"): {"image_state": "available", "bootable": True}}
+
+
+def test_what_is_not_compared() -> None:
+    """A snapshot says which of its kind's fields make no difference."""
+    groups = parse({"NodeGroupList": []}, KINDS["node-group"], "", {})
+
+    assert groups.uncompared == KINDS["node-group"].uncompared != frozenset()
+    assert read({"ImageSet": []}).uncompared == UK8S_IMAGE.uncompared
 
 
 def test_records_of_another_zone_by_name() -> None:

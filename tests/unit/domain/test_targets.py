@@ -348,6 +348,9 @@ def test_a_whole_region_whose_places_are_gone() -> None:
     assert narrow.covers(region, "", ())
     assert narrow.covers(region, "", (Place("hk", "hk-01"), Place("sg", "sg-01")))
     assert not narrow.covers(region, "", (Place("hk", "other-01"),))
+    named = replace(narrow, projects=("Shop",))
+    assert named.covers(region, "shop", ())
+    assert not named.covers(region, "", ())
     assert narrow.wants(region._replace(zone="hk-01"))
     assert not narrow.wants(region._replace(zone="hk-01", kind="UK8S-version"))
 
