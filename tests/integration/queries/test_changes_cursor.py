@@ -39,7 +39,8 @@ def born(engine: Engine) -> dict[str, Any]:
 
 
 def append(conn: Connection, row: dict[str, Any], *names: str) -> None:
-    changelog.append(conn, [{**row, "image_id": name} for name in names])
+    told = {"reported_run_id": row["run_id"]}
+    changelog.append(conn, [{**row, **told, "image_id": name} for name in names])
 
 
 class Poller:
