@@ -240,12 +240,19 @@ def add_digest(
 
 
 def settle(
-    conn: Connection, state: Subscribed, *, digest_id: int | None, now: datetime, covering: int | None = None
+    conn: Connection,
+    state: Subscribed,
+    *,
+    digest_id: int | None,
+    now: datetime,
+    covering: int | None = None,
+    is_due: bool = False,
 ) -> None:
     """
     Note that everything *state* has waiting is in a digest, or that there was nothing to send.
 
-    *covering* is the last run of the range, for subscriptions that go by the clock.
+    *covering* is the last run of the range: should the subscription go by the clock from now on, that begins after it,
+    whether what was told is remembered or not. *is_due*: it goes by the clock, and this was its time.
     """
     for portion in portions(state.runs):
         conn.execute(
@@ -257,14 +264,18 @@ def settle(
         conn.execute(
             update(SubscriptionRow)
             .where(SubscriptionRow.id == state.subscription_id)
-            .values(due_at=now, told_run_id=covering)
+            .values(told_run_id=max(covering, state.told_run_id or 0), **({"due_at": now} if is_due else {}))
         )
 
 
-def settled_runs(conn: Connection, state: Subscribed, runs: Iterable[int]) -> set[int]:
-    """Return those of *runs* whose changes a subscription had in a digest already, or did not want."""
-    found: set[int] = set()
-    for portion in portions(sorted(runs)):
+def settled_runs(conn: Connection, state: Subscribed, runs: Collection[int]) -> set[int]:
+    """
+    Return those of *runs* whose changes a subscription had in a digest already, or did not want.
+
+    Of those before the last that it covers nothing else need be remembered.
+    """
+    found = {run_id for run_id in runs if run_id <= (state.told_run_id or 0)}.difference(state.runs)
+    for portion in portions(sorted(set(runs) - found)):
         found.update(
             conn.execute(
                 select(Delivery.run_id).where(
@@ -349,7 +360,7 @@ def skip_all(conn: Connection, name: str, now: datetime) -> int:
         given_up.setdefault(row.digest_id, []).append(row.address)
     for digest_id, addresses in given_up.items():
         skip(conn, digest_id, addresses, now)
-    settle(conn, state, digest_id=None, now=now)
+    settle(conn, state, digest_id=None, now=now, covering=max(state.runs, default=None))
     return len(given_up) + bool(state.runs)
 
 

@@ -203,9 +203,14 @@ class DeliveryStore:
         return Composed(digest_id=digest_id, content=message.content, waiting=tuple(rows))
 
     def _settle(self, conn: Connection, job: Job, digest_id: int | None, now: datetime) -> None:
-        is_by_the_clock = job.report.subscription.when.at is not None
-        last = self._bounds.run_id or outbox.last_finished_run(conn)
-        outbox.settle(conn, job.state, digest_id=digest_id, now=now, covering=last if is_by_the_clock else None)
+        outbox.settle(
+            conn,
+            job.state,
+            digest_id=digest_id,
+            now=now,
+            covering=self._bounds.run_id or outbox.last_finished_run(conn),
+            is_due=job.report.subscription.when.at is not None,
+        )
 
     # --- how it went -------------------------------------------------------------------------------------------------
 

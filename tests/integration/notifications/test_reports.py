@@ -307,6 +307,34 @@ def test_news_of_a_range_that_was_told(office: Office) -> None:
     assert len({mail.message_id for mail in office.server.mails}) == len(office.server.mails) == 3
 
 
+def test_what_was_told_after_every_run(office: Office) -> None:
+    """A report that goes by the clock again tells nothing of what it told meanwhile, also when that was pruned."""
+    daily = sre(when="daily 09:00", timezone="UTC")
+    office.configure(daily).driver.now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+    office.run(1)
+    office.configure(sre())
+    office.run(2)
+    office.run(3, "--no-report")
+    office.driver.call("report", "skip", "sre")
+    office.driver.now += timedelta(days=10)
+    office.configure(daily).driver.call("db", "prune", "--keep", "2d")
+    office.run(4)
+
+    assert office.told() == {"uimage-2": 1, "uimage-4": 1}
+
+
+def test_the_last_run_before_the_window(office: Office) -> None:
+    """A mail by hand tells nothing again of a last run that lies before the window that is kept."""
+    office.configure(sre(pins=["hk-01 uimage-a"]))
+    office.run(1)
+    office.run(2)
+    office.driver.now += timedelta(days=10)
+    office.driver.call("db", "prune", "--keep", "2d")
+    office.driver.call("report", "send")
+
+    assert office.told() == {"uimage-2": 1}
+
+
 def test_what_waits_outlives_prune(office: Office) -> None:
     """What a report has not told yet is told, also where it happened before the window that is kept."""
     office.configure(sre(when="weekly mon 09:00", timezone="UTC"))
