@@ -80,7 +80,8 @@ def changes(
         narrowing.append(among(ChangeLog.image_id, "ids"))
         parameters["ids"] = ids
     if reported_by is not None:
-        narrowing.append(ChangeLog.reported_run_id.in_(sorted(reported_by)))
+        narrowing.append(among(ChangeLog.reported_run_id, "runs"))
+        parameters["runs"] = sorted(reported_by)
     if since is not None and until is None:
         until = END_OF_TIME  # else PostgreSQL, which plans once for every moment, takes a third of all to be as young
     moments = {name: require_aware(at) for name, at in (("since", since), ("until", until)) if at is not None}

@@ -84,6 +84,8 @@ def test_each_change_is_taken_up_once(engine: Engine) -> None:
     with read(engine) as conn:
         assert reported(conn) == {"uimage-b": 3, "uimage-c": 5}
         assert [row.image_id for row in changes.changes(conn, reported_by=[5])] == ["uimage-c"]
+        # as many as a fleet has of them in a week
+        assert len(list(changes.changes(conn, reported_by=range(300_000)))) == 2
 
 
 def test_changes_of_a_dead_run(engine: Engine) -> None:
