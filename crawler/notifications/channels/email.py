@@ -19,11 +19,11 @@ import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UniqueUnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime, getaddresses, parseaddr
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import aiosmtplib
 
@@ -35,14 +35,36 @@ from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope,
 from crawler.notifications.models import Digest, message_id, sender_domain
 from crawler.notifications.rendering.render import LARGEST_HTML, render
 
+
+class _Identity(BaseHeader):
+    """A header that holds an id: one word, which the library would encode if it is long, and nobody know again."""
+
+    max_count = 1
+
+    @classmethod
+    def parse(cls, value: str, kwds: dict[str, Any]) -> None:
+        """Take *value* as the text that it is."""
+        UniqueUnstructuredHeader.parse(value, kwds)
+
+    def fold(self, *, policy: Policy) -> str:
+        """Return the header as it goes over the wire."""
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+for _name in ("in-reply-to", "references", "list-id"):
+    _HEADERS.map_to_type(_name, _Identity)
+
 #: Lines of seven bits that no server has to touch; the same bytes each time.
-_POLICY = SMTP.clone(cte_type="7bit")
+_POLICY = SMTP.clone(cte_type="7bit", header_factory=_HEADERS)
 #: How long a server may take to say goodbye.
 _QUIT_SECONDS = 2.0
 _SERVICE_CLOSING = 421
 _TOO_LARGE = 552
 #: What is shorter is no secret, and replacing it would garble every sentence.
 _SECRET_LENGTH = 4
+#: Of a report's name in its List-Id: the lists of a server have 255 characters.
+_LONGEST_LABEL = 100
 
 
 class EmailChannel:
@@ -277,8 +299,8 @@ def _thread_root(digest: Digest, sender: str) -> str:
 
 def _label(name: str) -> str:
     """Return a subscription's name as one label of a List-Id; names that have none get a number that stays."""
-    label = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    is_same = re.sub(r"[^a-z0-9]+", "-", label) == name.lower()
+    label = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_LONGEST_LABEL].strip("-")
+    is_same = label == name.lower()
     return label if label and is_same else f"{label or 'report'}-{digest_of(name)[:8]}"
 
 

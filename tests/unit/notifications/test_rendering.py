@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from crawler.notifications.channels.email import as_bytes, compose
 from crawler.notifications.digest import build_digest
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.i18n.phrases import Counted
@@ -251,6 +252,17 @@ def test_list_ids(name: str, label: str) -> None:
     message = parsed(mail(digest_of(eventful(), name=name)))
 
     assert re.fullmatch(rf"<{label}\.crawler\.example\.com>", message["List-Id"])
+
+
+def test_long_ids() -> None:
+    """However long the domain and the name are, what programs look for stands in the headers as it is, on one line."""
+    sender = f"crawler@{'notifications.' * 12}example.com"
+    raw = as_bytes(compose(digest_of(eventful(), name="night shift " * 40), sender=sender, to=[sender], at=NOW))
+    headers = dict(line.split(": ", 1) for line in raw.decode().partition("\r\n\r\n")[0].split("\r\n") if ": <" in line)
+
+    assert headers.keys() >= {"Message-ID", "In-Reply-To", "References", "List-Id"}
+    assert all(value.endswith(f"{sender.partition('@')[2]}>") and " " not in value for value in headers.values())
+    assert len(headers["List-Id"]) <= 320
 
 
 def test_odd_senders() -> None:
