@@ -10,7 +10,8 @@ a target is not observed nothing is known to be over, so what was reported befor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import get_args
@@ -259,11 +260,12 @@ def look_at_pins(
 ) -> PinNews:
     """Return the conditions of the pins that nobody was notified of yet, and those that are over."""
     past = _Past(facts)
+    told = sorted(notified.pins)
     news: list[_Condition] = []
     kept: set[str] = set()
     for pin in subscription.pins:
-        for condition in _conditions(pin, past, facts):
-            known = {key for key in notified.pins if key.startswith(condition.place)}
+        for condition in _conditions(pin, past):
+            known = _beginning(told, condition.place)
             if condition.state is None:
                 if known:
                     news.append(_clear(condition))
@@ -282,6 +284,11 @@ def look_at_pins(
         lines=tuple(sorted(lines, key=lambda line: (STATES.index(line.state), line.account, line.pin))),
         notified=frozenset(kept),
     )
+
+
+def _beginning(told: Sequence[str], place: str) -> set[str]:
+    """Return those of *told*, which are sorted, that begin with *place*: they stand together."""
+    return set(told[bisect_left(told, place) : bisect_left(told, f"{place}\U0010ffff")])
 
 
 def _clear(condition: _Condition) -> _Condition:
@@ -315,12 +322,15 @@ class _Past:
             (row.target, row.image_id): row for row in facts.withdrawals if row.image_id
         }
         self.by_zone: dict[str, list[StatusRow]] = {}
-        for row in facts.status:
+        self._numbered: dict[Target, tuple[int, StatusRow]] = {}
+        for number, row in enumerate(facts.status):
             self.by_zone.setdefault(row.target.zone.casefold(), []).append(row)
+            self._numbered[row.target] = number, row
 
-    def has_listed(self, pin: Pin, row: StatusRow) -> bool:
-        """Return whether a target lists the image of *pin*, or did."""
-        return any(row.target in of_image.get(pin.image_id, ()) for of_image in (self.pinned.open, self.pinned.stays))
+    def listing(self, image_id: str) -> list[StatusRow]:
+        """Return the targets that list an image, or did: a few of all there are."""
+        places = {*self.pinned.open.get(image_id, ()), *self.pinned.stays.get(image_id, ())}
+        return [row for _, row in sorted(self._numbered[place] for place in places if place in self._numbered)]
 
     def ahead_of(self, image: ImageRow) -> tuple[str, ...]:
         """
@@ -377,15 +387,17 @@ def _message(
     return row.message if state in (*_BLIND, "held") else ""
 
 
-def _conditions(pin: Pin, past: _Past, facts: DigestFacts) -> Iterable[_Condition]:
+def _conditions(pin: Pin, past: _Past) -> Iterable[_Condition]:
     """Return the condition of *pin* at every target of its zone that ever listed it, or the one that none did."""
-    rows = past.by_zone.get(pin.zone.casefold(), []) if pin.zone else facts.status
+    zone = pin.zone.casefold()
+    rows = [row for row in past.listing(pin.image_id) if zone in ("", row.target.zone.casefold())]
     # Which machine a pin is for nobody knows: where `default` lists it, or did, the matrix tells nothing more of it.
-    plain = {row.target[:4] for row in rows if not is_of_matrix(row.target.variant) and past.has_listed(pin, row)}
+    plain = {row.target[:4] for row in rows if not is_of_matrix(row.target.variant)}
     rows = [row for row in rows if not (is_of_matrix(row.target.variant) and row.target[:4] in plain)]
     found = [condition for row in rows if (condition := _condition(pin, row, past)) is not None]
     if found or not pin.zone:
         return found
+    rows = past.by_zone.get(zone, [])
     if any(row.last_ok_at is None and row.outcome in ("failed", "skipped", None) for row in rows):
         return []  # nobody has looked yet
     return [_Condition(pin=pin, target=None, state="never_seen")]
