@@ -23,6 +23,7 @@ def account() -> None:
 def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None:
     """Give an account another name; its history goes on under it. Change the name in the configuration, too."""
     from crawler.config.texts import name_of
+    from crawler.db import outbox
     from crawler.db.engine import begin, opened
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema
@@ -37,4 +38,5 @@ def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None
         ensure_schema(engine, may_upgrade=False)
         with begin(engine, fence) as conn:
             rename_account(conn, old, new)
+            outbox.rename_account(conn, old, new)
     context.say(f"The account {visible(old)} is called {visible(new)} now; the configuration has to say so as well.")

@@ -9,10 +9,12 @@ connection inside `begin(engine, fence)`.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
@@ -291,6 +293,19 @@ def settled_runs(conn: Connection, state: Subscribed, runs: Collection[int]) -> 
 def remember(conn: Connection, subscription_id: int, told: str) -> None:
     """Keep which conditions that last a subscription was notified of."""
     conn.execute(update(SubscriptionRow).where(SubscriptionRow.id == subscription_id).values(told=told))
+
+
+def rename_account(conn: Connection, old: str, new: str) -> None:
+    """Let what subscriptions were told of the targets of an account stand under its *new* name."""
+
+    def renamed(told: Any) -> Any:
+        is_its = isinstance(told, str) and told.startswith(f"{old}/")
+        return f"{new}/{told.removeprefix(f'{old}/')}" if is_its else told
+
+    for row in conn.execute(select(SubscriptionRow.id, SubscriptionRow.told)).all():
+        told = json.loads(row.told)
+        lists = {name: [*map(renamed, value)] for name, value in told.items() if isinstance(value, list)}
+        remember(conn, row.id, json.dumps(told | lists, ensure_ascii=False))
 
 
 def waiting(conn: Connection, subscription_id: int) -> list[Waiting]:

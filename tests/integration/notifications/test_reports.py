@@ -323,6 +323,28 @@ def test_what_was_told_after_every_run(office: Office) -> None:
     assert office.told() == {"uimage-2": 1, "uimage-4": 1}
 
 
+def test_an_account_that_is_renamed(office: Office) -> None:
+    """What was told of an account's pins and zones stands under its new name: nothing is told again, and its end is."""
+    office.configure(sre(pins=["hk-01 uimage-2"]))
+    more = {name: office.driver.document[name] for name in ("smtp", "reports")}
+    office.run(2)
+    office.run(1)
+    office.driver.configure(account("http://127.0.0.1:1/"), **more)
+    for _ in range(2):
+        office.run(1, code=4)
+    told = len(office.server.mails)
+    office.driver.call("account", "rename", "prod", "main")
+    office.driver.configure(account("http://127.0.0.1:1/", "main"), **more)
+    office.run(1, code=4)
+    assert len(office.server.mails) == told == 3
+
+    office.driver.configure(account(office.cloud.url, "main"), **more)
+    office.run(2)
+    subject = office.server.mails[told].message["Subject"]
+    assert "Pinned image all right again in hk-01" in subject
+    assert "2 zones seen again" in subject
+
+
 def test_the_last_run_before_the_window(office: Office) -> None:
     """A mail by hand tells nothing again of a last run that lies before the window that is kept."""
     office.configure(sre(pins=["hk-01 uimage-a"]))
