@@ -303,7 +303,9 @@ def look_for_news(
     has_urgent = bool(subscription.pins) and "pins" in subscription.urgent
     if not has_urgent and last not in state.runs:
         return NO_NEWS
-    facts = gather(conn, subscription, sorted({*state.runs, last}), notified, now=now, stale_after=stale_after)
+    runs = sorted({*state.runs, last})
+    told = outbox.settled_runs(conn, state, [last])
+    facts = gather(conn, subscription, runs, notified, now=now, stale_after=stale_after, told=told)
     return DueNews(
         digest=build_digest(subscription, facts, notified, urgent_only=True) if has_urgent else None,
         is_for_later=last in state.runs and build_digest(subscription, facts, notified) is not None,
