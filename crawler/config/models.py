@@ -368,7 +368,8 @@ class ReportSettings(Table):
     @property
     def subscription(self) -> Subscription:
         """Return what to watch, and when to tell it."""
-        named = {one.name: getattr(self, one.name) for one in fields(Subscription) if one.name != "watch"}
+        stated = {one.name for one in fields(Subscription)} - {"watch", "has_all_pins"}
+        named = {name: getattr(self, name) for name in stated}
         return Subscription(watch=Watch(**asdict(self.filters)), **named)
 
     @property

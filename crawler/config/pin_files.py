@@ -25,12 +25,13 @@ _GIT_SECONDS = 30.0
 logger = logging.getLogger(__name__)
 
 
-def _leave_out(file: Path, problem: ValueError) -> None:
+def leave_out(file: Path, problem: ValueError) -> None:
+    """Say in the log that a file is not understood."""
     logger.warning("%s %s; it is left out", file, problem)
 
 
 def pins_in(
-    name: str, complain: Callable[[Path, ValueError], None] = _leave_out, *, is_strict: bool = False
+    name: str, complain: Callable[[Path, ValueError], None] = leave_out, *, is_strict: bool = False
 ) -> Iterator[tuple[str, FoundPin]]:
     """
     Return the pins in the file or folder *name*, each with its file; raises ValueError for one out of reach.

@@ -67,6 +67,8 @@ class Subscription:
     when: When = When()
     watch: Watch = Watch()
     pins: tuple[Pin, ...] = ()
+    #: Every file in which more of them stand could be read; else nothing is known of those that were told before.
+    has_all_pins: bool = True
     #: What does not wait for `when`.
     urgent: tuple[Urgency, ...] = ("pins",)
     #: Whether there is a digest when there is no news.

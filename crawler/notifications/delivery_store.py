@@ -7,7 +7,7 @@ sending went (`record`), and lets go (`close`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -21,7 +21,7 @@ from crawler.db.filters import known_words, meant_name
 from crawler.db.outbox import DeliveryFailure, Subscribed, Waiting
 from crawler.domain.endings import ENDING_KINDS, days_left
 from crawler.domain.filters import Filters
-from crawler.domain.rows import ChangeRow, HoldRow, ImageRow
+from crawler.domain.rows import ChangeRow, HoldRow, ImageRow, Stay
 from crawler.domain.subscriptions import Subscription, is_due
 from crawler.errors import DatabaseUnavailable
 from crawler.notifications.channels.base import Channel, DeliveryRefusal
@@ -303,7 +303,9 @@ def look_for_news(
     has_urgent = bool(subscription.pins) and "pins" in subscription.urgent
     if not has_urgent and last not in state.runs:
         return NO_NEWS
-    facts = gather(conn, subscription, sorted({*state.runs, last}), notified, now=now, stale_after=stale_after)
+    runs = sorted({*state.runs, last})
+    told = outbox.settled_runs(conn, state, [last])
+    facts = gather(conn, subscription, runs, notified, now=now, stale_after=stale_after, told=told)
     return DueNews(
         digest=build_digest(subscription, facts, notified, urgent_only=True) if has_urgent else None,
         is_for_later=last in state.runs and build_digest(subscription, facts, notified) is not None,
@@ -376,17 +378,20 @@ def gather(
     if last is None:
         raise DatabaseUnavailable(f"Run {max(runs)} is not there any more.")
     open_holds = tuple(holds.holds(conn))
-    zones = _zones_to_look_at(conn, subscription, notified, changes, open_holds, now=now)
-    pinned_zones = {pin.zone for pin in subscription.pins}
-    pinned = Filters(zone=() if "" in pinned_zones else tuple(sorted(pinned_zones)))
     has_pins = bool(subscription.pins)
+    pinned_ids = {pin.image_id for pin in subscription.pins}
+    stays = tuple(history_lookup.stays_of(conn, pinned_ids))
+    pinned_zones = _pinned_zones(subscription, stays)
+    pinned = Filters(zone=tuple(sorted(pinned_zones)))
+    zones = _zones_to_look_at(conn, pinned_zones, notified, changes, open_holds, now=now)
     quiet = digest_records.OtherZones()
     if zones is not None:
         quiet = digest_records.other_zones(conn, subscription.watch, but=zones)
     pinned_images = tuple(
-        images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True) if has_pins else ()
+        images.images(conn, None, pinned, now=now, stale_after=stale_after, include_retired=True)
+        if pinned_zones
+        else ()
     )
-    pinned_ids = {pin.image_id for pin in subscription.pins}
     names = {image.image_name for image in pinned_images if image.image_id in pinned_ids and image.image_name}
     named = Filters(name=tuple(sorted(names)))
     return DigestFacts(
@@ -399,9 +404,9 @@ def gather(
         quiet_accounts=quiet.accounts,
         holds=open_holds,
         images=pinned_images,
-        withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if has_pins else ()),
+        withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if pinned_zones else ()),
         ending=tuple(_ending(conn, now, stale_after)),
-        stays=tuple(history_lookup.stays_of(conn, pinned_ids)),
+        stays=stays,
         namesakes=tuple(images.images(conn, None, named, now=now, stale_after=stale_after) if names else ()),
         name_withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=named) if names else ()),
         revoked=revoked_ids(conn) if has_pins else {},
@@ -418,9 +423,16 @@ def _ending(conn: Connection, now: datetime, stale_after: timedelta) -> Iterator
         yield from (row for row in listed if days_left(row, now) is not None)
 
 
+def _pinned_zones(subscription: Subscription, stays: Iterable[Stay]) -> set[str]:
+    """Return the zones of the pins: of those that say none the ones that list them, or did."""
+    anywhere = {pin.image_id for pin in subscription.pins if not pin.zone}
+    listing = {stay.target.zone for stay in stays if stay.image_id in anywhere}
+    return listing | {pin.zone for pin in subscription.pins if pin.zone}
+
+
 def _zones_to_look_at(
     conn: Connection,
-    subscription: Subscription,
+    pinned_zones: Collection[str],
     notified: NotifiedState,
     changes: Sequence[ChangeRow],
     open_holds: Sequence[HoldRow],
@@ -429,13 +441,13 @@ def _zones_to_look_at(
 ) -> set[ZoneKey] | None:
     """Return the zones of which a digest may say more than that they were observed; None: of all."""
     before = [target_of(key) for key in notified.unobserved]
-    if not notified.introduced or None in before or any(not pin.zone for pin in subscription.pins):
+    if not notified.introduced or None in before:
         return None
     concerned = {row.target for row in changes} | {row.target for row in open_holds}
     concerned |= {target for target in before if target is not None}
     zones = {ZoneKey(target.account, target.region, target.zone) for target in concerned}
     zones |= digest_records.troubled_zones(conn, now=now)
-    zones |= digest_records.zones_called(conn, {pin.zone for pin in subscription.pins})
+    zones |= digest_records.zones_called(conn, pinned_zones)
     # Whether a whole project was opened or closed is told by all that the account has.
     return zones | digest_records.zones_of_accounts(conn, {row.target.account for row in changes if not row.image_id})
 

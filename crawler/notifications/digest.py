@@ -34,12 +34,12 @@ def build_digest(
     With *urgent_only* it is what does not wait for the digest: conditions of pins not *notified* before.
     """
     watched_zones = WatchedZones(subscription.watch, facts)
-    pins = look_at_pins(subscription, facts, notified, watched_zones)
+    later = tuple(row for row in facts.changes if row.id not in notified.early)
+    pins = look_at_pins(subscription, replace(facts, changes=later), notified, watched_zones)
     if urgent_only:
         if not pins.lines or "pins" not in subscription.urgent:
             return None
         return _urgent(subscription, facts, notified, watched_zones, pins)
-    later = [row for row in facts.changes if row.id not in notified.early]
     wanted = [row for row in later if wants_change(subscription.watch, row, facts)]
     by_pins = {change_id for line in pins.lines for change_id in line.change_ids}
     lines = fold((row for row in wanted if row.id not in by_pins), watched_zones, facts.runs)

@@ -263,9 +263,11 @@ def look_at_pins(
     told = sorted(notified.pins)
     news: list[_Condition] = []
     kept: set[str] = set()
+    looked_at: set[str] = set()
     for pin in subscription.pins:
         for condition in _conditions(pin, past):
             known = _beginning(told, condition.place)
+            looked_at |= known
             if condition.state is None:
                 if known:
                     news.append(_clear(condition))
@@ -279,6 +281,8 @@ def look_at_pins(
                 news.append(condition)
             elif condition.state == "unobserved":
                 kept |= known
+    if not subscription.has_all_pins:
+        kept |= notified.pins - looked_at
     lines = _gathered(news, watched_zones, facts)
     return PinNews(
         lines=tuple(sorted(lines, key=lambda line: (STATES.index(line.state), line.account, line.pin))),

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Connection
 
 from crawler.config.models import ReportSettings
-from crawler.config.pin_files import pins_in
+from crawler.config.pin_files import leave_out, pins_in
 from crawler.domain.filters import EVERYTHING
 from crawler.domain.scanner import FoundPin, Scanned
 from crawler.domain.subscriptions import LIVE, Pin, Subscription
@@ -30,12 +31,12 @@ def subscription_of(report: ReportSettings, conn: Connection, *, now: datetime, 
     Return what *report* watches, with the pins that stand now in the files it names and those of node groups.
 
     Of machines those count whose images some observation listed. A file that cannot be read is said in the log, and its
-    pins are missing.
+    pins are missing, which the subscription says.
     """
     if not report.pins_from:
         return report.subscription
     subscription = report.subscription
-    in_files = list(_found(report.name, report.pins_from))
+    in_files, has_all = _found(report.name, report.pins_from)
     of_machines = sorted({pin.image_id for pin in in_files if pin.resource in _MACHINES})
     unwatched = set(never_listed(conn, of_machines)) if of_machines else set()
     found = [
@@ -46,7 +47,7 @@ def subscription_of(report: ReportSettings, conn: Connection, *, now: datetime, 
     if LIVE in report.pins_from:
         live, _ = live_pins(conn, EVERYTHING, now=now, stale_after=stale_after)
         found += [Pin(rule.zone or "", rule.image_id) for rule in live]
-    return replace(subscription, pins=tuple(dict.fromkeys((*subscription.pins, *found))))
+    return replace(subscription, pins=tuple(dict.fromkeys((*subscription.pins, *found))), has_all_pins=has_all)
 
 
 def rules_of(
@@ -67,11 +68,22 @@ def rules_of(
             complain(name, exc)
 
 
-def _found(report: str, names: Iterable[str]) -> Iterator[FoundPin]:
+def _found(report: str, names: Iterable[str]) -> tuple[list[FoundPin], bool]:
+    """Return the pins in files and folders, and whether these are all there are."""
+    found: list[FoundPin] = []
+    has_all = True
+
+    def complain(file: Path, problem: ValueError) -> None:
+        nonlocal has_all
+        has_all = False
+        leave_out(file, problem)
+
     for name in names:
         if name == LIVE:
             continue
         try:
-            yield from (pin for _, pin in pins_in(name))
+            found.extend(pin for _, pin in pins_in(name, complain))
         except ValueError as exc:
+            has_all = False
             logger.warning("report %s: pins_from: %s; its pins are not watched", report, exc)
+    return found, has_all

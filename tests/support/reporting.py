@@ -24,8 +24,8 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
 def subscribe(name: str = "sre", **more: Any) -> Subscription:
-    """Return a subscription; `pins` are `"zone id"` texts."""
-    pins = tuple(Pin(*text.split()) for text in more.pop("pins", ()))
+    """Return a subscription; `pins` are `"zone id"` texts, or ids of no zone."""
+    pins = tuple(Pin(*text.split()) if " " in text else Pin("", text) for text in more.pop("pins", ()))
     return Subscription(name=name, pins=pins, **{"timezone": SHANGHAI, **more})
 
 

@@ -152,8 +152,17 @@ def view_of(digest: Digest, limits: LineLimits) -> View:
 
 @asynccontextmanager
 async def client(options: HookOptions) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open an HTTP client that checks certificates; nothing is connected before the first message."""
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=options.ca_file), limit=1)
+    """
+    Open an HTTP client that checks certificates; nothing is connected before the first message.
+
+    Raises TransportError where `ca_file` was there when the settings were read, and is not any more.
+    """
+    try:
+        trust = ssl.create_default_context(cafile=options.ca_file)
+    except OSError as exc:
+        said = f"the certificates of {options.name} in {options.ca_file} cannot be read: {exc.strerror or exc}"
+        raise failure(said, permanent=True) from exc
+    connector = aiohttp.TCPConnector(ssl=trust, limit=1)
     timeout = aiohttp.ClientTimeout(total=options.timeout_seconds)
     async with aiohttp.ClientSession(
         connector=connector,

@@ -202,6 +202,15 @@ def test_what_is_known_of_a_subscription(engine: Engine) -> None:
     )
     assert state(engine, "ops") == replace(waits, subscription_id=state(engine, "ops").subscription_id, name="ops")
 
+    # a run of another account that ended later takes nothing back, and one that goes by every run is due at no time
+    with begin(engine) as conn:
+        outbox.settle(conn, later, digest_id=None, now=diary.tick(), covering=2)
+    assert state(engine) == replace(later, runs=(), queued_at=None)
+    with read(engine) as conn:
+        assert outbox.settled_runs(conn, later, [1, 2, 3, 4]) == {1, 2, 3}
+        assert outbox.settled_runs(conn, replace(later, told_run_id=None), [1, 2, 4]) == {2}
+        assert outbox.settled_runs(conn, replace(later, runs=(1,)), [1, 2]) == {2}
+
 
 def test_a_digest_is_what_was_composed(engine: Engine) -> None:
     """Every field of a digest and of its recipients is kept, and those who wait are read with it, the oldest first."""

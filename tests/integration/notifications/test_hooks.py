@@ -218,6 +218,15 @@ def test_webhook_certificates_are_checked(tmp_path: Path, monkeypatch: pytest.Mo
     assert "is not trusted" in unknown.message
 
 
+def test_certificates_that_went_away(tmp_path: Path) -> None:
+    """A `ca_file` that a worker read once and is gone is a refusal that is tried again, no report that cannot be."""
+    with hook_server() as server:
+        gone = refusal(webhook(server, ca_file=tmp_path / "ca.pem"))
+
+    assert (gone.scope, gone.permanent) == ("recipient", True)
+    assert gone.message.endswith("ca.pem cannot be read: No such file or directory")
+
+
 # --- Feishu ----------------------------------------------------------------------------------------------------------
 
 

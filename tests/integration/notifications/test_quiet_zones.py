@@ -15,7 +15,7 @@ from crawler.emulator import run_in_thread
 from crawler.notifications.delivery_store import gather
 from crawler.notifications.digest import build_digest
 from crawler.notifications.models import NotifiedState
-from crawler.queries import status
+from crawler.queries import changes, images, status
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.kinds import version
 from tests.support.reporting import subscribe
@@ -40,6 +40,8 @@ ACCOUNTS = ("one", "two")
 WATCHES: dict[str, dict[str, Any]] = {
     "everything": {},
     "a pin": {"pins": ("CN-02 uimage-b",)},
+    "a pin of no zone": {"pins": ("uimage-c", "uimage-never")},
+    "pins of some": {"pins": ("cn-01 uimage-a", "uimage-c", "nowhere uimage-b"), "watch": Watch(zone=("sg-*",))},
     "a project": {"watch": Watch(project=("b*",))},
     "an account": {"watch": Watch(account=("two",), zone=("sg-*", "cn-02"))},
     "even nothing": {"empty": True},
@@ -48,7 +50,8 @@ WATCHES: dict[str, dict[str, Any]] = {
 
 def digests(conn: Connection, subscription: Subscription, notified: NotifiedState, run: int, now: datetime) -> bool:
     """Compare the digest of a run with the one that is made of every target; tell whether any zone was quiet."""
-    facts = gather(conn, subscription, [run], notified, now=now, stale_after=timedelta(hours=26))
+    stale_after = timedelta(hours=26)
+    facts = gather(conn, subscription, [run], notified, now=now, stale_after=stale_after)
     nothing = frozenset[Any]()
     whole = replace(
         facts,
@@ -56,6 +59,8 @@ def digests(conn: Connection, subscription: Subscription, notified: NotifiedStat
         quiet_zones=nothing,
         quiet_regions=nothing,
         quiet_accounts=nothing,
+        images=tuple(images.images(conn, None, now=now, stale_after=stale_after, include_retired=True)),
+        withdrawals=tuple(changes.changes(conn, events=("withdrawn",))),
     )
     assert build_digest(subscription, facts, notified) == build_digest(subscription, whole, notified)
     assert build_digest(subscription, facts, notified, urgent_only=True) == build_digest(

@@ -268,6 +268,26 @@ def test_pins_are_told_at_once_and_once(office: Office) -> None:
     assert [row["state"] for row in office.driver.rows("report", "list")] == ["queued"]
 
 
+def test_files_of_pins_that_are_away_for_a_while(office: Office, tmp_path: Path) -> None:
+    """What was told of a pin is not told again where its file could not be read meanwhile, and its end is told."""
+    pinned, away = tmp_path / "main.tf", tmp_path / "away"
+    pinned.write_text('# ucloud-image: hk-01/Image-2\nnode_image_id = "uimage-2"\n')
+    office.configure(sre(pins_from=[str(pinned)]))
+    office.run(2)
+    office.run(1)
+    assert "Pinned image gone in hk-01" in office.server.mails[1].message["Subject"]
+    office.configure(sre(pins_from=[str(pinned)], empty=True))
+    pinned.rename(away)
+    office.run(1)
+    away.rename(pinned)
+    office.run(1)
+    office.run(2)
+    subjects = [str(mail.message["Subject"]) for mail in office.server.mails]
+
+    assert sum("Pinned image gone" in subject for subject in subjects) == 1, subjects
+    assert "all right again in hk-01" in subjects[-1], subjects
+
+
 def test_the_last_run_is_told_once(office: Office) -> None:
     """After a mail about the last run there is nothing to send by hand or to preview, also where pins are watched."""
     office.configure(sre(pins=["hk-01 uimage-a"]))

@@ -352,6 +352,21 @@ def steps(targets: int, pins: int) -> int:
     return calls
 
 
+def test_urgent_mails_share_no_change() -> None:
+    """What an urgent mail told is in no later one, though the digest that both belong to is still to come."""
+    subscription, story = subscribe(pins=[PIN]), Story()
+    withdrawn(story)
+    gone = build_digest(subscription, story.facts(2), KNOWN, urgent_only=True)
+    assert gone is not None
+    story.change("returned", "uimage-a", run=3)
+    story.image("uimage-a")
+    back = build_digest(subscription, story.facts(2, 3), gone.notified, urgent_only=True)
+    assert back is not None
+
+    assert [[row.event for row in digest.changes] for digest in (gone, back)] == [["withdrawn"], ["returned"]]
+    assert [digest.pins[0].change_ids for digest in (gone, back)] == [(1,), (2,)]
+
+
 def test_many_pins_of_no_zone() -> None:
     """Pins that say no zone are looked for where they are listed: what is asked besides costs each of them nothing."""
     few, many = (steps(200, pins) - steps(20, pins) for pins in (20, 80))
