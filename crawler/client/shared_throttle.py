@@ -158,10 +158,9 @@ class SharedThrottler:
                     return self._paused_until
                 await self._timing.sleep(self._paused_until - now)
                 continue
-            if self._coming is None:
-                self._ask()
-            assert self._coming is not None  # noqa: S101 - just asked
             coming = self._coming
+            if coming is None or (coming.done() and coming.exception() is not None):
+                coming = self._ask()  # what was asked for early may have failed long ago
             try:
                 given = await asyncio.shield(coming)  # who waits no longer leaves them to the next
             finally:
@@ -169,12 +168,13 @@ class SharedThrottler:
                     self._coming = None
             self._map(given)
 
-    def _ask(self) -> None:
+    def _ask(self) -> asyncio.Task[Given]:
         """Ask for as many slots as half a second seems to need: twice what was used of the last ones, at most."""
         most = max(1, int(self._rate / self._period * AHEAD_SECONDS))
         count = min(most, max(self._waiting, 2 * self._used, 1))
         self._used = 0
         self._coming = asyncio.create_task(self._asked(count))
+        return self._coming
 
     async def _asked(self, count: int) -> Given:
         before = self._timing.monotonic()

@@ -14,6 +14,7 @@ import pytest
 from crawler.client.api_options import Timing
 from crawler.client.shared_throttle import SHARED_PACE, SharedThrottler
 from crawler.db.budgets import Slots
+from crawler.errors import DatabaseUnavailable
 from tests.simulation.time_travel import TimeTravel
 from tests.support.fake_time import FakeTime
 from tests.support.fleet import most_in_a_second
@@ -193,3 +194,31 @@ async def test_who_waits_no_longer_leaves_the_slots() -> None:
     assert await throttle.acquire_by(None)
     assert time.now < 0.2
     assert budget.taken[0] == 1
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_failure_that_nobody_waited_for() -> None:
+    """Slots that were asked for early and could not be had are asked for again by who comes later."""
+    time = FakeTime()
+    budget = Budget(time.monotonic)
+
+    async def take(count: int) -> Slots:
+        slots = await budget.take(count)
+        if len(budget.taken) == 2:
+            await failing.wait()
+            raise DatabaseUnavailable("The database does not answer.")
+        return slots
+
+    failing = asyncio.Event()
+    throttle = SharedThrottler(10, 1.0, take=take, halve=budget.halve, timing=time.timing())
+    waiting = [asyncio.create_task(throttle.acquire_by(None)) for _ in range(3)]
+    await waiting[0]
+    for one in waiting[1:]:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    failing.set()
+    await asyncio.sleep(0)
+
+    assert len(budget.taken) == 2
+    assert await throttle.acquire_by(None)
+    assert len(budget.taken) == 3
