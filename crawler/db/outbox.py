@@ -196,12 +196,12 @@ def claim(conn: Connection, state: Subscribed, *, sender: Collection[int], until
     return found.rowcount == 1
 
 
-def release(conn: Connection, subscription_id: int) -> None:
-    """Let others send for a subscription."""
+def release(conn: Connection, state: Subscribed) -> None:
+    """Let others send for a subscription that was claimed at *state*; who claimed it since goes on."""
     conn.execute(
         update(SubscriptionRow)
-        .where(SubscriptionRow.id == subscription_id)
-        .values(version=SubscriptionRow.version + 1, sender=None, sender_until=None)
+        .where(SubscriptionRow.id == state.subscription_id, SubscriptionRow.version == state.version + 1)
+        .values(version=state.version + 2, sender=None, sender_until=None)
     )
 
 

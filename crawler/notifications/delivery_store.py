@@ -136,7 +136,7 @@ class DeliveryStore:
             if settles:
                 self._settle(conn, job, None, now)
             if not is_ready and job.digest is None:
-                outbox.release(conn, state.subscription_id)
+                outbox.release(conn, state)
                 return None
         return job
 
@@ -240,7 +240,7 @@ class DeliveryStore:
     def close(self, job: Job) -> None:
         """Let others send for this report."""
         with begin(self._engine, self._fence) as conn:
-            outbox.release(conn, job.state.subscription_id)
+            outbox.release(conn, job.state)
 
     def overdue(self, reports: Sequence[ReportSettings]) -> list[str]:
         """Return the names of the reports that somebody has been waiting for too long, in spite of tries."""

@@ -330,11 +330,30 @@ def test_of_two_senders_one_notices(engine: Engine) -> None:
         assert not outbox.claim(conn, seen, sender=[9], until=until)
     claimed = state(engine)
     with begin(engine) as conn:
-        outbox.release(conn, seen.subscription_id)
+        outbox.release(conn, seen)
 
     assert (claimed.sender, claimed.sender_until) == (frozenset({3, 7}), until)
     assert (state(engine).sender, state(engine).sender_until) == (frozenset(), None)
     assert state(engine).version == seen.version + 2
+
+
+def test_a_late_sender_leaves_the_claim_of_another(engine: Engine) -> None:
+    """Who sent for longer than it claimed to lets nobody in beside the one that claimed the subscription since."""
+    diary = Diary(engine)
+    run(diary, ONE)
+    until = diary.now + timedelta(minutes=3)
+    first = state(engine)
+    with begin(engine) as conn:
+        assert outbox.claim(conn, first, sender=[7], until=diary.now)
+    second = state(engine)
+    with begin(engine) as conn:
+        assert outbox.claim(conn, second, sender=[9], until=until)
+        outbox.release(conn, first)
+    assert state(engine).sender == {9}
+
+    with begin(engine) as conn:
+        outbox.release(conn, second)
+    assert state(engine).sender == frozenset()
 
 
 def test_giving_up_a_subscription(engine: Engine) -> None:
