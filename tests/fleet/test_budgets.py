@@ -44,7 +44,8 @@ def part_used(moments: Sequence[float], rate: int, since: float, until: float) -
     ("rate", "processes", "seconds"),
     [
         (20, 2, 5),
-        *(pytest.param(rate, count, 60, marks=pytest.mark.prove) for rate in (10, 50, 200) for count in (2, 3)),
+        *(pytest.param(rate, count, 60, marks=pytest.mark.prove) for rate in (10, 50) for count in (2, 3)),
+        *(pytest.param(200, count, 60, marks=[pytest.mark.prove, pytest.mark.alone]) for count in (2, 3)),
     ],
 )
 def test_shared_rate(fleet: Fleet, rate: int, processes: int, seconds: int, proven: Proven) -> None:
@@ -66,7 +67,8 @@ def test_shared_rate(fleet: Fleet, rate: int, processes: int, seconds: int, prov
 
 
 @pytest.mark.parametrize(
-    ("rate", "processes", "seconds"), [(20, 2, 4), pytest.param(50, 3, 20, marks=pytest.mark.prove)]
+    ("rate", "processes", "seconds"),
+    [(20, 2, 4), pytest.param(50, 3, 20, marks=[pytest.mark.prove, pytest.mark.alone])],
 )
 def test_killed_process(fleet: Fleet, rate: int, processes: int, seconds: int, proven: Proven) -> None:
     """When one of them is killed, the others have the whole budget a second later, and send no more than it allows."""
