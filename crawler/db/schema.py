@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnClause, Float, ForeignKey, LargeBinary, UniqueConstraint, text
 
-from crawler.db.tables import Base as Base  # with every table in its metadata
-from crawler.db.tables import column, index
+from crawler.db.table_base import Base as Base  # with every table in its metadata
+from crawler.db.table_base import column, index
 from crawler.db.types import BigKey
 
 #: `to_run_id` of an exception that still lasts.

@@ -24,7 +24,7 @@ from crawler.queries.history import HistoryRow
 from crawler.queries.matrix import MachineRow
 from crawler.queries.replay import ReplayReport
 from crawler.queries.where import WhereRow
-from crawler.web.feeds import PublicChange
+from crawler.web.published_json import PublicChange
 
 _TEXT, _COUNT, _FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
 _MAY_BE_TEXT, _MAY_BE_COUNT = nullable(_TEXT), nullable(_COUNT)

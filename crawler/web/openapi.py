@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from crawler.domain.shapes import Schema, array_of, document, row_schema
-from crawler.web.feeds import (
+from crawler.web.published_json import (
     ChangesDocument,
     FreshnessDocument,
     IndexDocument,

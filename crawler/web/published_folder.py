@@ -28,7 +28,7 @@ from crawler.domain.kinds import KINDS
 from crawler.domain.models import is_storable
 from crawler.domain.text import agreeing, counted
 from crawler.errors import LockTaken, UsageError
-from crawler.web.feeds import json_bytes
+from crawler.web.published_json import json_bytes
 from crawler.web.site import FRESHNESS
 
 #: The list of the files that publications made, itself left out.

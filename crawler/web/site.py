@@ -17,7 +17,7 @@ from crawler.domain.text import agreeing, counted, visible
 from crawler.queries.publish import EPOCH, MOST_ENTRIES, PublishedKnowledge, RegionZone, ZoneName
 from crawler.web.answers import answer_schemas
 from crawler.web.atom import atom_feed
-from crawler.web.feeds import (
+from crawler.web.published_json import (
     IndexedName,
     changes_document,
     freshness_document,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crawler.config.key_types import configuration_schema
-from crawler.web.feeds import json_bytes
+from crawler.web.published_json import json_bytes
 from tests.support.house import ROOT
 
 SCHEMA = ROOT / "config" / "crawler.schema.json"

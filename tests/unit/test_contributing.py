@@ -39,9 +39,10 @@ def is_there(path: str) -> bool:
 
 
 def test_recipes() -> None:
-    """There is one for a field, a kind, a channel, a command, a setting and a migration."""
+    """There is one for a field, a column, a kind, a channel, a command, a setting and a migration."""
     assert [name.rsplit(" ", 1)[-1] for name in sorted(RECIPES)] == [
         "channel",
+        "`images`",
         "command",
         "kind",
         "kind",
@@ -76,6 +77,9 @@ def test_files_of_the_table() -> None:
         ("NO_PROXY", "crawler/domain/proxies.py"),
         ("did you mean", "crawler/domain/suggest.py"),
         ("which of a folder are ours", "crawler/web/published_folder.py"),
+        ("unknown at a moment", "crawler/domain/staleness.py"),
+        ("hosts share", "crawler/db/budgets.py"),
+        ("the faults in", "crawler/emulator/server.py"),
     ],
 )
 def test_rows_of_the_table(wanted: str, path: str) -> None:

@@ -8,7 +8,7 @@ import re
 import pytest
 import yaml
 
-from crawler.web.feeds import CURRENT
+from crawler.web.published_json import CURRENT
 from crawler.web.openapi import openapi
 from crawler.web.slugs import slug
 from tests.support.examples import blocks
