@@ -14,7 +14,7 @@ from crawler.domain.text import padded, visible
 from crawler.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
-    from crawler.ops.doctor import Finding
+    from crawler.ops.findings import Finding
 
 
 @click.command()
@@ -36,7 +36,7 @@ def doctor(context: CliContext, as_json: bool, test_mail: str | None, assumption
     """
     if assumptions:
         return _assumptions(context, as_json)
-    from crawler.ops.doctor import worst
+    from crawler.ops.findings import worst
 
     findings = []
     for finding in _examined(context, test_mail):
@@ -77,7 +77,7 @@ def _assumptions(context: CliContext, as_json: bool) -> ExitCode:
 
 
 def _examined(context: CliContext, test_mail: str | None) -> Iterator[Finding]:
-    from crawler.ops.doctor import fail
+    from crawler.ops.findings import fail
 
     try:
         settings = context.settings(quiet=True)

@@ -28,7 +28,7 @@ from crawler.domain.parsing import parse, read
 from crawler.domain.rows import JsonRow
 from crawler.domain.targets import reconcile, request_parameters
 from crawler.domain.text import counted, one_line
-from crawler.ops.doctor import known_catalog
+from crawler.ops.doctor_cloud import known_catalog
 
 #: The longest look at one account.
 PATIENCE_SECONDS = 180.0

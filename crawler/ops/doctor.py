@@ -7,80 +7,50 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid, parseaddr
 from pathlib import Path
-from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from sqlalchemy import Connection
 
-from crawler.client.api import ApiClient, NetworkFailure
-from crawler.client.api_options import Timing
-from crawler.client.cancellation import Cancelled, CancelScope
-from crawler.client.discovery import Discovery, discover
-from crawler.client.fetcher import as_page
-from crawler.client.responses import Refusal, read_answer
-from crawler.client.retry import classify_ret_code
-from crawler.config.models import AccountSettings, Settings
+from crawler.config.models import Settings
 from crawler.config.named_files import unfit_folder
 from crawler.config.pin_files import pins_in
 from crawler.config.sources import OPEN_TO_ALL
-from crawler.crawl.run import connect
 from crawler.db import integrity, workers
 from crawler.db.engine import is_in_wal_mode, opened, read
 from crawler.db.locks import take_locks
 from crawler.db.migrations import schema_state
 from crawler.db.rights import missing_rights, schema_owner
 from crawler.db.url import parse_address
-from crawler.domain.composing import Composition
-from crawler.domain.kinds import KINDS, Kind
-from crawler.domain.kinds.instance_type import INSTANCE_TYPE
-from crawler.domain.kinds.uk8s_version import UK8S_VERSION
-from crawler.domain.models import Catalog, Target
-from crawler.domain.objections import tolerance
+from crawler.domain.models import Catalog
 from crawler.domain.proxies import Proxy
-from crawler.domain.rows import JsonRow
 from crawler.domain.subscriptions import LIVE
-from crawler.domain.targets import configured_catalog, configured_projects, reconcile
-from crawler.domain.text import agreeing, counted
+from crawler.domain.text import counted
 from crawler.domain.timefmt import show_duration, zone_name
-from crawler.domain.unmatched import of_report, unmatched
+from crawler.domain.unmatched import of_report
 from crawler.errors import CrawlerError, LockTaken, SchemaMismatch
 from crawler.notifications.channels.base import Channel, TransportError
 from crawler.notifications.channels.registry import channels_of
 from crawler.ops.deploy import GRACE_SECONDS
+from crawler.ops.doctor_cloud import Clock, of_accounts, via, way_fix
+from crawler.ops.findings import Finding, fail, ok, warn
 from crawler.ops.healthcheck_ping import connection_problem
 from crawler.queries import runs
 
-#: The Date header tells whole seconds, and an answer takes its time.
-SKEW_WARN = timedelta(seconds=30)
-SKEW_FAIL = timedelta(minutes=5)
-#: So far off that the other side may well be the one that is wrong.
-ODD_SKEW = timedelta(days=2)
 #: A run needs little; an upgrade copies the database first.
 LEAST_FREE_BYTES = 64 * 1024 * 1024
-#: The longest look at one account.
-PATIENCE_SECONDS = 60.0
-#: So many projects are tried of each kind, and so many zones of a project whose first zones are closed to the key.
-PROJECTS_TRIED = 20
-ZONES_TRIED = 3
-#: Refusals of a place, not of the key or the project: another zone may answer.
-ZONE_REFUSALS = frozenset({230, 293})
 #: The longest try to connect to a webhook or the dead man's switch.
 REACH_SECONDS = 10.0
 
 #: What a connection that was refused needs to close, before its loop ends.
 _CLOSING_SECONDS = 0.1
-
-Clock = Callable[[], datetime]
 
 
 def examine(
@@ -90,7 +60,7 @@ def examine(
     yield from _files(settings)
     yield _time_zone(settings, environ)
     yield from _pins(settings)
-    findings, catalogs = asyncio.run(_accounts(settings, clock))
+    findings, catalogs = asyncio.run(of_accounts(settings, clock))
     yield from findings
     yield from _reports(settings, catalogs)
     yield from list(_database(settings, clock))  # nothing stays open while a person reads
@@ -148,33 +118,6 @@ def _pins(settings: Settings) -> Iterator[Finding]:
                 )
 
 
-# --- the cloud -------------------------------------------------------------------------------------------------------
-
-
-async def _accounts(settings: Settings, clock: Clock) -> tuple[list[Finding], list[Catalog | None]]:
-    """Return the findings about all accounts, and of each what it lists as a whole, as far as that is asked."""
-    discoveries: dict[str, Discovery] = {}
-    found = await asyncio.gather(*(_account(account, clock, discoveries) for account in settings.accounts))
-    catalogs = [_asked_of(account, _whole(discoveries.get(account.name, Discovery()))) for account in settings.accounts]
-    return [finding for findings in found for finding in findings], catalogs
-
-
-def _whole(discovery: Discovery) -> Catalog | None:
-    """Return what was listed as a whole; None where the places were not."""
-    if discovery.places is None or discovery.incomplete:
-        return None
-    is_listed = discovery.projects is not None
-    return Catalog(projects=discovery.projects or (), places=discovery.places, is_listed=is_listed)
-
-
-def _asked_of(account: AccountSettings, listed: Catalog | None) -> Catalog | None:
-    if listed is None:
-        return None
-    selection = account.selection()
-    projects = tuple(filter(selection.wants_project, listed.projects))
-    return replace(listed, projects=projects, places=tuple(filter(selection.wants_place, listed.places)))
-
-
 def _reports(settings: Settings, catalogs: Collection[Catalog | None]) -> Iterator[Finding]:
     """Say which filters and pins of reports are about nothing that runs ask, where all of that is known."""
     known = [catalog for catalog in catalogs if catalog is not None]
@@ -182,232 +125,6 @@ def _reports(settings: Settings, catalogs: Collection[Catalog | None]) -> Iterat
         about = report.subscription
         for one in of_report(report.name, about.watch.given(), about.pins, known):
             yield warn("reports", one.sentence, "correct it, or have `accounts` select it", about=report.name)
-
-
-async def _account(account: AccountSettings, clock: Clock, discoveries: dict[str, Discovery]) -> list[Finding]:
-    """Return the findings about one account; what it answered about its places goes into *discoveries*."""
-    timing = Timing(clock=clock)
-    deadline = timing.monotonic() + PATIENCE_SECONDS
-    try:
-        async with connect(account, timing) as client:
-            try:
-                findings = [await _endpoint(client, account, timing, deadline)]
-            except (NetworkFailure, Cancelled) as exc:
-                return [
-                    fail(
-                        "endpoint",
-                        f"{account.endpoint}: {exc}",
-                        _way_fix(account.proxy),
-                        about=account.name,
-                    )
-                ]
-            skew = findings.pop()
-            discovery = await discover(client, deadline=deadline, tolerated=account.tolerate)
-            discoveries[account.name] = discovery
-            catalog = known_catalog(account, discovery)
-            asked: tuple[Target, ...] = ()
-            if catalog is not None and discovery.credential is None:
-                asked = reconcile(catalog, account.selection(), (), previous=None, is_good=True).asked
-            brake = CancelScope(monotonic=timing.monotonic, deadline=deadline)
-            async with brake.watched():
-                tried = [
-                    finding
-                    async for finding in _actions(
-                        client, account, (*asked, *(_offered(account, catalog) if asked else ())), brake
-                    )
-                ]
-    except (OSError, ValueError) as exc:
-        return [fail("endpoint", str(exc), "check the configuration of the account", about=account.name)]
-    protocol = "over TLS, its certificate is good" if account.endpoint.startswith("https:") else "without TLS"
-    reached = ok("endpoint", f"{account.endpoint} answers {protocol}{_via(account.proxy)}", about=account.name)
-    return [reached, skew, *_discovered(account, discovery, catalog, asked), *tried]
-
-
-async def _endpoint(client: ApiClient, account: AccountSettings, timing: Timing, deadline: float) -> Finding:
-    """Ask once, and compare the clocks; raises NetworkFailure and Cancelled."""
-    brake = CancelScope(monotonic=timing.monotonic, deadline=deadline)
-    async with brake.watched():
-        answer = await client.attempt(client.form("GetRegion"), brake)
-    if answer.served_at is None:
-        return ok("clock", "the answers carry no date to compare with", about=account.name)
-    skew = answer.received_at - answer.served_at
-    seconds = abs(round(skew.total_seconds()))
-    lag = f"{seconds} s" if abs(skew) < ODD_SKEW else f"{abs(skew).days:,} days"
-    message = f"this machine's clock is {lag} {'ahead of' if skew > timedelta() else 'behind'} the cloud's"
-    fix = "let the machine follow a time server (timedatectl set-ntp true); observations are dated by its clock"
-    if abs(skew) >= ODD_SKEW:
-        message += f", which says it is {answer.served_at:%Y-%m-%d}"
-        fix = f"see which of the two is right: a proxy may date the answers; if it is the cloud, {fix}"
-    if abs(skew) > SKEW_FAIL:
-        return fail("clock", message, fix, about=account.name)
-    if abs(skew) > SKEW_WARN:
-        return warn("clock", message, fix, about=account.name)
-    return ok("clock", "this machine's clock agrees with the cloud's", about=account.name)
-
-
-def known_catalog(account: AccountSettings, discovery: Discovery) -> Catalog | None:
-    """Return what a run would ask now, without a history; None where it knows no place."""
-    configured, _ = configured_projects(account.projects)
-    if discovery.places is not None:
-        return Catalog(projects=discovery.projects or configured, places=discovery.places)
-    if not account.places:
-        return None
-    places = [(place.region, place.zone, place.project) for place in account.places]
-    return configured_catalog(places, discovery.projects or configured)
-
-
-def _offered(account: AccountSettings, catalog: Catalog | None) -> tuple[Target, ...]:
-    """Return what is asked to find out what a matrix is made of; nothing where the account has none."""
-    if not account.is_auto or catalog is None:
-        return ()
-    selection = replace(account.selection(), kinds=(UK8S_VERSION.name, INSTANCE_TYPE.name))
-    return reconcile(catalog, selection, (), previous=None, is_good=True).asked
-
-
-async def _actions(
-    client: ApiClient, account: AccountSettings, asked: tuple[Target, ...], brake: CancelScope
-) -> AsyncIterator[Finding]:
-    """Call each action that lists images once per project, and in a few more zones where the first is refused."""
-    groups: dict[tuple[str, str], dict[str, Target]] = {}
-    for target in asked:
-        groups.setdefault((target.kind, target.project), {}).setdefault(target.zone, target)
-    refusals: dict[str, list[tuple[Target, Refusal]]] = {}
-    tried: Counter[str] = Counter()
-    for (name, _), zones in groups.items():
-        kind, refusal = KINDS[name], None
-        action = kind.action
-        if tried[action] == PROJECTS_TRIED:
-            continue
-        for target in list(zones.values())[:ZONES_TRIED]:
-            try:
-                answer = await _ask(
-                    client, Composition(target, kind, account.named_variants[target.variant]), kind, brake
-                )
-            except (NetworkFailure, Cancelled) as exc:
-                yield warn("actions", f"{action} was not tried: {exc}", "try again later", about=account.name)
-                return
-            refusal = (target, client.heeded(answer)) if isinstance(answer, Refusal) else None
-            if refusal is None or refusal[1].ret_code not in ZONE_REFUSALS:
-                break
-        tried[action] += 1
-        if refusal is not None:
-            refusals.setdefault(action, []).append(refusal)
-    for action, count in tried.items():
-        if action not in refusals:
-            yield ok("actions", f"{action} is open to this key", about=account.name)
-            continue
-        target, said = refusals[action][0]
-        where = f"in {target.zone or target.region} of project {target.project}"
-        others = len(refusals[action]) - 1
-        more = f" and {counted(others, 'more project')}" if others else ""
-        happened, fix = (
-            ("failed", "try again later; where it lasts, show the provider the message")
-            if said.ret_code is None or classify_ret_code(said.ret_code) == "transient"
-            else ("is refused", "grant the action to this key there (docs/permissions.md), or deselect the project")
-        )
-        yield (fail if len(refusals[action]) == count else warn)(
-            "actions",
-            f"{action} {happened} {where}{more}: {said.message}",
-            fix,
-            about=account.name,
-        )
-
-
-async def _ask(
-    client: ApiClient, composition: Composition, kind: Kind, brake: CancelScope
-) -> Mapping[str, Any] | Refusal:
-    """Ask the first question of an observation, and the other one where the cloud does not know its action."""
-    while True:
-        action, params = composition.question
-        answered = await client.attempt(client.form(action, params), brake, secrets=kind.secrets)
-        answer = read_answer(answered, action)
-        if not isinstance(answer, Refusal) or composition.refused(as_page(answer)) is None:
-            return answer
-
-
-def _discovered(
-    account: AccountSettings, discovery: Discovery, catalog: Catalog | None, asked: tuple[Target, ...]
-) -> Iterator[Finding]:
-    name = account.name
-    if discovery.credential is not None:
-        fix = {
-            174: "check the public key, and whether this brand wants a channel-key header",
-            171: "check the private key: the signature does not fit",
-            294: "add this machine's address to the account's white-list",
-        }.get(discovery.credential.ret_code or 0, "check both keys of the account, and that they are not disabled")
-        yield fail("keys", discovery.credential.message, fix, about=name)
-        return
-    yield ok("keys", "a signed call was accepted", about=name)
-    for sentence in tolerance(account.tolerate):
-        yield warn("answers", sentence, "take out of `tolerate` what this brand answers rightly", about=name)
-    for problem in discovery.problems:
-        yield warn("catalog", problem, "runs fall back to the last catalog, or the configured places", about=name)
-    for sentence in discovery.incomplete:
-        yield warn("catalog", sentence, "show the provider the answer; nothing is retired while it is so", about=name)
-    if discovery.projects_refused and not account.project_ids:
-        yield warn(
-            "catalog",
-            f"the list of projects is not open to this key ({discovery.refusal})",
-            "name the project ids under `projects`, where the default project is not meant",
-            about=name,
-        )
-    _, unknown = configured_projects(account.projects)
-    if discovery.projects is None and unknown:
-        yield warn(
-            "catalog",
-            f"without the list of projects nobody knows the ids of {', '.join(map(repr, unknown))}",
-            "give the ids (org-…) under `projects`",
-            about=name,
-        )
-    if catalog is None:
-        return
-    if (listed := _whole(discovery)) is not None:
-        for one in unmatched(account.selection(), listed):
-            yield warn("catalog", one.sentence, "correct the word, or take it out", about=name)
-    zones = {target.zone for target in asked if target.zone}
-    regions = {target.region for target in asked}
-    places = counted(len(zones), "zone") if zones else counted(len(regions), "region")
-    if not asked:
-        yield fail(
-            "catalog",
-            f"the selection matches none of {counted(len(catalog.places), 'zone')}",
-            "widen projects, regions, zones or kinds; `crawler config show` tells what counts",
-            about=name,
-        )
-        return
-    yield ok("catalog", f"{counted(len(asked), 'target')} in {places}", about=name)
-    yield _rate(account, len(asked))
-
-
-def _rate(account: AccountSettings, targets: int) -> Finding:
-    limits = account.limits
-    seconds = targets * limits.period_seconds / limits.rate
-    each = f"{limits.rate:g} {agreeing(limits.rate, 'request')} per {limits.period_seconds:g} s"
-    if seconds > limits.run_deadline_seconds:
-        return fail(
-            "rate",
-            f"at {each} asking {counted(targets, 'target')} takes {seconds:.0f} s, and the run ends after "
-            f"{limits.run_deadline_seconds:g} s",
-            "raise rate as far as the provider allows, or run_deadline_seconds, or select less",
-            about=account.name,
-        )
-    more = ", and longer with the matrix: `crawler run --dry-run`" if account.is_auto else ""
-    return ok("rate", f"at {each} a run takes at least {max(1, round(seconds))} s{more}", about=account.name)
-
-
-def _via(proxy: Proxy | None) -> str:
-    return f", through the proxy {proxy}" if proxy is not None else ""
-
-
-def _way_fix(proxy: Proxy | None) -> str:
-    """Say what to look at where an address cannot be reached."""
-    if proxy is None:
-        return "check the address, the network, a proxy or firewall, and the certificates of this machine"
-    said = f"${proxy.variable}" if proxy.variable else "`proxy`"
-    return (
-        f"check {said}: its host, port, user and password, and what it lets through; `proxy`, `no_proxy` and `ca_file` "
-        "in [network] say otherwise"
-    )
 
 
 # --- webhooks and the ping -------------------------------------------------------------------------------------------
@@ -428,9 +145,9 @@ def _reached(check: str, name: str, url: str, proxy: Proxy | None, ca_file: Path
     """Return whether a connection to *url* comes about, over TLS where it is https; *name* may be shown."""
     problem = connection_problem(url, proxy, ca_file, timeout_seconds=REACH_SECONDS)
     if problem:
-        return fail(check, problem, _way_fix(proxy), about=name)
+        return fail(check, problem, way_fix(proxy), about=name)
     protocol = "over TLS, its certificate is good" if url.lower().startswith("https:") else "without TLS"
-    return ok(check, f"takes a connection {protocol}{_via(proxy)}", about=name)
+    return ok(check, f"takes a connection {protocol}{via(proxy)}", about=name)
 
 
 # --- the database ----------------------------------------------------------------------------------------------------
@@ -647,40 +364,3 @@ def _textfile(settings: Settings) -> Iterator[Finding]:
         yield warn("metrics", f"{path.name} does not end in .prom, so node_exporter ignores it", "rename textfile")
     else:
         yield ok("metrics", f"written to {path}")
-
-
-State = Literal["ok", "warn", "fail"]
-_ORDER: dict[State, int] = {"ok": 0, "warn": 1, "fail": 2}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding(JsonRow):
-    """The outcome of one check."""
-
-    check: str
-    #: The account, file or server it is about.
-    about: str = ""
-    state: State
-    message: str
-    #: What to do about it; empty where all is fine.
-    fix: str = ""
-
-
-def ok(check: str, message: str, *, about: str = "") -> Finding:
-    """Say that a check found nothing wrong."""
-    return Finding(check=check, state="ok", message=message, about=about)
-
-
-def warn(check: str, message: str, fix: str, *, about: str = "") -> Finding:
-    """Say what will do for now."""
-    return Finding(check=check, state="warn", message=message, fix=fix, about=about)
-
-
-def fail(check: str, message: str, fix: str, *, about: str = "") -> Finding:
-    """Say what keeps runs from working."""
-    return Finding(check=check, state="fail", message=message, fix=fix, about=about)
-
-
-def worst(findings: Iterable[Finding]) -> State:
-    """Return the worst state among *findings*."""
-    return max((finding.state for finding in findings), key=_ORDER.__getitem__, default="ok")

@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 from crawler.db.filters import known_words
 from crawler.domain.kinds import UK8S_IMAGE
 from crawler.queries.publish_lookup import knowledge, known_freshness, zone_knowledge
-from crawler.web.published_json import freshness_document, json_bytes
 from crawler.web.pages import NoSuchPage
+from crawler.web.published_json import freshness_document, json_bytes
 from crawler.web.site import FRESHNESS, descriptions, write_documents
 from crawler.web.slugs import zone_part
 

@@ -17,6 +17,7 @@ from crawler.domain.text import agreeing, counted, visible
 from crawler.queries.publish import EPOCH, MOST_ENTRIES, PublishedKnowledge, RegionZone, ZoneName
 from crawler.web.answers import answer_schemas
 from crawler.web.atom import atom_feed
+from crawler.web.openapi import document_schemas, openapi
 from crawler.web.published_json import (
     IndexedName,
     changes_document,
@@ -26,7 +27,6 @@ from crawler.web.published_json import (
     renovate_document,
     resolve_document,
 )
-from crawler.web.openapi import document_schemas, openapi
 from crawler.web.slugs import link, slug, zone_part
 
 #: The only document that differs each time.

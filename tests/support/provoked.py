@@ -12,14 +12,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from crawler.ops import doctor
+from crawler.ops import doctor, doctor_cloud, findings
 from tests.support.house import ROOT
 
-SOURCES = ("crawler/ops/doctor.py", "crawler/cli/doctor.py")
+SOURCES = ("crawler/ops/doctor.py", "crawler/ops/doctor_cloud.py", "crawler/cli/doctor.py")
+#: Where they get the makers of findings from when they make one; the command takes them from the last.
+MAKERS = (doctor, doctor_cloud, findings)
 STATES = ("ok", "warn", "fail")
 
 
@@ -68,13 +71,13 @@ def watched() -> Iterator[set[Site]]:
     """Note the places that make findings in this process; the findings are what they are."""
     every, seen = sites(), set[Site]()
     with ExitStack() as stack:
-        for state in STATES:
-            stack.enter_context(patch.object(doctor, state, _noting(state, every, seen)))
+        for module, state in product(MAKERS, STATES):
+            stack.enter_context(patch.object(module, state, _noting(state, every, seen)))
         yield seen
 
 
 def _noting(state: str, every: list[Site], seen: set[Site]) -> Any:
-    make = getattr(doctor, state)
+    make = getattr(findings, state)
 
     def noted(*args: Any, **kwargs: Any) -> Any:
         caller = sys._getframe(1)

@@ -235,7 +235,7 @@ def test_odd_dates(light: Driver, date: str, state: str, said: str) -> None:
     assert (finding["state"], said in finding["message"]) == (state, True), finding
 
 
-@pytest.mark.provokes("_way_fix(account.proxy)")
+@pytest.mark.provokes("way_fix(account.proxy)")
 def test_endpoint(light: Driver) -> None:
     """An endpoint that nobody serves is one failure; what needs it is not asked."""
     found = examined(light.configure(account("http://127.0.0.1:9/")), code=1)

@@ -8,8 +8,8 @@ import re
 import pytest
 import yaml
 
-from crawler.web.published_json import CURRENT
 from crawler.web.openapi import openapi
+from crawler.web.published_json import CURRENT
 from crawler.web.slugs import slug
 from tests.support.examples import blocks
 from tests.support.house import ROOT, pages

@@ -13,8 +13,8 @@ from openapi_spec_validator import validate
 
 from crawler.domain.rows import ImageRow, StatusRow
 from crawler.queries.publish import RegionZone, ZoneName, ZoneStay, zone_name
-from crawler.web.published_json import renovate_document, resolve_document
 from crawler.web.openapi import document_schemas, openapi
+from crawler.web.published_json import renovate_document, resolve_document
 from tests.support.examples import blocks
 from tests.support.facts import NOON, hours, image, status
 
