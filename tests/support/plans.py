@@ -23,21 +23,31 @@ Statement = tuple[str, Any]
 
 
 @contextmanager
-def statements(engine: Engine) -> Iterator[list[Statement]]:
-    """Collect the distinct SELECT statements of the block, each with parameters it was run with."""
-    found: dict[str, Any] = {}
+def executed(engine: Engine | type[Engine] = Engine) -> Iterator[list[Statement]]:
+    """Collect the statements of the block, in their order; those of every engine, unless one is named."""
     listed: list[Statement] = []
 
     def note(conn: Any, cursor: Any, sql: str, params: Any, context: Any, many: bool) -> None:
-        if sql.lstrip().startswith("SELECT") and sql not in found:
-            found[sql] = params
+        listed.append((sql, params))
 
     event.listen(engine, "before_cursor_execute", note)
     try:
         yield listed
     finally:
         event.remove(engine, "before_cursor_execute", note)
-        listed += found.items()
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[Statement]]:
+    """Collect the distinct statements of the block that read, each with parameters it was run with."""
+    listed: list[Statement] = []
+    with executed(engine) as every:
+        yield listed
+    found: dict[str, Any] = {}
+    for sql, params in every:
+        if sql.lstrip().startswith(("SELECT", "WITH")):
+            found.setdefault(sql, params)
+    listed += found.items()
 
 
 def scans(conn: Connection, statement: Statement) -> set[str]:

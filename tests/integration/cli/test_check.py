@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 
 from tests.support.command import call, rows
 from tests.support.diary import PERIOD, START, Diary, Images, Refusal, target
+from tests.support.plans import executed
 
 FIELDS = [
     "rule", "zone", "image_id", "outcome", "successor", "detail", "source", "file", "line", "address", "image_name",
@@ -344,18 +345,9 @@ def test_number_of_statements(
     Path("many.txt").write_text("".join(f"uimage-{n}\nhk-0{n % 10} uimage-{n}\n" for n in range(40)))
     counts = []
     for name in ("few.txt", "many.txt"):
-        statements: list[str] = []
-        listener = statements.append
-
-        def note(conn: Any, cursor: Any, sql: str, *_: Any, listener: Any = listener) -> None:
-            listener(sql)
-
-        event.listen(type(engine), "before_cursor_execute", note)
-        try:
+        with executed() as asked:
             call("--database", database_url, "check", name, now=diary.now, code=1)
-        finally:
-            event.remove(type(engine), "before_cursor_execute", note)
-        counts.append(len(statements))
+        counts.append(len(asked))
     assert counts[1] == counts[0] <= 40
 
 

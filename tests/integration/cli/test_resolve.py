@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 from crawler.cli.resolve import read_query
 from crawler.db.engine import opened, read
@@ -24,6 +24,7 @@ from crawler.queries import status as queries_status
 from crawler.queries.resolve import resolve
 from tests.support.command import ROOT, call
 from tests.support.diary import START, Answer, Diary, Images, Refusal, target
+from tests.support.plans import executed
 
 HERE, THERE = target("hk-02"), target("hk-02", project="org-y")
 NAMES = ("Ubuntu 20.04", "CentOS 7.6")
@@ -361,16 +362,8 @@ def test_many_lines_ask_as_many_statements_as_few(url: str) -> None:
     lines = ["hk-02 CentOS 7.6", "hk-01 Ubuntu 20.04"]
 
     def count(lines: list[str]) -> int:
-        asked: list[str] = []
-
-        def note(conn: Any, cursor: Any, sql: str, params: Any, context: Any, many: bool) -> None:
-            asked.append(sql)
-
-        event.listen(Engine, "before_cursor_execute", note)
-        try:
+        with executed() as asked:
             ask(url, "-", stdin="\n".join(lines))
-        finally:
-            event.remove(Engine, "before_cursor_execute", note)
         return len(asked)
 
     assert count(lines) == count(lines * 25) <= 30

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, insert
+from sqlalchemy import Engine, insert
 
 from crawler.db.engine import begin, opened, read
 from crawler.db.pruning import prune
@@ -21,6 +21,7 @@ from crawler.queries import diff_lookup, history_lookup, images
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.history import HistoryRow
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
+from tests.support.plans import plan, statements
 
 STALE = timedelta(hours=3)
 TARGETS = [target(f"hk-{zone:02}", project=f"org-{project}") for zone in (1, 2) for project in (1, 2)]
@@ -358,21 +359,15 @@ def test_plans(sqlite_url: str) -> None:
         diary = Diary(engine)
         for number in range(3):
             diary.run({where: {**NAMES, f"uimage-{number}": "New"} for where in TARGETS})
-        statements: list[tuple[str, Any]] = []
-        event.listen(
-            engine, "before_cursor_execute", lambda c, cur, sql, params, ctx, many: statements.append((sql, params))
-        )
         with read(engine) as conn:
-            history_lookup.history(conn, NAMES, now=diary.now, stale_after=STALE)
-            history_lookup.where_is(conn, ["ubuntu 20.04"], None, now=diary.now, stale_after=STALE)
-            filters = Filters(zone=("hk-01",))
-            list(diff_lookup.moments_apart(conn, START + PERIOD, diary.now, filters, stale_after=STALE)[0])
-            diff_lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
-            plans = {}
-            for sql, params in [pair for pair in statements if pair[0].lstrip().startswith(("SELECT", "WITH"))]:
-                plan = conn.connection.cursor().execute(f"EXPLAIN QUERY PLAN {sql}", params)
-                plans[sql] = [str(row[3]) for row in plan]
-    scans = [(sql, line) for sql, plan in plans.items() for line in plan if line.startswith("SCAN")]
+            with statements(engine) as asked:
+                history_lookup.history(conn, NAMES, now=diary.now, stale_after=STALE)
+                history_lookup.where_is(conn, ["ubuntu 20.04"], None, now=diary.now, stale_after=STALE)
+                filters = Filters(zone=("hk-01",))
+                list(diff_lookup.moments_apart(conn, START + PERIOD, diary.now, filters, stale_after=STALE)[0])
+                diff_lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)
+            plans = {statement[0]: plan(conn, statement) for statement in asked}
+    scans = [(sql, line) for sql, lines in plans.items() for line in lines if line.startswith("SCAN")]
     grown = ("runs", "r", "intervals", "exceptions", "changes", "scope_targets", "s", "holds", "hold_images")
     assert [(sql, line) for sql, line in scans if line.split()[1] in grown] == []
     assert len(plans) > 10

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, insert, select, text, update
+from sqlalchemy import Engine, insert, select, text, update
 
 from crawler.db.engine import begin, opened, read
 from crawler.db.schema import Absence, TargetRow
@@ -20,6 +20,7 @@ from crawler.queries import images as queries_images
 from crawler.queries import runs as queries_runs
 from crawler.queries.freshness import FEW
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
+from tests.support.plans import scans, statements
 
 STALE = timedelta(hours=3)
 TARGETS = [target(f"hk-{zone:02}", project=f"org-{project}") for zone in (1, 2) for project in (1, 2, 3)]
@@ -259,31 +260,14 @@ def test_status(engine: Engine) -> None:
     assert one == [rows[away]]
 
 
-BIG = (
-    "runs",
-    "intervals",
-    "exceptions",
-    "changes",
-    "image_versions",
-    "scope_targets",
-    "holds",
-    "hold_images",
-    "payloads",
-)
-
-
 def test_plans(sqlite_url: str) -> None:
     """No answer about some targets scans a table that grows."""
     with opened(sqlite_url) as engine:
         diary = Diary(engine)
         for number in range(3):
             diary.run({where: {**NAMES, f"uimage-{number}": "New"} for where in TARGETS})
-        statements: list[tuple[str, Any]] = []
-        event.listen(
-            engine, "before_cursor_execute", lambda c, cur, sql, params, ctx, many: statements.append((sql, params))
-        )
         filters = Filters(zone=("hk-01",))
-        with read(engine) as conn:
+        with read(engine) as conn, statements(engine) as asked:
             list(queries_images.images(conn, START + PERIOD, filters, now=diary.now, stale_after=STALE))
             list(queries_images.images(conn, None, Filters(name=("New",)), now=diary.now, stale_after=STALE))
             list(queries_images.images(conn, None, Filters(image_id=("uimage-a",)), now=diary.now, stale_after=STALE))
@@ -292,15 +276,12 @@ def test_plans(sqlite_url: str) -> None:
             status.status(conn, filters, now=diary.now)
             list(queries_runs.runs(conn, limit=5))
             queries_runs.run(conn, 1)
-            plans = {}
-            for sql, params in [pair for pair in statements if pair[0].startswith("SELECT")]:
-                plan = conn.connection.cursor().execute(f"EXPLAIN QUERY PLAN {sql}", params)
-                plans[sql] = [str(row[3]) for row in plan]
-    scans = {sql: line for sql, plan in plans.items() for line in plan if line.startswith("SCAN")}
+        with read(engine) as conn:
+            scanned = {statement[0]: tables for statement in asked if (tables := scans(conn, statement))}
     # the newest few runs, from the end
-    allowed = {sql for sql in scans if "ORDER BY runs.id DESC" in sql and "LIMIT" in sql}
-    assert {sql: line for sql, line in scans.items() if line.split()[1] in BIG and sql not in allowed} == {}
-    assert len(plans) > 10
+    allowed = {sql for sql in scanned if "ORDER BY runs.id DESC" in sql and "LIMIT" in sql}
+    assert {sql: tables for sql, tables in scanned.items() if sql not in allowed} == {}
+    assert len(asked) > 10
 
 
 def test_read_only_database(engine: Engine) -> None:
