@@ -158,6 +158,13 @@ class Recorded:
         """Return whether a run is one of those that are looked at."""
         return run_id <= self.last_run and run_id not in self._unfinished
 
+    def gone_on(self, conn: Connection) -> set[int]:
+        """Return the targets of which runs that are not looked at, under way or later ones, have kept an answer."""
+        kept = select(AnswerRow.target_id).where(
+            or_(AnswerRow.run_id > self.last_run, AnswerRow.run_id.in_(self._unfinished))
+        )
+        return set(conn.scalars(kept))
+
     def _page(self, conn: Connection, first: int) -> dict[int, RecordedRun]:
         columns = Run.__table__
         chosen = select(columns).where(Run.id.between(first, self.last_run), Run.finished_at.is_not(None))
