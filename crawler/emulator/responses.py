@@ -14,7 +14,7 @@ from typing import Any
 
 from crawler.emulator.lists import LISTINGS, OF_A_CLUSTER, ListRefused, groups, listed
 from crawler.emulator.quirks import disguise
-from crawler.emulator.scenario import EmulatedAccount, EmulatedZone, ProjectRow, Sets, World
+from crawler.emulator.scenario import CONDITIONS, WHEN, EmulatedAccount, EmulatedZone, ProjectRow, Sets, World
 
 #: What a refusal says when nothing better is known.
 MESSAGES: dict[int, str] = {
@@ -44,7 +44,6 @@ _NEW_IN_2026_SETS = frozenset(
 _NEW_IN_2026_FIELDS = frozenset(
     {"OsType", "OsName", "Features", "ImageSize", "IntegratedSoftware", "SupportedGPUTypes"}
 )
-_FILTERS = ("ProductType", "MachineType", "GPUType", "K8sVersion")
 _CACHED_BODIES = 20_000
 
 
@@ -97,9 +96,16 @@ class Answers:
             return self._list(action, account, params)
         raise RefusedRequest(161, f"Action [{action}] not found")
 
-    def lie(self, action: str, sets: Sets) -> bytes:
+    def lie(self, action: str, sets: Sets, params: Mapping[str, str]) -> bytes:
         """Return a body with these *sets* as the answer to *action*, whatever the world holds."""
-        return self._finish(action, dict(sets))
+        sent = dict(zip(CONDITIONS, _filters(params), strict=True))
+        content = {
+            name: [_unconditional(record) for record in records if _fits(record, sent)]
+            if isinstance(records, list)
+            else records
+            for name, records in sets.items()
+        }
+        return self._finish(action, content)
 
     def project_of(self, params: Mapping[str, str]) -> str:
         """Return the project a request is about: the one it names, or the default one."""
@@ -179,15 +185,12 @@ class Answers:
     def _checked_filters(self, params: Mapping[str, str]) -> tuple[str, ...]:
         if self.world.schema == "2020":
             return ("", "", "", "")
-        product = params.get("ProductType", "")
+        product, machine, gpu, _ = filters = _filters(params)
         if product not in ("", "uhost", "uphost"):
             raise RefusedRequest(230, "Params [ProductType] not available")
-        machine = params.get("MachineType") or "O"
-        gpu = params.get("GPUType", "")
         if machine == "G" and not gpu:
             raise RefusedRequest(220, "Missing params [GPUType]")
-        # The page's table writes K8sVersion, its example K8SVersion.
-        return (product, machine, gpu, params.get("K8sVersion") or params.get("K8SVersion", ""))
+        return filters
 
     def _list(self, action: str, account: EmulatedAccount, params: Mapping[str, str]) -> bytes:
         """Return what a kind of the timeline's `inventory` lists."""
@@ -237,22 +240,34 @@ class Answers:
         return not product or ("phost" in set_name.lower()) == (product == "uphost")
 
     def _listed(self, records: list[Any], wanted: tuple[str, ...]) -> list[Any]:
-        sent = dict(zip(_FILTERS, wanted, strict=True))
+        sent = dict(zip(CONDITIONS, wanted, strict=True))
         return [self._shown(record) for record in records if _fits(record, sent)]
 
     def _shown(self, record: Any) -> Any:
         if not isinstance(record, dict):
             return record
         hidden = _NEW_IN_2026_FIELDS if self.world.schema == "2020" else frozenset()
-        return {name: value for name, value in record.items() if name != "_when" and name not in hidden}
+        return {name: value for name, value in record.items() if name != WHEN and name not in hidden}
 
     def _finish(self, action: str, content: Mapping[str, Any]) -> bytes:
         document = {"RetCode": 0, "Action": f"{action}Response", **content}
         return encode(disguise(document, self.world.quirks, turn=self._turn) if self.world.quirks else document)
 
 
+def _filters(params: Mapping[str, str]) -> tuple[str, str, str, str]:
+    """Return what a request asks by, in the order of `CONDITIONS`."""
+    # The page's table writes K8sVersion, its example K8SVersion.
+    version = params.get("K8sVersion") or params.get("K8SVersion", "")
+    return params.get("ProductType", ""), params.get("MachineType") or "O", params.get("GPUType", ""), version
+
+
+def _unconditional(record: Any) -> Any:
+    is_conditional = isinstance(record, dict) and WHEN in record
+    return {name: value for name, value in record.items() if name != WHEN} if is_conditional else record
+
+
 def _fits(record: Any, sent: Mapping[str, str]) -> bool:
-    conditions = record.get("_when") if isinstance(record, dict) else None
+    conditions = record.get(WHEN) if isinstance(record, dict) else None
     if not isinstance(conditions, dict):
         return True
     for name, globs in conditions.items():
