@@ -75,8 +75,6 @@ class Answers:
         self._zones: dict[str, EmulatedZone] = {row.zone: row for row in world.zones}
         self._regions = {row.region for row in world.zones}
         self._projects: dict[str, ProjectRow] = {row.project_id: row for row in world.projects}
-        default = next((row for row in world.projects if row.default), next(iter(world.projects), None))
-        self._default_project = default.project_id if default else ""
         self._has_project_images = any("/" in key for key in world.images)
         self._bodies: dict[tuple[Any, ...], bytes] = {}
         self._turn = 0
@@ -107,9 +105,13 @@ class Answers:
         }
         return self._finish(action, content)
 
-    def project_of(self, params: Mapping[str, str]) -> str:
-        """Return the project a request is about: the one it names, or the default one."""
-        return params.get("ProjectId") or self._default_project
+    def project_of(self, account: EmulatedAccount, params: Mapping[str, str]) -> str:
+        """Return the project a request is about: the one it names, or the default one of those open to the account."""
+        if given := params.get("ProjectId"):
+            return given
+        rows = [row for row in self.world.projects if _open_to(row.project_id, account.projects)]
+        default = next((row for row in rows if row.default), rows[0] if rows else None)
+        return default.project_id if default else ""
 
     def _region_rows(self, account: EmulatedAccount) -> list[dict[str, Any]]:
         rows = [row for row in self.world.zones if _open_to(row.zone, account.zones)]
@@ -127,12 +129,13 @@ class Answers:
         ]
 
     def _project_rows(self, account: EmulatedAccount) -> list[dict[str, Any]]:
+        default = self.project_of(account, {})
         return [
             {
                 "ProjectId": row.project_id,
                 "ProjectName": row.name,
                 "CreateTime": 1577808000,
-                "IsDefault": row.project_id == self._default_project,
+                "IsDefault": row.project_id == default,
                 "MemberCount": 1,
                 "ResourceCount": 0,
                 "ParentId": "",
@@ -161,7 +164,7 @@ class Answers:
         given = params.get("ProjectId", "")
         if not given and account.sub_account:
             raise RefusedRequest(299, "IAM permission error: a sub-account must send ProjectId")
-        project = given or self._default_project
+        project = self.project_of(account, params)
         if given and (project not in self._projects or not _open_to(project, account.projects)):
             raise RefusedRequest(292, f"Project [{given}] not exists")
         return project

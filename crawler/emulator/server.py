@@ -189,7 +189,7 @@ class EmulatorServer:
         exchange.account, exchange.params = account.name, flat
         self._attempts[flat["Signature"]] += 1
         exchange.attempt = self._attempts[flat["Signature"]]
-        fault = self._fault(exchange, answers) if answers.world.faults else None
+        fault = self._fault(exchange, account, answers) if answers.world.faults else None
         await self._delay(self.options.latency_ms)
         if fault is not None:
             await self._delay(fault.latency_ms or 0)
@@ -205,10 +205,10 @@ class EmulatorServer:
         if milliseconds:
             await self._sleep(milliseconds / 1000)
 
-    def _fault(self, exchange: Exchange, answers: Answers) -> Fault | None:
+    def _fault(self, exchange: Exchange, account: EmulatedAccount, answers: Answers) -> Fault | None:
         params, attempt = exchange.params, exchange.attempt
         about_project = exchange.action not in ("GetRegion", "GetProjectList")
-        project = answers.project_of(params) if about_project else params.get("ProjectId", "")
+        project = answers.project_of(account, params) if about_project else params.get("ProjectId", "")
         for fault in answers.world.faults:
             if (not fault.attempts or attempt in fault.attempts) and fault.hits(
                 account=exchange.account,

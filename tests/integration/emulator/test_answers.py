@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from crawler.emulator import QUIRKS, EmulatorServer, demo, image_history, region_history
-from tests.support.by_hand import ask, images
-from tests.support.worlds import make_record, make_timeline, make_zone, zone_number
+from tests.support.by_hand import ask, images, post
+from tests.support.worlds import make_record, make_timeline, make_zone, sign, zone_number
 
 pytestmark = pytest.mark.asyncio
 
@@ -121,6 +121,26 @@ async def test_projects_may_see_different_images() -> None:
         answers = [await images(server, **params) for params in ({}, {"ProjectId": "org-b"}, {"ProjectId": "org-a"})]
 
     assert [ids(answer) for answer in answers] == [["b"], ["b"], ["a"]]
+
+
+async def test_default_project_of_an_account() -> None:
+    """Who is not let into the default project has another: its list says so, and no ProjectId means that one."""
+    own = {"name": "guest", "public_key": "guest", "private_key": "secret", "projects": ["org-b", "org-c"]}
+    world = make_timeline(
+        zones={"hk-02": {"a": "CentOS 7.6"}},
+        images={"org-b/hk-02": {"b": "mine"}},
+        projects=["org-a", "org-b", "org-c"],
+        accounts=[own],
+        faults=[{"project": "org-a", "ret_code": 150}],
+    )
+    async with EmulatorServer(world) as server:
+        asked = {"Action": "DescribeUK8SImage", "Region": "hk", "Zone": "hk-02", "PublicKey": "guest"}
+        answer = await post(server, sign(asked, "secret"))
+        projects = await post(server, sign({"Action": "GetProjectList", "PublicKey": "guest"}, "secret"))
+
+    assert ids(answer.document) == ["b"]
+    defaults = {row["ProjectId"]: row["IsDefault"] for row in projects.document["ProjectSet"]}
+    assert defaults == {"org-b": True, "org-c": False}
 
 
 async def test_records_are_sent_as_written() -> None:
