@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Select, delete, func, insert, or_, select
 
 from crawler.db.beginning import begins_at
+from crawler.db.changelog import PRUNED_TO
 from crawler.db.engine import read
 from crawler.db.filters import chosen_targets
 from crawler.db.payloads import NewPayload, load_payload
@@ -50,7 +51,7 @@ from crawler.domain.targets import zones_of_numbers
 #: Runs that are read together.
 RUNS_AT_ONCE = 500
 #: What no answer decides, and that is taken over as it is, in an order in which references are there.
-_TAKEN_OVER: tuple[type[Base], ...] = (Setting, Account, Variant, CatalogRow, Revocation)
+_TAKEN_OVER: tuple[type[Base], ...] = (Account, Variant, CatalogRow, Revocation)
 #: Columns of `targets` that its answers fill.
 _OF_ANSWERS: Mapping[str, Any] = {
     **dict.fromkeys(("baseline_run_id", "body_hash", "snapshot_digest", "payload_id", "written_at", "answered_by")),
@@ -242,6 +243,8 @@ class Recorded:
     def begin_copy(self, conn: Connection) -> None:
         """Write to an empty database what no answer decides: accounts, catalogs, targets, scopes, absences."""
         with read(self._engine) as reading:
+            # Changes get numbers of their own there: none of those was pruned.
+            _take_over(Setting, reading, conn, lambda row: row["name"] != PRUNED_TO)
             for table in _TAKEN_OVER:
                 _take_over(table, reading, conn)
             _take_over(TargetRow, reading, conn, lambda row: row["id"] in self.targets, **_OF_ANSWERS)

@@ -18,7 +18,7 @@ from crawler.db.migrations import upgrade
 from crawler.db.schema import Run
 from crawler.demo import play
 from crawler.emulator import EmulatorServer, run_in_thread
-from tests.support.command import NOW, call
+from tests.support.command import NOW, call, rows
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.driving import Driver, account
 from tests.support.worlds import make_record, make_timeline
@@ -146,6 +146,19 @@ def test_order_of_answers(tmp_path: Path, sqlite_url: str) -> None:
 
     assert "left out: 1" in result.summary.notices[0]
     assert compared(driver)["intervals"] == {"recorded": 2, "replayed": 2, "equal": 2}
+
+
+def test_cursors_after_pruning(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
+    """The numbers of changes in the new database are its own: those of its changes that were pruned are not refused."""
+    driver = lived(lived(Driver(tmp_path, sqlite_url), cloud), cloud)
+    driver.call("db", "prune", "--keep", "90m")
+    assert driver.call("changes", "--after", 1, code=8).stderr
+    driver.call("replay", "--into", tmp_path / "new.db")
+    changes = ("--database", tmp_path / "new.db", "changes")
+
+    first, *others = rows(*changes)
+    assert first["cursor"] == 1
+    assert rows(*changes, "--after", first["cursor"]) == others
 
 
 def test_part(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
