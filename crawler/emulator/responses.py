@@ -214,6 +214,7 @@ class Answers:
             )
         except ListRefused as refusal:
             raise RefusedRequest(refusal.ret_code, refusal.message) from None
+        self._turn += 1
         return self._finish(action, content)
 
     def _image_key(self, project: str, zone: str) -> str:

@@ -186,11 +186,15 @@ async def test_every_quirk_shows() -> None:
 async def test_shuffled_records_change_their_order_only() -> None:
     """Shuffled answers differ in bytes and hold the same records."""
     three = {"a": "A", "b": "B", "c": "C"}
-    async with EmulatorServer(make_timeline(zones={"hk-02": three}, quirks=["shuffled-records"])) as server:
+    inventory = {"uhost-image": {"hk-02": [{"ImageId": image_id} for image_id in three]}}
+    world = make_timeline(zones={"hk-02": three}, inventory=inventory, quirks=["shuffled-records"])
+    async with EmulatorServer(world) as server:
         orders = [ids(await images(server)) for _ in range(3)]
+        listed = [ids(await ask(server, "DescribeImage", Region="hk", Zone="hk-02")) for _ in range(3)]
 
-    assert len({tuple(order) for order in orders}) == 3
-    assert all(sorted(order) == ["a", "b", "c"] for order in orders)
+    for answers in (orders, listed):
+        assert len({tuple(order) for order in answers}) == 3
+        assert all(sorted(order) == ["a", "b", "c"] for order in answers)
 
 
 async def test_steps_build_on_each_other() -> None:
