@@ -52,7 +52,7 @@ _WORDS = {
     "queued": "已排队", "waiting": "等待发送", "refused": "被拒", "sent": "已发送", "digest": "汇总", "urgent": "即时",
     "again": "重发", "not listed": "未列出", "total": "合计", "retried": "重试", "throttled": "限速",
     "run": "巡检", "time": "时间", "accounts": "账号", "targets": "目标", "changes": "变更", "requests": "请求",
-    "reports": "报告", "notice": "提示", "change": "变更", "target": "目标", "re-issue": "更换 ID", "happened": "发生于",
+    "reports": "报告", "notice": "提示", "change": "变更", "changed": "变化", "target": "目标", "re-issue": "更换 ID", "happened": "发生于",
     "before": "之前", "after": "之后", "written": "记录于", "why": "原因", "since": "起始", "answer": "返回",
     "account": "账号", "project": "项目", "region": "地域", "zone": "可用区", "kind": "资源类型", "variant": "查询参数组合",
     "set": "镜像集", "source": "来源", "by": "处理人", "bytes": "字节", "name": "名称", "image set": "镜像集", "image name": "镜像名称", "image id": "镜像 ID",

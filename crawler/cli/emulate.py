@@ -150,9 +150,9 @@ def _position(server: EmulatorServer) -> str:
 
 
 def _timeline(source: str) -> Timeline:
-    path = Path(source)
-    if source in BUILTIN and not path.exists():
+    if source in BUILTIN:  # whatever else is called so here; a file of that name is ./demo
         return BUILTIN[source]()
+    path = Path(source)
     if not path.exists():
         raise UsageError(f"--timeline {source}: there is no such file, and the built-in ones are {', '.join(BUILTIN)}")
     return load_timeline(path)

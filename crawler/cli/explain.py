@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crawler.cli.changes import told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import unheard_image
 from crawler.cli.options import NUMBER, table_options
@@ -148,6 +149,9 @@ def describe(found: Explanation, zone: tzinfo) -> Iterator[str]:
     yield visible(f"target    {change.target}")
     if change.counterpart:
         yield visible(f"re-issue  {'as' if change.event == 'withdrawn' else 'of'} {change.counterpart}")
+    if change.event == "modified":
+        # What was known may be older than the answer before: one that does not state a field leaves it as it was.
+        yield visible(f"changed   {told_fields(change.fields)}")
     after = f"after {show_moment(change.not_before, zone)} and " if change.not_before else ""
     yield (
         f"happened  {after}by {show_moment(change.observed_at, zone)}, written {tell_moment(change.recorded_at, zone)}"

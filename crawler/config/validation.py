@@ -237,6 +237,7 @@ _KINDS_OF_VALUE = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
+    "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
@@ -268,7 +269,17 @@ def describe(
         if details["type"] == "extra_forbidden":
             yield location, (unknown_key or _unknown_key)(location)
         else:
-            yield location, _sentence(details, location, {**_KINDS_OF_VALUE, **(words or {})})
+            sentence = None if words is not None else _two_brackets(details, location)
+            yield location, sentence or _sentence(details, location, {**_KINDS_OF_VALUE, **(words or {})})
+
+
+def _two_brackets(details: ErrorDetails, location: Location) -> str | None:
+    """Return what to say of a table that stands for a list of them; None: it is something else."""
+    if details["type"] in ("list_type", "tuple_type") and isinstance(details["input"], dict):
+        header = _header(tuple(part for part in location if isinstance(part, str)))
+        if header.startswith("[["):
+            return f"write {header}, with two brackets: it is a list of tables"
+    return None
 
 
 def _sentence(details: ErrorDetails, location: Location, words: Mapping[str, str]) -> str:
@@ -276,10 +287,6 @@ def _sentence(details: ErrorDetails, location: Location, words: Mapping[str, str
     context = details.get("ctx") or {}
     if kind == "missing":
         return "is missing"
-    if kind in ("list_type", "tuple_type") and isinstance(details["input"], dict):
-        header = _header(tuple(part for part in location if isinstance(part, str)))
-        if header.startswith("[["):
-            return f"write {header}, with two brackets: it is a list of tables"
     shown = _shown(details["input"], location)
     if kind in _BOUNDS:
         bound, relation = _BOUNDS[kind]
@@ -288,7 +295,7 @@ def _sentence(details: ErrorDetails, location: Location, words: Mapping[str, str
         return f"{shown}must be one of {str(context['expected']).replace(' or ', ', ')}"
     if kind == "value_error":
         return f"{shown}{context['error']}"
-    is_one = kind in ("list_type", "tuple_type") and shown and isinstance(details["input"], str)
+    is_one = kind in ("list_type", "tuple_type", "frozen_set_type") and shown and isinstance(details["input"], str)
     example = f", as in [{quoted(details['input'])}]" if is_one else ""
     return f"{shown}{words.get(kind, details['msg'])}{example}"
 

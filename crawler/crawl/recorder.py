@@ -317,8 +317,11 @@ class Recorder:
         with contained(faults.append):
             with read(self._engine) as conn:
                 last = last_answers(conn, sorted(answer.planned.target_id for answer in answers))
-            settled = [(self._settled(answer, last[answer.planned.target_id]), answer) for answer in answers]
-            return [(counts, last[answer.planned.target_id]) for counts, answer in settled if counts is not None]
+            # Decides nothing, for it is done again where one of them is at fault.
+            judged = [replace(answer, objection=self._objection(answer, last)) for answer in answers]
+        if not faults:
+            settled = [(self._settled(answer), answer.planned.target_id) for answer in judged]
+            return [(counts, last[target_id]) for counts, target_id in settled if counts is not None]
         if len(answers) > 1:  # one of them is at fault, and takes no other with it
             return [done for answer in answers for done in self._settled_all([answer])]
         self._fail_answer(answers[0].unread, faults[0])
@@ -362,18 +365,27 @@ class Recorder:
                 )
         return [(answer, states.get(answer.planned.target_id)) for answer, _ in settled]
 
-    def _settled(self, answer: _Answer, last: LastAnswer) -> _Answer | None:
-        """Return the answer that counts: this one, with the objection to it if there is one, or the one before it."""
+    def _objection(self, answer: _Answer, answers: Mapping[int, LastAnswer]) -> str | None:
+        """Say why an answer is not to be believed at all, by the last one of its target; None: it is."""
+        last = answers[answer.planned.target_id]
         good = LastGood(
             unreadable=last.unreadable,
             excess=last.excess if answer.planned.ever_ok else None,
             has_images=bool(last.version_ids),
             answered_by=last.answered_by,
         )
-        sentence = self._judge.objection(answer.planned.target, answer.understood.snapshot, good)
-        if sentence is not None and answer.unread.retried and answer.unread.instead is not None:
-            return self._read(answer.unread.instead.last())
-        return replace(answer, objection=sentence)
+        return self._judge.objection(answer.planned.target, answer.understood.snapshot, good)
+
+    def _settled(self, answer: _Answer) -> _Answer | None:
+        """
+        Return the answer that counts: this one, with the objection to it if there is one, or the one before it.
+
+        None where that one cannot be read any more, which is the outcome of the target then.
+        """
+        unread = answer.unread
+        if answer.objection is not None and unread.retried and unread.instead is not None:
+            return self._read(unread.instead.last())
+        return answer
 
     def _decide_answer(self, answer: _Answer, known: target_state.TargetState) -> None:
         """Decide what an answer means for a target of which so much is *known*, or have it asked again."""
@@ -452,7 +464,9 @@ class Recorder:
                 self._waiting[answer.planned.target] = self._packed(answer)
             return True
         before = self._read(unread.first.last())
-        if before is None or not missing <= self._judge.absent(known.known, before.understood.snapshot):
+        if before is None:  # and its target has failed with that
+            return True
+        if not missing <= self._judge.absent(known.known, before.understood.snapshot):
             self._fail_answer(
                 unread, "its list in pages lacks images that it had when it was read just before: it moved"
             )

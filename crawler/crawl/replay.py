@@ -173,9 +173,7 @@ class Replay:
             zone_numbers=numbers,
             catalog_numbers={key: self._recorded.catalog_numbers(key, row["started_at"]) for key in accounts},
         )
-        places = {target_id: place for place, target_id in enumerate(run.written)}
-        for target_id in sorted(found, key=lambda target_id: (places.get(target_id, len(places)), target_id)):
-            written_at = run.written.get(target_id, row["finished_at"])
+        for target_id, written_at in _in_order(run, found):
             if written_at != self._now:
                 recorder.commit()
                 self._now = written_at
@@ -254,6 +252,27 @@ class Replay:
             hold_ids = list(conn.scalars(select(Hold.id).where(*same).order_by(Hold.id).limit(1)))
             say = holds.accept if resolution.status == "accepted" else holds.reject
             say(conn, hold_ids, who=resolution.resolved_by, now=resolution.resolved_at)
+
+
+def _in_order(run: RecordedRun, found: Mapping[int, KeptReply | BadOutcome]) -> list[tuple[int, datetime]]:
+    """
+    Return the targets that a run *found* something of as their answers came, each with when it was written.
+
+    What is read later is read with the ZoneIds that were confirmed before. What wrote changes keeps the order of those.
+    """
+    came = {key: item.observed_at if isinstance(item, KeptReply) else item.at for key, item in found.items()}
+    places: dict[int, tuple[datetime, int]] = {}
+    latest = run.row["started_at"]
+    for place, target_id in enumerate(run.written):
+        latest = max(latest, came[target_id])
+        places[target_id] = latest, place
+    ordered = sorted(found, key=lambda key: (*places.get(key, (came[key], len(places))), key))
+    moments = []
+    written_at = run.row["finished_at"]
+    for target_id in reversed(ordered):
+        written_at = run.written.get(target_id, written_at)
+        moments.append((target_id, written_at))
+    return moments[::-1]
 
 
 def _without_news(row: Mapping[str, Any]) -> dict[str, Any]:

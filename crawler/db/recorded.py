@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Select, delete, func, insert, or_, select
 
 from crawler.db.beginning import begins_at
+from crawler.db.changelog import PRUNED_TO
 from crawler.db.engine import read
 from crawler.db.filters import chosen_targets
 from crawler.db.payloads import NewPayload, load_payload
@@ -50,7 +51,7 @@ from crawler.domain.targets import zones_of_numbers
 #: Runs that are read together.
 RUNS_AT_ONCE = 500
 #: What no answer decides, and that is taken over as it is, in an order in which references are there.
-_TAKEN_OVER: tuple[type[Base], ...] = (Setting, Account, Variant, CatalogRow, Revocation)
+_TAKEN_OVER: tuple[type[Base], ...] = (Account, Variant, CatalogRow, Revocation)
 #: Columns of `targets` that its answers fill.
 _OF_ANSWERS: Mapping[str, Any] = {
     **dict.fromkeys(("baseline_run_id", "body_hash", "snapshot_digest", "payload_id", "written_at", "answered_by")),
@@ -158,6 +159,13 @@ class Recorded:
         """Return whether a run is one of those that are looked at."""
         return run_id <= self.last_run and run_id not in self._unfinished
 
+    def gone_on(self, conn: Connection) -> set[int]:
+        """Return the targets of which runs that are not looked at, under way or later ones, have kept an answer."""
+        kept = select(AnswerRow.target_id).where(
+            or_(AnswerRow.run_id > self.last_run, AnswerRow.run_id.in_(self._unfinished))
+        )
+        return set(conn.scalars(kept))
+
     def _page(self, conn: Connection, first: int) -> dict[int, RecordedRun]:
         columns = Run.__table__
         chosen = select(columns).where(Run.id.between(first, self.last_run), Run.finished_at.is_not(None))
@@ -235,6 +243,8 @@ class Recorded:
     def begin_copy(self, conn: Connection) -> None:
         """Write to an empty database what no answer decides: accounts, catalogs, targets, scopes, absences."""
         with read(self._engine) as reading:
+            # Changes get numbers of their own there: none of those was pruned.
+            _take_over(Setting, reading, conn, lambda row: row["name"] != PRUNED_TO)
             for table in _TAKEN_OVER:
                 _take_over(table, reading, conn)
             _take_over(TargetRow, reading, conn, lambda row: row["id"] in self.targets, **_OF_ANSWERS)

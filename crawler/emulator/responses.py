@@ -14,7 +14,7 @@ from typing import Any
 
 from crawler.emulator.lists import LISTINGS, OF_A_CLUSTER, ListRefused, groups, listed
 from crawler.emulator.quirks import disguise
-from crawler.emulator.scenario import EmulatedAccount, EmulatedZone, ProjectRow, Sets, World
+from crawler.emulator.scenario import CONDITIONS, WHEN, EmulatedAccount, EmulatedZone, ProjectRow, Sets, World
 
 #: What a refusal says when nothing better is known.
 MESSAGES: dict[int, str] = {
@@ -44,7 +44,6 @@ _NEW_IN_2026_SETS = frozenset(
 _NEW_IN_2026_FIELDS = frozenset(
     {"OsType", "OsName", "Features", "ImageSize", "IntegratedSoftware", "SupportedGPUTypes"}
 )
-_FILTERS = ("ProductType", "MachineType", "GPUType", "K8sVersion")
 _CACHED_BODIES = 20_000
 
 
@@ -76,8 +75,6 @@ class Answers:
         self._zones: dict[str, EmulatedZone] = {row.zone: row for row in world.zones}
         self._regions = {row.region for row in world.zones}
         self._projects: dict[str, ProjectRow] = {row.project_id: row for row in world.projects}
-        default = next((row for row in world.projects if row.default), next(iter(world.projects), None))
-        self._default_project = default.project_id if default else ""
         self._has_project_images = any("/" in key for key in world.images)
         self._bodies: dict[tuple[Any, ...], bytes] = {}
         self._turn = 0
@@ -97,13 +94,24 @@ class Answers:
             return self._list(action, account, params)
         raise RefusedRequest(161, f"Action [{action}] not found")
 
-    def lie(self, action: str, sets: Sets) -> bytes:
+    def lie(self, action: str, sets: Sets, params: Mapping[str, str]) -> bytes:
         """Return a body with these *sets* as the answer to *action*, whatever the world holds."""
-        return self._finish(action, dict(sets))
+        sent = dict(zip(CONDITIONS, _filters(params), strict=True))
+        content = {
+            name: [_unconditional(record) for record in records if _fits(record, sent)]
+            if isinstance(records, list)
+            else records
+            for name, records in sets.items()
+        }
+        return self._finish(action, content)
 
-    def project_of(self, params: Mapping[str, str]) -> str:
-        """Return the project a request is about: the one it names, or the default one."""
-        return params.get("ProjectId") or self._default_project
+    def project_of(self, account: EmulatedAccount, params: Mapping[str, str]) -> str:
+        """Return the project a request is about: the one it names, or the default one of those open to the account."""
+        if given := params.get("ProjectId"):
+            return given
+        rows = [row for row in self.world.projects if _open_to(row.project_id, account.projects)]
+        default = next((row for row in rows if row.default), rows[0] if rows else None)
+        return default.project_id if default else ""
 
     def _region_rows(self, account: EmulatedAccount) -> list[dict[str, Any]]:
         rows = [row for row in self.world.zones if _open_to(row.zone, account.zones)]
@@ -121,12 +129,13 @@ class Answers:
         ]
 
     def _project_rows(self, account: EmulatedAccount) -> list[dict[str, Any]]:
+        default = self.project_of(account, {})
         return [
             {
                 "ProjectId": row.project_id,
                 "ProjectName": row.name,
                 "CreateTime": 1577808000,
-                "IsDefault": row.project_id == self._default_project,
+                "IsDefault": row.project_id == default,
                 "MemberCount": 1,
                 "ResourceCount": 0,
                 "ParentId": "",
@@ -155,7 +164,7 @@ class Answers:
         given = params.get("ProjectId", "")
         if not given and account.sub_account:
             raise RefusedRequest(299, "IAM permission error: a sub-account must send ProjectId")
-        project = given or self._default_project
+        project = self.project_of(account, params)
         if given and (project not in self._projects or not _open_to(project, account.projects)):
             raise RefusedRequest(292, f"Project [{given}] not exists")
         return project
@@ -179,15 +188,12 @@ class Answers:
     def _checked_filters(self, params: Mapping[str, str]) -> tuple[str, ...]:
         if self.world.schema == "2020":
             return ("", "", "", "")
-        product = params.get("ProductType", "")
+        product, machine, gpu, _ = filters = _filters(params)
         if product not in ("", "uhost", "uphost"):
             raise RefusedRequest(230, "Params [ProductType] not available")
-        machine = params.get("MachineType") or "O"
-        gpu = params.get("GPUType", "")
         if machine == "G" and not gpu:
             raise RefusedRequest(220, "Missing params [GPUType]")
-        # The page's table writes K8sVersion, its example K8SVersion.
-        return (product, machine, gpu, params.get("K8sVersion") or params.get("K8SVersion", ""))
+        return filters
 
     def _list(self, action: str, account: EmulatedAccount, params: Mapping[str, str]) -> bytes:
         """Return what a kind of the timeline's `inventory` lists."""
@@ -208,6 +214,7 @@ class Answers:
             )
         except ListRefused as refusal:
             raise RefusedRequest(refusal.ret_code, refusal.message) from None
+        self._turn += 1
         return self._finish(action, content)
 
     def _image_key(self, project: str, zone: str) -> str:
@@ -237,22 +244,34 @@ class Answers:
         return not product or ("phost" in set_name.lower()) == (product == "uphost")
 
     def _listed(self, records: list[Any], wanted: tuple[str, ...]) -> list[Any]:
-        sent = dict(zip(_FILTERS, wanted, strict=True))
+        sent = dict(zip(CONDITIONS, wanted, strict=True))
         return [self._shown(record) for record in records if _fits(record, sent)]
 
     def _shown(self, record: Any) -> Any:
         if not isinstance(record, dict):
             return record
         hidden = _NEW_IN_2026_FIELDS if self.world.schema == "2020" else frozenset()
-        return {name: value for name, value in record.items() if name != "_when" and name not in hidden}
+        return {name: value for name, value in record.items() if name != WHEN and name not in hidden}
 
     def _finish(self, action: str, content: Mapping[str, Any]) -> bytes:
         document = {"RetCode": 0, "Action": f"{action}Response", **content}
         return encode(disguise(document, self.world.quirks, turn=self._turn) if self.world.quirks else document)
 
 
+def _filters(params: Mapping[str, str]) -> tuple[str, str, str, str]:
+    """Return what a request asks by, in the order of `CONDITIONS`."""
+    # The page's table writes K8sVersion, its example K8SVersion.
+    version = params.get("K8sVersion") or params.get("K8SVersion", "")
+    return params.get("ProductType", ""), params.get("MachineType") or "O", params.get("GPUType", ""), version
+
+
+def _unconditional(record: Any) -> Any:
+    is_conditional = isinstance(record, dict) and WHEN in record
+    return {name: value for name, value in record.items() if name != WHEN} if is_conditional else record
+
+
 def _fits(record: Any, sent: Mapping[str, str]) -> bool:
-    conditions = record.get("_when") if isinstance(record, dict) else None
+    conditions = record.get(WHEN) if isinstance(record, dict) else None
     if not isinstance(conditions, dict):
         return True
     for name, globs in conditions.items():

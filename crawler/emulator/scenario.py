@@ -37,16 +37,18 @@ changes what it names, and what it changed stays. Only `zones` is required, here
         {"title": "baseline"},
         {"title": "a re-issue",
          "images": {"th-bkk-01": {}},                  replaces what these zones list
-         "remove": {"hk-02": ["uimage-a"]},            then takes records out, by ImageId
-         "add": {"hk-02": {"ImageSet": [{…}]}},        then appends records
+         "remove": {"hk-02": ["uimage-a"]},            then takes records out, by ImageId; under PROJECT/ZONE: of what
+                                                       the project sees, which is a list of its own from here on
+         "add": {"hk-02": {"ImageSet": [{…}]}},        then appends records, likewise
          "inventory": {"uhost-image": {"hk-02": [{…}]}},        replaces what the kind lists there
          "schema": "2020", "zones": […], "projects": […], "quirks": […],      each replaces
          "faults": [{…}]}]                             these hold for this step alone
     }
 
 A record may carry `"_when": {"MachineType": "G", "GPUType": ["V100", "A*"]}`: it is listed only to requests whose
-parameters each fit one of the globs. MachineType is "O" when it is not sent; the others are judged only when sent.
-`_when` itself is never sent, and the 2020 schema ignores it.
+parameters each fit one of the globs. MachineType is "O" when it is not sent; the others (ProductType, GPUType,
+K8sVersion) are judged only when sent. `_when` itself is never sent, and the 2020 schema ignores it. The records of
+`inventory` carry none.
 
 A fault names whom it hits and what happens. Whom: the globs `account`, `action`, `project`, `region`, `zone`, `offset`
 (of a page), `cluster` (default "*"), and `steps` and `attempts`, each a number, a list or "2-4". Attempts are counted
@@ -69,8 +71,10 @@ The first fault that fits is used, a step's own before those of the top level. S
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -112,17 +116,22 @@ FaultEffect = Literal["delay", "ret_code", "status", "drop", "cut", "hang", "emp
 _EFFECTS: tuple[FaultEffect, ...] = tuple(effect for effect in get_args(FaultEffect) if effect != "delay")
 
 
-def _numbers(value: Any) -> Any:
+_SECONDS = re.compile(r"[0-9]+")
+#: As many digits as leave a number that nobody has to wait for.
+_RANGE = re.compile(r"\s*(\d{1,9})\s*-\s*(\d{1,9})\s*")
+
+
+def _numbers(value: Any) -> Collection[int]:
     if isinstance(value, frozenset):
         return value
-    if isinstance(value, str):
-        first, _, last = value.partition("-")
-        if first.strip().isdecimal() and last.strip().isdecimal() and 1 <= int(first) <= int(last):
-            return range(int(first), int(last) + 1)
+    if isinstance(value, str) and (found := _RANGE.fullmatch(value)) is not None:
+        first, last = map(int, found.groups())
+        if 1 <= first <= last:
+            return range(first, last + 1)  # not the numbers of it, of which there may be a thousand million
     numbers = value if isinstance(value, list) else [value]
     if not numbers or not all(type(number) is int and number >= 1 for number in numbers):
         raise ValueError('must be a number from 1 up, a list of them or a range such as "2-4"')
-    return numbers
+    return frozenset(numbers)
 
 
 def _on(value: bool | None) -> bool | None:
@@ -132,9 +141,13 @@ def _on(value: bool | None) -> bool | None:
 
 
 def _retry_after(value: Any) -> str:
-    if type(value) not in (int, str):
-        raise ValueError("must be a number of seconds or a date as HTTP writes it")
-    return str(value)
+    text = str(value) if type(value) in (int, str) else ""
+    try:
+        if not _SECONDS.fullmatch(text):
+            parsedate_to_datetime(text if text.isprintable() else "")
+    except (ValueError, OverflowError):
+        raise ValueError("must be a number of seconds or a date as HTTP writes it") from None
+    return text
 
 
 def _quirk(name: str) -> str:
@@ -147,8 +160,14 @@ Text = Annotated[str, Field(min_length=1)]
 Rows = Annotated[tuple[T, ...], Strict(False)]
 Quirks = Annotated[frozenset[Annotated[str, AfterValidator(_quirk)]], Strict(False)]
 #: Empty: every one.
-Numbers = Annotated[frozenset[int], PlainValidator(lambda value: frozenset(_numbers(value)))]
+Numbers = Annotated[Collection[int], PlainValidator(_numbers)]
 Switch = Annotated[bool | None, AfterValidator(_on)]
+
+
+#: The member of a record that says which requests it is listed to.
+WHEN = "_when"
+#: What it may ask of them.
+CONDITIONS = ("ProductType", "MachineType", "GPUType", "K8sVersion")
 
 
 class ScenarioTable(BaseModel):
@@ -227,6 +246,10 @@ class Fault(ScenarioTable):
             raise ValueError(f"{' and '.join(named)} exclude each other; keep one")
         if not named and self.latency_ms is None:
             raise ValueError(f"says nothing that happens; add one of {', '.join(_EFFECTS)}, latency_ms")
+        if self.message is not None and self.ret_code is None:
+            raise ValueError("message is that of a ret_code, which is missing")
+        if self.retry_after is not None and self.ret_code is None and self.status is None:
+            raise ValueError("retry_after goes with a status or a ret_code, and there is neither")
         return self
 
     def _named(self) -> list[FaultEffect]:

@@ -7,7 +7,7 @@ Pydantic checks what one value shows; what takes two of them, such as a key that
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,8 @@ from crawler.config.validation import describe
 from crawler.domain.suggest import did_you_mean
 from crawler.emulator.lists import KINDS
 from crawler.emulator.scenario import (
+    CONDITIONS,
+    WHEN,
     EmulatedAccount,
     EmulatedZone,
     Fault,
@@ -28,6 +30,7 @@ from crawler.emulator.scenario import (
     Rows,
     ScenarioTable,
     Schema,
+    Sets,
     Text,
     Timeline,
     World,
@@ -60,7 +63,7 @@ def parse_timeline(document: Any, *, source: str = "timeline") -> Timeline:
         problems = [f"{_path(where)}: {sentence}" for where, sentence in describe(exc, _unknown_key, _WORDS)]
         raise ConfigurationError(source, problems) from None
     worlds = list(_worlds(read))
-    problems = [*_misplaced(read), *_not_listed(read, worlds), *_nowhere(worlds)]
+    problems = [*_misplaced(read), *_not_listed(read, worlds), *_nowhere(worlds), *_never_fitting(worlds)]
     if problems:
         raise ConfigurationError(source, problems)
     return Timeline(worlds=tuple(worlds), accounts=read.accounts or (EmulatedAccount(),), about=read.about)
@@ -73,6 +76,11 @@ def _some(steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
     if not steps:
         raise ValueError("names no step; leave it out for a timeline of one")
     return steps
+
+
+def _generation(value: Any) -> Any:
+    """Return the year of a schema as it is written; as a number it means the same."""
+    return str(value) if type(value) is int else value
 
 
 def _once(key: str) -> AfterValidator:
@@ -97,7 +105,7 @@ class _Account(EmulatedAccount):
 
 
 class _Changes(ScenarioTable):
-    schema_: Annotated[Schema | None, BeforeValidator(str)] = Field(default=None, alias="schema")
+    schema_: Annotated[Schema | None, BeforeValidator(_generation)] = Field(default=None, alias="schema")
     zones: Annotated[Rows[EmulatedZone], _once("zone")] | None = None
     projects: Annotated[Rows[ProjectRow], _once("project_id")] | None = None
     images: dict[str, dict[str, Any]] = Field(default={})
@@ -122,7 +130,7 @@ class _Document(_Changes):
 #: Values of the wrong type, in the words of JSON.
 _WORDS = {
     "model_type": "must be an object", "dict_type": "must be an object", "string_type": "must be a text",
-    "list_type": "must be a list", "tuple_type": "must be a list",
+    "list_type": "must be a list", "tuple_type": "must be a list", "frozen_set_type": "must be a list",
 }  # fmt: skip
 _TABLES: dict[str, type[ScenarioTable]] = {
     "": _Document, "steps": _Step, "zones": EmulatedZone, "projects": ProjectRow, "accounts": _Account, "faults": Fault,
@@ -163,18 +171,24 @@ def _after(world: World, part: _Changes) -> World:
     given = {"schema": part.schema_, "zones": part.zones, "projects": part.projects, "quirks": part.quirks}
     changed |= {name: value for name, value in given.items() if value is not None}
     if isinstance(part, _Step):
-        images = changed["images"]
+        images = changed["images"] = _with_own(changed["images"], part)
         for key, ids in part.remove.items():
             gone = set(map(str, ids))
             images[key] = {
-                name: [record for record in _records(records) if _image_id(record) not in gone]
+                name: [one for one in records if _image_id(one) not in gone] if isinstance(records, list) else records
                 for name, records in images.get(key, {}).items()
             }
         for key, sets in part.add.items():
-            images[key] = dict(images.get(key, {}))
-            for name, records in sets.items():
-                images[key][name] = [*_records(images[key].get(name)), *records]
+            so_far = images.get(key, {})
+            more = {name: [*_records(so_far.get(name)), *records] for name, records in sets.items()}
+            images[key] = {**so_far, **more}
     return replace(world, **changed)
+
+
+def _with_own(images: Mapping[str, Sets], step: _Step) -> dict[str, Sets]:
+    """Return *images* in which each project has a list of its own where a step changes what it sees."""
+    changed = (key for key in (*step.remove, *step.add) if key not in images)
+    return {**images, **{key: images[zone] for key in changed if (zone := key.rpartition("/")[2]) in images}}
 
 
 def _records(value: Any) -> list[Any]:
@@ -198,16 +212,20 @@ def _misplaced(read: _Document) -> Iterator[str]:
             at = _path((*location, "faults", index))
             if fault.steps and location:
                 yield f"{at}.steps: a fault inside a step holds for that step alone; move it to the top level"
-            if fault.steps and max(fault.steps) > len(read.steps):
-                yield f"{at}.steps: there is no step {max(fault.steps)}, the timeline has {len(read.steps)}"
+            last = fault.steps[-1] if isinstance(fault.steps, range) else max(fault.steps, default=0)
+            if last > len(read.steps):
+                yield f"{at}.steps: there is no step {last}, the timeline has {len(read.steps)}"
 
 
 def _not_listed(read: _Document, worlds: Sequence[World]) -> Iterator[str]:
     """Return the ids that a step removes although they are not listed there."""
     before = _after(World(), read)
+    zones = _zones(worlds)
     for index, (step, world) in enumerate(zip(read.steps, worlds, strict=True)):
-        images = {**before.images, **step.images}
+        images = _with_own({**before.images, **step.images}, step)
         for key, ids in step.remove.items():
+            if key.rpartition("/")[2] not in zones:
+                continue  # which is what is wrong with it
             listed = {_image_id(record) for records in images.get(key, {}).values() for record in _records(records)}
             for image_id in sorted(set(map(str, ids)) - listed):
                 yield f'{_path(("steps", index, "remove", key))}: "{image_id}" is not listed there at that step'
@@ -216,7 +234,7 @@ def _not_listed(read: _Document, worlds: Sequence[World]) -> Iterator[str]:
 
 def _nowhere(worlds: Sequence[World]) -> Iterator[str]:
     """Return the keys of images that name a zone or a project that the timeline has at no step."""
-    zones = {row.zone for world in worlds for row in world.zones}
+    zones = _zones(worlds)
     projects = {row.project_id for world in worlds for row in world.projects}
     for key in dict.fromkeys(key for world in worlds for key in world.images):
         project, _, zone = key.rpartition("/")
@@ -236,3 +254,40 @@ def _nowhere(worlds: Sequence[World]) -> Iterator[str]:
             yield f'inventory.{kind}: no {what} is called "{place}"{did_you_mean(place, known)}'
         if project and project not in projects:
             yield f'inventory.{kind}: no project has the id "{project}"'
+
+
+def _zones(worlds: Sequence[World]) -> set[str]:
+    return {row.zone for world in worlds for row in world.zones}
+
+
+def _never_fitting(worlds: Sequence[World]) -> Iterator[str]:
+    """Return what is wrong with the conditions of records, each once: one that nobody knows would hide nothing."""
+    found: dict[str, None] = {}
+    for world in worlds:
+        lists = [(f"images.{key}.{name}", one) for key, sets in world.images.items() for name, one in sets.items()]
+        lies = [fault.images for fault in world.faults if fault.images is not None]
+        lists += [(f"faults.images.{name}", one) for sets in lies for name, one in sets.items()]
+        for place, record in _conditional(lists):
+            found |= {f"{place}{problem}": None for problem in _conditions(record[WHEN])}
+        listed = [(f"inventory.{kind}.{key}", one) for kind, own in world.inventory.items() for key, one in own.items()]
+        found |= {f"{place}: only records of images have conditions": None for place, _ in _conditional(listed)}
+    yield from found
+
+
+def _conditional(lists: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the records that have conditions, each with the place of those."""
+    for place, records in lists:
+        for number, record in enumerate(_records(records), start=1):
+            if isinstance(record, Mapping) and WHEN in record:
+                yield f"{place}[{number}].{WHEN}", record
+
+
+def _conditions(conditions: Any) -> Iterator[str]:
+    if not isinstance(conditions, Mapping):
+        yield ": must be an object"
+        return
+    for name, globs in conditions.items():
+        if name not in CONDITIONS:
+            yield f".{name}: is no condition{did_you_mean(name, CONDITIONS) or '; known: ' + ', '.join(CONDITIONS)}"
+        elif not all(isinstance(glob, str) for glob in (globs if isinstance(globs, list) else [globs])):
+            yield f".{name}: must be a text or a list of texts"

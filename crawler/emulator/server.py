@@ -104,7 +104,8 @@ class EmulatorServer:
     @step.setter
     def step(self, step: int) -> None:
         self._answers = Answers(self.timeline.world(step))
-        self._attempts: Counter[tuple[str, ...]] = Counter()
+        #: By the signature, which is the same for the same question of an account and for no other.
+        self._attempts: Counter[str] = Counter()
         self._step = step
 
     def advance(self) -> int:
@@ -186,8 +187,9 @@ class EmulatorServer:
             return self._refuse(exchange, refusal)
         self.was_asked.set()
         exchange.account, exchange.params = account.name, flat
-        exchange.attempt = self._count(exchange, account)
-        fault = self._fault(exchange, answers) if answers.world.faults else None
+        self._attempts[flat["Signature"]] += 1
+        exchange.attempt = self._attempts[flat["Signature"]]
+        fault = self._fault(exchange, account, answers) if answers.world.faults else None
         await self._delay(self.options.latency_ms)
         if fault is not None:
             await self._delay(fault.latency_ms or 0)
@@ -203,21 +205,10 @@ class EmulatorServer:
         if milliseconds:
             await self._sleep(milliseconds / 1000)
 
-    def _count(self, exchange: Exchange, account: EmulatedAccount) -> int:
-        params = exchange.params
-        key = (
-            account.public_key,
-            exchange.action,
-            *(params.get(name, "") for name in ("ProjectId", "Region", "Zone", "ProductType", "MachineType")),
-            *(params.get(name, "") for name in ("GPUType", "K8sVersion", "Offset", "ClusterId")),
-        )
-        self._attempts[key] += 1
-        return self._attempts[key]
-
-    def _fault(self, exchange: Exchange, answers: Answers) -> Fault | None:
+    def _fault(self, exchange: Exchange, account: EmulatedAccount, answers: Answers) -> Fault | None:
         params, attempt = exchange.params, exchange.attempt
         about_project = exchange.action not in ("GetRegion", "GetProjectList")
-        project = answers.project_of(params) if about_project else params.get("ProjectId", "")
+        project = answers.project_of(account, params) if about_project else params.get("ProjectId", "")
         for fault in answers.world.faults:
             if (not fault.attempts or attempt in fault.attempts) and fault.hits(
                 account=exchange.account,
@@ -247,7 +238,7 @@ class EmulatorServer:
             body = refusal_body(exchange.action, fault.ret_code, fault.message)
             return self._respond(exchange, body, ret_code=fault.ret_code, status=status, extra=extra)
         if fault.effect == "images" and fault.images is not None:
-            return self._respond(exchange, answers.lie(exchange.action, fault.images), ret_code=0)
+            return self._respond(exchange, answers.lie(exchange.action, fault.images, exchange.params), ret_code=0)
         if fault.effect == "cut":
             return await self._cut(request, exchange, account, answers)
         if fault.effect in ("drop", "hang"):
@@ -261,7 +252,7 @@ class EmulatorServer:
         body, content_type = {
             "status": (_HTML.replace(b"502 Bad Gateway", str(status).encode()), _HTML_TYPE),
             "html": (_HTML, _HTML_TYPE),
-            "body": ((fault.body or "").encode(), "text/plain; charset=utf-8"),
+            "body": ((fault.body or "").encode("utf-8", "surrogatepass"), "text/plain; charset=utf-8"),
         }.get(fault.effect, (b"", _JSON_TYPE))
         return self._respond(exchange, body, ret_code=None, status=status, extra=extra, content_type=content_type)
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Select, select
 
 from crawler.db.engine import read
 from crawler.db.recorded import Recorded
-from crawler.db.schema import AnswerRow, ChangeLog, ImageVersion, Interval
+from crawler.db.schema import ChangeLog, ImageVersion, Interval
 from crawler.db.sql import PAGED, among, portions
 from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, Target, iso_utc
 from crawler.domain.rows import JsonRow
@@ -171,8 +171,8 @@ class _Comparison:
     # --- intervals ---------------------------------------------------------------------------------------------------
 
     def intervals(self, one: Connection, other: Connection) -> Iterator[ReplayDifference]:
-        """Yield the intervals that differ, by target; of a target that runs went on with meanwhile none."""
-        moved = set(one.scalars(select(AnswerRow.target_id).where(AnswerRow.run_id > self._recorded.last_run)))
+        """Yield the intervals that differ, by target; of a target that a run not looked at went on with none."""
+        moved = self._recorded.gone_on(one)
         moved |= set(one.scalars(select(ChangeLog.target_id).where(ChangeLog.id > self._recorded.last_change)))
         for target_ids in portions(sorted(self._recorded.targets.keys() - moved), TARGETS_AT_ONCE):
             sides = [self._stays(conn, target_ids) for conn in (one, other)]

@@ -148,8 +148,8 @@ class Cloud:
     def _written(self, question: Question, fault: Fault | None) -> tuple[int, bytes, Lie | None]:
         """Return status and body as the emulator's server would write them, and the lie that the body is."""
         effect = fault.effect if fault else "delay"
+        params = {"Region": question.region, "Zone": question.zone, "ProjectId": question.project}
         if fault is None or effect == "delay":
-            params = {"Region": question.region, "Zone": question.zone, "ProjectId": question.project}
             try:
                 return 200, self._answers.body(question.action, _ACCOUNT, params), None
             except RefusedRequest as refusal:
@@ -158,7 +158,7 @@ class Cloud:
             return fault.status or 200, refusal_body(question.action, fault.ret_code or 130, fault.message), None
         if effect == "images":
             lie = self._lies[id(fault)]
-            return 200, self._answers.lie("DescribeUK8SImage", lie.sets(self.model)), lie
+            return 200, self._answers.lie("DescribeUK8SImage", lie.sets(self.model), params), lie
         bodies = {"status": _PAGE, "html": _PAGE, "body": (fault.body or "").encode()}
         return fault.status or 200, bodies.get(effect, b""), None
 

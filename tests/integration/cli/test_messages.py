@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from crawler.db.engine import opened
+from crawler.db.migrations import upgrade
 from crawler.demo import play
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, run_in_thread
 from crawler.ops.remembering import NOBODY_IS_TOLD
 from tests.support.command import NOW, call
+from tests.support.diary import Diary, target
 from tests.support.driving import Driver, account, as_toml
 from tests.support.worlds import make_timeline
 
@@ -228,6 +231,21 @@ def test_nobody_is_told(light: Driver) -> None:
 
     assert said == [0, 0, 1, 0, 0]
     assert f"no longer: {NOBODY_IS_TOLD}" in ended.casefold()
+
+
+def test_explain_what_was_known(tmp_path: Path) -> None:
+    """The two values of a change are told, for the one that was known may be older than the answer before it."""
+    database = ("--database", tmp_path / "crawler.db")
+    with opened(tmp_path / "crawler.db") as engine:
+        upgrade(engine)
+        diary = Diary(engine)
+        for stated in ({"OsType": "Linux"}, {}, {"OsType": "Windows"}):
+            diary.run({target("hk-02"): {"uimage-a": {"ImageName": "A", **stated}}})
+    told = [call(*database, *words, "explain", "uimage-a").stdout for words in ((), ("--language", "zh"))]
+
+    assert "\nchanged   os_type: Linux → Windows\n" in told[0]
+    assert "\n变化" in told[1]
+    assert "(not stated)" in told[0]
 
 
 def test_explain_an_image(tmp_path: Path) -> None:

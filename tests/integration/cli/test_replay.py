@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from crawler.db.engine import begin, opened
+from crawler.db.migrations import upgrade
+from crawler.db.schema import Run
 from crawler.demo import play
 from crawler.emulator import EmulatorServer, run_in_thread
-from tests.support.command import call
+from tests.support.command import NOW, call, rows
+from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.driving import Driver, account
-from tests.support.worlds import make_timeline
+from tests.support.worlds import make_record, make_timeline
 
 NAMES = ("crawler.db", "new.db")
 IMAGES = {f"uimage-{letter}": f"System {letter}" for letter in "abcd"}
@@ -114,6 +119,46 @@ def test_pruned(tmp_path: Path, database_url: str, cloud: EmulatorServer) -> Non
     assert found["begun_late"] == 1
     assert found["begins_at"]
     assert found["changes"]["recorded"] == 3
+
+
+def test_under_way(tmp_path: Path, database_url: str, cloud: EmulatorServer) -> None:
+    """What a run has recorded that goes on, or was killed, is not compared: its answers are none of those replayed."""
+    driver = lived(Driver(tmp_path, database_url), cloud)
+    with opened(database_url) as engine, begin(engine) as conn:
+        conn.execute(update(Run).where(Run.id == 5).values(status="running", finished_at=None))
+
+    found = compared(driver)
+    assert (found["runs"], found["differences"]) == (4, [])
+
+
+def test_order_of_answers(tmp_path: Path, sqlite_url: str) -> None:
+    """Answers are read in the order in which they came, so that the same ZoneIds are known when each is read."""
+    images = {
+        "hk-02": [make_record("uimage-a", "A", "hk-02"), make_record("uimage-x", "X", "hk-03")],
+        "hk-03": [make_record("uimage-b", "B", "hk-03")],
+    }
+    timeline = make_timeline(zones=images, faults=[{"zone": "hk-02", "latency_ms": 300}])
+    driver = Driver(tmp_path, sqlite_url)
+    with run_in_thread(timeline) as cloud, opened(sqlite_url) as engine:
+        upgrade(engine)
+        result = crawl_once(engine, settings_for(sqlite_url, account_at(cloud.url)), NOW)
+        driver.configure(account(cloud.url))
+
+    assert "left out: 1" in result.summary.notices[0]
+    assert compared(driver)["intervals"] == {"recorded": 2, "replayed": 2, "equal": 2}
+
+
+def test_cursors_after_pruning(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
+    """The numbers of changes in the new database are its own: those of its changes that were pruned are not refused."""
+    driver = lived(lived(Driver(tmp_path, sqlite_url), cloud), cloud)
+    driver.call("db", "prune", "--keep", "90m")
+    assert driver.call("changes", "--after", 1, code=8).stderr
+    driver.call("replay", "--into", tmp_path / "new.db")
+    changes = ("--database", tmp_path / "new.db", "changes")
+
+    first, *others = rows(*changes)
+    assert first["cursor"] == 1
+    assert rows(*changes, "--after", first["cursor"]) == others
 
 
 def test_part(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:

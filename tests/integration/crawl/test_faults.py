@@ -18,9 +18,10 @@ from crawler.db.pruning import prune
 from crawler.db.schema import ImageVersion, OutcomeSpan, Payload
 from crawler.domain.filters import Filters
 from crawler.domain.models import ImageKey, KnownState, Reply, Snapshot, Target, Verdict
+from crawler.domain.objections import LastGood
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood
 from crawler.queries import changes, history_lookup, holds, images, status
-from tests.support.diary import Answer, CountingJudge, Diary, target
+from tests.support.diary import Answer, CountingJudge, Diary, document, reply, target
 from tests.support.tally import tallied
 
 ZONES = [target(f"hk-{number:02}") for number in range(1, 8)]
@@ -179,6 +180,49 @@ def test_a_fault_costs_few_transactions(engine: Engine) -> None:
 
     assert recorder.counters["ok"] == 255
     assert tally.transactions <= 2 + 2 * 8 + 1
+
+
+class ForgetfulJudge(CountingJudge):
+    """A judge who from a moment on cannot read an empty list, nor say what is against the answers of `ODD`."""
+
+    forgets = False
+
+    def read(self, reply: Reply, zone_numbers: Mapping[int, str], catalog: Mapping[int, str | None], /) -> Snapshot:
+        snapshot = super().read(reply, zone_numbers, catalog)
+        if self.forgets and not snapshot.images:
+            raise ValueError
+        return snapshot
+
+    def objection(self, target: Target, snapshot: Snapshot, last: LastGood, /) -> str | None:
+        if self.forgets and target == ODD:
+            raise ValueError
+        return super().objection(target, snapshot, last)
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+def test_failed_once(engine: Engine, monkeypatch: pytest.MonkeyPatch, pages: int) -> None:
+    """A target whose earlier answer has to do and cannot be read any more fails once, and answered once."""
+    monkeypatch.setattr("crawler.crawl.reply_reader.ANSWERS_AT_ONCE", 1)
+    diary = Diary(engine)
+    diary.judge = judge = ForgetfulJudge()
+    other, nothing = ZONES[0], document({})
+    asked_else = {**nothing, "Action": "GetRegionResponse", "ImageSet": [{"ImageId": "uimage-a"}]}
+    diary.run(dict.fromkeys((other, ODD), TWO))
+    _, recorder = diary.start([other, ODD])
+    assert recorder.judge([reply(other, nothing, diary.tick(), pages=pages)]) == [other]
+    if pages == 1:
+        assert recorder.judge([reply(other, asked_else, diary.tick(), is_reask=True)]) == [other]
+        judge.forgets = True
+        second = [reply(other, asked_else, diary.tick(), is_reask=True), reply(ODD, {"uimage-a": "A"}, diary.tick())]
+    else:
+        second = [reply(other, {"uimage-a": "CentOS 7.6"}, diary.tick(), is_reask=True, pages=pages)]
+        judge.forgets = True
+    recorder.judge(second)
+
+    assert recorder.notices == []
+    assert recorder.pending == len(second)
+    recorder.commit()
+    assert recorder.counters["failed"] == len(second)
 
 
 # --- texts that no index was made for ---------------------------------------------------------------------------------

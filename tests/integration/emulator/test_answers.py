@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from crawler.emulator import QUIRKS, EmulatorServer, demo, image_history, region_history
-from tests.support.by_hand import ask, images
-from tests.support.worlds import make_record, make_timeline, make_zone, zone_number
+from tests.support.by_hand import ask, images, post
+from tests.support.worlds import make_record, make_timeline, make_zone, sign, zone_number
 
 pytestmark = pytest.mark.asyncio
 
@@ -123,6 +123,26 @@ async def test_projects_may_see_different_images() -> None:
     assert [ids(answer) for answer in answers] == [["b"], ["b"], ["a"]]
 
 
+async def test_default_project_of_an_account() -> None:
+    """Who is not let into the default project has another: its list says so, and no ProjectId means that one."""
+    own = {"name": "guest", "public_key": "guest", "private_key": "secret", "projects": ["org-b", "org-c"]}
+    world = make_timeline(
+        zones={"hk-02": {"a": "CentOS 7.6"}},
+        images={"org-b/hk-02": {"b": "mine"}},
+        projects=["org-a", "org-b", "org-c"],
+        accounts=[own],
+        faults=[{"project": "org-a", "ret_code": 150}],
+    )
+    async with EmulatorServer(world) as server:
+        asked = {"Action": "DescribeUK8SImage", "Region": "hk", "Zone": "hk-02", "PublicKey": "guest"}
+        answer = await post(server, sign(asked, "secret"))
+        projects = await post(server, sign({"Action": "GetProjectList", "PublicKey": "guest"}, "secret"))
+
+    assert ids(answer.document) == ["b"]
+    defaults = {row["ProjectId"]: row["IsDefault"] for row in projects.document["ProjectSet"]}
+    assert defaults == {"org-b": True, "org-c": False}
+
+
 async def test_records_are_sent_as_written() -> None:
     """Bare ids, nulls, misspelled sets and odd keys of a timeline reach the reader untouched."""
     odd = {
@@ -166,11 +186,15 @@ async def test_every_quirk_shows() -> None:
 async def test_shuffled_records_change_their_order_only() -> None:
     """Shuffled answers differ in bytes and hold the same records."""
     three = {"a": "A", "b": "B", "c": "C"}
-    async with EmulatorServer(make_timeline(zones={"hk-02": three}, quirks=["shuffled-records"])) as server:
+    inventory = {"uhost-image": {"hk-02": [{"ImageId": image_id} for image_id in three]}}
+    world = make_timeline(zones={"hk-02": three}, inventory=inventory, quirks=["shuffled-records"])
+    async with EmulatorServer(world) as server:
         orders = [ids(await images(server)) for _ in range(3)]
+        listed = [ids(await ask(server, "DescribeImage", Region="hk", Zone="hk-02")) for _ in range(3)]
 
-    assert len({tuple(order) for order in orders}) == 3
-    assert all(sorted(order) == ["a", "b", "c"] for order in orders)
+    for answers in (orders, listed):
+        assert len({tuple(order) for order in answers}) == 3
+        assert all(sorted(order) == ["a", "b", "c"] for order in answers)
 
 
 async def test_steps_build_on_each_other() -> None:

@@ -159,6 +159,18 @@ def test_wrong_words_are_explained(
     assert words in str(result.exception)
 
 
+@pytest.mark.parametrize("words", [[], ["--timeline", "demo"]])
+def test_other_things_called_so(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo's cloud is served also where a folder or a file is called `demo`; with a path the file is meant."""
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(emulate, [*words, "--step", "6"])
+    named = CliRunner().invoke(emulate, ["--timeline", "./demo"])
+
+    assert "the timeline has 5 steps" in str(result.exception)
+    assert "cannot be read" in str(named.exception)
+
+
 def test_taken_port_is_explained() -> None:
     """A port in use is refused with the way out."""
     with socket.socket() as taken:

@@ -74,6 +74,36 @@ async def test_bodies_that_are_no_answer() -> None:
 
 
 @pytest.mark.asyncio
+async def test_conditions_of_a_lie() -> None:
+    """An answer that lies lists a record to whom it fits, as the true one does, and never sends the condition."""
+    records = [{"ImageId": "any"}, {"ImageId": "gpu", "_when": {"MachineType": "G"}}]
+    async with EmulatorServer(world({"images": {"ImageSet": records, "CustomImageSet": None}})) as server:
+        plain = await images(server)
+        gpu = await images(server, MachineType="G")
+
+    assert (plain["ImageSet"], plain["CustomImageSet"]) == (records[:1], None)
+    assert gpu["ImageSet"] == [{"ImageId": "any"}, {"ImageId": "gpu"}]
+
+
+@pytest.mark.asyncio
+async def test_half_a_character() -> None:
+    """A text that is no good Unicode is sent as it is, as those in records are."""
+    async with EmulatorServer(world({"body": "\ud800"})) as server:
+        answer = await post(server, sign(HK))
+
+    assert (answer.status, answer.body) == (200, b"\xed\xa0\x80")
+
+
+@pytest.mark.asyncio
+async def test_attempts_by_parameter() -> None:
+    """Attempts are counted for each question by itself, whatever its parameters are called."""
+    async with EmulatorServer(world({"ret_code": 150, "attempts": 1})) as server:
+        asked = [await images(server, K8SVersion=version) for version in ("1.28.1", "1.30.1", "1.28.1")]
+
+    assert [answer["RetCode"] for answer in asked] == [150, 150, 0]
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("fault", [{"drop": True}, {"cut": True}])
 async def test_broken_connections(fault: dict[str, Any]) -> None:
     """A dropped connection gives no answer, a cut one half a body; the next request finds the server well."""

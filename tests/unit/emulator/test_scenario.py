@@ -17,6 +17,11 @@ from tests.support.worlds import make_timeline, make_zone
 ZONES = [make_zone("hk-02")]
 
 
+def listing(condition: Any) -> dict[str, Any]:
+    """Return a timeline of one record with this condition."""
+    return {"zones": ZONES, "images": {"hk-02": {"ImageSet": [{"ImageId": "uimage-a", "_when": condition}]}}}
+
+
 def problems_of(document: Any) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         parse_timeline(document, source="mine.json")
@@ -54,6 +59,18 @@ def problems_of(document: Any) -> list[str]:
             "steps[1].add.hk-02.ImageSet: 'x' must be a list, as in [\"x\"]",
         ),
         ({"zones": ZONES, "accounts": [{"private_key": "x"}]}, "accounts[1].public_key: is missing"),
+        ({"zones": ZONES, "accounts": {"name": "x"}}, "accounts: must be a list"),
+        ({"zones": ZONES, "quirks": "no-total"}, "quirks: 'no-total' must be a list, as in [\"no-total\"]"),
+        (listing("G"), "images.hk-02.ImageSet[1]._when: must be an object"),
+        (
+            listing({"MachinType": "G"}),
+            "images.hk-02.ImageSet[1]._when.MachinType: is no condition; did you mean MachineType?",
+        ),
+        (listing({"K8sVersion": 1.30}), "images.hk-02.ImageSet[1]._when.K8sVersion: must be a text or a list of texts"),
+        (
+            {"zones": ZONES, "inventory": {"uhost-image": {"hk-02": [{"_when": {"MachineType": "G"}}]}}},
+            "inventory.uhost-image.hk-02[1]._when: only records of images have conditions",
+        ),
         (
             {"zones": ZONES, "accounts": [{"public_key": "a", "private_key": "b", "projects": "org-a"}]},
             "accounts[1].projects: 'org-a' must be a list, as in [\"org-a\"]",
@@ -78,12 +95,21 @@ def test_each_problem_is_one_sentence(document: Any, sentence: str) -> None:
         ({"ret_code": "150"}, ".ret_code: '150' must be a whole number"),
         ({"status": 1000}, ".status: 1000 must be at most 599"),
         ({"status": 503, "retry_after": [1]}, ".retry_after: must be a number of seconds or a date as HTTP writes it"),
+        (
+            {"status": 503, "retry_after": "soon"},
+            ".retry_after: 'soon' must be a number of seconds or a date as",
+        ),
+        ({"status": 503, "retry_after": "1\r\nX: y"}, "must be a number of seconds or a date as HTTP writes it"),
+        ({"drop": True, "retry_after": 3}, ": retry_after goes with a status or a ret_code, and there is neither"),
+        ({"drop": True, "message": "no"}, ": message is that of a ret_code, which is missing"),
         ({"latency_ms": -1}, ".latency_ms: -1 must be at least 0"),
         (
             {"drop": True, "attempts": 0},
             '.attempts: 0 must be a number from 1 up, a list of them or a range such as "2-4"',
         ),
         ({"drop": True, "attempts": "4-2"}, ".attempts: '4-2' must be a number from 1 up"),
+        ({"drop": True, "attempts": "1-" + "9" * 5_000}, ".attempts: must be a number from 1 up"),
+        ({"drop": True, "steps": "1-999999999"}, ".steps: there is no step 999999999, the timeline has 1"),
         ({"drop": True, "attempts": [True]}, ".attempts: must be a number from 1 up"),
         ({"drop": True, "steps": 7}, ".steps: there is no step 7, the timeline has 1"),
         ({"drop": True, "zone": 5}, ".zone: 5 must be a text"),
@@ -147,6 +173,43 @@ def test_numbers_may_be_ranges() -> None:
     (world,) = make_timeline(faults=faults).worlds
 
     assert [sorted(fault.attempts) for fault in world.faults] == [[2], [1, 3], [2, 3, 4]]
+
+
+def test_open_ranges() -> None:
+    """From the second attempt on, as long as anybody asks: a long range takes no longer to read than a short one."""
+    (world,) = make_timeline(faults=[{"drop": True, "attempts": "2-999999999"}]).worlds
+
+    assert [number in world.faults[0].attempts for number in (1, 2, 999_999_999)] == [False, True, True]
+
+
+def test_one_mistake_is_one_problem() -> None:
+    """A step that takes something out of a zone that is none is told of the zone alone."""
+    document = {"zones": ZONES, "steps": [{}, {"remove": {"hk-20": ["uimage-a"]}}]}
+
+    assert problems_of(document) == ['images: no zone is called "hk-20"; did you mean hk-02?']
+
+
+def test_nothing_is_a_schema_left_out() -> None:
+    """A null counts as left out, with the schema as with the other keys, and a year may be a number."""
+    assert [make_timeline(schema=given).worlds[0].schema for given in (None, 2020)] == ["2026", "2020"]
+
+
+def test_steps_change_what_is_listed_and_no_more() -> None:
+    """Taking a record out leaves what is no list; a project that one record is added for goes on seeing the others."""
+    one, two = ({"ImageId": f"uimage-{letter}"} for letter in "ab")
+    timeline = make_timeline(
+        zones={"hk-02": {"ImageSet": [one, two], "TotalCount": 2, "PHostImageSet": None}},
+        projects=["org-a", "org-b"],
+        steps=[
+            {"add": {"org-b/hk-02": {"CustomImageSet": [one]}}, "remove": {"hk-02": ["uimage-a"]}},
+            {"remove": {"org-a/hk-02": ["uimage-b"]}},
+        ],
+    )
+    _, second, third = (world.images for world in timeline.worlds)
+
+    assert second["hk-02"] == {"ImageSet": [two], "TotalCount": 2, "PHostImageSet": None}
+    assert second["org-b/hk-02"] == {**timeline.worlds[0].images["hk-02"], "CustomImageSet": [one]}
+    assert (third["org-a/hk-02"]["ImageSet"], third["hk-02"]) == ([], second["hk-02"])
 
 
 def test_every_quirk_is_explained_on_the_format_page() -> None:
