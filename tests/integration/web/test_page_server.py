@@ -107,6 +107,15 @@ def test_compressed(server: str) -> None:
     assert gzip.decompress(packed.body) == get(f"{server}now").body
 
 
+@pytest.mark.parametrize(
+    ("taken", "is_packed"),
+    [("br, GZIP;q=0.5", True), ("gzip;q=0", False), ("br, gzip; q=0.000, *;q=0.1", False), ("x-gzipped", False)],
+)
+def test_who_refuses_gzip(server: str, taken: str, is_packed: bool) -> None:
+    """Whoever refuses gzip by a weight of nothing, or names something else, gets the page as it is."""
+    assert (get(f"{server}now", Accept_Encoding=taken).headers.get("Content-Encoding") == "gzip") is is_packed
+
+
 def test_unknown_host(server: str) -> None:
     """A request under another name is refused: a page elsewhere cannot read the history through a name of its own."""
     port = server.rstrip("/").rpartition(":")[2]
