@@ -41,8 +41,9 @@ from crawler.errors import CrawlerError, DatabaseUnavailable, UsageError
 from crawler.queries import runs as queries_runs
 from crawler.queries.overview_lookup import newest_run
 from crawler.web.documents import TOP, Documents
+from crawler.web.error_page import error_page
 from crawler.web.links import CHINESE_FOLDER
-from crawler.web.pages import KEPT_SECONDS, NoSuchPage, PageRequest, Pages, error_page
+from crawler.web.pages import KEPT_SECONDS, NoSuchPage, PageRequest, Pages
 from crawler.web.rendering import POLICY
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,8 @@ _ASSETS = {
     "icon.svg": "image/svg+xml",
 }
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
-#: What proxies say of a request that they pass on: it may come from anywhere.
 _NO_WEIGHT = re.compile(r"q=0(\.0*)?")
+#: What proxies say of a request that they pass on: it may come from anywhere.
 _PASSED_ON = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 
 
@@ -441,7 +442,6 @@ def _knows(request: web.Request, tag: str) -> bool:
     return any(one.strip() in ("*", tag, tag.removeprefix("W/")) for one in known)
 
 
-def _response(request: web.Request, answer: PageAnswer) -> web.Response:
 def _takes_gzip(request: web.Request) -> bool:
     """Return whether who asks names gzip, and not with a weight of nothing, by which it is refused."""
     for one in ",".join(request.headers.getall("Accept-Encoding", ())).casefold().split(","):
@@ -451,6 +451,7 @@ def _takes_gzip(request: web.Request) -> bool:
     return False
 
 
+def _response(request: web.Request, answer: PageAnswer) -> web.Response:
     headers = {**_HEADERS, "ETag": answer.tag, "Content-Type": f"{answer.kind}; charset=utf-8"}
     if answer.location:
         headers["Location"] = answer.location

@@ -43,14 +43,13 @@ from crawler.queries.publish_lookup import FEED_SET
 from crawler.queries.revoke import revoked_ids
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
-from crawler.web.links import Links
+from crawler.web.links import Links, navigation
 from crawler.web.rendering import rendered
 from crawler.web.slugs import slug
 from crawler.web.wording import Wording, wording
 
 DAYS_SHOWN: Mapping[str, int | None] = {"30": 30, "90": 90, "365": 365, "all": None}
 WEEK = timedelta(days=7)
-NAV = (("", "overview"), ("now", "now"), ("changes", "changes"), ("coverage", "coverage"))
 #: Readings of one state of the history that are kept for the next page, and how long they count.
 KEPT_READINGS, KEPT_SECONDS = 16, 30.0
 T = TypeVar("T")
@@ -193,7 +192,7 @@ class _Page:
         page = self.question.page
         context: dict[str, Any] = {
             "t": self.words, "links": self.links, "title": title, "feed": "", "command": "",
-            "nav": _nav(is_private=self.question.is_private),
+            "nav": navigation(is_private=self.question.is_private),
             "kinds": [kind.name for kind in self.kinds], "about": self.kind,
             "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
             "may_sign_in": self.question.may_sign_in, "zone": self._zone_name(), "tz": self.pages.zone,
@@ -681,20 +680,3 @@ class _Query(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         return ""
-
-
-def _nav(*, is_private: bool) -> Sequence[tuple[str, str]]:
-    return (*NAV, ("pins", "pins")) if is_private else NAV
-
-
-def error_page(pages: Pages, question: PageRequest, status: int, said: str, now: datetime) -> str:
-    """Return a page that says what went wrong, in the look of the others, without a look at the history."""
-    links = Links(here=question.page, language=question.language, is_live=pages.is_live)
-    words = wording(question.language, pages.zone, now)
-    if not said and status >= 500:
-        said = words("try_again")
-    return rendered(
-        "error", t=words, links=links, title=words(f"error_{status}"), said=said,
-        nav=_nav(is_private=question.is_private), feed="", command="", current="?", kinds=(), query={},
-        is_private=question.is_private, may_sign_in=False, run=None, run_at="", zone=words.dates.zone_name(),
-    )  # fmt: skip
