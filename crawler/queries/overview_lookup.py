@@ -463,9 +463,17 @@ def _only(statement: Select[*Ts], kind: str | None) -> Select[*Ts]:
     return statement.join(TargetRow, TargetRow.id == ChangeLog.target_id).where(TargetRow.kind == kind)
 
 
-def newest_change_before(conn: Connection, moment: datetime, kind: str | None = None) -> datetime | None:
-    """Return when the last change (of a *kind*) before *moment* was recorded; None: there is none."""
+def newest_change_before(
+    conn: Connection, moment: datetime, kind: str | None = None, image_sets: Collection[str] | None = None
+) -> datetime | None:
+    """
+    Return when the last change before *moment* was recorded; None: there is none.
+
+    Of a *kind* and of *image_sets* alone, where these are given.
+    """
     statement = select(ChangeLog.recorded_at).where(ChangeLog.recorded_at < moment)
+    if image_sets is not None:
+        statement = statement.where(ChangeLog.image_set.in_(sorted(image_sets)))
     found = conn.scalar(_only(statement.order_by(ChangeLog.recorded_at.desc()).limit(written(1)), kind))
     return found.astimezone(UTC) if found else None
 

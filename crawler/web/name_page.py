@@ -110,7 +110,7 @@ def segments_of(spans: Sequence[ListedSpan], gaps: Sequence[Gap], axis: Axis, wo
     """Return the bar of a name in a zone: its images by turns, the oldest below, and over them what is not known."""
     segments = []
     for number, span in enumerate(spans):
-        if (span.until is not None and span.until <= axis.begin) or span.since >= axis.end:
+        if (span.until is not None and span.until <= axis.begin) or span.since > axis.end:
             continue
         told = {"id": plain(span.image_id), "since": words.at(span.since)}
         title = (

@@ -202,16 +202,26 @@ class _Page:
 
     def _zone_name(self) -> str:
         """Return the time zone of the page with its offset: as it is now, or in files as it was at the last change."""
-        last = None if self.pages.is_live else overview_lookup.newest_change_before(self.conn, END_OF_TIME)
-        return replace(self.words.dates, now=last or self.now).zone_name()
+        if self.pages.is_live:
+            return self.words.dates.zone_name()
+        sets = None if self.question.is_private else {name for kind in self.kinds for name in kind.provider_sets}
+        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, image_sets=sets)
+        at = last or overview_lookup.first_good_run(self.conn) or self.now
+        return replace(self.words.dates, now=at).zone_name()
+
+    def _last_change(self, before: datetime = END_OF_TIME) -> datetime | None:
+        """Return when the last change before a moment was recorded that whoever asks may see; None: there is none."""
+        return overview_lookup.newest_change_before(self.conn, before, self.only, self.image_sets)
 
     def parts(self) -> list[str]:
-        """Return the pages of every name that ever was, of the days in the strip with changes, and what is private."""
+        """Return the pages of every name that ever was, of the days to which pages link, and what is private."""
         slugs = {slug(name) for _, name in overview_lookup.names_known(self.conn, None, self.image_sets, self.only)}
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only)
-        days = [day.day for day in self._strip(last) if day.count] if last else []
+        last = self._last_change()
+        days = {day.day for day in self._strip(last) if day.count} if last else set()
+        days.update(one.day for one in self._latest_days())  # where little changes, they are older than the strip
         pins = ["pins"] if self.question.is_private else []
-        return [*(f"names/{part}" for part in sorted(slugs) if part), *(f"changes/{day}" for day in days), *pins]
+        names = [f"names/{part}" for part in sorted(slugs) if part]
+        return [*names, *(f"changes/{day}" for day in sorted(days)), *pins]
 
     @cached_property
     def _targets(self) -> list[ChosenTarget]:
@@ -312,7 +322,7 @@ class _Page:
 
     def _last_rows(self) -> list[ChangeRow]:
         """Return the changes of the seven days that end with the last change, whenever that was."""
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only)
+        last = self._last_change()
         return self._rows(last - WEEK, None) if last else []
 
     # --- now ---------------------------------------------------------------------------------------------------------
@@ -396,7 +406,7 @@ class _Page:
         matrix = now_page.matrix(overview, keys, gone, self.words, names=len(keys))
         name = max(spans, key=lambda span: span.since).image_name
         window = self.query.get("days") if self.query.get("days") in DAYS_SHOWN else "90"
-        axis = self._axis(DAYS_SHOWN[window or "90"], min(span.since for span in spans))
+        axis = self._axis(DAYS_SHOWN[window or "90"], spans)
         gaps = self._gaps(filters, axis)
         sets = name_page.name_sets(matrix, spans, gaps, axis, self.words)
         revoked = self._once(("revoked",), lambda: revoked_ids(self.conn))
@@ -439,17 +449,18 @@ class _Page:
             ("365", self.words("window_year")), ("all", self.words("window_all")),
         ]  # fmt: skip
 
-    def _axis(self, days: int | None, first: datetime) -> Axis:
+    def _axis(self, days: int | None, spans: Sequence[ListedSpan]) -> Axis:
+        first = min(span.since for span in spans)
         if not self.pages.is_live:
-            return self._file_axis()
+            return self._file_axis(max(span.since for span in spans))
         begin = max(first, self.now - timedelta(days=days)) if days else first
         begin = max(begin, begins_at(self.conn) or begin)  # of the time before nobody can tell any more
         return Axis(min(begin, self.now - timedelta(hours=6)), self.now)
 
-    def _file_axis(self) -> Axis:
-        """Return the time up to the last change: it moves with what is known alone."""
+    def _file_axis(self, newest: datetime) -> Axis:
+        """Return the time up to the last change, or the *newest* stay that none tells of: it moves with these alone."""
         first = overview_lookup.first_good_run(self.conn)
-        end = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only) or first or self.now
+        end = max(self._last_change() or first or newest, newest)
         begin = max(end - timedelta(days=coverage_page.DAYS), first or end, begins_at(self.conn) or first or end)
         return Axis(min(begin, end - timedelta(hours=6)), end)
 
@@ -477,7 +488,7 @@ class _Page:
             is_empty = not days[0].lines
         else:
             days = self._latest_days()
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only)
+        last = self._last_change()
         strip = self._strip(last) if last else []
         first_shown = date.fromisoformat(days[-1].day) if days else None
         evidence_from = self._evidence_from()
@@ -515,7 +526,7 @@ class _Page:
         days: list[changes_page.ChangeDay] = []
         room, until = changes_page.MOST_LINES, self._until()
         while room > 0 and len(days) < 31:
-            last = overview_lookup.newest_change_before(self.conn, until, self.only)
+            last = self._last_change(until)
             if last is None:
                 break
             day = last.astimezone(self.pages.zone).date()
@@ -591,9 +602,7 @@ class _Page:
 
     def _before(self, first: date | None) -> str:
         """Return the way to the changes before the day *first*; of files the strip has the days that there are."""
-        if first is None or not self.pages.is_live:
-            return ""
-        if overview_lookup.newest_change_before(self.conn, self._bounds(first)[0], self.only) is None:
+        if first is None or not self.pages.is_live or self._last_change(self._bounds(first)[0]) is None:
             return ""
         return self.links.to("changes", before=first.isoformat(), **{p: self.query.get(p) for p in _CHANGE_FILTERS})
 
