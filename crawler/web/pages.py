@@ -298,7 +298,10 @@ class _Page:
         rows = self._rows(self.now - WEEK, None) if self.pages.is_live else self._last_rows()
         lines = self._folder.lines(rows)
         seen = {"with_private": self.question.is_private, "is_live": self.pages.is_live}
-        start = start_page.start(zones, self._held(), lines, len(rows), self.words, elsewhere=self._elsewhere(), **seen)
+        is_begun = overview_lookup.first_good_run(self.conn) is not None
+        start = start_page.start(
+            zones, self._held(), lines, len(rows), self.words, elsewhere=self._elsewhere(), is_begun=is_begun, **seen
+        )
         return self._rendered("start", self.words("overview"), start=start, command=self._command("status"))
 
     def _elsewhere(self) -> Mapping[str, int]:
@@ -341,6 +344,8 @@ class _Page:
                 listing = self._listing(filters, moment)
             except UnknownKnowledge as exc:
                 notice = str(exc)
+        if listing is not None and not listing.names:
+            notice = now_page.nothing_listed(listing.zones.states, self.words)
         matrix = self._matrix(listing, filters) if listing else None
         shown = self.words.at(moment) if moment else ""
         local = moment.astimezone(self.pages.zone).strftime("%Y-%m-%dT%H:%M") if moment else ""
@@ -408,7 +413,7 @@ class _Page:
         window = self.query.get("days") if self.query.get("days") in DAYS_SHOWN else "90"
         axis = self._axis(DAYS_SHOWN[window or "90"], spans)
         gaps = self._gaps(filters, axis)
-        sets = name_page.name_sets(matrix, spans, gaps, axis, self.words)
+        sets = [one for one in name_page.name_sets(matrix, spans, gaps, axis, self.words) if one.rows]
         revoked = self._once(("revoked",), lambda: revoked_ids(self.conn))
         present = to_use(overview, ({FEED_SET}, self.kind.provider_sets), revoked)
         return self._rendered(
@@ -465,6 +470,8 @@ class _Page:
         return Axis(min(begin, end - timedelta(hours=6)), end)
 
     def _lead(self, matrix: now_page.Matrix) -> str:
+        if not matrix.heads:
+            return self.words("nothing_asked")
         counts: dict[str, int] = {}
         for cells in zip(*(row.cells for row in matrix.rows), strict=True):
             states = {cell.state for cell in cells}
@@ -630,6 +637,7 @@ class _Page:
             rows = coverage_page.coverage_rows(axis, gaps, zones, self.words)
         return self._rendered(
             "coverage", self.words("coverage"), rows=rows, axis=axis, days=coverage_page.DAYS, utc=UTC,
+            notice=coverage_page.no_days(zones, first, axis, self.words, is_begun=self.run is not None),
             command=self._command("status"),
         )  # fmt: skip
 

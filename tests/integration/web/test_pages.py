@@ -16,8 +16,10 @@ from sqlalchemy import Engine
 from crawler.db.engine import begin, opened, read
 from crawler.db.filters import chosen_targets
 from crawler.db.pruning import prune
+from crawler.db.targets import apply_reconciliation
 from crawler.domain.filters import Filters
 from crawler.domain.models import Target, is_storable
+from crawler.domain.targets import Reconciliation
 from crawler.queries.check.rules import PinRule
 from crawler.queries.images import images
 from crawler.queries.overview_lookup import zone_gaps
@@ -365,6 +367,38 @@ def test_another_kind_is_in_trouble(engine: Engine, two_kinds: Diary) -> None:
     two_kinds.run({target("hk-02"): {"uimage-b": "Ubuntu 20.04"}, MACHINES: Refusal()})
 
     assert "Another kind has zones that are not known now" in html_of(engine, "", two_kinds.now)
+
+
+def test_nothing_is_said_of_what_is_not_known(engine: Engine) -> None:
+    """Where no zone was ever known no page says that nothing is listed, or that nobody has looked."""
+    diary = Diary(engine)
+    for number in range(3):
+        unknown = dict.fromkeys([target("hk-01"), target("hk-02")], Refusal())
+        diary.run({**unknown, MACHINES: machines(1)}, at=START + timedelta(days=number))
+    now = words_in(html_of(engine, "now", diary.now))
+
+    assert "no zone is known" in now
+    assert "No images were listed" not in now
+    assert "No zone was known on a finished day yet." in words_in(html_of(engine, "coverage", diary.now))
+    diary.run({target("hk-01"): {}, target("hk-02"): Refusal(), MACHINES: machines(1)})
+    assert "where that is known; 1 zone is not known." in words_in(html_of(engine, "now", diary.now))
+    diary.run({target("hk-01"): {}, target("hk-02"): {}, MACHINES: machines(1)})
+    assert "No images were listed." in words_in(html_of(engine, "now", diary.now))
+
+
+def test_what_is_asked_no_more(engine: Engine) -> None:
+    """Where every zone is retired or deselected no page says that nothing was recorded, or that nothing is listed."""
+    diary = Diary(engine)
+    for number in range(3):
+        diary.run({target("hk-02"): {"uimage-a": "Ubuntu 20.04"}}, at=START + timedelta(days=number))
+    gone = Reconciliation(asked=(), deselected=(target("hk-02"),))
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, gone, 1, diary.tick())
+
+    for page in ("", "now", "coverage", "names/ubuntu-20.04"):
+        said = words_in(html_of(engine, page, diary.now))
+        assert "No zone is asked about these images." in said, page
+        assert not re.search("yet|No images were listed|By zone", said), page
 
 
 def words_in(html: str) -> str:
