@@ -24,7 +24,7 @@ from crawler.db.filters import ChosenTarget, chosen_targets, known_words
 from crawler.db.last_observation import present
 from crawler.domain.filters import Filters
 from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
-from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, EVENT_WORDS, LARGEST_ID, is_storable, normalise_name
+from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, LARGEST_ID, is_storable, normalise_name
 from crawler.domain.rows import ChangeRow, Gap
 from crawler.domain.subscriptions import Language
 from crawler.domain.text import plain
@@ -206,8 +206,7 @@ class _Page:
             return self.words.dates.zone_name()
         sets = None if self.question.is_private else {name for kind in self.kinds for name in kind.provider_sets}
         last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, image_sets=sets)
-        at = last or overview_lookup.first_good_run(self.conn) or self.now
-        return replace(self.words.dates, now=at).zone_name()
+        return replace(self.words.dates, now=last or overview_lookup.first_good_run(self.conn) or self.now).zone_name()
 
     def _last_change(self, before: datetime = END_OF_TIME) -> datetime | None:
         """Return when the last change before a moment was recorded that whoever asks may see; None: there is none."""
@@ -216,8 +215,7 @@ class _Page:
     def parts(self) -> list[str]:
         """Return the pages of every name that ever was, of the days to which pages link, and what is private."""
         slugs = {slug(name) for _, name in overview_lookup.names_known(self.conn, None, self.image_sets, self.only)}
-        last = self._last_change()
-        days = {day.day for day in self._strip(last) if day.count} if last else set()
+        days = {day.day for day in self._strip(last) if day.count} if (last := self._last_change()) else set()
         days.update(one.day for one in self._latest_days())  # where little changes, they are older than the strip
         pins = ["pins"] if self.question.is_private else []
         names = [f"names/{part}" for part in sorted(slugs) if part]
@@ -325,8 +323,7 @@ class _Page:
 
     def _last_rows(self) -> list[ChangeRow]:
         """Return the changes of the seven days that end with the last change, whenever that was."""
-        last = self._last_change()
-        return self._rows(last - WEEK, None) if last else []
+        return self._rows(last - WEEK, None) if (last := self._last_change()) else []
 
     # --- now ---------------------------------------------------------------------------------------------------------
 
@@ -441,7 +438,7 @@ class _Page:
     def _name_key(self, part: str) -> str:
         """Return the normalised name whose page is called *part*."""
         guess = normalise_name(part.replace("-", " "))
-        for keys in ([guess], None):
+        for keys in ([guess], None) if is_storable(part) else ():
             known = overview_lookup.names_known(self.conn, keys, self.image_sets, self.only)
             found = next((key for key, name in known if slug(name) == part), None)
             if found is not None:
@@ -505,7 +502,7 @@ class _Page:
         return self._rendered(
             "changes", self.words("changes"), day=day, days=[] if is_empty else days, strip=strip,
             strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_LINES,
-            before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=EVENT_WORDS,
+            before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=self._events,
             evidence_from=evidence_from, feed="v1/atom/all.atom",
             command=self._command(f"changes --since {day or '7d'}"),
         )  # fmt: skip
@@ -554,9 +551,13 @@ class _Page:
         begin = datetime(day.year, day.month, day.day, tzinfo=self.pages.zone)
         return begin.astimezone(UTC), (begin + timedelta(days=1)).astimezone(UTC)
 
+    @property
+    def _events(self) -> Sequence[str]:
+        return changes_page.told_events(is_private=self.question.is_private)
+
     def _rows(self, begin: datetime, end: datetime | None) -> list[ChangeRow]:
         filters = Filters(zone=self._plain_word("zone"), name=self._plain_word("name"))
-        events = [word for word in EVENT_WORDS if word == self.query.get("event")]
+        events = [word for word in self._events if word == self.query.get("event")]
         if self.question.is_private:
             return self._newest_changes(begin, end, events, filters)
         if not (events or filters.name) and len({choice.target[:2] for choice in self._targets}) < 2:  # one project

@@ -216,6 +216,7 @@ def test_odd_questions(server: str) -> None:
         "now?q=%00", "now?region=%00", "now?page=0", "now?page=99999", "now?page=x", "now?variant=none",
         "now?project=%5B*", "changes?zone=%00", "changes?name=*&event=none", "changes?before=2026-06-02",
         "names/ubuntu-20.04?days=none", "names/ubuntu-20.04?variant=none", "now?at=1900-01-01",
+        "names/%00", "names/a%00b", "v1/resolve/%00/a.json", "v1/resolve/hk-02/%00.json", "evidence/%00",
     ):  # fmt: skip
         assert get(server + page).status in (200, 404), page
 

@@ -213,6 +213,22 @@ def test_changes_are_told_as_in_the_mail(engine: Engine) -> None:
     assert 'id="c1"' in html_of(engine, f"changes/{day}", diary.now + timedelta(minutes=1))
 
 
+def test_events_to_choose(engine: Engine) -> None:
+    """One may ask for what the page can tell: `schema` never had a line, and what happens to targets is private."""
+    diary = Diary(engine)
+    for image in ("uimage-a", "uimage-b"):
+        diary.run({target("hk-02"): {image: "Ubuntu 20.04", "uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}})
+
+    def offered(*, is_private: bool) -> set[str]:
+        html = html_of(engine, "changes", diary.now, is_private=is_private, event="schema")
+        assert "uimage-a → uimage-b" in re.sub(r"<[^>]+>", "", html)
+        return set(re.findall(r"<option>(\w[\w-]+)</option>", html))
+
+    of_images = {"appeared", "returned", "withdrawn", "modified", "re-issued"}
+    assert offered(is_private=False) - {"hk-02"} == of_images
+    assert offered(is_private=True) - {"hk-02"} == of_images | {"target_added", "target_retired"}
+
+
 def test_change_that_projects_meet_on_several_days(engine: Engine) -> None:
     """Of public data a change is told once, on the day on which the first project met it; others are told as before."""
     diary = Diary(engine)
