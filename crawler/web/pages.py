@@ -44,7 +44,7 @@ from crawler.queries.revoke import revoked_ids
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
 from crawler.web.links import Links, navigation
-from crawler.web.rendering import rendered
+from crawler.web.rendering import Query, rendered
 from crawler.web.slugs import slug
 from crawler.web.wording import Wording, wording
 
@@ -194,7 +194,7 @@ class _Page:
             "t": self.words, "links": self.links, "title": title, "feed": "", "command": "",
             "nav": navigation(is_private=self.question.is_private),
             "kinds": [kind.name for kind in self.kinds], "about": self.kind,
-            "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
+            "current": page.partition("/")[0], "query": Query(self.query), "is_private": self.question.is_private,
             "may_sign_in": self.question.may_sign_in, "zone": self._zone_name(), "tz": self.pages.zone,
             "run": run[0] if run else None, "run_at": self.words.at(run[1]) if run else "",
         }  # fmt: skip
@@ -410,7 +410,10 @@ class _Page:
         window = self.query.get("days") if self.query.get("days") in DAYS_SHOWN else "90"
         axis = self._axis(DAYS_SHOWN[window or "90"], spans)
         gaps = self._gaps(filters, axis)
-        sets = [one for one in name_page.name_sets(matrix, spans, gaps, axis, self.words) if one.rows]
+        ever = self._once(("held",), lambda: overview_lookup.images_ever_held(self.conn))
+        chosen, past, stale_after = self._chosen(filters), self._name_past(key), self.pages.stale_after
+        held = overview_lookup.held_spans(self.conn, chosen, past, ever, *axis, stale_after=stale_after)
+        sets = [one for one in name_page.name_sets(matrix, spans, gaps, held, axis, self.words) if one.rows]
         revoked = self._once(("revoked",), lambda: revoked_ids(self.conn))
         present = to_use(overview, ({FEED_SET}, self.kind.provider_sets), revoked)
         return self._rendered(
@@ -424,7 +427,9 @@ class _Page:
         """Return what a variant ever listed of a name, with what chooses its targets."""
         filters = replace(self._of_kind, variant=(variant,))
         targets = {choice.target_id: choice.target for choice in self._chosen(filters)}
-        return filters, overview_lookup.spans_of(targets, self._name_past(key))
+        past = self._name_past(key)
+        asked = self._known(filters).places if any(one[0] in targets for one in past.intervals) else ()
+        return filters, overview_lookup.spans_of(targets, past, asked)
 
     def _present(self, variant: str, key: str) -> tuple[int, int]:
         """Return in how many zones a variant lists a name now, and how often it ever did."""
@@ -691,10 +696,3 @@ def image_kinds(names: Collection[str]) -> list[Kind]:
 _CHANGE_FILTERS = ("zone", "name", "event")
 #: What a name is in a zone where its sets differ.
 _LEADING = ("present", "unusable", "unknown", "older", "withdrawn", "none")
-
-
-class _Query(dict[str, str]):
-    """What was asked, in which templates find an empty text for what was not."""
-
-    def __missing__(self, name: str) -> str:
-        return ""

@@ -21,6 +21,7 @@ from crawler.domain.filters import Filters
 from crawler.domain.models import Target, is_storable
 from crawler.domain.targets import Reconciliation
 from crawler.queries.check.rules import PinRule
+from crawler.queries.history_lookup import history
 from crawler.queries.images import images
 from crawler.queries.overview_lookup import zone_gaps
 from crawler.queries.revoke import revoke
@@ -278,6 +279,49 @@ def test_nothing_is_told_of_what_was_pruned(engine: Engine) -> None:
     assert [(gap.unknown_from, gap.unknown_to) for gap in gaps] == [(START, START + timedelta(days=4))]
     scale = html_of(engine, "names/ubuntu-20.04", now, days="all")
     assert "06-03" not in "".join(re.findall(r"<text x=[^>]*>([^<]*)</text>", scale))
+
+
+def test_bar_of_an_image_on_hold(engine: Engine) -> None:
+    """A bar is hatched where an image was on hold for all projects that ever listed it, as `history` has it."""
+    diary = Diary(engine)
+    here, there, other = target("hk-02", "org-a"), target("hk-02", "org-b"), target("hk-02", "org-c")
+    full = {"uimage-a": "Ubuntu 20.04", "uimage-x": "CentOS 7.6"}
+    answers: list[tuple[Any, Any]] = [(full, full), ({}, full), ({}, {}), (full, Refusal()), (full, full)]
+    hatched = []
+    for number, (first, second) in enumerate(answers):
+        diary.run({here: first, there: second, other: {}}, at=START + timedelta(hours=6 * number))
+        html = html_of(engine, "names/ubuntu-20.04", diary.now)
+        with read(engine) as conn:
+            rows = history(conn, ["uimage-a"], Filters(), now=diary.now, stale_after=STALE)
+        ends = [gap.unknown_to for row in rows for gap in row.gaps if row.target == here]
+        hatched.append((re.findall(r'class="u" x="([^"]*)" width="([^"]*)"', html), len(ends)))
+
+    assert [len(parts) for parts, _ in hatched] == [0, 0, 1, 1, 1]
+    assert [gaps for _, gaps in hatched] == [0, 1, 1, 1, 1]
+    (begin, width), *_ = hatched[-1][0]
+    assert (round(float(begin[:-1])), round(float(width[:-1]))) == (50, 25)
+    assert "not listed, not believed yet" in html
+
+
+def test_projects_of_a_zone_are_one(engine: Engine) -> None:
+    """Of an image that several projects list a zone has one stay, which ends when those that are asked see its end."""
+    diary = Diary(engine)
+    projects = [target("hk-02", f"org-{letter}") for letter in "abc"]
+    beside = {"uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}
+    for number in range(2):
+        images = {"uimage-a": "Ubuntu 20.04", **beside}
+        diary.run(dict.fromkeys(projects, images), at=START + timedelta(hours=6 * number))
+    gone = Reconciliation(asked=(), deselected=(projects[0],))
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, gone, 1, diary.tick())
+    for number in range(2, 5):
+        images = {"uimage-b": "Ubuntu 20.04", **beside}
+        diary.run(dict.fromkeys(projects[1:], images), at=START + timedelta(hours=6 * number))
+    html = html_of(engine, "names/ubuntu-20.04", diary.now)
+
+    assert [len(re.findall(rf'<rect class="{shade}"', html)) for shade in "ab"] == [1, 1]
+    steps = re.findall(r'<td class="id"><bdi>([^<]*)</bdi></td><td>([^<]*)</td><td>([^<]*)</td>', html)
+    assert [(image, bool(until)) for image, _, until in steps] == [("uimage-a", True), ("uimage-b", False)]
 
 
 def test_zones_of_several_accounts(engine: Engine) -> None:
