@@ -409,15 +409,17 @@ def held_spans(
     chosen: Collection[ChosenTarget],
     past: NamePast,
     ever: frozenset[str],
+    asked: Collection[int],
     since: datetime,
     until: datetime,
     *,
     stale_after: timedelta,
 ) -> HeldSpans:
     """
-    Return when it was not known of those images of a name that were *ever* on hold in a zone whether they were there.
+    Return when it was not known in a zone, however well that was, whether images of a name were there.
 
-    That is when none of the targets *chosen* that ever listed one was known, or had believed that it is gone.
+    Those are images that were *ever* on hold, or last listed by a target that is not *asked* any more, and it was not
+    known while none of the targets *chosen* that ever listed one was known, or had believed that it is gone.
     """
     targets = {choice.target_id: choice for choice in chosen}
     image_ids = ever.intersection(map(itemgetter(2), past.versions.values()))
@@ -426,15 +428,20 @@ def held_spans(
     listing: dict[tuple[RegionZone, ImageKey], set[int]] = {
         (place_of(targets[target_id].target), key): set() for target_id, key in held
     }
-    on_hold = {key.image_id for _, key in held}
-    versions = {number: ImageKey(one[0], one[2]) for number, one in past.versions.items() if one[2] in on_hold}
+    absent = targets.keys() - asked
+    for target_id, version_id, _, _, ends, _ in past.intervals if absent else ():
+        if ends == _END and target_id in absent:
+            image_set, _, image_id = past.versions[version_id]
+            listing[place_of(targets[target_id].target), ImageKey(image_set, image_id)] = set()
+    in_doubt = {key.image_id for _, key in listing}
+    versions = {number: ImageKey(one[0], one[2]) for number, one in past.versions.items() if one[2] in in_doubt}
     for target_id, version_id, *_ in past.intervals if versions else ():
         if version_id in versions and target_id in targets:
             place = (place_of(targets[target_id].target), versions[version_id])
             if place in listing:
                 listing[place].add(target_id)
-    asked = [targets[target_id] for target_id in sorted(set().union(*listing.values()))]
-    gaps = {one.target_id: own for one, own in _gaps_of(conn, asked, since, until, stale_after)} if asked else {}
+    those = [targets[target_id] for target_id in sorted(set().union(*listing.values()))]
+    gaps = {one.target_id: own for one, own in _gaps_of(conn, those, since, until, stale_after)} if those else {}
     return {
         (place, key): in_all(
             [

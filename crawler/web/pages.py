@@ -412,7 +412,8 @@ class _Page:
         gaps = self._gaps(filters, axis)
         ever = self._once(("held",), lambda: overview_lookup.images_ever_held(self.conn))
         chosen, past, stale_after = self._chosen(filters), self._name_past(key), self.pages.stale_after
-        held = overview_lookup.held_spans(self.conn, chosen, past, ever, *axis, stale_after=stale_after)
+        asked = self._known(filters).places
+        held = overview_lookup.held_spans(self.conn, chosen, past, ever, asked, *axis, stale_after=stale_after)
         sets = [one for one in name_page.name_sets(matrix, spans, gaps, held, axis, self.words) if one.rows]
         revoked = self._once(("revoked",), lambda: revoked_ids(self.conn))
         present = to_use(overview, ({FEED_SET}, self.kind.provider_sets), revoked)

@@ -319,9 +319,28 @@ def test_projects_of_a_zone_are_one(engine: Engine) -> None:
         diary.run(dict.fromkeys(projects[1:], images), at=START + timedelta(hours=6 * number))
     html = html_of(engine, "names/ubuntu-20.04", diary.now)
 
-    assert [len(re.findall(rf'<rect class="{shade}"', html)) for shade in "ab"] == [1, 1]
+    assert [len(re.findall(rf'<rect class="{shade}"', html)) for shade in "abu"] == [1, 1, 0]
     steps = re.findall(r'<td class="id"><bdi>([^<]*)</bdi></td><td>([^<]*)</td><td>([^<]*)</td>', html)
     assert [(image, bool(until)) for image, _, until in steps] == [("uimage-a", True), ("uimage-b", False)]
+
+
+def test_bar_of_what_is_asked_no_more(engine: Engine) -> None:
+    """What a project that is asked no more listed alone is not known since, though its zone is."""
+    diary = Diary(engine)
+    first, second = target("hk-02", "org-a"), target("hk-02", "org-b")
+    for number in range(2):
+        both = {first: {"uimage-a": "Ubuntu 20.04"}, second: {"uimage-x": "CentOS 7.6"}}
+        diary.run(both, at=START + timedelta(hours=6 * number))
+    gone = Reconciliation(asked=(), deselected=(first,))
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, gone, 1, diary.tick())
+    for number in range(2, 4):
+        diary.run({second: {"uimage-x": "CentOS 7.6"}}, at=START + timedelta(hours=6 * number))
+    html = html_of(engine, "names/ubuntu-20.04", diary.now)
+
+    ((begin_at, width),) = re.findall(r'class="u" x="([^"]*)%" width="([^"]*)%"', html)
+    assert (round(float(begin_at)), round(float(width))) == (33, 67)
+    assert "no longer asked" in html
 
 
 def test_zones_of_several_accounts(engine: Engine) -> None:
