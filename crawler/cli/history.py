@@ -21,6 +21,7 @@ from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
 from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
+from crawler.domain.timefmt import tell_moment
 from crawler.errors import ExitCode
 from crawler.queries.history import HistoryRow, chain
 
@@ -71,6 +72,7 @@ def history(context: CliContext, image: str, svg: Path | None, fmt: str, selecte
     is a time for which the cloud gave no good answer, or gave one that is not believed yet: whether the image was there
     then is not known.
     """
+    from crawler.db.beginning import begins_at
     from crawler.queries import history_lookup
 
     settings = context.history_settings()
@@ -84,8 +86,14 @@ def history(context: CliContext, image: str, svg: Path | None, fmt: str, selecte
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HistoryRow)):
             return explain_empty(context, conn, selected, what=f"intervals of {visible(image)}").say(context)
+        kept_from = begins_at(conn)
+        if kept_from is not None and any(row.valid_from < kept_from for row in rows):
+            context.say(
+                f"What came before {tell_moment(kept_from, settings.timezone)} was pruned: of that time not every "
+                "interval and gap is left."
+            )
         if svg is not None:
-            write_svg(context, svg, rows, visible(image), now=now)
+            write_svg(context, svg, rows, visible(image), now=now, kept_from=kept_from)
         if ids == [image] and fmt == "table":
             _say_chain(context, conn, rows, image)
     return ExitCode.DONE

@@ -22,11 +22,13 @@ def write_svg(
     title: str,
     *,
     now: datetime,
+    kept_from: datetime | None,
     longest: timedelta | None = None,
 ) -> None:
     """
     Write the picture of *rows* up to *now* into the file at *path*, and say so; nothing where there are no rows.
 
+    It begins at *kept_from*, before which the history was pruned, at the earliest.
     Raises UsageError where it cannot be written.
     """
     from crawler.web.history_picture import history_picture
@@ -34,7 +36,7 @@ def write_svg(
     if not rows:
         return
     zone = context.history_settings().timezone
-    drawn = history_picture(rows, title, now=now, zone=zone, language=spoken(), longest=longest)
+    drawn = history_picture(rows, title, now=now, zone=zone, language=spoken(), longest=longest, kept_from=kept_from)
     try:
         path.write_text(drawn, encoding="utf-8")
     except OSError as exc:

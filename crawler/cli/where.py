@@ -77,6 +77,7 @@ def where(
     together: SINCE is the start of the unbroken presence, IDS tells the ids before. LAG is how much later than in the
     first zone the name was seen, where that is known. Projects of a zone that are told the same share a line.
     """
+    from crawler.db.beginning import begins_at
     from crawler.queries import history_lookup
 
     settings = context.history_settings()
@@ -111,7 +112,8 @@ def where(
                 conn, ids, selected.of_images(), now=moment, stale_after=settings.stale_after
             )
             began = [row for row in history if row.valid_from <= moment]
-            write_svg(context, svg, began, visible(name), now=moment, longest=timedelta(days=90))
+            kept_from = begins_at(conn)
+            write_svg(context, svg, began, visible(name), now=moment, kept_from=kept_from, longest=timedelta(days=90))
     for rollout in rollouts(rows) if fmt == "table" else ():
         for line in _summary(rollout, rows, settings.timezone):
             context.say(line)

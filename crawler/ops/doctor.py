@@ -5,6 +5,7 @@ What is wrong with an installation, and the fix: one finding per check, each wit
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
@@ -67,6 +68,7 @@ def examine(
     yield from _mail(settings, clock, test_mail)
     yield from _hooks(settings)
     yield from _textfile(settings)
+    yield from _published(settings)
 
 
 # --- files and time --------------------------------------------------------------------------------------------------
@@ -364,3 +366,15 @@ def _textfile(settings: Settings) -> Iterator[Finding]:
         yield warn("metrics", f"{path.name} does not end in .prom, so node_exporter ignores it", "rename textfile")
     else:
         yield ok("metrics", f"written to {path}")
+
+
+def _published(settings: Settings) -> Iterator[Finding]:
+    if settings.publish is None:
+        return
+    path = settings.publish.dir
+    # a publication makes what is missing of it
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if complaint := unfit_folder(there):
+        yield fail("publish", complaint, "make the folder writable for the user who runs the crawler, or change dir")
+    else:
+        yield ok("publish", f"published into {path}")

@@ -6,11 +6,11 @@ Every function takes a connection inside `read(engine)`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVarTuple
 
 from sqlalchemy import (
@@ -32,7 +32,7 @@ from sqlalchemy import (
 from crawler.db.beginning import begins_at, refuse_before
 from crawler.db.filters import ChosenTarget, of_kinds, targets_by_id
 from crawler.db.last_observation import Observation, ends_of
-from crawler.db.schema import ChangeLog, ImageVersion, Interval, Run, TargetRow
+from crawler.db.schema import ChangeLog, HoldImage, ImageVersion, Interval, Run, TargetRow
 from crawler.db.sql import among, portions, written
 from crawler.db.types import from_micros, read_json, to_micros
 from crawler.domain.filters import Filters
@@ -64,6 +64,8 @@ _STATING = frozenset(kind.name for kind in KINDS.values() if kind.state)
 #: Decoded where they are looked at.
 _ATTRIBUTES = type_coerce(ImageVersion.attributes, Text)
 Ts = TypeVarTuple("Ts")
+#: Of images in zones when it was not known whether they were there.
+HeldSpans = Mapping[tuple[RegionZone, ImageKey], Sequence[Gap]]
 
 
 @dataclass(slots=True)
@@ -347,30 +349,40 @@ def _ends() -> Select[*tuple[Any, ...]]:
     )
 
 
-def spans_of(targets: Mapping[int, Target], past: NamePast) -> list[ListedSpan]:
-    """Return when the images of a name were listed in each zone of *targets*, by zone, set and time."""
+def spans_of(targets: Mapping[int, Target], past: NamePast, asked: Collection[int]) -> list[ListedSpan]:
+    """
+    Return when the images of a name were listed in each zone of *targets*, by zone, set and time.
+
+    Of an image that those *asked* have listed the others, which are asked no more, do not say that it is there still.
+    """
     places = {target_id: place_of(target) for target_id, target in targets.items()}
-    found: dict[tuple[Any, ...], list[Any]] = {}
+    found: dict[tuple[RegionZone, str, str], list[tuple[int, int, str, bool, bool]]] = {}
     for target_id, version_id, _, since, until, baseline in past.intervals:
-        place = places.get(target_id)
-        if place is None:
-            continue
-        image_set, name, image_id = past.versions[version_id]
+        if target_id in places:
+            image_set, name, image_id = past.versions[version_id]
+            own = found.setdefault((places[target_id], image_set, image_id), [])
+            own.append((since, until, name, baseline, target_id in asked))
+    spans = []
+    for (place, image_set, image_id), own in found.items():
+        is_asked = any(one[-1] for one in own)
         # a stay is one, whatever was modified in it, and whichever project met it first
-        own = found.setdefault((place, image_set, since, image_id), [name, until, baseline])
-        own[1] = max(own[1], until)
-    return [
-        ListedSpan(
-            place,
-            image_set,
-            name,
-            image_id,
-            from_micros(since),
-            None if until == _END else from_micros(until),
-            baseline,
-        )
-        for (place, image_set, since, image_id), (name, until, baseline) in sorted(found.items())
-    ]
+        stays: list[tuple[int, int, str, bool]] = []
+        for since, until, name, baseline, is_own in sorted(own, key=itemgetter(0)):
+            if until == _END and is_asked and not is_own:
+                continue
+            if stays and since <= stays[-1][1]:
+                first, end, called, was_there = stays[-1]
+                stays[-1] = (first, max(end, until), called, was_there)
+            else:
+                stays.append((since, until, name, baseline))
+        for since, until, name, baseline in stays:
+            ends = None if until == _END else from_micros(until)
+            spans.append(ListedSpan(place, image_set, name, image_id, from_micros(since), ends, baseline))
+    return sorted(spans, key=_AGE)
+
+
+#: By place, set, and when it came.
+_AGE = attrgetter("place", "image_set", "since", "image_id")
 
 
 def zone_gaps(
@@ -381,7 +393,73 @@ def zone_gaps(
 
     What lies before the kept history is as if nobody had looked: which of its runs went well was forgotten.
     """
-    targets = {choice.target_id: choice.target for choice in chosen}
+    by_place: dict[RegionZone, list[list[Gap]]] = {}
+    for target, own in _gaps_of(conn, chosen, since, until, stale_after):
+        by_place.setdefault(place_of(target.target), []).append(own)
+    return {place: in_all(every) for place, every in sorted(by_place.items())}
+
+
+def images_ever_held(conn: Connection) -> frozenset[str]:
+    """Return the ids of the images that were ever on hold anywhere."""
+    return frozenset(conn.scalars(select(HoldImage.image_id).distinct()))
+
+
+def held_spans(
+    conn: Connection,
+    chosen: Collection[ChosenTarget],
+    past: NamePast,
+    ever: frozenset[str],
+    asked: Collection[int],
+    since: datetime,
+    until: datetime,
+    *,
+    stale_after: timedelta,
+) -> HeldSpans:
+    """
+    Return when it was not known in a zone, however well that was, whether images of a name were there.
+
+    Those are images that were *ever* on hold, or last listed by a target that is not *asked* any more, and it was not
+    known while none of the targets *chosen* that ever listed one was known, or had believed that it is gone.
+    """
+    targets = {choice.target_id: choice for choice in chosen}
+    image_ids = ever.intersection(map(itemgetter(2), past.versions.values()))
+    every = queries_gaps.holds(conn, targets, image_ids) if image_ids else {}
+    held = {place: spans for place, own in every.items() if (spans := clip(own, since, until))}
+    listing: dict[tuple[RegionZone, ImageKey], set[int]] = {
+        (place_of(targets[target_id].target), key): set() for target_id, key in held
+    }
+    absent = targets.keys() - asked
+    for target_id, version_id, _, _, ends, _ in past.intervals if absent else ():
+        if ends == _END and target_id in absent:
+            image_set, _, image_id = past.versions[version_id]
+            listing[place_of(targets[target_id].target), ImageKey(image_set, image_id)] = set()
+    in_doubt = {key.image_id for _, key in listing}
+    versions = {number: ImageKey(one[0], one[2]) for number, one in past.versions.items() if one[2] in in_doubt}
+    for target_id, version_id, *_ in past.intervals if versions else ():
+        if version_id in versions and target_id in targets:
+            place = (place_of(targets[target_id].target), versions[version_id])
+            if place in listing:
+                listing[place].add(target_id)
+    those = [targets[target_id] for target_id in sorted(set().union(*listing.values()))]
+    gaps = {one.target_id: own for one, own in _gaps_of(conn, those, since, until, stale_after)} if those else {}
+    return {
+        (place, key): in_all(
+            [
+                clip(overlay(held.get((target_id, key), ()), gaps[target_id]), since, until)
+                # whose hold it is gives the reason
+                for target_id in sorted(target_ids, key=lambda target_id: (target_id, key) not in held)
+            ]
+        )
+        for (place, key), target_ids in listing.items()
+        if target_ids
+    }
+
+
+def _gaps_of(
+    conn: Connection, chosen: Collection[ChosenTarget], since: datetime, until: datetime, stale_after: timedelta
+) -> Iterator[tuple[ChosenTarget, list[Gap]]]:
+    """Yield each of the targets *chosen* with the spans in which it was not known."""
+    targets = {choice.target_id: choice for choice in chosen}
     first = _run_before(conn, since)
     coverage = queries_gaps.coverage(
         conn, targets, since=since, now=until, stale_after=stale_after, from_run=first or 0
@@ -389,13 +467,13 @@ def zone_gaps(
     began = _first_observed(conn, chosen)
     kept_from = min(begins_at(conn) or since, until)
     lost = [Gap(since, kept_from, "never_observed")] if kept_from > since else []
-    by_place: dict[RegionZone, list[list[Gap]]] = {}
     for target_id, target in targets.items():
         first_at = began.get(target_id, until)
         before = [Gap(since, first_at, "never_observed")] if first_at > since else []
-        own = clip(overlay(lost, coverage[target_id].absences, before, coverage[target_id].gaps()), since, until)
-        by_place.setdefault(place_of(target), []).append(own)
-    return {place: in_all(every) for place, every in sorted(by_place.items())}
+        yield (
+            target,
+            clip(overlay(lost, coverage[target_id].absences, before, coverage[target_id].gaps()), since, until),
+        )
 
 
 def _first_observed(conn: Connection, chosen: Collection[ChosenTarget]) -> dict[int, datetime]:
@@ -463,9 +541,17 @@ def _only(statement: Select[*Ts], kind: str | None) -> Select[*Ts]:
     return statement.join(TargetRow, TargetRow.id == ChangeLog.target_id).where(TargetRow.kind == kind)
 
 
-def newest_change_before(conn: Connection, moment: datetime, kind: str | None = None) -> datetime | None:
-    """Return when the last change (of a *kind*) before *moment* was recorded; None: there is none."""
+def newest_change_before(
+    conn: Connection, moment: datetime, kind: str | None = None, image_sets: Collection[str] | None = None
+) -> datetime | None:
+    """
+    Return when the last change before *moment* was recorded; None: there is none.
+
+    Of a *kind* and of *image_sets* alone, where these are given.
+    """
     statement = select(ChangeLog.recorded_at).where(ChangeLog.recorded_at < moment)
+    if image_sets is not None:
+        statement = statement.where(ChangeLog.image_set.in_(sorted(image_sets)))
     found = conn.scalar(_only(statement.order_by(ChangeLog.recorded_at.desc()).limit(written(1)), kind))
     return found.astimezone(UTC) if found else None
 

@@ -63,6 +63,13 @@ class ZoneName:
     #: Those of its ids that somebody revoked.
     revoked: frozenset[str] = frozenset()
 
+    @property
+    def is_revoked(self) -> bool:
+        """Return whether there is none to use, as last known, but one that somebody revoked."""
+        return self.was_there is False and any(
+            stay.until is None and stay.image_id in self.revoked for stay in self.stays
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneFreshness:

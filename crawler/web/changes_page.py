@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from itertools import chain, repeat
 from typing import Literal
 
-from crawler.domain.models import Outcome, Target
+from crawler.domain.models import EVENT_WORDS, SCHEMA, TARGET_EVENTS, EventWord, Outcome, Target
 from crawler.domain.rows import ChangeRow, StatusRow
 from crawler.domain.subscriptions import Watch
 from crawler.notifications.grouping import fold
@@ -70,6 +70,12 @@ class StripDay:
     #: From 0 to 6, Monday first.
     weekday: int
     week: int
+
+
+def told_events(*, is_private: bool) -> list[EventWord]:
+    """Return what may be asked for: `schema` is told by no line, and what happens to targets is private."""
+    hidden = (SCHEMA,) if is_private else (SCHEMA, *TARGET_EVENTS)
+    return [word for word in EVENT_WORDS if word not in hidden]
 
 
 def strip_days(counts: Mapping[str, int], last: date, days: int = STRIP_DAYS) -> list[StripDay]:

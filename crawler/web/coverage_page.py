@@ -37,6 +37,18 @@ def finished_days(now: datetime, days: int = DAYS) -> Axis:
     return Axis(end - days * _DAY, end)
 
 
+def no_days(zones: Sequence[ZoneState], first: datetime | None, axis: Axis, words: Wording, *, is_begun: bool) -> str:
+    """
+    Return why there are no rows of *zones*.
+
+    *first* is the end of the first run that observed anything; *is_begun*: one has ended.
+    """
+    if first is not None and not zones:
+        return words("nothing_asked")
+    is_new = not is_begun or (first is not None and first >= axis.end)
+    return words("no_days" if is_new else "no_days_known")
+
+
 def coverage_rows(
     axis: Axis, gaps: Mapping[RegionZone, Sequence[Gap]], zones: Sequence[ZoneState], words: Wording
 ) -> list[CoverageRow]:

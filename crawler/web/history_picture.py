@@ -26,10 +26,16 @@ def history_picture(
     zone: ZoneInfo,
     language: Language,
     longest: timedelta | None = None,
+    kept_from: datetime | None = None,
 ) -> str:
-    """Return a picture of *rows* (at least one) up to *now*, of the *longest* time before it at most."""
+    """
+    Return a picture of *rows* (at least one) up to *now*, of the *longest* time before it at most.
+
+    Of the time before *kept_from* nobody can tell any more when it was not known.
+    """
     first = min(row.valid_from for row in rows)
     begin = max(first, now - longest) if longest else first
+    begin = max(begin, kept_from or begin)
     axis = Axis(min(begin, now - timedelta(hours=6)), now)
     words = wording(language, zone, now)
     legend = (("a", words("bar_ids")), ("u", words("bar_gaps")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ from crawler.web.slugs import link, slug
 
 #: The folder of the Chinese pages; the English ones stand at the top.
 CHINESE_FOLDER = "zh/"
+_NAVIGATION = (("", "overview"), ("now", "now"), ("changes", "changes"), ("coverage", "coverage"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +83,8 @@ class Links:
     def _folder(self, language: Language, kind: str) -> str:
         of_kind = f"{kind}/" if kind and not self.is_live else ""
         return (CHINESE_FOLDER if language == "zh" else "") + of_kind
+
+
+def navigation(*, is_private: bool) -> Sequence[tuple[str, str]]:
+    """Return the pages to which every page links, each with the key of its word."""
+    return (*_NAVIGATION, ("pins", "pins")) if is_private else _NAVIGATION

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from crawler.domain.kinds import UK8S_IMAGE, Kind
 from crawler.domain.kinds.phost_image import PHOST_IMAGE
 from crawler.domain.kinds.uhost_image import UHOST_IMAGE
-from crawler.domain.models import END_OF_TIME
+from crawler.domain.models import END_OF_TIME, ImageKey
 from crawler.domain.rows import Gap
 from crawler.domain.text import plain
 from crawler.queries.history import clip
@@ -75,9 +76,18 @@ class Snippet:
 
 
 def name_sets(
-    matrix: Matrix, spans: Sequence[ListedSpan], gaps: Mapping[RegionZone, Sequence[Gap]], axis: Axis, words: Wording
+    matrix: Matrix,
+    spans: Sequence[ListedSpan],
+    gaps: Mapping[RegionZone, Sequence[Gap]],
+    held: Mapping[tuple[RegionZone, ImageKey], Sequence[Gap]],
+    axis: Axis,
+    words: Wording,
 ) -> list[NameSet]:
-    """Return for each set of the name the zones in which it ever was or is, or nobody knows."""
+    """
+    Return for each set of the name the zones in which it ever was or is, or nobody knows.
+
+    *gaps* are when a zone was not known, *held* when an image that was on hold there was not.
+    """
     by_place: dict[tuple[str, RegionZone], list[ListedSpan]] = {}
     for span in spans:
         by_place.setdefault((span.image_set, span.place), []).append(span)
@@ -97,7 +107,7 @@ def name_sets(
                     is_first=not rows or rows[-1].place.region != head.place.region,
                     matrix_row=row,
                     column=column,
-                    segments=segments_of(own, gaps.get(head.place, ()), axis, words),
+                    segments=segments_of(own, gaps.get(head.place, ()), axis, words, held),
                     steps=steps[-MOST_IDS:],
                     more_steps=max(0, len(steps) - MOST_IDS),
                 )
@@ -106,11 +116,21 @@ def name_sets(
     return sets
 
 
-def segments_of(spans: Sequence[ListedSpan], gaps: Sequence[Gap], axis: Axis, words: Wording) -> list[Segment]:
-    """Return the bar of a name in a zone: its images by turns, the oldest below, and over them what is not known."""
+def segments_of(
+    spans: Sequence[ListedSpan],
+    gaps: Sequence[Gap],
+    axis: Axis,
+    words: Wording,
+    held: Mapping[tuple[RegionZone, ImageKey], Sequence[Gap]] = MappingProxyType({}),
+) -> list[Segment]:
+    """
+    Return the bar of a name in a zone: its images by turns, the oldest below, and over them what is not known.
+
+    What is not known of one image (*held*) lies over it alone.
+    """
     segments = []
     for number, span in enumerate(spans):
-        if (span.until is not None and span.until <= axis.begin) or span.since >= axis.end:
+        if (span.until is not None and span.until <= axis.begin) or span.since > axis.end:
             continue
         told = {"id": plain(span.image_id), "since": words.at(span.since)}
         title = (
@@ -119,15 +139,20 @@ def segments_of(spans: Sequence[ListedSpan], gaps: Sequence[Gap], axis: Axis, wo
             else words("span_title", until=words.at(span.until), **told)
         )
         segments.append(Segment("ab"[number % 2], span.since, span.until or axis.end, title))
-    for gap in clip(gaps, axis.begin, axis.end):
+        own = held.get((span.place, ImageKey(span.image_set, span.image_id)), ())
+        segments += _unknown(clip(own, max(span.since, axis.begin), min(span.until or axis.end, axis.end)), axis, words)
+    return [*segments, *_unknown(clip(gaps, axis.begin, axis.end), axis, words)]
+
+
+def _unknown(gaps: Iterable[Gap], axis: Axis, words: Wording) -> Iterator[Segment]:
+    for gap in gaps:
         if gap.reason == "never_observed":
             continue  # a bar that has not begun yet says so itself
         told = {"reason": words.reason(gap.reason), "since": words.at(gap.unknown_from)}
         end = gap.unknown_to
         is_open = end is None or end >= min(axis.end, END_OF_TIME)
         title = words("gap_open", **told) if is_open or end is None else words("gap_title", until=words.at(end), **told)
-        segments.append(Segment("u", gap.unknown_from, end or axis.end, title))
-    return segments
+        yield Segment("u", gap.unknown_from, end or axis.end, title)
 
 
 def snippets(name: str, image: Listed, kind: Kind, words: Wording) -> list[Snippet]:

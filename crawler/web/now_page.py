@@ -187,6 +187,16 @@ def matrix(
     return Matrix(heads=heads, rows=rows, names=names, page=page, pages=pages)
 
 
+def nothing_listed(zones: Sequence[ZoneState], words: Wording) -> str:
+    """Return why nothing is listed in *zones*; empty where it is known that nothing is."""
+    unknown = sum(zone.reason is not None for zone in zones)
+    if not zones:
+        return words("nothing_asked")
+    if unknown == len(zones):
+        return words("none_known")
+    return words("no_images_known", n=unknown) if unknown else ""
+
+
 def zone_title(zone: ZoneState, words: Wording, *, with_messages: bool = False) -> str:
     """Return in one line how well a zone is known."""
     parts = [plain(zone.place.region)]

@@ -16,6 +16,7 @@ import hmac
 import ipaddress
 import json
 import logging
+import re
 import time
 import zlib
 from collections import Counter, OrderedDict
@@ -40,8 +41,9 @@ from crawler.errors import CrawlerError, DatabaseUnavailable, UsageError
 from crawler.queries import runs as queries_runs
 from crawler.queries.overview_lookup import newest_run
 from crawler.web.documents import TOP, Documents
+from crawler.web.error_page import error_page
 from crawler.web.links import CHINESE_FOLDER
-from crawler.web.pages import KEPT_SECONDS, NoSuchPage, PageRequest, Pages, error_page
+from crawler.web.pages import KEPT_SECONDS, NoSuchPage, PageRequest, Pages
 from crawler.web.rendering import POLICY
 
 logger = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ _ASSETS = {
     "icon.svg": "image/svg+xml",
 }
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+_NO_WEIGHT = re.compile(r"q=0(\.0*)?")
 #: What proxies say of a request that they pass on: it may come from anywhere.
 _PASSED_ON = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 
@@ -439,6 +442,15 @@ def _knows(request: web.Request, tag: str) -> bool:
     return any(one.strip() in ("*", tag, tag.removeprefix("W/")) for one in known)
 
 
+def _takes_gzip(request: web.Request) -> bool:
+    """Return whether who asks names gzip, and not with a weight of nothing, by which it is refused."""
+    for one in ",".join(request.headers.getall("Accept-Encoding", ())).casefold().split(","):
+        coding, *weights = (part.strip() for part in one.split(";"))
+        if coding == "gzip":
+            return not any(_NO_WEIGHT.fullmatch(weight) for weight in weights)
+    return False
+
+
 def _response(request: web.Request, answer: PageAnswer) -> web.Response:
     headers = {**_HEADERS, "ETag": answer.tag, "Content-Type": f"{answer.kind}; charset=utf-8"}
     if answer.location:
@@ -452,7 +464,7 @@ def _response(request: web.Request, answer: PageAnswer) -> web.Response:
     if answer.status == 200 and _knows(request, answer.tag):
         return web.Response(status=304, headers={name: headers[name] for name in ("ETag", "Cache-Control", "Vary")})
     body = answer.body
-    if len(body) > 1_000 and "gzip" in request.headers.get("Accept-Encoding", ""):
+    if len(body) > 1_000 and _takes_gzip(request):
         headers["Content-Encoding"] = "gzip"
         body = answer.packed
     return web.Response(status=answer.status, headers=headers, body=body)

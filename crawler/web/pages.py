@@ -24,7 +24,7 @@ from crawler.db.filters import ChosenTarget, chosen_targets, known_words
 from crawler.db.last_observation import present
 from crawler.domain.filters import Filters
 from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
-from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, EVENT_WORDS, LARGEST_ID, is_storable, normalise_name
+from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, LARGEST_ID, is_storable, normalise_name
 from crawler.domain.rows import ChangeRow, Gap
 from crawler.domain.subscriptions import Language
 from crawler.domain.text import plain
@@ -43,14 +43,13 @@ from crawler.queries.publish_lookup import FEED_SET
 from crawler.queries.revoke import revoked_ids
 from crawler.web import changes_page, coverage_page, evidence_page, name_page, now_page, pins_page, start_page
 from crawler.web.bars import Axis
-from crawler.web.links import Links
-from crawler.web.rendering import rendered
+from crawler.web.links import Links, navigation
+from crawler.web.rendering import Query, rendered
 from crawler.web.slugs import slug
 from crawler.web.wording import Wording, wording
 
 DAYS_SHOWN: Mapping[str, int | None] = {"30": 30, "90": 90, "365": 365, "all": None}
 WEEK = timedelta(days=7)
-NAV = (("", "overview"), ("now", "now"), ("changes", "changes"), ("coverage", "coverage"))
 #: Readings of one state of the history that are kept for the next page, and how long they count.
 KEPT_READINGS, KEPT_SECONDS = 16, 30.0
 T = TypeVar("T")
@@ -193,9 +192,9 @@ class _Page:
         page = self.question.page
         context: dict[str, Any] = {
             "t": self.words, "links": self.links, "title": title, "feed": "", "command": "",
-            "nav": _nav(is_private=self.question.is_private),
+            "nav": navigation(is_private=self.question.is_private),
             "kinds": [kind.name for kind in self.kinds], "about": self.kind,
-            "current": page.partition("/")[0], "query": _Query(self.query), "is_private": self.question.is_private,
+            "current": page.partition("/")[0], "query": Query(self.query), "is_private": self.question.is_private,
             "may_sign_in": self.question.may_sign_in, "zone": self._zone_name(), "tz": self.pages.zone,
             "run": run[0] if run else None, "run_at": self.words.at(run[1]) if run else "",
         }  # fmt: skip
@@ -203,16 +202,24 @@ class _Page:
 
     def _zone_name(self) -> str:
         """Return the time zone of the page with its offset: as it is now, or in files as it was at the last change."""
-        last = None if self.pages.is_live else overview_lookup.newest_change_before(self.conn, END_OF_TIME)
-        return replace(self.words.dates, now=last or self.now).zone_name()
+        if self.pages.is_live:
+            return self.words.dates.zone_name()
+        sets = None if self.question.is_private else {name for kind in self.kinds for name in kind.provider_sets}
+        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, image_sets=sets)
+        return replace(self.words.dates, now=last or overview_lookup.first_good_run(self.conn) or self.now).zone_name()
+
+    def _last_change(self, before: datetime = END_OF_TIME) -> datetime | None:
+        """Return when the last change before a moment was recorded that whoever asks may see; None: there is none."""
+        return overview_lookup.newest_change_before(self.conn, before, self.only, self.image_sets)
 
     def parts(self) -> list[str]:
-        """Return the pages of every name that ever was, of the days in the strip with changes, and what is private."""
+        """Return the pages of every name that ever was, of the days to which pages link, and what is private."""
         slugs = {slug(name) for _, name in overview_lookup.names_known(self.conn, None, self.image_sets, self.only)}
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only)
-        days = [day.day for day in self._strip(last) if day.count] if last else []
+        days = {day.day for day in self._strip(last) if day.count} if (last := self._last_change()) else set()
+        days.update(one.day for one in self._latest_days())  # where little changes, they are older than the strip
         pins = ["pins"] if self.question.is_private else []
-        return [*(f"names/{part}" for part in sorted(slugs) if part), *(f"changes/{day}" for day in days), *pins]
+        names = [f"names/{part}" for part in sorted(slugs) if part]
+        return [*names, *(f"changes/{day}" for day in sorted(days)), *pins]
 
     @cached_property
     def _targets(self) -> list[ChosenTarget]:
@@ -289,7 +296,10 @@ class _Page:
         rows = self._rows(self.now - WEEK, None) if self.pages.is_live else self._last_rows()
         lines = self._folder.lines(rows)
         seen = {"with_private": self.question.is_private, "is_live": self.pages.is_live}
-        start = start_page.start(zones, self._held(), lines, len(rows), self.words, elsewhere=self._elsewhere(), **seen)
+        is_begun = overview_lookup.first_good_run(self.conn) is not None
+        start = start_page.start(
+            zones, self._held(), lines, len(rows), self.words, elsewhere=self._elsewhere(), is_begun=is_begun, **seen
+        )
         return self._rendered("start", self.words("overview"), start=start, command=self._command("status"))
 
     def _elsewhere(self) -> Mapping[str, int]:
@@ -313,8 +323,7 @@ class _Page:
 
     def _last_rows(self) -> list[ChangeRow]:
         """Return the changes of the seven days that end with the last change, whenever that was."""
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only)
-        return self._rows(last - WEEK, None) if last else []
+        return self._rows(last - WEEK, None) if (last := self._last_change()) else []
 
     # --- now ---------------------------------------------------------------------------------------------------------
 
@@ -332,6 +341,8 @@ class _Page:
                 listing = self._listing(filters, moment)
             except UnknownKnowledge as exc:
                 notice = str(exc)
+        if listing is not None and not listing.names:
+            notice = now_page.nothing_listed(listing.zones.states, self.words)
         matrix = self._matrix(listing, filters) if listing else None
         shown = self.words.at(moment) if moment else ""
         local = moment.astimezone(self.pages.zone).strftime("%Y-%m-%dT%H:%M") if moment else ""
@@ -397,9 +408,13 @@ class _Page:
         matrix = now_page.matrix(overview, keys, gone, self.words, names=len(keys))
         name = max(spans, key=lambda span: span.since).image_name
         window = self.query.get("days") if self.query.get("days") in DAYS_SHOWN else "90"
-        axis = self._axis(DAYS_SHOWN[window or "90"], min(span.since for span in spans))
+        axis = self._axis(DAYS_SHOWN[window or "90"], spans)
         gaps = self._gaps(filters, axis)
-        sets = name_page.name_sets(matrix, spans, gaps, axis, self.words)
+        ever = self._once(("held",), lambda: overview_lookup.images_ever_held(self.conn))
+        chosen, past, stale_after = self._chosen(filters), self._name_past(key), self.pages.stale_after
+        asked = self._known(filters).places
+        held = overview_lookup.held_spans(self.conn, chosen, past, ever, asked, *axis, stale_after=stale_after)
+        sets = [one for one in name_page.name_sets(matrix, spans, gaps, held, axis, self.words) if one.rows]
         revoked = self._once(("revoked",), lambda: revoked_ids(self.conn))
         present = to_use(overview, ({FEED_SET}, self.kind.provider_sets), revoked)
         return self._rendered(
@@ -413,7 +428,9 @@ class _Page:
         """Return what a variant ever listed of a name, with what chooses its targets."""
         filters = replace(self._of_kind, variant=(variant,))
         targets = {choice.target_id: choice.target for choice in self._chosen(filters)}
-        return filters, overview_lookup.spans_of(targets, self._name_past(key))
+        past = self._name_past(key)
+        asked = self._known(filters).places if any(one[0] in targets for one in past.intervals) else ()
+        return filters, overview_lookup.spans_of(targets, past, asked)
 
     def _present(self, variant: str, key: str) -> tuple[int, int]:
         """Return in how many zones a variant lists a name now, and how often it ever did."""
@@ -427,7 +444,7 @@ class _Page:
     def _name_key(self, part: str) -> str:
         """Return the normalised name whose page is called *part*."""
         guess = normalise_name(part.replace("-", " "))
-        for keys in ([guess], None):
+        for keys in ([guess], None) if is_storable(part) else ():
             known = overview_lookup.names_known(self.conn, keys, self.image_sets, self.only)
             found = next((key for key, name in known if slug(name) == part), None)
             if found is not None:
@@ -440,21 +457,24 @@ class _Page:
             ("365", self.words("window_year")), ("all", self.words("window_all")),
         ]  # fmt: skip
 
-    def _axis(self, days: int | None, first: datetime) -> Axis:
+    def _axis(self, days: int | None, spans: Sequence[ListedSpan]) -> Axis:
+        first = min(span.since for span in spans)
         if not self.pages.is_live:
-            return self._file_axis()
+            return self._file_axis(max(span.since for span in spans))
         begin = max(first, self.now - timedelta(days=days)) if days else first
         begin = max(begin, begins_at(self.conn) or begin)  # of the time before nobody can tell any more
         return Axis(min(begin, self.now - timedelta(hours=6)), self.now)
 
-    def _file_axis(self) -> Axis:
-        """Return the time up to the last change: it moves with what is known alone."""
+    def _file_axis(self, newest: datetime) -> Axis:
+        """Return the time up to the last change, or the *newest* stay that none tells of: it moves with these alone."""
         first = overview_lookup.first_good_run(self.conn)
-        end = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only) or first or self.now
+        end = max(self._last_change() or first or newest, newest)
         begin = max(end - timedelta(days=coverage_page.DAYS), first or end, begins_at(self.conn) or first or end)
         return Axis(min(begin, end - timedelta(hours=6)), end)
 
     def _lead(self, matrix: now_page.Matrix) -> str:
+        if not matrix.heads:
+            return self.words("nothing_asked")
         counts: dict[str, int] = {}
         for cells in zip(*(row.cells for row in matrix.rows), strict=True):
             states = {cell.state for cell in cells}
@@ -478,7 +498,7 @@ class _Page:
             is_empty = not days[0].lines
         else:
             days = self._latest_days()
-        last = overview_lookup.newest_change_before(self.conn, END_OF_TIME, self.only)
+        last = self._last_change()
         strip = self._strip(last) if last else []
         first_shown = date.fromisoformat(days[-1].day) if days else None
         evidence_from = self._evidence_from()
@@ -488,7 +508,7 @@ class _Page:
         return self._rendered(
             "changes", self.words("changes"), day=day, days=[] if is_empty else days, strip=strip,
             strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_LINES,
-            before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=EVENT_WORDS,
+            before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=self._events,
             evidence_from=evidence_from, feed="v1/atom/all.atom",
             command=self._command(f"changes --since {day or '7d'}"),
         )  # fmt: skip
@@ -516,7 +536,7 @@ class _Page:
         days: list[changes_page.ChangeDay] = []
         room, until = changes_page.MOST_LINES, self._until()
         while room > 0 and len(days) < 31:
-            last = overview_lookup.newest_change_before(self.conn, until, self.only)
+            last = self._last_change(until)
             if last is None:
                 break
             day = last.astimezone(self.pages.zone).date()
@@ -537,9 +557,13 @@ class _Page:
         begin = datetime(day.year, day.month, day.day, tzinfo=self.pages.zone)
         return begin.astimezone(UTC), (begin + timedelta(days=1)).astimezone(UTC)
 
+    @property
+    def _events(self) -> Sequence[str]:
+        return changes_page.told_events(is_private=self.question.is_private)
+
     def _rows(self, begin: datetime, end: datetime | None) -> list[ChangeRow]:
         filters = Filters(zone=self._plain_word("zone"), name=self._plain_word("name"))
-        events = [word for word in EVENT_WORDS if word == self.query.get("event")]
+        events = [word for word in self._events if word == self.query.get("event")]
         if self.question.is_private:
             return self._newest_changes(begin, end, events, filters)
         if not (events or filters.name) and len({choice.target[:2] for choice in self._targets}) < 2:  # one project
@@ -592,9 +616,7 @@ class _Page:
 
     def _before(self, first: date | None) -> str:
         """Return the way to the changes before the day *first*; of files the strip has the days that there are."""
-        if first is None or not self.pages.is_live:
-            return ""
-        if overview_lookup.newest_change_before(self.conn, self._bounds(first)[0], self.only) is None:
+        if first is None or not self.pages.is_live or self._last_change(self._bounds(first)[0]) is None:
             return ""
         return self.links.to("changes", before=first.isoformat(), **{p: self.query.get(p) for p in _CHANGE_FILTERS})
 
@@ -622,6 +644,7 @@ class _Page:
             rows = coverage_page.coverage_rows(axis, gaps, zones, self.words)
         return self._rendered(
             "coverage", self.words("coverage"), rows=rows, axis=axis, days=coverage_page.DAYS, utc=UTC,
+            notice=coverage_page.no_days(zones, first, axis, self.words, is_begun=self.run is not None),
             command=self._command("status"),
         )  # fmt: skip
 
@@ -674,27 +697,3 @@ def image_kinds(names: Collection[str]) -> list[Kind]:
 _CHANGE_FILTERS = ("zone", "name", "event")
 #: What a name is in a zone where its sets differ.
 _LEADING = ("present", "unusable", "unknown", "older", "withdrawn", "none")
-
-
-class _Query(dict[str, str]):
-    """What was asked, in which templates find an empty text for what was not."""
-
-    def __missing__(self, name: str) -> str:
-        return ""
-
-
-def _nav(*, is_private: bool) -> Sequence[tuple[str, str]]:
-    return (*NAV, ("pins", "pins")) if is_private else NAV
-
-
-def error_page(pages: Pages, question: PageRequest, status: int, said: str, now: datetime) -> str:
-    """Return a page that says what went wrong, in the look of the others, without a look at the history."""
-    links = Links(here=question.page, language=question.language, is_live=pages.is_live)
-    words = wording(question.language, pages.zone, now)
-    if not said and status >= 500:
-        said = words("try_again")
-    return rendered(
-        "error", t=words, links=links, title=words(f"error_{status}"), said=said,
-        nav=_nav(is_private=question.is_private), feed="", command="", current="?", kinds=(), query={},
-        is_private=question.is_private, may_sign_in=False, run=None, run_at="", zone=words.dates.zone_name(),
-    )  # fmt: skip

@@ -159,7 +159,6 @@ class IndexDocument(JsonRow):
 def resolve_document(name: ZoneName) -> ResolveDocument:
     """Return the image to use of a name in a zone, as last known."""
     stay = _stay_of(name)
-    is_revoked = any(one.until is None and one.image_id in name.revoked for one in name.stays)
     ids = list(dict.fromkeys(stay.image_id for stay in name.stays if stay.image_id != name.image_id))
     return ResolveDocument(
         schema_version=SCHEMA_VERSION,
@@ -167,7 +166,7 @@ def resolve_document(name: ZoneName) -> ResolveDocument:
         zone=name.place.zone,
         image_id=name.image_id,
         image_name=name.image_name,
-        state="present" if name.image_id is not None else "revoked" if is_revoked else "withdrawn",
+        state="present" if name.image_id is not None else "revoked" if name.is_revoked else "withdrawn",
         present_since=stay.since if stay else None,
         previous_ids=tuple(ids),
     )

@@ -45,6 +45,14 @@ def _percent(share: float) -> str:
     return "100 %" if share >= 100 else f"{min(share, 99.99):.2f} %"
 
 
+class Query(dict[str, str]):
+    """What was asked, in which templates find an empty text for what was not."""
+
+    def __missing__(self, name: str) -> str:
+        """Return an empty text."""
+        return ""
+
+
 def rendered(template: str, **context: object) -> str:
     """Return a page of a *template*."""
     return _environment().get_template(f"{template}.html.j2").render(**context)

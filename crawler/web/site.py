@@ -1,5 +1,6 @@
 """
-The published documents: which file holds what. What is not certain now keeps the file it has.
+The published documents: which file holds what. What is not certain now keeps the file it has; that an image is revoked
+is no observation, and certain.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def _write_names(
                 into.remove(one_path)
             continue
         (name,) = members
-        is_kept = name.is_there is None and into.holds(resolved) and into.holds(proposed)
+        is_kept = name.is_there is None and not name.is_revoked and into.holds(resolved) and into.holds(proposed)
         done.kept += name.is_there is None
         if name.is_there is None and not is_kept and name.was_there is None:
             continue

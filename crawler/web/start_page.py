@@ -41,7 +41,9 @@ class HeldIn(NamedTuple):
 class Start:
     """The answer, what to look at, and a few numbers."""
 
+    #: No zone is asked, and whether any ever was.
     is_empty: bool
+    is_begun: bool
     findings: Sequence[StartFinding]
     latest: Sequence[ChangeLine]
     #: A number and its word each.
@@ -56,6 +58,7 @@ def start(
     words: Wording,
     *,
     elsewhere: Mapping[str, int],
+    is_begun: bool,
     with_private: bool,
     is_live: bool,
 ) -> Start:
@@ -63,7 +66,7 @@ def start(
     Return what the first page says of *zones* and of what is *held* in them.
 
     *week* are the lines of the last seven days, *changes* how many there were; *elsewhere* is how many zones are not
-    known of each other kind.
+    known of each other kind, *is_begun* whether anything was ever observed.
     """
     known = sum(zone.reason is None for zone in zones)
     last = "" if is_live else "_last"
@@ -79,6 +82,7 @@ def start(
     findings += _finding("warn", "elsewhere", "", others, words, len(others))
     return Start(
         is_empty=not zones,
+        is_begun=is_begun,
         findings=findings,
         latest=week[:MOST_LATEST],
         numbers=[

@@ -162,6 +162,15 @@ PHRASES: Mapping[str, _Phrase] = {
         "单元格显示 ID 的末几位；悬停可查看完整 ID，点击可复制。",
     ),
     "no_images": _Phrase("No images were listed.", "没有在列的镜像。"),
+    "none_known": _Phrase(
+        "What is listed is not known: no zone is known.", "是否有在列的镜像尚不可知：所有可用区状态均未知。"
+    ),
+    "no_images_known": _counted(
+        "No images were listed where that is known; {n} zone is not known.",
+        "No images were listed where that is known; {n} zones are not known.",
+        "状态已知的可用区没有在列的镜像；另有 {n} 个可用区状态未知。",
+    ),
+    "nothing_asked": _Phrase("No zone is asked about these images.", "目前没有可用区在查询此类镜像。"),
     "no_match": _Phrase("No name fits.", "没有匹配的名称。"),
     "before_first": _Phrase("Nothing was recorded by then.", "当时尚无记录。"),
     # name
@@ -222,6 +231,7 @@ PHRASES: Mapping[str, _Phrase] = {
     "day_gap": _Phrase("{day}: not known for {hours} h ({reason})", "{day}：{hours} 小时未知（{reason}）"),
     "day_whole": _Phrase("{day}: not known ({reason})", "{day}：全天未知（{reason}）"),
     "days_whole": _Phrase("{day} to {last}: not known ({reason})", "{day} 至 {last}：未知（{reason}）"),
+    "no_days_known": _Phrase("No zone was known on a finished day yet.", "尚无任何可用区有状态已知的完整日。"),
     "no_days": _Phrase("No day has finished yet since the first run.", "首次巡检至今还不满一个完整日。"),
     # pins
     "pins": _Phrase("Pins", "在用镜像"),

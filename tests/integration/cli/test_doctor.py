@@ -625,6 +625,23 @@ def test_metrics(light: Driver, cloud: EmulatorServer, textfile: str, state: str
     assert states(examined(light, code=code))["metrics"] == state
 
 
+@pytest.mark.parametrize(
+    ("folder", "state", "code"),
+    [
+        pytest.param("new/site", "ok", 0, marks=pytest.mark.provokes("published into")),
+        pytest.param("file/site", "fail", 1, marks=pytest.mark.provokes("or change dir")),
+    ],
+)
+def test_published_folder(
+    light: Driver, cloud: EmulatorServer, tmp_path: Path, folder: str, state: str, code: int
+) -> None:
+    """A folder that runs could not publish into is told; one that is missing they make."""
+    (tmp_path / "file").touch()
+    light.configure(account(cloud.url), publish={"dir": str(tmp_path / folder)})
+
+    assert states(examined(light, code=code))["publish"] == state
+
+
 def test_what_a_matrix_is_made_of(tmp_path: Path) -> None:
     """With `variants = "auto"` the actions that tell what is offered are tried as well."""
     faults = [{"action": "GetUK8SVersions", "ret_code": 299}]

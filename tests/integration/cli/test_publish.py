@@ -104,6 +104,28 @@ def test_the_last_good_feed(site: Publisher, case: str) -> None:
     assert site.files(now=later) == first
 
 
+@pytest.mark.parametrize("case", ["held", "stale"])
+def test_revoked_while_nobody_can_tell(site: Publisher, case: str) -> None:
+    """An image that is revoked while it is unknown is offered no more, in a folder that named it as in a new one."""
+    site.diary.run({HERE: BOTH})
+    first = site.files()
+    later = site.diary.now + timedelta(hours=1 if case == "held" else 200)
+    if case == "held":
+        site.diary.run({HERE: {}})
+    call("--database", site.url, "revoke", "uimage-a", "--reason", "it hangs", now=later)
+    found = site.files(now=later)
+
+    shown = document(site.root, UBUNTU)
+    assert (shown["image_id"], shown["state"]) == (None, "revoked")
+    (release,) = document(site.root, "v1/renovate/hk-02/ubuntu-20.04.json")["releases"]
+    assert release["isDeprecated"]
+    assert {path for path in first if first[path] != found.get(path)} == {
+        UBUNTU, "v1/resolve/hk-02/ubuntu-20.04/image_id", "v1/renovate/hk-02/ubuntu-20.04.json"
+    }  # fmt: skip
+    site.root = site.root.with_name("another")
+    assert site.files(now=later) == found
+
+
 def test_projects_that_disagree(site: Publisher) -> None:
     """Where two projects of a zone list other ids of a name, it keeps what it said before; alone it says nothing."""
     site.diary.run({HERE: BOTH, THERE: BOTH})

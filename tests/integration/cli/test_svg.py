@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 from sqlalchemy import Engine
 
+from crawler.db.pruning import prune
 from crawler.domain.models import is_storable
 from tests.support.command import call
 from tests.support.diary import Diary, Refusal, target
@@ -62,6 +63,28 @@ def test_picture_of_the_past(database_url: str, diary: Diary, tmp_path: Path) ->
 
     assert "uimage-b" in file.read_text()
     assert "unknown" not in file.read_text()
+
+
+def test_nothing_is_drawn_of_what_was_pruned(database_url: str, engine: Engine, diary: Diary, tmp_path: Path) -> None:
+    """A picture begins with the kept history, before which nobody can tell what was known; `history` says so."""
+    began = diary.now
+    for number in range(1, 9):
+        here = Refusal() if number == 2 else {"uimage-b": "Ubuntu 20.04", "uimage-x": "CentOS 7.6"}
+        diary.run(dict.fromkeys(ZONES, here), at=began + timedelta(days=number))
+    file = tmp_path / "picture.svg"
+
+    def drawn(command: str) -> tuple[list[list[str]], bool]:
+        words = ("--database", database_url, command, "Ubuntu 20.04", "--svg", file)
+        told = call(*words, now=diary.now + timedelta(minutes=1)).stderr
+        root = fromstring(file.read_text(encoding="utf-8"))
+        return [kinds(bar) for bar in bars(root)][1:], "was pruned" in " ".join(told.split())
+
+    for command in ("history", "where"):
+        assert drawn(command) == ([["a", "b", "u"]] * 2, False)
+    prune(engine, None, before=began + timedelta(days=5), now=diary.now)
+    assert drawn("history") == ([["b"]] * 2, True)
+    assert drawn("where") == ([["b"]] * 2, False)
+    assert 'class="b" x="0%" width="100%"' in file.read_text().replace(' height="18"', "")
 
 
 def test_hostile_names(database_url: str, engine: Engine, tmp_path: Path) -> None:

@@ -104,6 +104,59 @@ def test_a_day_without_news(engine: Engine, diary: Diary, site: Path) -> None:
     assert changed == {"v1/freshness.json", "coverage.html", "zh/coverage.html"}
 
 
+def sets_of(ubuntu: str, own: str) -> dict[str, object]:
+    """Return an answer with an image of the provider's and a custom one, beside others."""
+    provided = [("Ubuntu 20.04", ubuntu), *((name, image) for image, name in BESIDE.items())]
+    images = {"ImageSet": provided, "CustomImageSet": [("Own", own)]}
+    return {"RetCode": 0} | {
+        name: [{"ImageId": image, "ImageName": called} for called, image in listed] for name, listed in images.items()
+    }
+
+
+def test_private_changes_move_nothing(engine: Engine, site: Path) -> None:
+    """What changes of custom images changes no public page, and takes no change of the provider's from them."""
+    diary = Diary(engine)
+    diary.run({ZONES[0]: sets_of("uimage-a", "uimage-own1")})
+    diary.run({ZONES[0]: sets_of("uimage-b", "uimage-own1")})
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    before = files_of(site)
+    diary.run({ZONES[0]: sets_of("uimage-b", "uimage-own2")}, at=diary.now + timedelta(days=100))
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    after = files_of(site)
+
+    moved = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert moved == {"v1/freshness.json", "coverage.html", "zh/coverage.html"}
+    assert b"Re-issued under a new id" in after["index.html"]
+    publish(engine, site, now=diary.now, stale_after=STALE, with_private=True)
+    assert b"Re-issued under a new id" in files_of(site)["changes.html"]
+
+
+def test_days_that_are_long_ago(engine: Engine, diary: Diary, site: Path) -> None:
+    """Each day that the page of changes shows has its page, those before the strip of thirteen weeks too."""
+    day = diary.now.date().isoformat()
+    new = {zone: {"uimage-c": "Ubuntu 20.04", **BESIDE} for zone in ZONES}
+    diary.run(new, at=diary.now + timedelta(days=100))
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    files = files_of(site)
+
+    assert lost_links(files) == []
+    assert b"uimage-b" in files[f"changes/{day}.html"]
+
+
+def test_bars_of_what_no_change_tells(engine: Engine, diary: Diary, site: Path) -> None:
+    """What was there when a kind or a zone was asked first has a bar, though the last change was before."""
+    machines = Target("prod", "org-x", "hk", "hk-02", "uhost-image", "default")
+    seen = {zone: {"uimage-b": "Ubuntu 20.04", **BESIDE} for zone in [*ZONES, target("hk-09")]}
+    diary.run({**seen, machines: {"RetCode": 0, "ImageSet": [uhost_image(1)]}}, at=diary.now + timedelta(days=3))
+    publish(engine, site, now=diary.now, stale_after=STALE)
+    pages = [body.decode() for path, body in files_of(site).items() if "names/" in path and path.endswith(".html")]
+
+    assert len(pages) == 8
+    for page in pages:
+        bars = re.findall(r'<svg class="bar".*?</svg>', page)
+        assert [bar for bar in bars if '<rect class="a"' not in bar and '<rect class="b"' not in bar] == []
+
+
 def test_private_pages_go(sqlite_url: str, site: Path) -> None:
     """A public publication leaves no page that an earlier one had of private images, nor a word of them."""
     with opened(sqlite_url) as engine:

@@ -107,6 +107,15 @@ def test_compressed(server: str) -> None:
     assert gzip.decompress(packed.body) == get(f"{server}now").body
 
 
+@pytest.mark.parametrize(
+    ("taken", "is_packed"),
+    [("br, GZIP;q=0.5", True), ("gzip;q=0", False), ("br, gzip; q=0.000, *;q=0.1", False), ("x-gzipped", False)],
+)
+def test_who_refuses_gzip(server: str, taken: str, is_packed: bool) -> None:
+    """Whoever refuses gzip by a weight of nothing, or names something else, gets the page as it is."""
+    assert (get(f"{server}now", Accept_Encoding=taken).headers.get("Content-Encoding") == "gzip") is is_packed
+
+
 def test_unknown_host(server: str) -> None:
     """A request under another name is refused: a page elsewhere cannot read the history through a name of its own."""
     port = server.rstrip("/").rpartition(":")[2]
@@ -207,6 +216,7 @@ def test_odd_questions(server: str) -> None:
         "now?q=%00", "now?region=%00", "now?page=0", "now?page=99999", "now?page=x", "now?variant=none",
         "now?project=%5B*", "changes?zone=%00", "changes?name=*&event=none", "changes?before=2026-06-02",
         "names/ubuntu-20.04?days=none", "names/ubuntu-20.04?variant=none", "now?at=1900-01-01",
+        "names/%00", "names/a%00b", "v1/resolve/%00/a.json", "v1/resolve/hk-02/%00.json", "evidence/%00",
     ):  # fmt: skip
         assert get(server + page).status in (200, 404), page
 

@@ -16,9 +16,12 @@ from sqlalchemy import Engine
 from crawler.db.engine import begin, opened, read
 from crawler.db.filters import chosen_targets
 from crawler.db.pruning import prune
+from crawler.db.targets import apply_reconciliation
 from crawler.domain.filters import Filters
 from crawler.domain.models import Target, is_storable
+from crawler.domain.targets import Reconciliation
 from crawler.queries.check.rules import PinRule
+from crawler.queries.history_lookup import history
 from crawler.queries.images import images
 from crawler.queries.overview_lookup import zone_gaps
 from crawler.queries.revoke import revoke
@@ -211,6 +214,22 @@ def test_changes_are_told_as_in_the_mail(engine: Engine) -> None:
     assert 'id="c1"' in html_of(engine, f"changes/{day}", diary.now + timedelta(minutes=1))
 
 
+def test_events_to_choose(engine: Engine) -> None:
+    """One may ask for what the page can tell: `schema` never had a line, and what happens to targets is private."""
+    diary = Diary(engine)
+    for image in ("uimage-a", "uimage-b"):
+        diary.run({target("hk-02"): {image: "Ubuntu 20.04", "uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}})
+
+    def offered(*, is_private: bool) -> set[str]:
+        html = html_of(engine, "changes", diary.now, is_private=is_private, event="schema")
+        assert "uimage-a → uimage-b" in re.sub(r"<[^>]+>", "", html)
+        return set(re.findall(r"<option>(\w[\w-]+)</option>", html))
+
+    of_images = {"appeared", "returned", "withdrawn", "modified", "re-issued"}
+    assert offered(is_private=False) - {"hk-02"} == of_images
+    assert offered(is_private=True) - {"hk-02"} == of_images | {"target_added", "target_retired"}
+
+
 def test_change_that_projects_meet_on_several_days(engine: Engine) -> None:
     """Of public data a change is told once, on the day on which the first project met it; others are told as before."""
     diary = Diary(engine)
@@ -260,6 +279,68 @@ def test_nothing_is_told_of_what_was_pruned(engine: Engine) -> None:
     assert [(gap.unknown_from, gap.unknown_to) for gap in gaps] == [(START, START + timedelta(days=4))]
     scale = html_of(engine, "names/ubuntu-20.04", now, days="all")
     assert "06-03" not in "".join(re.findall(r"<text x=[^>]*>([^<]*)</text>", scale))
+
+
+def test_bar_of_an_image_on_hold(engine: Engine) -> None:
+    """A bar is hatched where an image was on hold for all projects that ever listed it, as `history` has it."""
+    diary = Diary(engine)
+    here, there, other = target("hk-02", "org-a"), target("hk-02", "org-b"), target("hk-02", "org-c")
+    full = {"uimage-a": "Ubuntu 20.04", "uimage-x": "CentOS 7.6"}
+    answers: list[tuple[Any, Any]] = [(full, full), ({}, full), ({}, {}), (full, Refusal()), (full, full)]
+    hatched = []
+    for number, (first, second) in enumerate(answers):
+        diary.run({here: first, there: second, other: {}}, at=START + timedelta(hours=6 * number))
+        html = html_of(engine, "names/ubuntu-20.04", diary.now)
+        with read(engine) as conn:
+            rows = history(conn, ["uimage-a"], Filters(), now=diary.now, stale_after=STALE)
+        ends = [gap.unknown_to for row in rows for gap in row.gaps if row.target == here]
+        hatched.append((re.findall(r'class="u" x="([^"]*)" width="([^"]*)"', html), len(ends)))
+
+    assert [len(parts) for parts, _ in hatched] == [0, 0, 1, 1, 1]
+    assert [gaps for _, gaps in hatched] == [0, 1, 1, 1, 1]
+    (begin, width), *_ = hatched[-1][0]
+    assert (round(float(begin[:-1])), round(float(width[:-1]))) == (50, 25)
+    assert "not listed, not believed yet" in html
+
+
+def test_projects_of_a_zone_are_one(engine: Engine) -> None:
+    """Of an image that several projects list a zone has one stay, which ends when those that are asked see its end."""
+    diary = Diary(engine)
+    projects = [target("hk-02", f"org-{letter}") for letter in "abc"]
+    beside = {"uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}
+    for number in range(2):
+        images = {"uimage-a": "Ubuntu 20.04", **beside}
+        diary.run(dict.fromkeys(projects, images), at=START + timedelta(hours=6 * number))
+    gone = Reconciliation(asked=(), deselected=(projects[0],))
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, gone, 1, diary.tick())
+    for number in range(2, 5):
+        images = {"uimage-b": "Ubuntu 20.04", **beside}
+        diary.run(dict.fromkeys(projects[1:], images), at=START + timedelta(hours=6 * number))
+    html = html_of(engine, "names/ubuntu-20.04", diary.now)
+
+    assert [len(re.findall(rf'<rect class="{shade}"', html)) for shade in "abu"] == [1, 1, 0]
+    steps = re.findall(r'<td class="id"><bdi>([^<]*)</bdi></td><td>([^<]*)</td><td>([^<]*)</td>', html)
+    assert [(image, bool(until)) for image, _, until in steps] == [("uimage-a", True), ("uimage-b", False)]
+
+
+def test_bar_of_what_is_asked_no_more(engine: Engine) -> None:
+    """What a project that is asked no more listed alone is not known since, though its zone is."""
+    diary = Diary(engine)
+    first, second = target("hk-02", "org-a"), target("hk-02", "org-b")
+    for number in range(2):
+        both = {first: {"uimage-a": "Ubuntu 20.04"}, second: {"uimage-x": "CentOS 7.6"}}
+        diary.run(both, at=START + timedelta(hours=6 * number))
+    gone = Reconciliation(asked=(), deselected=(first,))
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, gone, 1, diary.tick())
+    for number in range(2, 4):
+        diary.run({second: {"uimage-x": "CentOS 7.6"}}, at=START + timedelta(hours=6 * number))
+    html = html_of(engine, "names/ubuntu-20.04", diary.now)
+
+    ((begin_at, width),) = re.findall(r'class="u" x="([^"]*)%" width="([^"]*)%"', html)
+    assert (round(float(begin_at)), round(float(width))) == (33, 67)
+    assert "no longer asked" in html
 
 
 def test_zones_of_several_accounts(engine: Engine) -> None:
@@ -365,6 +446,38 @@ def test_another_kind_is_in_trouble(engine: Engine, two_kinds: Diary) -> None:
     two_kinds.run({target("hk-02"): {"uimage-b": "Ubuntu 20.04"}, MACHINES: Refusal()})
 
     assert "Another kind has zones that are not known now" in html_of(engine, "", two_kinds.now)
+
+
+def test_nothing_is_said_of_what_is_not_known(engine: Engine) -> None:
+    """Where no zone was ever known no page says that nothing is listed, or that nobody has looked."""
+    diary = Diary(engine)
+    for number in range(3):
+        unknown = dict.fromkeys([target("hk-01"), target("hk-02")], Refusal())
+        diary.run({**unknown, MACHINES: machines(1)}, at=START + timedelta(days=number))
+    now = words_in(html_of(engine, "now", diary.now))
+
+    assert "no zone is known" in now
+    assert "No images were listed" not in now
+    assert "No zone was known on a finished day yet." in words_in(html_of(engine, "coverage", diary.now))
+    diary.run({target("hk-01"): {}, target("hk-02"): Refusal(), MACHINES: machines(1)})
+    assert "where that is known; 1 zone is not known." in words_in(html_of(engine, "now", diary.now))
+    diary.run({target("hk-01"): {}, target("hk-02"): {}, MACHINES: machines(1)})
+    assert "No images were listed." in words_in(html_of(engine, "now", diary.now))
+
+
+def test_what_is_asked_no_more(engine: Engine) -> None:
+    """Where every zone is retired or deselected no page says that nothing was recorded, or that nothing is listed."""
+    diary = Diary(engine)
+    for number in range(3):
+        diary.run({target("hk-02"): {"uimage-a": "Ubuntu 20.04"}}, at=START + timedelta(days=number))
+    gone = Reconciliation(asked=(), deselected=(target("hk-02"),))
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, gone, 1, diary.tick())
+
+    for page in ("", "now", "coverage", "names/ubuntu-20.04"):
+        said = words_in(html_of(engine, page, diary.now))
+        assert "No zone is asked about these images." in said, page
+        assert not re.search("yet|No images were listed|By zone", said), page
 
 
 def words_in(html: str) -> str:
