@@ -21,6 +21,8 @@ LARGEST = 256 * 2**20
 #: Of a file that nobody named, in a folder that git does not know.
 _LARGEST_FOUND = 2**20
 _GIT_SECONDS = 30.0
+#: By which git tells its hooks where they run: with them it takes any folder for the top of that checkout.
+_OF_ONE_CHECKOUT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE")
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +117,7 @@ def _of_git(folder: Path, *which: str) -> list[str] | None:
             # a hook of the checkout must not run: it may be anybody's
             ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", *which],  # noqa: S607 - the git of the person
             cwd=folder,
+            env={name: value for name, value in os.environ.items() if name not in _OF_ONE_CHECKOUT},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_GIT_SECONDS,

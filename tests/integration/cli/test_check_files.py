@@ -125,6 +125,21 @@ def test_folder_with_git(story: tuple[str, Diary]) -> None:
     assert [row[0] for row in outcomes(story, "sub")] == ["sub/b.tf"]
 
 
+def test_folder_in_a_hook(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a hook of a linked worktree, and for the folder of another checkout, those count that are tracked there."""
+    for folder in ("hooked", "other"):
+        (Path(folder) / "sub").mkdir(parents=True)
+        (Path(folder) / "sub" / "a.tf").write_text(POOL % "uimage-k")
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        subprocess.run(["git", "add", "."], cwd=folder, check=True)
+    (Path("other") / "untracked.tf").write_text(POOL % "uimage-k")
+    for name, value in (("GIT_DIR", ".git"), ("GIT_INDEX_FILE", ".git/index")):
+        monkeypatch.setenv(name, str(Path("hooked").absolute() / value))
+
+    assert [row[0] for row in outcomes(story, "hooked/sub")] == ["hooked/sub/a.tf"]
+    assert [row[0] for row in outcomes(story, "other")] == ["other/sub/a.tf"]
+
+
 def test_what_git_does_not_track(story: tuple[str, Diary]) -> None:
     """Files that were not read since git does not track them are counted, but for ignored and named ones."""
     subprocess.run(["git", "init", "-q"], check=True)
