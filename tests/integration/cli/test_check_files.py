@@ -79,13 +79,13 @@ def test_outcomes(story: tuple[str, Diary], image_id: str, outcome: str, code: i
 
 def test_folder_without_git(story: tuple[str, Diary]) -> None:
     """Of a folder count files that people write ids into: none that is hidden, larger than 1 MiB, or a link."""
-    for name in ("a.tf", "b/c.tfvars", ".hidden.tf", ".terraform/x.tf", "b/large.tf", "b/read.me"):
+    for name in ("a.tf", "b/c.tfvars", "b/d.tofu", ".hidden.tf", ".terraform/x.tf", "b/large.tf", "b/read.me"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(POOL % "uimage-k" + ("#" * 2**20 if "large" in name else ""))
     Path("link.tf").symlink_to("a.tf")
     Path("around").symlink_to("b")
 
-    assert [row[0] for row in outcomes(story, ".")] == ["a.tf", "b/c.tfvars"]
+    assert [row[0] for row in outcomes(story, ".")] == ["a.tf", "b/c.tfvars", "b/d.tofu"]
 
 
 def refusal(story: tuple[str, Diary], path: Path) -> str:
