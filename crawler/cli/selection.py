@@ -173,7 +173,7 @@ def _unknown(known: Mapping[Target, Knowledge]) -> str:
     unknown: dict[str, set[str]] = {}
     for target, own in known.items():
         if own.reason:
-            unknown.setdefault(own.reason, set()).add(target.zone)
+            unknown.setdefault(own.reason, set()).add(target.place)
     return reasons(unknown)
 
 

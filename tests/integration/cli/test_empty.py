@@ -91,6 +91,20 @@ def test_compare_where_a_project_is_not(engine: Engine, url: str) -> None:
     assert "No target fits --project org-y and --zone hk-03 together" in said
 
 
+def test_places_without_a_zone(engine: Engine, url: str) -> None:
+    """Where a whole region is asked about, its name stands where that of a zone would."""
+    region = target("hk-02")._replace(zone="", kind="uk8s-version")
+    listed = {"RetCode": 0, "Data": [{"K8sVersion": "1.30.14"}]}
+    diary = Diary(engine, now=NOW)
+    diary.run({region: listed, region._replace(region="sg"): Refusal("denied", 299, "no permission", "denied")})
+    diary.run({region: Refusal()})
+
+    later = NOW + timedelta(hours=1)
+    assert "so not compared: hk (failed)." in call("--database", url, "diff", "50m", "now", now=later).stderr
+    said = call("--database", url, "inventory", "--kind", "uk8s-version", "--region", "sg", now=later, code=8).stderr
+    assert "no good observation yet of sg (denied)" in said
+
+
 def test_retired_shown(url: str) -> None:
     """What the sentence recommends shows the image of the closed zone."""
     assert "uimage-b" in call("--database", url, "images", "--zone", "sg-02", "--retired", now=NOW).stdout
