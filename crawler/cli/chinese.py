@@ -159,7 +159,7 @@ _SENTENCES = {
     "Nothing was recorded by {}: the first run ended at {}.": "{} 之前没有记录：首次巡检结束于 {}。",
     "Nothing {w}: no good observation yet of {}; `crawler status` tells why.": "{}：{} 尚无有效观测；原因见 `crawler status`。",
     "is known of {v}": "{} 状态未知", "was known of {v} by {v} ({v})": "{} 在 {}（{}）时状态未知",
-    "No images at {}: the last good observation, at {}, listed none.": "{0} 没有镜像：最近一次有效观测（{1}）未列出任何镜像。",
+    "No {} at {}: the last good observation, at {}, listed none.": "{1} 没有{0}：最近一次有效观测（{2}）未列出任何{0}。",
     "{} is asked no more; --retired shows what was known of it.": "{} 已不再查询；--retired 可查看此前的记录。",
     "There are no {}.": "没有{}。",
     "intervals of {v}": " {} 的区间", "items": "相应资源",

@@ -45,6 +45,10 @@ def url(sqlite_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.Monk
             ("images", "--zone", "hk-03"), 0,
             "No images at --zone hk-03: the last good observation, at 2026-06-01 08:15:0",
         ),
+        (
+            ("inventory", "--zone", "hk-03"), 0,
+            "No items at --zone hk-03: the last good observation, at 2026-06-01 08:15:0",
+        ),
         (("images", "--zone", "hk-03", "--zone", "sg-01"), 0, "listed none; not known: sg-01 (denied)."),
         (
             ("images", "--zone", "sg-01"), 8,
