@@ -125,6 +125,21 @@ def test_folder_with_git(story: tuple[str, Diary]) -> None:
     assert [row[0] for row in outcomes(story, "sub")] == ["sub/b.tf"]
 
 
+def test_folder_that_git_ignores(story: tuple[str, Diary]) -> None:
+    """A folder that git ignores as a whole, as one of rendered manifests, is read as one without git."""
+    subprocess.run(["git", "init", "-q"], check=True)
+    for name in ("rendered/a.yaml", "rendered/sub/b.yaml", "rendered/.hidden.yaml", "part/c.yaml", "part/d.tf"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("zone: hk-02\nimageId: uimage-k\n" if "yaml" in name else POOL % "uimage-k")
+    Path(".gitignore").write_text("rendered/\npart/*.yaml\n")
+    subprocess.run(["git", "add", "part"], check=True)
+
+    assert [row[0] for row in outcomes(story, "rendered")] == ["rendered/a.yaml", "rendered/sub/b.yaml"]
+    assert [row[0] for row in outcomes(story, "rendered/sub")] == ["rendered/sub/b.yaml"]
+    assert [row[0] for row in outcomes(story, "part")] == ["part/d.tf"]
+    assert [row[0] for row in outcomes(story, ".")] == ["part/d.tf"]
+
+
 def test_folder_in_a_hook(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch) -> None:
     """In a hook of a linked worktree, and for the folder of another checkout, those count that are tracked there."""
     for folder in ("hooked", "other"):
