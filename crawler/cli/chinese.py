@@ -261,6 +261,7 @@ _SENTENCES = {
     "{v} holds no image id but those that --type and --ignore leave out.": "{} 中的镜像 ID 都被 --type 和 --ignore 排除。",
     "{v} holds no image id in a file that git tracks.": "{} 中由 git 跟踪的文件没有镜像 ID。",
     "Warning: {v}: {n} file{s} that git does not track {were} not read; `git add` or name what is to be checked.": "警告：{}：有 {} 个文件未被 git 跟踪，没有读取；请 `git add`，或直接指定要检查的文件。",
+    "Warning: {v}: {n} checkout{s} inside it {were} not read; name what is to be checked.": "警告：{}：其中有 {} 个其他的 git 检出（如子模块），没有读取；请直接指定要检查的目录。",
     "Warning: {v} is nested too deeply; it is left out.": "警告：{} 嵌套过深，已略过。",
     "{} is maintained until {v}": "{} 的维护期至 {}",
     "{} was maintained until {v}": "{} 的维护期已于 {} 结束",

@@ -22,6 +22,8 @@ LARGEST = 256 * 2**20
 #: Of a file that nobody named, in a folder that git does not know.
 _LARGEST_FOUND = 2**20
 _GIT_SECONDS = 30.0
+#: What git writes before the name of one in its index.
+_SUBMODULE = "160000 "
 #: By which git tells its hooks where they run: with them it takes any folder for the top of that checkout.
 _OF_ONE_CHECKOUT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE")
 
@@ -82,6 +84,14 @@ def untracked_in(folder: Path) -> list[Path]:
     names = _of_git(folder, "--others", "--exclude-standard") or ()
     paths = [folder / name for name in names if name.casefold().endswith(SOURCES)]
     return [path for path in paths if os.path.isfile(path) and not os.path.islink(path)]  # noqa: PTH113, PTH114 - no error
+
+
+def checkouts_in(folder: Path) -> list[Path]:
+    """Return the checkouts inside that of *folder*, such as submodules, whose files are not among those it tracks."""
+    staged = _of_git(folder, "--stage") or ()
+    names = [entry.partition("\t")[2] for entry in staged if entry.startswith(_SUBMODULE)]
+    names += [name for name in _of_git(folder, "--others", "--exclude-standard") or () if name.endswith("/")]
+    return [folder / name for name in names if os.path.lexists(folder / name / ".git")]
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

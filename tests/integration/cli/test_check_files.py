@@ -155,6 +155,29 @@ def test_folder_in_a_hook(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPa
     assert [row[0] for row in outcomes(story, "other")] == ["other/sub/a.tf"]
 
 
+def test_checkouts_inside(story: tuple[str, Diary]) -> None:
+    """Checkouts inside that of a folder, as submodules, are counted as not read, but for those that are named."""
+    as_somebody = ("-c", "user.name=n", "-c", "user.email=n@example.com", "-c", "commit.gpgsign=false")
+    for folder in ("live", "live/module", "live/cloned"):
+        Path(folder).mkdir()
+        (Path(folder) / "a.tf").write_text(POOL % "uimage-k")
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        if folder != "live":
+            subprocess.run(["git", "add", "."], cwd=folder, check=True)
+            subprocess.run(["git", *as_somebody, "commit", "-qm", "c"], cwd=folder, check=True)
+    subprocess.run(["git", "-c", "advice.addEmbeddedRepo=false", "add", "a.tf", "module"], cwd="live", check=True)
+
+    def said(*words: str, command: str = "check") -> list[str]:
+        lines = call("--database", story[0], command, *words, now=story[1].now).stderr.splitlines()
+        return [line.removeprefix("Warning: live: ") for line in lines if line.startswith("Warning")]
+
+    two = "2 checkouts inside it were not read; name what is to be checked."
+    assert said("live") == said("live", command="pins") == [two]
+    assert said("live", "live/cloned/") == ["1 checkout inside it was not read; name what is to be checked."]
+    assert said("live", "live/cloned", "live/module") == []
+    assert len(outcomes(story, "live", "live/cloned", "live/module")) == 3
+
+
 def test_what_git_does_not_track(story: tuple[str, Diary]) -> None:
     """Files that were not read since git does not track them are counted, but for ignored and named ones."""
     subprocess.run(["git", "init", "-q"], check=True)
