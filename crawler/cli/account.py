@@ -24,7 +24,7 @@ def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None
     """Give an account another name; its history goes on under it. Change the name in the configuration, too."""
     from crawler.config.texts import name_of
     from crawler.db import outbox
-    from crawler.db.engine import begin, opened
+    from crawler.db.engine import begin, opened, require_file
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema
     from crawler.db.targets import rename_account
@@ -34,9 +34,11 @@ def rename(context: CliContext, old: str, new: str, wait_seconds: float) -> None
     except ValueError as exc:
         raise UsageError(f"{new!r} cannot name an account: it {exc}.") from None
     url = context.history_settings().database
-    with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
-        ensure_schema(engine, may_upgrade=False)
-        with begin(engine, fence) as conn:
-            rename_account(conn, old, new)
-            outbox.rename_account(conn, old, new)
+    with opened(url) as engine:
+        require_file(engine)  # the lock of a path that is mistyped would stay beside it
+        with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence:
+            ensure_schema(engine, may_upgrade=False)
+            with begin(engine, fence) as conn:
+                rename_account(conn, old, new)
+                outbox.rename_account(conn, old, new)
     context.say(f"The account {visible(old)} is called {visible(new)} now; the configuration has to say so as well.")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def _rule(row: Row) -> str:
     """Tell the rule; the id of a pin stands beside it."""
-    return str(row["rule"]).removesuffix(f" {row['image_id']}") if row["image_id"] else str(row["rule"])
+    return "pinned" if row["image_id"] and row["rule"] == f"pinned {row['image_id']}" else str(row["rule"])
 
 
 def _source(row: Row) -> object:

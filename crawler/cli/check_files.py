@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crawler.config.pin_files import LARGEST, bodies_in, untracked_in
+from crawler.config.pin_files import LARGEST, bodies_in, checkouts_in, untracked_in
 from crawler.config.textfiles import decoded, read_bytes, read_stream
 from crawler.domain.scanner import Scanned, may_hold_ids, scan
 from crawler.domain.text import agreeing, counted
@@ -65,8 +65,9 @@ class Sources:
     is_live: bool = False
     #: Paths that were read: a file that is named twice counts once.
     read: set[str] = field(default_factory=set)
-    #: By folder the files that git does not track.
+    #: By folder the files that git does not track, and the checkouts inside it.
     untracked: dict[str, list[Path]] = field(default_factory=dict)
+    inside: dict[str, list[Path]] = field(default_factory=dict)
     #: What is worth a word to a person.
     notes: list[str] = field(default_factory=list)
 
@@ -95,7 +96,8 @@ def read_sources(names: Sequence[str], wants: Callable[[FoundPin], bool]) -> Sou
         except UsageError as exc:
             problems.append(exc)
     raise_all(problems)
-    sources.notes += untracked_notes(sources.untracked, sources.read)
+    named = {os.path.abspath(name) for name in names}  # noqa: PTH100 - see above
+    sources.notes += [*untracked_notes(sources.untracked, sources.read), *inside_notes(sources.inside, named)]
     return sources
 
 
@@ -107,6 +109,17 @@ def untracked_notes(untracked: Mapping[str, Collection[Path]], read: Collection[
         if count:
             told = f"{counted(count, 'file')} that git does not track {agreeing(count, 'was', 'were')} not read"
             notes.append(f"Warning: {name}: {told}; `git add` or name what is to be checked.")
+    return notes
+
+
+def inside_notes(inside: Mapping[str, Collection[Path]], named: Collection[str]) -> list[str]:
+    """Return a sentence for each folder with checkouts *inside* that are not among the absolute paths *named*."""
+    notes = []
+    for name, paths in inside.items():
+        count = sum(os.path.abspath(path) not in named for path in paths)  # noqa: PTH100 - see above
+        if count:
+            told = f"{counted(count, 'checkout')} inside it {agreeing(count, 'was', 'were')} not read"
+            notes.append(f"Warning: {name}: {told}; name what is to be checked.")
     return notes
 
 
@@ -213,6 +226,7 @@ def _read_folder(sources: Sources, name: str) -> None:
         count += bool(scanned.pins)
         kept += _add(sources, str(path), path, body, scanned)
     untracked = sources.untracked[name] = untracked_in(Path(name))
+    sources.inside[name] = checkouts_in(Path(name))
     if not count:
         tracked = f"{name} holds no image id in a file that git tracks."
         sources.notes.append(tracked if untracked else f"{name} holds no image id.")

@@ -11,7 +11,7 @@ import click
 
 from crawler.cli.changes import CHANGED, told_fields
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.hints import require_observed, require_zone
+from crawler.cli.hints import require_asked, require_observed, require_zone
 from crawler.cli.options import MOMENT, reader_options_without
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty, folded_variants
@@ -78,10 +78,13 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
         check_selection(conn, selected, selected.of_images())
         for zone in (first, second):
             require_zone(conn, zone, selected.of_images().kind)
+            check_selection(conn, replace(selected, zone=(zone,)), selected.of_images())
         rows, known = diff_lookup.zones_apart(
             conn, [first], [second], at, selected, now=now, stale_after=settings.stale_after
         )
-        for side in known:
+        for zone, side in zip((first, second), known, strict=True):
+            if not side:
+                require_asked(conn, zone, selected.of_images(), at or now, settings.timezone)
             require_observed(conn, side.values(), at or now, settings.timezone)
         both = replace(selected, zone=(first, second))
         apart = (row.as_dict() for row in rows)

@@ -43,7 +43,7 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
     it is still withdrawn, or missing, and its comeback a return. Old runs are folded to one a day. Questions about the
     time before the window are refused from then on.
     """
-    from crawler.db.engine import opened
+    from crawler.db.engine import opened, require_file
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema
     from crawler.db.pruning import prune as forget
@@ -53,9 +53,11 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
     now = context.clock()
     url = context.history_settings().database
     problems: list[DatabaseUnavailable] = []
-    with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence, opened(url) as engine:
-        ensure_schema(engine, may_upgrade=False)
-        gone = forget(engine, fence, before=now - keep, now=now, complain=problems.append).as_dict()
+    with opened(url) as engine:
+        require_file(engine)  # the lock of a path that is mistyped would stay beside it
+        with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence:
+            ensure_schema(engine, may_upgrade=False)
+            gone = forget(engine, fence, before=now - keep, now=now, complain=problems.append).as_dict()
     told = ", ".join(counted(count, name.removesuffix("s")) for name, count in gone.items() if count)
     write_out([tr(f"Forgotten: {told or 'nothing'}"), "\n"])
     for problem in problems:

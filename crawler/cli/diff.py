@@ -108,7 +108,7 @@ class _Tally:
                 continue  # never open to this key, or never seen: nothing is missing that was ever there
             for own, zones in zip(sides, self.unknown, strict=True):
                 if own is not None and own.reason:
-                    zones.setdefault(own.reason, set()).add(target.zone)
+                    zones.setdefault(own.reason, set()).add(target.place)
 
     @property
     def is_incomplete(self) -> bool:
@@ -122,7 +122,7 @@ class _Tally:
                 continue
             for reason, zones in zip((row.first_reason, row.second_reason), self.unknown, strict=True):
                 if reason:
-                    zones.setdefault(reason, set()).add(row.target.zone)
+                    zones.setdefault(reason, set()).add(row.target.place)
             if self.with_unknown:
                 yield row
 

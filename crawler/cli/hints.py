@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from crawler.domain.filters import part_fits
+from crawler.domain.filters import Filters, part_fits
 from crawler.domain.kinds import KINDS
 from crawler.domain.suggest import nearest, nearest_ids
 from crawler.domain.text import visible
@@ -86,6 +88,19 @@ def require_observed(conn: Connection, known: Iterable[Knowledge | None], at: da
             f"Nobody had looked by {moment}: the first run ended at {show_moment(first, zone)}; ask for a later time."
         )
     raise UnknownKnowledge(f"None of these targets had been observed well by {moment}; `crawler status` tells why.")
+
+
+def require_asked(conn: Connection, zone: str, selected: Filters, at: datetime, timezone: tzinfo) -> None:
+    """Raise UnknownKnowledge when nobody asks, or asked *at* that moment, any more about a *zone* that was asked."""
+    from crawler.db.filters import chosen_targets
+    from crawler.db.last_observation import absences
+
+    chosen = [choice.target_id for choice in chosen_targets(conn, replace(selected, zone=(zone,)))]
+    absent = absences(conn, chosen, at)
+    if chosen and len(absent) == len(chosen):
+        reason, since = max(absent.values(), key=itemgetter(1))
+        sentence = f"{zone} is asked no more: it is {reason} since {tell_moment(since, timezone)}."
+        raise UnknownKnowledge(visible(sentence))
 
 
 def few(words: Collection[str], limit: int = _FEW) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from crawler.cli.check import COLUMNS, rows_now
-from crawler.cli.check_files import untracked_notes
+from crawler.cli.check_files import inside_notes, untracked_notes
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_records
 from crawler.cli.options import table_options, target_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
-from crawler.config.pin_files import untracked_in
+from crawler.config.pin_files import checkouts_in, untracked_in
 from crawler.domain.filters import Filters
 from crawler.domain.rows import names_in_json
 from crawler.errors import UsageError
@@ -72,7 +72,9 @@ def known_rules(
     pinned, names = load_pins(context.config_path, context.environ)
     if tells_untracked:
         named = (*paths, *names)
-        untracked = {name: untracked_in(Path(name)) for name in named if os.path.isdir(name)}  # noqa: PTH112 - no error
-        for note in untracked_notes(untracked, {os.path.abspath(name) for name in named}):  # noqa: PTH100 - as named
+        folders = [name for name in named if os.path.isdir(name)]  # noqa: PTH112 - no error
+        paths_named = {os.path.abspath(name) for name in named}  # noqa: PTH100 - as named
+        notes = untracked_notes({name: untracked_in(Path(name)) for name in folders}, paths_named)
+        for note in (*notes, *inside_notes({name: checkouts_in(Path(name)) for name in folders}, paths_named)):
             context.say(note, level="warning")
     return rules_of(pinned, (*paths, *names), complain)

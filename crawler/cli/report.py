@@ -257,15 +257,16 @@ def _locked(
     work: Callable[[Engine, Fence, Callable[[], datetime]], T],
 ) -> T:
     """Do *work* under the lock of those who send reports without a run; it gets the clock for what is recorded."""
-    from crawler.db.engine import opened
+    from crawler.db.engine import opened, require_file
     from crawler.db.locks import take_locks
     from crawler.db.migrations import ensure_schema
 
     database = settings.database
-    lock = take_locks(database, (), is_sender=True, clock=context.clock, wait_seconds=wait_seconds)
-    with lock as fence, opened(database) as engine:
-        ensure_schema(engine, may_upgrade=False)
-        return work(engine, fence, context.clock_of(fence)[0])
+    with opened(database) as engine:
+        require_file(engine)  # the lock of a path that is mistyped would stay beside it
+        with take_locks(database, (), is_sender=True, clock=context.clock, wait_seconds=wait_seconds) as fence:
+            ensure_schema(engine, may_upgrade=False)
+            return work(engine, fence, context.clock_of(fence)[0])
 
 
 def _send(

@@ -412,6 +412,6 @@ def _progress() -> Iterator[Progress | None]:
         task = bar.add_task(tr("asking"), total=None)
 
         def tell(target: Target, done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, description=visible(target.zone))
+            bar.update(task, completed=done, total=total, description=visible(target.place))
 
         yield tell

@@ -143,11 +143,11 @@ def explain_empty(
     if not with_retired and all(own.reason in ABSENT for own in known.values()):
         places_told = _told(places) or "Everything"
         return Emptiness(sentence=f"{places_told} is asked no more; --retired shows what was known of it.")
-    if what == "images" and places and selected.is_all_images:
+    if what in ("images", "items") and places and selected.is_all_images:
         last = tell_moment(min(seen), zone)
         unknown = f"; not known: {told}" if (told := _unknown(known)) else ""
         return Emptiness(
-            sentence=f"No images at {_told(places)}: the last good observation, at {last}, listed none{unknown}."
+            sentence=f"No {what} at {_told(places)}: the last good observation, at {last}, listed none{unknown}."
         )
     if selected.is_all:
         return Emptiness(sentence=f"There are no {what}.")
@@ -173,7 +173,7 @@ def _unknown(known: Mapping[Target, Knowledge]) -> str:
     unknown: dict[str, set[str]] = {}
     for target, own in known.items():
         if own.reason:
-            unknown.setdefault(own.reason, set()).add(target.zone)
+            unknown.setdefault(own.reason, set()).add(target.place)
     return reasons(unknown)
 
 

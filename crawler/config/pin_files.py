@@ -1,8 +1,9 @@
 """
 The files that hold image ids: named, or those of a folder that may.
 
-They are those that git tracks there, or without git all but hidden ones and those over 1 MiB, as far as their names
-tell that people write ids into them. No link is followed, and what holds nothing like an id is not parsed.
+They are those that git tracks there, or without git, and where git ignores the whole folder, all but hidden ones and
+those over 1 MiB, as far as their names tell that people write ids into them. No link is followed, and what holds
+nothing like an id is not parsed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ LARGEST = 256 * 2**20
 #: Of a file that nobody named, in a folder that git does not know.
 _LARGEST_FOUND = 2**20
 _GIT_SECONDS = 30.0
+#: What git writes before the name of one in its index.
+_SUBMODULE = "160000 "
+#: By which git tells its hooks where they run: with them it takes any folder for the top of that checkout.
+_OF_ONE_CHECKOUT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE")
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +86,17 @@ def untracked_in(folder: Path) -> list[Path]:
     return [path for path in paths if os.path.isfile(path) and not os.path.islink(path)]  # noqa: PTH113, PTH114 - no error
 
 
+def checkouts_in(folder: Path) -> list[Path]:
+    """Return the checkouts inside that of *folder*, such as submodules, whose files are not among those it tracks."""
+    staged = _of_git(folder, "--stage") or ()
+    names = [entry.partition("\t")[2] for entry in staged if entry.startswith(_SUBMODULE)]
+    names += [name for name in _of_git(folder, "--others", "--exclude-standard") or () if name.endswith("/")]
+    return [folder / name for name in names if os.path.lexists(folder / name / ".git")]
+
+
 def _files_in(folder: Path) -> Iterator[Path]:
     tracked = _of_git(folder, "--cached")
-    if tracked is not None:
+    if tracked or (tracked is not None and not _is_ignored(folder)):
         yield from (folder / name for name in tracked)
         return
     for root, folders, names in os.walk(folder, onerror=_refuse):
@@ -108,13 +121,25 @@ def _size(path: Path) -> int:
 
 def _of_git(folder: Path, *which: str) -> list[str] | None:
     """Return *which* files git lists in *folder*; None where it is no checkout, or git is missing or refuses."""
+    said = _said_by_git(folder, "ls-files", "-z", *which)
+    return None if said is None else sorted(dict.fromkeys(os.fsdecode(name) for name in said.split(b"\0") if name))
+
+
+def _is_ignored(folder: Path) -> bool:
+    """Return whether git ignores *folder* as a whole, as one that a step before fills."""
+    return _said_by_git(folder, "check-ignore", "--quiet", ".") is not None
+
+
+def _said_by_git(folder: Path, *words: str) -> bytes | None:
+    """Return what git says to *words* in *folder*; None where it says no, is missing or refuses."""
     import subprocess
 
     try:
         done = subprocess.run(  # noqa: S603 - no word of it comes from elsewhere
             # a hook of the checkout must not run: it may be anybody's
-            ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", *which],  # noqa: S607 - the git of the person
+            ["git", "-c", "core.fsmonitor=false", *words],  # noqa: S607 - the git of the person
             cwd=folder,
+            env={name: value for name, value in os.environ.items() if name not in _OF_ONE_CHECKOUT},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_GIT_SECONDS,
@@ -122,6 +147,4 @@ def _of_git(folder: Path, *which: str) -> list[str] | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if done.returncode:
-        return None
-    return sorted(dict.fromkeys(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))
+    return None if done.returncode else done.stdout

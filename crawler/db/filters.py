@@ -11,7 +11,7 @@ from functools import cache
 from sys import intern
 from typing import Any, NamedTuple, TypeVarTuple
 
-from sqlalchemy import Connection, Select, bindparam, collate, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, collate, exists, func, or_, select
 
 from crawler.db.engine import is_sqlite
 from crawler.db.schema import Account, ImageVersion, Interval, Run, TargetRow
@@ -51,6 +51,7 @@ def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
     rows = conn.execute(targets_with(exact), parameters).all()
     if exact.project or exact.region or exact.zone:
         found = {word for row in rows for word in (row.project, row.project_name, row.region, row.zone)}
+        found.update({lowered for word in found for lowered in _lowered(word)} if exact.project else ())
         if not all(found.issuperset(parameters.get(part, ())) for part in ("project", "region", "zone")):
             # A word may be written in another case than the cloud's, which no index finds.
             rest = exact._replace(project=False, region=False, zone=False)
@@ -59,13 +60,24 @@ def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
 
 
 def exact_parts(filters: Filters) -> tuple[Exact, dict[str, tuple[str, ...]]]:
-    """Tell which parts *filters* state without globs; give the values of these by part, but for what no word can be."""
+    """
+    Tell which parts *filters* state without globs; give the values of these by part, but for what no word can be.
+
+    Projects are given in small letters: what one account calls prod may be Prod in another.
+    """
     stated = {
         part: tuple(filter(is_storable, globs))
         for part, globs in filters.given(TARGET_PARTS).items()
         if not any(map(is_glob, globs))
     }
+    if "project" in stated:
+        stated["project"] = tuple({lowered for word in stated["project"] for lowered in _lowered(word)})
     return Exact(*(part in stated for part in Exact._fields)), stated
+
+
+def _lowered(word: str) -> set[str]:
+    """Return *word* in small letters, as PostgreSQL makes them and as SQLite does, which knows those of ASCII alone."""
+    return {word.lower(), word.encode().lower().decode()}
 
 
 @cache
@@ -76,10 +88,10 @@ def targets_with(exact: Exact) -> Select[*tuple[Any, ...]]:
     ).join(Account, Account.id == TargetRow.account_id)
     for part, column, is_exact in zip(Exact._fields, TARGET_COLUMNS, exact, strict=True):
         if is_exact:
-            fits = among(column, part)
-            statement = statement.where(
-                or_(fits, among(TargetRow.project_name, part)) if column is TargetRow.project else fits
-            )
+            called: tuple[ColumnElement[str], ...] = (column,)
+            if column is TargetRow.project:
+                called = tuple(func.lower(one, type_=Text) for one in (column, TargetRow.project_name))
+            statement = statement.where(or_(*(among(one, part) for one in called)))
     return statement
 
 

@@ -82,6 +82,11 @@ class Target(NamedTuple):
         """Read as `prod/org-x/hk/hk-02/uk8s-image/default`."""
         return "/".join((self.account, self.project, self.region, self.zone, self.kind, self.variant))
 
+    @property
+    def place(self) -> str:
+        """Return the zone, or the region of one that is about a whole region: what people call it by."""
+        return self.zone or self.region
+
     def as_dict(self) -> dict[str, str]:
         """Return the JSON shape `{"account", "project", "region", "zone", "kind", "variant"}`."""
         return self._asdict()

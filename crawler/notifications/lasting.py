@@ -404,7 +404,8 @@ def _conditions(pin: Pin, past: _Past) -> Iterable[_Condition]:
     rows = past.by_zone.get(zone, [])
     if any(row.last_ok_at is None and row.outcome in ("failed", "skipped", None) for row in rows):
         return []  # nobody has looked yet
-    return [_Condition(pin=pin, target=None, state="never_seen")]
+    has_looked = any(row.last_ok_at is not None for row in rows)
+    return [_Condition(pin=pin, target=None, state="never_seen" if has_looked else "never_observed")]
 
 
 def _condition(pin: Pin, row: StatusRow, past: _Past) -> _Condition | None:

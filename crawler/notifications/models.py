@@ -117,7 +117,7 @@ Topic = Literal[
 #: What is wrong with a pin, most severe first; `clear` says that what was reported before is over.
 PinState = Literal[
     "withdrawn", "ambiguous", "reissued", "unusable", "revoked", "gpu_lost", "retired", "held", "unobserved",
-    "deselected", "never_seen", "superseded", "reissued_elsewhere", "clear",
+    "deselected", "never_observed", "never_seen", "superseded", "reissued_elsewhere", "clear",
 ]  # fmt: skip
 
 

@@ -183,7 +183,7 @@ async def _actions(
             yield ok("actions", f"{action} is open to this key", about=account.name)
             continue
         target, said = refusals[action][0]
-        where = f"in {target.zone or target.region} of project {target.project}"
+        where = f"in {target.place} of project {target.project}"
         others = len(refusals[action]) - 1
         more = f" and {counted(others, 'more project')}" if others else ""
         happened, fix = (

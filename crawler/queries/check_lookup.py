@@ -14,12 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from crawler.db.filters import chosen_targets, known_words, targets_by_id, zones_by_kind
+from crawler.db.filters import chosen_targets, known_words, of_kinds, targets_by_id, zones_by_kind
 from crawler.db.schema import ImageVersion, Interval
 from crawler.db.sql import among, portions
 from crawler.db.targets import find_accounts, known_variants
 from crawler.domain.filters import NOT, Filters, part_fits
-from crawler.domain.models import DEFAULT_KIND, Target
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import DEFAULT_KIND, Target, normalise_name
 from crawler.domain.rows import StatusRow
 from crawler.queries import changes
 from crawler.queries import images as queries_images
@@ -28,6 +29,9 @@ from crawler.queries.check import Check
 from crawler.queries.check.rules import CheckRow, PinRule, Require
 from crawler.queries.history_lookup import stays_of
 from crawler.queries.revoke import revoked_ids
+
+#: Kinds whose things are called by their ids alone.
+_WITHOUT_NAMES = frozenset(kind.name for kind in KINDS.values() if "image_name" not in kind.names)
 
 
 def check(
@@ -69,7 +73,8 @@ def check(
         variants=variants,
         known_zones=set().union(*every.values()),
     )
-    past = gate.past(known_words(conn, "name", filters.kind))
+    nameless = _nameless(conn, filters.kind) if any(isinstance(rule, Require) for rule in rules) else set()
+    past = gate.past(known_words(conn, "name", filters.kind) | nameless)
     withdrawals = (
         change
         for ids in portions(sorted(past.image_ids))
@@ -78,8 +83,18 @@ def check(
     of_kind = partial(part_fits, "kind", globs=filters.kind)
     stays = (stay for stay in stays_of(conn, past.image_ids) if of_kind(stay.target.kind))
     listed = ((target, name) for target, name in targets_listing(conn, past.name_keys) if of_kind(target.kind))
-    gate.learn(stays, withdrawals, listed)
+    by_id = stays_of(conn, [image_id for image_id in nameless if normalise_name(image_id) in past.name_keys])
+    called = ((stay.target, normalise_name(stay.image_id)) for stay in by_id if of_kind(stay.target.kind))
+    gate.learn(stays, withdrawals, (*listed, *called))
     return list(gate.judge())
+
+
+def _nameless(conn: Connection, kinds: Collection[str]) -> set[str]:
+    """Return the ids of all that ever had no name, where any of *kinds*, which are globs, has things without."""
+    if not any(part_fits("kind", kind, kinds) for kind in _WITHOUT_NAMES):
+        return set()
+    ids = select(ImageVersion.image_id).where(ImageVersion.name_key == "").distinct()
+    return set(conn.scalars(of_kinds(conn, ids, kinds)))
 
 
 def _narrowed(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from crawler.domain.models import Target, normalise_name
+from crawler.domain.models import Target, canonical_json, normalise_name
 from crawler.domain.reissues import newest
 from crawler.domain.rows import ImageRow, JsonRow, Knowledge, Reason, in_json, or_null
 from crawler.queries.diff import changed_fields, side, uncompared
@@ -83,7 +83,7 @@ def side_by_side(
         other = _pick(newest_second, lanes_second.get(lane), (image_set, name))
         knowledge = (_known(known_first, lanes_first.get(lane)), _known(known_second, lanes_second.get(lane)))
         row = _pair(one, other, knowledge, projects=(f"{account}/{project}",), kind=kind, variant=variant)
-        said = (row.result, row.reason, one and one.image_id, other and other.image_id)
+        said = (row.result, row.reason, one and one.image_id, other and other.image_id, canonical_json(row.fields))
         folded.setdefault((kind, variant, image_set, name, *said), []).append(row)
     return sorted(map(_fold, folded.values()), key=lambda row: (row.image_set, row.image_name.casefold(), row.projects))
 

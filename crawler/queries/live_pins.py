@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from crawler.db.filters import chosen_targets
 from crawler.domain.filters import Filters
 from crawler.domain.matrix import Machine
 from crawler.domain.rows import ImageRow
@@ -32,7 +33,7 @@ def live_pins(
 
     A scaling group that belongs to a node group is no pin of its own. A region that is not observed now keeps the
     groups it had, and has a row that says so; one that is asked no more has neither. *filters* choose accounts,
-    projects and regions.
+    projects and regions, with zones those that these are in.
     """
     place = Filters(account=filters.account, project=filters.project, region=filters.region, kind=(KIND,))
     asked = status.status(conn, place, now=now, include_retired=False)
@@ -48,7 +49,10 @@ def live_pins(
         if (rule := _rule(row)) is not None
     ]
     doubts = []
+    regions = _regions_of_zones(conn, filters) if filters.zone else set()
     for target in asked:
+        if regions and target.target.region not in regions:
+            continue
         reason = reason_of(target.outcome, target.last_ok_at, now, stale_after)
         if reason is not None:
             said = f": {target.message}" if target.message else ""
@@ -67,6 +71,12 @@ def live_pins(
                 )
             )
     return rules, doubts
+
+
+def _regions_of_zones(conn: Connection, filters: Filters) -> set[str]:
+    """Return the regions of the zones that *filters* choose: groups of others have no nodes there."""
+    zones = Filters(account=filters.account, project=filters.project, region=filters.region, zone=filters.zone)
+    return {choice.target.region for choice in chosen_targets(conn, zones) if choice.target.zone}
 
 
 def _rule(row: ImageRow) -> PinRule | None:

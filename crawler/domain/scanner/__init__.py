@@ -22,7 +22,7 @@ from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effe
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
 
 #: What the names of the files end with that are looked into in a folder.
-SOURCES = (".tf", ".tf.json", ".tfvars", ".hcl", ".pkr.hcl", ".json", ".yaml", ".yml", ".sh")
+SOURCES = (".tf", ".tofu", ".tf.json", ".tfvars", ".hcl", ".pkr.hcl", ".json", ".yaml", ".yml", ".sh")
 _HCL = (".tf", ".tfvars", ".hcl", ".tofu")
 _JSON = (".json", ".tfstate", ".tfstate.backup")
 _YAML = (".yaml", ".yml")
@@ -142,7 +142,7 @@ def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     if is_strict and (_comes_from_a_tool(name) or not _NEARLY_JSON.search(text)):
         _require_json(text)
     documents = read_json(text)
-    is_terraform = name.endswith(".tf.json")
+    is_terraform = name.endswith((".tf.json", ".tofu.json"))
     hits = [hit for document in documents for hit in find_in_json(document, is_terraform=is_terraform)]
     return hits, not any(map(is_written_by_a_tool, documents))
 

@@ -77,7 +77,7 @@ class Check:
         """
         Return what the rules need to know of the past.
 
-        *names*: every image name ever recorded, for globs that fit nothing that is open.
+        *names*: every image name ever recorded, and ids where there is none, for globs that fit nothing that is open.
         """
         for name in names:
             self._index.key_of(name)
@@ -258,7 +258,7 @@ class Check:
         doubts = [(t, verdict) for t in asked if (verdict := self._index.ignorance(t)) is not None]
         detail = "was never listed anywhere"
         if doubts:
-            zones = sorted({target.zone for target, _ in doubts})
+            zones = sorted({target.place for target, _ in doubts})
             detail += f"; not known in {', '.join(zones[:5])}{' …' if len(zones) > 5 else ''}"
         outcome: CheckOutcome = "never-seen"
         if len(doubts) == len(asked):
@@ -322,7 +322,7 @@ def _is_of_kind(rule: Require | PinRule, target: Target) -> bool:
 
 def _told(where: Sequence[Target], among: Sequence[Target]) -> str:
     """Name the targets of a group by the part in which the targets of the zone differ."""
-    for part in ("project", "variant", "account", "kind"):
+    for part in ("region", "project", "variant", "account", "kind"):
         if len({getattr(target, part) for target in among}) > 1:
             values = sorted({getattr(target, part) for target in where})
             if part == "variant":

@@ -79,7 +79,8 @@ class Index:
         rows = list(images)
         self.pinned = PinnedImages(rows)
         for image in rows:
-            self.open_by_key.setdefault(self.key_of(image.image_name), {}).setdefault(image.target, []).append(image)
+            called = image.image_name or image.image_id  # versions and machine types have no other name
+            self.open_by_key.setdefault(self.key_of(called), {}).setdefault(image.target, []).append(image)
 
     def key_of(self, name: str) -> str:
         """Return the normalised form of *name*, worked out once per name."""

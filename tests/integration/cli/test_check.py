@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from crawler.domain.models import Target
 from tests.support.command import call, rows
 from tests.support.diary import PERIOD, START, Diary, Images, Refusal, target
 from tests.support.plans import executed
@@ -189,6 +190,36 @@ def test_zones_where_another_kind_is_asked(story: tuple[str, Diary], engine: Eng
         ("require 1.30", "", "ok"),
         ("require Ubuntu", "hk-02", "ok"),
     ]
+
+
+def test_required_versions(story: tuple[str, Diary]) -> None:
+    """What has no name, as a version, is required by its id; what a region answers is told by the region."""
+    url, diary = story
+    hk, sg = (Target("prod", "org-x", region, "", "uk8s-version") for region in ("hk", "sg"))
+
+    def versions(*names: str) -> dict[str, Any]:
+        return {"RetCode": 0, "Action": "GetUK8SVersionsResponse", "Data": [{"K8sVersion": name} for name in names]}
+
+    diary.run({HK: listing(a="Ubuntu"), hk: versions("1.28.15", "1.30.14"), sg: versions("1.26.7", "1.30.14")})
+    diary.run({HK: listing(a="Ubuntu"), hk: versions("1.30.14"), sg: versions("1.26.7", "1.30.14")})
+    words = ("1.30.14", "1.3*", "1.28.15", "1.28*", "1.26.7", "1.24.1")
+    Path("rules.toml").write_text("".join(f'[[require]]\nname = "{word}"\nkind = "uk8s-version"\n' for word in words))
+    found = rows("--database", url, "check", "rules.toml", now=diary.now, code=1)
+
+    told = [(row["rule"].removeprefix("require "), row["image_id"], row["outcome"], row["detail"]) for row in found]
+    gone = "was listed before, is not any more; region hk"
+    assert told == [
+        ("1.30.14", "1.30.14", "ok", ""),
+        ("1.3*", "1.30.14", "ok", ""),
+        ("1.28.15", None, "missing", gone),
+        ("1.28.15", None, "never-seen", "was never listed here; region sg"),
+        ("1.28*", None, "missing", gone),
+        ("1.28*", None, "never-seen", "was never listed here; region sg"),
+        ("1.26.7", None, "never-seen", "was never listed here; region hk"),
+        ("1.26.7", "1.26.7", "ok", "region sg"),
+        ("1.24.1", None, "never-seen", "was never listed here"),
+    ]
+    assert "require 1.30.14 " in call("--database", url, "check", "rules.toml", now=diary.now, code=1).stdout
 
 
 def test_rules_are_judged_by_themselves(story: tuple[str, Diary], engine: Engine) -> None:

@@ -79,13 +79,13 @@ def test_outcomes(story: tuple[str, Diary], image_id: str, outcome: str, code: i
 
 def test_folder_without_git(story: tuple[str, Diary]) -> None:
     """Of a folder count files that people write ids into: none that is hidden, larger than 1 MiB, or a link."""
-    for name in ("a.tf", "b/c.tfvars", ".hidden.tf", ".terraform/x.tf", "b/large.tf", "b/read.me"):
+    for name in ("a.tf", "b/c.tfvars", "b/d.tofu", ".hidden.tf", ".terraform/x.tf", "b/large.tf", "b/read.me"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(POOL % "uimage-k" + ("#" * 2**20 if "large" in name else ""))
     Path("link.tf").symlink_to("a.tf")
     Path("around").symlink_to("b")
 
-    assert [row[0] for row in outcomes(story, ".")] == ["a.tf", "b/c.tfvars"]
+    assert [row[0] for row in outcomes(story, ".")] == ["a.tf", "b/c.tfvars", "b/d.tofu"]
 
 
 def refusal(story: tuple[str, Diary], path: Path) -> str:
@@ -123,6 +123,59 @@ def test_folder_with_git(story: tuple[str, Diary]) -> None:
 
     assert [row[0] for row in outcomes(story, ".")] == [".github/c.yaml", "a.tf", "sub/b.tf"]
     assert [row[0] for row in outcomes(story, "sub")] == ["sub/b.tf"]
+
+
+def test_folder_that_git_ignores(story: tuple[str, Diary]) -> None:
+    """A folder that git ignores as a whole, as one of rendered manifests, is read as one without git."""
+    subprocess.run(["git", "init", "-q"], check=True)
+    for name in ("rendered/a.yaml", "rendered/sub/b.yaml", "rendered/.hidden.yaml", "part/c.yaml", "part/d.tf"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("zone: hk-02\nimageId: uimage-k\n" if "yaml" in name else POOL % "uimage-k")
+    Path(".gitignore").write_text("rendered/\npart/*.yaml\n")
+    subprocess.run(["git", "add", "part"], check=True)
+
+    assert [row[0] for row in outcomes(story, "rendered")] == ["rendered/a.yaml", "rendered/sub/b.yaml"]
+    assert [row[0] for row in outcomes(story, "rendered/sub")] == ["rendered/sub/b.yaml"]
+    assert [row[0] for row in outcomes(story, "part")] == ["part/d.tf"]
+    assert [row[0] for row in outcomes(story, ".")] == ["part/d.tf"]
+
+
+def test_folder_in_a_hook(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a hook of a linked worktree, and for the folder of another checkout, those count that are tracked there."""
+    for folder in ("hooked", "other"):
+        (Path(folder) / "sub").mkdir(parents=True)
+        (Path(folder) / "sub" / "a.tf").write_text(POOL % "uimage-k")
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        subprocess.run(["git", "add", "."], cwd=folder, check=True)
+    (Path("other") / "untracked.tf").write_text(POOL % "uimage-k")
+    for name, value in (("GIT_DIR", ".git"), ("GIT_INDEX_FILE", ".git/index")):
+        monkeypatch.setenv(name, str(Path("hooked").absolute() / value))
+
+    assert [row[0] for row in outcomes(story, "hooked/sub")] == ["hooked/sub/a.tf"]
+    assert [row[0] for row in outcomes(story, "other")] == ["other/sub/a.tf"]
+
+
+def test_checkouts_inside(story: tuple[str, Diary]) -> None:
+    """Checkouts inside that of a folder, as submodules, are counted as not read, but for those that are named."""
+    as_somebody = ("-c", "user.name=n", "-c", "user.email=n@example.com", "-c", "commit.gpgsign=false")
+    for folder in ("live", "live/module", "live/cloned"):
+        Path(folder).mkdir()
+        (Path(folder) / "a.tf").write_text(POOL % "uimage-k")
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        if folder != "live":
+            subprocess.run(["git", "add", "."], cwd=folder, check=True)
+            subprocess.run(["git", *as_somebody, "commit", "-qm", "c"], cwd=folder, check=True)
+    subprocess.run(["git", "-c", "advice.addEmbeddedRepo=false", "add", "a.tf", "module"], cwd="live", check=True)
+
+    def said(*words: str, command: str = "check") -> list[str]:
+        lines = call("--database", story[0], command, *words, now=story[1].now).stderr.splitlines()
+        return [line.removeprefix("Warning: live: ") for line in lines if line.startswith("Warning")]
+
+    two = "2 checkouts inside it were not read; name what is to be checked."
+    assert said("live") == said("live", command="pins") == [two]
+    assert said("live", "live/cloned/") == ["1 checkout inside it was not read; name what is to be checked."]
+    assert said("live", "live/cloned", "live/module") == []
+    assert len(outcomes(story, "live", "live/cloned", "live/module")) == 3
 
 
 def test_what_git_does_not_track(story: tuple[str, Diary]) -> None:

@@ -70,9 +70,13 @@ def test_status_of_another_schema(database_url: str) -> None:
     assert "a newer crawler wrote it" in call("--database", database_url, "db", "upgrade", code=74).stderr
 
 
-def test_missing_database(tmp_path: Path) -> None:
-    """Looking at a database that is not there makes none."""
-    assert "There is no database at" in call("--database", tmp_path / "none.db", "db", "status", code=74).stderr
+@pytest.mark.parametrize(
+    "words",
+    ["db status", "db prune --keep 30d", "account rename prod live", "report skip 1", "holds accept 1"],
+)
+def test_missing_database(tmp_path: Path, words: str) -> None:
+    """Looking at a database that is not there makes none, and changing it neither, nor a lock beside it."""
+    assert "There is no database at" in call("--database", tmp_path / "none.db", *words.split(), code=74).stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -45,6 +45,10 @@ def url(sqlite_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.Monk
             ("images", "--zone", "hk-03"), 0,
             "No images at --zone hk-03: the last good observation, at 2026-06-01 08:15:0",
         ),
+        (
+            ("inventory", "--zone", "hk-03"), 0,
+            "No items at --zone hk-03: the last good observation, at 2026-06-01 08:15:0",
+        ),
         (("images", "--zone", "hk-03", "--zone", "sg-01"), 0, "listed none; not known: sg-01 (denied)."),
         (
             ("images", "--zone", "sg-01"), 8,
@@ -68,6 +72,9 @@ def url(sqlite_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.Monk
         (("changes", "--zone", "hk-02"), 0, "No changes fit --zone hk-02"),
         (("changes", "--until", "2w"), 8, "Nothing was recorded by 2026-05-18 09:00:00: the first run ended at 2026"),
         (("compare", "hk-03", "hk-03"), 0, "There are no images in hk-03 or hk-03."),
+        (("compare", "hk-02", "sg-02"), 8, "sg-02 is asked no more: it is retired since 2026-06-01 08:15:0"),
+        (("compare", "sg-02", "hk-02"), 8, "sg-02 is asked no more: it is retired since 2026-06-01 08:15:0"),
+        (("compare", "hk-02", "sg-01"), 8, "None of these targets had been observed well by"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )  # fmt: skip
@@ -77,6 +84,29 @@ def test_which_nothing(url: str, words: tuple[str, ...], code: int, said: str) -
 
     assert result.stdout == ""
     assert said in result.stderr
+
+
+def test_compare_where_a_project_is_not(engine: Engine, url: str) -> None:
+    """A project that was never asked about in one of the zones is told so, and not that it was observed badly."""
+    Diary(engine, now=NOW).run({target("hk-02", project="org-y"): {"uimage-c": "Anolis 8"}})
+
+    words = ("compare", "hk-02", "hk-03", "--project", "org-y")
+    said = call("--database", url, *words, now=NOW + timedelta(hours=1), code=2).stderr
+    assert "No target fits --project org-y and --zone hk-03 together" in said
+
+
+def test_places_without_a_zone(engine: Engine, url: str) -> None:
+    """Where a whole region is asked about, its name stands where that of a zone would."""
+    region = target("hk-02")._replace(zone="", kind="uk8s-version")
+    listed = {"RetCode": 0, "Data": [{"K8sVersion": "1.30.14"}]}
+    diary = Diary(engine, now=NOW)
+    diary.run({region: listed, region._replace(region="sg"): Refusal("denied", 299, "no permission", "denied")})
+    diary.run({region: Refusal()})
+
+    later = NOW + timedelta(hours=1)
+    assert "so not compared: hk (failed)." in call("--database", url, "diff", "50m", "now", now=later).stderr
+    said = call("--database", url, "inventory", "--kind", "uk8s-version", "--region", "sg", now=later, code=8).stderr
+    assert "no good observation yet of sg (denied)" in said
 
 
 def test_retired_shown(url: str) -> None:

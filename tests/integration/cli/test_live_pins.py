@@ -81,6 +81,19 @@ def test_groups_in_doubt(engine: Engine, database_url: str, diary: Diary) -> Non
     assert "the group is as last known: failed" in found[1]["detail"]
 
 
+def test_groups_in_doubt_elsewhere(engine: Engine, database_url: str, diary: Diary) -> None:
+    """Where zones are selected, node groups of other regions than theirs are no matter: no node of theirs is there."""
+    images = {"uimage-b": "Ubuntu", "uimage-k": "Keep", "uimage-l": "More"}
+    diary.run({HK: images, target("sg-01"): {"uimage-s": "Ubuntu"}, target("groups-sg"): Refusal(message="down")})
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE targets SET kind = 'node-group', region = 'sg', zone = '' WHERE zone = 'groups-sg'"))
+
+    for words, doubts in (((), 1), (("--zone", "hk-02"), 0), (("--zone", "SG-*"), 1), (("--zone", "!sg-01"), 0)):
+        code = 8 if doubts else 0
+        found = rows("--database", database_url, "check", "--live", *words, now=diary.now, code=code)
+        assert [row["rule"] for row in found] == ["live pins of sg"] * doubts, words
+
+
 @pytest.mark.parametrize("reason", ["retired", "deselected"])
 def test_groups_that_are_asked_for_no_more(engine: Engine, database_url: str, diary: Diary, reason: str) -> None:
     """A region that went, or that the configuration selects no more, is not in doubt; where all went, that is said."""

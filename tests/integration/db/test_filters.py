@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import Engine, insert
 
@@ -9,6 +11,7 @@ from crawler.db.engine import begin, read
 from crawler.db.filters import chosen_targets, target_pages
 from crawler.db.schema import Account, TargetRow
 from crawler.domain.filters import EVERYTHING, Filters
+from crawler.queries.freshness import chosen_at
 
 #: In the order of no language: capitals before small letters, both before what is beyond ASCII.
 NAMES = ("Zeta", "alpha", "alpha-2", "alpha2", "Émile", "阿里", "𠀀")
@@ -57,3 +60,21 @@ def test_pages_are_what_is_chosen(many: Engine, filters: Filters, size: int) -> 
     assert chosen
     assert {len(page) for page in pages[:-1]} <= {size}
     assert len(pages[-1]) <= size
+
+
+@pytest.mark.parametrize("zones", [(), ("hk-02",), ("HK-02",)], ids=" ".join)
+@pytest.mark.parametrize("word", ["prod", "Prod", "PROD"])
+def test_project_in_every_case(engine: Engine, word: str, zones: tuple[str, ...]) -> None:
+    """A project is the same in any case: that one account calls it just as it is written leaves out no other's."""
+    rows = [("prod", ""), ("org-x", "Prod"), ("org-y", "prod"), ("org-z", "production")]
+    with begin(engine) as conn:
+        conn.execute(insert(Account), {"id": 1, "name": "one", "endpoint": ""})
+        row = target_row(1, "02")
+        conn.execute(insert(TargetRow), [row | {"project": project, "project_name": name} for project, name in rows])
+    with read(engine) as conn:
+        filters = Filters(project=(word,), zone=zones)
+        listed = chosen_targets(conn, filters)
+        few, _ = chosen_at(conn, filters, datetime(2026, 6, 1, tzinfo=UTC))
+
+    assert [choice.target.project for choice in listed] == ["org-x", "org-y", "prod"]
+    assert few == listed

@@ -89,6 +89,10 @@ def never_seen(story: Story) -> None:
     story.image("uimage-b")
 
 
+def never_observed(story: Story) -> None:
+    story.set(target("zone-01"), outcome="denied", last_ok_at=None, since=at(1))
+
+
 CONDITIONS = [
     (withdrawn, None),
     (reissued, "uimage-b"),
@@ -100,6 +104,7 @@ CONDITIONS = [
     (retired, None),
     (unobserved, None),
     (deselected, None),
+    (never_observed, None),
     (never_seen, None),
 ]
 
@@ -117,6 +122,20 @@ def test_conditions(condition: Any, successor: str | None, urgent_only: bool) ->
     assert [(line.state, line.successor) for line in digest.pins] == [(condition.__name__, successor)]
     assert digest.kind == ("urgent" if urgent_only else "digest")
     assert build_digest(subscription, story.facts(3), digest.notified, urgent_only=urgent_only) is None
+
+
+def test_zone_without_targets() -> None:
+    """A zone that nobody asks about is told as never observed, once; that it is and lists the image is no news."""
+    subscription = subscribe(pins=["zone-09 uimage-a"])
+    story = Story()
+    digest = build_digest(subscription, story.facts(), KNOWN)
+    assert digest is not None
+    assert [(line.state, line.pin.zone) for line in digest.pins] == [("never_observed", "zone-09")]
+    assert build_digest(subscription, story.facts(3), digest.notified) is None
+
+    story.set(target("zone-09"))
+    story.image("uimage-a", where="zone-09")
+    assert build_digest(subscription, story.facts(4), digest.notified) is None
 
 
 def test_revoked() -> None:

@@ -203,3 +203,17 @@ def test_zones_unknown() -> None:
     for known in ({TARGETS[1]: badly("denied")}, {elsewhere: WELL}):
         (row,) = side_by_side(rows, [], {TARGETS[0]: WELL}, known)
         assert (row.result, row.reason) == ("unknown", "denied" if TARGETS[1] in known else "never_observed")
+
+
+def test_projects_that_differ_otherwise() -> None:
+    """Projects that have the same ids share a row where the same differs between the zones, and there alone."""
+    targets = [[where._replace(project=project) for where in TARGETS] for project in ("org-x", "org-y", "org-z")]
+    sizes = {"org-x": 20, "org-y": 20, "org-z": 40}
+    first = [image("uimage-a", "Ubuntu", one, size_gb=10) for one, _ in targets]
+    second = [image("uimage-b", "Ubuntu", other, size_gb=sizes[other.project]) for _, other in targets]
+    rows = side_by_side(first, second, {row.target: WELL for row in first}, {row.target: WELL for row in second})
+
+    assert [(row.projects, row.fields) for row in rows] == [
+        (("prod/org-x", "prod/org-y"), {"size_gb": [10, 20]}),
+        (("prod/org-z",), {"size_gb": [10, 40]}),
+    ]

@@ -206,7 +206,8 @@ def test_outputs_of_terraform() -> None:
     ]
 
 
-def test_configuration_in_json() -> None:
+@pytest.mark.parametrize("name", ["main.tf.json", "MAIN.TF.JSON", "main.tofu.json"])
+def test_configuration_in_json(name: str) -> None:
     """The objects of a `.tf.json` stand for blocks, one or a list of them, and have the addresses of these."""
     body = {"image_id": "uimage-a"}
     document = {
@@ -220,7 +221,7 @@ def test_configuration_in_json() -> None:
         "terraform": body,
     }
 
-    assert [(effect, address) for _, _, effect, address in pinned(document, "main.tf.json")] == [
+    assert [(effect, address) for _, _, effect, address in pinned(document, name)] == [
         ("later-nodes", "ucloud_uk8s_node_group.w"),
         ("nothing", "ucloud_instance.i"),
         ("unknown", "module.m"),
