@@ -135,26 +135,36 @@ def _open_like(path: Path, original: Path) -> None:
 
 
 @contextmanager
-def new_copy(path: Path | None, original: Path | None) -> Iterator[None]:
+def new_copy(path: Path | None, original: Path | None) -> Iterator[Path | None]:
     """
-    Keep others out of the SQLite file *path* while the block fills it, and open it like *original* then.
+    Yield where the block is to write a database that becomes the SQLite file *path* then, open like *original*.
 
-    It stays private without an original file, and is taken away when the block fails. A file that exists already, or
-    None for PostgreSQL, is left as it is.
+    It is private until then, and without an original file for good, and is taken away when the block fails; a block
+    that is killed leaves nothing under that name. A file that exists already is yielded as it is, None for PostgreSQL.
     """
-    is_new = False
-    if path is not None:
-        with suppress(OSError):  # whoever opens the database says what is wrong with its place
-            _make_private(path)
-            is_new = True
+    if path is None or os.path.lexists(path):
+        yield path
+        return
+    unfinished = path.with_name(f"{path.name}.part")
     try:
-        yield
-    except BaseException:
-        if path is not None and is_new:
-            path.unlink(missing_ok=True)
-        raise
-    if path is not None and is_new and original is not None:
-        _open_like(path, original)
+        _remove(unfinished)
+        _make_private(unfinished)
+    except OSError:  # whoever opens the database says what is wrong with its place
+        yield path
+        return
+    try:
+        yield unfinished
+        if original is not None:
+            _open_like(unfinished, original)
+        unfinished.replace(path)
+    finally:
+        _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
+    """Take away the SQLite file *path*, where there is one, with all that is beside it."""
+    for end in ("", *COMPANIONS):
+        Path(f"{path}{end}").unlink(missing_ok=True)
 
 
 def _copy_whole(path: Path, copy: Path) -> None:
@@ -168,7 +178,7 @@ def _whole_copy(path: Path, copy: Path, *, like: Path) -> Iterator[Path]:
     """Yield a whole copy of *path* beside *copy*, open to whom *like* is, which the block may give that name."""
     unfinished = copy.with_name(f"{copy.name}.part")
     try:
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
         _make_private(unfinished)
         with mapped_errors(), closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
             source.backup(target)
@@ -177,7 +187,7 @@ def _whole_copy(path: Path, copy: Path, *, like: Path) -> Iterator[Path]:
         _open_like(unfinished, like)
         yield unfinished
     finally:
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
 
 
 def _copies(path: Path) -> list[Path]:

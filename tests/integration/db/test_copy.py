@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -239,6 +241,27 @@ def test_file_is_as_private_as_the_original(sqlite_url: str, tmp_path: Path, mod
         call("--database", original, "db", "copy", "--to", path)
 
     assert [stat.S_IMODE(path.stat().st_mode) for path in (goal, there)] == [mode, 0o622]
+
+
+def test_file_after_a_killed_copy_has_the_mode_too(sqlite_url: str, tmp_path: Path) -> None:
+    """What a killed copy left does not count as a file that is there already, whatever had arrived in it."""
+    original, goal = Path(sqlite_url.removeprefix("sqlite:///")), tmp_path / "goal.db"
+    original.chmod(0o644)
+    killed = f"""
+import os, sys
+from crawler.cli import main
+from crawler.db import copy
+copy._continue_numbering = lambda *_: os._exit(9)
+sys.argv = ["crawler", "--database", {str(original)!r}, "db", "copy", "--to", {str(goal)!r}]
+main()
+"""
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == 9
+    assert not goal.exists()
+
+    call("--database", original, "db", "copy", "--to", goal)
+
+    assert stat.S_IMODE(goal.stat().st_mode) == 0o644
+    assert sorted(path.name for path in tmp_path.glob("goal.db*")) == ["goal.db", "goal.db.lock"]
 
 
 def test_file_from_postgresql_is_private(postgres_url: str, tmp_path: Path) -> None:
