@@ -78,6 +78,7 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
         for account in settings.accounts:
             source = str(settings.source or "configuration")
             db_targets.check_variants(conn, ids[account.name], account.named_variants, source=source)
+            _read_anew(conn, ids[account.name], account)
         with_matrix = {account.name for account in settings.accounts if account.is_auto}
         with_places = {account.name for account in settings.accounts if account.places}
         return {
@@ -91,6 +92,16 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
             )
             for name, account_id in ids.items()
         }
+
+
+def _read_anew(conn: Connection, account_id: int, account: AccountSettings) -> None:
+    """Have the answers of an account read, equal to the last ones or not, where they are judged otherwise by now."""
+    said = {"tolerate": sorted(account.tolerate), "ignore": sorted(account.ignore.fields)}
+    judged = json.dumps({name: words for name, words in said.items() if words})
+    name = f"judged_{account_id}"
+    if judged != (runs.saved_setting(conn, name) or "{}"):
+        db_targets.forget_bodies(conn, account_id)
+        runs.save_setting(conn, name, judged)
 
 
 def load_sold_by(conn: Connection, account_id: int) -> SoldBy:

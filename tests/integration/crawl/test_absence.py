@@ -445,6 +445,18 @@ def test_a_check_that_is_switched_off(world: World, check: Tolerable) -> None:
         world.run()
 
 
+def test_a_check_that_is_switched_on_again(world: World) -> None:
+    """An answer that was tolerated is judged again, though it equals the last, once `tolerate` is taken away."""
+    document = listing(*images(), Action="DescribeImageResponse")
+    world.options["tolerate"] = ("action",)
+    assert [world.outcome(document) for _ in range(2)] == ["ok", "ok"]
+    world.options["tolerate"] = ()
+    assert [world.outcome(document) for _ in range(2)] == ["failed", "failed"]
+    world.options["tolerate"] = ("action",)
+    assert [world.outcome(document) for _ in range(2)] == ["ok", "ok"]
+    assert world.withdrawn == []
+
+
 def test_a_foreign_list_of_regions_is_no_discovery(world: World) -> None:
     """An answer to GetRegion that calls itself by another action is asked again, and the last catalog stands in."""
     world.run()
