@@ -23,7 +23,16 @@ from crawler.domain.matrix import KIND as MATRIX_KIND
 from crawler.domain.matrix import OfferedMatrix, Rotation, in_turn, rotation
 from crawler.domain.models import Catalog, FailureClass, Target
 from crawler.domain.rows import Notice
-from crawler.domain.targets import KnownTarget, Reconciliation, Selection, Spot, reconcile, spots, zones_of_numbers
+from crawler.domain.targets import (
+    KnownTarget,
+    Reconciliation,
+    Selection,
+    Spot,
+    expand,
+    reconcile,
+    spots,
+    zones_of_numbers,
+)
 from crawler.domain.text import visible
 from crawler.domain.unmatched import WORDS, Unmatched, unmatched
 from crawler.errors import ConfigurationError, EmptySelection
@@ -360,6 +369,10 @@ def _choose(
                 asked = rec.asked
         if matrix is not None and name not in too_large:
             db_targets.check_variants(conn, account_id, matrix.parameters)
+        if rec.added and (catalog := past[name].catalog) is not None and not runs.was_whole(conn, account_id):
+            # what the catalog of a narrowed run listed is new to the targets alone
+            there = {target for target, _ in expand(catalog, replace(account.selection(), matrix=matrix))}
+            rec = found[name] = rec.without_added(there)
         ids |= db_targets.add_targets(conn, account_id, rec.new)
         chosen.update(ids[target] for target in asked)
     require_any(settings, too_large)

@@ -454,6 +454,15 @@ def is_made_since(conn: Connection, account: str, moment: datetime) -> bool:
     return any(account_id in run.accounts for run in conn.execute(shared))
 
 
+def was_whole(conn: Connection, account_id: int) -> bool:
+    """Return whether any run of an account was over all that was configured of it."""
+    if conn.execute(select(Run.id).where(Run.account_id == account_id, ~Run.restricted).limit(1)).first():
+        return True
+    shared = select(Run.accounts).where(Run.account_id.is_(None), ~Run.restricted).order_by(Run.id.desc())
+    with conn.execute(shared.execution_options(yield_per=100)) as rows:
+        return any(account_id in accounts for (accounts,) in rows)
+
+
 def _newest_runs(conn: Connection, account_ids: Iterable[int], *, are_whole: bool = False) -> dict[int, Any]:
     """Return the newest run of each account that has one; with *are_whole* of the complete, unrestricted ones."""
     missing = set(account_ids)
