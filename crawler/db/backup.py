@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from crawler.db.changelog import GIVEN_TO
 from crawler.db.engine import is_file
 from crawler.db.errors import mapped_errors
 from crawler.errors import DatabaseUnavailable, UsageError
@@ -81,12 +82,15 @@ def restore(path: Path, copy: Path, *, label: str) -> Path | None:
     Put a copy of the SQLite file *copy* in the place of the database at *path*, whose whole lock the caller holds.
 
     The database of before, damaged or not, is kept as `<path>.<label>.replaced`, which is returned; None where there
-    was none. Killed at any moment, *path* is one or the other. Raises DatabaseUnavailable where that cannot be written.
+    was none. Of one that is sound no number of a change, a run or a digest is given again. Killed at any moment, *path*
+    is one or the other. Raises DatabaseUnavailable where that cannot be written.
     """
     path = path.resolve()
     try:
         with _whole_copy(copy, path, like=path if path.exists() else copy) as unfinished:
             kept = _set_aside(path, path.with_name(f"{path.name}.{label}.replaced"))
+            if kept is not None:
+                _go_on_numbering(unfinished, after=kept)
             unfinished.replace(path)
     except OSError as exc:
         raise DatabaseUnavailable(f"{copy} could not be put in the place of {path}: {exc.strerror}.") from exc
@@ -113,6 +117,32 @@ def _set_aside(path: Path, kept: Path) -> Path | None:
         with suppress(FileNotFoundError):
             Path(f"{path}{companion}").replace(f"{kept}{companion}")
     return kept if was_there else None
+
+
+def _go_on_numbering(path: Path, *, after: Path) -> None:
+    """Let the SQLite file *path* give no number that the one *after* gave, where that can be read."""
+    given: dict[str, int] = {}
+    changes = 0
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{after.as_uri()}?mode=ro", uri=True)) as conn:
+        if conn.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
+            given = dict(conn.execute("SELECT name, seq FROM sqlite_sequence"))
+            changes = _last_change(conn)
+    with mapped_errors(), closing(sqlite3.connect(path)) as conn, conn:
+        numbered = dict(conn.execute("SELECT name, seq FROM sqlite_sequence"))
+        for name, last in given.items():
+            if last > numbered.get(name, 0):
+                conn.execute("DELETE FROM sqlite_sequence WHERE name = ?", [name])
+                conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", [name, last])
+        if changes > _last_change(conn):
+            conn.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", [GIVEN_TO, str(changes)])
+    _flush(path)
+
+
+def _last_change(conn: sqlite3.Connection) -> int:
+    """Return the number of the last change that a history ever gave."""
+    (last,) = conn.execute("SELECT coalesce(max(id), 0) FROM changes").fetchone()
+    found = conn.execute("SELECT value FROM settings WHERE name = ?", [GIVEN_TO]).fetchone()
+    return max(int(last), int(found[0]) if found else 0)
 
 
 def _make_private(path: Path) -> None:

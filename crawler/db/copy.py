@@ -17,9 +17,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, func, insert, select, table, text
 from sqlalchemy.types import TypeEngine
 
+from crawler.db import changelog
 from crawler.db.engine import Fence, address_of, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state, upgrade
-from crawler.db.schema import Base
+from crawler.db.schema import Base, ChangeLog
 from crawler.domain.rows import JsonRow
 from crawler.domain.text import counted
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
@@ -176,6 +177,8 @@ def _last_number(original: Table, key: str, conn: Connection) -> int:
     """Return the highest number that *conn*'s database ever gave, as far as it remembers."""
     highest = conn.execute(select(func.max(original.c[key]))).scalar() or 0
     given: int | None = None
+    if original is ChangeLog.__table__:
+        highest = max(highest, changelog.given_to(conn))
     if is_sqlite(conn):
         if original.dialect_options["sqlite"]["autoincrement"]:
             statement = text("SELECT seq FROM sqlite_sequence WHERE name = :name")

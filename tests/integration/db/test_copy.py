@@ -17,13 +17,15 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 
 from crawler import History
-from crawler.db import copy
+from crawler.db import changelog, copy
 from crawler.db.copy import copy_history
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks import take_locks
+from crawler.db.runs import save_setting
 from crawler.db.schema import Base, Payload, Run
 from crawler.db.views import VIEW_COLUMNS
 from crawler.errors import CrawlerError, DatabaseUnavailable
+from crawler.queries import changes as queries_changes
 from crawler.queries import holds, images
 from crawler.queries import runs as queries_runs
 from crawler.queries.check.rules import PinRule, Require
@@ -145,6 +147,23 @@ def test_life_goes_on(sqlite_url: str, postgres_url: str) -> None:
                 }
 
 
+def test_numbers_before_a_backup_was_put_back(sqlite_url: str, postgres_url: str) -> None:
+    """What was given before then is given by the copy no more than by the original."""
+    with opened(sqlite_url) as source, opened(postgres_url) as goal:
+        live(source, runs=5)
+        with begin(source) as conn:
+            save_setting(conn, changelog.GIVEN_TO, "1000")
+        copy_history(source, goal)
+        for engine in (source, goal):
+            diary = Diary(engine)
+            diary.now += timedelta(days=300)
+            diary.run({TARGETS[0]: {"uimage-new": "New", "uimage-other": "Other"}})
+            diary.run({TARGETS[0]: {"uimage-new": "New", "uimage-other": "Other", "uimage-third": "Third"}})
+            with read(engine) as conn:
+                new = [change.id for change in queries_changes.changes(conn) if change.image_id == "uimage-third"]
+            assert new[0] > 1001
+
+
 def test_numbers_of_postgresql(postgres_url: str, tmp_path: Path) -> None:
     """Numbers that PostgreSQL gave and took back are not given again by SQLite either, where it keeps count."""
     with opened(postgres_url) as source, opened(tmp_path / "goal.db") as goal:
@@ -250,7 +269,7 @@ def test_file_after_a_killed_copy_has_the_mode_too(sqlite_url: str, tmp_path: Pa
     killed = f"""
 import os, sys
 from crawler.cli import main
-from crawler.db import copy
+from crawler.db import changelog, copy
 copy._continue_numbering = lambda *_: os._exit(9)
 sys.argv = ["crawler", "--database", {str(original)!r}, "db", "copy", "--to", {str(goal)!r}]
 main()
