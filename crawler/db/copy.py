@@ -14,19 +14,23 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, func, insert, select, table, text
+from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, delete, func, insert, select, table, text
 from sqlalchemy.types import TypeEngine
 
 from crawler.db import changelog
 from crawler.db.engine import Fence, address_of, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state, upgrade
-from crawler.db.schema import Base, ChangeLog
+from crawler.db.schema import Base, ChangeLog, Setting
+from crawler.db.workers import ENGINE
 from crawler.domain.rows import JsonRow
 from crawler.domain.text import counted
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
 
 #: Rows in one insert.
 ROWS_AT_ONCE = 2_000
+#: How the settings begin that a database has without any history.
+_OWN = ("fleet ", "told of ")
+_SETTINGS = Setting.__table__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,7 @@ def copy_history(
     with read(source) as reading, begin(target, fence) as writing:
         _be_patient(reading)
         _be_patient(writing)
+        writing.execute(delete(Setting).where(Setting.name != ENGINE))
         for original in Base.metadata.sorted_tables:
             sent = _copy(original, reading, writing, progress)
             _continue_numbering(original, reading, writing)
@@ -78,7 +83,11 @@ def copy_history(
 
 
 def prepare(target: Engine) -> None:
-    """Make the schema in an empty database; raise UsageError where anything is there already."""
+    """
+    Make the schema in an empty database; raise UsageError where anything is there already.
+
+    What an upgrade, workers or a run that found a lock taken leave in the settings does not count.
+    """
     state = schema_state(target)
     if state.name == "empty":
         upgrade(target)
@@ -87,7 +96,8 @@ def prepare(target: Engine) -> None:
         raise SchemaMismatch(mismatch(target, state))
     with read(target) as conn:
         for original in Base.metadata.sorted_tables:
-            if conn.execute(select(func.count()).select_from(select(original).limit(1).subquery())).scalar_one():
+            rows = select(original).where(*(~Setting.name.startswith(own) for own in _OWN if original is _SETTINGS))
+            if conn.execute(select(func.count()).select_from(rows.limit(1).subquery())).scalar_one():
                 raise UsageError(
                     f"The database {address_of(target)} is not empty: it has rows in {original.name}. "
                     "A whole history goes into an empty database."
@@ -114,6 +124,8 @@ def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def _portions(original: Table, conn: Connection) -> Generator[list[dict[str, Any]], None, None]:
     statement = select(_stored(original)).execution_options(yield_per=ROWS_AT_ONCE)
+    if original is _SETTINGS:  # the tables of the queue do not go along
+        statement = statement.where(column("name") != ENGINE)
     with conn.execute(statement) as result:
         for rows in result.mappings().partitions():
             yield [dict(row) for row in rows]

@@ -44,7 +44,7 @@ def test_tables_for_jobs(driver: Driver) -> None:
     made = driver.call("db", "upgrade")
     again = driver.call("db", "upgrade")
     with opened(driver.database) as engine, begin(engine) as conn:
-        conn.execute(text(f"UPDATE settings SET value = '99.00.00' WHERE name = '{job_queue.VERSION}'"))
+        conn.execute(text(f"UPDATE settings SET value = '99.00.00' WHERE name = '{workers.ENGINE}'"))
     newer = driver.call("worker", code=74)
     refused = driver.call("db", "upgrade", code=74)
 
@@ -60,7 +60,7 @@ def test_older_tables_are_brought_up(driver: Driver) -> None:
     driver.call("db", "upgrade")
     before = job_queue._migrations()[-2].removesuffix(".sql")
     with opened(driver.database) as engine, begin(engine) as conn:
-        conn.execute(text(f"UPDATE settings SET value = '{before}' WHERE name = '{job_queue.VERSION}'"))
+        conn.execute(text(f"UPDATE settings SET value = '{before}' WHERE name = '{workers.ENGINE}'"))
         conn.execute(text("SET LOCAL search_path = crawler_jobs"))
         dropped = conn.execute(
             text(

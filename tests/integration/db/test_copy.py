@@ -17,11 +17,11 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 
 from crawler import History
-from crawler.db import changelog, copy
+from crawler.db import changelog, copy, workers
 from crawler.db.copy import copy_history
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks import take_locks
-from crawler.db.runs import save_setting
+from crawler.db.runs import save_setting, saved_setting
 from crawler.db.schema import Base, Payload, Run
 from crawler.db.views import VIEW_COLUMNS
 from crawler.errors import CrawlerError, DatabaseUnavailable
@@ -236,6 +236,26 @@ def failing_after(engine: Engine, table: str) -> Iterator[None]:
             conn.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT refuse"))
 
 
+def test_into_a_database_that_was_made_ready(sqlite_url: str, empty_postgres_url: str) -> None:
+    """What an upgrade for a fleet writes is no history; it stays with the tables it is about, and goes nowhere else."""
+    with opened(sqlite_url) as source, opened(empty_postgres_url) as goal:
+        live(source, runs=3)
+        with begin(source) as conn:
+            save_setting(conn, workers.ENGINE, "of another database")
+        call("--database", empty_postgres_url, "db", "upgrade")
+        with begin(goal) as conn:
+            was = saved_setting(conn, workers.ENGINE)
+            save_setting(conn, "told of the database", "1")
+        assert was
+
+        call("--database", sqlite_url, "db", "copy", "--to", empty_postgres_url)
+
+        with read(goal) as conn:
+            assert saved_setting(conn, workers.ENGINE) == was
+            assert saved_setting(conn, "told of the database") is None
+        call("--database", sqlite_url, "db", "copy", "--to", empty_postgres_url, code=2)
+
+
 @pytest.mark.parametrize("to", ["sqlite", "postgresql"])
 def test_cut_short(to: str, sqlite_url: str, postgres_url: str) -> None:
     """A copy that fails in the middle leaves nothing behind, and can be begun again."""
@@ -269,7 +289,7 @@ def test_file_after_a_killed_copy_has_the_mode_too(sqlite_url: str, tmp_path: Pa
     killed = f"""
 import os, sys
 from crawler.cli import main
-from crawler.db import changelog, copy
+from crawler.db import changelog, copy, workers
 copy._continue_numbering = lambda *_: os._exit(9)
 sys.argv = ["crawler", "--database", {str(original)!r}, "db", "copy", "--to", {str(goal)!r}]
 main()
