@@ -68,7 +68,7 @@ def copy_history(
         writing.execute(delete(Setting).where(Setting.name != ENGINE))
         for original in Base.metadata.sorted_tables:
             sent = _copy(original, reading, writing, progress)
-            _continue_numbering(original, reading, writing)
+            continue_numbering(original, reading, writing)
             arrived = _digest(original, writing)
             if arrived != sent:
                 raise DatabaseUnavailable(
@@ -167,7 +167,7 @@ def _row_hash(row: dict[str, Any]) -> int:
 # --- numbers to come -------------------------------------------------------------------------------------------------
 
 
-def _continue_numbering(original: Table, reading: Connection, writing: Connection) -> None:
+def continue_numbering(original: Table, reading: Connection, writing: Connection) -> None:
     """Let the target's next number of a table be one that the source never gave either."""
     key = original.autoincrement_column
     if key is None or len(original.primary_key.columns) != 1:

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, delete, func, insert, or_, select
 
+from crawler.db import changelog
 from crawler.db.beginning import begins_at
+from crawler.db.copy import continue_numbering
 from crawler.db.engine import read
 from crawler.db.filters import chosen_targets
 from crawler.db.payloads import NewPayload, load_payload
@@ -43,6 +45,7 @@ from crawler.db.schema import (
 )
 from crawler.db.sql import INSERTED, portions
 from crawler.db.target_state import store_versions
+from crawler.db.workers import ENGINE
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import IMAGE_EVENTS, Catalog, ImageKey, Place, Target
 from crawler.domain.targets import zones_of_numbers
@@ -50,7 +53,9 @@ from crawler.domain.targets import zones_of_numbers
 #: Runs that are read together.
 RUNS_AT_ONCE = 500
 #: What no answer decides, and that is taken over as it is, in an order in which references are there.
-_TAKEN_OVER: tuple[type[Base], ...] = (Setting, Account, Variant, CatalogRow, Revocation)
+_TAKEN_OVER: tuple[type[Base], ...] = (Account, Variant, CatalogRow, Revocation)
+#: Settings about the changes of a database by their numbers, which begin anew, and about its own tables.
+_LEFT = frozenset({changelog.PRUNED_TO, changelog.GIVEN_TO, ENGINE})
 #: Columns of `targets` that its answers fill.
 _OF_ANSWERS: Mapping[str, Any] = {
     **dict.fromkeys(("baseline_run_id", "body_hash", "snapshot_digest", "payload_id", "written_at", "answered_by")),
@@ -235,6 +240,8 @@ class Recorded:
     def begin_copy(self, conn: Connection) -> None:
         """Write to an empty database what no answer decides: accounts, catalogs, targets, scopes, absences."""
         with read(self._engine) as reading:
+            conn.execute(delete(Setting).where(Setting.name != ENGINE))
+            _take_over(Setting, reading, conn, lambda row: row["name"] not in _LEFT)
             for table in _TAKEN_OVER:
                 _take_over(table, reading, conn)
             _take_over(TargetRow, reading, conn, lambda row: row["id"] in self.targets, **_OF_ANSWERS)
@@ -252,6 +259,8 @@ class Recorded:
             _take_over(ConditionRow, reading, conn)
             conn.execute(delete(AnswerForms))
             _take_over(AnswerForms, reading, conn, lambda row: row["target_id"] in self.targets)
+            for table in Base.metadata.sorted_tables:
+                continue_numbering(table, reading, conn)
 
     def _is_there(self, run_id: int | None) -> bool:
         return run_id is None or self.takes(run_id)

@@ -116,6 +116,33 @@ def test_pruned(tmp_path: Path, database_url: str, cloud: EmulatorServer) -> Non
     assert found["changes"]["recorded"] == 3
 
 
+def test_changes_of_a_pruned_history_by_cursor(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
+    """The numbers of changes begin anew in what a replay made, so none of them lies before what was pruned."""
+    driver = lived(Driver(tmp_path, sqlite_url), cloud)
+    driver.call("db", "prune", "--keep", "90m")
+    driver.call("replay", "--into", tmp_path / "new.db")
+    driver.database = str(tmp_path / "new.db")
+    driver.configure(account(cloud.url))
+    cursors = [row["cursor"] for row in driver.rows("changes", "--after", 0)]
+
+    assert [[row["cursor"] for row in driver.rows("changes", "--after", one)] for one in cursors] == [
+        cursors[place + 1 :] for place in range(len(cursors))
+    ]
+
+
+def test_into_postgresql(tmp_path: Path, sqlite_url: str, empty_postgres_url: str, cloud: EmulatorServer) -> None:
+    """A PostgreSQL database that was made ready for a fleet is empty, and runs go on with what a replay made there."""
+    driver = lived(Driver(tmp_path, sqlite_url), cloud)
+    call("--database", empty_postgres_url, "db", "upgrade")
+    driver.call("replay", "--into", empty_postgres_url)
+    driver.database = empty_postgres_url
+    driver.configure(account(cloud.url), account(cloud.url, name="other"))
+    driver.now += timedelta(hours=1)
+    ran = driver.run()
+
+    assert (ran.summary["run"], ran.targets) == (6, {"total": 2, "ok": 2})
+
+
 def test_part(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
     """`--kind` and `--account` take a part; a glob that fits nothing, or a goal that holds anything, is wrong usage."""
     driver = lived(Driver(tmp_path, sqlite_url), cloud)

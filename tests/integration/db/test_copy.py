@@ -290,7 +290,7 @@ def test_file_after_a_killed_copy_has_the_mode_too(sqlite_url: str, tmp_path: Pa
 import os, sys
 from crawler.cli import main
 from crawler.db import changelog, copy, workers
-copy._continue_numbering = lambda *_: os._exit(9)
+copy.continue_numbering = lambda *_: os._exit(9)
 sys.argv = ["crawler", "--database", {str(original)!r}, "db", "copy", "--to", {str(goal)!r}]
 main()
 """
