@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, delete,
 from sqlalchemy.types import TypeEngine
 
 from crawler.db import changelog
-from crawler.db.engine import Fence, address_of, begin, is_sqlite, read
+from crawler.db.engine import Fence, address_of, be_patient, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state, upgrade
 from crawler.db.schema import Base, ChangeLog, Setting
 from crawler.db.workers import ENGINE
@@ -63,8 +63,8 @@ def copy_history(
     prepare(target)
     copied: list[CopiedTable] = []
     with read(source) as reading, begin(target, fence) as writing:
-        _be_patient(reading)
-        _be_patient(writing)
+        be_patient(reading)
+        be_patient(writing)
         writing.execute(delete(Setting).where(Setting.name != ENGINE))
         for original in Base.metadata.sorted_tables:
             sent = _copy(original, reading, writing, progress)
@@ -102,12 +102,6 @@ def prepare(target: Engine) -> None:
                     f"The database {address_of(target)} is not empty: it has rows in {original.name}. "
                     "A whole history goes into an empty database."
                 )
-
-
-def _be_patient(conn: Connection) -> None:
-    if not is_sqlite(conn):
-        conn.execute(text("SET LOCAL statement_timeout = 0"))
-        conn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 # --- rows as they are stored -----------------------------------------------------------------------------------------
