@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,15 +13,20 @@ import pytest
 import yaml
 from sqlalchemy import text
 
+from crawler.client.api_options import Timing
+from crawler.config.loader import load
 from crawler.db import workers
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks.postgresql import LockSession
+from crawler.emulator import run_in_thread
 from crawler.fleet import queue as job_queue
 from crawler.fleet.queue import opened_queue
-from crawler.fleet.tasks import CRAWLS, crawl_job, share_of, tick_of
+from crawler.fleet.tasks import CRAWLS, Tasks, crawl_job, share_of, tick_of
 from crawler.ops.deploy import DUE_QUERY
 from crawler.web.answers import answer_schemas
 from tests.support.driving import Driver, account
+from tests.support.switch import dead_man_switch
+from tests.support.worlds import make_timeline
 
 WORDS = [("worker",), ("fleet", "status"), ("fleet", "drain"), ("fleet", "resume"), ("schedule", "worker")]
 
@@ -236,3 +242,27 @@ def test_cron_beside_a_worker(driver: Driver) -> None:
         assert "A worker holds the lock of the account" in driver.call("-v", "run", code=75).stderr
     finally:
         session.close()
+
+
+@pytest.mark.parametrize(("told", "calls"), [("done", ["/token-1"]), ("fail", [])])
+def test_incomplete_runs_and_the_switch(tmp_path: Path, postgres_url: str, told: str, calls: list[str]) -> None:
+    """The switch hears that the fleet lives while runs are incomplete, unless these are to be told as failed."""
+    faults = [{"action": "DescribeUK8SImage", "zone": "hk-02", "ret_code": 160}]
+    with run_in_thread(make_timeline(zones=["hk-01", "hk-02"], faults=faults)) as cloud, dead_man_switch() as switch:
+        driver = Driver(tmp_path, postgres_url, now=datetime.now(UTC))
+        driver.configure(account(cloud.url), ping=switch.url, ping_incomplete=told)
+        driver.run(code=3)
+        switch.calls.clear()
+        with opened(postgres_url) as engine:
+            tasks = Tasks(
+                load(driver.config, None, {}),
+                engine,
+                holding=lambda *_, **__: nullcontext(),  # type: ignore[arg-type]
+                say=print,
+                timing=lambda ahead: Timing(clock=lambda: datetime.now(UTC)),
+                throttle=lambda one, own: own,
+                is_resting=lambda: False,
+            )
+            asyncio.run(tasks.pulse(0))
+
+    assert [path for path, _ in switch.calls] == calls
