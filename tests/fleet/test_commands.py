@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from sqlalchemy import text
 from crawler.client.api_options import Timing
 from crawler.config.loader import load
 from crawler.db import workers
+from crawler.db.beginning import begins_at
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks.postgresql import LockSession
 from crawler.emulator import run_in_thread
@@ -25,6 +28,8 @@ from crawler.fleet.tasks import CRAWLS, Tasks, crawl_job, share_of, tick_of
 from crawler.ops.deploy import DUE_QUERY
 from crawler.web.answers import answer_schemas
 from tests.support.driving import Driver, account
+from tests.support.fleet import SKEWED
+from tests.support.house import ROOT
 from tests.support.switch import dead_man_switch
 from tests.support.worlds import make_timeline
 
@@ -266,3 +271,13 @@ def test_incomplete_runs_and_the_switch(tmp_path: Path, postgres_url: str, told:
             asyncio.run(tasks.pulse(0))
 
     assert [path for path, _ in switch.calls] == calls
+
+
+def test_pruned_by_the_server_s_clock(driver: Driver, postgres_url: str) -> None:
+    """A host whose clock is a year fast forgets no more than any other would."""
+    words = [sys.executable, "-c", SKEWED, str(86_400 * 365), "--config", str(driver.config)]
+    subprocess.run([*words, "db", "prune", "--keep", "90d"], check=True, cwd=ROOT)
+    with opened(postgres_url) as engine, read(engine) as conn:
+        began = begins_at(conn)
+    assert began is not None
+    assert abs(datetime.now(UTC) - timedelta(days=90) - began) < timedelta(hours=1)
