@@ -39,6 +39,7 @@ from crawler.db import last_observation
 from crawler.db.schema import (
     OPEN_RUN,
     Account,
+    CatalogRow,
     ChangeLog,
     Hold,
     Interval,
@@ -461,10 +462,12 @@ def is_made_since(conn: Connection, account: str, moment: datetime) -> bool:
 
 
 def was_whole(conn: Connection, account_id: int) -> bool:
-    """Return whether any run of an account was over all that was configured of it."""
-    if conn.execute(select(Run.id).where(Run.account_id == account_id, ~Run.restricted).limit(1)).first():
+    """Return whether any run since the last catalog of an account was over all that is configured of it."""
+    kept = select(func.max(CatalogRow.recorded_at)).where(CatalogRow.account_id == account_id).scalar_subquery()
+    whole = (~Run.restricted, Run.started_at >= kept)
+    if conn.execute(select(Run.id).where(Run.account_id == account_id, *whole).limit(1)).first():
         return True
-    shared = select(Run.accounts).where(Run.account_id.is_(None), ~Run.restricted).order_by(Run.id.desc())
+    shared = select(Run.accounts).where(Run.account_id.is_(None), *whole).order_by(Run.id.desc())
     with conn.execute(shared.execution_options(yield_per=100)) as rows:
         return any(account_id in accounts for (accounts,) in rows)
 

@@ -548,7 +548,9 @@ def test_a_whole_run_after_a_narrowed_first_one(tmp_path: Path, database_url: st
     zones = ["hk-01", "hk-02", "sg-01", "sg-02", "hk-03", "sg-03", "hk-04"]
     steps = [{"zones": zones[:count]} for count in (5, 6, 7)]
     with run_in_thread(make_timeline(zones=zones[:4], steps=steps)) as cloud:
-        user = Driver(tmp_path, database_url).configure(account(cloud.url))
+        user = Driver(tmp_path, database_url).configure(account(cloud.url, private_key="wrong"))
+        user.run(code=5)
+        user.configure(account(cloud.url))
         ran = [user.run("--zone", "hk-01"), user.run("--region", "hk")]
         cloud.advance()
         ran.append(user.run("--region", "hk"))
