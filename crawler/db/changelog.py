@@ -31,7 +31,8 @@ def append(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     announce(conn)
-    if is_sqlite(conn) and (given := given_to(conn)) > last_change(conn):
+    given = given_to(conn) if is_sqlite(conn) else 0  # PostgreSQL counts on by itself
+    if given and given > last_change(conn):
         rows = [{**row, "id": number} for number, row in enumerate(rows, given + 1)]
     conn.execute(insert(ChangeLog), rows)
 
