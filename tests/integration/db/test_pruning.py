@@ -289,12 +289,14 @@ def test_room_that_cannot_be_given_back(file: Engine, history: Settings) -> None
 
 def test_pruning_may_take_any_time(postgres_url: str) -> None:
     """Neither what it deletes nor PostgreSQL's housekeeping is a statement that is ended after two minutes."""
-    limits = []
+    limits: list[Any] = []
+    waits: list[Any] = []
     with opened(postgres_url) as engine:
 
         def look(conn: Any, cursor: Any, statement: str, *_: object) -> None:
             if statement.startswith(("CREATE INDEX", "DELETE FROM payloads", "VACUUM")):
                 limits.append(cursor.connection.execute("SHOW statement_timeout").fetchone()[0])
+                waits.append(cursor.connection.execute("SHOW lock_timeout").fetchone()[0])
 
         event.listen(engine, "before_cursor_execute", look)
         prune(engine, None, before=NOON, now=NOON + EVERY)
@@ -302,6 +304,7 @@ def test_pruning_may_take_any_time(postgres_url: str) -> None:
             limits.append(conn.exec_driver_sql("SHOW statement_timeout").scalar())
 
     assert set(limits[:-1]) == {"0"}
+    assert set(waits[:-1]) == {"2min"}, "it waits for others no longer than any statement may take"
     assert len(limits) > 3
     assert limits[-1] == "2min"
 
