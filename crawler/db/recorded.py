@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Select, delete, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, literal, or_, select, update
 
 from crawler.db import changelog
 from crawler.db.beginning import begins_at
@@ -53,7 +53,7 @@ from crawler.domain.targets import zones_of_numbers
 #: Runs that are read together.
 RUNS_AT_ONCE = 500
 #: What no answer decides, and that is taken over as it is, in an order in which references are there.
-_TAKEN_OVER: tuple[type[Base], ...] = (Account, Variant, CatalogRow, Revocation)
+_TAKEN_OVER: tuple[type[Base], ...] = (Account, Variant, Revocation)
 #: Settings about the changes of a database by their numbers, which begin anew, and about its own tables.
 _LEFT = frozenset({changelog.PRUNED_TO, changelog.GIVEN_TO, ENGINE})
 #: Columns of `targets` that its answers fill.
@@ -244,12 +244,24 @@ class Recorded:
             _take_over(Setting, reading, conn, lambda row: row["name"] not in _LEFT)
             for table in _TAKEN_OVER:
                 _take_over(table, reading, conn)
+            # what an account without any target lists is there already for the run that first looks
+            accounts = set(self.accounts.values())
+            _take_over(CatalogRow, reading, conn, lambda row: row["account_id"] in accounts)
             _take_over(TargetRow, reading, conn, lambda row: row["id"] in self.targets, **_OF_ANSWERS)
             _take_over(Absence, reading, conn, lambda row: row["target_id"] in self.targets)
             _take_over(Scope, reading, conn)
+            # the numbers of what is left out may be given to others, whose scope is another
+            for portion in portions(self._scopes_in_part(reading)):
+                in_part = update(Scope).where(Scope.id.in_(portion))
+                conn.execute(in_part.values(digest=literal("part of ") + Scope.digest))
             _take_over(ScopeTarget, reading, conn, lambda row: row["target_id"] in self.targets)
             if not self.is_whole:
                 _take_over(ZoneNumber, reading, conn)
+
+    def _scopes_in_part(self, conn: Connection) -> set[int]:
+        """Return the scopes that hold a target which is not looked at."""
+        members = conn.execute(select(ScopeTarget.scope_id, ScopeTarget.target_id))
+        return {scope_id for scope_id, target_id in members if target_id not in self.targets}
 
     def end_copy(self, conn: Connection) -> None:
         """Write what was told to whom, so that nothing is told again from the new database."""
