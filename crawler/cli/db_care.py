@@ -50,13 +50,13 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
 
     if not timedelta(0) < keep < _LONGEST:
         raise UsageError("--keep must be longer than nothing and shorter than a hundred years, as in --keep 2y.")
-    now = context.clock()
     url = context.history_settings().database
     problems: list[DatabaseUnavailable] = []
     with opened(url) as engine:
         require_file(engine)  # the lock of a path that is mistyped would stay beside it
         with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence:
             ensure_schema(engine, may_upgrade=False)
+            now = context.clock_of(fence)[0]()
             gone = forget(engine, fence, before=now - keep, now=now, complain=problems.append).as_dict()
     told = ", ".join(counted(count, name.removesuffix("s")) for name, count in gone.items() if count)
     write_out([tr(f"Forgotten: {told or 'nothing'}"), "\n"])

@@ -45,9 +45,9 @@ def copy(context: CliContext, to: str, wait_seconds: float, fmt: str) -> None:
         from crawler.db.engine import opened
 
         with (
-            new_copy(target.path, source.path),
+            new_copy(target.path, source.path) as file,
             opened(settings.database, read_only=True) as reading,
-            opened(to) as writing,
+            opened(file or to) as writing,
         ):
             copied = copy_history(reading, writing, fence=fence)
     emit([table.as_dict() for table in copied], _COLUMNS, fmt)

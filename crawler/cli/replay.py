@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from crawler.domain.timefmt import tell_moment
 from crawler.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from crawler.db.engine import TimedFence
     from crawler.db.url import Address
     from crawler.queries.replay import ReplayReport
 
@@ -104,11 +106,8 @@ def replay(
         with read(source) as conn:
             check_selection(conn, selected)
         recorded = Recorded(source, selected)
-        with (
-            _goal(settings.database, into) as goal,
-            take_locks(goal, None, clock=context.clock, wait_seconds=wait_seconds) as fence,
-            opened(goal) as writing,
-        ):
+        lock = partial(take_locks, accounts=None, clock=context.clock, wait_seconds=wait_seconds)
+        with _goal(settings.database, into, lock) as (goal, fence), opened(goal) as writing:
             prepare(writing)
             done = Replay(recorded, writing, fence, judge).run(_telling(context))
             report = compare_replay(recorded, source, writing, runs=done.runs, answers=done.answers)
@@ -124,21 +123,25 @@ def replay(
 
 
 @contextmanager
-def _goal(database: str, into: str | None) -> Iterator[str]:
-    """Yield the database to write to: the one that was named, or a temporary one."""
+def _goal(
+    database: str, into: str | None, lock: Callable[[str], AbstractContextManager[TimedFence]]
+) -> Iterator[tuple[str | Path, TimedFence]]:
+    """Yield the database to write to, the one that was named or a temporary one, with the fence of its lock."""
     from crawler.db.backup import new_copy
     from crawler.db.url import parse_address
 
     source = parse_address(database)
     if into is None:
         with TemporaryDirectory(prefix="crawler-replay-") as folder:
-            yield str(Path(folder) / "replay.db")
+            path = str(Path(folder) / "replay.db")
+            with lock(path) as fence:
+                yield path, fence
         return
     target = parse_address(into)
     if _is_same(source, target):
         raise UsageError(f"{target} is the database itself; name another one with --into.")
-    with new_copy(target.path, source.path):
-        yield into
+    with lock(into) as fence, new_copy(target.path, source.path) as file:
+        yield file or into, fence
 
 
 def _is_same(one: Address, other: Address) -> bool:

@@ -23,7 +23,16 @@ from crawler.domain.matrix import KIND as MATRIX_KIND
 from crawler.domain.matrix import OfferedMatrix, Rotation, in_turn, rotation
 from crawler.domain.models import Catalog, FailureClass, Target
 from crawler.domain.rows import Notice
-from crawler.domain.targets import KnownTarget, Reconciliation, Selection, Spot, reconcile, spots, zones_of_numbers
+from crawler.domain.targets import (
+    KnownTarget,
+    Reconciliation,
+    Selection,
+    Spot,
+    expand,
+    reconcile,
+    spots,
+    zones_of_numbers,
+)
 from crawler.domain.text import visible
 from crawler.domain.unmatched import WORDS, Unmatched, unmatched
 from crawler.errors import ConfigurationError, EmptySelection
@@ -78,6 +87,7 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
         for account in settings.accounts:
             source = str(settings.source or "configuration")
             db_targets.check_variants(conn, ids[account.name], account.named_variants, source=source)
+            _read_anew(conn, ids[account.name], account)
         with_matrix = {account.name for account in settings.accounts if account.is_auto}
         with_places = {account.name for account in settings.accounts if account.places}
         return {
@@ -91,6 +101,16 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
             )
             for name, account_id in ids.items()
         }
+
+
+def _read_anew(conn: Connection, account_id: int, account: AccountSettings) -> None:
+    """Have the answers of an account read, equal to the last ones or not, where they are judged otherwise by now."""
+    said = {"tolerate": sorted(account.tolerate), "ignore": sorted(account.ignore.fields)}
+    judged = json.dumps({name: words for name, words in said.items() if words})
+    name = f"judged_{account_id}"
+    if judged != (runs.saved_setting(conn, name) or "{}"):
+        db_targets.forget_bodies(conn, account_id)
+        runs.save_setting(conn, name, judged)
 
 
 def load_sold_by(conn: Connection, account_id: int) -> SoldBy:
@@ -349,6 +369,10 @@ def _choose(
                 asked = rec.asked
         if matrix is not None and name not in too_large:
             db_targets.check_variants(conn, account_id, matrix.parameters)
+        if rec.added and (catalog := past[name].catalog) is not None and not runs.was_whole(conn, account_id):
+            # what the catalog of a narrowed run listed is new to the targets alone
+            there = {target for target, _ in expand(catalog, replace(account.selection(), matrix=matrix))}
+            rec = found[name] = rec.without_added(there)
         ids |= db_targets.add_targets(conn, account_id, rec.new)
         chosen.update(ids[target] for target in asked)
     require_any(settings, too_large)

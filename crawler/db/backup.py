@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from crawler.db.changelog import GIVEN_TO
 from crawler.db.engine import is_file
 from crawler.db.errors import mapped_errors
 from crawler.errors import DatabaseUnavailable, UsageError
@@ -81,12 +82,15 @@ def restore(path: Path, copy: Path, *, label: str) -> Path | None:
     Put a copy of the SQLite file *copy* in the place of the database at *path*, whose whole lock the caller holds.
 
     The database of before, damaged or not, is kept as `<path>.<label>.replaced`, which is returned; None where there
-    was none. Killed at any moment, *path* is one or the other. Raises DatabaseUnavailable where that cannot be written.
+    was none. Of one that is sound no number of a change, a run or a digest is given again. Killed at any moment, *path*
+    is one or the other. Raises DatabaseUnavailable where that cannot be written.
     """
     path = path.resolve()
     try:
         with _whole_copy(copy, path, like=path if path.exists() else copy) as unfinished:
             kept = _set_aside(path, path.with_name(f"{path.name}.{label}.replaced"))
+            if kept is not None:
+                _go_on_numbering(unfinished, after=kept)
             unfinished.replace(path)
     except OSError as exc:
         raise DatabaseUnavailable(f"{copy} could not be put in the place of {path}: {exc.strerror}.") from exc
@@ -115,6 +119,32 @@ def _set_aside(path: Path, kept: Path) -> Path | None:
     return kept if was_there else None
 
 
+def _go_on_numbering(path: Path, *, after: Path) -> None:
+    """Let the SQLite file *path* give no number that the one *after* gave, where that can be read."""
+    given: dict[str, int] = {}
+    changes = 0
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{after.as_uri()}?mode=ro", uri=True)) as conn:
+        if conn.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
+            given = dict(conn.execute("SELECT name, seq FROM sqlite_sequence"))
+            changes = _last_change(conn)
+    with mapped_errors(), closing(sqlite3.connect(path)) as conn, conn:
+        numbered = dict(conn.execute("SELECT name, seq FROM sqlite_sequence"))
+        for name, last in given.items():
+            if last > numbered.get(name, 0):
+                conn.execute("DELETE FROM sqlite_sequence WHERE name = ?", [name])
+                conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", [name, last])
+        if changes > _last_change(conn):
+            conn.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", [GIVEN_TO, str(changes)])
+    _flush(path)
+
+
+def _last_change(conn: sqlite3.Connection) -> int:
+    """Return the number of the last change that a history ever gave."""
+    (last,) = conn.execute("SELECT coalesce(max(id), 0) FROM changes").fetchone()
+    found = conn.execute("SELECT value FROM settings WHERE name = ?", [GIVEN_TO]).fetchone()
+    return max(int(last), int(found[0]) if found else 0)
+
+
 def _make_private(path: Path) -> None:
     """Make *path* an empty file that nobody else may read or write; raises OSError, also where there is one already."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -135,26 +165,36 @@ def _open_like(path: Path, original: Path) -> None:
 
 
 @contextmanager
-def new_copy(path: Path | None, original: Path | None) -> Iterator[None]:
+def new_copy(path: Path | None, original: Path | None) -> Iterator[Path | None]:
     """
-    Keep others out of the SQLite file *path* while the block fills it, and open it like *original* then.
+    Yield where the block is to write a database that becomes the SQLite file *path* then, open like *original*.
 
-    It stays private without an original file, and is taken away when the block fails. A file that exists already, or
-    None for PostgreSQL, is left as it is.
+    It is private until then, and without an original file for good, and is taken away when the block fails; a block
+    that is killed leaves nothing under that name. A file that exists already is yielded as it is, None for PostgreSQL.
     """
-    is_new = False
-    if path is not None:
-        with suppress(OSError):  # whoever opens the database says what is wrong with its place
-            _make_private(path)
-            is_new = True
+    if path is None or os.path.lexists(path):
+        yield path
+        return
+    unfinished = path.with_name(f"{path.name}.part")
     try:
-        yield
-    except BaseException:
-        if path is not None and is_new:
-            path.unlink(missing_ok=True)
-        raise
-    if path is not None and is_new and original is not None:
-        _open_like(path, original)
+        _remove(unfinished)
+        _make_private(unfinished)
+    except OSError:  # whoever opens the database says what is wrong with its place
+        yield path
+        return
+    try:
+        yield unfinished
+        if original is not None:
+            _open_like(unfinished, original)
+        unfinished.replace(path)
+    finally:
+        _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
+    """Take away the SQLite file *path*, where there is one, with all that is beside it."""
+    for end in ("", *COMPANIONS):
+        Path(f"{path}{end}").unlink(missing_ok=True)
 
 
 def _copy_whole(path: Path, copy: Path) -> None:
@@ -168,7 +208,7 @@ def _whole_copy(path: Path, copy: Path, *, like: Path) -> Iterator[Path]:
     """Yield a whole copy of *path* beside *copy*, open to whom *like* is, which the block may give that name."""
     unfinished = copy.with_name(f"{copy.name}.part")
     try:
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
         _make_private(unfinished)
         with mapped_errors(), closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
             source.backup(target)
@@ -177,7 +217,7 @@ def _whole_copy(path: Path, copy: Path, *, like: Path) -> Iterator[Path]:
         _open_like(unfinished, like)
         yield unfinished
     finally:
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
 
 
 def _copies(path: Path) -> list[Path]:

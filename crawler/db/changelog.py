@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, bindparam, func, insert, select, text
+from sqlalchemy import Connection, Select, TextClause, bindparam, func, insert, select, text
 
 from crawler.db.engine import is_sqlite
 from crawler.db.schema import ChangeLog, Setting
@@ -22,6 +22,8 @@ _ANNOUNCING = 7305463
 _LARGEST_KEY = 2**31 - 1
 #: The setting that names the newest change that was pruned.
 PRUNED_TO = "changes_pruned_to"
+#: The setting that names the newest change of the database in whose place a backup was put, where that was newer.
+GIVEN_TO = "changes_given_to"
 
 
 def append(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -29,6 +31,9 @@ def append(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     announce(conn)
+    given = given_to(conn) if is_sqlite(conn) else 0  # PostgreSQL counts on by itself
+    if given and given > last_change(conn):
+        rows = [{**row, "id": number} for number, row in enumerate(rows, given + 1)]
     conn.execute(insert(ChangeLog), rows)
 
 
@@ -62,7 +67,21 @@ def last_change(conn: Connection) -> int:
 
 def pruned_to(conn: Connection) -> int:
     """Return the id of the newest change that was pruned; 0 when none was."""
-    return int(conn.scalar(select(Setting.value).where(Setting.name == PRUNED_TO)) or 0)
+    return _number(conn, PRUNED_TO)
+
+
+def given_to(conn: Connection) -> int:
+    """Return up to which id changes were given before a backup was put back, and are not given again; 0: none was."""
+    return _number(conn, GIVEN_TO)
+
+
+def _number(conn: Connection, name: str) -> int:
+    return int(conn.scalar(_setting(), {"name": name}) or 0)
+
+
+@cache
+def _setting() -> Select[str]:
+    return select(Setting.value).where(Setting.name == bindparam("name"))
 
 
 @cache

@@ -14,18 +14,23 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, func, insert, select, table, text
+from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, delete, func, insert, select, table, text
 from sqlalchemy.types import TypeEngine
 
-from crawler.db.engine import Fence, address_of, begin, is_sqlite, read
+from crawler.db import changelog
+from crawler.db.engine import Fence, address_of, be_patient, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state, upgrade
-from crawler.db.schema import Base
+from crawler.db.schema import Base, ChangeLog, Setting
+from crawler.db.workers import ENGINE
 from crawler.domain.rows import JsonRow
 from crawler.domain.text import counted
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
 
 #: Rows in one insert.
 ROWS_AT_ONCE = 2_000
+#: How the settings begin that a database has without any history.
+_OWN = ("fleet ", "told of ")
+_SETTINGS = Setting.__table__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +63,12 @@ def copy_history(
     prepare(target)
     copied: list[CopiedTable] = []
     with read(source) as reading, begin(target, fence) as writing:
-        _be_patient(reading)
-        _be_patient(writing)
+        be_patient(reading)
+        be_patient(writing)
+        writing.execute(delete(Setting).where(Setting.name != ENGINE))
         for original in Base.metadata.sorted_tables:
             sent = _copy(original, reading, writing, progress)
-            _continue_numbering(original, reading, writing)
+            continue_numbering(original, reading, writing)
             arrived = _digest(original, writing)
             if arrived != sent:
                 raise DatabaseUnavailable(
@@ -77,7 +83,11 @@ def copy_history(
 
 
 def prepare(target: Engine) -> None:
-    """Make the schema in an empty database; raise UsageError where anything is there already."""
+    """
+    Make the schema in an empty database; raise UsageError where anything is there already.
+
+    What an upgrade, workers or a run that found a lock taken leave in the settings does not count.
+    """
     state = schema_state(target)
     if state.name == "empty":
         upgrade(target)
@@ -86,17 +96,12 @@ def prepare(target: Engine) -> None:
         raise SchemaMismatch(mismatch(target, state))
     with read(target) as conn:
         for original in Base.metadata.sorted_tables:
-            if conn.execute(select(func.count()).select_from(select(original).limit(1).subquery())).scalar_one():
+            rows = select(original).where(*(~Setting.name.startswith(own) for own in _OWN if original is _SETTINGS))
+            if conn.execute(select(func.count()).select_from(rows.limit(1).subquery())).scalar_one():
                 raise UsageError(
                     f"The database {address_of(target)} is not empty: it has rows in {original.name}. "
                     "A whole history goes into an empty database."
                 )
-
-
-def _be_patient(conn: Connection) -> None:
-    if not is_sqlite(conn):
-        conn.execute(text("SET LOCAL statement_timeout = 0"))
-        conn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 # --- rows as they are stored -----------------------------------------------------------------------------------------
@@ -113,6 +118,8 @@ def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def _portions(original: Table, conn: Connection) -> Generator[list[dict[str, Any]], None, None]:
     statement = select(_stored(original)).execution_options(yield_per=ROWS_AT_ONCE)
+    if original is _SETTINGS:  # the tables of the queue do not go along
+        statement = statement.where(column("name") != ENGINE)
     with conn.execute(statement) as result:
         for rows in result.mappings().partitions():
             yield [dict(row) for row in rows]
@@ -154,7 +161,7 @@ def _row_hash(row: dict[str, Any]) -> int:
 # --- numbers to come -------------------------------------------------------------------------------------------------
 
 
-def _continue_numbering(original: Table, reading: Connection, writing: Connection) -> None:
+def continue_numbering(original: Table, reading: Connection, writing: Connection) -> None:
     """Let the target's next number of a table be one that the source never gave either."""
     key = original.autoincrement_column
     if key is None or len(original.primary_key.columns) != 1:
@@ -176,6 +183,8 @@ def _last_number(original: Table, key: str, conn: Connection) -> int:
     """Return the highest number that *conn*'s database ever gave, as far as it remembers."""
     highest = conn.execute(select(func.max(original.c[key]))).scalar() or 0
     given: int | None = None
+    if original is ChangeLog.__table__:
+        highest = max(highest, changelog.given_to(conn))
     if is_sqlite(conn):
         if original.dialect_options["sqlite"]["autoincrement"]:
             statement = text("SELECT seq FROM sqlite_sequence WHERE name = :name")

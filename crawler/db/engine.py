@@ -98,6 +98,18 @@ def begin(engine: Engine, fence: Fence | None = None) -> Iterator[Connection]:
         yield connection
 
 
+def be_patient(connection: Connection) -> None:
+    """
+    Let the statements of this transaction, and the time between them, take as long as they do.
+
+    Each still waits for another's lock no longer than any statement may take: a forgotten session may never end.
+    """
+    if not is_sqlite(connection):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{STATEMENT_SECONDS}s'")
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
     """Begin a read transaction, in which every statement sees the same moment; raise DatabaseUnavailable."""

@@ -404,8 +404,12 @@ def _end(conn: Connection, digest_id: int, addresses: Collection[str], state: st
     conn.execute(update(DigestRow).where(DigestRow.id == digest_id, ~open_still).values(content=None))
 
 
-def longest_waits(conn: Connection, names: Collection[str]) -> dict[str, datetime]:
-    """Return for each of these subscriptions since when its oldest news waits that was tried to be sent and was not."""
+def longest_waits(conn: Connection, names: Collection[str], *, unmade: Collection[str] = ()) -> dict[str, datetime]:
+    """
+    Return for each of these subscriptions since when its oldest news waits that was tried to be told and was not.
+
+    Of those that are *unmade*, for no digest of theirs could be made, that is all that waits.
+    """
     rows = conn.execute(
         select(SubscriptionRow.name, func.min(DigestRow.queued_at))
         .join(DigestRow, DigestRow.subscription_id == SubscriptionRow.id)
@@ -413,4 +417,9 @@ def longest_waits(conn: Connection, names: Collection[str]) -> dict[str, datetim
         .where(SubscriptionRow.name.in_(sorted(names)), Recipient.state == "waiting", Recipient.attempts > 0)
         .group_by(SubscriptionRow.name)
     )
-    return {row[0]: row[1] for row in rows}
+    waits: dict[str, datetime] = {row[0]: row[1] for row in rows}
+    for name in unmade:
+        state = subscribed(conn, name)
+        if state is not None and state.queued_at is not None:
+            waits[name] = min(state.queued_at, waits.get(name, state.queued_at))
+    return waits

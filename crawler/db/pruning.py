@@ -36,7 +36,7 @@ from sqlalchemy import (
 
 from crawler.db import answer_forms, last_observation, outbox
 from crawler.db.beginning import BEGINS_AT, begins_at
-from crawler.db.engine import Fence, begin, is_sqlite
+from crawler.db.engine import Fence, be_patient, begin, is_sqlite
 from crawler.db.errors import mapped_errors
 from crawler.db.filters import targets_by_id
 from crawler.db.payloads import load_answer
@@ -100,6 +100,7 @@ def prune(
     if before >= now:
         raise UsageError(f"Nothing was pruned: {iso_utc(before)} is not in the past.")
     with begin(engine, fence) as conn:
+        be_patient(conn)
         began = begins_at(conn)
         if began is not None and began >= before:
             before = began

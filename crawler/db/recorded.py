@@ -12,10 +12,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Select, delete, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, literal, or_, select, update
 
+from crawler.db import changelog
 from crawler.db.beginning import begins_at
-from crawler.db.changelog import PRUNED_TO
+from crawler.db.copy import continue_numbering
 from crawler.db.engine import read
 from crawler.db.filters import chosen_targets
 from crawler.db.payloads import NewPayload, load_payload
@@ -44,6 +45,7 @@ from crawler.db.schema import (
 )
 from crawler.db.sql import INSERTED, portions
 from crawler.db.target_state import store_versions
+from crawler.db.workers import ENGINE
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import IMAGE_EVENTS, Catalog, ImageKey, Place, Target
 from crawler.domain.targets import zones_of_numbers
@@ -51,7 +53,9 @@ from crawler.domain.targets import zones_of_numbers
 #: Runs that are read together.
 RUNS_AT_ONCE = 500
 #: What no answer decides, and that is taken over as it is, in an order in which references are there.
-_TAKEN_OVER: tuple[type[Base], ...] = (Account, Variant, CatalogRow, Revocation)
+_TAKEN_OVER: tuple[type[Base], ...] = (Account, Variant, Revocation)
+#: Settings about the changes of a database by their numbers, which begin anew, and about its own tables.
+_LEFT = frozenset({changelog.PRUNED_TO, changelog.GIVEN_TO, ENGINE})
 #: Columns of `targets` that its answers fill.
 _OF_ANSWERS: Mapping[str, Any] = {
     **dict.fromkeys(("baseline_run_id", "body_hash", "snapshot_digest", "payload_id", "written_at", "answered_by")),
@@ -243,16 +247,28 @@ class Recorded:
     def begin_copy(self, conn: Connection) -> None:
         """Write to an empty database what no answer decides: accounts, catalogs, targets, scopes, absences."""
         with read(self._engine) as reading:
-            # Changes get numbers of their own there: none of those was pruned.
-            _take_over(Setting, reading, conn, lambda row: row["name"] != PRUNED_TO)
+            conn.execute(delete(Setting).where(Setting.name != ENGINE))
+            _take_over(Setting, reading, conn, lambda row: row["name"] not in _LEFT)
             for table in _TAKEN_OVER:
                 _take_over(table, reading, conn)
+            # what an account without any target lists is there already for the run that first looks
+            accounts = set(self.accounts.values())
+            _take_over(CatalogRow, reading, conn, lambda row: row["account_id"] in accounts)
             _take_over(TargetRow, reading, conn, lambda row: row["id"] in self.targets, **_OF_ANSWERS)
             _take_over(Absence, reading, conn, lambda row: row["target_id"] in self.targets)
             _take_over(Scope, reading, conn)
+            # the numbers of what is left out may be given to others, whose scope is another
+            for portion in portions(self._scopes_in_part(reading)):
+                in_part = update(Scope).where(Scope.id.in_(portion))
+                conn.execute(in_part.values(digest=literal("part of ") + Scope.digest))
             _take_over(ScopeTarget, reading, conn, lambda row: row["target_id"] in self.targets)
             if not self.is_whole:
                 _take_over(ZoneNumber, reading, conn)
+
+    def _scopes_in_part(self, conn: Connection) -> set[int]:
+        """Return the scopes that hold a target which is not looked at."""
+        members = conn.execute(select(ScopeTarget.scope_id, ScopeTarget.target_id))
+        return {scope_id for scope_id, target_id in members if target_id not in self.targets}
 
     def end_copy(self, conn: Connection) -> None:
         """Write what was told to whom, so that nothing is told again from the new database."""
@@ -262,6 +278,8 @@ class Recorded:
             _take_over(ConditionRow, reading, conn)
             conn.execute(delete(AnswerForms))
             _take_over(AnswerForms, reading, conn, lambda row: row["target_id"] in self.targets)
+            for table in Base.metadata.sorted_tables:
+                continue_numbering(table, reading, conn)
 
     def _is_there(self, run_id: int | None) -> bool:
         return run_id is None or self.takes(run_id)

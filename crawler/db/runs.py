@@ -39,6 +39,7 @@ from crawler.db import last_observation
 from crawler.db.schema import (
     OPEN_RUN,
     Account,
+    CatalogRow,
     ChangeLog,
     Hold,
     Interval,
@@ -427,13 +428,19 @@ def last_success(conn: Connection, accounts: Collection[str]) -> datetime | None
     return min(ends) if ends and len(ends) == len(accounts) else None
 
 
-def last_successes(conn: Connection, accounts: Collection[str]) -> dict[str, datetime]:
-    """Return when each of the *accounts* (names) was last observed whole; those that never were are left out."""
+def last_successes(
+    conn: Connection, accounts: Collection[str], *, statuses: tuple[RunStatus, ...] = ("complete",)
+) -> dict[str, datetime]:
+    """
+    Return when each of the *accounts* (names) was last observed whole; those that never were are left out.
+
+    That is by a run over all that is configured which ended with one of *statuses*.
+    """
     names = {}
     for portion in portions(sorted(accounts)):
         rows = conn.execute(_accounts_named(), {"accounts": portion})
         names.update({row.id: row.name for row in rows})
-    return {names[one]: run.finished_at for one, run in _newest_runs(conn, names, are_whole=True).items()}
+    return {names[one]: run.finished_at for one, run in _newest_runs(conn, names, statuses).items()}
 
 
 @cache
@@ -454,15 +461,26 @@ def is_made_since(conn: Connection, account: str, moment: datetime) -> bool:
     return any(account_id in run.accounts for run in conn.execute(shared))
 
 
-def _newest_runs(conn: Connection, account_ids: Iterable[int], *, are_whole: bool = False) -> dict[int, Any]:
-    """Return the newest run of each account that has one; with *are_whole* of the complete, unrestricted ones."""
+def was_whole(conn: Connection, account_id: int) -> bool:
+    """Return whether any run since the last catalog of an account was over all that is configured of it."""
+    kept = select(func.max(CatalogRow.recorded_at)).where(CatalogRow.account_id == account_id).scalar_subquery()
+    whole = (~Run.restricted, Run.started_at >= kept)
+    if conn.execute(select(Run.id).where(Run.account_id == account_id, *whole).limit(1)).first():
+        return True
+    shared = select(Run.accounts).where(Run.account_id.is_(None), *whole).order_by(Run.id.desc())
+    with conn.execute(shared.execution_options(yield_per=100)) as rows:
+        return any(account_id in accounts for (accounts,) in rows)
+
+
+def _newest_runs(conn: Connection, account_ids: Iterable[int], statuses: tuple[RunStatus, ...] = ()) -> dict[int, Any]:
+    """Return the newest run of each account that has one; with *statuses* of the unrestricted ones that have one."""
     missing = set(account_ids)
-    statement = _newest_own_runs(are_whole=are_whole)
+    statement = _newest_own_runs(statuses)
     newest = {run.account_id: run for run in conn.execute(statement, {"accounts": sorted(missing)})}
     before = OPEN_RUN
     # Runs of several accounts backwards, a page at a time, until none can be newer than what is found.
     while missing:
-        page = conn.execute(_shared_runs_before(are_whole=are_whole), {"before": before}).all()
+        page = conn.execute(_shared_runs_before(statuses), {"before": before}).all()
         for run in page:
             missing = {one for one in missing if one not in newest or newest[one].id < run.id}
             newest.update(dict.fromkeys(missing.intersection(run.accounts), run))
@@ -492,13 +510,13 @@ def _accounts_with_targets() -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def _newest_own_runs(*, are_whole: bool) -> Select[*tuple[Any, ...]]:
+def _newest_own_runs(statuses: tuple[RunStatus, ...]) -> Select[*tuple[Any, ...]]:
     """Select the newest run of each of `:accounts` that was of it alone: the newest of one of its scopes."""
     own, open_run = Run.alias().c, Run.alias().c
     ended = (
         select(own.id)
         .where(own.scope_id == Scope.id, own.account_id == Account.id, own.finished_at.is_not(None))
-        .where(*_wholeness(own, are_whole=are_whole))
+        .where(*_wholeness(own, statuses))
         .order_by(own.finished_at.desc(), own.id.desc())
         .limit(written(1))
         .scalar_subquery()
@@ -508,7 +526,7 @@ def _newest_own_runs(*, are_whole: bool) -> Select[*tuple[Any, ...]]:
         .where(open_run.scope_id == Scope.id, open_run.account_id == Account.id, open_run.finished_at.is_(None))
         .scalar_subquery()
     )
-    newest = ended if are_whole else func.coalesce(goes_on, ended)
+    newest = ended if statuses else func.coalesce(goes_on, ended)
     newest_id = select(func.max(newest)).where(_may_be_of(Account.id)).scalar_subquery()
     return _instants().join(Account, Run.id == newest_id).where(among(Account.id, "accounts"))
 
@@ -519,14 +537,14 @@ def _may_be_of(account_id: Any) -> ColumnElement[bool]:
 
 
 @cache
-def _shared_runs_before(*, are_whole: bool) -> Select[*tuple[Any, ...]]:
+def _shared_runs_before(statuses: tuple[RunStatus, ...]) -> Select[*tuple[Any, ...]]:
     shared = Run.account_id.is_(None) & (Run.id < bindparam("before"))
-    wholeness = _wholeness(Run, are_whole=are_whole)
+    wholeness = _wholeness(Run, statuses)
     return _instants().where(shared, *wholeness).order_by(Run.id.desc()).limit(written(20))
 
 
-def _wholeness(run: Any, *, are_whole: bool) -> tuple[Any, ...]:
-    return (run.status == "complete", ~run.restricted) if are_whole else ()
+def _wholeness(run: Any, statuses: tuple[RunStatus, ...]) -> tuple[Any, ...]:
+    return (run.status.in_(statuses), ~run.restricted) if statuses else ()
 
 
 def _instants() -> Select[*tuple[Any, ...]]:

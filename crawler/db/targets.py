@@ -181,6 +181,12 @@ def _targets_of_account() -> Select[*tuple[Any, ...]]:
     )
 
 
+def forget_bodies(conn: Connection, account_id: int) -> None:
+    """Let the next answer of each target of an account be read, even one that equals the last."""
+    own = (TargetRow.account_id == account_id, TargetRow.body_hash.is_not(None))
+    conn.execute(update(TargetRow).where(*own).values(body_hash=None))
+
+
 def add_targets(conn: Connection, account_id: int, new: Mapping[Target, str]) -> dict[Target, int]:
     """Add *new* targets, each with its project's name, and give their ids; existing ones are left alone."""
     if not new:

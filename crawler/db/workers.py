@@ -19,6 +19,8 @@ from crawler.db.schema import Setting, WorkerRow
 from crawler.db.types import from_micros, to_micros
 from crawler.domain.rows import JsonRow
 
+#: The setting that says which migrations of the queue's engine the database has: of this database, whatever history.
+ENGINE = "fleet engine"
 #: The setting that says since when and by whom the fleet is drained; empty where it is not.
 DRAINED = "fleet drained"
 #: Settings that count what happened to the fleet.

@@ -139,6 +139,11 @@ class Reconciliation:
     unlisted: frozenset[Target] = frozenset()
     notices: tuple[str, ...] = ()
 
+    def without_added(self, targets: Collection[Target]) -> Reconciliation:
+        """Return the same where none of *targets* counts as added."""
+        fields = {target: said for target, said in self.fields.items() if target not in targets}
+        return replace(self, added=tuple(one for one in self.added if one not in targets), fields=fields)
+
 
 def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str]]:
     """

@@ -24,13 +24,12 @@ from sqlalchemy import Connection, Engine, make_url, text
 from crawler.db.engine import address_of, begin, is_sqlite, read
 from crawler.db.runs import save_setting
 from crawler.db.url import parse_address
+from crawler.db.workers import ENGINE
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
 
 logger = logging.getLogger(__name__)
 
 SCHEMA = "crawler_jobs"
-#: The setting that says which of the engine's migrations the tables have.
-VERSION = "fleet engine"
 MISSING = (
     "Workers need the queue Procrastinate: install it with `pip install 'ucloud-image-crawler[fleet]'`, "
     "then run `crawler db upgrade`."
@@ -107,7 +106,7 @@ def installed(conn: Connection) -> str | None:
     """Return the last of the engine's migrations that the database has; None: it has no tables for jobs."""
     if is_sqlite(conn) or conn.execute(text(f"SELECT to_regclass('{SCHEMA}.procrastinate_jobs')")).scalar() is None:
         return None
-    return conn.execute(text("SELECT value FROM settings WHERE name = :name"), {"name": VERSION}).scalar() or ""
+    return conn.execute(text("SELECT value FROM settings WHERE name = :name"), {"name": ENGINE}).scalar() or ""
 
 
 def install(engine: Engine) -> str | None:
@@ -137,7 +136,7 @@ def install(engine: Engine) -> str | None:
         for script in scripts:
             _execute_script(conn, script.read_text(encoding="utf-8"))
         conn.execute(text("RESET search_path"))
-        save_setting(conn, VERSION, newest())
+        save_setting(conn, ENGINE, newest())
     return newest()
 
 

@@ -25,6 +25,7 @@ from crawler.crawl.run import crawl
 from crawler.db import runs, workers
 from crawler.db.engine import begin, read
 from crawler.db.locks.postgresql import holders
+from crawler.domain.models import RunStatus
 from crawler.domain.text import counted, visible_lines
 from crawler.errors import CrawlerError, DatabaseUnavailable, FenceLost, LockTaken, fault_of
 from crawler.fleet.queue import FleetJob, Handler, Queue
@@ -213,10 +214,17 @@ class Tasks:
     # --- pulse, care -------------------------------------------------------------------------------------------------
 
     async def pulse(self, timestamp: int) -> None:
-        """Tell the dead man's switch that the fleet lives, while no account is older than two ticks."""
+        """
+        Tell the dead man's switch that the fleet lives, while no account is older than two ticks.
+
+        A run that was incomplete did its work, unless the configuration has it told as failed.
+        """
         if self._settings.ping is None:
             return
-        seen = await self._in_thread(lambda conn: runs.last_successes(conn, self._accounts))
+        done: tuple[RunStatus, ...] = ("complete",)
+        if self._settings.ping_incomplete == "done":
+            done = ("complete", "incomplete")
+        seen = await self._in_thread(lambda conn: runs.last_successes(conn, self._accounts, statuses=done))
         oldest = min(seen.values(), default=None) if len(seen) == len(self._accounts) else None
         moment = await self._in_thread(workers.now)
         if oldest is None or moment - oldest > 2 * self._settings.fleet.every:

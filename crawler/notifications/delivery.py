@@ -226,7 +226,7 @@ class Sending:
         # A route that is slow or dead holds up no other.
         await asyncio.gather(*(self._tell_all(own) for own in by_route.values()))
         self._done.queued += len(self._desk.for_later)
-        self._done.overdue = await self._in_thread(self._desk.overdue, reports)
+        self._done.overdue = await self._in_thread(self._desk.overdue, reports, self._done.unmade)
         return self._done
 
     async def _tell_all(self, reports: Sequence[ReportSettings]) -> None:

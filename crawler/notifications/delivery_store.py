@@ -242,11 +242,11 @@ class DeliveryStore:
         with begin(self._engine, self._fence) as conn:
             outbox.release(conn, job.state)
 
-    def overdue(self, reports: Sequence[ReportSettings]) -> list[str]:
-        """Return the names of the reports that somebody has been waiting for too long, in spite of tries."""
+    def overdue(self, reports: Sequence[ReportSettings], unmade: Collection[str]) -> list[str]:
+        """Return the names of the reports that somebody waits for too long, *unmade* or in spite of tries."""
         now = self._clock()
         with read(self._engine) as conn:
-            since = outbox.longest_waits(conn, [report.name for report in reports])
+            since = outbox.longest_waits(conn, [report.name for report in reports], unmade=unmade)
         return [
             report.name for report in reports if report.name in since and now - since[report.name] > report.alert_after
         ]

@@ -142,7 +142,8 @@ class Remembered:
             # Between two tries what was told of the last one stands.
             if key[2:] in waiting if key[1] == "report" else key[1] == "way" and key[2] in routes:
                 sentences.setdefault(key, standing.label)
-        late = {("report", name) for name in done.overdue} | {("way", route_of[name]) for name in done.overdue}
+        late = {("report", name) for name in done.overdue}
+        late |= {("way", route_of[name]) for name in done.overdue - done.unmade.keys()}
         for key, sentence in sentences.items():
             if (key[1], key[2]) in late:
                 yield Fact(key=key, sentence=f"{sentence}; undelivered for longer than `alert_after`", size=2)

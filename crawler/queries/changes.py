@@ -142,7 +142,7 @@ def _in_portions(
 def _check_cursor(conn: Connection, after: int) -> None:
     """Raise UsageError or UnknownKnowledge where a poller would not get every change after the cursor *after*."""
     last, pruned = changelog.last_change(conn), changelog.pruned_to(conn)
-    if after > last:
+    if after > last and after > changelog.given_to(conn):
         raise UsageError(
             f"{after} is no cursor of this history: its last change has {last}."
             if last

@@ -86,7 +86,7 @@ def _copy(engine: Engine, into: Folder) -> bool:
     if original is not None:
         copy_to(original, part)
     else:
-        with new_copy(part, None), opened(part) as writing:
+        with new_copy(part, None) as file, opened(file or part) as writing:
             copy_history(engine, writing)
     wanted = into.root / DATABASE_COPY
     if wanted.is_file() and filecmp.cmp(part, wanted, shallow=False):

@@ -91,6 +91,34 @@ def test_drill(light: Driver, lost: Callable[[Path], None]) -> None:
         assert not Path(f"{path}-journal").exists()
 
 
+def test_no_number_is_given_again(light: Driver) -> None:
+    """Whoever asks for changes by cursor misses none that is recorded after a backup was put back, copied or not."""
+    copy, goal = light.folder / "copy.db", light.folder / "goal.db"
+    steps = [{"add": {"hk-01": {f"uimage-{number}": f"Image {number}"}}} for number in range(2, 6)]
+    with run_in_thread(make_timeline(zones=BEFORE, steps=steps)) as cloud:
+        light.configure(account(cloud.url)).run()
+        light.call("db", "backup", copy)
+        for cloud.step in (2, 3, 4):
+            light.run()
+        seen = [row["cursor"] for row in light.rows("changes", "--after", 0)]
+        assert seen == [1, 2, 3]
+
+        light.call("db", "restore", copy)
+
+        assert light.rows("changes", "--after", 3) == []
+        light.call("changes", "--after", 4, code=2)
+        for cloud.step in (2, 3):
+            light.run()
+        told = light.rows("changes", "--after", 3)
+        assert [(row["cursor"], row["image_id"]) for row in told] == [(4, "uimage-2"), (5, "uimage-3")]
+        assert [row["run"] for row in light.rows("runs")] == [1, 5, 6]
+        light.call("db", "check")
+        light.call("db", "restore", copy)
+        light.call("db", "copy", "--to", goal)
+        light.configure(account(cloud.url), database=f"sqlite:///{goal}").run()
+        assert [row["cursor"] for row in light.rows("changes", "--after", 5)] == [6, 7]
+
+
 def test_refusals(light: Driver) -> None:
     """A backup that is none, or not sound, is refused in one sentence, and the database stays as it is."""
     path = Path(light.database.removeprefix("sqlite:///"))

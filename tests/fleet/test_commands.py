@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,15 +15,23 @@ import pytest
 import yaml
 from sqlalchemy import text
 
+from crawler.client.api_options import Timing
+from crawler.config.loader import load
 from crawler.db import workers
+from crawler.db.beginning import begins_at
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks.postgresql import LockSession
+from crawler.emulator import run_in_thread
 from crawler.fleet import queue as job_queue
 from crawler.fleet.queue import opened_queue
-from crawler.fleet.tasks import CRAWLS, crawl_job, share_of, tick_of
+from crawler.fleet.tasks import CRAWLS, Tasks, crawl_job, share_of, tick_of
 from crawler.ops.deploy import DUE_QUERY
 from crawler.web.answers import answer_schemas
 from tests.support.driving import Driver, account
+from tests.support.fleet import SKEWED
+from tests.support.house import ROOT
+from tests.support.switch import dead_man_switch
+from tests.support.worlds import make_timeline
 
 WORDS = [("worker",), ("fleet", "status"), ("fleet", "drain"), ("fleet", "resume"), ("schedule", "worker")]
 
@@ -44,7 +55,7 @@ def test_tables_for_jobs(driver: Driver) -> None:
     made = driver.call("db", "upgrade")
     again = driver.call("db", "upgrade")
     with opened(driver.database) as engine, begin(engine) as conn:
-        conn.execute(text(f"UPDATE settings SET value = '99.00.00' WHERE name = '{job_queue.VERSION}'"))
+        conn.execute(text(f"UPDATE settings SET value = '99.00.00' WHERE name = '{workers.ENGINE}'"))
     newer = driver.call("worker", code=74)
     refused = driver.call("db", "upgrade", code=74)
 
@@ -60,7 +71,7 @@ def test_older_tables_are_brought_up(driver: Driver) -> None:
     driver.call("db", "upgrade")
     before = job_queue._migrations()[-2].removesuffix(".sql")
     with opened(driver.database) as engine, begin(engine) as conn:
-        conn.execute(text(f"UPDATE settings SET value = '{before}' WHERE name = '{job_queue.VERSION}'"))
+        conn.execute(text(f"UPDATE settings SET value = '{before}' WHERE name = '{workers.ENGINE}'"))
         conn.execute(text("SET LOCAL search_path = crawler_jobs"))
         dropped = conn.execute(
             text(
@@ -236,3 +247,37 @@ def test_cron_beside_a_worker(driver: Driver) -> None:
         assert "A worker holds the lock of the account" in driver.call("-v", "run", code=75).stderr
     finally:
         session.close()
+
+
+@pytest.mark.parametrize(("told", "calls"), [("done", ["/token-1"]), ("fail", [])])
+def test_incomplete_runs_and_the_switch(tmp_path: Path, postgres_url: str, told: str, calls: list[str]) -> None:
+    """The switch hears that the fleet lives while runs are incomplete, unless these are to be told as failed."""
+    faults = [{"action": "DescribeUK8SImage", "zone": "hk-02", "ret_code": 160}]
+    with run_in_thread(make_timeline(zones=["hk-01", "hk-02"], faults=faults)) as cloud, dead_man_switch() as switch:
+        driver = Driver(tmp_path, postgres_url, now=datetime.now(UTC))
+        driver.configure(account(cloud.url), ping=switch.url, ping_incomplete=told)
+        driver.run(code=3)
+        switch.calls.clear()
+        with opened(postgres_url) as engine:
+            tasks = Tasks(
+                load(driver.config, None, {}),
+                engine,
+                holding=lambda *_, **__: nullcontext(),  # type: ignore[arg-type]
+                say=print,
+                timing=lambda ahead: Timing(clock=lambda: datetime.now(UTC)),
+                throttle=lambda one, own: own,
+                is_resting=lambda: False,
+            )
+            asyncio.run(tasks.pulse(0))
+
+    assert [path for path, _ in switch.calls] == calls
+
+
+def test_pruned_by_the_server_s_clock(driver: Driver, postgres_url: str) -> None:
+    """A host whose clock is a year fast forgets no more than any other would."""
+    words = [sys.executable, "-c", SKEWED, str(86_400 * 365), "--config", str(driver.config)]
+    subprocess.run([*words, "db", "prune", "--keep", "90d"], check=True, cwd=ROOT)
+    with opened(postgres_url) as engine, read(engine) as conn:
+        began = begins_at(conn)
+    assert began is not None
+    assert abs(datetime.now(UTC) - timedelta(days=90) - began) < timedelta(hours=1)

@@ -36,6 +36,8 @@ class Oracle:
         self._guard = (confirmations, min_images, ratio)
         #: Projects and places of the last good discovery that counted.
         self._catalog: Catalog | None = None
+        #: No run looked at all that it listed yet, which has not opened since.
+        self._is_narrow = False
         self._unlisted: frozenset[Spot] = frozenset()
         #: Zones whose number is beyond doubt: a good answer stated it throughout, in a run with a good discovery.
         self.numbered: set[str] = set()
@@ -72,11 +74,15 @@ class Oracle:
                 self.pasts[spot].missing = self.pasts[spot].needed = 0
         if restriction is None:
             self._count(listed, catalog, at, wish=wish, is_good=is_good)
+        there = _spots(self._catalog, wish) if self._is_narrow else ()
         for spot in sorted(asked):
-            self._take_up(spot, at)
+            self._take_up(spot, at, is_news=spot not in there)
         self._unlisted = asked - (listed if is_good else _spots(self._catalog or catalog, wish))
         if is_good and (restriction is None or self._catalog is None):
             self._catalog = catalog
+            self._is_narrow = restriction is not None
+        elif restriction is None:
+            self._is_narrow = False
         return asked, not is_refused
 
     def _retiring(
@@ -119,7 +125,7 @@ class Oracle:
                 past.aways.append(Away("retired", at))
                 self.changes.append(Expected(spot, "target_retired", at))
 
-    def _take_up(self, spot: Spot, at: datetime) -> None:
+    def _take_up(self, spot: Spot, at: datetime, *, is_news: bool) -> None:
         """A target is asked: it may be new, or back."""
         past = self.pasts.get(spot)
         is_back = past is not None and _is_retired(past)
@@ -127,7 +133,7 @@ class Oracle:
             self.pasts[spot] = Past()
         elif past.away is not None:
             past.away.end = at
-        if (past is None or is_back) and self._catalog is not None:
+        if (past is None or is_back) and self._catalog is not None and is_news:
             self.changes.append(Expected(spot, "target_added", at))
 
     # --- observations (3.4, 3.5) -------------------------------------------------------------------------------------

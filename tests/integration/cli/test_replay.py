@@ -161,6 +161,19 @@ def test_cursors_after_pruning(tmp_path: Path, sqlite_url: str, cloud: EmulatorS
     assert rows(*changes, "--after", first["cursor"]) == others
 
 
+def test_into_postgresql(tmp_path: Path, sqlite_url: str, empty_postgres_url: str, cloud: EmulatorServer) -> None:
+    """A PostgreSQL database that was made ready for a fleet is empty, and runs go on with what a replay made there."""
+    driver = lived(Driver(tmp_path, sqlite_url), cloud)
+    call("--database", empty_postgres_url, "db", "upgrade")
+    driver.call("replay", "--into", empty_postgres_url)
+    driver.database = empty_postgres_url
+    driver.configure(account(cloud.url), account(cloud.url, name="other"))
+    driver.now += timedelta(hours=1)
+    ran = driver.run()
+
+    assert (ran.summary["run"], ran.targets) == (6, {"total": 2, "ok": 2})
+
+
 def test_part(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
     """`--kind` and `--account` take a part; a glob that fits nothing, or a goal that holds anything, is wrong usage."""
     driver = lived(Driver(tmp_path, sqlite_url), cloud)
@@ -170,6 +183,25 @@ def test_part(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:
     assert "is the database itself" in driver.call("replay", "--into", sqlite_url, code=2).stderr
     driver.call("replay", "--into", tmp_path / "new.db")
     assert "is not empty" in driver.call("replay", "--into", tmp_path / "new.db", code=2).stderr
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_goes_on_after_a_part(database: str, tmp_path: Path, sqlite_url: str, empty_postgres_url: str) -> None:
+    """What the part leaves out is observed by the next run as if nobody had looked at it before."""
+    goal = empty_postgres_url if database == "postgresql" else str(tmp_path / "new.db")
+    with run_in_thread(make_timeline(zones={"hk-01": IMAGES, "hk-02": IMAGES})) as cloud:
+        driver = Driver(tmp_path, sqlite_url)
+        driver.configure(account(cloud.url), account(cloud.url, name="test"))
+        driver.run()
+        driver.call("replay", "--account", "prod", "--into", goal)
+        driver.database = goal
+        driver.configure(account(cloud.url), account(cloud.url, name="test"))
+        driver.now += timedelta(hours=1)
+        ran = driver.run()
+
+    assert (ran.targets, ran.changes) == ({"total": 4, "ok": 4}, {})
+    seen = [(row["account"], row["outcome"], bool(row["last_ok_at"])) for row in driver.rows("status")]
+    assert seen == [("prod", "ok", True)] * 2 + [("test", "ok", True)] * 2
 
 
 def test_goes_on(tmp_path: Path, sqlite_url: str, cloud: EmulatorServer) -> None:

@@ -445,6 +445,18 @@ def test_a_check_that_is_switched_off(world: World, check: Tolerable) -> None:
         world.run()
 
 
+def test_a_check_that_is_switched_on_again(world: World) -> None:
+    """An answer that was tolerated is judged again, though it equals the last, once `tolerate` is taken away."""
+    document = listing(*images(), Action="DescribeImageResponse")
+    world.options["tolerate"] = ("action",)
+    assert [world.outcome(document) for _ in range(2)] == ["ok", "ok"]
+    world.options["tolerate"] = ()
+    assert [world.outcome(document) for _ in range(2)] == ["failed", "failed"]
+    world.options["tolerate"] = ("action",)
+    assert [world.outcome(document) for _ in range(2)] == ["ok", "ok"]
+    assert world.withdrawn == []
+
+
 def test_a_foreign_list_of_regions_is_no_discovery(world: World) -> None:
     """An answer to GetRegion that calls itself by another action is asked again, and the last catalog stands in."""
     world.run()
@@ -529,3 +541,23 @@ def test_variant_whose_parameters_nobody_knows(tmp_path: Path, sqlite_url: str) 
 
     assert [(row["event"], row["variant"]) for row in user.rows("changes")] == [("target_added", "g-*")]
     assert {row["variant"] for row in user.rows("status")} == {"default", "g-*"}
+
+
+def test_a_whole_run_after_a_narrowed_first_one(tmp_path: Path, database_url: str) -> None:
+    """What the first catalog listed is no news when it is first asked; what comes later is, to either kind of run."""
+    zones = ["hk-01", "hk-02", "sg-01", "sg-02", "hk-03", "sg-03", "hk-04"]
+    steps = [{"zones": zones[:count]} for count in (5, 6, 7)]
+    with run_in_thread(make_timeline(zones=zones[:4], steps=steps)) as cloud:
+        user = Driver(tmp_path, database_url).configure(account(cloud.url, private_key="wrong"))
+        user.run(code=5)
+        user.configure(account(cloud.url))
+        ran = [user.run("--zone", "hk-01"), user.run("--region", "hk")]
+        cloud.advance()
+        ran.append(user.run("--region", "hk"))
+        cloud.advance()
+        ran += [user.run(), user.run()]
+        cloud.advance()
+        ran.append(user.run("--region", "hk"))
+
+    assert [one.changes for one in ran] == [{}, {}, {"target_added": 1}, {"target_added": 1}, {}, {"target_added": 1}]
+    assert [row["zone"] for row in user.rows("changes")] == ["hk-03", "sg-03", "hk-04"]

@@ -14,12 +14,14 @@ from crawler.config.models import IgnoreSettings
 from crawler.db.engine import read
 from crawler.db.schema import ChangeLog, ImageVersion, Interval
 from crawler.emulator import run_in_thread
-from crawler.queries import changes
+from crawler.queries import changes, images
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.worlds import make_timeline
 
 IMAGES = 12
+DAY = timedelta(days=1)
+LATER = NOON + DAY
 
 
 def answer(number: int, **fields: Any) -> Mapping[str, Any]:
@@ -42,17 +44,18 @@ class World:
     """One zone that answers what it is told to, and the history of its runs."""
 
     def __init__(self, engine: Engine, database: str) -> None:
-        self.engine, self.database, self.number = engine, database, 0
+        self.engine, self.database, self.number, self.runs = engine, database, 0, 0
 
-    def run(self, ignored: tuple[str, ...], **fields: Any) -> tuple[int, list[str]]:
-        """Crawl once and return how many changes came of it, and the notices of the run."""
-        self.number += 1
+    def run(self, ignored: tuple[str, ...], *, is_equal: bool = False, **fields: Any) -> tuple[int, list[str]]:
+        """Crawl once, with the last answer or the next, and return how many changes came of it, and the notices."""
+        self.number += not is_equal
+        self.runs += 1
         body = json.dumps(answer(self.number, **fields))
         timeline = make_timeline(zones={"hk-02": {}}, faults=[{"action": "DescribeUK8SImage", "body": body}])
         with run_in_thread(timeline) as cloud:
             account = account_at(cloud.url, ignore=IgnoreSettings(fields=ignored))
             result = crawl_once(
-                self.engine, settings_for(self.database, account), NOON + self.number * timedelta(hours=1)
+                self.engine, settings_for(self.database, account), NOON + self.runs * timedelta(hours=1)
             )
         with read(self.engine) as conn:
             found = [row for row in changes.changes(conn) if row.run == result.summary.run]
@@ -97,3 +100,12 @@ def test_an_ignored_field_opens_no_interval(world: World) -> None:
     assert before == [IMAGES, IMAGES, 0]
     assert [world.run(names) for _ in range(50)] == [(0, [])] * 50
     assert world.rows() == before
+
+
+def test_what_was_ignored_is_known_at_once_afterwards(world: World) -> None:
+    """The answer that equals the last is read again, so what it states beyond is known without a change."""
+    world.run(("size_gb",))
+    assert world.run((), is_equal=True)[0] == 0
+    with read(world.engine) as conn:
+        sizes = {row.attributes.get("size_gb") for row in images.images(conn, None, now=LATER, stale_after=DAY)}
+    assert sizes == {21}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,13 +17,15 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 
 from crawler import History
-from crawler.db import copy
+from crawler.db import changelog, copy, workers
 from crawler.db.copy import copy_history
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks import take_locks
+from crawler.db.runs import save_setting, saved_setting
 from crawler.db.schema import Base, Payload, Run
 from crawler.db.views import VIEW_COLUMNS
 from crawler.errors import CrawlerError, DatabaseUnavailable
+from crawler.queries import changes as queries_changes
 from crawler.queries import holds, images
 from crawler.queries import runs as queries_runs
 from crawler.queries.check.rules import PinRule, Require
@@ -143,6 +147,23 @@ def test_life_goes_on(sqlite_url: str, postgres_url: str) -> None:
                 }
 
 
+def test_numbers_before_a_backup_was_put_back(sqlite_url: str, postgres_url: str) -> None:
+    """What was given before then is given by the copy no more than by the original."""
+    with opened(sqlite_url) as source, opened(postgres_url) as goal:
+        live(source, runs=5)
+        with begin(source) as conn:
+            save_setting(conn, changelog.GIVEN_TO, "1000")
+        copy_history(source, goal)
+        for engine in (source, goal):
+            diary = Diary(engine)
+            diary.now += timedelta(days=300)
+            diary.run({TARGETS[0]: {"uimage-new": "New", "uimage-other": "Other"}})
+            diary.run({TARGETS[0]: {"uimage-new": "New", "uimage-other": "Other", "uimage-third": "Third"}})
+            with read(engine) as conn:
+                new = [change.id for change in queries_changes.changes(conn) if change.image_id == "uimage-third"]
+            assert new[0] > 1001
+
+
 def test_numbers_of_postgresql(postgres_url: str, tmp_path: Path) -> None:
     """Numbers that PostgreSQL gave and took back are not given again by SQLite either, where it keeps count."""
     with opened(postgres_url) as source, opened(tmp_path / "goal.db") as goal:
@@ -215,6 +236,26 @@ def failing_after(engine: Engine, table: str) -> Iterator[None]:
             conn.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT refuse"))
 
 
+def test_into_a_database_that_was_made_ready(sqlite_url: str, empty_postgres_url: str) -> None:
+    """What an upgrade for a fleet writes is no history; it stays with the tables it is about, and goes nowhere else."""
+    with opened(sqlite_url) as source, opened(empty_postgres_url) as goal:
+        live(source, runs=3)
+        with begin(source) as conn:
+            save_setting(conn, workers.ENGINE, "of another database")
+        call("--database", empty_postgres_url, "db", "upgrade")
+        with begin(goal) as conn:
+            was = saved_setting(conn, workers.ENGINE)
+            save_setting(conn, "told of the database", "1")
+        assert was
+
+        call("--database", sqlite_url, "db", "copy", "--to", empty_postgres_url)
+
+        with read(goal) as conn:
+            assert saved_setting(conn, workers.ENGINE) == was
+            assert saved_setting(conn, "told of the database") is None
+        call("--database", sqlite_url, "db", "copy", "--to", empty_postgres_url, code=2)
+
+
 @pytest.mark.parametrize("to", ["sqlite", "postgresql"])
 def test_cut_short(to: str, sqlite_url: str, postgres_url: str) -> None:
     """A copy that fails in the middle leaves nothing behind, and can be begun again."""
@@ -239,6 +280,27 @@ def test_file_is_as_private_as_the_original(sqlite_url: str, tmp_path: Path, mod
         call("--database", original, "db", "copy", "--to", path)
 
     assert [stat.S_IMODE(path.stat().st_mode) for path in (goal, there)] == [mode, 0o622]
+
+
+def test_file_after_a_killed_copy_has_the_mode_too(sqlite_url: str, tmp_path: Path) -> None:
+    """What a killed copy left does not count as a file that is there already, whatever had arrived in it."""
+    original, goal = Path(sqlite_url.removeprefix("sqlite:///")), tmp_path / "goal.db"
+    original.chmod(0o644)
+    killed = f"""
+import os, sys
+from crawler.cli import main
+from crawler.db import changelog, copy, workers
+copy.continue_numbering = lambda *_: os._exit(9)
+sys.argv = ["crawler", "--database", {str(original)!r}, "db", "copy", "--to", {str(goal)!r}]
+main()
+"""
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == 9
+    assert not goal.exists()
+
+    call("--database", original, "db", "copy", "--to", goal)
+
+    assert stat.S_IMODE(goal.stat().st_mode) == 0o644
+    assert sorted(path.name for path in tmp_path.glob("goal.db*")) == ["goal.db", "goal.db.lock"]
 
 
 def test_file_from_postgresql_is_private(postgres_url: str, tmp_path: Path) -> None:

@@ -152,6 +152,24 @@ def test_a_dead_server(office: Office) -> None:
     assert told(office.server.mails[2:]) == {f"uimage-{n}": 1 for n in range(3, 6)}
 
 
+def test_a_report_that_cannot_be_made(office: Office) -> None:
+    """It counts as undelivered too, once its news has waited for `alert_after`, and is told when it can be made."""
+    office.configure(sre(alert_after="30m"))
+    office.run(1)
+    with opened(office.driver.database) as engine, begin(engine) as conn:
+        outbox.remember(conn, 1, "no JSON")
+
+    first = office.run(2)
+    second = office.run(2, code=6)
+
+    assert first.summary["reports"]["failed"] == second.summary["reports"]["failed"] == 1
+    assert "report sre: could not be made" in second.result.stderr
+    with opened(office.driver.database) as engine, begin(engine) as conn:
+        outbox.remember(conn, 1, "{}")
+    office.run(2)
+    assert office.told() == {"uimage-2": 1}
+
+
 def test_a_retry_is_the_same_mail(office: Office) -> None:
     """What was accepted without an answer is sent again byte for byte, with the same Message-ID."""
     office.run(1)
