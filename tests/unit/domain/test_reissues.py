@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from crawler.domain.models import Event, Target
 from crawler.domain.reissues import fold_reissues
 from crawler.domain.rows import ChangeRow
@@ -81,6 +83,25 @@ def test_image_that_arrives_twice() -> None:
         (("c", "b"), [4]),
     ]
     assert [row.id for row in rest] == [3]
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        ((1, 2, 3), 2),  # in the very run that found the other gone
+        ((0, 1), 1),
+        ((3, 4), 3),  # nothing by then: what waited on a hold had gone before
+    ],
+)
+def test_arrival_of_a_withdrawal(hours: tuple[int, ...], expected: int) -> None:
+    """Of several arrivals of what came in its place, a withdrawal has the last by its time, or the first after it."""
+    arrived = [change(hour + 1, "returned", "b")._replace(observed_at=NOON + timedelta(hours=hour)) for hour in hours]
+    gone = change(9, "withdrawn", "a", "b")._replace(observed_at=NOON + timedelta(hours=2))
+
+    ([chain], rest) = fold_reissues([*arrived, gone])
+
+    assert [row.id - 1 for row in chain.arrivals] == [expected]
+    assert [row.id - 1 for row in rest] == [hour for hour in hours if hour != expected]
 
 
 def test_changes_that_are_of_no_image() -> None:
