@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crawler.config.pin_files import LARGEST, bodies_in, checkouts_in, untracked_in
+from crawler.config.pin_files import LARGEST, bodies_in, checkouts_in, is_tracked, untracked_in
 from crawler.config.textfiles import decoded, read_bytes, read_stream
 from crawler.domain.scanner import Scanned, may_hold_ids, scan
 from crawler.domain.text import agreeing, counted
@@ -229,7 +229,8 @@ def _read_folder(sources: Sources, name: str) -> None:
     sources.inside[name] = checkouts_in(Path(name))
     if not count:
         tracked = f"{name} holds no image id in a file that git tracks."
-        sources.notes.append(tracked if untracked else f"{name} holds no image id.")
+        is_all = not (untracked or is_tracked(Path(name)))
+        sources.notes.append(f"{name} holds no image id." if is_all else tracked)
     elif not kept:
         sources.notes.append(_all_left_out(name))
 

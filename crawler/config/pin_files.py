@@ -79,6 +79,11 @@ def bodies_in(folder: Path) -> Iterator[tuple[Path, bytes]]:
             yield path, body
 
 
+def is_tracked(folder: Path) -> bool:
+    """Return whether git tracks any file in *folder*: others are not read then, though they may hold ids."""
+    return bool(_of_git(folder, "--cached"))
+
+
 def untracked_in(folder: Path) -> list[Path]:
     """Return the files in *folder* that would be read if git tracked them, without those that it ignores."""
     names = _of_git(folder, "--others", "--exclude-standard") or ()

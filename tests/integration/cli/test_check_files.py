@@ -138,6 +138,9 @@ def test_folder_that_git_ignores(story: tuple[str, Diary]) -> None:
     assert [row[0] for row in outcomes(story, "rendered/sub")] == ["rendered/sub/b.yaml"]
     assert [row[0] for row in outcomes(story, "part")] == ["part/d.tf"]
     assert [row[0] for row in outcomes(story, ".")] == ["part/d.tf"]
+    Path("part/d.tf").write_text("")
+    said = call("--database", story[0], "check", "part", now=story[1].now).stderr
+    assert said == "part holds no image id in a file that git tracks.\n"  # one that is ignored does
 
 
 def test_folder_in_a_hook(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch) -> None:
