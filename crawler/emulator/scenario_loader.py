@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from crawler.config.sources import Location, path_of
 from crawler.config.textfiles import read_text
 from crawler.config.validation import describe
+from crawler.domain.filters import is_glob
 from crawler.domain.suggest import did_you_mean
 from crawler.emulator.lists import KINDS
 from crawler.emulator.scenario import (
@@ -63,7 +64,7 @@ def parse_timeline(document: Any, *, source: str = "timeline") -> Timeline:
         problems = [f"{_path(where)}: {sentence}" for where, sentence in describe(exc, _unknown_key, _WORDS)]
         raise ConfigurationError(source, problems) from None
     worlds = list(_worlds(read))
-    problems = [*_misplaced(read), *_not_listed(read, worlds), *_nowhere(worlds), *_never_fitting(worlds)]
+    problems = [*_misplaced(read, worlds), *_not_listed(read, worlds), *_nowhere(worlds), *_never_fitting(worlds)]
     if problems:
         raise ConfigurationError(source, problems)
     return Timeline(worlds=tuple(worlds), accounts=read.accounts or (EmulatedAccount(),), about=read.about)
@@ -202,16 +203,26 @@ def _image_id(record: Any) -> str:
 # --- what takes two values to see ------------------------------------------------------------------------------------
 
 
-def _misplaced(read: _Document) -> Iterator[str]:
+def _misplaced(read: _Document, worlds: Sequence[World]) -> Iterator[str]:
     """Return what is wrong with the zones and the faults as a whole."""
     if read.zones is None and read.steps[0].zones is None:
         yield "zones: is missing; a timeline lists its zones, if only as []"
+    regions = {row.region for world in worlds for row in world.zones}
+    known = {
+        "zone": _zones(worlds),
+        "region": regions,
+        "account": {account.name for account in read.accounts or (EmulatedAccount(),)},
+    }
     places = [((), read), *((("steps", index), step) for index, step in enumerate(read.steps))]
     for location, part in places:
         for index, fault in enumerate(part.faults):
             at = _path((*location, "faults", index))
             if fault.steps and location:
                 yield f"{at}.steps: a fault inside a step holds for that step alone; move it to the top level"
+            for what, names in known.items():
+                given = getattr(fault, what)
+                if given not in names and not is_glob(given):
+                    yield f'{at}.{what}: no {what} is called "{given}"{did_you_mean(given, names)}'
             last = fault.steps[-1] if isinstance(fault.steps, range) else max(fault.steps, default=0)
             if last > len(read.steps):
                 yield f"{at}.steps: there is no step {last}, the timeline has {len(read.steps)}"

@@ -113,6 +113,9 @@ def test_each_problem_is_one_sentence(document: Any, sentence: str) -> None:
         ({"drop": True, "attempts": [True]}, ".attempts: must be a number from 1 up"),
         ({"drop": True, "steps": 7}, ".steps: there is no step 7, the timeline has 1"),
         ({"drop": True, "zone": 5}, ".zone: 5 must be a text"),
+        ({"drop": True, "zone": "hk-20"}, '.zone: no zone is called "hk-20"; did you mean hk-02?'),
+        ({"drop": True, "region": "hk-02"}, '.region: no region is called "hk-02"'),
+        ({"drop": True, "account": "prod"}, '.account: no account is called "prod"'),
         ({"drop": True, "zones": "hk-*"}, ".zones: is no key; did you mean zone?"),
     ],
 )
