@@ -143,7 +143,7 @@ def differing_records(before: KeptAnswer | None, after: KeptAnswer | None, kind:
     pairs = []
     for place in sorted(sides[0].keys() | sides[1].keys()):
         one, other = sides[0].get(place), sides[1].get(place)
-        if one is None or other is None or fold_keys(one) != fold_keys(other):
+        if fold_keys(one) != fold_keys(other):
             pairs.append(RecordPair(image_set=place[0], image_id=place[1], before=one, after=other))
     return pairs
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
@@ -39,6 +41,27 @@ def test_notices(day: str, left: int | None, notice: int | None) -> None:
 
     assert days_left(image(), now) == left
     assert notice_of(image(), now, is_pinned=False) == notice
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this machine's clock be half a day ahead of UTC."""
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+def test_days_are_those_of_utc() -> None:
+    """A day ends with that of UTC, wherever the machine stands and however the moment is written."""
+    late = datetime(2026, 3, 31, 23, tzinfo=UTC)
+
+    for now in (late, late.astimezone(timezone(timedelta(hours=8)))):
+        assert (days_left(image(), now), end_soon(image(), now)) == (None, None)
+        assert days_left(image(), now + timedelta(hours=1)) == 90
+        assert end_soon(image(), now + timedelta(hours=1)) == date(2026, 6, 30)
 
 
 def test_baseline() -> None:

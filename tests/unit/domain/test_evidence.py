@@ -88,7 +88,7 @@ def test_bare_ids() -> None:
 
 def test_answers_that_say_nothing() -> None:
     """An answer that was not kept, is no JSON, or holds no records lists nothing."""
-    listed = answer({"ImageSet": [{"ImageId": "uimage-a"}, 7, {"NoId": 1}, {"ImageId": None}]})
+    listed = answer({"ImageSet": [7, {"NoId": 1}, {"ImageId": "uimage-a"}, {"ImageId": None}]})
 
     for nothing in (None, answer(b"<html>"), answer([]), answer({"ImageSet": None, "Count": 3})):
         (pair,) = differing_records(nothing, listed, UK8S_IMAGE)
@@ -144,6 +144,7 @@ def test_json_of_an_explanation() -> None:
     explained = Explanation(
         change=CHANGE, before=before, after=None, seen_run=run, observed_run=None, written_run=replace(run, run=8)
     )  # fmt: skip
+    others = replace(explained, observed_run=replace(run, run=9, finished_at=NOW), seen_run=None, after=before)
     short = {"run": 7, "status": "complete", "started_at": "2026-06-01T00:00:00Z", "finished_at": None}
 
     assert explained.as_dict() == {
@@ -154,4 +155,14 @@ def test_json_of_an_explanation() -> None:
         ],
         "before": before.as_dict(),
         "after": None,
+    }
+    assert others.as_dict() == {
+        **explained.as_dict(),
+        "runs": {
+            "seen": None,
+            "observed": {**short, "run": 9, "finished_at": "2026-06-01T00:00:00Z"},
+            "written": {**short, "run": 8},
+        },
+        "records": [],
+        "after": before.as_dict(),
     }
