@@ -51,13 +51,13 @@ _LARGEST_QUERY = 1 << 20
     "--max-age",
     type=DURATION,
     metavar="AGE",
-    help="Refuse (8) when the last good observation is older [default: stale_after of the configuration].",
+    help="Refuse (8) when the last good observation is older, such as 6h [default: stale_after of the configuration].",
 )
 @click.option(
     "--min-age",
     type=DURATION,
     metavar="AGE",
-    help="Only an image that has been there so long: the newest of these.",
+    help="Only an image that has been there so long, such as 7d: the newest of these.",
 )
 @click.option(
     "-o",
