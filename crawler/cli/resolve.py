@@ -45,7 +45,7 @@ _LARGEST_QUERY = 1 << 20
 @click.option(
     "--name", metavar="NAME", help="The image's name; case and spacing do not matter. A glob may fit one name."
 )
-@click.option("--image-set", metavar="GLOB", help="The image set [default: ImageSet].")
+@click.option("--image-set", metavar="GLOB", help="The image set [default: ImageSet; of kinds of machines Base].")
 @click.option("--gpu", is_flag=True, help="Only images that support GPU.")
 @click.option(
     "--max-age",
