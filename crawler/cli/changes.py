@@ -10,7 +10,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
-from crawler.cli.options import MOMENT, OneOf, reader_options
+from crawler.cli.options import MOMENT, TIMES, OneOf, reader_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row
@@ -86,10 +86,8 @@ COLUMNS = (
 
 
 @click.command()
-@click.option(
-    "--since", type=MOMENT, metavar="TIME", help="Recorded at or after: 2026-06-01, 2026-06-01T12:00, 7d, 90m."
-)
-@click.option("--until", type=MOMENT, metavar="TIME", help="Recorded before this time.")
+@click.option("--since", type=MOMENT, metavar="TIME", help=f"Recorded at or after: {TIMES}.")
+@click.option("--until", type=MOMENT, metavar="TIME", help="Recorded before this time, written alike.")
 @click.option(
     "--after", type=_Cursor(), metavar="CURSOR", help="After the row with this `cursor`; 0: from the beginning."
 )

@@ -28,7 +28,7 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SAYS: Mapping[CheckOutcome, str] = {
     "ok": "the image is there",
     "superseded": "a newer image of the same name is there",
-    "ending": "the image is maintained for less than 90 days",
+    "ending": "the maintenance of the image ends within 90 days, or is over",
     "out-of-scope": "the history does not hold images of this kind",
     "re-issued": "the image was withdrawn or cannot be used, and another took its place",
     "ambiguous": "the image was withdrawn or cannot be used, and several came in its place",

@@ -12,7 +12,7 @@ import click
 from crawler.cli.changes import CHANGED, told_fields
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_asked, require_observed, require_zone
-from crawler.cli.options import MOMENT, reader_options_without
+from crawler.cli.options import at_option, reader_options_without
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty, folded_variants
 from crawler.cli.table import Column, Row, variant_cell
@@ -60,7 +60,7 @@ def _columns(first: str, second: str) -> tuple[Column, ...]:
 @click.command()
 @click.argument("first", metavar="ZONE1")
 @click.argument("second", metavar="ZONE2")
-@click.option("--at", type=MOMENT, metavar="TIME", help="As of a past moment: 2026-06-01, 2026-06-01T12:00, 7d, 90m.")
+@at_option
 @reader_options_without("region", "zone")
 @pass_cli
 def compare(context: CliContext, first: str, second: str, at: datetime | None, fmt: str, selected: Filters) -> ExitCode:

@@ -68,7 +68,11 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @pass_cli
 def backup(context: CliContext, file: Path | None) -> None:
-    """Copy the SQLite database, whole as of one moment, to FILE; a run may go on meanwhile."""
+    """
+    Copy the SQLite database, whole as of one moment, to FILE; a run may go on meanwhile.
+
+    Without FILE the copy is beside the database, and called by its name, the time in UTC and `.bak`.
+    """
     from crawler.db.backup import copy_to
     from crawler.db.url import parse_address
 

@@ -65,9 +65,10 @@ def diff(
     """
     Show what differs between two moments, seen from T1 to T2: appeared, withdrawn, modified.
 
-    Times are dates, ISO 8601, ages (7d, 90m) or `now`. What was not known at one of the moments is no difference: the
-    zones are named on stderr, their images shown with --unknown. In the table an id that took another's place under
-    the same name is one line, re-issued; in the other formats it is two rows that name each other as `counterpart`.
+    Times are dates, ISO 8601 (in the configured time zone where they name none), ages (7d, 90m) or `now`. What was not
+    known at one of the moments is no difference: the zones are named on stderr, their images shown with --unknown. In
+    the table an id that took another's place under the same name is one line, re-issued; in the other formats it is two
+    rows that name each other as `counterpart`.
     """
     from crawler.queries import diff_lookup
 

@@ -42,11 +42,19 @@ if TYPE_CHECKING:
 @click.option(
     "--public-key",
     envvar="UCLOUD_PUBLIC_KEY",
-    help="The key pair that opens the cloud [env: UCLOUD_PUBLIC_KEY; default: the timeline's].",
+    help="The public half of the key pair that opens the cloud [env: UCLOUD_PUBLIC_KEY; default: the timeline's].",
 )
-@click.option("--private-key", envvar="UCLOUD_PRIVATE_KEY", help="[env: UCLOUD_PRIVATE_KEY; default: the timeline's]")
-@click.option("--rate", type=Number(min=0, min_open=True), help="Requests per second; more get RetCode 153.")
-@click.option("--latency-ms", type=Number(min=0), default=0, help="Time every answer takes.")
+@click.option(
+    "--private-key",
+    envvar="UCLOUD_PRIVATE_KEY",
+    help="Its private half [env: UCLOUD_PRIVATE_KEY; default: the timeline's].",
+)
+@click.option(
+    "--rate", type=Number(min=0, min_open=True), help="Requests per second; more get RetCode 153 [default: no limit]."
+)
+@click.option(
+    "--latency-ms", type=Number(min=0), default=0, show_default=True, help="Milliseconds that every answer takes."
+)
 @click.option(
     "--step-every",
     type=Number(min=0, min_open=True),

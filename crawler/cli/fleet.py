@@ -92,7 +92,7 @@ def _told(found: FleetState, zone: tzinfo) -> Iterator[str]:
     type=Number(min=0),
     default=0,
     metavar="SECONDS",
-    help="Wait so long for what runs to end; exit code 75 where something still does.",
+    help="Wait so long for what runs to end; exit code 75 where something still does [default: no wait].",
 )
 @pass_cli
 def drain(context: CliContext, wait_seconds: float) -> None:

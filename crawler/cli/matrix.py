@@ -8,7 +8,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import few
-from crawler.cli.options import MOMENT, reader_options
+from crawler.cli.options import at_option, reader_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, explain_empty
 from crawler.cli.table import Column
@@ -20,7 +20,7 @@ from crawler.errors import ExitCode, UsageError
 
 
 @click.command()
-@click.option("--at", type=MOMENT, metavar="TIME", help="As of a past moment: 2026-06-01, 2026-06-01T12:00, 7d, 90m.")
+@at_option
 @click.option("--retired", is_flag=True, help="Also what is retired or deselected.")
 @reader_options
 @pass_cli

@@ -67,6 +67,8 @@ class FolderPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+#: How the help of an option says what a time may be.
+TIMES = "2026-06-01, 2026-06-01T12:00 (in the configured time zone), or an age such as 90m or 7d"
 #: What runs, changes and holds are called by.
 NUMBER = WholeNumber(1, LARGEST_ID)
 _HELP = {
@@ -192,6 +194,11 @@ def wait_option(command: Command) -> Command:
         metavar="SECONDS",
         help="Wait so long for another run to end, instead of leaving with exit code 75 at once.",
     )(command)
+
+
+def at_option(command: Command) -> Command:
+    """Add `--at`; the command gets `at`, a moment or None."""
+    return click.option("--at", type=MOMENT, metavar="TIME", help=f"As of a past moment: {TIMES}.")(command)
 
 
 def svg_option(command: Command) -> Command:

@@ -13,7 +13,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.language import tr
-from crawler.cli.options import MOMENT, SentenceGroup, table_options, wait_option
+from crawler.cli.options import MOMENT, TIMES, SentenceGroup, table_options, wait_option
 from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column, Row
 from crawler.domain.rows import DigestRecord, names_in_json
@@ -58,7 +58,7 @@ COLUMNS = (
     Column("trouble", "TROUBLE", cell=_trouble, sparse=True, folds=True),
 )
 
-_since = click.option("--since", type=MOMENT, help="Everything recorded since then, told before or not.")
+_since = click.option("--since", type=MOMENT, help=f"Everything recorded since, told before or not: {TIMES}.")
 _names = click.argument("names", nargs=-1, metavar="[REPORT]\u2026")
 
 

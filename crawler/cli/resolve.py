@@ -45,19 +45,19 @@ _LARGEST_QUERY = 1 << 20
 @click.option(
     "--name", metavar="NAME", help="The image's name; case and spacing do not matter. A glob may fit one name."
 )
-@click.option("--image-set", metavar="GLOB", help="The image set [default: ImageSet].")
+@click.option("--image-set", metavar="GLOB", help="The image set [default: ImageSet; of kinds of machines Base].")
 @click.option("--gpu", is_flag=True, help="Only images that support GPU.")
 @click.option(
     "--max-age",
     type=DURATION,
     metavar="AGE",
-    help="Refuse (8) when the last good observation is older [default: stale_after of the configuration].",
+    help="Refuse (8) when the last good observation is older, such as 6h [default: stale_after of the configuration].",
 )
 @click.option(
     "--min-age",
     type=DURATION,
     metavar="AGE",
-    help="Only an image that has been there so long: the newest of these.",
+    help="Only an image that has been there so long, such as 7d: the newest of these.",
 )
 @click.option(
     "-o",

@@ -38,7 +38,7 @@ def _every(command: F) -> F:
         default=EVERY,
         show_default=True,
         metavar="MINUTES",
-        help="How often to run.",
+        help="How often to run: minutes that divide an hour, or hours that divide a day, such as 10, 60 or 240.",
     )(command)
 
 

@@ -42,7 +42,8 @@ _SHORTEST_TOKEN = 16
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Show private data to who has the token in this file: as a password, or as `Authorization: Bearer`.",
+    help="Show private data only to whoever sends the token in this file, on this machine too: as a password, or as "
+    "`Authorization: Bearer`.",
 )
 @click.option("--with-private", is_flag=True, help="Show private data to everybody who reaches it.")
 @pass_cli
@@ -52,9 +53,10 @@ def serve(
     """
     Serve the web page: what is available, and was; names, changes, and how well it was observed.
 
-    It reads the history only, takes no lock, and runs beside a crawling process. To this machine it shows everything.
-    Beyond it (another --host or --base-url) projects, accounts, custom images and evidence are shown to nobody, unless
-    --token-file or --with-private says to whom. /healthz and /metrics are for whoever watches it. Ctrl-C stops it.
+    It reads the history only, takes no lock, and runs beside a crawling process. To this machine it shows everything,
+    unless there is a --token-file. Beyond it (another --host or --base-url, or a request that a proxy says it passed
+    on) projects, accounts, custom images and evidence are shown only to whom --token-file or --with-private lets see
+    them. /healthz and /metrics are for whoever watches it. Ctrl-C stops it.
     """
     from crawler.web.page_server import ServeOptions
 

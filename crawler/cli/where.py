@@ -10,7 +10,7 @@ import click
 
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import few, reasons, require_observed, show_lag, unheard_image
-from crawler.cli.options import MOMENT, reader_options, svg_option
+from crawler.cli.options import at_option, reader_options, svg_option
 from crawler.cli.output import emit
 from crawler.cli.pictures import write_svg
 from crawler.cli.selection import check_selection, explain_empty, folded_variants
@@ -56,7 +56,7 @@ COLUMNS = (
 
 @click.command()
 @click.argument("name", metavar="NAME")
-@click.option("--at", type=MOMENT, metavar="TIME", help="As of a past moment: 2026-06-01, 2026-06-01T12:00, 7d, 90m.")
+@at_option
 @click.option("--retired", is_flag=True, help="Also targets that are retired or deselected.")
 @svg_option
 @reader_options

@@ -47,7 +47,7 @@ class FetchOptions:
     period_seconds: float = 1.0
     #: Calls in flight, and connections.
     concurrency: int = 16
-    #: Tries per target, the first included.
+    #: Tries of a request, the first included.
     attempts: int = 4
     #: The longest wait for one answer; the gateway itself gives up after 60 s.
     timeout_seconds: float = 65.0

@@ -75,9 +75,9 @@ def explain(code: int, action: str = "DescribeUK8SImage") -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often one target is tried, and how long is waited between."""
+    """How often one request is tried, and how long is waited between."""
 
-    #: All tries of a target, the first included.
+    #: All tries of a request, the first included.
     attempts: int = 4
     base_seconds: float = 0.5
     cap_seconds: float = 20.0

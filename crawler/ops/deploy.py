@@ -125,7 +125,9 @@ def _rhythm(minutes: int) -> tuple[str, str]:
     hours, rest = divmod(minutes, 60)
     if not rest and hours and 24 % hours == 0:
         return (f"0 */{hours} * * *" if hours > 1 else "0 * * * *"), f"0/{hours}:00"
-    raise UsageError(f"Every {minutes} minutes is no even rhythm: use a divisor of an hour, or whole hours.")
+    raise UsageError(
+        f"Every {minutes} minutes is no even rhythm: use minutes that divide an hour, or hours that divide a day."
+    )
 
 
 # --- cron ------------------------------------------------------------------------------------------------------------

@@ -146,3 +146,16 @@ def test_same_cloud_other_projects(light: Driver) -> None:
 
     seen = {(row["account"], row["project"]) for row in light.rows("images")}
     assert seen == {("one", "org-a"), ("two", "org-b")}
+
+
+def test_the_way_out(driver: Driver) -> None:
+    """An account that selected nothing in its last run, as the page of the configuration has it, is left out since."""
+    with run_in_thread(shared()) as cloud:
+        driver.configure(*both(cloud.url)).run()
+        assert driver.configure(*both(cloud.url, two={"zones": ["!*"]})).run().targets == {"total": 6, "ok": 6}
+        assert driver.configure(both(cloud.url)[0]).run().targets == {"total": 6, "ok": 6}
+
+    assert {row["account"] for row in driver.rows("images")} == {"one"}
+    known = {(row["account"], row["reason"]) for row in driver.rows("images", "--retired")}
+    assert known == {("one", None), ("two", "deselected")}
+    assert driver.rows("changes") == []

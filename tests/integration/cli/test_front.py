@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import util
@@ -15,6 +16,7 @@ import pytest
 from crawler import __version__
 from crawler.cli.app import COMMANDS, cli, guarded
 from crawler.cli.context import CliContext
+from crawler.cli.options import Duration, Moment
 from crawler.db.engine import opened
 from crawler.errors import EXIT_CODE_HELP, Ambiguous, CrawlerError, CredentialsRefused, DatabaseUnavailable, LockTaken
 from tests.support.command import ROOT, call, keys, process
@@ -34,6 +36,17 @@ def every_command() -> list[tuple[str, ...]]:
         if isinstance(command, click.Group):
             found += [(name, child) for child in command.commands]
     return found
+
+
+def command_of(words: tuple[str, ...]) -> click.Command:
+    """Return the command that *words* call."""
+    command: click.Command = cli
+    for word in words:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), word)
+        assert found is not None
+        command = found
+    return command
 
 
 #: Those that want one of their commands; `runs` and `completion` are commands themselves.
@@ -59,15 +72,21 @@ def test_every_command_has_help(words: tuple[str, ...]) -> None:
     """Every command says what it does, and every option of it too."""
     assert len(call(*words, "--help").stdout.splitlines()) > 3
 
-    command: click.Command = cli
-    for word in words:
-        assert isinstance(command, click.Group)
-        found = command.get_command(click.Context(command), word)
-        assert found is not None
-        command = found
+    command = command_of(words)
     assert command.help
     options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
     assert [option.name for option in options if not option.help and not isinstance(option.type, click.Choice)] == []
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_help_of_times(words: tuple[str, ...]) -> None:
+    """Of the times that an option takes the help says the time zone, and of ages how they are written."""
+    options = [option for option in command_of(words).params if isinstance(option, click.Option) and not option.hidden]
+    moments = [str(option.help) for option in options if isinstance(option.type, Moment)]
+    ages = [str(option.help) for option in options if isinstance(option.type, Duration)]
+
+    assert not moments or "time zone" in " ".join(moments)
+    assert [told for told in ages if not re.search(r"\b\d+(?:m|h|d|w|mo|y)\b", told)] == []
 
 
 @pytest.mark.parametrize("name", WRITTEN)

@@ -99,6 +99,8 @@ def test_the_command_that_adds_the_line(light: Driver, tmp_path: Path) -> None:
     added = f"crawler --config {light.config} --database {database} schedule cron --every 30"
 
     assert f"(crontab -l; {added}) | crontab -" in said.stderr
+    in_chinese = light.call("--language", "zh", "--database", database, "schedule", "cron", "--every", "30").stderr
+    assert f"或执行 (crontab -l; {added}) | crontab -" in in_chinese
     assert f"--database {tmp_path.resolve()}/y.db run" in said.stdout
     assert ".." not in said.stdout
 

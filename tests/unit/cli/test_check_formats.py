@@ -49,6 +49,7 @@ def test_sarif() -> None:
     assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == levels.keys()
     told = {rule["id"]: rule["shortDescription"]["text"] for rule in run["tool"]["driver"]["rules"]}
     assert told["gpu-lost"] == "The image does not support GPU."
+    assert told["ending"] == "The maintenance of the image ends within 90 days, or is over."
     place = run["results"][0]["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "infra/a%2C%20b%3Ac.tf"
     assert place["region"] == {"startLine": 3, "startColumn": 12, "endColumn": 20}

@@ -126,10 +126,10 @@ def test_rhythm(minutes: int, line: str, calendar: str) -> None:
     assert f"OnCalendar={calendar}\n" in systemd_timer(installation)
 
 
-@pytest.mark.parametrize("minutes", [7, 90, 61, 1380])
+@pytest.mark.parametrize("minutes", [7, 90, 61, 300, 1380])
 def test_uneven_rhythm(minutes: int) -> None:
     """A rhythm that cron would not keep evenly is refused."""
-    with pytest.raises(UsageError, match="no even rhythm"):
+    with pytest.raises(UsageError, match="no even rhythm: use minutes that divide an hour, or hours that divide a day"):
         cron(replace(EXAMPLE, minutes=minutes))
 
 
