@@ -105,9 +105,9 @@ class History:
 
     Every call reads one moment of it. Usable as it is; in a `with` block its connection is kept between calls.
     *stale_after*: from when on knowledge is stale, by default as the last run was configured. *clock* tells the
-    present. Calls raise DatabaseUnavailable or SchemaMismatch where there is no history to read, UnknownKnowledge for a
-    moment before what `db prune` kept, ValueError for a time without a time zone or a text that no database can hold,
-    TypeError for a part of the selection that there is not. Where nothing fits the lists are empty.
+    present. Calls raise DatabaseUnavailable or SchemaMismatch where there is no history to read, UnknownKnowledge for
+    what was there at a moment before what `db prune` kept, ValueError for a time without a time zone or a text that no
+    database can hold, TypeError for a part of the selection that there is not. Where nothing fits the lists are empty.
     """
 
     def __init__(
