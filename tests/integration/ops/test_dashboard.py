@@ -62,7 +62,7 @@ def test_questions_to_sqlite(panel: dict[str, Any], sqlite_url: str) -> None:
 @pytest.mark.parametrize("reason", ["retired", "deselected"])
 @pytest.mark.parametrize("title", ["Images now, by state", "Zones: images present and unknown"])
 def test_what_is_asked_no_more(title: str, reason: str, sqlite_url: str) -> None:
-    """The images of a zone that is asked no more are not among the unknown ones, as `crawler images` leaves them out."""
+    """What a zone listed that is asked no more is not among the unknown images: `crawler images` leaves it out, too."""
     (panel,) = (panel for panel in OF_SQLITE["panels"] if panel["title"] == title)
     (asked,) = panel["targets"]
     gone = target("hk-03")

@@ -20,9 +20,7 @@ FULL = replace(
     changes={"appeared": 2, "withdrawn": 0},
     requests={"sent": 30, "retried": 2, "throttled": 1},
 )
-GAUGES = Gauges(
-    last_success_at=NOW, holds=1, oldest_observed_at=NOW, outbox=3, undelivered=2, rates={'we"ird\\': 7.5}
-)
+GAUGES = Gauges(last_success_at=NOW, holds=1, oldest_observed_at=NOW, outbox=3, undelivered=2, rates={'we"ird\\': 7.5})
 TEXT = exposition(FULL, 3, GAUGES)
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (package prometheus) is missing")
 
