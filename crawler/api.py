@@ -105,8 +105,9 @@ class History:
 
     Every call reads one moment of it. Usable as it is; in a `with` block its connection is kept between calls.
     *stale_after*: from when on knowledge is stale, by default as the last run was configured. *clock* tells the
-    present. Calls raise DatabaseUnavailable or SchemaMismatch where there is no history to read, ValueError for a time
-    without a time zone or a text that no database can hold.
+    present. Calls raise DatabaseUnavailable or SchemaMismatch where there is no history to read, UnknownKnowledge for
+    what was there at a moment before what `db prune` kept, ValueError for a time without a time zone or a text that no
+    database can hold, TypeError for a part of the selection that there is not. Where nothing fits the lists are empty.
     """
 
     def __init__(
@@ -249,7 +250,8 @@ class History:
         """
         Return the image called *name* to use now in *zone*; with *min_age* the newest that has been there that long.
 
-        Raises NoAnswer, Ambiguous or UnknownKnowledge (all of `crawler.errors`) where there is not one sure answer.
+        Raises NoAnswer (or Revoked, which is one), Ambiguous or UnknownKnowledge (all of `crawler.errors`) where there
+        is not one sure answer, EmptySelection where no such place is known.
         """
         (name,) = _words(name, "name")
         filters = replace(_filters(place, _Place), zone=_words(zone, "zone"), image_set=_words(image_set, "image_set"))
@@ -260,7 +262,11 @@ class History:
             return found
 
     def check(self, rules: Sequence[Require | PinRule], **targets: Unpack[Targets]) -> list[CheckRow]:
-        """Judge required images and pinned ids (`crawler.queries.check.rules`)."""
+        """
+        Judge required images and pinned ids (`crawler.queries.check.rules`).
+
+        Raises UnknownKnowledge where this machine's clock is far behind.
+        """
         with self._reading() as conn:
             return check_lookup.check(conn, rules, _filters(targets, Targets), **self._knowing(conn, is_strict=True))
 

@@ -16,7 +16,7 @@ paths=(${read_words[@]+"${read_words[@]}"})
 words "$ARGUMENTS"
 more=(${read_words[@]+"${read_words[@]}"})
 # without a path it would read standard input, where nothing is; node groups need none
-case "${#paths[@]} ${more[*]+"${more[*]}"} " in
+case "${#paths[@]}  ${more[*]+"${more[*]}"} " in
 "0 "*" --live "*) ;;
 "0 "*) paths=(.) ;;
 esac

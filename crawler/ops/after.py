@@ -143,15 +143,17 @@ def write_atomically(path: Path, text: str) -> None:
 def gauges_of(conn: Connection, accounts: Collection[str], *, now: datetime, rates: Mapping[str, float]) -> Gauges:
     """Return what the database knows beyond the last run; *accounts* are those of the configuration, by name."""
     oldest, never = status.oldest_observation(conn, now=now)
-    waiting = [
-        select(func.count()).select_from(Delivery).where(Delivery.settled_at.is_(None)),
-        select(func.count()).select_from(Recipient).where(Recipient.state == "waiting"),
-    ]
+    to_make = select(func.count()).select_from(Delivery).where(Delivery.settled_at.is_(None))
+    is_waiting = Recipient.state == "waiting"
+    to_send, in_vain = conn.execute(
+        select(func.count(), func.count().filter(Recipient.attempts > 0)).select_from(Recipient).where(is_waiting)
+    ).one()
     return Gauges(
         last_success_at=last_success(conn, accounts),
         holds=conn.execute(select(func.count()).select_from(Hold).where(Hold.status == "open")).scalar_one(),
         oldest_observed_at=oldest,
         never_observed=never,
-        outbox=sum(conn.execute(statement).scalar_one() for statement in waiting),
+        outbox=conn.execute(to_make).scalar_one() + to_send,
+        undelivered=in_vain,
         rates=rates,
     )

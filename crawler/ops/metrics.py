@@ -26,6 +26,8 @@ class Gauges:
     #: Targets asked, and neither denied nor ever observed well.
     never_observed: int = 0
     outbox: int = 0
+    #: Recipients to whom a report was sent in vain, and who have not got it yet.
+    undelivered: int = 0
     #: Requests per second each account's throttle allowed at the end of the run.
     rates: Mapping[str, float] = field(default_factory=dict)
 
@@ -86,14 +88,23 @@ def _metrics(summary: RunSummary, exit_code: int | None, gauges: Gauges) -> Iter
         "Requests per second allowed at the end of the last run.",
         _floats([({"account": name}, rate) for name, rate in gauges.rates.items()]),
     )
-    yield "holds", "Withdrawals not believed yet.", _one(gauges.holds)
+    yield "holds", "Open holds: answers whose withdrawals are not believed yet.", _one(gauges.holds)
     yield (
         "oldest_observation_timestamp_seconds",
         "Last good observation of the target that was observed longest ago.",
         _instant(gauges.oldest_observed_at),
     )
-    yield "never_observed_targets", "Targets that fail and were never observed.", _one(gauges.never_observed)
-    yield "outbox_depth", "Reports that wait to be told.", _one(gauges.outbox)
+    yield (
+        "never_observed_targets",
+        "Targets that are asked, not denied, and were never observed well.",
+        _one(gauges.never_observed),
+    )
+    yield "outbox_depth", "Reports that wait to be told, those for their time of day included.", _one(gauges.outbox)
+    yield (
+        "undelivered_recipients",
+        "Recipients to whom a report was sent in vain, and who have not got it yet.",
+        _one(gauges.undelivered),
+    )
 
 
 def _instant(moment: datetime | None) -> _Samples:

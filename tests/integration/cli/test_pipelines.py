@@ -122,8 +122,9 @@ def test_action(story: tuple[str, Diary], repository: dict[str, str]) -> None:
     # a variable that is not set gives the empty text, not the default
     said = run("bash", "-c", script, code=8, environ={**environ, "PATHS": "\n"})
     assert "file=pool.tf,line=4" in said
-    live = run("bash", "-c", script, code=8, environ={**environ, "PATHS": "", "ARGUMENTS": "--strict\n--live"})
-    assert "pool.tf" not in live
+    for words in ("--strict\n--live", "--live\n--strict"):
+        live = run("bash", "-c", script, code=8, environ={**environ, "PATHS": "", "ARGUMENTS": words})
+        assert "pool.tf" not in live
     Path("pool.tf").write_text("# none\n")
     assert "holds no image id" in run("bash", "-c", script, environ=environ)
 

@@ -152,6 +152,28 @@ def test_a_dead_server(office: Office) -> None:
     assert told(office.server.mails[2:]) == {f"uimage-{n}": 1 for n in range(3, 6)}
 
 
+def test_metrics_of_what_waits_and_of_what_failed(office: Office) -> None:
+    """What waits for its time of day is in the outbox, and undelivered is what was sent in vain and has not arrived."""
+    office.configure(sre(when="daily 09:00", timezone="UTC"), metrics={"textfile": "crawler.prom"})
+
+    def metrics() -> tuple[str, str]:
+        lines = (office.driver.folder / "crawler.prom").read_text().splitlines()
+        samples = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return samples["crawler_outbox_depth"], samples["crawler_undelivered_recipients"]
+
+    office.run(1)
+    office.run(2)
+    waits = metrics()
+    office.server.behave = lambda stage, value: "421 not today" if stage == "mail" else None
+    office.driver.now += timedelta(days=1)
+    office.run(2, code=6)  # its news has waited for a day
+    failed = metrics()
+    office.server.behave = lambda stage, value: None
+    office.run(2)
+
+    assert (waits, failed, metrics()) == (("1", "0"), ("1", "1"), ("0", "0"))
+
+
 def test_a_report_that_cannot_be_made(office: Office) -> None:
     """It counts as undelivered too, once its news has waited for `alert_after`, and is told when it can be made."""
     office.configure(sre(alert_after="30m"))

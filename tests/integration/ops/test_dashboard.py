@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
-from crawler.db.engine import opened, read
+from crawler.db.engine import begin, opened, read
+from crawler.db.schema import Absence
+from crawler.domain.models import END_OF_TIME
 from tests.support.diary import Diary, target
 from tests.support.house import ROOT
 
@@ -55,6 +57,27 @@ def test_questions_to_sqlite(panel: dict[str, Any], sqlite_url: str) -> None:
         for column in asked["timeColumns"]:
             value = row[column]
             assert value is None or isinstance(value, int) or datetime.fromisoformat(value).tzinfo
+
+
+@pytest.mark.parametrize("reason", ["retired", "deselected"])
+@pytest.mark.parametrize("title", ["Images now, by state", "Zones: images present and unknown"])
+def test_what_is_asked_no_more(title: str, reason: str, sqlite_url: str) -> None:
+    """What a zone listed that is asked no more is not among the unknown images: `crawler images` leaves it out, too."""
+    (panel,) = (panel for panel in OF_SQLITE["panels"] if panel["title"] == title)
+    (asked,) = panel["targets"]
+    gone = target("hk-03")
+    with opened(sqlite_url) as engine:
+        diary = Diary(engine)
+        diary.run({target(): {"uimage-a": "Ubuntu"}, gone: {"uimage-b": "Ubuntu"}})
+        absence = {"target_id": diary.ids([gone])[gone], "reason": reason, "valid_from": diary.now}
+        with begin(engine) as conn:
+            conn.execute(insert(Absence), [{**absence, "valid_to": END_OF_TIME}])
+        with read(engine) as conn:
+            sql = asked["rawQueryText"].replace("${account:sqlstring}", "'prod'")
+            (row,) = conn.execute(text(sql)).mappings()
+
+    assert row["present"] + row["unknown"] == 1
+    assert row.get("zone", "hk-02") == "hk-02"
 
 
 def test_the_same_for_both() -> None:

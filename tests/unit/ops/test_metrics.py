@@ -20,7 +20,7 @@ FULL = replace(
     changes={"appeared": 2, "withdrawn": 0},
     requests={"sent": 30, "retried": 2, "throttled": 1},
 )
-GAUGES = Gauges(last_success_at=NOW, holds=1, oldest_observed_at=NOW, outbox=3, rates={'we"ird\\': 7.5})
+GAUGES = Gauges(last_success_at=NOW, holds=1, oldest_observed_at=NOW, outbox=3, undelivered=2, rates={'we"ird\\': 7.5})
 TEXT = exposition(FULL, 3, GAUGES)
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (package prometheus) is missing")
 
@@ -32,6 +32,7 @@ def test_samples() -> None:
     assert r'crawler_rate_in_use{account="we\"ird\\"} 7.500' in TEXT
     assert "crawler_last_run_duration_seconds 8\n" in TEXT
     assert "crawler_outbox_depth 3\n" in TEXT
+    assert "crawler_undelivered_recipients 2\n" in TEXT
 
 
 def test_never() -> None:
@@ -93,3 +94,11 @@ def test_rules_ask_for_metrics_that_exist() -> None:
     written = set(re.findall(r"^# TYPE (\w+) ", TEXT + written_out(metrics(FLEET)), re.MULTILINE))
 
     assert set(re.findall(r"\bcrawler_\w+", rules)) <= written
+
+
+def test_page_names_every_metric() -> None:
+    """The page on operations names every metric of a run and of a fleet, and no other."""
+    page = Path(ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    written = set(re.findall(r"^# TYPE (\w+) ", TEXT + written_out(metrics(FLEET)), re.MULTILINE))
+
+    assert set(re.findall(r"\bcrawler_\w+", page)) == written
