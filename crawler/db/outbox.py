@@ -406,12 +406,12 @@ def _end(conn: Connection, digest_id: int, addresses: Collection[str], state: st
 
 def longest_waits(conn: Connection, names: Collection[str], *, unmade: Collection[str] = ()) -> dict[str, datetime]:
     """
-    Return for each of these subscriptions since when its oldest news waits that was tried to be told and was not.
+    Return when the oldest digest of each of these subscriptions was made that was sent in vain and has not arrived.
 
-    Of those that are *unmade*, for no digest of theirs could be made, that is all that waits.
+    Of those that are *unmade*, for no digest of theirs could be made, it is since when their oldest news waits.
     """
     rows = conn.execute(
-        select(SubscriptionRow.name, func.min(DigestRow.queued_at))
+        select(SubscriptionRow.name, func.min(DigestRow.made_at))
         .join(DigestRow, DigestRow.subscription_id == SubscriptionRow.id)
         .join(Recipient, Recipient.digest_id == DigestRow.id)
         .where(SubscriptionRow.name.in_(sorted(names)), Recipient.state == "waiting", Recipient.attempts > 0)

@@ -50,8 +50,8 @@ def state(engine: Engine, name: str = "sre") -> Subscribed:
     return found
 
 
-def add(conn: Connection, found: Subscribed, *to: str) -> int:
-    """Compose what waits into a digest for *to*."""
+def add(conn: Connection, found: Subscribed, *to: str, later: timedelta = timedelta()) -> int:
+    """Compose what waits into a digest for *to*, so much *later* than it began to wait."""
     digest_id = outbox.add_digest(
         conn,
         found.subscription_id,
@@ -63,7 +63,7 @@ def add(conn: Connection, found: Subscribed, *to: str) -> int:
         content=b"the news " * 100,
         recipients=to,
         queued_at=found.queued_at or found_at(found),
-        now=found_at(found),
+        now=found_at(found) + later,
     )
     outbox.settle(conn, found, digest_id=digest_id, now=found_at(found))
     return digest_id
@@ -163,7 +163,7 @@ def test_digest_until_everybody_has_it(engine: Engine) -> None:
     assert [(row.address, row.attempts, row.refused) for row in waiting] == [
         ("d@e.f", 1, "recipient"), ("g@h.i", 0, None)
     ]  # fmt: skip
-    assert longest == {"sre": record.queued_at}
+    assert longest == {"sre": record.made_at}
 
     with begin(engine) as conn:
         outbox.record(conn, digest_id, sent=["g@h.i"], setbacks={}, now=now)
@@ -281,7 +281,7 @@ def test_who_has_it_is_never_given_up(engine: Engine) -> None:
 
 
 def test_since_when_somebody_waits(engine: Engine) -> None:
-    """The oldest news counts that somebody was tried to be sent and does not have, of the subscriptions asked about."""
+    """The oldest digest counts that was tried to be sent and has not arrived, of the subscriptions asked about."""
     diary = Diary(engine)
     run(diary, ONE)
     setback = DeliveryFailure(attempts=1, next_at=diary.now, refused=None, trouble="451 later")
@@ -291,8 +291,8 @@ def test_since_when_somebody_waits(engine: Engine) -> None:
         for name in NAMES:
             with begin(engine) as conn:
                 found = state_in(conn, name)
-                oldest.setdefault(name, found_at(found))
-                digest_id = add(conn, found, "a@x", "b@x")
+                oldest.setdefault(name, found_at(found) + PERIOD)
+                digest_id = add(conn, found, "a@x", "b@x", later=PERIOD)
                 outbox.record(conn, digest_id, sent=["b@x"], setbacks={"a@x": setback}, now=diary.now)
     with read(engine) as conn:
         assert outbox.longest_waits(conn, NAMES) == oldest

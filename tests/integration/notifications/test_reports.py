@@ -166,8 +166,10 @@ def test_metrics_of_what_waits_and_of_what_failed(office: Office) -> None:
     waits = metrics()
     office.server.behave = lambda stage, value: "421 not today" if stage == "mail" else None
     office.driver.now += timedelta(days=1)
-    office.run(2, code=6)  # its news has waited for a day
+    office.run(2)  # its news has waited for a day, but nobody has tried to send it for an hour
     failed = metrics()
+    office.driver.now += timedelta(hours=2)
+    office.run(2, code=6)
     office.server.behave = lambda stage, value: None
     office.run(2)
 
