@@ -90,6 +90,7 @@ def test_image_that_arrives_twice() -> None:
     [
         ((1, 2, 3), 2),  # in the very run that found the other gone
         ((0, 1), 1),
+        ((0, 1, 2), 2),
         ((3, 4), 3),  # nothing by then: what waited on a hold had gone before
     ],
 )
