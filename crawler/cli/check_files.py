@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -103,28 +103,32 @@ def read_sources(names: Sequence[str], wants: Callable[[FoundPin], bool]) -> Sou
 
 def untracked_notes(untracked: Mapping[str, Collection[Path]], read: Collection[str]) -> list[str]:
     """Return a sentence for each folder with *untracked* files, leaving out those whose absolute paths were *read*."""
-    notes = []
-    for name, paths in untracked.items():
-        count = sum(os.path.abspath(path) not in read for path in paths)  # noqa: PTH100 - see above
-        if count:
-            told = f"{counted(count, 'file')} that git does not track {agreeing(count, 'was', 'were')} not read"
-            notes.append(f"Warning: {name}: {told}; `git add` or name what is to be checked.")
-    return notes
+    return [
+        f"Warning: {name}: {counted(count, 'file')} that git does not track {agreeing(count, 'was', 'were')} not read; "
+        "`git add` or name what is to be checked."
+        for name, count in _counted_but(untracked, read)
+    ]
 
 
 def inside_notes(inside: Mapping[str, Collection[Path]], named: Collection[str]) -> list[str]:
     """Return a sentence for each folder with checkouts *inside* that are not among the absolute paths *named*."""
-    notes = []
-    for name, paths in inside.items():
-        count = sum(os.path.abspath(path) not in named for path in paths)  # noqa: PTH100 - see above
+    return [
+        f"Warning: {name}: {counted(count, 'checkout')} inside it {agreeing(count, 'was', 'were')} not read; "
+        "name what is to be checked."
+        for name, count in _counted_but(inside, named)
+    ]
+
+
+def _counted_but(folders: Mapping[str, Collection[Path]], others: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Yield each of *folders* with how many of its paths are not among the absolute paths *others*, where any is."""
+    for name, paths in folders.items():
+        count = sum(os.path.abspath(path) not in others for path in paths)  # noqa: PTH100 - see above
         if count:
-            told = f"{counted(count, 'checkout')} inside it {agreeing(count, 'was', 'were')} not read"
-            notes.append(f"Warning: {name}: {told}; name what is to be checked.")
-    return notes
+            yield name, count
 
 
 def raise_all(problems: Sequence[CrawlerError]) -> None:
-    """Raise the *problems* together, if there are any."""
+    """Raise the *problems* together, where any is."""
     if len(problems) == 1:
         raise problems[0]
     if problems:
