@@ -98,13 +98,13 @@ class _JsonList(TypeDecorator[Collection[Any]]):
         return canonical_json(values)
 
 
-class _ArrayText(TypeDecorator[Collection[int]]):
-    """Whole numbers as PostgreSQL writes an array: `{1,2}`. The driver would take a microsecond for each."""
+class _ArrayText(TypeDecorator[Collection[int | str]]):
+    """Whole numbers (or their digits) as PostgreSQL writes an array: `{1,2}`; the driver takes a microsecond each."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Collection[int] | None, dialect: Dialect) -> str:
+    def process_bind_param(self, value: Collection[int | str] | None, dialect: Dialect) -> str:
         return "{" + ",".join(map(str, value or ())) + "}"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, cast
 
@@ -126,7 +126,7 @@ def _troubles(conn: Connection, target_ids: Collection[int], from_run: int) -> I
     has_ends = is_sqlite(conn)
     listed = conn.execute(_spans_of_trouble(has_ends=has_ends), {"targets": target_ids, "run": from_run}).all()
     words = {target_id: spans.split(" ") for target_id, spans in listed}
-    ends = {} if has_ends else _ends(conn, {run for own in words.values() for run in (*own[::3], *own[1::3])})
+    ends = {} if has_ends else _ends(conn, set(chain.from_iterable(own[::3] + own[1::3] for own in words.values())))
 
     def moments(own: Sequence[str]) -> Iterator[datetime]:
         return each_from_micros(map(int, own)) if has_ends else map(ends.get, own, repeat(END_OF_TIME))
@@ -169,7 +169,7 @@ def _spans_of_trouble(*, has_ends: bool) -> Select[*tuple[Any, ...]]:
 def _ends(conn: Connection, runs: Collection[str]) -> dict[str, datetime]:
     """Return when those of *runs* ended that have ended; ids as text, for so they come in a text of many."""
     ends: dict[str, datetime] = {}
-    for portion in portions(map(int, runs), _RUNS_TOGETHER):
+    for portion in portions(runs, _RUNS_TOGETHER):
         words = (conn.scalar(_ends_of_runs(), {"runs": portion}) or "").split()
         ends.update(zip(words[::2], each_from_micros(map(int, words[1::2])), strict=True))
     return ends
