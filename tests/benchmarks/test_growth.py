@@ -59,6 +59,7 @@ def last_rows(engine: Engine, count: int) -> list[dict[str, Any]]:
         return [{name: value for name, value in row.items() if name not in passing} for row in found]
 
 
+@pytest.mark.counts
 def test_growth(history: tuple[str, Engine, Made], figures: Figures) -> None:
     """An unchanged run adds one row and at most 300 bytes; five years of them under 50 MB, under 5 MB once pruned."""
     url, engine, made = history

@@ -37,6 +37,7 @@ def test_memory(large: Large, figures: Figures) -> None:
     figures.shown(ROW, "of that, the libraries alone", libraries.peak_mb, "MB", minor=True)
 
 
+@pytest.mark.counts
 def test_memory_is_flat(tmp_path: Path, figures: Figures) -> None:
     """Ten times as many targets take no more."""
     with load_server(WIDE) as server:

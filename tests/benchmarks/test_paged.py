@@ -37,6 +37,7 @@ def run(config: Path, server: EmulatorServer) -> tuple[Ended, int]:
     return ran, sum(line.action == "DescribeImage" for line in server.log)
 
 
+@pytest.mark.counts
 def test_paged(tmp_path: Path, figures: Figures) -> None:
     """A zone of 10,000 images costs a request a page and one more at most, 150 MB, and unchanged a row of 300 bytes."""
     images = [uhost_image(number) for number in range(IMAGES)]

@@ -44,8 +44,9 @@ def ask_all(engine: Engine, simulation: Simulation, before: datetime, moments: l
     with History(address.url or str(address.path), clock=lambda: now) as history:
         for at in (*moments, None):
             yield f"images {at}", history.images(at, retired=True)
-            yield f"where {at}", [history.where(name, at, retired=True) for name in names]
+            yield f"where {at}", history.where("*", at, retired=True)
             yield f"compare {at}", [history.compare(zones[0], zone, at) for zone in zones]
+        yield "where by name", [history.where(name, before, retired=True) for name in names]
         for first in moments:
             yield f"diff {first}", [history.diff(first, second) for second in moments[:3]]
         required = [Require(name=name, gpu=gpu) for name in names for gpu in (False, True)]

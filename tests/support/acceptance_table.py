@@ -30,8 +30,9 @@ Proven = Callable[[str, str], None]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path("docs/proofs.md")
-#: The marks of all tests of a folder, but for those that are to be alone.
+#: The marks of all tests of a folder, but for those that say themselves what they need.
 MARKS = {ROOT / "tests/benchmarks": "alone", ROOT / "tests/fleet": "waits"}
+_OWN_MARKS = ("alone", "counts")
 MARKERS = ("<!-- prove:begin -->", "<!-- prove:end -->")
 
 _PROPERTY = "proven"
@@ -106,7 +107,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what a folder's tests need, and note the claim of each test of the lane where its report will carry it."""
     for item in items:
         for folder, mark in MARKS.items():
-            if folder in item.path.parents and not item.get_closest_marker("alone"):
+            if folder in item.path.parents and not any(map(item.get_closest_marker, _OWN_MARKS)):
                 item.add_marker(mark)
         if isinstance(item, pytest.Function) and item.get_closest_marker("prove"):
             case = f" [{item.callspec.id}]" if hasattr(item, "callspec") else ""

@@ -176,7 +176,7 @@ def _is_ours(kind: str) -> bool:
 
 def _in_configuration(document: TableNode) -> Iterator[Hit]:
     """Return the ids in a `.tf.json`, whose objects stand for blocks."""
-    depths = {"resource": 2, "data": 2, "module": 1, "variable": 1, "output": 1, "provider": 1}
+    depths = {"resource": 2, "module": 1, "variable": 1, "output": 1, "provider": 1}
     for kind, value in document.members:
         if kind == "locals":
             yield from find(value, Surroundings(path="local"))

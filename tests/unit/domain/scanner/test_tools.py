@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from crawler.domain.scanner import scan
+from crawler.domain.scanner.terraform import find_in_json
+from crawler.domain.scanner.tree import TableNode, Text
 
 VALUES = {"availability_zone": "hk-02", "image_id": "uimage-a"}
 POOL = {"mode": "managed", "type": "ucloud_uk8s_node_group", "name": "w"}
@@ -97,6 +99,22 @@ def test_what_makes_a_resource(stated: dict[str, str], address: str | None) -> N
         if address != "values.image_id"
         else [("uimage-a", "hk-02", "unknown", "instances[0].attributes.image_id")]
     )
+
+
+def test_object_with_some_keys_of_a_resource() -> None:
+    """What has an address, but nothing that a resource of a state has, is read as any other object."""
+    assert pinned({"address": "10.0.0.1", "image_id": "uimage-a"}) == [("uimage-a", None, "unknown", "image_id")]
+
+
+def test_address_that_holds_a_tab() -> None:
+    """An address is read as JSON writes it, even where a character in it should have been escaped."""
+    resource = TableNode([
+        ("address", Text('w[\\"a\tb\\"]', 0)),
+        ("type", Text("ucloud_instance", 0)),
+        ("values", TableNode([("image_id", Text("uimage-a", 9))])),
+    ])  # fmt: skip
+
+    assert [hit.address for hit in find_in_json(resource)] == ['w["a\tb"]']
 
 
 def test_modules_of_an_old_state() -> None:
