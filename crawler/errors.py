@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     LOCKED = 75
 
 
-#: One line per exit code, as `--help` and the README print them.
+#: One line per exit code, as `--help` and `docs/commands.md` print them.
 EXIT_CODE_HELP: dict[ExitCode, str] = {
     ExitCode.DONE: "done (run: every target ok or denied, at least one ok)",
     ExitCode.NO: "a question answered no",

@@ -2,7 +2,7 @@
 Target and snapshot in, objection out: why an answer is none to the question that was asked, or was not understood.
 
 Such an answer says nothing about any image, present or absent: nothing is opened, changed or closed from it. Every
-other answer goes to `diff` and `guard`.
+other answer goes to `diffing` and `guard`.
 """
 
 from __future__ import annotations

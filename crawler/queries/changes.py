@@ -1,7 +1,8 @@
 """
-The readers: what is, or was, available, what changed, how fresh the targets are, what the runs did.
+What changed: the change log, filtered, in the order of its cursor.
 
-Every function takes a connection inside `read(engine)`, so that all statements of an answer see the same moment.
+`change_row` in `history_lookup` makes the same rows of the changes of an image. Every function takes a connection
+inside `read(engine)`, so that all statements of an answer see the same moment.
 """
 
 from __future__ import annotations

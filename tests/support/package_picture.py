@@ -34,7 +34,7 @@ def layers() -> list[list[str]]:
 
 
 def pure() -> set[str]:
-    """Return the modules directly under the package that the second contract calls pure."""
+    """Return the modules directly under the package that the contract about pure modules names."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     (modules,) = (contract["source_modules"] for contract in contracts if "pure" in contract["name"])

@@ -39,9 +39,10 @@ def is_there(path: str) -> bool:
 
 
 def test_recipes() -> None:
-    """There is one for a field, a column, a kind, a channel, a command, a setting and a migration."""
+    """There is one for a field, a column of either table, a kind, a channel, a command, a setting and a migration."""
     assert [name.rsplit(" ", 1)[-1] for name in sorted(RECIPES)] == [
         "channel",
+        "`changes`",
         "`images`",
         "command",
         "kind",
@@ -80,6 +81,11 @@ def test_files_of_the_table() -> None:
         ("unknown at a moment", "crawler/domain/staleness.py"),
         ("hosts share", "crawler/db/budgets.py"),
         ("the faults in", "crawler/emulator/server.py"),
+        ("a metric", "crawler/ops/after.py"),
+        ("made harmless", "crawler/domain/text.py"),
+        ("may crawl its account", "crawler/fleet/tasks.py"),
+        ("`[[reports]]` is about", "crawler/notifications/models.py"),
+        ("refused as too many", "crawler/client/retry.py"),
     ],
 )
 def test_rows_of_the_table(wanted: str, path: str) -> None:

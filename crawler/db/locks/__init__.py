@@ -1,7 +1,7 @@
 """
 The locks of a run: all its accounts or none, never taken over from a living holder, never left behind by a dead one.
 
-SQLite has one lock per database (`lock_file`), PostgreSQL one per account (`lock_postgresql`); the driver of the second
+SQLite has one lock per database (`file.py`), PostgreSQL one per account (`postgresql.py`); the driver of the second
 is loaded only where it is needed, so that a run that is too early leaves in no time.
 """
 

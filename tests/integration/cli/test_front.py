@@ -53,7 +53,11 @@ def command_of(words: tuple[str, ...]) -> click.Command:
 GROUPS = [name for name in sorted({words[0] for words in every_command() if len(words) == 2}) if name != "runs"]
 
 
-@pytest.mark.parametrize("words", [("--help",), ("--version",), ("config", "--help"), ("completion", "bash"), ()])
+#: The help of `emulate` names the stories that the emulator has.
+LIGHT = [(name, "--help") for name in WRITTEN if name != "emulate"]
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), *LIGHT, ("completion", "bash"), ()], ids=" ".join)
 def test_light(words: tuple[str, ...]) -> None:
     """Help and completion import no network, database, template or validation library."""
     assert HEAVY & modules_of(*words, code=0 if words else 2) == set()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib import import_module
 
 import pytest
 
+import crawler.cli
 from crawler.cli.chinese import PHRASES
 from crawler.cli.language import language_of, speaking, tr
+from crawler.cli.table import Column
 from crawler.db.pruning import Pruned
 from tests.support.house import ROOT
 
@@ -67,6 +71,24 @@ def test_every_phrase_is_said_somewhere() -> None:
     }
 
     assert [one for one in pieces if one.replace("_", " ") not in said and not ELSEWHERE.match(one)] == []
+
+
+def columns_in(value: object) -> Iterator[Column]:
+    """Yield the columns that a module's *value* holds."""
+    if isinstance(value, Column):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inside in value.values() if isinstance(value, Mapping) else value:
+            yield from columns_in(inside)
+
+
+@pytest.mark.parametrize("module", [found.name for found in pkgutil.iter_modules(crawler.cli.__path__)])
+def test_every_heading_is_chinese(module: str) -> None:
+    """Every heading of a table has its words in Chinese, but for what is called the same."""
+    values = vars(import_module(f"crawler.cli.{module}")).values()
+    titles = {column.title for value in values for column in columns_in(value)} - {"", "GPU"}
+    with speaking("zh"):
+        assert [title for title in sorted(titles) if not re.search(r"[一-鿿]", tr(title))] == []
 
 
 def test_every_phrase_uses_its_marks() -> None:
