@@ -36,6 +36,8 @@ from crawler.domain.parsing import size_of
 class _Met(NamedTuple):
     attributes: Attributes
     digest: str
+    #: What it takes with its key, in bytes.
+    size: int
 
 
 class Versions:
@@ -60,8 +62,9 @@ class Versions:
         for key, attributes in images.items():
             met = self._met.get(key)
             if met is None or met.attributes is not attributes:
-                met = _Met(attributes, digest_of([key.image_set, key.image_id, attributes]))
-                self._met.put(key, met, size_of(key, met))
+                digest = digest_of([key.image_set, key.image_id, attributes])
+                met = _Met(attributes, digest, size_of(key, attributes, digest))
+                self._met.put(key, met, met.size)
             found.append(met.digest)
         return found
 
@@ -87,8 +90,12 @@ class Versions:
             for version_id, image_set, image_id, digest, attributes in rows:
                 key = ImageKey(image_set, image_id)
                 met = self._met.get(key)
-                stored = (key, met.attributes if met and met.digest == digest else read_json(attributes))
-                self._stored_bytes += size_of(stored)
+                if met and met.digest == digest:
+                    stored, size = (key, met.attributes), met.size
+                else:
+                    stored = (key, read_json(attributes))
+                    size = size_of(stored)
+                self._stored_bytes += size
                 self._stored[version_id] = stored
         return self._stored
 

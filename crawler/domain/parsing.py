@@ -87,20 +87,21 @@ def weight_of(text: bytes, images: int = 0) -> int:
 
 def size_of(*values: Any) -> int:
     """Return how many bytes of memory *values* take with all that they hold, each of it once, names of fields not."""
-    seen: set[int] = set()
+    seen = set(_FIELD_NAMES)
     size = 0
-    waiting = list(values)
-    while waiting:
-        value = waiting.pop()
-        if (own := id(value)) in seen or own in _FIELD_NAMES:
+    found = list(values)
+    for value in found:  # which grows meanwhile
+        if (own := id(value)) in seen:
             continue
         seen.add(own)
         size += getsizeof(value)
+        if isinstance(value, str):
+            continue  # nearly always
         if isinstance(value, dict):
-            waiting += value
-            waiting += value.values()
-        elif isinstance(value, list | tuple):
-            waiting += value
+            found += value
+            found += value.values()
+        elif isinstance(value, (list, tuple)):
+            found += value
     return size
 
 
