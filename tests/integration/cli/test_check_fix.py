@@ -214,10 +214,15 @@ def test_projects_that_disagree(two_projects: tuple[str, Diary]) -> None:
 
 
 def test_zones_that_disagree(story: tuple[str, Diary]) -> None:
-    """An id without a zone that is good in one of its zones is left alone."""
-    Path("pool.tf").write_text((POOL % "uimage-a").replace('"hk-02"', "var.zone"))
+    """An id without a zone that is good in one of its zones is left alone, also where the selection hides that one."""
+    text = (POOL % "uimage-a").replace('"hk-02"', "var.zone")
+    Path("pool.tf").write_text(text)
 
     assert "the zones do not agree" in check(story, "pool.tf", "--fix", code=1)
+    said = "uimage-a is not fixed: it is for sg-01 as well, which the selection leaves out."
+    assert said in check(story, "pool.tf", "--fix", "--zone", "hk-02", code=1)
+    assert said in check(story, "pool.tf", "--diff", "--region", "hk", code=1)
+    assert Path("pool.tf").read_text() == text
 
 
 def test_knowledge_in_doubt(story: tuple[str, Diary]) -> None:
