@@ -144,7 +144,7 @@ def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     documents = read_json(text)
     is_terraform = name.endswith((".tf.json", ".tofu.json"))
     hits = [hit for document in documents for hit in find_in_json(document, is_terraform=is_terraform)]
-    return hits, not any(map(is_written_by_a_tool, documents))
+    return hits, ".tfstate" not in name and not any(map(is_written_by_a_tool, documents))
 
 
 def _require_json(text: str) -> None:

@@ -174,6 +174,9 @@ def test_what_tools_write(story: tuple[str, Diary]) -> None:
         "plan.json": {"planned_values": {"root_module": {"resources": [{**pool, "values": values}]}}},
         "export.json": {"RetCode": 0, "NodeGroupList": [{"NodeGroupId": "n", "Zone": "hk-02", "ImageId": "uimage-a"}]},
         "manifest.json": {"builds": [{"builder_type": "ucloud-uhost", "artifact_id": "hk:uimage-a"}]},
+        "output.json": {"pool": {"sensitive": False, "type": ["object", {}], "value": values}},
+        "stack.json": {"version": 3, "deployment": {"resources": [{"inputs": {**values, "imageId": "uimage-a"}}]}},
+        "odd.tfstate": {"lineage": "x", "pool": values},
     }
     for name, document in documents.items():
         Path(name).write_text(json.dumps(document))
@@ -187,7 +190,7 @@ def test_what_tools_write(story: tuple[str, Diary]) -> None:
     said = check(story, *names, "--fix", "--effect", "unknown", code=1)
 
     assert {name: Path(name).read_bytes() for name in names} == before
-    assert said.count("a tool wrote the file") == 3 + ("manifest.json, line 1: uimage-a is not fixed: a tool" in said)
+    assert said.count("a tool wrote the file") == 7 + ("manifest.json, line 1: uimage-a is not fixed: a tool" in said)
     assert said.count("the file is reached through a link") == 3
     assert "Ids fixed: 0, files: 0." in said
 
