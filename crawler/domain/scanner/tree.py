@@ -18,6 +18,7 @@ from crawler.domain.scanner.words import (
     Effect,
     image_key,
     is_image_id,
+    is_key_of_zones,
     is_zone,
     is_zone_by_itself,
     zone_key,
@@ -198,12 +199,15 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
         if prefix is not None:
             effect = effect_at(at, name, table)
             yield from _ids(value, at, at.zones_for(prefix), effect)
-        elif is_zone_by_itself(key) and isinstance(value, Text) and is_image_id(value):
-            yield _hit(value, value.at, at, (key,), "unknown")
         elif isinstance(value, TableNode) and value.header:
             yield from find_in_block(value, at)
-        else:
+        elif not is_zone_by_itself(key):
             yield from find(value, at)
+        elif isinstance(value, Text) and is_image_id(value):
+            yield _hit(value, value.at, at, (key,), "unknown")
+        else:
+            # elsewhere it may be a pool, as `worker-1`
+            yield from find(value, replace(at, zones=({"": (key,)}, *at.zones)) if is_key_of_zones(place.key) else at)
 
 
 def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:

@@ -69,6 +69,11 @@ def zone_key(key: str) -> str | None:
     return _prefix(_ZONE_KEY, key)
 
 
+def is_key_of_zones(key: str) -> bool:
+    """Return whether the last word of *key* is a zone or zones: a table under it may have a member for each."""
+    return _prefix(_ZONE_KEY, key) is not None
+
+
 def _prefix(pattern: re.Pattern[str], key: str) -> str | None:
     if len(key) > 200 or not (match := pattern.fullmatch(key)):
         return None

@@ -420,3 +420,26 @@ def test_lines_of_templates(template: str) -> None:
 def test_sources_of_builds(key: str, effect: str) -> None:
     """A key of a source is one of a build; an option of a command may be anything's."""
     assert [pin.effect for pin in scan(json.dumps({key: "uimage-a"}), "a.json").pins] == [effect]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "zones: {cn-bj2-02: {imageId: uimage-a}}\n"),
+        ("a.yaml", "pools_by_zone:\n  cn-bj2-02:\n  - gpu: {imageId: uimage-a}\n"),
+        ("a.json", '{"AvailabilityZones": [{"cn-bj2-02": {"ImageId": "uimage-a"}}]}'),
+        ("a.tfvars", 'zones = {\n  "cn-bj2-02" = { image_id = "uimage-a" }\n}\n'),
+        ("a.tf", 'variable "zones" {\n  default = merge(var.x, { cn-bj2-02 = { image_id = "uimage-a" } })\n}\n'),
+    ],
+)
+def test_tables_by_zone(name: str, text: str) -> None:
+    """Under a key of zones a table that is called as one is for that zone, however deep in it the id stands."""
+    assert found(text, name) == [("uimage-a", "cn-bj2-02")]
+
+
+def test_tables_that_are_called_as_zones_are() -> None:
+    """Elsewhere such a name may be a pool's; and the zone that stands beside an id goes before the name of a table."""
+    assert found("pools: {worker-1: {imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", None)]
+    assert found("zones: {main: {imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", None)]
+    assert found("zones: {az-1: {zone: hk-02, imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", "hk-02")]
+    assert found("zones: {az-1: {zone: '{{ z }}', imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", None)]
