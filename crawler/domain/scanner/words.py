@@ -47,8 +47,16 @@ FURTHER_ID = re.compile(rf"[\s,;]{{1,4}}(?P<id>{_ID})(?![\w-]|\.\w)")
 #: Where the array of a shell begins, or a list of JSON in a text; and its elements, which a shell may give by zone.
 ASSIGNED_LIST = re.compile(rf"""{_KEY_IN_TEXT}\\?["']?\s*(?:\+?=|:)\s*(?P<opening>[(\[])""")
 ELEMENT_ID = re.compile(rf"""(?:\[["']?(?P<zone>[\w-]+)["']?\]=["']?)?(?<![\w.-])(?P<id>{_ID})(?![\w-]|\.\w)""")
+#: The value may be that of a variable, called `name`, or what only a run tells.
 ASSIGNED_ZONE = re.compile(
-    rf"(?<![\w.\-])(?P<key>[\w\-]*?(?:availability[_-]?zone|zone)){_IS}(?P<zone>[A-Za-z0-9-]+)", re.IGNORECASE
+    rf"(?<![\w.\-])(?P<key>[\w\-]*?(?:availability[_-]?zone|zone)){_IS}"
+    r"(?:(?P<zone>[A-Za-z0-9-]+)|\$[{(]*\s*(?:\w+\.)*(?P<name>\w+)|\{\{)",
+    re.IGNORECASE,
+)
+#: What sets a variable of a shell: to what is written out, or to the value of another; a loop sets it to several.
+ASSIGNED_VARIABLE = re.compile(
+    r"(?<![\w.\-$])(?:(?P<key>[A-Za-z_]\w*)=[\"']?(?:\$\{\w+:[-=])?(?:(?P<zone>[A-Za-z0-9-]+)|\$[{(]*(?P<name>\w+))"
+    r"|for\s+(?P<loop>\w+)\s+in\b)"
 )
 _MARK = r"(?:\#|//|/\*)"
 _NAMED = re.compile(rf"{_MARK}\s*ucloud-image:\s*(?P<zone>[^\s/]+)/(?P<name>\S+)")
