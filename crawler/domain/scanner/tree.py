@@ -157,8 +157,20 @@ def find(node: Node, place: Surroundings) -> Iterator[Hit]:
         for part in node.parts:
             yield from find(part, place)
     elif isinstance(node, Text) and ("mage" in node or "MAGE" in node):
-        for found in find_in_text(node):
-            yield _hit(found.image_id, node.at + found.at, place, (found.zone,) if found.zone else None, "unknown")
+        yield from _in_text(node, place)
+
+
+def _in_text(text: Text, place: Surroundings) -> Iterator[Hit]:
+    """Return the ids in a text, which may be a document of its own."""
+    found = list(find_in_text(text))
+    inside: Mapping[int, tuple[str, ...]] = {}
+    if found and "\n" in text:
+        from crawler.domain.scanner.inside import zones_inside  # which reads trees
+
+        inside = zones_inside(text)
+    for one in found:
+        zones = inside.get(one.at, (one.zone,) if one.zone else ())
+        yield _hit(one.image_id, text.at + one.at, place, zones or None, "unknown")
 
 
 def _in_list(elements: Sequence[Node], place: Surroundings) -> Iterator[Hit]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 import pytest
 
@@ -192,6 +193,57 @@ def test_text_inside_a_document() -> None:
     text = "data:\n  values.yaml: |\n    imageId: uimage-a\n    zone: hk-02\n"
 
     assert found(text, "a.yaml") == [("uimage-a", "hk-02")]
+
+
+POOLS = """\
+# pools
+pools:
+- imageId: uimage-a
+  zone: hk-02
+- {imageId: uimage-b, zone: hk-03}
+- imageId: uimage-c # {zone: hk-04}
+"""
+
+
+@pytest.mark.parametrize("zone", ["", "zone: sg-01\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_zones_inside_a_document(zone: str, end: str) -> None:
+    """Of a document inside a document each id has the zone of its own table there, else the one around the document."""
+    inside = POOLS.replace("\n", "\n    ")
+    chart = f"{zone}spec:\n  values: |\n    {inside}\n"
+    found_ones = [("uimage-a", "hk-02"), ("uimage-b", "hk-03"), ("uimage-c", "sg-01" if zone else None)]
+
+    assert found(chart.replace("\n", end), "a.yaml") == found_ones
+    assert found(f"{zone}values: |\n  x: |\n    {inside}\n".replace("\n", end), "a.yaml") == found_ones
+
+
+@pytest.mark.parametrize(("begin", "indentation"), [("<<EOT", ""), ("<<-EOT", "    ")])
+def test_zones_inside_a_here_document(begin: str, indentation: str) -> None:
+    """So it is in a here-document, whose effect and address are those of a text in that place."""
+    inside = textwrap.indent(POOLS, indentation)
+    text = f'resource "helm_release" "x" {{\n  values = [{begin}\n{inside}\n  EOT\n  ]\n}}\n'
+    pins = scan(text, "a.tf").pins
+
+    assert [(pin.image_id, pin.zone) for pin in pins] == [
+        ("uimage-a", "hk-02"),
+        ("uimage-b", "hk-03"),
+        ("uimage-c", None),
+    ]
+    assert {(pin.address, pin.effect) for pin in pins} == {("helm_release.x", "unknown")}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "a --zone hk-02 --image-id uimage-a\n  b --zone hk-03\n  b --image-id uimage-b\n",
+        "- a --zone hk-02 --image-id uimage-a\n  - 'b --zone hk-03\n",
+        "a: [\n  a --zone hk-02 --image-id uimage-a\n  b --zone hk-03\n",
+    ],
+)
+def test_no_document_inside(script: str) -> None:
+    """A script inside a document stays one, as does what only begins as a document does."""
+    assert found(f"run: |\n  {script}", "a.yaml")[0] == ("uimage-a", "hk-02")
+    assert found(f"run: |\n  {script}", "a.yaml")[1:] in ([], [("uimage-b", "hk-03")])
 
 
 def test_long_words() -> None:
