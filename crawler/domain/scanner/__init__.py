@@ -25,6 +25,8 @@ from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
 SOURCES = (".tf", ".tofu", ".tf.json", ".tfvars", ".hcl", ".pkr.hcl", ".json", ".yaml", ".yml", ".sh")
 _HCL = (".tf", ".tfvars", ".hcl", ".tofu")
 _JSON = (".json", ".tfstate", ".tfstate.backup")
+#: JSON with comments, and more that it has no place for.
+_LOOSE_JSON = (".json5", ".jsonc")
 _YAML = (".yaml", ".yml")
 _SHELL = (".sh", ".bash", ".env", ".envrc")
 _BLOCK = re.compile(r'^\s*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MULTILINE)
@@ -139,7 +141,7 @@ def _in_hcl(text: str) -> list[Hit]:
 
 
 def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
-    if is_strict and (_comes_from_a_tool(name) or not _NEARLY_JSON.search(text)):
+    if is_strict and (_comes_from_a_tool(name) or not (name.endswith(_LOOSE_JSON) or _NEARLY_JSON.search(text))):
         _require_json(text)
     documents = read_json(text)
     is_terraform = name.endswith((".tf.json", ".tofu.json"))

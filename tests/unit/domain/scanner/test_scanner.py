@@ -130,6 +130,19 @@ def test_nearly_json() -> None:
         scan('{"resources": [', "terraform.tfstate", is_strict=True)
 
 
+@pytest.mark.parametrize("name", ["a.json5", "a.jsonc", "a.json", ""])
+def test_single_quotes(name: str) -> None:
+    """In JSON5, whatever it is called, an id counts in either quotes, with its own zone."""
+    text = "{pools: [\n  {image_id: 'uimage-a', zone: 'hk-02'},\n  {'imageId': \"uimage-b\", 'zone': \"hk-03\"}\n]}\n"
+
+    assert found(text, name) == [("uimage-a", "hk-02"), ("uimage-b", "hk-03")]
+    if name.endswith(("5", "c")):
+        assert len(scan(text, name, is_strict=True).pins) == 2
+    else:
+        with pytest.raises(ValueError, match="is no JSON"):
+            scan(text, name, is_strict=True)
+
+
 @pytest.mark.parametrize(
     "document",
     [
