@@ -29,6 +29,8 @@ _JSON = (".json", ".tfstate", ".tfstate.backup")
 _LOOSE_JSON = (".json5", ".jsonc")
 _YAML = (".yaml", ".yml")
 _SHELL = (".sh", ".bash", ".env", ".envrc")
+#: How JSON begins, and no section of an ini file or test of a shell.
+_IS_JSON = re.compile(r"""[ \t\r\n]*(?:\{|\[[\[\s]*(?:[\]{"'/#\d]|-\d|true\b|false\b|null\b))""")
 _BLOCK = re.compile(r'^\s*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MULTILINE)
 #: What people put into JSON, which has no place for it: templates and comments.
 _NEARLY_JSON = re.compile(r"\{\{|\{%|^\s*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
@@ -104,10 +106,9 @@ def scan(text: str, name: str, *, is_strict: bool = False) -> Scanned:
 
 def _hits(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     suffix = PurePath(name).name.casefold()
-    start = text.lstrip(" \t\r\n")[:1]
     if _is_hcl(suffix):
         return _in_hcl(text), True
-    if suffix.endswith(_JSON) or (start in ("{", "[") and not suffix.endswith((*_YAML, *_SHELL))):
+    if suffix.endswith(_JSON) or (_IS_JSON.match(text) and not suffix.endswith((*_YAML, *_SHELL))):
         return _in_json(text, suffix, is_strict)
     if suffix.endswith(_YAML):
         return _in_yaml(text)

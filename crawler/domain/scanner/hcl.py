@@ -30,6 +30,11 @@ _DEEPEST = 150
 _JOINING = frozenset({"?", ":", "&&", "||", "+", "==", "!=", ">=", "<="})
 
 
+def _only_compared(operand: Node) -> Node:
+    """Return an *operand* of a comparison: a text there is no value."""
+    return Word(str(operand)) if isinstance(operand, Text) else operand
+
+
 class TooDeep(ValueError):
     """What is read is nested deeper than any file that people or tools write."""
 
@@ -175,6 +180,7 @@ class _Reader:
         self._deeper()
         parts: list[Node] = []
         signs = 0
+        is_compared = False
         while True:
             kind, piece = self._peek()
             if not kind or (kind == "sign" and piece in ("}", "]", ")")):
@@ -193,8 +199,13 @@ class _Reader:
             self._next()
             if kind == "sign" and piece not in ("{", "[", "("):
                 signs += 1
+                if piece in ("==", "!="):
+                    is_compared = True
+                    parts[-1:] = map(_only_compared, parts[-1:])
                 continue
-            parts.append(self._operand(kind, piece))
+            operand = self._operand(kind, piece)
+            parts.append(_only_compared(operand) if is_compared else operand)
+            is_compared = False
             self.piece = ""
         self.depth -= 1
         return parts[0] if len(parts) == 1 and not signs else Choice(parts)

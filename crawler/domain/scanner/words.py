@@ -38,7 +38,7 @@ _ZONES_KEY = re.compile(r"(?:.*[_.\-])?(?:zones|Zones|ZONES)")
 _ZONE = re.compile(r"[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){1,4}")
 _NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,2}\d{1,2}")
 #: What stands between a key and its value, in assignments, members and options; the value may be a shell's default.
-_IS = r"""\\?["']?(?:\s*[:=]\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
+_IS = r"""\\?["']?(?:\s*(?::{1,2}=|[?+]=|[:=])\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
 _KEY_IN_TEXT = r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"
 #: Ids and zones behind a key, inside a text of any sort.
 ASSIGNED_ID = re.compile(rf"{_KEY_IN_TEXT}{_IS}(?P<id>{_ID})(?![\w-]|\.\w)")

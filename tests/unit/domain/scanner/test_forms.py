@@ -173,10 +173,44 @@ def test_what_stands_before_json(begin: str, is_json: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "[all:vars]\nzone=hk-02\nimage_id=uimage-a\n",
+        "[pool]\nzone = 'hk-02'\nimage_id = 'uimage-a'\n",
+        "[ -f x ] && create --zone hk-02 --image-id uimage-a\n",
+        "[[ $x ]] || IMAGE_ID=uimage-a ZONE=hk-02\n",
+        "ZONE := hk-02\nIMAGE_ID ?= uimage-a\n",
+        "ZONE ?= hk-02\nIMAGE_ID ::= uimage-a\n",
+    ],
+)
+def test_other_files(text: str) -> None:
+    """A bracket does not make a file JSON, and the signs of make and of other languages set what they set."""
+    for name in ("hosts", "Makefile", "pool.ini"):
+        assert [(one, zone) for one, zone, _ in pinned(text, name)] == [("uimage-a", "hk-02")]
+        assert len(scan(text, name, is_strict=True).pins) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[ [{"image_id": "uimage-a"}]]',
+        "[\n// a\n'uimage-a']",
+        '[]{"image_id": "uimage-a"}',
+        "[-1, true, {image_id: 'uimage-a'}]",
+    ],
+)
+def test_lists_of_json(text: str) -> None:
+    """What begins as a list of JSON does is one."""
+    assert [one for one, *_ in pinned(text, "notes")] == ["uimage-a"]
+
+
+@pytest.mark.parametrize(
     ("value", "ids"),
     [
         ('var.new ? "uimage-a" : "uimage-b"', ["uimage-a", "uimage-b"]),
         ('var.new ?\n  "uimage-a" :\n  "uimage-b"', ["uimage-a", "uimage-b"]),
+        ('var.x == "uimage-x" ? "uimage-a" : var.x', ["uimage-a"]),
+        ('"${"uimage-x" != var.x ? var.x : "uimage-a"}"', ["uimage-a"]),
         ('coalesce(var.x, "uimage-a")', ["uimage-a"]),
         ('lookup(\n  { a = "uimage-a" },\n  "b",\n  "uimage-b"\n)', ["uimage-a", "uimage-b"]),
         ('["uimage-a", /* "uimage-x" */ "uimage-b"]', ["uimage-a", "uimage-b"]),
