@@ -301,6 +301,8 @@ def effect_at(place: Surroundings, key: str, table: TableNode) -> Effect:
         words = {word.partition(".")[0] for word in place.inner}
         if place.resource == "ucloud_uk8s_cluster" and words & {"master", "worker"}:
             return "replaces-cluster"
+        if place.resource == "ucloud_uk8s_cluster" and place.inner[:1] == ("for_each",):
+            return "unknown"  # a worker may take it from there
         return _EFFECTS[place.resource]
     if image_key(key) == "source" and not key.startswith("-"):
         return "rebuilds-image"

@@ -508,3 +508,19 @@ def test_tables_that_are_called_as_zones_are() -> None:
     assert found("zones: {main: {imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", None)]
     assert found("zones: {az-1: {zone: hk-02, imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", "hk-02")]
     assert found("zones: {az-1: {zone: '{{ z }}', imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", None)]
+
+
+@pytest.mark.parametrize(
+    ("resource", "body", "effect"),
+    [
+        ("ucloud_uk8s_cluster", 'image_id = "uimage-a"', "nothing"),
+        ("ucloud_uk8s_cluster", 'dynamic "worker" {\n for_each = [{ image_id = "uimage-a" }]\n}', "replaces-cluster"),
+        ("ucloud_uk8s_cluster", 'for_each = { a = { image_id = "uimage-a" } }', "unknown"),
+        ("ucloud_uk8s_node_group", 'for_each = { a = { image_id = "uimage-a" } }', "later-nodes"),
+    ],
+)
+def test_effect_of_what_a_block_repeats(resource: str, body: str, effect: str) -> None:
+    """What a cluster is made for each of may go to its workers as well: nobody knows what a change of it does."""
+    (pin,) = scan(f'resource "{resource}" "x" {{\n  {body}\n}}\n', "a.tf").pins
+
+    assert pin.effect == effect
