@@ -148,6 +148,20 @@ def test_zones_by_variables(text: str, expected: list[str | None]) -> None:
 @pytest.mark.parametrize(
     ("text", "ids"),
     [
+        ('[ "$IMAGE_ID" = uimage-z ] && IMAGE_ID=uimage-a', ["uimage-a"]),
+        ('[ "$IMAGE_ID" = "uimage-z" ] || [ "$IMAGE_ID" == uimage-y ]', []),
+        ("$ImageId = 'uimage-a'", ["uimage-a"]),
+        ('{"$imageId": "uimage-a"}', ["uimage-a"]),
+    ],
+)
+def test_tests_of_a_shell(text: str, ids: list[str]) -> None:
+    """An id that a script only compares with is none that it uses."""
+    assert [one for one, *_ in pinned(text, "a.sh")] == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
         ('a --name "node #1" --image-id uimage-a # --image-id uimage-z', ["uimage-a"]),
         ("a --name='node #1' --image-id uimage-a", ["uimage-a"]),
         ('a "{\\"name\\": \\"n #1\\", \\"ImageId\\": \\"uimage-a\\"}"', ["uimage-a"]),
