@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from crawler.domain.scanner.hcl import TooDeep
+from crawler.domain.scanner.plain import in_lines
 from crawler.domain.scanner.tree import Surroundings, TableNode, find
 from crawler.domain.scanner.words import ASSIGNED_ZONE
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
@@ -25,6 +26,7 @@ def zones_inside(text: str) -> Mapping[int, tuple[str, ...]]:
 
     Of one that names a single zone nothing is to be told.
     """
+    text = in_lines(text)
     if len({match["zone"] for match in ASSIGNED_ZONE.finditer(text)}) < 2 or not _BEGINNING.match(text):
         return {}
     # the first line of a block stands behind the blanks that those after it begin with

@@ -31,6 +31,9 @@ from crawler.domain.scanner.words import (
 _QUOTED_OR_COMMENT = re.compile(
     r"""(?<![\w\\])(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')|(?P<comment>(?:^|(?<=[\s;]))(?:\#|//).*$)""", re.MULTILINE
 )
+_ESCAPED_BLANK = re.compile(r"\\{1,8}([nrt])")
+#: So many stand before the `n` where a command goes on in the next line, in a text and in one inside a text.
+_CONTINUING = (3, 6)
 _CONTINUED = re.compile(r"(?:[^\n\\]|\\[\s\S])+")
 #: What stands between the commands of a line.
 _BETWEEN = re.compile(r"&&|\|\||;|\Z")
@@ -46,6 +49,17 @@ class InText(NamedTuple):
     zone: str | None
 
 
+def in_lines(text: str) -> str:
+    """Return *text* with ends of lines where they are written as JSON writes them, `\\n`; every place stays."""
+    return _ESCAPED_BLANK.sub(_unescaped, text) if "\\" in text else text
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    slashes = len(match.group()) - 1
+    is_end = match[1] == "n" and slashes not in _CONTINUING
+    return " " * slashes + ("\n" if is_end else " ")
+
+
 def blanked(text: str) -> str:
     """Return *text* with its comments, from `#` to the end of the line, as blanks."""
     return _QUOTED_OR_COMMENT.sub(
@@ -55,7 +69,7 @@ def blanked(text: str) -> str:
 
 def find_in_text(text: str) -> Iterator[InText]:
     """Return the ids in *text* that stand behind a key and not behind `#`."""
-    zones_in = _Zones(blanked(text))
+    zones_in = _Zones(blanked(in_lines(text)))
     lookable = zones_in.text
     named = {zone for _, zone in zones_in.between(0, len(lookable)) if zone}
     last = named.pop() if len(named) == 1 else None

@@ -164,7 +164,7 @@ def _in_text(text: Text, place: Surroundings) -> Iterator[Hit]:
     """Return the ids in a text, which may be a document of its own."""
     found = list(find_in_text(text))
     inside: Mapping[int, tuple[str, ...]] = {}
-    if found and "\n" in text:
+    if found and ("\n" in text or "\\n" in text):
         from crawler.domain.scanner.inside import zones_inside  # which reads trees
 
         inside = zones_inside(text)

@@ -208,6 +208,19 @@ def test_text_inside_a_document() -> None:
     assert found(text, "a.yaml") == [("uimage-a", "hk-02")]
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+def test_escaped_ends_of_lines(name: str) -> None:
+    """In a text whose lines end as JSON writes it a comment ends with its line, and a key may begin the next one."""
+    inside = "# defaults\nzone: hk-02\nimageId: uimage-a # uimage-z\nimage_id: uimage-b\r\n\timage_ids: [uimage-c]\n"
+    expected = [(f"uimage-{one}", "hk-02") for one in "abc"]
+
+    assert found(json.dumps({"values": inside}), name) == expected
+    assert found(json.dumps({"values": json.dumps({"again": inside})}), name) == expected
+    script = "a --zone hk-03\nb --image-id uimage-a \\\n  --zone hk-02\n"
+    for text in (script, json.dumps({"again": script})):
+        assert found(json.dumps({"run": text}), name) == expected[:1]
+
+
 POOLS = """\
 # pools
 pools:
@@ -227,6 +240,7 @@ def test_zones_inside_a_document(zone: str, end: str) -> None:
     found_ones = [("uimage-a", "hk-02"), ("uimage-b", "hk-03"), ("uimage-c", "sg-01" if zone else None)]
 
     assert found(chart.replace("\n", end), "a.yaml") == found_ones
+    assert found(json.dumps({"zone": zone[6:-1] or None, "data": POOLS.replace("\n", end)}), "a.json") == found_ones
     assert found(f"{zone}values: |\n  x: |\n    {inside}\n".replace("\n", end), "a.yaml") == found_ones
 
 
