@@ -108,7 +108,8 @@ def fixes_for(
         if not any(row.outcome in _STALE and row.successor for row in judged) and not _is_torn(judged):
             continue
         known = {row.zone.casefold() for row in judged if row.zone}
-        left_out = sorted(zone for zone in zones.get((name, at), ()) if zone.casefold() not in known)
+        meant = zones.get((name, at), set()).union(*(row.zones_left_out for row in judged))
+        left_out = sorted(zone for zone in meant if zone.casefold() not in known)
         why = _why_not(judged, files[name], HARMLESS | set(allowed))
         if left_out:
             why = f"it is for {', '.join(left_out)} as well, which the selection leaves out"

@@ -25,8 +25,12 @@ from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
 SOURCES = (".tf", ".tofu", ".tf.json", ".tfvars", ".hcl", ".pkr.hcl", ".json", ".yaml", ".yml", ".sh")
 _HCL = (".tf", ".tfvars", ".hcl", ".tofu")
 _JSON = (".json", ".tfstate", ".tfstate.backup")
+#: JSON with comments, and more that it has no place for.
+_LOOSE_JSON = (".json5", ".jsonc")
 _YAML = (".yaml", ".yml")
 _SHELL = (".sh", ".bash", ".env", ".envrc")
+#: How JSON begins, and no section of an ini file or test of a shell.
+_IS_JSON = re.compile(r"""[ \t\r\n]*(?:\{|\[[\[\s]*(?:[\]{"'/#\d]|-\d|true\b|false\b|null\b))""")
 _BLOCK = re.compile(r'^\s*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MULTILINE)
 #: What people put into JSON, which has no place for it: templates and comments.
 _NEARLY_JSON = re.compile(r"\{\{|\{%|^\s*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
@@ -102,10 +106,9 @@ def scan(text: str, name: str, *, is_strict: bool = False) -> Scanned:
 
 def _hits(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     suffix = PurePath(name).name.casefold()
-    start = text.lstrip(" \t\r\n")[:1]
     if _is_hcl(suffix):
         return _in_hcl(text), True
-    if suffix.endswith(_JSON) or (start in ("{", "[") and not suffix.endswith((*_YAML, *_SHELL))):
+    if suffix.endswith(_JSON) or (_IS_JSON.match(text) and not suffix.endswith((*_YAML, *_SHELL))):
         return _in_json(text, suffix, is_strict)
     if suffix.endswith(_YAML):
         return _in_yaml(text)
@@ -139,12 +142,12 @@ def _in_hcl(text: str) -> list[Hit]:
 
 
 def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
-    if is_strict and (_comes_from_a_tool(name) or not _NEARLY_JSON.search(text)):
+    if is_strict and (_comes_from_a_tool(name) or not (name.endswith(_LOOSE_JSON) or _NEARLY_JSON.search(text))):
         _require_json(text)
     documents = read_json(text)
     is_terraform = name.endswith((".tf.json", ".tofu.json"))
     hits = [hit for document in documents for hit in find_in_json(document, is_terraform=is_terraform)]
-    return hits, not any(map(is_written_by_a_tool, documents))
+    return hits, ".tfstate" not in name and not any(map(is_written_by_a_tool, documents))
 
 
 def _require_json(text: str) -> None:

@@ -12,19 +12,27 @@ from collections.abc import Iterator
 
 from crawler.domain.scanner.tree import Choice, Node, TableNode, Text, Word
 
-_TOKEN = re.compile(
+_TOKENS = (
     r"(?P<blank>[ \t\r\f\v\ufeff]+)|(?P<end>\n)|(?P<comment>\#[^\n]*|//[^\n]*|/\*.*?(?:\*/|\Z))"
-    r"|<<-?\s*(?P<heredoc>[A-Za-z_][\w-]*)[ \t\r]*\n|(?P<quote>\")"
-    r"|(?P<word>-?[\w][\w-]*(?:\.(?:[\w*]|-)+)*)|(?P<sign>=>|==|!=|>=|<=|&&|\|\||.)",
-    re.DOTALL,
+    r"|<<-?\s*(?P<heredoc>[A-Za-z_][\w-]*)[ \t\r]*\n|(?P<quote>%s)"
+    r"|(?P<word>-?[\w][\w-]*(?:\.(?:[\w*]|-)+)*)|(?P<sign>=>|==|!=|>=|<=|&&|\|\||.)"
 )
+_TOKEN = re.compile(_TOKENS % r"\"", re.DOTALL)
+#: In JSON5 a text may stand in single quotes too, on one line.
+_TOKEN_OF_JSON = re.compile(_TOKENS % r"\"|'(?=(?:[^'\\\n]|\\.){0,999}')", re.DOTALL)
 _STRING = re.compile(r'(?:[^"\\$%\n]|\\.|\$\$\{|%%\{|[$%](?!\{))+', re.DOTALL)
 #: In JSON, and what stands between quotes without a template.
 _WHOLE = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
+_WHOLE_IN_SINGLE_QUOTES = re.compile(r"(?:[^'\\]|\\.)*", re.DOTALL)
 #: Deeper than anything that people or tools write.
 _DEEPEST = 150
 #: Signs that nothing can end with: the value goes on in the next line.
 _JOINING = frozenset({"?", ":", "&&", "||", "+", "==", "!=", ">=", "<="})
+
+
+def _only_compared(operand: Node) -> Node:
+    """Return an *operand* of a comparison: a text there is no value."""
+    return Word(str(operand)) if isinstance(operand, Text) else operand
 
 
 class TooDeep(ValueError):
@@ -52,6 +60,7 @@ class _Reader:
     def __init__(self, text: str, *, has_templates: bool) -> None:
         self.text = text
         self.has_templates = has_templates
+        self.token = _TOKEN if has_templates else _TOKEN_OF_JSON
         self.position = 0
         self.depth = 0
         #: The kind and the text of the token that was read last.
@@ -67,7 +76,7 @@ class _Reader:
         if self._ahead[0] == self.position:
             _, self.kind, self.piece, self.position = self._ahead
             return self.kind
-        while match := _TOKEN.match(self.text, self.position):
+        while match := self.token.match(self.text, self.position):
             self.position = match.end()
             kind = match.lastgroup or ""
             if kind not in ("blank", "comment"):
@@ -95,7 +104,7 @@ class _Reader:
         """Read to the quote that ends the text just begun; its templates are expressions."""
         start = self.position
         if not self.has_templates:
-            match = _WHOLE.match(self.text, start)
+            match = (_WHOLE if self.piece == '"' else _WHOLE_IN_SINGLE_QUOTES).match(self.text, start)
             self.position = match.end() + 1 if match else start
             return Text(match.group() if match else "", start)
         parts: list[Node] = []
@@ -171,6 +180,7 @@ class _Reader:
         self._deeper()
         parts: list[Node] = []
         signs = 0
+        is_compared = False
         while True:
             kind, piece = self._peek()
             if not kind or (kind == "sign" and piece in ("}", "]", ")")):
@@ -189,8 +199,13 @@ class _Reader:
             self._next()
             if kind == "sign" and piece not in ("{", "[", "("):
                 signs += 1
+                if piece in ("==", "!="):
+                    is_compared = True
+                    parts[-1:] = map(_only_compared, parts[-1:])
                 continue
-            parts.append(self._operand(kind, piece))
+            operand = self._operand(kind, piece)
+            parts.append(_only_compared(operand) if is_compared else operand)
+            is_compared = False
             self.piece = ""
         self.depth -= 1
         return parts[0] if len(parts) == 1 and not signs else Choice(parts)

@@ -2,18 +2,22 @@
 Image ids in shell scripts, in texts inside other files, and in plain lists of ids. Pure.
 
 In a text an id counts behind `image_id` in some spelling (`--image-id ID`, `IMAGE_ID=ID`, `imageId: ID`); its zone is
-that of the same command, or the last one named before. A list has one id a line, with its zone beside it.
+that of the same command, or the last one named before, whether written out or by a variable; where nothing sets that,
+it is not told. A list has one id a line, with its zone beside it.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from crawler.domain.scanner.words import (
     ASSIGNED_ID,
     ASSIGNED_LIST,
+    ASSIGNED_VARIABLE,
     ASSIGNED_ZONE,
     ELEMENT_ID,
     FURTHER_ID,
@@ -23,8 +27,16 @@ from crawler.domain.scanner.words import (
     zone_key,
 )
 
-_COMMENT = re.compile(r"(?:^|(?<=[\s;]))(?:#|//).*$", re.MULTILINE)
+#: A text in quotes, in which nothing begins a comment; or a comment.
+_QUOTED_OR_COMMENT = re.compile(
+    r"""(?<![\w\\])(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')|(?P<comment>(?:^|(?<=[\s;]))(?:\#|//).*$)""", re.MULTILINE
+)
+_ESCAPED_BLANK = re.compile(r"\\{1,8}([nrt])")
+#: So many stand before the `n` where a command goes on in the next line, in a text and in one inside a text.
+_CONTINUING = (3, 6)
 _CONTINUED = re.compile(r"(?:[^\n\\]|\\[\s\S])+")
+#: What stands between the commands of a line.
+_BETWEEN = re.compile(r"&&|\|\||;|\Z")
 _LONGEST_LIST = 20_000
 _WORD = re.compile(r"[^\s,;\ufeff]+")
 
@@ -37,46 +49,112 @@ class InText(NamedTuple):
     zone: str | None
 
 
+def in_lines(text: str) -> str:
+    """Return *text* with ends of lines where they are written as JSON writes them, `\\n`; every place stays."""
+    return _ESCAPED_BLANK.sub(_unescaped, text) if "\\" in text else text
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    slashes = len(match.group()) - 1
+    is_end = match[1] == "n" and slashes not in _CONTINUING
+    return " " * slashes + ("\n" if is_end else " ")
+
+
 def blanked(text: str) -> str:
     """Return *text* with its comments, from `#` to the end of the line, as blanks."""
-    return _COMMENT.sub(lambda match: " " * len(match.group()), text)
+    return _QUOTED_OR_COMMENT.sub(
+        lambda match: " " * len(match.group()) if match["comment"] is not None else match.group(), text
+    )
 
 
 def find_in_text(text: str) -> Iterator[InText]:
     """Return the ids in *text* that stand behind a key and not behind `#`."""
-    lookable = blanked(text)
-    named = {zone for _, zone in _zones(lookable)}
+    zones_in = _Zones(blanked(in_lines(text)))
+    lookable = zones_in.text
+    named = {zone for _, zone in zones_in.between(0, len(lookable)) if zone}
     last = named.pop() if len(named) == 1 else None
     read = 0
-    for command in _CONTINUED.finditer(lookable):
-        zones = dict(_zones(command.group()))
+    for begin, end, pairs in zones_in.commands():
+        zones = dict(pairs)
+        for prefix, zone in pairs:
+            if zones[prefix] != zone:
+                zones[prefix] = None
         last = zones.get("", next(iter(zones.values()), last))
-        for match in ASSIGNED_ID.finditer(command.group()):
-            prefix = image_key(match["key"])
-            if prefix is None:
+        for match in ASSIGNED_ID.finditer(lookable, begin, end):
+            key = image_key(match["key"])
+            if key is None:
                 continue
-            zone = zones.get(prefix, zones.get("", last))
-            yield InText(match["id"], command.start() + match.start("id"), zone)
-            end = match.end()
-            while match["key"][-1] in "sS" and (further := FURTHER_ID.match(command.group(), end)):
-                yield InText(further["id"], command.start() + further.start("id"), zone)
-                end = further.end()
-        for begin in ASSIGNED_LIST.finditer(lookable, command.start(), command.end()):
-            prefix = image_key(begin["key"])
-            if prefix is None or begin.start() < read:
+            zone = zones.get(key, zones.get("", last))
+            yield InText(match["id"], match.start("id"), zone)
+            at = match.end()
+            while match["key"][-1] in "sS" and (further := FURTHER_ID.match(lookable, at, end)):
+                yield InText(further["id"], further.start("id"), zone)
+                at = further.end()
+        for opened in ASSIGNED_LIST.finditer(lookable, begin, end):
+            key = image_key(opened["key"])
+            if key is None or opened.start() < read:
                 continue
             # it may go on over the lines
-            read = lookable.find(")" if begin["opening"] == "(" else "]", begin.end(), begin.end() + _LONGEST_LIST)
-            for match in ELEMENT_ID.finditer(lookable, begin.end(), max(read, begin.end())):
+            read = lookable.find(")" if opened["opening"] == "(" else "]", opened.end(), opened.end() + _LONGEST_LIST)
+            for match in ELEMENT_ID.finditer(lookable, opened.end(), max(read, opened.end())):
                 own = match["zone"] if is_zone_by_itself(match["zone"] or "") else None
-                yield InText(match["id"], match.start("id"), own or zones.get(prefix, zones.get("", last)))
+                yield InText(match["id"], match.start("id"), own or zones.get(key, zones.get("", last)))
 
 
-def _zones(command: str) -> Iterator[tuple[str, str]]:
-    for match in ASSIGNED_ZONE.finditer(command):
-        prefix = zone_key(match["key"])
-        if prefix is not None and is_zone_by_itself(match["zone"]):
-            yield prefix, match["zone"]
+class _Zones:
+    """The zones that a *text* without comments names."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        #: By variable the places where it is set, each with the zone, or None for what is none or not told.
+        self._variables: dict[str, list[tuple[int, str | None]]] | None = None
+
+    def commands(self) -> Iterator[tuple[int, int, list[tuple[str, str | None]]]]:
+        """
+        Return where commands begin and end, and the zones that each names.
+
+        Commands are lines, and of a line that names two zones what is between `&&`, `||` or `;`.
+        """
+        for line in _CONTINUED.finditer(self.text):
+            begin, end = line.span()
+            pairs = list(dict.fromkeys(self.between(begin, end)))
+            if len(pairs) == len({prefix for prefix, _ in pairs}):
+                yield begin, end, pairs
+                continue
+            for stop in _BETWEEN.finditer(self.text, begin, end):
+                yield begin, stop.start(), list(dict.fromkeys(self.between(begin, stop.start())))
+                begin = stop.end()
+
+    def between(self, begin: int, end: int) -> Iterator[tuple[str, str | None]]:
+        """Return the zones that the characters from *begin* to *end* name, each with the words before `zone`."""
+        for match in ASSIGNED_ZONE.finditer(self.text, begin, end):
+            prefix = zone_key(match["key"])
+            if prefix is None:
+                continue
+            if match["zone"] is None:
+                yield prefix, self._value(match["name"], match.start())
+            elif is_zone_by_itself(match["zone"]):
+                yield prefix, match["zone"]
+
+    def _value(self, name: str | None, at: int) -> str | None:
+        """Return the zone that the variable *name* has *at* a character; None where the text does not tell."""
+        if self._variables is None:
+            self._variables = {}
+            places = [*ASSIGNED_VARIABLE.finditer(self.text), *ASSIGNED_ZONE.finditer(self.text)]
+            for match in sorted(places, key=lambda match: match.start()):
+                told = match.groupdict()
+                own, other, zone = told.get("loop") or told["key"], told["name"], told["zone"]
+                if zone is None:
+                    zone = self._value(other, match.start()) if other else None
+                elif not is_zone_by_itself(zone):
+                    zone = None
+                self._variables.setdefault(own, []).append((match.start(), zone))
+        values = self._variables.get(name or "", ())
+        before = bisect_left(values, at, key=itemgetter(0))
+        if before:
+            return values[before - 1][1]
+        later = {zone for _, zone in values}
+        return later.pop() if len(later) == 1 else None
 
 
 def find_in_list(text: str) -> Iterator[InText]:

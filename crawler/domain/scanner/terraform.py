@@ -1,5 +1,5 @@
 """
-Image ids in what tools write: Terraform states and plans, Packer manifests, answers of the API. Pure.
+Image ids in what tools write: Terraform states, plans and outputs, Packer manifests, answers of the API. Pure.
 
 Only what is managed and in use counts: no data sources, no outputs of a state, nothing that was replaced, no other
 clouds' resources, no artifacts of other builders or of Packer runs before the last; of a plan what will be there after
@@ -22,6 +22,7 @@ _NOTES: Mapping[str, str] = {
     "ucloud_uk8s_cluster": "Terraform never refreshes it: the cluster may run another image",
     "ucloud_instance": "the state shows the base image, not that of the system disk",
 }
+_OUTPUT = frozenset({"sensitive", "type", "value"})
 _WORD_OR_NUMBER = re.compile(r"-?\d+")
 
 
@@ -30,7 +31,8 @@ def is_written_by_a_tool(document: Node) -> bool:
     if isinstance(document, list):
         return any(isinstance(one, TableNode) and one.get("NodeGroupId") is not None for one in document)
     return isinstance(document, TableNode) and (
-        _is_plan(document) or _is_state(document) or isinstance(document.get("builds"), list) or is_answer(document)
+        isinstance(document.get("builds"), list)
+        or any(is_such(document) for is_such in (_is_plan, _is_state, _is_stack, _is_output, is_answer))
     )
 
 
@@ -47,6 +49,18 @@ def _is_state(document: TableNode) -> bool:
     if document.get("version") is None:
         return _has_modules(document)
     return isinstance(document.get("resources"), list) or isinstance(document.get("modules"), list)
+
+
+def _is_stack(document: TableNode) -> bool:
+    """Return whether *document* is what `pulumi stack export` says."""
+    stack = document.get("deployment")
+    return isinstance(stack, TableNode) and isinstance(stack.get("resources"), list)
+
+
+def _is_output(document: TableNode) -> bool:
+    """Return whether *document* is what `terraform output -json` says."""
+    values = [value for _, value in document.members]
+    return bool(values) and all(isinstance(one, TableNode) and one.keys() == _OUTPUT for one in values)
 
 
 def _has_modules(document: TableNode) -> bool:

@@ -18,6 +18,7 @@ from crawler.domain.scanner.words import (
     Effect,
     image_key,
     is_image_id,
+    is_key_of_zones,
     is_zone,
     is_zone_by_itself,
     zone_key,
@@ -156,8 +157,20 @@ def find(node: Node, place: Surroundings) -> Iterator[Hit]:
         for part in node.parts:
             yield from find(part, place)
     elif isinstance(node, Text) and ("mage" in node or "MAGE" in node):
-        for found in find_in_text(node):
-            yield _hit(found.image_id, node.at + found.at, place, (found.zone,) if found.zone else None, "unknown")
+        yield from _in_text(node, place)
+
+
+def _in_text(text: Text, place: Surroundings) -> Iterator[Hit]:
+    """Return the ids in a text, which may be a document of its own."""
+    found = list(find_in_text(text))
+    inside: Mapping[int, tuple[str, ...]] = {}
+    if found and ("\n" in text or "\\n" in text):
+        from crawler.domain.scanner.inside import zones_inside  # which reads trees
+
+        inside = zones_inside(text)
+    for one in found:
+        zones = inside.get(one.at, (one.zone,) if one.zone else ())
+        yield _hit(one.image_id, text.at + one.at, place, zones or None, "unknown")
 
 
 def _in_list(elements: Sequence[Node], place: Surroundings) -> Iterator[Hit]:
@@ -198,12 +211,15 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
         if prefix is not None:
             effect = effect_at(at, name, table)
             yield from _ids(value, at, at.zones_for(prefix), effect)
-        elif is_zone_by_itself(key) and isinstance(value, Text) and is_image_id(value):
-            yield _hit(value, value.at, at, (key,), "unknown")
         elif isinstance(value, TableNode) and value.header:
             yield from find_in_block(value, at)
-        else:
+        elif not is_zone_by_itself(key):
             yield from find(value, at)
+        elif isinstance(value, Text) and is_image_id(value):
+            yield _hit(value, value.at, at, (key,), "unknown")
+        else:
+            # elsewhere it may be a pool, as `worker-1`
+            yield from find(value, replace(at, zones=({"": (key,)}, *at.zones)) if is_key_of_zones(place.key) else at)
 
 
 def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
@@ -285,6 +301,8 @@ def effect_at(place: Surroundings, key: str, table: TableNode) -> Effect:
         words = {word.partition(".")[0] for word in place.inner}
         if place.resource == "ucloud_uk8s_cluster" and words & {"master", "worker"}:
             return "replaces-cluster"
+        if place.resource == "ucloud_uk8s_cluster" and place.inner[:1] == ("for_each",):
+            return "unknown"  # a worker may take it from there
         return _EFFECTS[place.resource]
     if image_key(key) == "source" and not key.startswith("-"):
         return "rebuilds-image"

@@ -38,17 +38,27 @@ _ZONES_KEY = re.compile(r"(?:.*[_.\-])?(?:zones|Zones|ZONES)")
 _ZONE = re.compile(r"[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){1,4}")
 _NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,2}\d{1,2}")
 #: What stands between a key and its value, in assignments, members and options; the value may be a shell's default.
-_IS = r"""\\?["']?(?:\s*[:=]\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
+_IS = r"""\\?["']?(?:\s*(?::{1,2}=|[?+]=|[:=])\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
 _KEY_IN_TEXT = r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"
+#: What `"$IMAGE_ID" = ID` tests is no value of that.
+_TESTED = r"""(?!(?<=\$)\w+["']\s*=)"""
 #: Ids and zones behind a key, inside a text of any sort.
-ASSIGNED_ID = re.compile(rf"{_KEY_IN_TEXT}{_IS}(?P<id>{_ID})(?![\w-]|\.\w)")
+ASSIGNED_ID = re.compile(rf"{_TESTED}{_KEY_IN_TEXT}{_IS}(?P<id>{_ID})(?![\w-]|\.\w)")
 #: One more id of a value that holds several.
 FURTHER_ID = re.compile(rf"[\s,;]{{1,4}}(?P<id>{_ID})(?![\w-]|\.\w)")
 #: Where the array of a shell begins, or a list of JSON in a text; and its elements, which a shell may give by zone.
 ASSIGNED_LIST = re.compile(rf"""{_KEY_IN_TEXT}\\?["']?\s*(?:\+?=|:)\s*(?P<opening>[(\[])""")
 ELEMENT_ID = re.compile(rf"""(?:\[["']?(?P<zone>[\w-]+)["']?\]=["']?)?(?<![\w.-])(?P<id>{_ID})(?![\w-]|\.\w)""")
+#: The value may be that of a variable, called `name`, or what only a run tells.
 ASSIGNED_ZONE = re.compile(
-    rf"(?<![\w.\-])(?P<key>[\w\-]*?(?:availability[_-]?zone|zone)){_IS}(?P<zone>[A-Za-z0-9-]+)", re.IGNORECASE
+    rf"(?<![\w.\-])(?P<key>[\w\-]*?(?:availability[_-]?zone|zone)){_IS}"
+    r"(?:(?P<zone>[A-Za-z0-9-]+)|\$[{(]*\s*(?:\w+\.)*(?P<name>\w+)|\{\{)",
+    re.IGNORECASE,
+)
+#: What sets a variable of a shell: to what is written out, or to the value of another; a loop sets it to several.
+ASSIGNED_VARIABLE = re.compile(
+    r"(?<![\w.\-$])(?:(?P<key>[A-Za-z_]\w*)=[\"']?(?:\$\{\w+:[-=])?(?:(?P<zone>[A-Za-z0-9-]+)|\$[{(]*(?P<name>\w+))"
+    r"|for\s+(?P<loop>\w+)\s+in\b)"
 )
 _MARK = r"(?:\#|//|/\*)"
 _NAMED = re.compile(rf"{_MARK}\s*ucloud-image:\s*(?P<zone>[^\s/]+)/(?P<name>\S+)")
@@ -67,6 +77,11 @@ def zone_key(key: str) -> str | None:
     if _ZONES_KEY.fullmatch(key) and "vailability" not in key and "AVAILABILITY" not in key:
         return None
     return _prefix(_ZONE_KEY, key)
+
+
+def is_key_of_zones(key: str) -> bool:
+    """Return whether the last word of *key* is a zone or zones: a table under it may have a member for each."""
+    return _prefix(_ZONE_KEY, key) is not None
 
 
 def _prefix(pattern: re.Pattern[str], key: str) -> str | None:

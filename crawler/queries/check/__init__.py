@@ -37,6 +37,7 @@ from crawler.queries.check.standing import (
     or_revoked,
     pinned_at,
     required_at,
+    zones_left_out,
     zones_of,
 )
 
@@ -189,6 +190,7 @@ class Check:
         if pin.zone is None and not lives:
             yield self._nowhere(pin)
             return
+        left_out = frozenset(zones_left_out(index, pin)) if pin.zone is None else frozenset()
         for zone in [index.zone_called(pin.zone)] if pin.zone is not None else sorted(lives):
             if zone.casefold() not in self._known_zones:
                 detail = f"the history knows no zone {zone}{_nearest(zone, index.zones)}"
@@ -202,11 +204,12 @@ class Check:
             targets = [target for target in meant if not self._is_out(target)] or meant
             elsewhere = sorted(lives.keys() - {zone})
             for row in self._rows(pin, zone, targets, lambda target: pinned_at(index, pin, target)):
-                yield (
-                    _with_detail(row, f"it lives in {', '.join(elsewhere)}")
-                    if (row.outcome == "never-seen" and elsewhere)
-                    else row
-                )
+                if left_out:
+                    yield replace(row, zones_left_out=left_out)
+                elif row.outcome == "never-seen" and elsewhere:
+                    yield _with_detail(row, f"it lives in {', '.join(elsewhere)}")
+                else:
+                    yield row
 
     def _meant(self, pin: PinRule, wanted: list[Target], listed: list[Target]) -> list[Target] | None:
         """

@@ -140,6 +140,8 @@ class CheckRow(JsonRow):
     place: FoundPin | None = field(default=None, metadata=NOT_IN_JSON)
     #: The successor was listed by the last good observation of every target that the row is about.
     is_certain: bool = field(default=False, metadata=NOT_IN_JSON)
+    #: Where else an id without a zone lives, which the selection leaves out.
+    zones_left_out: frozenset[str] = field(default=frozenset(), metadata=NOT_IN_JSON)
 
 
 def exit_code(rows: Iterable[CheckRow], *, is_strict: bool = False) -> ExitCode:

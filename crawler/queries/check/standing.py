@@ -305,3 +305,10 @@ def zones_of(index: Index, image_id: str) -> Mapping[str, list[Target]]:
         if target in index.status:
             zones.setdefault(target.zone, []).append(target)
     return zones
+
+
+def zones_left_out(index: Index, pin: PinRule) -> set[str]:
+    """Return the zones in which a pin's id is or was listed, at targets alone that are not selected."""
+    wanted = {target for target in index.pinned.stays.get(pin.image_id, ()) if pin.scope.wants(target)}
+    selected = {target for target in wanted if target in index.status}
+    return {target.zone for target in wanted - selected} - {target.zone for target in selected}

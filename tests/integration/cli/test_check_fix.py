@@ -174,6 +174,9 @@ def test_what_tools_write(story: tuple[str, Diary]) -> None:
         "plan.json": {"planned_values": {"root_module": {"resources": [{**pool, "values": values}]}}},
         "export.json": {"RetCode": 0, "NodeGroupList": [{"NodeGroupId": "n", "Zone": "hk-02", "ImageId": "uimage-a"}]},
         "manifest.json": {"builds": [{"builder_type": "ucloud-uhost", "artifact_id": "hk:uimage-a"}]},
+        "output.json": {"pool": {"sensitive": False, "type": ["object", {}], "value": values}},
+        "stack.json": {"version": 3, "deployment": {"resources": [{"inputs": {**values, "imageId": "uimage-a"}}]}},
+        "odd.tfstate": {"lineage": "x", "pool": values},
     }
     for name, document in documents.items():
         Path(name).write_text(json.dumps(document))
@@ -187,7 +190,7 @@ def test_what_tools_write(story: tuple[str, Diary]) -> None:
     said = check(story, *names, "--fix", "--effect", "unknown", code=1)
 
     assert {name: Path(name).read_bytes() for name in names} == before
-    assert said.count("a tool wrote the file") == 3 + ("manifest.json, line 1: uimage-a is not fixed: a tool" in said)
+    assert said.count("a tool wrote the file") == 7 + ("manifest.json, line 1: uimage-a is not fixed: a tool" in said)
     assert said.count("the file is reached through a link") == 3
     assert "Ids fixed: 0, files: 0." in said
 
@@ -214,10 +217,15 @@ def test_projects_that_disagree(two_projects: tuple[str, Diary]) -> None:
 
 
 def test_zones_that_disagree(story: tuple[str, Diary]) -> None:
-    """An id without a zone that is good in one of its zones is left alone."""
-    Path("pool.tf").write_text((POOL % "uimage-a").replace('"hk-02"', "var.zone"))
+    """An id without a zone that is good in one of its zones is left alone, also where the selection hides that one."""
+    text = (POOL % "uimage-a").replace('"hk-02"', "var.zone")
+    Path("pool.tf").write_text(text)
 
     assert "the zones do not agree" in check(story, "pool.tf", "--fix", code=1)
+    said = "uimage-a is not fixed: it is for sg-01 as well, which the selection leaves out."
+    assert said in check(story, "pool.tf", "--fix", "--zone", "hk-02", code=1)
+    assert said in check(story, "pool.tf", "--diff", "--region", "hk", code=1)
+    assert Path("pool.tf").read_text() == text
 
 
 def test_knowledge_in_doubt(story: tuple[str, Diary]) -> None:

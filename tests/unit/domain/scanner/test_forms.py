@@ -99,6 +99,16 @@ def test_plain_lists(text: str, expected: list[tuple[str, str | None]]) -> None:
         ("ZONE=hk-02\nPOOL_ZONE=hk-03 POOL_IMAGE_ID=uimage-a", ["hk-03"]),
         ("ZONE=hk-02 POOL_IMAGE_ID=uimage-a", ["hk-02"]),
         ("# --image-id uimage-a\nx #--zone hk-03\nIMAGE_ID=uimage-b", [None]),
+        # one that says nothing ends nothing: what follows on its line is read
+        ("x_image_idle=uimage-x pre.image_id=uimage-a --image_id_x IMAGE_ID=uimage-b\nIMAGE_ID=uimage-c", [None] * 3),
+        ("PREIMAGE_ID=uimage-x IMAGE_ID=uimage-a\nPREIMAGE_IDS=(uimage-y) IMAGE_IDS=(uimage-b)", [None] * 2),
+        ("TIMEZONE=hk-04\nIMAGE_ID=uimage-a", [None]),
+        ("TIMEZONE=hk-04 ZONE=asia ZONE=hk-02 IMAGE_ID=uimage-a", ["hk-02"]),
+        # of a line that names several zones each command has its own
+        ("a --zone hk-02 --image-id uimage-a && b --image-id uimage-b --zone hk-03; ID", ["hk-02", "hk-03"]),
+        ("ZONE=hk-02; ZONE=hk-03 || IMAGE_ID=uimage-a", ["hk-03"]),
+        ("a --zone hk-02 --image-id uimage-a --zone hk-03", [None]),
+        ("A_ZONE=hk-02 B_ZONE=hk-03\nIMAGE_ID=uimage-a", ["hk-02"]),
     ],
 )
 def test_zones_of_commands(text: str, expected: list[str | None]) -> None:
@@ -107,10 +117,114 @@ def test_zones_of_commands(text: str, expected: list[str | None]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'ZONE=hk-02\nZ=hk-03\na --zone "$ZONE" --image-id uimage-a\nb --zone=${Z} --image-id uimage-b',
+            ["hk-02", "hk-03"],
+        ),
+        ('a --zone hk-02\nb --zone "$x" --image-id uimage-a', [None]),
+        ('a --zone hk-02\nb --zone "$(zone_of pool)" --image-id uimage-a', [None]),
+        ("a --zone hk-02\nb --zone {{ zone }} --image-id uimage-a", [None]),
+        ("ZONE=hk-02\nboot() {\n  local zone=$1\n  a --zone $zone --image-id uimage-a\n}", [None]),
+        ("ZONE=hk-02\nfor ZONE in hk-03 hk-04; do\n  a --zone $ZONE --image-id uimage-a\ndone", [None]),
+        ("ZONE=hk-02\nZONE=asia\na --zone $ZONE --image-id uimage-a", [None]),
+        ('D=hk-02\nZONE="${1:-$D}"\nZONE_2=hk-03\na --zone $ZONE --image-id uimage-a', ["hk-02"]),
+        (': "${ZONE:=hk-02}"\nX_ZONE=hk-03\na --zone $ZONE --image-id uimage-a', ["hk-02"]),
+        ("ZONE = 'hk-02'\nX_ZONE = 'hk-03'\nsh 'a --zone ${env.ZONE} --image-id uimage-a'", ["hk-02"]),
+        ("boot() {\n  a --zone $ZONE --image-id uimage-a\n}\nX_ZONE=hk-03\nZONE=hk-02\nboot", ["hk-02"]),
+        ("boot() {\n  a --zone $ZONE --image-id uimage-a\n}\nZONE=hk-03\nboot\nZONE=hk-02\nboot", [None]),
+        (
+            "ZONE=hk-03\na --zone $ZONE --image-id uimage-a\nZONE=hk-02\nb --zone $ZONE --image-id uimage-b",
+            ["hk-03", "hk-02"],
+        ),
+    ],
+)
+def test_zones_by_variables(text: str, expected: list[str | None]) -> None:
+    """A zone by a variable is what that was set to before, else the one that it is set to at all, else not told."""
+    assert [zone for _, zone, _ in pinned(text, "a.sh")] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ('[ "$IMAGE_ID" = uimage-z ] && IMAGE_ID=uimage-a', ["uimage-a"]),
+        ('[ "$IMAGE_ID" = "uimage-z" ] || [ "$IMAGE_ID" == uimage-y ]', []),
+        ("$ImageId = 'uimage-a'", ["uimage-a"]),
+        ('{"$imageId": "uimage-a"}', ["uimage-a"]),
+    ],
+)
+def test_tests_of_a_shell(text: str, ids: list[str]) -> None:
+    """An id that a script only compares with is none that it uses."""
+    assert [one for one, *_ in pinned(text, "a.sh")] == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ('a --name "node #1" --image-id uimage-a # --image-id uimage-z', ["uimage-a"]),
+        ("a --name='node #1' --image-id uimage-a", ["uimage-a"]),
+        ('a "{\\"name\\": \\"n #1\\", \\"ImageId\\": \\"uimage-a\\"}"', ["uimage-a"]),
+        ("echo it's # IMAGE_ID=uimage-z, isn't", []),
+        ('echo "a\nb" # IMAGE_ID=uimage-z "c"', []),
+        ("# it's\nIMAGE_ID=uimage-a # 'IMAGE_ID=uimage-z'", ["uimage-a"]),
+    ],
+)
+def test_comments_and_quotes(text: str, ids: list[str]) -> None:
+    """A sign of a comment inside quotes begins none: what follows it on the line counts."""
+    assert [one for one, *_ in pinned(text, "a.sh")] == ids
+
+
+@pytest.mark.parametrize(("begin", "is_json"), [
+    (" ", True), ("\t", True), ("\r\n", True), ("\n\n", True), (" \t\r\n", True),
+    ("X", False), ("\f", False), ("\u00a0", False),
+])  # fmt: skip
+def test_what_stands_before_json(begin: str, is_json: bool) -> None:
+    """Of a text without a telling name blanks before the first brace or bracket do not matter, all else does."""
+    state = '{"version": 4, "resources": [{"type": "ucloud_instance", "image_id": "uimage-a"}]}'
+    for text in (begin + state, f"{begin}[{state.replace('version', 'NodeGroupId')}]"):
+        assert scan(text, "notes", is_strict=True).is_source is not is_json
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[all:vars]\nzone=hk-02\nimage_id=uimage-a\n",
+        "[pool]\nzone = 'hk-02'\nimage_id = 'uimage-a'\n",
+        "[ -f x ] && create --zone hk-02 --image-id uimage-a\n",
+        "[[ $x ]] || IMAGE_ID=uimage-a ZONE=hk-02\n",
+        "ZONE := hk-02\nIMAGE_ID ?= uimage-a\n",
+        "ZONE ?= hk-02\nIMAGE_ID ::= uimage-a\n",
+    ],
+)
+def test_other_files(text: str) -> None:
+    """A bracket does not make a file JSON, and the signs of make and of other languages set what they set."""
+    for name in ("hosts", "Makefile", "pool.ini"):
+        assert [(one, zone) for one, zone, _ in pinned(text, name)] == [("uimage-a", "hk-02")]
+        assert len(scan(text, name, is_strict=True).pins) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[ [{"image_id": "uimage-a"}]]',
+        "[\n// a\n'uimage-a']",
+        '[]{"image_id": "uimage-a"}',
+        "[-1, true, {image_id: 'uimage-a'}]",
+    ],
+)
+def test_lists_of_json(text: str) -> None:
+    """What begins as a list of JSON does is one."""
+    assert [one for one, *_ in pinned(text, "notes")] == ["uimage-a"]
+
+
+@pytest.mark.parametrize(
     ("value", "ids"),
     [
         ('var.new ? "uimage-a" : "uimage-b"', ["uimage-a", "uimage-b"]),
         ('var.new ?\n  "uimage-a" :\n  "uimage-b"', ["uimage-a", "uimage-b"]),
+        ('var.x == "uimage-x" ? "uimage-a" : var.x', ["uimage-a"]),
+        ('"${"uimage-x" != var.x ? var.x : "uimage-a"}"', ["uimage-a"]),
         ('coalesce(var.x, "uimage-a")', ["uimage-a"]),
         ('lookup(\n  { a = "uimage-a" },\n  "b",\n  "uimage-b"\n)', ["uimage-a", "uimage-b"]),
         ('["uimage-a", /* "uimage-x" */ "uimage-b"]', ["uimage-a", "uimage-b"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 import pytest
 
@@ -129,6 +130,19 @@ def test_nearly_json() -> None:
         scan('{"resources": [', "terraform.tfstate", is_strict=True)
 
 
+@pytest.mark.parametrize("name", ["a.json5", "a.jsonc", "a.json", ""])
+def test_single_quotes(name: str) -> None:
+    """In JSON5, whatever it is called, an id counts in either quotes, with its own zone."""
+    text = "{pools: [\n  {image_id: 'uimage-a', zone: 'hk-02'},\n  {'imageId': \"uimage-b\", 'zone': \"hk-03\"}\n]}\n"
+
+    assert found(text, name) == [("uimage-a", "hk-02"), ("uimage-b", "hk-03")]
+    if name.endswith(("5", "c")):
+        assert len(scan(text, name, is_strict=True).pins) == 2
+    else:
+        with pytest.raises(ValueError, match="is no JSON"):
+            scan(text, name, is_strict=True)
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -192,6 +206,71 @@ def test_text_inside_a_document() -> None:
     text = "data:\n  values.yaml: |\n    imageId: uimage-a\n    zone: hk-02\n"
 
     assert found(text, "a.yaml") == [("uimage-a", "hk-02")]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+def test_escaped_ends_of_lines(name: str) -> None:
+    """In a text whose lines end as JSON writes it a comment ends with its line, and a key may begin the next one."""
+    inside = "# defaults\nzone: hk-02\nimageId: uimage-a # uimage-z\nimage_id: uimage-b\r\n\timage_ids: [uimage-c]\n"
+    expected = [(f"uimage-{one}", "hk-02") for one in "abc"]
+
+    assert found(json.dumps({"values": inside}), name) == expected
+    assert found(json.dumps({"values": json.dumps({"again": inside})}), name) == expected
+    script = "a --zone hk-03\nb --image-id uimage-a \\\n  --zone hk-02\n"
+    for text in (script, json.dumps({"again": script})):
+        assert found(json.dumps({"run": text}), name) == expected[:1]
+
+
+POOLS = """\
+# pools
+pools:
+- imageId: uimage-a
+  zone: hk-02
+- {imageId: uimage-b, zone: hk-03}
+- imageId: uimage-c # {zone: hk-04}
+"""
+
+
+@pytest.mark.parametrize("zone", ["", "zone: sg-01\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_zones_inside_a_document(zone: str, end: str) -> None:
+    """Of a document inside a document each id has the zone of its own table there, else the one around the document."""
+    inside = POOLS.replace("\n", "\n    ")
+    chart = f"{zone}spec:\n  values: |\n    {inside}\n"
+    found_ones = [("uimage-a", "hk-02"), ("uimage-b", "hk-03"), ("uimage-c", "sg-01" if zone else None)]
+
+    assert found(chart.replace("\n", end), "a.yaml") == found_ones
+    assert found(json.dumps({"zone": zone[6:-1] or None, "data": POOLS.replace("\n", end)}), "a.json") == found_ones
+    assert found(f"{zone}values: |\n  x: |\n    {inside}\n".replace("\n", end), "a.yaml") == found_ones
+
+
+@pytest.mark.parametrize(("begin", "indentation"), [("<<EOT", ""), ("<<-EOT", "    ")])
+def test_zones_inside_a_here_document(begin: str, indentation: str) -> None:
+    """So it is in a here-document, whose effect and address are those of a text in that place."""
+    inside = textwrap.indent(POOLS, indentation)
+    text = f'resource "helm_release" "x" {{\n  values = [{begin}\n{inside}\n  EOT\n  ]\n}}\n'
+    pins = scan(text, "a.tf").pins
+
+    assert [(pin.image_id, pin.zone) for pin in pins] == [
+        ("uimage-a", "hk-02"),
+        ("uimage-b", "hk-03"),
+        ("uimage-c", None),
+    ]
+    assert {(pin.address, pin.effect) for pin in pins} == {("helm_release.x", "unknown")}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "a --zone hk-02 --image-id uimage-a\n  b --zone hk-03\n  b --image-id uimage-b\n",
+        "- a --zone hk-02 --image-id uimage-a\n  - 'b --zone hk-03\n",
+        "a: [\n  a --zone hk-02 --image-id uimage-a\n  b --zone hk-03\n",
+    ],
+)
+def test_no_document_inside(script: str) -> None:
+    """A script inside a document stays one, as does what only begins as a document does."""
+    assert found(f"run: |\n  {script}", "a.yaml")[0] == ("uimage-a", "hk-02")
+    assert found(f"run: |\n  {script}", "a.yaml")[1:] in ([], [("uimage-b", "hk-03")])
 
 
 def test_long_words() -> None:
@@ -420,3 +499,42 @@ def test_lines_of_templates(template: str) -> None:
 def test_sources_of_builds(key: str, effect: str) -> None:
     """A key of a source is one of a build; an option of a command may be anything's."""
     assert [pin.effect for pin in scan(json.dumps({key: "uimage-a"}), "a.json").pins] == [effect]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "zones: {cn-bj2-02: {imageId: uimage-a}}\n"),
+        ("a.yaml", "pools_by_zone:\n  cn-bj2-02:\n  - gpu: {imageId: uimage-a}\n"),
+        ("a.json", '{"AvailabilityZones": [{"cn-bj2-02": {"ImageId": "uimage-a"}}]}'),
+        ("a.tfvars", 'zones = {\n  "cn-bj2-02" = { image_id = "uimage-a" }\n}\n'),
+        ("a.tf", 'variable "zones" {\n  default = merge(var.x, { cn-bj2-02 = { image_id = "uimage-a" } })\n}\n'),
+    ],
+)
+def test_tables_by_zone(name: str, text: str) -> None:
+    """Under a key of zones a table that is called as one is for that zone, however deep in it the id stands."""
+    assert found(text, name) == [("uimage-a", "cn-bj2-02")]
+
+
+def test_tables_that_are_called_as_zones_are() -> None:
+    """Elsewhere such a name may be a pool's; and the zone that stands beside an id goes before the name of a table."""
+    assert found("pools: {worker-1: {imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", None)]
+    assert found("zones: {main: {imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", None)]
+    assert found("zones: {az-1: {zone: hk-02, imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", "hk-02")]
+    assert found("zones: {az-1: {zone: '{{ z }}', imageId: uimage-a}}\n", "a.yaml") == [("uimage-a", None)]
+
+
+@pytest.mark.parametrize(
+    ("resource", "body", "effect"),
+    [
+        ("ucloud_uk8s_cluster", 'image_id = "uimage-a"', "nothing"),
+        ("ucloud_uk8s_cluster", 'dynamic "worker" {\n for_each = [{ image_id = "uimage-a" }]\n}', "replaces-cluster"),
+        ("ucloud_uk8s_cluster", 'for_each = { a = { image_id = "uimage-a" } }', "unknown"),
+        ("ucloud_uk8s_node_group", 'for_each = { a = { image_id = "uimage-a" } }', "later-nodes"),
+    ],
+)
+def test_effect_of_what_a_block_repeats(resource: str, body: str, effect: str) -> None:
+    """What a cluster is made for each of may go to its workers as well: nobody knows what a change of it does."""
+    (pin,) = scan(f'resource "{resource}" "x" {{\n  {body}\n}}\n', "a.tf").pins
+
+    assert pin.effect == effect
