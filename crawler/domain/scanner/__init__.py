@@ -16,7 +16,7 @@ from pathlib import PurePath
 
 from crawler.domain.scanner.hcl import TooDeep, read_hcl, read_json
 from crawler.domain.scanner.plain import InText, find_in_list, find_in_text
-from crawler.domain.scanner.terraform import find_in_json, is_answer, is_written_by_a_tool
+from crawler.domain.scanner.tool_output import find_in_json, is_answer, is_written_by_a_tool
 from crawler.domain.scanner.tree import Hit, Node, Surroundings, TableNode, find
 from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments, uncommented
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml

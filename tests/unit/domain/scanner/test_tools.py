@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crawler.domain.scanner import scan
-from crawler.domain.scanner.terraform import find_in_json
+from crawler.domain.scanner.tool_output import find_in_json
 from crawler.domain.scanner.tree import TableNode, Text
 
 VALUES = {"availability_zone": "hk-02", "image_id": "uimage-a"}
