@@ -459,9 +459,9 @@ def _read_stated(value: Any, *, is_name: bool) -> str:
     said = read(value)
     if isinstance(said, list) and len(said) == 1:
         (said,) = said
-    if said is None or said in ("", [], {}) or (isinstance(said, list | Mapping) and not is_name):
+    if said is None or said in ([], {}) or (isinstance(said, list | Mapping) and not is_name):
         return ""
-    return clean_text(said if isinstance(said, str) else str(said)).strip()
+    return clean_text(str(said)).strip()
 
 
 def _is_unknown_set(folded: str, value: Any, kind: Kind) -> bool:
@@ -596,7 +596,7 @@ def _joined(images: Mapping[ImageKey, Attributes], records: Iterable[Record]) ->
 
 def _merge_duplicates(stated: Sequence[Attributes]) -> Attributes:
     """Join the records of one id; where they disagree the smallest value wins, so that their order does not count."""
-    merged = _merge_fields({name: record[name] for name in record if name != "extra"} for record in stated)
+    merged = _merge_fields(stated)
     extras = [record["extra"] for record in stated if "extra" in record]
     return {**merged, "extra": _merge_fields(extras)} if extras else merged
 

@@ -100,5 +100,14 @@ def test_depth() -> None:
     """An object nested deeper than can be decoded is no object; a part of one that is cannot be understood."""
     nested = b"[" * 100_000 + b"]" * 100_000
     assert members(b'{"a": ' + nested + b"}") is None
-    with pytest.raises(NotUnderstood, match="nested too deeply"):
+    with pytest.raises(NotUnderstood) as caught:
         read(Unread(nested))
+    assert str(caught.value) == "the answer is nested too deeply to be read"
+
+
+def test_a_number_of_thousands_of_digits() -> None:
+    """A part that holds an integer of more digits than Python reads cannot be understood, and the error says why."""
+    assert read(Unread(b"[" + b"9" * 4_000 + b"]")) == [10**4_000 - 1]
+    with pytest.raises(NotUnderstood) as caught:
+        read(Unread(b"[" + b"9" * 5_000 + b"]"))
+    assert str(caught.value) == "the answer holds a number that is too long to be read"
