@@ -79,9 +79,9 @@ class TableNode:
         return next((value for name, value in reversed(self.members) if name == key), None)
 
     def text(self, key: str) -> str:
-        """Return the text or word that is the value of *key*, else an empty text."""
+        """Return the text that is the value of *key*, else an empty one."""
         value = self.get(key)
-        return value.text if isinstance(value, Word) else str(value) if isinstance(value, Text) else ""
+        return str(value) if isinstance(value, Text) else ""
 
     def items(self, key: str) -> Sequence[Node]:
         """Return the elements of the list that is the value of *key*, none where there is no list."""
@@ -106,7 +106,7 @@ class Surroundings:
     zones: tuple[Zones, ...] = ()
     #: The type of the Terraform resource or Packer builder around.
     resource: str = ""
-    #: The names of the blocks and members between the resource and here.
+    #: The names of the blocks and members on the way here, from the resource on where there is one.
     inner: tuple[str, ...] = ()
     #: What stands for the path, from the resource on.
     address: str = ""
@@ -128,7 +128,7 @@ class Surroundings:
     def below(self, key: str) -> Surroundings:
         """Return the place of a member."""
         path = f"{self.path}.{key}" if self.path else key
-        return replace(self, path=path, inner=(*self.inner, key) if self.resource else (), key=key)
+        return replace(self, path=path, inner=(*self.inner, key), key=key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +184,7 @@ def _in_list(elements: Sequence[Node], place: Surroundings) -> Iterator[Hit]:
     ]
     joined = (word.partition("=") for word in elements if isinstance(word, Text) and word.startswith("--"))
     named: list[tuple[str, Node]] = [(name, Text(value, 0)) for name, is_joined, value in joined if is_joined]
-    zones = zones_in(TableNode([(name.lstrip("-"), value) for name, value in [*options, *named]]))
+    zones = zones_in(TableNode([*options, *named]))
     inside = replace(place, zones=(zones, *place.zones)) if zones else place
     for number, element in enumerate(elements):
         yield from find(element, replace(inside, path=f"{place.path}[{number}]"))
@@ -206,7 +206,7 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
         if is_output and key == "type":
             continue  # of `terraform output`: it names the members of the value as well
         at = place if is_output else inside.below(key)
-        name = at.key if is_output else table.text("name") if key == "value" and len(table.header) < 2 else key
+        name = at.key if is_output else table.text("name") if key == "value" else key
         prefix = image_key(name)
         if prefix is not None:
             effect = effect_at(at, name, table)
@@ -232,7 +232,7 @@ def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
     if kind == "resource" and len(labels) == 2:
         place = replace(place, resource=labels[0], address=".".join(labels), inner=())
     elif kind == "source" and len(labels) == 2:
-        place = replace(place, resource=labels[0], address=f"source.{'.'.join(labels)}", inner=())
+        place = replace(place, resource=labels[0], address=f"source.{'.'.join(labels)}")
     elif kind in ("module", "output", "provider", "build") and not place.address:
         place = replace(place, address=".".join([kind, *labels]))
     elif kind == "variable" and labels:
@@ -247,7 +247,7 @@ def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
             yield from find(kind_of, place)
         return
     elif kind == "dynamic" and labels:
-        place = replace(place, inner=(*place.inner[:-1], labels[0]) if place.resource else ())
+        place = replace(place, inner=(*place.inner, labels[0]))
     yield from _in_table(block, place)
 
 

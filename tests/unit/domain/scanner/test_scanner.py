@@ -538,3 +538,44 @@ def test_effect_of_what_a_block_repeats(resource: str, body: str, effect: str) -
     (pin,) = scan(f'resource "{resource}" "x" {{\n  {body}\n}}\n', "a.tf").pins
 
     assert pin.effect == effect
+
+
+def test_id_of_a_machine_image_behind_a_key_in_capitals() -> None:
+    """In a text of any sort a key counts in capitals too, and ids that begin otherwise than with `image`."""
+    assert found("script: IMAGE_ID=bsi-a\n", "a.yaml") == [("bsi-a", None)]
+
+
+def test_output_with_lists_by_zone() -> None:
+    """What stands under `value` of an output belongs to the name of the output, by zone where it says so."""
+    output = {"image_ids": {"value": {"hk-02": ["uimage-a"]}, "type": ["map", "string"], "sensitive": False}}
+
+    assert found(json.dumps(output)) == [("uimage-a", "hk-02")]
+
+
+def test_variable_with_a_table_by_zone() -> None:
+    """The name of a variable tells that its members are zones."""
+    text = 'variable "image_of_zone" {\n  default = { "hk-02" = { imageId = "uimage-a" } }\n}\n'
+
+    assert found(text, "a.tf") == [("uimage-a", "hk-02")]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "resource", "address", "effect"),
+    [
+        ('source "ucloud-uhost" "w" {\n source_image_id = "uimage-a"\n}', "a.pkr.hcl", "ucloud-uhost",
+         "source.ucloud-uhost.w", "rebuilds-image"),
+        ('thing "ucloud_x" "w" {\n image_id = "uimage-a"\n}', "a.hcl", "", "thing.image_id", "unknown"),
+        ('resource "ucloud_uk8s_cluster" "c" {\n dynamic "worker" {\n  image_id = "uimage-a"\n }\n}', "a.tf",
+         "ucloud_uk8s_cluster", "ucloud_uk8s_cluster.c", "replaces-cluster"),
+        ('resource "ucloud_uk8s_cluster" "c" {\n provisioner "worker" {\n  image_id = "uimage-a"\n }\n}', "a.tf",
+         "ucloud_uk8s_cluster", "ucloud_uk8s_cluster.c", "nothing"),
+        ('{"type": "other", "image_id": "uimage-a"}', "a.json", "", "image_id", "unknown"),
+        ('{"builders": [{"type": "{{user `t`}}", "source_image_id": "uimage-a"}]}', "a.json", "",
+         "builders[0].source_image_id", "rebuilds-image"),
+    ],
+)  # fmt: skip
+def test_what_an_id_belongs_to(text: str, name: str, resource: str, address: str, effect: str) -> None:
+    """The resource around an id, its address and what a change does are those of the block that says so."""
+    (pin,) = scan(text, name).pins
+
+    assert (pin.resource, pin.address, pin.effect) == (resource, address, effect)
