@@ -75,6 +75,19 @@ def test_small_pages(user: Driver) -> None:
     assert offsets == ["0", "50", "100", "150", "200"]
 
 
+def test_pages_that_repeat_their_records(user: Driver) -> None:
+    """A cloud that begins to list each record of a page twice withdraws nothing by it."""
+    with run_in_thread(kinds_timeline(steps=[{"quirks": ["duplicate-records"]}])) as cloud:
+        user.configure(account(cloud.url, kinds=["uhost-image"]))
+        first = user.run()
+        cloud.advance()
+        doubled = user.run()
+
+    assert first.summary["baseline"]["images"] == 250
+    assert doubled.targets == {"total": 1, "ok": 1}
+    assert changes(user, "uhost-image") == []
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
