@@ -241,13 +241,28 @@ def _seen_before(conn: Connection, keys: Mapping[int, Collection[ImageKey]]) -> 
         # An id that no target ever listed has no version, which is nearly always the end of it.
         rows = conn.execute(_versions_of_images(), {"images": image_ids})
         versions.update((version_id, ImageKey(image_set, image_id)) for version_id, image_set, image_id in rows)
-    wanted = {target_id: set(map(_folded, keys[target_id])) for target_id in target_ids} if versions else {}
+    wanted = {target_id: _may_have_been(keys[target_id]) for target_id in target_ids} if versions else {}
     found: dict[int, set[ImageKey]] = {}
     for version_ids in portions(sorted(versions)):
         for portion in portions(target_ids):
             for target_id, version_id in conn.execute(_listings(), {"versions": version_ids, "targets": portion}):
-                if _folded(key := versions[version_id]) in wanted[target_id]:
+                key = versions[version_id]
+                if not wanted[target_id].isdisjoint((_folded(key), ImageKey(_ANY_SET, key.image_id))):
                     found.setdefault(target_id, set()).add(key)
+    return found
+
+
+#: Stands for the set of an image that states none: it may have been listed in any.
+_ANY_SET = "*"
+
+
+def _may_have_been(keys: Iterable[ImageKey]) -> set[ImageKey]:
+    """Return what each image may have been listed as before: in its set, folded, or in none; or in any."""
+    found: set[ImageKey] = set()
+    for key in keys:
+        found |= {_folded(key), ImageKey(UNSTATED_SET, key.image_id)}
+        if key.image_set == UNSTATED_SET:
+            found.add(ImageKey(_ANY_SET, key.image_id))
     return found
 
 

@@ -163,29 +163,34 @@ class Composition:
         if kind.paging is None:
             return self._end_list()
         self._refuse_moved(max((number for _, number in found.counts), default=None), count)
-        self._refuse_repeated(sets)
+        # What a page lists twice takes one place in the list: were it counted twice, Offset would pass over others.
+        new = count - self._refuse_repeated(sets)
         self._pages += 1
-        self._received += count
+        self._received += new
         self._first_page = self._first_page or count
         if self._received > MAX_RECORDS:
             raise NotUnderstood(f"the list has more than {MAX_RECORDS:,} records, which is more than are read")
-        return self._end_list() if self._is_end(count, kind.paging.limit) else False
+        return self._end_list() if self._is_end(count, new, kind.paging.limit) else False
 
-    def _is_end(self, count: int, limit: int) -> bool:
-        """Return whether a page of *count* records was the last one; raise _Incomplete where the list is short."""
-        if count == 0:
+    def _is_end(self, count: int, new: int, limit: int) -> bool:
+        """
+        Return whether a page of *count* records was the last one, of which *new* ones are different; raise _Incomplete
+        where the list is short.
+        """
+        if new == 0:
             if self._total is not None and self._received < self._total and "count" not in self._tolerated:
                 raise _Incomplete(f"the list ends after {self._received} of {counted(self._total, 'record')}")
             return True
-        if self._total is not None and self._received > self._total:
-            self._total = None  # it counts something else
+        is_doubtful = self._pages == 1 and new < count == self._total
+        if is_doubtful or (self._total is not None and self._received > self._total):
+            self._total = None  # it counts something else, as this page alone with what that repeats
         if self._total is None:
-            is_cut = self._pages > 1 or count >= limit or count % _ROUND == 0
+            is_cut = self._pages > 1 or is_doubtful or count >= limit or 0 in (count % _ROUND, new % _ROUND)
             return not is_cut
         if self._received < self._total:
             return False
         # A count of the page alone looks just the same where the page is full.
-        return not (self._pages == 1 and count == limit)
+        return not (self._pages == 1 and new == limit)
 
     def _refuse_moved(self, stated: int | None, count: int) -> None:
         """Note the number of all records that a page states; raise _Incomplete where it was another before."""
@@ -194,22 +199,32 @@ class Composition:
         if self._pages == 0:
             self._total = stated
         elif self._total is not None and stated != self._total:
-            if stated == count and self._total == self._first_page == self._received:
+            if stated == count and self._pages == 1 and self._total in (self._first_page, self._received):
                 self._total = None  # each page counts itself
                 return
             raise _Incomplete(f"the number of records was {self._total}, and then {stated}, while they were read")
 
-    def _refuse_repeated(self, sets: list[tuple[str, Any, list[Any]]]) -> None:
-        """Raise _Incomplete where a page lists what an earlier one listed."""
+    def _refuse_repeated(self, sets: list[tuple[str, Any, list[Any]]]) -> int:
+        """Raise _Incomplete where a page lists what an earlier one listed; return how often it repeats its own."""
         lists = [bytes(value) for _, value, records in sets if records and isinstance(value, Unread)]
         if lists and lists == self._last_lists:
             raise _Incomplete("a page of the list came twice")
         self._last_lists = lists
-        here = {place for name, _, records in sets for record in records if (place := self._place(name, record))}
+        placed = [(self._place(name, record), record) for name, _, records in sets for record in records]
+        here = {place for place, _ in placed if place is not None}
+        nameless = [record for place, record in placed if place is None]
         if not self._seen.isdisjoint(here):
+            if here <= self._seen and not nameless and self._is_rest_of_first(len(placed)):
+                return len(placed)
             again = min(self._seen & here)[1]
             raise _Incomplete(f"{clean_text(again)[:80]} is on two pages of the list, which moved while it was read")
         self._seen |= here
+        repeated = len(placed) - len(nameless) - len(here)
+        return repeated + len(nameless) - len(set(map(_encoded, nameless))) if repeated else 0
+
+    def _is_rest_of_first(self, count: int) -> bool:
+        """Return whether *count* records are as many as the only page so far listed twice: Offset counts these too."""
+        return self._pages == 1 and self._total is None and count == self._first_page - self._received
 
     def _place(self, name: str, record: Any) -> tuple[str, str, str] | None:
         if self._kind.follow:

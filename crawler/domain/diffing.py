@@ -111,7 +111,8 @@ def _known_spelling(known: KnownState, stated: Set[str]) -> Callable[[ImageKey],
     """
     Return what gives an image of the *stated* sets the set name that the history uses; None: each has that already.
 
-    It differs for a set that came back in another case, and for an image that states no set now and did before.
+    It differs for a set that came back in another case, and for an image that states no set now and did before, when it
+    was here last if it is not now.
     """
     known_sets = {key.image_set for key in known.images}
     if stated <= known_sets - {UNSTATED_SET}:
@@ -121,9 +122,13 @@ def _known_spelling(known: KnownState, stated: Set[str]) -> Callable[[ImageKey],
     of_ids: dict[str, list[str]] = {}
     for key in known.images:
         of_ids.setdefault(key.image_id, []).append(key.image_set)
+    gone: dict[str, list[str]] = {}
+    for key in known.withdrawn_before:
+        if key.image_set != UNSTATED_SET:
+            gone.setdefault(key.image_id, []).append(key.image_set)
 
     def called(key: ImageKey) -> ImageKey:
-        stated_before = of_ids.get(key.image_id, [])
+        stated_before = of_ids.get(key.image_id) or gone.get(key.image_id, [])
         if key.image_set == UNSTATED_SET and len(stated_before) == 1:
             return ImageKey(stated_before[0], key.image_id)
         return ImageKey(spelling.get(key.image_set.casefold(), key.image_set), key.image_id)

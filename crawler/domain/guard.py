@@ -187,8 +187,15 @@ def _withdrawal(key: ImageKey, differences: Differences, known: KnownState, obse
 
 def _arrivals(differences: Differences, known: KnownState, observed_at: datetime) -> Iterable[Change]:
     for key in differences.new:
-        event: Event = "returned" if key in known.withdrawn_before else "appeared"
+        event: Event = "returned" if _was_here(key, known) else "appeared"
         yield _change(event, key, differences, known, observed_at, known.last_good_at)
+
+
+def _was_here(key: ImageKey, known: KnownState) -> bool:
+    """Return whether an image that is new was listed before: in its set, or in any where one of the two is unstated."""
+    if key.image_set == UNSTATED_SET:
+        return any(seen.image_id == key.image_id for seen in known.withdrawn_before)
+    return not known.withdrawn_before.isdisjoint((key, key._replace(image_set=UNSTATED_SET)))
 
 
 def _modifications(differences: Differences, known: KnownState, observed_at: datetime) -> Iterable[Change]:

@@ -365,9 +365,13 @@ def parse(
         own = set(map(id, others))
         images = _joined(images, (record for record in readable if id(record) not in own))
 
-    if spelled := _one_spelling({key.image_set for key in (*images, *foreign)}):
+    names = {key.image_set for key in (*images, *foreign)}
+    if spelled := _one_spelling(names):
         images = _joined({}, (Record(_spelled_as(key, spelled), stated) for key, stated in images.items()))
         foreign = {_spelled_as(key, spelled) for key in foreign}
+    if UNSTATED_SET in names and len(names) > 1:
+        stated_in = _sets_of_ids(images)
+        images = _joined({}, (Record(stated_in.get(key.image_id, key), stated) for key, stated in images.items()))
     foreign -= images.keys()
     if foreign:
         notices[f"{zone}: records that belong to another zone and were left out: {len(foreign)}"] = None
@@ -393,6 +397,16 @@ def _one_spelling(names: Collection[str]) -> Mapping[str, str]:
     for name in sorted(names):
         found.setdefault(name.casefold(), []).append(name)
     return {name: alike[0] for alike in found.values() if len(alike) > 1 for name in alike}
+
+
+def _sets_of_ids(images: Collection[ImageKey]) -> Mapping[str, ImageKey]:
+    """Return under which set each id is listed that some record states without one: where it is one set alone."""
+    without = {key.image_id for key in images if key.image_set == UNSTATED_SET}
+    found: dict[str, list[ImageKey]] = {}
+    for key in images:
+        if key.image_set != UNSTATED_SET and key.image_id in without:
+            found.setdefault(key.image_id, []).append(key)
+    return {image_id: keys[0] for image_id, keys in found.items() if len(keys) == 1}
 
 
 def _spelled_as(key: ImageKey, spelled: Mapping[str, str]) -> ImageKey:

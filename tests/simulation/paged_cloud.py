@@ -44,6 +44,8 @@ class PagedWorld:
         """Return the world of a seed, with something in it."""
         rng = random.Random(f"paged {seed}")
         manners = {manner for manner in MANNERS if rng.random() < 0.3}
+        if random.Random(f"repeats {seed}").random() < 0.3:  # of its own, so that all else of a seed stays as it was
+            manners.add("repeats")
         if "small pages" in manners:  # without the number of all records such a page looks like the whole list
             manners -= {"no total", "own total"}
         world = cls(rng, manners=frozenset(manners), size=rng.choice((3, 4, 10)) if "small pages" in manners else 100)
@@ -189,7 +191,8 @@ class PagedCloud:
         if offset and not records[offset:] and "error at the end" in self.world.manners:
             return {"RetCode": 8039, "Message": "Offset exceeds the total"}
         total = {"TotalCount": len(page) if "own total" in self.world.manners else len(records)}
-        return {**({} if "no total" in self.world.manners else total), member: page}
+        sent = [record for record in page for _ in range(2)] if "repeats" in self.world.manners else page
+        return {**({} if "no total" in self.world.manners else total), member: sent}
 
     @property
     def _states_total(self) -> bool:

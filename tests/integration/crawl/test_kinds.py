@@ -75,6 +75,19 @@ def test_small_pages(user: Driver) -> None:
     assert offsets == ["0", "50", "100", "150", "200"]
 
 
+def test_pages_that_repeat_their_records(user: Driver) -> None:
+    """A cloud that begins to list each record of a page twice withdraws nothing by it."""
+    with run_in_thread(kinds_timeline(steps=[{"quirks": ["duplicate-records"]}])) as cloud:
+        user.configure(account(cloud.url, kinds=["uhost-image"]))
+        first = user.run()
+        cloud.advance()
+        doubled = user.run()
+
+    assert first.summary["baseline"]["images"] == 250
+    assert doubled.targets == {"total": 1, "ok": 1}
+    assert changes(user, "uhost-image") == []
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -150,6 +163,24 @@ def test_type_that_is_stated_later(user: Driver) -> None:
 
     assert told == [{}, {}, {"modified": 1}, {"withdrawn": 1}]
     assert sets == [["unstated"], ["Base"], ["Base"], []]
+
+
+@pytest.mark.parametrize(("before", "after"), [("Base", None), (None, "Base"), (None, None)])
+def test_comeback_with_another_word_about_its_type(user: Driver, before: str | None, after: str | None) -> None:
+    """An image has returned where its ImageType is not stated any more, or was not then; what was stated is its set."""
+    rest = [uhost_image(number) for number in range(2, 6)]
+    lists = ([*rest, uhost_image(1) | {"ImageType": said}] for said in (before, after))
+    was, back = ({"uhost-image": {"hk-02": records}} for records in lists)
+    steps = [{"inventory": {"uhost-image": {"hk-02": rest}}}, {"inventory": back}]
+    with run_in_thread(kinds_timeline(was, steps=steps)) as cloud:
+        user.configure(account(cloud.url, kinds=["uhost-image"]))
+        told = []
+        for _ in range(3):
+            told.append(user.run().changes)
+            cloud.advance()
+
+    assert told == [{}, {"withdrawn": 1}, {"returned": 1}]
+    assert changes(user, "uhost-image")[-1]["image_set"] == (before or after or "unstated")
 
 
 def test_what_is_not_compared(user: Driver) -> None:

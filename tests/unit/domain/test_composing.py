@@ -127,6 +127,106 @@ def test_each_page_counts_itself() -> None:
     assert len(document["ImageSet"]) == 230
 
 
+def _repeating(listed: Sequence[Any], *, size: int = 100, total: int | None = -1) -> Server:
+    """Return a server that sends every record of a page twice, and counts each once."""
+    once = paged(listed, size=size, total=total, end=beyond())
+
+    def serve(offset: int, limit: int) -> dict[str, Any] | RefusedPage:
+        answer = once(offset, limit)
+        if isinstance(answer, RefusedPage):
+            return answer
+        return answer | {"ImageSet": [record for record in answer["ImageSet"] for _ in range(2)]}
+
+    return serve
+
+
+@pytest.mark.parametrize("total", [-1, None], ids=["total", "no total"])
+@pytest.mark.parametrize("size", [100, 50, 30], ids=["pages of 100", "pages of 50", "pages of 30"])
+@pytest.mark.parametrize("count", [5, 44, 50, 60, 100, 120, 150, 200, 250, 400])
+def test_a_page_that_repeats_its_own_records(count: int, size: int, total: int | None) -> None:
+    """A record that a page lists twice takes one place in the list: Offset passes over no other because of it."""
+    document, offsets = compose(_repeating(records(count), size=size, total=total))
+
+    assert isinstance(document, dict)
+    assert {record["ImageId"] for record in document["ImageSet"]} == {record["ImageId"] for record in records(count)}
+    assert len(offsets) == len(set(offsets))
+
+
+def test_a_page_that_repeats_records_without_an_id() -> None:
+    """Where a page repeats its records, one that nothing identifies takes one place as well."""
+    every = [{**record, "ImageId": None} if number % 37 == 0 else record for number, record in enumerate(records(150))]
+
+    document, offsets = compose(_repeating(every))
+
+    assert isinstance(document, dict)
+    assert len(document["ImageSet"]) == 300
+    assert offsets == [0, 100]
+
+
+def test_records_alike_without_an_id() -> None:
+    """Records that nothing identifies are as many as are listed, where no other is listed twice."""
+    every = [{"State": "Available"} if number < 7 else record for number, record in enumerate(records(150))]
+
+    document, offsets = compose(paged(every))
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == every
+    assert offsets == [0, 100]
+
+
+@pytest.mark.parametrize("size", [100, 22], ids=["pages of 100", "pages of 22"])
+def test_a_total_that_is_what_a_page_repeats(size: int) -> None:
+    """A total that the first page reaches only with what it repeats may count that page alone, and ends no list."""
+    document, offsets = compose(_repeating(records(size * 2 + 30), size=size, total=size * 2))
+
+    assert isinstance(document, dict)
+    assert len(document["ImageSet"]) == 2 * (size * 2 + 30)
+    assert offsets[:3] == [0, size, size * 2]
+
+
+@pytest.mark.parametrize("total", [-1, None], ids=["total", "no total"])
+def test_a_list_that_holds_a_record_twice(total: int | None) -> None:
+    """A list in one page may hold records twice and count them so: what lies at the Offset is the rest of it."""
+    every = [*records(55), *records(5)]
+
+    document, offsets = compose(paged(every, total=total))
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"][:60] == every
+    assert {record["ImageId"] for record in document["ImageSet"]} == {record["ImageId"] for record in every}
+    assert offsets == [0, 55]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [records(6), records(4), [*records(4), {"State": "Available"}], [*records(4), uhost_image(99)]],
+    ids=["more", "fewer", "unreadable", "another"],
+)
+def test_what_is_no_rest_of_a_page(rest: list[Any]) -> None:
+    """Records that came before are the rest of a page that repeats its own only where all did, and as many."""
+    first = page([*records(55), *records(5)], 60)
+
+    with pytest.raises(NotWhole, match="is on two pages of the list"):
+        compose(lambda offset, limit: page(rest, 60) if offset else first)
+
+
+def test_a_long_list_that_holds_its_records_twice() -> None:
+    """A list in several pages that holds records twice overlaps, and is none."""
+    with pytest.raises(NotWhole, match="is on two pages of the list"):
+        compose(paged([record for record in records(80) for _ in range(2)]))
+
+
+def test_repeated_records_and_a_count_of_nothing_at_the_end() -> None:
+    """Behind a full page that repeats its records, a page of nothing that counts nothing ends the list."""
+    repeating = _repeating(records(100))
+
+    document, offsets = compose(lambda offset, limit: page([], 0) if offset else repeating(offset, limit))
+
+    assert isinstance(document, dict)
+    assert len(document["ImageSet"]) == 200
+    assert offsets == [0, 100]
+
+
 def test_a_growing_list_is_read_once_more() -> None:
     """A TotalCount that moves between the pages has the list read again, from the start."""
     asked: list[int] = []

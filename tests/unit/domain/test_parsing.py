@@ -72,6 +72,23 @@ def test_one_id_or_record_is_a_list_of_one(name: str, value: Any) -> None:
     assert read({"RetCode": 0, "ImageSet": [], "ImageSetVersion": "v3", "ImageSetCount": "0"}).records == 0
 
 
+def test_an_image_listed_with_its_set_and_without() -> None:
+    """An id that one record lists with its set and another without is one image, whatever their order."""
+    stated: list[dict[str, Any]] = [{"ImageId": "a", "ImageType": "Base"}, {"ImageId": "a", "ImageName": "A"}]
+    more: list[dict[str, Any]] = [{"ImageId": "b"}, {"ImageId": "c", "ImageType": "Custom"}]
+    for records in (stated, stated[::-1]):
+        images = parse({"ImageSet": [*records, *more]}, KINDS["uhost-image"], "hk-02", {}).images
+        assert images == {
+            ImageKey("Base", "a"): {"image_name": "A"},
+            ImageKey("unstated", "b"): {},
+            ImageKey("Custom", "c"): {},
+        }
+
+    several = [*stated, {"ImageId": "a", "ImageType": "Custom"}]
+    images = parse({"ImageSet": several}, KINDS["uhost-image"], "hk-02", {}).images
+    assert {key.image_set for key in images} == {"Base", "Custom", "unstated"}
+
+
 def test_set_in_several_cases_is_one() -> None:
     """One set that an answer spells in several cases is one set, whatever their order; a zone's records join."""
     spelled = {"fooImageSet": [{"ImageId": "a", "OsType": "x"}, {"ImageId": "c"}], "FooImageSet": [{"ImageId": "a"}]}
