@@ -313,6 +313,7 @@ _SENTENCES = {
     "No image called {v} was listed in {v} at {}; the nearest: {v}.": "{2} 时 {1} 没有名为 {0} 的镜像；相近的有：{3}。",
     "No image called {v} in {v} can be used: {v}.": "{1} 中名为 {0} 的镜像目前都不可用：{2}。",
     "No image called {v} in {v} supports GPU ({v} does not).": "{1} 没有支持 GPU 的 {0}（{2} 不支持）。",
+    "Nothing was pruned: the last run ended {n} day{s} ago, at {}, if it is {} now. Set the clock right, or insist with --clock-is-right.": "未作清理：若现在是 {2}，则上一次巡检结束于 {0} 天前（{1}）。请校准时钟；若时钟无误，请加上 --clock-is-right。",
     "This machine's clock says {v}, but the history was recorded until {v}: set the clock right.": "本机时钟为 {}，而历史记录已到 {}：请校准时钟。",
     "{v} was never observed well.": "{} 从无有效观测。",
     "{v} is asked no more: it is {w} since {}.": "{0} 已不再查询：自 {2} 起{1}。",

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -64,7 +64,11 @@ from crawler.db.sql import portions
 from crawler.domain.evidence import kind_of
 from crawler.domain.models import iso_utc, require_aware
 from crawler.domain.rows import JsonRow
+from crawler.domain.text import counted
 from crawler.errors import DatabaseUnavailable, UsageError
+
+#: Where the last run is longer ago, the clock may be ahead: by it too much would be forgotten, for good.
+LONGEST_REST = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,19 +92,23 @@ def prune(
     *,
     before: datetime,
     now: datetime,
+    is_sure: bool = False,
     complain: Callable[[DatabaseUnavailable], None] = lambda exc: None,
 ) -> Pruned:
     """
     Forget what lies *before* a moment, in one transaction, and give back the room.
 
-    Raises UsageError when *before* is not in the past; then nothing is changed. Where the room cannot be given back,
-    for which a SQLite file needs as much again, the reason goes to *complain*: what went is gone all the same.
+    Raises UsageError when *before* is not in the past, and, unless the caller *is_sure* of *now*, when the last run is
+    so long ago that the clock may be ahead; then nothing is changed. Where the room cannot be given back, for which a
+    SQLite file needs as much again, the reason goes to *complain*: what went is gone all the same.
     """
     before = require_aware(before)
     if before >= now:
         raise UsageError(f"Nothing was pruned: {iso_utc(before)} is not in the past.")
     with begin(engine, fence) as conn:
         be_patient(conn)
+        if not is_sure:
+            _doubt(conn, before, now)
         began = begins_at(conn)
         if began is not None and began >= before:
             before = began
@@ -112,6 +120,19 @@ def prune(
     except DatabaseUnavailable as exc:
         complain(exc)
     return pruned
+
+
+def _doubt(conn: Connection, before: datetime, now: datetime) -> None:
+    """Raise UsageError where anything lies *before* and nothing was recorded for so long that *now* may be wrong."""
+    first = conn.scalar(select(func.min(Run.started_at)))
+    if first is None or first >= before:
+        return
+    latest = last_observation.present(conn, first)
+    if now - latest > LONGEST_REST:
+        raise UsageError(
+            f"Nothing was pruned: the last run ended {counted((now - latest).days, 'day')} ago, at {iso_utc(latest)}, "
+            f"if it is {iso_utc(now)} now. Set the clock right, or insist with --clock-is-right."
+        )
 
 
 def _prune(conn: Connection, before: datetime) -> Pruned:
