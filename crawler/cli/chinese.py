@@ -231,6 +231,7 @@ _SENTENCES = {
     "None of these targets had been observed well by {}; `crawler status` tells why.": "{} 之前这些目标均无有效观测；原因见 `crawler status`。",
     "Nobody had looked by {}: the first run ended at {}; ask for a later time.": "{} 之前尚未巡检：首次巡检结束于 {}；请指定更晚的时间。",
     "What came before {} was pruned: of that time not every interval and gap is left.": "{} 之前的历史记录已清理：该时段的区间和未知时段并未全部保留。",
+    "What came before {} was pruned: of that time not every change is left.": "{} 之前的历史记录已清理：该时段的变更并未全部保留。",
     "Nobody can tell any more what was there at {}: the history before {} was pruned.": "{} 的情况已无法得知：{} 之前的历史记录已清理。",
     "Nothing to check: give a RULES.toml, a file or a folder of ids in use, or - and ids on standard input.": "没有可检查的内容：请给出 RULES.toml、在用 ID 的文件或目录，或用 - 从标准输入读取。",
     "{k} ({v}) is revoked: {}.": "{}（{}）已停用：{}。",

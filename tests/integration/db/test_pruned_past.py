@@ -277,3 +277,30 @@ def test_absences_and_catalogs_that_ended_go(engine: Engine) -> None:
         left = conn.execute(select(CatalogRow.account_id, CatalogRow.recorded_at).order_by(CatalogRow.id)).all()
     one, two = (diary.account_id for diary in diaries)
     assert [tuple(row) for row in left] == [(one, moments[1]), (two, moments[2]), (two, moments[3])]
+
+
+def test_commands_about_a_pruned_time(engine: Engine, database_url: str) -> None:
+    """A question about a moment before the kept window is refused by every command; `changes` tells what is missing."""
+    diary = Diary(engine)
+    for number in range(10):
+        listed = {"a": "A", **({"b": "B"} if number % 2 else {})}
+        diary.run({HERE: listed}, at=START + timedelta(days=number))
+    now = diary.now + PERIOD
+    prune(engine, None, before=START + timedelta(days=4, hours=1), now=now)
+    old, older = (START + timedelta(days=3)).isoformat(), (START - timedelta(days=1)).isoformat()
+    zone = HERE.zone
+    for at in (old, older):
+        for words in (
+            ("images", "--at", at),
+            ("where", "A", "--at", at),
+            ("diff", at, "now"),
+            ("inventory", "--at", at),
+        ):
+            said = call("--database", database_url, *words, now=now, code=8)
+            assert "was pruned" in said.stderr, words
+    said = call("--database", database_url, "changes", "--zone", zone, "--until", older, now=now, code=8)
+    assert "was pruned" in said.stderr
+    missing = "was pruned: of that time not every change is left"
+    for more, is_told in (((), True), (("--after", "0"), True), (("--since", old), True), (("--since", "4d"), False)):
+        said = call("--database", database_url, "changes", *more, now=now)
+        assert (missing in said.stderr) == is_told, more
