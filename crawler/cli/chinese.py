@@ -203,6 +203,7 @@ _SENTENCES = {
     "Tick {}: {n} of {n} done, the last began {n} s after it.": "轮次 {0}：{2} 个账号中完成 {1} 个，最后一个于 {3} 秒后开始。",
     "Observed whole: half of the accounts within {n} s, all within {n} s.": "完整观测：一半账号在 {} 秒内，全部在 {} 秒内。",
     "Never observed whole: {n} account{s}.": "从未完整观测：{} 个账号。",
+    "Sent in vain so far: to {n} recipient{s}; `crawler report list` says why.": "已尝试但尚未送达：{} 位收件人；原因见 `crawler report list`。",
     "Jobs: {a}. Connections: {n}. Evicted so far: {n}.": "任务：{}。连接：{}。累计驱逐：{}。",
     "{n} due, {n} later, {n} doing, {n} failed": "到期 {}，稍后 {}，进行中 {}，失败 {}",
     "Budget {}: {n} of {n} request{s} per second.": "额度 {}：每秒 {}/{} 个请求。",

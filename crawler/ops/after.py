@@ -17,9 +17,10 @@ from sqlalchemy import Connection, Engine, func, select
 
 from crawler.config.models import Settings
 from crawler.crawl.run import RunResult
+from crawler.db import outbox
 from crawler.db.engine import Fence, read
 from crawler.db.runs import last_success
-from crawler.db.schema import Account, Delivery, Hold, Recipient
+from crawler.db.schema import Account, Hold
 from crawler.domain.rows import Notice
 from crawler.errors import CrawlerError, contained
 from crawler.ops.cron_notice import compare, paragraph
@@ -143,17 +144,13 @@ def write_atomically(path: Path, text: str) -> None:
 def gauges_of(conn: Connection, accounts: Collection[str], *, now: datetime, rates: Mapping[str, float]) -> Gauges:
     """Return what the database knows beyond the last run; *accounts* are those of the configuration, by name."""
     oldest, never = status.oldest_observation(conn, now=now)
-    to_make = select(func.count()).select_from(Delivery).where(Delivery.settled_at.is_(None))
-    is_waiting = Recipient.state == "waiting"
-    to_send, in_vain = conn.execute(
-        select(func.count(), func.count().filter(Recipient.attempts > 0)).select_from(Recipient).where(is_waiting)
-    ).one()
+    waiting, in_vain = outbox.backlog(conn)
     return Gauges(
         last_success_at=last_success(conn, accounts),
         holds=conn.execute(select(func.count()).select_from(Hold).where(Hold.status == "open")).scalar_one(),
         oldest_observed_at=oldest,
         never_observed=never,
-        outbox=conn.execute(to_make).scalar_one() + to_send,
+        outbox=waiting,
         undelivered=in_vain,
         rates=rates,
     )

@@ -136,6 +136,8 @@ def _fleet() -> Schema:
             "budgets": array_of(object_of({"name": _TEXT, "rate_in_use": _NUMBER, "rate": _NUMBER})),
             "evictions": _COUNT,
             "fences_lost": _COUNT,
+            "outbox": _COUNT,
+            "undelivered_recipients": _COUNT,
         }
     )
 

@@ -84,7 +84,7 @@ FIELDS = {
 MORE_FIELDS = {
     "explain TARGET": f"{TARGET} message since answer",
     "fleet status --json": "at drained workers ticks queue oldest_observation connections budgets evictions "
-    "fences_lost",
+    "fences_lost outbox undelivered_recipients",
     "doctor --assumptions": "version assumptions",
 }
 #: What a run has to come before, so that there is something to list; and which command says that all is not well.
