@@ -316,7 +316,7 @@ class _Page:
         sets = self.image_sets
         found = {
             start_page.HeldIn(row.target.zone, image.image_name, image.image_id)
-            for row in holds.holds(self.conn, self._of_kind)
+            for row in holds.holds_asked_about(self.conn, self._of_kind, self.now)
             for image in row.images
             if sets is None or image.image_set in sets
         }
@@ -502,9 +502,6 @@ class _Page:
         strip = self._strip(last) if last else []
         first_shown = date.fromisoformat(days[-1].day) if days else None
         evidence_from = self._evidence_from()
-        kept_from = begins_at(self.conn)
-        told_from = min([*(one.day for one in strip[:1]), *(one.day for one in days[-1:])], default="")
-        is_pruned = bool(kept_from and told_from and self._bounds(date.fromisoformat(told_from))[0] < kept_from)
         if evidence_from and not self.pages.is_live:
             shown = (line.number for one in days for line in one.lines)
             self.pages.evidence.update((self.links.kind, number) for number in shown if number >= evidence_from)
@@ -512,7 +509,7 @@ class _Page:
             "changes", self.words("changes"), day=day, days=[] if is_empty else days, strip=strip,
             strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_LINES,
             before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=self._events,
-            pruned=self.words("pruned_changes", at=self.words.at(kept_from)) if kept_from and is_pruned else "",
+            pruned=changes_page.told_of_pruning(strip, days, begins_at(self.conn), self.words),
             evidence_from=evidence_from, feed="v1/atom/all.atom",
             command=self._command(f"changes --since {day or '7d'}"),
         )  # fmt: skip
@@ -633,10 +630,9 @@ class _Page:
         _, variant = self._variants()
         filters = replace(self._of_kind, variant=(variant,))
         zones = self._known(filters).states
-        first = overview_lookup.first_good_run(self.conn)
+        first, kept_from = overview_lookup.first_good_run(self.conn), begins_at(self.conn)
         now = self.now if self.pages.is_live else self.run[1] if self.run else self.now
         axis = coverage_page.finished_days(now)
-        kept_from = begins_at(self.conn)
         began = max(filter(None, (first, kept_from)), default=now)
         rows: Sequence[coverage_page.CoverageRow] = ()
         if began < axis.end:
@@ -649,8 +645,7 @@ class _Page:
             rows = coverage_page.coverage_rows(axis, gaps, zones, self.words)
         return self._rendered(
             "coverage", self.words("coverage"), rows=rows, axis=axis, days=coverage_page.DAYS, utc=UTC,
-            notice=self.words("pruned", at=self.words.at(kept_from)) if kept_from and kept_from >= axis.end
-            else coverage_page.no_days(zones, first, axis, self.words, is_begun=self.run is not None),
+            notice=coverage_page.no_days(zones, first, kept_from, axis, self.words, is_begun=self.run is not None),
             command=self._command("status"),
         )  # fmt: skip
 

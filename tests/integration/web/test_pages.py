@@ -374,6 +374,23 @@ def test_bar_of_what_is_asked_no_more(engine: Engine) -> None:
     assert "no longer asked" in html
 
 
+def test_hold_where_nobody_asks_any_more(engine: Engine) -> None:
+    """A hold in a zone that is asked no more, as after its retirement, is nothing to look at on the first page."""
+    diary = Diary(engine)
+    here, there = target("hk-01"), target("hk-02")
+    images = {"uimage-a": "Ubuntu 20.04", "uimage-b": "CentOS 7.6"}
+    diary.run({here: images, there: images})
+    diary.run({here: images, there: {}})
+    assert "Nothing is wrong." not in html_of(engine, "", diary.now)
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, Reconciliation(asked=(), deselected=(there,)), 2, diary.tick())
+    diary.run({here: images})
+    html = html_of(engine, "", diary.now)
+
+    assert "Nothing is wrong." in html
+    assert "hk-02" not in html
+
+
 def test_zones_of_several_accounts(engine: Engine) -> None:
     """Where private data is shown, changes of a zone that several accounts have bear the account's name."""
     names = ("alpha", "beta")
