@@ -58,6 +58,7 @@ from crawler.db.schema import (
     Run,
     Scope,
     ScopeTarget,
+    Setting,
     TargetRow,
 )
 from crawler.db.sql import portions
@@ -107,14 +108,18 @@ def prune(
         raise UsageError(f"Nothing was pruned: {iso_utc(before)} is not in the past.")
     with begin(engine, fence) as conn:
         be_patient(conn)
-        if not is_sure:
-            _doubt(conn, before, now)
-        began = begins_at(conn)
-        if began is not None and began >= before:
-            before = began
-        with references_indexed(conn):
-            pruned = _prune(conn, before)
-        save_setting(conn, BEGINS_AT, before.isoformat())
+        first, began = conn.scalar(select(func.min(Run.started_at))), begins_at(conn)
+        pruned = Pruned()
+        if first is not None and first < before:
+            if not is_sure:
+                _doubt(last_observation.present(conn, first), now)
+            before = max(filter(None, (before, began)))
+            with references_indexed(conn):
+                pruned = _prune(conn, before)
+            save_setting(conn, BEGINS_AT, before.isoformat())
+        elif first is not None and began is not None and first >= began:
+            # of what was ever pruned some run stays, so nothing was: version 0.1.0 noted it all the same
+            conn.execute(delete(Setting).where(Setting.name == BEGINS_AT))
     try:
         _give_back(engine)
     except DatabaseUnavailable as exc:
@@ -122,12 +127,8 @@ def prune(
     return pruned
 
 
-def _doubt(conn: Connection, before: datetime, now: datetime) -> None:
-    """Raise UsageError where anything lies *before* and nothing was recorded for so long that *now* may be wrong."""
-    first = conn.scalar(select(func.min(Run.started_at)))
-    if first is None or first >= before:
-        return
-    latest = last_observation.present(conn, first)
+def _doubt(latest: datetime, now: datetime) -> None:
+    """Raise UsageError where nothing was recorded for so long, since *latest*, that *now* may be wrong."""
     if now - latest > LONGEST_REST:
         raise UsageError(
             f"Nothing was pruned: the last run ended {counted((now - latest).days, 'day')} ago, at {iso_utc(latest)}, "

@@ -34,6 +34,7 @@ from tests.support.acceptance_table import Proven
 from tests.support.answers import NOON
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.diary import Diary, target
 from tests.support.worlds import make_timeline
 
 ZONES = ("hk-02", "sg-01", "sg-02")
@@ -318,6 +319,7 @@ def test_pruning_may_take_any_time(postgres_url: str) -> None:
     limits: list[Any] = []
     waits: list[Any] = []
     with opened(postgres_url) as engine:
+        Diary(engine, now=NOON - EVERY).run({target("hk-02"): {"uimage-a": "A"}})
 
         def look(conn: Any, cursor: Any, statement: str, *_: object) -> None:
             if statement.startswith(("CREATE INDEX", "DELETE FROM payloads", "VACUUM")):
