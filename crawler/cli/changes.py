@@ -17,7 +17,7 @@ from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
 from crawler.domain.rows import ChangeRow, names_in_json
-from crawler.domain.timefmt import NO_TIME
+from crawler.domain.timefmt import NO_TIME, tell_moment
 from crawler.errors import ExitCode, UsageError
 
 
@@ -118,6 +118,7 @@ def changes(
     several variants of a matrix say in one run is one row.
     """
     from crawler.db import changelog
+    from crawler.db.beginning import begins_at
     from crawler.queries import changes as queries_changes
 
     if since and until and since > until:
@@ -136,4 +137,8 @@ def changes(
             what += " in that time" if since or until else ""
             what += f" after the cursor {after}" if after else ""
             return explain_empty(context, conn, selected, what=what, at=until).say(context)
+        kept_from = None if after else begins_at(conn)
+        if kept_from is not None and (since is None or since < kept_from):
+            begins = tell_moment(kept_from, settings.timezone)
+            context.say(f"What came before {begins} was pruned: of that time not every change is left.")
     return ExitCode.DONE

@@ -231,6 +231,7 @@ CARE = {
     "{v} and {n} more": "{} 等（另有 {} 个）",
     "{v} and {n} more: {w}: {a}": "{} 等（另有 {} 个）：{}：{}",
     "asking": "查询中",
+    "One half of a key pair is missing: give {v} or {v} as well, or neither half for the timeline's own pair.": "密钥对缺少一半：请同时给出 {} 或 {}，或两者都不给，使用自带的密钥。",
     "--timeline {v}: there is no such file, and the built-in ones are {v}": "--timeline {}：没有此文件；内置的有 {}",
     "'{v}' is no duration; write a number and s, m, h, d, w, mo or y, such as {v}": "“{}”不是时长；请写数字加 s、m、h、d、w、mo 或 y，例如 {}",
     "{v} ({n} target{s})": "{}（{} 个目标）",

@@ -33,9 +33,14 @@ _STATS = (
     metavar="AGE",
     help="What to keep: 2y, 6mo, 26w, 90d. Answers within it stay the same.",
 )
+@click.option(
+    "--clock-is-right",
+    is_flag=True,
+    help="Prune although the last run is more than 30 days ago, which a clock that is ahead would look like.",
+)
 @wait_option
 @pass_cli
-def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
+def prune(context: CliContext, keep: timedelta, clock_is_right: bool, wait_seconds: float) -> None:
     """
     Forget what ended before the kept window, and give its disk space back.
 
@@ -57,7 +62,8 @@ def prune(context: CliContext, keep: timedelta, wait_seconds: float) -> None:
         with take_locks(url, None, clock=context.clock, wait_seconds=wait_seconds) as fence:
             ensure_schema(engine, may_upgrade=False)
             now = context.clock_of(fence)[0]()
-            gone = forget(engine, fence, before=now - keep, now=now, complain=problems.append).as_dict()
+            found = forget(engine, fence, before=now - keep, now=now, is_sure=clock_is_right, complain=problems.append)
+    gone = found.as_dict()
     told = ", ".join(counted(count, name.removesuffix("s")) for name, count in gone.items() if count)
     write_out([tr(f"Forgotten: {told or 'nothing'}"), "\n"])
     for problem in problems:

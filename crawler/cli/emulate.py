@@ -14,8 +14,6 @@ from crawler.cli.options import Number, WholeNumber
 from crawler.domain.text import counted
 from crawler.emulator import (
     BUILTIN,
-    EXAMPLE_PRIVATE_KEY,
-    EXAMPLE_PUBLIC_KEY,
     EmulatedAccount,
     EmulatorOptions,
     EmulatorServer,
@@ -87,11 +85,13 @@ def emulate(
     if step > len(timeline.worlds):
         raise UsageError(f"--step {step}: the timeline has {counted(len(timeline.worlds), 'step')}")
     accounts: tuple[EmulatedAccount, ...] = ()
-    if public_key or private_key:
-        accounts = (
-            EmulatedAccount(
-                public_key=public_key or EXAMPLE_PUBLIC_KEY, private_key=private_key or EXAMPLE_PRIVATE_KEY
-            ),
+    if public_key and private_key:
+        accounts = (EmulatedAccount(public_key=public_key, private_key=private_key),)
+    elif public_key or private_key:
+        lacking = "private" if public_key else "public"
+        raise UsageError(
+            f"One half of a key pair is missing: give --{lacking}-key or UCLOUD_{lacking.upper()}_KEY as well, or "
+            "neither half for the timeline's own pair."
         )
     options = EmulatorOptions(host=host, port=port, accounts=accounts, rate=rate, latency_ms=latency_ms, keep_log=False)
     server = EmulatorServer(timeline, options)

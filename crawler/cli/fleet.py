@@ -81,6 +81,8 @@ def _told(found: FleetState, zone: tzinfo) -> Iterator[str]:
         yield f"Never observed whole: {counted(found.never, 'account')}."
     jobs = ", ".join(f"{count} {name}" for name, count in found.queue.items())
     yield f"Jobs: {jobs}. Connections: {found.connections}. Evicted so far: {found.evictions}."
+    if found.undelivered:
+        yield f"Sent in vain so far: to {counted(found.undelivered, 'recipient')}; `crawler report list` says why."
     for name, rate, configured in found.budgets:
         yield f"Budget {name}: {rate:g} of {configured:g} {agreeing(configured, 'request')} per second."
 

@@ -74,9 +74,11 @@ def require_zone(conn: Connection, zone: str, kinds: Collection[str] = ()) -> No
 
 
 def require_observed(conn: Connection, known: Iterable[Knowledge | None], at: datetime, zone: tzinfo) -> None:
-    """Raise UnknownKnowledge when nobody had observed any of the targets by *at*."""
+    """Raise UnknownKnowledge when nobody had observed any of the targets by *at*, or nobody can tell any more."""
+    from crawler.db.beginning import require_kept
     from crawler.db.filters import first_run_at
 
+    require_kept(conn, at)
     if any(own is not None and own.observed_at is not None for own in known):
         return
     first = first_run_at(conn)

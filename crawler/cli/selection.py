@@ -117,8 +117,16 @@ def explain_empty(
     at: datetime | None = None,
     with_retired: bool = True,
 ) -> Emptiness:
-    """Say why there are no *what* to show (as of *at*): nobody looked, nothing was there, or too little is wanted."""
+    """
+    Say why there are no *what* to show (as of *at*): nobody looked, nothing was there, or too little is wanted.
+
+    Raises UnknownKnowledge for a moment before the kept history.
+    """
+    from crawler.db.beginning import require_kept
     from crawler.db.filters import first_run_at
+
+    if at is not None:
+        require_kept(conn, at)
 
     zone = context.history_settings().timezone
     first = first_run_at(conn)

@@ -40,17 +40,17 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOptions:
-    """How one account is asked."""
+    """How one account is asked; what holds where nobody says so stands in `Limits` of the configuration."""
 
     #: Requests per period.
-    rate: float = 10
-    period_seconds: float = 1.0
+    rate: float
+    period_seconds: float
     #: Calls in flight, and connections.
-    concurrency: int = 16
+    concurrency: int
     #: Tries of a request, the first included.
-    attempts: int = 4
+    attempts: int
     #: The longest wait for one answer; the gateway itself gives up after 60 s.
-    timeout_seconds: float = 65.0
+    timeout_seconds: float
 
     @property
     def retry_policy(self) -> RetryPolicy:

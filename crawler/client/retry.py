@@ -78,7 +78,7 @@ class RetryPolicy:
     """How often one request is tried, and how long is waited between."""
 
     #: All tries of a request, the first included.
-    attempts: int = 4
+    attempts: int
     base_seconds: float = 0.5
     cap_seconds: float = 20.0
 

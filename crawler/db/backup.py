@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from crawler.db.changelog import GIVEN_TO
+from crawler.db import changelog, hold_numbers
 from crawler.db.engine import is_file
 from crawler.db.errors import mapped_errors
 from crawler.errors import DatabaseUnavailable, UsageError
@@ -25,6 +25,8 @@ COPIES_KEPT = 2
 _SIZES_NEEDED = 2
 #: What the copies made before an upgrade are called, by the schema they have: those that people made are theirs.
 _MADE_BEFORE_UPGRADE = r"\.\d{8}_\w+\.bak"
+#: Tables of which SQLite remembers no number that it gave, with the settings that do after a backup was put back.
+_REMEMBERED = {"changes": changelog.GIVEN_TO, "holds": hold_numbers.GIVEN_TO}
 #: What SQLite keeps beside a database that is open, or was when its process died.
 COMPANIONS = ("-journal", "-wal", "-shm")
 
@@ -82,8 +84,8 @@ def restore(path: Path, copy: Path, *, label: str) -> Path | None:
     Put a copy of the SQLite file *copy* in the place of the database at *path*, whose whole lock the caller holds.
 
     The database of before, damaged or not, is kept as `<path>.<label>.replaced`, which is returned; None where there
-    was none. Of one that is sound no number of a change, a run or a digest is given again. Killed at any moment, *path*
-    is one or the other. Raises DatabaseUnavailable where that cannot be written.
+    was none. Of one that is sound no number of a change, hold, run or digest is given again. Killed at any moment,
+    *path* is one or the other. Raises DatabaseUnavailable where that cannot be written.
     """
     path = path.resolve()
     try:
@@ -122,26 +124,28 @@ def _set_aside(path: Path, kept: Path) -> Path | None:
 def _go_on_numbering(path: Path, *, after: Path) -> None:
     """Let the SQLite file *path* give no number that the one *after* gave, where that can be read."""
     given: dict[str, int] = {}
-    changes = 0
+    last_given: dict[str, int] = {}
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{after.as_uri()}?mode=ro", uri=True)) as conn:
         if conn.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
             given = dict(conn.execute("SELECT name, seq FROM sqlite_sequence"))
-            changes = _last_change(conn)
+            last_given = {table: _last_number(conn, table) for table in _REMEMBERED}
     with mapped_errors(), closing(sqlite3.connect(path)) as conn, conn:
         numbered = dict(conn.execute("SELECT name, seq FROM sqlite_sequence"))
         for name, last in given.items():
             if last > numbered.get(name, 0):
                 conn.execute("DELETE FROM sqlite_sequence WHERE name = ?", [name])
                 conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", [name, last])
-        if changes > _last_change(conn):
-            conn.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", [GIVEN_TO, str(changes)])
+        for table, last in last_given.items():
+            if last > _last_number(conn, table):
+                setting = [_REMEMBERED[table], str(last)]
+                conn.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", setting)
     _flush(path)
 
 
-def _last_change(conn: sqlite3.Connection) -> int:
-    """Return the number of the last change that a history ever gave."""
-    (last,) = conn.execute("SELECT coalesce(max(id), 0) FROM changes").fetchone()
-    found = conn.execute("SELECT value FROM settings WHERE name = ?", [GIVEN_TO]).fetchone()
+def _last_number(conn: sqlite3.Connection, table: str) -> int:
+    """Return the last number that a history ever gave to a row of a *table* of which settings remember it."""
+    (last,) = conn.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()  # noqa: S608 - a constant
+    found = conn.execute("SELECT value FROM settings WHERE name = ?", [_REMEMBERED[table]]).fetchone()
     return max(int(last), int(found[0]) if found else 0)
 
 

@@ -423,3 +423,11 @@ def longest_waits(conn: Connection, names: Collection[str], *, unmade: Collectio
         if state is not None and state.queued_at is not None:
             waits[name] = min(state.queued_at, waits.get(name, state.queued_at))
     return waits
+
+
+def backlog(conn: Connection) -> tuple[int, int]:
+    """Return how many reports wait to be told, and how many recipients wait to whom one was sent in vain."""
+    to_make = select(func.count()).select_from(Delivery).where(Delivery.settled_at.is_(None))
+    to_send = select(func.count(), func.count().filter(Recipient.attempts > 0)).select_from(Recipient)
+    sends, in_vain = conn.execute(to_send.where(Recipient.state == "waiting")).one()
+    return conn.execute(to_make).scalar_one() + sends, in_vain

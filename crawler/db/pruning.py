@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -34,7 +34,7 @@ from sqlalchemy import (
     true,
 )
 
-from crawler.db import answer_forms, last_observation, outbox
+from crawler.db import answer_forms, hold_numbers, last_observation, outbox
 from crawler.db.beginning import BEGINS_AT, begins_at
 from crawler.db.engine import Fence, be_patient, begin, is_sqlite
 from crawler.db.errors import mapped_errors
@@ -58,13 +58,18 @@ from crawler.db.schema import (
     Run,
     Scope,
     ScopeTarget,
+    Setting,
     TargetRow,
 )
 from crawler.db.sql import portions
 from crawler.domain.evidence import kind_of
 from crawler.domain.models import iso_utc, require_aware
 from crawler.domain.rows import JsonRow
+from crawler.domain.text import counted
 from crawler.errors import DatabaseUnavailable, UsageError
+
+#: Where the last run is longer ago, the clock may be ahead: by it too much would be forgotten, for good.
+LONGEST_REST = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,25 +93,33 @@ def prune(
     *,
     before: datetime,
     now: datetime,
+    is_sure: bool = False,
     complain: Callable[[DatabaseUnavailable], None] = lambda exc: None,
 ) -> Pruned:
     """
     Forget what lies *before* a moment, in one transaction, and give back the room.
 
-    Raises UsageError when *before* is not in the past; then nothing is changed. Where the room cannot be given back,
-    for which a SQLite file needs as much again, the reason goes to *complain*: what went is gone all the same.
+    Raises UsageError when *before* is not in the past, and, unless the caller *is_sure* of *now*, when the last run is
+    so long ago that the clock may be ahead; then nothing is changed. Where the room cannot be given back, for which a
+    SQLite file needs as much again, the reason goes to *complain*: what went is gone all the same.
     """
     before = require_aware(before)
     if before >= now:
         raise UsageError(f"Nothing was pruned: {iso_utc(before)} is not in the past.")
     with begin(engine, fence) as conn:
         be_patient(conn)
-        began = begins_at(conn)
-        if began is not None and began >= before:
-            before = began
-        with references_indexed(conn):
-            pruned = _prune(conn, before)
-        save_setting(conn, BEGINS_AT, before.isoformat())
+        first, began = conn.scalar(select(func.min(Run.started_at))), begins_at(conn)
+        pruned = Pruned()
+        if first is not None and first < before:
+            if not is_sure:
+                _doubt(last_observation.present(conn, first), now)
+            before = max(filter(None, (before, began)))
+            with references_indexed(conn):
+                pruned = _prune(conn, before)
+            save_setting(conn, BEGINS_AT, before.isoformat())
+        elif first is not None and began is not None and first >= began:
+            # of what was ever pruned some run stays, so nothing was: version 0.1.0 noted it all the same
+            conn.execute(delete(Setting).where(Setting.name == BEGINS_AT))
     try:
         _give_back(engine)
     except DatabaseUnavailable as exc:
@@ -114,11 +127,19 @@ def prune(
     return pruned
 
 
+def _doubt(latest: datetime, now: datetime) -> None:
+    """Raise UsageError where nothing was recorded for so long, since *latest*, that *now* may be wrong."""
+    if now - latest > LONGEST_REST:
+        raise UsageError(
+            f"Nothing was pruned: the last run ended {counted((now - latest).days, 'day')} ago, at {iso_utc(latest)}, "
+            f"if it is {iso_utc(now)} now. Set the clock right, or insist with --clock-is-right."
+        )
+
+
 def _prune(conn: Connection, before: datetime) -> Pruned:
     intervals, changes = prune_intervals(conn, before)
-    resolved = sorted(
-        set(conn.scalars(select(Hold.id).where(Hold.resolved_at <= before))) - _explaining_holds(conn, before)
-    )
+    staying = {hold_numbers.newest_hold(conn), *_explaining_holds(conn, before)}
+    resolved = sorted(set(conn.scalars(select(Hold.id).where(Hold.resolved_at <= before))) - staying)
     for portion in portions(resolved):
         conn.execute(delete(HoldImage).where(HoldImage.hold_id.in_(portion)))
         conn.execute(delete(Hold).where(Hold.id.in_(portion)))

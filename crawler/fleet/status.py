@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from crawler.db import runs, workers
+from crawler.db import outbox, runs, workers
 from crawler.db.types import from_micros
 from crawler.db.workers import EVICTIONS, FENCES_LOST, WorkerState
 from crawler.domain.models import iso_utc
@@ -63,6 +63,9 @@ class FleetState:
     budgets: tuple[tuple[str, float, float], ...]
     evictions: int
     fences_lost: int
+    #: Reports that wait to be told, and recipients to whom one was sent in vain.
+    outbox: int
+    undelivered: int
 
     def age(self, part: float) -> float | None:
         """Return the age that such a part of the accounts do not exceed, in seconds; None: none was ever observed."""
@@ -88,6 +91,8 @@ class FleetState:
             ],
             "evictions": self.evictions,
             "fences_lost": self.fences_lost,
+            "outbox": self.outbox,
+            "undelivered_recipients": self.undelivered,
         }
 
 
@@ -98,6 +103,7 @@ def fleet_state(conn: Connection, accounts: Collection[str], *, silent_after: ti
     rows = conn.execute(_TICKS, {"newest": (TICKS + 1) * max(1, len(accounts)), "ticks": TICKS})
     budgets = conn.execute(text("SELECT name, rate, configured, period FROM budgets ORDER BY name"))
     counted = workers.counts(conn)
+    waiting, undelivered = outbox.backlog(conn)
     return FleetState(
         at=moment,
         drained=workers.drained(conn),
@@ -115,6 +121,8 @@ def fleet_state(conn: Connection, accounts: Collection[str], *, silent_after: ti
         budgets=tuple((row.name, row.rate / row.period, row.configured / row.period) for row in budgets),
         evictions=counted[EVICTIONS],
         fences_lost=counted[FENCES_LOST],
+        outbox=waiting,
+        undelivered=undelivered,
     )
 
 
@@ -145,6 +153,12 @@ def metrics(state: FleetState) -> list[Metric]:
             "fleet_rate_in_use",
             "Requests per second that a shared budget allows now.",
             [({"budget": name}, rate) for name, rate, _ in state.budgets],
+        ),
+        Metric("fleet_outbox_depth", "Reports that wait to be told.", [({}, float(state.outbox))]),
+        Metric(
+            "fleet_undelivered_recipients",
+            "Recipients to whom a report was sent in vain, and who have not got it yet.",
+            [({}, float(state.undelivered))],
         ),
         Metric("fleet_drained", "1 while the fleet rests.", [({}, float(bool(state.drained)))]),
     ]

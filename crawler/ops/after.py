@@ -13,13 +13,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, exists, func, select
 
 from crawler.config.models import Settings
 from crawler.crawl.run import RunResult
+from crawler.db import outbox
 from crawler.db.engine import Fence, read
 from crawler.db.runs import last_success
-from crawler.db.schema import Account, Delivery, Hold, Recipient
+from crawler.db.schema import Absence, Account, Hold, TargetRow
+from crawler.domain.models import END_OF_TIME
 from crawler.domain.rows import Notice
 from crawler.errors import CrawlerError, contained
 from crawler.ops.cron_notice import compare, paragraph
@@ -67,14 +69,20 @@ def write_metrics(
 
 
 def history_metrics(conn: Connection, *, now: datetime) -> str:
-    """Return the metrics of the last run that has ended, of all accounts; empty before the first."""
+    """
+    Return the metrics of the last run that has ended; empty before the first.
+
+    They are of all accounts but those of which nothing is asked any more: no run of these comes.
+    """
     from crawler.queries.overview_lookup import newest_run  # which a run does not need
 
     newest = newest_run(conn)
     summary = runs.run(conn, newest[0]) if newest else None
     if summary is None:
         return ""
-    names = conn.scalars(select(Account.name)).all()
+    is_absent = exists().where(Absence.target_id == TargetRow.id, Absence.valid_to == END_OF_TIME)
+    has_targets = exists().where(TargetRow.account_id == Account.id)
+    names = conn.scalars(select(Account.name).where(~has_targets | has_targets.where(~is_absent))).all()
     return exposition(summary, None, gauges_of(conn, names, now=now, rates={}))
 
 
@@ -143,17 +151,13 @@ def write_atomically(path: Path, text: str) -> None:
 def gauges_of(conn: Connection, accounts: Collection[str], *, now: datetime, rates: Mapping[str, float]) -> Gauges:
     """Return what the database knows beyond the last run; *accounts* are those of the configuration, by name."""
     oldest, never = status.oldest_observation(conn, now=now)
-    to_make = select(func.count()).select_from(Delivery).where(Delivery.settled_at.is_(None))
-    is_waiting = Recipient.state == "waiting"
-    to_send, in_vain = conn.execute(
-        select(func.count(), func.count().filter(Recipient.attempts > 0)).select_from(Recipient).where(is_waiting)
-    ).one()
+    waiting, in_vain = outbox.backlog(conn)
     return Gauges(
         last_success_at=last_success(conn, accounts),
         holds=conn.execute(select(func.count()).select_from(Hold).where(Hold.status == "open")).scalar_one(),
         oldest_observed_at=oldest,
         never_observed=never,
-        outbox=conn.execute(to_make).scalar_one() + to_send,
+        outbox=waiting,
         undelivered=in_vain,
         rates=rates,
     )

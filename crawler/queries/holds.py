@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 
 from crawler.db import changelog
 from crawler.db.filters import chosen_targets, targets_by_id, with_known_names
+from crawler.db.last_observation import absences
 from crawler.db.schema import Account, Hold, HoldImage, ImageVersion, Interval, TargetRow
 from crawler.db.sql import portions
 from crawler.db.target_state import Versions
@@ -57,6 +58,15 @@ def holds(conn: Connection, filters: Filters = EVERYTHING, *, include_resolved: 
         for row in rows
         if any(filters.wants_image(*image) for image in images.get(row.id, ()))
     ]
+
+
+def holds_asked_about(conn: Connection, filters: Filters, at: datetime) -> list[HoldRow]:
+    """Return the open holds where anybody still asks at *at*: elsewhere no answer comes to confirm or dissolve them."""
+    rows = holds(conn, filters)
+    held = {row.target for row in rows}
+    ids = {choice.target: choice.target_id for choice in chosen_targets(conn, filters) if choice.target in held}
+    absent = absences(conn, ids.values(), at)
+    return [row for row in rows if ids.get(row.target) not in absent]
 
 
 def accounts_of(conn: Connection, hold_ids: Sequence[int]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from crawler.db.copy import CopiedTable
 from crawler.db.workers import WorkerState
+from crawler.domain.models import Target
 from crawler.domain.rows import (
     ChangeRow,
     DigestRecord,
@@ -27,6 +28,7 @@ from crawler.queries.where import WhereRow
 from crawler.web.published_json import PublicChange
 
 _TEXT, _COUNT, _FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+_NUMBER = {"type": "number"}
 _MAY_BE_TEXT, _MAY_BE_COUNT = nullable(_TEXT), nullable(_COUNT)
 _TIME = {"type": "string", "format": "date-time"}
 
@@ -61,7 +63,10 @@ def answer_schemas() -> dict[str, Schema]:
         "runs show": summary,
         "explain": _explanation(summary),
         "replay": row_schema(ReplayReport),
+        "explain TARGET": _doubted(),
+        "fleet status --json": _fleet(),
         "doctor": _doctor(),
+        "doctor --assumptions": _assumptions(),
     }
     found = {words: array_of(schema) for words, schema in rows.items()} | one
     return {
@@ -95,15 +100,44 @@ def _database() -> Schema:
 def _explanation(summary: Schema) -> Schema:
     named = ("run", "status", "started_at", "finished_at")
     run = nullable(object_of({name: summary["properties"][name] for name in named}))
-    answer = object_of({"request_uuid": _TEXT, "received_at": _TIME, "size": _COUNT, "document": {}})
+    answer = nullable(_answer())
     record = object_of({"image_set": _MAY_BE_TEXT, "image_id": _MAY_BE_TEXT, "before": {}, "after": {}})
     return object_of(
         {
             "change": _change(),
             "runs": object_of(dict.fromkeys(("seen", "observed", "written"), run)),
             "records": array_of(record),
-            "before": nullable(answer),
-            "after": nullable(answer),
+            "before": answer,
+            "after": answer,
+        }
+    )
+
+
+def _answer() -> Schema:
+    return object_of({"request_uuid": _MAY_BE_TEXT, "received_at": _TIME, "size": _COUNT, "document": {}})
+
+
+def _doubted() -> Schema:
+    target = dict.fromkeys(Target._fields, _TEXT)
+    return object_of({**target, "message": _TEXT, "since": _TIME, "answer": _answer()})
+
+
+def _fleet() -> Schema:
+    ages = dict.fromkeys(("p50_seconds", "p99_seconds", "max_seconds"), nullable(_NUMBER))
+    return object_of(
+        {
+            "at": _TIME,
+            "drained": _MAY_BE_TEXT,
+            "workers": array_of(row_schema(WorkerState)),
+            "ticks": array_of(object_of({"tick": _TIME, "due": _COUNT, "done": _COUNT, "late_seconds": _NUMBER})),
+            "queue": object_of(dict.fromkeys(("due", "later", "doing", "failed"), _COUNT)),
+            "oldest_observation": object_of({**ages, "never_observed_accounts": _COUNT}),
+            "connections": _COUNT,
+            "budgets": array_of(object_of({"name": _TEXT, "rate_in_use": _NUMBER, "rate": _NUMBER})),
+            "evictions": _COUNT,
+            "fences_lost": _COUNT,
+            "outbox": _COUNT,
+            "undelivered_recipients": _COUNT,
         }
     )
 
@@ -111,3 +145,9 @@ def _explanation(summary: Schema) -> Schema:
 def _doctor() -> Schema:
     texts = dict.fromkeys(("check", "about", "state", "message", "fix"), _TEXT)
     return object_of({"state": _TEXT, "findings": array_of(object_of(texts))})
+
+
+def _assumptions() -> Schema:
+    texts = dict.fromkeys(("endpoint", "question", "answer"), _TEXT)
+    asked = object_of({"account": _COUNT, **texts, "details": {"type": "object"}})
+    return object_of({"version": _TEXT, "assumptions": array_of(asked)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import chain, repeat
 from typing import Literal
 
@@ -171,3 +171,13 @@ def zones_alone(known: Iterable[tuple[str, Iterable[ZoneState], Collection[Regio
 
 def _sentence_case(title: str) -> str:
     return title[:1] + title[1:].lower().replace(" gpu", " GPU") if title.isascii() else title
+
+
+def told_of_pruning(
+    strip: Sequence[StripDay], days: Sequence[ChangeDay], kept_from: datetime | None, words: Wording
+) -> str:
+    """Return that changes are missing where the *strip* or the *days* reach back before *kept_from*; else nothing."""
+    first = min([*(one.day for one in strip[:1]), *(one.day for one in days[-1:])], default=None)
+    if kept_from is None or first is None or first > kept_from.astimezone(words.dates.zone).date().isoformat():
+        return ""
+    return words("pruned_changes", at=words.at(kept_from))

@@ -37,14 +37,25 @@ def finished_days(now: datetime, days: int = DAYS) -> Axis:
     return Axis(end - days * _DAY, end)
 
 
-def no_days(zones: Sequence[ZoneState], first: datetime | None, axis: Axis, words: Wording, *, is_begun: bool) -> str:
+def no_days(
+    zones: Sequence[ZoneState],
+    first: datetime | None,
+    kept_from: datetime | None,
+    axis: Axis,
+    words: Wording,
+    *,
+    is_begun: bool,
+) -> str:
     """
     Return why there are no rows of *zones*.
 
-    *first* is the end of the first run that observed anything; *is_begun*: one has ended.
+    *first* is the end of the first run that observed anything; *is_begun*: one has ended. What came before *kept_from*
+    was pruned.
     """
     if first is not None and not zones:
         return words("nothing_asked")
+    if kept_from is not None and kept_from >= axis.end:
+        return words("pruned", at=words.at(kept_from))
     is_new = not is_begun or (first is not None and first >= axis.end)
     return words("no_days" if is_new else "no_days_known")
 

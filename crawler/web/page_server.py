@@ -2,8 +2,9 @@
 `crawler serve`: the pages over HTTP, from a connection that can only read, beside whoever crawls.
 
 The event loop answers from what it has; what it has not is read and rendered in a few threads, one connection each. A
-page is rendered once for all who ask while the history is as it was: the newest run is looked up for each answer, and
-nothing is kept for longer than half a minute. No lock is taken and nothing is written.
+page is rendered once for all who ask while the history is as it was: the newest run is looked up for each answer. What
+is changed between runs shows after a minute at most: a page is kept for half a minute, and so is what was read for it.
+No lock is taken and nothing is written.
 """
 
 from __future__ import annotations

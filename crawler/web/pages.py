@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from crawler.db import changelog
 from crawler.db.beginning import begins_at
 from crawler.db.digest_records import project_names
 from crawler.db.filters import ChosenTarget, chosen_targets, known_words
@@ -29,7 +30,7 @@ from crawler.domain.rows import ChangeRow, Gap
 from crawler.domain.subscriptions import Language
 from crawler.domain.text import plain
 from crawler.domain.timefmt import parse_moment
-from crawler.errors import UnknownKnowledge, UsageError
+from crawler.errors import UsageError
 from crawler.queries import changes as queries_changes
 from crawler.queries import check_lookup, holds, overview_lookup
 from crawler.queries import status as queries_status
@@ -315,7 +316,7 @@ class _Page:
         sets = self.image_sets
         found = {
             start_page.HeldIn(row.target.zone, image.image_name, image.image_id)
-            for row in holds.holds(self.conn, self._of_kind)
+            for row in holds.holds_asked_about(self.conn, self._of_kind, self.now)
             for image in row.images
             if sets is None or image.image_set in sets
         }
@@ -333,14 +334,13 @@ class _Page:
         filters = self._filters(variant)
         listing: overview_lookup.ListedNames | None = None
         notice = ""
-        first = overview_lookup.first_good_run(self.conn)
-        if first is None or (moment is not None and moment < first):
+        first, kept_from = overview_lookup.first_good_run(self.conn), begins_at(self.conn)
+        if moment is not None and kept_from is not None and moment < kept_from:
+            notice = self.words("pruned", at=self.words.at(kept_from))
+        elif first is None or (moment is not None and moment < first):
             notice = self.words("nothing_yet" if first is None else "before_first")
         else:
-            try:
-                listing = self._listing(filters, moment)
-            except UnknownKnowledge as exc:
-                notice = str(exc)
+            listing = self._listing(filters, moment)
         if listing is not None and not listing.names:
             notice = now_page.nothing_listed(listing.zones.states, self.words)
         matrix = self._matrix(listing, filters) if listing else None
@@ -509,6 +509,7 @@ class _Page:
             "changes", self.words("changes"), day=day, days=[] if is_empty else days, strip=strip,
             strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_LINES,
             before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=self._events,
+            pruned=changes_page.told_of_pruning(strip, days, begins_at(self.conn), self.words),
             evidence_from=evidence_from, feed="v1/atom/all.atom",
             command=self._command(f"changes --since {day or '7d'}"),
         )  # fmt: skip
@@ -629,10 +630,10 @@ class _Page:
         _, variant = self._variants()
         filters = replace(self._of_kind, variant=(variant,))
         zones = self._known(filters).states
-        first = overview_lookup.first_good_run(self.conn)
+        first, kept_from = overview_lookup.first_good_run(self.conn), begins_at(self.conn)
         now = self.now if self.pages.is_live else self.run[1] if self.run else self.now
         axis = coverage_page.finished_days(now)
-        began = max(filter(None, (first, begins_at(self.conn))), default=now)
+        began = max(filter(None, (first, kept_from)), default=now)
         rows: Sequence[coverage_page.CoverageRow] = ()
         if began < axis.end:
             chosen = self._chosen(filters)
@@ -644,7 +645,7 @@ class _Page:
             rows = coverage_page.coverage_rows(axis, gaps, zones, self.words)
         return self._rendered(
             "coverage", self.words("coverage"), rows=rows, axis=axis, days=coverage_page.DAYS, utc=UTC,
-            notice=coverage_page.no_days(zones, first, axis, self.words, is_begun=self.run is not None),
+            notice=coverage_page.no_days(zones, first, kept_from, axis, self.words, is_begun=self.run is not None),
             command=self._command("status"),
         )  # fmt: skip
 
@@ -680,10 +681,10 @@ class _Page:
         if not self.question.is_private:
             raise NoSuchPage("There is no such page here.")
         number = int(part) if part.isascii() and part.isdecimal() and len(part) < 20 else 0
-        is_one = 0 < number <= LARGEST_ID
-        found = self._once(("evidence", number), lambda: explain(self.conn, number)) if is_one else None
+        found = self._once(("evidence", number), lambda: explain(self.conn, number)) if number <= LARGEST_ID else None
         if found is None:
-            raise NoSuchPage(f"There is no change {plain(part, 30)}.")
+            was_there = 0 < number <= changelog.pruned_to(self.conn)
+            raise NoSuchPage(f"There is no change {plain(part, 30)}{' any more: it was pruned' if was_there else ''}.")
         shown = evidence_page.evidence(found, self.words)
         title = self.words("evidence_title", n=number)
         return self._rendered("evidence", title, evidence=shown, command=f"crawler explain {number}")

@@ -100,7 +100,7 @@ def descriptions(url: str | None, *, is_private: bool) -> Iterator[tuple[str, by
     for name, schema in document_schemas(is_private=is_private).items():
         yield f"v1/schemas/{name}.json", json_bytes(schema)
     for words, schema in answer_schemas().items():
-        yield f"v1/schemas/commands/{words.replace(' ', '-')}.json", json_bytes(schema)
+        yield f"v1/schemas/commands/{words.replace(' --', ' ').replace(' ', '-').lower()}.json", json_bytes(schema)
     yield "v1/schemas/configuration.json", json_bytes(configuration_schema())
     yield "v1/openapi.json", json_bytes(openapi(url, version=__version__, is_private=is_private))
 

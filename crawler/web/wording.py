@@ -173,6 +173,10 @@ PHRASES: Mapping[str, _Phrase] = {
     "nothing_asked": _Phrase("No zone is asked about these images.", "目前没有可用区在查询此类镜像。"),
     "no_match": _Phrase("No name fits.", "没有匹配的名称。"),
     "before_first": _Phrase("Nothing was recorded by then.", "当时尚无记录。"),
+    "pruned": _Phrase(
+        "Nobody can tell any more what was there then: the history before {at} was pruned.",
+        "当时的情况已无法得知：{at} 之前的历史记录已清理。",
+    ),
     # name
     "name_lead": _counted(
         "{state} in {n} of {total} zone", "{state} in {n} of {total} zones", "{total} 个可用区中 {n} 个{state}"
@@ -217,6 +221,10 @@ PHRASES: Mapping[str, _Phrase] = {
     "event": _Phrase("Event", "事件"),
     "no_changes": _Phrase("No changes.", "没有变更。"),
     "no_changes_ever": _Phrase("No change was recorded yet.", "尚未记录任何变更。"),
+    "pruned_changes": _Phrase(
+        "What came before {at} was pruned: of that time not every change is left.",
+        "{at} 之前的历史记录已清理：该时段的变更并未全部保留。",
+    ),
     "cut": _Phrase("Only the first {n} changes of this day are shown.", "仅显示当天的前 {n} 项变更。"),
     "permalink": _Phrase("Link to this", "此项变更的链接"),
     "before": _Phrase("Changes before {day}", "{day} 之前的变更"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from crawler.db.engine import opened, read
 from crawler.emulator import EmulatedAccount, run_in_thread
+from crawler.ops.after import history_metrics
 from tests.support.driving import Driver, account, asked
 from tests.support.worlds import make_timeline
 
@@ -153,8 +156,13 @@ def test_the_way_out(driver: Driver) -> None:
     with run_in_thread(shared()) as cloud:
         driver.configure(*both(cloud.url)).run()
         assert driver.configure(*both(cloud.url, two={"zones": ["!*"]})).run().targets == {"total": 6, "ok": 6}
+        last = driver.now
         assert driver.configure(both(cloud.url)[0]).run().targets == {"total": 6, "ok": 6}
 
+    with opened(driver.database) as engine, read(engine) as conn:
+        text = history_metrics(conn, now=driver.now)
+    (success,) = re.findall(r"^crawler_last_success_timestamp_seconds (\d+)$", text, re.MULTILINE)
+    assert int(success) >= last.timestamp(), "what is asked no more is not waited for"
     assert {row["account"] for row in driver.rows("images")} == {"one"}
     known = {(row["account"], row["reason"]) for row in driver.rows("images", "--retired")}
     assert known == {("one", None), ("two", "deselected")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ import jsonschema
 import pytest
 
 from crawler.cli.app import cli
+from crawler.domain.evidence import KeptAnswer
 from crawler.web.answers import answer_schemas
 from tests.support.command import call
 from tests.support.driving import Driver
@@ -78,6 +80,13 @@ FIELDS = {
     "db stats": "table rows size_bytes",
     "db status": "database state schema program_schema runs targets intervals changes size_bytes last_finished_at",
 }
+#: What is written besides by commands that write something else as a rule; their tests hold it to its schema.
+MORE_FIELDS = {
+    "explain TARGET": f"{TARGET} message since answer",
+    "fleet status --json": "at drained workers ticks queue oldest_observation connections budgets evictions "
+    "fences_lost outbox undelivered_recipients",
+    "doctor --assumptions": "version assumptions",
+}
 #: What a run has to come before, so that there is something to list; and which command says that all is not well.
 #: What has rows on PostgreSQL alone, or of a matrix; the tests of these hold them to their schemas.
 ELSEWHERE = {("fleet", "status"), ("matrix",)}
@@ -129,6 +138,17 @@ def test_schemas_are_strict() -> None:
         inside = schema["items"] if schema["type"] == "array" else schema
         if line is not None and words_of(line) == words:
             assert {field for field in FIELDS[line].split() if "." not in field} <= set(inside["required"])
+    for words, fields in MORE_FIELDS.items():
+        assert set(fields.split()) <= set(answer_schemas()[words]["required"])
+
+
+def test_answer_without_a_request_id() -> None:
+    """What a server answers that gives no request id is shown with null for it, as the schema of `explain` says."""
+    answer = KeptAnswer(body=b"{}", request_uuid="", received_at=datetime(2026, 6, 1, tzinfo=UTC)).as_dict()
+
+    assert answer["request_uuid"] is None
+    jsonschema.validate(answer, answer_schemas()["explain TARGET"]["properties"]["answer"])
+    jsonschema.validate(answer, answer_schemas()["explain"]["properties"]["before"])
 
 
 def test_every_command_is_here() -> None:

@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,6 +118,40 @@ def test_no_number_is_given_again(light: Driver) -> None:
         light.call("db", "copy", "--to", goal)
         light.configure(account(cloud.url), database=f"sqlite:///{goal}").run()
         assert [row["cursor"] for row in light.rows("changes", "--after", 5)] == [6, 7]
+
+
+def test_no_number_of_a_hold_is_given_again(light: Driver) -> None:
+    """Whoever noted a hold's number accepts no other by it: not after pruning, nor after a backup was put back."""
+    copy = light.folder / "copy.db"
+    whole = {"hk-01": {f"uimage-{number}": f"Image {number}" for number in range(4)}}
+    steps: list[dict[str, Any]] = [{"images": {"hk-01": {}}}, {"images": whole}]
+
+    def newest() -> int:
+        (row,) = light.rows("holds", "list")
+        return int(row["id"])
+
+    with run_in_thread(make_timeline(zones=whole, steps=steps)) as cloud:
+        light.configure(account(cloud.url)).run()
+        for cloud.step in (2, 2, 2, 3, 2, 2, 2):
+            light.run(code=None)
+        assert [row["status"] for row in light.rows("holds", "list", "--all")] == 2 * ["confirmed"]
+        light.now += timedelta(days=10)
+        light.run()
+        light.call("db", "backup", copy)
+        light.call("db", "prune", "--keep", "1d")
+        assert [row["id"] for row in light.rows("holds", "list", "--all")] == [2], "the newest stays"
+        for cloud.step in (3, 2):
+            light.run(code=None)
+        assert newest() == 3
+
+        light.call("db", "restore", copy)
+
+        for cloud.step in (3, 2):
+            light.run(code=None)
+        assert newest() == 4
+        light.call("holds", "accept", 3, code=None)
+        assert newest() == 4
+        light.call("db", "check")
 
 
 def test_refusals(light: Driver) -> None:

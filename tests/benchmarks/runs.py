@@ -15,10 +15,11 @@ from typing import TypeVar, TypeVarTuple, Unpack
 from sqlalchemy import Engine
 
 from crawler.client.api import ApiClient
-from crawler.client.api_options import Endpoint, FetchOptions, Timing
+from crawler.client.api_options import Endpoint, Timing
 from crawler.config.models import AccountSettings, Limits
 from tests.benchmarks.load_server import LoadServer
 from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.fetch_bench import fetch_options
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -85,7 +86,7 @@ def _connect(account: AccountSettings, timing: Timing, *, ca_file: Path | None) 
         private_key=account.private_key.reveal(),
         ca_file=str(ca_file) if ca_file else None,
     )
-    options = FetchOptions(rate=limits.rate, concurrency=limits.concurrency, attempts=limits.attempts)
+    options = fetch_options(rate=limits.rate, concurrency=limits.concurrency, attempts=limits.attempts)
     return ApiClient(endpoint, options, timing=timing)
 
 

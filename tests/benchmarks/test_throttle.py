@@ -28,6 +28,7 @@ from crawler.domain.models import Failure, Reply, Target
 from tests.benchmarks.load_server import Offer, load_server
 from tests.support.api_server import ApiServer, Arrival, answer_json, images
 from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.fetch_bench import fetch_options
 from tests.support.figures import Figures
 
 pytestmark = pytest.mark.prove
@@ -97,7 +98,7 @@ async def crawl(
 def test_pace(rate: int, figures: Figures) -> None:
     """The server sees 0.97–1.00 of the rate over 5 s, at most rate + 1 in any second, no bursts in any 100 ms."""
     with load_server(Offer(projects=1, zones=1, images=2)) as server:
-        asyncio.run(crawl(server.url, FetchOptions(rate=rate), int(rate * 6.5) + 100, seconds=6.5))
+        asyncio.run(crawl(server.url, fetch_options(rate=rate), int(rate * 6.5) + 100, seconds=6.5))
         pace = pace_of(server.tally().arrivals, rate)
 
     case = f"{rate}/s"
@@ -149,7 +150,7 @@ async def cost_of_waiting(waiters: int = 10_000, rate: float = 50) -> float:
 async def cost_of_queueing(targets: int = 10_000, rate: float = 10) -> float:
     """Return the part of a core that a crawl of *targets* at *rate* takes once it is under way."""
     with load_server(Offer(projects=1, zones=1, images=2)) as server:
-        task = asyncio.create_task(crawl(server.url, FetchOptions(rate=rate), targets))
+        task = asyncio.create_task(crawl(server.url, fetch_options(rate=rate), targets))
         await asyncio.sleep(1.0)
         cost = await _cost()
         task.cancel()
@@ -192,7 +193,7 @@ async def against_a_lower_limit(
 
     async with ApiServer(respond) as server:
         begun = time.monotonic()
-        results = await crawl(server.url, FetchOptions(rate=configured), targets, budget=targets)
+        results = await crawl(server.url, fetch_options(rate=configured), targets, budget=targets)
         spent = time.monotonic() - begun
     later = [is_good for at, is_good in log if at > log[0][0] + 5.0]
     answered = sum(isinstance(result, Reply) for result in results) / targets

@@ -111,6 +111,7 @@ def test_doctor_and_evict(driver: Driver) -> None:
         wrong = driver.call("fleet", "evict", "host-b", code=2)
         evicted = driver.call("fleet", "evict", "host-a:4711")
         status = json.loads(driver.call("fleet", "status", "--json").stdout)
+        jsonschema.validate(status, answer_schemas()["fleet status --json"])
         rows = driver.rows("fleet", "status")
         assert rows == status["workers"] != []
         jsonschema.validate(rows, answer_schemas()["fleet status"])

@@ -354,6 +354,7 @@ def client_options(account: AccountSettings) -> tuple[Endpoint, FetchOptions]:
     endpoint = Endpoint(url=account.endpoint, public_key=account.public_key, private_key=account.private_key.reveal())
     options = FetchOptions(
         rate=limits.rate,
+        period_seconds=limits.period_seconds,
         concurrency=limits.concurrency,
         attempts=limits.attempts,
         timeout_seconds=limits.timeout_seconds,

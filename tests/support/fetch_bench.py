@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import asdict, fields
 from typing import Any
 
 from aiohttp import web
@@ -15,9 +16,17 @@ from crawler.client.api_options import Endpoint, FetchOptions
 from crawler.client.fetcher import Fetcher
 from crawler.client.region_queue import Ask
 from crawler.client.throttle import RetryBudget
+from crawler.config.models import Limits
 from crawler.domain.models import Failure, Reply, Target
 from tests.support.api_server import ApiServer, Arrival, images
 from tests.support.fake_time import FakeTime
+
+
+def fetch_options(**more: Any) -> FetchOptions:
+    """Return how an account is asked for which the configuration says no more than *more*."""
+    names = {one.name for one in fields(FetchOptions)}
+    limits = asdict(Limits(**more))
+    return FetchOptions(**{name: limits[name] for name in names})
 
 
 def ask(region: str, number: int = 0, **more: Any) -> Ask:
@@ -96,7 +105,7 @@ async def bench(respond: Callable[[Arrival], Any] = images, **options: Any) -> A
     time = FakeTime()
     async with ApiServer(respond) as server:
         endpoint = Endpoint(url=server.url, public_key="public", private_key="private")
-        fast = FetchOptions(**{"rate": float("inf"), **options})
+        fast = fetch_options(**{"rate": float("inf"), **options})
         async with ApiClient(endpoint, fast, timing=time.timing()) as client:
             yield Bench(server, client, time)
 

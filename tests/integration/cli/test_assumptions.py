@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import jsonschema
+
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, run_in_thread
+from crawler.web.answers import answer_schemas
 from tests.acceptance.conftest import light as light
 from tests.support.driving import Driver, account
 from tests.support.worlds import make_timeline
@@ -37,6 +40,7 @@ def test_answers(light: Driver) -> None:
         shown = light.call("doctor", "--assumptions").stdout
         document = json.loads(light.call("doctor", "--assumptions", "--json").stdout)
         port = cloud.url.rstrip("/").rpartition(":")[2]
+    jsonschema.validate(document, answer_schemas()["doctor --assumptions"])
     found = {one["question"]: one for one in document["assumptions"]}
     assert tuple(found) == QUESTIONS
     actions, machine_types, limit, region = found.values()

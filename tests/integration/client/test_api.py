@@ -26,6 +26,7 @@ from crawler.client.signing import signature
 from crawler.client.throttle import PacedThrottler
 from tests.support.api_server import ApiServer, Arrival, answer_json, images
 from tests.support.fake_time import START, FakeTime
+from tests.support.fetch_bench import fetch_options
 from tests.support.tls import make_tls
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
@@ -42,7 +43,7 @@ async def client_of(
     url: str, options: FetchOptions | None = None, time: FakeTime | None = None, **more: object
 ) -> AsyncIterator[ApiClient]:
     timing = (time or FakeTime()).timing()
-    async with ApiClient(endpoint(url, **more), options or FetchOptions(), timing=timing) as client:
+    async with ApiClient(endpoint(url, **more), options or fetch_options(), timing=timing) as client:
         yield client
 
 
@@ -89,7 +90,7 @@ async def test_nothing_is_kept() -> None:
 
 async def test_connections() -> None:
     """Many calls share as many connections as the concurrency, and no more."""
-    async with ApiServer(images) as server, client_of(server.url, FetchOptions(concurrency=3, rate=1e6)) as client:
+    async with ApiServer(images) as server, client_of(server.url, fetch_options(concurrency=3, rate=1e6)) as client:
         await asyncio.gather(*(call(client) for _ in range(60)))
 
     assert server.connections == 3
@@ -297,7 +298,7 @@ async def hang(_: Arrival) -> web.StreamResponse:
 
 async def test_time_out() -> None:
     """A call ends when its time is up."""
-    async with ApiServer(hang) as server, client_of(server.url, FetchOptions(timeout_seconds=0.05)) as client:
+    async with ApiServer(hang) as server, client_of(server.url, fetch_options(timeout_seconds=0.05)) as client:
         with pytest.raises(NetworkFailure, match=r"no complete answer within 0\.05 s"):
             await call(client)
 
@@ -324,7 +325,7 @@ async def test_stop() -> None:
         arrived.set()
         return await hang(arrival)
 
-    async with ApiServer(respond) as server, client_of(server.url, FetchOptions(rate=0.001)) as client:
+    async with ApiServer(respond) as server, client_of(server.url, fetch_options(rate=0.001)) as client:
         never = asyncio.Event()
         assert isinstance(client.throttle, PacedThrottler)
         client.throttle._sleep = lambda _: never.wait()
@@ -343,7 +344,7 @@ async def test_stop() -> None:
 async def test_no_secrets_in_reprs() -> None:
     """Neither key nor header is in the repr of an endpoint or a client."""
     secret = endpoint("http://127.0.0.1:9/", headers={"channel-key": "channel-secret"})
-    shown = repr(secret) + repr(ApiClient(secret, FetchOptions(), timing=FakeTime().timing()))
+    shown = repr(secret) + repr(ApiClient(secret, fetch_options(), timing=FakeTime().timing()))
 
     assert not any(text in shown for text in ("private-key", "public-key", "channel-secret"))
 

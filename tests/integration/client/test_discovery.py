@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from crawler.client.api import ApiClient
-from crawler.client.api_options import Endpoint, FetchOptions
+from crawler.client.api_options import Endpoint
 from crawler.client.discovery import Discovery, discover
 from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Place, Project
 from crawler.domain.objections import Tolerable
 from tests.support.api_server import ApiServer, Arrival, answer_json
 from tests.support.fake_time import FakeTime
+from tests.support.fetch_bench import fetch_options
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
 
@@ -47,7 +48,7 @@ async def discovered(
 
     async with ApiServer(respond) as server:
         endpoint = Endpoint(url=server.url, public_key="public", private_key="private")
-        async with ApiClient(endpoint, FetchOptions(), timing=time.timing()) as client:
+        async with ApiClient(endpoint, fetch_options(), timing=time.timing()) as client:
             found = await discover(client, deadline=deadline, budget=budget, tolerated=tolerated)
     return found, [arrival.action for arrival in server.log]
 
@@ -195,7 +196,7 @@ async def test_budget_spent() -> None:
 async def test_nobody_there() -> None:
     """Without any answer the second question is not asked."""
     endpoint = Endpoint(url="http://nowhere.invalid/", public_key="public", private_key="private")
-    async with ApiClient(endpoint, FetchOptions(), timing=FakeTime().timing()) as client:
+    async with ApiClient(endpoint, fetch_options(), timing=FakeTime().timing()) as client:
         found = await discover(client)
 
     assert client.counts.sent == 4
@@ -234,7 +235,7 @@ async def test_stop() -> None:
     timing = type(timing)(clock=timing.clock, monotonic=timing.monotonic, sleep=sleep, uniform=timing.uniform)
     async with ApiServer(respond) as server:
         endpoint = Endpoint(url=server.url, public_key="public", private_key="private")
-        async with ApiClient(endpoint, FetchOptions(), timing=time.timing()) as client:
+        async with ApiClient(endpoint, fetch_options(), timing=time.timing()) as client:
             task = asyncio.create_task(discover(client, stop=stop))
             await waiting.wait()
             stop.set()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from crawler.client.api import ApiClient
-from crawler.client.api_options import Endpoint, FetchOptions
+from crawler.client.api_options import Endpoint
 from crawler.client.fetcher import Fetcher
 from crawler.client.region_queue import Ask
 from crawler.client.throttle import RetryBudget
@@ -21,6 +21,7 @@ from crawler.domain.models import Failure, Reply, Target
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, EmulatorOptions, EmulatorServer
 from crawler.emulator.server import LoggedRequest
 from tests.support.fake_time import FakeTime
+from tests.support.fetch_bench import fetch_options
 from tests.support.worlds import make_timeline
 
 pytestmark = pytest.mark.asyncio(loop_scope="function")
@@ -47,7 +48,7 @@ async def crawled(targets: int, rate: float, allowed: float | None = None) -> tu
 
     async with EmulatorServer(make_timeline(zones=zones), options, monotonic=time.monotonic) as cloud:
         endpoint = Endpoint(url=cloud.url, public_key=EXAMPLE_PUBLIC_KEY, private_key=EXAMPLE_PRIVATE_KEY)
-        async with ApiClient(endpoint, FetchOptions(rate=rate, concurrency=1), timing=time.timing()) as client:
+        async with ApiClient(endpoint, fetch_options(rate=rate, concurrency=1), timing=time.timing()) as client:
             fetcher = Fetcher(client, question=question, sink=sink, budget=RetryBudget(targets))
             await fetcher.run(Target("prod", "org-example", "hk", zone, "uk8s-image") for zone in zones)
     return cloud.log, replies

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from crawler.client.api import ApiClient, NetworkFailure
-from crawler.client.api_options import Endpoint, FetchOptions
+from crawler.client.api_options import Endpoint
 from crawler.client.cancellation import CancelScope
 from crawler.client.responses import Answer, Refusal, read_answer
 from crawler.domain.proxies import parse_proxy
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, EmulatorOptions, run_in_thread
 from tests.support.fake_time import FakeTime
+from tests.support.fetch_bench import fetch_options
 from tests.support.proxy import forward_proxy, port_of
 from tests.support.tls import make_tls
 from tests.support.worlds import make_timeline
@@ -36,7 +37,7 @@ async def client_of(url: str, proxy: str, timeout: float = 20, **more: str) -> A
         proxy=parse_proxy(proxy),
         ca_file=more.get("ca_file"),
     )
-    async with ApiClient(endpoint, FetchOptions(timeout_seconds=timeout), timing=FakeTime().timing()) as client:
+    async with ApiClient(endpoint, fetch_options(timeout_seconds=timeout), timing=FakeTime().timing()) as client:
         yield client
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from sqlalchemy import Engine, func, select
 
@@ -21,6 +22,7 @@ from crawler.domain.rows import HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.queries import changes, holds
 from crawler.queries import status as queries_status
+from crawler.web.answers import answer_schemas
 from tests.support.answers import NOON
 from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
@@ -203,6 +205,7 @@ def test_the_answer_is_kept_and_shown(world: World) -> None:
         return call("--database", world.database, "explain", name, *words, code=code).output
 
     found = json.loads(explained("-o", "json"))
+    jsonschema.validate(found, answer_schemas()["explain TARGET"])
     assert (found["zone"], found["answer"]["document"]) == (HERE, document)
     assert sentence in found["message"]
     assert '"ProjectId": "x"' in explained()

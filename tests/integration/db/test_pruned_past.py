@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import Engine, func, insert, select
 
 from crawler import History
+from crawler.db.beginning import BEGINS_AT
 from crawler.db.engine import begin, read
 from crawler.db.integrity import findings
 from crawler.db.pruning import prune
+from crawler.db.runs import save_setting
 from crawler.db.schema import (
     Absence,
     AnswerForms,
@@ -277,3 +279,48 @@ def test_absences_and_catalogs_that_ended_go(engine: Engine) -> None:
         left = conn.execute(select(CatalogRow.account_id, CatalogRow.recorded_at).order_by(CatalogRow.id)).all()
     one, two = (diary.account_id for diary in diaries)
     assert [tuple(row) for row in left] == [(one, moments[1]), (two, moments[2]), (two, moments[3])]
+
+
+def test_commands_about_a_pruned_time(engine: Engine, database_url: str) -> None:
+    """A question about a moment before the kept window is refused by every command; `changes` tells what is missing."""
+    diary = Diary(engine)
+    for number in range(10):
+        listed = {"a": "A", **({"b": "B"} if number % 2 else {})}
+        diary.run({HERE: listed}, at=START + timedelta(days=number))
+    now = diary.now + PERIOD
+    prune(engine, None, before=START + timedelta(days=4, hours=1), now=now)
+    old, older = (START + timedelta(days=3)).isoformat(), (START - timedelta(days=1)).isoformat()
+    zone = HERE.zone
+    for at in (old, older):
+        for words in (
+            ("images", "--at", at),
+            ("where", "A", "--at", at),
+            ("diff", at, "now"),
+            ("inventory", "--at", at),
+        ):
+            said = call("--database", database_url, *words, now=now, code=8)
+            assert "was pruned" in said.stderr, words
+    said = call("--database", database_url, "changes", "--zone", zone, "--until", older, now=now, code=8)
+    assert "was pruned" in said.stderr
+    missing = "was pruned: of that time not every change is left"
+    for more, is_told in (((), True), (("--after", "0"), True), (("--since", old), True), (("--since", "4d"), False)):
+        said = call("--database", database_url, "changes", *more, now=now)
+        assert (missing in said.stderr) == is_told, more
+
+
+def test_nothing_to_prune(engine: Engine, database_url: str) -> None:
+    """Where nothing lies before the window nothing is called pruned, as by the first release, which noted it so."""
+    diary = Diary(engine)
+    for number in range(3):
+        diary.run({HERE: {"a": "A", **({"b": "B"} if number else {})}})
+    ask, now = ("--database", database_url), diary.now
+    for _ in range(2):
+        assert call(*ask, "db", "prune", "--keep", "2y", now=now).stdout == "Forgotten: nothing\n"
+        assert "was pruned" not in call(*ask, "changes", now=now).stderr
+        said = call(*ask, "images", "--at", (START - timedelta(days=9)).isoformat(), now=now, code=8)
+        assert "Nothing was recorded by" in said.stderr
+        with begin(engine) as conn:
+            save_setting(conn, BEGINS_AT, (START - timedelta(days=700)).isoformat())
+    prune(engine, None, before=now, now=now + PERIOD)
+    call(*ask, "db", "prune", "--keep", "2y", now=now + PERIOD)
+    assert "was pruned" in call(*ask, "changes", now=now + PERIOD).stderr, "what was stays so"

@@ -32,7 +32,9 @@ from crawler.queries import runs
 from crawler.queries import status as queries_status
 from tests.support.acceptance_table import Proven
 from tests.support.answers import NOON
+from tests.support.command import call
 from tests.support.crawling import account_at, crawl_once, settings_for
+from tests.support.diary import Diary, target
 from tests.support.worlds import make_timeline
 
 ZONES = ("hk-02", "sg-01", "sg-02")
@@ -244,6 +246,31 @@ def test_the_future_is_not_pruned(file: Engine, history: Settings) -> None:
     assert counts(file, Run, Interval, ChangeLog) == before
 
 
+def test_clock_that_is_ahead(file: Engine, history: Settings) -> None:
+    """Where the last run is over a month ago, pruning is refused until the caller insists, and nothing goes."""
+
+    def prunes(now: datetime, *more: str, code: int) -> str:
+        said = call("--database", history.database, "db", "prune", "--keep", "2d", *more, now=now, code=code)
+        return said.output
+
+    before = counts(file, Run, Interval, ChangeLog)
+    ended = NOON + EVERY * RUNS + timedelta(minutes=1)
+    refusal = prunes(ended + timedelta(days=365), code=2)
+    assert "the last run ended 365 days ago, at 20" in refusal
+    assert "--clock-is-right" in refusal
+    chinese = call(
+        *("--language", "zh", "--database", history.database, "db", "prune", "--keep", "2d"),
+        now=ended + timedelta(days=365), code=2,
+    )  # fmt: skip
+    assert "365 天前" in chinese.output
+    assert counts(file, Run, Interval, ChangeLog) == before
+    prunes(ended + timedelta(days=29), code=0)
+    rest = counts(file, Run, Interval, ChangeLog)
+    prunes(ended + timedelta(days=365), code=2)
+    assert counts(file, Run, Interval, ChangeLog) == rest
+    prunes(ended + timedelta(days=365), "--clock-is-right", code=0)
+
+
 @pytest.mark.parametrize("is_taken_up", [True, False])
 def test_changes_that_wait_to_be_told(file: Engine, history: Settings, is_taken_up: bool) -> None:
     """What a report tells on Monday only is not forgotten before, nor what the next run has to report; then it is."""
@@ -292,6 +319,7 @@ def test_pruning_may_take_any_time(postgres_url: str) -> None:
     limits: list[Any] = []
     waits: list[Any] = []
     with opened(postgres_url) as engine:
+        Diary(engine, now=NOON - EVERY).run({target("hk-02"): {"uimage-a": "A"}})
 
         def look(conn: Any, cursor: Any, statement: str, *_: object) -> None:
             if statement.startswith(("CREATE INDEX", "DELETE FROM payloads", "VACUUM")):

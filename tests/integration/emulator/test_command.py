@@ -180,3 +180,14 @@ def test_taken_port_is_explained() -> None:
 
     assert isinstance(result.exception, UsageError)
     assert "--port 0 takes a free port" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("half", "other"), [("UCLOUD_PUBLIC_KEY", "--private-key"), ("UCLOUD_PRIVATE_KEY", "--public-key")]
+)
+def test_half_a_key_pair(half: str, other: str) -> None:
+    """One half of a key pair, as a shell may have it, is refused: no client that has that pair could sign."""
+    result = CliRunner(env={"UCLOUD_PUBLIC_KEY": None, "UCLOUD_PRIVATE_KEY": None, half: "mine"}).invoke(emulate, [])
+
+    assert isinstance(result.exception, UsageError)
+    assert f"give {other} or UCLOUD_" in str(result.exception)

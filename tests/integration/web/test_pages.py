@@ -281,6 +281,37 @@ def test_nothing_is_told_of_what_was_pruned(engine: Engine) -> None:
     assert "06-03" not in "".join(re.findall(r"<text x=[^>]*>([^<]*)</text>", scale))
 
 
+def test_pruned_moment_is_called_so(engine: Engine) -> None:
+    """Of a time before what `db prune` kept no page says that nothing was recorded then, but that it was pruned."""
+    diary = Diary(engine)
+    for number in range(10):
+        listed = {"uimage-a": "Ubuntu 20.04", **({"uimage-b": "CentOS 7.6"} if number % 2 else {})}
+        diary.run({target("hk-02"): listed}, at=START + timedelta(days=number))
+    before = (START - timedelta(days=1)).isoformat()
+    assert "Nothing was recorded by then." in html_of(engine, "now", diary.now, at=before)
+    assert "pruned" not in html_of(engine, "changes", diary.now)
+    prune(engine, None, before=START + timedelta(days=4, hours=1), now=diary.now)
+
+    for at in (before, (START + timedelta(days=4)).isoformat()):
+        html = html_of(engine, "now", diary.now, at=at)
+        assert "Nobody can tell any more what was there then: the history before" in html
+        assert "Nothing was recorded" not in html
+    with read(engine) as conn:
+        question = PageRequest(page="now", language="zh", query={"at": before})
+        assert "之前的历史记录已清理" in pages_at(diary.now).html(conn, question)
+    assert "was pruned" not in html_of(engine, "now", diary.now, at=(START + timedelta(days=5)).isoformat())
+    for page in ("changes", f"changes/{(START + timedelta(days=1)).date()}"):
+        assert "was pruned: of that time not every change is left" in html_of(engine, page, diary.now)
+    assert "pruned" not in html_of(engine, "coverage", diary.now)
+    with pytest.raises(NoSuchPage, match="There is no change 1 any more: it was pruned"):
+        html_of(engine, "evidence/1", diary.now, is_private=True)
+    with pytest.raises(NoSuchPage, match=r"There is no change 999\.$"):
+        html_of(engine, "evidence/999", diary.now, is_private=True)
+    diary.now += timedelta(hours=2)
+    prune(engine, None, before=diary.now - timedelta(hours=1), now=diary.now)
+    assert "Nobody can tell any more" in html_of(engine, "coverage", diary.now), "no finished day is left"
+
+
 def test_bar_of_an_image_on_hold(engine: Engine) -> None:
     """A bar is hatched where an image was on hold for all projects that ever listed it, as `history` has it."""
     diary = Diary(engine)
@@ -341,6 +372,23 @@ def test_bar_of_what_is_asked_no_more(engine: Engine) -> None:
     ((begin_at, width),) = re.findall(r'class="u" x="([^"]*)%" width="([^"]*)%"', html)
     assert (round(float(begin_at)), round(float(width))) == (33, 67)
     assert "no longer asked" in html
+
+
+def test_hold_where_nobody_asks_any_more(engine: Engine) -> None:
+    """A hold in a zone that is asked no more, as after its retirement, is nothing to look at on the first page."""
+    diary = Diary(engine)
+    here, there = target("hk-01"), target("hk-02")
+    images = {"uimage-a": "Ubuntu 20.04", "uimage-b": "CentOS 7.6"}
+    diary.run({here: images, there: images})
+    diary.run({here: images, there: {}})
+    assert "Nothing is wrong." not in html_of(engine, "", diary.now)
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, Reconciliation(asked=(), deselected=(there,)), 2, diary.tick())
+    diary.run({here: images})
+    html = html_of(engine, "", diary.now)
+
+    assert "Nothing is wrong." in html
+    assert "hk-02" not in html
 
 
 def test_zones_of_several_accounts(engine: Engine) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.client.api_options import FetchOptions
 from crawler.client.retry import (
     THROTTLED_ATTEMPTS,
     AnswerClass,
@@ -17,6 +19,7 @@ from crawler.client.retry import (
     explain,
     retry_after_seconds,
 )
+from crawler.config.models import Limits
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
@@ -89,7 +92,7 @@ def test_bounded(made: int, throttled: int, is_throttled: bool) -> None:
 @pytest.mark.parametrize("failure_class", ["denied", "credential", "defect"])
 def test_no_retry(failure_class: AnswerClass) -> None:
     """Only transient failures are tried again."""
-    assert decide(RetryPolicy(), failure_class, attempts_made=1, uniform=highest).wait_seconds is None
+    assert decide(RetryPolicy(attempts=4), failure_class, attempts_made=1, uniform=highest).wait_seconds is None
 
 
 def test_throttled_costs_no_attempt() -> None:
@@ -105,7 +108,12 @@ def test_throttled_costs_no_attempt() -> None:
 def test_sixty_throttled_answers(throttled: int, is_over: bool) -> None:
     """The sixtieth throttled answer to one question is the last."""
     again = decide(
-        RetryPolicy(), "transient", attempts_made=1, throttled_before=throttled, is_throttled=True, uniform=highest
+        RetryPolicy(attempts=4),
+        "transient",
+        attempts_made=1,
+        throttled_before=throttled,
+        is_throttled=True,
+        uniform=highest,
     )
 
     assert (again.wait_seconds is None) == is_over
@@ -113,7 +121,7 @@ def test_sixty_throttled_answers(throttled: int, is_over: bool) -> None:
 
 def test_hint_overrides() -> None:
     """Retry-After replaces the jitter; one of more than an hour is not waited for."""
-    policy = RetryPolicy()
+    policy = RetryPolicy(attempts=4)
     waits = [
         decide(policy, "transient", attempts_made=1, retry_after_seconds=hint, uniform=highest).wait_seconds
         for hint in (0.0, 7.0, 3600.0, 3601.0)
@@ -148,3 +156,12 @@ def test_hint_overrides() -> None:
 def test_retry_after(header: str | None, seconds: float | None) -> None:
     """The header is read as seconds or as a date; nonsense counts as none."""
     assert retry_after_seconds(header, NOW) == seconds
+
+
+def test_defaults_stand_in_one_place() -> None:
+    """The client has no default of its own for what `[limits]` says: one that differed would hold for nobody."""
+    stated = {one.name for one in fields(Limits)}
+    named = [one for options in (FetchOptions, RetryPolicy) for one in fields(options) if one.name in stated]
+
+    assert len(named) == 6
+    assert [one.name for one in named if one.default is not MISSING] == []

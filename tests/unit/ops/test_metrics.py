@@ -55,7 +55,17 @@ FLEET = FleetState(
     budgets=(("key", 5.0, 10.0),),
     evictions=1,
     fences_lost=3,
+    outbox=4,
+    undelivered=1,
 )
+
+
+def test_mail_of_a_fleet_that_does_not_arrive() -> None:
+    """Workers, which have no exit code, write to how many recipients a report was sent in vain."""
+    text = written_out(metrics(FLEET))
+
+    assert "crawler_fleet_outbox_depth 4\n" in text
+    assert "crawler_fleet_undelivered_recipients 1\n" in text
 
 
 @needs_promtool
