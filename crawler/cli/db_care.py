@@ -36,7 +36,7 @@ _STATS = (
 @click.option(
     "--clock-is-right",
     is_flag=True,
-    help="Prune although the last run is more than 30 days ago, which a clock that is ahead would look like.",
+    help="Prune although the last run is more than 180 days ago, which a clock that is ahead would look like.",
 )
 @wait_option
 @pass_cli

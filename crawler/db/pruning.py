@@ -69,7 +69,7 @@ from crawler.domain.text import counted
 from crawler.errors import DatabaseUnavailable, UsageError
 
 #: Where the last run is longer ago, the clock may be ahead: by it too much would be forgotten, for good.
-LONGEST_REST = timedelta(days=30)
+LONGEST_REST = timedelta(days=180)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

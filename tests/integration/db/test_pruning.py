@@ -247,7 +247,7 @@ def test_the_future_is_not_pruned(file: Engine, history: Settings) -> None:
 
 
 def test_clock_that_is_ahead(file: Engine, history: Settings) -> None:
-    """Where the last run is over a month ago, pruning is refused until the caller insists, and nothing goes."""
+    """Where the last run is over half a year ago, pruning is refused until the caller insists, and nothing goes."""
 
     def prunes(now: datetime, *more: str, code: int) -> str:
         said = call("--database", history.database, "db", "prune", "--keep", "2d", *more, now=now, code=code)
@@ -264,7 +264,7 @@ def test_clock_that_is_ahead(file: Engine, history: Settings) -> None:
     )  # fmt: skip
     assert "365 天前" in chinese.output
     assert counts(file, Run, Interval, ChangeLog) == before
-    prunes(ended + timedelta(days=29), code=0)
+    prunes(ended + timedelta(days=179), code=0)
     rest = counts(file, Run, Interval, ChangeLog)
     prunes(ended + timedelta(days=365), code=2)
     assert counts(file, Run, Interval, ChangeLog) == rest
