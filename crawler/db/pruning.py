@@ -58,7 +58,6 @@ from crawler.db.schema import (
     Run,
     Scope,
     ScopeTarget,
-    Setting,
     TargetRow,
 )
 from crawler.db.sql import portions
@@ -117,9 +116,6 @@ def prune(
             with references_indexed(conn):
                 pruned = _prune(conn, before)
             save_setting(conn, BEGINS_AT, before.isoformat())
-        elif first is not None and began is not None and first >= began:
-            # of what was ever pruned some run stays, so nothing was: version 0.1.0 noted it all the same
-            conn.execute(delete(Setting).where(Setting.name == BEGINS_AT))
     try:
         _give_back(engine)
     except DatabaseUnavailable as exc:

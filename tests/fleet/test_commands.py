@@ -27,6 +27,7 @@ from crawler.fleet.queue import opened_queue
 from crawler.fleet.tasks import CRAWLS, Tasks, crawl_job, share_of, tick_of
 from crawler.ops.deploy import DUE_QUERY
 from crawler.web.answers import answer_schemas
+from tests.support.diary import Diary, target
 from tests.support.driving import Driver, account
 from tests.support.fleet import SKEWED
 from tests.support.house import ROOT
@@ -276,6 +277,8 @@ def test_incomplete_runs_and_the_switch(tmp_path: Path, postgres_url: str, told:
 
 def test_pruned_by_the_server_s_clock(driver: Driver, postgres_url: str) -> None:
     """A host whose clock is a year fast forgets no more than any other would."""
+    with opened(postgres_url) as engine:
+        Diary(engine, now=datetime.now(UTC) - timedelta(days=100)).run({target(): {"uimage-a": "A"}})
     words = [sys.executable, "-c", SKEWED, str(86_400 * 365), "--config", str(driver.config)]
     subprocess.run([*words, "db", "prune", "--keep", "90d"], check=True, cwd=ROOT)
     with opened(postgres_url) as engine, read(engine) as conn:

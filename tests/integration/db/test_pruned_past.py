@@ -8,11 +8,9 @@ from typing import Any
 from sqlalchemy import Engine, func, insert, select
 
 from crawler import History
-from crawler.db.beginning import BEGINS_AT
 from crawler.db.engine import begin, read
 from crawler.db.integrity import findings
 from crawler.db.pruning import prune
-from crawler.db.runs import save_setting
 from crawler.db.schema import (
     Absence,
     AnswerForms,
@@ -309,7 +307,7 @@ def test_commands_about_a_pruned_time(engine: Engine, database_url: str) -> None
 
 
 def test_nothing_to_prune(engine: Engine, database_url: str) -> None:
-    """Where nothing lies before the window nothing is called pruned, as by the first release, which noted it so."""
+    """Where nothing lies before the window nothing is called pruned."""
     diary = Diary(engine)
     for number in range(3):
         diary.run({HERE: {"a": "A", **({"b": "B"} if number else {})}})
@@ -319,8 +317,6 @@ def test_nothing_to_prune(engine: Engine, database_url: str) -> None:
         assert "was pruned" not in call(*ask, "changes", now=now).stderr
         said = call(*ask, "images", "--at", (START - timedelta(days=9)).isoformat(), now=now, code=8)
         assert "Nothing was recorded by" in said.stderr
-        with begin(engine) as conn:
-            save_setting(conn, BEGINS_AT, (START - timedelta(days=700)).isoformat())
     prune(engine, None, before=now, now=now + PERIOD)
     call(*ask, "db", "prune", "--keep", "2y", now=now + PERIOD)
     assert "was pruned" in call(*ask, "changes", now=now + PERIOD).stderr, "what was stays so"
