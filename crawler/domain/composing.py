@@ -133,6 +133,10 @@ class Composition:
         self._pages = 0
         self._first_page = 0
         self._total: int | None = None
+        #: A total that the first page reached only with what it repeats.
+        self._doubted: int | None = None
+        #: Each page so far stated as many records as it had.
+        self._counts_itself = True
         #: What each page said of its records that may come once alone.
         self._seen: set[tuple[str, str, str]] = set()
         self._last_lists: list[bytes] = []
@@ -178,10 +182,14 @@ class Composition:
         where the list is short.
         """
         if new == 0:
-            if self._total is not None and self._received < self._total and "count" not in self._tolerated:
-                raise _Incomplete(f"the list ends after {self._received} of {counted(self._total, 'record')}")
+            # an empty page leaves nothing that a doubtful total may have counted
+            total = self._total if self._total is not None or count else self._doubted
+            if total is not None and self._received < total and "count" not in self._tolerated:
+                raise _Incomplete(f"the list ends after {self._received} of {counted(total, 'record')}")
             return True
         is_doubtful = self._pages == 1 and new < count == self._total
+        if is_doubtful:
+            self._doubted = self._total
         if is_doubtful or (self._total is not None and self._received > self._total):
             self._total = None  # it counts something else, as this page alone with what that repeats
         if self._total is None:
@@ -196,13 +204,16 @@ class Composition:
         """Note the number of all records that a page states; raise _Incomplete where it was another before."""
         if stated is None or (stated == 0 < count):
             return
+        total = self._doubted if self._total is None else self._total
         if self._pages == 0:
             self._total = stated
-        elif self._total is not None and stated != self._total:
-            if stated == count and self._pages == 1 and self._total in (self._first_page, self._received):
-                self._total = None  # each page counts itself
+        elif total is not None and stated != total:
+            may_count_itself = self._pages == 1 or self._counts_itself
+            if stated == count and may_count_itself and total in (self._first_page, self._received):
+                self._total = self._doubted = None  # each page counts itself
                 return
-            raise _Incomplete(f"the number of records was {self._total}, and then {stated}, while they were read")
+            raise _Incomplete(f"the number of records was {total}, and then {stated}, while they were read")
+        self._counts_itself = self._counts_itself and stated == count
 
     def _refuse_repeated(self, sets: list[tuple[str, Any, list[Any]]]) -> int:
         """Raise _Incomplete where a page lists what an earlier one listed; return how often it repeats its own."""

@@ -227,6 +227,29 @@ def test_repeated_records_and_a_count_of_nothing_at_the_end() -> None:
     assert offsets == [0, 100]
 
 
+def test_nothing_behind_a_page_that_reached_the_total_with_what_it_repeats() -> None:
+    """A total that the first page reached only with what it repeats contradicts an empty page behind it."""
+    repeating = _repeating(records(10), size=5)
+
+    with pytest.raises(NotWhole, match="the list ends after 5 of 10 records, also when it was read once more"):
+        compose(lambda offset, limit: page([], 10) if offset else repeating(offset, limit))
+
+
+def test_pages_that_repeat_their_records_and_count_what_they_send() -> None:
+    """Where each page counts what it sends, with what it repeats, the list is read to its end."""
+    every = records(230)
+
+    def serve(offset: int, limit: int) -> dict[str, Any]:
+        here = [record for record in every[offset : offset + limit] for _ in range(2)]
+        return page(here, len(here))
+
+    document, offsets = compose(serve)
+
+    assert isinstance(document, dict)
+    assert {record["ImageId"] for record in document["ImageSet"]} == {record["ImageId"] for record in every}
+    assert offsets == [0, 100, 200, 230]
+
+
 def test_a_growing_list_is_read_once_more() -> None:
     """A TotalCount that moves between the pages has the list read again, from the start."""
     asked: list[int] = []
