@@ -24,7 +24,7 @@ from tests.simulation.world import NAMES, Weather
 from tests.support.acceptance_table import Proven
 
 FIRST = 900_000
-SEEDS = 200
+SEEDS = 120
 #: Histories that one test plays: side by side with others, and within the time that a test has.
 PORTION = 40
 RUNS = 30
