@@ -16,7 +16,7 @@ from crawler.db import workers
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks import take_locks
 from crawler.db.locks.postgresql import LockSession, SessionFence, holders, raise_fences
-from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
+from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken, SchemaMismatch
 from crawler.fleet.worker import OwnSession
 
 
@@ -76,6 +76,19 @@ def test_held_by_a_worker(session: LockSession, engine: Engine, postgres_url: st
         take_locks(postgres_url, ["one"], clock=now).__enter__()
     assert refused.value.is_of_worker
     assert refused.value.since is None
+
+
+@pytest.mark.parametrize("accounts", [["one"], []], ids=["account", "reports"])
+def test_upgraded_since(session: LockSession, engine: Engine, accounts: list[str]) -> None:
+    """Under locks that are taken after an upgrade of the schema this program gets no fence, and so writes nothing."""
+    session.hold(accounts)
+    with begin(engine) as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '99990101_newer'"))
+
+    with pytest.raises(SchemaMismatch, match="a newer crawler wrote it"):
+        raise_fences(engine, accounts)
+    with read(engine) as conn:
+        assert conn.execute(text("SELECT count(*) FROM accounts")).scalar() == 0
 
 
 def test_who_waits_for_the_database_comes_next(session: LockSession, engine: Engine, postgres_url: str) -> None:
