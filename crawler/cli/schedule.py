@@ -334,13 +334,13 @@ def _database_ports(database: str) -> set[int]:
     address = parse_address(database)
     if address.path is not None:
         return set()
-    from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from crawler.db.engine import connect_options
+
     try:
-        url = make_url(address.url)
-        named = (*url.normalized_query.get("port", ()), *([str(url.port)] if url.port else []))
-        return set(map(int, named)) or {5432}
+        stated = str(connect_options(address).get("port") or "")
+        return {int(port or 5432) for port in stated.split(",")}
     except (ArgumentError, ValueError):  # opening it tells what is wrong
         return {5432}
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from crawler.db.errors import mapped_errors, said_by_driver
@@ -324,6 +324,12 @@ def _postgresql_engine(
         connection.commit()
 
     return engine
+
+
+def connect_options(address: Address) -> dict[str, Any]:
+    """Return what an engine gives the driver for a PostgreSQL *address*, by libpq's names, for who does without one."""
+    url = make_url(address.url)
+    return dict(url.get_dialect()().create_connect_args(url)[1])
 
 
 def _check_options(engine: Engine, address: Address) -> None:

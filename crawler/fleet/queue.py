@@ -19,9 +19,9 @@ from datetime import datetime
 from importlib import metadata, util
 from typing import Any
 
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import Connection, Engine, text
 
-from crawler.db.engine import address_of, begin, is_sqlite, read
+from crawler.db.engine import address_of, begin, connect_options, is_sqlite, read
 from crawler.db.runs import save_setting
 from crawler.db.url import parse_address
 from crawler.db.workers import ENGINE
@@ -380,7 +380,10 @@ async def opened_queue(
 
 
 def _conninfo(url: str) -> str:
-    return make_url(parse_address(url).url).set(drivername="postgresql").render_as_string(hide_password=False)
+    # an address for SQLAlchemy is not always one for libpq: several hosts, blanks in a password or an option
+    from psycopg.conninfo import make_conninfo
+
+    return make_conninfo(**connect_options(parse_address(url)))
 
 
 @contextmanager

@@ -302,8 +302,9 @@ def test_secret_configuration(light: Driver) -> None:
         ({"database": "postgresql://me:a[SECRET@db/history"}, {5432}),
         ({"database": "postgresql://me:SECRET@db:6432/history"}, {6432}),
         ({"database": "postgresql://me:SECRET@/history?host=db&port=6433"}, {6433}),
+        ({"database": "postgresql://me:SECRET@/history?host=one:6433&host=two"}, {5432, 6433}),
     ],
-    ids=["Apprise", "bracket", "port", "option"],
+    ids=["Apprise", "bracket", "port", "option", "hosts"],
 )
 def test_ports_of_addresses_that_hold_a_secret(light: Driver, more: dict[str, Any], ports: set[int]) -> None:
     """Whatever a secret in an address looks like, the manifests have the ports that are called, and not the secret."""
