@@ -30,6 +30,9 @@ BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120
 IDLE_WRITER_SECONDS = 300
+#: How long what is sent to PostgreSQL may stay unconfirmed: a host without power ends no connection, and the system
+#: itself gives one up after a quarter of an hour.
+SILENCE_SECONDS = 50
 #: How long to wait for one of a limited number of connections.
 POOL_SECONDS = 120
 
@@ -291,6 +294,7 @@ def _postgresql_engine(
                 "keepalives_idle": 30,
                 "keepalives_interval": 10,
                 "keepalives_count": 3,
+                "tcp_user_timeout": SILENCE_SECONDS * 1000,
             },
         )
     except ImportError as exc:

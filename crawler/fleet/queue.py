@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from crawler.db.engine import address_of, begin, connect_options, is_sqlite, read
+from crawler.db.engine import SILENCE_SECONDS, address_of, begin, connect_options, is_sqlite, read
 from crawler.db.runs import save_setting
 from crawler.db.url import parse_address
 from crawler.db.workers import ENGINE
@@ -359,6 +359,7 @@ async def opened_queue(
                 "keepalives_idle": 20,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
+                "tcp_user_timeout": SILENCE_SECONDS * 1000,
             },
             configure=configure,
             min_size=1,
