@@ -135,6 +135,23 @@ def test_evicted(session: LockSession, engine: Engine) -> None:
         assert workers.workers(conn, silent_after=timedelta(0)) == []
 
 
+def test_workers_of_another_role(session: LockSession, engine: Engine) -> None:
+    """To a role that may not look into the sessions of workers these are alive as well, and it tries to end none."""
+    me = workers.Myself(id="abc", host="host", pid=1, version="1", config="c", slots=4)
+    session.execute(*workers.lives(me, 1))
+    stranger = f"stranger_{os.getpid()}"
+    with engine.connect() as conn:
+        for right in (f"CREATE ROLE {stranger}", f"GRANT SELECT ON workers TO {stranger}"):
+            conn.execute(text(right))
+        conn.execute(text(f"SET LOCAL ROLE {stranger}"))
+        found = [workers.workers(conn, silent_after=timedelta(seconds=longest))[0].state for longest in (10, 0)]
+        ended = workers.evict_silent(conn, silent_after=timedelta(0))
+        conn.rollback()
+
+    assert found == ["alive", "silent"]
+    assert ended == 0
+
+
 def test_rest(session: LockSession, engine: Engine) -> None:
     """A worker hears over its session that the fleet rests; it is busy until it has said that it crawls nothing."""
     me = workers.Myself(id="abc", host="host", pid=1, version="1", config="c", slots=4)
