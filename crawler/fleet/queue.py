@@ -113,7 +113,7 @@ def install(engine: Engine) -> str | None:
     """
     Make the engine's tables, or bring them to this installation's; give what was reached, None where nothing was to do.
 
-    Raises SchemaMismatch where a newer engine made them.
+    Raises SchemaMismatch where a newer engine made them, DatabaseUnavailable where those of another history are there.
     """
     if is_sqlite(engine) or not is_there():
         return None
@@ -125,6 +125,11 @@ def install(engine: Engine) -> str | None:
         found = installed(conn)
         if found is not None and found > newest():
             raise SchemaMismatch(_newer(engine, found))
+        if not found and found is not None:
+            raise DatabaseUnavailable(
+                f"The schema {SCHEMA} of the database {address_of(engine)} has the jobs of another history: give this "
+                "one a database of its own. Where there is no other history, drop that schema first."
+            )
         if found == newest():
             return None
         if found is None:
