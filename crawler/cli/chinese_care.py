@@ -193,6 +193,7 @@ CARE = {
     "put each into a file of mode 0600 that {v} names (private_key_file, password_file, <header>_file …); public_key may stand there itself":
         "把各项分别写入权限为 0600 的文件，并在 {} 中指定（private_key_file、password_file、<header>_file 等）；public_key 可以直接写在配置中",
     "{v} does not know this shell's {v}: write the values {v}, or into files that the configuration names (private_key_file; crawler init --key-file).": "{} 不知道当前 shell 的 {}：请把值写好（{}），或写入配置所指的文件（private_key_file；crawler init --key-file）。",
+    "{v} does not know this shell's {v}: there the defaults count that {v} has instead. What has none is asked for.": "{} 不知道当前 shell 的 {}：那里使用 {} 中的默认值。没有默认值的变量则会要求提供。",
     "Skipped: {n}.": "已跳过：{}。",
     "Worker {v}: {n} slot{s}, {n} account{s}.": "工作进程 {}：并发 {}，账号 {} 个。",
     "a SQLite history has one lock for all accounts: of runs that begin together one is made, and the others leave with 75. Let each begin at a time of its own, or use PostgreSQL.": "SQLite 历史记录对所有账号只有一把锁：同时开始的巡检只会执行一个，其余以退出码 75 结束。请错开各自的开始时间，或改用 PostgreSQL。",

@@ -76,7 +76,7 @@ def cron(context: CliContext, minutes: int, selected: Filters) -> None:
     words = shlex.join(("schedule", "cron", *_rhythm(minutes), *installation.account_words))
     context.say(f"Add it with crontab -e, or (crontab -l; {again} {words}) | crontab -")
     _tell_of_the_lock(context, installation)
-    _tell_of_proxies(context, "cron")
+    _tell_of_environment(context, "cron")
 
 
 @schedule.command()
@@ -106,7 +106,7 @@ def systemd(context: CliContext, minutes: int, folder: Path | None, selected: Fi
     if folder is None:
         write_out(f"# --- {name} ---\n{text}\n" for name, text in files.items())
         _tell_of_keys(context, installation, "systemd", f"into {ENVIRONMENT_FILE} (root's alone, mode 0600)")
-        _tell_of_proxies(context, "systemd")
+        _tell_of_environment(context, "systemd")
         return
     for name, text in files.items():
         try:
@@ -115,7 +115,7 @@ def systemd(context: CliContext, minutes: int, folder: Path | None, selected: Fi
             raise UsageError(f"{folder / name} cannot be written: {exc.strerror}.") from None
         context.say(f"Wrote {folder / name}.")
     _tell_of_keys(context, installation, "systemd", f"into {ENVIRONMENT_FILE} (root's alone, mode 0600)")
-    _tell_of_proxies(context, "systemd")
+    _tell_of_environment(context, "systemd")
     context.say(f"Next: systemctl daemon-reload && systemctl enable --now {timer}")
 
 
@@ -138,7 +138,7 @@ def kubernetes(context: CliContext, minutes: int, image: str | None, selected: F
     write_out([manifests(installation)])
     _tell_of_the_lock(context, installation)
     _tell_of_keys(context, installation, "Kubernetes", "into the secret that the first lines make")
-    _tell_of_proxies(context, "Kubernetes")
+    _tell_of_environment(context, "Kubernetes")
 
 
 @schedule.command()
@@ -174,7 +174,7 @@ def worker(context: CliContext, scheduler: str, slots: int, image: str | None) -
         write_out([worker_manifests(_with_files(context, installation))])
         place = "into the secret that the first lines make"
     _tell_of_keys(context, installation, scheduler, place)
-    _tell_of_proxies(context, scheduler)
+    _tell_of_environment(context, scheduler)
 
 
 def _rhythm(minutes: int) -> tuple[str, ...]:
@@ -200,6 +200,22 @@ def _tell_of_keys(context: CliContext, installation: Installation, scheduler: st
             f"{place}, or into files that the configuration names (private_key_file; crawler init --key-file).",
             level="warning",
         )
+
+
+def _tell_of_environment(context: CliContext, scheduler: str) -> None:
+    """Say what of this shell's variables counts here and will not count there."""
+    from crawler.config.display import needs_of
+
+    source = context.settings().source
+    optional = needs_of(source).optional if source else ()
+    names = [name for name, default in optional if context.environ.get(name) not in (None, "", default)]
+    if names:
+        context.say(
+            f"Warning: {scheduler} does not know this shell's {', '.join(dict.fromkeys(names))}: there the defaults "
+            f"count that {source} has instead. What has none is asked for.",
+            level="warning",
+        )
+    _tell_of_proxies(context, scheduler)
 
 
 def _tell_of_proxies(context: CliContext, scheduler: str) -> None:
@@ -251,6 +267,8 @@ def _installation(
     path = parse_address(settings.database).path
     textfile = settings.metrics.textfile
     folders = [str(Path(_absolute(item)).parent) for item in (path, textfile) if item is not None]
+    if path is not None and (real := Path(os.path.realpath(path)).parent) != Path(os.path.realpath(path.parent)):
+        folders.append(str(real))  # of a file that is a link the lock and the journal lie beside what it leads to
     if settings.publish is not None:
         # the first run makes it, in the nearest folder that is there; not in the root, which would open all there is
         published = settings.publish.dir.absolute()
@@ -279,7 +297,7 @@ def _installation(
 def _with_files(context: CliContext, installation: Installation) -> Installation:
     """Add the files of the configuration, where none is a secret, and the ports that it names."""
     from crawler.config.display import files_beside, needs_of
-    from crawler.config.sources import holds_secret
+    from crawler.config.sources import holds_secret, texts_of
     from crawler.config.toml import read_toml
 
     settings = context.settings()
@@ -287,6 +305,7 @@ def _with_files(context: CliContext, installation: Installation) -> Installation
     ports = _called_ports(settings)
     if source is None:
         return replace(installation, ports=ports)
+    document = read_toml(source)
     beside, elsewhere = files_beside(source)
     for path in elsewhere:
         context.say(
@@ -299,14 +318,45 @@ def _with_files(context: CliContext, installation: Installation) -> Installation
             f"Warning: {path} is not in what is printed: a file that is named without a folder is one of the secret.",
             level="warning",
         )
-    if holds_secret(read_toml(source)):
+    for path in _places_of(settings, is_worker=bool(installation.slots)):
+        if installation.database is None or not path.is_relative_to("/var/lib/crawler"):
+            context.say(
+                f"Warning: {path} is not in what is printed: mount a volume for it, and name its path there.",
+                level="warning",
+            )
+    for profile in [text for keys, text in texts_of(document) if keys == ("accounts", "profile")]:
+        context.say(
+            f"Warning: no pod has the UCloud CLI's profile {profile}: name its keys in the configuration instead "
+            "(public_key, private_key_file).",
+            level="warning",
+        )
+    if holds_secret(document):
         if beside:
             names = ", ".join(path.name for path in beside)
             context.say(f"Warning: add {names} to the secret crawler-config, with --from-file.", level="warning")
         return replace(installation, ports=ports, is_config_secret=True)
     files = [("crawler.toml", source), *((path.name, path) for path in beside)]
-    texts = tuple((name, path.read_text(encoding="utf-8")) for name, path in files)
+    texts = tuple((name, _text_of(path)) for name, path in files)
     return replace(installation, ports=ports, config_files=texts)
+
+
+def _places_of(settings: Settings, *, is_worker: bool) -> list[Path]:
+    """Return the files and folders that runs read or write beside the configuration and the database."""
+    from crawler.domain.subscriptions import LIVE
+
+    places = [Path(name) for report in settings.reports for name in report.pins_from if name != LIVE]
+    places += [settings.publish.dir] if settings.publish is not None and not is_worker else []
+    places += [settings.metrics.textfile.parent] if settings.metrics.textfile is not None else []
+    return list(dict.fromkeys(places))
+
+
+def _text_of(path: Path) -> str:
+    from crawler.config.textfiles import read_text
+
+    try:
+        return read_text(path)
+    except ValueError as exc:
+        raise UsageError(f"{path} {exc}.") from None
 
 
 def _called_ports(settings: Settings) -> tuple[int, ...]:
@@ -334,13 +384,13 @@ def _database_ports(database: str) -> set[int]:
     address = parse_address(database)
     if address.path is not None:
         return set()
-    from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from crawler.db.engine import connect_options
+
     try:
-        url = make_url(address.url)
-        named = (*url.normalized_query.get("port", ()), *([str(url.port)] if url.port else []))
-        return set(map(int, named)) or {5432}
+        stated = str(connect_options(address).get("port") or "")
+        return {int(port or 5432) for port in stated.split(",")}
     except (ArgumentError, ValueError):  # opening it tells what is wrong
         return {5432}
 

@@ -206,7 +206,8 @@ def _origin(table: Mapping[str, Any], key: str, name: str) -> str:
 
 #: `${NAME}` without a default; `$${` is a literal.
 _NEEDED = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
+#: The same with a default.
+_OPTIONAL = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*):-([^}]*)\}")
 
 #: Files that hold no secret.
 _PUBLIC_FILES = ("ca_file", "pins_file")
@@ -222,7 +223,9 @@ class Needs:
     files: tuple[Path, ...] = ()
     #: Environment variables without a default.
     variables: tuple[str, ...] = ()
-    #: Those of them that stand where a key, a password or another secret does.
+    #: Those with a default, and what that is.
+    optional: tuple[tuple[str, str], ...] = ()
+    #: Those without one that stand where a key, a password or another secret does.
     secrets: tuple[str, ...] = ()
 
 
@@ -234,9 +237,11 @@ def needs_of(path: Path) -> Needs:
     files: dict[Path, None] = {}
     variables: dict[str, None] = {}
     secrets: dict[str, None] = {}
+    optional: dict[tuple[str, str], None] = {}
     for keys, text in texts_of(document):
         key, named = keys[-1], dict.fromkeys(_NEEDED.findall(text))
         variables.update(named)
+        optional.update(dict.fromkeys(_OPTIONAL.findall(text)))
         if keys[0] not in PUBLIC_TABLES and not SECRET_KEYS.isdisjoint(keys):
             secrets.update(named)
         if not key.endswith("_file") or "${" in text or key in _PUBLIC_FILES:
@@ -246,7 +251,11 @@ def needs_of(path: Path) -> Needs:
         else:
             credentials[text] = folder / text
     return Needs(
-        credentials=tuple(credentials.items()), files=tuple(files), variables=tuple(variables), secrets=tuple(secrets)
+        credentials=tuple(credentials.items()),
+        files=tuple(files),
+        variables=tuple(variables),
+        optional=tuple(optional),
+        secrets=tuple(secrets),
     )
 
 

@@ -122,9 +122,10 @@ def _ping(text: str) -> str:
         raise ValueError("must be ASCII without spaces or control characters")
     try:
         parts = urlsplit(text)
+        port_ok = parts.port is None or parts.port > 0
     except ValueError:
         raise ValueError("is no URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok or parts.fragment:
         raise ValueError("must be an http or https URL such as https://hc-ping.com/<uuid>")
     return text
 

@@ -43,6 +43,7 @@ from crawler.crawl.plan import (
 )
 from crawler.crawl.recorder import BATCH, Progress, Recorder
 from crawler.crawl.reply_reader import Judge
+from crawler.crawl.shared_rates import shared_here
 from crawler.crawl.worker import Worker
 from crawler.db import outbox, runs
 from crawler.db import targets as db_targets
@@ -357,6 +358,9 @@ async def preview(
             clients = {
                 name: await stack.enter_async_context(connect(account, timing)) for name, account in accounts.items()
             }
+            throttle = shared_here()
+            for name, account in accounts.items():
+                clients[name].throttle = throttle(account, clients[name].throttle)
             deadlines = {
                 name: timing.monotonic() + account.limits.run_deadline_seconds for name, account in accounts.items()
             }

@@ -60,6 +60,26 @@ async def shared_budgets(settings: Settings, engine: Engine, timing: Timing) -> 
                 await one.close()
 
 
+def shared_here() -> ThrottleOf:
+    """
+    Give what paces accounts that are asked without a run: one throttle for all that share a budget.
+
+    Nothing is written for that, so that other processes know nothing of it.
+    """
+    throttles: dict[str, Throttle] = {}
+
+    def throttle(account: AccountSettings, own: Throttle) -> Throttle:
+        return own if account.limits.budget is None else throttles.setdefault(account.limits.budget, own)
+
+    return throttle
+
+
+def sharers(settings: Settings, account: AccountSettings) -> int:
+    """Return how many accounts of *settings* share the rate of *account*, itself included."""
+    budget = account.limits.budget
+    return 1 if budget is None else sum(one.limits.budget == budget for one in settings.accounts)
+
+
 def _within(in_thread: DatabaseThread, work: Callable[[A], R]) -> Callable[[A], Awaitable[R]]:
     async def done(argument: A) -> R:
         return await in_thread(work, argument)

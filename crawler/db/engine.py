@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from crawler.db.errors import mapped_errors, said_by_driver
@@ -30,6 +30,9 @@ BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120
 IDLE_WRITER_SECONDS = 300
+#: How long what is sent to PostgreSQL may stay unconfirmed: a host without power ends no connection, and the system
+#: itself gives one up after a quarter of an hour.
+SILENCE_SECONDS = 50
 #: How long to wait for one of a limited number of connections.
 POOL_SECONDS = 120
 
@@ -291,6 +294,7 @@ def _postgresql_engine(
                 "keepalives_idle": 30,
                 "keepalives_interval": 10,
                 "keepalives_count": 3,
+                "tcp_user_timeout": SILENCE_SECONDS * 1000,
             },
         )
     except ImportError as exc:
@@ -324,6 +328,12 @@ def _postgresql_engine(
         connection.commit()
 
     return engine
+
+
+def connect_options(address: Address) -> dict[str, Any]:
+    """Return what an engine gives the driver for a PostgreSQL *address*, by libpq's names, for who does without one."""
+    url = make_url(address.url)
+    return dict(url.get_dialect()().create_connect_args(url)[1])
 
 
 def _check_options(engine: Engine, address: Address) -> None:

@@ -43,9 +43,10 @@ _NO_PATHS = (
 _CLEARLY_PATH = re.compile(r"~|\.{0,2}/(?!/)")
 _SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
 _POSTGRESQL = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
-#: A user's name may hold an `@` (`me@server`), and somebody may have forgotten to escape one in the password.
-_USERINFO = re.compile(r"(://[^/:]*:)(.*)@")
+#: A user's name may hold an `@` (`me@server`), and somebody may have forgotten to escape one, or a slash.
+_USERINFO = re.compile(r"(://[^:]*:)(.*)@")
 _UNESCAPED = re.compile(r"[^/:]*:[^?]*@[^?]*@")
+_SLASHED = re.compile(r"[^@?:]*/[^@?]*:[^?]*@")
 #: In the name of an option, whose letters may be escaped.
 _PASS = "".join(f"(?:{letter}|%{ord(letter):x}|%{ord(letter.upper()):x})" for letter in "pass")
 _SECRET_OPTION = re.compile(rf"([?&][^=&]*{_PASS}[^=&]*=)([^&]*)", re.IGNORECASE)
@@ -102,6 +103,8 @@ def parse_address(url_or_path: str | Path) -> Address:
         if _UNESCAPED.match(rest):
             # taken as it stands, the part behind it would be a host, which the driver names
             raise UsageError(f"{masked(text)}: an @ in a password is written %40 in a URL.")
+        if _SLASHED.match(rest):
+            raise UsageError(f"{masked(text)}: a / in the name of a user is written %2F in a URL.")
         return Address(None, f"postgresql+psycopg://{rest}")
     raise UsageError(
         f'{masked(text)}: crawler has no use for "{match[1]}": give sqlite:///file.db, postgresql://… or a path.'

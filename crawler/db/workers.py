@@ -118,32 +118,36 @@ def now(conn: Connection) -> datetime:
 
 def workers(conn: Connection, *, silent_after: timedelta) -> list[WorkerState]:
     """Return every worker that is not forgotten, by host and process."""
+    return [one for one, _ in _seen(conn, silent_after)]
+
+
+def _seen(conn: Connection, silent_after: timedelta) -> Iterator[tuple[WorkerState, bool]]:
+    """Yield the workers, each with whether its session is of a role whose sessions this one may look into, and end."""
     moment = now(conn)
     sessions = text(
         "SELECT pid, CAST(extract(epoch FROM backend_start) * 1000000 AS bigint) AS began FROM pg_stat_activity"
     )
-    alive = {(row.pid, row.began) for row in conn.execute(sessions)}
+    began = {row.pid: row.began for row in conn.execute(sessions)}
     table: Any = WorkerRow.__table__
-    found = []
     for row in conn.execute(select(table).order_by(table.c.host, table.c.pid, table.c.started_at)):
         state = "silent" if moment - row.seen_at > silent_after else "alive"
-        if (row.session, to_micros(row.session_began)) not in alive:
+        is_open = began.get(row.session) is not None
+        # PostgreSQL tells nobody when the sessions of other roles began
+        if row.session not in began or (is_open and began[row.session] != to_micros(row.session_began)):
             state = "gone"
-        found.append(
-            WorkerState(
-                worker=row.id,
-                host=row.host,
-                pid=row.pid,
-                version=row.version,
-                config=row.config,
-                slots=row.slots,
-                in_flight=row.in_flight,
-                started_at=row.started_at,
-                seen_at=row.seen_at,
-                state=state,
-            )
+        one = WorkerState(
+            worker=row.id,
+            host=row.host,
+            pid=row.pid,
+            version=row.version,
+            config=row.config,
+            slots=row.slots,
+            in_flight=row.in_flight,
+            started_at=row.started_at,
+            seen_at=row.seen_at,
+            state=state,
         )
-    return found
+        yield one, is_open
 
 
 def evict(conn: Connection, ids: list[str]) -> int:
@@ -155,8 +159,9 @@ def evict(conn: Connection, ids: list[str]) -> int:
 
 
 def evict_silent(conn: Connection, *, silent_after: timedelta) -> int:
-    """Evict every worker whose session lives though nobody has heard of it; count them."""
-    return evict(conn, [one.worker for one in workers(conn, silent_after=silent_after) if one.state == "silent"])
+    """Evict every worker whose session lives though nobody has heard of it, as far as this role may; count them."""
+    silent = [one.worker for one, is_open in _seen(conn, silent_after) if one.state == "silent" and is_open]
+    return evict(conn, silent)
 
 
 def forget_gone(conn: Connection, *, before: datetime) -> None:

@@ -19,9 +19,9 @@ from datetime import datetime
 from importlib import metadata, util
 from typing import Any
 
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import Connection, Engine, text
 
-from crawler.db.engine import address_of, begin, is_sqlite, read
+from crawler.db.engine import SILENCE_SECONDS, address_of, begin, connect_options, is_sqlite, read
 from crawler.db.runs import save_setting
 from crawler.db.url import parse_address
 from crawler.db.workers import ENGINE
@@ -113,7 +113,7 @@ def install(engine: Engine) -> str | None:
     """
     Make the engine's tables, or bring them to this installation's; give what was reached, None where nothing was to do.
 
-    Raises SchemaMismatch where a newer engine made them.
+    Raises SchemaMismatch where a newer engine made them, DatabaseUnavailable where those of another history are there.
     """
     if is_sqlite(engine) or not is_there():
         return None
@@ -125,6 +125,11 @@ def install(engine: Engine) -> str | None:
         found = installed(conn)
         if found is not None and found > newest():
             raise SchemaMismatch(_newer(engine, found))
+        if not found and found is not None:
+            raise DatabaseUnavailable(
+                f"The schema {SCHEMA} of the database {address_of(engine)} has the jobs of another history: give this "
+                "one a database of its own. Where there is no other history, drop that schema first."
+            )
         if found == newest():
             return None
         if found is None:
@@ -359,6 +364,7 @@ async def opened_queue(
                 "keepalives_idle": 20,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
+                "tcp_user_timeout": SILENCE_SECONDS * 1000,
             },
             configure=configure,
             min_size=1,
@@ -380,7 +386,10 @@ async def opened_queue(
 
 
 def _conninfo(url: str) -> str:
-    return make_url(parse_address(url).url).set(drivername="postgresql").render_as_string(hide_password=False)
+    # an address for SQLAlchemy is not always one for libpq: several hosts, blanks in a password or an option
+    from psycopg.conninfo import make_conninfo
+
+    return make_conninfo(**connect_options(parse_address(url)))
 
 
 @contextmanager

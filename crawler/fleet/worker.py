@@ -150,6 +150,8 @@ class FleetWorker:
         self._ahead = timedelta(0)
         self._is_drained = False
         self._is_leaving = False
+        #: The schema is not this program's any more, as far as a job has found.
+        self._is_outdated = False
         self._changed = asyncio.Event()
         #: What ends each job that holds locks, and how many of them crawl.
         self._stops: set[asyncio.Event] = set()
@@ -231,6 +233,7 @@ class FleetWorker:
                 logger.info("%s", exc)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            self._is_outdated = False
             slots = {CRAWLS: self._me.slots, CARE: CARE_SLOTS}
             working = [asyncio.create_task(queue.work(name, count)) for name, count in slots.items()]
             while not self._is_resting():
@@ -240,7 +243,7 @@ class FleetWorker:
             await asyncio.gather(*working, return_exceptions=True)
 
     def _is_resting(self) -> bool:
-        return self._is_leaving or self._is_drained
+        return self._is_leaving or self._is_drained or self._is_outdated
 
     async def _turn(self) -> None:
         """Wait until the fleet is to rest or to go on, or the worker to leave."""
@@ -345,7 +348,7 @@ class FleetWorker:
             with self._answering(session):
                 pid, (keys, ahead) = await session.do(lambda it: (it.pid, it.hold(accounts, is_sender=is_sender)))
             try:
-                fences = await asyncio.to_thread(raise_fences, pool, accounts)
+                fences = await self._fences(pool, accounts)
                 yield Holding(SessionFence(pid, keys, fences, ahead=ahead), stop)
             finally:
                 if session is self._session:
@@ -354,6 +357,15 @@ class FleetWorker:
         finally:
             self._in_flight -= len(accounts)
             self._stops.discard(stop)
+
+    async def _fences(self, pool: Engine, accounts: Sequence[str]) -> dict[int, int]:
+        """Return the raised fences; raise SchemaMismatch, which ends the worker as well, once its jobs have ended."""
+        try:
+            return await asyncio.to_thread(raise_fences, pool, accounts)
+        except SchemaMismatch:
+            self._is_outdated = True
+            self._changed.set()
+            raise
 
     @contextmanager
     def _answering(self, session: OwnSession) -> Iterator[None]:

@@ -20,7 +20,8 @@ from crawler.client.cancellation import Cancelled, CancelScope
 from crawler.client.discovery import discover
 from crawler.client.responses import Refusal, field_of, read_answer
 from crawler.config.models import DEFAULT_ENDPOINT, AccountSettings, Settings
-from crawler.crawl.run import connect
+from crawler.crawl.run import ThrottleOf, connect
+from crawler.crawl.shared_rates import shared_here, sharers
 from crawler.domain.kinds.node_group import NODE_GROUP
 from crawler.domain.kinds.uk8s_image import UK8S_IMAGE
 from crawler.domain.models import Target
@@ -30,7 +31,7 @@ from crawler.domain.targets import reconcile, request_parameters
 from crawler.domain.text import counted, one_line
 from crawler.ops.doctor_cloud import known_catalog
 
-#: The longest look at one account.
+#: The longest look at one account, for each of those that share its rate.
 PATIENCE_SECONDS = 180.0
 IMAGES = UK8S_IMAGE.action
 #: What lists something that might be inventoried, with what each needs besides a place.
@@ -76,15 +77,22 @@ def ask_all(settings: Settings, timing: Timing) -> list[Assumption]:
 
     async def together() -> list[list[Assumption]]:
         accounts = enumerate(settings.accounts, start=1)
-        return await asyncio.gather(*(ask(account, number, timing) for number, account in accounts))
+        throttle = shared_here()
+        looks = (
+            ask(account, number, timing, throttle, PATIENCE_SECONDS * sharers(settings, account))
+            for number, account in accounts
+        )
+        return await asyncio.gather(*looks)
 
     return [one for found in asyncio.run(together()) for one in found]
 
 
-async def ask(account: AccountSettings, number: int, timing: Timing) -> list[Assumption]:
+async def ask(
+    account: AccountSettings, number: int, timing: Timing, throttle: ThrottleOf, patience: float
+) -> list[Assumption]:
     """Ask one account's cloud everything; *number* counts the accounts. Raises nothing of what the cloud does."""
     endpoint = "public" if account.endpoint == DEFAULT_ENDPOINT else "another"
-    deadline = timing.monotonic() + PATIENCE_SECONDS
+    deadline = timing.monotonic() + patience
     found: list[Assumption] = []
 
     def told(question: str, answer: str, **details: Any) -> None:
@@ -92,6 +100,7 @@ async def ask(account: AccountSettings, number: int, timing: Timing) -> list[Ass
 
     try:
         async with connect(account, timing) as client:
+            client.throttle = throttle(account, client.throttle)
             discovery = await discover(client, deadline=deadline, tolerated=account.tolerate)
             catalog = known_catalog(account, discovery)
             selection = account.selection()

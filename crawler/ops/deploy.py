@@ -123,6 +123,8 @@ def _rhythm(minutes: int) -> tuple[str, str]:
     if 0 < minutes < 60 and 60 % minutes == 0:
         return (f"*/{minutes} * * * *" if minutes > 1 else "* * * * *"), f"*:0/{minutes}"
     hours, rest = divmod(minutes, 60)
+    if minutes == 24 * 60:  # systemd repeats no hour after 24 of them
+        return "0 0 * * *", "0:00"
     if not rest and hours and 24 % hours == 0:
         return (f"0 */{hours} * * *" if hours > 1 else "0 * * * *"), f"0/{hours}:00"
     raise UsageError(
@@ -185,7 +187,7 @@ def _service(template: str, installation: Installation) -> str:
     return printed(
         "crawler.ops",
         template,
-        {"word": _systemd_word, "percent": _systemd_path},
+        {"word": _systemd_word, "item": _systemd_item, "percent": _systemd_path},
         it=installation,
         environment_file=ENVIRONMENT_FILE,
         in_tmp=in_tmp,
@@ -208,7 +210,13 @@ def _systemd_path(path: str) -> str:
 
 
 def _systemd_word(word: str) -> str:
-    text = _systemd_path(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    """Return a word of a command, in which systemd replaces variables."""
+    return _systemd_item(word).replace("$", "$$")
+
+
+def _systemd_item(word: str) -> str:
+    """Return one item of a list."""
+    text = _systemd_path(word).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"' if any(char.isspace() or char in "'\"\\;" for char in word) else text
 
 

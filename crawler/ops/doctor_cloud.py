@@ -17,7 +17,8 @@ from crawler.client.fetcher import as_page
 from crawler.client.responses import Refusal, read_answer
 from crawler.client.retry import classify_ret_code
 from crawler.config.models import AccountSettings, Settings
-from crawler.crawl.run import connect
+from crawler.crawl.run import ThrottleOf, connect
+from crawler.crawl.shared_rates import shared_here, sharers
 from crawler.domain.composing import Composition
 from crawler.domain.kinds import KINDS, Kind
 from crawler.domain.kinds.instance_type import INSTANCE_TYPE
@@ -35,7 +36,7 @@ SKEW_WARN = timedelta(seconds=30)
 SKEW_FAIL = timedelta(minutes=5)
 #: So far off that the other side may well be the one that is wrong.
 ODD_SKEW = timedelta(days=2)
-#: The longest look at one account.
+#: The longest look at one account, for each of those that share its rate.
 PATIENCE_SECONDS = 60.0
 #: So many projects are tried of each kind, and so many zones of a project whose first zones are closed to the key.
 PROJECTS_TRIED = 20
@@ -49,7 +50,13 @@ Clock = Callable[[], datetime]
 async def of_accounts(settings: Settings, clock: Clock) -> tuple[list[Finding], list[Catalog | None]]:
     """Return the findings about all accounts, and of each what it lists as a whole, as far as that is asked."""
     discoveries: dict[str, Discovery] = {}
-    found = await asyncio.gather(*(_account(account, clock, discoveries) for account in settings.accounts))
+    throttle = shared_here()
+    found = await asyncio.gather(
+        *(
+            _account(account, clock, discoveries, throttle, PATIENCE_SECONDS * sharers(settings, account))
+            for account in settings.accounts
+        )
+    )
     catalogs = [_asked_of(account, _whole(discoveries.get(account.name, Discovery()))) for account in settings.accounts]
     return [finding for findings in found for finding in findings], catalogs
 
@@ -70,12 +77,15 @@ def _asked_of(account: AccountSettings, listed: Catalog | None) -> Catalog | Non
     return replace(listed, projects=projects, places=tuple(filter(selection.wants_place, listed.places)))
 
 
-async def _account(account: AccountSettings, clock: Clock, discoveries: dict[str, Discovery]) -> list[Finding]:
-    """Return the findings about one account; what it answered about its places goes into *discoveries*."""
+async def _account(
+    account: AccountSettings, clock: Clock, discoveries: dict[str, Discovery], throttle: ThrottleOf, patience: float
+) -> list[Finding]:
+    """Return the findings about one account, within *patience*; what it tells of its places goes into *discoveries*."""
     timing = Timing(clock=clock)
-    deadline = timing.monotonic() + PATIENCE_SECONDS
+    deadline = timing.monotonic() + patience
     try:
         async with connect(account, timing) as client:
+            client.throttle = throttle(account, client.throttle)
             try:
                 findings = [await _endpoint(client, account, timing, deadline)]
             except (NetworkFailure, Cancelled) as exc:

@@ -16,10 +16,11 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 from threading import Thread
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from crawler import __version__
 from crawler.domain.proxies import Proxy
@@ -40,6 +41,16 @@ def address(url: str, signal: Signal) -> str:
     parts = urlsplit(url)
     suffix = "" if signal == "done" else f"/{signal}"
     return parts._replace(path=parts.path.rstrip("/") + suffix if suffix else parts.path).geturl()
+
+
+def _login(url: str) -> tuple[str, dict[str, str]]:
+    """Return *url* without user and password, which Python takes for a part of the host, and the header for them."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    if not user:
+        return url, {}
+    words = ":".join(map(unquote, (parts.username or "", parts.password or "")))
+    return parts._replace(netloc=host).geturl(), {"Authorization": f"Basic {b64encode(words.encode()).decode()}"}
 
 
 class Switch:
@@ -75,9 +86,10 @@ class Switch:
     def _call(self, signal: Signal, body: bytes) -> None:
         if self._url is None:
             return
-        headers = {"User-Agent": f"crawler/{__version__}", "Content-Type": "application/json; charset=utf-8"}
+        url, login = _login(address(self._url, signal))
+        headers = {"User-Agent": f"crawler/{__version__}", "Content-Type": "application/json; charset=utf-8", **login}
         # S310: the schema takes http(s) alone
-        request = urllib.request.Request(address(self._url, signal), data=body, headers=headers, method="POST")  # noqa: S310
+        request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310
         if self._proxy is not None:
             request.set_proxy(urlsplit(self._proxy.url).netloc, "http")
             request.headers.update(self._proxy.authorization)

@@ -87,3 +87,21 @@ def test_killed_process(fleet: Fleet, rate: int, processes: int, seconds: int, p
     proven("a shared budget after kill -9: >= 0.95 used from one second later on", f"{used:.3f} used, {most} at most")
     assert most <= rate + 2
     assert used >= (0.95 if seconds >= 20 else 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"), [(("run", "--dry-run"), 10), (("doctor",), 20), (("doctor", "--assumptions"), 60)]
+)
+def test_shared_rate_without_a_run(fleet: Fleet, words: tuple[str, ...], rate: int) -> None:
+    """Commands that look at the cloud without a run keep to the rate that their accounts share, and see all of them."""
+    tables = [
+        account(fleet.cloud.url, f"account-{number}", projects=[f"org-{number}"], limits={"budget": "key"})
+        for number in range(12)
+    ]
+    fleet.driver.configure(*tables, limits={"rate": rate})
+    said = fleet.driver.call(*words, code=None)
+    moments = sorted(line.at for line in fleet.cloud.log)
+
+    assert len(moments) >= 24
+    assert most_in_a_second(moments) <= rate + 2
+    assert "deadline" not in said.output

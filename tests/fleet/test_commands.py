@@ -88,6 +88,18 @@ def test_older_tables_are_brought_up(driver: Driver) -> None:
     assert job_queue.newest() in done.stdout
 
 
+def test_jobs_of_another_history(driver: Driver) -> None:
+    """A second history in the database, in a schema of its own, gets no jobs among those of the first."""
+    driver.call("db", "upgrade")
+    with opened(driver.database) as engine, begin(engine) as conn:
+        conn.execute(text("CREATE SCHEMA second"))
+    second = f"{driver.database}{'&' if '?' in driver.database else '?'}options=-csearch_path%3Dsecond"
+    said = driver.call("--database", second, "db", "upgrade", code=74)
+
+    assert "has the jobs of another history: give this one a database of its own." in said.stderr
+    assert "current" in driver.call("--database", second, "db", "status").stdout
+
+
 def test_without_the_extra(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the extra is missing the worker names it, and `db upgrade` makes the history's schema alone."""
     monkeypatch.setattr("crawler.fleet.queue.is_there", lambda: False)

@@ -46,6 +46,13 @@ def upgrade() -> None:
 WAITING = "SELECT args->>'account' AS name FROM crawler_jobs.procrastinate_jobs WHERE task_name = 'crawl'"
 
 
+def next_version(folder: Path) -> list[str]:
+    """Make the migrations of the next version in *folder*, and return what starts its program."""
+    shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / f"{NEWER}.py").write_text(MIGRATION)
+    return [sys.executable, "-c", NEXT_VERSION, str(folder)]
+
+
 def failed_jobs(fleet: Fleet) -> int:
     """Count the jobs that failed, and those whose worker has left them."""
     found: int = fleet.value("SELECT count(*) FROM crawler_jobs.procrastinate_jobs WHERE status <> 'todo'")
@@ -79,10 +86,7 @@ def test_rest_and_resume(fleet: Fleet) -> None:
 def test_upgrade_under_a_busy_fleet(fleet: Fleet, tmp_path: Path, every: str, proven: Proven) -> None:
     """The next version upgrades the schema under busy workers of this one: what waits is done by its own workers."""
     fleet.configure(12, every=every, rate=6, is_known=True)
-    folder = tmp_path / "migrations"
-    shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / f"{NEWER}.py").write_text(MIGRATION)
-    program = [sys.executable, "-c", NEXT_VERSION, str(folder)]
+    program = next_version(tmp_path / "migrations")
     fleet.start(2)
     fleet.busiest(2, 120)
     before, began = fleet.last_run(), time.monotonic()
@@ -110,3 +114,20 @@ def test_upgrade_under_a_busy_fleet(fleet: Fleet, tmp_path: Path, every: str, pr
     assert fleet.twice() == []
     assert fleet.overlaps() == []
     assert fleet.rows("SELECT id FROM runs WHERE status <> 'complete'") == []
+
+
+def test_upgrade_between_two_ticks(fleet: Fleet, tmp_path: Path) -> None:
+    """Workers that rest between two ticks and hear nothing of an upgrade crawl nothing after it: they leave with 74."""
+    fleet.configure(4, every="8s")
+    program = next_version(tmp_path / "migrations")
+    fleet.start(2)
+    fleet.wait(lambda: len(fleet.complete()) == 4, 60)
+    command = [*program, "--config", str(fleet.driver.config), "db", "upgrade", "--wait", "60"]
+    upgraded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    before = fleet.last_run()
+    fleet.wait(lambda: None not in [process.poll() for process in fleet.workers], 90)
+
+    assert NEWER in upgraded.stdout, upgraded.stderr
+    assert fleet.end() == [74, 74], fleet.said()
+    assert fleet.last_run() == before
+    assert "a newer crawler wrote it" in fleet.said()

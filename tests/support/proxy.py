@@ -37,7 +37,8 @@ class ForwardProxy:
     refuse: int = 0
     #: Answer nothing.
     hang: bool = False
-    #: The page that goes with a refusal; it gets the request's head.
+    #: The words and the page that go with a refusal; both get the request's head.
+    reason: Callable[[str], str] = lambda _: "No"
     page: Callable[[str], str] = lambda _: "<html>the proxy's own page</html>"
     requests: list[str] = field(default_factory=list)
     _open: list[asyncio.StreamWriter] = field(default_factory=list)
@@ -83,7 +84,8 @@ class ForwardProxy:
             status = self.refuse or (0 if self._is_welcome(headers) else 407)
             if status:
                 page = self.page(head).encode()
-                writer.write(f"HTTP/1.1 {status} No\r\nContent-Length: {len(page)}\r\n\r\n".encode() + page)
+                first = f"HTTP/1.1 {status} {self.reason(head)}"
+                writer.write(f"{first}\r\nContent-Length: {len(page)}\r\n\r\n".encode() + page)
                 continue
             address = urlsplit(target if "://" in target else f"//{target}")
             if address.hostname not in self.names:

@@ -28,7 +28,7 @@ from sqlalchemy.exc import OperationalError
 
 from crawler.db.engine import address_of, begin, open_engine, opened, read
 from crawler.db.errors import mapped_errors
-from crawler.db.migrations import ensure_schema
+from crawler.db.migrations import ensure_schema, is_current
 from crawler.db.schema import Account, Setting
 from crawler.domain.models import iso_utc
 from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
@@ -419,18 +419,30 @@ def _taken(lock: str, name: str | None, pid: int, began: datetime | None) -> Loc
 
 
 def raise_fences(engine: Engine, names: Sequence[str] | None) -> dict[int, int]:
-    """Raise the fence of every locked account, adding those that are new, and give them by account id."""
+    """
+    Raise the fence of every locked account, adding those that are new, and give them by account id.
+
+    Raises SchemaMismatch where the schema of the accounts is not this program's any more: it may have been upgraded
+    while their locks were waited for, or since a worker began, and is not while they are held.
+    """
     with begin(engine) as connection:
-        statement = update(Account).values(fence=Account.fence + 1).returning(Account.id, Account.fence)
-        if names is None:
-            if not inspect(connection).has_table(Account.__tablename__):
-                return {}
-        elif names:
-            known = set(connection.scalars(select(Account.name).where(Account.name.in_(names))))
-            rows = [{"name": name, "endpoint": "", "fence": 0} for name in names if name not in known]
-            if rows:
-                connection.execute(insert(Account).on_conflict_do_nothing(index_elements=[Account.name]), rows)
-            statement = statement.where(Account.name.in_(names))
-        else:
+        if names is None or is_current(connection):
+            return _raised(connection, names)
+    ensure_schema(engine, may_upgrade=False)
+    return raise_fences(engine, names)
+
+
+def _raised(connection: Connection, names: Sequence[str] | None) -> dict[int, int]:
+    statement = update(Account).values(fence=Account.fence + 1).returning(Account.id, Account.fence)
+    if names is None:
+        if not inspect(connection).has_table(Account.__tablename__):
             return {}
-        return {row.id: row.fence for row in connection.execute(statement)}
+    elif names:
+        known = set(connection.scalars(select(Account.name).where(Account.name.in_(names))))
+        rows = [{"name": name, "endpoint": "", "fence": 0} for name in names if name not in known]
+        if rows:
+            connection.execute(insert(Account).on_conflict_do_nothing(index_elements=[Account.name]), rows)
+        statement = statement.where(Account.name.in_(names))
+    else:
+        return {}
+    return {row.id: row.fence for row in connection.execute(statement)}

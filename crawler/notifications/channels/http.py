@@ -22,6 +22,7 @@ from typing import Any, Literal
 import aiohttp
 
 from crawler import __version__
+from crawler.client.redaction import Redaction
 from crawler.domain.proxies import Proxy, is_passing
 from crawler.domain.text import one_line
 from crawler.notifications.channels.base import DeliveryRefusal, Message, Scope, TransportError
@@ -221,7 +222,8 @@ def failure(message: str, *, permanent: bool, scope: Scope = "recipient") -> Tra
 def _mapped(exc: BaseException, options: HookOptions) -> TransportError:
     proxy = options.proxy
     if isinstance(exc, aiohttp.ClientHttpProxyError) and proxy is not None:
-        said = proxy.refusal(exc.status, one_line(exc.message), exc.request_info.url.host or "")
+        reason = one_line(Redaction(proxy.secrets).text(exc.message))
+        said = proxy.refusal(exc.status, reason, exc.request_info.url.host or "")
         return failure(f"{options.name}: {said}", permanent=not is_passing(exc.status))
     if isinstance(exc, aiohttp.ClientProxyConnectionError | aiohttp.ClientConnectorDNSError) and proxy is not None:
         reason = one_line(exc.strerror or type(exc).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import yaml
 from tests.acceptance.conftest import light as light
 from tests.support.command import call, keys
 from tests.support.driving import Driver, account
+from tests.support.tls import make_tls
 
 CLOUD = account("http://127.0.0.1:9/")
 
@@ -158,6 +160,18 @@ def test_other_references(light: Driver) -> None:
     assert "Add it with crontab -e" in result.stderr
 
 
+def test_defaults_of_variables(light: Driver) -> None:
+    """What this shell says instead of a default of the configuration is told of: under a scheduler that counts."""
+    light.configure({**CLOUD, "zones": ["${MY_ZONE:-*}"]})
+    other = light.call("schedule", "systemd", MY_ZONE="hk-*")
+    same = light.call("schedule", "systemd", MY_ZONE="*")
+
+    told = f"systemd does not know this shell's MY_ZONE: there the defaults count that {light.config} has instead."
+    assert told in other.stderr
+    assert other.stdout == same.stdout
+    assert "MY_ZONE" not in same.output
+
+
 def test_credentials(light: Driver) -> None:
     """A secret file under a bare name becomes a credential; one with a path is left to the program."""
     text = with_files(light).call("schedule", "systemd").stdout
@@ -178,6 +192,19 @@ def test_systemd_lets_a_run_publish(light: Driver) -> None:
     assert f"ReadWritePaths={light.folder}\n" in before
     assert f"ReadWritePaths={light.folder}/public/images\n" in after
     assert "ReadWritePaths=/nowhere\n" in root
+
+
+def test_systemd_lets_a_run_lock_what_a_link_leads_to(light: Driver, tmp_path: Path) -> None:
+    """Where the database is a link to a file elsewhere the service may write there, too: its lock is made beside it."""
+    elsewhere = tmp_path / "my $disk"
+    elsewhere.mkdir()
+    (light.folder / "linked.db").symlink_to(elsewhere / "history.db")
+    light.database = "sqlite:///linked.db"
+    with_files(light)
+    text = light.call("schedule", "systemd").stdout
+
+    assert f"ReadWritePaths={light.folder}\n" in text
+    assert f'ReadWritePaths="{elsewhere}"\n' in text
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze (package systemd) is missing")
@@ -270,6 +297,21 @@ def test_files_of_the_manifest(light: Driver) -> None:
     assert text.count('image: "r/c:1"') == 2
 
 
+def test_files_as_other_editors_write_them(light: Driver) -> None:
+    """A configuration in UTF-16 goes into the ConfigMap as its text; a file that is no text is named."""
+    with_files_at(light)
+    text = light.config.read_text()
+    light.config.write_text(text, encoding="utf-16")
+    objects = {one["kind"]: one for one in yaml.safe_load_all(light.call("schedule", "kubernetes").stdout)}
+    _, certificate = make_tls(light.folder)
+    (light.folder / "ca.pem").write_bytes("# Behörde\n".encode("latin-1") + certificate.read_bytes())
+    with_files_at(light, network={"ca_file": "ca.pem"})
+    said = light.call("schedule", "kubernetes", code=2).stderr
+
+    assert objects["ConfigMap"]["data"] == {"crawler.toml": text}
+    assert f"{light.folder}/ca.pem is not UTF-8 text (at byte 5); save it as UTF-8." in said
+
+
 def test_configuration_of_the_kustomize_base(tmp_path: Path) -> None:
     """The base's configuration is valid where the secrets are what the base's secret holds."""
     for name in ("private.key", "smtp.password"):
@@ -302,8 +344,9 @@ def test_secret_configuration(light: Driver) -> None:
         ({"database": "postgresql://me:a[SECRET@db/history"}, {5432}),
         ({"database": "postgresql://me:SECRET@db:6432/history"}, {6432}),
         ({"database": "postgresql://me:SECRET@/history?host=db&port=6433"}, {6433}),
+        ({"database": "postgresql://me:SECRET@/history?host=one:6433&host=two"}, {5432, 6433}),
     ],
-    ids=["Apprise", "bracket", "port", "option"],
+    ids=["Apprise", "bracket", "port", "option", "hosts"],
 )
 def test_ports_of_addresses_that_hold_a_secret(light: Driver, more: dict[str, Any], ports: set[int]) -> None:
     """Whatever a secret in an address looks like, the manifests have the ports that are called, and not the secret."""
@@ -323,6 +366,28 @@ def test_key_in_another_folder(light: Driver) -> None:
 
     assert f"{light.folder}/keys/private.key is not in what is printed" in light.call("schedule", "kubernetes").stderr
     assert "not in what is printed" not in light.call("schedule", "systemd").stderr
+
+
+def test_what_pods_lack(light: Driver) -> None:
+    """What runs need in a pod besides is told: folders that they read or write, and keys in somebody's home."""
+    (light.folder / ".ucloud").mkdir()
+    credentials = [{"profile": "work", "public_key": "somekey12345", "private_key": "otherkey12345"}]
+    (light.folder / ".ucloud" / "credential.json").write_text(json.dumps(credentials))
+    cloud = {key: value for key, value in CLOUD.items() if not key.endswith("_key")}
+    more: dict[str, Any] = {
+        "publish": {"dir": "out"},
+        "metrics": {"textfile": "/var/lib/crawler/crawler.prom"},
+        "smtp": {"host": "mail.example.com", "from": "crawler@example.com"},
+        "reports": [{"name": "sre", "to": ["sre@example.com"], "pins_from": ["live", "infra"]}],
+    }
+    light.configure({**cloud, "profile": "work"}, **more)
+    said = light.call("schedule", "kubernetes", HOME=str(light.folder)).stderr
+
+    for name in ("infra", "out"):
+        assert f"{light.folder}/{name} is not in what is printed: mount a volume for it, and name" in said
+    assert said.count("is not in what is printed") == 2
+    assert "no pod has the UCloud CLI's profile work: name its keys in the configuration instead" in said
+    assert "otherkey12345" not in said
 
 
 def test_address_of_the_published_pages(light: Driver) -> None:

@@ -16,7 +16,7 @@ from crawler.db import workers
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks import take_locks
 from crawler.db.locks.postgresql import LockSession, SessionFence, holders, raise_fences
-from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken
+from crawler.errors import DatabaseUnavailable, FenceLost, LockTaken, SchemaMismatch
 from crawler.fleet.worker import OwnSession
 
 
@@ -78,6 +78,19 @@ def test_held_by_a_worker(session: LockSession, engine: Engine, postgres_url: st
     assert refused.value.since is None
 
 
+@pytest.mark.parametrize("accounts", [["one"], []], ids=["account", "reports"])
+def test_upgraded_since(session: LockSession, engine: Engine, accounts: list[str]) -> None:
+    """Under locks that are taken after an upgrade of the schema this program gets no fence, and so writes nothing."""
+    session.hold(accounts)
+    with begin(engine) as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '99990101_newer'"))
+
+    with pytest.raises(SchemaMismatch, match="a newer crawler wrote it"):
+        raise_fences(engine, accounts)
+    with read(engine) as conn:
+        assert conn.execute(text("SELECT count(*) FROM accounts")).scalar() == 0
+
+
 def test_who_waits_for_the_database_comes_next(session: LockSession, engine: Engine, postgres_url: str) -> None:
     """Nothing new is taken while somebody waits for the whole database; what is held goes on."""
     fence, _ = fence_of(session, engine, ["one"])
@@ -120,6 +133,23 @@ def test_evicted(session: LockSession, engine: Engine) -> None:
         assert [one.state for one in workers.workers(conn, silent_after=timedelta(0))] == ["gone"]
         workers.forget_gone(conn, before=workers.now(conn))
         assert workers.workers(conn, silent_after=timedelta(0)) == []
+
+
+def test_workers_of_another_role(session: LockSession, engine: Engine) -> None:
+    """To a role that may not look into the sessions of workers these are alive as well, and it tries to end none."""
+    me = workers.Myself(id="abc", host="host", pid=1, version="1", config="c", slots=4)
+    session.execute(*workers.lives(me, 1))
+    stranger = f"stranger_{os.getpid()}"
+    with engine.connect() as conn:
+        for right in (f"CREATE ROLE {stranger}", f"GRANT SELECT ON workers TO {stranger}"):
+            conn.execute(text(right))
+        conn.execute(text(f"SET LOCAL ROLE {stranger}"))
+        found = [workers.workers(conn, silent_after=timedelta(seconds=longest))[0].state for longest in (10, 0)]
+        ended = workers.evict_silent(conn, silent_after=timedelta(0))
+        conn.rollback()
+
+    assert found == ["alive", "silent"]
+    assert ended == 0
 
 
 def test_rest(session: LockSession, engine: Engine) -> None:

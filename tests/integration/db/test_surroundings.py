@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -13,6 +16,7 @@ from crawler.db.engine import begin, open_engine, opened, read
 from crawler.db.migrations import ensure_schema, schema_state
 from crawler.errors import CrawlerError, DatabaseUnavailable, UsageError
 from tests.support.command import call
+from tests.support.distant_postgres import distant_postgres
 
 
 def name_of(url: str) -> str:
@@ -114,3 +118,13 @@ def test_option_of_no_use(postgres_url: str, option: str) -> None:
     with pytest.raises(CrawlerError) as refusal, opened(url) as engine, read(engine):
         pass
     assert refusal.value.exit_code in (2, 74)
+
+
+def test_host_of_the_server_that_vanishes() -> None:
+    """What is sent to a host that has lost its power is given up within a minute, long before the system does."""
+    with distant_postgres() as url, opened(url) as engine, engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        with socket.socket(fileno=os.dup(driver.fileno())) as held:
+            milliseconds = held.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+    assert milliseconds == 50_000

@@ -93,6 +93,16 @@ def test_refusals(tmp_path: Path) -> None:
     assert [one.permanent for one in (unreachable, slow, dead)] == [False] * 3
 
 
+def test_refusal_that_repeats_the_password() -> None:
+    """A proxy that repeats its password, or the header that holds it, as its reason is told without them."""
+    with forward_proxy(login=LOGIN) as proxy:
+        proxy.refuse = 403
+        proxy.reason = lambda head: f"No {head.split('Basic ')[1].split()[0]} is {LOGIN}"
+        said = refusal(webhook(proxy.url_with_login)).message
+
+    assert said.endswith(f"connections to {HOST} through (HTTP 403 No [redacted] is crawler:[redacted])")
+
+
 def test_ping(tmp_path: Path) -> None:
     """The dead man's switch is called through the proxy, over TLS by a tunnel; the password is the proxy's alone."""
     tls, authority = make_tls(tmp_path, [HOST])

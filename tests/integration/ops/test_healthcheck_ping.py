@@ -80,3 +80,14 @@ def test_redirect(status: int, caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == [
         f"the ping fail was not taken: HTTP {status}, a redirect, and those are not followed",
     ]
+
+
+def test_user_and_password() -> None:
+    """A user and a password in the address go along as HTTP has them, and are no part of the host that is called."""
+    with hook_server() as server:
+        switch = Switch(server.url.replace("://", "://me:pass%20word@"))
+        switch.start()
+        switch.end(is_done=True, body="{}")
+
+    assert [call.headers["Authorization"] for call in server.calls] == ["Basic bWU6cGFzcyB3b3Jk"] * 2
+    assert server.calls[1].path == server.calls[0].path.removesuffix("/start")

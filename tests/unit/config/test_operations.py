@@ -32,7 +32,10 @@ def test_ping_is_a_secret(tmp_path: Path) -> None:
     assert "token-1" not in repr(settings)
 
 
-@pytest.mark.parametrize("ping", ["hc-ping.com/token-1", "ftp://x/token-1", "https://", "https://x/ token-1"])
+@pytest.mark.parametrize(
+    "ping",
+    ["hc-ping.com/token-1", "ftp://x/token-1", "https://", "https://x/ token-1", "https://me:token-1/x@hc/1"],
+)
 def test_ping_that_is_none(tmp_path: Path, ping: str) -> None:
     """What is no address is refused, without showing it."""
     with pytest.raises(ConfigurationError) as caught:

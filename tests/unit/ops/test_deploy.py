@@ -116,6 +116,8 @@ def test_no_secret_in_a_crontab() -> None:
         (15, "*/15 * * * *", "*:0/15"),
         (60, "0 * * * *", "0/1:00"),
         (360, "0 */6 * * *", "0/6:00"),
+        (720, "0 */12 * * *", "0/12:00"),
+        (1440, "0 0 * * *", "0:00"),
     ],
 )
 def test_rhythm(minutes: int, line: str, calendar: str) -> None:
