@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.domain.subscriptions import Subscription, Watch
+from crawler.domain.subscriptions import Subscription, Watch, When
 from crawler.notifications.digest import build_digest
 from crawler.notifications.models import Digest, DigestFacts, Line, NotifiedState
 from tests.support.reporting import Story, at, subscribe, target
@@ -338,6 +339,28 @@ def test_empty() -> None:
 
     assert build_digest(subscribe(), story.facts(), KNOWN) is None
     assert (digest.lines, digest.coverage.observed, digest.coverage.total) == ((), 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("when", "hour", "is_told"),
+    [
+        (When(), 32, False),
+        (When(), 33.1, True),
+        (When(at=time(9)), 14, False),
+        (When(at=time(9)), 32, True),
+        (When(at=time(9), weekday=0), 32, False),
+    ],
+)
+def test_stock_alone(when: When, hour: float, is_told: bool) -> None:
+    """Stock alone is told once a day, of a schedule at its time, also on the day on which clocks are put forward."""
+    zone, story = ZoneInfo("Europe/Berlin"), Story()
+    story.change("modified", "O", fields={"status": ["Normal", "Soldout"]})
+    midnight = datetime(2026, 3, 28, tzinfo=zone).astimezone(UTC)
+    told = replace(KNOWN, stock_at=midnight + timedelta(hours=9))
+    facts = story.facts(now=midnight + timedelta(hours=hour))
+
+    assert (build_digest(subscribe(when=when, timezone=zone), facts, told) is not None) == is_told
+    assert build_digest(subscribe(when=when, timezone=zone, empty=True), facts, told) is not None
 
 
 # --- what was not observed -------------------------------------------------------------------------------------------
