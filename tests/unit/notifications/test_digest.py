@@ -285,6 +285,18 @@ def test_filters(watch: Watch, expected: set[int]) -> None:
     assert {row.id for row in digest.changes} == expected if digest else expected == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "is_told"), [("ubuntu 20.04", True), ("Old*", True), ("!Old*", True), ("CentOS*", False)]
+)
+def test_a_name_that_is_lost(name: str, is_told: bool) -> None:
+    """Who watches a name is told when an image loses it, as who watches the new one is told that it has it."""
+    story = Story()
+    names = ["Ubuntu 20.04", "Old Ubuntu"]
+    story.change("modified", name=names[-1], fields={"image_name": names})
+
+    assert bool(build_digest(subscribe(watch=Watch(name=(name,))), story.facts(), KNOWN)) == is_told
+
+
 def test_first_digest_says_what_is_watched() -> None:
     """The first digest is made without any news, and says what is watched; the second needs news."""
     story = Story(zones=2)
