@@ -171,12 +171,17 @@ def _gap(
 
 
 def _held(subscription: Subscription, facts: DigestFacts, watched_zones: WatchedZones) -> tuple[Held, ...]:
-    """Fold the open holds into one entry per zone: every project of a zone got the same odd answer."""
+    """
+    Fold the open holds into one entry per zone: every project of a zone got the same odd answer.
+
+    Where nobody asks any more no answer comes to confirm or dissolve them, so they are left out.
+    """
     images: dict[WatchedZone, dict[str, str]] = {}
     since: dict[WatchedZone, tuple[datetime, int]] = {}
     unread: set[WatchedZone] = set()
     for hold in facts.holds:
-        if hold.target not in watched_zones.watched:
+        row = watched_zones.watched.get(hold.target)
+        if row is None or row.is_absent:
             continue
         wanted = {image_id: name for _, image_id, name in hold.images if subscription.watch.wants_name(name)}
         if wanted:

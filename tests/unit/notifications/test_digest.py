@@ -459,6 +459,18 @@ def test_holds() -> None:
     assert (held.zone, held.image_count) == ("zone-01", 2)
 
 
+@pytest.mark.parametrize("outcome", ["retired", "deselected"])
+def test_holds_where_nobody_asks(outcome: str) -> None:
+    """Of a zone that is asked no more no mail says that later runs will confirm a hold: none does."""
+    story = Story()
+    story.hold("uimage-a", where="zone-01")
+    story.hold("uimage-b", where="zone-02")
+    story.set(target("zone-01"), outcome=outcome)
+    story.change("appeared", where="zone-02")
+
+    assert [held.zone for held in tell(story.facts()).held] == ["zone-02"]
+
+
 # --- whatever happens ------------------------------------------------------------------------------------------------
 
 EVENTS = st.tuples(
