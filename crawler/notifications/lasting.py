@@ -270,7 +270,12 @@ def look_at_pins(
     kept: set[str] = set()
     looked_at: set[str] = set()
     for pin in subscription.pins:
-        for condition in _conditions(pin, past):
+        conditions = _conditions(pin, past)
+        if not conditions:  # of its zone nobody knows yet what all of it lists: what was told stands
+            known = _beginning(told, _Condition(pin=pin, target=None, state=None).place)
+            looked_at |= known
+            kept |= known
+        for condition in conditions:
             known = _beginning(told, condition.place)
             looked_at |= known
             if condition.state is None:
@@ -396,7 +401,7 @@ def _message(
     return row.message if state in (*_BLIND, "held") else ""
 
 
-def _conditions(pin: Pin, past: _Past) -> Iterable[_Condition]:
+def _conditions(pin: Pin, past: _Past) -> Sequence[_Condition]:
     """Return the condition of *pin* at every target of its zone that ever listed it, or the one that none did."""
     zone = pin.zone.casefold()
     rows = [row for row in past.listing(pin.image_id) if zone in ("", row.target.zone.casefold())]
