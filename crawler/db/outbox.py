@@ -236,9 +236,12 @@ def add_digest(
         "content": zlib.compress(content),
     }
     digest_id: int = conn.execute(insert(DigestRow).values(values).returning(DigestRow.id)).scalar_one()
-    rows = [{"digest_id": digest_id, "address": one, "state": "waiting", "next_at": now} for one in recipients]
-    conn.execute(insert(Recipient), rows)
+    conn.execute(insert(Recipient), _waiting_from(now, digest_id, recipients))
     return digest_id
+
+
+def _waiting_from(now: datetime, digest_id: int, addresses: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"digest_id": digest_id, "address": one, "state": "waiting", "next_at": now} for one in addresses]
 
 
 def settle(
@@ -363,6 +366,15 @@ def is_complete(conn: Connection, digest_id: int) -> bool:
 def skip(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
     """Give up on recipients of a digest."""
     _end(conn, digest_id, addresses, "skipped", now)
+
+
+def readdress(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
+    """Have *addresses* wait for a digest from now on, unless somebody has got it."""
+    of_digest = Recipient.digest_id == digest_id
+    if conn.execute(select(exists().where(of_digest, Recipient.state == "sent"))).scalar_one():
+        return
+    conn.execute(delete(Recipient).where(of_digest, Recipient.address.in_(sorted(addresses))))
+    conn.execute(insert(Recipient), _waiting_from(now, digest_id, addresses))
 
 
 def skip_all(conn: Connection, name: str, now: datetime) -> int:

@@ -106,7 +106,8 @@ class DeliveryStore:
         """
         Look what there is to do for *report*, and become its sender; None when that is nothing, or another sends.
 
-        Recipients that are not among the configured *addresses* any more are given up.
+        Recipients that are not among the configured *addresses* any more are given up; what nobody has got, or waits
+        for any more, goes to these.
         """
         now = self._clock()
         with read(self._engine) as conn:
@@ -131,14 +132,28 @@ class DeliveryStore:
         with begin(self._engine, self._fence) as conn:
             if not outbox.claim(conn, state, sender=self._bounds.account_ids, until=self._bounds.until):
                 return None
-            for row in dropped:
-                outbox.skip(conn, row.digest_id, [row.address], now)
+            if dropped:
+                job = replace(job, waiting=self._waiting_still(conn, job, dropped, addresses, now))
+                is_ready = any(self.is_ready(row, now) for row in job.waiting)
             if settles:
                 self._settle(conn, job, None, now)
             if not is_ready and job.digest is None:
                 outbox.release(conn, state)
                 return None
         return job
+
+    def _waiting_still(
+        self, conn: Connection, job: Job, left: Sequence[Waiting], addresses: Collection[str], now: datetime
+    ) -> tuple[Waiting, ...]:
+        """Give up those who *left*, and return who waits then."""
+        waiting = outbox.waiting(conn, job.state.subscription_id)
+        waited_for = {row.digest_id for row in waiting if row.address in addresses}
+        for row in left:
+            if row.digest_id not in waited_for and row.channel == job.report.channel:
+                outbox.readdress(conn, row.digest_id, addresses, now)
+                waited_for.add(row.digest_id)
+            outbox.skip(conn, row.digest_id, [row.address], now)
+        return tuple(filter(self._is_meant, outbox.waiting(conn, job.state.subscription_id)))
 
     def is_ready(self, row: Waiting, now: datetime) -> bool:
         """Return whether a recipient is to be tried now."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from crawler.domain.subscriptions import Subscription
+from crawler.domain.subscriptions import Subscription, latest_slot
 from crawler.notifications.due_endings import look_at_endings
 from crawler.notifications.grouping import fold, is_stock, schema_lines
 from crawler.notifications.lasting import PinNews, look, look_at_pins
@@ -49,7 +49,8 @@ def build_digest(
     is_stock_alone = (
         bool(lines) and not (pins.lines or sight.is_news or endings or schema) and all(map(is_stock, lines))
     )
-    if is_stock_alone and notified.introduced and _is_soon(notified.stock_at, facts):
+    may_wait = is_stock_alone and notified.introduced and not subscription.empty
+    if may_wait and _is_soon(subscription, notified.stock_at, facts.now):
         return None
     is_news = bool(pins.lines or lines or sight.is_news or endings or schema)
     if not (is_news or subscription.empty or not notified.introduced):
@@ -76,19 +77,22 @@ def build_digest(
     )
 
 
-#: Changes of stock alone are mailed no more often.
+#: Changes of stock alone are mailed no more often, by a schedule at its times.
 STOCK_EVERY = timedelta(days=1)
 
 
 def waits_for_stock(subscription: Subscription, facts: DigestFacts, notified: NotifiedState) -> bool:
     """Return whether there is news that waits because stock alone was told of a short time ago."""
-    if not _is_soon(notified.stock_at, facts):
+    if not _is_soon(subscription, notified.stock_at, facts.now):
         return False
     return build_digest(subscription, facts, replace(notified, stock_at=None)) is not None
 
 
-def _is_soon(last: datetime | None, facts: DigestFacts) -> bool:
-    return last is not None and facts.now - last < STOCK_EVERY
+def _is_soon(subscription: Subscription, last: datetime | None, now: datetime) -> bool:
+    """Return whether stock alone was told of at *last*, less than a day ago and since the last time of a schedule."""
+    if last is None or now - last >= STOCK_EVERY:
+        return False
+    return subscription.when.at is None or latest_slot(subscription.when, subscription.timezone, now) <= last
 
 
 def _urgent(

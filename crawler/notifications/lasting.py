@@ -171,12 +171,17 @@ def _gap(
 
 
 def _held(subscription: Subscription, facts: DigestFacts, watched_zones: WatchedZones) -> tuple[Held, ...]:
-    """Fold the open holds into one entry per zone: every project of a zone got the same odd answer."""
+    """
+    Fold the open holds into one entry per zone: every project of a zone got the same odd answer.
+
+    Where nobody asks any more no answer comes to confirm or dissolve them, so they are left out.
+    """
     images: dict[WatchedZone, dict[str, str]] = {}
     since: dict[WatchedZone, tuple[datetime, int]] = {}
     unread: set[WatchedZone] = set()
     for hold in facts.holds:
-        if hold.target not in watched_zones.watched:
+        row = watched_zones.watched.get(hold.target)
+        if row is None or row.is_absent:
             continue
         wanted = {image_id: name for _, image_id, name in hold.images if subscription.watch.wants_name(name)}
         if wanted:
@@ -265,7 +270,12 @@ def look_at_pins(
     kept: set[str] = set()
     looked_at: set[str] = set()
     for pin in subscription.pins:
-        for condition in _conditions(pin, past):
+        conditions = _conditions(pin, past)
+        if not conditions:  # of its zone nobody knows yet what all of it lists: what was told stands
+            known = _beginning(told, _Condition(pin=pin, target=None, state=None).place)
+            looked_at |= known
+            kept |= known
+        for condition in conditions:
             known = _beginning(told, condition.place)
             looked_at |= known
             if condition.state is None:
@@ -391,7 +401,7 @@ def _message(
     return row.message if state in (*_BLIND, "held") else ""
 
 
-def _conditions(pin: Pin, past: _Past) -> Iterable[_Condition]:
+def _conditions(pin: Pin, past: _Past) -> Sequence[_Condition]:
     """Return the condition of *pin* at every target of its zone that ever listed it, or the one that none did."""
     zone = pin.zone.casefold()
     rows = [row for row in past.listing(pin.image_id) if zone in ("", row.target.zone.casefold())]

@@ -87,7 +87,7 @@ class PublishedChanges:
     """
     The newest changes, the newest first: of all places, of each, and of each normalised name.
 
-    What several variants of a matrix say in one run is one, which `default` stands for where it says so too.
+    What several variants of a matrix say in one run is one: the first of them, which stays while a run records others.
     """
 
     newest: Sequence[ChangeRow] = ()

@@ -258,9 +258,8 @@ def _newest(conn: Connection, changes: Iterable[_Light], whose: Callable[[Target
             same = (place, change.image, change.said) if is_of_matrix and change.image[1] else change.number
             found.setdefault(same, []).append(change)
         for own in found.values():
-            own.sort(key=lambda one: (one.target.variant != DEFAULT_VARIANT, one.target.variant, one.number))
-        for own in sorted(found.values(), key=lambda own: own[0].number):
-            newest.add(own[0], tuple(dict.fromkeys(one.target.variant for one in own)))
+            names = {one.target.variant for one in own}
+            newest.add(own[0], tuple(sorted(names, key=lambda name: (name != DEFAULT_VARIANT, name))))
     return newest.rows(conn)
 
 

@@ -72,10 +72,13 @@ def _entry(row: ChangeRow, variants: Sequence[str], *, is_private: bool) -> Iter
     target = row.target
     # what the plain question says too is so for everybody
     alone = "" if DEFAULT_VARIANT in variants else ", ".join(variants)
-    title = f"{row.image_name or row.image_id or target.zone} {_what(row)}, {target.zone}"
+    where = target.zone or target.region  # what is asked of a region as a whole has no zone
+    title = f"{row.image_name or row.image_id or where} {_what(row)}, {where}"
     title += f" ({alone})" if alone else ""
     facts = [
-        f"Region {target.region}, zone {target.zone}" + (f", asked with {alone}" if alone else ""),
+        f"Region {target.region}"
+        + (f", zone {target.zone}" if target.zone else "")
+        + (f", asked with {alone}" if alone else ""),
         *([f"Account {target.account}, project {target.project}"] if is_private else []),
         *([f"{row.image_set}: {row.image_id} ({row.image_name or 'no name'})"] if row.image_id else []),
         *(f"{name}: {_value(before)} → {_value(after)}" for name, (before, after) in row.fields.items()),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import chain, repeat
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from crawler.domain.models import EVENT_WORDS, SCHEMA, TARGET_EVENTS, EventWord, Outcome, Target
 from crawler.domain.rows import ChangeRow, StatusRow
@@ -23,7 +24,7 @@ from crawler.web.wording import Wording
 STRIP_DAYS = 91
 #: Lines of one page.
 MOST_LINES = 80
-#: Changes of a day that are folded: what is beyond is a flood, told by the commands.
+#: Changes that are folded, the newest: what is beyond is a flood, told by the commands.
 MOST_CHANGES = 5_000
 _LIMITS = LineLimits(rows=MOST_LINES, details=8, items=20)
 
@@ -49,14 +50,23 @@ class ChangeLine:
     row: LineRow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeDay:
+class FoundChanges(NamedTuple):
+    """Changes of a span of time, by their cursors."""
+
+    rows: Sequence[ChangeRow] = ()
+    #: They were a flood: older ones are left out.
+    is_cut: bool = False
+
+
+class ChangeDay(NamedTuple):
     """The changes of one day."""
 
     day: str
     lines: Sequence[ChangeLine]
-    #: Not all of its changes are among them.
+    #: There are more lines.
     is_cut: bool
+    #: They tell of its newest changes alone.
+    is_flood: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +104,20 @@ def strip_days(counts: Mapping[str, int], last: date, days: int = STRIP_DAYS) ->
     return strip
 
 
-def once_for_each_zone(rows: Iterable[ChangeRow], before: Iterable[ChangeRow] = ()) -> list[ChangeRow]:
+def newest(rows: Iterable[ChangeRow]) -> FoundChanges:
+    """Return the newest of *rows*, as many as are folded."""
+    found = deque(rows, MOST_CHANGES + 1)
+    is_cut = len(found) > MOST_CHANGES
+    return FoundChanges(list(found)[is_cut:], is_cut)
+
+
+def once_for_each_zone(rows: Iterable[ChangeRow], before: Iterable[ChangeRow] = ()) -> Iterator[ChangeRow]:
     """
-    Return *rows* without accounts and projects: each once for its zone, as the first project met it.
+    Yield *rows* without accounts and projects: each once for its zone, as the first project met it.
 
     *before* are the earlier changes of the same images, which a project may meet later than another.
     """
     told: dict[tuple[object, ...], tuple[object, ...]] = {}
-    kept = []
     zones: dict[Target, Target] = {}
     for row, is_wanted in chain(zip(before, repeat(False)), zip(rows, repeat(True))):
         target = zones.get(row.target) or zones.setdefault(row.target, unnamed(row.target))
@@ -110,8 +126,7 @@ def once_for_each_zone(rows: Iterable[ChangeRow], before: Iterable[ChangeRow] = 
         if told.get(image) != said:
             told[image] = said
             if is_wanted:
-                kept.append(row._replace(target=target))
-    return kept
+                yield row._replace(target=target)
 
 
 def unnamed(target: Target) -> Target:

@@ -6,8 +6,8 @@ The pages: from what was asked for to HTML, by the queries of the commands.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -294,12 +294,12 @@ class _Page:
     def _start(self, _rest: str) -> str:
         _, variant = self._variants()
         zones = self._known(replace(self._of_kind, variant=(variant,))).states
-        rows = self._rows(self.now - WEEK, None) if self.pages.is_live else self._last_rows()
-        lines = self._folder.lines(rows)
+        found = self._found_last()
+        lines = self._folder.lines(found.rows, len(found.rows))
         seen = {"with_private": self.question.is_private, "is_live": self.pages.is_live}
         is_begun = overview_lookup.first_good_run(self.conn) is not None
         start = start_page.start(
-            zones, self._held(), lines, len(rows), self.words, elsewhere=self._elsewhere(), is_begun=is_begun, **seen
+            zones, self._held(), lines, found, self.words, elsewhere=self._elsewhere(), is_begun=is_begun, **seen
         )
         return self._rendered("start", self.words("overview"), start=start, command=self._command("status"))
 
@@ -322,9 +322,10 @@ class _Page:
         }
         return sorted(found)
 
-    def _last_rows(self) -> list[ChangeRow]:
-        """Return the changes of the seven days that end with the last change, whenever that was."""
-        return self._rows(last - WEEK, None) if (last := self._last_change()) else []
+    def _found_last(self) -> changes_page.FoundChanges:
+        """Return the changes of seven days: the last ones, of files those that end with the last change."""
+        last = self.now if self.pages.is_live else self._last_change()
+        return self._found(last - WEEK, None) if last else changes_page.FoundChanges()
 
     # --- now ---------------------------------------------------------------------------------------------------------
 
@@ -507,7 +508,7 @@ class _Page:
             self.pages.evidence.update((self.links.kind, number) for number in shown if number >= evidence_from)
         return self._rendered(
             "changes", self.words("changes"), day=day, days=[] if is_empty else days, strip=strip,
-            strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_LINES,
+            strip_weeks=strip[-1].week + 1 if strip else 0, is_any=last is not None, most=changes_page.MOST_CHANGES,
             before=self._before(first_shown), zones=self._zones() if self.pages.is_live else (), events=self._events,
             pruned=changes_page.told_of_pruning(strip, days, begins_at(self.conn), self.words),
             evidence_from=evidence_from, feed="v1/atom/all.atom",
@@ -527,10 +528,9 @@ class _Page:
             raise NoSuchPage(f"There is no day {plain(text, 40)!r}.") from None
 
     def _changes_of(self, day: date, most: int = changes_page.MOST_LINES) -> changes_page.ChangeDay:
-        rows = self._rows(*self._bounds(day))
-        lines = self._folder.lines(rows, most + 1)
-        is_cut = len(lines) > most or len(rows) >= changes_page.MOST_CHANGES
-        return changes_page.ChangeDay(day=day.isoformat(), lines=lines[:most], is_cut=is_cut)
+        found = self._found(*self._bounds(day))
+        lines, day_text = self._folder.lines(found.rows, most + 1), day.isoformat()
+        return changes_page.ChangeDay(day_text, lines[:most], is_cut=len(lines) > most, is_flood=found.is_cut)
 
     def _latest_days(self) -> list[changes_page.ChangeDay]:
         """Return the last days with changes: as many as make a page."""
@@ -562,28 +562,28 @@ class _Page:
     def _events(self) -> Sequence[str]:
         return changes_page.told_events(is_private=self.question.is_private)
 
-    def _rows(self, begin: datetime, end: datetime | None) -> list[ChangeRow]:
+    def _found(self, begin: datetime, end: datetime | None) -> changes_page.FoundChanges:
         filters = Filters(zone=self._plain_word("zone"), name=self._plain_word("name"))
         events = [word for word in self._events if word == self.query.get("event")]
         if self.question.is_private:
-            return self._newest_changes(begin, end, events, filters)
+            return changes_page.newest(self._changes_in(begin, end, events, filters))
+        found = self._changes_in(begin, end, (), filters)
         if not (events or filters.name) and len({choice.target[:2] for choice in self._targets}) < 2:  # one project
-            return changes_page.once_for_each_zone(self._newest_changes(begin, end, (), filters))
-        rows = self._newest_changes(begin, end, (), filters)
+            return changes_page.newest(changes_page.once_for_each_zone(found))
+        rows = list(found if filters.name else changes_page.once_for_each_zone(found))
         wanted = {row.id for row in rows if not events or events[0] in row.words}
         images = tuple(sorted({row.image_id for row in rows if row.image_id}))
         if filters.name and images:  # under another name they may have changed in between
-            rows = self._newest_changes(begin, end, (), replace(filters, name=(), image_id=images))
+            rows = list(self._changes_in(begin, end, (), replace(filters, name=(), image_id=images)))
         before = overview_lookup.last_changes_before(self.conn, images, begin)
-        return [row for row in changes_page.once_for_each_zone(rows, before) if row.id in wanted]
+        told = changes_page.once_for_each_zone(rows, before)
+        return changes_page.newest(row for row in told if row.id in wanted)
 
-    def _newest_changes(
+    def _changes_in(
         self, begin: datetime, end: datetime | None, events: Collection[str], filters: Filters
-    ) -> list[ChangeRow]:
-        found = queries_changes.changes(self.conn, begin, end, events, filters)
-        sets = self.image_sets
-        rows = (row for row in found if row.target.kind == self.kind.name and (sets is None or row.image_set in sets))
-        return list(deque(rows, changes_page.MOST_CHANGES))
+    ) -> Iterator[ChangeRow]:
+        sets, found = self.image_sets, queries_changes.changes(self.conn, begin, end, events, filters)
+        return (row for row in found if row.target.kind == self.kind.name and (sets is None or row.image_set in sets))
 
     def _plain_word(self, part: str) -> tuple[str, ...]:
         word = self.query.get(part, "").strip()

@@ -224,7 +224,7 @@ def changes_document(knowledge: PublishedKnowledge) -> ChangesDocument:
 
 
 def _change(row: ChangeRow, variants: tuple[str, ...] | None, *, is_private: bool) -> PublicChange:
-    target = row.target
+    target = row.target._replace(variant=variants[0]) if variants else row.target
     told: dict[str, Any] = {
         "variants": variants or (target.variant,),
         **{name: getattr(row, name) for name in ("id", "event", "image_set", "image_id", "image_name", "fields")},

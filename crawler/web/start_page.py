@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from crawler.domain.text import plain
 from crawler.notifications.models import Topic
 from crawler.queries.overview import ZoneState
-from crawler.web.changes_page import MOST_CHANGES, ChangeLine
+from crawler.web.changes_page import MOST_CHANGES, ChangeLine, FoundChanges
 from crawler.web.rendering import LONG_NAME
 from crawler.web.wording import Wording
 
@@ -54,7 +54,7 @@ def start(
     zones: Sequence[ZoneState],
     held: Sequence[HeldIn],
     week: Sequence[ChangeLine],
-    changes: int,
+    found: FoundChanges,
     words: Wording,
     *,
     elsewhere: Mapping[str, int],
@@ -65,17 +65,20 @@ def start(
     """
     Return what the first page says of *zones* and of what is *held* in them.
 
-    *week* are the lines of the last seven days, *changes* how many there were; *elsewhere* is how many zones are not
-    known of each other kind, *is_begun* whether anything was ever observed.
+    *week* are the lines of the changes *found* of the last seven days; *elsewhere* is how many zones are not known of
+    each other kind, *is_begun* whether anything was ever observed.
     """
     known = sum(zone.reason is None for zone in zones)
-    last = "" if is_live else "_last"
+    last, changes = "" if is_live else "_last", len(found.rows)
     findings = [
         *_unknown(zones, words, with_private=with_private),
         *_held(held, words),
         *_told(week, words, "withdrawn", f"gone{last}"),
         *_told(week, words, "gpu_lost", f"gpu{last}"),
     ]
+    if found.is_cut:
+        more = words("flood_more", n=MOST_CHANGES)
+        findings.append(StartFinding(tone="warn", title=words("flood"), more=more, rows=()))
     if with_private:
         findings += _partly(zones, words)
     others = [(words(f"kind_{kind}"), words("not_known", n=count), "") for kind, count in elsewhere.items() if count]
@@ -87,7 +90,7 @@ def start(
         latest=week[:MOST_LATEST],
         numbers=[
             (f"{known} / {len(zones)}", words("known_zones", n=len(zones))),
-            *([(f"{changes:,}{'+' * (changes >= MOST_CHANGES)}", words("changes_week", n=changes))] if is_live else []),
+            *([(f"{changes:,}{'+' * found.is_cut}", words("changes_week", n=changes))] if is_live else []),
         ],
     )
 

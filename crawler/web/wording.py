@@ -143,6 +143,10 @@ PHRASES: Mapping[str, _Phrase] = {
         "{n} names were withdrawn without a successor in the week up to the last change",
         "截至最近一次变更的一周内，有 {n} 个名称的镜像下架，且无替代镜像",
     ),
+    "flood": _Phrase("Too much changed to look at all of it", "变更过多，未能全部检查"),
+    "flood_more": _Phrase(
+        "Only the newest {n:,} changes of the week were looked at.", "仅检查了这一周最近的 {n:,} 项变更。"
+    ),
     "latest": _Phrase("What changed last", "最近的变更"),
     "no_changes_lately": _Phrase("Nothing changed in the last {n} days.", "最近 {n} 天没有变更。"),
     "all_changes": _Phrase("All changes", "全部变更"),
@@ -225,7 +229,14 @@ PHRASES: Mapping[str, _Phrase] = {
         "What came before {at} was pruned: of that time not every change is left.",
         "{at} 之前的历史记录已清理：该时段的变更并未全部保留。",
     ),
-    "cut": _Phrase("Only the first {n} changes of this day are shown.", "仅显示当天的前 {n} 项变更。"),
+    "cut": _counted(
+        "Only the first change of this day is shown.",
+        "Only the first {n} changes of this day are shown.",
+        "仅显示当天的前 {n} 项变更。",
+    ),
+    "flood_day": _Phrase(
+        "Only the newest {n:,} changes of this day were looked at.", "仅检查了当天最近的 {n:,} 项变更。"
+    ),
     "permalink": _Phrase("Link to this", "此项变更的链接"),
     "before": _Phrase("Changes before {day}", "{day} 之前的变更"),
     # coverage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -12,6 +13,9 @@ import pytest
 from click.testing import Result
 from sqlalchemy import Engine
 
+from crawler.db.engine import begin
+from crawler.db.targets import check_variants
+from crawler.domain.matrix import Combination
 from crawler.domain.models import Target
 from crawler.emulator import run_in_thread
 from tests.support.command import call, rows
@@ -305,6 +309,27 @@ def test_variants_of_a_matrix(tmp_path: Path) -> None:
         assert feed.count("<entry>") == 2
         assert f"uimage-{zone}-every, {zone} (g-v100-1.26, g-v100-1.28, g-v100-1.30)</title>" in feed
         assert f"New appeared: uimage-new, {zone}</title>" in feed
+
+
+def test_variants_while_a_run_goes_on(site: Publisher) -> None:
+    """What a run records of more variants joins the entry that is there: its id stays, and so does the change's."""
+    diary, gpu = site.diary, HERE._replace(variant="g-v100-1.26")
+    with begin(diary.engine) as conn:
+        check_variants(conn, diary.account_id, {gpu.variant: Combination("G", "V100", "1.26.7").parameters})
+    diary.run({HERE: BOTH, gpu: BOTH})
+    run_id, recorder = diary.start([gpu, HERE])
+    told = []
+    for where in (gpu, HERE):
+        recorder.judge([diary.item(where, NEXT)])
+        recorder.commit()
+        feed = site.files()["v1/atom/all.atom"].decode()
+        changes = document(site.root, "v1/changes.json")["changes"]
+        assert [row["variant"] for row in changes] == [where.variant] * 2
+        told.append((re.findall("<id>.*change.*</id>", feed), [row["id"] for row in changes]))
+    diary.finish(run_id, recorder)
+
+    assert told[0] == told[1]
+    assert [row["variants"] for row in changes] == [["default", gpu.variant]] * 2
 
 
 def variants_of(user: Driver) -> set[str]:

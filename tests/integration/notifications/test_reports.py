@@ -280,6 +280,21 @@ def test_recipients_that_left(office: Office) -> None:
     assert office.driver.rows("report", "list") == []
 
 
+def test_recipients_in_the_place_of_others(office: Office) -> None:
+    """What nobody has got, since nobody was there under the address, goes to who is configured instead."""
+    office.run(1)
+    wrong = ("nobody@example.com", "typo@example.com")
+    office.server.behave = lambda stage, value: "550 no such user" if value in wrong else None
+    for step, address in ((2, wrong[0]), (3, wrong[1]), (3, wrong[0])):
+        office.configure(sre(to=[address], alert_after="1d"))
+        office.run(step)
+    office.configure(sre(to=[SRE, OPS]))
+    office.run(3)
+
+    assert office.told() == office.told(OPS) == {"uimage-2": 1, "uimage-3": 1}
+    assert office.driver.rows("report", "list") == []
+
+
 def test_daily(office: Office) -> None:
     """A daily digest is due at the first run after its time, in its zone, and tells what gathered."""
     office.configure(sre(when="daily 09:00", timezone="Asia/Shanghai"))

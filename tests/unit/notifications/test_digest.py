@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.domain.subscriptions import Subscription, Watch
+from crawler.domain.subscriptions import Subscription, Watch, When
 from crawler.notifications.digest import build_digest
 from crawler.notifications.models import Digest, DigestFacts, Line, NotifiedState
 from tests.support.reporting import Story, at, subscribe, target
@@ -284,6 +285,18 @@ def test_filters(watch: Watch, expected: set[int]) -> None:
     assert {row.id for row in digest.changes} == expected if digest else expected == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "is_told"), [("ubuntu 20.04", True), ("Old*", True), ("!Old*", True), ("CentOS*", False)]
+)
+def test_a_name_that_is_lost(name: str, is_told: bool) -> None:
+    """Who watches a name is told when an image loses it, as who watches the new one is told that it has it."""
+    story = Story()
+    names = ["Ubuntu 20.04", "Old Ubuntu"]
+    story.change("modified", name=names[-1], fields={"image_name": names})
+
+    assert bool(build_digest(subscribe(watch=Watch(name=(name,))), story.facts(), KNOWN)) == is_told
+
+
 def test_first_digest_says_what_is_watched() -> None:
     """The first digest is made without any news, and says what is watched; the second needs news."""
     story = Story(zones=2)
@@ -338,6 +351,28 @@ def test_empty() -> None:
 
     assert build_digest(subscribe(), story.facts(), KNOWN) is None
     assert (digest.lines, digest.coverage.observed, digest.coverage.total) == ((), 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("when", "hour", "is_told"),
+    [
+        (When(), 32, False),
+        (When(), 33.1, True),
+        (When(at=time(9)), 14, False),
+        (When(at=time(9)), 32, True),
+        (When(at=time(9), weekday=0), 32, False),
+    ],
+)
+def test_stock_alone(when: When, hour: float, is_told: bool) -> None:
+    """Stock alone is told once a day, of a schedule at its time, also on the day on which clocks are put forward."""
+    zone, story = ZoneInfo("Europe/Berlin"), Story()
+    story.change("modified", "O", fields={"status": ["Normal", "Soldout"]})
+    midnight = datetime(2026, 3, 28, tzinfo=zone).astimezone(UTC)
+    told = replace(KNOWN, stock_at=midnight + timedelta(hours=9))
+    facts = story.facts(now=midnight + timedelta(hours=hour))
+
+    assert (build_digest(subscribe(when=when, timezone=zone), facts, told) is not None) == is_told
+    assert build_digest(subscribe(when=when, timezone=zone, empty=True), facts, told) is not None
 
 
 # --- what was not observed -------------------------------------------------------------------------------------------
@@ -422,6 +457,18 @@ def test_holds() -> None:
 
     (held,) = tell(story.facts()).held
     assert (held.zone, held.image_count) == ("zone-01", 2)
+
+
+@pytest.mark.parametrize("outcome", ["retired", "deselected"])
+def test_holds_where_nobody_asks(outcome: str) -> None:
+    """Of a zone that is asked no more no mail says that later runs will confirm a hold: none does."""
+    story = Story()
+    story.hold("uimage-a", where="zone-01")
+    story.hold("uimage-b", where="zone-02")
+    story.set(target("zone-01"), outcome=outcome)
+    story.change("appeared", where="zone-02")
+
+    assert [held.zone for held in tell(story.facts()).held] == ["zone-02"]
 
 
 # --- whatever happens ------------------------------------------------------------------------------------------------

@@ -350,6 +350,23 @@ def test_nobody_has_looked() -> None:
     assert build_digest(subscribe(pins=[PIN]), story.facts(), KNOWN) is None
 
 
+def test_never_seen_in_a_zone_that_grows() -> None:
+    """That a pin was never listed is told once, also where a new target of its zone is not observed at first."""
+    subscription, story = subscribe(pins=[PIN]), Story()
+    never_seen(story)
+    first = build_digest(subscription, story.facts(2), KNOWN)
+    assert first is not None
+    grown = target("zone-01", "org-new")
+    story.set(grown, outcome="failed", last_ok_at=None, since=at(3))
+    story.change("appeared", "uimage-c", "CentOS 7.9", where="zone-02", run=3)
+    second = build_digest(subscription, story.facts(3), first.notified)
+    assert second is not None
+    story.set(grown)
+
+    assert [line.state for line in (*first.pins, *second.pins)] == ["never_seen"]
+    assert build_digest(subscription, story.facts(4), second.notified) is None
+
+
 def steps(targets: int, pins: int) -> int:
     """Count the calls that a digest about so many pins without a zone takes, of which none is in trouble."""
     story = Story(zones=targets)

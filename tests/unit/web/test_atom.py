@@ -107,6 +107,15 @@ def test_reissue() -> None:
     ]
 
 
+def test_what_has_no_zone() -> None:
+    """What is asked of a region as a whole is told to be in the region, not in a zone without a name."""
+    row = change(name=None, image_id="1.30.14", event="appeared")._replace(target=HK._replace(zone=""))
+    root = feed(row, is_private=True)
+
+    assert texts(root, "entry/title") == ["1.30.14 appeared: 1.30.14, hk"]
+    assert str(texts(root, "entry/content")[0]).startswith("Region hk. Account prod")
+
+
 def test_a_full_feed() -> None:
     """A hundred changes have a hundred ids, and dates with fractions are dates as well."""
     rows = [change(number, observed_at=hours(2) + number * timedelta(milliseconds=1)) for number in range(100, 0, -1)]
