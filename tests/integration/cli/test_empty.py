@@ -76,6 +76,7 @@ def url(sqlite_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.Monk
         (("compare", "hk-02", "sg-02"), 8, "sg-02 is asked no more: it is retired since 2026-06-01 08:15:0"),
         (("compare", "sg-02", "hk-02"), 8, "sg-02 is asked no more: it is retired since 2026-06-01 08:15:0"),
         (("compare", "hk-02", "sg-01"), 8, "None of these targets had been observed well by"),
+        (("diff", "5m", "now", "--zone", "sg-02"), 8, "sg-02 is asked no more: it is retired since 2026-06-01 08:15:0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )  # fmt: skip
