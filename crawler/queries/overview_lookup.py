@@ -326,15 +326,19 @@ def _is_open() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 def last_seen(
     conn: Connection, targets: Mapping[int, Target], name_keys: Collection[str], moment: datetime
 ) -> dict[tuple[RegionZone, str, str], datetime]:
-    """Return when each set and name that was in a zone of *targets* before *moment*, and is no more, was last there."""
+    """
+    Return when each set and name that was in a zone of *targets* before *moment*, and is no more, was last there.
+
+    A target that listed it until nobody asked any more, and never said that it has gone, does not stand against others.
+    """
     places = {target_id: place_of(target) for target_id, target in targets.items()}
     gone: dict[tuple[RegionZone, str, str], int] = {}
     for portion in portions(sorted(name_keys), 50):
         for target_id, image_set, name_key, last in conn.execute(_ends(), {"keys": portion, "at": to_micros(moment)}):
-            if place := places.get(target_id):
+            if last <= to_micros(moment) and (place := places.get(target_id)):
                 key = (place, image_set, name_key)
                 gone[key] = max(gone.get(key, 0), last)
-    return {key: from_micros(last) for key, last in gone.items() if last <= to_micros(moment)}
+    return {key: from_micros(last) for key, last in gone.items()}
 
 
 @cache

@@ -374,6 +374,23 @@ def test_bar_of_what_is_asked_no_more(engine: Engine) -> None:
     assert "no longer asked" in html
 
 
+def test_withdrawn_whoever_is_asked_no_more(engine: Engine) -> None:
+    """A name that its zone lists no more was withdrawn there, whatever a project listed until it was asked no more."""
+    diary = Diary(engine)
+    first, second, other = target("hk-02", "org-a"), target("hk-02", "org-b"), target("sg-01")
+    rest = {"uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}
+    every = {"uimage-a": "Ubuntu 20.04", **rest}
+    diary.run({first: every, second: every, other: every})
+    gone = Reconciliation(asked=(), deselected=(first,))
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, gone, 1, diary.tick())
+    diary.run({second: rest, other: every})
+
+    assert len(re.findall(r'<td class="w" title="withdrawn, gone by', html_of(engine, "now", diary.now))) == 1
+    said = words_in(html_of(engine, "names/ubuntu-20.04", diary.now))
+    assert "present in 1 of 2 zones; withdrawn in 1 of 2 zones" in said
+
+
 def test_hold_where_nobody_asks_any_more(engine: Engine) -> None:
     """A hold in a zone that is asked no more, as after its retirement, is nothing to look at on the first page."""
     diary = Diary(engine)
