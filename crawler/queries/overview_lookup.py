@@ -259,7 +259,9 @@ def _state(
         return to_micros(at) if at else 0
 
     well_known = [target_id for target_id in target_ids if reasons[target_id] is None]
-    newest = max(well_known or target_ids, key=last_seen)
+    # nothing is missing of what was never open to its key
+    opened = [target_id for target_id in target_ids if reasons[target_id] != "denied" or last_seen(target_id)]
+    newest = max(well_known or opened or target_ids, key=last_seen)
     observation = seen.get(newest)
     trouble = observation.current_trouble if observation else None
     return ZoneState(
@@ -268,7 +270,7 @@ def _state(
         since=trouble.since if trouble else None,
         observed_at=observation.observed_at if observation else None,
         message=trouble.message if trouble else "",
-        targets=len(target_ids),
+        targets=len(opened),
         known=len(well_known),
     )
 

@@ -513,6 +513,25 @@ def test_another_kind_is_in_trouble(engine: Engine, two_kinds: Diary) -> None:
     assert "Another kind has zones that are not known now" in html_of(engine, "", two_kinds.now)
 
 
+def test_what_was_never_open(engine: Engine) -> None:
+    """What was never open to the key is nothing to look at on the first page, unless nothing is."""
+    diary = Diary(engine)
+    denied = Refusal("denied", 299, "no permission", "denied")
+    here, closed = target("hk-02"), [target("hk-02", "org-b"), target("sg-01"), MACHINES]
+
+    def said() -> str:
+        return words_in(html_of(engine, "", diary.now, is_private=True))
+
+    diary.run(dict.fromkeys(closed, denied))
+    assert "2 zones are not known now" in said()
+    diary.run({here: {"uimage-a": "Ubuntu 20.04"}, **dict.fromkeys(closed, denied)})
+    assert "Nothing is wrong." in said()
+    assert "1 / 1" in said()
+    assert "sg-01" not in said()
+    diary.run({here: Refusal(), **dict.fromkeys(closed, denied)})
+    assert "1 zone is not known now" in said()
+
+
 def test_nothing_is_said_of_what_is_not_known(engine: Engine) -> None:
     """Where no zone was ever known no page says that nothing is listed, or that nobody has looked."""
     diary = Diary(engine)
